@@ -1,0 +1,127 @@
+"""Paper A's evaluation of one model, on the instruments every model of the course is measured with (papers.md 1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unbraid.data.sequences import Sequences
+from unbraid.measures.correlation import block_fraction, cross_block
+from unbraid.measures.mutual_information import best_partition, ownership, same_and_cross
+from unbraid.models.independent import IndependentPrediction
+
+Draw = Callable[[int, torch.Generator], Sequences]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Samples of the latents at t and at t + 1 from the same sequences, and the positions at t + 1.
+
+    before, after: (N, K d). positions: by digit's name, (N, 2) in [0, 1].
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    positions: dict[str, np.ndarray]
+
+
+@torch.no_grad()
+def bound_terms(model: IndependentPrediction, sequences: Sequences, generator: torch.Generator) -> dict[str, float]:
+    """The bound and its terms over a set of test sequences, in nats: means over sequences of one sample each.
+
+    elbo_per_frame and log_likelihood_per_frame are averaged over the frames; kl_first_frame is that of t = 1, against
+    N(0, I), and kl_per_transition the mean over the later frames.
+    """
+    rows = []
+    for frames in batches(model, sequences.frames):
+        bound = model.elbo(frames, generator)
+        first = model.elbo(frames[:, :1], generator)  # a filter: its first frame knows nothing of the later ones
+        kl, kl_first = (sum(one.kl.values()) for one in (bound, first))
+        later = (kl - kl_first) / max(bound.frames - 1, 1)
+        rows.append(torch.stack([bound.per_frame, bound.log_likelihood / bound.frames, kl_first, later], 1))
+    names = ("elbo_per_frame", "log_likelihood_per_frame", "kl_first_frame", "kl_per_transition")
+    return dict(zip(names, torch.cat(rows).mean(0).tolist()))
+
+
+@torch.no_grad()
+def collect_pairs(model: IndependentPrediction, draw: Draw, count: int, generator: torch.Generator) -> Pairs:
+    """`count` pairs (z_t, z_{t+1}) of posterior samples, t = 1 ... T - 1, from fresh test sequences.
+
+    As the authors do it, neighbouring pairs of one sequence are among them; they are not quite independent.
+    """
+    length = draw(1, torch.Generator().manual_seed(0)).length
+    sequences = draw(-(-count // (length - 1)), generator)
+    latents = torch.cat([model.to_latents(model.infer(frames, True, code_noise(model, generator))).cpu() for frames in batches(model, sequences.frames)])
+    positions = {name: sequences.labels[name][:, 1:].flatten(0, 1)[:count].numpy() for name in sequences.dynamic}
+    before, after = (part.flatten(0, 1)[:count].numpy() for part in (latents[:, :-1], latents[:, 1:]))
+    return Pairs(before, after, positions)
+
+
+def code_noise(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
+    """A generator on the model's device, seeded from a CPU one."""
+    device = next(model.parameters()).device
+    return torch.Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+
+
+def batches(model: torch.nn.Module, frames: Tensor, size: int = 100) -> Iterator[Tensor]:
+    """Frames (B, T, C, H, W) a hundred sequences at a time, on the model's device."""
+    device = next(model.parameters()).device
+    return (part.to(device) for part in frames.split(size))
+
+
+def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
+    """(N, K d) as K arrays (N, d)."""
+    return [latents[:, start : start + size] for start in range(0, latents.shape[1], size)]
+
+
+def dependence(pairs: Pairs, factors: int, factor_size: int, entangled: bool, seed: int = 0) -> dict[str, float]:
+    """Who predicts whom, and who knows which digit, in bits (Kraskov variant 1, k = 3).
+
+    mi_same_bits, mi_cross_bits: paper A's Table 2. own_digit_bits, other_digit_bits: information of a factor on the
+    position of the digit assigned to it, and on the other's. An entangled model has no factors: it gets the best of 20
+    random partitions of its units, a favourable choice (papers.md 1.6).
+    """
+    before, after = pairs.before, pairs.after
+    if entangled:
+        partition = best_partition(before, after, factor_size, seed=seed)
+        before, after = before[:, partition.permutation], after[:, partition.permutation]
+        same, cross = partition.same, partition.cross
+    else:
+        found = same_and_cross(split_factors(before, factor_size), split_factors(after, factor_size), seed=seed)
+        same, cross = found.same, found.cross
+    owners = ownership(split_factors(after, factor_size), pairs.positions, seed=seed)
+    return {
+        "mi_same_bits": same,
+        "mi_cross_bits": cross,
+        "own_digit_bits": owners.own,
+        "other_digit_bits": owners.other,
+        "block_fraction": block_fraction(cross_block(before, after), [factor_size] * factors),
+    }
+
+
+def evaluate_independent(model: IndependentPrediction, draw: Draw, settings, seed: int = 0) -> dict[str, float]:
+    """All figures of one model on test sequences; see bound_terms and dependence.
+
+    draw(count, generator): test sequences. settings: evaluation_sequences, evaluation_pairs, evaluation_draws, and the
+    blocks (judged_factors, judged_size) that factors are compared in, the same for both models. Information is the
+    mean over evaluation_draws draws of evaluation_pairs pairs.
+    """
+    model.eval()
+    generator = torch.Generator().manual_seed(10_000 + seed)
+    terms = bound_terms(model, draw(settings.evaluation_sequences, generator), code_noise(model, generator))
+    draws = [
+        dependence(collect_pairs(model, draw, settings.evaluation_pairs, generator), settings.judged_factors,
+                   settings.judged_size, model.factors == 1, seed + number)
+        for number in range(settings.evaluation_draws)
+    ]  # fmt: skip
+    information = {name: float(np.mean([one[name] for one in draws])) for name in draws[0]}
+    return {
+        **terms,
+        **information,
+        "cross_to_same": information["mi_cross_bits"] / information["mi_same_bits"],
+        "own_to_other": information["own_digit_bits"] / information["other_digit_bits"],
+    }

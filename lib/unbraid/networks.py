@@ -1,0 +1,109 @@
+"""The building blocks every model of the course shares: image encoders and decoders, and small dense networks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "relu": nn.ReLU, "silu": nn.SiLU, "selu": nn.SELU, "tanh": nn.Tanh}
+
+
+def activation(name: str) -> nn.Module:
+    """The activation of that name; leaky ReLU has PyTorch's slope of 0.01, as paper A's code."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, found {name!r}")
+    return ACTIVATIONS[name]()
+
+
+def _halvings(image_size: int) -> int:
+    halvings = math.log2(image_size / 4)
+    if halvings < 1 or halvings != int(halvings):
+        raise ValueError(f"image_size must be 8, 16, 32, 64, ... found {image_size}")
+    return int(halvings)
+
+
+class ConvolutionalEncoder(nn.Sequential):
+    """DCGAN discriminator: frames (N, C, H, W) to features (N, features); paper A, encoder of section 1.2.
+
+    Each 4x4 convolution of stride 2 halves the image and doubles the channels, from `width` on, down to
+    4x4; a last 4x4 convolution takes that to a vector. The last layer is not normalised.
+    """
+
+    def __init__(self, image_size=64, channels=3, width=64, features=32, normalise=True, activation_name="leaky_relu"):
+        layers = []
+        for stage in range(_halvings(image_size)):
+            outputs = width * 2**stage
+            layers.append(nn.Conv2d(channels, outputs, 4, 2, 1))
+            layers += [nn.BatchNorm2d(outputs)] if normalise else []
+            layers.append(activation(activation_name))
+            channels = outputs
+        super().__init__(*layers, nn.Conv2d(channels, features, 4, 1, 0), activation(activation_name), nn.Flatten())
+        if not normalise:
+            keep_variance(self)
+
+
+class ConvolutionalDecoder(nn.Sequential):
+    """DCGAN generator: codes (N, inputs) to frames (N, C, H, W) in (0, 1); paper A, generator of section 1.2.
+
+    A linear layer, a transposed convolution to 4x4, then transposed convolutions of stride 2 that double the
+    image and halve the channels. The last one ends in a sigmoid (as the authors' code; the paper's "ReLU after
+    each layer" cannot be meant for it), or with output="linear" in nothing: then frames may leave [0, 1] a little, but
+    gradients do not vanish where the sigmoid says "black" (almost everywhere, with moving digits).
+    """
+
+    def __init__(self, image_size=64, channels=3, width=64, inputs=40, normalise=True, activation_name="relu", output="sigmoid"):
+        if output not in ("sigmoid", "linear"):
+            raise ValueError(f"output: expected sigmoid or linear, found {output!r}")
+        halvings = _halvings(image_size)
+        layers = [nn.Linear(inputs, inputs), activation(activation_name), nn.Unflatten(1, (inputs, 1, 1))]
+        for stage in range(halvings - 1, -1, -1):
+            outputs = width * 2**stage
+            stride, padding = (1, 0) if stage == halvings - 1 else (2, 1)
+            layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding))
+            layers += [nn.BatchNorm2d(outputs)] if normalise else []
+            layers.append(activation(activation_name))
+            inputs = outputs
+        layers.append(nn.ConvTranspose2d(inputs, channels, 4, 2, 1))
+        super().__init__(*layers, *([nn.Sigmoid()] if output == "sigmoid" else []))
+        if not normalise:
+            keep_variance(self)
+
+
+def keep_variance(network: nn.Module) -> None:
+    """Initialise convolutions so that the signal neither fades nor grows with depth (He et al. 2015, arXiv 1502.01852).
+
+    What batch normalisation does while training; without it PyTorch's default weights let the signal fade to a third at
+    each layer. A transposed convolution of stride s sees 1/s^2 of its kernel at each output pixel.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            seen = layer.kernel_size[0] * layer.kernel_size[1]
+            if isinstance(layer, nn.ConvTranspose2d):
+                seen = 1 if layer.stride[0] == 1 else seen / layer.stride[0] ** 2
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels * seen)))
+            nn.init.zeros_(layer.bias)
+
+
+def mlp(inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu") -> nn.Sequential:
+    """A dense network: `hidden_layers` hidden layers of `hidden` units, and a linear output; (..., inputs) to (..., outputs)."""
+    layers: list[nn.Module] = []
+    for _ in range(hidden_layers):
+        layers += [nn.Linear(inputs, hidden), activation(activation_name)]
+        inputs = hidden
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def forward_flops(module: nn.Module, *inputs: Tensor) -> int:
+    """Floating-point operations of one forward pass, counted by PyTorch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*inputs)
+    return counter.get_total_flops()

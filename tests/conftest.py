@@ -1,0 +1,33 @@
+"""What several test files share: one thread a worker, the clone's folder, and nbval as a gate calls it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores, so each takes one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The clone."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def nbval():
+    """A function that runs notebooks under nbval at smoke in a process of its own: nbval(path, "--nbval-lax") -> (exit code, report)."""
+
+    def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
+        command = [sys.executable, "-m", "pytest", mode, "--nbval-current-env", f"--nbval-cell-timeout={seconds}"]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", "-q", str(path)],
+            env=inherited | {"UNBRAID_PROFILE": "smoke"}, capture_output=True, text=True, cwd=path.parent,
+        )  # fmt: skip
+        return done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
+
+    return run
