@@ -92,7 +92,7 @@ def test_a_circle_is_seen():
 def test_every_package_imported_is_declared():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     declared = {re.match(r"[\w-]+", line).group().replace("-", "_").lower() for line in listed}
-    used = {name.split(".")[0] for path in FILES for name in imports(path)} - {"unbraid"} - set(sys.stdlib_module_names)
+    used = {name.split(".")[0].lower() for path in FILES for name in imports(path)} - {"unbraid"} - set(sys.stdlib_module_names)
     assert used <= declared | {"sklearn"}  # scikit-learn's name in code
 
 

@@ -98,6 +98,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -180,3 +181,58 @@ def replace_block(text: str, name: str, content: str) -> str:
 def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     """Whether two sets of tensors agree bit for bit."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+README_TABLES = {
+    "independent/moving_digits/quick": (
+        {"elbo_per_frame": "ELBO (nats a frame)", "mi_same_bits": "same factor (bits)", "mi_cross_bits": "cross (bits)",
+         "cross_to_same": "cross / same", "own_digit_bits": "own digit (bits)", "other_digit_bits": "other digit (bits)"},
+        {"elbo_per_frame": 1},
+    ),
+}  # fmt: skip
+
+
+def render_readme(check: bool = False) -> bool:
+    """Write the README's tables from results/, or with check=True only say whether they are up to date."""
+    root = shipped().parent
+    text = old = (root / "README.md").read_text(encoding="utf-8")
+    for name, (columns, digits) in README_TABLES.items():
+        text = replace_block(text, name, metrics_table(read_json(root / "results" / name / "metrics.json"), columns, digits))
+    if not check and text != old:
+        write_atomically(root / "README.md", text.encode())
+    return text == old
+
+
+def verify(folder: Path) -> list[str]:
+    """Faults of a results folder, a line each: weights against their records, the form of metrics, the README's tables."""
+    faults = []
+    for record in sorted(folder.rglob("*.run.json")):
+        weights = record.with_name(record.name.replace(".run.json", ".safetensors"))
+        if weights.exists() and digest(weights) != read_json(record)["weights_sha256"]:
+            faults.append(f"{weights}: expected SHA-256 {read_json(record)['weights_sha256']}, found {digest(weights)}")
+    for path in sorted(folder.rglob("*.safetensors")):
+        if not path.with_name(path.stem + ".run.json").exists():
+            faults.append(f"{path}: expected a record beside it, found none")
+    for path in sorted(folder.rglob("metrics.json")):
+        faults += [f"{path}: {fault}" for fault in form_faults(read_json(path))]
+    if folder.resolve() == shipped().resolve() and not render_readme(check=True):
+        faults.append("README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write")
+    return faults
+
+
+def form_faults(metrics: dict) -> list[str]:
+    """How a metrics.json departs from the one form of all parts: mean, by_seed and intervals under the same names."""
+    faults = [] if "protocol" in metrics else ["expected an entry protocol, found none"]
+    for model, entry in metrics.items():
+        if model == "protocol":
+            continue
+        names = {name for name in entry if name not in ("by_seed", "intervals")}
+        for part in ("by_seed", "intervals"):
+            if set(entry.get(part, {})) != names:
+                faults.append(f"{model}.{part}: expected the names {sorted(names)}, found {sorted(entry.get(part, {}))}")
+        for name, values in entry.get("by_seed", {}).items():
+            if len(values) != len(metrics.get("protocol", {}).get("seeds", values)):
+                faults.append(f"{model}.by_seed.{name}: expected a value a seed, found {len(values)}")
+            elif abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(1, abs(entry[name])):
+                faults.append(f"{model}.{name}: expected the mean of its seeds, found {entry[name]}")
+    return faults

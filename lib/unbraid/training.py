@@ -32,7 +32,7 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     """Train by maximising the bound per frame, and return the training curve.
 
     model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W).
-    settings: batch_size, steps, learning_rate, decay, decay_every, kl_warm_up (see profiles.toml).
+    settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml).
     seed: of the data and of the posterior's noise (the weights' own seed is the caller's).
     folder, name: where <name>.checkpoint lives; a run that finds one goes on from it. None: no checkpoint.
     precision: Lightning Fabric's, e.g. "bf16-mixed". report: called with each row of the curve.
@@ -56,8 +56,7 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
         frames = draw(settings.batch_size, data_noise).to(fabric.device)
         bound: Bound = wrapped(frames, code_noise)
         likelihood, divergence = bound.log_likelihood.mean() / bound.frames, sum(bound.kl.values()).mean() / bound.frames
-        weight = min(1.0, step / settings.kl_warm_up) if settings.kl_warm_up else 1.0
-        loss = weight * divergence - likelihood
+        loss = divergence - likelihood  # the bound per frame, its sign turned
         optimizer.param_groups[0]["lr"] = settings.learning_rate * settings.decay ** (
             step * settings.batch_size // settings.decay_every
         )

@@ -17,8 +17,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import digamma, ndtri
 
 NATS_PER_UNIT = {"nats": 1.0, "bits": np.log(2.0)}
-PARTS = 4  # the samples are cut into so many parts to see how much the estimate varies
-TREE_DIMENSIONS = 4  # up to so many joint dimensions the k-d tree is the faster search: table in tests/bench_kraskov.py
+GROUPS = 4  # groups of samples left out in turn for the interval
+TREE_DIMENSIONS = 6  # up to so many joint dimensions the k-d tree is the faster search: table in tests/bench_kraskov.py
 BLOCK_DISTANCES = 2**18  # distances held at once by a thread: 2 MB an array, which stays in the processor's cache
 
 
@@ -77,21 +77,22 @@ class Ownership:
 def kraskov(x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0):
     """Estimate I(x; y) from N paired samples; returns `MutualInformation`.
 
-    x, y: (N,) or (N, d) arrays or tensors; the two may differ in d, and distance is the max-norm over their raw scales.
+    x, y: (N,) or (N, d) arrays, or tensors without gradient on the CPU; their d may differ. Distance is the max-norm over
+        raw scales: rescaling one of the two alone changes the estimate.
     k: neighbours, 1 <= k < N. variant: 1 or 2, the estimators of equations (8) and (9). unit: "bits" or "nats".
     shuffles: so many estimates with y's rows permuted, the estimator's own zero at this N and d.
-    interval: so many random divisions (10 is plenty) of the samples into four parts, for an interval of `confidence`. The
-        variance of the parts' estimates falls as 1/N, so a fourth of it is the variance of the whole (Holmes and Nemenman,
-        Phys. Rev. E 100, 022404, 2019). Drawing with replacement is not used: repeated points are neighbours at distance
-        zero and ruin the counts. Rows are taken as independent; frames of one sequence are not quite.
+    interval: so many random divisions (5 is plenty) of the samples into four groups, each left out in turn: the grouped
+        jackknife (Shao and Wu, Ann. Statist. 17, 1176, 1989) for an interval of `confidence`. A 95 % interval was found
+        to hold the expected estimate 95-99 times in 100 for Gaussians of d = 1-20: rather wide, never narrow. Drawing
+        with replacement would not do: repeated points are neighbours at distance zero. Rows count as independent.
     jitter: uniform noise of so many standard deviations a column, drawn for x and y apart, so that no two distances tie.
     Raises ValueError for lengths that differ, NaN or infinity, a constant column, or k, variant, unit out of range.
     """
     x, y = samples("x", x), samples("y", y)
     check_settings(x, y, k, variant, unit)
-    if interval and len(x) // PARTS <= k:
+    if interval and (len(x) < GROUPS or len(x) - -(-len(x) // GROUPS) <= k):
         raise ValueError(
-            f"interval: cutting N into {PARTS} parts needs more than {PARTS * (k + 1) - 1} samples for k = {k}, "
+            f"interval: expected N large enough to leave out one of {GROUPS} groups and keep more than k = {k} samples, "
             f"found N = {len(x)}; give more samples or interval=0"
         )
     # One stream a purpose: asking for a null or an interval does not change the estimate.
@@ -106,9 +107,12 @@ def kraskov(x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidenc
     null = np.array([value(x, y[for_null.permutation(count)]) for _ in range(shuffles)]) if shuffles else None
     limits = None
     if interval:
-        divisions = [np.array_split(for_interval.permutation(count), PARTS) for _ in range(interval)]
-        variances = [np.var([value(x[part], y[part]) for part in parts], ddof=1) for parts in divisions]
-        half_width = ndtri(0.5 + confidence / 2) * np.sqrt(np.mean(variances) / PARTS)
+        variances = []
+        for _ in range(interval):
+            group = for_interval.permutation(count) % GROUPS  # (N,)
+            without = [value(x[group != g], y[group != g]) for g in range(GROUPS)]
+            variances.append((GROUPS - 1) * np.var(without))
+        half_width = float(ndtri(0.5 + confidence / 2) * np.sqrt(np.mean(variances)))
         limits = (estimate - half_width, estimate + half_width)
     return MutualInformation(estimate, null, limits, count, k, variant, unit)
 
@@ -153,7 +157,7 @@ def counts_by_blocks(x, y, k, variant):
     rows = np.arange(len(x))
     blocks = np.array_split(rows, -(-len(x) ** 2 // BLOCK_DISTANCES))
     # Threads over whole blocks need no waiting for each other, which a loaded machine punishes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
         return np.concatenate(list(pool.map(count, blocks)), axis=1)
 
 

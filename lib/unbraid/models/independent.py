@@ -21,7 +21,7 @@ from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, mlp
 class Posterior(nn.Module):
     """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction (paper A, section 1.2)."""
 
-    def __init__(self, features: int, size: int):
+    def __init__(self, features: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
         self.from_frame = nn.Linear(features, size)
         self.from_mean = nn.Linear(size, size)
@@ -29,6 +29,8 @@ class Posterior(nn.Module):
         self.combine = nn.Linear(3 * size, size)
         self.mean = nn.Linear(size, size)
         self.log_variance = nn.Linear(size, size)
+        with torch.no_grad():
+            self.log_variance.bias += initial_log_variance
 
     def forward(self, from_frame: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
         """`from_frame` (B, size) is leaky_relu(self.from_frame(features)), computed for all frames at once."""
@@ -49,15 +51,18 @@ class IndependentPrediction(SequenceModel):
     hidden, hidden_layers: of each transition network (SELU). The paper counts Linear(d, 128) and then three
         Linear(128, 128): four hidden layers here.
     variance: v of the Gaussian likelihood.
+    initial_log_variance: of the posterior before training. At 0 the codes start as noise, and a small network may give
+        up on a digit before they carry anything; at -4 they start as an autoencoder's.
     """
 
     def __init__(self, image_size=64, channels=3, factors=2, factor_size=20, width=64, features=32, normalise=True,
-                 activation="paper", output="sigmoid", hidden=128, hidden_layers=4, variance=0.25):  # fmt: skip
+                 activation="paper", output="sigmoid", hidden=128, hidden_layers=4, variance=0.25,
+                 initial_log_variance=0.0):  # fmt: skip
         super().__init__()
         size = factors * factor_size
         in_encoder, in_decoder = ("leaky_relu", "relu") if activation == "paper" else (activation, activation)
         self.encoder = ConvolutionalEncoder(image_size, channels, width, features, normalise, in_encoder)
-        self.posterior = Posterior(features, size)
+        self.posterior = Posterior(features, size, initial_log_variance)
         self.transitions = nn.ModuleList(
             mlp(factor_size, hidden, 2 * factor_size, hidden_layers) for _ in range(factors)
         )
@@ -69,7 +74,7 @@ class IndependentPrediction(SequenceModel):
     @classmethod
     def from_settings(cls, settings) -> IndependentPrediction:
         """The model that a section of profiles.toml describes."""
-        names = ("image_size", "factors", "factor_size", "width", "features", "normalise", "activation", "output", "hidden", "hidden_layers", "variance")
+        names = ("image_size", "factors", "factor_size", "width", "features", "normalise", "activation", "output", "hidden", "hidden_layers", "variance", "initial_log_variance")
         return cls(**{name: getattr(settings, name) for name in names})
 
     def prior(self, previous: Tensor) -> DiagonalGaussian:

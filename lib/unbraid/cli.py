@@ -1,0 +1,198 @@
+"""python -m unbraid train | evaluate | data | verify: what notebooks, Makefile and cluster share."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from unbraid import results, settings, training
+from unbraid.data import sources
+from unbraid.data.moving_digits import MovingDigits, load_digits
+from unbraid.evaluation import evaluate_independent
+from unbraid.measures.intervals import format_interval, mean_interval
+from unbraid.models.independent import IndependentPrediction
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+data = typer.Typer(help="List, fetch and check the data.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+PARTS = {"independent": ("moving_digits", ("factored", "entangled"))}
+ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, ValueError)  # settings' errors are ValueErrors
+
+Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(PARTS)}.")]
+Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
+Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it.")]
+Folder = Annotated[Path | None, typer.Option("--results", help="Folder of results.")]
+Source = Annotated[str, typer.Option("--digits", help="auto, mnist or mnist-sample.")]
+
+
+def supply(split: str, chosen, source: str = "auto", digits_from: str | None = None) -> MovingDigits:
+    """Moving digits as the settings say. digits_from: draw the digits from another split (the authors: "train" for both)."""
+    return MovingDigits(load_digits(digits_from or split, source), chosen.image_size, chosen.length, chosen.step)
+
+
+def build(chosen, seed: int) -> IndependentPrediction:
+    """A new model of these settings, its weights drawn with this seed."""
+    torch.manual_seed(seed)
+    return IndependentPrediction.from_settings(chosen)
+
+
+def place(part: str, model: str, profile: str, folder: Path | None) -> tuple[Path, tuple[str, ...], str]:
+    """The folder of a part's results, the models meant, and the profile in force."""
+    profile = settings.current_profile(profile)
+    if part not in PARTS:
+        raise ValueError(f"part: expected one of {', '.join(PARTS)}, found {part!r}")
+    dataset, models = PARTS[part]
+    if model not in ("all", *models):
+        raise ValueError(f"model: expected all or one of {', '.join(models)}, found {model!r}")
+    return (folder or results.shipped()) / part / dataset / profile, models if model == "all" else (model,), profile
+
+
+def load_model(part: str, model: str, profile: str, seed: int, folder: Path | None = None) -> IndependentPrediction:
+    """A trained model with the weights of results/ (or of `folder`), their digest checked against the run's record."""
+    where, _, profile = place(part, model, profile, folder)
+    record = results.read_json(where / f"{model}-seed{seed}.run.json")
+    names = IndependentPrediction.from_settings(settings.load(f"{part}.{model}", profile))
+    results.load_weights(names, where / f"{model}-seed{seed}.safetensors", record["weights_sha256"])
+    return names.eval()
+
+
+@app.command()
+def train(part: Part = "independent", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
+          folder: Folder = Path("build/results"), digits: Source = "auto", precision: str = "32-true",
+          steps: Annotated[int | None, typer.Option(help="Stop after so many updates.")] = None) -> None:  # fmt: skip
+    """Train models; a run that was interrupted goes on where it was."""
+    where, models, profile = place(part, model, profile, folder)
+    for name in models:
+        chosen = settings.load(f"{part}.{name}", profile, **({"steps": steps} if steps else {}))
+        digits_supply = supply("train", chosen, digits)
+        for number in seed or range(chosen.seeds):
+            train_one(where, name, chosen, number, digits_supply, precision)
+
+
+def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits, precision: str = "32-true") -> list[dict]:
+    """Train one model with one seed and write its curve, weights and record."""
+    model, run = build(chosen, seed), f"{name}-seed{seed}"
+    typer.echo(f"{run}: {chosen.steps} updates of {chosen.batch_size} sequences; {supplied.digits.provenance}")
+    every = max(1, chosen.steps // 50)
+    rows = training.fit(
+        model, lambda count, generator: supplied.frames(count, generator)[0], chosen, seed, where, run, precision,
+        log_every=every, checkpoint_every=every, report=say,
+    )  # fmt: skip
+    results.write_csv(where / f"{run}.training.csv", rows)
+    weights = results.save_weights(where / f"{run}.safetensors", model)
+    used = sources.find("mnist" if supplied.digits.provenance.startswith("MNIST") else "mnist-sample")
+    digests = {file: results.digest(path) for file, path in used.items()}
+    record = training.run_record(chosen, seed, rows, precision, supplied.digits.provenance, digests, weights)
+    results.write_json(where / f"{run}.run.json", record)
+    (where / f"{run}.checkpoint").unlink()  # last of all: a run killed before this line is resumed, not lost
+    return rows
+
+
+def say(row: dict) -> None:
+    """One line of a training curve."""
+    typer.echo(f"  update {row['step']:>7}  {row['seconds']:8.1f} s  ELBO {row['elbo_per_frame']:9.1f}  KL {row['kl_per_frame']:6.2f} nats a frame")
+
+
+@app.command()
+def evaluate(part: Part = "independent", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
+             folder: Folder = None, digits: Source = "auto",
+             digits_from: Annotated[str, typer.Option(help="test, or train as the authors' code.")] = "test",
+             write: Annotated[bool, typer.Option(help="Write metrics.json, and the README's tables if they show it.")] = False) -> None:  # fmt: skip
+    """Measure trained models on test sequences, each seed by itself, and print means with their intervals."""
+    where, models, profile = place(part, model, profile, folder)
+    metrics: dict = {}
+    for name in models:
+        chosen = settings.load(f"{part}.{name}", profile)
+        supplied = supply("test", chosen, digits, digits_from)
+        seeds = seed or list(range(chosen.seeds))
+        by_seed = []
+        for number in seeds:
+            by_seed.append(evaluate_independent(load_model(part, name, profile, number, folder), supplied.batch, chosen, number))
+            typer.echo(f"{name} seed {number}: " + ", ".join(f"{key} {value:.3g}" for key, value in by_seed[-1].items()))
+        metrics[name] = results.summarise(by_seed, interval_or_none)
+    metrics["protocol"] = {
+        "data": f"moving digits {chosen.image_size} x {chosen.image_size}, {chosen.length} frames, {supplied.digits.provenance}",
+        "split": "test",
+        "digits_from": digits_from,
+        "seeds": seeds,
+        "sequences": chosen.evaluation_sequences,
+        "pairs": chosen.evaluation_pairs,
+        "draws": chosen.evaluation_draws,
+        "information": "Kraskov variant 1, k = 3, bits, posterior samples; entangled: best of 20 partitions",
+        "intervals": "95 %, Student t over seeds",
+        "versions": training.run_record(chosen, 0, [{"step": 0, "seconds": 0.0}], "32-true", "", {}, {})["versions"],
+    }
+    for name in models:
+        for key in ("elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits"):
+            typer.echo(f"{name:>10}  {key:<18} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
+    if write:
+        results.write_json(where / "metrics.json", metrics)
+        if folder is None or folder.resolve() == results.shipped().resolve():
+            results.render_readme()
+
+
+def interval_or_none(values: list[float]) -> list[float] | None:
+    """[low, high] of the 95 % interval over seeds; None for one seed."""
+    interval = mean_interval(values)
+    return None if interval.n == 1 else [interval.low, interval.high]
+
+
+@app.command()
+def verify(folder: Folder = None) -> None:
+    """Check that results hold together: digests of weights, form of metrics, tables of the README."""
+    faults = results.verify(folder or results.shipped())
+    for fault in faults:
+        typer.echo(fault)
+    typer.echo(f"{len(faults)} faults" if faults else "results: all digests right, all metrics in form, README up to date")
+    raise typer.Exit(1 if faults else 0)
+
+
+@data.command("list")
+def list_data() -> None:
+    """What there is, under which licence, and whether it is here."""
+    for name, source in sources.SOURCES.items():
+        here = sources.find(name)
+        size = sum(file.bytes for file in source.files) / 1e6
+        state = f"here: {next(iter(here.values())).parent}" if here else f"not here; python -m unbraid data fetch {name}"
+        typer.echo(f"{name:<14} {size:6.1f} MB  {source.licence:<14} {state}\n{'':14} {source.origin}")
+
+
+@data.command()
+def fetch(names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all.")] = None) -> None:
+    """Bring data from UNBRAID_MIRROR or its publishers into the cache, every byte checked."""
+    for name in names or sources.SOURCES:
+        files = sources.fetch(name)
+        typer.echo(f"{name}: {len(files)} files, all digests right, in {next(iter(files.values())).parent}")
+
+
+@data.command("verify")
+def verify_data(names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all.")] = None) -> None:
+    """Check size and SHA-256 of every file."""
+    wrong = 0
+    for name in names or sources.SOURCES:
+        for file, state, where in sources.verify(name):
+            wrong += state != "ok"
+            typer.echo(f"{state:<8} {name}/{file}" + (f"  {where.parent}" if where else ""))
+    raise typer.Exit(1 if wrong else 0)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one clear message, not a traceback."""
+    warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        app()
+    except ERRORS as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
