@@ -21,7 +21,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 data = typer.Typer(help="List, fetch and check the data.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
-PARTS = {"independent": ("moving_digits", ("factored", "entangled"))}
+PARTS = {"independent": ("moving_digits", ("factored", "entangled", "factored_one_decoder", "entangled_two_decoders"))}
 ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, ValueError)  # settings' errors are ValueErrors
 
 Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(PARTS)}.")]

@@ -83,7 +83,7 @@ def dependence(pairs: Pairs, factors: int, factor_size: int, entangled: bool, se
 
     mi_same_bits, mi_cross_bits: paper A's Table 2. own_digit_bits, other_digit_bits: information of a factor on the
     position of the digit assigned to it, and on the other's. An entangled model has no factors: it gets the best of 20
-    random partitions of its units, a favourable choice (papers.md 1.6).
+    random partitions of its units, a favourable choice (paper A, and the authors' code).
     """
     before, after = pairs.before, pairs.after
     if entangled:
@@ -115,7 +115,7 @@ def evaluate_independent(model: IndependentPrediction, draw: Draw, settings, see
     terms = bound_terms(model, draw(settings.evaluation_sequences, generator), code_noise(model, generator))
     draws = [
         dependence(collect_pairs(model, draw, settings.evaluation_pairs, generator), settings.judged_factors,
-                   settings.judged_size, model.factors == 1, seed + number)
+                   settings.judged_size, max(model.factors, model.decoder_groups) == 1, seed + number)
         for number in range(settings.evaluation_draws)
     ]  # fmt: skip
     information = {name: float(np.mean([one[name] for one in draws])) for name in draws[0]}

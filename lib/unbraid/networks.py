@@ -51,17 +51,24 @@ class ConvolutionalDecoder(nn.Sequential):
     image and halve the channels. The last one ends in a sigmoid (as the authors' code; the paper's "ReLU after
     each layer" cannot be meant for it), or with output="linear" in nothing: then frames may leave [0, 1] a little, but
     gradients do not vanish where the sigmoid says "black" (almost everywhere, with moving digits).
+
+    groups > 1 makes it additive: each of so many equal shares of the inputs is drawn by layers of its own, and only the
+    last, linear layer adds their pictures.
     """
 
-    def __init__(self, image_size=64, channels=3, width=64, inputs=40, normalise=True, activation_name="relu", output="sigmoid"):
+    def __init__(self, image_size=64, channels=3, width=64, inputs=40, normalise=True, activation_name="relu", output="sigmoid",
+                 groups=1):  # fmt: skip
         if output not in ("sigmoid", "linear"):
             raise ValueError(f"output: expected sigmoid or linear, found {output!r}")
         halvings = _halvings(image_size)
-        layers = [nn.Linear(inputs, inputs), activation(activation_name), nn.Unflatten(1, (inputs, 1, 1))]
+        if groups == 1:
+            layers = [nn.Linear(inputs, inputs), activation(activation_name), nn.Unflatten(1, (inputs, 1, 1))]
+        else:  # a 1 x 1 convolution is a linear layer that can be split in groups
+            layers = [nn.Unflatten(1, (inputs, 1, 1)), nn.Conv2d(inputs, inputs, 1, groups=groups), activation(activation_name)]
         for stage in range(halvings - 1, -1, -1):
             outputs = width * 2**stage
             stride, padding = (1, 0) if stage == halvings - 1 else (2, 1)
-            layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding))
+            layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, groups=groups))
             layers += [nn.BatchNorm2d(outputs)] if normalise else []
             layers.append(activation(activation_name))
             inputs = outputs
@@ -82,7 +89,7 @@ def keep_variance(network: nn.Module) -> None:
             seen = layer.kernel_size[0] * layer.kernel_size[1]
             if isinstance(layer, nn.ConvTranspose2d):
                 seen = 1 if layer.stride[0] == 1 else seen / layer.stride[0] ** 2
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels * seen)))
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels / layer.groups * seen)))
             nn.init.zeros_(layer.bias)
 
 

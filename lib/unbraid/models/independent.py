@@ -51,13 +51,14 @@ class IndependentPrediction(SequenceModel):
     hidden, hidden_layers: of each transition network (SELU). The paper counts Linear(d, 128) and then three
         Linear(128, 128): four hidden layers here.
     variance: v of the Gaussian likelihood.
+    decoder_groups: 1 is the paper's one decoder for all units; K lets each factor draw a picture of its own, and adds them.
     initial_log_variance: of the posterior before training. At 0 the codes start as noise, and a small network may give
         up on a digit before they carry anything; at -4 they start as an autoencoder's.
     """
 
     def __init__(self, image_size=64, channels=3, factors=2, factor_size=20, width=64, features=32, normalise=True,
                  activation="paper", output="sigmoid", hidden=128, hidden_layers=4, variance=0.25,
-                 initial_log_variance=0.0):  # fmt: skip
+                 decoder_groups=1, initial_log_variance=0.0):  # fmt: skip
         super().__init__()
         size = factors * factor_size
         in_encoder, in_decoder = ("leaky_relu", "relu") if activation == "paper" else (activation, activation)
@@ -66,15 +67,15 @@ class IndependentPrediction(SequenceModel):
         self.transitions = nn.ModuleList(
             mlp(factor_size, hidden, 2 * factor_size, hidden_layers) for _ in range(factors)
         )
-        self.decoder = ConvolutionalDecoder(image_size, channels, width, size, normalise, in_decoder, output)
-        self.factors, self.factor_size, self.variance = factors, factor_size, variance
+        self.decoder = ConvolutionalDecoder(image_size, channels, width, size, normalise, in_decoder, output, decoder_groups)
+        self.factors, self.factor_size, self.variance, self.decoder_groups = factors, factor_size, variance, decoder_groups
         self.frame_shape = (channels, image_size, image_size)
         self.code_names = tuple(f"factor_{index}" for index in range(factors))
 
     @classmethod
     def from_settings(cls, settings) -> IndependentPrediction:
         """The model that a section of profiles.toml describes."""
-        names = ("image_size", "factors", "factor_size", "width", "features", "normalise", "activation", "output", "hidden", "hidden_layers", "variance", "initial_log_variance")
+        names = ("image_size", "factors", "factor_size", "width", "features", "normalise", "activation", "output", "hidden", "hidden_layers", "variance", "decoder_groups", "initial_log_variance")
         return cls(**{name: getattr(settings, name) for name in names})
 
     def prior(self, previous: Tensor) -> DiagonalGaussian:

@@ -1,0 +1,133 @@
+"""Figures: the layout of frames, axes that are returned, and alternative text that must be there."""
+
+import IPython.display
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from unbraid import plots
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    with matplotlib.rc_context():
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed: a list of (data, keywords)."""
+    found = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, **keywords: found.append((data, keywords)))
+    return found
+
+
+def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
+    figure, _ = plt.subplots(figsize=(1, 1))
+    alt = "An empty pair of axes, one inch wide."
+    plots.show(figure, alt=alt)
+    data, keywords = shown[0]
+    assert data["image/png"].startswith(b"\x89PNG\r\n\x1a\n") and alt in data["text/plain"]
+    assert keywords["metadata"]["image/png"]["alt"] == alt and keywords["raw"] is True
+    assert not plt.fignum_exists(figure.number)
+
+
+@pytest.mark.parametrize("alt", ("", "figure", "a heat map", "   \n  "))
+def test_a_figure_without_a_sentence_is_not_shown(shown, alt):
+    with pytest.raises(ValueError, match="alt: expected a sentence"):
+        plots.show(plt.figure(), alt=alt)
+    assert not shown
+
+
+def test_the_same_figure_gives_the_same_bytes(shown):
+    for _ in range(2):
+        figure, ax = plt.subplots(figsize=(1, 1))
+        ax.plot([0, 1])
+        plots.show(figure, alt="A line that rises from zero to one.")
+    assert shown[0][0] == shown[1][0]
+
+
+def test_frames_are_laid_out_row_by_row():
+    frames = torch.stack([torch.full((3, 2, 4), value / 10) for value in range(1, 6)])
+    image = plots.picture(frames, rows=2, gap=1)
+    assert image.shape == (2 * 2 + 1, 3 * 4 + 2, 3)
+    assert np.allclose([image[0, 0, 0], image[0, 5, 0], image[0, 10, 0], image[3, 0, 0], image[3, 5, 0]], [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert (image[2] == 1).all() and (image[:, 4] == 1).all() and (image[3:, 10:] == 1).all()  # gaps, and the missing sixth
+
+
+def test_channels_become_colours_and_values_are_clipped():
+    frames = np.zeros((1, 3, 2, 2))
+    frames[0, 0, 0, 1], frames[0, 1, 1, 0] = 7, -7
+    image = plots.picture(frames)
+    assert image[0, 1].tolist() == [1, 0, 0] and image[1, 0].tolist() == [0, 0, 0]
+    grey = plots.picture(torch.full((2, 1, 3, 3), 0.5), gap=0)
+    assert grey.shape == (3, 6, 3) and (grey == 0.5).all()
+
+
+@pytest.mark.parametrize("shape", ((2, 2, 4, 4), (3, 4, 4), (2, 5, 3, 4, 4)))
+def test_what_is_no_row_of_frames_is_refused(shape):
+    with pytest.raises(ValueError, match=r"frames: expected \(N, 1 or 3, H, W\), found"):
+        plots.picture(np.zeros(shape))
+
+
+def test_a_strip_counts_its_frames():
+    given = plt.subplots()[1]
+    ax = plots.strip(torch.rand(5, 3, 8, 8), ax=given, label="true", first=3)
+    assert ax is given and ax.get_xlabel() == "frame"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["3", "4", "5", "6", "7"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["true"]
+    assert ax.images[0].get_array().shape == (8, 5 * 8 + 4, 3)
+
+
+def test_a_grid_has_a_row_a_sequence():
+    ax = plots.grid(np.zeros((3, 4, 1, 8, 8)), labels=("a", "b", "c"))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert ax.images[0].get_array().shape == (3 * 8 + 2, 4 * 8 + 3, 3)
+    middles = ax.get_yticks()
+    assert all(9 * row <= middle + 0.5 <= 9 * row + 8 for row, middle in enumerate(middles))  # within each row's pixels
+
+
+def test_a_heat_map_writes_its_numbers_and_names_its_unit():
+    ax = plots.heatmap([[0.0, -1.25], [np.nan, 3.0]], rows=("a", "b"), columns=("c", "d"), unit="bits", digits=1)
+    assert sorted(text.get_text() for text in ax.texts) == ["0.0", "3.0", "−1.2"]
+    assert ax.figure.axes[1].get_ylabel() == "bits"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["c", "d"]
+    assert len(plots.heatmap(np.eye(3), digits=None).texts) == 0
+
+
+def test_numbers_can_be_read_on_their_colour():
+    ax = plots.heatmap([[0.0, 1.0]])
+    assert [text.get_color() for text in ax.texts] == ["white", "black"]  # cividis: dark blue, then yellow
+
+
+def test_a_diverging_map_is_centred_on_zero():
+    image = plots.heatmap([[-0.2, 0.7]], diverging=True).images[0]
+    assert (image.norm.vmin, image.norm.vmax, image.cmap.name) == (-0.7, 0.7, "RdBu_r")
+
+
+def test_borders_of_blocks_lie_between_units():
+    ax = plots.blocks(plots.heatmap(np.eye(6), digits=None), (2, 4))
+    assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5] == [line.get_xdata()[0] for line in ax.lines[1::2]]
+
+
+def test_curves_are_drawn_and_named():
+    rows = [{"step": step, "elbo_per_frame": -1 / step} for step in (1, 2, 4)]
+    ax = plots.curves({"factored": rows, "entangled": rows})
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2, 4]] * 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["factored", "entangled"]
+    assert ax.get_xlabel() and "nats" in ax.get_ylabel()
+    assert plots.curves({"one": rows}).get_legend() is None
+
+
+def test_the_style_is_white_and_told_apart_without_colour_vision():
+    plots.use_style()
+    assert matplotlib.colors.to_hex(matplotlib.rcParams["figure.facecolor"]) == "#ffffff"
+    colours = [matplotlib.colors.to_rgb(entry["color"]) for entry in matplotlib.rcParams["axes.prop_cycle"]]
+    # Machado et al. (2009), deuteranopia, severity 1: neighbours in the cycle must stay apart
+    blind = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
+    seen = np.array(colours[:4]) @ blind.T
+    assert min(np.linalg.norm(seen[i] - seen[j]) for i in range(4) for j in range(i)) > 0.1
