@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import typer
 
-from unbraid import results, settings, training
+from unbraid import interventions, plots, results, settings, training
 from unbraid.data import sources
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.evaluation import evaluate_independent
@@ -89,7 +89,11 @@ def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits,
     weights = results.save_weights(where / f"{run}.safetensors", model)
     used = sources.find("mnist" if supplied.digits.provenance.startswith("MNIST") else "mnist-sample")
     digests = {file: results.digest(path) for file, path in used.items()}
-    record = training.run_record(chosen, seed, rows, precision, supplied.digits.provenance, digests, weights)
+    part, kind = chosen.section.split(".")
+    command = f"python -m unbraid train {part} --model {kind} --profile {chosen.profile} --seed {seed}"
+    command += f" --steps {chosen.steps}" if chosen.steps != settings.load(chosen.section, chosen.profile).steps else ""
+    command += f" --precision {precision}" if precision != "32-true" else ""
+    record = training.run_record(command, chosen, seed, rows, precision, supplied.digits.provenance, digests, weights)
     results.write_json(where / f"{run}.run.json", record)
     (where / f"{run}.checkpoint").unlink()  # last of all: a run killed before this line is resumed, not lost
     return rows
@@ -127,15 +131,29 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
         "draws": chosen.evaluation_draws,
         "information": "Kraskov variant 1, k = 3, bits, posterior samples; entangled: best of 20 partitions",
         "intervals": "95 %, Student t over seeds",
-        "versions": training.run_record(chosen, 0, [{"step": 0, "seconds": 0.0}], "32-true", "", {}, {})["versions"],
+        "versions": training.versions(),
     }
     for name in models:
         for key in ("elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits"):
             typer.echo(f"{name:>10}  {key:<18} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
     if write:
         results.write_json(where / "metrics.json", metrics)
+        draw_generations(load_model(part, models[0], profile, seeds[0], folder), supplied, where / "independent_generations.png")
         if folder is None or folder.resolve() == results.shipped().resolve():
             results.render_readme()
+
+
+@torch.no_grad()
+def draw_generations(model: IndependentPrediction, supplied: MovingDigits, path: Path) -> None:
+    """Paper A's figure 3 as a file: a test clip, its decoding, and each factor going on alone after two frames."""
+    frames = supplied.frames(2, torch.Generator().manual_seed(4))[0][:1].to(next(model.parameters()).device)
+    codes = model.infer(frames)
+    alone = [model.decode(interventions.move_one(codes, name))[0] for name in model.code_names]
+    plots.use_style()
+    labels = ["clip", "decoded", *(f"{name.replace('_', ' ')} goes on" for name in model.code_names)]
+    axes = plots.grid(torch.stack([frames[0], model.decode(codes)[0], *alone]).cpu(), labels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    axes.figure.savefig(path, metadata={"Software": None})
 
 
 def interval_or_none(values: list[float]) -> list[float] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -115,23 +114,29 @@ def load_checkpoint(path, settings, model, optimizer, data_noise, code_noise) ->
     return rows, rows[-1]["step"], rows[-1]["seconds"]
 
 
-def run_record(settings, seed: int, rows: list[dict], precision: str, data: str, data_digests: dict, weights: dict) -> dict:
+def run_record(command: str, settings, seed: int, rows: list[dict], precision: str, data: str, data_digests: dict,
+               weights: str) -> dict:  # fmt: skip
     """run.json: command, settings, device, versions, data and weights, so that the run can be made again."""
     cuda = torch.cuda.is_available()
     return {
-        "command": "python -m unbraid " + " ".join(sys.argv[1:]),
+        "command": command,
         "profile": settings.profile,
         "seed": seed,
         "settings": settings.as_dict(),
         "device": torch.cuda.get_device_name() if cuda else f"CPU, {platform.machine()}, {torch.get_num_threads()} threads",
         "precision": precision,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in ("unbraid", "torch", "numpy", "lightning-fabric")}},
+        "versions": versions(),
         "data": data,
         "data_sha256": data_digests,
         "steps": rows[-1]["step"],
         "seconds": round(rows[-1]["seconds"], 1),
         "weights_sha256": weights,
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in ("unbraid", "torch", "numpy", "lightning-fabric")}}
 
 
 def _version(package: str) -> str:

@@ -1,0 +1,166 @@
+"""Speed of this machine on the course's work: `python tests/bench.py` (`make bench`), two to three minutes on two cores.
+
+Four things, each beside what one would write without care, taken in turns so that a busy machine slows both alike; medians.
+  Kraskov     the library's search beside a loop over a k-d tree (bench_kraskov.py)
+  training    fit() beside a plain loop over time steps that encodes, filters and decodes one frame after the other
+  generator   MovingDigits.frames into a buffer beside a loop over sequences, digits and frames that pastes with NumPy
+  throughput  frames a second, and the share of this machine's matmul peak that they come to
+"""
+
+import math
+import os
+import statistics
+import time
+
+import bench_kraskov
+import numpy as np
+import torch
+import torch.nn.functional as F
+from unbraid import settings
+from unbraid.data.moving_digits import MovingDigits, load_digits
+from unbraid.distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
+from unbraid.models.independent import IndependentPrediction
+from unbraid.networks import forward_flops
+from unbraid.training import fit
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def clock() -> float:
+    """Seconds, once the device has done all it was given."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(function) -> float:
+    started = clock()
+    function()
+    return clock() - started
+
+
+def in_turns(first, second, turns: int) -> tuple[float, float]:
+    """Median seconds of both, and so of their ratio, measured one after the other `turns` times after one warm-up."""
+    first(), second()
+    pairs = [(timed(first), timed(second)) for _ in range(turns)]
+    return tuple(statistics.median(column) for column in zip(*pairs))
+
+
+def plain_step(model, optimizer, frames, generator) -> None:
+    """One update as a notebook writes it down: the model's networks on one frame after the other. The same bound as elbo()."""
+    length = frames.shape[1]
+    prior = standard_normal_like(frames.new_zeros(len(frames), model.factors * model.factor_size))
+    loss = 0.0
+    for t in range(length):
+        from_frame = F.leaky_relu(model.posterior.from_frame(model.encoder(frames[:, t])))
+        posterior = model.posterior(from_frame, DiagonalGaussian(prior.mean.detach(), prior.log_variance.detach()))
+        code = posterior.sample(generator)
+        likelihood = gaussian_log_likelihood(frames[:, t], model.decoder(code), model.variance)
+        loss = loss + (kl(posterior, prior) - likelihood).mean() / length
+        halves = [network(part).chunk(2, -1) for network, part in zip(model.transitions, code.split(model.factor_size, -1))]
+        prior = DiagonalGaussian(torch.cat([mean for mean, _ in halves], -1), torch.cat([spread for _, spread in halves], -1))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def training_step(profile: str, turns: int) -> tuple[float, float, IndependentPrediction, object]:
+    """Median seconds of one update of fit(), data aside, and of the plain loop in its memory format; model and settings.
+
+    fit() asks for frames once a step: from the end of one call to the beginning of the next is one update of the library,
+    and the plain update is made in between.
+    """
+    chosen = settings.load("independent.factored", profile, steps=turns + 2)
+    torch.manual_seed(0)
+    ours, plain = (IndependentPrediction.from_settings(chosen) for _ in range(2))
+    plain = plain.to(DEVICE).train()
+    optimizer = torch.optim.Adam(plain.parameters(), lr=chosen.learning_rate)
+    supply = MovingDigits(load_digits("train", "mnist-sample"), chosen.image_size, chosen.length, chosen.step)
+    noise = torch.Generator(DEVICE).manual_seed(0)
+    marks, of_plain = [], []
+
+    def draw(count, generator):
+        marks.append(clock())
+        frames = supply.frames(count, generator)[0].to(DEVICE)
+        of_plain.append(timed(lambda: plain_step(plain, optimizer, frames, noise)))
+        marks.append(clock())
+        return frames
+
+    fit(ours, draw, chosen, 0, log_every=10)
+    of_ours = [marks[i + 1] - marks[i] for i in range(1, len(marks) - 1, 2)]
+    return statistics.median(of_ours[1:]), statistics.median(of_plain[1:-1]), ours, chosen
+
+
+def paste_loop(images: np.ndarray, count: int, length: int, step: float, size: int, generator: np.random.Generator) -> torch.Tensor:
+    """Moving digits drawn sequence by sequence, digit by digit, frame by frame; images (N, side, side) bytes."""
+    side, sequences = images.shape[-1], []
+    for _ in range(count):
+        frames = np.zeros((length, 3, size, size), np.float32)
+        for plane in range(2):
+            digit = images[generator.integers(len(images))]
+            place, angle = generator.random(2), 2 * np.pi * generator.random()
+            velocity = step * np.array([np.cos(angle), np.sin(angle)])
+            for t in range(length):
+                left, top = (int(round(p * (size - side))) for p in place)
+                window = frames[t, plane, top : top + side, left : left + side]
+                frames[t, plane, top : top + side, left : left + side] = np.maximum(window, digit)
+                place = place + velocity
+                for axis in range(2):
+                    if place[axis] < 0:
+                        place[axis], velocity[axis] = -place[axis], -velocity[axis]
+                    elif place[axis] > 1:
+                        place[axis], velocity[axis] = 2 - place[axis], -velocity[axis]
+        sequences.append(torch.from_numpy(frames) / 255)
+    return torch.stack(sequences)
+
+
+def generator_speed(profile: str) -> tuple[float, float, int]:
+    """Median seconds of one batch by the library and by the loop, and its frames."""
+    chosen = settings.load("independent.factored", profile)
+    supply = MovingDigits(load_digits("train", "mnist-sample"), chosen.image_size, chosen.length, chosen.step)
+    noise, scalars = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    buffer = supply.frames(chosen.batch_size, noise)[0]
+    bytes_ = (supply.images * 255).round().byte().numpy()
+    ours, loop = in_turns(
+        lambda: supply.frames(chosen.batch_size, noise, out=buffer),
+        lambda: paste_loop(bytes_, chosen.batch_size, chosen.length, chosen.step, chosen.image_size, scalars), 15,
+    )  # fmt: skip
+    return ours, loop, chosen.batch_size * chosen.length
+
+
+def matmul_peak(size: int = 2048) -> float:
+    """Floating-point operations a second of a large float32 matrix product: the best of five."""
+    a, b = torch.randn(2, size, size, device=DEVICE)
+    a @ b
+    return 2 * size**3 / min(timed(lambda: a @ b) for _ in range(5))
+
+
+def line(name: str, ours: str, other: str, ratio: float, bar: float | None) -> None:
+    verdict = "" if bar is None else f"{'met' if ratio >= bar else 'NOT met'} (bar {bar:g})"
+    print(f"{name:<34} {ours:>15} {other:>15} {ratio:8.2f}  {verdict}", flush=True)
+
+
+def main() -> None:
+    place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{place}; load {os.getloadavg()[0]:.1f}; torch {torch.__version__}\n")
+    print(f"{'measure':<34} {'library':>15} {'plain':>15} {'ratio':>8}")
+    for row in bench_kraskov.rows([(10_000, 20)]):
+        line(row["name"] + " (s)", f"{row['ours_s']:.2f}", f"{row['tree_loop_s']:.2f}", row["speedup"], 1 / 1.5)
+    for profile in ("full", "quick"):
+        ours, loop, frames = generator_speed(profile)
+        size = settings.load("independent", profile).image_size
+        line(f"generator, {size} pixels (frames/s)", f"{frames / ours:,.0f}", f"{frames / loop:,.0f}", loop / ours, 20)
+    peak = matmul_peak()
+    for profile, turns, bar in (("quick", 40, 2), ("full", 3 if DEVICE.type == "cpu" else 40, None)):
+        ours, plain, model, chosen = training_step(profile, turns)
+        count = chosen.batch_size * chosen.length
+        line(f"training, {profile} (frames/s)", f"{count / ours:,.0f}", f"{count / plain:,.0f}", plain / ours, bar)
+        some = torch.rand(2, chosen.length, 3, chosen.image_size, chosen.image_size, device=DEVICE)
+        work = 3 * forward_flops(model.eval(), some) / 2 * chosen.batch_size  # forward, and twice as much backward
+        share = work / ours / peak
+        print(f"{'':34} {work / ours / 1e9:,.0f} GFLOP/s, {share:.0%} of the float32 matmul peak of {peak / 1e9:,.0f} GFLOP/s")
+        assert math.isfinite(share)
+
+
+if __name__ == "__main__":
+    main()
