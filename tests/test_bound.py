@@ -91,7 +91,6 @@ def test_bound_of_a_linear_gaussian_model(seed):
     covariance_z = unroll(A.expand(T, D, D)) @ spread.flatten().diag() @ unroll(A.expand(T, D, D)).T
     covariance_x = big_C @ covariance_z @ big_C.T + v * torch.eye(T * X, dtype=torch.float64)
     exact = MultivariateNormal(torch.zeros(T * X, dtype=torch.float64), covariance_x).log_prob(x.flatten())
-
     m, P, kalman = torch.zeros(D, dtype=torch.float64), torch.zeros(D, D, dtype=torch.float64), 0.0
     for t in range(T):
         m, P = A @ m, A @ P @ A.T + spread[t].diag()
@@ -99,7 +98,6 @@ def test_bound_of_a_linear_gaussian_model(seed):
         gain = P @ C.T @ torch.linalg.inv(seen.covariance_matrix)
         kalman, m, P = kalman + seen.log_prob(x[t]), m + gain @ (x[t] - C @ m), P - gain @ C @ P
     assert kalman == pytest.approx(exact.item(), rel=1e-10)
-
     z, bound, generator = torch.zeros(paths, D, dtype=torch.float64), 0.0, noise(seed + 100)
     for t in range(T):  # with the library's pieces: x_t poses as a picture of one pixel
         posterior = DiagonalGaussian(z @ filters[t].T + x[t] @ gains[t], log_variance[t].expand(paths, D))

@@ -32,7 +32,8 @@ class Knowing(nn.Module):
 
     def __init__(self, mixing, factors, noise=0.01):
         super().__init__()
-        self.mixing, self.factors, self.noise = nn.Parameter(torch.as_tensor(mixing, dtype=torch.float32)), factors, noise
+        self.mixing, self.noise = nn.Parameter(torch.as_tensor(mixing, dtype=torch.float32)), noise
+        self.factors, self.decoder_groups = factors, 1
 
     def infer(self, frames, sample=False, generator=None):
         assert sample, "information is measured on samples, not on means"

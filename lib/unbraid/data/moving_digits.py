@@ -90,10 +90,7 @@ class MovingDigits:
             images = torch.nn.functional.avg_pool2d(images[:, None], 2)[:, 0]
         self.images, self.digits = images, digits
         self.image_size, self.length, self.step = image_size, length, step
-        side = images.shape[-1]
-        self.travel = image_size - side
-        offsets = torch.arange(side)
-        self.footprint = (offsets[:, None] * image_size + offsets).flatten()  # a digit's pixels, from its corner
+        self.travel = image_size - images.shape[-1]
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits and where: indices (B, 2), and positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
@@ -118,10 +115,12 @@ class MovingDigits:
         else:
             out.zero_()
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
-        first = torch.arange(count * self.length).view(count, self.length, 1) * 3 + torch.arange(2)
-        first = first * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2)
-        ink = self.images[which].flatten(2)[:, None].expand(-1, self.length, -1, -1)  # (B, T, 2, side * side)
-        out.view(-1)[(first[..., None] + self.footprint).view(-1)] = ink.reshape(-1)
+        plane = torch.arange(count * self.length).view(count, self.length, 1) * 3 + torch.arange(2)
+        first = plane * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2): a digit's top left pixel in memory
+        side = self.images.shape[-1]
+        # every window of side x side pixels, numbered by its first pixel; no copy, and digits never share a plane
+        windows = out.view(-1).as_strided((out.numel() - (side - 1) * (size + 1), side, side), (1, size, 1))
+        windows[first] = self.images[which][:, None]
         return out, which, positions
 
     def batch(self, count: int, generator: torch.Generator) -> Sequences:
