@@ -60,12 +60,13 @@ def made(tmp_path_factory):
 def test_training_leaves_weights_curve_and_record_and_no_checkpoint(made):
     where = made[0].joinpath(*FOLDER)
     names = {f"{model}-seed0.{kind}" for model in MODELS for kind in ("safetensors", "training.csv", "run.json")}
-    assert {path.name for path in where.iterdir()} == names | {"metrics.json"}
+    assert {path.name for path in where.iterdir()} == names | {"metrics.json", "independent_generations.png"}
     for model in MODELS:
         record = results.read_json(where / f"{model}-seed0.run.json")
         assert record["weights_sha256"] == results.digest(where / f"{model}-seed0.safetensors")
         assert record["settings"] == settings.load(f"independent.{model}", "smoke").as_dict()
         assert record["data_sha256"] == {file.name: file.sha256 for file in sources.SOURCES["mnist-sample"].files}
+        assert record["command"] == f"python -m unbraid train independent --model {model} --profile smoke --seed 0"
         assert "sample" in record["data"] and record["steps"] == record["settings"]["steps"]
         curve = results.read_csv(where / f"{model}-seed0.training.csv")
         assert [row["step"] for row in curve] == list(range(1, record["steps"] + 1))

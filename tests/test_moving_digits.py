@@ -139,7 +139,7 @@ def test_a_buffer_holds_what_a_fresh_batch_would(solid, size):
 
 @pytest.mark.parametrize("shape", ((6, 4, 3, 32, 32), (8, 4, 3, 32, 32), (7, 4, 1, 32, 32), (7, 4, 3, 64, 64)))
 def test_a_buffer_of_another_shape_is_refused(solid, shape):
-    with pytest.raises(ValueError, match=r"out: expected \(7, 4, 3, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"out: expected .*\(7, 4, 3, 32, 32\)"):
         MovingDigits(solid, 32, 4).frames(7, seeded(0), out=torch.zeros(shape))
 
 

@@ -320,7 +320,7 @@ def test_frames_that_are_none_stop_the_run():
 
 def test_the_record_names_all_that_made_the_run():
     rows = trained(steps=4)[1]
-    record = training.run_record(setup()[2], 3, rows, "32-true", "two white squares", {"file": "abc"}, "def")
+    record = training.run_record("python -m unbraid train", setup()[2], 3, rows, "32-true", "two white squares", {"file": "abc"}, "def")
     assert {"command", "profile", "seed", "settings", "device", "precision", "versions", "data", "data_sha256", "steps", "seconds", "weights_sha256"} <= set(record)
     assert (record["seed"], record["steps"], record["data"], record["profile"]) == (3, 4, "two white squares", "smoke")
     assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])

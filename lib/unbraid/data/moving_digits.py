@@ -110,8 +110,11 @@ class MovingDigits:
         """
         which, positions = self.draw(count, generator)
         size = self.image_size
+        shape = (count, self.length, 3, size, size)
         if out is None:
-            out = torch.zeros(count, self.length, 3, size, size)
+            out = torch.zeros(shape)
+        elif tuple(out.shape) != shape or not out.is_contiguous() or out.dtype != torch.float32:
+            raise ValueError(f"out: expected {shape}, contiguous float32, found {tuple(out.shape)}, {out.dtype}; make it with torch.zeros")
         else:
             out.zero_()
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
