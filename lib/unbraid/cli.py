@@ -66,8 +66,8 @@ def load_model(part: str, model: str, profile: str, seed: int, folder: Path | No
 @app.command()
 def train(part: Part = "independent", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
           folder: Folder = Path("build/results"), digits: Source = "auto", precision: str = "32-true",
-          steps: Annotated[int | None, typer.Option(help="Stop after so many updates.")] = None) -> None:  # fmt: skip
-    """Train models; a run that was interrupted goes on where it was."""
+          steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None) -> None:  # fmt: skip
+    """Train models; a run that was interrupted goes on where it was, one that is finished is left alone."""
     where, models, profile = place(part, model, profile, folder)
     for name in models:
         chosen = settings.load(f"{part}.{name}", profile, **({"steps": steps} if steps else {}))
@@ -79,6 +79,9 @@ def train(part: Part = "independent", model: Model = "all", profile: Profile = "
 def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits, precision: str = "32-true") -> list[dict]:
     """Train one model with one seed and write its curve, weights and record."""
     model, run = build(chosen, seed), f"{name}-seed{seed}"
+    if finished(where / run, chosen, precision, supplied.digits.provenance):
+        typer.echo(f"{run}: finished before; delete {where / run}.run.json to train it again")
+        return results.read_csv(where / f"{run}.training.csv")
     typer.echo(f"{run}: {chosen.steps} updates of {chosen.batch_size} sequences; {supplied.digits.provenance}")
     every = max(1, chosen.steps // 50)
     rows = training.fit(
@@ -99,6 +102,16 @@ def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits,
     return rows
 
 
+def finished(run: Path, chosen, precision: str, data: str) -> bool:
+    """Whether a run of these settings on this data lies there complete."""
+    files = [run.with_name(run.name + end) for end in (".run.json", ".safetensors", ".training.csv")]
+    if not all(path.exists() for path in files):
+        return False
+    record = results.read_json(files[0])
+    same = (record["settings"], record["precision"], record["data"]) == (chosen.as_dict(), precision, data)
+    return same and record["weights_sha256"] == results.digest(files[1])
+
+
 def say(row: dict) -> None:
     """One line of a training curve."""
     typer.echo(f"  update {row['step']:>7}  {row['seconds']:8.1f} s  ELBO {row['elbo_per_frame']:9.1f}  KL {row['kl_per_frame']:6.2f} nats a frame")
@@ -111,6 +124,8 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
              write: Annotated[bool, typer.Option(help="Write metrics.json, and the README's tables if they show it.")] = False) -> None:  # fmt: skip
     """Measure trained models on test sequences, each seed by itself, and print means with their intervals."""
     where, models, profile = place(part, model, profile, folder)
+    if write and (model != "all" or seed):
+        raise ValueError("--write: expected all models and all seeds, since metrics.json holds them together; leave out --model and --seed")
     metrics: dict = {}
     for name in models:
         chosen = settings.load(f"{part}.{name}", profile)
@@ -129,7 +144,8 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
         "sequences": chosen.evaluation_sequences,
         "pairs": chosen.evaluation_pairs,
         "draws": chosen.evaluation_draws,
-        "information": "Kraskov variant 1, k = 3, bits, posterior samples; entangled: best of 20 partitions",
+        "information": "Kraskov variant 1, k = 3, bits, posterior samples; models without parts: best of 20 partitions; "
+        "mi_*_bits: all pairs of a sequence as paper A; *_apart, own and other digit: one pair a sequence",
         "intervals": "95 %, Student t over seeds",
         "versions": training.versions(),
     }

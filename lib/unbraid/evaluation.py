@@ -48,14 +48,20 @@ def bound_terms(model: IndependentPrediction, sequences: Sequences, generator: t
 
 
 @torch.no_grad()
-def collect_pairs(model: IndependentPrediction, draw: Draw, count: int, generator: torch.Generator) -> Pairs:
+def collect_pairs(model: IndependentPrediction, draw: Draw, count: int, generator: torch.Generator, apart: bool = False) -> Pairs:
     """`count` pairs (z_t, z_{t+1}) of posterior samples, t = 1 ... T - 1, from fresh test sequences.
 
-    As the authors do it, neighbouring pairs of one sequence are among them; they are not quite independent.
+    As the authors do it, all pairs of a sequence are among them. They resemble each other, which reads as information
+    that is not there: about half a bit between true positions of digits that know nothing of each other. apart=True
+    takes one pair a sequence, at a random step, and so has no such floor.
     """
     length = draw(1, torch.Generator().manual_seed(0)).length
-    sequences = draw(-(-count // (length - 1)), generator)
+    sequences = draw(count if apart else -(-count // (length - 1)), generator)
     latents = torch.cat([model.to_latents(model.infer(frames, True, code_noise(model, generator))).cpu() for frames in batches(model, sequences.frames)])
+    if apart:
+        rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
+        positions = {name: sequences.labels[name][rows, steps + 1].numpy() for name in sequences.dynamic}
+        return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
     positions = {name: sequences.labels[name][:, 1:].flatten(0, 1)[:count].numpy() for name in sequences.dynamic}
     before, after = (part.flatten(0, 1)[:count].numpy() for part in (latents[:, :-1], latents[:, 1:]))
     return Pairs(before, after, positions)
@@ -78,46 +84,54 @@ def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
     return [latents[:, start : start + size] for start in range(0, latents.shape[1], size)]
 
 
-def dependence(pairs: Pairs, factors: int, factor_size: int, entangled: bool, seed: int = 0) -> dict[str, float]:
+def dependence(pairs: Pairs, factors: int, factor_size: int, entangled: bool, seed: int = 0,
+               apart: Pairs | None = None) -> dict[str, float]:  # fmt: skip
     """Who predicts whom, and who knows which digit, in bits (Kraskov variant 1, k = 3).
 
     mi_same_bits, mi_cross_bits: paper A's Table 2. own_digit_bits, other_digit_bits: information of a factor on the
     position of the digit assigned to it, and on the other's. An entangled model has no factors: it gets the best of 20
     random partitions of its units, a favourable choice (paper A, and the authors' code).
+    apart: pairs with one a sequence; if given, own and other digit are measured on them, and so are mi_same_bits_apart
+    and mi_cross_bits_apart, with the partition found on `pairs`.
     """
-    before, after = pairs.before, pairs.after
+    order = np.arange(factors * factor_size)
     if entangled:
-        partition = best_partition(before, after, factor_size, seed=seed)
-        before, after = before[:, partition.permutation], after[:, partition.permutation]
-        same, cross = partition.same, partition.cross
+        found = best_partition(pairs.before, pairs.after, factor_size, seed=seed)
+        order = found.permutation
     else:
-        found = same_and_cross(split_factors(before, factor_size), split_factors(after, factor_size), seed=seed)
-        same, cross = found.same, found.cross
-    owners = ownership(split_factors(after, factor_size), pairs.positions, seed=seed)
-    return {
-        "mi_same_bits": same,
-        "mi_cross_bits": cross,
+        found = same_and_cross(split_factors(pairs.before, factor_size), split_factors(pairs.after, factor_size), seed=seed)
+    known = apart or pairs
+    before, after = (split_factors(part[:, order], factor_size) for part in (known.before, known.after))
+    owners = ownership(after, known.positions, seed=seed)
+    figures = {
+        "mi_same_bits": found.same,
+        "mi_cross_bits": found.cross,
         "own_digit_bits": owners.own,
         "other_digit_bits": owners.other,
-        "block_fraction": block_fraction(cross_block(before, after), [factor_size] * factors),
+        "block_fraction": block_fraction(cross_block(pairs.before[:, order], pairs.after[:, order]), [factor_size] * factors),
     }
+    if apart:
+        alone = same_and_cross(before, after, seed=seed)
+        figures |= {"mi_same_bits_apart": alone.same, "mi_cross_bits_apart": alone.cross}
+    return figures
 
 
 def evaluate_independent(model: IndependentPrediction, draw: Draw, settings, seed: int = 0) -> dict[str, float]:
     """All figures of one model on test sequences; see bound_terms and dependence.
 
     draw(count, generator): test sequences. settings: evaluation_sequences, evaluation_pairs, evaluation_draws, and the
-    blocks (judged_factors, judged_size) that factors are compared in, the same for both models. Information is the
-    mean over evaluation_draws draws of evaluation_pairs pairs.
+    blocks (judged_factors, judged_size) that factors are compared in, the same for all models. Information is the
+    mean over evaluation_draws draws of evaluation_pairs pairs. mi_same_bits and mi_cross_bits are on the paper's pairs,
+    all of a sequence; the same names with _apart, and what factors know of the digits, on one pair a sequence.
     """
     model.eval()
     generator = torch.Generator().manual_seed(10_000 + seed)
     terms = bound_terms(model, draw(settings.evaluation_sequences, generator), code_noise(model, generator))
-    draws = [
-        dependence(collect_pairs(model, draw, settings.evaluation_pairs, generator), settings.judged_factors,
-                   settings.judged_size, max(model.factors, model.decoder_groups) == 1, seed + number)
-        for number in range(settings.evaluation_draws)
-    ]  # fmt: skip
+    blocks = (settings.judged_factors, settings.judged_size, max(model.factors, model.decoder_groups) == 1)
+    draws = []
+    for number in range(settings.evaluation_draws):
+        together, apart = (collect_pairs(model, draw, settings.evaluation_pairs, generator, one_each) for one_each in (False, True))
+        draws.append(dependence(together, *blocks, seed + number, apart))
     information = {name: float(np.mean([one[name] for one in draws])) for name in draws[0]}
     return {
         **terms,

@@ -31,11 +31,14 @@ def hold(codes: Codes, name: str, at: int) -> Codes:
 
 
 def move_one(codes: Codes, name: str, primed: int = 2) -> Codes:
-    """Independent generation (paper A, figure 3): after `primed` frames every code but `name` is held, `name` goes on."""
+    """Independent generation (paper A, figure 3): after `primed` frames every code but `name` is held, `name` goes on.
+
+    A static code (B, D) is held by its nature.
+    """
     check_name(codes, name)
     held = codes
     for other in codes:
-        if other != name:
+        if other != name and codes[other].ndim == 3:
             held = hold(held, other, primed - 1)
     return held
 
@@ -60,8 +63,9 @@ def roll_forward(model: SequenceModel, codes: Codes, name: str, primed: int, len
     codes: (B, >= primed, d) of a model with roll_forward. Returns (B, length, d): the first `primed` steps as they are.
     """
     check_name(codes, name)
-    if not 1 <= primed < length:
-        raise ValueError(f"primed: expected 1 to {length - 1}, found {primed}")
+    most = min(length - 1, check_dynamic(codes, name).shape[1])
+    if not 1 <= primed <= most:
+        raise ValueError(f"primed: expected 1 to {most}, found {primed}")
     start = {key: check_dynamic(codes, key)[:, :primed] for key in codes}
     rolled = model.roll_forward(start, length - primed, sample, generator)
     held = {key: code[:, -1:].expand(-1, length - primed, -1) for key, code in start.items()}

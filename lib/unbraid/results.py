@@ -90,6 +90,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+def contents(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names and values, in the order of the names: what a file with a digest of its own is checked by."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        total.update(name.encode() + tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
     """Write tensors as safetensors, atomically; returns the file's SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,8 +128,10 @@ def load_tensors(path: Path, expected_digest: str | None = None) -> dict[str, Te
 
 def save_weights(path: Path, model: nn.Module) -> str:
     """A model's weights in half precision (integers as they are); returns the file's SHA-256."""
-    state = model.state_dict()
-    return save_tensors(path, {name: value.half() if value.is_floating_point() else value for name, value in state.items()})
+    state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    if bad := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ResultsError(f"{path}: expected weights that half precision can hold, found NaN, infinity or above 65504 in {', '.join(bad)}")
+    return save_tensors(path, state)
 
 
 def load_weights(model: nn.Module, path: Path, expected_digest: str | None = None) -> None:
@@ -205,16 +215,27 @@ def render_readme(check: bool = False) -> bool:
 
 def verify(folder: Path) -> list[str]:
     """Faults of a results folder, a line each: weights against their records, the form of metrics, the README's tables."""
+    records, metrics = (sorted(folder.rglob(name)) for name in ("*.run.json", "metrics.json"))
+    if not records and not metrics:
+        raise ResultsError(f"{folder}: expected results, found none; is it the right folder?")
     faults = []
-    for record in sorted(folder.rglob("*.run.json")):
-        weights = record.with_name(record.name.replace(".run.json", ".safetensors"))
-        if weights.exists() and digest(weights) != read_json(record)["weights_sha256"]:
-            faults.append(f"{weights}: expected SHA-256 {read_json(record)['weights_sha256']}, found {digest(weights)}")
+    for path in [*records, *metrics]:
+        try:
+            content = read_json(path)
+        except ResultsError as error:
+            faults.append(str(error))
+            continue
+        if path in metrics:
+            faults += [f"{path}: {fault}" for fault in form_faults(content)]
+            continue
+        weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
+        if "weights_sha256" not in content:
+            faults.append(f"{path}: expected weights_sha256, found none")
+        elif weights.exists() and digest(weights) != content["weights_sha256"]:
+            faults.append(f"{weights}: expected SHA-256 {content['weights_sha256']}, found {digest(weights)}")
     for path in sorted(folder.rglob("*.safetensors")):
         if not path.with_name(path.stem + ".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
-    for path in sorted(folder.rglob("metrics.json")):
-        faults += [f"{path}: {fault}" for fault in form_faults(read_json(path))]
     if folder.resolve() == shipped().resolve() and not render_readme(check=True):
         faults.append("README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write")
     return faults
@@ -231,8 +252,8 @@ def form_faults(metrics: dict) -> list[str]:
             if set(entry.get(part, {})) != names:
                 faults.append(f"{model}.{part}: expected the names {sorted(names)}, found {sorted(entry.get(part, {}))}")
         for name, values in entry.get("by_seed", {}).items():
-            if len(values) != len(metrics.get("protocol", {}).get("seeds", values)):
+            if not values or len(values) != len(metrics.get("protocol", {}).get("seeds", values)):
                 faults.append(f"{model}.by_seed.{name}: expected a value a seed, found {len(values)}")
-            elif abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(1, abs(entry[name])):
+            elif name in names and abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(1, abs(entry[name])):
                 faults.append(f"{model}.{name}: expected the mean of its seeds, found {entry[name]}")
     return faults

@@ -34,6 +34,7 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml).
     seed: of the data and of the posterior's noise (the weights' own seed is the caller's).
     folder, name: where <name>.checkpoint lives; a run that finds one goes on from it. None: no checkpoint.
+    log_every, checkpoint_every: in updates; a checkpoint is written where both divide the step, and at the end.
     precision: Lightning Fabric's, e.g. "bf16-mixed". report: called with each row of the curve.
 
     A row holds step, sequences, seconds, elbo_per_frame, log_likelihood_per_frame, kl_per_frame: means over the
@@ -47,8 +48,10 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     code_noise = torch.Generator(device=fabric.device).manual_seed(seed + 1)
     path = folder / f"{name}.checkpoint" if folder else None
     rows, done, spent = [], 0, 0.0
+    for stray in folder.glob(f".{name}.checkpoint.*") if folder else ():
+        stray.unlink()  # what a run killed in the middle of writing has left
     if path is not None and path.exists():
-        rows, done, spent = load_checkpoint(path, settings, model, optimizer, data_noise, code_noise)
+        rows, done, spent = load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise)
     model.train()
     sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
     for step in tqdm(range(done + 1, settings.steps + 1), initial=done, total=settings.steps, desc=name, disable=None):
@@ -74,12 +77,17 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
             if report:
                 report(rows[-1])
             if path is not None and (step % checkpoint_every == 0 or step == settings.steps):
-                save_checkpoint(path, settings, model, optimizer, data_noise, code_noise, rows)
+                save_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise, rows)
     model.eval()
     return rows
 
 
-def save_checkpoint(path, settings, model, optimizer, data_noise, code_noise, rows) -> None:
+def identity(settings, seed: int) -> str:
+    """What a checkpoint must share with the run that goes on from it."""
+    return repr(sorted({**settings.as_dict(), "seed": seed}.items()))
+
+
+def save_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise, rows) -> None:
     """All that the run needs to go on, in one safetensors file, written atomically. No pickle."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -87,18 +95,20 @@ def save_checkpoint(path, settings, model, optimizer, data_noise, code_noise, ro
     tensors["noise.data"], tensors["noise.codes"] = data_noise.get_state(), code_noise.get_state()
     for column in rows[0]:
         tensors[f"rows.{column}"] = torch.tensor([row[column] for row in rows], dtype=torch.float64)
-    results.save_tensors(path, tensors, {"settings": repr(sorted(settings.as_dict().items()))})
+    results.save_tensors(path, tensors, {"run": identity(settings, seed), "contents": results.contents(tensors)})
 
 
-def load_checkpoint(path, settings, model, optimizer, data_noise, code_noise) -> tuple[list[dict], int, float]:
+def load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise) -> tuple[list[dict], int, float]:
     """Put a checkpoint back; returns the curve so far, the last step and the seconds spent."""
     from safetensors import safe_open
 
     tensors = results.load_tensors(path)
     with safe_open(path, "pt") as file:
-        written = (file.metadata() or {}).get("settings")
-    if written != repr(sorted(settings.as_dict().items())):
-        raise TrainingError(f"{path}: expected a checkpoint of these settings, found one of {written}; delete it to start anew")
+        written = file.metadata() or {}
+    if written.get("run") != identity(settings, seed):
+        raise TrainingError(f"{path}: expected a checkpoint of these settings and this seed, found one of {written.get('run')}; delete it to start anew")
+    if written["contents"] != results.contents(tensors):
+        raise results.ResultsError(f"{path}: expected the values it was written with, found others (a damaged disk?); delete it to start anew")
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
     states: dict[int, dict] = {}
     for name, value in tensors.items():

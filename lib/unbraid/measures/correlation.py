@@ -10,9 +10,9 @@ def correlation_matrix(a, b=None):
     the units of [a, b] side by side, order kept: list a model's units factor by factor. Arrays or tensors.
     Raises ValueError for a shape that is not (N, D) with N >= 2, rows that differ, NaN or infinity, a constant unit.
     """
-    a = checked("a", a)
+    a = _checked("a", a)
     if b is not None:
-        b = checked("b", b)
+        b = _checked("b", b)
         if len(a) != len(b):
             raise ValueError(f"a and b: expected as many rows in both, found {len(a)} and {len(b)}; pair them row by row")
         a = np.hstack([a, b])
@@ -43,7 +43,7 @@ def block_fraction(cross, sizes):
     return float(np.sum(cross[within] ** 2) / np.sum(cross**2))
 
 
-def checked(name, values):
+def _checked(name, values):
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) < 2:
         raise ValueError(f"{name}: expected shape (N, D) with N >= 2, found {values.shape}; flatten batch and time into N rows")

@@ -283,6 +283,7 @@ def units(name, values):
 
 
 def check_settings(x, y, k, variant, unit):
+    """Refuse pairs or settings that have no estimate."""
     if len(x) != len(y):
         raise ValueError(f"x and y: expected as many rows in both, found {len(x)} and {len(y)}; pair the samples row by row")
     if k != int(k) or not 1 <= k < len(x):
