@@ -131,6 +131,8 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
         chosen = settings.load(f"{part}.{name}", profile)
         supplied = supply("test", chosen, digits, digits_from)
         seeds = seed or list(range(chosen.seeds))
+        if not seeds:  # an ablation that this profile does without
+            continue
         by_seed = []
         for number in seeds:
             by_seed.append(evaluate_independent(load_model(part, name, profile, number, folder), supplied.batch, chosen, number))
@@ -140,7 +142,7 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
         "data": f"moving digits {chosen.image_size} x {chosen.image_size}, {chosen.length} frames, {supplied.digits.provenance}",
         "split": "test",
         "digits_from": digits_from,
-        "seeds": seeds,
+        "seeds": seed or list(range(settings.load(f"{part}.{models[0]}", profile).seeds)),
         "sequences": chosen.evaluation_sequences,
         "pairs": chosen.evaluation_pairs,
         "draws": chosen.evaluation_draws,
@@ -149,7 +151,7 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
         "intervals": "95 %, Student t over seeds",
         "versions": training.versions(),
     }
-    for name in models:
+    for name in [name for name in metrics if name != "protocol"]:
         for key in ("elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits"):
             typer.echo(f"{name:>10}  {key:<18} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
     if write:
