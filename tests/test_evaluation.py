@@ -152,7 +152,7 @@ def test_a_trained_models_evaluation_has_every_figure(small):
     found = evaluation.evaluate_independent(model, supply.batch, chosen)
     assert not model.training  # batch normalisation must not learn from test frames
     assert found.keys() == TERMS | {
-        "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits", "block_fraction", "cross_to_same", "own_to_other",
+        "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits", "block_fraction", "cross_to_same",
         "mi_same_bits_apart", "mi_cross_bits_apart",
     }  # fmt: skip
     assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())

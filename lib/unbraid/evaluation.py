@@ -137,5 +137,4 @@ def evaluate_independent(model: IndependentPrediction, draw: Draw, settings, see
         **terms,
         **information,
         "cross_to_same": information["mi_cross_bits"] / information["mi_same_bits"],
-        "own_to_other": information["own_digit_bits"] / information["other_digit_bits"],
     }

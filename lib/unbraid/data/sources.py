@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch
 import requests
 from tqdm import tqdm
 
@@ -114,8 +113,10 @@ def cache_directory() -> Path:
     """Where fetched files are kept (it may not exist yet): `UNBRAID_CACHE`, data/cache in the clone, or the user's cache."""
     if named := os.environ.get("UNBRAID_CACHE"):
         return Path(named).expanduser().resolve()
-    root = repository_root()
-    return root / "data" / "cache" if root else Path(pooch.os_cache("unbraid"))
+    if root := repository_root():
+        return root / "data" / "cache"
+    import pooch  # late: it brings progress bars that warn, in a notebook without widgets
+    return Path(pooch.os_cache("unbraid"))
 
 
 def _places() -> dict[str, Path]:
@@ -237,6 +238,7 @@ class _Guard:
 
 def _attempt(address: str, file: SourceFile, target: Path, progress: bool) -> str:
     """Download `address` to `target`; return what went wrong, "" for nothing."""
+    import pooch  # late, as above
     headers = {"Accept-Encoding": "identity"}  # the .gz file itself, not what is in it
     downloader = pooch.HTTPDownloader(chunk_size=4096, timeout=TIMEOUT, headers=headers)
     try:
