@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores, so each takes one
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def no_profile_from_outside(monkeypatch):
+    """What a test sees of the environment does not depend on the caller's."""
+    monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
 
 
 @pytest.fixture(scope="session")

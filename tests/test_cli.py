@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from typer.testing import CliRunner
 from unbraid import cli, results, settings
 from unbraid.data import sources
@@ -14,19 +13,6 @@ from unbraid.data import sources
 SMALL = ("--profile", "smoke", "--digits", "mnist-sample")
 FOLDER = ("independent", "moving_digits", "smoke")
 MODELS = cli.PARTS["independent"][1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def no_profile_from_outside(monkeypatch):
-    monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
 
 
 def call(*arguments):

@@ -37,20 +37,6 @@ def without_seconds(rows):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """So small a model gains nothing from two, and on a busy machine they wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def no_profile_from_outside(monkeypatch):
-    monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
-
-
 def test_training_raises_the_bound():
     model, draw, chosen = setup(steps=150, batch_size=8)
     told = []

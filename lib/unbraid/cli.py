@@ -54,13 +54,21 @@ def place(part: str, model: str, profile: str, folder: Path | None) -> tuple[Pat
     return (folder or results.shipped()) / part / dataset / profile, models if model == "all" else (model,), profile
 
 
+def record_of(part: str, model: str, profile: str, seed: int, folder: Path | None = None) -> tuple[Path, dict]:
+    """Where a finished run lies (path without an ending) and its record. The profile is the one asked for, whatever
+    UNBRAID_PROFILE says: a run stays what it was."""
+    if part not in PARTS:
+        raise ValueError(f"part: expected one of {', '.join(PARTS)}, found {part!r}")
+    run = (folder or results.shipped()) / part / PARTS[part][0] / profile / f"{model}-seed{seed}"
+    return run, results.read_json(run.with_name(run.name + ".run.json"))
+
+
 def load_model(part: str, model: str, profile: str, seed: int, folder: Path | None = None) -> IndependentPrediction:
-    """A trained model with the weights of results/ (or of `folder`), their digest checked against the run's record."""
-    where, _, profile = place(part, model, profile, folder)
-    record = results.read_json(where / f"{model}-seed{seed}.run.json")
-    names = IndependentPrediction.from_settings(settings.load(f"{part}.{model}", profile))
-    results.load_weights(names, where / f"{model}-seed{seed}.safetensors", record["weights_sha256"])
-    return names.eval()
+    """A trained model as its record describes it, with the weights of results/ (or of `folder`), their digest checked."""
+    run, record = record_of(part, model, profile, seed, folder)
+    trained = IndependentPrediction.from_settings(settings.Settings(**record["settings"]))
+    results.load_weights(trained, run.with_name(run.name + ".safetensors"), record["weights_sha256"])
+    return trained.eval()
 
 
 @app.command()
