@@ -164,7 +164,7 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
             typer.echo(f"{name:>10}  {key:<18} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
     if write:
         results.write_json(where / "metrics.json", metrics)
-        draw_generations(load_model(part, models[0], profile, seeds[0], folder), supplied, where / "independent_generations.png")
+        draw_generations(load_model(part, models[0], profile, metrics["protocol"]["seeds"][0], folder), supplied, where / "independent_generations.png")
         if folder is None or folder.resolve() == results.shipped().resolve():
             results.render_readme()
 
