@@ -123,7 +123,7 @@ def small_model(**changes):
 
 
 def slow_bound(model, frames, generator):
-    """papers.md 1.1 and 1.2 once more, step by step, in torch.distributions: (log-likelihood (B,), KL (B, K))."""
+    """Paper A's equations and layers once more, step by step, in torch.distributions: (log-likelihood (B,), KL (B, K))."""
     d, w = model.factor_size, dict(model.posterior.state_dict())
     linear = lambda name, value: value @ w[f"{name}.weight"].T + w[f"{name}.bias"]  # noqa: E731
     size, log_likelihood, divergence = d * model.factors, 0, torch.zeros(len(frames), model.factors, dtype=torch.float64)

@@ -55,7 +55,7 @@ def standard_normal_like(tensor: Tensor) -> DiagonalGaussian:
 
 
 def kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
-    """KL(q || p) in nats, in closed form, summed over the last dimension (papers.md 1.1).
+    """KL(q || p) in nats, in closed form, summed over the last dimension.
 
     0.5 * sum_j [ exp(lq - lp) + (mq - mp)^2 exp(-lp) - 1 + lp - lq ], where l is a log-variance.
     """

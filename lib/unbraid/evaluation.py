@@ -1,4 +1,4 @@
-"""Paper A's evaluation of one model, on the instruments every model of the course is measured with (papers.md 1.6)."""
+"""Paper A's evaluation of one model (its Table 2), on the instruments every model of the course is measured with."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def _halvings(image_size: int) -> int:
 
 
 class ConvolutionalEncoder(nn.Sequential):
-    """DCGAN discriminator: frames (N, C, H, W) to features (N, features); paper A, encoder of section 1.2.
+    """DCGAN discriminator, the image encoder of paper A: frames (N, C, H, W) to features (N, features).
 
     Each 4x4 convolution of stride 2 halves the image and doubles the channels, from `width` on, down to
     4x4; a last 4x4 convolution takes that to a vector. The last layer is not normalised.
@@ -45,7 +45,7 @@ class ConvolutionalEncoder(nn.Sequential):
 
 
 class ConvolutionalDecoder(nn.Sequential):
-    """DCGAN generator: codes (N, inputs) to frames (N, C, H, W) in (0, 1); paper A, generator of section 1.2.
+    """DCGAN generator, the image decoder of paper A: codes (N, inputs) to frames (N, C, H, W) in (0, 1).
 
     A linear layer, a transposed convolution to 4x4, then transposed convolutions of stride 2 that double the
     image and halve the channels. The last one ends in a sigmoid (as the authors' code; the paper's "ReLU after

@@ -19,7 +19,7 @@ from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, mlp
 
 
 class Posterior(nn.Module):
-    """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction (paper A, section 1.2)."""
+    """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction (paper A)."""
 
     def __init__(self, features: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
