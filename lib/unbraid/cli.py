@@ -43,23 +43,26 @@ def build(chosen, seed: int) -> IndependentPrediction:
     return IndependentPrediction.from_settings(chosen)
 
 
+def folder_of(part: str, profile: str, folder: Path | None) -> Path:
+    """Where the results of a part and profile lie."""
+    if part not in PARTS:
+        raise ValueError(f"part: expected one of {', '.join(PARTS)}, found {part!r}")
+    return (folder or results.shipped()) / part / PARTS[part][0] / profile
+
+
 def place(part: str, model: str, profile: str, folder: Path | None) -> tuple[Path, tuple[str, ...], str]:
     """The folder of a part's results, the models meant, and the profile in force."""
     profile = settings.current_profile(profile)
-    if part not in PARTS:
-        raise ValueError(f"part: expected one of {', '.join(PARTS)}, found {part!r}")
-    dataset, models = PARTS[part]
+    where, models = folder_of(part, profile, folder), PARTS[part][1]
     if model not in ("all", *models):
         raise ValueError(f"model: expected all or one of {', '.join(models)}, found {model!r}")
-    return (folder or results.shipped()) / part / dataset / profile, models if model == "all" else (model,), profile
+    return where, models if model == "all" else (model,), profile
 
 
 def record_of(part: str, model: str, profile: str, seed: int, folder: Path | None = None) -> tuple[Path, dict]:
     """Where a finished run lies (path without an ending) and its record. The profile is the one asked for, whatever
     UNBRAID_PROFILE says: a run stays what it was."""
-    if part not in PARTS:
-        raise ValueError(f"part: expected one of {', '.join(PARTS)}, found {part!r}")
-    run = (folder or results.shipped()) / part / PARTS[part][0] / profile / f"{model}-seed{seed}"
+    run = folder_of(part, profile, folder) / f"{model}-seed{seed}"
     return run, results.read_json(run.with_name(run.name + ".run.json"))
 
 
@@ -86,12 +89,12 @@ def train(part: Part = "independent", model: Model = "all", profile: Profile = "
 
 def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits, precision: str = "32-true") -> list[dict]:
     """Train one model with one seed and write its curve, weights and record."""
-    model, run = build(chosen, seed), f"{name}-seed{seed}"
+    run = f"{name}-seed{seed}"
     if finished(where / run, chosen, precision, supplied.digits.provenance):
         typer.echo(f"{run}: finished before; delete {where / run}.run.json to train it again")
         return results.read_csv(where / f"{run}.training.csv")
     typer.echo(f"{run}: {chosen.steps} updates of {chosen.batch_size} sequences; {supplied.digits.provenance}")
-    every = max(1, chosen.steps // 50)
+    model, every = build(chosen, seed), max(1, chosen.steps // 50)
     rows = training.fit(
         model, lambda count, generator: supplied.frames(count, generator)[0], chosen, seed, where, run, precision,
         log_every=every, checkpoint_every=every, report=say,
