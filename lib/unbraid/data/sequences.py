@@ -2,6 +2,7 @@
 
 The sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T, D) floats in their own units. The known
 factors are labels by name; `static` names those that hold for a whole sequence, `dynamic` those that change within it.
+Large sets keep their frames as bytes, a quarter of the memory: `batches` and `as_float` hand out floats.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from torch import Tensor
 class Sequences:
     """N sequences of T steps with their labels.
 
-    frames      (N, T, C, H, W) in [0, 1], or a series (N, T, D); any floating type, kept as it is
+    frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D); any floating type, kept as it is
     labels      by name; static ones (N, ...), dynamic ones (N, T, ...); numbers, kept in their type
     static      names of the labels that hold for a whole sequence
     dynamic     names of the labels that have a value at each step
     split       which part of the data this is, such as "train" or "test"
     provenance  one sentence naming the data that was really used
+    classes     names of the values 0, 1, ... of those labels that are classes
     mask        (N, T) or, for series, (N, T, D) booleans, true where a value was observed; None where all were.
                 What is not observed must still be a finite number, zero by custom.
 
@@ -37,6 +39,7 @@ class Sequences:
     split: str = "train"
     provenance: str = ""
     mask: Tensor | None = None
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_frames(self.frames)
@@ -55,6 +58,7 @@ class Sequences:
                 raise ValueError(f"labels[{name!r}]: expected finite numbers, found {_count_not_finite(values)} that are not")
         if self.mask is not None:
             self._check_mask()
+        self._check_classes()
 
     @property
     def kind(self) -> str:
@@ -88,21 +92,27 @@ class Sequences:
         """The same sequences with all tensors on `device`."""
         return self._trusted(lambda values: values.to(device))
 
+    def as_float(self) -> Sequences:
+        """The same sequences with frames as float32 in [0, 1] if they are bytes (four times the memory), else as they are."""
+        if self.frames.dtype != torch.uint8:
+            return self
+        return self._trusted(lambda values: values, self.frames.float().div_(255))
+
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Sequences]:
-        """All sequences once, `size` at a time (the last batch may be smaller); shuffled if a generator is given."""
+        """All sequences once, `size` at a time (the last batch may be smaller); shuffled if a generator is given. Always floats."""
         if size < 1:
             raise ValueError(f"size: expected at least 1, found {size}")
         order = torch.arange(len(self))
         if generator is not None:
             order = torch.randperm(len(self), generator=generator, device=generator.device)
         for start in range(0, len(self), size):
-            yield self.subset(order[start : start + size])
+            yield self.subset(order[start : start + size]).as_float()
 
-    def _trusted(self, change: Callable[[Tensor], Tensor]) -> Sequences:
-        """A copy with every tensor changed alike. What was checked once is not checked again: batches must be quick."""
+    def _trusted(self, change: Callable[[Tensor], Tensor], frames: Tensor | None = None) -> Sequences:
+        """A copy with every tensor changed alike, or with new frames. What was checked once is not checked again: batches must be quick."""
         new = object.__new__(Sequences)
         changed = {
-            "frames": change(self.frames),
+            "frames": change(self.frames) if frames is None else frames,
             "labels": {name: change(values) for name, values in self.labels.items()},
             "mask": None if self.mask is None else change(self.mask),
         }
@@ -124,6 +134,16 @@ class Sequences:
         allowed = [tuple(self.frames.shape[:2])] + ([tuple(self.frames.shape)] if self.kind == "series" else [])
         if tuple(self.mask.shape) not in allowed:
             raise ValueError(f"mask: expected the shape {' or '.join(map(str, allowed))}, found {tuple(self.mask.shape)}")
+
+
+    def _check_classes(self) -> None:
+        for name, names in self.classes.items():
+            if name not in self.labels:
+                raise ValueError(f"classes: expected names of labels {sorted(self.labels)}, found {name!r}")
+            values = self.labels[name]
+            if values.is_floating_point() or (values.numel() and not 0 <= int(values.min()) <= int(values.max()) < len(names)):
+                found = "floating-point numbers" if values.is_floating_point() else f"{int(values.min())} to {int(values.max())}"
+                raise ValueError(f"labels[{name!r}]: expected integers 0 to {len(names) - 1}, one for each of its classes, found {found}")
 
 
 def _names(field_name: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -149,12 +169,12 @@ def _check_frames(frames: Tensor) -> None:
         raise ValueError(f"frames: expected a tensor, found {type(frames).__name__}")
     if frames.ndim not in (3, 5):
         raise ValueError(f"frames: expected frames (N, T, C, H, W) or series (N, T, D), found the shape {tuple(frames.shape)}")
-    if not frames.is_floating_point():
-        hint = "; divide by 255" if frames.dtype == torch.uint8 else ""
-        raise ValueError(f"frames: expected floating-point numbers, found {frames.dtype}{hint}")
+    compact = frames.dtype == torch.uint8 and frames.ndim == 5
+    if not (compact or frames.is_floating_point()):
+        raise ValueError(f"frames: expected floating-point numbers, or for images bytes (uint8), found {frames.dtype}")
     if 0 in frames.shape[1:]:
         raise ValueError(f"frames: expected at least one step and one value, found the shape {tuple(frames.shape)}")
-    if len(frames) == 0:
+    if len(frames) == 0 or compact:
         return
     low, high = (float(value) for value in torch.aminmax(frames))  # both NaN if a single value is
     if not (math.isfinite(low) and math.isfinite(high)):

