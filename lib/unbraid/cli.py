@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import torch
 import typer
 
 from unbraid import interventions, plots, results, settings, training
-from unbraid.data import sources
+from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.evaluation import evaluate_independent
 from unbraid.measures.intervals import format_interval, mean_interval
@@ -29,6 +30,7 @@ Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it.")]
 Folder = Annotated[Path | None, typer.Option("--results", help="Folder of results.")]
+NAMES = "Datasets (sprites) or sources (sprites-li); default all."
 Source = Annotated[str, typer.Option("--digits", help="auto, mnist or mnist-sample.")]
 
 
@@ -101,7 +103,7 @@ def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits,
     )  # fmt: skip
     results.write_csv(where / f"{run}.training.csv", rows)
     weights = results.save_weights(where / f"{run}.safetensors", model)
-    used = sources.find("mnist" if supplied.digits.provenance.startswith("MNIST") else "mnist-sample")
+    used = sources.find(supplied.digits.source)
     digests = {file: results.digest(path) for file, path in used.items()}
     part, kind = chosen.section.split(".")
     command = f"python -m unbraid train {part} --model {kind} --profile {chosen.profile} --seed {seed}"
@@ -203,30 +205,40 @@ def verify(folder: Folder = None) -> None:
 
 @data.command("list")
 def list_data() -> None:
-    """What there is, under which licence, and whether it is here."""
-    for name, source in sources.SOURCES.items():
-        here = sources.find(name)
-        size = sum(file.bytes for file in source.files) / 1e6
-        state = f"here: {next(iter(here.values())).parent}" if here else f"not here; python -m unbraid data fetch {name}"
-        typer.echo(f"{name:<14} {size:6.1f} MB  {source.licence:<14} {state}\n{'':14} {source.origin}")
+    """What there is, real or drawn, under which licence, how large, and where it is or how it is had."""
+    for name in catalogue.DATASETS:
+        typer.echo("\n".join(catalogue.describe(name)))
 
 
 @data.command()
-def fetch(names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all.")] = None) -> None:
-    """Bring data from UNBRAID_MIRROR or its publishers into the cache, every byte checked."""
-    for name in names or sources.SOURCES:
-        files = sources.fetch(name)
-        typer.echo(f"{name}: {len(files)} files, all digests right, in {next(iter(files.values())).parent}")
+def fetch(names: Annotated[list[str] | None, typer.Argument(help=NAMES)] = None) -> None:
+    """Bring data from UNBRAID_MIRROR or its publishers into the cache, every byte checked; what is here already stays."""
+    failed = []
+    for name in catalogue.folders(names or sources.SOURCES):
+        try:
+            files = sources.fetch(name)
+        except sources.DataError as error:
+            failed.append(error)
+            typer.echo(f"{name}: failed")
+        else:
+            typer.echo(f"{name}: {len(files)} files, all digests right, in {' and '.join(map(str, sources.homes(files)))}")
+    if failed:
+        raise sources.DataError("\n".join(map(str, failed)))
 
 
 @data.command("verify")
-def verify_data(names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all.")] = None) -> None:
-    """Check size and SHA-256 of every file."""
+def verify_data(names: Annotated[list[str] | None, typer.Argument(help=NAMES)] = None) -> None:
+    """Check size and SHA-256 of every file; large sets are told of in one line and one for each damaged file."""
     wrong = 0
-    for name in names or sources.SOURCES:
-        for file, state, where in sources.verify(name):
-            wrong += state != "ok"
-            typer.echo(f"{state:<8} {name}/{file}" + (f"  {where.parent}" if where else ""))
+    for name in catalogue.folders(names or sources.SOURCES):
+        rows = sources.verify(name)
+        wrong += sum(state != "ok" for _, state, _ in rows)
+        for state, count in Counter(state for _, state, _ in rows).items():
+            if len(rows) > 20 and state != "damaged":
+                typer.echo(f"{state:<8} {name}: {count} of {len(rows)} files")
+        for file, state, where in rows:
+            if len(rows) <= 20 or state == "damaged":
+                typer.echo(f"{state:<8} {name}/{file}" + (f"  {where.parent}" if where else ""))
     raise typer.Exit(1 if wrong else 0)
 
 

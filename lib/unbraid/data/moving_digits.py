@@ -7,14 +7,15 @@ known. A digit moves on a straight line by `step` of the canvas a frame and is r
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unbraid.data.idx import read_idx
 from unbraid.data.sequences import Sequences
-from unbraid.data.sources import DataError, find, read_idx
+from unbraid.data.sources import DataError, find
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -25,12 +26,13 @@ DESCRIPTIONS = {"mnist": "MNIST", "mnist-sample": "the clone's sample of 5 000 M
 
 @dataclass(frozen=True)
 class Digits:
-    """Single digits: images (N, 28, 28) uint8, labels (N,) in 0..9, and a sentence that says whose they are."""
+    """Single digits: images (N, 28, 28) uint8, labels (N,) in 0..9, a sentence that says whose they are, and its source's name."""
 
     images: Tensor
     labels: Tensor
     split: str
     provenance: str
+    source: str = ""  # "mnist" or "mnist-sample"; nothing for digits that come from elsewhere
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,7 +58,7 @@ def load_digits(split: str = "train", source: str = "auto") -> Digits:
         keep = np.array([image.tobytes() not in held_out for image in images])
         images, labels = images[keep], labels[keep]
     provenance = f"{DESCRIPTIONS[name]}, {split} split, {len(images)} digits"
-    return Digits(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), split, provenance)
+    return Digits(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), split, provenance, name)
 
 
 def _read(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,3 +148,32 @@ class MovingDigits:
             split=self.digits.split,
             provenance=f"moving digits {self.image_size} x {self.image_size}, drawn from {self.digits.provenance}",
         )
+
+
+def load_moving_digits(
+    split: str = "train", count: int = 1000, image_size: int = 64, length: int = 5, seed: int = 0, source: str = "auto"
+) -> Sequences:
+    """A fixed sample of moving digits: `count` sequences as bytes (count, length, 3, image_size, image_size).
+
+    split       "train" or "test": from which digits, and so that no path of the one is a path of the other
+    image_size  64 or 32; length: steps; seed: of the drawing, the first sequences stay the same whatever the count
+    source      as `load_digits`
+
+    Labels as `MovingDigits.batch`, whose endless supply is the better choice for training.
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, found {count}")
+    supply = MovingDigits(load_digits(split, source), image_size, length)
+    generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
+    drawn = []
+    for _ in range(0, count, 100):  # always whole hundreds, so that the count changes nothing in what is drawn
+        batch = supply.batch(100, generator)
+        drawn.append(replace(batch, frames=batch.frames.mul(255).round().byte()))
+    digits = tuple(map(str, range(10)))
+    return replace(
+        drawn[0],
+        frames=torch.cat([batch.frames for batch in drawn])[:count],
+        labels={name: torch.cat([batch.labels[name] for batch in drawn])[:count] for name in drawn[0].labels},
+        provenance=f"{count} sequences of {drawn[0].provenance}; seed {seed}",
+        classes={"red_digit": digits, "green_digit": digits},
+    )

@@ -47,6 +47,7 @@ class Sequences:
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "static", _names("static", self.static))
         object.__setattr__(self, "dynamic", _names("dynamic", self.dynamic))
+        object.__setattr__(self, "classes", {name: _names(f"classes[{name!r}]", names) for name, names in self.classes.items()})
         self._check_names()
         count, length = self.frames.shape[:2]
         for name, values in labels.items():
@@ -75,18 +76,21 @@ class Sequences:
 
     def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
         """The sequences at `indices` (integers, booleans (N,), or a slice), in that order."""
-        if not isinstance(indices, slice):
-            indices = torch.as_tensor(indices, device=self.frames.device)
-            if indices.numel() == 0:
-                indices = indices.long()
-            if indices.ndim != 1 or indices.is_floating_point():
-                raise ValueError(f"indices: expected integers or booleans (n,), found {indices.dtype} {tuple(indices.shape)}")
-            if indices.dtype == torch.bool:
-                if len(indices) != len(self):
-                    raise ValueError(f"indices: expected {len(self)} booleans, found {len(indices)}")
-            elif len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
-                raise ValueError(f"indices: expected 0 to {len(self) - 1}, found {int(indices.min())} to {int(indices.max())}")
-        return self._trusted(lambda values: values[indices])
+        if isinstance(indices, slice):
+            return self._trusted(lambda values: values[indices])
+        indices = torch.as_tensor(indices, device=self.frames.device)
+        if indices.numel() == 0:
+            indices = indices.long()
+        if indices.ndim != 1 or indices.is_floating_point():
+            raise ValueError(f"indices: expected integers or booleans (n,), found {indices.dtype} {tuple(indices.shape)}")
+        if indices.dtype == torch.bool:
+            if len(indices) != len(self):
+                raise ValueError(f"indices: expected {len(self)} booleans, found {len(indices)}")
+            indices = indices.nonzero()[:, 0]
+        elif len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
+            raise ValueError(f"indices: expected 0 to {len(self) - 1}, found {int(indices.min())} to {int(indices.max())}")
+        indices = indices.long()
+        return self._trusted(lambda values: values.index_select(0, indices))  # for bytes several times as fast as values[indices]
 
     def to(self, device: torch.device | str) -> Sequences:
         """The same sequences with all tensors on `device`."""
@@ -134,7 +138,6 @@ class Sequences:
         allowed = [tuple(self.frames.shape[:2])] + ([tuple(self.frames.shape)] if self.kind == "series" else [])
         if tuple(self.mask.shape) not in allowed:
             raise ValueError(f"mask: expected the shape {' or '.join(map(str, allowed))}, found {tuple(self.mask.shape)}")
-
 
     def _check_classes(self) -> None:
         for name, names in self.classes.items():
