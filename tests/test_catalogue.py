@@ -63,8 +63,10 @@ def test_missing_files_are_told_with_what_brings_them(name, monkeypatch, house):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_table_and_the_loaders_have_the_same_splits(name):
-    with pytest.raises(ValueError, match="split"):
+    with pytest.raises(ValueError, match="split") as caught:
         catalogue.loader(name)("nonsense")
+    for split in ("train", "fit", "validation", "test"):
+        assert (split in str(caught.value)) == (split in DATASETS[name].splits), split
     with pytest.raises(ValueError, match=f"split: expected for {name} train.* or test, found 'nonsense'"):
         load(name, "nonsense")
 
@@ -89,8 +91,13 @@ def test_the_door_stands_in_the_package_and_opens_only_what_is_asked_for():
     assert data.load is load and data.DATASETS is DATASETS
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         data.laod  # noqa: B018
-    told = "import sys, unbraid.data.sources; assert 'torch' not in sys.modules; from unbraid.data import load; "
-    told += "load('moving_digits', count=1); print(*[name for name in ('torch', 'unbraid.data.speech', 'unbraid.data.sprites') if name in sys.modules])"
+    told = """
+import sys, unbraid.data.sources
+assert "torch" not in sys.modules
+from unbraid.data import load
+load("moving_digits", count=1)
+print(*[name for name in ("torch", "unbraid.data.speech", "unbraid.data.sprites") if name in sys.modules])
+"""
     assert subprocess.run([sys.executable, "-c", told], capture_output=True, text=True).stdout == "torch\n"
 
 

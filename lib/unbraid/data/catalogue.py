@@ -57,7 +57,7 @@ DATASETS: dict[str, Dataset] = {
         "speech:load_spoken_digits", ("fsdd",), "Free Spoken Digit Dataset: 3 000 recordings of 6 speakers: the stand-in for timit",
     ),
     "vowels": Dataset("series:load_vowels", ("vowels",), "Japanese Vowels: 640 utterances of 9 speakers, 12 cepstra each 7 to 29 steps"),
-    "weather": Dataset("series:load_weather", ("weather",), "hourly weather of 3 New York airports in 2013"),
+    "weather": Dataset("weather:load_weather", ("weather",), "hourly weather of 3 New York airports in 2013", splits=_HELD_OUT),
     "air_quality": Dataset(
         "series:load_air_quality", ("beijing-air",), "hourly air quality at 12 stations of Beijing, 2013 to 2017", splits=_HELD_OUT,
     ),
@@ -65,7 +65,7 @@ DATASETS: dict[str, Dataset] = {
         "series:load_etth1", ("etth1",), "an electricity transformer's hourly loads and oil temperature, 2016 to 2018", splits=_HELD_OUT,
     ),
     "physionet": Dataset(
-        "series:load_physionet", ("physionet-2012",), "PhysioNet Challenge 2012, set A: 4 000 stays in intensive care", splits=_HELD_OUT,
+        "clinical:load_physionet", ("physionet-2012",), "PhysioNet Challenge 2012, set A: 4 000 stays in intensive care", splits=_HELD_OUT,
     ),
     "mug": Dataset("own_copies:load_mug", (), "MUG Facial Expression Database: clips of 52 people with six expressions", "own copy"),
     "timit": Dataset("own_copies:load_timit", (), "TIMIT: 6 300 sentences read by 630 speakers", "own copy"),

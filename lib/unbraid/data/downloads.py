@@ -68,6 +68,10 @@ def bring(
         _at_once([*at_hand, *far], carry, tally.stopped)
 
 
+class _Stopped(Exception):  # noqa: N818  (no error: another worker's is told)
+    """Ends a worker because another has failed."""
+
+
 class _Tally:
     """The progress bar of all workers together, and the word to stop."""
 
@@ -109,10 +113,12 @@ def _at_once(files: Sequence[SourceFile], carry: Callable[[int, SourceFile, requ
         with requests.Session() as session:
             while not stopped.is_set():
                 try:
-                    number, file = waiting.get_nowait()
-                except queue.Empty:
+                    carry(*waiting.get_nowait(), session)
+                except (queue.Empty, _Stopped):
                     return
-                carry(number, file, session)
+                except BaseException:
+                    stopped.set()
+                    raise
 
     if len(files) == 1:
         return work()
@@ -181,7 +187,7 @@ def _receive(session: requests.Session, address: str, target: Path, most: int, t
                 pause = 0.0
             except (requests.RequestException, DataError, ValueError) as error:
                 failure, pause = _diagnosis(error)
-            if not failure:
+            if not failure or 0 < stream.tell() == size:  # its digest tells the rest
                 return ""
             hopeless = pause == 0 and (stream.tell() <= before or failure == TOO_SLOW)  # twice in a row, that is
             if pause is None or (hopeless and attempt) or attempt == ATTEMPTS - 1:
@@ -229,4 +235,4 @@ def _append(session: requests.Session, address: str, stream, most: int, tally: _
             if seconds > TIMEOUT and received < SLOWEST * seconds:
                 raise requests.Timeout("timed out")
             if tally.stopped.is_set():
-                raise DataError("stopped")
+                raise _Stopped

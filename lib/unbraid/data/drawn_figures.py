@@ -32,10 +32,15 @@ class Stance:
     glow: tuple[tuple[float, float, float], ...] = ()  # x, y, radius
 
 
+_CIRCLE = np.stack([function(np.linspace(0, 2 * np.pi, 48, endpoint=False)) for function in (np.cos, np.sin)], axis=1)
+
+
 def _ellipse(x: float, y: float, across: float, down: float, turn: float = 0.0) -> np.ndarray:
-    round_, turn = np.linspace(0, 2 * np.pi, 48, endpoint=False), np.deg2rad(turn)
-    u, v = across * np.cos(round_), down * np.sin(round_)
-    return np.stack([x + u * np.cos(turn) - v * np.sin(turn), y + u * np.sin(turn) + v * np.cos(turn)], axis=1)
+    line = _CIRCLE * (across, down)
+    if turn:
+        cosine, sine = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+        line = line @ np.array([(cosine, sine), (-sine, cosine)])
+    return line + (x, y)
 
 
 def _limb(places: object, widths: object) -> list[np.ndarray]:
@@ -97,7 +102,8 @@ class _Drawing:
         part[grown & ~mask] = 4 * material + LINE
         part[mask] = 4 * material + BASE
         for tone, width in ((LIGHT, round(4 * light)), (SHADE, -round(4 * shade))):
-            part[mask & ~np.roll(mask, (width, width), (0, 1))] = 4 * material + tone
+            if width:
+                part[mask & ~np.roll(mask, (width, width), (0, 1))] = 4 * material + tone
         whole = np.zeros(self.paint.shape, bool)
         whole[window] = mask
         return whole

@@ -151,7 +151,8 @@ def load_aff_wild(
         <video>/*.jpg
         annotations/<video>.txt    may be missing; "valence,arousal" in the first line, then a line a frame, in [-1, 1]
 
-    split   "train" or "test": a random fifth of the videos. Who is in which is not known here, so one person may be in two. Paper B does not say how it splits.
+    split   "train" or "test": a random fifth of the videos. Who is in which is not known here, so one person may be in two.
+            Paper B does not say how it splits.
     length  frames taken of a video, equally far apart; paper B's sequences have 20 to 450. Videos of fewer than 20 are dropped,
             those with fewer than `length` end in black frames, which the mask (N, T) marks as not observed.
     order   "time", or "random": shuffled, for models that must not use the order

@@ -37,6 +37,7 @@ SLOTS = {  # the 8 frames of a sequence by their position in the row; the benchm
 MOTIONS = tuple((action, direction) for action in ACTIONS[:3] for direction in DIRECTIONS[:3])  # number 3 action + direction
 SPLITS = {"train": (0, 1000), "fit": (0, 900), "validation": (900, 1000), "test": (1000, 1296)}
 ORDER = np.random.RandomState(423).permutation(6**4)  # the benchmark's order of characters, by numpy's old generator
+ORDER.setflags(write=False)
 SIZES = (64, 32)
 PILLOW_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)  # a bad file's
 VERSION = 1  # of what is kept in the cache; raise it when the same sheets give other frames
