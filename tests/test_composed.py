@@ -126,7 +126,10 @@ def test_a_disk_that_fills_while_writing_is_told_and_leaves_nothing(folder, monk
         def __exit__(self, *_):
             self.stream.close()
 
-    monkeypatch.setattr(module, "open", lambda path, mode, buffering: Full(path) if mode == "wb" else open(path, mode, buffering), raising=False)
+    def opened(path, mode, buffering):
+        return Full(path) if mode == "wb" else open(path, mode, buffering)
+
+    monkeypatch.setattr(module, "open", opened, raising=False)
     with pytest.raises(DataError, match=r"(?s)not written.*No space left on device.*UNBRAID_CACHE"):
         made()
     assert list(folder.iterdir()) == []
