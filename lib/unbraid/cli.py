@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import typer
 
-from unbraid import interventions, plots, results, settings, training
+from unbraid import interventions, judging, plots, results, settings, training
 from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.evaluation import evaluate_independent
@@ -191,6 +191,20 @@ def interval_or_none(values: list[float]) -> list[float] | None:
     """[low, high] of the 95 % interval over seeds; None for one seed."""
     interval = mean_interval(values)
     return None if interval.n == 1 else [interval.low, interval.high]
+
+
+@app.command()
+def judge(dataset: Annotated[str, typer.Argument(help=f"{', '.join(judging.JUDGED)}, or all.")] = "all", profile: Profile = "quick",
+          seed: int = 0, folder: Folder = Path("build/results")) -> None:  # fmt: skip
+    """Train the judges of generated clips, and measure them on real, blurred, shifted and noisy test examples."""
+    profile = settings.current_profile(profile)
+    for name in judging.JUDGED if dataset == "all" else (dataset,):
+        trained = judging.train_judge(name, profile, folder, seed, lambda row: typer.echo(f"  update {row['step']:>6}  {row['seconds']:7.1f} s  "
+            f"cross-entropy {row['cross_entropy']:.4f} nats  accuracy {row['accuracy']:.4f}"))  # fmt: skip
+        found = judging.trust(trained, name, profile, seed)
+        for key, (low, high) in found["judge"]["intervals"].items():
+            typer.echo(f"{name} {key:<24} {found['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
+        results.write_json(judging.folder_of(name, profile, folder) / "metrics.json", found)
 
 
 @app.command()
