@@ -24,7 +24,8 @@ UNITS = ("coronary care", "cardiac surgery recovery", "medical", "surgical")  # 
 DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")  # each once in a record, at 00:00; Weight may come again
 PARAMETERS = (
     *DESCRIPTORS, "Weight", *VITALS, "ALP", "ALT", "AST", "Albumin", "BUN", "Bilirubin", "Cholesterol", "Creatinine", "FiO2", "Glucose",
-    "HCO3", "HR", "K", "Lactate", "MechVent", "Mg", "Na", "PaCO2", "PaO2", "Platelets", "SaO2", "TroponinI", "TroponinT", "Urine", "WBC", "pH",
+    "HCO3", "HR", "K", "Lactate", "MechVent", "Mg", "Na", "PaCO2", "PaO2", "Platelets", "SaO2", "TroponinI", "TroponinT", "Urine", "WBC",
+    "pH",
 )  # fmt: skip
 LEAST_HOURS, MOST_MISSING = 40, 0.6
 PLAUSIBLE = {name: (1.0, np.inf) for name, unit in VITALS.items() if unit in ("mmHg", "breaths/min")}

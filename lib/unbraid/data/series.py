@@ -1,4 +1,4 @@
-"""Series with known factors: Japanese vowels, Beijing's air, an electricity transformer (ETTh1); weather and clinical have their own files.
+"""Series with known factors: Japanese vowels, Beijing's air, an electricity transformer; and the door to those of `weather`, `clinical`.
 
 Every loader hands out z-scores by the observed entries of the training split, or with `scaled=False` the data in its units.
 What was not observed is 0 and false in the mask.
@@ -45,11 +45,11 @@ def read_ts(path: str | os.PathLike) -> tuple[list[np.ndarray], np.ndarray, tupl
     head = {line.split(" ")[0]: line.split(" ")[1:] for line in lines if line.startswith("@")}
     start = next((number for number, line in enumerate(lines) if line == "@data"), len(lines)) + 1
     size = head.get("@dimensions", ["none"])[0]
-    names = tuple(head.get("@classLabel", [])[1:])
+    told, *names = head.get("@classLabel", ["nothing"])
     flags = {name: head.get(name) for name in ("@timeStamps", "@missing", "@univariate")}
-    if not (size.isdigit() and 0 < int(size) <= 1000) or flags != dict.fromkeys(flags, ["false"]) or head["@classLabel"][:1] != ["true"]:
+    if not (size.isdigit() and len(size) < 5 and 0 < int(size) <= 1000) or flags != dict.fromkeys(flags, ["false"]) or told != "true":
         expected = "@timeStamps, @missing, @univariate false, @dimensions from 1 to 1000, @classLabel true and names, @data"
-        raise wrong(path, min(start, len(lines)), expected, f"{flags}, @dimensions {size}, {len(names)} classes", "vowels")
+        raise wrong(path, max(min(start, len(lines)), 1), expected, f"{flags}, @dimensions {size}, {len(names)} classes", "vowels")
     if len(lines) <= start:
         raise wrong(path, len(lines), "@data and series after it", "the end of the file", "vowels")
     found, labels = [], []
@@ -58,10 +58,11 @@ def read_ts(path: str | os.PathLike) -> tuple[list[np.ndarray], np.ndarray, tupl
         steps = [variable.split(",") for variable in variables]
         if len(steps) != int(size) or name not in names or len({len(each) for each in steps}) != 1:
             expected = f"{size} variables of equal length and one of the classes {' '.join(names)}"
-            raise wrong(path, number, expected, f"{len(steps)} variables of {sorted({len(each) for each in steps})} steps, {name!r}", "vowels")
+            lengths = sorted({len(each) for each in steps})
+            raise wrong(path, number, expected, f"{len(steps)} variables of {lengths} steps, {name!r}", "vowels")
         found.append(np.stack([numbers(path, each, -1000, 1000, "vowels", line=number) for each in steps], -1).astype(np.float32))
         labels.append(names.index(name))
-    return found, np.array(labels), names
+    return found, np.array(labels), tuple(names)
 
 
 def load_vowels(split: str = "train", scaled: bool = True) -> Sequences:
