@@ -77,7 +77,7 @@ def _write(path: Path, header: Callable[[int], bytes], size: int, rows: Callable
         if (free := shutil.disk_usage(path.parent).free) < size:
             raise OSError(f"{free} bytes free")
         stream = open(part, "wb", buffering=0)  # nothing is left to write, and to fail, when it is closed
-    if size > 2**30:
+    if size > 2**30 and sys.stderr.isatty():
         print(f"{path.stem}: composing {size / 1e9:.1f} GB into the cache, once", file=sys.stderr, flush=True)
     checksum = written = 0
 

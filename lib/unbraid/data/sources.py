@@ -104,13 +104,6 @@ def cache_directory() -> Path:
     return Path(pooch.os_cache("unbraid"))
 
 
-def _places() -> dict[str, Path]:
-    """The places in the order they are looked through."""
-    root, mirror = repository_root(), _named_folder("UNBRAID_MIRROR")
-    places = {"clone": root and root / "data", "cache": cache_directory(), "mirror": mirror}
-    return {name: place for name, place in places.items() if place}
-
-
 def _mirror() -> Path | None:
     return _named_folder("UNBRAID_MIRROR")
 
