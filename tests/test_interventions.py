@@ -203,7 +203,7 @@ class Toy(SequenceModel):
     code_names, frame_shape = ("static", "dynamic"), (1, 2, 2)
     elbo = infer = decode = None  # not needed here
 
-    def generate(self, count, length, generator=None):
+    def generate(self, count, length, generator=None, given=None):
         start = 5 + torch.randn(count, 4, generator=generator)
         return {"static": start, "dynamic": torch.randn(count, length, 2, generator=generator).cumsum(1)}
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from unbraid import settings, training
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.independent import IndependentPrediction
+from unbraid.models.interface import Bound
 from unbraid.results import ResultsError, equal_state, load_tensors
 from unbraid.training import TrainingError, fit
 
@@ -63,6 +64,30 @@ def test_the_rate_falls_with_the_sequences_seen(monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), adam(self, *a, **k))[1])
     trained(steps=8, decay=0.5, decay_every=12, learning_rate=1e-3)
     assert rates == pytest.approx([1e-3 * 0.5 ** (4 * step // 12) for step in range(1, 9)])
+
+
+class Slope(torch.nn.Module):
+    """A model whose divergence is its one number, so that the gradient is the weight it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, frames, noise):
+        count = len(frames)
+        return Bound(torch.zeros(count) * self.number, {"z": self.number.expand(count)}, 1)
+
+
+@pytest.mark.parametrize("share, weights", ((0.5, [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]), (0.0, [1] * 8), (None, [1] * 8)))
+def test_divergences_are_weighed_up_over_their_share_of_the_run(monkeypatch, share, weights):
+    gradients, adam = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a, **k: (gradients.append(float(model.number.grad)), adam(self, *a, **k))[1])
+    _, draw, chosen = setup(steps=8, learning_rate=0.0)
+    model = Slope()
+    chosen = settings.Settings(**chosen.as_dict(), **({} if share is None else {"kl_warm_up": share}))
+    rows = fit(model, draw, chosen, log_every=1)
+    assert gradients == pytest.approx(weights)
+    assert [row["elbo_per_frame"] for row in rows] == [-2.0] * 8  # what is logged is the bound, warmed up or not
 
 
 def test_the_same_seeds_give_the_same_bits_and_others_do_not():

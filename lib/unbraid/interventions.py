@@ -6,7 +6,6 @@ codes, with a record of what was done that a figure can use as its caption and i
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,8 +173,7 @@ def generate_given(model: SequenceModel, codes: Codes, kept: str | Sequence[str]
     """Keep the codes named in `kept` and draw all others from the model's prior (papers B and C: static or dynamic).
 
     codes: (B, ...), all of the model's, with at least one dynamic code, whose T is the length drawn. What is kept comes
-    back as it is. A model whose prior ties its codes together, p(dynamic | static), must take the kept codes itself: if
-    its `generate` has a parameter `given`, it gets them. Otherwise codes are independent under the prior, as in A and C.
+    back as it is. The model's `generate` is told what is kept, for its prior may tie codes together: B's p(dynamic | static).
     """
     kept = (kept,) if isinstance(kept, str) else tuple(kept)
     for name in kept:
@@ -187,8 +185,7 @@ def generate_given(model: SequenceModel, codes: Codes, kept: str | Sequence[str]
     if len(lengths) != 1:
         raise ValueError(f"codes: expected dynamic codes (B, T, d) of one length T, found lengths {sorted(lengths)}")
     given = {name: codes[name] for name in kept}
-    options = {"given": given} if "given" in inspect.signature(model.generate).parameters else {}
-    drawn = model.generate(len(codes[kept[0]]), lengths.pop(), generator, **options)
+    drawn = model.generate(len(codes[kept[0]]), lengths.pop(), generator, given)
     for name in drawn_names:
         if drawn[name].shape != codes[name].shape:
             raise ValueError(f"{name}: expected {tuple(codes[name].shape)} from the prior, found {tuple(drawn[name].shape)}")

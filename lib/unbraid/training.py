@@ -31,7 +31,8 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     """Train by maximising the bound per frame, and return the training curve.
 
     model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W).
-    settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml).
+    settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml); and kl_warm_up, if there is one: the
+    share of the updates over which the divergences' weight rises to 1. What is logged is the bound all the same.
     seed: of the data and of the posterior's noise (the weights' own seed is the caller's).
     folder, name: where <name>.checkpoint lives; a run that finds one goes on from it. None: no checkpoint.
     log_every, checkpoint_every: in updates; a checkpoint is written where both divide the step, and at the end.
@@ -53,12 +54,14 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     if path is not None and path.exists():
         rows, done, spent = load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise)
     model.train()
+    warm_up = getattr(settings, "kl_warm_up", 0.0) * settings.steps
     sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
     for step in tqdm(range(done + 1, settings.steps + 1), initial=done, total=settings.steps, desc=name, disable=None):
         frames = draw(settings.batch_size, data_noise).to(fabric.device)
         bound: Bound = wrapped(frames, code_noise)
         likelihood, divergence = bound.log_likelihood.mean() / bound.frames, sum(bound.kl.values()).mean() / bound.frames
-        loss = divergence - likelihood  # the bound per frame, its sign turned
+        weight = min(1.0, step / warm_up) if warm_up else 1.0
+        loss = weight * divergence - likelihood  # once warmed up, the bound per frame, its sign turned
         optimizer.param_groups[0]["lr"] = settings.learning_rate * settings.decay ** (
             step * settings.batch_size // settings.decay_every
         )

@@ -136,15 +136,18 @@ class IndependentPrediction(SequenceModel):
             states.append(state)
         return self.to_codes(torch.stack(states, 1))
 
-    def generate(self, count: int, length: int, generator: torch.Generator | None = None) -> Codes:
-        """Codes of `count` new sequences: z_1 from N(0, I), then each factor by its own transition, sampled."""
-        weight = self.posterior.mean.weight
+    def generate(self, count: int, length: int, generator: torch.Generator | None = None, given: Codes | None = None) -> Codes:
+        """Codes of `count` new sequences: z_1 from N(0, I), then each factor by its own transition, sampled.
+
+        given: factors to keep. No factor knows of another, so what is kept changes nothing in those that are drawn.
+        """
+        given, weight = self.check_given(given, count, length), self.posterior.mean.weight
         start = torch.randn(count, 1, weight.shape[0], generator=generator, device=weight.device, dtype=weight.dtype)
-        first = self.to_codes(start)
-        if length == 1:
-            return first
-        later = self.roll_forward(first, length - 1, True, generator)
-        return {name: torch.cat([first[name], later[name]], 1) for name in self.code_names}
+        drawn = self.to_codes(start)
+        if length > 1:
+            later = self.roll_forward(drawn, length - 1, True, generator)
+            drawn = {name: torch.cat([drawn[name], later[name]], 1) for name in self.code_names}
+        return drawn | given
 
     def to_codes(self, latents: Tensor) -> Codes:
         """Latents (B, T, K d) as named factors (B, T, d)."""

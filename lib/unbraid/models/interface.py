@@ -35,6 +35,14 @@ class Bound:
         """(B,) nats a frame."""
         return self.elbo / self.frames
 
+    def loss(self, kl_weight: float = 1.0) -> Tensor:
+        """(): what training makes small, the mean over B of minus the bound per frame.
+
+        kl_weight: a factor on every divergence, below 1 while a run warms up; what is then made small is no bound any more, and
+        `elbo` and `per_frame` do not know of it.
+        """
+        return (kl_weight * sum(self.kl.values()) - self.log_likelihood).mean() / self.frames
+
 
 class SequenceModel(nn.Module, ABC):
     """A latent-variable model of sequences of frames (B, T, C, H, W) with values in [0, 1]."""
@@ -55,25 +63,44 @@ class SequenceModel(nn.Module, ABC):
         """Mean frames (B, T, C, H, W) of the codes."""
 
     @abstractmethod
-    def generate(self, count: int, length: int, generator: torch.Generator | None = None) -> Codes:
-        """Codes drawn from the prior."""
+    def generate(self, count: int, length: int, generator: torch.Generator | None = None, given: Codes | None = None) -> Codes:
+        """Codes of `count` sequences of `length` frames, drawn from the prior.
+
+        given: codes to keep as they are, (count, ...). The others are drawn from their prior: given these where the model's prior
+        says p(other | kept), as paper B's p(dynamic | static) does, and regardless of them where it does not.
+        """
 
     def forward(self, frames: Tensor, generator: torch.Generator | None = None) -> Bound:
         """The bound; what the training loop calls, so that Fabric can wrap it."""
         return self.elbo(frames, generator)
 
     def check_frames(self, frames: Tensor) -> None:
-        """Refuse a batch that is not (B, T, C, H, W), not of this model's frame shape, not finite or not in [0, 1]."""
+        """Refuse a batch that is not (B, T, C, H, W) of this model's frame shape and type, is empty, not finite or not in [0, 1]."""
+        if not isinstance(frames, Tensor):
+            raise ValueError(f"frames: expected a tensor (B, T, C, H, W), found {type(frames).__name__}; resize to one size and stack")
         if frames.ndim != 5 or tuple(frames.shape[2:]) != self.frame_shape:
             raise ValueError(
                 f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), found {tuple(frames.shape)}; "
                 "arrange or resize the batch, or build the model with another image_size"
             )
-        low, high = (float(value) for value in torch.aminmax(frames)) if frames.numel() else (0.0, 0.0)
+        if not frames.numel():
+            raise ValueError(f"frames: expected at least one sequence of one frame, found {tuple(frames.shape)}")
+        if frames.dtype != (own := next(self.parameters()).dtype):
+            raise ValueError(f"frames: expected {own}, as the model's weights, found {frames.dtype}; convert them, and divide bytes by 255")
+        low, high = (float(value) for value in torch.aminmax(frames))
         if not (low == low and high == high):
             raise ValueError("frames: expected finite numbers, found NaN; mend or mask the missing frames first")
         if low < 0 or high > 1:
             raise ValueError(f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; divide bytes by 255")
+
+    def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
+        """The codes that `generate` is to keep; refuses names that are not this model's, another count and another length."""
+        for name, code in (given or {}).items():
+            if name not in self.code_names:
+                raise ValueError(f"given: expected some of {', '.join(self.code_names)}, found {name!r}")
+            if len(code) != count or (code.ndim == 3 and code.shape[1] != length):
+                raise ValueError(f"given[{name!r}]: expected {count} sequences of length {length}, found {tuple(code.shape)}")
+        return dict(given or {})
 
     def check_codes(self, codes: Codes) -> None:
         """Refuse codes whose names are not this model's."""
