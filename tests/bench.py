@@ -1,10 +1,12 @@
-"""Speed of this machine on the course's work: `python tests/bench.py` (`make bench`), two to three minutes on two cores.
+"""Speed of this machine on the course's work: `python tests/bench.py` (`make bench`), three to four minutes on two cores.
 
 Four things, each beside what one would write without care, taken in turns so that a busy machine slows both alike; medians.
   Kraskov     the library's search beside a loop over a k-d tree (bench_kraskov.py)
   training    fit() beside a plain loop over time steps that encodes, filters and decodes one frame after the other
   generator   MovingDigits.frames into a buffer beside a loop over sequences, digits and frames that pastes with NumPy
   throughput  frames a second, and the share of this machine's matmul peak that they come to
+Then what has a bar of its own: the leakage matrix (bench_leakage.py), a judge's frames a second, and the loading of sprites
+beside what a training step consumes.
 """
 
 import math
@@ -13,12 +15,16 @@ import statistics
 import time
 
 import bench_kraskov
+import bench_leakage
 import numpy as np
 import torch
 import torch.nn.functional as F
-from unbraid import settings
+from unbraid import judging, settings
+from unbraid.data import load
 from unbraid.data.moving_digits import MovingDigits, load_digits
+from unbraid.data.sources import DataError
 from unbraid.distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
+from unbraid.measures.judges import SequenceJudge
 from unbraid.models.independent import IndependentPrediction
 from unbraid.networks import forward_flops
 from unbraid.training import fit
@@ -135,31 +141,60 @@ def matmul_peak(size: int = 2048) -> float:
     return 2 * size**3 / min(timed(lambda: a @ b) for _ in range(5))
 
 
+def judged_frames() -> float:
+    """Frames a second of the quick judge of clips at 64 pixels."""
+    chosen = judging.settings_of("sprites", "quick")
+    judge = SequenceJudge(dict.fromkeys("abcde", tuple("123456")), 64, 3, chosen.width, chosen.features, chosen.hidden).to(DEVICE)
+    clips = torch.rand(128, 8, 3, 64, 64)
+    judge.probabilities(clips)
+    return clips[:, :, 0, 0, 0].numel() / min(timed(lambda: judge.probabilities(clips)) for _ in range(5))
+
+
+def loaded_frames(name: str) -> float:
+    """Frames a second of a shuffled pass over a dataset at 32 pixels, as float batches of 32."""
+    data = load(name, "train", image_size=32)
+    passing = lambda: sum(len(batch) for batch in data.batches(32, torch.Generator().manual_seed(0)))  # noqa: E731
+    passing()
+    return len(data) * data.length / min(timed(passing) for _ in range(3))
+
+
 def line(name: str, ours: str, other: str, ratio: float, bar: float | None) -> None:
     verdict = "" if bar is None else f"{'met' if ratio >= bar else 'NOT met'} (bar {bar:g})"
-    print(f"{name:<34} {ours:>15} {other:>15} {ratio:8.2f}  {verdict}", flush=True)
+    print(f"{name:<42} {ours:>15} {other:>15} {ratio:8.2f}  {verdict}", flush=True)
 
 
 def main() -> None:
     place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{place}; load {os.getloadavg()[0]:.1f}; torch {torch.__version__}\n")
-    print(f"{'measure':<34} {'library':>15} {'plain':>15} {'ratio':>8}")
+    print(f"{'measure':<42} {'library':>15} {'plain':>15} {'ratio':>8}")
     for row in bench_kraskov.rows([(10_000, 20)]):
         line(row["name"] + " (s)", f"{row['ours_s']:.2f}", f"{row['tree_loop_s']:.2f}", row["speedup"], 1 / 1.5)
     for profile in ("full", "quick"):
         ours, loop, frames = generator_speed(profile)
         size = settings.load("independent", profile).image_size
         line(f"generator, {size} pixels (frames/s)", f"{frames / ours:,.0f}", f"{frames / loop:,.0f}", loop / ours, 20)
-    peak = matmul_peak()
+    (matrix,) = bench_leakage.rows()
+    line(f"{matrix['name']} (s)", f"{matrix['wall_s']:.1f}", "60.0", 60 / matrix["wall_s"], 1)
+    judged = judged_frames()
+    line("judge, 64 pixels (frames/s)", f"{judged:,.0f}", "2,000", judged / 2000, 1)
+    peak, consumed = matmul_peak(), None
     for profile, turns, bar in (("quick", 40, 2), ("full", 3 if DEVICE.type == "cpu" else 40, None)):
         ours, plain, model, chosen = training_step(profile, turns)
         count = chosen.batch_size * chosen.length
+        consumed = consumed or count / ours  # at quick
         line(f"training, {profile} (frames/s)", f"{count / ours:,.0f}", f"{count / plain:,.0f}", plain / ours, bar)
         some = torch.rand(2, chosen.length, 3, chosen.image_size, chosen.image_size, device=DEVICE)
         work = 3 * forward_flops(model.eval(), some) / 2 * chosen.batch_size  # forward, and twice as much backward
         share = work / ours / peak
-        print(f"{'':34} {work / ours / 1e9:,.0f} GFLOP/s, {share:.0%} of the float32 matmul peak of {peak / 1e9:,.0f} GFLOP/s")
+        print(f"{'':42} {work / ours / 1e9:,.0f} GFLOP/s, {share:.0%} of the float32 matmul peak of {peak / 1e9:,.0f} GFLOP/s")
         assert math.isfinite(share)
+    for name in ("drawn_sprites", "sprites"):
+        try:
+            fed = loaded_frames(name)
+        except DataError:
+            print(f"loading, {name}: not at hand; python -m unbraid data fetch {name}")
+        else:
+            line(f"loading, {name}, 32 pixels (frames/s)", f"{fed:,.0f}", f"{consumed:,.0f}", fed / consumed, 5)
 
 
 if __name__ == "__main__":

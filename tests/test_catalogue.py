@@ -152,6 +152,15 @@ def test_the_list_tells_what_is_real_and_what_is_here():
     assert all(f"UNBRAID_{name} " in told for name in ("MUG", "TIMIT", "AFF_WILD"))
 
 
+def test_the_list_goes_on_past_a_damaged_file():
+    folder = sources.cache_directory() / "mnist"
+    folder.mkdir(parents=True)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"?")
+    done = command("list")
+    assert done.exit_code == 0 and [line.split()[0] for line in done.output.splitlines() if not line.startswith(" ")] == NAMES
+    assert next(line for line in done.output.splitlines() if "    mnist " in line).endswith("damaged; python -m unbraid data verify mnist")
+
+
 def test_datasets_and_sources_may_be_named(monkeypatch):
     assert catalogue.folders(["sprites", "sprites_poses", "fsdd", "moving_digits"]) == ["sprites-li", "fsdd", "mnist", "mnist-sample"]
     assert catalogue.folders(["drawn_sprites"]) == []

@@ -150,8 +150,26 @@ def test_a_folder_without_permission_is_told(folder):
         made()
 
 
-def test_what_a_killed_process_left_is_deleted_once_it_is_old(folder):
-    folder.mkdir(parents=True)
+def test_what_another_process_puts_there_meanwhile_is_not_taken(monkeypatch):
+    """Another seed, say: its file takes the place of ours after ours was found right, and before it is opened."""
+    made()
+    opened, others = module.safe_open, [lambda: made("b", CONTENT[::-1])]
+
+    def late(*arguments):
+        if others:
+            others.pop()()
+        return opened(*arguments)
+
+    monkeypatch.setattr(module, "safe_open", late)
+    tensor, calls = made()
+    assert not others and calls == 1 and np.array_equal(tensor.numpy(), CONTENT)
+
+
+@pytest.mark.parametrize("before", (False, True), ids=("composing", "loading"))
+def test_what_a_killed_process_left_is_deleted_once_it_is_old(folder, before):
+    if before:
+        made()
+    folder.mkdir(parents=True, exist_ok=True)
     old, young = folder / ".thing.safetensors.1.part", folder / ".thing.safetensors.2.part"
     for path in (old, young):
         path.write_bytes(b"half")

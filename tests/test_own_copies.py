@@ -130,6 +130,8 @@ def test_mug_leaves_out_what_is_named_and_changes_nothing_else(mug):
     person, expression = int(whole.labels["subject"][0]), EXPRESSIONS[whole.labels["expression"][0]]
     less = load_mug("train", mug, 8, leave_out=[f"{person:03d}/{expression}/take000"])
     assert torch.equal(less.frames, whole.frames[1:]) and "1 named clips left out" in less.provenance
+    other = load_mug("test", mug, 8, leave_out=[f"{person:03d}/{expression}/take000"])
+    assert torch.equal(other.frames, load_mug("test", mug, 8).frames) and "0 named clips left out" in other.provenance  # it is not there
     with pytest.raises(ValueError, match="leave_out: expected clips such as .*found .'003/anger/take000'"):
         load_mug("train", mug, 8, leave_out=["003/anger/take000"])  # it lies under session0
     assert not torch.equal(load_mug("train", mug, 8, seed=1).frames, whole.frames)

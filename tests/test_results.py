@@ -18,7 +18,7 @@ from unbraid.results import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ROOT / "results" / "independent" / "moving_digits" / "quick"
-SHIPPED = sorted((ROOT / "results").rglob("metrics.json")) or [QUICK / "metrics.json"]
+SHIPPED = sorted((ROOT / "results" / "independent").rglob("metrics.json")) or [QUICK / "metrics.json"]
 NAMES = {"elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits", "cross_to_same"}
 
 
@@ -337,6 +337,12 @@ def test_at_quick_the_factors_are_pulled_apart(quick):
     assert factored["mi_cross_bits"] <= 0.25 * factored["mi_same_bits"]
     assert factored["own_digit_bits"] >= 2 * factored["other_digit_bits"]
     assert factored["mi_same_bits"] > 1 and factored["own_digit_bits"] > 1  # and not because they carry nothing
+
+
+def test_at_quick_the_leakage_matrix_says_the_same(quick):
+    factored, entangled = quick["factored"], quick["entangled"]
+    assert factored["own_position_skill"] > 0.9 > entangled["own_position_skill"]
+    assert factored["intervals"]["other_position_skill"][1] < 0.1 < entangled["intervals"]["other_position_skill"][0]
 
 
 def test_at_quick_the_entangled_model_is_not(quick):

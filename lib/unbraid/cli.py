@@ -161,6 +161,8 @@ def evaluate(part: Part = "independent", model: Model = "all", profile: Profile 
         "draws": chosen.evaluation_draws,
         "information": "Kraskov variant 1, k = 3, bits, posterior samples; models without parts: best of 20 partitions; "
         "mi_*_bits: all pairs of a sequence as paper A; *_apart, own and other digit: one pair a sequence",
+        "leakage": "*_skill, leakage_*: non-linear probe on posterior samples, 0 chance, 1 perfect; 2 x pairs sequences, 30 % to test; "
+        "identities off whole sequences, positions off frames",
         "intervals": "95 %, Student t over seeds",
         "versions": training.versions(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unbraid.data.sequences import Sequences
 from unbraid.measures.correlation import block_fraction, cross_block
+from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.measures.mutual_information import best_partition, ownership, same_and_cross
 from unbraid.models.independent import IndependentPrediction
 
@@ -57,7 +58,7 @@ def collect_pairs(model: IndependentPrediction, draw: Draw, count: int, generato
     """
     length = draw(1, torch.Generator().manual_seed(0)).length
     sequences = draw(count if apart else -(-count // (length - 1)), generator)
-    latents = torch.cat([model.to_latents(model.infer(frames, True, code_noise(model, generator))).cpu() for frames in batches(model, sequences.frames)])
+    latents = sample_latents(model, sequences, generator)
     if apart:
         rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
         positions = {name: sequences.labels[name][rows, steps + 1].numpy() for name in sequences.dynamic}
@@ -65,6 +66,12 @@ def collect_pairs(model: IndependentPrediction, draw: Draw, count: int, generato
     positions = {name: sequences.labels[name][:, 1:].flatten(0, 1)[:count].numpy() for name in sequences.dynamic}
     before, after = (part.flatten(0, 1)[:count].numpy() for part in (latents[:, :-1], latents[:, 1:]))
     return Pairs(before, after, positions)
+
+
+@torch.no_grad()
+def sample_latents(model: IndependentPrediction, sequences: Sequences, generator: torch.Generator) -> Tensor:
+    """Posterior samples of all sequences, (B, T, K d), on the CPU."""
+    return torch.cat([model.to_latents(model.infer(frames, True, code_noise(model, generator))).cpu() for frames in batches(model, sequences.frames)])
 
 
 def code_noise(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
@@ -116,8 +123,50 @@ def dependence(pairs: Pairs, factors: int, factor_size: int, entangled: bool, se
     return figures
 
 
+def leakage(model: IndependentPrediction, sequences: Sequences, factor_size: int, order: np.ndarray | None = None,
+            seed: int = 0) -> LeakageMatrix:  # fmt: skip
+    """What can be read of each known factor off each code, 0 as by chance and 1 perfectly; rows factor_0, factor_1, ...
+
+    Columns: the sequences' static labels, read off the code of the whole sequence, and their dynamic ones, read at each
+    frame off the code of that frame; both by the non-linear probe, from sequences it was not trained on, on posterior samples.
+    order: of the units, e.g. of an entangled model's best partition; then each `factor_size` of them are a factor.
+    """
+    generator = torch.Generator().manual_seed(30_000 + seed)
+    latents = sample_latents(model, sequences, generator).numpy()
+    latents = latents if order is None else latents[..., order]
+    codes = {f"factor_{start // factor_size}": latents[..., start : start + factor_size] for start in range(0, latents.shape[-1], factor_size)}
+    static, dynamic = (
+        leakage_matrix(codes, {name: sequences.labels[name].numpy() for name in names}, probe="nonlinear", pooling=pooling, seed=seed)
+        for names, pooling in ((sequences.static, "flattened"), (sequences.dynamic, "frames"))
+    )
+    both = {name: np.concatenate([getattr(static, name), getattr(dynamic, name)], 1) for name in ("value", "test_interval", "p_value")}
+    return replace(static, **both, rows=tuple(codes), columns=static.columns + dynamic.columns)
+
+
+def leakage_figures(model: IndependentPrediction, draw: Draw, count: int, factors: int, factor_size: int, entangled: bool,
+                    seed: int = 0) -> dict[str, float]:  # fmt: skip
+    """The leakage matrix as flat figures, its rows named by the digit each factor is assigned to, as in `dependence`.
+
+    leakage_<digit>_factor_<column>: the cells, e.g. leakage_red_factor_green_position, on 2 `count` sequences.
+    own_position_skill, other_position_skill: their means, of a factor on the position of its own digit and of the other;
+    own_identity_skill, other_identity_skill: on which of the ten digits it is.
+    """
+    generator = torch.Generator().manual_seed(20_000 + seed)  # its own, so that no other figure depends on this one
+    together, apart = (collect_pairs(model, draw, count, generator, one_each) for one_each in (False, True))
+    order = best_partition(together.before, together.after, factor_size, seed=seed).permutation if entangled else np.arange(factors * factor_size)
+    owner = ownership(split_factors(apart.after[:, order], factor_size), apart.positions, seed=seed).owner
+    matrix = leakage(model, draw(2 * count, generator), factor_size, order, seed)
+    digits = [name.removesuffix("_position") for name in apart.positions]
+    cells = {(of, column): matrix[f"factor_{owner[f'{of}_position']}", column] for of in digits for column in matrix.columns}
+    figures = {f"leakage_{of}_factor_{column}": cell for (of, column), cell in cells.items()}
+    for kind, ending in (("identity", "digit"), ("position", "position")):
+        own, other = ([cells[of, f"{about}_{ending}"] for of in digits for about in digits if (of == about) == same] for same in (True, False))
+        figures |= {f"own_{kind}_skill": float(np.mean(own)), f"other_{kind}_skill": float(np.mean(other))}
+    return figures
+
+
 def evaluate_independent(model: IndependentPrediction, draw: Draw, settings, seed: int = 0) -> dict[str, float]:
-    """All figures of one model on test sequences; see bound_terms and dependence.
+    """All figures of one model on test sequences; see bound_terms, dependence and leakage_figures.
 
     draw(count, generator): test sequences. settings: evaluation_sequences, evaluation_pairs, evaluation_draws, and the
     blocks (judged_factors, judged_size) that factors are compared in, the same for all models. Information is the
@@ -137,4 +186,5 @@ def evaluate_independent(model: IndependentPrediction, draw: Draw, settings, see
         **terms,
         **information,
         "cross_to_same": information["mi_cross_bits"] / information["mi_same_bits"],
+        **leakage_figures(model, draw, settings.evaluation_pairs, *blocks, seed),
     }

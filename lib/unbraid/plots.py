@@ -103,6 +103,28 @@ def heatmap(matrix: np.ndarray, ax: Axes | None = None, rows: Sequence[str] = ()
     return ax
 
 
+def leakage(value: np.ndarray, limits: np.ndarray | None = None, p_values: np.ndarray | None = None, ax: Axes | None = None,
+            rows: Sequence[str] = (), columns: Sequence[str] = (), unit: str = "skill", high: float = 1.0, level: float = 0.01) -> Axes:  # fmt: skip
+    """The leakage matrix (R, F), rows codes, columns factors: in each cell the value, beneath it its interval, limits (R, F, 2).
+
+    Cells whose p-value is `level` or more, which may be chance, are written in italics and in brackets. Values below 0 have
+    the colour of 0; `high` is that of full colour, e.g. the entropy of the labels for bits.
+    """
+    value = np.asarray(value, dtype=float)
+    ax = ax or plt.subplots(figsize=(1.2 * value.shape[1] + 2.2, 0.8 * value.shape[0] + 1.2))[1]
+    heatmap(value, ax, rows, columns, unit, 0, high, digits=None)
+    for cell in np.argwhere(np.isfinite(value)):
+        row, column = cell
+        chance = p_values is not None and p_values[row, column] >= level
+        style = {"ha": "center", "color": _ink(ax.images[0], value[row, column]), "style": "italic" if chance else "normal"}
+        number = f"{value[row, column]:.2f}"
+        ax.text(column, row, (f"({number})" if chance else number).replace("-", "−"), va="center" if limits is None else "bottom", **style)
+        if limits is not None:
+            between = "{:.2f} to {:.2f}".format(*limits[row, column]).replace("-", "−")
+            ax.text(column, row + 0.08, between, va="top", fontsize=7, **style)
+    return ax
+
+
 def _ink(image, value) -> str:
     red, green, blue, _ = image.cmap(image.norm(value))
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

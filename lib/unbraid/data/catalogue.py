@@ -130,12 +130,16 @@ def describe(name: str) -> list[str]:
     if row.kind == "drawn":
         lines.append("    here: no files")
     for folder in row.folders:
-        source, here = sources.SOURCES[folder], sources.find(folder, partial=True)
-        if len(here) == len(source.files):
-            state = f"here: {' and '.join(map(str, sources.homes(here)))}"
+        source = sources.SOURCES[folder]
+        try:
+            here = sources.find(folder, partial=True)
+        except sources.DataError:  # the other lines are still worth reading
+            state = f"damaged; python -m unbraid data verify {folder}"
         else:
-            state = f"{len(here)} of {len(source.files)} files here" if here else "not here"
-            state += f"; python -m unbraid data fetch {folder}"
+            state = f"here: {' and '.join(map(str, sources.homes(here)))}"
+            if len(here) < len(source.files):
+                state = f"{len(here)} of {len(source.files)} files here" if here else "not here"
+                state += f"; python -m unbraid data fetch {folder}"
         size = sum(file.bytes for file in source.files) / 1e6
         lines.append(f"    {folder:<14} {size:5.1f} MB  {source.licence}  {state}")
     return lines

@@ -45,10 +45,13 @@ def composed(name: str, inputs: str, shape: tuple[int, ...], rows: Callable[[], 
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text
 
-    if not _right(path, header, size):
-        _write(path, header, size, rows)
-    with safe_open(path, "pt") as file:
-        return file.get_tensor("frames")
+    _clear(path.parent)
+    while True:
+        if not _right(path, header, size):
+            _write(path, header, size, rows)
+        with safe_open(path, "pt") as file:
+            if file.metadata()["inputs"] == key:  # else another process has just put its own there, made from other inputs
+                return file.get_tensor("frames")
 
 
 _checked: set[tuple] = set()  # (path, header, size, time of change) of files found right in this process
@@ -73,7 +76,6 @@ def _write(path: Path, header: Callable[[int], bytes], size: int, rows: Callable
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     with _told(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path.parent)
         if (free := shutil.disk_usage(path.parent).free) < size:
             raise OSError(f"{free} bytes free")
         stream = open(part, "wb", buffering=0)  # nothing is left to write, and to fail, when it is closed
@@ -116,6 +118,6 @@ def _told(path: Path, size: int) -> Iterator[None]:
 def _clear(folder: Path) -> None:
     """Delete what processes that were killed have left."""
     for left in folder.glob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):  # another process may just have finished it
+        with contextlib.suppress(OSError):  # another process may just have finished it, or the cache may only be read
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()

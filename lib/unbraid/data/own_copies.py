@@ -78,7 +78,8 @@ def load_mug(
     subjects = tuple(sorted({subject for _, subject, _, _ in clips}))
     if unknown := set(leave_out) - {name for name, *_ in clips}:
         raise ValueError(f"leave_out: expected clips such as {clips[0][0]}, found {sorted(unknown)}")
-    clips = [clips[number] for number in _part(root, len(clips), 4, split, seed) if clips[number][0] not in leave_out]
+    part = [clips[number] for number in _part(root, len(clips), 4, split, seed)]
+    clips = [clip for clip in part if clip[0] not in leave_out]
     chosen = [picture for name, _, _, pictures in clips for picture in _fifteen(pictures, name, seed)]
     frames = _frames("mug", split, chosen, image_size, crop).view(len(clips), 15, 3, image_size, image_size)
     return Sequences(
@@ -89,7 +90,7 @@ def load_mug(
         },
         static=("subject", "expression"),
         split=split,
-        provenance=f"MUG (own copy), {split} split: {len(clips)} clips of {len(subjects)} people, {len(leave_out)} named clips left out",
+        provenance=f"MUG (own copy), {split} split: {len(clips)} clips of {len(subjects)} people, {len(part) - len(clips)} named clips left out",
         classes={"subject": subjects, "expression": EXPRESSIONS},
     )
 
