@@ -33,7 +33,9 @@ def sprites_like(count=2664, length=8, seed=0):
 
 
 def rows():
-    """Wall and processor seconds of the whole matrix: linear probe with 100 bootstrap draws, and information."""
+    """Seconds by the clock and of the processors for the whole matrix: linear probe with 100 bootstrap draws, and bits, from
+    all sequences. Small matrix products gain nothing from threads, which wait for each other on a busy machine: on one with
+    a load of 3, 15 s with OMP_NUM_THREADS=1 and 40 s with 2."""
     codes, factors = sprites_like()
 
     def clock():
@@ -43,10 +45,11 @@ def rows():
     started = clock()
     linear = leakage.leakage_matrix(codes, factors, bootstrap=100)
     middle = clock()
-    bits = leakage.information_matrix(codes, factors)
+    bits = leakage.information_matrix(codes, factors, count=0)
     wall, processor = clock() - started
     assert linear["static", "hair"] > 0.95 and bits["static", "hair"] > 1
-    return [{"name": "leakage matrix, 2 codes x 6 factors, N=2664", "wall_s": wall, "processor_s": processor, "probe_s": (middle - started)[0]}]
+    seconds = {"wall_s": wall, "processor_s": processor, "probe_s": (middle - started)[0]}
+    return [{"name": "leakage matrix, 2 codes x 6 factors, N=2664"} | {name: float(value) for name, value in seconds.items()}]
 
 
 def tasks(width, count=900, seed=0):
@@ -61,7 +64,8 @@ def tasks(width, count=900, seed=0):
         found[name] = whole @ np.linalg.qr(generator.normal(size=(whole.shape[1],) * 2))[0], y
 
     g = np.random.default_rng([seed, width])
-    label, other, plane, bits = g.integers(6, size=count), g.integers(6, size=count), g.uniform(-1, 1, (count, 2)), g.integers(0, 2, (count, 2))
+    label, other = g.integers(6, size=(2, count))
+    plane, bits = g.uniform(-1, 1, (count, 2)), g.integers(0, 2, (count, 2))
     often, cloud, more = np.where(g.random(count) < 0.25, label, other), g.normal(size=(count, 2)), g.normal(size=(count, 2))
     angle = g.uniform(0, 2 * np.pi, count)
     ring = np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -138,7 +142,8 @@ def reduction_study(width=64, count=1000, repeats=3):
                     rest = width - others - units.shape[1]
                     x = np.hstack([spread * units, g.normal(size=(count, others)), 0.1 * g.normal(size=(count, rest))])
                     x = x @ np.linalg.qr(g.normal(size=(width, width)))[0]
-                    bits.append([leakage.information_matrix({"x": x}, {"y": y}, components=p, shuffles=2, interval=1).value[0, 0] for p in sizes])
+                    cheap = {"shuffles": 2, "interval": 1}
+                    bits.append([leakage.information_matrix({"x": x}, {"y": y}, components=p, **cheap).value[0, 0] for p in sizes])
                 print(f"{leak:8} {spread:4} {others:20d}", *(f"{v:5.2f}" for v in np.mean(bits, axis=0)), flush=True)
 
 

@@ -68,7 +68,7 @@ def ross(x, labels, k=3, unit="bits", shuffles=0, interval=0, confidence=0.95, j
     sizes = np.bincount(labels)
     if small := [str(n) for n, size in zip(names, sizes) if size <= k]:
         warnings.warn(
-            f"labels: expected more than k = {k} members of each class, found fewer of {', '.join(small)}; these are searched "
+            f"labels: expected more than k = {k} members of each class, found fewer of {', '.join(small[:9])}; these are searched "
             "for fewer neighbours, and left out if single: give more samples or a lower k", InformationWarning, stacklevel=2,
         )  # fmt: skip
     if (sizes > 1).sum() < 2:
@@ -106,7 +106,7 @@ def conditional(x, y, z, k=3, unit="bits", shuffles=0, interval=0, confidence=0.
         z, names = classes("z", z)
         check_settings(x, z, k, 1, unit)
         if small := [str(n) for n, size in zip(names, np.bincount(z)) if size <= k]:
-            warnings.warn(f"z: values of k = {k} members or fewer are left out: {', '.join(small)}", InformationWarning, stacklevel=2)
+            warnings.warn(f"z: values of k = {k} members or fewer are left out: {', '.join(small[:9])}", InformationWarning, stacklevel=2)
             kept = np.bincount(z)[z] > k
             x, y, z = x[kept], y[kept], z[kept]
             if not kept.any():
