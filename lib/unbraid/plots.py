@@ -118,7 +118,8 @@ def leakage(value: np.ndarray, limits: np.ndarray | None = None, p_values: np.nd
         chance = p_values is not None and p_values[row, column] >= level
         style = {"ha": "center", "color": _ink(ax.images[0], value[row, column]), "style": "italic" if chance else "normal"}
         number = f"{value[row, column]:.2f}"
-        ax.text(column, row, (f"({number})" if chance else number).replace("-", "−"), va="center" if limits is None else "bottom", **style)
+        written = (f"({number})" if chance else number).replace("-", "−")
+        ax.text(column, row, written, va="center" if limits is None else "bottom", **style)
         if limits is not None:
             between = "{:.2f} to {:.2f}".format(*limits[row, column]).replace("-", "−")
             ax.text(column, row + 0.08, between, va="top", fontsize=7, **style)
