@@ -16,6 +16,7 @@ from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.evaluation import evaluate_independent
 from unbraid.measures.intervals import format_interval, mean_interval
+from unbraid.measures.judges import JudgeError
 from unbraid.models.independent import IndependentPrediction
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -23,7 +24,7 @@ data = typer.Typer(help="List, fetch and check the data.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
 PARTS = {"independent": ("moving_digits", ("factored", "entangled", "factored_one_decoder", "entangled_two_decoders"))}
-ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, ValueError)  # settings' errors are ValueErrors
+ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, JudgeError, ValueError)  # settings' errors are ValueErrors
 
 Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(PARTS)}.")]
 Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
