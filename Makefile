@@ -3,6 +3,7 @@
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
+PARTS = independent unordered
 ONLY ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
@@ -32,9 +33,9 @@ data: $(ENVIRONMENT)  ## fetch the real data, checked
 bench: $(ENVIRONMENT)  ## measure the speed of this machine
 	$(PYTHON) tests/bench.py
 
-full: $(ENVIRONMENT)  ## train and evaluate at the paper's scale (a GPU is of use)
-	$(PYTHON) -m unbraid train independent --profile full --results results
-	$(PYTHON) -m unbraid evaluate independent --profile full --results results --write
+full: $(ENVIRONMENT)  ## train and evaluate every part at its paper's scale (a GPU is of use)
+	for part in $(PARTS); do $(PYTHON) -m unbraid train $$part --profile full --results results || exit 1; done
+	for part in $(PARTS); do $(PYTHON) -m unbraid evaluate $$part --profile full --results results --write || exit 1; done
 
 clean:  ## remove what was built; .venv, data and results stay
 	rm -rf build .pytest_cache .ruff_cache lib/*.egg-info

@@ -1,14 +1,17 @@
-"""Speed of this machine on the course's work: `python tests/bench.py` (`make bench`), three to four minutes on two cores.
+"""Speed of this machine on the course's work: `python tests/bench.py` (`make bench`), four to five minutes on two cores.
 
-Four things, each beside what one would write without care, taken in turns so that a busy machine slows both alike; medians.
+Five things, each beside what one would write without care, taken in turns so that a busy machine slows both alike; medians.
   Kraskov     the library's search beside a loop over a k-d tree (bench_kraskov.py)
   training    fit() beside a plain loop over time steps that encodes, filters and decodes one frame after the other
   generator   MovingDigits.frames into a buffer beside a loop over sequences, digits and frames that pastes with NumPy
-  throughput  frames a second, and the share of this machine's matmul peak that they come to
+  throughput  frames a second, and the share of this machine's matmul peak that they come to; paper B's beside paper A's
+  pairs       an update of paper B's model beside one whose pair convolution sees every pair of frames laid one on the other
 Then what has a bar of its own: the leakage matrix (bench_leakage.py), a judge's frames a second, and the loading of sprites
 beside what a training step consumes.
 """
 
+import functools
+import itertools
 import math
 import os
 import statistics
@@ -25,7 +28,9 @@ from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sources import DataError
 from unbraid.distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
 from unbraid.measures.judges import SequenceJudge
+from unbraid.measures.resampling import bootstrap_interval
 from unbraid.models.independent import IndependentPrediction
+from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import forward_flops
 from unbraid.training import fit
 
@@ -97,6 +102,45 @@ def training_step(profile: str, turns: int) -> tuple[float, float, IndependentPr
     return statistics.median(of_ours[1:]), statistics.median(of_plain[1:-1]), ours, chosen
 
 
+class PairByPair(UnorderedFrames):
+    """Paper B's model as printed: each ordered pair of different frames goes through the pair convolution by itself."""
+
+    def compare(self, features: torch.Tensor) -> torch.Tensor:
+        """The same mean as the library's, of T (T - 1) convolutions of twice as many channels instead of T."""
+        first, second = zip(*itertools.permutations(range(features.shape[1]), 2))
+        pairs = torch.cat([features[:, list(first)], features[:, list(second)]], 2)  # (B, T (T - 1), 2 C, 4, 4)
+        return F.relu(self.pair_convolution(pairs.flatten(0, 1))).unflatten(0, pairs.shape[:2]).mean(1)
+
+
+def unordered_updates(length: int, turns: int) -> tuple[list[float], list[float], object]:
+    """Seconds of `turns` updates of paper B's model at quick with so many frames a sequence, data aside, and of the direct version's,
+    made in turns from the same weights; and the settings."""
+    chosen = settings.load("unordered.sprites_poses", "quick")
+    torch.manual_seed(0)
+    ours, direct = UnorderedFrames.from_settings(chosen), PairByPair.from_settings(chosen)
+    direct.load_state_dict(ours.state_dict())
+    frames = torch.rand(chosen.batch_size, length, *ours.frame_shape, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    updates = []
+    for model in (ours, direct):
+        model.to(DEVICE, memory_format=torch.channels_last).train()
+        optimizer, noise = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate), model.noise(chosen.batch_size, length)
+        updates.append(functools.partial(update, model, optimizer, frames, noise))
+    with torch.no_grad():
+        noise = ours.noise(chosen.batch_size, length)
+        bounds = [model.elbo(frames, noise=noise).elbo for model in (ours, direct)]
+    torch.testing.assert_close(*bounds, rtol=1e-5, atol=0)
+    for one in updates:
+        one()
+    return *zip(*[[timed(one) for one in updates] for _ in range(turns)]), chosen
+
+
+def update(model: UnorderedFrames, optimizer: torch.optim.Optimizer, frames: torch.Tensor, noise: dict[str, torch.Tensor]) -> None:
+    """One step of Adam on minus the bound."""
+    optimizer.zero_grad()
+    model.elbo(frames, noise=noise).loss().backward()
+    optimizer.step()
+
+
 def paste_loop(images: np.ndarray, count: int, length: int, step: float, size: int, generator: np.random.Generator) -> torch.Tensor:
     """Moving digits drawn sequence by sequence, digit by digit, frame by frame; images (N, side, side) bytes."""
     side, sequences = images.shape[-1], []
@@ -163,6 +207,18 @@ def line(name: str, ours: str, other: str, ratio: float, bar: float | None) -> N
     print(f"{name:<42} {ours:>15} {other:>15} {ratio:8.2f}  {verdict}", flush=True)
 
 
+def pairs_rows(consumed: float) -> None:
+    """Paper B's rows; consumed: paper A's frames a second at quick."""
+    for length, turns, bar in ((settings.load("unordered", "quick").length, 15, None), (10, 15, 1 / 0.6), (20, 5, None)):
+        ours, direct, chosen = unordered_updates(length, turns)
+        ours_s, direct_s, count = statistics.median(ours), statistics.median(direct), chosen.batch_size * length
+        if length == chosen.length:
+            line("training, unordered beside A (frames/s)", f"{count / ours_s:,.0f}", f"{consumed:,.0f}", count / ours_s / consumed, None)
+        line(f"pairs, update at N = {length} (s)", f"{ours_s:.3f}", f"{direct_s:.3f}", direct_s / ours_s, bar)
+        share = bootstrap_interval(np.divide(ours, direct), statistic=np.median)
+        print(f"{'':42} {share.mean:.2f} [{share.low:.2f}, {share.high:.2f}] of the direct version's time, median of {turns} turns")
+
+
 def main() -> None:
     place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{place}; load {os.getloadavg()[0]:.1f}; torch {torch.__version__}\n")
@@ -188,6 +244,7 @@ def main() -> None:
         share = work / ours / peak
         print(f"{'':42} {work / ours / 1e9:,.0f} GFLOP/s, {share:.0%} of the float32 matmul peak of {peak / 1e9:,.0f} GFLOP/s")
         assert math.isfinite(share)
+    pairs_rows(consumed)
     for name in ("drawn_sprites", "sprites"):
         try:
             fed = loaded_frames(name)

@@ -80,6 +80,7 @@ def tasks(width, count=900, seed=0):
     add("bent position", np.tanh(1.5 * plane @ g.normal(size=(2, 8))), plane, 0.05)
     add("product", np.hstack([cloud, more]), cloud[:, 0] * cloud[:, 1])
     add("no position", g.normal(size=(count, width)), plane)
+    add("classes in a row", cloud, np.floor(6 * np.argsort(np.argsort(cloud[:, 0])) / count).astype(int))
     return found
 
 
@@ -88,6 +89,8 @@ def probe_study(widths=(8, 64, 256), count=900, seeds=(0, 1), only=""):
     candidates = {}
     for c in (0.001, 0.01, 0.1, 1.0):
         candidates[f"linear classes C={c}"] = lambda width, c=c: LogisticRegression(C=c, max_iter=1000)
+    for c in (0.3, 1.0, 3.0, 10.0):
+        candidates[f"linear classes C={c}/width"] = lambda width, c=c: LogisticRegression(C=c / width, max_iter=1000)
     for a in (1.0, 10.0, 30.0, 100.0, 300.0):
         candidates[f"linear continuous alpha={a}"] = lambda width, a=a: Ridge(alpha=a)
     for c in (0.3, 1.0, 3.0, 10.0):

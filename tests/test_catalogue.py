@@ -16,7 +16,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.sources import DataError
 
 pytestmark = pytest.mark.usefixtures("house")
-NAMES = ("moving_digits sprites sprites_poses drawn_sprites faces street spoken_digits vowels weather air_quality etth1 physionet "
+NAMES = ("moving_digits sprites sprites_poses drawn_sprites drawn_poses faces street spoken_digits vowels weather air_quality etth1 physionet "
          "mug timit aff_wild").split()  # fmt: skip
 IN_CLONE = ("moving_digits", "street", "vowels", "weather")  # whose sources are, at least in part
 
@@ -30,7 +30,7 @@ def command(*arguments):
 
 def test_the_datasets_are_those_of_the_three_papers_and_their_stand_ins():
     assert list(DATASETS) == NAMES
-    assert Counter(row.kind for row in DATASETS.values()) == {"real": 11, "drawn": 1, "own copy": 3}
+    assert Counter(row.kind for row in DATASETS.values()) == {"real": 11, "drawn": 2, "own copy": 3}
     used = {folder for row in DATASETS.values() for folder in row.folders}
     assert used == set(sources.SOURCES)  # nothing is fetched that nothing reads
     assert all(bool(row.folders) == (row.kind == "real") and {"train", "test"} <= set(row.splits) for row in DATASETS.values())
@@ -42,7 +42,7 @@ def test_every_loader_is_there_and_described(name):
     assert next(iter(inspect.signature(function).parameters)) == "split" and inspect.getdoc(function)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "drawn_sprites"])
+@pytest.mark.parametrize("name", [name for name in NAMES if DATASETS[name].kind != "drawn"])
 def test_missing_files_are_told_with_what_brings_them(name, monkeypatch, house):
     """Without clone, cache and mirror."""
     (house / "elsewhere" / "data").mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_the_list_goes_on_past_a_damaged_file():
 
 def test_datasets_and_sources_may_be_named(monkeypatch):
     assert catalogue.folders(["sprites", "sprites_poses", "fsdd", "moving_digits"]) == ["sprites-li", "fsdd", "mnist", "mnist-sample"]
-    assert catalogue.folders(["drawn_sprites"]) == []
+    assert catalogue.folders(["drawn_sprites", "drawn_poses"]) == []
     with pytest.raises(DataError, match="(?s)timit: cannot be fetched.*UNBRAID_TIMIT.*spoken_digits"):
         catalogue.folders(["faces", "timit"])
     with pytest.raises(DataError, match="(?s)dataset: not known.*aff_wild, mnist-sample, .*'sprite'"):

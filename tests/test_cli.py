@@ -7,12 +7,12 @@ import sys
 
 import pytest
 from typer.testing import CliRunner
-from unbraid import cli, results, settings
+from unbraid import cli, results, runs, settings
 from unbraid.data import sources
 
 SMALL = ("--profile", "smoke", "--digits", "mnist-sample")
 FOLDER = ("independent", "moving_digits", "smoke")
-MODELS = cli.PARTS["independent"][1]
+MODELS = runs.PARTS["independent"]["moving_digits"]
 
 
 def call(*arguments):
@@ -63,7 +63,7 @@ def test_what_is_printed_tells_of_data_and_figures(made):
     assert "factored-seed0: 6 updates of 8 sequences; the clone's sample of 5 000 MNIST digits, train split" in trained
     assert "nats a frame" in trained
     metrics = results.read_json(folder.joinpath(*FOLDER, "metrics.json"))
-    assert f"mi_same_bits       {metrics['factored']['mi_same_bits']:.2f}" in evaluated
+    assert f"mi_same_bits             {metrics['factored']['mi_same_bits']:.2f}" in evaluated
 
 
 def test_metrics_have_the_one_form(made):
@@ -89,14 +89,14 @@ def test_the_results_are_verified_and_a_fault_turns_the_exit_code(made, tmp_path
 
 
 def test_trained_weights_are_loaded_by_their_record(made):
-    model = cli.load_model("independent", "entangled", "smoke", 0, made[0])
+    model = runs.load_model("independent", "entangled", "smoke", 0, made[0])
     assert model.factors == 1 and not model.training
     path = made[0].joinpath(*FOLDER, "entangled-seed0.safetensors")
     content = path.read_bytes()
     try:
         path.write_bytes(content[:-2] + b"\0\1")
         with pytest.raises(results.ResultsError, match="expected SHA-256"):
-            cli.load_model("independent", "entangled", "smoke", 0, made[0])
+            runs.load_model("independent", "entangled", "smoke", 0, made[0])
     finally:
         path.write_bytes(content)
 
@@ -133,8 +133,16 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(tmp_path, m
 
 
 @pytest.mark.parametrize("arguments, message", (
-    (("train", "dependent"), "part: expected one of independent, found 'dependent'"),
-    (("evaluate", "dependent"), "part: expected one of independent, found 'dependent'"),
+    (("train", "dependent"), "part: expected one of independent, unordered, found 'dependent'"),
+    (("evaluate", "dependent"), "part: expected one of independent, unordered, found 'dependent'"),
+    (("train", "independent", "--dataset", "digits"), "dataset: expected for independent one of moving_digits, found 'digits'"),
+    (("evaluate", "unordered", "--dataset", "cars"), "dataset: expected for unordered one of digits, sprites_poses"),
+    (("train", "unordered", "--model", "tangled"), "model: expected all or one of unordered, "),
+    (("train", "unordered", "--dataset", "faces", "--model", "no_pairs"), "model: expected all or one of unordered, "),
+    (("evaluate", "unordered", *SMALL), "--digits, --digits-from: expected with the part independent only"),
+    (("evaluate", "unordered", *SMALL[:2]), "digits/smoke/unordered-seed0.run.json: expected a result, found no file"),
+    (("train", "--model", "factored_one_decoder", "--profile", "full"), "'full' does without the model factored_one_decoder"),
+    (("evaluate", "--model", "factored_one_decoder", "--profile", "full"), "'full' does without the model factored_one_decoder"),
     (("train", "--model", "tangled"), "model: expected all or one of factored, entangled"),
     (("train", "--profile", "huge"), "profile: expected one of smoke, quick, full, found 'huge'"),
     (("train", *SMALL[:2], "--digits", "emnist"), "source: expected auto, mnist or mnist-sample, found 'emnist'"),

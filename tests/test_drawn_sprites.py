@@ -7,7 +7,7 @@ import pytest
 import torch
 from unbraid.data import drawn_figures, drawn_sprites, sprites
 from unbraid.data.drawn_figures import PAINTS, POINTS, figure
-from unbraid.data.drawn_sprites import FROM_FRONT, FROM_SIDE, load_drawn_sprites, stance
+from unbraid.data.drawn_sprites import FROM_FRONT, FROM_SIDE, load_drawn_poses, load_drawn_sprites, stance
 
 STATIC = ("skin", "trousers", "top", "hair", "action", "direction", "motion")
 
@@ -67,6 +67,20 @@ def test_layout_labels_and_splits_are_those_of_sprites(train, test):
         assert (sequences.static, sequences.dynamic, sequences.classes, sequences.split) == (real.static, real.dynamic, real.classes, split)
         assert all(torch.equal(sequences.labels[name], real.labels[name]) for name in real.labels)
     assert "drawn by our own code" in test.provenance and "32 x 32, test split, 2664 sequences" in test.provenance
+
+
+def test_poses_are_the_same_frames_as_one_sequence_of_a_character(test):
+    poses, real = load_drawn_poses("test", 32), sprites.POSES
+    assert poses.frames.shape == (296, 72, 3, 32, 32) and poses.frames.dtype == torch.uint8
+    assert torch.equal(poses.frames.flatten(0, 1), test.frames.flatten(0, 1))
+    assert poses.static == (*STATIC[:4], "character") and poses.dynamic == ("pose", "action", "direction", "position")
+    assert all(torch.equal(poses.labels[name].repeat_interleave(9), test.labels[name]) for name in poses.static)
+    for step in range(72):
+        pose = real[poses.labels["pose"][5, step]]
+        named = [poses.classes[name][poses.labels[name][5, step]] for name in ("action", "direction", "position")]
+        assert named == [pose.action, pose.direction, str(pose.position)] and poses.classes["pose"] == sprites.POSE_NAMES
+    assert len(poses.labels["pose"].unique()) == 63 and (poses.labels["pose"] == poses.labels["pose"][:1]).all()
+    assert "drawn by our own code" in poses.provenance and "32 x 32, test split, 296 sequences" in poses.provenance
 
 
 def test_figures_stand_whole_on_black(train):
@@ -134,8 +148,9 @@ def test_drawing_all_is_quick(drawn):
     (("train", 16), "image_size: expected 64 or 32, found 16"),
 ))  # fmt: skip
 def test_other_splits_and_sizes_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        load_drawn_sprites(*arguments)
+    for load in (load_drawn_sprites, load_drawn_poses):
+        with pytest.raises(ValueError, match=message):
+            load(*arguments)
 
 
 def test_drawings_keep_to_their_paints():

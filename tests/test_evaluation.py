@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import evaluation, settings
+from unbraid import settings
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl, standard_normal_like
+from unbraid.evaluation import independent as evaluation
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.interface import Bound
 

@@ -131,3 +131,14 @@ def test_the_style_is_white_and_told_apart_without_colour_vision():
     blind = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
     seen = np.array(colours[:4]) @ blind.T
     assert min(np.linalg.norm(seen[i] - seen[j]) for i in range(4) for j in range(i)) > 0.1
+
+
+def test_a_plane_lies_in_units_of_the_code_with_each_picture_about_its_values():
+    frames = torch.rand(6, 3, 4, 4)
+    ax = plots.plane(frames, [0.0, 1.0, 2.0], [-1.0, 1.0])
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (left, right) == (-0.5, 2.5) and (top, bottom) == (-2.0, 2.0)  # half a step beyond the outer values; downwards
+    assert np.allclose(ax.images[0].get_array()[5:9, 10:14], frames[5].permute(1, 2, 0))  # last row, last column
+    for wrong in ([0.0, 1.0], [0.0]):
+        with pytest.raises(ValueError, match="frames: expected"):
+            plots.plane(frames, wrong, [-1.0, 1.0])

@@ -1,4 +1,4 @@
-"""results/: nothing is half-written, nothing damaged is read, and every number the README shows is the one that is shipped."""
+"""results/: nothing is half-written, nothing damaged is read, and what is shipped holds together."""
 
 import json
 import os
@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from unbraid import cli, results, settings
+from unbraid import results, runs, settings
 from unbraid.measures.intervals import mean_interval
 from unbraid.results import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ROOT / "results" / "independent" / "moving_digits" / "quick"
+RECORDS = sorted(path for part in runs.PARTS for path in (ROOT / "results" / part).glob("*/quick/*.run.json"))
 SHIPPED = sorted((ROOT / "results" / "independent").rglob("metrics.json")) or [QUICK / "metrics.json"]
 NAMES = {"elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits", "cross_to_same"}
 
@@ -213,6 +214,16 @@ def metrics():
     }
 
 
+def test_a_model_may_have_seeds_of_its_own():
+    some = metrics()
+    some["ablation"] = results.summarise([{"elbo_per_frame": 1.0}], interval)
+    assert results.form_faults(some) == ["ablation.by_seed.elbo_per_frame: expected a value a seed, found 1"]
+    some["protocol"]["seeds_of"] = {"ablation": [0]}
+    assert results.form_faults(some) == []
+    some["protocol"]["seeds_of"] = {"ablation": [0, 1]}
+    assert results.form_faults(some) == ["ablation.by_seed.elbo_per_frame: expected a value a seed, found 1"]
+
+
 def test_a_summary_holds_means_values_and_intervals():
     entry = metrics()["factored"]
     assert entry["elbo_per_frame"] == 2 and entry["by_seed"]["mi_same_bits"] == [2, 4, 6]
@@ -222,24 +233,6 @@ def test_a_summary_holds_means_values_and_intervals():
     assert results.summarise([{"x": 1.0}], interval)["intervals"] == {"x": None}
     with pytest.raises(ResultsError, match="expected finite numbers, found NaN or infinity in b$"):
         results.summarise([{"a": 1.0, "b": float("nan")}], interval)
-
-
-def test_a_table_has_a_row_a_model():
-    table = results.metrics_table(metrics(), {"elbo_per_frame": "ELBO", "mi_same_bits": "same (bits)"}, {"elbo_per_frame": 1})
-    assert table.splitlines() == [
-        "| model | ELBO | same (bits) |", "|---|---|---|", "| factored | 2.0 ± 2.5 | 4.00 ± 4.97 |", "| entangled | −4.5 ± 1.2 | −9.00 ± 2.48 |",
-    ]  # fmt: skip
-    one = {"only": results.summarise([{"x": 1.0}], interval), "protocol": {}}
-    assert results.metrics_table(one, {"x": "x"}, {}).splitlines()[-1] == "| only | 1.00 |"
-
-
-def test_a_block_of_the_readme_is_replaced_and_nothing_else():
-    text = "a\n<!-- one -->\nold\nlines\n<!-- /one -->\nb\n<!-- two -->\nkept\n<!-- /two -->\n"
-    new = results.replace_block(text, "one", r"| \1 new \g<0> |")
-    assert new == text.replace("old\nlines", r"| \1 new \g<0> |")
-    assert results.replace_block(new, "one", "old\nlines") == text
-    with pytest.raises(ResultsError, match=r"README: expected a block <!-- three -->"):
-        results.replace_block(text, "three", "")
 
 
 # ---- verify
@@ -293,24 +286,6 @@ def test_a_folder_without_results_is_no_proof_of_anything(tmp_path):
             results.verify(folder)
 
 
-def test_tables_that_do_not_agree_are_found_and_mended(tmp_path, monkeypatch):
-    """In a clone of its own: a README with other numbers is a fault until it is rendered anew."""
-    for name in ("notebooks", "data"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
-    name, (columns, _) = next(iter(results.README_TABLES.items()))
-    entries = {model: results.summarise([dict.fromkeys(columns, 1.5)] * 3, interval) for model in ("factored", "entangled")}
-    monkeypatch.setattr(results, "README_TABLES", {name: results.README_TABLES[name]})
-    results.write_json(tmp_path / "results" / name / "metrics.json", {**entries, "protocol": {"seeds": [0, 1, 2]}})
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n<!-- {name} -->\n| old |\n<!-- /{name} -->\nafter\n")
-    assert any("README.md: expected the tables of results/" in line for line in results.verify(tmp_path / "results"))
-    assert readme.read_text().count("old") == 1  # looking changes nothing
-    assert results.render_readme() is False and results.render_readme() is True
-    assert results.verify(tmp_path / "results") == []
-    assert readme.read_text().startswith("before\n") and readme.read_text().endswith("after\n") and "1.50 ± 0.00" in readme.read_text()
-
-
 # ---- what is shipped
 
 @pytest.fixture(scope="module")
@@ -350,25 +325,33 @@ def test_at_quick_the_entangled_model_is_not(quick):
     assert quick["entangled"]["own_digit_bits"] < 2 * quick["entangled"]["other_digit_bits"]
 
 
-@pytest.mark.parametrize("model", ("factored", "entangled"))
-def test_quick_runs_are_on_record(model, monkeypatch):
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: "/".join(path.parts[-4:]).removesuffix(".run.json"))
+def test_runs_are_on_record_with_the_settings_of_the_table(path, monkeypatch):
     monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
-    chosen = settings.load(f"independent.{model}", "quick")
-    for seed in range(3):
-        record = results.read_json(QUICK / f"{model}-seed{seed}.run.json")
-        assert record["seconds"] > 0 and record["steps"] == chosen.steps and record["seed"] == seed
-        assert record["settings"] == chosen.as_dict(), "the table of settings has changed since; train and evaluate again"
-        curve = results.read_csv(QUICK / f"{model}-seed{seed}.training.csv")
-        assert curve[-1]["step"] == chosen.steps and curve[-1]["elbo_per_frame"] > curve[0]["elbo_per_frame"]
+    (part, dataset, profile), (model, seed) = path.parts[-4:-1], path.name.removesuffix(".run.json").split("-seed")
+    record, chosen = results.read_json(path), settings.load(runs.section_of(part, dataset, model), profile)
+    assert record["settings"] == chosen.as_dict(), "the table of settings has changed since; train and evaluate again"
+    assert (record["seed"], record["steps"]) == (int(seed), chosen.steps) and record["seconds"] > 0
+    curve = results.read_csv(path.with_name(path.name.replace(".run.json", ".training.csv")))
+    assert curve[-1]["step"] == chosen.steps and curve[-1]["elbo_per_frame"] > curve[0]["elbo_per_frame"]
 
 
-def test_shipped_weights_are_small_and_load(monkeypatch):
-    monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
-    for model in ("factored", "entangled"):
-        assert next(cli.load_model("independent", model, "quick", 0).parameters()).isfinite().all()
-    weights = list((ROOT / "results").rglob("*.safetensors"))
-    for profile, most in (("quick", 5e6), ("full", 40e6)):
-        assert sum(path.stat().st_size for path in weights if path.parent.name == profile) <= most
+def test_the_runs_that_figures_show_are_all_there():
+    names = {path.name for path in QUICK.iterdir()}
+    runs_of = [f"{model}-seed{seed}" for model in ("factored", "entangled") for seed in range(3)]
+    assert names >= {f"{run}.{kind}" for run in runs_of for kind in ("run.json", "training.csv", "safetensors")}
+
+
+@pytest.mark.parametrize("path", [path for path in RECORDS if path.with_name(path.name.replace(".run.json", ".safetensors")).exists()],
+                         ids=lambda path: "/".join(path.parts[-4:]).removesuffix(".run.json"))  # fmt: skip
+def test_shipped_weights_are_small_and_load(path):
+    (part, dataset, profile), (model, seed) = path.parts[-4:-1], path.name.removesuffix(".run.json").split("-seed")
+    trained = runs.load_model(part, model, profile, int(seed), dataset=dataset)
+    assert not trained.training and all(value.isfinite().all() for value in trained.parameters())
+    assert path.with_name(path.name.replace(".run.json", ".safetensors")).stat().st_size <= (5e6 if profile == "quick" else 40e6)
+
+
+def test_shipped_results_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()) < 150e6
 
 

@@ -16,7 +16,7 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 FLOORS = (  # from the ground; a part may import what is below it, and on its own floor what gives no circle
     {"distributions", "networks", "settings", "data", "results", "plots"},
     {"models", "measures"},
-    {"training", "interventions", "evaluation", "judging"},
+    {"training", "interventions", "evaluation", "judging", "runs"},
     {"cli", "course", "__main__"},
 )
 APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data"}}  # beyond the floors
@@ -77,6 +77,8 @@ def test_imports_go_only_downwards():
         ("models/new.py", "def f():\n    from ..data import sequences", "models imports data"),
         ("measures/new.py", "import unbraid.models.interface", "measures imports models"),
         ("plots.py", "from . import cli", "plots imports cli"),
+        ("evaluation/new.py", "def f():\n    from unbraid import cli", "evaluation imports cli"),
+        ("models/new.py", "from unbraid.runs import load_model", "models imports runs"),
         ("brand_new.py", "", "brand_new stands on no floor: add it to FLOORS"),
     ),
 )
@@ -86,6 +88,8 @@ def test_a_wrong_arrow_is_seen(file, source, fault):
 
 def test_a_circle_is_seen():
     both = {LIBRARY / "plots.py": {"unbraid.results.read"}, LIBRARY / "results.py": {"unbraid.plots.strip"}}
+    assert any("circle" in fault for fault in arrow_faults(both))
+    both = {LIBRARY / "runs.py": {"unbraid.evaluation.new"}, LIBRARY / "evaluation" / "new.py": {"unbraid.runs"}}
     assert any("circle" in fault for fault in arrow_faults(both))
 
 

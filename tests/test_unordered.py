@@ -29,6 +29,13 @@ def small_model(**changes):
     return UnorderedFrames(**{**SMALL, **changes}).double().eval()
 
 
+def test_posteriors_begin_as_sharp_as_asked():
+    usual, sharp = small_model(), small_model(initial_log_variance=-4.0)
+    for name in ("static_dense", "dynamic_dense"):
+        before, after = (getattr(model, name)[-1].bias.chunk(2) for model in (usual, sharp))
+        assert torch.equal(before[0], after[0]) and torch.allclose(before[1] - 4, after[1], atol=1e-6)  # added in float32
+
+
 def frames_for(model):
     return F.interpolate(FRAMES.flatten(0, 1), model.frame_shape[1:]).unflatten(0, (3, 5))
 
@@ -150,7 +157,7 @@ def slow_bound(model, frames, generator, pairs=True, prior_given_static=True, po
     count, length = frames.shape[:2]
     normal = lambda outputs: Normal(outputs.chunk(2, -1)[0], torch.exp(outputs.chunk(2, -1)[1] / 2))  # noqa: E731
     features = torch.stack([model.trunk(frames[:, i]) for i in range(length)], 1)
-    hidden = F.relu(model.static_convolution(pair_by_pair(model.pair_convolution, features, pairs)))
+    hidden = F.relu(model.static_norm(model.static_convolution(pair_by_pair(model.pair_convolution, features, pairs))))
     q = normal(model.static_dense(hidden.reshape(count, -1)))
     f = q.mean + q.stddev * torch.randn(q.mean.shape, generator=generator, dtype=torch.float64)
     e = torch.randn(count, length, model.dynamic_size, generator=generator, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections import Counter
@@ -11,10 +12,9 @@ from typing import Annotated
 import torch
 import typer
 
-from unbraid import interventions, judging, plots, results, settings, training
+from unbraid import interventions, judging, plots, results, runs, settings, training
 from unbraid.data import catalogue, sources
-from unbraid.data.moving_digits import MovingDigits, load_digits
-from unbraid.evaluation import evaluate_independent
+from unbraid.evaluation.independent import evaluate_independent
 from unbraid.measures.intervals import format_interval, mean_interval
 from unbraid.measures.judges import JudgeError
 from unbraid.models.independent import IndependentPrediction
@@ -23,10 +23,10 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 data = typer.Typer(help="List, fetch and check the data.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
-PARTS = {"independent": ("moving_digits", ("factored", "entangled", "factored_one_decoder", "entangled_two_decoders"))}
 ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, JudgeError, ValueError)  # settings' errors are ValueErrors
 
-Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(PARTS)}.")]
+Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(runs.PARTS)}.")]
+Dataset = Annotated[str, typer.Option(help=f"One dataset of the part, or all: {', '.join(runs.PARTS['unordered'])} of unordered.")]
 Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it.")]
@@ -35,95 +35,30 @@ NAMES = "Datasets (sprites) or sources (sprites-li); default all."
 Source = Annotated[str, typer.Option("--digits", help="auto, mnist or mnist-sample.")]
 
 
-def supply(split: str, chosen, source: str = "auto", digits_from: str | None = None) -> MovingDigits:
-    """Moving digits as the settings say. digits_from: draw the digits from another split (the authors: "train" for both)."""
-    return MovingDigits(load_digits(digits_from or split, source), chosen.image_size, chosen.length, chosen.step)
-
-
-def build(chosen, seed: int) -> IndependentPrediction:
-    """A new model of these settings, its weights drawn with this seed."""
-    torch.manual_seed(seed)
-    return IndependentPrediction.from_settings(chosen)
-
-
-def folder_of(part: str, profile: str, folder: Path | None) -> Path:
-    """Where the results of a part and profile lie."""
-    if part not in PARTS:
-        raise ValueError(f"part: expected one of {', '.join(PARTS)}, found {part!r}")
-    return (folder or results.shipped()) / part / PARTS[part][0] / profile
-
-
-def place(part: str, model: str, profile: str, folder: Path | None) -> tuple[Path, tuple[str, ...], str]:
-    """The folder of a part's results, the models meant, and the profile in force."""
-    profile = settings.current_profile(profile)
-    where, models = folder_of(part, profile, folder), PARTS[part][1]
-    if model not in ("all", *models):
-        raise ValueError(f"model: expected all or one of {', '.join(models)}, found {model!r}")
-    return where, models if model == "all" else (model,), profile
-
-
-def record_of(part: str, model: str, profile: str, seed: int, folder: Path | None = None) -> tuple[Path, dict]:
-    """Where a finished run lies (path without an ending) and its record. The profile is the one asked for, whatever
-    UNBRAID_PROFILE says: a run stays what it was."""
-    run = folder_of(part, profile, folder) / f"{model}-seed{seed}"
-    return run, results.read_json(run.with_name(run.name + ".run.json"))
-
-
-def load_model(part: str, model: str, profile: str, seed: int, folder: Path | None = None) -> IndependentPrediction:
-    """A trained model as its record describes it, with the weights of results/ (or of `folder`), their digest checked."""
-    run, record = record_of(part, model, profile, seed, folder)
-    trained = IndependentPrediction.from_settings(settings.Settings(**record["settings"]))
-    results.load_weights(trained, run.with_name(run.name + ".safetensors"), record["weights_sha256"])
-    return trained.eval()
-
-
 @app.command()
-def train(part: Part = "independent", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
+def train(part: Part = "independent", dataset: Dataset = "all", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
           folder: Folder = Path("build/results"), digits: Source = "auto", precision: str = "32-true",
           steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None) -> None:  # fmt: skip
     """Train models; a run that was interrupted goes on where it was, one that is finished is left alone."""
-    where, models, profile = place(part, model, profile, folder)
-    for name in models:
-        chosen = settings.load(f"{part}.{name}", profile, **({"steps": steps} if steps else {}))
-        digits_supply = supply("train", chosen, digits)
-        for number in seed or range(chosen.seeds):
-            train_one(where, name, chosen, number, digits_supply, precision)
+    profile, jobs = settings.current_profile(profile), []
+    for name, models in runs.meant(part, dataset, model).items():
+        for one in models:
+            chosen = settings.load(runs.section_of(part, name, one), profile, **({"steps": steps} if steps else {}))
+            if numbers := seed or list(range(chosen.seeds)):  # none: an ablation that this profile does without
+                jobs.append((name, one, chosen, numbers))
+    if not jobs:
+        raise untrained(dataset, model, profile)
+    for name, _, chosen, _ in {job[0]: job for job in jobs}.values():
+        runs.supply_of(name, "train", chosen, digits)  # data that is missing should not be found out after hours
+    for name, one, chosen, numbers in jobs:
+        supply = runs.supply_of(name, "train", chosen, digits)
+        for number in numbers:
+            runs.train_one(part, name, one, chosen, number, supply, folder, precision, say, typer.echo)
 
 
-def train_one(where: Path, name: str, chosen, seed: int, supplied: MovingDigits, precision: str = "32-true") -> list[dict]:
-    """Train one model with one seed and write its curve, weights and record."""
-    run = f"{name}-seed{seed}"
-    if finished(where / run, chosen, precision, supplied.digits.provenance):
-        typer.echo(f"{run}: finished before; delete {where / run}.run.json to train it again")
-        return results.read_csv(where / f"{run}.training.csv")
-    typer.echo(f"{run}: {chosen.steps} updates of {chosen.batch_size} sequences; {supplied.digits.provenance}")
-    model, every = build(chosen, seed), max(1, chosen.steps // 50)
-    rows = training.fit(
-        model, lambda count, generator: supplied.frames(count, generator)[0], chosen, seed, where, run, precision,
-        log_every=every, checkpoint_every=every, report=say,
-    )  # fmt: skip
-    results.write_csv(where / f"{run}.training.csv", rows)
-    weights = results.save_weights(where / f"{run}.safetensors", model)
-    used = sources.find(supplied.digits.source)
-    digests = {file: results.digest(path) for file, path in used.items()}
-    part, kind = chosen.section.split(".")
-    command = f"python -m unbraid train {part} --model {kind} --profile {chosen.profile} --seed {seed}"
-    command += f" --steps {chosen.steps}" if chosen.steps != settings.load(chosen.section, chosen.profile).steps else ""
-    command += f" --precision {precision}" if precision != "32-true" else ""
-    record = training.run_record(command, chosen, seed, rows, precision, supplied.digits.provenance, digests, weights)
-    results.write_json(where / f"{run}.run.json", record)
-    (where / f"{run}.checkpoint").unlink()  # last of all: a run killed before this line is resumed, not lost
-    return rows
-
-
-def finished(run: Path, chosen, precision: str, data: str) -> bool:
-    """Whether a run of these settings on this data lies there complete."""
-    files = [run.with_name(run.name + end) for end in (".run.json", ".safetensors", ".training.csv")]
-    if not all(path.exists() for path in files):
-        return False
-    record = results.read_json(files[0])
-    same = (record["settings"], record["precision"], record["data"]) == (chosen.as_dict(), precision, data)
-    return same and record["weights_sha256"] == results.digest(files[1])
+def untrained(dataset: str, model: str, profile: str) -> ValueError:
+    """The error for a choice of which the profile trains no seed."""
+    return ValueError(f"--seed: expected, since the profile {profile!r} does without the model {model} of {dataset}, found none")
 
 
 def say(row: dict) -> None:
@@ -132,62 +67,96 @@ def say(row: dict) -> None:
 
 
 @app.command()
-def evaluate(part: Part = "independent", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
+def evaluate(part: Part = "independent", dataset: Dataset = "all", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
              folder: Folder = None, digits: Source = "auto",
              digits_from: Annotated[str, typer.Option(help="test, or train as the authors' code.")] = "test",
              write: Annotated[bool, typer.Option(help="Write metrics.json, and the README's tables if they show it.")] = False) -> None:  # fmt: skip
     """Measure trained models on test sequences, each seed by itself, and print means with their intervals."""
-    where, models, profile = place(part, model, profile, folder)
+    profile, meant = settings.current_profile(profile), runs.meant(part, dataset, model)
     if write and (model != "all" or seed):
         raise ValueError("--write: expected all models and all seeds, since metrics.json holds them together; leave out --model and --seed")
+    if part != "independent" and (digits, digits_from) != ("auto", "test"):
+        raise ValueError("--digits, --digits-from: expected with the part independent only; leave them out")
+    if part == "independent":
+        supply = runs.supply_of(next(iter(meant)), "test", settings.load(part, profile), digits, digits_from)
+        instruments = Independent(supply, digits_from)
+    else:
+        instruments = importlib.import_module(f"unbraid.evaluation.{part}")
+    for name, models in meant.items():
+        evaluate_dataset(instruments, part, name, models, profile, seed, folder, write)
+    if write and (folder is None or folder.resolve() == results.shipped().resolve()):
+        results.render_readme()
+
+
+def evaluate_dataset(instruments, part: str, dataset: str, models: tuple[str, ...], profile: str, seed: list[int] | None,
+                     folder: Path | None, write: bool) -> None:  # fmt: skip
+    """Measure the models of one dataset with the functions evaluate and protocol of `instruments`, and draw their picture."""
+    chosen = {name: settings.load(runs.section_of(part, dataset, name), profile) for name in models}
+    seeds = {name: seed or list(range(one.seeds)) for name, one in chosen.items()}
+    models = tuple(name for name in models if seeds[name])  # without ablations that this profile does without
+    if not models:
+        raise untrained(dataset, ", ".join(chosen), profile)
     metrics: dict = {}
     for name in models:
-        chosen = settings.load(f"{part}.{name}", profile)
-        supplied = supply("test", chosen, digits, digits_from)
-        seeds = seed or list(range(chosen.seeds))
-        if not seeds:  # an ablation that this profile does without
-            continue
         by_seed = []
-        for number in seeds:
-            by_seed.append(evaluate_independent(load_model(part, name, profile, number, folder), supplied.batch, chosen, number))
+        for number in seeds[name]:
+            trained = runs.load_model(part, name, profile, number, folder, dataset)
+            by_seed.append(instruments.evaluate(trained, dataset, chosen[name], number, profile))
             typer.echo(f"{name} seed {number}: " + ", ".join(f"{key} {value:.3g}" for key, value in by_seed[-1].items()))
         metrics[name] = results.summarise(by_seed, interval_or_none)
-    metrics["protocol"] = {
-        "data": f"moving digits {chosen.image_size} x {chosen.image_size}, {chosen.length} frames, {supplied.digits.provenance}",
-        "split": "test",
-        "digits_from": digits_from,
-        "seeds": seed or list(range(settings.load(f"{part}.{models[0]}", profile).seeds)),
-        "sequences": chosen.evaluation_sequences,
-        "pairs": chosen.evaluation_pairs,
-        "draws": chosen.evaluation_draws,
-        "information": "Kraskov variant 1, k = 3, bits, posterior samples; models without parts: best of 20 partitions; "
-        "mi_*_bits: all pairs of a sequence as paper A; *_apart, own and other digit: one pair a sequence",
-        "leakage": "*_skill, leakage_*: non-linear probe on posterior samples, 0 chance, 1 perfect; 2 x pairs sequences, 30 % to test; "
-        "identities off whole sequences, positions off frames",
-        "intervals": "95 %, Student t over seeds",
-        "versions": training.versions(),
-    }
-    for name in [name for name in metrics if name != "protocol"]:
-        for key in ("elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits"):
-            typer.echo(f"{name:>10}  {key:<18} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
+    protocol = instruments.protocol(dataset, chosen[models[0]]) | {"seeds": seeds[models[0]]}
+    if others := {name: seeds[name] for name in models if seeds[name] != protocol["seeds"]}:
+        protocol["seeds_of"] = others  # ablations with fewer
+    metrics["protocol"] = {**protocol, "intervals": "95 %, Student t over seeds", "versions": training.versions()}
+    for name in models:
+        for key in results.shown(part):
+            if key in metrics[name]:
+                typer.echo(f"{name:>22}  {key:<24} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
     if write:
+        where = runs.folder_of(part, dataset, profile, folder)
         results.write_json(where / "metrics.json", metrics)
-        draw_generations(load_model(part, models[0], profile, metrics["protocol"]["seeds"][0], folder), supplied, where / "independent_generations.png")
-        if folder is None or folder.resolve() == results.shipped().resolve():
-            results.render_readme()
+        if hasattr(instruments, "draw"):
+            picture = where / ("independent_generations.png" if part == "independent" else f"{part}_{dataset}.png")
+            instruments.draw(runs.load_model(part, models[0], profile, seeds[models[0]][0], folder, dataset), dataset, picture)
 
 
-@torch.no_grad()
-def draw_generations(model: IndependentPrediction, supplied: MovingDigits, path: Path) -> None:
-    """Paper A's figure 3 as a file: a test clip, its decoding, and each factor going on alone after two frames."""
-    frames = supplied.frames(2, torch.Generator().manual_seed(4))[0][:1].to(next(model.parameters()).device)
-    codes = model.infer(frames)
-    alone = [model.decode(interventions.move_one(codes, name))[0] for name in model.code_names]
-    plots.use_style()
-    labels = ["clip", "decoded", *(f"{name.replace('_', ' ')} goes on" for name in model.code_names)]
-    axes = plots.grid(torch.stack([frames[0], model.decode(codes)[0], *alone]).cpu(), labels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    axes.figure.savefig(path, metadata={"Software": None})
+class Independent:
+    """Paper A's instruments, with the names that the modules of `unbraid.evaluation` have for the other parts."""
+
+    def __init__(self, supply: runs.Supply, digits_from: str = "test"):
+        self.supply, self.digits_from = supply, digits_from
+
+    def evaluate(self, model: IndependentPrediction, dataset: str, chosen, seed: int, profile: str) -> dict[str, float]:
+        """All figures of one model."""
+        return evaluate_independent(model, self.supply.batch, chosen, seed)
+
+    def protocol(self, dataset: str, chosen) -> dict:
+        """What was measured, how, on what."""
+        return {
+            "data": f"moving digits {chosen.image_size} x {chosen.image_size}, {chosen.length} frames, {self.supply.provenance}",
+            "split": "test",
+            "digits_from": self.digits_from,
+            "seeds": list(range(chosen.seeds)),
+            "sequences": chosen.evaluation_sequences,
+            "pairs": chosen.evaluation_pairs,
+            "draws": chosen.evaluation_draws,
+            "information": "Kraskov variant 1, k = 3, bits, posterior samples; models without parts: best of 20 partitions; "
+            "mi_*_bits: all pairs of a sequence as paper A; *_apart, own and other digit: one pair a sequence",
+            "leakage": "*_skill, leakage_*: non-linear probe on posterior samples, 0 chance, 1 perfect; 2 x pairs sequences, 30 % to test; "
+            "identities off whole sequences, positions off frames",
+        }
+
+    @torch.no_grad()
+    def draw(self, model: IndependentPrediction, dataset: str, path: Path) -> None:
+        """Paper A's figure 3 as a file: a test clip, its decoding, and each factor going on alone after two frames."""
+        frames = self.supply.frames(2, torch.Generator().manual_seed(4))[:1].to(next(model.parameters()).device)
+        codes = model.infer(frames)
+        alone = [model.decode(interventions.move_one(codes, name))[0] for name in model.code_names]
+        plots.use_style()
+        labels = ["clip", "decoded", *(f"{name.replace('_', ' ')} goes on" for name in model.code_names)]
+        axes = plots.grid(torch.stack([frames[0], model.decode(codes)[0], *alone]).cpu(), labels)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        axes.figure.savefig(path, metadata={"Software": None})
 
 
 def interval_or_none(values: list[float]) -> list[float] | None:

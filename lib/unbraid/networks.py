@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from unbraid.distributions import DiagonalGaussian
 
 ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "relu": nn.ReLU, "silu": nn.SiLU, "selu": nn.SELU, "tanh": nn.Tanh}
 
@@ -93,6 +97,39 @@ def keep_variance(network: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def frame_encoder(image_size: int, channels: int, width: int, features: int, normalise: bool = True) -> nn.Sequential:
+    """Paper C's image encoder: frames (N, C, H, W) to features (N, features) in (-1, 1).
+
+    4x4 convolutions of stride 2 with leaky ReLU of slope 0.2, `width` channels after the first and twice as many after each
+    next, down to 4x4; one more convolution takes that to a vector, which ends in tanh.
+    """
+    layers: list[nn.Module] = []
+    for stage in range(_halvings(image_size)):
+        outputs = width * 2**stage
+        layers += [nn.Conv2d(channels, outputs, 4, 2, 1), *([nn.BatchNorm2d(outputs)] if normalise else []), nn.LeakyReLU(0.2)]
+        channels = outputs
+    layers += [nn.Conv2d(channels, features, 4), *([nn.BatchNorm2d(features)] if normalise else []), nn.Tanh(), nn.Flatten()]
+    network = nn.Sequential(*layers)
+    if not normalise:
+        keep_variance(network)
+    return network
+
+
+def frame_decoder(image_size: int, channels: int, width: int, inputs: int, normalise: bool = True) -> nn.Sequential:
+    """Paper C's image decoder, the encoder in reverse: codes (N, inputs) to frames (N, C, H, W) in (0, 1), by a sigmoid."""
+    layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
+    last = _halvings(image_size) - 1
+    for stage in range(last, -1, -1):
+        outputs, (stride, padding) = width * 2**stage, (1, 0) if stage == last else (2, 1)
+        layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding))
+        layers += [*([nn.BatchNorm2d(outputs)] if normalise else []), nn.LeakyReLU(0.2)]
+        inputs = outputs
+    network = nn.Sequential(*layers, nn.ConvTranspose2d(inputs, channels, 4, 2, 1), nn.Sigmoid())
+    if not normalise:
+        keep_variance(network)
+    return network
+
+
 def mlp(inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu") -> nn.Sequential:
     """A dense network: `hidden_layers` hidden layers of `hidden` units, and a linear output; (..., inputs) to (..., outputs)."""
     layers: list[nn.Module] = []
@@ -100,6 +137,51 @@ def mlp(inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_n
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]
         inputs = hidden
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+class GaussianHead(nn.Module):
+    """Two linear layers: features (..., inputs) to the distribution of a code (..., size)."""
+
+    def __init__(self, inputs: int, size: int):
+        super().__init__()
+        self.mean, self.log_variance = nn.Linear(inputs, size), nn.Linear(inputs, size)
+
+    def forward(self, features: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(self.mean(features), self.log_variance(features))
+
+
+class AutoregressivePrior(nn.Module):
+    """p(d_t | d_<t), paper C's: a two-layer LSTM of `hidden` units reads d_0 = 0, d_1, ..., d_{t-1}."""
+
+    def __init__(self, size: int, hidden: int):
+        super().__init__()
+        self.recurrent, self.head = nn.LSTM(size, hidden, 2, batch_first=True), GaussianHead(hidden, size)
+
+    def forward(self, codes: Tensor) -> DiagonalGaussian:
+        """The distribution of each d_t given the codes before it, (B, T, d)."""
+        return self.head(self.recurrent(F.pad(codes, (0, 0, 1, -1)))[0])
+
+    def roll(self, noise: Tensor, zero_at: int | None = None) -> tuple[Tensor, Tensor]:
+        """Codes drawn one after the other with noise (B, T, d): the means along the way, and the draws, both (B, T, d).
+
+        zero_at: number of a step whose code is 0 rather than drawn.
+        """
+        state, code, means, codes = None, torch.zeros_like(noise[:, :1]), [], []
+        for step in range(noise.shape[1]):
+            hidden, state = self.recurrent(code, state)
+            prior, some = self.head(hidden), float(step != zero_at)
+            code = some * (prior.mean + prior.standard_deviation * noise[:, step : step + 1])
+            means.append(some * prior.mean)
+            codes.append(code)
+        return torch.cat(means, 1), torch.cat(codes, 1)
+
+
+def run(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The outputs (B, T, ...) of a recurrent network over inputs (B, T, ...); with lengths (B,), as if each sequence ended there."""
+    if lengths is None:
+        return network(inputs)[0]
+    packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(network(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
 
 
 def count_parameters(module: nn.Module) -> int:

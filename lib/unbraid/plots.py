@@ -64,6 +64,24 @@ def grid(sequences: Tensor | np.ndarray, labels: Sequence[str] = (), ax: Axes | 
     return _film(picture(sequences.reshape(-1, *sequences.shape[2:]), rows), length, rows, ax, labels, first, True, xlabel)
 
 
+def plane(frames: Tensor | np.ndarray, horizontal: Sequence[float], vertical: Sequence[float], ax: Axes | None = None,
+          xlabel: str = "first unit of z", ylabel: str = "second unit of z") -> Axes:  # fmt: skip
+    """Frames (V H, C, S, S) decoded at a regular grid of two units, row after row: H values to the right, V values downwards.
+
+    The axes are in units of the code, so that codes can be drawn over the pictures.
+    """
+    horizontal, vertical = np.asarray(horizontal, dtype=float), np.asarray(vertical, dtype=float)
+    if len(frames) != len(horizontal) * len(vertical) or min(len(horizontal), len(vertical)) < 2:
+        raise ValueError(f"frames: expected {len(vertical)} rows of {len(horizontal)}, at least 2 of each, found {len(frames)}")
+    ax = ax or plt.subplots(figsize=(0.5 * len(horizontal) + 0.6, 0.5 * len(vertical) + 0.6))[1]
+    half = [(values[-1] - values[0]) / (2 * len(values) - 2) for values in (horizontal, vertical)]  # of a step: pictures lie about values
+    left, right, top, bottom = horizontal[0] - half[0], horizontal[-1] + half[0], vertical[0] - half[1], vertical[-1] + half[1]
+    ax.imshow(picture(frames, len(vertical)), extent=(left, right, bottom, top), aspect="auto")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
 def _film(image, columns, rows, ax, labels, first, ticks, xlabel="frame"):
     ax.imshow(image)
     width, height = image.shape[1] / columns, image.shape[0] / rows

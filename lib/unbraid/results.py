@@ -1,7 +1,7 @@
 """Reads and writes results/: metrics, curves, weights and the record of each run. Nothing is ever half-written.
 
     results/<part>/<dataset>/<profile>/metrics.json
-    results/<part>/<dataset>/<profile>/<model>-seed<seed>.{safetensors,csv,json}
+    results/<part>/<dataset>/<profile>/<model>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
 from __future__ import annotations
@@ -164,9 +164,14 @@ def summarise(by_seed: list[dict[str, float]], interval) -> dict:
     return entry
 
 
-def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
-    """A Markdown table of metrics.json: a row a model, a column a name, "mean ± half-width of the 95 % interval"."""
+def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int], path: Path | str = "metrics") -> str:
+    """A Markdown table of metrics.json: a row a model, a column a name, "mean ± half-width of the 95 % interval".
+
+    A figure that some model does not have is a dash; one that none has is a ResultsError, which names `path`.
+    """
     models = [name for name in metrics if name != "protocol"]
+    if missing := [name for name in columns if not any(name in metrics[model] for model in models)]:
+        raise ResultsError(f"{path}: expected {', '.join(missing)}, found them of no model; run: python -m unbraid evaluate --write")
     lines = ["| model | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
     for model in models:
         cells = [_cell(metrics[model], name, digits.get(name, 2)) for name in columns]
@@ -175,6 +180,8 @@ def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]
 
 
 def _cell(entry: dict, name: str, digits: int) -> str:
+    if name not in entry:
+        return "–"
     interval = entry["intervals"].get(name)
     spread = f" ± {(interval[1] - interval[0]) / 2:.{digits}f}" if interval else ""
     return f"{entry[name]:.{digits}f}{spread}".replace("-", "−")
@@ -184,7 +191,7 @@ def replace_block(text: str, name: str, content: str) -> str:
     """`text` with what stands between the comments <!-- name --> and <!-- /name --> replaced by `content`."""
     pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(\n<!-- /{re.escape(name)} -->)", re.S)
     if not pattern.search(text):
-        raise ResultsError(f"README: expected a block <!-- {name} --> … <!-- /{name} -->, found none")
+        raise ResultsError(f"README: expected a block <!-- {name} --> … <!-- /{name} -->, found none; put both where its table shall stand")
     return pattern.sub(lambda match: match[1] + content + match[2], text)
 
 
@@ -193,21 +200,42 @@ def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-README_TABLES = {
+_NATS, _DIGITS, _WORN = {"elbo_per_frame": "ELBO (nats a frame)"}, {"elbo_per_frame": 1}, ("skin", "trousers", "top", "hair")
+README_TABLES = {  # columns, and digits where not two, by the block of the README; its first word is the folder in results/
     "independent/moving_digits/quick": (
-        {"elbo_per_frame": "ELBO (nats a frame)", "mi_same_bits": "same factor (bits)", "mi_cross_bits": "cross (bits)",
-         "cross_to_same": "cross / same", "own_digit_bits": "own digit (bits)", "other_digit_bits": "other digit (bits)"},
-        {"elbo_per_frame": 1},
-    ),
+        {**_NATS, "mi_same_bits": "same factor (bits)", "mi_cross_bits": "cross (bits)", "cross_to_same": "cross / same",
+         "own_digit_bits": "own digit (bits)", "other_digit_bits": "other digit (bits)"}, _DIGITS),
+    "unordered/sprites_poses/quick": (
+        {**_NATS, "pose_transfer_both_top1": "pose transfer", **{f"transfer_{name}": f"{name} follows f" for name in _WORN},
+         "grid_coherence": "grid coherence"}, _DIGITS),
+    "unordered/sprites_poses/quick codes": (
+        {**{f"static_accuracy_{name}": f"{name} off f" for name in _WORN}, "dynamic_accuracy_skin": "skin off z",
+         "dynamic_accuracy_hair": "hair off z", "dynamic_accuracy_pose": "pose off z"}, {}),
+    "unordered/digits/quick": (
+        {**_NATS, "static_probe_digit": "digit off f", "dynamic_probe_digit": "digit off z", "static_probe_position": "position off f",
+         "dynamic_probe_position": "position off z"}, _DIGITS),
+    "unordered/faces/quick": (
+        {**_NATS, "static_person_1nn": "person, nearest f", "pixels_person_1nn": "person, nearest picture",
+         "dynamic_probe_person": "person off z", "static_probe_pose": "pose off f", "dynamic_probe_pose": "pose off z"}, _DIGITS),
 }  # fmt: skip
 
 
+def shown(part: str) -> list[str]:
+    """The figures of a part that the README's tables show."""
+    return list(dict.fromkeys(name for block, (columns, _) in README_TABLES.items() if block.startswith(f"{part}/") for name in columns))
+
+
 def render_readme(check: bool = False) -> bool:
-    """Write the README's tables from results/, or with check=True only say whether they are up to date."""
+    """Write the README's tables from results/, or with check=True only say whether they are up to date.
+
+    A table without a metrics.json, of a run that was not made yet, is passed over. Raises `ResultsError` where there is one and
+    the README has no block for it.
+    """
     root = shipped().parent
     text = old = (root / "README.md").read_text(encoding="utf-8")
-    for name, (columns, digits) in README_TABLES.items():
-        text = replace_block(text, name, metrics_table(read_json(root / "results" / name / "metrics.json"), columns, digits))
+    for block, (columns, digits) in README_TABLES.items():
+        if (path := root / "results" / block.split()[0] / "metrics.json").exists():
+            text = replace_block(text, block, metrics_table(read_json(path), columns, digits, path))
     if not check and text != old:
         write_atomically(root / "README.md", text.encode())
     return text == old
@@ -236,13 +264,25 @@ def verify(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.safetensors")):
         if not path.with_name(path.stem + ".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
-    if folder.resolve() == shipped().resolve() and not render_readme(check=True):
-        faults.append("README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write")
+    if folder.resolve() == shipped().resolve():
+        faults += readme_faults()
     return faults
 
 
+def readme_faults() -> list[str]:
+    """What is wrong with the README's tables."""
+    try:
+        right = render_readme(check=True)
+    except ResultsError as error:  # no block for a table, a metrics.json without its figures
+        return [str(error)]
+    return [] if right else ["README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write"]
+
+
 def form_faults(metrics: dict) -> list[str]:
-    """How a metrics.json departs from the one form of all parts: mean, by_seed and intervals under the same names."""
+    """How a metrics.json departs from the one form of all parts: mean, by_seed and intervals under the same names.
+
+    by_seed has a value for each of the protocol's seeds, or for a model with others for each of its own under seeds_of.
+    """
     faults = [] if "protocol" in metrics else ["expected an entry protocol, found none"]
     for model, entry in metrics.items():
         if model == "protocol":
@@ -251,8 +291,9 @@ def form_faults(metrics: dict) -> list[str]:
         for part in ("by_seed", "intervals"):
             if set(entry.get(part, {})) != names:
                 faults.append(f"{model}.{part}: expected the names {sorted(names)}, found {sorted(entry.get(part, {}))}")
+        protocol = metrics.get("protocol", {})
         for name, values in entry.get("by_seed", {}).items():
-            if not values or len(values) != len(metrics.get("protocol", {}).get("seeds", values)):
+            if not values or len(values) != len(protocol.get("seeds_of", {}).get(model, protocol.get("seeds", values))):
                 faults.append(f"{model}.by_seed.{name}: expected a value a seed, found {len(values)}")
             elif name in names and abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(1, abs(entry[name])):
                 faults.append(f"{model}.{name}: expected the mean of its seeds, found {entry[name]}")

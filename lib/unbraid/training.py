@@ -30,9 +30,11 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
         checkpoint_every: int = 500, report: Callable[[dict], None] | None = None) -> list[dict]:  # fmt: skip
     """Train by maximising the bound per frame, and return the training curve.
 
-    model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W).
-    settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml); and kl_warm_up, if there is one: the
-    share of the updates over which the divergences' weight rises to 1. What is logged is the bound all the same.
+    model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W); or a tuple of them and
+    what else the model's forward takes, such as a mask.
+    settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml); and where they are there, kl_warm_up: the
+    share of the updates over which the divergences' weight rises to 1; cool_down: the share, at the end, over which the rate falls
+    to 0. What is logged is the bound all the same, also where the model weighs its terms (`Bound.objective`).
     seed: of the data and of the posterior's noise (the weights' own seed is the caller's).
     folder, name: where <name>.checkpoint lives; a run that finds one goes on from it. None: no checkpoint.
     log_every, checkpoint_every: in updates; a checkpoint is written where both divide the step, and at the end.
@@ -54,17 +56,21 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     if path is not None and path.exists():
         rows, done, spent = load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise)
     model.train()
-    warm_up = getattr(settings, "kl_warm_up", 0.0) * settings.steps
+    warm_up, cool_down = (getattr(settings, name, 0.0) * settings.steps for name in ("kl_warm_up", "cool_down"))
     sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
     for step in tqdm(range(done + 1, settings.steps + 1), initial=done, total=settings.steps, desc=name, disable=None):
-        frames = draw(settings.batch_size, data_noise).to(fabric.device)
-        bound: Bound = wrapped(frames, code_noise)
+        batch = draw(settings.batch_size, data_noise)
+        frames, *more = (part.to(fabric.device) for part in (batch if isinstance(batch, tuple) else (batch,)))
+        bound: Bound = wrapped(frames, code_noise, *more)
         likelihood, divergence = bound.log_likelihood.mean() / bound.frames, sum(bound.kl.values()).mean() / bound.frames
         weight = min(1.0, step / warm_up) if warm_up else 1.0
-        loss = weight * divergence - likelihood  # once warmed up, the bound per frame, its sign turned
+        gain, cost = (term.mean() / bound.frames for term in bound.objective) if bound.objective else (likelihood, divergence)
+        loss = weight * cost - gain  # once warmed up, the bound per frame, its sign turned, or the model's own objective
         optimizer.param_groups[0]["lr"] = settings.learning_rate * settings.decay ** (
             step * settings.batch_size // settings.decay_every
         )
+        if cool_down:
+            optimizer.param_groups[0]["lr"] *= min(1.0, (settings.steps + 1 - step) / cool_down)
         wrapped_optimizer.zero_grad()
         fabric.backward(loss)
         wrapped_optimizer.step()

@@ -51,6 +51,10 @@ DATASETS: dict[str, Dataset] = {
         "drawn_sprites:load_drawn_sprites", (),
         "characters drawn by this library's code, labelled and laid out as sprites: its stand-in", "drawn", _SPRITES,
     ),
+    "drawn_poses": Dataset(
+        "drawn_sprites:load_drawn_poses", (),
+        "each drawn character's 9 motions as one unordered sequence of 72 frames: the stand-in for sprites_poses", "drawn", _SPRITES,
+    ),
     "faces": Dataset("faces:load_faces", ("cmu-faces",), "CMU Face Images: 624 photographs of 20 people by pose, expression and eyes"),
     "street": Dataset("street:load_street", ("street",), "films of two fixed street cameras: the stand-in for 5th Avenue, never published"),
     "spoken_digits": Dataset(

@@ -13,8 +13,10 @@ import torch
 from unbraid.data import drawn_figures as paint
 from unbraid.data.drawn_figures import PAINTS, POINTS, Stance, figure
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import MOTION_POSES, POSES, SIZES, Pose, characters, sprite_sequences
+from unbraid.data.sprites import CLASSES, MOTION_POSES, POSES, SIZES, Pose, characters, sprite_sequences
 
+WHOSE = "sprites drawn by our own code (a stand-in for the real Sprites)"
+WORN = tuple(CLASSES)
 # Colours in the order of sprites.CLASSES, whose names fit both sets.
 SKINS = ("#f6cfae", "#e2b06e", "#8d93a8", "#c9c6f2", "#a9714b", "#6b4230")
 TROUSERS = (  # the cloth, the knees
@@ -158,6 +160,30 @@ def load_drawn_sprites(split: str = "train", image_size: int = 64) -> Sequences:
     The same version of Pillow draws the same bytes. Raises `ValueError` for another split or size.
     """
     chosen = characters(split)
+    return sprite_sequences(_frames(chosen, image_size).flatten(0, 1), chosen, split, WHOSE)
+
+
+def load_drawn_poses(split: str = "train", image_size: int = 64) -> Sequences:
+    """The 9 motions of each character of `split`, 72 frames, as one unordered sequence, (N, 72, 3, 64, 64) bytes.
+
+    The stand-in for `sprites.load_poses`, with its splits and labels: skin, trousers, top, hair, character, static; pose
+    (numbered as there; 63 of the 178 occur), action (3), direction (3), position, dynamic. As in the benchmark's sequences
+    some poses come twice, as one and the same picture. split, image_size, errors: as `load_drawn_sprites`.
+    """
+    chosen = characters(split)
+    known = sprite_sequences(_frames(chosen, image_size).flatten(0, 1), chosen, split, f"all poses of {WHOSE}")
+    frames, names = known.frames.unflatten(0, (-1, 9)).flatten(1, 2), ("pose", "action", "direction", "position")
+    labels = {name: known.labels[name][::9] for name in (*WORN, "character")}
+    for name in names:
+        values = known.labels[name].unflatten(0, (-1, 9))
+        labels[name] = (values if name in known.dynamic else values[..., None].expand(-1, -1, 8)).flatten(1, 2)
+    provenance = known.provenance.replace(f"{len(known)} sequences", f"{len(frames)} sequences")
+    classes = {name: known.classes[name] for name in (*WORN, *names)}
+    return Sequences(frames, labels, (*WORN, "character"), names, split, provenance, classes=classes)
+
+
+def _frames(chosen: np.ndarray, image_size: int) -> torch.Tensor:
+    """The frames of characters in each motion, (n, 9, 8, 3, S, S) bytes."""
     if image_size not in SIZES:
         raise ValueError(f"image_size: expected 64 or 32, found {image_size}")
     frames = torch.empty(len(chosen), 9, 8, 3, image_size, image_size, dtype=torch.uint8)
@@ -170,7 +196,7 @@ def load_drawn_sprites(split: str = "train", image_size: int = 64) -> Sequences:
             skin, lower, upper, _ = worn[row]
             total = skins[skin] + trousers[lower] + tops[upper] + rest
             frames[row] = torch.from_numpy((total >> 8).astype(np.uint8)[slots])
-    return sprite_sequences(frames.flatten(0, 1), chosen, split, "sprites drawn by our own code (a stand-in for the real Sprites)")
+    return frames
 
 
 def stance(action: str, direction: str, position: int) -> Stance:

@@ -182,6 +182,8 @@ def _interval(name, rounds, whole, confidence, count):
     variance = rounds.var(ddof=1) * (1 / folds + 1 / (folds - 1)) if name in ON_TEST else (folds - 1) * rounds.var()
     value = float(rounds.mean() if whole is None else np.mean(whole))
     half = float(student_t.ppf(0.5 + confidence / 2, folds - 1) * np.sqrt(variance))
+    if half <= 1e-9:  # also for what is not defined, NaN
+        return Interval(value, np.nan, np.nan, count, "sequence", "the score is the same in every fold: its spread cannot be told")
     return Interval(value, value - half, value + half, count, "sequence")
 
 

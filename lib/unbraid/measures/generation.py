@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.special import entr, rel_entr
+from scipy.special import entr, rel_entr, xlogy
 
+from unbraid.measures.resampling import bounded_limits
 from unbraid.measures.intervals import Interval, share_interval
 
-FEW = 30  # clips a class; with fewer the entropies' intervals may be too narrow
 SUM_TOLERANCE = 1e-4  # of a row of probabilities about one; a softmax in float32 stays within 1e-6
 Entropies = namedtuple("Entropies", "conditional marginal inception_score")  # nats, nats, 1 to the number of classes
 
@@ -32,7 +32,7 @@ class _Record:
 class GenerationScores(_Record):
     """Scores of one label that was kept. The entropies, in nats, are of the class-balanced clips, the accuracy of all."""
 
-    accuracy: Interval  # Wilson's
+    accuracy: Interval
     conditional_entropy: Interval
     marginal_entropy: Interval
     inception_score: Interval
@@ -125,37 +125,38 @@ def generation_scores(probabilities, labels, order="first", seed=0, draws=1000, 
     """Accuracy, H(y|x), H(y) and inception score of a label that was kept.
 
     probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the clips they were made from.
-    order: the entropies take the first m clips of every class (the protocol), or m at "random" by `seed`.
-    draws: of the bootstrap over clips, within classes as the clips were taken. Its interval is the estimate ± the larger
-        distance of the two quantiles, times sqrt(m / (m - 1)): plain quantiles miss an H(y) at its maximum ln(classes),
-        where estimates can only be lower. It holds 92 to 100 times in 100 from 30 clips a class on; at 10, and one
-        doubtful clip in a hundred, 84. With one clip a class the limits are those of the quantity itself.
-    Raises ValueError for lengths that differ, what are no probabilities, or a class without clips.
+    order: the entropies take the first m clips of each of the C classes that occur (the protocol), or m at "random" by `seed`.
+        Where the judge knows a class that does not occur, the best H(y) is ln(C), and the best score C.
+    draws: of the bootstrap over clips, within classes as the clips were taken, for `resampling.bounded_limits`. Of 100 intervals
+        of 95 % 93 to 100 hold (judges sure and unsure, right and wrong, 3 and 9 classes, 2 to 100 clips a class), where the
+        quantiles alone held as few as 57. With one clip a class the limits are those of the quantity itself.
+    Raises ValueError for lengths that differ, what are no probabilities, or clips of one class only.
     """
     p = check_probabilities(probabilities)
     count, classes = p.shape
     labels = check_integers("labels", labels, classes, count)
-    taken = balanced(labels, classes, order, seed)
+    occurring, known = np.unique(labels, return_inverse=True)
+    if len(occurring) < 2:
+        raise ValueError(f"labels: expected clips of two classes or more, found only {occurring.tolist()}; one class tells nothing")
+    taken = balanced(known, len(occurring), order, seed)
     size = taken.shape[1]
-    groups = np.stack([p[row][np.lexsort(p[row].T)] for row in taken])  # (classes, m, classes); sorted: an order of clips is no news
+    groups = np.stack([p[row][np.lexsort(p[row].T)] for row in taken])  # (C, m, classes); sorted: an order of clips is no news
     value = entropies(groups.reshape(-1, classes))
     generator = np.random.default_rng(seed)
-    weights = generator.multinomial(size, np.full(size, 1 / size), (draws, classes)) / (classes * size)  # (draws, classes, m)
+    weights = generator.multinomial(size, np.full(size, 1 / size), (draws, len(taken))) / taken.size  # (draws, C, m)
     conditional = np.einsum("bcm,cm->b", weights, entr(groups).sum(-1))
     marginal = entr(weights.reshape(draws, -1) @ groups.reshape(-1, classes)).sum(-1)
+    own, shared = entr(groups).sum(-1), -xlogy(groups, groups.mean((0, 1))).sum(-1)
 
-    def interval(estimate: float, sample: np.ndarray, scale: Callable = float) -> Interval:
-        low, high = np.quantile(sample, [(1 - confidence) / 2, (1 + confidence) / 2])
-        reach = max(estimate - low, high - estimate) * np.sqrt(size / (size - 1)) if size > 1 else np.inf
-        limits = max(estimate - reach, 0.0), min(estimate + reach, np.log(classes))
-        warning = "" if size >= FEW else f"only {size} clips a class: a 95 % interval may hold less than 93 times in 100"
-        return Interval(float(scale(estimate)), float(scale(limits[0])), float(scale(limits[1])), taken.size, "clip", warning)
+    def interval(estimate: float, drawn: np.ndarray, parts: np.ndarray, rare: bool = True, scale: Callable = float) -> Interval:
+        limits = bounded_limits(estimate, drawn, parts, float(np.log(classes)), confidence, rare)
+        return Interval(*(float(scale(value)) for value in (estimate, *limits)), taken.size, "clip")
 
     return GenerationScores(
         accuracy=share(p.argmax(1) == labels, confidence),
-        conditional_entropy=interval(value.conditional, conditional),
-        marginal_entropy=interval(value.marginal, marginal),
-        inception_score=interval(value.marginal - value.conditional, marginal - conditional, np.exp),
+        conditional_entropy=interval(value.conditional, conditional, own),
+        marginal_entropy=interval(value.marginal, marginal, shared, False),
+        inception_score=interval(value.marginal - value.conditional, marginal - conditional, shared - own, scale=np.exp),
         clips_per_class=size,
     )
 
@@ -217,7 +218,8 @@ def two_factor(dynamic_kept: Mapping, static_kept: Mapping, labels: Mapping, sta
     """Both directions of the protocol: probabilities by name of the clips with the dynamic code kept, and with the static.
 
     static, dynamic: which labels belong to which code. The code not kept was drawn from the prior, or with `donors` taken
-    from another clip, the same donor in both directions: the two-way swap. The rest as `intervention`, `generation_scores`.
+    from another clip, the same donor in both directions: the two-way swap. A class that the judge knows and the clips lack is
+    no matter. The rest as `intervention`, `generation_scores`.
     """
     if set(static) & set(dynamic) or set(static) | set(dynamic) != set(labels):
         raise ValueError(f"static, dynamic: expected each of {', '.join(labels)} in one of them, found {static!r} and {dynamic!r}")
@@ -274,7 +276,7 @@ def judge_decoded(decode: Callable, judge: Callable, codes: Mapping, kept: Seque
 
 
 def share(right: np.ndarray, confidence: float) -> Interval:
-    """Mean of booleans (n,), with Wilson's interval: the bootstrap's shrinks to a point at 0 and 1."""
+    """Mean of booleans (n,), with `share_interval`: a bootstrap's shrinks to a point at 0 and 1."""
     return share_interval(int(right.sum()), len(right), confidence, "clip")
 
 

@@ -18,10 +18,11 @@ from sklearn.decomposition import PCA
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from unbraid.measures.codes_and_factors import read
 from unbraid.measures.discrete_information import VERDICTS, trust
-from unbraid.measures.intervals import mean_interval
+from unbraid.measures.intervals import mean_interval, score_interval
 
 # One configuration for every model and factor, chosen on synthetic codes of 8, 64 and 256 units (600 training rows), among
 # them clean, noisy, bent, partial, XOR, product and empty ones: tests/bench_leakage.py. Mean skills there: logistic C = .01
@@ -29,7 +30,7 @@ from unbraid.measures.intervals import mean_interval
 # C = 1 .632 (.3 .529, 3 .627), a network of 256 units .620 in 20 times the time, random trees .586, boosting .561; kernel
 # ridge .3 .663 (.1 .653, 1 .654), a network .678 but -.3 on empty codes of 256 units, random trees .631, boosting .599.
 PROBES = {
-    ("linear", "classes"): lambda width: LogisticRegression(C=0.01, max_iter=1000),
+    ("linear", "classes"): lambda width: LogisticRegression(C=1 / width, max_iter=1000),
     ("linear", "continuous"): lambda width: Ridge(alpha=30.0),
     ("nonlinear", "classes"): lambda width: SVC(C=1.0, gamma=1 / width),
     ("nonlinear", "continuous"): lambda width: KernelRidge(alpha=0.3, kernel="rbf", gamma=1 / width),
@@ -57,14 +58,18 @@ class LeakageMatrix:
         return float(self.value[self.rows.index(cell[0]), self.columns.index(cell[1])])
 
     def as_dict(self, prefix=""):
-        """Flat numbers for metrics.json: "<prefix>row/column" and the same with _low, _high, _p, and _seed_low, _seed_high."""
+        """Flat numbers for metrics.json: "<prefix>row/column" and the same with _low, _high, _p, and _seed_low, _seed_high.
+
+        None for an upper limit that there is not, as of bits that are a lower bound.
+        """
         parts = {"": self.value, "_low": self.test_interval[..., 0], "_high": self.test_interval[..., 1], "_p": self.p_value}
         if self.seed_interval is not None:
             parts |= {"_seed_low": self.seed_interval[..., 0], "_seed_high": self.seed_interval[..., 1]}
         cells = [(i, j, f"{prefix}{row}/{column}") for i, row in enumerate(self.rows) for j, column in enumerate(self.columns)]
-        return {name + end: float(part[i, j]) for i, j, name in cells for end, part in parts.items()}
+        return {name + end: float(part[i, j]) if np.isfinite(part[i, j]) else None for i, j, name in cells for end, part in parts.items()}
 
 
+@threadpool_limits.wrap(limits=1)  # threads of small matrix products wait for each other: twice as fast on one as on two
 def leakage_matrix(codes, factors, *, kinds=None, probe="linear", pooling=("flattened", "averaged"), test=0.3, bootstrap=100,
                    permutations=999, confidence=0.95, seed=0):  # fmt: skip
     """Train a probe for every code and factor on some sequences, score it on the others; returns `LeakageMatrix` of skills.
@@ -108,6 +113,7 @@ def leakage_matrix(codes, factors, *, kinds=None, probe="linear", pooling=("flat
     return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), "skill", probe)
 
 
+@threadpool_limits.wrap(limits=1)
 def information_matrix(codes, factors, *, kinds=None, pooling=("flattened", "averaged"), count=1000, components=10, steps=4,
                        k=3, shuffles=20, interval=2, seed=0):  # fmt: skip
     """The same matrix in bits, by Kraskov's or Ross's estimator, which need no probe; returns `LeakageMatrix`.
@@ -120,7 +126,8 @@ def information_matrix(codes, factors, *, kinds=None, pooling=("flattened", "ave
         at .08 among twenty (more components keep .11); in units that vary half as much as six others it is lost, which the
         non-linear probe, whose units are standardised, can still find.
     shuffles: for the null: p_value is Student's t of the estimate against the null's mean and spread. interval: as in `ross`;
-        the test_interval is that of these sequences. verdict: of `trust`, the worst of the steps.
+        the test_interval is that of these sequences, without an upper limit (the logarithm of the number of classes, or
+        infinity) unless every step is a "value". verdict: of `trust`, the worst of the steps.
     A constant code has 0 bits and p 1, with a `LeakageWarning`; constant units change nothing. Errors as `leakage_matrix`.
     """
     if shuffles < 2 or interval < 1 or steps < 1:
@@ -156,9 +163,9 @@ def combine(matrices, confidence=0.95):
     """Matrices of several seeds of one model as one; returns `LeakageMatrix`.
 
     value: the mean over seeds. test_interval: the mean of the seeds' limits, the uncertainty left if all were scored on the
-    same test sequences. seed_interval: Student's t over the values, each from a model of its own, and never narrower than the
-    test intervals leave it, over sqrt(n): few seeds may agree by chance, and perfect ones always do. Of 100 intervals of 95 %
-    92 or more held the mean (2 to 10 seeds), but 88 to 93 for skills of wildly different models (spread .2), which are skewed.
+    same test sequences. seed_interval: `intervals.score_interval` of the skills (of bits Student's), each from a model of its
+    own, and never narrower than the test intervals leave it, over sqrt(n): few seeds may agree by chance, and perfect ones
+    always do. Of 100 intervals of 95 % 93 or more held the mean (2 to 10 seeds), also of wildly different models (spread .2).
     p_value: twice the median, which holds whatever the seeds have in common (Rüger, Psychometrika 43, 255, 1978).
     Raises ValueError for none, or matrices with other rows, columns, unit or probe.
     """
@@ -169,8 +176,9 @@ def combine(matrices, confidence=0.95):
         return matrices[0]
     values, limits, p_values = (np.array([getattr(one, name) for one in matrices]) for name in ("value", "test_interval", "p_value"))
     value, limits, over_seeds = values.mean(0), limits.mean(0), np.empty(limits.shape[1:])
+    over = score_interval if matrices[0].unit == "skill" else mean_interval
     for cell in np.ndindex(value.shape):
-        found, (low, high) = mean_interval(values[(slice(None), *cell)], confidence), limits[cell]
+        found, (low, high) = over(values[(slice(None), *cell)], confidence), limits[cell]
         over_seeds[cell] = (
             min(found.low, found.mean - (found.mean - low) / np.sqrt(count)),
             max(found.high, found.mean + (high - found.mean) / np.sqrt(count)),

@@ -3,12 +3,12 @@
 Each comes with an interval over the *test sequences*, for the predictors as they are, and apart from it with the values
 of each seed and the interval over seeds; predictions are (N,), or (S, N) for S trained predictors, whose scores are
 averaged. Intervals were chosen by their coverage: of 95 % intervals, so many in 100 held the true value at the sizes met
-here (binormal scores, 18-38 positives of 60-353 sequences; "bootstrap" is the percentile bootstrap):
+here (binormal scores, 18-38 positives of 60-353 sequences), and beside it how many of those not on offer:
 
-    AUROC .5 to .99              DeLong, logit scale 94-98     DeLong itself 90-96; Hanley-McNeil 90-99; bootstrap 76-94
-    average precision .11 to .98 bootstrap, logit scale 94-99  bootstrap 76-95
-    accuracy, N = 144 and 353    Wilson 94-97                  bootstrap 76-95
-    absolute error               t on the logarithm 93-98      bootstrap 79-84 at N = 6, 87-92 at 20, 93-95 from 144 on
+    AUROC .5 to .99              DeLong, logit scale 94-98     DeLong itself 90-96; Hanley-McNeil 90-99; percentiles 76-94
+    average precision .11 to .98 bootstrap, logit scale 94-99  percentiles of the bootstrap 76-95
+    accuracy, N = 144 and 353    Wilson 94-97                  percentiles 76-95
+    absolute error               t on the logarithm 93-98      percentiles 79-84 at N = 6, 87-92 at 20, 93-95 from 144 on
     difference, paired, N = 353  AUROC 94-96, average precision 94-95
 
 DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837 (1988); Hanley and McNeil, Radiology 143, 29 (1982); Brunner and
@@ -19,14 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
-from unbraid.measures.intervals import Comparison, Interval, mean_interval, paired_comparison
+from unbraid.measures.intervals import Comparison, Interval, mean_interval, paired_comparison, score_interval, share_limits, skewed_reach
 
 NEAR_PERFECT = {"auroc": 0.97, "average_precision": 0.9}
 FEW_ERRORS = "near 0 or 1: too few errors to tell their own spread, so the interval is a wide, safe one"
 METRICS = ("auroc", "average_precision", "accuracy", "mean_absolute_error")
+LOGIT_BOOTSTRAP = "bootstrap over sequences, logit scale"
 BLOCK_WEIGHTS = 2**21  # bootstrap weights held at once: 16 MB
 
 
@@ -60,87 +61,75 @@ def auroc(labels, scores, method="delong", confidence=0.95, draws=1000, seed=0):
     """Area under the ROC curve, the chance that a positive scores above a negative (ties count half); returns `Score`.
 
     labels: (N,) of 0 and 1; scores: (N,) or (S, N). method: "delong": DeLong's variance on the logit scale with Brunner and
-    Munzel's degrees of freedom, beyond .97 the Wilson interval of the smaller class; "bootstrap": percentiles over draws of
-    sequences. Raises ValueError for one class only, fewer than two of a class, NaN, lengths that differ.
+    Munzel's degrees of freedom; "bootstrap": the spread over draws of sequences on that scale times t with as many degrees of
+    freedom as the smaller class has, less one; beyond .97 the limits of a share of the smaller class (`share_limits`).
+    Raises ValueError for one class only, fewer than two of a class, NaN, lengths that differ.
     """
     labels, scores = _checked_ranking(labels, scores)
+    _known("method", method, ("delong", "bootstrap"))
     by_seed = np.mean(_placements(labels, scores)[0], axis=1)
+    value, smaller = float(by_seed.mean()), int(min(labels.sum(), np.sum(~labels)))
+    if abs(value - 0.5) > NEAR_PERFECT["auroc"] - 0.5:
+        return _score(by_seed, *share_limits(value, smaller, confidence), "share of the smaller class", len(labels), FEW_ERRORS)
     if method == "bootstrap":
         drawn = _bootstrap(lambda weights: _area(labels, scores, weights, "auroc"), len(labels), draws, seed)
-        return _score(by_seed, *_percentiles(drawn, confidence), "bootstrap over sequences", len(labels))
-    _known("method", method, ("delong", "bootstrap"))
-    value, smaller = float(by_seed.mean()), int(min(labels.sum(), np.sum(~labels)))
+        return _score(by_seed, *_about_logit(value, drawn, len(labels), smaller - 1, confidence), LOGIT_BOOTSTRAP, len(labels))
     above, below = (v.mean(axis=0) for v in _placements(labels, scores))
     error, freedom = _delong_error(above, below)
-    if abs(value - 0.5) > NEAR_PERFECT["auroc"] - 0.5:
-        return _score(by_seed, *wilson(value, smaller, confidence), "Wilson, smaller class", len(labels), FEW_ERRORS)
     half = student_t.ppf(0.5 + confidence / 2, freedom) * error / (value * (1 - value))
     return _score(by_seed, *expit(logit(value) + np.array([-half, half])), "DeLong, logit scale", len(labels))
 
 
-def average_precision(labels, scores, method="logit bootstrap", confidence=0.95, draws=1000, seed=0):
+def average_precision(labels, scores, confidence=0.95, draws=1000, seed=0):
     """Area under the precision-recall curve as average precision, scikit-learn's definition; returns `Score`.
 
-    Chance is the base rate: a constant score has it. labels, scores, errors: as `auroc`. method: "logit bootstrap":
-    spread over draws of sequences on the logit scale times t with (positives - 1) degrees of freedom, beyond .9 the Wilson
-    interval of that many positives (after Boyd et al.); "bootstrap": percentiles. At few positives the estimate itself
-    lies above its own limit: by .01-.02 at 38 positives of 353, by .06 at 11 of 100.
+    Chance is the base rate: a constant score has it. labels, scores, errors: as `auroc`. Interval: spread over draws of
+    sequences on the logit scale times t with (positives - 1) degrees of freedom, beyond .9 the limits of a share of that many
+    positives (after Boyd et al.). At few positives the estimate itself lies above its own limit: by .01-.02 at 38 positives of
+    353, by .06 at 11 of 100.
     """
     labels, scores = _checked_ranking(labels, scores)
-    _known("method", method, ("logit bootstrap", "bootstrap"))
     by_seed, positives = _area(labels, scores, np.ones((1, len(labels))), "average_precision", mean=False)[:, 0], int(labels.sum())
     value = float(by_seed.mean())
-    if method == "logit bootstrap" and value > NEAR_PERFECT["average_precision"]:
-        return _score(by_seed, *wilson(value, positives, confidence), "Wilson, positives", len(labels), FEW_ERRORS)
+    if value > NEAR_PERFECT["average_precision"]:
+        return _score(by_seed, *share_limits(value, positives, confidence), "share of the positives", len(labels), FEW_ERRORS)
     drawn = _bootstrap(lambda weights: _area(labels, scores, weights, "average_precision"), len(labels), draws, seed)
-    if method == "bootstrap":
-        return _score(by_seed, *_percentiles(drawn, confidence), "bootstrap over sequences", len(labels))
-    edge = 0.5 / len(labels)
-    half = student_t.ppf(0.5 + confidence / 2, positives - 1) * logit(np.clip(drawn, edge, 1 - edge)).std(ddof=1)
-    return _score(by_seed, *expit(logit(value) + np.array([-half, half])), "bootstrap over sequences, logit scale", len(labels))
+    return _score(by_seed, *_about_logit(value, drawn, len(labels), positives - 1, confidence), LOGIT_BOOTSTRAP, len(labels))
 
 
-def accuracy(labels, predicted, method="wilson", confidence=0.95, draws=1000, seed=0):
+def accuracy(labels, predicted, confidence=0.95):
     """Share of sequences whose class is right; labels (N,) classes, predicted (N,) or (S, N); returns `Score`.
 
-    method: "wilson" (with several seeds a little wide, since it takes their mean for one predictor's), or "bootstrap".
+    Interval: `share_limits`; with several seeds a little wide, since it takes their mean for one predictor's.
     """
-    _known("method", method, ("wilson", "bootstrap"))
     items = _items("accuracy", labels, predicted)
-    if method == "wilson":
-        limits, name = wilson(float(items.mean()), items.shape[1], confidence), "Wilson"
-    else:
-        limits, name = _percentiles(_bootstrap_items(items, draws, seed), confidence), "bootstrap over sequences"
-    return _score(items.mean(axis=1), *limits, name, items.shape[1])
+    count = items.shape[1]
+    return _score(items.mean(axis=1), *share_limits(float(items.mean()), count, confidence), "Wilson or exact", count)
 
 
-def mean_absolute_error(target, predicted, method="log t", confidence=0.95, draws=1000, seed=0):
+def mean_absolute_error(target, predicted, confidence=0.95):
     """Mean over sequences of a sequence's mean absolute error, in the target's unit; returns `Score`.
 
     target: (N,) or (N, W) with W values a sequence; predicted: the same, or (S, N[, W]). The sequence is what is drawn: its W
-    values are no independent witnesses. method: "log t": t with N - 3 degrees of freedom on the logarithm, two fewer than
-    usual for the skewness of errors; "bootstrap". Raises ValueError for fewer than 4 sequences, NaN, shapes that differ.
+    values are no independent witnesses. Interval: t with N - 3 degrees of freedom on the logarithm, two fewer than usual for the
+    skewness of errors. Raises ValueError for fewer than 4 sequences, NaN, shapes that differ.
     """
-    _known("method", method, ("log t", "bootstrap"))
     items = _items("mean_absolute_error", target, predicted)
     mean, count = items.mean(axis=0), items.shape[1]
     if count < 4:
         raise ValueError(f"target: expected at least 4 sequences for an interval, found {count}; test on more sequences")
     value = float(mean.mean())
-    if method == "bootstrap":
-        limits, name = _percentiles(_bootstrap_items(items, draws, seed), confidence), "bootstrap over sequences"
-    else:
-        relative = mean.std(ddof=1) / np.sqrt(count) / value if value else 0.0
-        half = student_t.ppf(0.5 + confidence / 2, count - 3) * relative
-        limits, name = (value * np.exp(-half), value * np.exp(half)), "t of sequences, logarithm"
-    return _score(items.mean(axis=1), *limits, name, count)
+    relative = mean.std(ddof=1) / np.sqrt(count) / value if value else 0.0
+    half = student_t.ppf(0.5 + confidence / 2, count - 3) * relative
+    limits = value * np.exp(-half), value * np.exp(half)
+    return _score(items.mean(axis=1), *limits, "t of sequences, logarithm", count, over_seeds=mean_interval)
 
 
 def compare(metric, target, a, b, confidence=0.95, draws=1000, seed=0):
     """Two predictors on the same test sequences: `intervals.Comparison` of metric(a) - metric(b).
 
     metric: one of `METRICS`; target, a, b: as that metric takes them, a and b (N,) or (S, N) apart. AUROC by DeLong's
-    covariance; average precision by the spread over draws of sequences, the same draws for both; accuracy and absolute
+    covariance and `skewed_reach`; average precision by the spread over draws of sequences, the same draws for both; accuracy and absolute
     error by `paired_comparison` of the sequences' own parts. Errors: as the metric.
     """
     _known("metric", metric, METRICS)
@@ -152,6 +141,7 @@ def compare(metric, target, a, b, confidence=0.95, draws=1000, seed=0):
     if metric == "auroc":
         above, below = (p.mean(axis=0) - q.mean(axis=0) for p, q in zip(_placements(labels, a), _placements(labels, b)))
         (error, freedom), difference, test = _delong_error(above, below), above.mean(), "DeLong"
+        reach = skewed_reach(np.append((above - difference) / len(above), (below - difference) / len(below)), error, freedom, confidence)
     else:
 
         def gap(weights):
@@ -159,10 +149,9 @@ def compare(metric, target, a, b, confidence=0.95, draws=1000, seed=0):
 
         drawn = _bootstrap(gap, len(labels), draws, seed)
         difference, error, freedom = gap(np.ones((1, len(labels))))[0], drawn.std(ddof=1), labels.sum() - 1
-        test = "bootstrap over sequences"
-    half = student_t.ppf(0.5 + confidence / 2, freedom) * error
+        test, reach = "bootstrap over sequences", np.full(2, student_t.ppf(0.5 + confidence / 2, freedom) * error)
     p_value = 2 * student_t.sf(abs(difference) / error, freedom) if error else float(difference == 0)
-    interval = Interval(float(difference), float(difference - half), float(difference + half), len(labels), "sequence")
+    interval = Interval(float(difference), float(difference - reach[0]), float(difference + reach[1]), len(labels), "sequence")
     return Comparison(interval, float(difference), "difference of areas", float(p_value), test)
 
 
@@ -176,14 +165,6 @@ def hanley_mcneil_error(area, positives, negatives):
     both_positives, both_negatives = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area) + (positives - 1) * (both_positives - area**2) + (negatives - 1) * (both_negatives - area**2)
     return float(np.sqrt(variance / (positives * negatives)))
-
-
-def wilson(share, count, confidence=0.95):
-    """Wilson's interval (low, high) of a share of `count` independent items; never empty, also at 0 and 1."""
-    z = norm.ppf(0.5 + confidence / 2)
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
 
 
 def _placements(labels, scores):
@@ -227,19 +208,17 @@ def _bootstrap(statistic, count, draws, seed):
     return drawn[np.isfinite(drawn)]
 
 
-def _bootstrap_items(items, draws, seed):
-    mean = items.mean(axis=0)
-    return _bootstrap(lambda weights: weights @ mean / len(mean), len(mean), draws, seed)
+def _about_logit(value, drawn, count, freedom, confidence):
+    """Student's limits about the logit of an area, by the spread of its draws."""
+    edge = 0.5 / count
+    half = student_t.ppf(0.5 + confidence / 2, freedom) * logit(np.clip(drawn, edge, 1 - edge)).std(ddof=1)
+    return expit(logit(np.clip(value, edge, 1 - edge)) + np.array([-half, half]))
 
 
-def _percentiles(drawn, confidence):
-    return np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
-
-
-def _score(by_seed, low, high, method, sequences, warning=""):
+def _score(by_seed, low, high, method, sequences, warning="", over_seeds=score_interval):
     by_seed = tuple(map(float, by_seed))
     over_sequences = Interval(float(np.mean(by_seed)), float(low), float(high), sequences, "sequence", warning)
-    return Score(over_sequences, mean_interval(by_seed), by_seed, method)
+    return Score(over_sequences, over_seeds(by_seed), by_seed, method)
 
 
 def _items(metric, target, predicted):

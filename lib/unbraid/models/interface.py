@@ -19,11 +19,14 @@ class Bound:
     log_likelihood (B,): E_q log p(x | codes), summed over the sequence.
     kl: for each code its divergence from the prior, (B,), summed over the sequence.
     frames: T, by which the per-frame figure divides.
+    objective: (B,) twice, what training makes large and what it makes small against it, where a paper weighs its terms; None
+        where they are the bound's own two. No bound; `elbo` and `per_frame` do not know of it.
     """
 
     log_likelihood: Tensor
     kl: dict[str, Tensor]
     frames: int
+    objective: tuple[Tensor, Tensor] | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -36,12 +39,13 @@ class Bound:
         return self.elbo / self.frames
 
     def loss(self, kl_weight: float = 1.0) -> Tensor:
-        """(): what training makes small, the mean over B of minus the bound per frame.
+        """(): what training makes small, the mean over B of minus the bound per frame, or of minus the model's own objective.
 
         kl_weight: a factor on every divergence, below 1 while a run warms up; what is then made small is no bound any more, and
         `elbo` and `per_frame` do not know of it.
         """
-        return (kl_weight * sum(self.kl.values()) - self.log_likelihood).mean() / self.frames
+        gain, cost = self.objective or (self.log_likelihood, sum(self.kl.values()))
+        return (kl_weight * cost - gain).mean() / self.frames
 
 
 class SequenceModel(nn.Module, ABC):
@@ -85,9 +89,9 @@ class SequenceModel(nn.Module, ABC):
             )
         if not frames.numel():
             raise ValueError(f"frames: expected at least one sequence of one frame, found {tuple(frames.shape)}")
-        if frames.dtype != (own := next(self.parameters()).dtype):
+        if frames.dtype != (own := next(self.parameters()).dtype) and not torch.is_autocast_enabled(frames.device.type):
             raise ValueError(f"frames: expected {own}, as the model's weights, found {frames.dtype}; convert them, and divide bytes by 255")
-        low, high = (float(value) for value in torch.aminmax(frames))
+        low, high = (float(value) for value in torch.aminmax(frames.detach()))
         if not (low == low and high == high):
             raise ValueError("frames: expected finite numbers, found NaN; mend or mask the missing frames first")
         if low < 0 or high > 1:

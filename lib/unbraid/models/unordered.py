@@ -33,7 +33,9 @@ class UnorderedFrames(SequenceModel):
     pair_width: channels of the pair convolution and of the static convolution after it.
     hidden: units of each hidden dense layer.
     static_size, dynamic_size: D of f and d of z.
-    normalise: batch normalisation in trunk and decoder. The paper lists none.
+    normalise: batch normalisation in trunk, static convolution and decoder. The paper lists none.
+    initial_log_variance: of both posteriors, added to what their last layers begin with. Far below 0 the codes say something from
+        the first update on, so that the decoder learns to listen; at 0 it learns to ignore them first.
     pairs: False compares each frame with itself alone, by the same layers: the mean over frames, the paper's idea left out.
     prior_given_static: False makes the prior of z N(0, I) instead of p(z | f).
     posterior_given_static: False makes the posterior q(z | x) instead of q(z | f, x); the paper's table leaves this open.
@@ -46,7 +48,8 @@ class UnorderedFrames(SequenceModel):
     code_names = ("static", "dynamic")
 
     def __init__(self, image_size=64, channels=3, widths=(256, 256, 256, 256), pair_width=512, hidden=512, static_size=512,
-                 dynamic_size=2, normalise=False, pairs=True, prior_given_static=True, posterior_given_static=True):  # fmt: skip
+                 dynamic_size=2, normalise=False, initial_log_variance=0.0, pairs=True, prior_given_static=True,
+                 posterior_given_static=True):  # fmt: skip
         super().__init__()
         if not widths or image_size != SIDE * 2 ** len(widths):
             raise ValueError(f"widths: expected one for each halving of {image_size} pixels down to {SIDE}, found {len(widths)}: {widths}")
@@ -55,6 +58,7 @@ class UnorderedFrames(SequenceModel):
         self.trunk = nn.Sequential(*stages)
         self.pair_convolution = nn.Conv2d(2 * widths[-1], pair_width, 3, padding=1)
         self.static_convolution = nn.Conv2d(pair_width, pair_width, 3, padding=1)
+        self.static_norm = nn.BatchNorm2d(pair_width) if normalise else nn.Identity()
         self.static_dense = mlp(cells * pair_width, hidden, 2 * static_size, 1, "relu")
         told = static_size if posterior_given_static else 0
         self.dynamic_dense = mlp(cells * widths[-1] + told, hidden, 2 * dynamic_size, 2, "relu")
@@ -67,6 +71,8 @@ class UnorderedFrames(SequenceModel):
         self.deconvolutions = nn.Sequential(*stages, nn.ConvTranspose2d(widths[0], channels, 4, 2, 1))
         for part in (self.pair_convolution, self.static_convolution) if normalise else (self,):
             keep_variance(part)  # what batch normalisation does where there is one
+        for dense in (self.static_dense, self.dynamic_dense):
+            dense[-1].bias.data.chunk(2)[1].add_(initial_log_variance)
         self.static_size, self.dynamic_size = static_size, dynamic_size
         self.pairs, self.posterior_given_static = pairs, posterior_given_static
         self.frame_shape = (channels, image_size, image_size)
@@ -74,8 +80,8 @@ class UnorderedFrames(SequenceModel):
     @classmethod
     def from_settings(cls, settings) -> UnorderedFrames:
         """The model that a section of profiles.toml describes."""
-        names = ("image_size", "channels", "widths", "pair_width", "hidden", "static_size", "dynamic_size", "normalise", "pairs",
-                 "prior_given_static", "posterior_given_static")  # fmt: skip
+        names = ("image_size", "channels", "widths", "pair_width", "hidden", "static_size", "dynamic_size", "normalise",
+                 "initial_log_variance", "pairs", "prior_given_static", "posterior_given_static")  # fmt: skip
         return cls(**{name: getattr(settings, name) for name in names})
 
     def features(self, frames: Tensor) -> Tensor:
@@ -96,7 +102,7 @@ class UnorderedFrames(SequenceModel):
 
     def static_posterior(self, features: Tensor) -> DiagonalGaussian:
         """q(f | x_1 ... x_T), (B, D), of features (B, T, ...)."""
-        hidden = F.relu(self.static_convolution(self.compare(features)))
+        hidden = F.relu(self.static_norm(self.static_convolution(self.compare(features))))
         return gaussian(self.static_dense(hidden.flatten(1)))
 
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
