@@ -72,7 +72,7 @@ def test_entropies_are_of_the_balanced_clips_and_accuracy_of_all():
     assert found.clips_per_class == 1 and found.accuracy.mean == 0.75 and found.accuracy.n == 4  # argmax of a tie is the first
     assert found.conditional_entropy.mean == pytest.approx(LN2 / 2) and found.marginal_entropy.mean == pytest.approx(entropies(p[::3])[1])
     assert (found.conditional_entropy.low, found.conditional_entropy.high) == (0, pytest.approx(LN2))  # one clip tells no spread
-    assert "only 1 clips a class" in found.inception_score.warning and found.inception_score.n == 2
+    assert (found.inception_score.low, found.inception_score.high, found.inception_score.n) == (1, pytest.approx(2), 2)
     json.dumps(found.as_dict(), allow_nan=False)
 
 
@@ -179,6 +179,15 @@ def test_a_model_that_swaps_nothing_by_hand():
     json.dumps(found.as_dict(), allow_nan=False)
 
 
+def test_a_class_that_the_judge_knows_and_the_clips_lack_is_no_matter():
+    """Two of three actions occur: a perfect model's H(y) is ln 2 then, and its score 2."""
+    labels = {"action": np.array([0, 2, 2, 0]), "hair": LABELS["hair"]}
+    same = {"action": certain(labels["action"], 3), "hair": certain(labels["hair"], 2)}
+    found = two_factor(same, same, labels, static=("hair",), dynamic=("action",), donors=DONORS).generation["action"]
+    assert (found.marginal_entropy.mean, found.inception_score.mean, found.clips_per_class) == (pytest.approx(LN2), pytest.approx(2), 2)
+    assert found.inception_score.low < 2 < found.inception_score.high <= 3
+
+
 def test_drawn_codes_have_no_donor_and_chance_is_that_of_unrelated_labels():
     judged = {"action": certain([0, 0, 0, 1], 3), "hair": certain(LABELS["hair"], 2)}
     found = intervention(judged, LABELS, ("hair",))
@@ -259,7 +268,8 @@ GOOD, OF = certain([0, 1, 0, 1], 2), np.array([0, 1, 0, 1])
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda: generation_scores(GOOD, [0, 0, 0, 0]), r"clips of each of 2 classes, found none of \[1\]"),
+        (lambda: generation_scores(GOOD, [0, 0, 0, 0]), r"clips of two classes or more, found only \[0\]"),
+        (lambda: balanced([0, 0, 2], 3), r"clips of each of 3 classes, found none of \[1\]"),
         (lambda: generation_scores(GOOD * [[1, np.nan]], OF), "finite numbers >= 0, found nan"),
         (lambda: generation_scores(GOOD * 2 - 0.5, OF), r"found -0.5 to 1.5; take the softmax"),
         (lambda: generation_scores(GOOD * 0, OF), "rows that sum to 1, found one 1 away"),

@@ -5,27 +5,53 @@ import pytest
 from scipy.stats import binom, norm, t, ttest_rel
 from sklearn.metrics import roc_auc_score
 from unbraid.measures.intervals import (
-    Interval, bootstrap_interval, format_interval, mean_interval, paired_comparison, paired_difference, share_interval,
+    Interval, format_interval, mean_interval, paired_comparison, paired_difference, score_interval, share_interval, share_limits,
+    skewed_reach,
 )  # fmt: skip
+from unbraid.measures.resampling import bootstrap_interval
 
 
-def test_wilsons_interval_has_its_published_values():
-    """81 of 263 and 0 of 20: Newcombe, Stat. Med. 17, 857 (1998), table I, method 3."""
+def test_limits_of_a_share_have_their_published_values():
+    """81 of 263 and 0 of 20: Newcombe, Stat. Med. 17, 857 (1998), table I, methods 3 (Wilson) and 5 (Clopper and Pearson)."""
     found = share_interval(81, 263)
     assert (found.mean, found.low, found.high) == pytest.approx((81 / 263, 0.2553, 0.3662), abs=5e-5)
-    assert (share_interval(0, 20).low, share_interval(0, 20).high) == pytest.approx((0, 0.1611), abs=5e-5)
+    assert (share_interval(0, 20).low, share_interval(0, 20).high) == pytest.approx((0, 0.1684), abs=5e-5)
     assert share_interval(20, 20).high == pytest.approx(1) and share_interval(3, 10, unit="clip").unit == "clip"
 
 
-@pytest.mark.parametrize("n", (50, 500))
-def test_wilsons_interval_holds(n):
-    """Summed over all outcomes, for shares with five successes and five failures expected; lower only beyond."""
+@pytest.mark.parametrize("n", (5, 10, 50, 500))
+def test_the_interval_of_a_share_holds(n):
+    """Summed over all outcomes, for any share: exact, not simulated. In the middle it is Wilson's, 95 on average."""
     found = [share_interval(successes, n) for successes in range(n + 1)]
     low, high = np.array([(one.low, one.high) for one in found]).T
     shares = np.linspace(0.0005, 0.9995, 500)
     held = np.array([binom.pmf(np.arange(n + 1), n, share)[(low <= share) & (share <= high)].sum() for share in shares])
-    assert held[(n * shares >= 5) & (n * (1 - shares) >= 5)].min() >= 0.93
-    assert held.min() > 0.83 and held.mean() == pytest.approx(0.95, abs=0.005)
+    assert held.min() >= 0.93
+    if n == 500:
+        middle = held[(n * shares >= 20) & (n * (1 - shares) >= 20)]
+        assert middle.mean() == pytest.approx(0.95, abs=0.002)
+    assert share_limits(0.25, 8) == (share_interval(2, 8).low, share_interval(2, 8).high) and share_limits(0.3, 8)[1] > share_limits(0.25, 8)[1]
+
+
+def test_scores_over_seeds_are_given_room_where_they_are_skewed():
+    """Three ordinary skills: less than twice Student's width. Near 1 the room is below, and beyond 1 there is none."""
+    middle, near = [0.45, 0.5, 0.55], [0.9, 0.97, 0.995]
+    assert 1 < score_interval(middle).half_width / mean_interval(middle).half_width < 2
+    found = score_interval(near)
+    assert found.mean == pytest.approx(np.mean(near)) and found.high == 1 and found.mean - found.low > 2 * (found.high - found.mean)
+    assert np.isnan(score_interval([0.5]).low) and "all values are the same" in score_interval([1.0, 1.0]).warning
+    assert score_interval([-0.9, 0.1, 0.95]).low == -1
+
+
+def test_skewed_parts_have_a_longer_side():
+    """Johnson's and Hall's first order: the side of the tail is longer by skewness (2 t^2 + 1) / 6 sqrt(n) standard errors."""
+    values = np.random.default_rng(0).exponential(size=2000)
+    reach, lean = t.ppf(0.975, 1999), np.mean((values - values.mean()) ** 3) / values.std() ** 3
+    below, above = skewed_reach(values, 1.0, 1999, 0.95)
+    assert below == pytest.approx(reach) and above == pytest.approx(reach + lean * (2 * reach**2 + 1) / (6 * np.sqrt(2000)), rel=0.01)
+    assert skewed_reach(-values, 1.0, 1999, 0.95) == pytest.approx([above, below])
+    assert skewed_reach(values[:3], 2.0, 2, 0.95) == pytest.approx([2 * t.ppf(0.975, 2)] * 2)
+    assert skewed_reach(np.ones(9), 0.0, 8, 0.95) == pytest.approx([0, 0])
 
 
 def clusters_of(generator, count, skewed=False):
@@ -83,12 +109,14 @@ def test_intervals_of_95_percent_hold_93_times_in_100(interval):
 
 def test_few_units_and_odd_draws_are_warned_of():
     generator = np.random.default_rng(0)
-    assert "only 10 sequences" in bootstrap_interval(generator.normal(size=10), draws=50, unit="sequence").warning
+    assert "only 9 sequences" in bootstrap_interval(generator.normal(size=9), draws=50, unit="sequence").warning
     assert bootstrap_interval(generator.normal(size=80), draws=50).warning == ""
     scores, positive = generator.normal(size=60), np.arange(60) < 2
     with np.errstate(all="ignore"):
         rare = bootstrap_interval(scores, positive, statistic=lambda s, p: s[p].mean() if p.any() else np.nan, draws=400)
     assert "was not finite in" in rare.warning and np.isfinite(rare.low)
+    every = bootstrap_interval(np.ones(80), rate=True, draws=50)  # of 80 right the truth may still be less than 1
+    assert (every.low, every.high, every.warning) == (share_interval(80, 80).low, 1, "")
     full = bootstrap_interval(np.ones(80), draws=50)
     assert full.mean == 1 and np.isnan([full.low, full.high]).all() and "same in every draw" in full.warning
     assert "all values are the same" in mean_interval([1.0, 1.0]).warning and mean_interval([1.0, 2.0]).warning == ""
@@ -138,7 +166,9 @@ def test_two_models_with_numbers():
     a, b = 10 * generator.normal(size=40) + np.zeros((2, 40))
     a, b = a + 0.5 + 0.5 * generator.normal(size=40), b
     found = paired_comparison(a, b)
-    assert found.difference == paired_difference(a, b, unit="item") and found.p_value == pytest.approx(ttest_rel(a, b).pvalue)
+    students = paired_difference(a, b, unit="item")
+    assert found.difference.mean == students.mean and found.difference.low <= students.low and found.difference.high >= students.high
+    assert found.difference.half_width < 1.05 * students.half_width and found.p_value == pytest.approx(ttest_rel(a, b).pvalue)
     assert found.effect == "Cohen's d_z" and found.effect_size == pytest.approx(np.mean(a - b) / np.std(a - b, ddof=1))
     by_hand = paired_comparison([1.0, 2, 3], [0.0, 0, 0])
     assert by_hand.effect_size == 2 and by_hand.p_value == pytest.approx(2 * t.sf(2 * np.sqrt(3), 2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_curve
+from bench_coverage import voices
 from unbraid.measures.verification import Trials, detection_curve, equal_error_rate, speaker_trials, verify_speakers
 
 
@@ -13,13 +14,6 @@ def gaussians(seed, distance, count):
     """Scores and targets: `count` of either kind, unit variance, means `distance` apart."""
     generator = np.random.default_rng(seed)
     return np.append(generator.normal(distance, 1, count), generator.normal(0, 1, count)), np.arange(2 * count) < count
-
-
-def voices(generator, speakers, utterances, apart, unequal, width=16):
-    """Vectors (N, D) and speakers (N,): speakers `apart` deviations from each other, some less steady than others."""
-    steadiness = np.exp(unequal * generator.normal(size=(speakers, 1, 1)))
-    vectors = apart * generator.normal(size=(speakers, 1, width)) + steadiness * generator.normal(size=(speakers, utterances, width))
-    return vectors.reshape(-1, width), np.repeat(np.arange(speakers), utterances)
 
 
 @pytest.mark.parametrize("distance", (0, 0.5, 1, 2, 3, 4))
@@ -140,34 +134,15 @@ def test_the_gap_takes_both_rates_from_the_same_speakers():
     assert same.mean == 0 and np.isnan([same.low, same.high]).all() and "its spread cannot be told" in same.warning
 
 
-@pytest.mark.parametrize("count, repeats", ((10, 200), (15, 300)))
-def test_intervals_over_speakers_hold(count, repeats):
-    """Speakers of unequal steadiness, EER near 5 % and 43 %: at least 93 in 100 of each interval."""
-    population = np.random.default_rng(7)
-    true = {}
-    for name, apart, unequal in (("static", 2.0, 0.4), ("dynamic", 0.3, 0.3)):
-        vectors = voices(population, 100_000, 2, apart, unequal)[0].reshape(-1, 2, 16)
-        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-        scores = [np.sum(vectors[:, 0] * np.roll(vectors[:, 1], shift, axis=0), axis=-1) for shift in (0, 1, 2)]
-        true[name] = equal_error_rate(np.concatenate(scores), np.arange(300_000) < 100_000)
-    true["gap"] = true["dynamic"] - true["static"]
-    held = []
-    for seed in range(repeats):
-        generator = np.random.default_rng(seed)
-        (static, speakers), (dynamic, _) = voices(generator, count, 8, 2.0, 0.4), voices(generator, count, 8, 0.3, 0.3)
-        found = verify_speakers(static, dynamic, speakers, draws=150, seed=seed)
-        held.append([(one := getattr(found, name)).low <= true[name] <= one.high for name in true])
-    assert (np.mean(held, axis=0) >= 0.93).all(), np.mean(held, axis=0)
-
-
 def test_what_an_interval_cannot_hold_is_said():
     generator = np.random.default_rng(0)
     static, speakers = voices(generator, 6, 5, 1.0, 0)
     few = verify_speakers(static, np.ones_like(static), speakers, draws=100)
-    assert "only 6 speakers" in few.static.warning and np.isfinite(few.static.low)
+    assert np.isfinite([few.static.low, few.gap.low]).all()
     assert few.dynamic.mean == 0.5 and np.isnan(few.dynamic.low) and "its spread cannot be told" in few.dynamic.warning  # a collapsed code
     perfect = verify_speakers(np.eye(12)[np.repeat(np.arange(12), 3)], generator.normal(size=(36, 4)), np.repeat(np.arange(12), 3), draws=100)
-    assert perfect.static.mean == 0 and np.isnan(perfect.static.high) and perfect.static.warning and np.isfinite(perfect.gap.low)
+    assert (perfect.static.mean, perfect.static.low, perfect.static.high) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 12)))  # exact, 0 of 12
+    assert "less than half a speaker" in perfect.static.warning and np.isfinite(perfect.gap.low)
     assert perfect.gap.warning == perfect.static.warning and perfect.dynamic.warning == ""
 
 

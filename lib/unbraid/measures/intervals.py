@@ -79,18 +79,17 @@ def mean_interval(values, confidence=0.95, unit="seed"):
 def score_interval(values, confidence=0.95, unit="seed"):
     """As `mean_interval`, for values of a score that is 1 at best and 0 at chance, such as a skill or an accuracy, one a seed.
 
-    Such values are skewed where models fail now and then. The limits are the widest of three: Student's; and at a confidence
-    of 97.5 % for 95 % `skewed_reach` and Student's on the log-odds scale, log((s + .05) / (1.02 - s)), which were needed
-    together. SCORETABLE
+    Such values are skewed where models fail now and then. The limits, from -1 to 1, are the widest of two: `skewed_reach` at a
+    confidence of 97.5 % for 95 %, and Student's on the log-odds scale, log((s + .05) / (1.02 - s)), at 98 %. Both were needed:
+    SCORETABLE
     """
     found, values = mean_interval(values, confidence, unit), np.clip(np.asarray(values, dtype=np.float64), -0.04, 1)
     if found.n == 1 or found.warning:
         return found
-    surer = 1 - 0.5 * (1 - confidence)
-    odds = mean_interval(logit((values + 0.05) / 1.07), surer, unit)
-    below, above = skewed_reach(values, np.std(values, ddof=1) / np.sqrt(found.n), found.n - 1, surer)
+    odds = mean_interval(logit((values + 0.05) / 1.07), 1 - 0.4 * (1 - confidence), unit)
+    below, above = skewed_reach(values, np.std(values, ddof=1) / np.sqrt(found.n), found.n - 1, 1 - 0.5 * (1 - confidence))
     low, high = (float(1.07 * expit(limit) - 0.05) for limit in (odds.low, odds.high))
-    return replace(found, low=min(found.mean - below, low), high=max(found.mean + above, min(high, 1.0)))
+    return replace(found, low=max(min(found.mean - below, low), -1.0), high=min(max(found.mean + above, high), 1.0))
 
 
 def skewed_reach(influence, error, freedom, confidence):
