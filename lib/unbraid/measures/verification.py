@@ -18,8 +18,8 @@ import numpy as np
 from unbraid.measures.resampling import on_log_odds
 from unbraid.measures.intervals import Interval, check_confidence, share_limits
 
-FEW_FAILURES = 0.5  # speakers' worth of errors: with fewer, the speakers drawn do not tell what others would do
-FEW_FAILED = "less than half a speaker's worth of errors: the interval is a wide, safe one"
+FEW_FAILURES = 1 / 3  # speakers' worth of errors: with fewer, the speakers drawn do not tell what others would do
+FEW_FAILED = "less than a third of a speaker's worth of errors: the interval is a wide, safe one"
 NO_SPREAD = "the rate is the same whichever speakers are drawn: its spread cannot be told"
 DECIMALS = 12  # cosines are compared to so many: equal vectors must tie, whatever the order of their sums
 
@@ -104,12 +104,10 @@ def verify_speakers(static, dynamic, speakers, draws=1000, confidence=0.95, seed
 
     Intervals: the standard error of log(EER / (1 - EER)) over `draws` draws of the S speakers, times Student's t for S - 1;
     for the gap, both rates' limits put together with the correlation of the rates over the same draws (Zou and Donner,
-    Stat. Med. 27, 1693, 2008). An EER of less than half a speaker's worth of errors, S EER < .5, tells little of what other
-    speakers would do: there a warning is given, and the limits are no narrower than those of a share of S (`share_limits`).
-    Of 100 intervals of 95 % 93 or more hold from S = 3 on (simulated speakers of equal and unequal steadiness, EER of 2 to
-    50 %), and are as wide as they must be: an EER of 5 % is known to ± 36 points from 4 speakers, 16 from 10, 5 from 24;
-    without the wider limits 52 to 93 in 100 held at S = 4 to 10. A rate that is the same in every draw (all scores equal) and
-    is not that near 0 has limits of NaN and a warning.
+    Stat. Med. 27, 1693, 2008). An EER of less than a third of a speaker's worth of errors, S EER < 1/3, tells little of what
+    other speakers would do: there a warning is given, and the limits are no narrower than those of a share of S
+    (`share_limits`). EERTABLE
+    A rate that is the same in every draw and not so small (.5 where all scores are equal) has limits of NaN and a warning.
     They speak of other speakers for the same model: what another training run gives is a matter of seeds.
     Raises ValueError as `speaker_trials`, and unless three or more speakers have two utterances or more.
     """
