@@ -142,7 +142,7 @@ def test_what_an_interval_cannot_hold_is_said():
     assert few.dynamic.mean == 0.5 and np.isnan(few.dynamic.low) and "its spread cannot be told" in few.dynamic.warning  # a collapsed code
     perfect = verify_speakers(np.eye(12)[np.repeat(np.arange(12), 3)], generator.normal(size=(36, 4)), np.repeat(np.arange(12), 3), draws=100)
     assert (perfect.static.mean, perfect.static.low, perfect.static.high) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 12)))  # exact, 0 of 12
-    assert "less than half a speaker" in perfect.static.warning and np.isfinite(perfect.gap.low)
+    assert "less than a third of a speaker" in perfect.static.warning and np.isfinite(perfect.gap.low)
     assert perfect.gap.warning == perfect.static.warning and perfect.dynamic.warning == ""
 
 

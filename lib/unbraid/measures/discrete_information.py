@@ -4,8 +4,7 @@ Sources: Ross, "Mutual information between discrete and continuous data sets", P
 Frenzel and Pompe, "Partial mutual information for coupling analysis of multivariate time series", Phys. Rev. Lett. 99,
 204101 (2007), for a continuous condition. Both are Kraskov's first estimator in other coordinates: a label is a coordinate
 whose classes lie farther apart than any two codes, so that all k neighbours of a point belong to its class. The search for
-neighbours is therefore that of `mutual_information`, with the max-norm. What floats hold is continuous; integers, booleans
-and strings are labels.
+neighbours is that of `mutual_information`, with the max-norm. Floats are continuous; integers, booleans and strings are labels.
 """
 
 import warnings

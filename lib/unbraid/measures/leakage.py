@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from unbraid.measures.codes_and_factors import read
 from unbraid.measures.discrete_information import VERDICTS, trust
-from unbraid.measures.intervals import mean_interval, score_interval
+from unbraid.measures.intervals import mean_interval, score_interval, skewed_reach
 
 # One configuration for every model and factor, chosen on synthetic codes of 8, 64 and 256 units (600 training rows), among
 # them clean, noisy, bent, partial, XOR, product and empty ones: tests/bench_leakage.py. Mean skills there: logistic C = .01
@@ -156,6 +156,8 @@ def information_matrix(codes, factors, *, kinds=None, pooling=("flattened", "ave
             excess = (value[i, j] - null.mean()) / (null.std(ddof=1) * np.sqrt(1 + 1 / shuffles))
             p_value[i, j] = student_t.sf(excess, shuffles - 1)
             verdict[i, j] = min((one.verdict for one in found), key=VERDICTS.index)
+            if verdict[i, j] != "value":
+                limits[i, j, 1] = max(one.found.interval[1] for one in found)
     return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), "bits", "neighbours", verdict=verdict)
 
 
@@ -235,7 +237,7 @@ def _bootstrap(loss, base, kind, draws, confidence, generator):
 
     Not the percentiles of the draws, which with 100 of them hold 90 to 93 times in 100, but Student's t with the draws'
     standard error. Classes get one imagined sequence all wrong and one all right (after Agresti and Coull), without which
-    a perfect score would have no width; squares get fewer degrees of freedom the heavier their tails.
+    a perfect score would have no width; squares get fewer degrees of freedom the heavier their tails, and `skewed_reach`.
     """
     skill = 1 - loss.sum() / base.sum()
     if (loss == base).all():
@@ -250,9 +252,10 @@ def _bootstrap(loss, base, kind, draws, confidence, generator):
     with np.errstate(divide="ignore", invalid="ignore"):
         skills = 1 - (drawn @ loss) / (drawn @ base)
     error = skills[np.isfinite(skills)].std(ddof=1) * np.sqrt(n / (n - 1))
-    reach = student_t.ppf(0.5 + confidence / 2, 1 / (1 / (draws - 1) + tails)) * error
+    freedom = 1 / (1 / (draws - 1) + 1 / (n - 1) + tails)
+    below, above = skewed_reach(np.zeros(n) if kind == "classes" else (1 - skill) * base - loss, error, freedom, confidence)
     centre = 1 - loss.sum() / base.sum()
-    return np.clip([min(centre - reach, skill), max(centre + reach, skill)], -1, 1)
+    return np.clip([min(centre - below, skill), max(centre + above, skill)], -1, 1)
 
 
 def _permutation(said, true, target, permutations, generator):

