@@ -59,7 +59,7 @@ def test_perfect_codes_in_bits():
             assert (found.p_value[i, j] < 1e-6) == own
             assert abs(found.value[i, j]) < 0.1 if not own else abs(found.value[i, j] - known) < 0.2 if known else found.value[i, j] > 1.5
     upper, entropy = found.test_interval[..., 1], [np.log2(6), 2, np.inf, np.log2(3), np.inf]
-    assert (upper == entropy)[found.verdict != "value"].all() and np.isfinite(upper[found.verdict == "value"]).all()
+    assert np.isclose(upper, entropy)[found.verdict != "value"].all() and np.isfinite(upper[found.verdict == "value"]).all()
     assert None in found.as_dict().values() and json.dumps(found.as_dict(), allow_nan=False)
     assert found.unit == "bits" and set(found.verdict.ravel()) <= {"value", "lower bound", "nothing seen"}
 
