@@ -3,7 +3,7 @@
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
-PARTS = independent unordered
+PARTS = independent unordered single_element
 ONLY ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python

@@ -133,8 +133,8 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(tmp_path, m
 
 
 @pytest.mark.parametrize("arguments, message", (
-    (("train", "dependent"), "part: expected one of independent, unordered, found 'dependent'"),
-    (("evaluate", "dependent"), "part: expected one of independent, unordered, found 'dependent'"),
+    (("train", "dependent"), "part: expected one of independent, unordered, single_element, found 'dependent'"),
+    (("evaluate", "dependent"), "part: expected one of independent, unordered, single_element, found 'dependent'"),
     (("train", "independent", "--dataset", "digits"), "dataset: expected for independent one of moving_digits, found 'digits'"),
     (("evaluate", "unordered", "--dataset", "cars"), "dataset: expected for unordered one of digits, sprites_poses"),
     (("train", "unordered", "--model", "tangled"), "model: expected all or one of unordered, "),

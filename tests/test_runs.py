@@ -39,14 +39,16 @@ def drawn(monkeypatch):
 def test_the_datasets_and_models_of_each_part():
     assert runs.PARTS["independent"] == {"moving_digits": ("factored", "entangled", "factored_one_decoder", "entangled_two_decoders")}
     assert set(runs.PARTS["unordered"]) == {"digits", "sprites_poses", "faces", "drawn_poses"}
-    assert all(models[0] == "unordered" for models in runs.PARTS["unordered"].values())
+    series = {"spoken_digits", "vowels", "weather", "air_quality", "etth1", "physionet"}
+    assert set(runs.PARTS["single_element"]) == {"sprites", "drawn_sprites", *series}
+    assert all(models[0] == part for part in ("unordered", "single_element") for models in runs.PARTS[part].values())
     assert {"no_pairs", "free_prior", "wide"} <= set(runs.PARTS["unordered"]["sprites_poses"])
 
 
 @pytest.mark.parametrize("part, dataset, model", EVERY, ids=["-".join(names) for names in EVERY])
 def test_every_model_has_settings_and_is_built_from_them(part, dataset, model):
     section = runs.section_of(part, dataset, model)
-    assert (section.split(".")[-1] == model) != (model == "unordered")
+    assert (section.split(".")[-1] == model) != (model == part)
     chosen = settings.load(section, "smoke")
     built, again = runs.build(chosen, 3).state_dict(), runs.build(chosen, 3)
     assert isinstance(again, runs.MODELS[part]) and results.equal_state(built, again.state_dict())
@@ -62,7 +64,7 @@ def test_what_a_command_means():
 
 
 @pytest.mark.parametrize("call, message", (
-    (lambda: runs.meant("both"), "part: expected one of independent, unordered, found 'both'"),
+    (lambda: runs.meant("both"), "part: expected one of independent, unordered, single_element, found 'both'"),
     (lambda: runs.folder_of("unordered", None, "quick"), "dataset: expected for unordered one of digits, .*, found None"),
     (lambda: runs.load_model("unordered", "unordered", "quick", 0), "dataset: expected for unordered one of digits"),
     (lambda: runs.section_of("unordered", "faces", "wide"), "model: expected for unordered on faces one of unordered.*, found 'wide'"),
@@ -121,6 +123,15 @@ def test_supplies_of_poses(drawn, dataset):
     assert supply.provenance == "3 frames at a time of twenty squares, train"
     assert list(supply.digests) == ([] if dataset == "drawn_poses" else ["digests/sprites-li.txt"])
     assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in supply.digests.values())
+
+
+def test_supplies_of_whole_sequences():
+    supply = runs.supply_of("weather", "train", settings.load("single_element.weather", "smoke"))
+    (frames, mask), batch = supply.frames(5, noise()), supply.batch(5, noise())
+    assert frames.shape == (5, 24, 8) and torch.equal(frames, batch.frames) and torch.equal(mask, batch.mask)
+    assert "weather of 3 New York airports" in supply.provenance and list(supply.digests) == ["digests/weather.txt"]
+    clips = runs.supply_of("drawn_sprites", "test", settings.load("single_element.drawn_sprites", "smoke"))
+    assert clips.frames(2, noise()).shape == (2, 8, 3, 32, 32) and clips.digests == {}
 
 
 def seen(supply):

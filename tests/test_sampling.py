@@ -1,9 +1,9 @@
-"""Unordered samples: different frames of a sequence, all equally likely, none that is not observed; and what is withheld."""
+"""Whole sequences at random; unordered samples: different frames of a sequence, all equally likely, none that is not observed; and what is withheld."""
 
 import pytest
 import torch
 from scipy.stats import chisquare
-from unbraid.data.sampling import FrameSampler, withhold
+from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
 
 SEQUENCES, LENGTH = 7, 9
@@ -90,6 +90,20 @@ def test_a_series_and_nothing_at_all_are_refused(sequences, found):
 
 
 # --- combinations that training does not see ---------------------------------------------------------------------------
+
+
+def test_whole_sequences_are_drawn_alike_often_with_what_belongs_to_them():
+    sampler = SequenceSampler(made())
+    batch, frames = sampler.batch(700, generator()), sampler.frames(700, generator())
+    assert torch.equal(batch.frames, frames) and frames.dtype == torch.float32
+    assert torch.equal((255 * frames[:, :, 0, 0, 0]).round().long(), batch.labels["row"][:, None].expand(-1, LENGTH))
+    assert torch.equal((255 * frames[:, :, 1, 0, 0]).round().long(), batch.labels["step"])  # in order, none left out
+    assert chisquare(batch.labels["row"].bincount().numpy()).pvalue > 1e-3
+    mask = torch.rand(SEQUENCES, LENGTH, generator=generator(3)) < 0.5
+    masked, seen = SequenceSampler(made(mask)).frames(9, generator())
+    assert torch.equal(masked, frames[:9]) and torch.equal(seen, mask[batch.labels["row"][:9]])
+    with pytest.raises(ValueError, match="sequences: expected at least one, found none"):
+        SequenceSampler(made().subset([]))
 
 
 def test_one_class_of_a_share_of_the_sequences_is_withheld():

@@ -26,7 +26,8 @@ app.add_typer(data, name="data")
 ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, JudgeError, ValueError)  # settings' errors are ValueErrors
 
 Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(runs.PARTS)}.")]
-Dataset = Annotated[str, typer.Option(help=f"One dataset of the part, or all: {', '.join(runs.PARTS['unordered'])} of unordered.")]
+DATASETS = "; ".join(f"{', '.join(known)} of {part}" for part, known in runs.PARTS.items())
+Dataset = Annotated[str, typer.Option(help=f"One dataset of the part, or all: {DATASETS}.")]
 Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it.")]

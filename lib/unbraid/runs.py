@@ -17,18 +17,21 @@ from torch import Tensor
 from unbraid import results, settings, training
 from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import Digits, MovingDigits, load_digits
-from unbraid.data.sampling import FrameSampler, withhold
+from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.interface import SequenceModel
+from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 
-MODELS: dict[str, type[SequenceModel]] = {"independent": IndependentPrediction, "unordered": UnorderedFrames}
+MODELS: dict[str, type[SequenceModel]] = {
+    "independent": IndependentPrediction, "unordered": UnorderedFrames, "single_element": SingleElement,
+}  # fmt: skip
 PATH = 20  # frames of the path that unordered digits are drawn from
 
 
 def _parts() -> dict[str, dict[str, tuple[str, ...]]]:
-    """The models of each dataset of each part. In part "unordered": "unordered", and the sections inside the dataset's own."""
+    """The models of each dataset of each part: but for "independent" one named as the part, and the sections inside the dataset's own."""
     table = tomllib.loads(resources.files("unbraid").joinpath("profiles.toml").read_text(encoding="utf-8"))
     found: dict[str, dict[str, tuple[str, ...]]] = {part: {} for part in MODELS}
     for part, *names in (section.split(".") for section in settings.sections(table)):
@@ -45,11 +48,11 @@ PARTS = _parts()
 class Supply:
     """An endless supply of sequences to train or to measure on.
 
-    frames(count, generator): (B, T, C, H, W) in [0, 1]. batch(count, generator): the same sequences with all their labels.
+    frames(count, generator): (B, T, C, H, W) in [0, 1], or series (B, T, D), with their mask where they have one. batch(count, generator): the same sequences with all their labels.
     provenance: a sentence on the data really used. digests: SHA-256 of the files it was read from, or of their lists, by name.
     """
 
-    frames: Callable[[int, torch.Generator], Tensor]
+    frames: Callable[[int, torch.Generator], Tensor | tuple[Tensor, Tensor]]
     batch: Callable[[int, torch.Generator], Sequences]
     provenance: str
     digests: dict[str, str]
@@ -75,12 +78,16 @@ class UnorderedDigits(MovingDigits):
 def supply_of(dataset: str, split: str, chosen, source: str = "auto", digits_from: str | None = None) -> Supply:
     """The sequences of a dataset that models of these settings learn from ("train") or are measured on ("test").
 
-    chosen: settings, of which image_size, length, and where there are, step and withheld are looked at. withheld: the share of
-    the training characters of whom one action is never shown. source: of digits, "auto", "mnist" or "mnist-sample".
+    chosen: settings, of which image_size, length, and where there are, step and withheld are looked at; of single_element kind and
+    image_size. withheld: the share of the training characters of whom one action is never shown. source: of digits, "auto", "mnist" or "mnist-sample".
     digits_from: draw the digits from another split (paper A's authors: "train" for both).
 
     Raises `ValueError` for an unknown dataset or split, `DataError`, which says how to fetch them, where files are missing.
     """
+    if dataset in PARTS["single_element"]:
+        known = catalogue.load(dataset, split, **({"image_size": chosen.image_size} if chosen.kind == "images" else {}))
+        sampler = SequenceSampler(known)
+        return Supply(sampler.frames, sampler.batch, known.provenance, listed(catalogue.dataset(dataset).folders))
     length, step = chosen.length, getattr(chosen, "step", 0.1)
     if dataset in ("moving_digits", "digits"):
         digits = load_digits(digits_from or split, source)
@@ -94,7 +101,7 @@ def supply_of(dataset: str, split: str, chosen, source: str = "auto", digits_fro
             sentence = f"{length} of {PATH} frames of moving digits {size}, drawn from {digits.provenance}"
         return Supply(lambda count, generator: supply.frames(count, generator)[0], supply.batch, sentence, digests)
     if dataset not in PARTS["unordered"]:
-        raise ValueError(f"dataset: expected one of moving_digits, {', '.join(PARTS['unordered'])}, found {dataset!r}")
+        raise ValueError(f"dataset: expected one of {', '.join(name for known in PARTS.values() for name in known)}, found {dataset!r}")
     known, withheld = catalogue.load(dataset, split, image_size=chosen.image_size), getattr(chosen, "withheld", 0)
     sentence = f"{length} frames at a time of {known.provenance}"
     if withheld and split == "train" and "action" in known.dynamic:

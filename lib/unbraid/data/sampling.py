@@ -1,4 +1,4 @@
-"""Samples of frames without an order, as paper B learns from: N frames of a sequence, drawn without replacement."""
+"""What models learn from: whole sequences drawn at random, or, as paper B, N of their frames without an order."""
 
 from __future__ import annotations
 
@@ -60,6 +60,24 @@ class FrameSampler:
         """One sample of every sequence, in their order."""
         rows = torch.arange(len(self.sequences))
         return self.take(rows, self.steps(rows, generator))
+
+
+class SequenceSampler:
+    """An endless supply of whole sequences, drawn at random with replacement: frames, or series with what of them was observed."""
+
+    def __init__(self, sequences: Sequences):
+        if not len(sequences):
+            raise ValueError("sequences: expected at least one, found none")
+        self.sequences = sequences
+
+    def frames(self, count: int, generator: torch.Generator) -> Tensor | tuple[Tensor, Tensor]:
+        """`count` sequences as floats, (B, T, C, H, W) in [0, 1] or (B, T, D); with their mask where they have one."""
+        drawn = self.batch(count, generator)
+        return drawn.frames if drawn.mask is None else (drawn.frames, drawn.mask)
+
+    def batch(self, count: int, generator: torch.Generator) -> Sequences:
+        """`count` sequences with all their labels."""
+        return self.sequences.subset(torch.randint(len(self.sequences), (count,), generator=generator)).as_float()
 
 
 def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
