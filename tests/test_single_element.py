@@ -152,6 +152,11 @@ def test_the_objective_has_the_weights_and_the_bound_none(options, inside):
     torch.testing.assert_close(bound.elbo, plain.elbo(FRAMES, noise=draws).elbo)
     unit = small_model(**options, sequence_weight=1.0, anchor_weight=0.0).elbo(FRAMES, noise=draws)
     torch.testing.assert_close(unit.loss(), -unit.per_frame.mean())
+    turn = dict(static_kl_start=4.0, dynamic_kl_start=0.25, turn_from=10, turn_to=20)
+    turning = small_model(**options, static_kl_weight=1.0, dynamic_kl_weight=4.0, **turn)
+    for step, on_s, on_d in ((1, 4, 0.25), (10, 4, 0.25), (15, 2, 1), (20, 1, 4), (99, 1, 4)):
+        turning.begin(step)
+        torch.testing.assert_close(turning.elbo(FRAMES, noise=draws).objective[1], on_s * kl_s + on_d * sum(kl_d), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("variant, counted", (("code", 5), ("formula", 4)))

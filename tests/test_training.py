@@ -71,7 +71,10 @@ class Slope(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.number = torch.nn.Parameter(torch.tensor(2.0))
+        self.number, self.told = torch.nn.Parameter(torch.tensor(2.0)), []
+
+    def begin(self, step):
+        self.told.append(step)
 
     def forward(self, frames, noise):
         count = len(frames)
@@ -86,7 +89,7 @@ def test_divergences_are_weighed_up_over_their_share_of_the_run(monkeypatch, sha
     model = Slope()
     chosen = settings.Settings(**chosen.as_dict(), **({} if share is None else {"kl_warm_up": share}))
     rows = fit(model, draw, chosen, log_every=1)
-    assert gradients == pytest.approx(weights)
+    assert gradients == pytest.approx(weights) and model.told == list(range(1, 9))
     assert [row["elbo_per_frame"] for row in rows] == [-2.0] * 8  # what is logged is the bound, warmed up or not
 
 

@@ -59,6 +59,7 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     warm_up, cool_down = (getattr(settings, name, 0.0) * settings.steps for name in ("kl_warm_up", "cool_down"))
     sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
     for step in tqdm(range(done + 1, settings.steps + 1), initial=done, total=settings.steps, desc=name, disable=None):
+        model.begin(step)
         batch = draw(settings.batch_size, data_noise)
         frames, *more = (part.to(fabric.device) for part in (batch if isinstance(batch, tuple) else (batch,)))
         bound: Bound = wrapped(frames, code_noise, *more)

@@ -74,6 +74,9 @@ class SequenceModel(nn.Module, ABC):
         says p(other | kept), as paper B's p(dynamic | static) does, and regardless of them where it does not.
         """
 
+    def begin(self, step: int) -> None:
+        """Told by the training loop the number of each update, from 1, before it; for a model whose objective changes meanwhile."""
+
     def forward(self, frames: Tensor, generator: torch.Generator | None = None) -> Bound:
         """The bound; what the training loop calls, so that Fabric can wrap it."""
         return self.elbo(frames, generator)

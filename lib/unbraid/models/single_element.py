@@ -14,6 +14,7 @@ Both are true bounds: in "code" a bound of each noise, and so on average.
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 
@@ -58,12 +59,15 @@ class SingleElement(SequenceModel):
     sequence_weight, anchor_weight: what training maximises is sequence_weight sum_t log p(x_t | s, d_t) + anchor_weight
         log p(x_a | s, d_a) - static_kl_weight KL_s - dynamic_kl_weight KL_d; the sum leaves out a where not anchor_in_sequence,
         as in the formula. (The authors decode the anchor a second time, to the same picture but for batch normalisation.)
+    static_kl_start, dynamic_kl_start: these weights up to update turn_from; from there to update turn_to they turn, evenly on a
+        logarithmic scale, into static_kl_weight and dynamic_kl_weight. 0: these from the start.
+    initial_log_variance: of q(d_t | x), added to what its last layer begins with. Far below 0 the dynamic code says something from
+        the start; at 0 the static code, which needs no recurrent network, is first to learn what both see, such as a direction.
     static_weight: of sum_t log p(x_t | s, d_t = 0) beside them, a second decoding, as in the authors' model of speech.
 
     Masks, (B, T) or for series (B, T, channels), are true where a value was observed. Others have no share in the likelihood; an
     element without any is no anchor, and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed element: what
-    follows has no dynamic code (it is 0) and changes nothing (but, in training, batch statistics). Sequences may be longer or
-    shorter than in training.
+    follows has no dynamic code (it is 0) and changes nothing (but, in training, batch statistics). Any length will do.
     """
 
     code_names = ("static", "dynamic")
@@ -71,7 +75,8 @@ class SingleElement(SequenceModel):
     def __init__(self, kind="images", image_size=64, channels=3, window=1, width=64, features=256, hidden=64, static_size=256,
                  dynamic_size=256, dynamic_hidden=0, normalise=True, variant="code", subtract=True, causal=False, context=False,
                  anchor="first", variance=0.5, sequence_weight=5.0, anchor_weight=1.0, anchor_in_sequence=True, static_weight=0.0,
-                 static_kl_weight=1.0, dynamic_kl_weight=1.0):  # fmt: skip
+                 static_kl_weight=1.0, dynamic_kl_weight=1.0, static_kl_start=0.0, dynamic_kl_start=0.0, turn_from=0, turn_to=0,
+                 initial_log_variance=0.0):  # fmt: skip
         super().__init__()
         for name, value, known in (("kind", kind, KINDS), ("variant", variant, VARIANTS)):
             if value not in known:
@@ -92,21 +97,28 @@ class SingleElement(SequenceModel):
         both_ways, units = variant == "code" and not causal, dynamic_hidden or dynamic_size
         self.recurrent = nn.LSTM(features, units, 2, batch_first=True, bidirectional=both_ways)
         self.dynamic_head = GaussianHead(2 * units if both_ways else units, dynamic_size)
+        self.dynamic_head.log_variance.bias.data.add_(initial_log_variance)
         self.prior = AutoregressivePrior(dynamic_size, hidden)
         self.kind, self.window, self.variant, self.subtract, self.variance = kind, window, variant, subtract, variance
         self.anchor = check_anchor(anchor)
         self.sizes = {"static": static_size, "dynamic": dynamic_size, "anchor": features}
         self.sequence_weight, self.anchor_weight, self.anchor_in_sequence = sequence_weight, anchor_weight, anchor_in_sequence
-        self.static_weight, self.static_kl_weight, self.dynamic_kl_weight = static_weight, static_kl_weight, dynamic_kl_weight
+        self.static_weight, self.turn = static_weight, (turn_from, turn_to)
+        self.kl_schedule = {"static": (static_kl_start or static_kl_weight, static_kl_weight),
+                            "dynamic": (dynamic_kl_start or dynamic_kl_weight, dynamic_kl_weight)}  # fmt: skip
+        self.begin(0)
         self.frame_shape = (channels, image_size, image_size) if kind == "images" else (channels,)
 
     @classmethod
     def from_settings(cls, settings) -> SingleElement:
         """The model that a section of profiles.toml describes."""
-        names = ("kind", "image_size", "channels", "window", "width", "features", "hidden", "static_size", "dynamic_size",
-                 "dynamic_hidden", "normalise", "variant", "subtract", "causal", "context", "anchor", "variance", "sequence_weight",
-                 "anchor_weight", "anchor_in_sequence", "static_weight", "static_kl_weight", "dynamic_kl_weight")  # fmt: skip
-        return cls(**{name: getattr(settings, name) for name in names})
+        return cls(**{name: getattr(settings, name) for name in inspect.signature(cls).parameters})
+
+    def begin(self, step: int) -> None:
+        """The weights of the divergences at this update: high on s and low on d at first, while it is settled who learns what."""
+        start, end = self.turn
+        share = 1.0 if step >= end else max(0.0, step - start) / (end - start)
+        self.kl_weights = {name: first ** (1 - share) * last**share for name, (first, last) in self.kl_schedule.items()}
 
     def elements(self, values: Tensor) -> Tensor:
         """Frames, or their mask, (B, T, ...) as elements (B, T / window, window, ...), those of images as (B, T, C, H, W)."""
@@ -153,7 +165,7 @@ class SingleElement(SequenceModel):
     def encode(self, frames: Tensor, noise: Codes | None = None, mask: Tensor | None = None, anchor: str | int | None = None) -> Posterior:
         """The posterior of frames, and codes: mean + standard deviation x noise, or without static and dynamic noise the means.
 
-        Without noise for the anchor's place it is one fixed draw, the same for every sequence: the authors' means are random.
+        Without noise for the anchor's place: one fixed draw, the same for every sequence. The authors' means are random.
         """
         noise, elements, ends = noise or {}, self.elements(frames), None
         count, length = elements.shape[:2]
@@ -190,7 +202,7 @@ class SingleElement(SequenceModel):
              anchor: str | int | None = None) -> Bound:  # fmt: skip
         """sum_t E log p(x_t | s, d_t) - sum_t KL(q(d_t | x) || p(d_t | d_<t)) - KL(q(s | x_a) || p(s)), per sequence in nats.
 
-        One draw of s and of each d_t, from `generator` or `noise`. The bound has no weights; its `objective` has them.
+        One draw of each code, from `generator` or `noise`. The bound has no weights; its `objective` has them.
         """
         frames, mask = self.check(frames, mask)
         if noise is None:
@@ -206,14 +218,12 @@ class SingleElement(SequenceModel):
         if self.static_weight:
             still = self.show(found.codes["static"], torch.zeros_like(found.codes["dynamic"][:, :1]))
             gain = gain + self.static_weight * self.log_likelihood(elements, still, seen).sum(1)
-        cost = self.static_kl_weight * divergences["static"] + self.dynamic_kl_weight * divergence
+        cost = sum(self.kl_weights[name] * divergences[name] for name in divergences)
         return Bound(by_element.sum(1), divergences, frames.shape[1], (gain, cost))
 
     def infer(self, frames: Tensor, sample: bool = False, generator: torch.Generator | None = None, mask: Tensor | None = None,
               anchor: str | int | None = None) -> Codes:  # fmt: skip
-        """Static (B, D) and dynamic (B, T, d): the means of q, or a draw. In "code" the means are those of one fixed noise in the
-        anchor's place, or of a fresh one where a generator is given.
-        """
+        """Static (B, D) and dynamic (B, T, d): the means of q (in "code" for the fixed noise, or a generator's), or a draw."""
         frames, mask = self.check(frames, mask)
         noise = self.noise(len(frames), frames.shape[1] // self.window, generator) if sample or generator else {}
         return self.encode(frames, noise if sample else {name: noise[name] for name in noise if name in ("anchor", "lot")}, mask, anchor).codes
