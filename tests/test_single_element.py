@@ -20,8 +20,6 @@ OPTIONS = {
     "context": {"context": True}, "series": SERIES, "series, formula": {**SERIES, "variant": "formula", "anchor": "middle"},
 }  # fmt: skip
 each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-
-
 noise = lambda seed=0: torch.Generator().manual_seed(seed)  # noqa: E731
 frames_for = lambda model: FRAMES if model.kind == "images" else VALUES  # noqa: E731
 

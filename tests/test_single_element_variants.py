@@ -23,9 +23,7 @@ def close(found, expected):
     """The same sums in a batch of another shape: 1e-10 is far above the rounding of doubles."""
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
-
 # ---- anchors
-
 
 @pytest.mark.parametrize("anchor, expected", (("first", [0, 0, 2]), ("middle", [2, 1, 3]), ("last", [4, 2, 4]), ("any", [0, 0, 2]), (2, [2, 2, 2])))
 def test_the_anchor_is_chosen_among_observed_elements(anchor, expected):
@@ -49,9 +47,7 @@ def test_any_anchor_is_drawn_in_training_and_the_first_otherwise():
     first, again, other = (model.elbo(FRAMES, noise(seed)).kl["static"] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
-
 # ---- masks and lengths
-
 
 @each
 @torch.no_grad()
@@ -114,9 +110,7 @@ def test_any_length(options, length):
     assert (bound.kl["dynamic"] == 0).all() == (length == 1 and model.variant == "formula")
     assert model.decode(codes).shape == frames.shape
 
-
 # ---- codes
-
 
 @each
 @torch.no_grad()
@@ -173,9 +167,7 @@ def test_codes_from_the_prior(options, zero_at):
     assert model.decode(codes).shape == (3, 4, 2, 8, 8)
     assert torch.equal(generate_given(model, codes, "static", noise(5))["dynamic"], model.generate(3, 4, noise(5))["dynamic"])
 
-
 # ---- training
-
 
 class Weighed(torch.nn.Module):
     """A model whose gradient is what its objective says, not its bound."""
@@ -230,6 +222,12 @@ def test_gradients_reach_every_parameter(options):
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
+def test_where_the_dynamic_code_begins():
+    plain, begun = (model.dynamic_head for model in (small_model(), small_model(initial_log_variance=-3.0, initial_gain=4.0)))
+    torch.testing.assert_close(begun.log_variance.bias, plain.log_variance.bias - 3, rtol=1e-6, atol=0)
+    assert torch.equal(begun.mean.weight, 4 * plain.mean.weight)
+
+
 @pytest.mark.parametrize("precision", ("32-true", "bf16-mixed"))
 def test_a_few_updates_raise_the_bound(precision):
     model = small_model(sequence_weight=1.0, variance=0.02).float()
@@ -237,9 +235,7 @@ def test_a_few_updates_raise_the_bound(precision):
     rows = fit(model, lambda count, generator: FRAMES.float(), chosen, log_every=10, precision=precision)
     assert rows[-1]["elbo_per_frame"] > rows[0]["elbo_per_frame"] + 2
 
-
 # ---- what it refuses
-
 
 @pytest.mark.parametrize("spoil, message", (
     (lambda x: x[0], r"expected \(B, T, 2, 8, 8\), found \(5, 2, 8, 8\)"),

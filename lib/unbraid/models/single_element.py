@@ -61,8 +61,8 @@ class SingleElement(SequenceModel):
         as in the formula. (The authors decode the anchor a second time, to the same picture but for batch normalisation.)
     static_kl_start, dynamic_kl_start: these weights up to update turn_from; from there to update turn_to they turn, evenly on a
         logarithmic scale, into static_kl_weight and dynamic_kl_weight. 0: these from the start.
-    initial_log_variance: of q(d_t | x), added to what its last layer begins with. Far below 0 the dynamic code says something from
-        the start; at 0 the static code, which needs no recurrent network, is first to learn what both see, such as a direction.
+    initial_log_variance, initial_gain: what is added to the last layer of the log-variance of q(d_t | x), and what multiplies that
+        of its mean, before training. -5 and 5 make d speak from the start; else s is first to learn what both see, a direction.
     static_weight: of sum_t log p(x_t | s, d_t = 0) beside them, a second decoding, as in the authors' model of speech.
 
     Masks, (B, T) or for series (B, T, channels), are true where a value was observed. Others have no share in the likelihood; an
@@ -76,7 +76,7 @@ class SingleElement(SequenceModel):
                  dynamic_size=256, dynamic_hidden=0, normalise=True, variant="code", subtract=True, causal=False, context=False,
                  anchor="first", variance=0.5, sequence_weight=5.0, anchor_weight=1.0, anchor_in_sequence=True, static_weight=0.0,
                  static_kl_weight=1.0, dynamic_kl_weight=1.0, static_kl_start=0.0, dynamic_kl_start=0.0, turn_from=0, turn_to=0,
-                 initial_log_variance=0.0):  # fmt: skip
+                 initial_log_variance=0.0, initial_gain=1.0):  # fmt: skip
         super().__init__()
         for name, value, known in (("kind", kind, KINDS), ("variant", variant, VARIANTS)):
             if value not in known:
@@ -98,6 +98,7 @@ class SingleElement(SequenceModel):
         self.recurrent = nn.LSTM(features, units, 2, batch_first=True, bidirectional=both_ways)
         self.dynamic_head = GaussianHead(2 * units if both_ways else units, dynamic_size)
         self.dynamic_head.log_variance.bias.data.add_(initial_log_variance)
+        self.dynamic_head.mean.weight.data.mul_(initial_gain)
         self.prior = AutoregressivePrior(dynamic_size, hidden)
         self.kind, self.window, self.variant, self.subtract, self.variance = kind, window, variant, subtract, variance
         self.anchor = check_anchor(anchor)
@@ -115,9 +116,8 @@ class SingleElement(SequenceModel):
         return cls(**{name: getattr(settings, name) for name in inspect.signature(cls).parameters})
 
     def begin(self, step: int) -> None:
-        """The weights of the divergences at this update: high on s and low on d at first, while it is settled who learns what."""
-        start, end = self.turn
-        share = 1.0 if step >= end else max(0.0, step - start) / (end - start)
+        """The weights of the divergences at this update."""
+        share = 1.0 if step >= self.turn[1] else max(0, step - self.turn[0]) / (self.turn[1] - self.turn[0])
         self.kl_weights = {name: first ** (1 - share) * last**share for name, (first, last) in self.kl_schedule.items()}
 
     def elements(self, values: Tensor) -> Tensor:
