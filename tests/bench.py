@@ -19,6 +19,7 @@ import time
 
 import bench_kraskov
 import bench_leakage
+import bench_single_element
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -245,6 +246,10 @@ def main() -> None:
         print(f"{'':42} {work / ours / 1e9:,.0f} GFLOP/s, {share:.0%} of the float32 matmul peak of {peak / 1e9:,.0f} GFLOP/s")
         assert math.isfinite(share)
     pairs_rows(consumed)
+    found = bench_single_element.frames_per_second(device=DEVICE.type)
+    for name, bar in (("library", None), ("bfloat16", 2)):
+        ratio = found[name] / found["plain"]
+        line(f"paper C's step, {name} (frames/s)", f"{found[name]:,.0f}", f"{found['plain']:,.0f}", ratio, bar)
     for name in ("drawn_sprites", "sprites"):
         try:
             fed = loaded_frames(name)

@@ -1,7 +1,7 @@
 """The README's tables are those of results/: rendered from metrics.json, and a fault wherever they are not."""
 
 import pytest
-from unbraid import results
+from unbraid import readme, results
 from unbraid.cli import interval_or_none as interval
 from unbraid.results import ResultsError
 
@@ -43,11 +43,11 @@ def test_a_figure_that_a_model_does_not_have_is_a_dash_and_one_that_none_has_an_
 
 def test_a_block_of_the_readme_is_replaced_and_nothing_else():
     text = "a\n<!-- one -->\nold\nlines\n<!-- /one -->\nb\n<!-- two -->\nkept\n<!-- /two -->\n"
-    new = results.replace_block(text, "one", r"| \1 new \g<0> |")
+    new = readme.replace_block(text, "one", r"| \1 new \g<0> |")
     assert new == text.replace("old\nlines", r"| \1 new \g<0> |")
-    assert results.replace_block(new, "one", "old\nlines") == text
+    assert readme.replace_block(new, "one", "old\nlines") == text
     with pytest.raises(ResultsError, match=r"README: expected a block <!-- three -->"):
-        results.replace_block(text, "three", "")
+        readme.replace_block(text, "three", "")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def clone(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
     tables = {"part/one/quick": ({"a": "A"}, {}), "part/two/quick": ({"b": "B"}, {"b": 0}), "part/two/quick more": ({"c": "C"}, {})}
-    monkeypatch.setattr(results, "README_TABLES", tables)
+    monkeypatch.setattr(readme, "README_TABLES", tables)
     path = tmp_path / "results" / "part" / "one" / "quick" / "metrics.json"
     results.write_json(path, {"m": entry(a=[1.5] * 3), "protocol": {"seeds": [0, 1, 2]}})
     (tmp_path / "README.md").write_text(f"before\n{BLOCK.format('| old |')}\nafter\n")
@@ -66,39 +66,39 @@ def clone(tmp_path, monkeypatch):
 
 def test_tables_that_do_not_agree_are_found_and_mended(clone):
     """A README with other numbers is a fault until it is rendered anew; a table of a run not yet made is none."""
-    readme, folder = clone / "README.md", clone / "results"
-    assert results.verify(folder) == ["README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write"]
-    assert readme.read_text().count("old") == 1  # looking changes nothing
-    assert results.render_readme() is False and results.render_readme() is True
-    assert results.verify(folder) == []
+    page, folder = clone / "README.md", clone / "results"
+    assert readme.verify(folder) == ["README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write"]
+    assert page.read_text().count("old") == 1  # looking changes nothing
+    assert readme.render() is False and readme.render() is True
+    assert readme.verify(folder) == []
     table = "| model | A |\n|---|---|\n| m | 1.50 ± 0.00 |"
-    assert readme.read_text() == f"before\n{BLOCK.format(table)}\nafter\n"
+    assert page.read_text() == f"before\n{BLOCK.format(table)}\nafter\n"
 
 
 def test_results_that_the_readme_does_not_show_are_a_fault(clone):
     """The second folder has two tables; both must have their block."""
-    readme, folder = clone / "README.md", clone / "results"
-    results.render_readme()
+    page, folder = clone / "README.md", clone / "results"
+    readme.render()
     results.write_json(folder / "part" / "two" / "quick" / "metrics.json", {"m": entry(b=[2.0], c=[3.0]), "protocol": {"seeds": [0]}})
     for block in ("part/two/quick", "part/two/quick more"):
         told = f"README: expected a block <!-- {block} --> … <!-- /{block} -->, found none; put both where its table shall stand"
-        assert results.verify(folder) == [told]
+        assert readme.verify(folder) == [told]
         with pytest.raises(ResultsError, match=f"expected a block <!-- {block} -->"):
-            results.render_readme()
-        readme.write_text(readme.read_text() + f"<!-- {block} -->\n\n<!-- /{block} -->\n")
-    results.render_readme()
-    assert results.verify(folder) == []
-    text = readme.read_text()
+            readme.render()
+        page.write_text(page.read_text() + f"<!-- {block} -->\n\n<!-- /{block} -->\n")
+    readme.render()
+    assert readme.verify(folder) == []
+    text = page.read_text()
     assert "| m | 2 |\n<!-- /part/two/quick -->" in text and "| m | 3.00 |\n<!-- /part/two/quick more -->" in text
 
 
 def test_metrics_without_the_figures_of_their_table_are_a_fault(clone):
     path = clone / "results" / "part" / "one" / "quick" / "metrics.json"
     results.write_json(path, {"m": entry(z=[1.0]), "protocol": {"seeds": [0]}})
-    assert results.verify(clone / "results") == [f"{path}: expected a, found them of no model; run: python -m unbraid evaluate --write"]
+    assert readme.verify(clone / "results") == [f"{path}: expected a, found them of no model; run: python -m unbraid evaluate --write"]
 
 
 def test_what_is_printed_of_a_part_is_what_its_tables_show():
-    assert results.shown("independent")[0] == "elbo_per_frame" and "mi_cross_bits" in results.shown("independent")
-    assert {"pose_transfer_both_top1", "static_probe_digit", "static_person_1nn"} <= set(results.shown("unordered"))
-    assert all(len(columns) <= 7 for columns, _ in results.README_TABLES.values())
+    assert readme.shown("independent")[0] == "elbo_per_frame" and "mi_cross_bits" in readme.shown("independent")
+    assert {"pose_transfer_both_top1", "static_probe_digit", "static_person_1nn"} <= set(readme.shown("unordered"))
+    assert all(len(columns) <= 7 for columns, _ in readme.README_TABLES.values())

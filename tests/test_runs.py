@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from typer.testing import CliRunner
-from unbraid import cli, results, runs, settings
+from unbraid import cli, readme, results, runs, settings
 from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
@@ -202,7 +202,7 @@ def test_a_checkpoint_that_a_killed_run_left_behind_goes(made, monkeypatch):
 def test_paper_b_is_measured_in_the_one_form(made):
     metrics = results.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
     assert results.form_faults(metrics) == [] and list(metrics) == [*MODELS, "protocol"]
-    columns, _ = results.README_TABLES["unordered/digits/quick"]
+    columns, _ = readme.README_TABLES["unordered/digits/quick"]
     assert set(columns) <= set(metrics["unordered"])
     assert metrics["protocol"]["seeds"] == [0] and {"data", "split", "intervals", "versions"} <= set(metrics["protocol"])
     assert f"elbo_per_frame           {metrics['unordered']['elbo_per_frame']:.2f}" in made[1][2]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "lib" / "unbraid"
 FILES = sorted(LIBRARY.rglob("*.py"))
 FLOORS = (  # from the ground; a part may import what is below it, and on its own floor what gives no circle
-    {"distributions", "networks", "settings", "data", "results", "plots"},
+    {"distributions", "networks", "settings", "data", "results", "readme", "plots"},
     {"models", "measures"},
     {"training", "interventions", "evaluation", "judging", "runs"},
     {"cli", "course", "__main__"},

@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from unbraid import interventions, judging, plots, results, runs, settings, training
+from unbraid import interventions, judging, plots, readme, results, runs, settings, training
 from unbraid.data import catalogue, sources
 from unbraid.evaluation.independent import evaluate_independent
 from unbraid.measures.intervals import format_interval, mean_interval
@@ -86,7 +86,7 @@ def evaluate(part: Part = "independent", dataset: Dataset = "all", model: Model 
     for name, models in meant.items():
         evaluate_dataset(instruments, part, name, models, profile, seed, folder, write)
     if write and (folder is None or folder.resolve() == results.shipped().resolve()):
-        results.render_readme()
+        readme.render()
 
 
 def evaluate_dataset(instruments, part: str, dataset: str, models: tuple[str, ...], profile: str, seed: list[int] | None,
@@ -110,7 +110,7 @@ def evaluate_dataset(instruments, part: str, dataset: str, models: tuple[str, ..
         protocol["seeds_of"] = others  # ablations with fewer
     metrics["protocol"] = {**protocol, "intervals": "95 %, Student t over seeds", "versions": training.versions()}
     for name in models:
-        for key in results.shown(part):
+        for key in readme.shown(part):
             if key in metrics[name]:
                 typer.echo(f"{name:>22}  {key:<24} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
     if write:
@@ -183,7 +183,7 @@ def judge(dataset: Annotated[str, typer.Argument(help=f"{', '.join(judging.JUDGE
 @app.command()
 def verify(folder: Folder = None) -> None:
     """Check that results hold together: digests of weights, form of metrics, tables of the README."""
-    faults = results.verify(folder or results.shipped())
+    faults = readme.verify(folder or results.shipped())
     for fault in faults:
         typer.echo(fault)
     typer.echo(f"{len(faults)} faults" if faults else "results: all digests right, all metrics in form, README up to date")

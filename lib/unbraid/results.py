@@ -12,7 +12,6 @@ import io
 import json
 import math
 import os
-import re
 import tempfile
 from pathlib import Path
 
@@ -187,62 +186,13 @@ def _cell(entry: dict, name: str, digits: int) -> str:
     return f"{entry[name]:.{digits}f}{spread}".replace("-", "−")
 
 
-def replace_block(text: str, name: str, content: str) -> str:
-    """`text` with what stands between the comments <!-- name --> and <!-- /name --> replaced by `content`."""
-    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(\n<!-- /{re.escape(name)} -->)", re.S)
-    if not pattern.search(text):
-        raise ResultsError(f"README: expected a block <!-- {name} --> … <!-- /{name} -->, found none; put both where its table shall stand")
-    return pattern.sub(lambda match: match[1] + content + match[2], text)
-
-
 def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     """Whether two sets of tensors agree bit for bit."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-_NATS, _DIGITS, _WORN = {"elbo_per_frame": "ELBO (nats a frame)"}, {"elbo_per_frame": 1}, ("skin", "trousers", "top", "hair")
-README_TABLES = {  # columns, and digits where not two, by the block of the README; its first word is the folder in results/
-    "independent/moving_digits/quick": (
-        {**_NATS, "mi_same_bits": "same factor (bits)", "mi_cross_bits": "cross (bits)", "cross_to_same": "cross / same",
-         "own_digit_bits": "own digit (bits)", "other_digit_bits": "other digit (bits)"}, _DIGITS),
-    "unordered/sprites_poses/quick": (
-        {**_NATS, "pose_transfer_both_top1": "pose transfer", **{f"transfer_{name}": f"{name} follows f" for name in _WORN},
-         "grid_coherence": "grid coherence"}, _DIGITS),
-    "unordered/sprites_poses/quick codes": (
-        {**{f"static_accuracy_{name}": f"{name} off f" for name in _WORN}, "dynamic_accuracy_skin": "skin off z",
-         "dynamic_accuracy_hair": "hair off z", "dynamic_accuracy_pose": "pose off z"}, {}),
-    "unordered/digits/quick": (
-        {**_NATS, "static_probe_digit": "digit off f", "dynamic_probe_digit": "digit off z", "static_probe_position": "position off f",
-         "dynamic_probe_position": "position off z"}, _DIGITS),
-    "unordered/faces/quick": (
-        {**_NATS, "static_person_1nn": "person, nearest f", "pixels_person_1nn": "person, nearest picture",
-         "dynamic_probe_person": "person off z", "static_probe_pose": "pose off f", "dynamic_probe_pose": "pose off z"}, _DIGITS),
-}  # fmt: skip
-
-
-def shown(part: str) -> list[str]:
-    """The figures of a part that the README's tables show."""
-    return list(dict.fromkeys(name for block, (columns, _) in README_TABLES.items() if block.startswith(f"{part}/") for name in columns))
-
-
-def render_readme(check: bool = False) -> bool:
-    """Write the README's tables from results/, or with check=True only say whether they are up to date.
-
-    A table without a metrics.json, of a run that was not made yet, is passed over. Raises `ResultsError` where there is one and
-    the README has no block for it.
-    """
-    root = shipped().parent
-    text = old = (root / "README.md").read_text(encoding="utf-8")
-    for block, (columns, digits) in README_TABLES.items():
-        if (path := root / "results" / block.split()[0] / "metrics.json").exists():
-            text = replace_block(text, block, metrics_table(read_json(path), columns, digits, path))
-    if not check and text != old:
-        write_atomically(root / "README.md", text.encode())
-    return text == old
-
-
 def verify(folder: Path) -> list[str]:
-    """Faults of a results folder, a line each: weights against their records, the form of metrics, the README's tables."""
+    """Faults of a results folder, a line each: weights against their records, the form of metrics."""
     records, metrics = (sorted(folder.rglob(name)) for name in ("*.run.json", "metrics.json"))
     if not records and not metrics:
         raise ResultsError(f"{folder}: expected results, found none; is it the right folder?")
@@ -264,18 +214,7 @@ def verify(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.safetensors")):
         if not path.with_name(path.stem + ".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
-    if folder.resolve() == shipped().resolve():
-        faults += readme_faults()
     return faults
-
-
-def readme_faults() -> list[str]:
-    """What is wrong with the README's tables."""
-    try:
-        right = render_readme(check=True)
-    except ResultsError as error:  # no block for a table, a metrics.json without its figures
-        return [str(error)]
-    return [] if right else ["README.md: expected the tables of results/, found others; run: python -m unbraid evaluate --write"]
 
 
 def form_faults(metrics: dict) -> list[str]:
