@@ -1,7 +1,8 @@
 """How often each interval of the library holds the truth, and how wide it is, on data whose truth is known.
 
 `python tests/bench_coverage.py [repeats] [words]` prints the table, by default 400 repeats of every case whose name holds one of
-the words; a case that takes more than a few milliseconds is repeated less. The tests repeat the same cases, fewer times.
+the words; a case that takes more than a few milliseconds is repeated less. test_coverage.py repeats a part of them, fewer times.
+Shares of items are not among them: their coverage is computed, not drawn (test_intervals.py).
 """
 
 import sys
@@ -9,14 +10,12 @@ import warnings
 from functools import lru_cache
 
 import numpy as np
+from codes_with_known_truth import factor_scores, gaussians, given_label, given_third, mixture, skill
 from scipy.special import expit
-from scipy.stats import binom, norm
-from unbraid.measures import generation
-from unbraid.measures.discrete_information import conditional, mixture_information, ross
-from unbraid.measures.generation import generation_scores
+from scipy.stats import norm
+from unbraid.measures.generation import benchmark_score, entropies, generation_scores, intervention, random_donors
 from unbraid.measures.intervals import mean_interval, paired_comparison, score_interval
-from unbraid.measures.leakage import LeakageMatrix, combine, leakage_matrix
-from unbraid.measures.mutual_information import kraskov
+from unbraid.measures.leakage import LeakageMatrix, combine
 from unbraid.measures.ranking import accuracy, auroc, average_precision, compare, mean_absolute_error
 from unbraid.measures.resampling import bootstrap_interval
 from unbraid.measures.verification import equal_error_rate, verify_speakers
@@ -30,11 +29,6 @@ def case(name, draw, expense=1):
     EXPENSIVE[name] = expense
 
 
-def enough(share, repeats):
-    """Whether a coverage of 93 in 100 would give so small a share, or a smaller one, less than once in a thousand tests."""
-    return share * repeats >= binom.ppf(0.001, repeats, 0.93)
-
-
 def covered(name, repeats, seed=0):
     """Shares of intervals that hold the truth and mean widths (infinite ones left out), an array each, one entry a truth."""
     held, widths = [], []
@@ -46,13 +40,11 @@ def covered(name, repeats, seed=0):
         truth = np.array([true for _, true in found])
         held.append((limits[:, 0] <= truth + 1e-9) & (truth - 1e-9 <= limits[:, 1]))
         widths.append(limits[:, 1] - limits[:, 0])
-    widths = np.where(np.isfinite(widths), widths, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.mean(held, axis=0), np.nanmean(widths, axis=0)
+        return np.mean(held, axis=0), np.nanmean(np.where(np.isfinite(widths), widths, np.nan), axis=0)
 
 
-# ---- seeds -----------------------------------------------------------------------------------------------------------------
 SKILLS = {  # how skills of single seeds are spread: draw, mean
     "normal .5 +- .05": (lambda g, n: g.normal(0.5, 0.05, n), 0.5),
     "near 0, +- .02": (lambda g, n: g.normal(0.02, 0.02, n), 0.02),
@@ -67,6 +59,7 @@ SKILLS = {  # how skills of single seeds are spread: draw, mean
 
 def matrices(g, skills):
     """A cell of one matrix a seed, whose test interval is that of 100 sequences."""
+
     def one(skill):
         found = np.clip(skill, -1, 1).reshape(1, 1)
         limits = np.clip(np.stack([found - 0.09, found + 0.09], axis=-1), -1, 1)
@@ -82,7 +75,6 @@ for n in (2, 3, 4, 5, 10):
         case(f"seeds: matrices, {name}, n = {n}", lambda g, n=n, draw=draw, mean=mean: [(matrices(g, draw(g, n)), mean)])
 
 
-# ---- items and clusters ----------------------------------------------------------------------------------------------------
 def clusters_of(g, count, skewed=False):
     """`count` clusters of 2 to 10 rows: cluster number (N,) and rows that share an effect of mean 0 and variance 1, (N,)."""
     cluster = np.repeat(np.arange(count), g.integers(2, 11, count))
@@ -142,7 +134,6 @@ for n in (10, 20, 50):
     case(f"pairs: right or wrong, n = {n}", lambda g, n=n: [right_or_wrong(g, n, 0.08, 0.04)])
 
 
-# ---- predictions -----------------------------------------------------------------------------------------------------------
 def scorers(g, count, base_rate, *areas, together=0.7):
     """Labels and normal scores of these AUROC, correlated with each other."""
     labels = both_classes(g, count, base_rate)
@@ -172,9 +163,13 @@ for count, rate in ((353, 0.108), (60, 0.3)):
     for pair in ((0.858, 0.8), (0.97, 0.9), (0.97, 0.97)):
         case(f"AUROC {pair}, difference, N = {count}",
              lambda g, c=count, r=rate, p=pair: [(compare("auroc", *scorers(g, c, r, *p)).difference, p[0] - p[1])])  # fmt: skip
-# Limits of average precision for many draws of 10.8 % positives at that AUROC.
-for true, limit in ((0.5, 0.108), (0.858, 0.502)):
-    case(f"average precision at AUROC {true}", lambda g, t=true, a=limit: scored(average_precision, a, *scorers(g, 353, 0.108, t), draws=200), 2)
+PRECISION = {0.5: 0.108, 0.8: 0.376, 0.858: 0.501}  # what average precision tends to with 10.8 % positives, by AUROC
+for true in (0.5, 0.858):
+    case(f"average precision at AUROC {true}", lambda g, t=true: scored(average_precision, PRECISION[t], *scorers(g, 353, 0.108, t)), 5)
+for pair in ((0.858, 0.8), (0.858, 0.858)):
+    case(f"average precision at AUROC {pair}, difference",
+         lambda g, p=pair: [(compare("average_precision", *scorers(g, 353, 0.108, *p), draws=200).difference,
+                             PRECISION[p[0]] - PRECISION[p[1]])], 5)  # fmt: skip
 for share in (0.57, 0.99):
     case(f"accuracy {share}, N = 144", lambda g, s=share: scored(accuracy, s, np.ones(144), g.random(144) < s))
 for count in (6, 20, 144):
@@ -182,10 +177,8 @@ for count in (6, 20, 144):
     case(f"absolute error, exponential, N = {count}", lambda g, n=count: absolute(g, n, True))
 
 
-# ---- generation ------------------------------------------------------------------------------------------------------------
 def clips(g, classes, size, right, sure, doubtful=0.0):
-    """p(y|x) of `size` clips of every class, (classes * size, classes): right so often, about so sure; or certain but for a
-    share of clips of which the judge says little."""
+    """p(y|x) of `size` clips of every class: right so often, about so sure; or certain but for a share of doubtful ones."""
     answers = np.where(g.random((classes, size)) < right, np.arange(classes)[:, None], g.integers(0, classes, (classes, size)))
     logits = g.normal(0, 0.3, (classes, size, classes))
     np.put_along_axis(logits, answers[..., None], 40.0 if doubtful else g.gamma(2, sure, (classes, size, 1)) + 1, -1)
@@ -196,13 +189,29 @@ def clips(g, classes, size, right, sure, doubtful=0.0):
 
 
 @lru_cache
-def entropies(classes, *judge):
-    return generation.entropies(clips(np.random.default_rng(0), classes, 40_000, *judge))
+def true_entropies(classes, *judge):
+    return entropies(clips(np.random.default_rng(0), classes, 40_000, *judge))
 
 
 def generated(g, classes, size, *judge):
     found = generation_scores(clips(g, classes, size, *judge), np.repeat(np.arange(classes), size), draws=100)
-    return list(zip((found.conditional_entropy, found.marginal_entropy, found.inception_score), np.add(entropies(classes, *judge), 0)))
+    return list(zip((found.conditional_entropy, found.marginal_entropy, found.inception_score), true_entropies(classes, *judge)))
+
+
+def swaps(g, count, wrong):
+    """Retain and swap of two factors of 3 and 6 classes; so often a factor's answer comes from the wrong clip."""
+    sizes, donors, runs = {"a": 3, "b": 6}, random_donors(count, int(g.integers(2**31))), {}
+    labels = {name: g.integers(size, size=count) for name, size in sizes.items()}
+    for kept in sizes:
+        sources = {name: np.where((name == kept) ^ (g.random(count) < wrong), np.arange(count), donors) for name in sizes}
+        certain = {name: np.eye(size)[labels[name][sources[name]]] for name, size in sizes.items()}
+        runs[kept] = intervention(certain, labels, (kept,), donors)
+    return [(benchmark_score(runs).score, 1 - 3 / 4 * wrong)]  # a quarter of wrong answers agree: the mean of 1/3 and 1/6
+
+
+for wrong in (0, 0.02, 0.1, 0.5):
+    for count in (30, 300):
+        case(f"benchmark score, {wrong} from the wrong clip, {count} clips", lambda g, n=count, w=wrong: swaps(g, n, w))
 
 
 JUDGES = {"unsure": (0.5, 2), "fair": (0.9, 2), "sure": (0.99, 6), "certain, 1 in 100 doubtful": (1, 0, 0.01)}
@@ -211,7 +220,6 @@ for name, judge in JUDGES.items():
         case(f"entropies, {name} judge, {classes} classes of {size}", lambda g, c=classes, s=size, j=judge: generated(g, c, s, *j), 3)
 
 
-# ---- speakers --------------------------------------------------------------------------------------------------------------
 def voices(g, speakers, utterances, apart, unequal, width=16):
     """Vectors (N, D) and speakers (N,): speakers `apart` deviations from each other, some less steady than others."""
     steadiness = np.exp(unequal * g.normal(size=(speakers, 1, 1)))
@@ -234,72 +242,30 @@ def speakers(g, count, one, other):
 
 
 for count in (3, 4, 6, 10, 24):
-    case(f"EER of 5 and 43 %, gap, {count} speakers", lambda g, n=count: speakers(g, n, (2.0, 0.4), (0.3, 0.3)), 2)
-    case(f"EER of 4 and 13 %, gap, {count} speakers", lambda g, n=count: speakers(g, n, (3.0, 0.6), (1.2, 0.4)), 2)
-    case(f"EER of 2 and 50 %, gap, {count} speakers", lambda g, n=count: speakers(g, n, (2.0, 0.0), (0.0, 0.0)), 2)
-
-
-# ---- information -----------------------------------------------------------------------------------------------------------
-def gaussians(g, count, width, bits):
-    rho = np.sqrt(1 - 2 ** (-2 * bits / width))
-    x, noise = g.normal(size=(2, count, width))
-    return [(kraskov(x, rho * x + np.sqrt(1 - rho**2) * noise, interval=3, seed=int(g.integers(2**31))).interval, bits)]
-
-
-def mixture(g, count, classes, distance, width):
-    labels, x = g.integers(classes, size=count), g.normal(size=(count, width))
-    x[:, 0] += distance * labels
-    return [(ross(x, labels, interval=3, seed=int(g.integers(2**31))).interval, mixture_information(distance, classes))]
-
-
-def given_third(g, count, bits):
-    z, a, noise = g.normal(size=(3, count))
-    rho = np.sqrt(1 - 2 ** (-2 * bits))
-    y = 0.8 * z + 0.6 * (rho * a + np.sqrt(1 - rho**2) * noise)
-    return [(conditional(0.8 * z + 0.6 * a, y, z, interval=3, seed=int(g.integers(2**31))).interval, bits)]
+    for rates, one, other in (("5 and 43", (2, 0.4), (0.3, 0.3)), ("4 and 13", (3, 0.6), (1.2, 0.4)), ("2 and 50", (2, 0), (0, 0))):
+        case(f"EER of {rates} %, gap, {count} speakers", lambda g, n=count, a=one, b=other: speakers(g, n, a, b), 2)
 
 
 for count in (100, 300):
     for width in (1, 2, 3, 5):
         for bits in (0, 0.5, 1.5, 4):
-            case(f"Kraskov, {bits} bits in {width} + {width} units, N = {count}", lambda g, c=count, w=width, b=bits: gaussians(g, c, w, b), 4)
+            name = f"Kraskov, {bits} bits in {width} + {width} units, N = {count}"
+            case(name, lambda g, c=count, w=width, b=bits: gaussians(g, c, w, b), 4)
     for width in (1, 3, 5, 10):
         for classes, distance in ((2, 0), (3, 2), (6, 2), (2, 4)):
             case(f"Ross, {classes} classes {distance} apart in {width} units, N = {count}",
                  lambda g, c=count, k=classes, d=distance, w=width: mixture(g, c, k, d, w), 4)  # fmt: skip
+    for bits in (0, 0.3, 0.8):
+        case(f"Ross, {bits} bits given a label, N = {count}", lambda g, c=count, b=bits: given_label(g, c, b), 4)
     for bits in (0, 0.5, 1.2, 2.5):
         case(f"Frenzel and Pompe, {bits} bits given a third, N = {count}", lambda g, c=count, b=bits: given_third(g, c, b), 4)
 case("Ross, 6 classes 2 apart in 10 units, N = 1000", lambda g: mixture(g, 1000, 6, 2, 10), 20)
-
-
-# ---- leakage ---------------------------------------------------------------------------------------------------------------
-TRAIN = 120
-
-
-def sequences(g, count, kind, signal):
-    if kind == "classes":
-        y = g.integers(4, size=count)
-        return signal * np.eye(4)[y] + g.normal(size=(count, 4)), y
-    y = g.normal(size=count) if kind == "continuous" else g.standard_t(6, size=count)
-    return signal * y[:, None] + g.normal(size=(count, 4)), y
-
-
-def read(g, kind, signal, count, bootstrap=100):
-    """The skill of a probe trained on always the same sequences, over fresh ones."""
-    (a, b), (x, y) = sequences(np.random.default_rng(1), TRAIN, kind, signal), sequences(g, count, kind, signal)
-    settings = {"test": np.arange(TRAIN, TRAIN + count), "permutations": 1, "bootstrap": bootstrap}
-    return leakage_matrix({"x": np.vstack([a, x])}, {"y": np.append(b, y)}, **settings)
-
-
-@lru_cache
-def true_skill(kind, signal):
-    return read(np.random.default_rng(2), kind, signal, 40_000, 20).value[0, 0]
-
-
 for count in (20, 30, 60):
     for kind, signal in (("classes", 0), ("classes", 2), ("classes", 6), ("continuous", 0), ("continuous", 0.7), ("heavy tails", 0.7)):
         case(f"leakage: {kind}, signal {signal}, {count} test sequences",
-             lambda g, n=count, k=kind, s=signal: [(read(g, k, s, n).test_interval[0, 0], true_skill(k, s))], 3)  # fmt: skip
+             lambda g, n=count, k=kind, s=signal: skill(g, k, s, n), 3)  # fmt: skip
+for count, noise in ((60, 0.5), (200, 0.25), (200, 0.5), (200, 2)):
+    case(f"factor scores, noise {noise}, N = {count}", lambda g, n=count, s=noise: factor_scores(g, n, s), 8)
 
 
 if __name__ == "__main__":
@@ -308,4 +274,5 @@ if __name__ == "__main__":
         if len(sys.argv) < 3 or any(word in name for word in sys.argv[2:]):
             count = max(repeats // EXPENSIVE[name], 50)
             share, width = covered(name, count)
-            print(f"{name:64} {count:5d}  held {' '.join(f'{100 * one:5.1f}' for one in share)}   width {' '.join(f'{one:.3g}' for one in width)}", flush=True)
+            held, widths = (" ".join(f"{one:{form}}" for one in row) for row, form in ((100 * share, "5.1f"), (width, ".3g")))
+            print(f"{name:64} {count:5d}  held {held}   width {widths}", flush=True)

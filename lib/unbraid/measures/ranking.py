@@ -9,7 +9,7 @@ here (binormal scores, 18-38 positives of 60-353 sequences), and beside it how m
     average precision .11 to .98 bootstrap, logit scale 94-99  percentiles of the bootstrap 76-95
     accuracy, N = 144 and 353    Wilson 94-97                  percentiles 76-95
     absolute error               t on the logarithm 93-98      percentiles 79-84 at N = 6, 87-92 at 20, 93-95 from 144 on
-    difference, paired, N = 353  AUROC 94-96, average precision 94-95
+    difference, paired, N = 353  AUROC 94-97, average precision 93-94
 
 DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837 (1988); Hanley and McNeil, Radiology 143, 29 (1982); Brunner and
 Munzel, Biometrical J. 42, 17 (2000); Boyd, Eng and Page, "Area under the precision-recall curve", ECML (2013).

@@ -35,7 +35,7 @@ def bootstrap_interval(*values, statistic: Callable = np.mean, clusters=None, st
     normal values gets Student's interval, Phi(± t_{n-H} sqrt(n / (n - H))) for n units in H strata (Hesterberg, Am. Stat. 69,
     371, 2015), and no narrower than `skewed_reach` with the parts that leaving out each unit in turn shows (up to 500).
     Of 100 intervals of 95 % 93 or more held the truth from 10 units on: means of normal and exponential parts, of clusters,
-    correlations, shares, AUROC and paired differences (100 to 400 repeats each).
+    correlations, shares, AUROC and paired differences (100 to 400 repeats each); 92.8 of means of ten skewed clusters (800).
     Warned of are fewer than 10 units, more than 5 % of draws left out because the statistic was not finite, and draws of
     what is no rate that all agree, where the limits are NaN.
     Raises ValueError for no rows, lengths that differ, a cluster in two strata, no spread left (n - H < 1), an estimate

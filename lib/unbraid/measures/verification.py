@@ -107,7 +107,7 @@ def verify_speakers(static, dynamic, speakers, draws=1000, confidence=0.95, seed
     Stat. Med. 27, 1693, 2008). An EER of less than a third of a speaker's worth of errors, S EER < 1/3, tells little of what
     other speakers would do: there a warning is given, and the limits are no narrower than those of a share of S
     (`share_limits`). Of 100
-    intervals of 95 % 94 or more held the truth, with 3 to 24 speakers; with six they are about .5 wide, with ten .35.
+    intervals of 95 % 93 or more held the truth, with 3 to 24 speakers; with six they are about .5 wide, with ten .35.
     A rate that is the same in every draw and not so small (.5 where all scores are equal) has limits of NaN and a warning.
     They speak of other speakers for the same model: what another training run gives is a matter of seeds.
     Raises ValueError as `speaker_trials`, and unless three or more speakers have two utterances or more.
