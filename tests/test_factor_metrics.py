@@ -34,6 +34,21 @@ def test_disentanglement_and_completeness_by_hand():
     assert disentanglement([[0.9, 0.6], [0.0, 0.5]]) == pytest.approx((1.5 * (1 - 0.970951) + 0.5) / 2, abs=1e-6)
 
 
+def test_a_rare_class_that_a_fold_lacks_leaves_no_hole():
+    """Ten rows of 300 dealt to five folds: with most seeds some fold gets none. The code tells the class, whatever the folds."""
+    rare = np.zeros(300, dtype=int)
+    rare[:10] = 1
+    codes = np.stack([rare + 0.01 * np.random.default_rng(0).normal(size=300), np.random.default_rng(1).normal(size=300)], axis=1)
+    other = np.random.default_rng(2).integers(0, 3, 300)
+    lacking = [seed for seed in range(10) if len(set((np.random.default_rng(seed).permutation(300) % 5)[:10])) < 5]
+    assert len(lacking) >= 3
+    for seed in lacking[:3]:
+        found = factor_metrics(codes, {"rare": rare, "other": other}, seed=seed, **FAST)
+        whole = found.scores["explicitness"]
+        assert found.by_factor["explicitness"]["rare"] == pytest.approx(1, abs=0.01)
+        assert 0.5 < whole.mean < 1 and whole.low < whole.mean < whole.high
+
+
 def test_modularity_by_hand():
     assert modularity(np.eye(2)) == 1
     assert modularity([[1.0, 0.5]]) == pytest.approx(0.75)

@@ -89,9 +89,9 @@ def factor_metrics(codes, factors, trees=20, learning_rate=0.3, bins=20, folds=5
     rounds = [_held_out(codes, digits, labels, fold == f, trees, learning_rate, seed) for f in range(folds)]
     everywhere = information_matrix(digits, labels)
     whole = {"modularity": modularity(everywhere), "mig": _top_gap(everywhere)}
-    scores = {name: _interval(name, np.array([np.mean(one[name]) for one in rounds]), whole.get(name), confidence, len(codes))
+    scores = {name: _interval(name, np.array([_mean(one[name]) for one in rounds]), whole.get(name), confidence, len(codes))
               for name in SCORES}  # fmt: skip
-    tables = {name: np.mean([one[name] for one in rounds], axis=0) for name in ("completeness", "informativeness", "explicitness", "sap")}
+    tables = {name: _mean([one[name] for one in rounds], axis=0) for name in ("completeness", "informativeness", "explicitness", "sap")}
     by_factor = {name: dict(zip(classes, map(float, column))) for name, column in (tables | {"mig": whole["mig"]}).items()}
     importance = np.mean([one["importance"] for one in rounds], axis=0)
     return FactorMetrics(scores, by_factor, importance, everywhere, units, tuple(classes))
@@ -161,7 +161,7 @@ def _explicitness(scaled, label, test):
         if 0 < np.sum(label[test] == one) < test.sum():  # a class that the test set lacks has no AUROC there
             model = LogisticRegression(max_iter=1000).fit(scaled[~test], label[~test] == one)
             areas.append(roc_auc_score(label[test] == one, model.decision_function(scaled[test])))
-    return np.mean(areas)
+    return np.mean(areas) if areas else np.nan
 
 
 def _threshold_accuracy(codes, label, test):
@@ -176,8 +176,12 @@ def _threshold_accuracy(codes, label, test):
 
 
 def _interval(name, rounds, whole, confidence, count):
-    """The score's value and interval from its five rounds; `whole` is the value on all rows where there is one."""
+    """The score's value and interval from its five rounds, or those of them where it is defined; `whole` is the value on all rows
+    where there is one."""
+    rounds = rounds[~np.isnan(rounds)] if not np.isnan(rounds).all() else rounds
     folds = len(rounds)
+    if folds == 1:
+        return Interval(float(rounds[0]), np.nan, np.nan, count, "sequence", "the score is defined in one fold only: its spread cannot be told")
     # Folds share training rows, which is what 1 / (folds - 1) makes up for: Nadeau and Bengio, Machine Learning 52, 239 (2003).
     variance = rounds.var(ddof=1) * (1 / folds + 1 / (folds - 1)) if name in ON_TEST else (folds - 1) * rounds.var()
     value = float(rounds.mean() if whole is None else np.mean(whole))
@@ -185,6 +189,12 @@ def _interval(name, rounds, whole, confidence, count):
     if half <= 1e-9:  # also for what is not defined, NaN
         return Interval(value, np.nan, np.nan, count, "sequence", "the score is the same in every fold: its spread cannot be told")
     return Interval(value, value - half, value + half, count, "sequence")
+
+
+def _mean(values, axis=None):
+    """The mean of what is defined: a test set that lacks the rare one of two classes has no explicitness of that factor."""
+    values = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
+    return np.ma.filled(values.mean(axis), np.nan)
 
 
 def _top_gap(matrix):
