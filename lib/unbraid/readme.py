@@ -8,6 +8,13 @@ from pathlib import Path
 from unbraid import results
 
 _NATS, _DIGITS, _WORN = {"elbo_per_frame": "ELBO (nats a frame)"}, {"elbo_per_frame": 1}, ("skin", "trousers", "top", "hair")
+
+
+def _beside(name: str, shown: str, linear: str) -> dict[str, str]:
+    """A figure, what a constant reaches, and a linear model on raw means."""
+    return {name: shown, f"{name}_trivial": "constant", f"{name}_{linear}": "linear"}
+
+
 README_TABLES = {  # columns, and digits where not two, by the block of the README; its first word is the folder in results/
     "independent/moving_digits/quick": (
         {**_NATS, "mi_same_bits": "same factor (bits)", "mi_cross_bits": "cross (bits)", "cross_to_same": "cross / same",
@@ -24,6 +31,20 @@ README_TABLES = {  # columns, and digits where not two, by the block of the READ
     "unordered/faces/quick": (
         {**_NATS, "static_person_1nn": "person, nearest f", "pixels_person_1nn": "person, nearest picture",
          "dynamic_probe_person": "person off z", "static_probe_pose": "pose off f", "dynamic_probe_pose": "pose off z"}, _DIGITS),
+    "single_element/sprites/quick": (
+        {**_NATS, "swap_action": "action follows d", **{f"swap_{name}": f"{name} follows s" for name in _WORN}, "inception_score": "inception score"},
+        _DIGITS),
+    "single_element/sprites/quick codes": (
+        {**{f"static_probe_{name}": f"{name} off s" for name in ("skin", "trousers")}, "static_probe_motion_direction": "direction off s",
+         "dynamic_probe_action": "action off d", **{f"dynamic_probe_{name}": f"{name} off d" for name in ("skin", "top", "hair")}}, {}),
+    "single_element/spoken_digits/quick": (
+        {"eer_static": "error, static", "eer_dynamic": "error, dynamic", "eer_gap": "gap", "eer_mean_spectrum": "error, mean spectrum"}, {}),
+    "single_element/weather/quick": (_beside("station_accuracy", "station", "logistic") | _beside("season_accuracy", "season", "logistic"), {}),
+    "single_element/air_quality/quick": (_beside("month_accuracy", "month", "logistic") | _beside("rain_auprc", "rain, AUPRC", "logistic"), {}),
+    "single_element/physionet/quick": (_beside("mortality_auprc", "death, AUPRC", "logistic") | _beside("icu_accuracy", "ward", "logistic"), {}),
+    "single_element/etth1/quick": (
+        {**_beside("oil_temperature_mae", "°C off", "ridge"), "oil_temperature_mae_paper": "°C off, papers' protocol",
+         **_beside("oil_temperature_mae_interleaved", "°C off, all seasons", "ridge")}, {}),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import Digits, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
+from unbraid.evaluation import speech
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.interface import SequenceModel
 from unbraid.models.single_element import SingleElement
@@ -85,7 +86,10 @@ def supply_of(dataset: str, split: str, chosen, source: str = "auto", digits_fro
     Raises `ValueError` for an unknown dataset or split, `DataError`, which says how to fetch them, where files are missing.
     """
     if dataset in PARTS["single_element"]:
-        known = catalogue.load(dataset, split, **({"image_size": chosen.image_size} if chosen.kind == "images" else {}))
+        if dataset == "spoken_digits":
+            known = speech.data_of(split)
+        else:
+            known = catalogue.load(dataset, split, **({"image_size": chosen.image_size} if chosen.kind == "images" else {}))
         sampler = SequenceSampler(known)
         return Supply(sampler.frames, sampler.batch, known.provenance, listed(catalogue.dataset(dataset).folders))
     length, step = chosen.length, getattr(chosen, "step", 0.1)

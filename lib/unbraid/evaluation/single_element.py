@@ -31,7 +31,6 @@ CHARACTERS = {"smoke": {"train": 60, "test": 24}, "quick": {"train": 333, "test"
 COMPONENTS = 100  # principal components of the anchor's pixels, which the probes beside the static code's read
 
 
-@torch.no_grad()
 def evaluate(model: SequenceModel, dataset: str, chosen, seed: int, profile: str = "quick") -> dict[str, float]:
     """All figures of one model by name; `protocol` says what they are; of an ablation those of bound, judge and linear probes.
     The model is put into eval mode.
@@ -50,6 +49,12 @@ def evaluate(model: SequenceModel, dataset: str, chosen, seed: int, profile: str
         from unbraid.evaluation.series import evaluate_series
 
         return evaluate_series(model, dataset, chosen, seed)
+    return evaluate_clips(model, dataset, chosen, seed, profile)
+
+
+@torch.no_grad()
+def evaluate_clips(model: SequenceModel, dataset: str, chosen, seed: int, profile: str) -> dict[str, float]:
+    """The figures of a model of clips."""
     learn, test = (data_of(dataset, split, chosen) for split in ("train", "test"))
     train, codes = infer(model, learn.frames), infer(model, test.frames)
     clips = Clips(model, judge_of(dataset, profile, test.classes), codes, labels_of(test), test.labels["character"].numpy(), seed)
@@ -158,7 +163,12 @@ def draw(model: SequenceModel, dataset: str, path: Path) -> None:
     """Two test sequences, decoded, with the other's dynamic code, without one (d = 0), and with codes drawn: a file."""
     check(dataset)
     model.eval()
-    test = catalogue.load(dataset, "test", **({"image_size": model.frame_shape[-1]} if dataset in IMAGES else {}))
+    if dataset in SPEECH:
+        from unbraid.evaluation.speech import data_of as heard
+
+        test = heard("test")
+    else:
+        test = catalogue.load(dataset, "test", **({"image_size": model.frame_shape[-1]} if dataset in IMAGES else {}))
     rows, device = torch.tensor([1, len(test) // 2]), device_of(model)  # of sprites: two motions of two characters
     pair = test.subset(rows).as_float().to(device)
     mask = {} if pair.mask is None else {"mask": pair.mask}
