@@ -177,6 +177,8 @@ class Weighed(torch.nn.Module):
         self.gain, self.cost = (torch.nn.Parameter(torch.tensor(1.0)) for _ in range(2))
         self.masks = []
 
+    def begin(self, step): ...
+
     def forward(self, frames, generator, mask=None):
         self.masks.append(mask)
         bound = Bound(self.gain.expand(4), {"z": self.cost.expand(4)}, 2)
