@@ -32,8 +32,8 @@ README_TABLES = {  # columns, and digits where not two, by the block of the READ
         {**_NATS, "static_person_1nn": "person, nearest f", "pixels_person_1nn": "person, nearest picture",
          "dynamic_probe_person": "person off z", "static_probe_pose": "pose off f", "dynamic_probe_pose": "pose off z"}, _DIGITS),
     "single_element/sprites/quick": (
-        {**_NATS, "swap_action": "action follows d", **{f"swap_{name}": f"{name} follows s" for name in _WORN}, "inception_score": "inception score"},
-        _DIGITS),
+        {**_NATS, "swap_action": "action follows d", **{f"swap_{name}": f"{name} follows s" for name in _WORN},
+         "inception_score": "inception score"}, _DIGITS),
     "single_element/sprites/quick codes": (
         {**{f"static_probe_{name}": f"{name} off s" for name in ("skin", "trousers")}, "static_probe_motion_direction": "direction off s",
          "dynamic_probe_action": "action off d", **{f"dynamic_probe_{name}": f"{name} off d" for name in ("skin", "top", "hair")}}, {}),

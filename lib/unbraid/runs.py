@@ -49,7 +49,8 @@ PARTS = _parts()
 class Supply:
     """An endless supply of sequences to train or to measure on.
 
-    frames(count, generator): (B, T, C, H, W) in [0, 1], or series (B, T, D), with their mask where they have one. batch(count, generator): the same sequences with all their labels.
+    frames(count, generator): (B, T, C, H, W) in [0, 1], or series (B, T, D), with their mask where they have one.
+    batch(count, generator): the same sequences with all their labels.
     provenance: a sentence on the data really used. digests: SHA-256 of the files it was read from, or of their lists, by name.
     """
 
@@ -80,7 +81,8 @@ def supply_of(dataset: str, split: str, chosen, source: str = "auto", digits_fro
     """The sequences of a dataset that models of these settings learn from ("train") or are measured on ("test").
 
     chosen: settings, of which image_size, length, and where there are, step and withheld are looked at; of single_element kind and
-    image_size. withheld: the share of the training characters of whom one action is never shown. source: of digits, "auto", "mnist" or "mnist-sample".
+    image_size. withheld: the share of the training characters of whom one action is never shown. source: of digits, "auto",
+    "mnist" or "mnist-sample".
     digits_from: draw the digits from another split (paper A's authors: "train" for both).
 
     Raises `ValueError` for an unknown dataset or split, `DataError`, which says how to fetch them, where files are missing.
