@@ -93,6 +93,25 @@ def test_divergences_are_weighed_up_over_their_share_of_the_run(monkeypatch, sha
     assert [row["elbo_per_frame"] for row in rows] == [-2.0] * 8  # what is logged is the bound, warmed up or not
 
 
+def test_one_code_may_wait_with_its_divergence(monkeypatch):
+    """KL(z) of the model above weighs .02 for the first half of eight updates, then rises to 1 by three quarters."""
+    gradients, adam = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a, **k: (gradients.append(float(model.number.grad)), adam(self, *a, **k))[1])
+    _, draw, chosen = setup(steps=8, learning_rate=0.0)
+    model = Slope()
+    fit(model, draw, settings.Settings(**chosen.as_dict(), kl_warm_up=0.5, z_kl_warm_up=[0.5, 0.75]))
+    assert gradients == pytest.approx([0.02] * 4 + [0.51, 1, 1, 1])
+
+
+@pytest.mark.parametrize("decay, expected", ((None, 0.999), (0.9, 0.9)))
+def test_second_moment_decay_is_that_of_adam(monkeypatch, decay, expected):
+    seen, adam = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a, **k: (seen.append(self.param_groups[0]["betas"]), adam(self, *a, **k))[1])
+    model, draw, chosen = setup(steps=1)
+    fit(model, draw, settings.Settings(**chosen.as_dict(), **({} if decay is None else {"second_moment_decay": decay})))
+    assert seen == [(0.9, expected)]
+
+
 def test_the_same_seeds_give_the_same_bits_and_others_do_not():
     first, rows = trained()
     again, rows_again = trained()

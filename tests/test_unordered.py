@@ -15,7 +15,7 @@ SMALL = dict(image_size=8, channels=2, widths=(5,), pair_width=6, hidden=9, stat
 FRAMES = torch.rand(3, 5, 2, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)  # (B, T, C, H, W)
 PARTS = (
     {}, {"pairs": False}, {"prior_given_static": False}, {"posterior_given_static": False},
-    {"image_size": 16, "widths": (4, 5), "normalise": True},
+    {"image_size": 16, "widths": (4, 5), "normalise": True, "multiplied": True},
 )  # fmt: skip
 NAMES = ("paper", "no pairs", "prior without f", "posterior without f", "normalised")
 
@@ -25,8 +25,12 @@ def noise(seed=0):
 
 
 def small_model(**changes):
+    """One whose prior has learnt to heed f, which it does not begin with."""
     torch.manual_seed(0)
-    return UnorderedFrames(**{**SMALL, **changes}).double().eval()
+    model = UnorderedFrames(**{**SMALL, **changes})
+    if model.prior_dense is not None:
+        model.prior_dense[-1].reset_parameters()
+    return model.double().eval()
 
 
 def test_posteriors_begin_as_sharp_as_asked():
@@ -34,6 +38,32 @@ def test_posteriors_begin_as_sharp_as_asked():
     for name in ("static_dense", "dynamic_dense"):
         before, after = (getattr(model, name)[-1].bias.chunk(2) for model in (usual, sharp))
         assert torch.equal(before[0], after[0]) and torch.allclose(before[1] - 4, after[1], atol=1e-6)  # added in float32
+
+
+def test_slope_is_the_trunks_alone():
+    model = small_model(trunk_slope=0.3)
+    slopes = [[layer.negative_slope for layer in part if isinstance(layer, torch.nn.LeakyReLU)] for part in (model.trunk, model.start, model.deconvolutions)]
+    assert slopes == [[0.3], [0.01], []]
+
+
+def test_multiplied_decoder_by_hand():
+    """One stage of a decoder of 16 pixels, written out: the first map, the product in it, and f added before normalisation."""
+    model = small_model(image_size=16, widths=(4, 5), normalise=True, multiplied=True)
+    f, z = torch.randn(2, 4, generator=noise(), dtype=torch.float64), torch.randn(2, 3, 3, generator=noise(1), dtype=torch.float64)
+    logits = model.logits(f, z)
+    (of_f, of_z), dense, (first, norm, _, last) = model.product, model.start[0], model.deconvolutions
+    for row, column in itertools.product(range(2), range(3)):
+        a, b = f[row], z[row, column]
+        start = F.leaky_relu(dense(torch.cat([a, b])) + of_f(a) * of_z(b)).reshape(1, 5, 4, 4)
+        painted = first(start) + (model.painted[0].weight @ a).reshape(1, 4, 1, 1)
+        by_hand = last(F.leaky_relu((painted - norm.running_mean.reshape(1, 4, 1, 1)) / (norm.running_var.reshape(1, 4, 1, 1) + norm.eps).sqrt()))
+        torch.testing.assert_close(logits[row, column], by_hand[0], rtol=1e-10, atol=1e-12)
+    assert len(small_model().product) == len(small_model().painted) == 0
+
+
+def test_the_prior_begins_as_a_standard_normal_one_for_every_f():
+    prior = UnorderedFrames(**SMALL).double().prior(torch.randn(3, 4, generator=noise(), dtype=torch.float64))
+    assert torch.equal(prior.mean, torch.zeros(3, 1, 3)) and torch.equal(prior.standard_deviation, torch.ones(3, 1, 3).double())
 
 
 def frames_for(model):
@@ -167,7 +197,8 @@ def slow_bound(model, frames, generator, pairs=True, prior_given_static=True, po
         seen = features[:, i].reshape(count, -1)
         q_z = normal(model.dynamic_dense(torch.cat([seen, f], 1) if posterior_given_static else seen))
         z = q_z.mean + q_z.stddev * e[:, i]
-        shown = Bernoulli(logits=model.deconvolutions(model.start(torch.cat([f, z], 1))), validate_args=False)
+        logits = model.logits(f, z[:, None])[:, 0] if model.product else model.deconvolutions(model.start(torch.cat([f, z], 1)))
+        shown = Bernoulli(logits=logits, validate_args=False)
         log_likelihood = log_likelihood + shown.log_prob(frames[:, i]).sum((1, 2, 3))
         kl_z = kl_z + kl_divergence(q_z, p).sum(1)
     return log_likelihood, kl_f, kl_z

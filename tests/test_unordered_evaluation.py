@@ -256,6 +256,20 @@ def test_people_are_told_by_the_nearest():
     assert half.sum(1).tolist() == [5, 2, 1] and not (half & ~mask).any()
 
 
+def test_the_mean_of_seen_frames_tells_more_of_those_than_of_others():
+    """An oracle: the mean of the true places of four frames of a path. Of one of them it tells R^2 = 1/4 even where no frame tells
+    of another; what the path as a whole tells comes on top, and is all that it tells of a frame it has not seen."""
+    places = torch.rand(400, 20, 2, generator=torch.Generator().manual_seed(0))  # each frame somewhere else: no path at all
+    pictures = torch.zeros(400, 20, 1, 2, 2)
+    bag = Sequences(pictures, {"place": places, "who": torch.zeros(400, dtype=torch.int64)}, ("who",), ("place",))
+    seen, others = unordered.parts_of(bag, 4, torch.Generator().manual_seed(1))
+    assert seen.length == 4 and others.length == 16
+    together = torch.cat([seen.labels["place"], others.labels["place"]], 1)
+    assert torch.equal(together[..., 0].sort(1).values, places[..., 0].sort(1).values)  # every frame once, in one part or the other
+    share = lambda told: float(torch.corrcoef(torch.stack([seen.labels["place"].mean(1)[:, 0], told[:, 0, 0]]))[0, 1] ** 2)  # noqa: E731
+    assert abs(share(seen.labels["place"]) - 0.25) < 0.1 and share(others.labels["place"]) < 0.03
+
+
 # --- the whole ----------------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +291,7 @@ def test_every_figure_is_finite_and_drawn_by_the_seed(dataset, tmp_path, monkeyp
     assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values()) and not model.training
     assert {"elbo_per_frame", "kl_static", "kl_dynamic_per_frame", "shuffle_change", "reconstruct_rmse"} <= set(figures)
     read = {"drawn_poses": "hair", "digits": "digit", "faces": "person"}[dataset]
+    assert dataset != "digits" or {"static_probe_position", "static_probe_position_seen", "dynamic_probe_position"} <= set(figures)
     assert {f"{kind}_{read}" for kind in ("static_probe", "dynamic_probe", "static_accuracy", "dynamic_accuracy")} <= set(figures)
     if dataset == "drawn_poses":
         names = "pose_transfer_top1", "pose_transfer_both_top5_mean", "transfer_leak_top", "grid_coherence", "unseen_action"

@@ -36,8 +36,8 @@ def draw(count, generator, length=6):
 @pytest.fixture
 def section():
     """Settings as a section of profiles.toml gives them."""
-    names = dict(image_size=8, channels=1, widths=[4], pair_width=6, hidden=8, static_size=3, dynamic_size=2, normalise=True, initial_log_variance=-1.0,
-                 pairs=True, prior_given_static=True, posterior_given_static=False)  # fmt: skip
+    names = dict(image_size=8, channels=1, widths=[4], pair_width=6, hidden=8, static_size=3, dynamic_size=2, normalise=True, trunk_slope=0.1,
+                 multiplied=True, initial_log_variance=-1.0, pairs=True, prior_given_static=True, posterior_given_static=False)  # fmt: skip
     return Settings(**names, batch_size=4, steps=4, learning_rate=1e-3, decay=1.0, decay_every=100)
 
 

@@ -23,11 +23,12 @@ README_TABLES = {  # columns, and digits where not two, by the block of the READ
         {**_NATS, "pose_transfer_both_top1": "pose transfer", **{f"transfer_{name}": f"{name} follows f" for name in _WORN},
          "grid_coherence": "grid coherence"}, _DIGITS),
     "unordered/sprites_poses/quick codes": (
-        {**{f"static_accuracy_{name}": f"{name} off f" for name in _WORN}, "dynamic_accuracy_skin": "skin off z",
+        {**{f"static_accuracy_{name}": f"{name} off f" for name in _WORN},
+         **{f"dynamic_accuracy_{name}{kind}": f"{name} off z{', drawn' if kind else ''}" for name in ("skin", "top") for kind in ("", "_drawn")},
          "dynamic_accuracy_hair": "hair off z", "dynamic_accuracy_pose": "pose off z"}, {}),
     "unordered/digits/quick": (
-        {**_NATS, "static_probe_digit": "digit off f", "dynamic_probe_digit": "digit off z", "static_probe_position": "position off f",
-         "dynamic_probe_position": "position off z"}, _DIGITS),
+        {**_NATS, "static_probe_digit": "digit off f", "dynamic_probe_digit": "digit off z", "dynamic_probe_position": "position off z",
+         "static_probe_position": "position off f", "static_probe_position_seen": "off f, of a frame it saw"}, _DIGITS),
     "unordered/faces/quick": (
         {**_NATS, "static_person_1nn": "person, nearest f", "pixels_person_1nn": "person, nearest picture",
          "dynamic_probe_person": "person off z", "static_probe_pose": "pose off f", "dynamic_probe_pose": "pose off z"}, _DIGITS),

@@ -18,6 +18,7 @@ from unbraid import results
 from unbraid.models.interface import Bound, SequenceModel
 
 
+HELD = 0.02  # weight of a divergence that waits: enough to keep a posterior that says nothing yet near its prior
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
 
 
@@ -33,8 +34,9 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W); or a tuple of them and
     what else the model's forward takes, such as a mask.
     settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml); and where they are there, kl_warm_up: the
-    share of the updates over which the divergences' weight rises to 1; cool_down: the share, at the end, over which the rate falls
-    to 0. What is logged is the bound all the same, also where the model weighs its terms (`Bound.objective`).
+    share of the updates over which the divergences' weight rises to 1; <code>_kl_warm_up: the shares between which that of one
+    code's divergence does; cool_down: the share, at the end, over which the rate falls to 0; second_moment_decay: Adam's. What is
+    logged is the bound all the same, also where the model weighs its terms (`Bound.objective`).
     seed: of the data and of the posterior's noise (the weights' own seed is the caller's).
     folder, name: where <name>.checkpoint lives; a run that finds one goes on from it. None: no checkpoint.
     log_every, checkpoint_every: in updates; a checkpoint is written where both divide the step, and at the end.
@@ -44,7 +46,8 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     steps since the last row, in nats.
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    decays = (0.9, getattr(settings, "second_moment_decay", 0.999))
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=decays)
     model.to(memory_format=torch.channels_last)  # what the convolutions of this course run fastest in
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     data_noise = torch.Generator().manual_seed(seed)
@@ -56,7 +59,7 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     if path is not None and path.exists():
         rows, done, spent = load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise)
     model.train()
-    warm_up, cool_down = (getattr(settings, name, 0.0) * settings.steps for name in ("kl_warm_up", "cool_down"))
+    cool_down = getattr(settings, "cool_down", 0.0) * settings.steps
     sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
     for step in tqdm(range(done + 1, settings.steps + 1), initial=done, total=settings.steps, desc=name, disable=None):
         model.begin(step)
@@ -64,9 +67,12 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
         frames, *more = (part.to(fabric.device) for part in (batch if isinstance(batch, tuple) else (batch,)))
         bound: Bound = wrapped(frames, code_noise, *more)
         likelihood, divergence = bound.log_likelihood.mean() / bound.frames, sum(bound.kl.values()).mean() / bound.frames
-        weight = min(1.0, step / warm_up) if warm_up else 1.0
+        weight = kl_weight(settings, step / settings.steps)
         gain, cost = (term.mean() / bound.frames for term in bound.objective) if bound.objective else (likelihood, divergence)
         loss = weight * cost - gain  # once warmed up, the bound per frame, its sign turned, or the model's own objective
+        for code, term in bound.kl.items():
+            if other := kl_weight(settings, step / settings.steps, code) - weight:
+                loss = loss + other * term.mean() / bound.frames
         optimizer.param_groups[0]["lr"] = settings.learning_rate * settings.decay ** (
             step * settings.batch_size // settings.decay_every
         )
@@ -90,6 +96,18 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
                 save_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise, rows)
     model.eval()
     return rows
+
+
+def kl_weight(settings, share: float, code: str = "") -> float:
+    """The weight of the divergences after this share of the updates, or of one code's, where it has its own.
+
+    kl_warm_up is the share over which it rises from 0 to 1; <code>_kl_warm_up the two shares between which it rises from `HELD` to 1.
+    """
+    if between := getattr(settings, f"{code}_kl_warm_up", None) if code else None:
+        first, last = between
+        return HELD + (1 - HELD) * min(1.0, max(0.0, (share - first) / (last - first)))
+    warm_up = getattr(settings, "kl_warm_up", 0.0)
+    return min(1.0, share / warm_up) if warm_up else 1.0
 
 
 def identity(settings, seed: int) -> str:

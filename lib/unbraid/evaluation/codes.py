@@ -42,10 +42,14 @@ def infer(model: SequenceModel, frames: Tensor) -> Codes:
 
 
 @torch.no_grad()
-def dynamic_given(model: SequenceModel, frames: Tensor, static: Tensor) -> Tensor:
-    """Means of q(z_i | f, x_i), (B, T, d) on the CPU, of frames (B, T, ...) and of f (B, D), which other frames may have told."""
-    found = [model.dynamic_posterior(model.features(part), code).mean.cpu() for part, code in batches(model, frames, static)]
-    return torch.cat(found)
+def dynamic_given(model: SequenceModel, frames: Tensor, static: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Means of q(z_i | f, x_i), (B, T, d) on the CPU, of frames (B, T, ...) and of f (B, D), which other frames may have told;
+    with a generator, of the CPU, a draw each."""
+    found = [model.dynamic_posterior(model.features(part), code) for part, code in batches(model, frames, static)]
+    means = torch.cat([one.mean.cpu() for one in found])
+    if generator is None:
+        return means
+    return means + torch.cat([one.standard_deviation.cpu() for one in found]) * torch.randn(means.shape, generator=generator)
 
 
 @torch.no_grad()

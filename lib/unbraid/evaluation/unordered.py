@@ -16,12 +16,12 @@ from torch import Tensor
 from unbraid import judging, plots
 from unbraid.data import catalogue
 from unbraid.data.moving_digits import MovingDigits, load_digits
-from unbraid.data.sampling import withhold
+from unbraid.data.sampling import FrameSampler, withhold
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import poses
 from unbraid.evaluation.codes import (
     COUNTS, DRAWS, NEIGHBOURS, accuracy, bounds, classes_read, decode, dynamic_given, fewest, infer, of_one, readings,
-    root_mean_square, samples_of,
+    root_mean_square, samples_of, told,
 )  # fmt: skip
 from unbraid.measures.generation import random_donors
 from unbraid.models.interface import SequenceModel
@@ -78,13 +78,16 @@ def of_poses(model: SequenceModel, dataset: str, chosen, seed: int, profile: str
         codes["dynamic"] = dynamic_given(model, sample.frames, codes["static"])
     known = [{name: sample.labels[name] for name in (*poses.SHOWN, *poses.WORN)} for sample in (learn, tried)]
     figures |= classes_read(of_train, of_test, *known, seed)
+    own = torch.Generator().manual_seed(30_000 + seed)  # so that no other figure depends on these draws
+    drawn = [dynamic_given(model, sample.frames, codes["static"], own) for codes, sample in ((of_train, learn), (of_test, tried))]
+    figures |= {f"dynamic_accuracy_{name}_drawn": told(drawn[0], known[0][name], drawn[1], known[1][name]) for name in ("pose", *poses.WORN)}
     for count in COUNTS:
         static = infer(model, samples_of(test, count, 1, generator)[0].frames)["static"]
         worn = [{name: one[name] for name in poses.WORN} for one in known]
         skills = readings({"static": of_train["static"]}, {"static": static}, *worn, "linear", seed)
         for name in poses.WORN:
             figures[f"static_accuracy_{name}_n{count}"] = accuracy(skills["static", name], worn[0][name], worn[1][name])
-    static = of_test["static"]
+    of_many, static = static, of_test["static"]
     figures |= {"reconstruct_rmse": root_mean_square(decode(model, static, of_test["dynamic"]), tried.frames)}
 
     judge = judge_of(dataset, profile, test.classes)
@@ -94,6 +97,10 @@ def of_poses(model: SequenceModel, dataset: str, chosen, seed: int, profile: str
     for name, found in poses.trivial(test, pairs[: chosen.evaluation_trivial], seed).items():
         figures |= poses.hits(found, f"_{name}")
     figures |= {f"transfer_{name}": value for name, value in poses.follow(transferred, test).items()}
+    better_known = poses.transfer(model, test, of_many, pairs, judge=judge)
+    ending = f"_n{COUNTS[-1]}"
+    figures |= poses.hits(better_known, ending)
+    figures |= {f"transfer_{name}{ending}": value for name, value in poses.follow(better_known, test).items()}
 
     regular = poses.grid_points(transferred.dynamic, chosen.evaluation_grid)
     some = torch.randperm(len(transferred.dynamic), generator=generator)[: len(regular)]
@@ -115,16 +122,18 @@ def of_digits(model: SequenceModel, chosen, seed: int) -> dict[str, float]:
     train, test = (data_of("digits", split, chosen, seed) for split in ("train", "test"))
     generator = torch.Generator().manual_seed(20_000 + seed)
     figures = bounds(model, test, chosen, seed)
-    learn, tried = (samples_of(sequences, chosen.length, 1, generator)[0] for sequences in (train, test))
-    of_train, of_test = (infer(model, sample.frames) for sample in (learn, tried))
-    digits, places = ([{name: sample.labels[name] for name in names} for sample in (learn, tried)] for names in (test.static, test.dynamic))
+    parted = [parts_of(sequences, chosen.length, generator) for sequences in (train, test)]
+    of_train, of_test = (infer(model, seen.frames) for seen, _ in parted)
+    for codes, (_, others) in zip((of_train, of_test), parted):
+        codes["dynamic"] = dynamic_given(model, others.frames, codes["static"])
+    digits, places = ([{name: others.labels[name] for name in names} for _, others in parted] for names in (test.static, test.dynamic))
     found = classes_read(of_train, of_test, *digits, seed)
     for kind in ("static_probe", "dynamic_probe", "static_accuracy", "dynamic_accuracy"):
         figures[f"{kind}_digit"] = sum(found[f"{kind}_{name}"] for name in test.static) / len(test.static)
-    for code in ("static", "dynamic"):
-        positions = [of_one(some) if code == "static" else some for some in places]
+    seen = [of_one({name: one.labels[name] for name in test.dynamic}) for one, _ in parted]
+    for code, positions, ending in (("static", [of_one(some) for some in places], ""), ("static", seen, "_seen"), ("dynamic", places, "")):
         matrix = readings({code: of_train[code]}, {code: of_test[code]}, *positions, seed=seed)
-        figures[f"{code}_probe_position"] = float(matrix.value.mean())
+        figures[f"{code}_probe_position{ending}"] = float(matrix.value.mean())
     own = decode(model, of_test["static"], dynamic_given(model, test.frames, of_test["static"]))
     return figures | {"reconstruct_rmse": root_mean_square(own, test.frames)}
 
@@ -147,6 +156,13 @@ def of_faces(model: SequenceModel, chosen, seed: int) -> dict[str, float]:
     figures["pixels_person_1nn"] = nearest([learn.frames[gallery].flatten(1), tried.frames.flatten(1)], people)
     figures |= classes_read(learn.codes, tried.codes, learn.labels, tried.labels, seed)
     return figures | {"reconstruct_rmse": root_mean_square(tried.decoded, tried.frames)}
+
+
+def parts_of(sequences: Sequences, count: int, generator: torch.Generator) -> tuple[Sequences, Sequences]:
+    """`count` frames of every sequence, drawn at random, and all its other frames."""
+    sampler, rows = FrameSampler(sequences, sequences.length), torch.arange(len(sequences))
+    steps = sampler.steps(rows, generator)
+    return sampler.take(rows, steps[:, :count]), sampler.take(rows, steps[:, count:])
 
 
 @dataclass(frozen=True)
@@ -204,7 +220,10 @@ def protocol(dataset: str, chosen) -> dict:
     return told | {"digits": PROTOCOL_DIGITS, "faces": PROTOCOL_FACES}.get(dataset, PROTOCOL_POSES)
 
 
-PROTOCOL_DIGITS = {"figures": "*_digit: mean of the red and the green digit, chance .1; *_position: mean of both digits, each x and y"}
+PROTOCOL_DIGITS = {
+    "figures": "*_digit: mean of the red and the green digit, chance .1; *_position: mean of both digits, each x and y, of frames that f "
+    "has not seen; _seen: of one that it has. The mean of N frames alone tells a part of where those N were, and so of each"
+}
 PROTOCOL_FACES = {
     "figures": f"*_person_1nn: nearest neighbour, Euclidean, between test photographs and a random half of each person's training ones: "
     f"{SETS} sets of N a person, told by f (static_person_1nn) or by the mean picture (pixels_person_1nn_sets), and single photographs, "
@@ -214,6 +233,7 @@ PROTOCOL_FACES = {
 PROTOCOL_POSES = {
     "chance": "of accuracies 1/6 for skin, trousers, top and hair; for pose, action and direction that of the commonest",
     "static_accuracy_n": "f of n test frames, read by the probe trained on f of N frames",
+    "dynamic_accuracy_drawn": "the same neighbours, of draws of q(z | f, x) instead of its means: what the code itself carries, noise and all",
     "pose_transfer": "z of all frames of a, inferred with a's f, decoded with b's f: is b's true frame the nearest of b's frames, or among "
     "the five nearest (top1, top5); the same among the frames of a and b (both); root mean square error to it. Each test identity once as "
     "a, once as b. Frames as near as the true one do not count against it. _unchanged, _mean, _random: the frame of a, b's mean frame, a "

@@ -34,6 +34,9 @@ class UnorderedFrames(SequenceModel):
     hidden: units of each hidden dense layer.
     static_size, dynamic_size: D of f and d of z.
     normalise: batch normalisation in trunk, static convolution and decoder. The paper lists none.
+    trunk_slope: of the trunk's leaky ReLUs below 0. The paper names no slope; 0.01 is the custom.
+    multiplied: the decoder's first map has a product as well, of one dense map of f and one of z, and f is added to each later map,
+        the same to all its pixels: what colour, and where, meet in every layer. The paper says nothing of either.
     initial_log_variance: of both posteriors, added to what their last layers begin with. Far below 0 the codes say something from
         the first update on, so that the decoder learns to listen; at 0 it learns to ignore them first.
     pairs: False compares each frame with itself alone, by the same layers: the mean over frames, the paper's idea left out.
@@ -48,13 +51,13 @@ class UnorderedFrames(SequenceModel):
     code_names = ("static", "dynamic")
 
     def __init__(self, image_size=64, channels=3, widths=(256, 256, 256, 256), pair_width=512, hidden=512, static_size=512,
-                 dynamic_size=2, normalise=False, initial_log_variance=0.0, pairs=True, prior_given_static=True,
-                 posterior_given_static=True):  # fmt: skip
+                 dynamic_size=2, normalise=False, trunk_slope=0.01, multiplied=False, initial_log_variance=0.0, pairs=True,
+                 prior_given_static=True, posterior_given_static=True):  # fmt: skip
         super().__init__()
         if not widths or image_size != SIDE * 2 ** len(widths):
             raise ValueError(f"widths: expected one for each halving of {image_size} pixels down to {SIDE}, found {len(widths)}: {widths}")
         cells = SIDE * SIDE
-        stages = [stage for inputs, outputs in pairwise((channels, *widths)) for stage in convolution(inputs, outputs, normalise)]
+        stages = [stage for sizes in pairwise((channels, *widths)) for stage in convolution(*sizes, normalise, slope=trunk_slope)]
         self.trunk = nn.Sequential(*stages)
         self.pair_convolution = nn.Conv2d(2 * widths[-1], pair_width, 3, padding=1)
         self.static_convolution = nn.Conv2d(pair_width, pair_width, 3, padding=1)
@@ -66,13 +69,18 @@ class UnorderedFrames(SequenceModel):
         self.start = nn.Sequential(
             nn.Linear(static_size + dynamic_size, cells * widths[-1]), nn.LeakyReLU(), nn.Unflatten(1, (widths[-1], SIDE, SIDE))
         )
-        back = pairwise(widths[::-1])
-        stages = [stage for inputs, outputs in back for stage in convolution(inputs, outputs, normalise, nn.ConvTranspose2d)]
+        stages = [stage for sizes in pairwise(widths[::-1]) for stage in convolution(*sizes, normalise, nn.ConvTranspose2d)]
         self.deconvolutions = nn.Sequential(*stages, nn.ConvTranspose2d(widths[0], channels, 4, 2, 1))
+        product = [nn.Linear(size, cells * widths[-1]) for size in (static_size, dynamic_size)] if multiplied else []
+        self.product = nn.ModuleList(product)
+        self.painted = nn.ModuleList(nn.Linear(static_size, width, bias=False) for width in widths[-2::-1] if multiplied)
         for part in (self.pair_convolution, self.static_convolution) if normalise else (self,):
             keep_variance(part)  # what batch normalisation does where there is one
         for dense in (self.static_dense, self.dynamic_dense):
             dense[-1].bias.data.chunk(2)[1].add_(initial_log_variance)
+        if self.prior_dense is not None:
+            for parameter in self.prior_dense[-1].parameters():  # p(z | f) begins as N(0, I), the same for every f, and departs where it pays
+                nn.init.zeros_(parameter)
         self.static_size, self.dynamic_size = static_size, dynamic_size
         self.pairs, self.posterior_given_static = pairs, posterior_given_static
         self.frame_shape = (channels, image_size, image_size)
@@ -81,7 +89,7 @@ class UnorderedFrames(SequenceModel):
     def from_settings(cls, settings) -> UnorderedFrames:
         """The model that a section of profiles.toml describes."""
         names = ("image_size", "channels", "widths", "pair_width", "hidden", "static_size", "dynamic_size", "normalise",
-                 "initial_log_variance", "pairs", "prior_given_static", "posterior_given_static")  # fmt: skip
+                 "trunk_slope", "multiplied", "initial_log_variance", "pairs", "prior_given_static", "posterior_given_static")  # fmt: skip
         return cls(**{name: getattr(settings, name) for name in names})
 
     def features(self, frames: Tensor) -> Tensor:
@@ -120,8 +128,16 @@ class UnorderedFrames(SequenceModel):
 
     def logits(self, static: Tensor, dynamic: Tensor) -> Tensor:
         """Logits (B, T, C, H, W) of the frames of f (B, D) and z (B, T, d)."""
-        inputs = torch.cat([static[:, None].expand(-1, dynamic.shape[1], -1), dynamic], -1)
-        return self.deconvolutions(self.start(inputs.flatten(0, 1))).unflatten(0, inputs.shape[:2])
+        whose, which = static[:, None].expand(-1, dynamic.shape[1], -1).flatten(0, 1), dynamic.flatten(0, 1)
+        first = self.start[0](torch.cat([whose, which], -1))
+        if self.product:
+            first = first + self.product[0](whose) * self.product[1](which)
+        maps, colours = self.start[1:](first), iter(self.painted)
+        for stage in self.deconvolutions:
+            maps = stage(maps)
+            if isinstance(stage, nn.ConvTranspose2d) and (colour := next(colours, None)) is not None:
+                maps = maps + colour(whose)[:, :, None, None]
+        return maps.unflatten(0, dynamic.shape[:2])
 
     def noise(self, count: int, length: int, generator: torch.Generator | None = None) -> Codes:
         """Standard normal numbers behind a draw of the codes: static (count, D), then dynamic (count, length, d)."""
@@ -195,10 +211,10 @@ def mean_over_pairs(first: Tensor, second: Tensor, shifts) -> Tensor:
     return ((first * of_first).sum(1) + (second * of_second).sum(1)) / (first.shape[1] * len(shifts))
 
 
-def convolution(inputs: int, outputs: int, normalise: bool, kind: type[nn.Module] = nn.Conv2d) -> list[nn.Module]:
+def convolution(inputs: int, outputs: int, normalise: bool, kind: type[nn.Module] = nn.Conv2d, slope: float = 0.01) -> list[nn.Module]:
     """A 4 x 4 convolution of stride 2, or a transposed one, with leaky ReLU; (N, inputs, H, W) to half or twice H and W."""
     middle = [nn.BatchNorm2d(outputs)] if normalise else []
-    return [kind(inputs, outputs, 4, 2, 1, bias=not normalise), *middle, nn.LeakyReLU()]
+    return [kind(inputs, outputs, 4, 2, 1, bias=not normalise), *middle, nn.LeakyReLU(slope)]
 
 
 def gaussian(outputs: Tensor) -> DiagonalGaussian:
