@@ -24,8 +24,7 @@ README_TABLES = {  # columns, and digits where not two, by the block of the READ
          "grid_coherence": "grid coherence"}, _DIGITS),
     "unordered/sprites_poses/quick codes": (
         {**{f"static_accuracy_{name}": f"{name} off f" for name in _WORN},
-         **{f"dynamic_accuracy_{name}{kind}": f"{name} off z{', drawn' if kind else ''}" for name in ("skin", "top") for kind in ("", "_drawn")},
-         "dynamic_accuracy_hair": "hair off z", "dynamic_accuracy_pose": "pose off z"}, {}),
+         "dynamic_accuracy_skin": "skin off z", "dynamic_accuracy_skin_drawn": "skin off z, drawn", "dynamic_accuracy_pose": "pose off z"}, {}),
     "unordered/digits/quick": (
         {**_NATS, "static_probe_digit": "digit off f", "dynamic_probe_digit": "digit off z", "dynamic_probe_position": "position off z",
          "static_probe_position": "position off f", "static_probe_position_seen": "off f, of a frame it saw"}, _DIGITS),
