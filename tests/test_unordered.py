@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from unbraid.interventions import generate_given
-from unbraid.models.unordered import UnorderedFrames, mean_over_pairs
+from unbraid.models.unordered import CONTRAST, UnorderedFrames, mean_over_pairs
 from unbraid.networks import count_parameters
 
 SMALL = dict(image_size=8, channels=2, widths=(5,), pair_width=6, hidden=9, static_size=4, dynamic_size=3)
 FRAMES = torch.rand(3, 5, 2, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)  # (B, T, C, H, W)
 PARTS = (
     {}, {"pairs": False}, {"prior_given_static": False}, {"posterior_given_static": False},
-    {"image_size": 16, "widths": (4, 5), "normalise": True, "multiplied": True},
+    {"image_size": 16, "widths": (4, 5), "normalise": True, "multiplied": True, "palette": 3},
 )  # fmt: skip
 NAMES = ("paper", "no pairs", "prior without f", "posterior without f", "normalised")
 
@@ -58,7 +58,27 @@ def test_multiplied_decoder_by_hand():
         painted = first(start) + (model.painted[0].weight @ a).reshape(1, 4, 1, 1)
         by_hand = last(F.leaky_relu((painted - norm.running_mean.reshape(1, 4, 1, 1)) / (norm.running_var.reshape(1, 4, 1, 1) + norm.eps).sqrt()))
         torch.testing.assert_close(logits[row, column], by_hand[0], rtol=1e-10, atol=1e-12)
-    assert len(small_model().product) == len(small_model().painted) == 0
+    assert len(small_model().product) == len(small_model().painted) == len(small_model().palette) == 0
+
+
+def test_palette_by_hand():
+    """Each pixel written out: the paper's logit, and its shares of three colours that f mixes; the same as the plain model where all colours are one."""
+    model = small_model(palette=3)
+    f, z = torch.randn(2, 4, generator=noise(), dtype=torch.float64), torch.randn(2, 3, 3, generator=noise(1), dtype=torch.float64)
+    logits, last = model.logits(f, z), model.deconvolutions[-1]
+    assert logits.shape == (2, 3, 2, 8, 8) and last.out_channels == 2 + 3
+    for row, column, y, x in itertools.product(range(2), range(3), (0, 5), (2, 7)):
+        maps = last(model.start(torch.cat([f[row], z[row, column]])[None]))[0, :, y, x]
+        share = maps[2:].exp() / maps[2:].exp().sum()
+        colours = model.palette[0](f[row]).reshape(2, 3)  # (channels, colours)
+        by_hand = [maps[c] + CONTRAST * sum(share[k] * colours[c, k] for k in range(3)) for c in range(2)]
+        torch.testing.assert_close(logits[row, column, :, y, x], torch.stack(by_hand), rtol=1e-10, atol=1e-12)
+    before = logits.detach()
+    model.palette[0].weight.data.zero_()
+    model.palette[0].bias.data.fill_(0.5)  # one colour for all shares, which add up to 1
+    plain = last(model.start(torch.cat([f[:, None].expand(-1, 3, -1), z], -1).flatten(0, 1)))[:, :2].unflatten(0, (2, 3))
+    torch.testing.assert_close(model.logits(f, z), plain + CONTRAST * 0.5, rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(before, model.logits(f, z))
 
 
 def test_the_prior_begins_as_a_standard_normal_one_for_every_f():

@@ -20,6 +20,7 @@ from unbraid.models.interface import Bound, Codes, SequenceModel
 from unbraid.networks import keep_variance, mlp
 
 SIDE = 4  # of the smallest feature map, in pixels
+CONTRAST = 3.0  # what a colour of the palette is multiplied by: a logit of 3 is a value of .95, and colours differ from the first update on
 
 
 class UnorderedFrames(SequenceModel):
@@ -37,6 +38,8 @@ class UnorderedFrames(SequenceModel):
     trunk_slope: of the trunk's leaky ReLUs below 0. The paper names no slope; 0.01 is the custom.
     multiplied: the decoder's first map has a product as well, of one dense map of f and one of z, and f is added to each later map,
         the same to all its pixels: what colour, and where, meet in every layer. The paper says nothing of either.
+    palette: K colours that f mixes, and among which the decoder shares each pixel out: CONTRAST sum_k softmax_k(m) c_k(f) is added to
+        the logits. 0: none, as in the paper.
     initial_log_variance: of both posteriors, added to what their last layers begin with. Far below 0 the codes say something from
         the first update on, so that the decoder learns to listen; at 0 it learns to ignore them first.
     pairs: False compares each frame with itself alone, by the same layers: the mean over frames, the paper's idea left out.
@@ -51,8 +54,8 @@ class UnorderedFrames(SequenceModel):
     code_names = ("static", "dynamic")
 
     def __init__(self, image_size=64, channels=3, widths=(256, 256, 256, 256), pair_width=512, hidden=512, static_size=512,
-                 dynamic_size=2, normalise=False, trunk_slope=0.01, multiplied=False, initial_log_variance=0.0, pairs=True,
-                 prior_given_static=True, posterior_given_static=True):  # fmt: skip
+                 dynamic_size=2, normalise=False, trunk_slope=0.01, multiplied=False, palette=0, initial_log_variance=0.0,
+                 pairs=True, prior_given_static=True, posterior_given_static=True):  # fmt: skip
         super().__init__()
         if not widths or image_size != SIDE * 2 ** len(widths):
             raise ValueError(f"widths: expected one for each halving of {image_size} pixels down to {SIDE}, found {len(widths)}: {widths}")
@@ -70,10 +73,11 @@ class UnorderedFrames(SequenceModel):
             nn.Linear(static_size + dynamic_size, cells * widths[-1]), nn.LeakyReLU(), nn.Unflatten(1, (widths[-1], SIDE, SIDE))
         )
         stages = [stage for sizes in pairwise(widths[::-1]) for stage in convolution(*sizes, normalise, nn.ConvTranspose2d)]
-        self.deconvolutions = nn.Sequential(*stages, nn.ConvTranspose2d(widths[0], channels, 4, 2, 1))
+        self.deconvolutions = nn.Sequential(*stages, nn.ConvTranspose2d(widths[0], channels + palette, 4, 2, 1))
         product = [nn.Linear(size, cells * widths[-1]) for size in (static_size, dynamic_size)] if multiplied else []
         self.product = nn.ModuleList(product)
         self.painted = nn.ModuleList(nn.Linear(static_size, width, bias=False) for width in widths[-2::-1] if multiplied)
+        self.palette = nn.ModuleList([nn.Linear(static_size, channels * palette)] if palette else [])
         for part in (self.pair_convolution, self.static_convolution) if normalise else (self,):
             keep_variance(part)  # what batch normalisation does where there is one
         for dense in (self.static_dense, self.dynamic_dense):
@@ -90,7 +94,7 @@ class UnorderedFrames(SequenceModel):
         """The model that a section of profiles.toml describes."""
         names = ("image_size", "channels", "widths", "pair_width", "hidden", "static_size", "dynamic_size", "normalise",
                  "trunk_slope", "multiplied", "initial_log_variance", "pairs", "prior_given_static", "posterior_given_static")  # fmt: skip
-        return cls(**{name: getattr(settings, name) for name in names})
+        return cls(**{name: getattr(settings, name) for name in names}, palette=getattr(settings, "palette", 0))
 
     def features(self, frames: Tensor) -> Tensor:
         """What the trunk makes of each frame: (B, T, C, H, W) to (B, T, widths[-1], 4, 4), all in one call."""
@@ -137,6 +141,10 @@ class UnorderedFrames(SequenceModel):
             maps = stage(maps)
             if isinstance(stage, nn.ConvTranspose2d) and (colour := next(colours, None)) is not None:
                 maps = maps + colour(whose)[:, :, None, None]
+        if self.palette:
+            channels = self.frame_shape[0]
+            mixed, shares = self.palette[0](whose).unflatten(1, (channels, -1)), maps[:, channels:].softmax(1)
+            maps = maps[:, :channels] + CONTRAST * torch.einsum("nck,nkhw->nchw", mixed, shares)
         return maps.unflatten(0, dynamic.shape[:2])
 
     def noise(self, count: int, length: int, generator: torch.Generator | None = None) -> Codes:
