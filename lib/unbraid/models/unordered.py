@@ -94,7 +94,8 @@ class UnorderedFrames(SequenceModel):
         """The model that a section of profiles.toml describes."""
         names = ("image_size", "channels", "widths", "pair_width", "hidden", "static_size", "dynamic_size", "normalise",
                  "trunk_slope", "multiplied", "initial_log_variance", "pairs", "prior_given_static", "posterior_given_static")  # fmt: skip
-        return cls(**{name: getattr(settings, name) for name in names}, palette=getattr(settings, "palette", 0))
+        palette = getattr(settings, "palette", 0)  # of characters alone; the sections of digits and of grey faces name none
+        return cls(**{name: getattr(settings, name) for name in names}, palette=palette)
 
     def features(self, frames: Tensor) -> Tensor:
         """What the trunk makes of each frame: (B, T, C, H, W) to (B, T, widths[-1], 4, 4), all in one call."""
