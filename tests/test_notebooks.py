@@ -1,7 +1,9 @@
 """Every notebook of the course: it runs at smoke, twice alike; its checked outputs hold at smoke; it is fit to be committed."""
 
+import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from unbraid import course
@@ -35,3 +37,10 @@ def test_checked_outputs_hold_at_smoke(notebook, nbval):
 @each
 def test_is_fit_to_be_committed(notebook):
     assert course.check_hygiene(notebook) == []
+
+
+def test_each_notebook_leads_to_the_next_by_its_title():
+    texts = {path.name: [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"] for path in NOTEBOOKS}
+    for before, after in zip(NOTEBOOKS, NOTEBOOKS[1:]):
+        title = texts[after.name][0].splitlines()[0].removeprefix("# ")
+        assert re.findall(r"Next: \[(.+?)\]\((.+?)\)", texts[before.name][-1]) == [(title, after.name)]
