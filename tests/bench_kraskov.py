@@ -34,7 +34,9 @@ def tree_loop(x, y, k):
     counts = []
     for side in (x, y):
         tree = cKDTree(side)
-        counts.append([len(tree.query_ball_point(point, r, p=np.inf)) - 1 for point, r in zip(side, radius)])
+        counts.append(
+            [len(tree.query_ball_point(point, r, p=np.inf)) - 1 for point, r in zip(side, radius)]
+        )
     return np.array(counts)
 
 
@@ -58,11 +60,18 @@ def rows(sizes=SIZES, searches=False, k=3):
         ours, counts = seconds(lambda: neighbour_counts(x, y, k, variant=1), 2 if slow else 5)
         loop, expected = seconds(lambda: tree_loop(x, y, k), 1 if slow else 3)
         assert np.array_equal(counts, expected), f"counts differ at N = {count}, d = {width}"
-        row = {"name": f"Kraskov N={count} d={width}", "ours_s": ours, "tree_loop_s": loop, "speedup": loop / ours}
+        row = {
+            "name": f"Kraskov N={count} d={width}",
+            "ours_s": ours,
+            "tree_loop_s": loop,
+            "speedup": loop / ours,
+        }
         if searches:
             for search in ("tree", "blocks"):
                 repeats = 1 if slow and search == "tree" else 3
-                row[f"{search}_s"] = seconds(lambda: neighbour_counts(x, y, k, 1, search), repeats)[0]
+                row[f"{search}_s"] = seconds(lambda: neighbour_counts(x, y, k, 1, search), repeats)[
+                    0
+                ]
         found.append(row)
     return found
 
@@ -71,4 +80,9 @@ if __name__ == "__main__":
     everything = "--all" in sys.argv
     for size in ALL_SIZES if everything else SIZES:
         for row in rows([size], searches=everything):
-            print(f"{row.pop('name'):24}", *(f"{key} {value:8.4f}" for key, value in row.items()), sep="  ", flush=True)
+            print(
+                f"{row.pop('name'):24}",
+                *(f"{key} {value:8.4f}" for key, value in row.items()),
+                sep="  ",
+                flush=True,
+            )

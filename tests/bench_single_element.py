@@ -19,7 +19,10 @@ class PlainSingleElement(nn.Module):
 
     def __init__(self, model: SingleElement, size: int = 256, hidden: int = 64):
         super().__init__()
-        self.model, self.cells = model, nn.ModuleList([nn.LSTMCell(size, hidden), nn.LSTMCell(hidden, hidden)])
+        self.model, self.cells = (
+            model,
+            nn.ModuleList([nn.LSTMCell(size, hidden), nn.LSTMCell(hidden, hidden)]),
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         model, count, length = self.model, *frames.shape[:2]
@@ -27,7 +30,9 @@ class PlainSingleElement(nn.Module):
         q = model.static_head(features[:, 0])
         s = q.mean + q.standard_deviation * torch.randn_like(q.mean)
         rest = features[:, 1:] - features[:, :1]
-        p = model.dynamic_head(model.recurrent(torch.cat([torch.randn_like(rest[:, :1]), rest], 1))[0])
+        p = model.dynamic_head(
+            model.recurrent(torch.cat([torch.randn_like(rest[:, :1]), rest], 1))[0]
+        )
         d = p.mean + p.standard_deviation * torch.randn_like(p.mean)
         code, states, means, log_variances = torch.zeros_like(d[:, 0]), [None, None], [], []
         for t in range(length):
@@ -37,17 +42,30 @@ class PlainSingleElement(nn.Module):
             means.append(prior.mean)
             log_variances.append(prior.log_variance)
         m, v = torch.stack(means, 1), torch.stack(log_variances, 1)
-        decoded = model.decoder(torch.cat([d, s[:, None].expand(-1, length, -1)], -1).flatten(0, 1)).unflatten(0, (count, length))
+        decoded = model.decoder(
+            torch.cat([d, s[:, None].expand(-1, length, -1)], -1).flatten(0, 1)
+        ).unflatten(0, (count, length))
         anchor = model.decoder(torch.cat([d[:, 0], s], -1))
         static = 0.5 * (q.mean**2 + q.log_variance.exp() - 1 - q.log_variance).sum()
-        dynamic = 0.5 * (v - p.log_variance + (p.log_variance.exp() + (p.mean - m) ** 2) / v.exp() - 1).sum()
-        return (5 * (decoded - frames).square().sum() + (anchor - frames[:, 0]).square().sum() + static + dynamic) / count
+        dynamic = (
+            0.5
+            * (v - p.log_variance + (p.log_variance.exp() + (p.mean - m) ** 2) / v.exp() - 1).sum()
+        )
+        return (
+            5 * (decoded - frames).square().sum()
+            + (anchor - frames[:, 0]).square().sum()
+            + static
+            + dynamic
+        ) / count
 
 
 def frames_per_second(turns: int = 5, device: str = "cpu") -> dict[str, float]:
     """Frames a second of a whole update, median of `turns` updates in turns: plain, library, library in bfloat16."""
     frames = torch.rand(CLIPS, LENGTH, 3, 64, 64, device=device)
-    plain, model = PlainSingleElement(SingleElement()).to(device), SingleElement().to(device, memory_format=torch.channels_last)
+    plain, model = (
+        PlainSingleElement(SingleElement()).to(device),
+        SingleElement().to(device, memory_format=torch.channels_last),
+    )
     optimizers = {id(one): torch.optim.Adam(one.parameters(), lr=2e-3) for one in (plain, model)}
 
     def update(one: nn.Module, loss) -> float:
@@ -63,6 +81,14 @@ def frames_per_second(turns: int = 5, device: str = "cpu") -> dict[str, float]:
         with torch.autocast(device, torch.bfloat16):
             return model(frames).loss()
 
-    ways = {"plain": (plain, lambda: plain(frames)), "library": (model, lambda: model(frames).loss()), "bfloat16": (model, rounded)}
-    seconds = [{name: update(*way) for name, way in ways.items()} for _ in range(turns + 1)][1:]  # the first turn warms up
-    return {name: CLIPS * LENGTH / statistics.median(turn[name] for turn in seconds) for name in ways}
+    ways = {
+        "plain": (plain, lambda: plain(frames)),
+        "library": (model, lambda: model(frames).loss()),
+        "bfloat16": (model, rounded),
+    }
+    seconds = [{name: update(*way) for name, way in ways.items()} for _ in range(turns + 1)][
+        1:
+    ]  # the first turn warms up
+    return {
+        name: CLIPS * LENGTH / statistics.median(turn[name] for turn in seconds) for name in ways
+    }

@@ -28,12 +28,24 @@ def nbval():
     """A function that runs notebooks under nbval at smoke in a process of its own: nbval(path, "--nbval-lax") -> (exit code, report)."""
 
     def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
-        command = [sys.executable, "-m", "pytest", mode, "--nbval-current-env", f"--nbval-cell-timeout={seconds}"]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            mode,
+            "--nbval-current-env",
+            f"--nbval-cell-timeout={seconds}",
+        ]
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+        }
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", "-q", str(path)],
-            env=inherited | {"UNBRAID_PROFILE": "smoke"}, capture_output=True, text=True, cwd=path.parent,
-        )  # fmt: skip
+            env=inherited | {"UNBRAID_PROFILE": "smoke"},
+            capture_output=True,
+            text=True,
+            cwd=path.parent,
+        )
         return done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
 
     return run

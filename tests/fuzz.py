@@ -12,8 +12,30 @@ from unbraid.data.sources import DataError
 
 MEMORY = 2 * 2**30  # bytes that one reading may take
 SECONDS = 10.0  # and how long it may last; what hangs for good meets pytest's own time-out
-ABSURD = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x00", b"\x00\x00\x00\x80", b"\x80\x00\x00\x00")
-WORDS = (b"999999999999", b"-1", b"nan", b"inf", b"1e999", b"0", b"", b"?", b"\n", b",,,,", b"\x00", b"\xff\xfe", b" ", b"1" * 400)
+ABSURD = (
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\x00\x00\x00\x00",
+    b"\x00\x00\x00\x80",
+    b"\x80\x00\x00\x00",
+)
+WORDS = (
+    b"999999999999",
+    b"-1",
+    b"nan",
+    b"inf",
+    b"1e999",
+    b"0",
+    b"",
+    b"?",
+    b"\n",
+    b",,,,",
+    b"\x00",
+    b"\xff\xfe",
+    b" ",
+    b"1" * 400,
+)
 
 
 def _flip(content: bytearray, chance: random.Random) -> None:
@@ -33,7 +55,9 @@ def _shorten(content: bytearray, chance: random.Random) -> None:
 
 def _lengthen(content: bytearray, chance: random.Random) -> None:
     start, more = chance.randrange(len(content)), chance.randint(1, 64)
-    content[start:start] = content[start : start + more] if chance.random() < 0.5 else chance.randbytes(more)
+    content[start:start] = (
+        content[start : start + more] if chance.random() < 0.5 else chance.randbytes(more)
+    )
 
 
 def _append(content: bytearray, chance: random.Random) -> None:
@@ -71,7 +95,11 @@ def _absurd_word(content: bytearray, chance: random.Random) -> None:
 def _lines(content: bytearray, chance: random.Random) -> None:
     """In a text, a line is lost, doubled, or changes places with another."""
     lines = bytes(content).splitlines(keepends=True)
-    first, second, kind = chance.randrange(len(lines)), chance.randrange(len(lines)), chance.randrange(3)
+    first, second, kind = (
+        chance.randrange(len(lines)),
+        chance.randrange(len(lines)),
+        chance.randrange(3),
+    )
     if kind == 0:
         del lines[first]
     elif kind == 1:
@@ -85,7 +113,18 @@ def _empty(content: bytearray, chance: random.Random) -> None:
     content.clear()
 
 
-_KINDS = (_flip, _cut, _shorten, _lengthen, _append, _blank, _other_magic, _absurd_header, _absurd_word, _lines)
+_KINDS = (
+    _flip,
+    _cut,
+    _shorten,
+    _lengthen,
+    _append,
+    _blank,
+    _other_magic,
+    _absurd_header,
+    _absurd_word,
+    _lines,
+)
 
 
 def mutations(content: bytes, count: int = 1000, seed: int = 0) -> Iterator[bytes]:
@@ -115,7 +154,10 @@ def little_memory(bytes_more: int = MEMORY) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    within = [taken + bytes_more, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+    within = [
+        taken + bytes_more,
+        *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY),
+    ]
     resource.setrlimit(resource.RLIMIT_AS, (min(within), hard))
     try:
         yield
@@ -124,9 +166,14 @@ def little_memory(bytes_more: int = MEMORY) -> Iterator[None]:
 
 
 def check_reader(
-    read: Callable[[Path], object], path_suffix: str, content: bytes, tmp_path: Path, count: int = 1000, seed: int = 0,
+    read: Callable[[Path], object],
+    path_suffix: str,
+    content: bytes,
+    tmp_path: Path,
+    count: int = 1000,
+    seed: int = 0,
     looks_right: Callable[[object], bool] = lambda values: values is not None,
-) -> dict[str, int]:  # fmt: skip
+) -> dict[str, int]:
     """Let `read` read `count` damaged copies of `content`: each gives right-looking data or one clear `DataError`.
 
     read         the reader, given a path; path_suffix, such as ".wav", ends the file's name
@@ -151,7 +198,9 @@ def check_reader(
             assert not missing, f"{told}: the error does not hold {missing}: {error}"
             outcomes["refused"] += 1
         except Exception as error:
-            raise AssertionError(f"{told}: {type(error).__name__} instead of a DataError: {error}") from error
+            raise AssertionError(
+                f"{told}: {type(error).__name__} instead of a DataError: {error}"
+            ) from error
         else:
             assert looks_right(values), f"{told}: taken for data, which it is not"
             outcomes["right"] += 1

@@ -55,7 +55,11 @@ class Publisher(BaseHTTPRequestHandler):
         if manner == "silent":
             return time.sleep(1.5)
         body = {"wrong": body[:-1] + b"!", "long": body * 20}.get(manner, body)
-        start = int(self.headers["Range"][len("bytes=") : -1]) if "Range" in self.headers and manner in ("resumes", "liar") else 0
+        start = (
+            int(self.headers["Range"][len("bytes=") : -1])
+            if "Range" in self.headers and manner in ("resumes", "liar")
+            else 0
+        )
         self.send_response(206 if start else 200)
         if start:
             told = 0 if manner == "liar" else start
@@ -68,7 +72,9 @@ class Publisher(BaseHTTPRequestHandler):
         if manner in ("stalls", "drips", "slowly"):
             pieces = [body[first : first + 4096] for first in range(0, len(body), 4096)]
         for number, piece in enumerate(pieces):
-            time.sleep({"drips": 0.2, "slowly": 0.01, "stalls": 1.5 if number == 2 else 0}.get(manner, 0))
+            time.sleep(
+                {"drips": 0.2, "slowly": 0.01, "stalls": 1.5 if number == 2 else 0}.get(manner, 0)
+            )
             self.wfile.write(piece)
 
     def log_message(self, *_):
@@ -118,7 +124,9 @@ def offer(monkeypatch, publisher, house):
     def row(*manners, files=(FILE,), archive="", elsewhere=()):
         addresses = tuple(f"{publisher.address}/{manner}/" for manner in manners)
         archive = f"{publisher.address}/{archive}" if archive else ""
-        thing = Source("thing", tuple(files), "none", "made for the tests", addresses, archive, elsewhere)
+        thing = Source(
+            "thing", tuple(files), "none", "made for the tests", addresses, archive, elsewhere
+        )
         monkeypatch.setitem(sources.SOURCES, "thing", thing)
 
     return row
@@ -141,4 +149,8 @@ def mirror(house, monkeypatch):
 
 def left_behind(house) -> list[str]:
     """Names of all files in the cache, those in scratch folders too."""
-    return sorted(str(path.relative_to(house / "cache")) for path in (house / "cache").rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(house / "cache"))
+        for path in (house / "cache").rglob("*")
+        if path.is_file()
+    )

@@ -40,7 +40,9 @@ def test_the_rows_come_back_as_they_were(folder, pieces):
     tensor, calls = made(pieces=pieces)
     assert calls == 1 and tensor.dtype == torch.uint8 and np.array_equal(tensor.numpy(), CONTENT)
     assert [path.name for path in folder.iterdir()] == ["thing.safetensors"]
-    assert np.array_equal(load_file(folder / "thing.safetensors")["frames"].numpy(), CONTENT)  # safetensors' own reader agrees
+    assert np.array_equal(
+        load_file(folder / "thing.safetensors")["frames"].numpy(), CONTENT
+    )  # safetensors' own reader agrees
     again, calls = made()
     assert calls == 0 and torch.equal(again, tensor)
 
@@ -65,10 +67,20 @@ def flipped(place):
     return change
 
 
-@pytest.mark.parametrize("damage", (
-    flipped(0), flipped(30), flipped(-1), flipped(-700), lambda content: content.clear(), lambda content: content.pop(),
-    lambda content: content.append(0), lambda content: content.__setitem__(slice(0, 8), b"\xff" * 8),
-), ids=("length", "header", "last", "inside", "empty", "short", "long", "absurd"))  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    (
+        flipped(0),
+        flipped(30),
+        flipped(-1),
+        flipped(-700),
+        lambda content: content.clear(),
+        lambda content: content.pop(),
+        lambda content: content.append(0),
+        lambda content: content.__setitem__(slice(0, 8), b"\xff" * 8),
+    ),
+    ids=("length", "header", "last", "inside", "empty", "short", "long", "absurd"),
+)
 def test_a_damaged_file_is_composed_anew(folder, monkeypatch, damage):
     made()
     content = bytearray((folder / "thing.safetensors").read_bytes())
@@ -104,7 +116,10 @@ def test_errors_of_the_rows_pass_and_leave_nothing(folder):
 def test_a_disk_with_too_little_room_is_told_before_anything_is_composed(monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=1439)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"(?s)thing.safetensors: not written.*1440 bytes.*1439 bytes free.*make room"):
+    with pytest.raises(
+        DataError,
+        match=r"(?s)thing.safetensors: not written.*1440 bytes.*1439 bytes free.*make room",
+    ):
         composed("thing", "a", SHAPE, lambda: pytest.fail("composed"))
 
 
@@ -142,7 +157,9 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
         made()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the super-user may write anywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the super-user may write anywhere"
+)
 def test_a_folder_without_permission_is_told(folder):
     folder.mkdir(parents=True)
     folder.chmod(0o500)

@@ -64,7 +64,12 @@ def enough(share, repeats):
 
 def check(found):
     """Each case by itself and, which is the sharper test of a fault that all share, the shares of all together."""
-    short = {name: share for name, (shares, repeats) in found.items() for share in shares if not enough(share, repeats)}
+    short = {
+        name: share
+        for name, (shares, repeats) in found.items()
+        for share in shares
+        if not enough(share, repeats)
+    }
     assert not short, short
     repeats = sum(repeats for _, repeats in found.values())
     together = sum(np.mean(shares) * repeats for shares, repeats in found.values()) / repeats
@@ -83,15 +88,24 @@ def test_intervals_that_take_longer_hold_too_and_not_by_being_wide(family):
     found = {name: covered(name, repeats) for name, (repeats, _) in SLOW[family].items()}
     check({name: (shares, SLOW[family][name][0]) for name, (shares, _) in found.items()})
     for name, (_, widths) in found.items():
-        assert 0 < np.max(widths) <= 1.2 * SLOW[family][name][1], (name, widths)  # of 20 to 100 repeats: less exact than the table
+        assert 0 < np.max(widths) <= 1.2 * SLOW[family][name][1], (
+            name,
+            widths,
+        )  # of 20 to 100 repeats: less exact than the table
 
 
-@pytest.mark.parametrize("name", ["seeds: Student's t, normal, n = 3", "AUROC 0.858, N = 353", "absolute error, months, N = 20"])
+@pytest.mark.parametrize(
+    "name",
+    ["seeds: Student's t, normal, n = 3", "AUROC 0.858, N = 353", "absolute error, months, N = 20"],
+)
 def test_intervals_half_as_wide_are_found_out(name, monkeypatch):
     whole = CASES[name]
 
     def half(generator):
-        return [(((3 * i.low + i.high) / 4, (i.low + 3 * i.high) / 4), truth) for i, truth in whole(generator)]
+        return [
+            (((3 * i.low + i.high) / 4, (i.low + 3 * i.high) / 4), truth)
+            for i, truth in whole(generator)
+        ]
 
     monkeypatch.setitem(CASES, name, half)
     with pytest.raises(AssertionError):
@@ -99,9 +113,13 @@ def test_intervals_half_as_wide_are_found_out(name, monkeypatch):
 
 
 def test_what_counts_as_enough():
-    assert enough(0.93, 100) and enough(0.85, 100) and not enough(0.8, 100)  # a binomial standard error is .026
+    assert (
+        enough(0.93, 100) and enough(0.85, 100) and not enough(0.8, 100)
+    )  # a binomial standard error is .026
     assert enough(0.91, 1000) and not enough(0.9, 1000)
-    good, poor = ({str(number): (np.array([share]), 100) for number in range(20)} for share in (0.93, 0.88))
+    good, poor = (
+        {str(number): (np.array([share]), 100) for number in range(20)} for share in (0.93, 0.88)
+    )
     check(good)
     with pytest.raises(AssertionError):  # each case might be chance, twenty together are not
         check(poor)

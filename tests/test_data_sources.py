@@ -13,7 +13,9 @@ from unbraid.data.idx import read_idx
 from unbraid.data.sources import DataError, fetch, find, repository_root, verify
 
 MIRROR = os.environ.get("UNBRAID_MIRROR")
-needs_mirror = pytest.mark.skipif(not MIRROR, reason="UNBRAID_MIRROR is not set: the real files are not at hand")
+needs_mirror = pytest.mark.skipif(
+    not MIRROR, reason="UNBRAID_MIRROR is not set: the real files are not at hand"
+)
 pytestmark = pytest.mark.usefixtures("house")
 
 # --- where files are looked for --------------------------------------------------------------------------------------
@@ -24,7 +26,9 @@ def test_clone_before_cache_before_mirror(offer, publisher, mirror, monkeypatch,
     original = mirror({"thing.bin": CONTENT}) / "thing.bin"
     assert find("thing") == {"thing.bin": original}
     cached = fetch("thing")["thing.bin"]
-    assert cached == house / "cache" / "thing" / "thing.bin" and find("thing") == {"thing.bin": cached}
+    assert cached == house / "cache" / "thing" / "thing.bin" and find("thing") == {
+        "thing.bin": cached
+    }
     home = house / "home"
     shutil.copytree(house / "mirror", home / "data")
     monkeypatch.setenv("UNBRAID_HOME", str(home))
@@ -42,7 +46,10 @@ def test_a_damaged_mirror_is_told_of(offer, mirror):
     offer("good")
     mirror({"thing.bin": CONTENT[:-1] + b"?"})
     for look in (find, fetch):
-        with pytest.raises(DataError, match="(?s)mirror.thing.thing.bin: damaged.*unset UNBRAID_MIRROR.*data fetch thing"):
+        with pytest.raises(
+            DataError,
+            match="(?s)mirror.thing.thing.bin: damaged.*unset UNBRAID_MIRROR.*data fetch thing",
+        ):
             look("thing")
     assert verify("thing")[0][1] == "damaged"
 
@@ -53,7 +60,10 @@ def test_a_damaged_file_of_the_clone_is_told_of(offer, house, monkeypatch):
     (house / "home" / "data" / "thing" / "thing.bin").write_bytes(b"not it")
     monkeypatch.setenv("UNBRAID_HOME", str(house / "home"))
     for look in (find, fetch):
-        with pytest.raises(DataError, match="(?s)thing.bin: damaged.*git checkout -- data/thing, or .*data fetch thing"):
+        with pytest.raises(
+            DataError,
+            match="(?s)thing.bin: damaged.*git checkout -- data/thing, or .*data fetch thing",
+        ):
             look("thing")
 
 
@@ -66,14 +76,20 @@ def test_what_a_package_of_the_system_brought_is_taken_if_it_is_right(offer, pub
     (house / "doc" / "thing.bin").write_bytes(CONTENT)
     assert find("thing") == {"thing.bin": house / "doc" / "thing.bin"}
     assert verify("thing") == [("thing.bin", "ok", house / "doc" / "thing.bin")]
-    assert fetch("thing") == {"thing.bin": house / "cache" / "thing" / "thing.bin"} and publisher.asked == []
+    assert (
+        fetch("thing") == {"thing.bin": house / "cache" / "thing" / "thing.bin"}
+        and publisher.asked == []
+    )
 
 
 def test_a_part_of_a_set_may_be_asked_for(offer, mirror):
     offer("absent", files=(FILE, source_file("more/other.bin", b"other")))
     assert find("thing", partial=True) == {} and find("thing") is None
     folder = mirror({"more/other.bin": b"other"})
-    assert find("thing", partial=True) == {"more/other.bin": folder / "more" / "other.bin"} and find("thing") is None
+    assert (
+        find("thing", partial=True) == {"more/other.bin": folder / "more" / "other.bin"}
+        and find("thing") is None
+    )
     mirror({"thing.bin": CONTENT})
     assert len(find("thing")) == 2 and find("thing") == find("thing", partial=True)
     assert sources.homes(find("thing")) == [folder]
@@ -135,9 +151,18 @@ def test_the_mend_for_a_file_of_the_clone():
 # --- what there is ---------------------------------------------------------------------------------------------------
 
 COUNTS = {
-    "mnist-sample": 4, "weather": 1, "vowels": 2, "mnist": 4, "sprites-li": 41, "cmu-faces": 624, "street": 2, "fsdd": 3000,
-    "beijing-air": 12, "etth1": 1, "physionet-2012": 4001,
-}  # fmt: skip
+    "mnist-sample": 4,
+    "weather": 1,
+    "vowels": 2,
+    "mnist": 4,
+    "sprites-li": 41,
+    "cmu-faces": 624,
+    "street": 2,
+    "fsdd": 3000,
+    "beijing-air": 12,
+    "etth1": 1,
+    "physionet-2012": 4001,
+}
 
 
 def test_every_source_has_files_a_licence_an_origin_and_a_way_to_be_had():
@@ -145,8 +170,12 @@ def test_every_source_has_files_a_licence_an_origin_and_a_way_to_be_had():
     for name, row in sources.SOURCES.items():
         assert row.folder == name and row.licence and row.origin
         names = [file.name for file in row.files]
-        assert len(set(names)) == len(names) and not [name for name in names if name.startswith("/") or ".." in name]
-        assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) and file.bytes > 0 for file in row.files)
+        assert len(set(names)) == len(names) and not [
+            name for name in names if name.startswith("/") or ".." in name
+        ]
+        assert all(
+            re.fullmatch("[0-9a-f]{64}", file.sha256) and file.bytes > 0 for file in row.files
+        )
         assert all(re.fullmatch("https://[^ ]+/", address) for address in row.addresses)
         assert re.fullmatch(r"(https://[^ ]+\.zip)?", row.archive)
         assert row.addresses or row.archive or len(find(name)) == len(row.files)
@@ -165,13 +194,19 @@ def test_a_set_of_folders_is_fetched_from_the_mirror(monkeypatch, house):
     monkeypatch.setenv("UNBRAID_MIRROR", MIRROR)
     paths = fetch("cmu-faces")
     monkeypatch.delenv("UNBRAID_MIRROR")
-    assert len({path.parent for path in paths.values()}) == 20 and sources.homes(paths) == [house / "cache" / "cmu-faces"]
+    assert len({path.parent for path in paths.values()}) == 20 and sources.homes(paths) == [
+        house / "cache" / "cmu-faces"
+    ]
     assert fetch("cmu-faces") == paths == find("cmu-faces")
 
 
 def listed() -> dict[str, str]:
     """The digests that data/README.md gives, by folder and name: the folder stands in a title, as `street/`."""
-    text, found, folder = (repository_root() / "data" / "README.md").read_text(encoding="utf-8"), {}, ""
+    text, found, folder = (
+        (repository_root() / "data" / "README.md").read_text(encoding="utf-8"),
+        {},
+        "",
+    )
     for line in text.splitlines():
         if title := re.match(r"#+ .*`([\w-]+)/`", line):
             folder = title.group(1)
@@ -182,7 +217,11 @@ def listed() -> dict[str, str]:
 
 def test_every_file_of_the_clone_is_described_with_its_digest():
     data = repository_root() / "data"
-    here = [path for path in data.rglob("*") if path.is_file() and path.suffix != ".md" and path.relative_to(data).parts[0] in COUNTS]
+    here = [
+        path
+        for path in data.rglob("*")
+        if path.is_file() and path.suffix != ".md" and path.relative_to(data).parts[0] in COUNTS
+    ]
     found = listed()
     assert len(here) >= 8
     for path in here:
@@ -192,7 +231,11 @@ def test_every_file_of_the_clone_is_described_with_its_digest():
 
 def test_what_is_described_is_what_is_checked():
     """Each digest of the README is that of the sources' table; small sets are given there in full."""
-    table = {f"{name}/{file.name}": (file.bytes, file.sha256) for name, row in sources.SOURCES.items() for file in row.files}
+    table = {
+        f"{name}/{file.name}": (file.bytes, file.sha256)
+        for name, row in sources.SOURCES.items()
+        for file in row.files
+    }
     assert listed().items() <= table.items()
     small = [name for name, count in COUNTS.items() if count <= 12]
     assert {key for key in table if key.split("/")[0] in small} <= listed().keys()
@@ -202,7 +245,11 @@ def test_the_readme_names_every_source_and_its_licence():
     text = (repository_root() / "data" / "README.md").read_text(encoding="utf-8")
     for name, row in sources.SOURCES.items():
         assert f"`{name}/`" in text, name
-        assert all(address.removeprefix("https://").split("/")[0] in text for address in (*row.addresses, row.archive) if address), name
+        assert all(
+            address.removeprefix("https://").split("/")[0] in text
+            for address in (*row.addresses, row.archive)
+            if address
+        ), name
         for licence in re.split("; | or |, ", row.licence):
             assert licence.removesuffix(" 4.0").removesuffix(" 3.0") in text, licence
 
@@ -211,15 +258,24 @@ def test_the_readme_names_every_source_and_its_licence():
 
 
 def digits(paths, split):
-    return read_idx(paths[f"{split}-images-idx3-ubyte.gz"]), read_idx(paths[f"{split}-labels-idx1-ubyte.gz"])
+    return read_idx(paths[f"{split}-images-idx3-ubyte.gz"]), read_idx(
+        paths[f"{split}-labels-idx1-ubyte.gz"]
+    )
 
 
 def test_the_sample_travels_with_the_clone():
     paths = find("mnist-sample")
     (train, train_labels), (test, test_labels) = digits(paths, "train"), digits(paths, "t10k")
-    assert all(path.is_relative_to(repository_root() / "data" / "mnist-sample") for path in paths.values())
-    assert train.shape == (4000, 28, 28) and test.shape == (1000, 28, 28) and train.dtype == np.uint8
-    assert np.bincount(train_labels).tolist() == [400] * 10 and np.bincount(test_labels).tolist() == [100] * 10
+    assert all(
+        path.is_relative_to(repository_root() / "data" / "mnist-sample") for path in paths.values()
+    )
+    assert (
+        train.shape == (4000, 28, 28) and test.shape == (1000, 28, 28) and train.dtype == np.uint8
+    )
+    assert (
+        np.bincount(train_labels).tolist() == [400] * 10
+        and np.bincount(test_labels).tolist() == [100] * 10
+    )
     different = {image.tobytes() for image in np.concatenate([train, test])}
     assert len(different) == 5000, "the same image occurs twice"
     assert train.max() == 255 and 0.1 < (train > 127).mean() < 0.2
@@ -233,8 +289,30 @@ def test_real_mnist_is_fetched_from_the_mirror(monkeypatch, house):
     assert [state for _, state, _ in verify("mnist")] == ["ok"] * 4
     (train, train_labels), (test, test_labels) = digits(paths, "train"), digits(paths, "t10k")
     assert train.shape == (60_000, 28, 28) and test.shape == (10_000, 28, 28)
-    assert np.bincount(train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(train_labels).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
+    assert np.bincount(test_labels).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
 
 
 @needs_mirror
@@ -243,7 +321,9 @@ def test_where_the_sample_comes_from(monkeypatch):
     monkeypatch.setenv("UNBRAID_MIRROR", MIRROR)
     train, labels = digits(find("mnist"), "train")
     test, _ = digits(find("mnist"), "t10k")
-    rows = np.stack([np.flatnonzero(labels == digit)[:500] for digit in range(10)], axis=1)  # (500, 10)
+    rows = np.stack(
+        [np.flatnonzero(labels == digit)[:500] for digit in range(10)], axis=1
+    )  # (500, 10)
     for split, chosen in {"train": rows[:400].ravel(), "t10k": rows[400:].ravel()}.items():
         images, marks = digits(find("mnist-sample"), split)
         assert (images == train[chosen]).all() and (marks == labels[chosen]).all()
@@ -251,7 +331,9 @@ def test_where_the_sample_comes_from(monkeypatch):
 
 
 @needs_mirror
-@pytest.mark.parametrize(("damage", "found"), [("truncated", "1000 bytes"), ("altered", "4542 bytes, SHA-256")])
+@pytest.mark.parametrize(
+    ("damage", "found"), [("truncated", "1000 bytes"), ("altered", "4542 bytes, SHA-256")]
+)
 def test_a_bad_mnist_file(monkeypatch, house, damage, found):
     monkeypatch.setenv("UNBRAID_MIRROR", MIRROR)
     path = fetch("mnist")["t10k-labels-idx1-ubyte.gz"]
@@ -261,5 +343,7 @@ def test_a_bad_mnist_file(monkeypatch, house, damage, found):
     pattern = f"(?s)t10k-labels-idx1-ubyte.gz: damaged.*expected: 4542 bytes.*found: {found}.*python -m unbraid data fetch mnist"
     with pytest.raises(DataError, match=pattern):
         find("mnist")
-    with pytest.raises(DataError, match="(?s)t10k-labels.*damaged IDX.*python -m unbraid data fetch mnist"):
+    with pytest.raises(
+        DataError, match="(?s)t10k-labels.*damaged IDX.*python -m unbraid data fetch mnist"
+    ):
         read_idx(path)

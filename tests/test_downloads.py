@@ -13,8 +13,21 @@ from unbraid.data.sources import DataError, Source, fetch, find, verify
 pytestmark = pytest.mark.usefixtures("house")
 
 
-@pytest.mark.parametrize("manners", [("good",), ("redirect",), ("absent", "good"), ("wrong", "good"), ("long", "good"),
-                                     ("cut", "good"), ("ended", "good"), ("busy", "good"), ("liar", "good")], ids="-".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "manners",
+    [
+        ("good",),
+        ("redirect",),
+        ("absent", "good"),
+        ("wrong", "good"),
+        ("long", "good"),
+        ("cut", "good"),
+        ("ended", "good"),
+        ("busy", "good"),
+        ("liar", "good"),
+    ],
+    ids="-".join,
+)
 def test_the_first_address_with_the_right_bytes_is_taken(offer, house, manners):
     offer(*manners)
     assert find("thing") is None
@@ -33,9 +46,18 @@ def test_a_publisher_who_falls_silent_is_left_for_the_next(offer, publisher, imp
 
 @pytest.mark.parametrize(
     ("manner", "words"),
-    [("absent", "404"), ("wrong", "sent other bytes"), ("long", "more than 50000 bytes"), ("cut", "connection"), ("busy", "429|503"),
-     ("ended", "cut after 20480 of 50000 bytes"), ("stalls", "timed out"), ("silent", "timed out"), ("liar", "connection|other bytes")],
-)  # fmt: skip
+    [
+        ("absent", "404"),
+        ("wrong", "sent other bytes"),
+        ("long", "more than 50000 bytes"),
+        ("cut", "connection"),
+        ("busy", "429|503"),
+        ("ended", "cut after 20480 of 50000 bytes"),
+        ("stalls", "timed out"),
+        ("silent", "timed out"),
+        ("liar", "connection|other bytes"),
+    ],
+)
 @pytest.mark.usefixtures("impatient")
 def test_a_failing_publisher_is_named_and_nothing_is_left(offer, publisher, house, manner, words):
     offer(manner)
@@ -51,7 +73,9 @@ def test_a_failing_publisher_is_named_and_nothing_is_left(offer, publisher, hous
 
 def test_all_addresses_that_failed_are_told(offer):
     offer("absent", "wrong")
-    with pytest.raises(DataError, match="(?s)absent/thing.bin refused: 404.*; .*wrong/thing.bin sent other bytes"):
+    with pytest.raises(
+        DataError, match="(?s)absent/thing.bin refused: 404.*; .*wrong/thing.bin sent other bytes"
+    ):
         fetch("thing")
 
 
@@ -61,7 +85,9 @@ def test_a_sender_that_only_drips_is_given_up(offer, monkeypatch, house, impatie
     started = time.monotonic()
     with pytest.raises(DataError, match="timed out"):
         fetch("thing")
-    assert time.monotonic() - started < 3 and left_behind(house) == []  # the whole would take 2.6 s, an attempt half a second
+    assert (
+        time.monotonic() - started < 3 and left_behind(house) == []
+    )  # the whole would take 2.6 s, an attempt half a second
 
 
 def test_a_cut_connection_goes_on_where_it_was(offer, publisher):
@@ -89,23 +115,35 @@ def test_a_publisher_who_stays_busy_is_given_up(offer, publisher):
     assert len(publisher.asked) == downloads.ATTEMPTS
 
 
-@pytest.mark.parametrize(("asked", "pause"), [("7", 7), ("9999", 60), ("0", 1), ("Fri, 31 Dec 1999 23:59:59 GMT", 1), ("", 1)])
+@pytest.mark.parametrize(
+    ("asked", "pause"),
+    [("7", 7), ("9999", 60), ("0", 1), ("Fri, 31 Dec 1999 23:59:59 GMT", 1), ("", 1)],
+)
 def test_a_pause_is_as_long_as_asked_for_within_reason(monkeypatch, asked, pause):
     monkeypatch.setattr(downloads, "PAUSE", 1.0)
     response = downloads.requests.Response()
     response.status_code, response.headers["Retry-After"] = 503, asked
-    assert downloads._diagnosis(downloads.requests.HTTPError("503", response=response)) == ("refused: 503", pause)
+    assert downloads._diagnosis(downloads.requests.HTTPError("503", response=response)) == (
+        "refused: 503",
+        pause,
+    )
 
 
 def test_no_connection_at_all(monkeypatch):
-    monkeypatch.setitem(sources.SOURCES, "thing", Source("thing", (FILE,), "none", "made", ("http://127.0.0.1:9/",)))
+    monkeypatch.setitem(
+        sources.SOURCES, "thing", Source("thing", (FILE,), "none", "made", ("http://127.0.0.1:9/",))
+    )
     with pytest.raises(DataError, match="connection not made or cut"):
         fetch("thing")
 
 
-@pytest.mark.parametrize("address", ["nonsense", "http://", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "http://", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"]
+)
 def test_an_address_that_is_none(monkeypatch, address):
-    monkeypatch.setitem(sources.SOURCES, "thing", Source("thing", (FILE,), "none", "made", (address,)))
+    monkeypatch.setitem(
+        sources.SOURCES, "thing", Source("thing", (FILE,), "none", "made", (address,))
+    )
     with pytest.raises(DataError, match="(?s)thing.bin: not downloaded.*connection not made"):
         fetch("thing")
 
@@ -121,7 +159,10 @@ def test_a_damaged_file_in_the_cache_is_told_of_and_then_replaced(offer):
     offer("good")
     path = fetch("thing")["thing.bin"]
     path.write_bytes(CONTENT[:100])
-    with pytest.raises(DataError, match="(?s)thing.bin: damaged.*50000 bytes.*found: 100 bytes.*unbraid data fetch thing"):
+    with pytest.raises(
+        DataError,
+        match="(?s)thing.bin: damaged.*50000 bytes.*found: 100 bytes.*unbraid data fetch thing",
+    ):
         find("thing")
     assert verify("thing") == [("thing.bin", "damaged", path)]
     fetch("thing")
@@ -147,7 +188,10 @@ def test_a_full_disk(offer, mirror, monkeypatch, house, where):
     else:
         mirror({"thing.bin": CONTENT})
         monkeypatch.setattr(shutil, "copyfile", full)
-    with pytest.raises(DataError, match=r"(?s)thing.bin: the disk is full.*50000 bytes free.*found: \d+ free.*UNBRAID_CACHE"):
+    with pytest.raises(
+        DataError,
+        match=r"(?s)thing.bin: the disk is full.*50000 bytes free.*found: \d+ free.*UNBRAID_CACHE",
+    ):
         fetch("thing")
     assert left_behind(house) == []
 

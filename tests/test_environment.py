@@ -14,15 +14,30 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DECLARED = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
-LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and not line.startswith("#")]
+DECLARED = [
+    Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+]
+LINES = [
+    line
+    for line in (ROOT / "requirements.lock").read_text().splitlines()
+    if line and not line.startswith("#")
+]
 LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES}
 TARGETS = {"run", "test", "lab", "notebooks", "data", "bench", "full", "clean", "help"}
-SETUP_FILES = ("requirements.lock", "environment.yml", "pyproject.toml", "Makefile", ".ci/run", ".github/workflows/tests.yml")
+SETUP_FILES = (
+    "requirements.lock",
+    "environment.yml",
+    "pyproject.toml",
+    "Makefile",
+    ".ci/run",
+    ".github/workflows/tests.yml",
+)
 
 
 def test_the_lock_pins_every_line_once():
-    assert all(re.fullmatch(r'[\w.-]+==[\w.]+(; platform_system == "\w+")?', line) for line in LINES)
+    assert all(
+        re.fullmatch(r'[\w.-]+==[\w.]+(; platform_system == "\w+")?', line) for line in LINES
+    )
     assert len(LOCK) == len(LINES) and LINES == sorted(LINES, key=str.lower)
 
 
@@ -40,7 +55,11 @@ def test_the_lock_is_complete():
             needed = map(Requirement, requires(name) or [])
         except PackageNotFoundError:  # of another platform
             continue
-        here = {canonicalize_name(other.name) for other in needed if not other.marker or other.marker.evaluate({"extra": ""})}
+        here = {
+            canonicalize_name(other.name)
+            for other in needed
+            if not other.marker or other.marker.evaluate({"extra": ""})
+        }
         missing |= {f"{name} needs {other}" for other in here - LOCK.keys()}
     assert missing == set()
 
@@ -87,8 +106,10 @@ def test_make_refuses_an_unfit_python(tmp_path):
     (tmp_path / "python").chmod(0o755)
     done = subprocess.run(
         ["make", "-s", "-f", ROOT / "Makefile", "run", f"PYTHON3={tmp_path / 'python'}"],
-        cwd=copy_of_lock(tmp_path / "a clone"), capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=copy_of_lock(tmp_path / "a clone"),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0 and "Unbraid needs Python 3.11, 3.12 or 3.13" in done.stdout
 
 
@@ -101,5 +122,9 @@ def copy_of_lock(folder: Path) -> Path:
 
 def test_ci_runs_make_test_and_nothing_else():
     lines = (ROOT / ".ci/run").read_text().splitlines()
-    assert lines[0] == "#!/usr/bin/env bash" and lines[1] == "set -euo pipefail" and lines[-1] == "make test"
+    assert (
+        lines[0] == "#!/usr/bin/env bash"
+        and lines[1] == "set -euo pipefail"
+        and lines[-1] == "make test"
+    )
     assert (ROOT / ".ci/run").stat().st_mode & 0o111

@@ -12,7 +12,10 @@ from unbraid.data import downloads, sources
 from unbraid.data.sources import DataError, fetch, find, verify
 
 CHANCE = random.Random(0)
-CONTENTS = {f"{number % 7}/{number}.bin": CHANCE.randbytes(CHANCE.randint(1, 9_000)) for number in range(300)}
+CONTENTS = {
+    f"{number % 7}/{number}.bin": CHANCE.randbytes(CHANCE.randint(1, 9_000))
+    for number in range(300)
+}
 FILES = tuple(source_file(name, content) for name, content in CONTENTS.items())
 SIZE = sum(map(len, CONTENTS.values()))
 
@@ -25,7 +28,9 @@ def test_several_at_once(offer, publisher, house):
     publisher.files |= CONTENTS
     offer("slowly", files=FILES)
     assert right(fetch("thing")) and len(publisher.asked) == 300
-    assert 2 <= publisher.busiest <= 2 * downloads.WORKERS  # a publisher notices a little late that it is done
+    assert (
+        2 <= publisher.busiest <= 2 * downloads.WORKERS
+    )  # a publisher notices a little late that it is done
     assert left_behind(house) == sorted(f"thing/{name}" for name in CONTENTS)
     assert right(fetch("thing")) and len(publisher.asked) == 300  # nothing is asked for twice
 
@@ -49,7 +54,9 @@ class Bar:
         self.closed = True
 
 
-@pytest.mark.parametrize("manners", [("good",), ("cutonce", "good"), ("wrong", "good"), ()], ids="-".join)
+@pytest.mark.parametrize(
+    "manners", [("good",), ("cutonce", "good"), ("wrong", "good"), ()], ids="-".join
+)
 def test_one_bar_counts_every_byte_once(offer, publisher, mirror, monkeypatch, manners):
     monkeypatch.setattr(Bar, "all", ())
     monkeypatch.setattr(downloads, "tqdm", Bar)
@@ -124,8 +131,20 @@ print(len(sources.fetch("thing")), flush=True)
 
 
 def child(address, **environment):
-    command = [sys.executable, "-c", CHILD, address, *(f"{file.name}={file.sha256}={file.bytes}" for file in FILES)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        address,
+        *(f"{file.name}={file.sha256}={file.bytes}" for file in FILES),
+    ]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -145,7 +164,9 @@ def test_two_processes_at_once(offer, publisher, house):
         assert process.communicate(timeout=60)[0] == "300\n" and process.returncode == 0
     assert len(publisher.asked) > 300, "they did not overlap"
     offer("absent", files=FILES)
-    assert right(fetch("thing")) and left_behind(house) == sorted(f"thing/{name}" for name in CONTENTS)
+    assert right(fetch("thing")) and left_behind(house) == sorted(
+        f"thing/{name}" for name in CONTENTS
+    )
 
 
 @pytest.mark.parametrize("way", ["mirror", "download"])
@@ -165,7 +186,10 @@ def test_killed_while_fetching(offer, publisher, house, mirror, monkeypatch, way
         monkeypatch.setenv("UNBRAID_CACHE", str(cache))
         process, point = child(f"{publisher.address}/good/", **options), chance.randrange(250)
         begin(process)
-        while process.poll() is None and sum(len(placed) for _, _, placed in os.walk(cache / "thing")) < point:
+        while (
+            process.poll() is None
+            and sum(len(placed) for _, _, placed in os.walk(cache / "thing")) < point
+        ):
             pass
         time.sleep(chance.uniform(0, 0.005))
         process.kill()
@@ -174,7 +198,10 @@ def test_killed_while_fetching(offer, publisher, house, mirror, monkeypatch, way
         assert all((cache / "thing" / name).read_bytes() == CONTENTS[name] for name in names)
         parts.append(len(names))
         publisher.asked.clear()
-        assert right(fetch("thing")) and 0 <= len(publisher.asked) + len(names) - 300 <= downloads.WORKERS  # some by the dead
+        assert (
+            right(fetch("thing"))
+            and 0 <= len(publisher.asked) + len(names) - 300 <= downloads.WORKERS
+        )  # some by the dead
         assert {state for _, state, _ in verify("thing")} == {"ok"}
     assert sum(0 < part < 300 for part in parts) >= 5, f"hardly one was killed on the way: {parts}"
 

@@ -36,7 +36,7 @@ def idx(magic, sizes, body):
         (idx(0x00000804, (2**32 - 1,) * 4, bytes(9)), "what the file can hold"),
         (idx(0x00000801, (2**31,), bytes(9)), "what the file can hold"),
     ],
-)  # fmt: skip
+)
 def test_a_malformed_idx_file(tmp_path, content, words):
     (tmp_path / "bad-idx.gz").write_bytes(content)
     with pytest.raises(DataError, match=f"(?s)bad-idx.gz: damaged.*{words}.*mend"):
@@ -70,7 +70,9 @@ def test_read_idx_gives_an_array_of_its_own(tmp_path):
 def test_a_file_of_a_dataset_is_mended_by_its_command(tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "bad.gz").write_bytes(b"bad")
-    with pytest.raises(DataError, match="mend: delete .*bad.gz.* python -m unbraid data fetch mnist"):
+    with pytest.raises(
+        DataError, match="mend: delete .*bad.gz.* python -m unbraid data fetch mnist"
+    ):
         read_idx(tmp_path / "mnist" / "bad.gz")
 
 
@@ -82,7 +84,13 @@ def test_fuzz_the_file(tmp_path):
     """1 000 mutated files: gzip's own checksum leaves no wrong data through."""
     written = np.frombuffer(PLAIN[16:], np.uint8).reshape(50, 28, 28)
     packed = gzip.compress(PLAIN, mtime=0)
-    outcomes = check_reader(read_idx, ".gz", packed, tmp_path, looks_right=lambda values: np.array_equal(values, written))
+    outcomes = check_reader(
+        read_idx,
+        ".gz",
+        packed,
+        tmp_path,
+        looks_right=lambda values: np.array_equal(values, written),
+    )
     assert outcomes["refused"] > 900 and outcomes["right"] > 0, outcomes
 
 
@@ -97,17 +105,30 @@ def test_fuzz_the_content(tmp_path):
             assert all(word in str(error) for word in ("fuzzed.gz", "expected", "found"))
             outcomes["refused"] += 1
         else:
-            assert struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape) + values.tobytes() == content
+            assert (
+                struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape)
+                + values.tobytes()
+                == content
+            )
             outcomes["right"] += 1
     assert min(outcomes.values()) > 50, outcomes
 
 
-@pytest.mark.skipif(not MIRROR, reason="UNBRAID_MIRROR is not set: the real MNIST files are not at hand")
+@pytest.mark.skipif(
+    not MIRROR, reason="UNBRAID_MIRROR is not set: the real MNIST files are not at hand"
+)
 def test_fuzz_a_real_file(tmp_path):
     """The labels of MNIST's test file, 100 times."""
     path = find("mnist")["t10k-labels-idx1-ubyte.gz"]
     real = read_idx(path)
-    check_reader(read_idx, ".gz", path.read_bytes(), tmp_path, 100, looks_right=lambda values: np.array_equal(values, real))
+    check_reader(
+        read_idx,
+        ".gz",
+        path.read_bytes(),
+        tmp_path,
+        100,
+        looks_right=lambda values: np.array_equal(values, real),
+    )
 
 
 # --- the fuzzer itself -----------------------------------------------------------------------------------------------
@@ -131,10 +152,23 @@ def swallow(path):
     return bytearray(3 * 2**30)
 
 
-@pytest.mark.parametrize(("read", "words"), [(crash, "KeyError instead of a DataError"), (mumble, "does not hold"), (swallow, "MemoryError"),
-                                             (lambda path: True, "not one damaged file was refused")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        (crash, "KeyError instead of a DataError"),
+        (mumble, "does not hold"),
+        (swallow, "MemoryError"),
+        (lambda path: True, "not one damaged file was refused"),
+    ],
+)
 def test_a_bad_reader_is_seen(tmp_path, read, words):
     if read is swallow and not os.path.exists("/proc/self/statm"):
         pytest.skip("memory is limited on Linux only")
     with pytest.raises(AssertionError, match=words):
-        check_reader(lambda path: True if path.read_bytes() == PLAIN else read(path), ".bin", PLAIN, tmp_path, 5)
+        check_reader(
+            lambda path: True if path.read_bytes() == PLAIN else read(path),
+            ".bin",
+            PLAIN,
+            tmp_path,
+            5,
+        )

@@ -41,12 +41,21 @@ def test_a_digit_walks_and_bounces_as_a_plain_simulation(solid, step):
     assert positions.shape == (300, 60, 2, 2)
     walks = positions.transpose(1, 2).flatten(0, 1)  # (600, 60, 2)
     velocity = walks[:, 1] - walks[:, 0]
-    clear = (velocity.norm(dim=-1) - step).abs() < 1e-5  # no wall within the first step, so this is the true velocity
+    clear = (
+        velocity.norm(dim=-1) - step
+    ).abs() < 1e-5  # no wall within the first step, so this is the true velocity
     walks, velocity = walks[clear][:100], velocity[clear][:100]
     assert len(walks) == 100
-    expected = torch.tensor([[plain_bounce(float(p), float(v), 59) for p, v in zip(*pair)] for pair in zip(walks[:, 0], velocity)])
+    expected = torch.tensor(
+        [
+            [plain_bounce(float(p), float(v), 59) for p, v in zip(*pair)]
+            for pair in zip(walks[:, 0], velocity)
+        ]
+    )
     assert (walks - expected.transpose(1, 2)).abs().max() < 5e-4
-    assert ((walks[:, 1:] - walks[:, :-1]).norm(dim=-1) < step - 1e-3).any(dim=1).all()  # every walk met a wall
+    assert (
+        ((walks[:, 1:] - walks[:, :-1]).norm(dim=-1) < step - 1e-3).any(dim=1).all()
+    )  # every walk met a wall
 
 
 def test_between_walls_each_step_is_as_long_as_asked(solid):
@@ -85,7 +94,9 @@ def test_frames_show_each_digit_in_its_plane_where_its_position_says(solid, size
         pixels = pixels.view(-1, 14, 2, 14, 2).mean(dim=(2, 4))
     for plane in range(2):
         ink = frames[:, :, plane] > 0
-        left, top = (ink.any(dim=axis).float().argmax(-1) for axis in (-2, -1))  # the first column, the first row with ink
+        left, top = (
+            ink.any(dim=axis).float().argmax(-1) for axis in (-2, -1)
+        )  # the first column, the first row with ink
         corner = torch.stack([left, top], -1)
         assert torch.equal(corner, (positions[:, :, plane] * travel).round().long())
         assert (ink.sum(dim=(-2, -1)) == side * side).all()
@@ -99,7 +110,9 @@ def test_frames_show_each_digit_in_its_plane_where_its_position_says(solid, size
 def test_positions_at_the_walls_stay_on_the_canvas(solid, monkeypatch):
     supply = MovingDigits(solid, 32, 2)
     edges = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).expand(3, 2, 2, 2)
-    monkeypatch.setattr(supply, "draw", lambda count, generator: (torch.zeros(3, 2, dtype=torch.long), edges))
+    monkeypatch.setattr(
+        supply, "draw", lambda count, generator: (torch.zeros(3, 2, dtype=torch.long), edges)
+    )
     frames = supply.frames(3, seeded(0))[0]
     assert frames[0, 0, 0, 0, 0] > 0 and frames[0, 0, 1, 31, 31] > 0
     assert (frames[:, :, :2] > 0).sum(dim=(-2, -1)).eq(14 * 14).all()
@@ -113,7 +126,11 @@ def test_step_zero_stands_still_and_one_crosses_the_canvas(solid):
 
 def test_the_same_generator_gives_the_same_batch_and_moves_on(solid):
     supply = MovingDigits(solid, 32, 3)
-    first, again, other = supply.batch(4, seeded(5)), supply.batch(4, seeded(5)), supply.batch(4, seeded(6))
+    first, again, other = (
+        supply.batch(4, seeded(5)),
+        supply.batch(4, seeded(5)),
+        supply.batch(4, seeded(6)),
+    )
     assert torch.equal(first.frames, again.frames) and not torch.equal(first.frames, other.frames)
     generator = seeded(5)
     assert torch.equal(supply.batch(4, generator).frames, first.frames)
@@ -137,7 +154,9 @@ def test_a_buffer_holds_what_a_fresh_batch_would(solid, size):
     assert all(torch.equal(frames, supply.frames(7, generator)[0]) for frames in drawn)
 
 
-@pytest.mark.parametrize("shape", ((6, 4, 3, 32, 32), (8, 4, 3, 32, 32), (7, 4, 1, 32, 32), (7, 4, 3, 64, 64)))
+@pytest.mark.parametrize(
+    "shape", ((6, 4, 3, 32, 32), (8, 4, 3, 32, 32), (7, 4, 1, 32, 32), (7, 4, 3, 64, 64))
+)
 def test_a_buffer_of_another_shape_is_refused(solid, shape):
     with pytest.raises(ValueError, match=r"out: expected .*\(7, 4, 3, 32, 32\)"):
         MovingDigits(solid, 32, 4).frames(7, seeded(0), out=torch.zeros(shape))
@@ -147,20 +166,30 @@ def test_a_batch_carries_what_is_known(solid):
     supply = MovingDigits(solid, 32, 5)
     sequences = supply.batch(6, seeded(8))
     _, which, positions = supply.frames(6, seeded(8))
-    assert (sequences.static, sequences.dynamic) == (("red_digit", "green_digit"), ("red_position", "green_position"))
+    assert (sequences.static, sequences.dynamic) == (
+        ("red_digit", "green_digit"),
+        ("red_position", "green_position"),
+    )
     assert torch.equal(sequences.labels["red_digit"], solid.labels[which[:, 0]])
     assert torch.equal(sequences.labels["green_digit"], solid.labels[which[:, 1]])
     assert torch.equal(sequences.labels["green_position"], positions[:, :, 1])
-    assert sequences.split == "train" and "32 x 32" in sequences.provenance and "solid squares" in sequences.provenance
+    assert (
+        sequences.split == "train"
+        and "32 x 32" in sequences.provenance
+        and "solid squares" in sequences.provenance
+    )
 
 
-@pytest.mark.parametrize("arguments, message", (
-    ({"image_size": 48}, "image_size: expected 32 or 64, found 48"),
-    ({"length": 0}, "found length 0"),
-    ({"step": -0.1}, "step -0.1"),
-    ({"step": 1.5}, "step 1.5"),
-    ({"step": float("nan")}, "step nan"),
-))  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    (
+        ({"image_size": 48}, "image_size: expected 32 or 64, found 48"),
+        ({"length": 0}, "found length 0"),
+        ({"step": -0.1}, "step -0.1"),
+        ({"step": 1.5}, "step 1.5"),
+        ({"step": float("nan")}, "step nan"),
+    ),
+)
 def test_sizes_that_cannot_be_are_refused(solid, arguments, message):
     with pytest.raises(ValueError, match=message):
         MovingDigits(solid, **arguments)
@@ -172,7 +201,9 @@ def test_the_sample_is_read_and_says_so():
     assert train.images.shape == (4000, 28, 28) and train.images.dtype == torch.uint8
     assert set(test.labels.tolist()) == set(range(10))
     assert "sample" in train.provenance and "train split, 4000 digits" in train.provenance
-    shared = {image.numpy().tobytes() for image in train.images} & {image.numpy().tobytes() for image in test.images}
+    shared = {image.numpy().tobytes() for image in train.images} & {
+        image.numpy().tobytes() for image in test.images
+    }
     assert not shared
 
 
@@ -187,18 +218,27 @@ def test_auto_takes_the_sample_where_mnist_is_not_at_hand(monkeypatch):
 def test_training_digits_of_mnist_leave_out_the_samples_test_digits():
     if sources.find("mnist") is None:
         pytest.skip("MNIST is not at hand: run make data, or set UNBRAID_MIRROR")
-    train, test, sample = load_digits("train", "mnist"), load_digits("test", "mnist"), load_digits("test", "mnist-sample")
+    train, test, sample = (
+        load_digits("train", "mnist"),
+        load_digits("test", "mnist"),
+        load_digits("test", "mnist-sample"),
+    )
     seen = {image.numpy().tobytes() for image in train.images}
     assert 58_900 < len(train) <= 59_000 and len(test) == 10_000
     assert not seen & {image.numpy().tobytes() for image in sample.images}
-    assert {image.numpy().tobytes() for image in load_digits("train", "mnist-sample").images} <= seen
+    assert {
+        image.numpy().tobytes() for image in load_digits("train", "mnist-sample").images
+    } <= seen
     assert load_digits("train").provenance == train.provenance  # auto prefers it
 
 
-@pytest.mark.parametrize("arguments, message", (
-    (("validation",), "split: expected train or test, found 'validation'"),
-    (("train", "emnist"), "source: expected auto, mnist or mnist-sample, found 'emnist'"),
-))  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    (
+        (("validation",), "split: expected train or test, found 'validation'"),
+        (("train", "emnist"), "source: expected auto, mnist or mnist-sample, found 'emnist'"),
+    ),
+)
 def test_unknown_splits_and_sources_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_digits(*arguments)

@@ -6,7 +6,13 @@ import torch
 from scipy.special import digamma
 from scipy.stats import qmc
 from sklearn.feature_selection import mutual_info_regression
-from unbraid.measures.mutual_information import best_partition, kraskov, neighbour_counts, ownership, same_and_cross
+from unbraid.measures.mutual_information import (
+    best_partition,
+    kraskov,
+    neighbour_counts,
+    ownership,
+    same_and_cross,
+)
 
 LN2 = np.log(2)
 
@@ -30,15 +36,21 @@ def by_double_loop(x, y, k, variant):
         nearest = sorted(range(count - 1), key=lambda j: max(to_x[j], to_y[j]))[:k]
         if variant == 1:
             radius = max(to_x[nearest[-1]], to_y[nearest[-1]])
-            total += digamma(sum(v < radius for v in to_x) + 1) + digamma(sum(v < radius for v in to_y) + 1)
+            total += digamma(sum(v < radius for v in to_x) + 1) + digamma(
+                sum(v < radius for v in to_y) + 1
+            )
         else:
             width_x, width_y = max(to_x[j] for j in nearest), max(to_y[j] for j in nearest)
-            total += digamma(sum(v <= width_x for v in to_x)) + digamma(sum(v <= width_y for v in to_y))
+            total += digamma(sum(v <= width_x for v in to_x)) + digamma(
+                sum(v <= width_y for v in to_y)
+            )
     return digamma(k) - (0 if variant == 1 else 1 / k) + digamma(count) - total / count
 
 
 @pytest.mark.parametrize("variant", [1, 2])
-@pytest.mark.parametrize(("width_x", "width_y"), [(1, 1), (2, 2), (3, 1), (5, 5), (20, 2), (25, 25)])
+@pytest.mark.parametrize(
+    ("width_x", "width_y"), [(1, 1), (2, 2), (3, 1), (5, 5), (20, 2), (25, 25)]
+)
 def test_equals_the_definition(width_x, width_y, variant):
     generator = np.random.default_rng(width_x)
     x, y = generator.normal(size=(70, width_x)), generator.normal(size=(70, width_y))
@@ -59,7 +71,9 @@ def test_equals_the_definition_on_a_grid():
     for search in ("tree", "blocks"):
         count_x, _ = neighbour_counts(x, y, 3, 2, search)
         assert np.array_equal(count_x, [np.sum(x == v) - 1 for v in x])
-    assert kraskov(x, y, 3, 2, "nats", jitter=0).estimate == pytest.approx(by_double_loop(x, y, 3, 2), abs=1e-9)
+    assert kraskov(x, y, 3, 2, "nats", jitter=0).estimate == pytest.approx(
+        by_double_loop(x, y, 3, 2), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("variant", [1, 2])
@@ -79,10 +93,23 @@ def test_float32_codes_give_the_float64_answer():
 
 # Reference means of five runs at N = 1000, k = 3 (bits): width, correlation, variant, reference.
 KNOWN = [
-    (1, 0.0, 1, -0.005), (1, 0.0, 2, -0.015), (1, 0.6, 1, 0.301), (1, 0.9, 1, 1.178), (1, 0.9, 2, 1.169), (1, 0.99, 1, 2.883),
-    (5, 0.9, 1, 3.834), (5, 0.9, 2, 3.957), (20, 0.5, 1, 0.760), (20, 0.9, 1, 3.860), (20, 0.9, 2, 4.015),
-    (20, 0.99, 1, 6.592), (20, 0.99, 2, 6.735), (25, 0.9, 1, 3.76), (20, 0.0, 1, 0.03), (25, 0.0, 1, 0.002),
-]  # fmt: skip
+    (1, 0.0, 1, -0.005),
+    (1, 0.0, 2, -0.015),
+    (1, 0.6, 1, 0.301),
+    (1, 0.9, 1, 1.178),
+    (1, 0.9, 2, 1.169),
+    (1, 0.99, 1, 2.883),
+    (5, 0.9, 1, 3.834),
+    (5, 0.9, 2, 3.957),
+    (20, 0.5, 1, 0.760),
+    (20, 0.9, 1, 3.860),
+    (20, 0.9, 2, 4.015),
+    (20, 0.99, 1, 6.592),
+    (20, 0.99, 2, 6.735),
+    (25, 0.9, 1, 3.76),
+    (20, 0.0, 1, 0.03),
+    (25, 0.0, 1, 0.002),
+]
 
 
 def agrees(reference, estimates):
@@ -93,7 +120,10 @@ def agrees(reference, estimates):
 
 @pytest.mark.parametrize(("width", "correlation", "variant", "reference"), KNOWN)
 def test_known_answers(width, correlation, variant, reference):
-    estimates = [kraskov(*gaussian_pairs(s, 1000, width, correlation), variant=variant).estimate for s in range(30)]
+    estimates = [
+        kraskov(*gaussian_pairs(s, 1000, width, correlation), variant=variant).estimate
+        for s in range(30)
+    ]
     assert agrees(reference, estimates), (np.mean(estimates), np.std(estimates))
     true = -width / 2 * np.log2(1 - correlation**2)
     if width == 1:  # the estimator itself is right here, to the error of the mean
@@ -102,12 +132,16 @@ def test_known_answers(width, correlation, variant, reference):
 
 @pytest.mark.parametrize(("informative", "reference"), [(2, 0.386), (4, 0.848), (6, 1.28)])
 def test_known_answers_with_few_informative_units(informative, reference):
-    estimates = [kraskov(*gaussian_pairs(s, 1000, 20, 0.99, informative)).estimate for s in range(30)]
+    estimates = [
+        kraskov(*gaussian_pairs(s, 1000, 20, 0.99, informative)).estimate for s in range(30)
+    ]
     assert agrees(reference, estimates), (np.mean(estimates), np.std(estimates))
 
 
 def test_known_answer_at_ten_thousand_samples():
-    spread = np.std([kraskov(*gaussian_pairs(s, 2500, 20, 0.9)).estimate for s in range(5)], ddof=1) / 2
+    spread = (
+        np.std([kraskov(*gaussian_pairs(s, 2500, 20, 0.9)).estimate for s in range(5)], ddof=1) / 2
+    )
     estimate = kraskov(*gaussian_pairs(0, 10_000, 20, 0.9)).estimate
     assert abs(estimate - 5.549) <= 3 * spread * np.sqrt(1 + 1 / 5), (estimate, spread)
 
@@ -135,10 +169,22 @@ def test_what_must_not_change_the_estimate(variant):
     order = np.random.default_rng(0).permutation(6)
     rows = np.random.default_rng(1).permutation(800)
     base = kraskov(x, y, variant=variant).estimate
-    for other in [(x[:, order], y), (x, y[:, order]), (y, x), (x[rows], y[rows]), (3 * x + 5, 3 * y - 2), (-x, y)]:
+    for other in [
+        (x[:, order], y),
+        (x, y[:, order]),
+        (y, x),
+        (x[rows], y[rows]),
+        (3 * x + 5, 3 * y - 2),
+        (-x, y),
+    ]:
         assert kraskov(*other, variant=variant).estimate == pytest.approx(base, abs=1e-6)
-    assert kraskov(x, y, variant=variant, unit="nats").estimate == pytest.approx(base * LN2, rel=1e-12)
-    assert kraskov(x[:, 0], y, variant=variant).estimate == kraskov(x[:, :1], y, variant=variant).estimate
+    assert kraskov(x, y, variant=variant, unit="nats").estimate == pytest.approx(
+        base * LN2, rel=1e-12
+    )
+    assert (
+        kraskov(x[:, 0], y, variant=variant).estimate
+        == kraskov(x[:, :1], y, variant=variant).estimate
+    )
 
 
 def test_same_seed_same_answer():
@@ -164,12 +210,17 @@ def test_shuffled_null_is_what_independent_pairs_give():
 @pytest.mark.parametrize(("width", "correlation", "repeats"), [(1, 0.6, 100), (5, 0.9, 60)])
 def test_coverage_of_the_interval(width, correlation, repeats):
     """Of the true value, and of the expected estimate at this N; five units on a side tell a lower limit only."""
-    found = [kraskov(*gaussian_pairs(s, 300, width, correlation), interval=4, seed=s) for s in range(repeats)]
+    found = [
+        kraskov(*gaussian_pairs(s, 300, width, correlation), interval=4, seed=s)
+        for s in range(repeats)
+    ]
     estimates = np.array([f.estimate for f in found])
     for aim in (-width / 2 * np.log2(1 - correlation**2), estimates.mean()):
         assert np.mean([f.interval[0] <= aim <= f.interval[1] for f in found]) >= 0.93
     assert all(np.isinf(f.interval[1]) == (width == 5) for f in found)
-    assert np.mean([f.estimate - f.interval[0] for f in found]) <= 1.7 * 1.96 * estimates.std(ddof=1)  # and not bought by needless width
+    assert np.mean([f.estimate - f.interval[0] for f in found]) <= 1.7 * 1.96 * estimates.std(
+        ddof=1
+    )  # and not bought by needless width
 
 
 def two_factors(count=800, leak=0.0):
@@ -200,7 +251,9 @@ def test_best_partition_finds_the_factors():
     gaps = (found.tried[:, 0] - found.tried[:, 1])[(found.tried > 0).all(axis=1)]
     assert found.same - found.cross == gaps.max()
     cut = found.permutation.reshape(2, 3)
-    again = same_and_cross([np.hstack(before)[:, c] for c in cut], [np.hstack(after)[:, c] for c in cut])
+    again = same_and_cross(
+        [np.hstack(before)[:, c] for c in cut], [np.hstack(after)[:, c] for c in cut]
+    )
     assert (again.same, again.cross) == (found.same, found.cross)
     as_lists = best_partition(before, after, block=3, tries=12, seed=3)
     assert np.array_equal(as_lists.tried, found.tried)
@@ -212,13 +265,19 @@ def test_best_partition_without_a_positive_one_says_so():
     after = before + 1e-3 * np.random.default_rng(0).normal(size=(200, 2))
     found = best_partition(before, after, block=1, tries=3)
     assert (found.tried[:, 1] <= 0).all()
-    assert not found.both_positive and found.same - found.cross == np.max(found.tried[:, 0] - found.tried[:, 1])
+    assert not found.both_positive and found.same - found.cross == np.max(
+        found.tried[:, 0] - found.tried[:, 1]
+    )
 
 
 def test_ownership():
     generator = np.random.default_rng(0)
     red, green = generator.uniform(-1, 1, size=(2, 600, 2))
-    codes = [green @ generator.normal(size=(2, 4)), generator.normal(size=(600, 4)), red @ generator.normal(size=(2, 4))]
+    codes = [
+        green @ generator.normal(size=(2, 4)),
+        generator.normal(size=(600, 4)),
+        red @ generator.normal(size=(2, 4)),
+    ]
     codes = [c + 0.05 * generator.normal(size=c.shape) for c in codes]
     found = ownership(codes, {"red": red, "green": green})
     assert found.owner == {"red": 2, "green": 0}
@@ -239,24 +298,48 @@ CONSTANT[:, 1] = 7
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: kraskov(X, Y, k=20), r"k: expected a whole number from 1 to N - 1 = 19, found 20; lower k"),
+        (
+            lambda: kraskov(X, Y, k=20),
+            r"k: expected a whole number from 1 to N - 1 = 19, found 20; lower k",
+        ),
         (lambda: kraskov(X, Y, k=0), r"k: .* found 0"),
         (lambda: kraskov(X, Y, k=2.5), r"k: .* found 2.5"),
-        (lambda: kraskov(X, Y[:15]), r"x and y: expected as many rows in both, found 20 and 15; pair"),
-        (lambda: kraskov(WITH_NAN, Y), r"x: expected finite numbers, found nan at row 3, column 1; mend"),
+        (
+            lambda: kraskov(X, Y[:15]),
+            r"x and y: expected as many rows in both, found 20 and 15; pair",
+        ),
+        (
+            lambda: kraskov(WITH_NAN, Y),
+            r"x: expected finite numbers, found nan at row 3, column 1; mend",
+        ),
         (lambda: kraskov(X, np.where(Y > 1, np.inf, Y)), r"y: expected finite numbers, found inf"),
-        (lambda: kraskov(X, CONSTANT), r"y: expected columns that vary, found column 1 constant at 7; leave"),
-        (lambda: kraskov(X[None], Y), r"x: expected shape \(N,\) or \(N, d\), found \(1, 20, 2\); flatten"),
+        (
+            lambda: kraskov(X, CONSTANT),
+            r"y: expected columns that vary, found column 1 constant at 7; leave",
+        ),
+        (
+            lambda: kraskov(X[None], Y),
+            r"x: expected shape \(N,\) or \(N, d\), found \(1, 20, 2\); flatten",
+        ),
         (lambda: kraskov([], []), r"x: expected shape .* found \(0, 1\)"),
         (lambda: kraskov(X, Y, unit="bit"), r"unit: expected one of 'nats', 'bits', found 'bit'"),
         (lambda: kraskov(X, Y, variant=3), r"variant: expected 1 or 2, found 3"),
         (lambda: kraskov(X[:4], Y[:4], interval=1), r"interval: .* found N = 4; give more samples"),
         (lambda: same_and_cross([X], [Y, Y]), r"before and after: .* found 1 and 2"),
         (lambda: same_and_cross([X, WITH_NAN], [Y, Y]), r"before\[1\]: expected finite numbers"),
-        (lambda: best_partition(X, Y, block=2), r"block: expected a size that cuts 2 units .* found 2"),
-        (lambda: best_partition(X, Y[:, :1], block=1), r"before and after: expected the same units, found 2 and 1"),
+        (
+            lambda: best_partition(X, Y, block=2),
+            r"block: expected a size that cuts 2 units .* found 2",
+        ),
+        (
+            lambda: best_partition(X, Y[:, :1], block=1),
+            r"before and after: expected the same units, found 2 and 1",
+        ),
         (lambda: best_partition(X, Y, block=1, tries=0), r"tries: expected at least 1"),
-        (lambda: ownership([X], {}), r"ownership: expected at least one code and one factor, found 1 and 0"),
+        (
+            lambda: ownership([X], {}),
+            r"ownership: expected at least one code and one factor, found 1 and 0",
+        ),
         (lambda: ownership([X], {"red": CONSTANT}), r"factor 'red': expected columns that vary"),
     ],
 )

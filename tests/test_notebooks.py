@@ -40,7 +40,14 @@ def test_is_fit_to_be_committed(notebook):
 
 
 def test_each_notebook_leads_to_the_next_by_its_title():
-    texts = {path.name: [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"] for path in NOTEBOOKS}
+    texts = {
+        path.name: [
+            cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"
+        ]
+        for path in NOTEBOOKS
+    }
     for before, after in zip(NOTEBOOKS, NOTEBOOKS[1:]):
         title = texts[after.name][0].splitlines()[0].removeprefix("# ")
-        assert re.findall(r"Next: \[(.+?)\]\((.+?)\)", texts[before.name][-1]) == [(title, after.name)]
+        assert re.findall(r"Next: \[(.+?)\]\((.+?)\)", texts[before.name][-1]) == [
+            (title, after.name)
+        ]

@@ -22,7 +22,9 @@ def clean():
 def shown(monkeypatch):
     """What was displayed: a list of (data, keywords)."""
     found = []
-    monkeypatch.setattr(IPython.display, "display", lambda data, **keywords: found.append((data, keywords)))
+    monkeypatch.setattr(
+        IPython.display, "display", lambda data, **keywords: found.append((data, keywords))
+    )
     return found
 
 
@@ -55,8 +57,13 @@ def test_frames_are_laid_out_row_by_row():
     frames = torch.stack([torch.full((3, 2, 4), value / 10) for value in range(1, 6)])
     image = plots.picture(frames, rows=2, gap=1)
     assert image.shape == (2 * 2 + 1, 3 * 4 + 2, 3)
-    assert np.allclose([image[0, 0, 0], image[0, 5, 0], image[0, 10, 0], image[3, 0, 0], image[3, 5, 0]], [0.1, 0.2, 0.3, 0.4, 0.5])
-    assert (image[2] == 1).all() and (image[:, 4] == 1).all() and (image[3:, 10:] == 1).all()  # gaps, and the missing sixth
+    assert np.allclose(
+        [image[0, 0, 0], image[0, 5, 0], image[0, 10, 0], image[3, 0, 0], image[3, 5, 0]],
+        [0.1, 0.2, 0.3, 0.4, 0.5],
+    )
+    assert (
+        (image[2] == 1).all() and (image[:, 4] == 1).all() and (image[3:, 10:] == 1).all()
+    )  # gaps, and the missing sixth
 
 
 def test_channels_become_colours_and_values_are_clipped():
@@ -88,11 +95,15 @@ def test_a_grid_has_a_row_a_sequence():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
     assert ax.images[0].get_array().shape == (3 * 8 + 2, 4 * 8 + 3, 3)
     middles = ax.get_yticks()
-    assert all(9 * row <= middle + 0.5 <= 9 * row + 8 for row, middle in enumerate(middles))  # within each row's pixels
+    assert all(
+        9 * row <= middle + 0.5 <= 9 * row + 8 for row, middle in enumerate(middles)
+    )  # within each row's pixels
 
 
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():
-    ax = plots.heatmap([[0.0, -1.25], [np.nan, 3.0]], rows=("a", "b"), columns=("c", "d"), unit="bits", digits=1)
+    ax = plots.heatmap(
+        [[0.0, -1.25], [np.nan, 3.0]], rows=("a", "b"), columns=("c", "d"), unit="bits", digits=1
+    )
     assert sorted(text.get_text() for text in ax.texts) == ["0.0", "3.0", "−1.2"]
     assert ax.figure.axes[1].get_ylabel() == "bits"
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["c", "d"]
@@ -101,7 +112,10 @@ def test_a_heat_map_writes_its_numbers_and_names_its_unit():
 
 def test_numbers_can_be_read_on_their_colour():
     ax = plots.heatmap([[0.0, 1.0]])
-    assert [text.get_color() for text in ax.texts] == ["white", "black"]  # cividis: dark blue, then yellow
+    assert [text.get_color() for text in ax.texts] == [
+        "white",
+        "black",
+    ]  # cividis: dark blue, then yellow
 
 
 def test_a_diverging_map_is_centred_on_zero():
@@ -111,7 +125,11 @@ def test_a_diverging_map_is_centred_on_zero():
 
 def test_borders_of_blocks_lie_between_units():
     ax = plots.blocks(plots.heatmap(np.eye(6), digits=None), (2, 4))
-    assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5] == [line.get_xdata()[0] for line in ax.lines[1::2]]
+    assert (
+        [line.get_ydata()[0] for line in ax.lines[::2]]
+        == [1.5]
+        == [line.get_xdata()[0] for line in ax.lines[1::2]]
+    )
 
 
 def test_curves_are_drawn_and_named():
@@ -126,9 +144,17 @@ def test_curves_are_drawn_and_named():
 def test_the_style_is_white_and_told_apart_without_colour_vision():
     plots.use_style()
     assert matplotlib.colors.to_hex(matplotlib.rcParams["figure.facecolor"]) == "#ffffff"
-    colours = [matplotlib.colors.to_rgb(entry["color"]) for entry in matplotlib.rcParams["axes.prop_cycle"]]
+    colours = [
+        matplotlib.colors.to_rgb(entry["color"]) for entry in matplotlib.rcParams["axes.prop_cycle"]
+    ]
     # Machado et al. (2009), deuteranopia, severity 1: neighbours in the cycle must stay apart
-    blind = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
+    blind = np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    )
     seen = np.array(colours[:4]) @ blind.T
     assert min(np.linalg.norm(seen[i] - seen[j]) for i in range(4) for j in range(i)) > 0.1
 
@@ -137,8 +163,13 @@ def test_a_plane_lies_in_units_of_the_code_with_each_picture_about_its_values():
     frames = torch.rand(6, 3, 4, 4)
     ax = plots.plane(frames, [0.0, 1.0, 2.0], [-1.0, 1.0])
     left, right, bottom, top = ax.images[0].get_extent()
-    assert (left, right) == (-0.5, 2.5) and (top, bottom) == (-2.0, 2.0)  # half a step beyond the outer values; downwards
-    assert np.allclose(ax.images[0].get_array()[5:9, 10:14], frames[5].permute(1, 2, 0))  # last row, last column
+    assert (left, right) == (-0.5, 2.5) and (top, bottom) == (
+        -2.0,
+        2.0,
+    )  # half a step beyond the outer values; downwards
+    assert np.allclose(
+        ax.images[0].get_array()[5:9, 10:14], frames[5].permute(1, 2, 0)
+    )  # last row, last column
     for wrong in ([0.0, 1.0], [0.0]):
         with pytest.raises(ValueError, match="frames: expected"):
             plots.plane(frames, wrong, [-1.0, 1.0])

@@ -8,7 +8,14 @@ from scipy.special import logit
 from scipy.stats import norm, t
 from sklearn.metrics import average_precision_score, roc_auc_score
 from unbraid.measures.intervals import mean_interval, score_interval
-from unbraid.measures.ranking import accuracy, auroc, average_precision, compare, hanley_mcneil_error, mean_absolute_error
+from unbraid.measures.ranking import (
+    accuracy,
+    auroc,
+    average_precision,
+    compare,
+    hanley_mcneil_error,
+    mean_absolute_error,
+)
 
 
 def binormal(generator, count, base_rate, area, other=None, correlation=0.0):
@@ -16,7 +23,11 @@ def binormal(generator, count, base_rate, area, other=None, correlation=0.0):
     labels = generator.random(count) < base_rate
     noise = generator.normal(size=(2, count))
     noise[1] = correlation * noise[0] + np.sqrt(1 - correlation**2) * noise[1]
-    scores = [noise[i] + np.sqrt(2) * norm.ppf(a) * labels for i, a in enumerate((area, other)) if a is not None]
+    scores = [
+        noise[i] + np.sqrt(2) * norm.ppf(a) * labels
+        for i, a in enumerate((area, other))
+        if a is not None
+    ]
     return labels, *scores
 
 
@@ -29,7 +40,9 @@ def test_equals_scikit_learn(decimals):
     labels, scores = binormal(np.random.default_rng(0), 200, 0.3, 0.7)
     scores = scores.round(decimals)
     assert auroc(labels, scores).value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert average_precision(labels, scores).value == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert average_precision(labels, scores).value == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +68,9 @@ def test_a_constant_score_is_chance_by_definition():
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
     precision = average_precision(labels, np.zeros(353)).over_sequences
     assert precision.mean == pytest.approx(38 / 353)
-    assert precision.low < 0.09 and precision.high > 0.13  # the base rate itself is known from 353 sequences only
+    assert (
+        precision.low < 0.09 and precision.high > 0.13
+    )  # the base rate itself is known from 353 sequences only
 
 
 def delong_by_loops(labels, *scorers):
@@ -63,7 +78,9 @@ def delong_by_loops(labels, *scorers):
     kernels = []
     for scores in scorers:
         positive, negative = scores[labels], scores[~labels]
-        kernels.append(np.array([[float(p > n) + 0.5 * (p == n) for n in negative] for p in positive]))
+        kernels.append(
+            np.array([[float(p > n) + 0.5 * (p == n) for n in negative] for p in positive])
+        )
     above, below = (np.array([kernel.mean(axis=axis) for kernel in kernels]) for axis in (1, 0))
     covariance = np.cov(above, ddof=1) / above.shape[1] + np.cov(below, ddof=1) / below.shape[1]
     return np.array([kernel.mean() for kernel in kernels]), np.atleast_2d(covariance)
@@ -79,7 +96,9 @@ def test_delong_equals_the_definition():
     z = (areas[0] - areas[1]) / error
     # t of Brunner and Munzel's degrees of freedom: a little above the normal p, the same for many sequences
     assert 2 * norm.sf(abs(z)) < found.p_value < 2 * norm.sf(abs(z)) + 0.01
-    assert 1.96 < found.difference.half_width / error < 2.2  # the skewness of the components makes it a little wider
+    assert (
+        1.96 < found.difference.half_width / error < 2.2
+    )  # the skewness of the components makes it a little wider
     single = auroc(labels, a).over_sequences
     slope = areas[0] * (1 - areas[0])
     limits = np.log([(v / (1 - v)) for v in (single.low, single.high)])
@@ -88,14 +107,21 @@ def test_delong_equals_the_definition():
 
 def test_hanley_mcneil():
     assert hanley_mcneil_error(0.858, 38, 315) == pytest.approx(0.039, abs=0.0005)
-    assert hanley_mcneil_error(0.5, 100, 50) == pytest.approx(np.sqrt(151 / 12 / 5000), rel=0.002)  # Mann-Whitney's null variance
+    assert hanley_mcneil_error(0.5, 100, 50) == pytest.approx(
+        np.sqrt(151 / 12 / 5000), rel=0.002
+    )  # Mann-Whitney's null variance
     assert hanley_mcneil_error(1, 5, 5) == 0
 
 
 def held(repeats, draw):
     """Share of repeats whose interval holds the truth; draw(generator) -> (truth, Interval)."""
     generator = np.random.default_rng(0)
-    return np.mean([interval.low <= truth <= interval.high for truth, interval in (draw(generator) for _ in range(repeats))])
+    return np.mean(
+        [
+            interval.low <= truth <= interval.high
+            for truth, interval in (draw(generator) for _ in range(repeats))
+        ]
+    )
 
 
 def hospital(generator, area, metric, **options):
@@ -107,11 +133,15 @@ def hospital(generator, area, metric, **options):
 def months(generator, count, **options):
     """Absolute errors of 28 days: a month's own offset and a day's noise; the truth is the mean of a folded normal."""
     errors = 5 * generator.normal(size=(count, 1)) + 3 * generator.normal(size=(count, 28))
-    return np.sqrt(34 * 2 / np.pi), mean_absolute_error(np.zeros((count, 28)), errors, **options).over_sequences
+    return np.sqrt(34 * 2 / np.pi), mean_absolute_error(
+        np.zeros((count, 28)), errors, **options
+    ).over_sequences
 
 
 def classes(generator, count, share, **options):
-    return share, accuracy(np.ones(count), generator.random(count) < share, **options).over_sequences
+    return share, accuracy(
+        np.ones(count), generator.random(count) < share, **options
+    ).over_sequences
 
 
 @pytest.mark.parametrize(
@@ -127,7 +157,17 @@ def classes(generator, count, share, **options):
         (2000, lambda g: months(g, 6)),
         (1000, lambda g: months(g, 144)),
     ],
-    ids=["auroc", "auroc_chance", "auroc_high", "precision", "precision_chance", "accuracy", "accuracy_high", "mae_6", "mae_144"],
+    ids=[
+        "auroc",
+        "auroc_chance",
+        "auroc_high",
+        "precision",
+        "precision_chance",
+        "accuracy",
+        "accuracy_high",
+        "mae_6",
+        "mae_144",
+    ],
 )
 def test_intervals_hold(repeats, draw):
     """At least 93 of 100 of the 95 % intervals, at the sizes of the course's data sets."""
@@ -136,7 +176,11 @@ def test_intervals_hold(repeats, draw):
 
 @pytest.mark.parametrize(
     ("metric", "repeats", "other", "gap"),
-    [("auroc", 1000, 0.8, 0.058), ("auroc", 1000, 0.858, 0.0), ("average_precision", 200, 0.858, 0.0)],
+    [
+        ("auroc", 1000, 0.8, 0.058),
+        ("auroc", 1000, 0.858, 0.0),
+        ("average_precision", 200, 0.858, 0.0),
+    ],
     ids=["auroc", "auroc_equal", "precision_equal"],
 )
 def test_paired_intervals_hold(metric, repeats, other, gap):
@@ -153,7 +197,9 @@ def test_pairing_is_worth_it():
     assert compare("auroc", labels, a, b).difference.half_width < 0.6 * apart
 
 
-@pytest.mark.parametrize("metric", ["auroc", "average_precision", "accuracy", "mean_absolute_error"])
+@pytest.mark.parametrize(
+    "metric", ["auroc", "average_precision", "accuracy", "mean_absolute_error"]
+)
 def test_a_predictor_against_itself_and_against_the_truth(metric):
     generator = np.random.default_rng(3)
     labels, scores = binormal(generator, 200, 0.3, 0.8)
@@ -161,7 +207,9 @@ def test_a_predictor_against_itself_and_against_the_truth(metric):
     same = compare(metric, labels, scores, scores)
     assert same.difference.mean == 0 and same.p_value == 1
     found, back = compare(metric, labels, labels, scores), compare(metric, labels, scores, labels)
-    assert found.p_value < 0.001 and (found.difference.mean > 0) == (metric != "mean_absolute_error")
+    assert found.p_value < 0.001 and (found.difference.mean > 0) == (
+        metric != "mean_absolute_error"
+    )
     assert back.difference.mean == pytest.approx(-found.difference.mean)
     assert back.difference.low == pytest.approx(-found.difference.high)
 
@@ -177,9 +225,15 @@ def test_seeds_and_sequences_are_kept_apart():
     assert np.isnan(single[0].over_seeds.low)
     target, predicted = generator.normal(size=(20, 4)), generator.normal(size=(3, 20, 4))
     errors = mean_absolute_error(target, predicted)
-    assert errors.over_seeds == mean_interval(errors.by_seed) and errors.by_seed == pytest.approx(np.abs(predicted - target).mean(axis=(1, 2)))
+    assert errors.over_seeds == mean_interval(errors.by_seed) and errors.by_seed == pytest.approx(
+        np.abs(predicted - target).mean(axis=(1, 2))
+    )
     plain = json.loads(json.dumps(single[0].as_dict()))
-    assert plain["value"] == single[0].value and plain["over_seeds"] == [None, None] and plain["sequences"] == 300
+    assert (
+        plain["value"] == single[0].value
+        and plain["over_seeds"] == [None, None]
+        and plain["sequences"] == 300
+    )
 
 
 def test_near_perfect_scores_are_not_certain():
@@ -209,17 +263,23 @@ def test_draws_and_seed():
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-@pytest.mark.parametrize(("metric", "reference"), [(auroc, roc_auc_score), (average_precision, average_precision_score)])
+@pytest.mark.parametrize(
+    ("metric", "reference"), [(auroc, roc_auc_score), (average_precision, average_precision_score)]
+)
 def test_the_bootstrap_draws_sequences_with_replacement(metric, reference):
     """Counting a sequence twice is the same as having it twice; with ties, as drawing makes them."""
     labels, scores = binormal(np.random.default_rng(8), 60, 0.3, 0.8)
     scores = scores.round()
     draws = np.random.default_rng(3).multinomial(60, np.full(60, 1 / 60), size=50)
-    drawn = logit([reference(np.repeat(labels, weights), np.repeat(scores, weights)) for weights in draws])
+    drawn = logit(
+        [reference(np.repeat(labels, weights), np.repeat(scores, weights)) for weights in draws]
+    )
     options = {"method": "bootstrap"} if metric is auroc else {}
     found = metric(labels, scores, draws=50, seed=3, **options).over_sequences
     half = t.ppf(0.975, labels.sum() - 1) * drawn.std(ddof=1)
-    assert logit([found.low, found.high]) == pytest.approx(logit(found.mean) + np.array([-half, half]), abs=1e-9)
+    assert logit([found.low, found.high]) == pytest.approx(
+        logit(found.mean) + np.array([-half, half]), abs=1e-9
+    )
 
 
 Y, S = np.arange(10) < 4, np.linspace(0, 1, 10)
@@ -228,14 +288,32 @@ Y, S = np.arange(10) < 4, np.linspace(0, 1, 10)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: auroc(np.ones(10), S), r"labels: expected at least 2 sequences of each class, found 10 positive and 0 negative"),
+        (
+            lambda: auroc(np.ones(10), S),
+            r"labels: expected at least 2 sequences of each class, found 10 positive and 0 negative",
+        ),
         (lambda: average_precision(np.arange(10) < 1, S), r"labels: .* found 1 positive and 9"),
         (lambda: auroc(Y + 1, S), r"labels: expected 0 and 1, found \[1.0, 2.0\]"),
-        (lambda: auroc(Y, S[:9]), r"labels and scores: expected \(N,\) .* found \(10,\) and \(1, 9\)"),
-        (lambda: auroc(Y, np.where(S > 0.9, np.nan, S)), r"scores: expected finite numbers, found nan at \(9,\); fill"),
-        (lambda: auroc(Y, S, method="hanley"), r"method: expected one of 'delong', 'bootstrap', found 'hanley'"),
-        (lambda: accuracy(Y, S[:9]), r"predicted: expected the shape of target \(10,\), .* found \(1, 9\)"),
-        (lambda: mean_absolute_error(S[:3], S[:3]), r"target: expected at least 4 sequences for an interval, found 3"),
+        (
+            lambda: auroc(Y, S[:9]),
+            r"labels and scores: expected \(N,\) .* found \(10,\) and \(1, 9\)",
+        ),
+        (
+            lambda: auroc(Y, np.where(S > 0.9, np.nan, S)),
+            r"scores: expected finite numbers, found nan at \(9,\); fill",
+        ),
+        (
+            lambda: auroc(Y, S, method="hanley"),
+            r"method: expected one of 'delong', 'bootstrap', found 'hanley'",
+        ),
+        (
+            lambda: accuracy(Y, S[:9]),
+            r"predicted: expected the shape of target \(10,\), .* found \(1, 9\)",
+        ),
+        (
+            lambda: mean_absolute_error(S[:3], S[:3]),
+            r"target: expected at least 4 sequences for an interval, found 3",
+        ),
         (lambda: mean_absolute_error([], []), r"predicted: expected the shape"),
         (lambda: compare("f1", Y, S, S), r"metric: expected one of 'auroc', .* found 'f1'"),
         (lambda: hanley_mcneil_error(1.2, 3, 3), r"expected an area in \[0, 1\]"),

@@ -18,12 +18,24 @@ from unbraid.results import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ROOT / "results" / "independent" / "moving_digits" / "quick"
-RECORDS = sorted(path for part in runs.PARTS for path in (ROOT / "results" / part).glob("*/quick/*.run.json"))
-SHIPPED = sorted((ROOT / "results" / "independent").rglob("metrics.json")) or [QUICK / "metrics.json"]
-NAMES = {"elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_digit_bits", "other_digit_bits", "cross_to_same"}
+RECORDS = sorted(
+    path for part in runs.PARTS for path in (ROOT / "results" / part).glob("*/quick/*.run.json")
+)
+SHIPPED = sorted((ROOT / "results" / "independent").rglob("metrics.json")) or [
+    QUICK / "metrics.json"
+]
+NAMES = {
+    "elbo_per_frame",
+    "mi_same_bits",
+    "mi_cross_bits",
+    "own_digit_bits",
+    "other_digit_bits",
+    "cross_to_same",
+}
 
 
 # ---- writing
+
 
 def write_text(path, text):
     results.write_atomically(path, text.encode())
@@ -35,7 +47,9 @@ def write_numbers(path, text):
 
 @pytest.mark.parametrize("write", (write_text, write_numbers))
 @pytest.mark.parametrize("step", ("fsync", "replace", "chmod"))
-def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch, write, step):
+def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(
+    tmp_path, monkeypatch, write, step
+):
     path = tmp_path / "file"
     write(path, "old")
     before = path.read_bytes()
@@ -55,7 +69,9 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_content_or_the_new(tmp_pat
         "import sys; from pathlib import Path; from unbraid import results; path = Path(sys.argv[1]); number = 0\n"
         "while True: results.write_json(path, {'values': [number] * 20_000}); number += 1"
     )
-    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     try:
         deadline = time.monotonic() + 60
         while not path.exists() and time.monotonic() < deadline:
@@ -102,17 +118,25 @@ def test_a_damaged_json_is_named(tmp_path, content):
 
 
 def test_a_missing_json_is_named_with_the_command_that_makes_it(tmp_path):
-    with pytest.raises(ResultsError, match=r"none\.json: expected a result, found no file; make it with: python -m unbraid"):
+    with pytest.raises(
+        ResultsError,
+        match=r"none\.json: expected a result, found no file; make it with: python -m unbraid",
+    ):
         results.read_json(tmp_path / "none.json")
 
 
 def test_a_curve_is_read_as_it_was_written(tmp_path):
-    rows = [{"step": 50, "seconds": 1.25, "elbo_per_frame": -2902.12}, {"step": 200000, "seconds": 2.5, "elbo_per_frame": 1e-7}]
+    rows = [
+        {"step": 50, "seconds": 1.25, "elbo_per_frame": -2902.12},
+        {"step": 200000, "seconds": 2.5, "elbo_per_frame": 1e-7},
+    ]
     results.write_csv(tmp_path / "a.csv", rows)
     assert results.read_csv(tmp_path / "a.csv") == rows
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == "step,seconds,elbo_per_frame"
     results.write_csv(tmp_path / "a.csv", [{"x": -2902.123456}])
-    assert results.read_csv(tmp_path / "a.csv")[0]["x"] == pytest.approx(-2902.12, abs=0.005)  # six digits, not all
+    assert results.read_csv(tmp_path / "a.csv")[0]["x"] == pytest.approx(
+        -2902.12, abs=0.005
+    )  # six digits, not all
 
 
 @pytest.mark.parametrize("content", ("a,b\n1\n", "a\nx\n", "a,b\n1,2,3\n"))
@@ -121,11 +145,14 @@ def test_a_damaged_curve_is_named(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ResultsError, match=r"a\.csv: expected a table of numbers, found"):
         results.read_csv(path)
-    with pytest.raises(ResultsError, match=r"none\.csv: expected a table of numbers, found .*No such file"):
+    with pytest.raises(
+        ResultsError, match=r"none\.csv: expected a table of numbers, found .*No such file"
+    ):
         results.read_csv(tmp_path / "none.csv")
 
 
 # ---- weights
+
 
 @pytest.fixture
 def network():
@@ -137,28 +164,41 @@ def network():
 
 def other(**change):
     torch.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, change.get("outputs", 2)))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, change.get("outputs", 2))
+    )
 
 
 def test_weights_come_back_in_half_precision_and_are_stable(network, tmp_path):
     digest = results.save_weights(tmp_path / "a.safetensors", network)
     assert digest == results.digest(tmp_path / "a.safetensors")
     kept = results.load_tensors(tmp_path / "a.safetensors")
-    assert kept["0.weight"].dtype == torch.float16 and kept["1.num_batches_tracked"].dtype == torch.int64
+    assert (
+        kept["0.weight"].dtype == torch.float16
+        and kept["1.num_batches_tracked"].dtype == torch.int64
+    )
     model = other()
     results.load_weights(model, tmp_path / "a.safetensors", digest)
     state = model.state_dict()
     assert state["0.weight"].dtype == torch.float32
     for name, value in network.state_dict().items():
         torch.testing.assert_close(state[name], value, rtol=2**-11, atol=2**-24)
-    assert results.save_weights(tmp_path / "b.safetensors", model) == digest  # once halved, nothing more is lost
+    assert (
+        results.save_weights(tmp_path / "b.safetensors", model) == digest
+    )  # once halved, nothing more is lost
 
 
 def test_tensors_come_back_bit_for_bit(tmp_path):
-    tensors = {"a": torch.randn(3, 4).T, "b": torch.arange(3, dtype=torch.uint8), "c": torch.tensor(2.0, dtype=torch.float64)}
+    tensors = {
+        "a": torch.randn(3, 4).T,
+        "b": torch.arange(3, dtype=torch.uint8),
+        "c": torch.tensor(2.0, dtype=torch.float64),
+    }
     results.save_tensors(tmp_path / "t", tensors)
     assert results.equal_state(results.load_tensors(tmp_path / "t"), tensors)
-    assert not results.equal_state(tensors, {**tensors, "c": torch.tensor(2.5, dtype=torch.float64)})
+    assert not results.equal_state(
+        tensors, {**tensors, "c": torch.tensor(2.5, dtype=torch.float64)}
+    )
     assert not results.equal_state(tensors, {"a": tensors["a"]})
 
 
@@ -172,17 +212,24 @@ def test_weights_too_large_for_half_precision_are_refused(network, tmp_path):
 
 def test_missing_altered_and_truncated_weights_are_named(network, tmp_path):
     path = tmp_path / "a.safetensors"
-    with pytest.raises(ResultsError, match=r"a\.safetensors: expected weights, found no file; train them with"):
+    with pytest.raises(
+        ResultsError, match=r"a\.safetensors: expected weights, found no file; train them with"
+    ):
         results.load_weights(network, path)
     digest = results.save_weights(path, network)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(ResultsError, match=rf"a\.safetensors: expected SHA-256 {digest}, found {results.digest(path)}; restore it"):
+    with pytest.raises(
+        ResultsError,
+        match=rf"a\.safetensors: expected SHA-256 {digest}, found {results.digest(path)}; restore it",
+    ):
         results.load_weights(network, path, digest)
     for length in (0, 7, 40, len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(ResultsError, match=r"a\.safetensors: expected a safetensors file, found"):
+        with pytest.raises(
+            ResultsError, match=r"a\.safetensors: expected a safetensors file, found"
+        ):
             results.load_weights(network, path)
     assert results.equal_state(before, network.state_dict())
 
@@ -192,7 +239,10 @@ def test_weights_of_another_model_are_named_and_not_loaded(network, tmp_path):
     results.save_weights(path, network)
     model = other(outputs=3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ResultsError, match=r"found 2 tensors that differ, first 3\.bias: expected \(3,\), found \(2,\)"):
+    with pytest.raises(
+        ResultsError,
+        match=r"found 2 tensors that differ, first 3\.bias: expected \(3,\), found \(2,\)",
+    ):
         results.load_weights(model, path)
     assert results.equal_state(before, model.state_dict())
     with pytest.raises(ResultsError, match=r"first 0\.bias: expected None, found \(4,\)"):
@@ -200,6 +250,7 @@ def test_weights_of_another_model_are_named_and_not_loaded(network, tmp_path):
 
 
 # ---- metrics
+
 
 def interval(values):
     found = mean_interval(values)
@@ -209,7 +260,12 @@ def interval(values):
 def metrics():
     values = {"factored": [1.0, 2.0, 3.0], "entangled": [-4.0, -4.5, -5.0]}
     return {
-        **{model: results.summarise([{"elbo_per_frame": v, "mi_same_bits": 2 * v} for v in kept], interval) for model, kept in values.items()},
+        **{
+            model: results.summarise(
+                [{"elbo_per_frame": v, "mi_same_bits": 2 * v} for v in kept], interval
+            )
+            for model, kept in values.items()
+        },
         "protocol": {"seeds": [0, 1, 2]},
     }
 
@@ -217,11 +273,15 @@ def metrics():
 def test_a_model_may_have_seeds_of_its_own():
     some = metrics()
     some["ablation"] = results.summarise([{"elbo_per_frame": 1.0}], interval)
-    assert results.form_faults(some) == ["ablation.by_seed.elbo_per_frame: expected a value a seed, found 1"]
+    assert results.form_faults(some) == [
+        "ablation.by_seed.elbo_per_frame: expected a value a seed, found 1"
+    ]
     some["protocol"]["seeds_of"] = {"ablation": [0]}
     assert results.form_faults(some) == []
     some["protocol"]["seeds_of"] = {"ablation": [0, 1]}
-    assert results.form_faults(some) == ["ablation.by_seed.elbo_per_frame: expected a value a seed, found 1"]
+    assert results.form_faults(some) == [
+        "ablation.by_seed.elbo_per_frame: expected a value a seed, found 1"
+    ]
 
 
 def test_a_summary_holds_means_values_and_intervals():
@@ -236,6 +296,7 @@ def test_a_summary_holds_means_values_and_intervals():
 
 
 # ---- verify
+
 
 @pytest.fixture
 def kept(network, tmp_path):
@@ -260,20 +321,64 @@ def altered(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("plant, fault", (
-    (lambda f: altered(f / "factored-seed0.safetensors"), r"factored-seed0\.safetensors: expected SHA-256 \w{64}, found \w{64}"),
-    (lambda f: (f / "factored-seed0.run.json").unlink(), r"factored-seed0\.safetensors: expected a record beside it, found none"),
-    (lambda f: rewritten(f / "factored-seed0.run.json", lambda v: v.pop("weights_sha256")), r"factored-seed0\.run\.json: expected weights_sha256"),
-    (lambda f: (f / "factored-seed0.run.json").write_text("{"), r"factored-seed0\.run\.json: expected JSON"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v.pop("protocol")), r"metrics\.json: expected an entry protocol, found none"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v["factored"].update(elbo_per_frame=2.01)), r"factored\.elbo_per_frame: expected the mean"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v["factored"]["by_seed"].pop("mi_same_bits")), r"factored\.by_seed: expected the names"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v["factored"].pop("mi_same_bits")), r"factored\.(by_seed|intervals): expected the names"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v["entangled"].pop("intervals")), r"entangled\.intervals: expected the names"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v["entangled"]["by_seed"]["elbo_per_frame"].pop()), r"expected a value a seed, found 2"),
-    (lambda f: rewritten(f / "metrics.json", lambda v: v["entangled"]["by_seed"].update(elbo_per_frame=[])), r"expected a value a seed, found 0"),
-    (lambda f: (f / "metrics.json").write_text("[1"), r"metrics\.json: expected JSON"),
-))  # fmt: skip
+@pytest.mark.parametrize(
+    "plant, fault",
+    (
+        (
+            lambda f: altered(f / "factored-seed0.safetensors"),
+            r"factored-seed0\.safetensors: expected SHA-256 \w{64}, found \w{64}",
+        ),
+        (
+            lambda f: (f / "factored-seed0.run.json").unlink(),
+            r"factored-seed0\.safetensors: expected a record beside it, found none",
+        ),
+        (
+            lambda f: rewritten(f / "factored-seed0.run.json", lambda v: v.pop("weights_sha256")),
+            r"factored-seed0\.run\.json: expected weights_sha256",
+        ),
+        (
+            lambda f: (f / "factored-seed0.run.json").write_text("{"),
+            r"factored-seed0\.run\.json: expected JSON",
+        ),
+        (
+            lambda f: rewritten(f / "metrics.json", lambda v: v.pop("protocol")),
+            r"metrics\.json: expected an entry protocol, found none",
+        ),
+        (
+            lambda f: rewritten(
+                f / "metrics.json", lambda v: v["factored"].update(elbo_per_frame=2.01)
+            ),
+            r"factored\.elbo_per_frame: expected the mean",
+        ),
+        (
+            lambda f: rewritten(
+                f / "metrics.json", lambda v: v["factored"]["by_seed"].pop("mi_same_bits")
+            ),
+            r"factored\.by_seed: expected the names",
+        ),
+        (
+            lambda f: rewritten(f / "metrics.json", lambda v: v["factored"].pop("mi_same_bits")),
+            r"factored\.(by_seed|intervals): expected the names",
+        ),
+        (
+            lambda f: rewritten(f / "metrics.json", lambda v: v["entangled"].pop("intervals")),
+            r"entangled\.intervals: expected the names",
+        ),
+        (
+            lambda f: rewritten(
+                f / "metrics.json", lambda v: v["entangled"]["by_seed"]["elbo_per_frame"].pop()
+            ),
+            r"expected a value a seed, found 2",
+        ),
+        (
+            lambda f: rewritten(
+                f / "metrics.json", lambda v: v["entangled"]["by_seed"].update(elbo_per_frame=[])
+            ),
+            r"expected a value a seed, found 0",
+        ),
+        (lambda f: (f / "metrics.json").write_text("[1"), r"metrics\.json: expected JSON"),
+    ),
+)
 def test_each_planted_fault_is_found(kept, plant, fault):
     plant(kept)
     faults = results.verify(kept.parents[2])
@@ -288,6 +393,7 @@ def test_a_folder_without_results_is_no_proof_of_anything(tmp_path):
 
 # ---- what is shipped
 
+
 @pytest.fixture(scope="module")
 def quick():
     return results.read_json(QUICK / "metrics.json")
@@ -301,23 +407,36 @@ def test_the_shipped_results_hold_together_and_the_readme_shows_them():
 def test_shipped_metrics_have_every_name_for_three_seeds(path):
     found = results.read_json(path)
     assert {"factored", "entangled", "protocol"} <= set(found)
-    assert {"data", "split", "seeds", "pairs", "versions"} <= set(found["protocol"]) and found["protocol"]["seeds"] == [0, 1, 2]
+    assert {"data", "split", "seeds", "pairs", "versions"} <= set(found["protocol"]) and found[
+        "protocol"
+    ]["seeds"] == [0, 1, 2]
     for model in ("factored", "entangled"):
-        assert NAMES <= set(found[model]["by_seed"]) and all(len(values) == 3 for values in found[model]["by_seed"].values())
-        assert all(low <= found[model][name] <= high for name, (low, high) in found[model]["intervals"].items())
+        assert NAMES <= set(found[model]["by_seed"]) and all(
+            len(values) == 3 for values in found[model]["by_seed"].values()
+        )
+        assert all(
+            low <= found[model][name] <= high
+            for name, (low, high) in found[model]["intervals"].items()
+        )
 
 
 def test_at_quick_the_factors_are_pulled_apart(quick):
     factored = quick["factored"]
     assert factored["mi_cross_bits"] <= 0.25 * factored["mi_same_bits"]
     assert factored["own_digit_bits"] >= 2 * factored["other_digit_bits"]
-    assert factored["mi_same_bits"] > 1 and factored["own_digit_bits"] > 1  # and not because they carry nothing
+    assert (
+        factored["mi_same_bits"] > 1 and factored["own_digit_bits"] > 1
+    )  # and not because they carry nothing
 
 
 def test_at_quick_the_leakage_matrix_says_the_same(quick):
     factored, entangled = quick["factored"], quick["entangled"]
     assert factored["own_position_skill"] > 0.9 > entangled["own_position_skill"]
-    assert factored["intervals"]["other_position_skill"][1] < 0.1 < entangled["intervals"]["other_position_skill"][0]
+    assert (
+        factored["intervals"]["other_position_skill"][1]
+        < 0.1
+        < entangled["intervals"]["other_position_skill"][0]
+    )
 
 
 def test_at_quick_the_entangled_model_is_not(quick):
@@ -325,36 +444,65 @@ def test_at_quick_the_entangled_model_is_not(quick):
     assert quick["entangled"]["own_digit_bits"] < 2 * quick["entangled"]["other_digit_bits"]
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: "/".join(path.parts[-4:]).removesuffix(".run.json"))
+@pytest.mark.parametrize(
+    "path", RECORDS, ids=lambda path: "/".join(path.parts[-4:]).removesuffix(".run.json")
+)
 def test_runs_are_on_record_with_the_settings_of_the_table(path, monkeypatch):
     monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
-    (part, dataset, profile), (model, seed) = path.parts[-4:-1], path.name.removesuffix(".run.json").split("-seed")
-    record, chosen = results.read_json(path), settings.load(runs.section_of(part, dataset, model), profile)
-    assert record["settings"] == chosen.as_dict(), "the table of settings has changed since; train and evaluate again"
+    (part, dataset, profile), (model, seed) = (
+        path.parts[-4:-1],
+        path.name.removesuffix(".run.json").split("-seed"),
+    )
+    record, chosen = (
+        results.read_json(path),
+        settings.load(runs.section_of(part, dataset, model), profile),
+    )
+    assert record["settings"] == chosen.as_dict(), (
+        "the table of settings has changed since; train and evaluate again"
+    )
     assert (record["seed"], record["steps"]) == (int(seed), chosen.steps) and record["seconds"] > 0
     curve = results.read_csv(path.with_name(path.name.replace(".run.json", ".training.csv")))
-    assert curve[-1]["step"] == chosen.steps and curve[-1]["elbo_per_frame"] > curve[0]["elbo_per_frame"]
+    assert (
+        curve[-1]["step"] == chosen.steps
+        and curve[-1]["elbo_per_frame"] > curve[0]["elbo_per_frame"]
+    )
 
 
 def test_the_runs_that_figures_show_are_all_there():
     names = {path.name for path in QUICK.iterdir()}
     runs_of = [f"{model}-seed{seed}" for model in ("factored", "entangled") for seed in range(3)]
-    assert names >= {f"{run}.{kind}" for run in runs_of for kind in ("run.json", "training.csv", "safetensors")}
+    assert names >= {
+        f"{run}.{kind}" for run in runs_of for kind in ("run.json", "training.csv", "safetensors")
+    }
 
 
-@pytest.mark.parametrize("path", [path for path in RECORDS if path.with_name(path.name.replace(".run.json", ".safetensors")).exists()],
-                         ids=lambda path: "/".join(path.parts[-4:]).removesuffix(".run.json"))  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in RECORDS
+        if path.with_name(path.name.replace(".run.json", ".safetensors")).exists()
+    ],
+    ids=lambda path: "/".join(path.parts[-4:]).removesuffix(".run.json"),
+)
 def test_shipped_weights_are_small_and_load(path):
-    (part, dataset, profile), (model, seed) = path.parts[-4:-1], path.name.removesuffix(".run.json").split("-seed")
+    (part, dataset, profile), (model, seed) = (
+        path.parts[-4:-1],
+        path.name.removesuffix(".run.json").split("-seed"),
+    )
     trained = runs.load_model(part, model, profile, int(seed), dataset=dataset)
     assert not trained.training and all(value.isfinite().all() for value in trained.parameters())
-    assert path.with_name(path.name.replace(".run.json", ".safetensors")).stat().st_size <= (5e6 if profile == "quick" else 40e6)
+    assert path.with_name(path.name.replace(".run.json", ".safetensors")).stat().st_size <= (
+        5e6 if profile == "quick" else 40e6
+    )
 
 
 def test_shipped_results_are_small():
-    assert sum(path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()) < 150e6
+    assert (
+        sum(path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()) < 150e6
+    )
 
 
 def test_shipped_records_name_no_machine():
     for path in (ROOT / "results").rglob("*.json"):
-        assert not re.search(r'(?<![\w.])/(home|root|tmp|work|Users)/', path.read_text()), path
+        assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", path.read_text()), path

@@ -13,9 +13,20 @@ def made(mask=None, floats=False):
     """Frames whose two values are their sequence and their step, with labels that say the same."""
     rows, steps = torch.meshgrid(torch.arange(SEQUENCES), torch.arange(LENGTH), indexing="ij")
     frames = torch.stack([rows, steps], -1).byte()[:, :, :, None, None]
-    labels = {"row": torch.arange(SEQUENCES), "step": steps, "action": steps // 3, "place": torch.stack([rows, steps], -1).float()}
-    return Sequences(frames.float() / 255 if floats else frames, labels, ("row",), ("step", "action", "place"), mask=mask,
-                     classes={"action": ("walk", "cast", "slash")})  # fmt: skip
+    labels = {
+        "row": torch.arange(SEQUENCES),
+        "step": steps,
+        "action": steps // 3,
+        "place": torch.stack([rows, steps], -1).float(),
+    }
+    return Sequences(
+        frames.float() / 255 if floats else frames,
+        labels,
+        ("row",),
+        ("step", "action", "place"),
+        mask=mask,
+        classes={"action": ("walk", "cast", "slash")},
+    )
 
 
 def generator(seed=0):
@@ -37,10 +48,20 @@ def test_frames_are_drawn_without_replacement(length):
 def test_all_sequences_frames_and_places_are_equally_likely():
     """6 300 draws each; p-values of a right sampler are uniform, so that this seed would fail with chance .003, once for all."""
     rows, steps = places(FrameSampler(made(), 4).batch(6300, generator(1)))
-    for counted in (rows[:, 0].bincount(), steps.flatten().bincount(), steps[:, 0].bincount(), steps[:, -1].bincount()):
+    for counted in (
+        rows[:, 0].bincount(),
+        steps.flatten().bincount(),
+        steps[:, 0].bincount(),
+        steps[:, -1].bincount(),
+    ):
         assert chisquare(counted.numpy()).pvalue > 1e-3
-    pairs = (steps[:, 0] * LENGTH + steps[:, 1]).bincount(minlength=LENGTH**2).reshape(LENGTH, LENGTH)
-    assert not pairs.diagonal().any() and chisquare(pairs[~torch.eye(LENGTH, dtype=torch.bool)].numpy()).pvalue > 1e-3
+    pairs = (
+        (steps[:, 0] * LENGTH + steps[:, 1]).bincount(minlength=LENGTH**2).reshape(LENGTH, LENGTH)
+    )
+    assert (
+        not pairs.diagonal().any()
+        and chisquare(pairs[~torch.eye(LENGTH, dtype=torch.bool)].numpy()).pvalue > 1e-3
+    )
 
 
 def test_what_is_not_observed_is_never_drawn():
@@ -49,7 +70,9 @@ def test_what_is_not_observed_is_never_drawn():
     sample = FrameSampler(made(mask), 4).batch(2000, generator())
     rows, steps = places(sample)
     assert mask[rows, steps].all() and sample.mask.all() and sample.mask.shape == (2000, 4)
-    assert set(zip(rows.flatten().tolist(), steps.flatten().tolist())) == set(map(tuple, mask.nonzero().tolist()))  # and all else is
+    assert set(zip(rows.flatten().tolist(), steps.flatten().tolist())) == set(
+        map(tuple, mask.nonzero().tolist())
+    )  # and all else is
 
 
 @pytest.mark.parametrize("floats", (False, True))
@@ -57,9 +80,17 @@ def test_labels_go_with_their_frames(floats):
     sampler = FrameSampler(made(floats=floats), 5)
     sample = sampler.batch(50, generator())
     rows, steps = places(sample)
-    assert sample.frames.dtype == torch.float32 and 0 <= sample.frames.min() and sample.frames.max() <= 1
-    assert torch.equal(sample.labels["row"], rows[:, 0]) and torch.equal(sample.labels["step"], steps)
-    assert torch.equal(sample.labels["action"], steps // 3) and torch.equal(sample.labels["place"], torch.stack([rows, steps], -1).float())
+    assert (
+        sample.frames.dtype == torch.float32
+        and 0 <= sample.frames.min()
+        and sample.frames.max() <= 1
+    )
+    assert torch.equal(sample.labels["row"], rows[:, 0]) and torch.equal(
+        sample.labels["step"], steps
+    )
+    assert torch.equal(sample.labels["action"], steps // 3) and torch.equal(
+        sample.labels["place"], torch.stack([rows, steps], -1).float()
+    )
     assert torch.equal(sampler.frames(50, generator()), sample.frames) and sample.mask is None
 
 
@@ -77,15 +108,24 @@ def test_each_gives_every_sequence_once_in_order():
 def test_a_length_that_a_sequence_does_not_have(length):
     mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
     mask[2, 2:] = False
-    with pytest.raises(ValueError, match=f"length: expected 1 to 2, the frames of the shortest sequence, found {length}"):
+    with pytest.raises(
+        ValueError,
+        match=f"length: expected 1 to 2, the frames of the shortest sequence, found {length}",
+    ):
         FrameSampler(made(mask), length)
 
 
-@pytest.mark.parametrize("sequences, found", (
-    (Sequences(torch.zeros(3, 5, 2)), "3 of series"), (Sequences(torch.zeros(0, 5, 3, 4, 4)), "0 of frames"),
-))  # fmt: skip
+@pytest.mark.parametrize(
+    "sequences, found",
+    (
+        (Sequences(torch.zeros(3, 5, 2)), "3 of series"),
+        (Sequences(torch.zeros(0, 5, 3, 4, 4)), "0 of frames"),
+    ),
+)
 def test_a_series_and_nothing_at_all_are_refused(sequences, found):
-    with pytest.raises(ValueError, match=f"sequences: expected at least one sequence of frames, found {found}"):
+    with pytest.raises(
+        ValueError, match=f"sequences: expected at least one sequence of frames, found {found}"
+    ):
         FrameSampler(sequences, 1)
 
 
@@ -96,8 +136,13 @@ def test_whole_sequences_are_drawn_alike_often_with_what_belongs_to_them():
     sampler = SequenceSampler(made())
     batch, frames = sampler.batch(700, generator()), sampler.frames(700, generator())
     assert torch.equal(batch.frames, frames) and frames.dtype == torch.float32
-    assert torch.equal((255 * frames[:, :, 0, 0, 0]).round().long(), batch.labels["row"][:, None].expand(-1, LENGTH))
-    assert torch.equal((255 * frames[:, :, 1, 0, 0]).round().long(), batch.labels["step"])  # in order, none left out
+    assert torch.equal(
+        (255 * frames[:, :, 0, 0, 0]).round().long(),
+        batch.labels["row"][:, None].expand(-1, LENGTH),
+    )
+    assert torch.equal(
+        (255 * frames[:, :, 1, 0, 0]).round().long(), batch.labels["step"]
+    )  # in order, none left out
     assert chisquare(batch.labels["row"].bincount().numpy()).pvalue > 1e-3
     mask = torch.rand(SEQUENCES, LENGTH, generator=generator(3)) < 0.5
     masked, seen = SequenceSampler(made(mask)).frames(9, generator())
@@ -114,9 +159,14 @@ def test_one_class_of_a_share_of_the_sequences_is_withheld():
     for row in hidden.any(1).nonzero()[:, 0]:
         absent = known.labels["action"][row][hidden[row]].unique()
         assert len(absent) == 1 and torch.equal(hidden[row], known.labels["action"][row] == absent)
-    assert known.mask is None and torch.equal(kept.frames, known.frames)  # nothing is lost, and the first is as it was
+    assert known.mask is None and torch.equal(
+        kept.frames, known.frames
+    )  # nothing is lost, and the first is as it was
     assert torch.equal(withhold(known, "action", 0.4, seed=3).mask, kept.mask)
-    assert any(not torch.equal(withhold(known, "action", 0.4, seed=seed).mask, kept.mask) for seed in (4, 5))
+    assert any(
+        not torch.equal(withhold(known, "action", 0.4, seed=seed).mask, kept.mask)
+        for seed in (4, 5)
+    )
     rows, steps = places(FrameSampler(kept, 6).batch(500, generator()))
     assert kept.mask[rows, steps].all()
 
@@ -135,7 +185,9 @@ def test_all_classes_and_sequences_may_be_withheld():
 
 @pytest.mark.parametrize("label", ("row", "step", "place", "colour"))
 def test_only_dynamic_classes_can_be_withheld(label):
-    with pytest.raises(ValueError, match=f"label: expected one of the dynamic classes action, found '{label}'"):
+    with pytest.raises(
+        ValueError, match=f"label: expected one of the dynamic classes action, found '{label}'"
+    ):
         withhold(made(), label)
     with pytest.raises(ValueError, match="there are none"):
         withhold(Sequences(torch.zeros(1, 2, 3, 4, 4)), label)

@@ -10,15 +10,36 @@ from unbraid.models.single_element import SingleElement
 from unbraid.networks import count_parameters
 
 SMALL = dict(image_size=8, channels=2, width=3, features=4, hidden=5, static_size=3, dynamic_size=2)
-SERIES = dict(kind="series", channels=3, window=2, width=6, features=4, hidden=5, static_size=3, dynamic_size=2)
-FRAMES = torch.rand(3, 5, 2, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)  # (B, T, C, H, W)
-VALUES = torch.randn(3, 10, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)  # (B, T, D), five windows
+SERIES = dict(
+    kind="series",
+    channels=3,
+    window=2,
+    width=6,
+    features=4,
+    hidden=5,
+    static_size=3,
+    dynamic_size=2,
+)
+FRAMES = torch.rand(
+    3, 5, 2, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64
+)  # (B, T, C, H, W)
+VALUES = torch.randn(
+    3, 10, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64
+)  # (B, T, D), five windows
 OPTIONS = {
-    "code": {}, "formula": {"variant": "formula"}, "middle": {"anchor": "middle"}, "formula, last": {"variant": "formula", "anchor": "last"},
-    "not subtracted": {"subtract": False}, "formula, not subtracted": {"variant": "formula", "subtract": False},
-    "causal": {"causal": True}, "wide LSTM": {"dynamic_hidden": 7}, "plain networks": {"normalise": False, "variance": 0.1},
-    "context": {"context": True}, "series": SERIES, "series, formula": {**SERIES, "variant": "formula", "anchor": "middle"},
-}  # fmt: skip
+    "code": {},
+    "formula": {"variant": "formula"},
+    "middle": {"anchor": "middle"},
+    "formula, last": {"variant": "formula", "anchor": "last"},
+    "not subtracted": {"subtract": False},
+    "formula, not subtracted": {"variant": "formula", "subtract": False},
+    "causal": {"causal": True},
+    "wide LSTM": {"dynamic_hidden": 7},
+    "plain networks": {"normalise": False, "variance": 0.1},
+    "context": {"context": True},
+    "series": SERIES,
+    "series, formula": {**SERIES, "variant": "formula", "anchor": "middle"},
+}
 each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 noise = lambda seed=0: torch.Generator().manual_seed(seed)  # noqa: E731
 frames_for = lambda model: FRAMES if model.kind == "images" else VALUES  # noqa: E731
@@ -34,24 +55,42 @@ def sprites():
     return SingleElement()
 
 
-@pytest.mark.parametrize("block, count", (
-    ("encoder", 4_856_384), ("static_head", 49_728), ("recurrent", 2_629_632), ("dynamic_head", 262_656), ("prior", 148_992), ("decoder", 6_952_771),
-))  # fmt: skip
+@pytest.mark.parametrize(
+    "block, count",
+    (
+        ("encoder", 4_856_384),
+        ("static_head", 49_728),
+        ("recurrent", 2_629_632),
+        ("dynamic_head", 262_656),
+        ("prior", 148_992),
+        ("decoder", 6_952_771),
+    ),
+)
 def test_parameter_counts_of_paper_c_on_sprites(sprites, block, count):
     assert count_parameters(getattr(sprites, block)) == count
     assert count_parameters(sprites) == 14_900_163
 
 
 def test_parameter_count_of_paper_c_on_mug():
-    assert count_parameters(SingleElement(static_size=64, dynamic_size=64, features=128, hidden=256)) == 8_784_515
+    assert (
+        count_parameters(SingleElement(static_size=64, dynamic_size=64, features=128, hidden=256))
+        == 8_784_515
+    )
 
 
 def test_shapes_at_the_size_of_the_paper(sprites):
     frames = torch.rand(2, 3, 3, 64, 64, generator=noise())
     with torch.no_grad():
         bound, codes = sprites.elbo(frames, noise(1)), sprites.eval().infer(frames)
-    assert [tuple(codes[name].shape) for name in sprites.code_names] == [(2, 256), (2, 3, 256)] and bound.per_frame.isfinite().all()
-    assert sprites.decode(codes).shape == frames.shape and bound.frames == 3 and tuple(bound.kl) == sprites.code_names
+    assert [tuple(codes[name].shape) for name in sprites.code_names] == [
+        (2, 256),
+        (2, 3, 256),
+    ] and bound.per_frame.isfinite().all()
+    assert (
+        sprites.decode(codes).shape == frames.shape
+        and bound.frames == 3
+        and tuple(bound.kl) == sprites.code_names
+    )
 
 
 # ---- the bound, step by step
@@ -59,7 +98,10 @@ def test_shapes_at_the_size_of_the_paper(sprites):
 
 def cell(network, layer, suffix, x, state):
     """One step of an LSTM, from its weights: gates in, forget, candidate, out."""
-    w, u, b, c = (getattr(network, f"{name}_l{layer}{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    w, u, b, c = (
+        getattr(network, f"{name}_l{layer}{suffix}")
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
     i, f, g, o = (x @ w.T + b + state[0] @ u.T + c).chunk(4, -1)
     memory = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(memory), memory
@@ -83,7 +125,9 @@ def walk(network, steps):
 def slow_terms(model, frames, draws, anchor=0):
     """Paper C's equations, element by element: log p(x_t | s, d_t) and log p(x_t | s, 0), lists of (B,); KL of s; KLs of d_t, a list."""
     normal = lambda head, x: Normal(head.mean(x), torch.exp(head.log_variance(x) / 2))  # noqa: E731
-    parts = list(frames.split(model.window, 1)) if model.kind == "series" else list(frames.unbind(1))
+    parts = (
+        list(frames.split(model.window, 1)) if model.kind == "series" else list(frames.unbind(1))
+    )
     features = [model.encoder(part) for part in parts]
     if model.context is not None:
         features = walk(model.context, features)
@@ -98,8 +142,15 @@ def slow_terms(model, frames, draws, anchor=0):
         alone = walk(model.recurrent, [features[anchor]])[0]
         hidden = [h - alone if model.subtract else h for h in hidden]
     d, log_likelihood, still, kl_d = torch.zeros_like(draws["dynamic"][:, 0]), [], [], []
-    show = lambda part, d: Normal(model.decoder(torch.cat([d, s], 1)), math.sqrt(model.variance)).log_prob(part).flatten(1).sum(1)  # noqa: E731
-    state = [(torch.zeros(len(frames), model.prior.recurrent.hidden_size, dtype=torch.float64),) * 2] * 2
+    show = lambda part, d: (
+        Normal(model.decoder(torch.cat([d, s], 1)), math.sqrt(model.variance))
+        .log_prob(part)
+        .flatten(1)
+        .sum(1)
+    )  # noqa: E731
+    state = [
+        (torch.zeros(len(frames), model.prior.recurrent.hidden_size, dtype=torch.float64),) * 2
+    ] * 2
     for t, part in enumerate(parts):
         state[0] = cell(model.prior.recurrent, 0, "", d, state[0])
         state[1] = cell(model.prior.recurrent, 1, "", state[0][0], state[1])
@@ -126,25 +177,49 @@ def test_bound_of_paper_c_against_a_slow_loop(options):
     draws = model.noise(3, 5, noise(7))
     log_likelihood, _, kl_s, kl_d = slow_terms(model, frames, draws, POSITION[model.anchor])
     for bound in (model(frames, noise(7)), model.elbo(frames, noise=draws)):
-        torch.testing.assert_close(bound.log_likelihood, sum(log_likelihood), rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(bound.kl, {"static": kl_s, "dynamic": sum(kl_d)}, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(
+            bound.log_likelihood, sum(log_likelihood), rtol=1e-10, atol=1e-10
+        )
+        torch.testing.assert_close(
+            bound.kl, {"static": kl_s, "dynamic": sum(kl_d)}, rtol=1e-10, atol=1e-12
+        )
         assert bound.frames == frames.shape[1]
-        torch.testing.assert_close(bound.per_frame, (sum(log_likelihood) - kl_s - sum(kl_d)) / bound.frames, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            bound.per_frame,
+            (sum(log_likelihood) - kl_s - sum(kl_d)) / bound.frames,
+            rtol=1e-10,
+            atol=1e-10,
+        )
     assert len(kl_d) == (5 if model.variant == "code" else 4)
 
 
-@pytest.mark.parametrize("options", ({}, {"variant": "formula"}, {"anchor": "last"}), ids=("code", "formula", "last"))
+@pytest.mark.parametrize(
+    "options", ({}, {"variant": "formula"}, {"anchor": "last"}), ids=("code", "formula", "last")
+)
 @pytest.mark.parametrize("inside", (True, False), ids=("anchor in the sum", "anchor apart"))
 @torch.no_grad()
 def test_the_objective_has_the_weights_and_the_bound_none(options, inside):
-    weights = dict(sequence_weight=7.0, anchor_weight=3.0, static_weight=0.5, static_kl_weight=4.0, dynamic_kl_weight=0.25)
-    model, plain = small_model(**options, **weights, anchor_in_sequence=inside), small_model(**options)
+    weights = dict(
+        sequence_weight=7.0,
+        anchor_weight=3.0,
+        static_weight=0.5,
+        static_kl_weight=4.0,
+        dynamic_kl_weight=0.25,
+    )
+    model, plain = (
+        small_model(**options, **weights, anchor_in_sequence=inside),
+        small_model(**options),
+    )
     draws = model.noise(3, 5, noise(7))
-    log_likelihood, still, kl_s, kl_d = slow_terms(model, FRAMES, draws, at := POSITION[model.anchor])
+    log_likelihood, still, kl_s, kl_d = slow_terms(
+        model, FRAMES, draws, at := POSITION[model.anchor]
+    )
     bound = model.elbo(FRAMES, noise=draws)
     gain, cost = bound.objective
     in_sum = [one for t, one in enumerate(log_likelihood) if inside or t != at]
-    torch.testing.assert_close(gain, 7 * sum(in_sum) + 3 * log_likelihood[at] + 0.5 * sum(still), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        gain, 7 * sum(in_sum) + 3 * log_likelihood[at] + 0.5 * sum(still), rtol=1e-10, atol=1e-10
+    )
     torch.testing.assert_close(cost, 4 * kl_s + 0.25 * sum(kl_d), rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(bound.loss(0.5), (0.5 * cost - gain).mean() / 5)
     torch.testing.assert_close(bound.elbo, plain.elbo(FRAMES, noise=draws).elbo)
@@ -154,7 +229,12 @@ def test_the_objective_has_the_weights_and_the_bound_none(options, inside):
     turning = small_model(**options, static_kl_weight=1.0, dynamic_kl_weight=4.0, **turn)
     for step, on_s, on_d in ((1, 4, 0.25), (10, 4, 0.25), (15, 2, 1), (20, 1, 4), (99, 1, 4)):
         turning.begin(step)
-        torch.testing.assert_close(turning.elbo(FRAMES, noise=draws).objective[1], on_s * kl_s + on_d * sum(kl_d), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(
+            turning.elbo(FRAMES, noise=draws).objective[1],
+            on_s * kl_s + on_d * sum(kl_d),
+            rtol=1e-10,
+            atol=1e-12,
+        )
 
 
 @pytest.mark.parametrize("variant, counted", (("code", 5), ("formula", 4)))
@@ -162,42 +242,62 @@ def test_the_objective_has_the_weights_and_the_bound_none(options, inside):
 def test_divergences_by_hand(variant, counted):
     """Heads that say the same whatever they see: N(m, e^l) against N(p, e^k) costs (e^(l-k) + (m-p)^2 e^-k - 1 + k - l) / 2 a unit."""
     model = small_model(variant=variant)
-    said = ((model.static_head[2], 0.5, -1.0), (model.dynamic_head, 0.3, 0.2), (model.prior.head, -0.4, 0.6))
+    said = (
+        (model.static_head[2], 0.5, -1.0),
+        (model.dynamic_head, 0.3, 0.2),
+        (model.prior.head, -0.4, 0.6),
+    )
     for head, mean, log_variance in said:
         for layer, value in ((head.mean, mean), (head.log_variance, log_variance)):
             layer.weight.zero_()
             layer.bias.fill_(value)
     kl = model.elbo(FRAMES, noise()).kl
     by_unit = (math.exp(-0.4) + 0.7**2 * math.exp(-0.6) - 1 + 0.4) / 2
-    torch.testing.assert_close(kl["static"], torch.full((3,), 3 * (math.exp(-1) + 0.25 - 1 + 1) / 2, dtype=torch.float64))
-    torch.testing.assert_close(kl["dynamic"], torch.full((3,), 2 * counted * by_unit, dtype=torch.float64))
+    torch.testing.assert_close(
+        kl["static"], torch.full((3,), 3 * (math.exp(-1) + 0.25 - 1 + 1) / 2, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        kl["dynamic"], torch.full((3,), 2 * counted * by_unit, dtype=torch.float64)
+    )
 
 
 def exact_log_likelihood(model, series, points):
     """log p(x) of a series (2, channels) and codes of one unit each: the integral over s, d_1 and d_2 on a grid."""
     grid = torch.linspace(-5.5, 5.5, points, dtype=torch.float64)
     weight = Normal(0.0, 1.0).log_prob(grid) + math.log(11 / (points - 1))
-    log_p = lambda x, d: model.log_likelihood(x.expand(points, *d.shape[1:2], 1, -1), model.show(grid[:, None], d))  # noqa: E731
+    log_p = lambda x, d: model.log_likelihood(
+        x.expand(points, *d.shape[1:2], 1, -1), model.show(grid[:, None], d)
+    )  # noqa: E731
     first = model.prior(torch.zeros(1, 1, 1, dtype=torch.float64))
-    d_1 = (first.mean + first.standard_deviation * grid[:, None, None])[:, :, 0] * (model.variant == "code")  # (points, 1); d_1 = 0 in the formula
+    d_1 = (first.mean + first.standard_deviation * grid[:, None, None])[:, :, 0] * (
+        model.variant == "code"
+    )  # (points, 1); d_1 = 0 in the formula
     second = model.prior(torch.nn.functional.pad(d_1[..., None], (0, 0, 0, 1)))
-    d_2 = second.mean[:, 1] + second.standard_deviation[:, 1] * grid  # (points of d_1, points of d_2)
+    d_2 = (
+        second.mean[:, 1] + second.standard_deviation[:, 1] * grid
+    )  # (points of d_1, points of d_2)
     shown = log_p(series[0], d_1.T[..., None].expand(points, -1, -1))  # (s, d_1)
-    later = log_p(series[1], d_2.flatten()[None, :, None].expand(points, -1, -1)).unflatten(1, (points, points))  # (s, d_1, d_2)
+    later = log_p(series[1], d_2.flatten()[None, :, None].expand(points, -1, -1)).unflatten(
+        1, (points, points)
+    )  # (s, d_1, d_2)
     return ((((later + weight).logsumexp(2) + shown + weight).logsumexp(1)) + weight).logsumexp(0)
 
 
 @pytest.mark.parametrize("options", ({}, {"variant": "formula"}), ids=("code", "formula"))
 @torch.no_grad()
 def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_posterior(options):
-    model = small_model(**{**SERIES, "window": 1, "channels": 2, "static_size": 1, "dynamic_size": 1}, **options)
+    model = small_model(
+        **{**SERIES, "window": 1, "channels": 2, "static_size": 1, "dynamic_size": 1}, **options
+    )
     for layer in (model.decoder[0][0], model.prior.head.mean, model.static_head[2].mean):
         layer.weight *= 2  # so that codes matter
     series, count = torch.tensor([[0.3, -0.5], [-0.2, 0.6]], dtype=torch.float64), 4000
     coarse, exact = (exact_log_likelihood(model, series, points) for points in (41, 61))
     assert abs(coarse - exact) < 1e-3  # two steps, one value: both grids are fine enough
     many, draws = series.expand(count, -1, -1), model.noise(count, 2, noise(3))
-    if not options:  # one noise in the anchor's place: each has a posterior, and so a bound, of its own
+    if (
+        not options
+    ):  # one noise in the anchor's place: each has a posterior, and so a bound, of its own
         draws["anchor"] = draws["anchor"][:1].expand(count, -1)
     bound, found = model.elbo(many, noise=draws), model.encode(many, draws)
     s, d, prior = found.codes["static"], found.codes["dynamic"], model.prior(found.codes["dynamic"])
@@ -205,9 +305,13 @@ def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_po
     divergence = divergence + ((found.dynamic.log_prob(d) - prior.log_prob(d)) * found.drawn).sum(1)
     log_weights = bound.log_likelihood - divergence
     error = lambda values: float(values.std() / math.sqrt(count))  # noqa: E731
-    assert abs((bound.elbo - log_weights).mean()) < 5 * error(bound.elbo - log_weights)  # closed-form KL and drawn log q - log p
+    assert abs((bound.elbo - log_weights).mean()) < 5 * error(
+        bound.elbo - log_weights
+    )  # closed-form KL and drawn log q - log p
     assert bound.elbo.mean() + 5 * error(bound.elbo) < exact  # a gap that is not chance
-    weights = (log_weights - exact).exp()  # p(x, s, d) / q(s, d) / p(x): their mean is 1 whatever q is
+    weights = (
+        log_weights - exact
+    ).exp()  # p(x, s, d) / q(s, d) / p(x): their mean is 1 whatever q is
     assert abs(weights.mean() - 1) < 5 * error(weights) + 1e-3 and error(weights) < 0.1
 
 
@@ -219,18 +323,29 @@ def seen_by(model, code, frames=None, **how):
     frames = (frames_for(model) if frames is None else frames).clone().requires_grad_()
     found = model.infer(frames, **how)[code]
     rows = [found] if code == "static" else found.unbind(1)
-    gradients = [torch.autograd.grad(row.sum(), frames, retain_graph=True)[0] if row.requires_grad else frames * 0 for row in rows]
-    touched = torch.stack([model.elements(one).abs().flatten(2).sum((0, 2)) > 0 for one in gradients])
+    gradients = [
+        torch.autograd.grad(row.sum(), frames, retain_graph=True)[0]
+        if row.requires_grad
+        else frames * 0
+        for row in rows
+    ]
+    touched = torch.stack(
+        [model.elements(one).abs().flatten(2).sum((0, 2)) > 0 for one in gradients]
+    )
     return touched[0] if code == "static" else touched
 
 
 @pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
 @pytest.mark.parametrize("variant", ("code", "formula"))
-@pytest.mark.parametrize("anchor, at", (("first", 0), ("middle", 2), ("last", 4), ("any", 0), (3, 3), ("1", 1)))
+@pytest.mark.parametrize(
+    "anchor, at", (("first", 0), ("middle", 2), ("last", 4), ("any", 0), (3, 3), ("1", 1))
+)
 def test_the_static_code_sees_the_anchor_alone(kind, variant, anchor, at):
     model = small_model(**kind, variant=variant, anchor=anchor)
     assert seen_by(model, "static").tolist() == [t == at for t in range(5)]
-    elsewhere = seen_by(small_model(**kind, variant=variant), "static", anchor=anchor)  # the same, said at the call
+    elsewhere = seen_by(
+        small_model(**kind, variant=variant), "static", anchor=anchor
+    )  # the same, said at the call
     assert elsewhere.tolist() == [t == at for t in range(5)]
 
 
@@ -243,8 +358,13 @@ def test_training_teaches_the_static_head_by_the_anchor_alone():
     model, moved = small_model(), FRAMES.clone()
     moved[:, 1:] = moved[:, 1:].flip(1)
     bounds = [model.elbo(frames, noise(1)) for frames in (FRAMES, moved)]
-    gradients = [torch.autograd.grad(one.kl["static"].sum(), model.static_head[2].mean.weight)[0] for one in bounds]
-    assert torch.equal(*gradients) and not torch.equal(bounds[0].kl["dynamic"], bounds[1].kl["dynamic"])
+    gradients = [
+        torch.autograd.grad(one.kl["static"].sum(), model.static_head[2].mean.weight)[0]
+        for one in bounds
+    ]
+    assert torch.equal(*gradients) and not torch.equal(
+        bounds[0].kl["dynamic"], bounds[1].kl["dynamic"]
+    )
 
 
 def test_dynamic_codes_of_the_formula_see_no_future():
@@ -252,7 +372,10 @@ def test_dynamic_codes_of_the_formula_see_no_future():
     assert not seen[0].any()  # the anchor's is 0, whatever the frames
     assert seen[1:].tolist() == [[at <= t for at in range(5)] for t in range(1, 5)]
     last = seen_by(small_model(variant="formula", anchor="last"), "dynamic")
-    assert last[:4].tolist() == [[at <= t or at == 4 for at in range(5)] for t in range(4)] and not last[4].any()
+    assert (
+        last[:4].tolist() == [[at <= t or at == 4 for at in range(5)] for t in range(4)]
+        and not last[4].any()
+    )
     without = seen_by(small_model(variant="formula", anchor="last", subtract=False), "dynamic")
     assert without[:4].tolist() == [[at <= t for at in range(5)] for t in range(4)]
 
@@ -262,7 +385,9 @@ def test_dynamic_codes_of_the_code_see_all_or_with_causal_the_past():
     causal = seen_by(small_model(causal=True), "dynamic")
     assert not causal[0].any()  # of the anchor first in line it reads noise alone
     assert causal[1:].tolist() == [[at <= t for at in range(5)] for t in range(1, 5)]
-    bare = seen_by(small_model(causal=True, subtract=False), "dynamic")  # noise hides the anchor, and nothing is subtracted
+    bare = seen_by(
+        small_model(causal=True, subtract=False), "dynamic"
+    )  # noise hides the anchor, and nothing is subtracted
     assert bare.tolist() == [[0 < at <= t for at in range(5)] for t in range(5)]
 
 
@@ -284,7 +409,10 @@ def test_the_formula_subtracts_the_state_after_the_anchor_alone():
     model, read = small_model(variant="formula"), []
     model.dynamic_head.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
     model.infer(FRAMES)
-    assert torch.equal(read[0][:, 0], torch.zeros(3, 2, dtype=torch.float64)) and (read[0][:, 1:].abs() > 0).all()
+    assert (
+        torch.equal(read[0][:, 0], torch.zeros(3, 2, dtype=torch.float64))
+        and (read[0][:, 1:].abs() > 0).all()
+    )
 
 
 @torch.no_grad()
@@ -295,6 +423,11 @@ def test_half_precision_weights_come_back(tmp_path):
         parameter += 1
     digest = results.save_weights(tmp_path / "model.safetensors", model)
     results.load_weights(other, tmp_path / "model.safetensors", digest)
-    model.load_state_dict({name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()})
+    model.load_state_dict(
+        {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in model.state_dict().items()
+        }
+    )
     codes, again = model.infer(FRAMES.float()), other.infer(FRAMES.float(), anchor="first")
     assert all(torch.equal(codes[name], again[name]) for name in codes)

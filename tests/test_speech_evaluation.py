@@ -27,18 +27,44 @@ def voices(split, takes, seed=0, speakers=range(6)):
     known = torch.Generator().manual_seed(0)
     voice = torch.randn(9, BINS, generator=known)
     course = torch.randn(len(DIGITS), 2, STEPS // 2, BINS, generator=known)
-    course = torch.cat([course, -course], 2)  # (digits, 2, STEPS, BINS), step by step in the order + - of one half
-    course = course[:, :, torch.arange(STEPS).view(2, -1).T.flatten()]  # + - + - ..., so that half a chunk has no mean either
+    course = torch.cat(
+        [course, -course], 2
+    )  # (digits, 2, STEPS, BINS), step by step in the order + - of one half
+    course = course[
+        :, :, torch.arange(STEPS).view(2, -1).T.flatten()
+    ]  # + - + - ..., so that half a chunk has no mean either
     generator = torch.Generator().manual_seed(seed + (split == "test"))
-    rows = [(speaker, digit) for speaker in speakers for digit in range(len(DIGITS)) for _ in range(takes)]
+    rows = [
+        (speaker, digit)
+        for speaker in speakers
+        for digit in range(len(DIGITS))
+        for _ in range(takes)
+    ]
     speaker, digit = (torch.tensor(column).repeat_interleave(2) for column in zip(*rows))
     chunk = torch.arange(len(speaker)) % 2
-    logarithms = voice[speaker][:, None] + course[digit, chunk] + 0.3 * torch.randn(len(speaker), STEPS, BINS, generator=generator)
+    logarithms = (
+        voice[speaker][:, None]
+        + course[digit, chunk]
+        + 0.3 * torch.randn(len(speaker), STEPS, BINS, generator=generator)
+    )
     mask = (torch.arange(STEPS) < STEPS - 2) | (chunk == 0)[:, None]
-    labels = {"speaker": speaker, "digit": digit, "utterance": torch.arange(len(speaker)) // 2, "chunk": chunk}
+    labels = {
+        "speaker": speaker,
+        "digit": digit,
+        "utterance": torch.arange(len(speaker)) // 2,
+        "chunk": chunk,
+    }
     classes = {"speaker": tuple("abcdefghi"), "digit": DIGITS}
     frames = logarithms.exp() * mask[..., None]
-    return Sequences(frames, labels, tuple(labels), split=split, provenance="made voices", mask=mask, classes=classes)
+    return Sequences(
+        frames,
+        labels,
+        tuple(labels),
+        split=split,
+        provenance="made voices",
+        mask=mask,
+        classes=classes,
+    )
 
 
 class Reader(nn.Module):
@@ -57,7 +83,9 @@ class Reader(nn.Module):
         mask = torch.ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
         mean = frames.sum(1) / mask.sum(1)[:, None]
         left = (frames - mean[:, None]) * mask[..., None]
-        noise = torch.randn(frames.shape, generator=generator or torch.Generator().manual_seed(0)) * (0.3 if sample else 1e-3)
+        noise = torch.randn(
+            frames.shape, generator=generator or torch.Generator().manual_seed(0)
+        ) * (0.3 if sample else 1e-3)
         if self.exchanged:
             return {"static": 1e-3 * noise[:, 0], "dynamic": frames + noise}
         return {"static": mean, "dynamic": left + noise}
@@ -83,21 +111,30 @@ def test_the_scale_evens_out_what_varies_within_chunks_and_has_a_way_back(data):
     means = laid.frames.sum(1) / mask.sum(1)[:, None]
     inner = (laid.frames - means[:, None])[mask]
     eigenvalues = torch.linalg.eigvalsh(inner.T @ inner / len(inner))
-    assert eigenvalues.min() > 0.85 and eigenvalues.max() <= 1.001  # v / (v + .01) of the least, v >= .09, is .9
+    assert (
+        eigenvalues.min() > 0.85 and eigenvalues.max() <= 1.001
+    )  # v / (v + .01) of the least, v >= .09, is .9
     assert (laid.frames[~mask] == 0).all() and torch.equal(laid.mask, mask)
     assert means.mean(0).abs().max() < 1e-3  # of standard deviations of about 1
-    torch.testing.assert_close(scale.magnitudes(laid.frames)[mask], train.frames[mask], rtol=1e-3, atol=1e-3)  # float32 exponentials
+    torch.testing.assert_close(
+        scale.magnitudes(laid.frames)[mask], train.frames[mask], rtol=1e-3, atol=1e-3
+    )  # float32 exponentials
     assert (scale.magnitudes(torch.full((3, BINS), -99.0)) >= 0).all()
 
 
 def test_vectors_of_recordings_are_means_over_what_was_heard(data):
     model, laid = Reader(), speech.Scale.of(data[0]).lay(data[1])
     found = speech.recordings(model, laid, 0)
-    assert found.voice.shape == found.course.shape == (90, BINS) and found.static.shape == (180, BINS)
+    assert found.voice.shape == found.course.shape == (90, BINS) and found.static.shape == (
+        180,
+        BINS,
+    )
     two = laid.subset([8, 9])  # the chunks of recording 4
     codes = model.infer(two.frames, mask=two.mask)
     torch.testing.assert_close(found.voice[4], codes["static"].mean(0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.spectrum[4], two.frames[two.mask].mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        found.spectrum[4], two.frames[two.mask].mean(0), rtol=1e-4, atol=1e-4
+    )
     assert found.observed.sum() == laid.mask.sum() and len(found.labels["speaker"]) == 90
     by_hand = torch.stack([found.dynamic[8:10][two.mask].mean(0)])[0]
     torch.testing.assert_close(found.course_means[4], by_hand, rtol=1e-4, atol=1e-5)
@@ -128,20 +165,38 @@ def test_error_rates_are_those_of_verification(data):
     train, test = data
     laid = speech.Scale.of(train).lay(test)
     found = speech.recordings(Reader(), laid, 5)
-    expected = verify_speakers(found.voice, found.course, found.labels["speaker"], draws=speech.DRAWS, seed=5)
+    expected = verify_speakers(
+        found.voice, found.course, found.labels["speaker"], draws=speech.DRAWS, seed=5
+    )
     figures = speech.evaluate_speech(Reader(), None, 5, data)
-    assert figures["eer_dynamic"] == expected.dynamic.mean and figures["eer_dynamic_low"] == expected.dynamic.low
-    spectrum = (laid.frames @ torch.linalg.inv(speech.Scale.of(train).even)).numpy()  # back on the logarithmic scale
-    means = np.stack([spectrum[2 * n : 2 * n + 2][laid.mask[2 * n : 2 * n + 2].numpy()].mean(0) for n in range(90)])
+    assert (
+        figures["eer_dynamic"] == expected.dynamic.mean
+        and figures["eer_dynamic_low"] == expected.dynamic.low
+    )
+    spectrum = (
+        laid.frames @ torch.linalg.inv(speech.Scale.of(train).even)
+    ).numpy()  # back on the logarithmic scale
+    means = np.stack(
+        [
+            spectrum[2 * n : 2 * n + 2][laid.mask[2 * n : 2 * n + 2].numpy()].mean(0)
+            for n in range(90)
+        ]
+    )
     raw = verify_speakers(means, found.voice, found.labels["speaker"], draws=2)
-    assert figures["eer_mean_spectrum"] == figures["eer_static_trivial"] == pytest.approx(raw.static.mean, abs=2e-3)  # a tie in float32
+    assert (
+        figures["eer_mean_spectrum"]
+        == figures["eer_static_trivial"]
+        == pytest.approx(raw.static.mean, abs=2e-3)
+    )  # a tie in float32
 
 
 def test_speakers_that_training_has_not_seen_are_verified_and_not_probed(data):
     strangers = voices("test", 3, speakers=range(3, 9))
     figures = speech.evaluate_speech(Reader(), None, 0, (data[0], strangers))
     assert figures["eer_static"] < 0.05
-    assert "static_probe_digit" in figures and not [name for name in figures if name.endswith("probe_speaker") or name == "swap_speaker"]
+    assert "static_probe_digit" in figures and not [
+        name for name in figures if name.endswith("probe_speaker") or name == "swap_speaker"
+    ]
     told = speech.protocol_speech(None, (data[0], strangers))
     assert told["speakers"] == {"train": 6, "test": 6, "test_in_train": 3}
 
@@ -169,7 +224,13 @@ def test_the_spoken_digits_and_the_plain_spectrum():
     chosen = settings.load("single_element.spoken_digits", "smoke")
     figures = speech.evaluate_speech(SingleElement.from_settings(chosen), chosen, 0)
     assert figures["targets"] == 6 * 50 * 49 / 2
-    assert 0.25 < figures["eer_mean_spectrum"] < 0.4 and figures["eer_even_spectrum"] < figures["eer_mean_spectrum"]
+    assert (
+        0.25 < figures["eer_mean_spectrum"] < 0.4
+        and figures["eer_even_spectrum"] < figures["eer_mean_spectrum"]
+    )
     assert figures["judge_speaker"] > 0.9 and figures["judge_digit"] > 0.9
     told = speech.protocol_speech(chosen)
-    assert told["recordings"] == {"train": 2700, "test": 300} and told["speakers"]["test_in_train"] == 6
+    assert (
+        told["recordings"] == {"train": 2700, "test": 300}
+        and told["speakers"]["test_in_train"] == 6
+    )

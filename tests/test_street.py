@@ -16,8 +16,26 @@ ENCODERS = {".avi": "msmpeg4", ".mp4": "libx264"}  # those of vtest.avi and car-
 
 def encode(path, frames):
     """Write frames (T, H, W, 3) of bytes as a video at `path`."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    command += ["-s", f"{frames.shape[2]}x{frames.shape[1]}", "-r", "10", "-i", "-", "-c:v", ENCODERS[path.suffix]]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-y",
+        "-loglevel",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+    ]
+    command += [
+        "-s",
+        f"{frames.shape[2]}x{frames.shape[1]}",
+        "-r",
+        "10",
+        "-i",
+        "-",
+        "-c:v",
+        ENCODERS[path.suffix],
+    ]
     command += ["-q:v", "2", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run(command, input=frames.tobytes(), check=True, timeout=60)
 
@@ -39,7 +57,12 @@ def real():
     """Every split of the real videos."""
     if sources.find("street") is None:
         pytest.skip("the street videos are not both at hand: run make data, or set UNBRAID_MIRROR")
-    options = [(split, by, phases) for split in ("train", "test") for by in ("chunk", "time") for phases in ("all", "first")]
+    options = [
+        (split, by, phases)
+        for split in ("train", "test")
+        for by in ("chunk", "time")
+        for phases in ("all", "first")
+    ]
     return {key: load_street(key[0], by=key[1], phases=key[2]) for key in options}
 
 
@@ -47,8 +70,12 @@ def real():
 def test_all_frames_come_in_order_and_squeezed(clips, suffix):
     frames = read_video(clips[suffix], 32)
     assert frames.shape == (10, 3, 32, 32) and frames.dtype == np.uint8
-    grey = frames[:, :, 4:28, 2:14].mean(axis=(2, 3))  # away from the edge between the halves, which stays in the middle
-    assert np.abs(grey - 20 * np.arange(10)[:, None]).max() < 8  # what lossy coding and a rounded colour space leave
+    grey = frames[:, :, 4:28, 2:14].mean(
+        axis=(2, 3)
+    )  # away from the edge between the halves, which stays in the middle
+    assert (
+        np.abs(grey - 20 * np.arange(10)[:, None]).max() < 8
+    )  # what lossy coding and a rounded colour space leave
     red = frames[:, :, 4:28, 18:30].mean(axis=(0, 2, 3))
     assert np.abs(red - (200, 20, 20)).max() < 12
 
@@ -58,9 +85,18 @@ def test_all_frames_come_in_order_and_squeezed(clips, suffix):
 def test_damaged_videos(clips, suffix, damage, tmp_path):
     content, path = clips[suffix].read_bytes(), tmp_path / f"bad{suffix}"
     other = clips[next(name for name in ENCODERS if name != suffix)].read_bytes()
-    changed = {"empty": b"", "cut": content[:-7], "longer": content + b"1234", "blank": bytes(len(content)), "other format": other}
+    changed = {
+        "empty": b"",
+        "cut": content[:-7],
+        "longer": content + b"1234",
+        "blank": bytes(len(content)),
+        "other format": other,
+    }
     path.write_bytes(changed[damage])
-    with pytest.raises(DataError, match=rf"bad\{suffix}: damaged video(.|\n)*expected(.|\n)*found(.|\n)*data fetch street"):
+    with pytest.raises(
+        DataError,
+        match=rf"bad\{suffix}: damaged video(.|\n)*expected(.|\n)*found(.|\n)*data fetch street",
+    ):
         read_video(path)
 
 
@@ -97,22 +133,36 @@ def test_a_decoder_that_hangs_is_stopped(clips, tmp_path, monkeypatch):
 def test_a_thousand_damaged_clips(clips, suffix, count, tmp_path):
     """Half of a thousand for each format: every one whose length fits its headers goes through ffmpeg."""
     outcomes = check_reader(
-        read_video, suffix, clips[suffix].read_bytes(), tmp_path, count,
+        read_video,
+        suffix,
+        clips[suffix].read_bytes(),
+        tmp_path,
+        count,
         looks_right=lambda frames: frames.shape[1:] == (3, 64, 64) and 1 <= len(frames) <= 20,
-    )  # fmt: skip
+    )
     assert outcomes["refused"] > count / 2
 
 
 def test_counts(real):
     shapes = {key: len(sequences) for key, sequences in real.items()}
     assert shapes == {
-        ("train", "chunk", "all"): 185, ("train", "chunk", "first"): 35, ("train", "time", "all"): 174, ("train", "time", "first"): 33,
-        ("test", "chunk", "all"): 42, ("test", "chunk", "first"): 8, ("test", "time", "all"): 42, ("test", "time", "first"): 8,
-    }  # fmt: skip
+        ("train", "chunk", "all"): 185,
+        ("train", "chunk", "first"): 35,
+        ("train", "time", "all"): 174,
+        ("train", "time", "first"): 33,
+        ("test", "chunk", "all"): 42,
+        ("test", "chunk", "first"): 8,
+        ("test", "time", "all"): 42,
+        ("test", "time", "first"): 8,
+    }
     for sequences in real.values():
-        assert sequences.frames.shape[1:] == (5, 3, 64, 64) and sequences.frames.dtype == torch.uint8
+        assert (
+            sequences.frames.shape[1:] == (5, 3, 64, 64) and sequences.frames.dtype == torch.uint8
+        )
         assert (sequences.static, sequences.dynamic) == (("video",), ("time",))
-    by_video = [int((real["train", "chunk", "all"].labels["video"] == number).sum()) for number in range(2)]
+    by_video = [
+        int((real["train", "chunk", "all"].labels["video"] == number).sum()) for number in range(2)
+    ]
     assert by_video == [25 * 5, 10 * 6]
 
 
@@ -136,9 +186,14 @@ def test_frames_are_those_of_the_video_at_their_times(real):
 @pytest.mark.parametrize("by", ("chunk", "time"))
 @pytest.mark.parametrize("video", VIDEOS.values(), ids=VIDEOS)
 def test_no_moment_is_in_both_splits(video, by):
-    train, test = (chunk_frames(video, split, by, 5, "all", np.random.default_rng(0)) for split in ("train", "test"))
+    train, test = (
+        chunk_frames(video, split, by, 5, "all", np.random.default_rng(0))
+        for split in ("train", "test")
+    )
     assert train.min() >= 0 and test.max() < video.frames
-    assert len(np.unique(train)) == train.size and len(np.unique(test)) == test.size  # no frame twice, whatever the phase
+    assert (
+        len(np.unique(train)) == train.size and len(np.unique(test)) == test.size
+    )  # no frame twice, whatever the phase
     span = 5 * video.stride
     assert not set(train.ravel() // span) & set(test.ravel() // span)
     if by == "time":
@@ -149,13 +204,19 @@ def test_no_moment_is_in_both_splits(video, by):
 @pytest.mark.parametrize("by", ("chunk", "time"))
 def test_the_first_phase_is_one_of_all(by):
     video = VIDEOS["vtest"]
-    every, first = (chunk_frames(video, "train", by, 5, phases, np.random.default_rng(0)) for phases in ("all", "first"))
+    every, first = (
+        chunk_frames(video, "train", by, 5, phases, np.random.default_rng(0))
+        for phases in ("all", "first")
+    )
     assert np.array_equal(every[::5], first) and (first % 25 == 5 * np.arange(5)).all()
 
 
 def test_the_seed_decides_on_the_random_split_alone():
     def spans(by, seed):
-        return set(chunk_frames(VIDEOS["vtest"], "test", by, 5, "first", np.random.default_rng(seed))[:, 0] // 25)
+        return set(
+            chunk_frames(VIDEOS["vtest"], "test", by, 5, "first", np.random.default_rng(seed))[:, 0]
+            // 25
+        )
 
     assert spans("chunk", 0) == spans("chunk", 0) != spans("chunk", 1)
     assert spans("time", 0) == spans("time", 1) == set(range(25, 31))
@@ -163,25 +224,45 @@ def test_the_seed_decides_on_the_random_split_alone():
 
 def test_chunks_by_hand():
     video = Video("short.avi", 10.0, 31, 2)  # five spans of six frames, and one frame over
-    assert chunk_frames(video, "test", "time", 3, "all", np.random.default_rng()).tolist() == [[24, 26, 28], [25, 27, 29]]
-    assert chunk_frames(video, "train", "time", 3, "first", np.random.default_rng()).tolist() == [[0, 2, 4], [6, 8, 10], [12, 14, 16]]
+    assert chunk_frames(video, "test", "time", 3, "all", np.random.default_rng()).tolist() == [
+        [24, 26, 28],
+        [25, 27, 29],
+    ]
+    assert chunk_frames(video, "train", "time", 3, "first", np.random.default_rng()).tolist() == [
+        [0, 2, 4],
+        [6, 8, 10],
+        [12, 14, 16],
+    ]
 
 
 def test_one_camera_and_another_length_and_size():
-    sequences = load_street("test", "car-detection", "time", 10, "first", image_size=32)  # this video travels with the clone
+    sequences = load_street(
+        "test", "car-detection", "time", 10, "first", image_size=32
+    )  # this video travels with the clone
     assert sequences.frames.shape == (1, 10, 3, 32, 32)
-    assert sequences.labels["video"].tolist() == [1] and sequences.classes["video"] == ("vtest", "car-detection")
+    assert sequences.labels["video"].tolist() == [1] and sequences.classes["video"] == (
+        "vtest",
+        "car-detection",
+    )
 
 
-@pytest.mark.parametrize("missing, used", (("vtest.avi", "car-detection"), ("car-detection.mp4", "vtest")))
+@pytest.mark.parametrize(
+    "missing, used", (("vtest.avi", "car-detection"), ("car-detection.mp4", "vtest"))
+)
 def test_with_one_video_only_it_says_which(monkeypatch, missing, used):
     found = sources.find("street", partial=True)
     if VIDEOS[used].file not in found:
         pytest.skip(f"{VIDEOS[used].file} is not at hand: run make data, or set UNBRAID_MIRROR")
-    monkeypatch.setattr(street, "find", lambda name, partial: {file: path for file, path in found.items() if file != missing})
+    monkeypatch.setattr(
+        street,
+        "find",
+        lambda name, partial: {file: path for file, path in found.items() if file != missing},
+    )
     alone = load_street("test")
     assert used in alone.provenance and missing.split(".")[0] not in alone.provenance
-    with pytest.raises(DataError, match=f"street: not at hand(.|\n)*{missing}(.|\n)*data fetch street"):
+    with pytest.raises(
+        DataError, match=f"street: not at hand(.|\n)*{missing}(.|\n)*data fetch street"
+    ):
         load_street(video=missing.split(".")[0])
 
 
@@ -194,13 +275,24 @@ def test_decoded_frames_are_kept(monkeypatch, tmp_path):
 
 def test_a_video_that_decodes_to_fewer_frames_is_not_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
-    monkeypatch.setattr(street, "read_video", lambda path, size: np.zeros((376, 3, size, size), np.uint8))
+    monkeypatch.setattr(
+        street, "read_video", lambda path, size: np.zeros((376, 3, size, size), np.uint8)
+    )
     with pytest.raises(DataError, match=r"decoded wrongly(.|\n)*377(.|\n)*376"):
         load_street("test", "car-detection")
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("options", ({"split": "validation"}, {"video": "5th"}, {"by": "frame"}, {"phases": "some"}, {"image_size": 4}))
+@pytest.mark.parametrize(
+    "options",
+    (
+        {"split": "validation"},
+        {"video": "5th"},
+        {"by": "frame"},
+        {"phases": "some"},
+        {"image_size": 4},
+    ),
+)
 def test_unknown_options_are_refused(options):
     with pytest.raises(ValueError, match="expected .* found"):
         load_street(**options)
@@ -208,5 +300,7 @@ def test_unknown_options_are_refused(options):
 
 @pytest.mark.parametrize("length", (0, -1, 13))
 def test_lengths_that_leave_no_test(length):
-    with pytest.raises(ValueError, match=rf"length: expected 1 to 12 frames for car-detection.mp4, found {length}"):
+    with pytest.raises(
+        ValueError, match=rf"length: expected 1 to 12 frames for car-detection.mp4, found {length}"
+    ):
         load_street(video="car-detection", length=length)

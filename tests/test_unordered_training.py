@@ -6,7 +6,9 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.settings import Settings
 from unbraid.training import fit
 
-SHAPES = torch.tensor([[[1, 1, 1], [1, 0, 1], [1, 1, 1]], [[0, 1, 0], [1, 1, 1], [0, 1, 0]]])  # a ring and a cross
+SHAPES = torch.tensor(
+    [[[1, 1, 1], [1, 0, 1], [1, 1, 1]], [[0, 1, 0], [1, 1, 1], [0, 1, 0]]]
+)  # a ring and a cross
 PLACES = 36
 
 
@@ -36,22 +38,50 @@ def draw(count, generator, length=6):
 @pytest.fixture
 def section():
     """Settings as a section of profiles.toml gives them."""
-    names = dict(image_size=8, channels=1, widths=[4], pair_width=6, hidden=8, static_size=3, dynamic_size=2, normalise=True, trunk_slope=0.1,
-                 multiplied=True, initial_log_variance=-1.0, pairs=True, prior_given_static=True, posterior_given_static=False)  # fmt: skip
+    names = dict(
+        image_size=8,
+        channels=1,
+        widths=[4],
+        pair_width=6,
+        hidden=8,
+        static_size=3,
+        dynamic_size=2,
+        normalise=True,
+        trunk_slope=0.1,
+        multiplied=True,
+        initial_log_variance=-1.0,
+        pairs=True,
+        prior_given_static=True,
+        posterior_given_static=False,
+    )
     return Settings(**names, batch_size=4, steps=4, learning_rate=1e-3, decay=1.0, decay_every=100)
 
 
 def test_the_training_loop_takes_it_as_any_model(section, tmp_path):
     torch.manual_seed(0)
     model = UnorderedFrames.from_settings(section)
-    assert model.frame_shape == (1, 8, 8) and model.dynamic_size == 2 and not model.posterior_given_static
+    assert (
+        model.frame_shape == (1, 8, 8)
+        and model.dynamic_size == 2
+        and not model.posterior_given_static
+    )
     before = {name: value.clone() for name, value in model.named_parameters()}
-    rows = fit(model, lambda count, generator: draw(count, generator)[0], section, folder=tmp_path, log_every=2)
+    rows = fit(
+        model,
+        lambda count, generator: draw(count, generator)[0],
+        section,
+        folder=tmp_path,
+        log_every=2,
+    )
     assert [row["step"] for row in rows] == [2, 4] and not model.training
-    assert [name for name, value in model.named_parameters() if torch.equal(value, before[name])] == []
+    assert [
+        name for name, value in model.named_parameters() if torch.equal(value, before[name])
+    ] == []
     again = UnorderedFrames.from_settings(section)  # takes the finished run from its checkpoint
     assert fit(again, None, section, folder=tmp_path, log_every=2) == rows
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +89,12 @@ def trained():
     """500 updates, with the divergences' weight raised over the first half of them; and the bound per frame of each."""
     torch.manual_seed(0)
     model = UnorderedFrames(8, 1, (16,), pair_width=32, hidden=64, static_size=4, dynamic_size=2)
-    optimizer, frames_noise, code_noise, curve = torch.optim.Adam(model.parameters(), 8e-3), noise(1), noise(2), []
+    optimizer, frames_noise, code_noise, curve = (
+        torch.optim.Adam(model.parameters(), 8e-3),
+        noise(1),
+        noise(2),
+        [],
+    )
     for step in range(500):
         bound = model(draw(16, frames_noise)[0], code_noise)
         loss = bound.loss(min(1, (step + 1) / 250))
@@ -84,10 +119,20 @@ def test_static_tells_the_shapes_apart_and_a_swap_moves_them(trained):
     model, _ = trained
     frames, shapes, places = draw(200, noise(6))
     codes = model.infer(frames)
-    centres = torch.stack([codes["static"][:100][shapes[:100] == shape].mean(0) for shape in (0, 1)])
+    centres = torch.stack(
+        [codes["static"][:100][shapes[:100] == shape].mean(0) for shape in (0, 1)]
+    )
     told = torch.cdist(codes["static"][100:], centres).argmin(1)
     assert (told == shapes[100:]).float().mean() >= 0.97
     swapped = model.decode({"static": codes["static"].roll(1, 0), "dynamic": codes["dynamic"]})
-    nearest = torch.cdist(swapped.flatten(0, 1).flatten(1), PICTURES.flatten(0, 1).flatten(1)).argmin(1).view(200, 6)
-    assert (nearest % PLACES == places).float().mean() > 0.75  # the place of its own z; by chance 1/36
-    assert (nearest // PLACES == shapes.roll(1)[:, None]).float().mean() > 0.75  # the shape of the other's f; by chance 1/2
+    nearest = (
+        torch.cdist(swapped.flatten(0, 1).flatten(1), PICTURES.flatten(0, 1).flatten(1))
+        .argmin(1)
+        .view(200, 6)
+    )
+    assert (
+        nearest % PLACES == places
+    ).float().mean() > 0.75  # the place of its own z; by chance 1/36
+    assert (
+        nearest // PLACES == shapes.roll(1)[:, None]
+    ).float().mean() > 0.75  # the shape of the other's f; by chance 1/2

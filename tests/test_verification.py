@@ -7,13 +7,21 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_curve
 from bench_coverage import voices
-from unbraid.measures.verification import Trials, detection_curve, equal_error_rate, speaker_trials, verify_speakers
+from unbraid.measures.verification import (
+    Trials,
+    detection_curve,
+    equal_error_rate,
+    speaker_trials,
+    verify_speakers,
+)
 
 
 def gaussians(seed, distance, count):
     """Scores and targets: `count` of either kind, unit variance, means `distance` apart."""
     generator = np.random.default_rng(seed)
-    return np.append(generator.normal(distance, 1, count), generator.normal(0, 1, count)), np.arange(2 * count) < count
+    return np.append(
+        generator.normal(distance, 1, count), generator.normal(0, 1, count)
+    ), np.arange(2 * count) < count
 
 
 @pytest.mark.parametrize("distance", (0, 0.5, 1, 2, 3, 4))
@@ -22,7 +30,9 @@ def test_two_gaussians_give_the_known_rate(distance):
     have a standard error of sqrt(p (1 - p) / 20 000), .35 points at most, so .3 points is asked of the mean of ten."""
     true, quantiles = norm.cdf(-distance / 2), norm.ppf((np.arange(10_000) + 0.5) / 10_000)
     targets = np.arange(20_000) < 10_000
-    assert equal_error_rate(np.append(quantiles + distance, quantiles), targets) == pytest.approx(true, abs=2e-4)
+    assert equal_error_rate(np.append(quantiles + distance, quantiles), targets) == pytest.approx(
+        true, abs=2e-4
+    )
     drawn = [equal_error_rate(*gaussians(seed, distance, 10_000)) for seed in range(10)]
     assert np.mean(drawn) == pytest.approx(true, abs=0.003)
     assert np.abs(np.subtract(drawn, true)).max() <= 4 * np.sqrt(true * (1 - true) / 20_000)
@@ -31,7 +41,11 @@ def test_two_gaussians_give_the_known_rate(distance):
 CASES = {  # scores of targets, of non-targets, rate
     "by hand": ([9, 6, 4], [7, 5, 3, 2], 1 / 3),  # misses 1/3 while false alarms go from 1/2 to 1/4
     "tie": ([2, 1], [1, 0], 1 / 4),  # both ones together: from (1/2, 0) straight to (0, 1/2)
-    "tie of three": ([3, 1, 1], [1, 0], 2 / 7),  # from (1/2, 0) to (0, 2/3): t/2 from the top, 2t/3 from below, t = 3/7
+    "tie of three": (
+        [3, 1, 1],
+        [1, 0],
+        2 / 7,
+    ),  # from (1/2, 0) to (0, 2/3): t/2 from the top, 2t/3 from below, t = 3/7
     "all the same": ([1, 1], [1, 1, 1], 1 / 2),
     "apart": ([3, 4], [1, 2], 0),
     "inverted": ([1, 2], [3, 4], 1),
@@ -45,7 +59,9 @@ def test_small_cases_by_hand(case):
     scores, kinds = np.array(targets + others), np.arange(len(targets) + len(others)) < len(targets)
     assert equal_error_rate(scores, kinds) == pytest.approx(rate, abs=1e-12)
     assert equal_error_rate(-scores, kinds) == pytest.approx(1 - rate, abs=1e-12)
-    assert equal_error_rate(np.exp(scores), kinds) == pytest.approx(rate, abs=1e-12)  # only the order matters
+    assert equal_error_rate(np.exp(scores), kinds) == pytest.approx(
+        rate, abs=1e-12
+    )  # only the order matters
 
 
 @pytest.mark.parametrize("levels", (3, 10, 10**6), ids=("coarse", "tied", "fine"))
@@ -59,7 +75,11 @@ def test_the_curve_is_scikit_learns(levels):
     false_alarm, hit, _ = roc_curve(targets, scores, drop_intermediate=False)
     grid = np.linspace(0, 1, 1001)  # the same broken line, wherever it has a slope
     theirs = np.interp(1e-9 + grid * (1 - 2e-9), false_alarm, 1 - hit)
-    np.testing.assert_allclose(np.interp(1e-9 + grid * (1 - 2e-9), curve.false_alarm[::-1], curve.miss[::-1]), theirs, atol=1e-6)
+    np.testing.assert_allclose(
+        np.interp(1e-9 + grid * (1 - 2e-9), curve.false_alarm[::-1], curve.miss[::-1]),
+        theirs,
+        atol=1e-6,
+    )
     assert len(curve.miss) < len(np.unique(scores)) + 1 or levels == 3
 
 
@@ -68,10 +88,17 @@ def test_trials_are_the_cosines_of_all_pairs():
     vectors, speakers = generator.normal(size=(7, 3)), np.array(list("abacbba"))
     scores, targets = speaker_trials(vectors, speakers)
     for (i, j), score, target in zip(combinations(range(7), 2), scores, targets, strict=True):
-        assert score == pytest.approx(vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j]))
+        assert score == pytest.approx(
+            vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])
+        )
         assert target == (speakers[i] == speakers[j])
-    np.testing.assert_array_equal(scores, speaker_trials(vectors * [[3.0]] * 7, speakers)[0])  # lengths do not matter
-    same = speaker_trials(np.tile(generator.normal(size=50), (40, 1)) * generator.uniform(1, 9, (40, 1)), np.arange(40) % 4)
+    np.testing.assert_array_equal(
+        scores, speaker_trials(vectors * [[3.0]] * 7, speakers)[0]
+    )  # lengths do not matter
+    same = speaker_trials(
+        np.tile(generator.normal(size=50), (40, 1)) * generator.uniform(1, 9, (40, 1)),
+        np.arange(40) % 4,
+    )
     assert equal_error_rate(*same) == 0.5  # all one direction: rounding must not rank them
 
 
@@ -82,7 +109,17 @@ def spelt_out(vectors, speakers, copies):
     scores, targets = [], []
     for (s, copy, i), (other, other_copy, j) in combinations(utterances, 2):
         if s != other or copy == other_copy:  # two copies of one speaker are no trial
-            scores.append(round(float(vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j])), 12))
+            scores.append(
+                round(
+                    float(
+                        vectors[i]
+                        @ vectors[j]
+                        / np.linalg.norm(vectors[i])
+                        / np.linalg.norm(vectors[j])
+                    ),
+                    12,
+                )
+            )
             targets.append(s == other)
     return np.array(scores), np.array(targets)
 
@@ -110,28 +147,44 @@ def test_rates_and_gap_of_codes_that_know_and_do_not_know_the_speaker():
     static, speakers = voices(generator, 30, 8, 2.0, 0)
     dynamic = generator.normal(size=static.shape)
     found = verify_speakers(static, dynamic, speakers, draws=300)
-    assert found.static.mean == pytest.approx(equal_error_rate(*speaker_trials(static, speakers)), abs=1e-12)
+    assert found.static.mean == pytest.approx(
+        equal_error_rate(*speaker_trials(static, speakers)), abs=1e-12
+    )
     assert found.gap.mean == pytest.approx(found.dynamic.mean - found.static.mean)
-    assert found.static.high < 0.05 and found.dynamic.low < 0.5 < found.dynamic.high and found.gap.low > 0.4
+    assert (
+        found.static.high < 0.05
+        and found.dynamic.low < 0.5 < found.dynamic.high
+        and found.gap.low > 0.4
+    )
     assert (found.targets, found.non_targets) == (30 * 28, 240 * 239 // 2 - 30 * 28)
     assert found.static.n == 30 and found.static.unit == "speaker" and found.static.warning == ""
     assert 0 < found.static.low < found.static.mean < found.static.high
     assert found == verify_speakers(static, dynamic, speakers, draws=300)  # drawn by the seed
-    named = verify_speakers(static * 7, dynamic, np.array([f"s{one:02d}" for one in speakers]), draws=300)
+    named = verify_speakers(
+        static * 7, dynamic, np.array([f"s{one:02d}" for one in speakers]), draws=300
+    )
     assert named.static == found.static  # neither the scale nor the names matter
     order = generator.permutation(240)
     mixed = verify_speakers(static[order], dynamic[order], speakers[order], draws=300)
-    assert mixed.static.low == pytest.approx(found.static.low, abs=1e-9) and mixed.gap.mean == pytest.approx(found.gap.mean)
+    assert mixed.static.low == pytest.approx(
+        found.static.low, abs=1e-9
+    ) and mixed.gap.mean == pytest.approx(found.gap.mean)
 
 
 def test_the_gap_takes_both_rates_from_the_same_speakers():
     generator = np.random.default_rng(0)
     static, speakers = voices(generator, 20, 8, 1.0, 0.5)
-    dynamic = static + 0.3 * generator.normal(size=static.shape)  # nearly the same codes: what is hard is hard for both
+    dynamic = static + 0.3 * generator.normal(
+        size=static.shape
+    )  # nearly the same codes: what is hard is hard for both
     found = verify_speakers(static, dynamic, speakers, draws=300)
     assert found.gap.half_width < 0.5 * np.hypot(found.static.half_width, found.dynamic.half_width)
     same = verify_speakers(static, static, speakers, draws=50).gap
-    assert same.mean == 0 and np.isnan([same.low, same.high]).all() and "its spread cannot be told" in same.warning
+    assert (
+        same.mean == 0
+        and np.isnan([same.low, same.high]).all()
+        and "its spread cannot be told" in same.warning
+    )
 
 
 def test_what_an_interval_cannot_hold_is_said():
@@ -139,28 +192,76 @@ def test_what_an_interval_cannot_hold_is_said():
     static, speakers = voices(generator, 6, 5, 1.0, 0)
     few = verify_speakers(static, np.ones_like(static), speakers, draws=100)
     assert np.isfinite([few.static.low, few.gap.low]).all()
-    assert few.dynamic.mean == 0.5 and np.isnan(few.dynamic.low) and "its spread cannot be told" in few.dynamic.warning  # a collapsed code
-    perfect = verify_speakers(np.eye(12)[np.repeat(np.arange(12), 3)], generator.normal(size=(36, 4)), np.repeat(np.arange(12), 3), draws=100)
-    assert (perfect.static.mean, perfect.static.low, perfect.static.high) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 12)))  # exact, 0 of 12
-    assert "less than a third of a speaker" in perfect.static.warning and np.isfinite(perfect.gap.low)
+    assert (
+        few.dynamic.mean == 0.5
+        and np.isnan(few.dynamic.low)
+        and "its spread cannot be told" in few.dynamic.warning
+    )  # a collapsed code
+    perfect = verify_speakers(
+        np.eye(12)[np.repeat(np.arange(12), 3)],
+        generator.normal(size=(36, 4)),
+        np.repeat(np.arange(12), 3),
+        draws=100,
+    )
+    assert (perfect.static.mean, perfect.static.low, perfect.static.high) == (
+        0,
+        0,
+        pytest.approx(1 - 0.025 ** (1 / 12)),
+    )  # exact, 0 of 12
+    assert "less than a third of a speaker" in perfect.static.warning and np.isfinite(
+        perfect.gap.low
+    )
     assert perfect.gap.warning == perfect.static.warning and perfect.dynamic.warning == ""
 
 
 VECTORS = np.random.default_rng(0).normal(size=(6, 3))
 
 
-@pytest.mark.parametrize("call, message", (
-    (lambda: equal_error_rate([1, 2], [True]), r"scores and targets: expected \(P,\) each, found \(2,\) and \(1,\)"),
-    (lambda: equal_error_rate([1, np.nan], [True, False]), "scores: expected finite numbers, found 1 that are not"),
-    (lambda: equal_error_rate([1, 2], [True, True]), "targets: expected both kinds of trial, found 2 targets among 2"),
-    (lambda: equal_error_rate([], []), "targets: expected both kinds of trial, found 0 targets among 0"),
-    (lambda: speaker_trials(VECTORS, [0, 1]), r"vectors and speakers: .* found \(6, 3\) and \(2,\)"),
-    (lambda: speaker_trials(np.where(np.arange(6)[:, None] == 2, np.nan, VECTORS), range(6)), r"found \[2, 0\] \(row, unit\) is not"),
-    (lambda: speaker_trials(np.where(np.arange(6)[:, None] == 4, 0, VECTORS), range(6)), "found only zeros in row 4"),
-    (lambda: verify_speakers(VECTORS, VECTORS, [0, 0, 1, 1, 2, 3]), "expected three or more with two utterances or more, found 2"),
-    (lambda: verify_speakers(VECTORS, VECTORS[:5], [0, 0, 1, 1, 2, 2]), r"found \(5, 3\) and \(6,\)"),
-    (lambda: verify_speakers(VECTORS, VECTORS, [0, 0, 1, 1, 2, 2], confidence=95), "confidence: expected a number between 0 and 1"),
-))  # fmt: skip
+@pytest.mark.parametrize(
+    "call, message",
+    (
+        (
+            lambda: equal_error_rate([1, 2], [True]),
+            r"scores and targets: expected \(P,\) each, found \(2,\) and \(1,\)",
+        ),
+        (
+            lambda: equal_error_rate([1, np.nan], [True, False]),
+            "scores: expected finite numbers, found 1 that are not",
+        ),
+        (
+            lambda: equal_error_rate([1, 2], [True, True]),
+            "targets: expected both kinds of trial, found 2 targets among 2",
+        ),
+        (
+            lambda: equal_error_rate([], []),
+            "targets: expected both kinds of trial, found 0 targets among 0",
+        ),
+        (
+            lambda: speaker_trials(VECTORS, [0, 1]),
+            r"vectors and speakers: .* found \(6, 3\) and \(2,\)",
+        ),
+        (
+            lambda: speaker_trials(np.where(np.arange(6)[:, None] == 2, np.nan, VECTORS), range(6)),
+            r"found \[2, 0\] \(row, unit\) is not",
+        ),
+        (
+            lambda: speaker_trials(np.where(np.arange(6)[:, None] == 4, 0, VECTORS), range(6)),
+            "found only zeros in row 4",
+        ),
+        (
+            lambda: verify_speakers(VECTORS, VECTORS, [0, 0, 1, 1, 2, 3]),
+            "expected three or more with two utterances or more, found 2",
+        ),
+        (
+            lambda: verify_speakers(VECTORS, VECTORS[:5], [0, 0, 1, 1, 2, 2]),
+            r"found \(5, 3\) and \(6,\)",
+        ),
+        (
+            lambda: verify_speakers(VECTORS, VECTORS, [0, 0, 1, 1, 2, 2], confidence=95),
+            "confidence: expected a number between 0 and 1",
+        ),
+    ),
+)
 def test_what_cannot_be_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -19,67 +19,113 @@ from unbraid.measures.intervals import format_interval, mean_interval
 from unbraid.measures.judges import JudgeError
 from unbraid.models.independent import IndependentPrediction
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+)
 data = typer.Typer(help="List, fetch and check the data.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
-ERRORS = (sources.DataError, results.ResultsError, training.TrainingError, JudgeError, ValueError)  # settings' errors are ValueErrors
+ERRORS = (
+    sources.DataError,
+    results.ResultsError,
+    training.TrainingError,
+    JudgeError,
+    ValueError,
+)  # settings' errors are ValueErrors
 
 Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(runs.PARTS)}.")]
 DATASETS = "; ".join(f"{', '.join(known)} of {part}" for part, known in runs.PARTS.items())
 Dataset = Annotated[str, typer.Option(help=f"One dataset of the part, or all: {DATASETS}.")]
 Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it.")]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it."),
+]
 Folder = Annotated[Path | None, typer.Option("--results", help="Folder of results.")]
 NAMES = "Datasets (sprites) or sources (sprites-li); default all."
 Source = Annotated[str, typer.Option("--digits", help="auto, mnist or mnist-sample.")]
 
 
 @app.command()
-def train(part: Part = "independent", dataset: Dataset = "all", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
-          folder: Folder = Path("build/results"), digits: Source = "auto", precision: str = "32-true",
-          steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None) -> None:  # fmt: skip
+def train(
+    part: Part = "independent",
+    dataset: Dataset = "all",
+    model: Model = "all",
+    profile: Profile = "quick",
+    seed: Seeds = None,
+    folder: Folder = Path("build/results"),
+    digits: Source = "auto",
+    precision: str = "32-true",
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
+) -> None:
     """Train models; a run that was interrupted goes on where it was, one that is finished is left alone."""
     profile, jobs = settings.current_profile(profile), []
     for name, models in runs.meant(part, dataset, model).items():
         for one in models:
-            chosen = settings.load(runs.section_of(part, name, one), profile, **({"steps": steps} if steps else {}))
-            if numbers := seed or list(range(chosen.seeds)):  # none: an ablation that this profile does without
+            chosen = settings.load(
+                runs.section_of(part, name, one), profile, **({"steps": steps} if steps else {})
+            )
+            if numbers := seed or list(
+                range(chosen.seeds)
+            ):  # none: an ablation that this profile does without
                 jobs.append((name, one, chosen, numbers))
     if not jobs:
         raise untrained(dataset, model, profile)
     for name, _, chosen, _ in {job[0]: job for job in jobs}.values():
-        runs.supply_of(name, "train", chosen, digits)  # data that is missing should not be found out after hours
+        runs.supply_of(
+            name, "train", chosen, digits
+        )  # data that is missing should not be found out after hours
     for name, one, chosen, numbers in jobs:
         supply = runs.supply_of(name, "train", chosen, digits)
         for number in numbers:
-            runs.train_one(part, name, one, chosen, number, supply, folder, precision, say, typer.echo)
+            runs.train_one(
+                part, name, one, chosen, number, supply, folder, precision, say, typer.echo
+            )
 
 
 def untrained(dataset: str, model: str, profile: str) -> ValueError:
     """The error for a choice of which the profile trains no seed."""
-    return ValueError(f"--seed: expected, since the profile {profile!r} does without the model {model} of {dataset}, found none")
+    return ValueError(
+        f"--seed: expected, since the profile {profile!r} does without the model {model} of {dataset}, found none"
+    )
 
 
 def say(row: dict) -> None:
     """One line of a training curve."""
-    typer.echo(f"  update {row['step']:>7}  {row['seconds']:8.1f} s  ELBO {row['elbo_per_frame']:9.1f}  KL {row['kl_per_frame']:6.2f} nats a frame")
+    typer.echo(
+        f"  update {row['step']:>7}  {row['seconds']:8.1f} s  ELBO {row['elbo_per_frame']:9.1f}  KL {row['kl_per_frame']:6.2f} nats a frame"
+    )
 
 
 @app.command()
-def evaluate(part: Part = "independent", dataset: Dataset = "all", model: Model = "all", profile: Profile = "quick", seed: Seeds = None,
-             folder: Folder = None, digits: Source = "auto",
-             digits_from: Annotated[str, typer.Option(help="test, or train as the authors' code.")] = "test",
-             write: Annotated[bool, typer.Option(help="Write metrics.json, and the README's tables if they show it.")] = False) -> None:  # fmt: skip
+def evaluate(
+    part: Part = "independent",
+    dataset: Dataset = "all",
+    model: Model = "all",
+    profile: Profile = "quick",
+    seed: Seeds = None,
+    folder: Folder = None,
+    digits: Source = "auto",
+    digits_from: Annotated[str, typer.Option(help="test, or train as the authors' code.")] = "test",
+    write: Annotated[
+        bool, typer.Option(help="Write metrics.json, and the README's tables if they show it.")
+    ] = False,
+) -> None:
     """Measure trained models on test sequences, each seed by itself, and print means with their intervals."""
     profile, meant = settings.current_profile(profile), runs.meant(part, dataset, model)
     if write and (model != "all" or seed):
-        raise ValueError("--write: expected all models and all seeds, since metrics.json holds them together; leave out --model and --seed")
+        raise ValueError(
+            "--write: expected all models and all seeds, since metrics.json holds them together; leave out --model and --seed"
+        )
     if part != "independent" and (digits, digits_from) != ("auto", "test"):
-        raise ValueError("--digits, --digits-from: expected with the part independent only; leave them out")
+        raise ValueError(
+            "--digits, --digits-from: expected with the part independent only; leave them out"
+        )
     if part == "independent":
-        supply = runs.supply_of(next(iter(meant)), "test", settings.load(part, profile), digits, digits_from)
+        supply = runs.supply_of(
+            next(iter(meant)), "test", settings.load(part, profile), digits, digits_from
+        )
         instruments = Independent(supply, digits_from)
     else:
         instruments = importlib.import_module(f"unbraid.evaluation.{part}")
@@ -89,12 +135,22 @@ def evaluate(part: Part = "independent", dataset: Dataset = "all", model: Model 
         readme.render()
 
 
-def evaluate_dataset(instruments, part: str, dataset: str, models: tuple[str, ...], profile: str, seed: list[int] | None,
-                     folder: Path | None, write: bool) -> None:  # fmt: skip
+def evaluate_dataset(
+    instruments,
+    part: str,
+    dataset: str,
+    models: tuple[str, ...],
+    profile: str,
+    seed: list[int] | None,
+    folder: Path | None,
+    write: bool,
+) -> None:
     """Measure the models of one dataset with the functions evaluate and protocol of `instruments`, and draw their picture."""
     chosen = {name: settings.load(runs.section_of(part, dataset, name), profile) for name in models}
     seeds = {name: seed or list(range(one.seeds)) for name, one in chosen.items()}
-    models = tuple(name for name in models if seeds[name])  # without ablations that this profile does without
+    models = tuple(
+        name for name in models if seeds[name]
+    )  # without ablations that this profile does without
     if not models:
         raise untrained(dataset, ", ".join(chosen), profile)
     metrics: dict = {}
@@ -103,22 +159,37 @@ def evaluate_dataset(instruments, part: str, dataset: str, models: tuple[str, ..
         for number in seeds[name]:
             trained = runs.load_model(part, name, profile, number, folder, dataset)
             by_seed.append(instruments.evaluate(trained, dataset, chosen[name], number, profile))
-            typer.echo(f"{name} seed {number}: " + ", ".join(f"{key} {value:.3g}" for key, value in by_seed[-1].items()))
+            typer.echo(
+                f"{name} seed {number}: "
+                + ", ".join(f"{key} {value:.3g}" for key, value in by_seed[-1].items())
+            )
         metrics[name] = results.summarise(by_seed, interval_or_none)
     protocol = instruments.protocol(dataset, chosen[models[0]]) | {"seeds": seeds[models[0]]}
     if others := {name: seeds[name] for name in models if seeds[name] != protocol["seeds"]}:
         protocol["seeds_of"] = others  # ablations with fewer
-    metrics["protocol"] = {**protocol, "intervals": "95 %, Student t over seeds", "versions": training.versions()}
+    metrics["protocol"] = {
+        **protocol,
+        "intervals": "95 %, Student t over seeds",
+        "versions": training.versions(),
+    }
     for name in models:
         for key in readme.shown(part):
             if key in metrics[name]:
-                typer.echo(f"{name:>22}  {key:<24} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}")
+                typer.echo(
+                    f"{name:>22}  {key:<24} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}"
+                )
     if write:
         where = runs.folder_of(part, dataset, profile, folder)
         results.write_json(where / "metrics.json", metrics)
         if hasattr(instruments, "draw"):
-            picture = where / ("independent_generations.png" if part == "independent" else f"{part}_{dataset}.png")
-            instruments.draw(runs.load_model(part, models[0], profile, seeds[models[0]][0], folder, dataset), dataset, picture)
+            picture = where / (
+                "independent_generations.png" if part == "independent" else f"{part}_{dataset}.png"
+            )
+            instruments.draw(
+                runs.load_model(part, models[0], profile, seeds[models[0]][0], folder, dataset),
+                dataset,
+                picture,
+            )
 
 
 class Independent:
@@ -127,7 +198,9 @@ class Independent:
     def __init__(self, supply: runs.Supply, digits_from: str = "test"):
         self.supply, self.digits_from = supply, digits_from
 
-    def evaluate(self, model: IndependentPrediction, dataset: str, chosen, seed: int, profile: str) -> dict[str, float]:
+    def evaluate(
+        self, model: IndependentPrediction, dataset: str, chosen, seed: int, profile: str
+    ) -> dict[str, float]:
         """All figures of one model."""
         return evaluate_independent(model, self.supply.batch, chosen, seed)
 
@@ -150,11 +223,17 @@ class Independent:
     @torch.no_grad()
     def draw(self, model: IndependentPrediction, dataset: str, path: Path) -> None:
         """Paper A's figure 3 as a file: a test clip, its decoding, and each factor going on alone after two frames."""
-        frames = self.supply.frames(2, torch.Generator().manual_seed(4))[:1].to(next(model.parameters()).device)
+        frames = self.supply.frames(2, torch.Generator().manual_seed(4))[:1].to(
+            next(model.parameters()).device
+        )
         codes = model.infer(frames)
         alone = [model.decode(interventions.move_one(codes, name))[0] for name in model.code_names]
         plots.use_style()
-        labels = ["clip", "decoded", *(f"{name.replace('_', ' ')} goes on" for name in model.code_names)]
+        labels = [
+            "clip",
+            "decoded",
+            *(f"{name.replace('_', ' ')} goes on" for name in model.code_names),
+        ]
         axes = plots.grid(torch.stack([frames[0], model.decode(codes)[0], *alone]).cpu(), labels)
         path.parent.mkdir(parents=True, exist_ok=True)
         axes.figure.savefig(path, metadata={"Software": None})
@@ -167,13 +246,25 @@ def interval_or_none(values: list[float]) -> list[float] | None:
 
 
 @app.command()
-def judge(dataset: Annotated[str, typer.Argument(help=f"{', '.join(judging.JUDGED)}, or all.")] = "all", profile: Profile = "quick",
-          seed: int = 0, folder: Folder = Path("build/results")) -> None:  # fmt: skip
+def judge(
+    dataset: Annotated[str, typer.Argument(help=f"{', '.join(judging.JUDGED)}, or all.")] = "all",
+    profile: Profile = "quick",
+    seed: int = 0,
+    folder: Folder = Path("build/results"),
+) -> None:
     """Train the judges of generated clips, and measure them on real, blurred, shifted and noisy test examples."""
     profile = settings.current_profile(profile)
     for name in judging.JUDGED if dataset == "all" else (dataset,):
-        trained = judging.train_judge(name, profile, folder, seed, lambda row: typer.echo(f"  update {row['step']:>6}  {row['seconds']:7.1f} s  "
-            f"cross-entropy {row['cross_entropy']:.4f} nats  accuracy {row['accuracy']:.4f}"))  # fmt: skip
+        trained = judging.train_judge(
+            name,
+            profile,
+            folder,
+            seed,
+            lambda row: typer.echo(
+                f"  update {row['step']:>6}  {row['seconds']:7.1f} s  "
+                f"cross-entropy {row['cross_entropy']:.4f} nats  accuracy {row['accuracy']:.4f}"
+            ),
+        )
         found = judging.trust(trained, name, profile, seed)
         for key, (low, high) in found["judge"]["intervals"].items():
             typer.echo(f"{name} {key:<24} {found['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
@@ -186,7 +277,11 @@ def verify(folder: Folder = None) -> None:
     faults = readme.verify(folder or results.shipped())
     for fault in faults:
         typer.echo(fault)
-    typer.echo(f"{len(faults)} faults" if faults else "results: all digests right, all metrics in form, README up to date")
+    typer.echo(
+        f"{len(faults)} faults"
+        if faults
+        else "results: all digests right, all metrics in form, README up to date"
+    )
     raise typer.Exit(1 if faults else 0)
 
 
@@ -208,7 +303,9 @@ def fetch(names: Annotated[list[str] | None, typer.Argument(help=NAMES)] = None)
             failed.append(error)
             typer.echo(f"{name}: failed")
         else:
-            typer.echo(f"{name}: {len(files)} files, all digests right, in {' and '.join(map(str, sources.homes(files)))}")
+            typer.echo(
+                f"{name}: {len(files)} files, all digests right, in {' and '.join(map(str, sources.homes(files)))}"
+            )
     if failed:
         raise sources.DataError("\n".join(map(str, failed)))
 

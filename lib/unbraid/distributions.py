@@ -36,7 +36,9 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """A reparameterised draw, mean + standard deviation x noise, shape (..., d)."""
-        noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
+        noise = torch.randn(
+            self.mean.shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device
+        )
         return self.mean + self.standard_deviation * noise
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -55,8 +55,14 @@ class Directions:
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[ChangedCodes, ChangedCodes]:
     """The two sets of codes with the code called `name` exchanged; both (B, ...), shapes as they were."""
     check_same_shape("swap", codes_a, codes_b, name)
-    record = Record("swap", (name,), f"Each sequence has {say(name)} of the other and keeps the rest of its own.")
-    return ChangedCodes({**codes_a, name: codes_b[name]}, record), ChangedCodes({**codes_b, name: codes_a[name]}, record)
+    record = Record(
+        "swap",
+        (name,),
+        f"Each sequence has {say(name)} of the other and keeps the rest of its own.",
+    )
+    return ChangedCodes({**codes_a, name: codes_b[name]}, record), ChangedCodes(
+        {**codes_b, name: codes_a[name]}, record
+    )
 
 
 def hold(codes: Codes, name: str, at: int) -> ChangedCodes:
@@ -67,7 +73,10 @@ def hold(codes: Codes, name: str, at: int) -> ChangedCodes:
         raise ValueError(f"at: expected a step from 0 to {length - 1}, found {at}")
     steps = torch.arange(length, device=codes[name].device).clamp(max=at)
     caption = f"From frame {at + 1} on {say(name)} stands still."
-    return ChangedCodes({**codes, name: codes[name][:, steps]}, Record("hold", (name,), caption, steps=(at + 1, length - 1)))
+    return ChangedCodes(
+        {**codes, name: codes[name][:, steps]},
+        Record("hold", (name,), caption, steps=(at + 1, length - 1)),
+    )
 
 
 def move_one(codes: Codes, name: str, primed: int = 2) -> ChangedCodes:
@@ -76,7 +85,10 @@ def move_one(codes: Codes, name: str, primed: int = 2) -> ChangedCodes:
     A static code (B, D) is held by its nature.
     """
     check_name(codes, name)
-    others, held = tuple(other for other in codes if other != name and codes[other].ndim == 3), codes
+    others, held = (
+        tuple(other for other in codes if other != name and codes[other].ndim == 3),
+        codes,
+    )
     for other in others:
         held = hold(held, other, primed - 1)
     last = max((code.shape[1] for code in codes.values() if code.ndim == 3), default=1) - 1
@@ -85,8 +97,15 @@ def move_one(codes: Codes, name: str, primed: int = 2) -> ChangedCodes:
 
 
 @torch.no_grad()
-def roll_forward(model: SequenceModel, codes: Codes, name: str, primed: int, length: int, sample: bool = False,
-                 generator: torch.Generator | None = None) -> ChangedCodes:  # fmt: skip
+def roll_forward(
+    model: SequenceModel,
+    codes: Codes,
+    name: str,
+    primed: int,
+    length: int,
+    sample: bool = False,
+    generator: torch.Generator | None = None,
+) -> ChangedCodes:
     """Only the factor `name` goes on, by its own transition, from step `primed` on; the others are held there.
 
     codes: (B, >= primed, d) of a model with roll_forward. Returns (B, length, d): the first `primed` steps as they are.
@@ -98,12 +117,18 @@ def roll_forward(model: SequenceModel, codes: Codes, name: str, primed: int, len
     start = {key: check_dynamic(codes, key)[:, :primed] for key in codes}
     rolled = model.roll_forward(start, length - primed, sample, generator)
     held = {key: code[:, -1:].expand(-1, length - primed, -1) for key, code in start.items()}
-    joined = {key: torch.cat([start[key], rolled[key] if key == name else held[key]], 1) for key in codes}
+    joined = {
+        key: torch.cat([start[key], rolled[key] if key == name else held[key]], 1) for key in codes
+    }
     caption = f"After {primed} frames only {say(name)} goes on, as its own past foretells; all else stands still."
-    return ChangedCodes(joined, Record("roll_forward", tuple(codes), caption, steps=(primed, length - 1)))
+    return ChangedCodes(
+        joined, Record("roll_forward", tuple(codes), caption, steps=(primed, length - 1))
+    )
 
 
-def traverse(codes: Codes, name: str, unit: int | Tensor, values: Tensor, relative: bool = False) -> ChangedCodes:
+def traverse(
+    codes: Codes, name: str, unit: int | Tensor, values: Tensor, relative: bool = False
+) -> ChangedCodes:
     """One sequence's codes (1, T, d) or (1, D), repeated for each of `values` (V,), with one coordinate of `name` set to it.
 
     unit: the number of a unit, or a direction (d,) of any length but 0, such as one of `principal_directions` or
@@ -117,14 +142,18 @@ def traverse(codes: Codes, name: str, unit: int | Tensor, values: Tensor, relati
     code, value = repeated[name], values.view(-1, *[1] * (repeated[name].ndim - 2))
     if torch.as_tensor(unit).ndim:
         direction = unit_length("unit", unit, width).to(code)
-        repeated[name] = code + (value if relative else value - code @ direction)[..., None] * direction
+        repeated[name] = (
+            code + (value if relative else value - code @ direction)[..., None] * direction
+        )
         what = f"The coordinate of {say(name)} along a direction"
     else:
         if not 0 <= unit < width:
             raise ValueError(f"unit: expected 0 to {width - 1}, found {unit}")
         code[..., unit] = code[..., unit] + value if relative else value
         what = f"Unit {int(unit)} of {say(name)}"
-    caption = f"{what} is {'moved by' if relative else 'set to'} {listed(values)}; all else is the same."
+    caption = (
+        f"{what} is {'moved by' if relative else 'set to'} {listed(values)}; all else is the same."
+    )
     return ChangedCodes(repeated, Record("traverse", (name,), caption, tuple(values.tolist())))
 
 
@@ -142,15 +171,21 @@ def great_circle(codes: Codes, name: str, towards: Tensor, angles: Tensor) -> Ch
     length = code.norm(dim=-1, keepdim=True)
     towards = unit_length("towards", towards, code.shape[-1]).to(code)
     across = towards - (code @ towards)[..., None] * code / length.square()
-    if not (across.norm(dim=-1) > 1e-2).all():  # catches a code of length 0 as well, which makes it NaN
-        raise ValueError("towards: expected a direction not along the code, and a code that is not zero, found the one or the other")
+    if not (
+        across.norm(dim=-1) > 1e-2
+    ).all():  # catches a code of length 0 as well, which makes it NaN
+        raise ValueError(
+            "towards: expected a direction not along the code, and a code that is not zero, found the one or the other"
+        )
     across = across / across.norm(dim=-1, keepdim=True)
     repeated[name] = angle.cos() * code + angle.sin() * length * across
     caption = f"Turned by {listed(angles.rad2deg())} degrees at the same length: {say(name)}; all else is the same."
     return ChangedCodes(repeated, Record("great_circle", (name,), caption, tuple(angles.tolist())))
 
 
-def interpolate(codes_a: Codes, codes_b: Codes, name: str, shares: Tensor, spherical: bool = False) -> ChangedCodes:
+def interpolate(
+    codes_a: Codes, codes_b: Codes, name: str, shares: Tensor, spherical: bool = False
+) -> ChangedCodes:
     """The codes of a sequence a, repeated for each of `shares` (V,), with `name` so far on the way to that of a sequence b.
 
     codes_a, codes_b: (1, ...) each. Share 0 is a's code, 1 is b's, exactly. spherical: along the arc between them, step by
@@ -168,8 +203,12 @@ def interpolate(codes_a: Codes, codes_b: Codes, name: str, shares: Tensor, spher
 
 
 @torch.no_grad()
-def generate_given(model: SequenceModel, codes: Codes, kept: str | Sequence[str],
-                   generator: torch.Generator | None = None) -> ChangedCodes:  # fmt: skip
+def generate_given(
+    model: SequenceModel,
+    codes: Codes,
+    kept: str | Sequence[str],
+    generator: torch.Generator | None = None,
+) -> ChangedCodes:
     """Keep the codes named in `kept` and draw all others from the model's prior (papers B and C: static or dynamic).
 
     codes: (B, ...), all of the model's, with at least one dynamic code, whose T is the length drawn. What is kept comes
@@ -181,16 +220,25 @@ def generate_given(model: SequenceModel, codes: Codes, kept: str | Sequence[str]
     drawn_names = tuple(name for name in codes if name not in kept)
     lengths = {code.shape[1] for code in codes.values() if code.ndim == 3}
     if not kept or not drawn_names:
-        raise ValueError(f"kept: expected some of {', '.join(codes)}, not none and not all, found {', '.join(kept) or 'none'}")
+        raise ValueError(
+            f"kept: expected some of {', '.join(codes)}, not none and not all, found {', '.join(kept) or 'none'}"
+        )
     if len(lengths) != 1:
-        raise ValueError(f"codes: expected dynamic codes (B, T, d) of one length T, found lengths {sorted(lengths)}")
+        raise ValueError(
+            f"codes: expected dynamic codes (B, T, d) of one length T, found lengths {sorted(lengths)}"
+        )
     given = {name: codes[name] for name in kept}
     drawn = model.generate(len(codes[kept[0]]), lengths.pop(), generator, given)
     for name in drawn_names:
         if drawn[name].shape != codes[name].shape:
-            raise ValueError(f"{name}: expected {tuple(codes[name].shape)} from the prior, found {tuple(drawn[name].shape)}")
+            raise ValueError(
+                f"{name}: expected {tuple(codes[name].shape)} from the prior, found {tuple(drawn[name].shape)}"
+            )
     caption = f"Kept: {', '.join(map(say, kept))}. Drawn from the prior: {', '.join(map(say, drawn_names))}."
-    return ChangedCodes({name: given.get(name, drawn[name]) for name in codes}, Record("generate_given", drawn_names, caption))
+    return ChangedCodes(
+        {name: given.get(name, drawn[name]) for name in codes},
+        Record("generate_given", drawn_names, caption),
+    )
 
 
 def principal_directions(code: Tensor, count: int) -> Directions:
@@ -203,7 +251,9 @@ def principal_directions(code: Tensor, count: int) -> Directions:
     if not 1 <= count <= most:
         raise ValueError(f"count: expected 1 to {most} for {tuple(code.shape)}, found {count}")
     if not rows.isfinite().all():
-        raise ValueError("code: expected finite numbers, found NaN or infinity; leave such sequences out")
+        raise ValueError(
+            "code: expected finite numbers, found NaN or infinity; leave such sequences out"
+        )
     mean = rows.mean(0)
     _, singular, vectors = torch.linalg.svd(rows - mean, full_matrices=False)
     vectors = vectors[:count]
@@ -222,7 +272,9 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     norms = a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True)
     cosine = ((a * b).sum(-1, keepdim=True) / norms).clamp(-1, 1)
     if not (cosine > -1 + 1e-6).all():  # NaN too
-        raise ValueError("interpolate: expected codes with an arc between them, found opposite ones or one of length 0; use a line")
+        raise ValueError(
+            "interpolate: expected codes with an arc between them, found opposite ones or one of length 0; use a line"
+        )
     angle = cosine.arccos()
     arc = ((1 - share) * angle).sin() / angle.sin() * a + (share * angle).sin() / angle.sin() * b
     return torch.where(angle < 1e-3, torch.lerp(a, b, share), arc)
@@ -241,7 +293,9 @@ def say(name: str) -> str:
 def listed(values: Tensor) -> str:
     """Numbers in a caption: all of up to five, or the first, how many, and the last."""
     words = [f"{value:.3g}".replace("-", "−") for value in values.tolist()]
-    return ", ".join(words) if len(words) <= 5 else f"{words[0]} to {words[-1]} in {len(words)} steps"
+    return (
+        ", ".join(words) if len(words) <= 5 else f"{words[0]} to {words[-1]} in {len(words)} steps"
+    )
 
 
 def check_name(codes: Codes, name: str) -> None:
@@ -253,7 +307,9 @@ def check_name(codes: Codes, name: str) -> None:
 def check_dynamic(codes: Codes, name: str) -> Tensor:
     """The code called `name` if it has a value at each step, (B, T, d)."""
     if codes[name].ndim != 3:
-        raise ValueError(f"{name}: expected a code with steps (B, T, d), found {tuple(codes[name].shape)}")
+        raise ValueError(
+            f"{name}: expected a code with steps (B, T, d), found {tuple(codes[name].shape)}"
+        )
     return codes[name]
 
 
@@ -261,7 +317,9 @@ def check_one(codes: Codes, name: str) -> None:
     """Refuse a name the codes do not have, and codes of more than one sequence."""
     check_name(codes, name)
     if any(len(code) != 1 for code in codes.values()):
-        raise ValueError(f"codes: expected one sequence (1, ...), found {[len(code) for code in codes.values()]}")
+        raise ValueError(
+            f"codes: expected one sequence (1, ...), found {[len(code) for code in codes.values()]}"
+        )
 
 
 def check_same_shape(act: str, codes_a: Codes, codes_b: Codes, name: str) -> None:
@@ -269,7 +327,9 @@ def check_same_shape(act: str, codes_a: Codes, codes_b: Codes, name: str) -> Non
     check_name(codes_a, name)
     check_name(codes_b, name)
     if codes_a[name].shape != codes_b[name].shape:
-        raise ValueError(f"{act} {name}: expected one shape, found {tuple(codes_a[name].shape)} and {tuple(codes_b[name].shape)}")
+        raise ValueError(
+            f"{act} {name}: expected one shape, found {tuple(codes_a[name].shape)} and {tuple(codes_b[name].shape)}"
+        )
 
 
 def unit_length(thing: str, direction: Tensor, width: int) -> Tensor:
@@ -277,5 +337,7 @@ def unit_length(thing: str, direction: Tensor, width: int) -> Tensor:
     direction = torch.as_tensor(direction) * 1.0
     if tuple(direction.shape) != (width,) or not direction.norm() > 0:
         found = f"{tuple(direction.shape)} of length {direction.norm():.3g}"
-        raise ValueError(f"{thing}: expected a direction ({width},) of a length above 0, found {found}")
+        raise ValueError(
+            f"{thing}: expected a direction ({width},) of a length above 0, found {found}"
+        )
     return direction / direction.norm()

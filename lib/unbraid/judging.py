@@ -1,6 +1,6 @@
 """Trains the judge of a dataset, measures how far it is to be trusted, and ships both: `python -m unbraid judge`.
 
-    results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,run.json,training.csv}, metrics.json
+results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,run.json,training.csv}, metrics.json
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from unbraid import results, settings, training
 from unbraid.data import catalogue, sources
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.measures.generation import generation_scores
-from unbraid.measures.judges import FrameJudge, SequenceJudge, blurred, fit_judge, load_judge, noisy, reliability, save_judge
+from unbraid.measures.judges import (
+    FrameJudge,
+    SequenceJudge,
+    blurred,
+    fit_judge,
+    load_judge,
+    noisy,
+    reliability,
+    save_judge,
+)
 
 WORN = ("skin", "trousers", "top", "hair")
 JUDGED = {  # each judge, its settings, what it is asked; a clip's motion is its action and direction in one, as the papers have it
@@ -65,19 +74,27 @@ def examples(dataset: str, split: str, chosen) -> Examples:
             batch = supply.batch(count, generator)
             return batch.frames[:, 0], {name: batch.labels[name] for name in names}
 
-        frames, labels = draw(TEST_DIGITS, torch.Generator().manual_seed(1)) if split == "test" else (None, None)
+        frames, labels = (
+            draw(TEST_DIGITS, torch.Generator().manual_seed(1)) if split == "test" else (None, None)
+        )
         return Examples(draw, classes, provenance, (supply.digits.source,), frames, labels)
     known = catalogue.load(dataset, split, image_size=chosen.image_size)
     classes = {name: known.classes[name] for name in names}
     if kind is FrameJudge:  # each frame by itself, with the static labels of its sequence
-        observed = torch.ones(known.frames.shape[:2], dtype=torch.bool) if known.mask is None else known.mask
+        observed = (
+            torch.ones(known.frames.shape[:2], dtype=torch.bool)
+            if known.mask is None
+            else known.mask
+        )
         places = observed.nonzero()
     else:
         places = torch.arange(len(known))[:, None]
 
     def take(some: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         at = tuple(some.T)
-        return known.frames[at], {name: known.labels[name][at if name in known.dynamic else at[0]] for name in names}
+        return known.frames[at], {
+            name: known.labels[name][at if name in known.dynamic else at[0]] for name in names
+        }
 
     def draw(count: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         frames, labels = take(places[torch.randint(len(places), (count,), generator=generator)])
@@ -86,9 +103,15 @@ def examples(dataset: str, split: str, chosen) -> Examples:
     frames, labels = None, None
     if split == "test":
         if len(places) > TEST_FRAMES:
-            places = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(1))[:TEST_FRAMES]]
+            places = places[
+                torch.randperm(len(places), generator=torch.Generator().manual_seed(1))[
+                    :TEST_FRAMES
+                ]
+            ]
         frames, labels = take(places)
-    return Examples(draw, classes, known.provenance, catalogue.dataset(dataset).folders, frames, labels)
+    return Examples(
+        draw, classes, known.provenance, catalogue.dataset(dataset).folders, frames, labels
+    )
 
 
 def folder_of(dataset: str, profile: str, folder: Path | None = None) -> Path:
@@ -96,31 +119,54 @@ def folder_of(dataset: str, profile: str, folder: Path | None = None) -> Path:
     return (folder or results.shipped()) / "judges" / dataset / profile
 
 
-def judge_of(dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None,
-             folder: Path | None = None) -> FrameJudge:  # fmt: skip
+def judge_of(
+    dataset: str,
+    profile: str = "quick",
+    classes: Mapping[str, tuple[str, ...]] | None = None,
+    folder: Path | None = None,
+) -> FrameJudge:
     """The trained judge of a dataset; with `classes`, those of the data it is to judge, refused if they differ."""
     return load_judge(folder_of(dataset, profile, folder) / "judge-seed0.safetensors", classes)
 
 
-def train_judge(dataset: str, profile: str, folder: Path, seed: int = 0, report: Callable[[dict], None] | None = None) -> FrameJudge:
+def train_judge(
+    dataset: str,
+    profile: str,
+    folder: Path,
+    seed: int = 0,
+    report: Callable[[dict], None] | None = None,
+) -> FrameJudge:
     """Train a judge on the training split, and write its weights, record and curve; returns the judge that was written."""
     chosen = settings_of(dataset, profile)
     learn, kind = examples(dataset, "train", chosen), JUDGED[dataset][0]
     torch.manual_seed(seed)
     channels = learn.draw(1, torch.Generator().manual_seed(0))[0].shape[-3]
-    judge = kind(learn.classes, chosen.image_size, channels, chosen.width, chosen.features, chosen.hidden)
+    judge = kind(
+        learn.classes, chosen.image_size, channels, chosen.width, chosen.features, chosen.hidden
+    )
     every = max(1, chosen.steps // 40)
 
     def draw(count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         frames, labels = learn.draw(count, generator)
         return roughened(frames, chosen.roughened, generator), labels
 
-    rows = fit_judge(judge, draw, chosen.steps, chosen.batch_size, chosen.learning_rate, seed, every, report)
+    rows = fit_judge(
+        judge, draw, chosen.steps, chosen.batch_size, chosen.learning_rate, seed, every, report
+    )
     path = folder_of(dataset, chosen.profile, folder) / f"judge-seed{seed}.safetensors"
-    digests = {f"digests/{name}.txt": results.digest(Path(sources.__file__).parent / "digests" / f"{name}.txt") for name in learn.folders}
+    digests = {
+        f"digests/{name}.txt": results.digest(
+            Path(sources.__file__).parent / "digests" / f"{name}.txt"
+        )
+        for name in learn.folders
+    }
     command = f"python -m unbraid judge {dataset} --profile {chosen.profile} --seed {seed}"
     results.write_csv(path.with_name(f"judge-seed{seed}.training.csv"), rows)
-    save_judge(judge, path, training.run_record(command, chosen, seed, rows, "32-true", learn.provenance, digests, ""))
+    save_judge(
+        judge,
+        path,
+        training.run_record(command, chosen, seed, rows, "32-true", learn.provenance, digests, ""),
+    )
     return load_judge(path)
 
 
@@ -148,12 +194,19 @@ def trust(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
     test = examples(dataset, "test", settings_of(dataset, profile))
     frames = test.frames.float() / 255 if test.frames.dtype == torch.uint8 else test.frames
     found = reliability(judge, frames, test.labels, seed=seed)
-    cells = {f"{condition}_{label}": cell for condition, row in found.accuracy.items() for label, cell in row.items()}
+    cells = {
+        f"{condition}_{label}": cell
+        for condition, row in found.accuracy.items()
+        for label, cell in row.items()
+    }
     for label, probabilities in judge.probabilities(frames).items():
         if len(test.labels[label].unique()) < len(judge.classes[label]):
             continue
         scores = generation_scores(probabilities, test.labels[label])
-        cells |= {f"inception_score_{label}": scores.inception_score, f"conditional_entropy_{label}": scores.conditional_entropy}
+        cells |= {
+            f"inception_score_{label}": scores.inception_score,
+            f"conditional_entropy_{label}": scores.conditional_entropy,
+        }
     protocol = {
         "data": test.provenance,
         "split": "test",

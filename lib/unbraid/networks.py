@@ -11,7 +11,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unbraid.distributions import DiagonalGaussian
 
-ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "relu": nn.ReLU, "silu": nn.SiLU, "selu": nn.SELU, "tanh": nn.Tanh}
+ACTIVATIONS = {
+    "leaky_relu": nn.LeakyReLU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "selu": nn.SELU,
+    "tanh": nn.Tanh,
+}
 
 
 def activation(name: str) -> nn.Module:
@@ -35,7 +41,15 @@ class ConvolutionalEncoder(nn.Sequential):
     4x4; a last 4x4 convolution takes that to a vector. The last layer is not normalised.
     """
 
-    def __init__(self, image_size=64, channels=3, width=64, features=32, normalise=True, activation_name="leaky_relu"):
+    def __init__(
+        self,
+        image_size=64,
+        channels=3,
+        width=64,
+        features=32,
+        normalise=True,
+        activation_name="leaky_relu",
+    ):
         layers = []
         for stage in range(_halvings(image_size)):
             outputs = width * 2**stage
@@ -43,7 +57,12 @@ class ConvolutionalEncoder(nn.Sequential):
             layers += [nn.BatchNorm2d(outputs)] if normalise else []
             layers.append(activation(activation_name))
             channels = outputs
-        super().__init__(*layers, nn.Conv2d(channels, features, 4, 1, 0), activation(activation_name), nn.Flatten())
+        super().__init__(
+            *layers,
+            nn.Conv2d(channels, features, 4, 1, 0),
+            activation(activation_name),
+            nn.Flatten(),
+        )
         if not normalise:
             keep_variance(self)
 
@@ -60,15 +79,32 @@ class ConvolutionalDecoder(nn.Sequential):
     last, linear layer adds their pictures.
     """
 
-    def __init__(self, image_size=64, channels=3, width=64, inputs=40, normalise=True, activation_name="relu", output="sigmoid",
-                 groups=1):  # fmt: skip
+    def __init__(
+        self,
+        image_size=64,
+        channels=3,
+        width=64,
+        inputs=40,
+        normalise=True,
+        activation_name="relu",
+        output="sigmoid",
+        groups=1,
+    ):
         if output not in ("sigmoid", "linear"):
             raise ValueError(f"output: expected sigmoid or linear, found {output!r}")
         halvings = _halvings(image_size)
         if groups == 1:
-            layers = [nn.Linear(inputs, inputs), activation(activation_name), nn.Unflatten(1, (inputs, 1, 1))]
+            layers = [
+                nn.Linear(inputs, inputs),
+                activation(activation_name),
+                nn.Unflatten(1, (inputs, 1, 1)),
+            ]
         else:  # a 1 x 1 convolution is a linear layer that can be split in groups
-            layers = [nn.Unflatten(1, (inputs, 1, 1)), nn.Conv2d(inputs, inputs, 1, groups=groups), activation(activation_name)]
+            layers = [
+                nn.Unflatten(1, (inputs, 1, 1)),
+                nn.Conv2d(inputs, inputs, 1, groups=groups),
+                activation(activation_name),
+            ]
         for stage in range(halvings - 1, -1, -1):
             outputs = width * 2**stage
             stride, padding = (1, 0) if stage == halvings - 1 else (2, 1)
@@ -93,11 +129,15 @@ def keep_variance(network: nn.Module) -> None:
             seen = layer.kernel_size[0] * layer.kernel_size[1]
             if isinstance(layer, nn.ConvTranspose2d):
                 seen = 1 if layer.stride[0] == 1 else seen / layer.stride[0] ** 2
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / (layer.in_channels / layer.groups * seen)))
+            nn.init.normal_(
+                layer.weight, std=math.sqrt(2 / (layer.in_channels / layer.groups * seen))
+            )
             nn.init.zeros_(layer.bias)
 
 
-def frame_encoder(image_size: int, channels: int, width: int, features: int, normalise: bool = True) -> nn.Sequential:
+def frame_encoder(
+    image_size: int, channels: int, width: int, features: int, normalise: bool = True
+) -> nn.Sequential:
     """Paper C's image encoder: frames (N, C, H, W) to features (N, features) in (-1, 1).
 
     4x4 convolutions of stride 2 with leaky ReLU of slope 0.2, `width` channels after the first and twice as many after each
@@ -106,16 +146,27 @@ def frame_encoder(image_size: int, channels: int, width: int, features: int, nor
     layers: list[nn.Module] = []
     for stage in range(_halvings(image_size)):
         outputs = width * 2**stage
-        layers += [nn.Conv2d(channels, outputs, 4, 2, 1), *([nn.BatchNorm2d(outputs)] if normalise else []), nn.LeakyReLU(0.2)]
+        layers += [
+            nn.Conv2d(channels, outputs, 4, 2, 1),
+            *([nn.BatchNorm2d(outputs)] if normalise else []),
+            nn.LeakyReLU(0.2),
+        ]
         channels = outputs
-    layers += [nn.Conv2d(channels, features, 4), *([nn.BatchNorm2d(features)] if normalise else []), nn.Tanh(), nn.Flatten()]
+    layers += [
+        nn.Conv2d(channels, features, 4),
+        *([nn.BatchNorm2d(features)] if normalise else []),
+        nn.Tanh(),
+        nn.Flatten(),
+    ]
     network = nn.Sequential(*layers)
     if not normalise:
         keep_variance(network)
     return network
 
 
-def frame_decoder(image_size: int, channels: int, width: int, inputs: int, normalise: bool = True) -> nn.Sequential:
+def frame_decoder(
+    image_size: int, channels: int, width: int, inputs: int, normalise: bool = True
+) -> nn.Sequential:
     """Paper C's image decoder, the encoder in reverse: codes (N, inputs) to frames (N, C, H, W) in (0, 1), by a sigmoid."""
     layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
     last = _halvings(image_size) - 1
@@ -130,7 +181,9 @@ def frame_decoder(image_size: int, channels: int, width: int, inputs: int, norma
     return network
 
 
-def mlp(inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu") -> nn.Sequential:
+def mlp(
+    inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
+) -> nn.Sequential:
     """A dense network: `hidden_layers` hidden layers of `hidden` units, and a linear output; (..., inputs) to (..., outputs)."""
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
@@ -155,7 +208,10 @@ class AutoregressivePrior(nn.Module):
 
     def __init__(self, size: int, hidden: int):
         super().__init__()
-        self.recurrent, self.head = nn.LSTM(size, hidden, 2, batch_first=True), GaussianHead(hidden, size)
+        self.recurrent, self.head = (
+            nn.LSTM(size, hidden, 2, batch_first=True),
+            GaussianHead(hidden, size),
+        )
 
     def forward(self, codes: Tensor) -> DiagonalGaussian:
         """The distribution of each d_t given the codes before it, (B, T, d)."""
@@ -181,7 +237,9 @@ def run(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = None) -> Tens
     if lengths is None:
         return network(inputs)[0]
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(network(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
+    return pad_packed_sequence(network(packed)[0], batch_first=True, total_length=inputs.shape[1])[
+        0
+    ]
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,7 +1,7 @@
 """Reads and writes results/: metrics, curves, weights and the record of each run. Nothing is ever half-written.
 
-    results/<part>/<dataset>/<profile>/metrics.json
-    results/<part>/<dataset>/<profile>/<model>-seed<seed>.{safetensors,training.csv,run.json}
+results/<part>/<dataset>/<profile>/metrics.json
+results/<part>/<dataset>/<profile>/<model>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def shipped() -> Path:
     """The folder results/ of this clone."""
     root = repository_root()
     if root is None:
-        raise ResultsError("results: expected the project's clone around the library, found none; install with pip install -e . inside the clone")
+        raise ResultsError(
+            "results: expected the project's clone around the library, found none; install with pip install -e . inside the clone"
+        )
     return root / "results"
 
 
@@ -53,7 +55,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: dict) -> None:
     """Write JSON atomically; NaN and infinity are refused, since JSON has no word for them."""
-    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        path, (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    )
 
 
 def read_json(path: Path) -> dict:
@@ -61,9 +65,13 @@ def read_json(path: Path) -> dict:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ResultsError(f"{path}: expected a result, found no file; make it with: python -m unbraid train, then evaluate --write") from None
+        raise ResultsError(
+            f"{path}: expected a result, found no file; make it with: python -m unbraid train, then evaluate --write"
+        ) from None
     except ValueError as error:
-        raise ResultsError(f"{path}: expected JSON, found something else ({error}); restore it with: git checkout -- results") from None
+        raise ResultsError(
+            f"{path}: expected JSON, found something else ({error}); restore it with: git checkout -- results"
+        ) from None
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -71,7 +79,10 @@ def write_csv(path: Path, rows: list[dict]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows)
+    writer.writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    )
     write_atomically(path, text.getvalue().encode())
 
 
@@ -79,9 +90,13 @@ def read_csv(path: Path) -> list[dict[str, float]]:
     """Read a CSV of numbers as a list of rows."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            return [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+            ]
     except (FileNotFoundError, TypeError, ValueError) as error:
-        raise ResultsError(f"{path}: expected a table of numbers, found {error}; restore it with: git checkout -- results") from None
+        raise ResultsError(
+            f"{path}: expected a table of numbers, found {error}; restore it with: git checkout -- results"
+        ) from None
 
 
 def digest(path: Path) -> str:
@@ -93,16 +108,25 @@ def contents(tensors: dict[str, Tensor]) -> str:
     """SHA-256 of names and values, in the order of the names: what a file with a digest of its own is checked by."""
     total = hashlib.sha256()
     for name in sorted(tensors):
-        total.update(name.encode() + tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        total.update(
+            name.encode()
+            + tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
     return total.hexdigest()
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+) -> str:
     """Write tensors as safetensors, atomically; returns the file's SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            metadata,
+        )
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -116,20 +140,35 @@ def load_tensors(path: Path, expected_digest: str | None = None) -> dict[str, Te
     """Read safetensors; a missing, damaged or altered file is a ResultsError."""
     path = Path(path)
     if not path.exists():
-        raise ResultsError(f"{path}: expected weights, found no file; train them with: python -m unbraid train")
+        raise ResultsError(
+            f"{path}: expected weights, found no file; train them with: python -m unbraid train"
+        )
     if expected_digest and digest(path) != expected_digest:
-        raise ResultsError(f"{path}: expected SHA-256 {expected_digest}, found {digest(path)}; restore it with: git checkout -- results")
+        raise ResultsError(
+            f"{path}: expected SHA-256 {expected_digest}, found {digest(path)}; restore it with: git checkout -- results"
+        )
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ResultsError(f"{path}: expected a safetensors file, found {error}; restore it or train again") from None
+        raise ResultsError(
+            f"{path}: expected a safetensors file, found {error}; restore it or train again"
+        ) from None
 
 
 def save_weights(path: Path, model: nn.Module) -> str:
     """A model's weights in half precision (integers as they are); returns the file's SHA-256."""
-    state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    if bad := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise ResultsError(f"{path}: expected weights that half precision can hold, found NaN, infinity or above 65504 in {', '.join(bad)}")
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
+    if bad := [
+        name
+        for name, value in state.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]:
+        raise ResultsError(
+            f"{path}: expected weights that half precision can hold, found NaN, infinity or above 65504 in {', '.join(bad)}"
+        )
     return save_tensors(path, state)
 
 
@@ -139,7 +178,9 @@ def load_weights(model: nn.Module, path: Path, expected_digest: str | None = Non
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     if expected != found:
-        differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        differing = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
         raise ResultsError(
             f"{path}: expected weights for this model, found {len(differing)} tensors that differ, first {differing[0]}: "
             f"expected {expected.get(differing[0])}, found {found.get(differing[0])}; was the profile another one?"
@@ -156,21 +197,27 @@ def summarise(by_seed: list[dict[str, float]], interval) -> dict:
     values = {name: [float(one[name]) for one in by_seed] for name in names}
     bad = [name for name, numbers in values.items() if not all(map(math.isfinite, numbers))]
     if bad:
-        raise ResultsError(f"metrics: expected finite numbers, found NaN or infinity in {', '.join(bad)}")
+        raise ResultsError(
+            f"metrics: expected finite numbers, found NaN or infinity in {', '.join(bad)}"
+        )
     entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
     entry["by_seed"] = values
     entry["intervals"] = {name: interval(numbers) for name, numbers in values.items()}
     return entry
 
 
-def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int], path: Path | str = "metrics") -> str:
+def metrics_table(
+    metrics: dict, columns: dict[str, str], digits: dict[str, int], path: Path | str = "metrics"
+) -> str:
     """A Markdown table of metrics.json: a row a model, a column a name, "mean ± half-width of the 95 % interval".
 
     A figure that some model does not have is a dash; one that none has is a ResultsError, which names `path`.
     """
     models = [name for name in metrics if name != "protocol"]
     if missing := [name for name in columns if not any(name in metrics[model] for model in models)]:
-        raise ResultsError(f"{path}: expected {', '.join(missing)}, found them of no model; run: python -m unbraid evaluate --write")
+        raise ResultsError(
+            f"{path}: expected {', '.join(missing)}, found them of no model; run: python -m unbraid evaluate --write"
+        )
     lines = ["| model | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
     for model in models:
         cells = [_cell(metrics[model], name, digits.get(name, 2)) for name in columns]
@@ -188,7 +235,9 @@ def _cell(entry: dict, name: str, digits: int) -> str:
 
 def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     """Whether two sets of tensors agree bit for bit."""
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def verify(folder: Path) -> list[str]:
@@ -210,7 +259,9 @@ def verify(folder: Path) -> list[str]:
         if "weights_sha256" not in content:
             faults.append(f"{path}: expected weights_sha256, found none")
         elif weights.exists() and digest(weights) != content["weights_sha256"]:
-            faults.append(f"{weights}: expected SHA-256 {content['weights_sha256']}, found {digest(weights)}")
+            faults.append(
+                f"{weights}: expected SHA-256 {content['weights_sha256']}, found {digest(weights)}"
+            )
     for path in sorted(folder.rglob("*.safetensors")):
         if not path.with_name(path.stem + ".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
@@ -229,11 +280,21 @@ def form_faults(metrics: dict) -> list[str]:
         names = {name for name in entry if name not in ("by_seed", "intervals")}
         for part in ("by_seed", "intervals"):
             if set(entry.get(part, {})) != names:
-                faults.append(f"{model}.{part}: expected the names {sorted(names)}, found {sorted(entry.get(part, {}))}")
+                faults.append(
+                    f"{model}.{part}: expected the names {sorted(names)}, found {sorted(entry.get(part, {}))}"
+                )
         protocol = metrics.get("protocol", {})
         for name, values in entry.get("by_seed", {}).items():
-            if not values or len(values) != len(protocol.get("seeds_of", {}).get(model, protocol.get("seeds", values))):
-                faults.append(f"{model}.by_seed.{name}: expected a value a seed, found {len(values)}")
-            elif name in names and abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(1, abs(entry[name])):
-                faults.append(f"{model}.{name}: expected the mean of its seeds, found {entry[name]}")
+            if not values or len(values) != len(
+                protocol.get("seeds_of", {}).get(model, protocol.get("seeds", values))
+            ):
+                faults.append(
+                    f"{model}.by_seed.{name}: expected a value a seed, found {len(values)}"
+                )
+            elif name in names and abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(
+                1, abs(entry[name])
+            ):
+                faults.append(
+                    f"{model}.{name}: expected the mean of its seeds, found {entry[name]}"
+                )
     return faults

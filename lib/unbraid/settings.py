@@ -38,18 +38,28 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
     profiles. Keyword arguments override single settings and must be names the section knows.
     """
     profile = current_profile(profile)
-    table = tomllib.loads(resources.files("unbraid").joinpath("profiles.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads(
+        resources.files("unbraid").joinpath("profiles.toml").read_text(encoding="utf-8")
+    )
     values: dict = {"section": section, "profile": profile}
     node = table
     for part in section.split("."):
-        if not isinstance(node, dict) or not isinstance(node.get(part), dict) or set(node[part]) <= set(PROFILES):
-            raise SettingsError(f"settings: profiles.toml has no section {section!r}; it has {', '.join(sections(table))}")
+        if (
+            not isinstance(node, dict)
+            or not isinstance(node.get(part), dict)
+            or set(node[part]) <= set(PROFILES)
+        ):
+            raise SettingsError(
+                f"settings: profiles.toml has no section {section!r}; it has {', '.join(sections(table))}"
+            )
         node = node[part]
         for name, value in node.items():  # an inner section inherits what the outer one says
             if isinstance(value, dict) and not set(value) <= set(PROFILES):
                 continue
             if isinstance(value, dict) and profile not in value:
-                raise SettingsError(f"settings: {section}.{name} has no value for the profile {profile!r}")
+                raise SettingsError(
+                    f"settings: {section}.{name} has no value for the profile {profile!r}"
+                )
             values[name] = value[profile] if isinstance(value, dict) else value
     unknown = set(overrides) - set(values)
     if unknown:

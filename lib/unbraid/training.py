@@ -26,9 +26,18 @@ class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
 
 
-def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], settings, seed: int = 0,
-        folder: Path | None = None, name: str = "model", precision: str = "32-true", log_every: int = 50,
-        checkpoint_every: int = 500, report: Callable[[dict], None] | None = None) -> list[dict]:  # fmt: skip
+def fit(
+    model: SequenceModel,
+    draw: Callable[[int, torch.Generator], Tensor],
+    settings,
+    seed: int = 0,
+    folder: Path | None = None,
+    name: str = "model",
+    precision: str = "32-true",
+    log_every: int = 50,
+    checkpoint_every: int = 500,
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
     """Train by maximising the bound per frame, and return the training curve.
 
     model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W); or a tuple of them and
@@ -48,7 +57,9 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
     decays = (0.9, getattr(settings, "second_moment_decay", 0.999))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=decays)
-    model.to(memory_format=torch.channels_last)  # what the convolutions of this course run fastest in
+    model.to(
+        memory_format=torch.channels_last
+    )  # what the convolutions of this course run fastest in
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     data_noise = torch.Generator().manual_seed(seed)
     code_noise = torch.Generator(device=fabric.device).manual_seed(seed + 1)
@@ -57,19 +68,38 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
     for stray in folder.glob(f".{name}.checkpoint.*") if folder else ():
         stray.unlink()  # what a run killed in the middle of writing has left
     if path is not None and path.exists():
-        rows, done, spent = load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise)
+        rows, done, spent = load_checkpoint(
+            path, settings, seed, model, optimizer, data_noise, code_noise
+        )
     model.train()
     cool_down = getattr(settings, "cool_down", 0.0) * settings.steps
     sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
-    for step in tqdm(range(done + 1, settings.steps + 1), initial=done, total=settings.steps, desc=name, disable=None):
+    for step in tqdm(
+        range(done + 1, settings.steps + 1),
+        initial=done,
+        total=settings.steps,
+        desc=name,
+        disable=None,
+    ):
         model.begin(step)
         batch = draw(settings.batch_size, data_noise)
-        frames, *more = (part.to(fabric.device) for part in (batch if isinstance(batch, tuple) else (batch,)))
+        frames, *more = (
+            part.to(fabric.device) for part in (batch if isinstance(batch, tuple) else (batch,))
+        )
         bound: Bound = wrapped(frames, code_noise, *more)
-        likelihood, divergence = bound.log_likelihood.mean() / bound.frames, sum(bound.kl.values()).mean() / bound.frames
+        likelihood, divergence = (
+            bound.log_likelihood.mean() / bound.frames,
+            sum(bound.kl.values()).mean() / bound.frames,
+        )
         weight = kl_weight(settings, step / settings.steps)
-        gain, cost = (term.mean() / bound.frames for term in bound.objective) if bound.objective else (likelihood, divergence)
-        loss = weight * cost - gain  # once warmed up, the bound per frame, its sign turned, or the model's own objective
+        gain, cost = (
+            (term.mean() / bound.frames for term in bound.objective)
+            if bound.objective
+            else (likelihood, divergence)
+        )
+        loss = (
+            weight * cost - gain
+        )  # once warmed up, the bound per frame, its sign turned, or the model's own objective
         for code, term in bound.kl.items():
             if other := kl_weight(settings, step / settings.steps, code) - weight:
                 loss = loss + other * term.mean() / bound.frames
@@ -86,14 +116,25 @@ def fit(model: SequenceModel, draw: Callable[[int, torch.Generator], Tensor], se
         if step % log_every == 0 or step == settings.steps:
             means = dict(zip(TERMS, (sums / counted).tolist()))
             if not all(map(math.isfinite, means.values())):
-                raise TrainingError(f"{name}: the bound stopped being finite by step {step}; lower learning_rate or look at the data")
-            rows.append({"step": step, "sequences": step * settings.batch_size, "seconds": round(time.perf_counter() - started, 3), **means})
+                raise TrainingError(
+                    f"{name}: the bound stopped being finite by step {step}; lower learning_rate or look at the data"
+                )
+            rows.append(
+                {
+                    "step": step,
+                    "sequences": step * settings.batch_size,
+                    "seconds": round(time.perf_counter() - started, 3),
+                    **means,
+                }
+            )
             sums.zero_()
             counted = 0
             if report:
                 report(rows[-1])
             if path is not None and (step % checkpoint_every == 0 or step == settings.steps):
-                save_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise, rows)
+                save_checkpoint(
+                    path, settings, seed, model, optimizer, data_noise, code_noise, rows
+                )
     model.eval()
     return rows
 
@@ -119,14 +160,20 @@ def save_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noi
     """All that the run needs to go on, in one safetensors file, written atomically. No pickle."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors |= {
+            f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()
+        }
     tensors["noise.data"], tensors["noise.codes"] = data_noise.get_state(), code_noise.get_state()
     for column in rows[0]:
         tensors[f"rows.{column}"] = torch.tensor([row[column] for row in rows], dtype=torch.float64)
-    results.save_tensors(path, tensors, {"run": identity(settings, seed), "contents": results.contents(tensors)})
+    results.save_tensors(
+        path, tensors, {"run": identity(settings, seed), "contents": results.contents(tensors)}
+    )
 
 
-def load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise) -> tuple[list[dict], int, float]:
+def load_checkpoint(
+    path, settings, seed, model, optimizer, data_noise, code_noise
+) -> tuple[list[dict], int, float]:
     """Put a checkpoint back; returns the curve so far, the last step and the seconds spent."""
     from safetensors import safe_open
 
@@ -134,26 +181,47 @@ def load_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noi
     with safe_open(path, "pt") as file:
         written = file.metadata() or {}
     if written.get("run") != identity(settings, seed):
-        raise TrainingError(f"{path}: expected a checkpoint of these settings and this seed, found one of {written.get('run')}; delete it to start anew")
+        raise TrainingError(
+            f"{path}: expected a checkpoint of these settings and this seed, found one of {written.get('run')}; delete it to start anew"
+        )
     if written["contents"] != results.contents(tensors):
-        raise results.ResultsError(f"{path}: expected the values it was written with, found others (a damaged disk?); delete it to start anew")
-    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+        raise results.ResultsError(
+            f"{path}: expected the values it was written with, found others (a damaged disk?); delete it to start anew"
+        )
+    model.load_state_dict(
+        {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+    )
     states: dict[int, dict] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             states.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": states, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
     data_noise.set_state(tensors["noise.data"])
     code_noise.set_state(tensors["noise.codes"])
-    columns = {name[5:]: value.tolist() for name, value in tensors.items() if name.startswith("rows.")}
+    columns = {
+        name[5:]: value.tolist() for name, value in tensors.items() if name.startswith("rows.")
+    }
     order = ("step", "sequences", "seconds", *TERMS)
-    rows = [{name: int(columns[name][i]) if name in order[:2] else columns[name][i] for name in order} for i in range(len(columns["step"]))]
+    rows = [
+        {name: int(columns[name][i]) if name in order[:2] else columns[name][i] for name in order}
+        for i in range(len(columns["step"]))
+    ]
     return rows, rows[-1]["step"], rows[-1]["seconds"]
 
 
-def run_record(command: str, settings, seed: int, rows: list[dict], precision: str, data: str, data_digests: dict,
-               weights: str) -> dict:  # fmt: skip
+def run_record(
+    command: str,
+    settings,
+    seed: int,
+    rows: list[dict],
+    precision: str,
+    data: str,
+    data_digests: dict,
+    weights: str,
+) -> dict:
     """run.json: command, settings, device, versions, data and weights, so that the run can be made again."""
     cuda = torch.cuda.is_available()
     return {
@@ -161,7 +229,9 @@ def run_record(command: str, settings, seed: int, rows: list[dict], precision: s
         "profile": settings.profile,
         "seed": seed,
         "settings": settings.as_dict(),
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {platform.machine()}, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if cuda
+        else f"CPU, {platform.machine()}, {torch.get_num_threads()} threads",
         "precision": precision,
         "versions": versions(),
         "data": data,
@@ -174,7 +244,10 @@ def run_record(command: str, settings, seed: int, rows: list[dict], precision: s
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in ("unbraid", "torch", "numpy", "lightning-fabric")}}
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("unbraid", "torch", "numpy", "lightning-fabric")},
+    }
 
 
 def _version(package: str) -> str:

@@ -17,10 +17,20 @@ from unbraid.data.files import DataError, SourceFile, fault
 
 LARGEST = 2**26  # bytes of an archive, and of all archives inside it together
 CHUNK = 2**16
-_DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)  # what zipfile raises
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)  # what zipfile raises
 
 
-def unpack(archive: Path, files: Sequence[SourceFile], folder: Path) -> Iterator[tuple[SourceFile, Path]]:
+def unpack(
+    archive: Path, files: Sequence[SourceFile], folder: Path
+) -> Iterator[tuple[SourceFile, Path]]:
     """Those of `files` that the zip file `archive` holds, directly or in a zip file inside it: the file, and where it lies.
 
     Each is written into `folder` under a name of ours and handed out only with the right size and digest; it is gone when
@@ -29,7 +39,9 @@ def unpack(archive: Path, files: Sequence[SourceFile], folder: Path) -> Iterator
     """
     wanted = {PurePosixPath(file.name).name: file for file in files}
     if len(wanted) < len(files):
-        raise ValueError("files: expected different names, found some that differ only in their folders")
+        raise ValueError(
+            "files: expected different names, found some that differ only in their folders"
+        )
     budget = _Budget(LARGEST + sum(file.bytes for file in files))
     try:
         yield from _members(archive, wanted, folder, budget, outermost=True)
@@ -38,7 +50,9 @@ def unpack(archive: Path, files: Sequence[SourceFile], folder: Path) -> Iterator
     except _DAMAGES as error:
         raise DataError(f"sent a damaged archive ({error})") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # anything but an impossible place in the archive is about our own disk
+        if (
+            error.errno != errno.EINVAL
+        ):  # anything but an impossible place in the archive is about our own disk
             raise
         raise DataError(f"sent a damaged archive ({error})") from error
 

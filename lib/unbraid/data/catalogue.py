@@ -35,46 +35,96 @@ _SPRITES = ("train", "fit", "validation", "test")  # fit and validation are part
 
 DATASETS: dict[str, Dataset] = {
     "moving_digits": Dataset(
-        "moving_digits:load_moving_digits", ("mnist", "mnist-sample"),
+        "moving_digits:load_moving_digits",
+        ("mnist", "mnist-sample"),
         "two real MNIST digits that travel and bounce, each in a colour of its own; the clone's 5 000 digits, or all of MNIST",
     ),
     "sprites": Dataset(
-        "sprites:load_sprites", ("sprites-li",),
+        "sprites:load_sprites",
+        ("sprites-li",),
         "the Sprites benchmark (Y. Li, S. Mandt 2018), composed from its sheets: 1 296 characters, 9 motions of 8 frames",
         splits=_SPRITES,
     ),
     "sprites_poses": Dataset(
-        "sprites:load_poses", ("sprites-li",), "the same 1 296 characters in all 178 poses of their sheets, without an order",
+        "sprites:load_poses",
+        ("sprites-li",),
+        "the same 1 296 characters in all 178 poses of their sheets, without an order",
         splits=_SPRITES,
     ),
     "drawn_sprites": Dataset(
-        "drawn_sprites:load_drawn_sprites", (),
-        "characters drawn by this library's code, labelled and laid out as sprites: its stand-in", "drawn", _SPRITES,
+        "drawn_sprites:load_drawn_sprites",
+        (),
+        "characters drawn by this library's code, labelled and laid out as sprites: its stand-in",
+        "drawn",
+        _SPRITES,
     ),
     "drawn_poses": Dataset(
-        "drawn_sprites:load_drawn_poses", (),
-        "each drawn character's 9 motions as one unordered sequence of 72 frames: the stand-in for sprites_poses", "drawn", _SPRITES,
+        "drawn_sprites:load_drawn_poses",
+        (),
+        "each drawn character's 9 motions as one unordered sequence of 72 frames: the stand-in for sprites_poses",
+        "drawn",
+        _SPRITES,
     ),
-    "faces": Dataset("faces:load_faces", ("cmu-faces",), "CMU Face Images: 624 photographs of 20 people by pose, expression and eyes"),
-    "street": Dataset("street:load_street", ("street",), "films of two fixed street cameras: the stand-in for 5th Avenue, never published"),
+    "faces": Dataset(
+        "faces:load_faces",
+        ("cmu-faces",),
+        "CMU Face Images: 624 photographs of 20 people by pose, expression and eyes",
+    ),
+    "street": Dataset(
+        "street:load_street",
+        ("street",),
+        "films of two fixed street cameras: the stand-in for 5th Avenue, never published",
+    ),
     "spoken_digits": Dataset(
-        "speech:load_spoken_digits", ("fsdd",), "Free Spoken Digit Dataset: 3 000 recordings of 6 speakers: the stand-in for timit",
+        "speech:load_spoken_digits",
+        ("fsdd",),
+        "Free Spoken Digit Dataset: 3 000 recordings of 6 speakers: the stand-in for timit",
     ),
-    "vowels": Dataset("series:load_vowels", ("vowels",), "Japanese Vowels: 640 utterances of 9 speakers, 12 cepstra each 7 to 29 steps"),
-    "weather": Dataset("weather:load_weather", ("weather",), "hourly weather of 3 New York airports in 2013", splits=_HELD_OUT),
+    "vowels": Dataset(
+        "series:load_vowels",
+        ("vowels",),
+        "Japanese Vowels: 640 utterances of 9 speakers, 12 cepstra each 7 to 29 steps",
+    ),
+    "weather": Dataset(
+        "weather:load_weather",
+        ("weather",),
+        "hourly weather of 3 New York airports in 2013",
+        splits=_HELD_OUT,
+    ),
     "air_quality": Dataset(
-        "series:load_air_quality", ("beijing-air",), "hourly air quality at 12 stations of Beijing, 2013 to 2017", splits=_HELD_OUT,
+        "series:load_air_quality",
+        ("beijing-air",),
+        "hourly air quality at 12 stations of Beijing, 2013 to 2017",
+        splits=_HELD_OUT,
     ),
     "etth1": Dataset(
-        "series:load_etth1", ("etth1",), "an electricity transformer's hourly loads and oil temperature, 2016 to 2018", splits=_HELD_OUT,
+        "series:load_etth1",
+        ("etth1",),
+        "an electricity transformer's hourly loads and oil temperature, 2016 to 2018",
+        splits=_HELD_OUT,
     ),
     "physionet": Dataset(
-        "clinical:load_physionet", ("physionet-2012",), "PhysioNet Challenge 2012, set A: 4 000 stays in intensive care", splits=_HELD_OUT,
+        "clinical:load_physionet",
+        ("physionet-2012",),
+        "PhysioNet Challenge 2012, set A: 4 000 stays in intensive care",
+        splits=_HELD_OUT,
     ),
-    "mug": Dataset("own_copies:load_mug", (), "MUG Facial Expression Database: clips of 52 people with six expressions", "own copy"),
-    "timit": Dataset("own_copies:load_timit", (), "TIMIT: 6 300 sentences read by 630 speakers", "own copy"),
-    "aff_wild": Dataset("own_copies:load_aff_wild", (), "Aff-Wild: films of faces, with valence and arousal of each frame", "own copy"),
-}  # fmt: skip
+    "mug": Dataset(
+        "own_copies:load_mug",
+        (),
+        "MUG Facial Expression Database: clips of 52 people with six expressions",
+        "own copy",
+    ),
+    "timit": Dataset(
+        "own_copies:load_timit", (), "TIMIT: 6 300 sentences read by 630 speakers", "own copy"
+    ),
+    "aff_wild": Dataset(
+        "own_copies:load_aff_wild",
+        (),
+        "Aff-Wild: films of faces, with valence and arousal of each frame",
+        "own copy",
+    ),
+}
 
 
 def load(name: str, split: str = "train", **options: object) -> Sequences:
@@ -91,7 +141,9 @@ def load(name: str, split: str = "train", **options: object) -> Sequences:
         raise ValueError(f"split: expected for {name} {_one_of(row.splits)}, found {split!r}")
     known = [option for option in inspect.signature(function).parameters if option != "split"]
     if unknown := [option for option in options if option not in known]:
-        raise ValueError(f"options: expected for {name} some of {', '.join(known)}, found {', '.join(unknown)}")
+        raise ValueError(
+            f"options: expected for {name} some of {', '.join(known)}, found {', '.join(unknown)}"
+        )
     return function(split, **options)
 
 
@@ -117,10 +169,17 @@ def folders(names: Iterable[str]) -> list[str]:
     for name in names:
         row = DATASETS.get(name)
         if row and row.kind == "own copy":
-            raise sources.problem(f"{name}: cannot be fetched", "your own copy", "a set that is only lent", _obtain(name))
+            raise sources.problem(
+                f"{name}: cannot be fetched",
+                "your own copy",
+                "a set that is only lent",
+                _obtain(name),
+            )
         if not row and name not in sources.SOURCES:
             known = ", ".join(dict.fromkeys([*DATASETS, *sources.SOURCES]))
-            raise sources.problem("dataset: not known", f"one of {known}", repr(name), "use a name of the list")
+            raise sources.problem(
+                "dataset: not known", f"one of {known}", repr(name), "use a name of the list"
+            )
         found |= dict.fromkeys(row.folders if row else (name,))
     return list(found)
 
@@ -153,7 +212,11 @@ def _obtain(name: str) -> str:
     from unbraid.data.own_copies import OWN  # late: with it comes all that reads pictures and sound
 
     variable, obtain, meanwhile = OWN[name]
-    here = f"; {variable} names {os.environ[variable]}" if os.environ.get(variable) else f"; then set {variable} to its folder"
+    here = (
+        f"; {variable} names {os.environ[variable]}"
+        if os.environ.get(variable)
+        else f"; then set {variable} to its folder"
+    )
     return f"{obtain}{here}; meanwhile use {meanwhile}"
 
 

@@ -17,19 +17,71 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.tables import files_of, numbers, read_lines, read_table, wrong
 
 VITALS = {
-    "DiasABP": "mmHg", "GCS": "points", "HCT": "%", "MAP": "mmHg", "NIDiasABP": "mmHg", "NIMAP": "mmHg", "NISysABP": "mmHg",
-    "RespRate": "breaths/min", "SysABP": "mmHg", "Temp": "°C",
-}  # fmt: skip
-UNITS = ("coronary care", "cardiac surgery recovery", "medical", "surgical")  # kinds of intensive care
-DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")  # each once in a record, at 00:00; Weight may come again
+    "DiasABP": "mmHg",
+    "GCS": "points",
+    "HCT": "%",
+    "MAP": "mmHg",
+    "NIDiasABP": "mmHg",
+    "NIMAP": "mmHg",
+    "NISysABP": "mmHg",
+    "RespRate": "breaths/min",
+    "SysABP": "mmHg",
+    "Temp": "°C",
+}
+UNITS = (
+    "coronary care",
+    "cardiac surgery recovery",
+    "medical",
+    "surgical",
+)  # kinds of intensive care
+DESCRIPTORS = (
+    "RecordID",
+    "Age",
+    "Gender",
+    "Height",
+    "ICUType",
+)  # each once in a record, at 00:00; Weight may come again
 PARAMETERS = (
-    *DESCRIPTORS, "Weight", *VITALS, "ALP", "ALT", "AST", "Albumin", "BUN", "Bilirubin", "Cholesterol", "Creatinine", "FiO2", "Glucose",
-    "HCO3", "HR", "K", "Lactate", "MechVent", "Mg", "Na", "PaCO2", "PaO2", "Platelets", "SaO2", "TroponinI", "TroponinT", "Urine", "WBC",
+    *DESCRIPTORS,
+    "Weight",
+    *VITALS,
+    "ALP",
+    "ALT",
+    "AST",
+    "Albumin",
+    "BUN",
+    "Bilirubin",
+    "Cholesterol",
+    "Creatinine",
+    "FiO2",
+    "Glucose",
+    "HCO3",
+    "HR",
+    "K",
+    "Lactate",
+    "MechVent",
+    "Mg",
+    "Na",
+    "PaCO2",
+    "PaO2",
+    "Platelets",
+    "SaO2",
+    "TroponinI",
+    "TroponinT",
+    "Urine",
+    "WBC",
     "pH",
-)  # fmt: skip
+)
 LEAST_HOURS, MOST_MISSING = 40, 0.6
-PLAUSIBLE = {name: (1.0, np.inf) for name, unit in VITALS.items() if unit in ("mmHg", "breaths/min")}
-PLAUSIBLE |= {"DiasABP": (1.0, 200.0), "Temp": (25.0, 45.0), "GCS": (-np.inf, np.inf), "HCT": (-np.inf, np.inf)}
+PLAUSIBLE = {
+    name: (1.0, np.inf) for name, unit in VITALS.items() if unit in ("mmHg", "breaths/min")
+}
+PLAUSIBLE |= {
+    "DiasABP": (1.0, 200.0),
+    "Temp": (25.0, 45.0),
+    "GCS": (-np.inf, np.inf),
+    "HCT": (-np.inf, np.inf),
+}
 
 _NUMBER = {name: number for number, name in enumerate(PARAMETERS)}
 _MINUTE = {f"{minute // 60:02}:{minute % 60:02}": minute for minute in range(48 * 60 + 1)}
@@ -56,26 +108,51 @@ def read_record(path: str | os.PathLike) -> Record:
     path = Path(path)
     lines = read_lines(path, "physionet-2012")
     if not lines or lines[0] != "Time,Parameter,Value":
-        raise wrong(path, 1, "the header Time,Parameter,Value", repr(lines[0]) if lines else "an empty file", "physionet-2012")
+        raise wrong(
+            path,
+            1,
+            "the header Time,Parameter,Value",
+            repr(lines[0]) if lines else "an empty file",
+            "physionet-2012",
+        )
     rows = [line.split(",") for line in lines[1:]]
     try:
         times, names, texts = zip(*rows, strict=True)
-        minutes, parameters = np.array([_MINUTE[time] for time in times]), np.array([_NUMBER[name] for name in names])
+        minutes, parameters = (
+            np.array([_MINUTE[time] for time in times]),
+            np.array([_NUMBER[name] for name in names]),
+        )
     except (KeyError, ValueError):
         good = [len(row) == 3 and row[0] in _MINUTE and row[1] in _NUMBER for row in rows]
         row = good.index(False) if rows else 0
         found = lines[row + 1] if rows else "the end of the file"
-        raise wrong(path, row + 2, "a time from 00:00 to 48:00, a known parameter, a value", repr(found), "physionet-2012") from None
+        raise wrong(
+            path,
+            row + 2,
+            "a time from 00:00 to 48:00, a known parameter, a value",
+            repr(found),
+            "physionet-2012",
+        ) from None
     values = numbers(path, texts, -100.0, 200_000.0, "physionet-2012")
     if (back := np.diff(minutes) < 0).any():
         row = int(back.argmax()) + 1
-        raise wrong(path, row + 2, f"a time not before {times[row - 1]}", times[row], "physionet-2012")
+        raise wrong(
+            path, row + 2, f"a time not before {times[row - 1]}", times[row], "physionet-2012"
+        )
     described = {name: values[parameters == number] for number, name in enumerate(DESCRIPTORS)}
     known = all(len(found) == 1 for found in described.values())
     if not known or described["ICUType"][0] not in (1, 2, 3, 4) or described["RecordID"][0] % 1:
         found = {name: list(map(float, found)) for name, found in described.items()}
-        raise wrong(path, 2, f"once each of {', '.join(DESCRIPTORS)}, ICUType from 1 to 4", found, "physionet-2012")
-    measured = (parameters > _NUMBER["Weight"]) | ((parameters == _NUMBER["Weight"]) & (minutes > 0))
+        raise wrong(
+            path,
+            2,
+            f"once each of {', '.join(DESCRIPTORS)}, ICUType from 1 to 4",
+            found,
+            "physionet-2012",
+        )
+    measured = (parameters > _NUMBER["Weight"]) | (
+        (parameters == _NUMBER["Weight"]) & (minutes > 0)
+    )
     unit, number = int(described["ICUType"][0]) - 1, int(described["RecordID"][0])
     return Record(number, unit, minutes[measured], parameters[measured], values[measured])
 
@@ -85,8 +162,14 @@ def read_outcomes(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     -1 stands for what is not known. Raises `DataError`, naming the line.
     """
-    columns = {"RecordID": range(1, 10**6), "SAPS-I": range(-1, 164), "SOFA": range(-1, 25), "Length_of_stay": range(-1, 10_000),
-               "Survival": range(-1, 10_000), "In-hospital_death": range(2)}  # fmt: skip
+    columns = {
+        "RecordID": range(1, 10**6),
+        "SAPS-I": range(-1, 164),
+        "SOFA": range(-1, 25),
+        "Length_of_stay": range(-1, 10_000),
+        "Survival": range(-1, 10_000),
+        "In-hospital_death": range(2),
+    }
     return read_table(path, tuple(columns), columns, "physionet-2012")
 
 
@@ -112,7 +195,9 @@ def hourly(record: Record) -> np.ndarray:
     return means.reshape(count, len(VITALS))
 
 
-def load_physionet(split: str = "train", scaled: bool = True, steps: int = 80, seed: int = 0) -> Sequences:
+def load_physionet(
+    split: str = "train", scaled: bool = True, steps: int = 80, seed: int = 0
+) -> Sequences:
     """Stays in intensive care: hourly means of ten vital signs (`VITALS`), the rest of `steps` hours empty, (N, steps, 10).
 
     split   of the records in the order of their numbers, the first fifth is the "test" (371), the others are shuffled, 80 % to
@@ -140,11 +225,15 @@ def load_physionet(split: str = "train", scaled: bool = True, steps: int = 80, s
     tests = int(0.2 * len(hours))
     train, validation = held_out(len(hours) - tests, 0.8, seed)
     return series(
-        values, {"train": tests + train, "validation": tests + validation, "test": np.arange(tests)}, split, scaled,
+        values,
+        {"train": tests + train, "validation": tests + validation, "test": np.arange(tests)},
+        split,
+        scaled,
         labels={"mortality": died, "icu": units, "length": np.array([len(each) for each in hours])},
         classes={"mortality": ("survived", "died"), "icu": UNITS},
-        told="PhysioNet Challenge 2012, set A, hourly vital signs", units="in mmHg, points, %, breaths/min, °C",
-    )  # fmt: skip
+        told="PhysioNet Challenge 2012, set A, hourly vital signs",
+        units="in mmHg, points, %, breaths/min, °C",
+    )
 
 
 @functools.lru_cache(maxsize=1)

@@ -28,7 +28,9 @@ from unbraid.data.sources import cache_directory, problem
 ABANDONED = 600.0  # seconds without a change after which a half-written file belongs to nobody
 
 
-def composed(name: str, inputs: str, shape: tuple[int, ...], rows: Callable[[], Iterable[np.ndarray]]) -> Tensor:
+def composed(
+    name: str, inputs: str, shape: tuple[int, ...], rows: Callable[[], Iterable[np.ndarray]]
+) -> Tensor:
     """Bytes of `shape`, mapped from composed/<name>.safetensors of the cache (memory is taken for what is looked at).
 
     inputs: a text that changes whenever the content should. rows: gives the content in order, in pieces of any size; called
@@ -41,7 +43,9 @@ def composed(name: str, inputs: str, shape: tuple[int, ...], rows: Callable[[], 
 
     def header(checksum: int) -> bytes:
         frames = {"dtype": "U8", "shape": shape, "data_offsets": (0, size)}
-        text = json.dumps({"__metadata__": {"inputs": key, "crc32": f"{checksum:08x}"}, "frames": frames}).encode()
+        text = json.dumps(
+            {"__metadata__": {"inputs": key, "crc32": f"{checksum:08x}"}, "frames": frames}
+        ).encode()
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text
 
@@ -50,11 +54,15 @@ def composed(name: str, inputs: str, shape: tuple[int, ...], rows: Callable[[], 
         if not _right(path, header, size):
             _write(path, header, size, rows)
         with safe_open(path, "pt") as file:
-            if file.metadata()["inputs"] == key:  # else another process has just put its own there, made from other inputs
+            if (
+                file.metadata()["inputs"] == key
+            ):  # else another process has just put its own there, made from other inputs
                 return file.get_tensor("frames")
 
 
-_checked: set[tuple] = set()  # (path, header, size, time of change) of files found right in this process
+_checked: set[tuple] = (
+    set()
+)  # (path, header, size, time of change) of files found right in this process
 
 
 def _right(path: Path, header: Callable[[int], bytes], size: int) -> bool:
@@ -72,15 +80,23 @@ def _right(path: Path, header: Callable[[int], bytes], size: int) -> bool:
     return seen in _checked or (start == header(checksum) and not _checked.add(seen))
 
 
-def _write(path: Path, header: Callable[[int], bytes], size: int, rows: Callable[[], Iterable[np.ndarray]]) -> None:
+def _write(
+    path: Path, header: Callable[[int], bytes], size: int, rows: Callable[[], Iterable[np.ndarray]]
+) -> None:
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     with _told(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(path.parent).free) < size:
             raise OSError(f"{free} bytes free")
-        stream = open(part, "wb", buffering=0)  # nothing is left to write, and to fail, when it is closed
+        stream = open(
+            part, "wb", buffering=0
+        )  # nothing is left to write, and to fail, when it is closed
     if size > 2**30 and sys.stderr.isatty():
-        print(f"{path.stem}: composing {size / 1e9:.1f} GB into the cache, once", file=sys.stderr, flush=True)
+        print(
+            f"{path.stem}: composing {size / 1e9:.1f} GB into the cache, once",
+            file=sys.stderr,
+            flush=True,
+        )
     checksum = written = 0
 
     def put(content: bytes | memoryview) -> None:
@@ -118,6 +134,8 @@ def _told(path: Path, size: int) -> Iterator[None]:
 def _clear(folder: Path) -> None:
     """Delete what processes that were killed have left."""
     for left in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):  # another process may just have finished it, or the cache may only be read
+        with contextlib.suppress(
+            OSError
+        ):  # another process may just have finished it, or the cache may only be read
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()

@@ -20,7 +20,9 @@ from unbraid.data.files import DataError, SourceFile, fault, place, problem
 
 TIMEOUT = 30.0  # seconds without a byte before an address is given up
 SLOWEST = 2048  # bytes per second since the start, once TIMEOUT is over, below which an address is given up
-ATTEMPTS = 5  # at one address that is busy, or that cuts the connection each time after some more bytes
+ATTEMPTS = (
+    5  # at one address that is busy, or that cuts the connection each time after some more bytes
+)
 PAUSE = 1.0  # seconds before the second attempt, doubled for each further one
 LONGEST_PAUSE = 60.0  # seconds; a busy publisher may ask for some
 WORKERS = 8
@@ -32,9 +34,14 @@ STALE = 24 * 3600  # seconds after which a scratch folder must be one that a kil
 
 
 def bring(
-    files: Sequence[SourceFile], folder: Path, copies: Mapping[str, Path], addresses: Sequence[str] = (), archive: str = "",
-    title: str = "", progress: bool = True,
-) -> None:  # fmt: skip
+    files: Sequence[SourceFile],
+    folder: Path,
+    copies: Mapping[str, Path],
+    addresses: Sequence[str] = (),
+    archive: str = "",
+    title: str = "",
+    progress: bool = True,
+) -> None:
     """Put `files` into `folder`: from `copies` (paths by name) or by download, up to `WORKERS` at a time.
 
     addresses  tried in this order, each followed by the file's name
@@ -46,7 +53,12 @@ def bring(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder, ignore_cleanup_errors=True) as new, _Tally(title, progress) as tally:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix=".fetch-", dir=folder, ignore_cleanup_errors=True
+        ) as new,
+        _Tally(title, progress) as tally,
+    ):
         at_hand = [file for file in files if file.name in copies]
         far, failures = [file for file in files if file.name not in copies], ()
         if archive and far and (len(far) > FEW or not addresses):
@@ -103,7 +115,11 @@ def _sweep(folder: Path) -> None:
             pass  # another process was quicker, or it is not ours
 
 
-def _at_once(files: Sequence[SourceFile], carry: Callable[[int, SourceFile, requests.Session], None], stopped: threading.Event) -> None:
+def _at_once(
+    files: Sequence[SourceFile],
+    carry: Callable[[int, SourceFile, requests.Session], None],
+    stopped: threading.Event,
+) -> None:
     """Carry all files, several at a time; the first error, or Ctrl-C, stops all."""
     waiting = queue.SimpleQueue()
     for numbered in enumerate(files):
@@ -142,7 +158,9 @@ def _not_downloaded(file: SourceFile, failures: Sequence[str]) -> DataError:
     return problem(f"{file.name}: not downloaded", file.expected, "; ".join(failures), mend)
 
 
-def _from_archive(address: str, files: Sequence[SourceFile], folder: Path, new: Path, tally: _Tally) -> tuple[list[SourceFile], str]:
+def _from_archive(
+    address: str, files: Sequence[SourceFile], folder: Path, new: Path, tally: _Tally
+) -> tuple[list[SourceFile], str]:
     """Place those of `files` that the archive holds. Returns the others, and why they are not among them."""
     rest = {file.name: file for file in files}
     with requests.Session() as session:
@@ -157,11 +175,20 @@ def _from_archive(address: str, files: Sequence[SourceFile], folder: Path, new: 
         failure = str(error)
     finally:
         (new / "archive").unlink()
-    return list(rest.values()), failure or f"sent an archive that lacks {len(rest)} of {len(files)} files, or holds others of their names"
+    return (
+        list(rest.values()),
+        failure
+        or f"sent an archive that lacks {len(rest)} of {len(files)} files, or holds others of their names",
+    )
 
 
 def _download(
-    session: requests.Session, file: SourceFile, addresses: Sequence[str], target: Path, tally: _Tally, failures: Sequence[str]
+    session: requests.Session,
+    file: SourceFile,
+    addresses: Sequence[str],
+    target: Path,
+    tally: _Tally,
+    failures: Sequence[str],
 ) -> None:
     """Write `file` to `target` from the first address that sends the right bytes."""
     failures = list(failures)
@@ -176,20 +203,33 @@ def _download(
     raise _not_downloaded(file, failures)
 
 
-def _receive(session: requests.Session, address: str, target: Path, most: int, tally: _Tally, size: int | None = None) -> str:
+def _receive(
+    session: requests.Session,
+    address: str,
+    target: Path,
+    most: int,
+    tally: _Tally,
+    size: int | None = None,
+) -> str:
     """Download `address` to `target`, going on after a cut; return what went wrong, "" for nothing. `size`: if it is known."""
     with open(target, "wb") as stream:
         for attempt in range(ATTEMPTS):
             before = stream.tell()
             try:
                 _append(session, address, stream, most, tally, total=size is None)
-                failure = "" if size in (None, stream.tell()) else f"connection cut after {stream.tell()} of {size} bytes"
+                failure = (
+                    ""
+                    if size in (None, stream.tell())
+                    else f"connection cut after {stream.tell()} of {size} bytes"
+                )
                 pause = 0.0
             except (requests.RequestException, DataError, ValueError) as error:
                 failure, pause = _diagnosis(error)
             if not failure or 0 < stream.tell() == size:  # its digest tells the rest
                 return ""
-            hopeless = pause == 0 and (stream.tell() <= before or failure == TOO_SLOW)  # twice in a row, that is
+            hopeless = pause == 0 and (
+                stream.tell() <= before or failure == TOO_SLOW
+            )  # twice in a row, that is
             if pause is None or (hopeless and attempt) or attempt == ATTEMPTS - 1:
                 break
             if pause or hopeless:
@@ -211,7 +251,9 @@ def _diagnosis(error: Exception) -> tuple[str, float | None]:
     return f"connection not made or cut ({type(error).__name__})", 0.0
 
 
-def _append(session: requests.Session, address: str, stream, most: int, tally: _Tally, total: bool) -> None:
+def _append(
+    session: requests.Session, address: str, stream, most: int, tally: _Tally, total: bool
+) -> None:
     """Add to `stream` what of `address` it does not hold yet; from the start where the publisher cannot begin in the middle."""
     begun = stream.tell()
     headers = {"Accept-Encoding": "identity"}  # the .gz file itself, not what is in it
@@ -219,7 +261,10 @@ def _append(session: requests.Session, address: str, stream, most: int, tally: _
         headers["Range"] = f"bytes={begun}-"
     with session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
-        if begun and not (response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {begun}-")):
+        if begun and not (
+            response.status_code == 206
+            and response.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
+        ):
             stream.seek(0)
             stream.truncate()
             tally.add(-begun)

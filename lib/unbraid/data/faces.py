@@ -21,7 +21,12 @@ CLASSES = {
     "expression": ("angry", "happy", "neutral", "sad"),
     "eyes": ("open", "sunglasses"),
 }
-HELD_OUT = ("ch4f", "karyadi", "night", "tammo")  # the test people of `by="person"`: every fifth of the 20 in alphabetical order
+HELD_OUT = (
+    "ch4f",
+    "karyadi",
+    "night",
+    "tammo",
+)  # the test people of `by="person"`: every fifth of the 20 in alphabetical order
 LARGEST = 2**24  # bytes of a file that is read at all; the real ones have 3 853
 FETCH = "python -m unbraid data fetch cmu-faces"
 
@@ -43,16 +48,24 @@ def read_pgm(path: str | os.PathLike) -> np.ndarray:
         raise damaged("a readable file", error) from error
     header = re.match(rb"P5\s(\d{1,5})\s(\d{1,5})\s(\d{1,3})\s", content)
     if not header:
-        raise damaged(f"P5, width, height, greatest value, in at most {LARGEST} bytes", f"{size} bytes that begin {content[:16]!r}")
+        raise damaged(
+            f"P5, width, height, greatest value, in at most {LARGEST} bytes",
+            f"{size} bytes that begin {content[:16]!r}",
+        )
     columns, rows, most = map(int, header.groups())
     values = np.frombuffer(content, np.uint8, offset=header.end())
     if len(values) != rows * columns or not len(values) or values.max() > most or most > 255:
         greatest = values.max(initial=0)
-        raise damaged(f"{rows} x {columns} values up to {most}, 255 at most", f"{len(values)} values up to {greatest}")
+        raise damaged(
+            f"{rows} x {columns} values up to {most}, 255 at most",
+            f"{len(values)} values up to {greatest}",
+        )
     return values.reshape(rows, columns)
 
 
-def load_faces(split: str = "train", by: str = "image", image_size: int | None = None, seed: int = 0) -> Sequences:
+def load_faces(
+    split: str = "train", by: str = "image", image_size: int | None = None, seed: int = 0
+) -> Sequences:
     """The photographs of each person as one sequence, grey frames (N, T, 1, 60, 64) as bytes, in the order of their names.
 
     split       "train" or "test"
@@ -67,13 +80,21 @@ def load_faces(split: str = "train", by: str = "image", image_size: int | None =
 
     Raises `DataError` without the files, `ValueError` for an unknown split or size.
     """
-    if split not in ("train", "test") or by not in ("image", "person") or image_size not in (None, 32, 64):
+    if (
+        split not in ("train", "test")
+        or by not in ("image", "person")
+        or image_size not in (None, 32, 64)
+    ):
         found = f"{split!r}, {by!r}, {image_size!r}"
-        raise ValueError(f"split, by, image_size: expected train or test, image or person, None, 32 or 64, found {found}")
+        raise ValueError(
+            f"split, by, image_size: expected train or test, image or person, None, 32 or 64, found {found}"
+        )
     people = _people()
     names = tuple(people)
     if by == "person":
-        people = {name: files for name, files in people.items() if (name in HELD_OUT) == (split == "test")}
+        people = {
+            name: files for name, files in people.items() if (name in HELD_OUT) == (split == "test")
+        }
     else:
         generator = np.random.default_rng(seed)
         people = {name: _quarter(files, split, generator) for name, files in people.items()}
@@ -103,8 +124,12 @@ def _people() -> dict[str, list[Path]]:
     """The files of each person, people and files in alphabetical order."""
     found = find("cmu-faces")
     if found is None:
-        raise problem("faces: not at hand", "its 624 files in the cache or the mirror", "not all of them",
-                      f"{FETCH}; meanwhile use drawn_sprites")  # fmt: skip
+        raise problem(
+            "faces: not at hand",
+            "its 624 files in the cache or the mirror",
+            "not all of them",
+            f"{FETCH}; meanwhile use drawn_sprites",
+        )
     people: dict[str, list[Path]] = {}
     for _, path in sorted(found.items()):
         people.setdefault(path.parent.name, []).append(path)
@@ -120,7 +145,12 @@ def _quarter(files: list[Path], split: str, generator: np.random.Generator) -> l
 def _image(path: Path) -> np.ndarray:
     image = read_pgm(path)
     if image.shape != (60, 64) or image.max() > 153:
-        raise problem(f"{path}: not of this set", "60 rows x 64 columns, values up to 153", f"{image.shape}, up to {image.max()}", FETCH)
+        raise problem(
+            f"{path}: not of this set",
+            "60 rows x 64 columns, values up to 153",
+            f"{image.shape}, up to {image.max()}",
+            FETCH,
+        )
     return (image * np.float32(255 / 153)).round().astype(np.uint8)
 
 
@@ -131,4 +161,6 @@ def _resized(images: np.ndarray, size: int | None) -> np.ndarray:
     square = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="edge")
     if size == 64:
         return square
-    return square.reshape(*square.shape[:2], 32, 2, 32, 2).mean(axis=(3, 5)).round().astype(np.uint8)
+    return (
+        square.reshape(*square.shape[:2], 32, 2, 32, 2).mean(axis=(3, 5)).round().astype(np.uint8)
+    )

@@ -31,7 +31,9 @@ class SourceFile:
         return f"{self.bytes} bytes, SHA-256 {self.sha256}"
 
 
-_checked: set[tuple] = set()  # (path, digest, size, time of change) of files found right in this process
+_checked: set[tuple] = (
+    set()
+)  # (path, digest, size, time of change) of files found right in this process
 
 
 def fault(path: Path, file: SourceFile, again: bool = False) -> str | None:

@@ -58,13 +58,17 @@ def load_digits(split: str = "train", source: str = "auto") -> Digits:
         keep = np.array([image.tobytes() not in held_out for image in images])
         images, labels = images[keep], labels[keep]
     provenance = f"{DESCRIPTIONS[name]}, {split} split, {len(images)} digits"
-    return Digits(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), split, provenance, name)
+    return Digits(
+        torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), split, provenance, name
+    )
 
 
 def _read(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     files = find(name)
     if files is None:
-        raise DataError(f"{name}: expected its files in the cache or the mirror, found none; run: python -m unbraid data fetch {name}")
+        raise DataError(
+            f"{name}: expected its files in the cache or the mirror, found none; run: python -m unbraid data fetch {name}"
+        )
     images, labels = (read_idx(files[file]) for file in FILES[split])
     if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
         raise DataError(
@@ -86,7 +90,9 @@ class MovingDigits:
         if image_size not in (32, 64):
             raise ValueError(f"image_size: expected 32 or 64, found {image_size}")
         if length < 1 or not 0 <= step <= 1:
-            raise ValueError(f"expected length >= 1 and 0 <= step <= 1, found length {length} and step {step}")
+            raise ValueError(
+                f"expected length >= 1 and 0 <= step <= 1, found length {length} and step {step}"
+            )
         images = digits.images.float() / 255
         if image_size == 32:
             images = torch.nn.functional.avg_pool2d(images[:, None], 2)[:, 0]
@@ -101,10 +107,14 @@ class MovingDigits:
         angle = 2 * math.pi * torch.rand(count, 1, 2, 1, generator=generator)
         direction = torch.cat([angle.cos(), angle.sin()], -1)
         straight = start + self.step * torch.arange(self.length)[None, :, None, None] * direction
-        folded = straight.remainder(2)  # reflection: unfold the canvas, walk straight on, fold it back
+        folded = straight.remainder(
+            2
+        )  # reflection: unfold the canvas, walk straight on, fold it back
         return which, torch.where(folded > 1, 2 - folded, folded)
 
-    def frames(self, count: int, generator: torch.Generator, out: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def frames(
+        self, count: int, generator: torch.Generator, out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """`count` sequences as float frames (B, T, 3, H, W) in [0, 1], their digits (B, 2) and positions (B, T, 2, 2).
 
         Channel 0 (red) holds the first digit, channel 1 (green) the second, channel 2 nothing.
@@ -116,15 +126,21 @@ class MovingDigits:
         if out is None:
             out = torch.zeros(shape)
         elif tuple(out.shape) != shape or not out.is_contiguous() or out.dtype != torch.float32:
-            raise ValueError(f"out: expected {shape}, contiguous float32, found {tuple(out.shape)}, {out.dtype}; make it with torch.zeros")
+            raise ValueError(
+                f"out: expected {shape}, contiguous float32, found {tuple(out.shape)}, {out.dtype}; make it with torch.zeros"
+            )
         else:
             out.zero_()
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
         plane = torch.arange(count * self.length).view(count, self.length, 1) * 3 + torch.arange(2)
-        first = plane * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2): a digit's top left pixel in memory
+        first = (
+            plane * size * size + corners[..., 1] * size + corners[..., 0]
+        )  # (B, T, 2): a digit's top left pixel in memory
         side = self.images.shape[-1]
         # every window of side x side pixels, numbered by its first pixel; no copy, and digits never share a plane
-        windows = out.view(-1).as_strided((out.numel() - (side - 1) * (size + 1), side, side), (1, size, 1))
+        windows = out.view(-1).as_strided(
+            (out.numel() - (side - 1) * (size + 1), side, side), (1, size, 1)
+        )
         windows[first] = self.images[which][:, None]
         return out, which, positions
 
@@ -151,7 +167,12 @@ class MovingDigits:
 
 
 def load_moving_digits(
-    split: str = "train", count: int = 1000, image_size: int = 64, length: int = 5, seed: int = 0, source: str = "auto"
+    split: str = "train",
+    count: int = 1000,
+    image_size: int = 64,
+    length: int = 5,
+    seed: int = 0,
+    source: str = "auto",
 ) -> Sequences:
     """A fixed sample of moving digits: `count` sequences as bytes (count, length, 3, image_size, image_size).
 
@@ -166,14 +187,19 @@ def load_moving_digits(
     supply = MovingDigits(load_digits(split, source), image_size, length)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     drawn = []
-    for _ in range(0, count, 100):  # always whole hundreds, so that the count changes nothing in what is drawn
+    for _ in range(
+        0, count, 100
+    ):  # always whole hundreds, so that the count changes nothing in what is drawn
         batch = supply.batch(100, generator)
         drawn.append(replace(batch, frames=batch.frames.mul(255).round().byte()))
     digits = tuple(map(str, range(10)))
     return replace(
         drawn[0],
         frames=torch.cat([batch.frames for batch in drawn])[:count],
-        labels={name: torch.cat([batch.labels[name] for batch in drawn])[:count] for name in drawn[0].labels},
+        labels={
+            name: torch.cat([batch.labels[name] for batch in drawn])[:count]
+            for name in drawn[0].labels
+        },
         provenance=f"{count} sequences of {drawn[0].provenance}; seed {seed}",
         classes={"red_digit": digits, "green_digit": digits},
     )

@@ -21,12 +21,16 @@ class FrameSampler:
 
     def __init__(self, sequences: Sequences, length: int):
         if sequences.kind != "frames" or not len(sequences):
-            raise ValueError(f"sequences: expected at least one sequence of frames, found {len(sequences)} of {sequences.kind}")
+            raise ValueError(
+                f"sequences: expected at least one sequence of frames, found {len(sequences)} of {sequences.kind}"
+            )
         shape = sequences.frames.shape[:2]
         observed = torch.ones(shape, dtype=torch.bool) if sequences.mask is None else sequences.mask
         fewest = int(observed.sum(1).min())
         if not 1 <= length <= fewest:
-            raise ValueError(f"length: expected 1 to {fewest}, the frames of the shortest sequence, found {length}")
+            raise ValueError(
+                f"length: expected 1 to {fewest}, the frames of the shortest sequence, found {length}"
+            )
         self.sequences, self.length, self.observed = sequences, length, observed
 
     def choose(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -36,7 +40,9 @@ class FrameSampler:
 
     def steps(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Different frames (B, N) of each of the sequences `rows` (B,), in random order."""
-        lots = torch.rand(len(rows), self.sequences.length, generator=generator)  # the N highest lots of each sequence are drawn
+        lots = torch.rand(
+            len(rows), self.sequences.length, generator=generator
+        )  # the N highest lots of each sequence are drawn
         return lots.masked_fill(~self.observed[rows], -1.0).topk(self.length, dim=1).indices
 
     def frames(self, count: int, generator: torch.Generator) -> Tensor:
@@ -53,8 +59,16 @@ class FrameSampler:
         at = (rows[:, None], steps)
         frames = known.frames[at]
         frames = frames.float().div_(255) if frames.dtype == torch.uint8 else frames
-        labels = {name: values[rows] if name in known.static else values[at] for name, values in known.labels.items()}
-        return replace(known, frames=frames, labels=labels, mask=None if known.mask is None else self.observed[at])
+        labels = {
+            name: values[rows] if name in known.static else values[at]
+            for name, values in known.labels.items()
+        }
+        return replace(
+            known,
+            frames=frames,
+            labels=labels,
+            mask=None if known.mask is None else self.observed[at],
+        )
 
     def each(self, generator: torch.Generator) -> Sequences:
         """One sample of every sequence, in their order."""
@@ -77,7 +91,9 @@ class SequenceSampler:
 
     def batch(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences with all their labels."""
-        return self.sequences.subset(torch.randint(len(self.sequences), (count,), generator=generator)).as_float()
+        return self.sequences.subset(
+            torch.randint(len(self.sequences), (count,), generator=generator)
+        ).as_float()
 
 
 def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
@@ -88,13 +104,19 @@ def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0
     """
     if label not in sequences.dynamic or label not in sequences.classes:
         known = [name for name in sequences.dynamic if name in sequences.classes]
-        raise ValueError(f"label: expected one of the dynamic classes {', '.join(known) or '(there are none)'}, found {label!r}")
+        raise ValueError(
+            f"label: expected one of the dynamic classes {', '.join(known) or '(there are none)'}, found {label!r}"
+        )
     if not 0 < share < 1:
         raise ValueError(f"share: expected between 0 and 1, found {share}")
     generator = torch.Generator().manual_seed(seed)
     count = round(share * len(sequences))
     rows = torch.randperm(len(sequences), generator=generator)[:count]
     absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
-    mask = torch.ones(sequences.frames.shape[:2], dtype=torch.bool) if sequences.mask is None else sequences.mask.clone()
+    mask = (
+        torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
+        if sequences.mask is None
+        else sequences.mask.clone()
+    )
     mask[rows] &= sequences.labels[label][rows] != absent[:, None]
     return replace(sequences, mask=mask)

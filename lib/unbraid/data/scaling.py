@@ -7,8 +7,26 @@ import torch
 
 from unbraid.data.sequences import Sequences
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
-SEASONS = ("winter", "spring", "summer", "autumn")  # by whole months of the northern half: winter is December to February
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+SEASONS = (
+    "winter",
+    "spring",
+    "summer",
+    "autumn",
+)  # by whole months of the northern half: winter is December to February
 HOURS = tuple(f"{hour:02}:00" for hour in range(24))
 
 
@@ -40,9 +58,16 @@ def check_split(split: str, *known: str) -> None:
 
 
 def series(
-    values: np.ndarray, parts: dict[str, np.ndarray], split: str, scaled: bool, labels: dict[str, np.ndarray],
-    classes: dict[str, tuple[str, ...]], told: str, dynamic: tuple[str, ...] = (), units: str = "the file's own units",
-) -> Sequences:  # fmt: skip
+    values: np.ndarray,
+    parts: dict[str, np.ndarray],
+    split: str,
+    scaled: bool,
+    labels: dict[str, np.ndarray],
+    classes: dict[str, tuple[str, ...]],
+    told: str,
+    dynamic: tuple[str, ...] = (),
+    units: str = "the file's own units",
+) -> Sequences:
     """One split of a set of series.
 
     values   (N, T, D), NaN where nothing was observed; becomes 0 there, and a mask (N, T, D), or (N, T) where whole steps miss
@@ -59,7 +84,10 @@ def series(
     how = "z-scores by the observed training entries" if scaled else units
     return Sequences(
         frames=torch.from_numpy(shown),
-        labels={name: torch.from_numpy(np.ascontiguousarray(label[chosen])) for name, label in labels.items()},
+        labels={
+            name: torch.from_numpy(np.ascontiguousarray(label[chosen]))
+            for name, label in labels.items()
+        },
         static=tuple(name for name in labels if name not in dynamic),
         dynamic=dynamic,
         split=split,

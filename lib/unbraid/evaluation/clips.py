@@ -19,12 +19,24 @@ from torch import Tensor
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation.codes import device_of
 from unbraid.judging import WORN
-from unbraid.measures.generation import Intervention, benchmark_score, entropies, intervention, judge_decoded, random_donors, two_factor
+from unbraid.measures.generation import (
+    Intervention,
+    benchmark_score,
+    entropies,
+    intervention,
+    judge_decoded,
+    random_donors,
+    two_factor,
+)
 from unbraid.measures.judges import SequenceJudge
 from unbraid.measures.resampling import bootstrap_interval
 from unbraid.models.interface import Codes, SequenceModel
 
-MOTION = ("action", "motion_action", "motion_direction")  # the papers' action, of nine classes; and its parts, of three each
+MOTION = (
+    "action",
+    "motion_action",
+    "motion_direction",
+)  # the papers' action, of nine classes; and its parts, of three each
 KNOWN = (*MOTION, *WORN)
 BENCHMARK = ("action", *WORN)
 RETAINED = 600  # clips of which one attribute is kept and all else exchanged
@@ -50,24 +62,39 @@ class Clips:
     def see(self, codes: Codes, kept=(), donors=None) -> dict[str, np.ndarray]:
         """The judge's probabilities of `KNOWN`, (N, classes), in codes decoded; those not in `kept` come from the donors."""
         device = device_of(self.model)
-        return judge_decoded(lambda some: self.model.decode({name: code.to(device) for name, code in some.items()}),
-                             self.judged, codes, kept, donors)  # fmt: skip
+        return judge_decoded(
+            lambda some: self.model.decode({name: code.to(device) for name, code in some.items()}),
+            self.judged,
+            codes,
+            kept,
+            donors,
+        )
 
     def judged(self, frames: Tensor) -> dict[str, Tensor]:
         """The same for frames (N, T, C, H, W); larger ones are averaged down to the judge's size."""
         if (size := self.judge.sizes["image_size"]) != frames.shape[-1]:
-            frames = F.adaptive_avg_pool2d(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2])
+            frames = F.adaptive_avg_pool2d(frames.flatten(0, 1), size).unflatten(
+                0, frames.shape[:2]
+            )
         found = self.judge.probabilities(frames.clamp(0, 1))
         whole = found.pop("motion").double()
         parts = whole.unflatten(1, (-1, 3))  # a motion's number is 3 action + direction
-        return {"action": whole, "motion_action": parts.sum(2), "motion_direction": parts.sum(1)} | found
+        return {
+            "action": whole,
+            "motion_action": parts.sum(2),
+            "motion_direction": parts.sum(1),
+        } | found
 
     def share(self, name: str, right: np.ndarray, whose: np.ndarray) -> dict[str, float]:
         """The share of `right` (n,), with its interval over the characters `whose` (n,), of whom there are several clips each."""
-        found = bootstrap_interval(right, clusters=whose, rate=True, draws=500, unit="character", seed=self.seed)
+        found = bootstrap_interval(
+            right, clusters=whose, rate=True, draws=500, unit="character", seed=self.seed
+        )
         return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
-    def benchmark(self, probabilities: Mapping, kept, donors=None, rows=slice(None)) -> Intervention:
+    def benchmark(
+        self, probabilities: Mapping, kept, donors=None, rows=slice(None)
+    ) -> Intervention:
         """`intervention` for the labels of the benchmark; rows: which of the clips the probabilities are of."""
         truth = {name: self.labels[name][rows] for name in BENCHMARK}
         return intervention({name: probabilities[name] for name in BENCHMARK}, truth, kept, donors)
@@ -75,7 +102,10 @@ class Clips:
 
 def reconstructed(clips: Clips, frames: Tensor) -> dict[str, float]:
     """How often each label is still seen in the clips decoded from both their codes."""
-    return {f"reconstruct_{name}": float((np.asarray(p).argmax(1) == clips.labels[name]).mean()) for name, p in clips.judged(frames).items()}
+    return {
+        f"reconstruct_{name}": float((np.asarray(p).argmax(1) == clips.labels[name]).mean())
+        for name, p in clips.judged(frames).items()
+    }
 
 
 def swapped(clips: Clips) -> dict[str, float]:
@@ -89,51 +119,98 @@ def swapped(clips: Clips) -> dict[str, float]:
         differ = right != other
         figures |= clips.share(f"swap_{name}", judged == right, whose)
         figures |= clips.share(f"swap_leak_{name}", (judged == other)[differ], whose[differ])
-        figures[f"swap_leak_{name}_chance"] = float((judged != right)[differ].mean() / (probabilities.shape[1] - 1))
-        figures |= {f"swap_other_{name}": float((judged == other).mean()), f"swap_other_{name}_chance": float((~differ).mean())}
-    back = np.argsort(donors)  # the same clips from the other side: whose static code was kept, and who gave the dynamic one
-    both = {"dynamic": clips.benchmark(seen, ("action",), donors),
-            "static": clips.benchmark({name: p[back] for name, p in seen.items()}, WORN, back)}  # fmt: skip
-    return figures | {"swap_together": both["dynamic"].together.mean, "swap_score": benchmark_score(both).score.mean}
+        figures[f"swap_leak_{name}_chance"] = float(
+            (judged != right)[differ].mean() / (probabilities.shape[1] - 1)
+        )
+        figures |= {
+            f"swap_other_{name}": float((judged == other).mean()),
+            f"swap_other_{name}_chance": float((~differ).mean()),
+        }
+    back = np.argsort(
+        donors
+    )  # the same clips from the other side: whose static code was kept, and who gave the dynamic one
+    both = {
+        "dynamic": clips.benchmark(seen, ("action",), donors),
+        "static": clips.benchmark({name: p[back] for name, p in seen.items()}, WORN, back),
+    }
+    return figures | {
+        "swap_together": both["dynamic"].together.mean,
+        "swap_score": benchmark_score(both).score.mean,
+    }
 
 
 def generated(clips: Clips) -> dict[str, float]:
     """One code of each clip kept, the other drawn from the prior."""
     count, length = clips.codes["dynamic"].shape[:2]
     generator = torch.Generator(device_of(clips.model)).manual_seed(30_000 + clips.seed)
-    kept = {code: clips.see(clips.model.generate(count, length, generator, {code: clips.codes[code]})) for code in ("dynamic", "static")}
+    kept = {
+        code: clips.see(clips.model.generate(count, length, generator, {code: clips.codes[code]}))
+        for code in ("dynamic", "static")
+    }
     part = [{name: kept[code][name] for name in BENCHMARK} for code in ("dynamic", "static")]
-    found = two_factor(*part, {name: clips.labels[name] for name in BENCHMARK}, WORN, ("action",), seed=clips.seed)
+    found = two_factor(
+        *part, {name: clips.labels[name] for name in BENCHMARK}, WORN, ("action",), seed=clips.seed
+    )
     figures = {"sample_score": found.benchmark.score.mean}
     for name, scores in found.generation.items():
-        ending, own, other = ("", "dynamic", "static") if name == "action" else (f"_{name}", "static", "dynamic")
+        ending, own, other = (
+            ("", "dynamic", "static") if name == "action" else (f"_{name}", "static", "dynamic")
+        )
         right = kept[own][name].argmax(1) == clips.labels[name]
-        figures |= clips.share("accuracy" if name == "action" else f"kept_{name}", right, clips.character)
+        figures |= clips.share(
+            "accuracy" if name == "action" else f"kept_{name}", right, clips.character
+        )
         terms = scores.inception_score, scores.conditional_entropy, scores.marginal_entropy
         for key, one in zip(("inception_score", "entropy_conditional", "entropy_marginal"), terms):
-            figures |= {f"{key}{ending}": one.mean, f"{key}{ending}_low": one.low, f"{key}{ending}_high": one.high}
-        fallen, drawn = found.interventions[f"{other}_kept"].factors[name], entropies(kept[other][name])  # where it was drawn
+            figures |= {
+                f"{key}{ending}": one.mean,
+                f"{key}{ending}_low": one.low,
+                f"{key}{ending}_high": one.high,
+            }
+        fallen, drawn = (
+            found.interventions[f"{other}_kept"].factors[name],
+            entropies(kept[other][name]),
+        )  # where it was drawn
         figures |= {f"fallen_{name}": fallen.original.mean, f"fallen_{name}_chance": fallen.chance}
-        figures |= {f"drawn_entropy_conditional_{name}": drawn.conditional, f"drawn_entropy_marginal_{name}": drawn.marginal}
+        figures |= {
+            f"drawn_entropy_conditional_{name}": drawn.conditional,
+            f"drawn_entropy_marginal_{name}": drawn.marginal,
+        }
     return figures
 
 
-def retained(clips: Clips, static: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+def retained(
+    clips: Clips, static: np.ndarray, labels: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     """One attribute's share of the static code is kept; all else is the donor's, the dynamic code too.
 
     static (n, D), labels: of training clips, which tell what an attribute's share is: units, as the benchmark, or directions.
     """
     some = np.sort(np.random.default_rng(clips.seed).permutation(len(clips.character))[:RETAINED])
-    donors, own = random_donors(len(some), clips.seed), {name: code[some] for name, code in clips.codes.items()}
+    donors, own = (
+        random_donors(len(some), clips.seed),
+        {name: code[some] for name, code in clips.codes.items()},
+    )
     others = {name: code[donors] for name, code in own.items()}
-    motion = clips.benchmark(clips.see(others | {"dynamic": own["dynamic"]}), ("action",), donors, some)
+    motion = clips.benchmark(
+        clips.see(others | {"dynamic": own["dynamic"]}), ("action",), donors, some
+    )
     figures = {"retain_action": motion.factors["action"].original.mean}
-    for way, shares in (("retain", unit_shares(static, labels)), ("retain_directions", direction_shares(static, labels))):
+    for way, shares in (
+        ("retain", unit_shares(static, labels)),
+        ("retain_directions", direction_shares(static, labels)),
+    ):
         found = {"action": motion}
         for name in WORN:
-            seen = clips.see(others | {"static": keep_share(own["static"], others["static"], shares[name])})
+            seen = clips.see(
+                others | {"static": keep_share(own["static"], others["static"], shares[name])}
+            )
             found[name] = clips.benchmark(seen, (name,), donors, some)
-            figures |= clips.share(f"{way}_{name}", seen[name].argmax(1) == clips.labels[name][some], clips.character[some])
+            figures |= clips.share(
+                f"{way}_{name}",
+                seen[name].argmax(1) == clips.labels[name][some],
+                clips.character[some],
+            )
         figures[f"{way}_score"] = benchmark_score(found).score.mean
     return figures
 
@@ -149,8 +226,13 @@ def unit_shares(static: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[st
     Importances of a random forest, adding up to 1 for each attribute, where the benchmark boosts trees, which takes longer.
     """
     forest = RandomForestClassifier(60, min_samples_leaf=5, random_state=0)
-    importance = np.stack([forest.fit(static, labels[name]).feature_importances_ for name in WORN])  # (attributes, D)
-    return {name: np.diag((importance.argmax(0) == number).astype(float)) for number, name in enumerate(WORN)}
+    importance = np.stack(
+        [forest.fit(static, labels[name]).feature_importances_ for name in WORN]
+    )  # (attributes, D)
+    return {
+        name: np.diag((importance.argmax(0) == number).astype(float))
+        for number, name in enumerate(WORN)
+    }
 
 
 def direction_shares(static: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -161,12 +243,19 @@ def direction_shares(static: np.ndarray, labels: Mapping[str, np.ndarray]) -> di
     units than directions, C - 1 for each attribute of C classes; with fewer the parts overlap.
     """
     coded = [np.eye(labels[name].max() + 1)[labels[name]] for name in WORN]
-    design, centred = np.concatenate([one - one.mean(0) for one in coded], 1), static - static.mean(0)
+    design, centred = (
+        np.concatenate([one - one.mean(0) for one in coded], 1),
+        static - static.mean(0),
+    )
     means = np.linalg.lstsq(design, centred, rcond=None)[0]  # (classes of all, D)
     floor = 1e-4 * centred.var(0).mean() + 1e-12
-    values, vectors = np.linalg.eigh(np.cov((centred - design @ means).T) + floor * np.eye(static.shape[1]))
+    values, vectors = np.linalg.eigh(
+        np.cov((centred - design @ means).T) + floor * np.eye(static.shape[1])
+    )
     whiten, colour = (vectors * values**power @ vectors.T for power in (-0.5, 0.5))
     by_attribute = np.split(means @ whiten, np.cumsum([one.shape[1] for one in coded])[:-1])
     axes = [np.linalg.svd(part, full_matrices=False)[2][: len(part) - 1] for part in by_attribute]
-    resolve = np.split(np.linalg.pinv(np.concatenate(axes)), np.cumsum([len(one) for one in axes])[:-1], axis=1)  # (D, directions)
+    resolve = np.split(
+        np.linalg.pinv(np.concatenate(axes)), np.cumsum([len(one) for one in axes])[:-1], axis=1
+    )  # (D, directions)
     return {name: whiten @ part @ one @ colour for name, part, one in zip(WORN, resolve, axes)}

@@ -49,18 +49,32 @@ def ranks(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
     """How many of `candidates` (K, ...) are strictly nearer to each query (Q, ...) than the one numbered `truth` (Q,)."""
     queries, candidates = queries.flatten(1), candidates.flatten(1)
     centre = candidates.mean(0)  # small numbers, which lose less to rounding
-    squared = torch.cdist(queries - centre, candidates - centre, compute_mode="use_mm_for_euclid_dist").square()
+    squared = torch.cdist(
+        queries - centre, candidates - centre, compute_mode="use_mm_for_euclid_dist"
+    ).square()
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
-def compared(drawn: Tensor, steps: Tensor, frames_a: Tensor, frames_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compared(
+    drawn: Tensor, steps: Tensor, frames_a: Tensor, frames_b: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """rank, rank_both and error, as in `Transfer`, of frames drawn (Q, C, H, W) to be `steps` (Q,) of b's frames (T, C, H, W)."""
     both = ranks(drawn, steps, torch.cat([frames_b, frames_a]))
-    return ranks(drawn, steps, frames_b), both, (drawn - frames_b[steps]).square().flatten(1).mean(1)
+    return (
+        ranks(drawn, steps, frames_b),
+        both,
+        (drawn - frames_b[steps]).square().flatten(1).mean(1),
+    )
 
 
-def transfer(model: SequenceModel, known: Sequences, static: Tensor, pairs: Tensor, steps: ListOf[Tensor] | None = None,
-             judge: FrameJudge | None = None) -> Transfer:  # fmt: skip
+def transfer(
+    model: SequenceModel,
+    known: Sequences,
+    static: Tensor,
+    pairs: Tensor,
+    steps: ListOf[Tensor] | None = None,
+    judge: FrameJudge | None = None,
+) -> Transfer:
     """Decode z of a's frames, inferred with a's f, with b's f, for pairs (P, 2) of rows of `known`.
 
     static: f of all sequences of `known`, (M, D). steps: for each pair which frames; by default all of a sequence.
@@ -72,7 +86,15 @@ def transfer(model: SequenceModel, known: Sequences, static: Tensor, pairs: Tens
         dynamic = dynamic_given(model, frames_a[at][None], static[a : a + 1])
         drawn = decode(model, static[b : b + 1], dynamic)[0]
         seen = judged_frames(judge, drawn) if judge else {}
-        parts.append((pairs[number].expand(len(at), 2), at, *compared(drawn, at, frames_a, frames_b), seen, dynamic[0]))
+        parts.append(
+            (
+                pairs[number].expand(len(at), 2),
+                at,
+                *compared(drawn, at, frames_a, frames_b),
+                seen,
+                dynamic[0],
+            )
+        )
     rows, at, rank, both, error, seen, dynamic = zip(*parts)
     judged = {name: torch.cat([one[name] for one in seen]) for name in seen[0]}
     return Transfer(*map(torch.cat, (rows, at, rank, both, error)), judged, torch.cat(dynamic))
@@ -80,29 +102,49 @@ def transfer(model: SequenceModel, known: Sequences, static: Tensor, pairs: Tens
 
 def trivial(known: Sequences, pairs: Tensor, seed: int = 0) -> dict[str, Transfer]:
     """What costs nothing, ranked in the same way: a's frame unchanged, the mean of b's frames, a random frame of b."""
-    generator, found = torch.Generator().manual_seed(seed), {"unchanged": [], "mean": [], "random": []}
+    generator, found = (
+        torch.Generator().manual_seed(seed),
+        {"unchanged": [], "mean": [], "random": []},
+    )
     at = torch.arange(known.length)
     for pair in pairs:
         frames_a, frames_b = (known.frames[row].float() / 255 for row in pair.tolist())
         random = frames_b[torch.randint(len(at), (len(at),), generator=generator)]
-        for name, drawn in (("unchanged", frames_a), ("mean", frames_b.mean(0).expand_as(frames_b)), ("random", random)):
-            found[name].append((pair.expand(len(at), 2), at, *compared(drawn, at, frames_a, frames_b)))
-    return {name: Transfer(*map(torch.cat, zip(*parts)), {}, torch.empty(0)) for name, parts in found.items()}
+        for name, drawn in (
+            ("unchanged", frames_a),
+            ("mean", frames_b.mean(0).expand_as(frames_b)),
+            ("random", random),
+        ):
+            found[name].append(
+                (pair.expand(len(at), 2), at, *compared(drawn, at, frames_a, frames_b))
+            )
+    return {
+        name: Transfer(*map(torch.cat, zip(*parts)), {}, torch.empty(0))
+        for name, parts in found.items()
+    }
 
 
 def hits(transferred: Transfer, ending: str = "") -> dict[str, float]:
     """Shares of frames whose true frame is the nearest, or among the five nearest, and the root mean square error."""
     figures = {}
     for place, rank in (("", transferred.rank), ("both_", transferred.rank_both)):
-        figures |= {f"pose_transfer_{place}top{count}{ending}": float((rank < count).double().mean()) for count in (1, 5)}
-    return figures | {f"pose_transfer_rmse{ending}": float(transferred.error.double().mean().sqrt())}
+        figures |= {
+            f"pose_transfer_{place}top{count}{ending}": float((rank < count).double().mean())
+            for count in (1, 5)
+        }
+    return figures | {
+        f"pose_transfer_rmse{ending}": float(transferred.error.double().mean().sqrt())
+    }
 
 
 def judged_frames(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """What the judge sees on frames (Q, C, H, W), class numbers (Q,) by label; larger frames are averaged down to its size."""
     size = judge.sizes["image_size"]
     smaller = frames if frames.shape[-1] == size else F.adaptive_avg_pool2d(frames, size)
-    return {name: probabilities.argmax(1) for name, probabilities in judge.probabilities(smaller.clamp(0, 1)).items()}
+    return {
+        name: probabilities.argmax(1)
+        for name, probabilities in judge.probabilities(smaller.clamp(0, 1)).items()
+    }
 
 
 def drawn_in(names: ListOf[str]) -> dict[str, Tensor]:
@@ -112,7 +154,10 @@ def drawn_in(names: ListOf[str]) -> dict[str, Tensor]:
     """
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in names])
     fallen = torch.tensor([name == "hurt front 4" for name in names])
-    return {name: ~torch.zeros_like(bare) for name in WORN} | {"trousers": ~(bare | fallen), "top": ~bare}
+    return {name: ~torch.zeros_like(bare) for name in WORN} | {
+        "trousers": ~(bare | fallen),
+        "top": ~bare,
+    }
 
 
 def follow(transferred: Transfer, known: Sequences) -> dict[str, float]:
@@ -122,19 +167,32 @@ def follow(transferred: Transfer, known: Sequences) -> dict[str, float]:
     attribute drawn at random would be a's in a fifth of the cases. pose, action, direction: a's.
     """
     shown = drawn_in(known.classes["pose"])
-    (a, b), pose = transferred.rows.T, known.labels["pose"][transferred.rows[:, 0], transferred.steps]
+    (a, b), pose = (
+        transferred.rows.T,
+        known.labels["pose"][transferred.rows[:, 0], transferred.steps],
+    )
     figures = {}
     for name in WORN:
         there, judged, values = shown[name][pose], transferred.judged[name], known.labels[name]
         figures[name] = float((judged == values[b])[there].double().mean())
-        figures[f"leak_{name}"] = float((judged == values[a])[there & (values[a] != values[b])].double().mean())
+        figures[f"leak_{name}"] = float(
+            (judged == values[a])[there & (values[a] != values[b])].double().mean()
+        )
     for name in SHOWN:
-        figures[name] = float((transferred.judged[name] == known.labels[name][a, transferred.steps]).double().mean())
+        figures[name] = float(
+            (transferred.judged[name] == known.labels[name][a, transferred.steps]).double().mean()
+        )
     return figures
 
 
-def unseen(model: SequenceModel, known: Sequences, static: Tensor, judge: FrameJudge, generator: torch.Generator,
-           count: int) -> dict[str, float]:  # fmt: skip
+def unseen(
+    model: SequenceModel,
+    known: Sequences,
+    static: Tensor,
+    judge: FrameJudge,
+    generator: torch.Generator,
+    count: int,
+) -> dict[str, float]:
     """Poses that some training identities were never shown in, as `follow` and `hits` measure them.
 
     known: training sequences whose mask leaves out these frames; all of them are in `frames`. z is that of another training
@@ -149,8 +207,12 @@ def unseen(model: SequenceModel, known: Sequences, static: Tensor, judge: FrameJ
         steps.append(at)
     transferred = transfer(model, known, static, torch.tensor(pairs), steps, judge)
     judged, ranked = follow(transferred, known), hits(transferred)
-    figures = {f"unseen_transfer_{name}": judged[name] for name in WORN} | {f"unseen_{name}": judged[name] for name in SHOWN}
-    figures |= {f"unseen_pose_top{count}_both": ranked[f"pose_transfer_both_top{count}"] for count in (1, 5)}
+    figures = {f"unseen_transfer_{name}": judged[name] for name in WORN} | {
+        f"unseen_{name}": judged[name] for name in SHOWN
+    }
+    figures |= {
+        f"unseen_pose_top{count}_both": ranked[f"pose_transfer_both_top{count}"] for count in (1, 5)
+    }
     return figures | {"unseen_rmse": ranked["pose_transfer_rmse"]}
 
 
@@ -173,8 +235,14 @@ def agreement(judged: Tensor) -> float:
     return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
 
 
-def grid_figures(model: SequenceModel, static: Tensor, regular: Tensor, frames_z: Tensor, judge: FrameJudge,
-                 generator: torch.Generator) -> dict[str, float]:  # fmt: skip
+def grid_figures(
+    model: SequenceModel,
+    static: Tensor,
+    regular: Tensor,
+    frames_z: Tensor,
+    judge: FrameJudge,
+    generator: torch.Generator,
+) -> dict[str, float]:
     """The paper's figure counted: the same z, for all of `static` (K, D), decoded and judged.
 
     grid_coherence: the share of identities whose action and direction are those most often seen at their point, mean over the
@@ -185,9 +253,20 @@ def grid_figures(model: SequenceModel, static: Tensor, regular: Tensor, frames_z
     """
     seen = {}
     for name, points in (("regular", regular), ("posterior", frames_z)):
-        parts = [judged_frames(judge, decode(model, part, points.expand(len(part), -1, -1)).flatten(0, 1)) for part in static.split(4)]
-        seen[name] = {label: torch.cat([part[label] for part in parts]).unflatten(0, (len(static), -1)) for label in judge.classes}
-    motions = {name: one["action"] * len(judge.classes["direction"]) + one["direction"] for name, one in seen.items()}
+        parts = [
+            judged_frames(
+                judge, decode(model, part, points.expand(len(part), -1, -1)).flatten(0, 1)
+            )
+            for part in static.split(4)
+        ]
+        seen[name] = {
+            label: torch.cat([part[label] for part in parts]).unflatten(0, (len(static), -1))
+            for label in judge.classes
+        }
+    motions = {
+        name: one["action"] * len(judge.classes["direction"]) + one["direction"]
+        for name, one in seen.items()
+    }
     order = torch.rand(motions["regular"].shape, generator=generator).argsort(1)
     shown, constant = drawn_in(judge.classes["pose"]), []
     for name in WORN:

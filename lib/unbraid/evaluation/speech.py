@@ -60,8 +60,16 @@ class Scale:
 
     def lay(self, sequences: Sequences) -> Sequences:
         """Sequences of magnitudes on this scale; what was not observed is 0."""
-        frames = ((sequences.frames + FLOOR).log() - self.centre) @ self.even * steps_of(sequences)[..., None]
-        return replace(sequences, frames=frames, provenance=f"{sequences.provenance}, logarithmic and evened out")
+        frames = (
+            ((sequences.frames + FLOOR).log() - self.centre)
+            @ self.even
+            * steps_of(sequences)[..., None]
+        )
+        return replace(
+            sequences,
+            frames=frames,
+            provenance=f"{sequences.provenance}, logarithmic and evened out",
+        )
 
     def magnitudes(self, frames: Tensor) -> Tensor:
         """The way back, of any shape (..., bins); none is below 0."""
@@ -103,14 +111,27 @@ class Recordings:
 def recordings(model: SingleElement, sequences: Sequences, seed: int) -> Recordings:
     """Codes of all chunks, put together by recording."""
     mask = steps_of(sequences)
-    heard = sequences.subset(mask.any(1))  # a last chunk may be shorter than the way to its first spectrum's middle
-    device, generator = next(model.parameters()).device, torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    heard = sequences.subset(
+        mask.any(1)
+    )  # a last chunk may be shorter than the way to its first spectrum's middle
+    device, generator = (
+        next(model.parameters()).device,
+        torch.Generator(next(model.parameters()).device).manual_seed(seed),
+    )
     found = []
     for start in range(0, len(heard), CHUNKS):
         part = heard.subset(slice(start, start + CHUNKS)).to(device)
         codes = model.infer(part.frames, mask=part.mask)
-        found.append((codes["static"], codes["dynamic"], model.infer(part.frames, True, generator, part.mask)["dynamic"]))
-    static, dynamic, drawn = (torch.cat([parts[number].cpu() for parts in found]) for number in range(3))
+        found.append(
+            (
+                codes["static"],
+                codes["dynamic"],
+                model.infer(part.frames, True, generator, part.mask)["dynamic"],
+            )
+        )
+    static, dynamic, drawn = (
+        torch.cat([parts[number].cpu() for parts in found]) for number in range(3)
+    )
     mask = steps_of(heard)
     observed = mask.unflatten(1, (-1, model.window)).any(2)
     names, utterance = heard.labels["utterance"].unique(return_inverse=True)
@@ -118,16 +139,31 @@ def recordings(model: SingleElement, sequences: Sequences, seed: int) -> Recordi
     labels = {name: values[first] for name, values in heard.labels.items() if name in heard.classes}
     means = [utterance_means(values, utterance, observed) for values in (drawn, dynamic)]
     spectrum = utterance_means(heard.frames, utterance, mask)
-    return Recordings(static, dynamic, observed, utterance, utterance_means(static, utterance), *means, spectrum, labels)
+    return Recordings(
+        static,
+        dynamic,
+        observed,
+        utterance,
+        utterance_means(static, utterance),
+        *means,
+        spectrum,
+        labels,
+    )
 
 
 def steps_of(sequences: Sequences) -> Tensor:
     """(N, T) booleans: which spectra were observed."""
-    return torch.ones(sequences.frames.shape[:2], dtype=torch.bool) if sequences.mask is None else sequences.mask
+    return (
+        torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
+        if sequences.mask is None
+        else sequences.mask
+    )
 
 
 @torch.no_grad()
-def evaluate_speech(model: SingleElement, chosen, seed: int, data: tuple[Sequences, Sequences] | None = None) -> dict[str, float]:
+def evaluate_speech(
+    model: SingleElement, chosen, seed: int, data: tuple[Sequences, Sequences] | None = None
+) -> dict[str, float]:
     """All figures of one model by name; `protocol_speech` says what they are. The model is put into eval mode.
 
     chosen: the settings it was trained with. seed: of all that is drawn here. data: chunks of magnitudes, train and test, with
@@ -141,9 +177,15 @@ def evaluate_speech(model: SingleElement, chosen, seed: int, data: tuple[Sequenc
     train, test = scale.lay(train), scale.lay(test)
     learn, tried = recordings(model, train, seed), recordings(model, test, seed)
     figures = bound(model, test, seed) | error_rates(tried, scale, seed)
-    shared = [name for name in tried.labels if set(tried.labels[name].tolist()) <= set(learn.labels[name].tolist())]
+    shared = [
+        name
+        for name in tried.labels
+        if set(tried.labels[name].tolist()) <= set(learn.labels[name].tolist())
+    ]
     if shared:
-        figures |= probes(learn, tried, shared, seed) | judged(model, train, test, learn, tried, shared, seed)
+        figures |= probes(learn, tried, shared, seed) | judged(
+            model, train, test, learn, tried, shared, seed
+        )
     return figures
 
 
@@ -162,12 +204,22 @@ def error_rates(tried: Recordings, scale: Scale, seed: int) -> dict[str, float]:
     """Equal error rates of the codes, with intervals over speakers, and of what needs no model."""
     speakers = tried.labels["speaker"].numpy()
     codes = verify_speakers(tried.voice, tried.course, speakers, draws=DRAWS, seed=seed)
-    figures = {f"eer_{name}{end}": value for name in ("static", "dynamic", "gap") for end, value in limits(getattr(codes, name)).items()}
-    plain = verify_speakers(tried.spectrum @ scale.back, tried.spectrum, speakers, draws=DRAWS, seed=seed)
+    figures = {
+        f"eer_{name}{end}": value
+        for name in ("static", "dynamic", "gap")
+        for end, value in limits(getattr(codes, name)).items()
+    }
+    plain = verify_speakers(
+        tried.spectrum @ scale.back, tried.spectrum, speakers, draws=DRAWS, seed=seed
+    )
     figures |= {f"eer_mean_spectrum{end}": value for end, value in limits(plain.static).items()}
     figures |= {f"eer_even_spectrum{end}": value for end, value in limits(plain.dynamic).items()}
     means = verify_speakers(tried.voice, tried.course_means, speakers, draws=2, seed=seed)
-    return figures | {"eer_static_trivial": plain.static.mean, "eer_dynamic_means": means.dynamic.mean, "targets": float(codes.targets)}
+    return figures | {
+        "eer_static_trivial": plain.static.mean,
+        "eer_dynamic_means": means.dynamic.mean,
+        "targets": float(codes.targets),
+    }
 
 
 def limits(interval) -> dict[str, float]:
@@ -178,18 +230,27 @@ def limits(interval) -> dict[str, float]:
 
 def probes(learn: Recordings, tried: Recordings, names: list[str], seed: int) -> dict[str, float]:
     """<code>_probe_<label>: skill of a linear probe on recordings' vectors, learnt from training recordings; _nonlinear: of another."""
-    pairs = {"static": (learn.voice, tried.voice), "dynamic": (learn.course_means, tried.course_means)}
+    pairs = {
+        "static": (learn.voice, tried.voice),
+        "dynamic": (learn.course_means, tried.course_means),
+    }
     codes = {name: torch.cat(pair).numpy() for name, pair in pairs.items()}
     labels = {name: torch.cat([learn.labels[name], tried.labels[name]]).numpy() for name in names}
     held_out = np.arange(len(codes["static"])) >= len(learn.voice)
     figures = {}
     for kind, ending in (("linear", ""), ("nonlinear", "_nonlinear")):
-        matrix = leakage_matrix(codes, labels, probe=kind, test=held_out, bootstrap=100, permutations=1, seed=seed)
+        matrix = leakage_matrix(
+            codes, labels, probe=kind, test=held_out, bootstrap=100, permutations=1, seed=seed
+        )
         for row, code in enumerate(matrix.rows):
             for column, name in enumerate(matrix.columns):
                 low, high = matrix.test_interval[row, column].tolist()
                 key = f"{code}_probe_{name}{ending}"
-                figures |= {key: float(matrix.value[row, column]), f"{key}_low": low, f"{key}_high": high}
+                figures |= {
+                    key: float(matrix.value[row, column]),
+                    f"{key}_low": low,
+                    f"{key}_high": high,
+                }
     return figures
 
 
@@ -206,32 +267,64 @@ def portrait(frames: Tensor, mask: Tensor, utterance: Tensor) -> Tensor:
 @torch.no_grad()
 def exchanged(model: SingleElement, tried: Recordings, donors: np.ndarray) -> Tensor:
     """Chunks (N, T, bins) decoded from their own dynamic codes and the mean static code of another recording, donors (U,)."""
-    device, static = next(model.parameters()).device, tried.voice[torch.from_numpy(donors)][tried.utterance]
+    device, static = (
+        next(model.parameters()).device,
+        tried.voice[torch.from_numpy(donors)][tried.utterance],
+    )
     parts = zip(static.split(CHUNKS), tried.dynamic.split(CHUNKS))
-    return torch.cat([model.decode({"static": s.to(device), "dynamic": d.to(device)}).cpu() for s, d in parts])
+    return torch.cat(
+        [model.decode({"static": s.to(device), "dynamic": d.to(device)}).cpu() for s, d in parts]
+    )
 
 
 @threadpool_limits.wrap(limits=1)
-def judged(model: SingleElement, train: Sequences, test: Sequences, learn: Recordings, tried: Recordings, names: list[str],
-           seed: int) -> dict[str, float]:  # fmt: skip
+def judged(
+    model: SingleElement,
+    train: Sequences,
+    test: Sequences,
+    learn: Recordings,
+    tried: Recordings,
+    names: list[str],
+    seed: int,
+) -> dict[str, float]:
     """Who speaks, and what is said, in decoded recordings whose static code is another's: by a judge that knows real ones."""
     of_train, of_test = (part.subset(steps_of(part).any(1)) for part in (train, test))
     known = portrait(of_train.frames, steps_of(of_train), learn.utterance)
-    own, donors, mask = np.arange(len(tried.voice)), random_donors(len(tried.voice), seed), steps_of(of_test)
-    shown = {"judge": of_test.frames, "reconstruct": exchanged(model, tried, own), "swap": exchanged(model, tried, donors)}
+    own, donors, mask = (
+        np.arange(len(tried.voice)),
+        random_donors(len(tried.voice), seed),
+        steps_of(of_test),
+    )
+    shown = {
+        "judge": of_test.frames,
+        "reconstruct": exchanged(model, tried, own),
+        "swap": exchanged(model, tried, donors),
+    }
     seen = {act: portrait(frames, mask, tried.utterance).numpy() for act, frames in shown.items()}
     figures = {}
     for name in names:
-        judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(known.numpy(), learn.labels[name].numpy())
+        judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(
+            known.numpy(), learn.labels[name].numpy()
+        )
         truth = tried.labels[name].numpy()
-        of_donor, right = truth[donors], {act: judge.predict(portraits) for act, portraits in seen.items()}
+        of_donor, right = (
+            truth[donors],
+            {act: judge.predict(portraits) for act, portraits in seen.items()},
+        )
         # the voice and the like come with the static code, what is said with the dynamic ones
         given, other = (truth, of_donor) if name == "digit" else (of_donor, truth)
         differ = truth != of_donor
-        counts = {f"judge_{name}": right["judge"] == truth, f"reconstruct_{name}": right["reconstruct"] == truth,
-                  f"swap_{name}": right["swap"] == given, f"swap_leak_{name}": (right["swap"] == other)[differ]}  # fmt: skip
+        counts = {
+            f"judge_{name}": right["judge"] == truth,
+            f"reconstruct_{name}": right["reconstruct"] == truth,
+            f"swap_{name}": right["swap"] == given,
+            f"swap_leak_{name}": (right["swap"] == other)[differ],
+        }
         for key, one in counts.items():
-            figures |= {f"{key}{end}": value for end, value in limits(share_interval(int(one.sum()), len(one))).items()}
+            figures |= {
+                f"{key}{end}": value
+                for end, value in limits(share_interval(int(one.sum()), len(one))).items()
+            }
     return figures
 
 
@@ -244,7 +337,11 @@ def protocol_speech(chosen, data: tuple[Sequences, Sequences] | None = None) -> 
         "data": test.provenance,
         "split": "test",
         "recordings": {"train": count[0], "test": count[1]},
-        "speakers": {"train": len(speakers[0]), "test": len(speakers[1]), "test_in_train": len(speakers[0] & speakers[1])},
+        "speakers": {
+            "train": len(speakers[0]),
+            "test": len(speakers[1]),
+            "test_in_train": len(speakers[0] & speakers[1]),
+        },
         "scale": f"(ln(a + {FLOOR:g}) - mean) of magnitudes a, times the covariance within training chunks to the power {-EVEN / 2:g}",
         "error_rates": "eer_*: shares, chance .5; all pairs of test recordings, cosine. static: mean over chunks of q(s)'s means; dynamic: "
         "mean over chunks and steps of one draw of d (_means: of its means); gap: dynamic - static. mean_spectrum (and static_trivial): a "

@@ -20,9 +20,22 @@ from unbraid.data.sampling import FrameSampler, withhold
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import poses
 from unbraid.evaluation.codes import (
-    COUNTS, DRAWS, NEIGHBOURS, accuracy, bounds, classes_read, decode, dynamic_given, fewest, infer, of_one, readings,
-    root_mean_square, samples_of, told,
-)  # fmt: skip
+    COUNTS,
+    DRAWS,
+    NEIGHBOURS,
+    accuracy,
+    bounds,
+    classes_read,
+    decode,
+    dynamic_given,
+    fewest,
+    infer,
+    of_one,
+    readings,
+    root_mean_square,
+    samples_of,
+    told,
+)
 from unbraid.measures.generation import random_donors
 from unbraid.models.interface import SequenceModel
 
@@ -33,7 +46,9 @@ GRID = 8  # points of each axis in the figure
 
 
 @torch.no_grad()
-def evaluate(model: SequenceModel, dataset: str, chosen, seed: int, profile: str = "quick") -> dict[str, float]:
+def evaluate(
+    model: SequenceModel, dataset: str, chosen, seed: int, profile: str = "quick"
+) -> dict[str, float]:
     """All figures of one model by name; `protocol` says what they are. The model is put into eval mode.
 
     dataset: "sprites_poses", "drawn_poses", "digits" or "faces". chosen: the settings it was trained with. seed: of all that is
@@ -50,14 +65,18 @@ def evaluate(model: SequenceModel, dataset: str, chosen, seed: int, profile: str
 def check(dataset: str) -> None:
     """Refuse a dataset that part B is not measured on."""
     if dataset not in (*POSES, "digits", "faces"):
-        raise ValueError(f"dataset: expected one of {', '.join(POSES)}, digits, faces, found {dataset!r}")
+        raise ValueError(
+            f"dataset: expected one of {', '.join(POSES)}, digits, faces, found {dataset!r}"
+        )
 
 
 def data_of(dataset: str, split: str, chosen, seed: int = 0) -> Sequences:
     """The sequences that probes learn from ("train", less what was withheld), or that all is measured on ("test")."""
     count = chosen.evaluation_training if split == "train" else chosen.evaluation_sequences
     if dataset == "digits":
-        supply = MovingDigits(load_digits(split), chosen.image_size, PATH, getattr(chosen, "step", 0.1))
+        supply = MovingDigits(
+            load_digits(split), chosen.image_size, PATH, getattr(chosen, "step", 0.1)
+        )
         return supply.batch(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
     known = catalogue.load(dataset, split, image_size=chosen.image_size)
     if dataset not in POSES:
@@ -67,47 +86,82 @@ def data_of(dataset: str, split: str, chosen, seed: int = 0) -> Sequences:
     return known.subset(slice(0, count))
 
 
-def of_poses(model: SequenceModel, dataset: str, chosen, seed: int, profile: str) -> dict[str, float]:
+def of_poses(
+    model: SequenceModel, dataset: str, chosen, seed: int, profile: str
+) -> dict[str, float]:
     """Figures of sprites_poses and drawn_poses."""
     train, test = (data_of(dataset, split, chosen) for split in ("train", "test"))
     generator = torch.Generator().manual_seed(20_000 + seed)
     figures = bounds(model, test, chosen, seed)
-    of_train, of_test = (infer(model, samples_of(sequences, chosen.length, 1, generator)[0].frames) for sequences in (train, test))
-    learn, tried = (samples_of(sequences, PATH, 1, generator)[0] for sequences in (train, test))  # others, whose z are read
+    of_train, of_test = (
+        infer(model, samples_of(sequences, chosen.length, 1, generator)[0].frames)
+        for sequences in (train, test)
+    )
+    learn, tried = (
+        samples_of(sequences, PATH, 1, generator)[0] for sequences in (train, test)
+    )  # others, whose z are read
     for codes, sample in ((of_train, learn), (of_test, tried)):
         codes["dynamic"] = dynamic_given(model, sample.frames, codes["static"])
-    known = [{name: sample.labels[name] for name in (*poses.SHOWN, *poses.WORN)} for sample in (learn, tried)]
+    known = [
+        {name: sample.labels[name] for name in (*poses.SHOWN, *poses.WORN)}
+        for sample in (learn, tried)
+    ]
     figures |= classes_read(of_train, of_test, *known, seed)
-    own = torch.Generator().manual_seed(30_000 + seed)  # so that no other figure depends on these draws
-    drawn = [dynamic_given(model, sample.frames, codes["static"], own) for codes, sample in ((of_train, learn), (of_test, tried))]
-    figures |= {f"dynamic_accuracy_{name}_drawn": told(drawn[0], known[0][name], drawn[1], known[1][name]) for name in ("pose", *poses.WORN)}
+    own = torch.Generator().manual_seed(
+        30_000 + seed
+    )  # so that no other figure depends on these draws
+    drawn = [
+        dynamic_given(model, sample.frames, codes["static"], own)
+        for codes, sample in ((of_train, learn), (of_test, tried))
+    ]
+    figures |= {
+        f"dynamic_accuracy_{name}_drawn": told(drawn[0], known[0][name], drawn[1], known[1][name])
+        for name in ("pose", *poses.WORN)
+    }
     for count in COUNTS:
         static = infer(model, samples_of(test, count, 1, generator)[0].frames)["static"]
         worn = [{name: one[name] for name in poses.WORN} for one in known]
         skills = readings({"static": of_train["static"]}, {"static": static}, *worn, "linear", seed)
         for name in poses.WORN:
-            figures[f"static_accuracy_{name}_n{count}"] = accuracy(skills["static", name], worn[0][name], worn[1][name])
+            figures[f"static_accuracy_{name}_n{count}"] = accuracy(
+                skills["static", name], worn[0][name], worn[1][name]
+            )
     of_many, static = static, of_test["static"]
-    figures |= {"reconstruct_rmse": root_mean_square(decode(model, static, of_test["dynamic"]), tried.frames)}
+    figures |= {
+        "reconstruct_rmse": root_mean_square(
+            decode(model, static, of_test["dynamic"]), tried.frames
+        )
+    }
 
     judge = judge_of(dataset, profile, test.classes)
-    pairs = torch.stack([torch.arange(len(test)), torch.as_tensor(random_donors(len(test), seed))], 1)
+    pairs = torch.stack(
+        [torch.arange(len(test)), torch.as_tensor(random_donors(len(test), seed))], 1
+    )
     transferred = poses.transfer(model, test, static, pairs, judge=judge)
     figures |= poses.hits(transferred)
     for name, found in poses.trivial(test, pairs[: chosen.evaluation_trivial], seed).items():
         figures |= poses.hits(found, f"_{name}")
-    figures |= {f"transfer_{name}": value for name, value in poses.follow(transferred, test).items()}
+    figures |= {
+        f"transfer_{name}": value for name, value in poses.follow(transferred, test).items()
+    }
     better_known = poses.transfer(model, test, of_many, pairs, judge=judge)
     ending = f"_n{COUNTS[-1]}"
     figures |= poses.hits(better_known, ending)
-    figures |= {f"transfer_{name}{ending}": value for name, value in poses.follow(better_known, test).items()}
+    figures |= {
+        f"transfer_{name}{ending}": value
+        for name, value in poses.follow(better_known, test).items()
+    }
 
     regular = poses.grid_points(transferred.dynamic, chosen.evaluation_grid)
     some = torch.randperm(len(transferred.dynamic), generator=generator)[: len(regular)]
     identities = static[: chosen.evaluation_identities]
-    figures |= poses.grid_figures(model, identities, regular, transferred.dynamic[some], judge, generator)
+    figures |= poses.grid_figures(
+        model, identities, regular, transferred.dynamic[some], judge, generator
+    )
     if getattr(chosen, "withheld", 0):
-        figures |= poses.unseen(model, train, of_train["static"], judge, generator, chosen.evaluation_sequences)
+        figures |= poses.unseen(
+            model, train, of_train["static"], judge, generator, chosen.evaluation_sequences
+        )
     return figures
 
 
@@ -126,12 +180,21 @@ def of_digits(model: SequenceModel, chosen, seed: int) -> dict[str, float]:
     of_train, of_test = (infer(model, seen.frames) for seen, _ in parted)
     for codes, (_, others) in zip((of_train, of_test), parted):
         codes["dynamic"] = dynamic_given(model, others.frames, codes["static"])
-    digits, places = ([{name: others.labels[name] for name in names} for _, others in parted] for names in (test.static, test.dynamic))
+    digits, places = (
+        [{name: others.labels[name] for name in names} for _, others in parted]
+        for names in (test.static, test.dynamic)
+    )
     found = classes_read(of_train, of_test, *digits, seed)
     for kind in ("static_probe", "dynamic_probe", "static_accuracy", "dynamic_accuracy"):
-        figures[f"{kind}_digit"] = sum(found[f"{kind}_{name}"] for name in test.static) / len(test.static)
+        figures[f"{kind}_digit"] = sum(found[f"{kind}_{name}"] for name in test.static) / len(
+            test.static
+        )
     seen = [of_one({name: one.labels[name] for name in test.dynamic}) for one, _ in parted]
-    for code, positions, ending in (("static", [of_one(some) for some in places], ""), ("static", seen, "_seen"), ("dynamic", places, "")):
+    for code, positions, ending in (
+        ("static", [of_one(some) for some in places], ""),
+        ("static", seen, "_seen"),
+        ("dynamic", places, ""),
+    ):
         matrix = readings({code: of_train[code]}, {code: of_test[code]}, *positions, seed=seed)
         figures[f"{code}_probe_position{ending}"] = float(matrix.value.mean())
     own = decode(model, of_test["static"], dynamic_given(model, test.frames, of_test["static"]))
@@ -146,19 +209,30 @@ def of_faces(model: SequenceModel, chosen, seed: int) -> dict[str, float]:
     half = replace(train, mask=halved(train.mask, generator))
     sets = [samples_of(sequences, chosen.length, SETS, generator) for sequences in (half, test)]
     people = [torch.cat([sample.labels["person"] for sample in drawn]) for drawn in sets]
-    codes = [torch.cat([infer(model, sample.frames)["static"] for sample in drawn]) for drawn in sets]
+    codes = [
+        torch.cat([infer(model, sample.frames)["static"] for sample in drawn]) for drawn in sets
+    ]
     pictures = [torch.cat([sample.frames.mean(1).flatten(1) for sample in drawn]) for drawn in sets]
-    figures |= {"static_person_1nn": nearest(codes, people), "pixels_person_1nn_sets": nearest(pictures, people)}
+    figures |= {
+        "static_person_1nn": nearest(codes, people),
+        "pixels_person_1nn_sets": nearest(pictures, people),
+    }
     learn, tried = (singles(model, sequences, chosen, generator) for sequences in (train, test))
     gallery = half.mask[train.mask]  # of all single training photographs those of the half
     people = [learn.labels["person"][gallery], tried.labels["person"]]
-    figures["static_person_1nn_single"] = nearest([learn.codes["static"][gallery], tried.codes["static"]], people)
-    figures["pixels_person_1nn"] = nearest([learn.frames[gallery].flatten(1), tried.frames.flatten(1)], people)
+    figures["static_person_1nn_single"] = nearest(
+        [learn.codes["static"][gallery], tried.codes["static"]], people
+    )
+    figures["pixels_person_1nn"] = nearest(
+        [learn.frames[gallery].flatten(1), tried.frames.flatten(1)], people
+    )
     figures |= classes_read(learn.codes, tried.codes, learn.labels, tried.labels, seed)
     return figures | {"reconstruct_rmse": root_mean_square(tried.decoded, tried.frames)}
 
 
-def parts_of(sequences: Sequences, count: int, generator: torch.Generator) -> tuple[Sequences, Sequences]:
+def parts_of(
+    sequences: Sequences, count: int, generator: torch.Generator
+) -> tuple[Sequences, Sequences]:
     """`count` frames of every sequence, drawn at random, and all its other frames."""
     sampler, rows = FrameSampler(sequences, sequences.length), torch.arange(len(sequences))
     steps = sampler.steps(rows, generator)
@@ -176,11 +250,16 @@ class Singles:
     decoded: Tensor
 
 
-def singles(model: SequenceModel, sequences: Sequences, chosen, generator: torch.Generator) -> Singles:
+def singles(
+    model: SequenceModel, sequences: Sequences, chosen, generator: torch.Generator
+) -> Singles:
     """The observed photographs of all sequences, with their codes."""
     mask = sequences.mask
     frames = sequences.as_float().frames
-    labels = {name: (one[:, None].expand(mask.shape) if one.ndim == 1 else one)[mask] for name, one in sequences.labels.items()}
+    labels = {
+        name: (one[:, None].expand(mask.shape) if one.ndim == 1 else one)[mask]
+        for name, one in sequences.labels.items()
+    }
     person = infer(model, samples_of(sequences, chosen.length, 1, generator)[0].frames)["static"]
     dynamic = dynamic_given(model, frames, person)
     codes = {"static": infer(model, frames[mask][:, None])["static"], "dynamic": dynamic[mask]}
@@ -270,8 +349,18 @@ def draw(model: SequenceModel, dataset: str, path: Path) -> None:
     for ax, frames, row in zip(axes, pictures, four.tolist()):
         ax.imshow(plots.picture(frames, len(frames) // GRID))
         names = (test.classes.get(name, ()) for name in test.static)
-        words = [names_[int(test.labels[name][row])] for name, names_ in zip(test.static, names) if names_]
-        ax.set(xticks=[], yticks=[], xlabel="z, first unit", ylabel="second unit" if ax is axes[0] else "", title=", ".join(words))
+        words = [
+            names_[int(test.labels[name][row])]
+            for name, names_ in zip(test.static, names)
+            if names_
+        ]
+        ax.set(
+            xticks=[],
+            yticks=[],
+            xlabel="z, first unit",
+            ylabel="second unit" if ax is axes[0] else "",
+            title=", ".join(words),
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)

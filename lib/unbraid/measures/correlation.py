@@ -14,7 +14,9 @@ def correlation_matrix(a, b=None):
     if b is not None:
         b = _checked("b", b)
         if len(a) != len(b):
-            raise ValueError(f"a and b: expected as many rows in both, found {len(a)} and {len(b)}; pair them row by row")
+            raise ValueError(
+                f"a and b: expected as many rows in both, found {len(a)} and {len(b)}; pair them row by row"
+            )
         a = np.hstack([a, b])
     a = (a - a.mean(axis=0)) / a.std(axis=0)
     return a.T @ a / len(a)
@@ -46,10 +48,14 @@ def block_fraction(cross, sizes):
 def _checked(name, values):
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) < 2:
-        raise ValueError(f"{name}: expected shape (N, D) with N >= 2, found {values.shape}; flatten batch and time into N rows")
+        raise ValueError(
+            f"{name}: expected shape (N, D) with N >= 2, found {values.shape}; flatten batch and time into N rows"
+        )
     if not np.isfinite(values).all():
         row, unit = np.argwhere(~np.isfinite(values))[0]
-        raise ValueError(f"{name}: expected finite numbers, found {values[row, unit]} at row {row}, unit {unit}; mend these rows")
+        raise ValueError(
+            f"{name}: expected finite numbers, found {values[row, unit]} at row {row}, unit {unit}; mend these rows"
+        )
     constant = np.flatnonzero(np.ptp(values, axis=0) == 0)
     if constant.size:
         raise ValueError(

@@ -16,8 +16,14 @@ from scipy.special import digamma, xlogy
 from scipy.stats import norm
 
 from unbraid.measures.mutual_information import (
-    NATS_PER_UNIT, MutualInformation, check_settings, information_in_nats, kraskov, neighbour_counts, samples,
-)  # fmt: skip
+    NATS_PER_UNIT,
+    MutualInformation,
+    check_settings,
+    information_in_nats,
+    kraskov,
+    neighbour_counts,
+    samples,
+)
 from unbraid.measures.resampling import GROUPS, TRUSTED_UNITS, jackknife_limits
 
 # The rule of `trust`; the study behind it is in its docstring.
@@ -50,7 +56,9 @@ class Trust:
     tolerance: float  # bits
 
 
-def ross(x, labels, k=3, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0):
+def ross(
+    x, labels, k=3, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0
+):
     """I(x; label) from N pairs, at most the entropy of the labels; returns `MutualInformation`.
 
     x: (N,) or (N, d) floats. labels: (N,) integers, booleans or strings. The other arguments are those of `kraskov`, but
@@ -68,11 +76,27 @@ def ross(x, labels, k=3, unit="bits", shuffles=0, interval=0, confidence=0.95, j
     if small := [str(n) for n, size in zip(names, sizes) if size <= k]:
         warnings.warn(
             f"labels: expected more than k = {k} members of each class, found fewer of {', '.join(small[:9])}; these are searched "
-            "for fewer neighbours, and left out if single: give more samples or a lower k", InformationWarning, stacklevel=2,
-        )  # fmt: skip
+            "for fewer neighbours, and left out if single: give more samples or a lower k",
+            InformationWarning,
+            stacklevel=2,
+        )
     if (sizes > 1).sum() < 2:
-        raise ValueError("labels: expected two classes of two members or more, found fewer; merge classes or give more samples")
-    return _measured(lambda x, y, z: ross_in_nats(x, y, k), x, labels, None, k, unit, shuffles, interval, confidence, jitter, seed)
+        raise ValueError(
+            "labels: expected two classes of two members or more, found fewer; merge classes or give more samples"
+        )
+    return _measured(
+        lambda x, y, z: ross_in_nats(x, y, k),
+        x,
+        labels,
+        None,
+        k,
+        unit,
+        shuffles,
+        interval,
+        confidence,
+        jitter,
+        seed,
+    )
 
 
 def ross_in_nats(x, labels, k):
@@ -88,7 +112,9 @@ def ross_in_nats(x, labels, k):
     return float(digamma(len(x)) + total / len(x))
 
 
-def conditional(x, y, z, k=3, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0):
+def conditional(
+    x, y, z, k=3, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0
+):
     """I(x; y | z): what x tells of y to somebody who knows z; returns `MutualInformation`.
 
     x: (N,) or (N, d) floats; y: floats, or (N,) labels; z: floats, or (N,) labels. With labels for z, the mean over its
@@ -105,19 +131,53 @@ def conditional(x, y, z, k=3, unit="bits", shuffles=0, interval=0, confidence=0.
         z, names = classes("z", z)
         check_settings(x, z, k, 1, unit)
         if small := [str(n) for n, size in zip(names, np.bincount(z)) if size <= k]:
-            warnings.warn(f"z: values of k = {k} members or fewer are left out: {', '.join(small[:9])}", InformationWarning, stacklevel=2)
+            warnings.warn(
+                f"z: values of k = {k} members or fewer are left out: {', '.join(small[:9])}",
+                InformationWarning,
+                stacklevel=2,
+            )
             kept = np.bincount(z)[z] > k
             x, y, z = x[kept], y[kept], z[kept]
             if not kept.any():
-                raise ValueError(f"z: expected values of more than k = {k} members, found none; merge values or give floats")
-        return _measured(lambda x, y, z: _stratified(x, y, z, k), x, y, z, k, unit, shuffles, interval, confidence, jitter, seed)
+                raise ValueError(
+                    f"z: expected values of more than k = {k} members, found none; merge values or give floats"
+                )
+        return _measured(
+            lambda x, y, z: _stratified(x, y, z, k),
+            x,
+            y,
+            z,
+            k,
+            unit,
+            shuffles,
+            interval,
+            confidence,
+            jitter,
+            seed,
+        )
     z = samples("z", z)
     check_settings(x, z, k, 1, unit)
     if shuffles:
-        raise ValueError("shuffles: expected 0 where z is continuous, since no two rows share z; give z as labels, e.g. its quartiles")
+        raise ValueError(
+            "shuffles: expected 0 where z is continuous, since no two rows share z; give z as labels, e.g. its quartiles"
+        )
     if y.ndim == 1 and np.bincount(y).min() <= k:
-        raise ValueError(f"y: expected more than k = {k} members of each class, found {np.bincount(y).min()}; merge classes or lower k")
-    return _measured(lambda x, y, z: _frenzel_pompe(x, y, z, k), x, y, z, k, unit, 0, interval, confidence, jitter, seed)
+        raise ValueError(
+            f"y: expected more than k = {k} members of each class, found {np.bincount(y).min()}; merge classes or lower k"
+        )
+    return _measured(
+        lambda x, y, z: _frenzel_pompe(x, y, z, k),
+        x,
+        y,
+        z,
+        k,
+        unit,
+        0,
+        interval,
+        confidence,
+        jitter,
+        seed,
+    )
 
 
 def _stratified(x, y, z, k):
@@ -140,7 +200,9 @@ def _frenzel_pompe(x, y, z, k):
     y = apart(y, x, z) if y.ndim == 1 else y
     count_xz, count_yz = neighbour_counts(np.hstack([x, z]), np.hstack([y, z]), k, 1)
     count_z = neighbour_counts(z, np.hstack([x, y]), k, 1)[0]
-    return float(digamma(k) - np.mean(digamma(count_xz + 1) + digamma(count_yz + 1) - digamma(count_z + 1)))
+    return float(
+        digamma(k) - np.mean(digamma(count_xz + 1) + digamma(count_yz + 1) - digamma(count_z + 1))
+    )
 
 
 def information(x, y, z=None, **settings):
@@ -160,7 +222,9 @@ def permutation_test(x, y, z=None, permutations=199, k=3, unit="bits", seed=0):
         raise ValueError(f"permutations: expected at least 1, found {permutations}")
     found = information(x, y, z, k=k, unit=unit, shuffles=permutations, seed=seed)
     reached = np.sum(found.null >= found.estimate)
-    return PermutationTest(found.estimate, found.null, float((1 + reached) / (1 + permutations)), unit)
+    return PermutationTest(
+        found.estimate, found.null, float((1 + reached) / (1 + permutations)), unit
+    )
 
 
 def trust(x, y, k=3, shuffles=20, splits=3, interval=0, seed=0):
@@ -187,14 +251,18 @@ def trust(x, y, k=3, shuffles=20, splits=3, interval=0, seed=0):
         warnings.simplefilter("ignore", InformationWarning)
         for _ in range(splits):
             order = generator.permutation(len(x))
-            halves += [information(x[part], y[part], k=k, seed=seed).estimate for part in (order[::2], order[1::2])]
+            halves += [
+                information(x[part], y[part], k=k, seed=seed).estimate
+                for part in (order[::2], order[1::2])
+            ]
     units = x.shape[1] + (y.shape[1] if y.ndim == 2 else 0)
     growth, spread = found.estimate - float(np.mean(halves)), float(found.null.std(ddof=1))
     shortfall = (max(growth, 0.0) + spread / 2) / (2 ** (1 / units) - 1)
     tolerance = max(TOLERANCE_BITS, TOLERANCE_SHARE * found.estimate)
     reasons = {
         f"{units} units together are more than {TRUSTED_UNITS}": units > TRUSTED_UNITS,
-        f"N = {len(x)} leaves a spread of {spread:.2f} bits without any information": 2 * spread > tolerance,
+        f"N = {len(x)} leaves a spread of {spread:.2f} bits without any information": 2 * spread
+        > tolerance,
         f"it still grows with N and may lack {shortfall:.2f} bits": shortfall > tolerance,
     }
     against = [reason for reason, holds in reasons.items() if holds]
@@ -202,11 +270,21 @@ def trust(x, y, k=3, shuffles=20, splits=3, interval=0, seed=0):
     verdict = "value" if not against else "lower bound" if seen else "nothing seen"
     if against and found.interval:
         found = replace(found, interval=(found.interval[0], float(most(y) / NATS_PER_UNIT["bits"])))
-    return Trust(verdict, "; ".join(against) or f"within {tolerance:.2f} bits", found, shortfall, tolerance)
+    return Trust(
+        verdict, "; ".join(against) or f"within {tolerance:.2f} bits", found, shortfall, tolerance
+    )
 
 
-def bias_study(widths=(1, 2, 5, 10, 20), counts=(300, 1000, 3000), neighbours=(3,), true=1.0, labels=0, informative=None,
-               repeats=10, seed=0):  # fmt: skip
+def bias_study(
+    widths=(1, 2, 5, 10, 20),
+    counts=(300, 1000, 3000),
+    neighbours=(3,),
+    true=1.0,
+    labels=0,
+    informative=None,
+    repeats=10,
+    seed=0,
+):
     """Estimates beside the truth, in bits: a list of rows with units, samples, k, true, mean, spread and bias.
 
     labels=0: Kraskov on d pairs of Gaussians, `true` bits spread evenly over the first `informative` pairs (None: all).
@@ -214,14 +292,19 @@ def bias_study(widths=(1, 2, 5, 10, 20), counts=(300, 1000, 3000), neighbours=(3
     distance at which `mixture_information` is `true`, less than log2(C). Raises ValueError for a truth out of range.
     """
     if not 0 <= true < (np.log2(labels) if labels else np.inf):
-        raise ValueError(f"true: expected bits from 0 up to less than the entropy of {labels} labels, found {true}")
+        raise ValueError(
+            f"true: expected bits from 0 up to less than the entropy of {labels} labels, found {true}"
+        )
     distance = mixture_distance(true, labels) if labels else None
     rows = []
     for units, count, k in ((u, n, k) for u in widths for n in counts for k in neighbours):
         found = []
         for repeat in range(repeats):
             generator = np.random.default_rng([seed, units, count, k, repeat])
-            x, carriers = generator.normal(size=(count, units)), np.arange(units) < (informative or units)
+            x, carriers = (
+                generator.normal(size=(count, units)),
+                np.arange(units) < (informative or units),
+            )
             if labels:
                 y = generator.integers(labels, size=count)
                 x = x + distance / np.sqrt(carriers.sum()) * y[:, None] * carriers
@@ -229,8 +312,21 @@ def bias_study(widths=(1, 2, 5, 10, 20), counts=(300, 1000, 3000), neighbours=(3
                 rho = np.sqrt(1 - 2 ** (-2 * true / carriers.sum())) * carriers
                 y = rho * x + np.sqrt(1 - rho**2) * generator.normal(size=x.shape)
             found.append(information(x, y, k=k, seed=repeat).estimate)
-        mean, spread = float(np.mean(found)), float(np.std(found, ddof=1)) if repeats > 1 else np.nan
-        rows.append({"units": units, "samples": count, "k": k, "true": true, "mean": mean, "spread": spread, "bias": mean - true})
+        mean, spread = (
+            float(np.mean(found)),
+            float(np.std(found, ddof=1)) if repeats > 1 else np.nan,
+        )
+        rows.append(
+            {
+                "units": units,
+                "samples": count,
+                "k": k,
+                "true": true,
+                "mean": mean,
+                "spread": spread,
+                "bias": mean - true,
+            }
+        )
     return rows
 
 
@@ -238,12 +334,18 @@ def mixture_information(distance, count):
     """I(x; label) in bits, by numerical integration: `count` equally likely normal classes of spread 1, `distance` apart."""
     at = np.linspace(-10, distance * (count - 1) + 10, 20_001)
     density = norm.pdf(at[:, None], distance * np.arange(count)).mean(axis=1)
-    return float(-np.trapezoid(xlogy(density, density), at) - np.log(2 * np.pi * np.e) / 2) / np.log(2)
+    return float(
+        -np.trapezoid(xlogy(density, density), at) - np.log(2 * np.pi * np.e) / 2
+    ) / np.log(2)
 
 
 def mixture_distance(bits, count):
     """The distance at which `mixture_information` is so many bits."""
-    return brentq(lambda distance: mixture_information(distance, count) - bits, 1e-3, 40.0) if bits else 0.0
+    return (
+        brentq(lambda distance: mixture_information(distance, count) - bits, 1e-3, 40.0)
+        if bits
+        else 0.0
+    )
 
 
 def is_labels(values):
@@ -261,7 +363,9 @@ def classes(name, labels):
         )
     names, numbers = np.unique(labels, return_inverse=True)
     if len(names) < 2:
-        raise ValueError(f"{name}: expected two classes or more, found only {names[0]!r}; a constant label carries no information")
+        raise ValueError(
+            f"{name}: expected two classes or more, found only {names[0]!r}; a constant label carries no information"
+        )
     return numbers, names
 
 
@@ -278,23 +382,49 @@ def most(y):
 def _measured(value, x, y, z, k, unit, shuffles, interval, confidence, jitter, seed):
     """Estimate, null and interval of value(x, y, z) in nats, with jitter on what is continuous."""
     if interval and len(x) - -(-len(x) // GROUPS) <= k:
-        raise ValueError(f"interval: expected more than k = {k} samples without one of {GROUPS} groups, found N = {len(x)}; give more")
-    for_jitter, for_null, for_interval = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    x, y, z = (v + jitter * v.std(axis=0) * for_jitter.random(v.shape) if v is not None and v.ndim == 2 else v for v in (x, y, z))
+        raise ValueError(
+            f"interval: expected more than k = {k} samples without one of {GROUPS} groups, found N = {len(x)}; give more"
+        )
+    for_jitter, for_null, for_interval = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
+    )
+    x, y, z = (
+        v + jitter * v.std(axis=0) * for_jitter.random(v.shape)
+        if v is not None and v.ndim == 2
+        else v
+        for v in (x, y, z)
+    )
     strata = z if z is not None and z.ndim == 1 else np.zeros(len(x), dtype=int)
-    scale, everything, within = NATS_PER_UNIT[unit], np.arange(len(x)), np.argsort(strata, kind="stable")
+    scale, everything, within = (
+        NATS_PER_UNIT[unit],
+        np.arange(len(x)),
+        np.argsort(strata, kind="stable"),
+    )
 
     def at(rows, partners):
         return value(x[rows], y[partners], None if z is None else z[rows]) / scale
 
     estimate = at(everything, everything)
-    null = [at(within, np.lexsort((for_null.random(len(x)), strata))) for _ in range(shuffles)]  # y moves within its stratum
+    null = [
+        at(within, np.lexsort((for_null.random(len(x)), strata))) for _ in range(shuffles)
+    ]  # y moves within its stratum
     limits = None
     if interval:
         groups = [for_interval.permutation(len(x)) % GROUPS for _ in range(interval)]
-        without = np.array([[at(rows, rows) for rows in (np.flatnonzero(group != g) for g in range(GROUPS))] for group in groups])
+        without = np.array(
+            [
+                [at(rows, rows) for rows in (np.flatnonzero(group != g) for g in range(GROUPS))]
+                for group in groups
+            ]
+        )
         bias = (GROUPS - 1) * np.sqrt(np.mean((without.mean(axis=1) - estimate) ** 2))
-        one_more = np.log(2) / scale * (k + 1) / len(x)  # a point more in the wrong class, and its neighbours, a bit each
+        one_more = (
+            np.log(2) / scale * (k + 1) / len(x)
+        )  # a point more in the wrong class, and its neighbours, a bit each
         units = sum(v.shape[1] for v in (x, y, z) if v is not None and v.ndim == 2)
-        limits = jackknife_limits(estimate, without, units, confidence, np.hypot(bias, one_more), most(y) / scale)
-    return MutualInformation(estimate, np.array(null) if shuffles else None, limits, len(x), k, 1, unit)
+        limits = jackknife_limits(
+            estimate, without, units, confidence, np.hypot(bias, one_more), most(y) / scale
+        )
+    return MutualInformation(
+        estimate, np.array(null) if shuffles else None, limits, len(x), k, 1, unit
+    )

@@ -29,19 +29,39 @@ from sklearn.tree import DecisionTreeClassifier
 
 from unbraid.measures.intervals import Interval
 
-SCORES = ("disentanglement", "completeness", "informativeness", "modularity", "explicitness", "mig", "sap")
-ON_TEST = {"informativeness", "explicitness", "sap"}  # scored on held-out rows; the others on the rows they are made from
+SCORES = (
+    "disentanglement",
+    "completeness",
+    "informativeness",
+    "modularity",
+    "explicitness",
+    "mig",
+    "sap",
+)
+ON_TEST = {
+    "informativeness",
+    "explicitness",
+    "sap",
+}  # scored on held-out rows; the others on the rows they are made from
 
 
 @dataclass(frozen=True, eq=False)
 class FactorMetrics:
     """The seven scores with their intervals, and the tables they come from."""
 
-    scores: dict[str, Interval]  # by the names above; disentanglement and modularity are NaN for a single factor
-    by_factor: dict[str, dict[str, float]]  # completeness, informativeness, explicitness, mig, sap -> factor -> value
+    scores: dict[
+        str, Interval
+    ]  # by the names above; disentanglement and modularity are NaN for a single factor
+    by_factor: dict[
+        str, dict[str, float]
+    ]  # completeness, informativeness, explicitness, mig, sap -> factor -> value
     importance: np.ndarray  # (D', F) mean over folds, each factor's importances adding up to 1
-    information: np.ndarray  # (D', F) mutual information of unit and factor over the factor's entropy
-    units: np.ndarray  # (D',) the units that vary, the rows of both tables; constant ones are left out
+    information: (
+        np.ndarray
+    )  # (D', F) mutual information of unit and factor over the factor's entropy
+    units: (
+        np.ndarray
+    )  # (D',) the units that vary, the rows of both tables; constant ones are left out
     factors: tuple[str, ...]
 
     def as_dict(self) -> dict:
@@ -51,12 +71,18 @@ class FactorMetrics:
             return None if np.isnan(number) else float(number)
 
         return {
-            name: {"value": plain(i.mean), "interval": [plain(i.low), plain(i.high)], "by_factor": self.by_factor.get(name, {})}
+            name: {
+                "value": plain(i.mean),
+                "interval": [plain(i.low), plain(i.high)],
+                "by_factor": self.by_factor.get(name, {}),
+            }
             for name, i in self.scores.items()
         }
 
 
-def factor_metrics(codes, factors, trees=20, learning_rate=0.3, bins=20, folds=5, confidence=0.95, seed=0):
+def factor_metrics(
+    codes, factors, trees=20, learning_rate=0.3, bins=20, folds=5, confidence=0.95, seed=0
+):
     """All seven scores of one code; returns `FactorMetrics`.
 
     codes: (N, D), a row a sequence (rows count as independent), such as static codes, or dynamic ones averaged over time.
@@ -77,22 +103,43 @@ def factor_metrics(codes, factors, trees=20, learning_rate=0.3, bins=20, folds=5
     two rows a fold of some class.
     """
     if folds < 2 or bins < 2 or trees < 1:
-        raise ValueError(f"folds, bins, trees: expected at least 2, 2 and 1, found {folds}, {bins}, {trees}")
+        raise ValueError(
+            f"folds, bins, trees: expected at least 2, 2 and 1, found {folds}, {bins}, {trees}"
+        )
     codes, units = _checked_codes(codes)
-    classes = {name: _classes(name, values, len(codes), bins, folds) for name, values in factors.items()}
+    classes = {
+        name: _classes(name, values, len(codes), bins, folds) for name, values in factors.items()
+    }
     if not classes:
         raise ValueError("factors: expected at least one factor, found none")
     generator = np.random.default_rng(seed)
     fold = generator.permutation(len(codes)) % folds  # (N,)
     digits = np.stack([_histogram_bins(unit, bins) for unit in codes.T], axis=1)
     labels = np.stack(list(classes.values()), axis=1)  # (N, F)
-    rounds = [_held_out(codes, digits, labels, fold == f, trees, learning_rate, seed) for f in range(folds)]
+    rounds = [
+        _held_out(codes, digits, labels, fold == f, trees, learning_rate, seed)
+        for f in range(folds)
+    ]
     everywhere = information_matrix(digits, labels)
     whole = {"modularity": modularity(everywhere), "mig": _top_gap(everywhere)}
-    scores = {name: _interval(name, np.array([_mean(one[name]) for one in rounds]), whole.get(name), confidence, len(codes))
-              for name in SCORES}  # fmt: skip
-    tables = {name: _mean([one[name] for one in rounds], axis=0) for name in ("completeness", "informativeness", "explicitness", "sap")}
-    by_factor = {name: dict(zip(classes, map(float, column))) for name, column in (tables | {"mig": whole["mig"]}).items()}
+    scores = {
+        name: _interval(
+            name,
+            np.array([_mean(one[name]) for one in rounds]),
+            whole.get(name),
+            confidence,
+            len(codes),
+        )
+        for name in SCORES
+    }
+    tables = {
+        name: _mean([one[name] for one in rounds], axis=0)
+        for name in ("completeness", "informativeness", "explicitness", "sap")
+    }
+    by_factor = {
+        name: dict(zip(classes, map(float, column)))
+        for name, column in (tables | {"mig": whole["mig"]}).items()
+    }
     importance = np.mean([one["importance"] for one in rounds], axis=0)
     return FactorMetrics(scores, by_factor, importance, everywhere, units, tuple(classes))
 
@@ -118,7 +165,9 @@ def modularity(information):
     own = squared.max(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         each = 1 - (squared.sum(axis=1) - own) / (own * (squared.shape[1] - 1))
-    return float(np.mean(np.where(own > 0, each, 0.0)))  # a unit that knows nothing counts 0, as in disentanglement_lib
+    return float(
+        np.mean(np.where(own > 0, each, 0.0))
+    )  # a unit that knows nothing counts 0, as in disentanglement_lib
 
 
 def information_matrix(digits, labels):
@@ -132,7 +181,9 @@ def information_matrix(digits, labels):
     for unit, digit in enumerate(digits.T):
         for factor, label in enumerate(labels.T):
             joint = _entropy(np.bincount(digit * (label.max() + 1) + label))
-            matrix[unit, factor] = (_entropy(np.bincount(digit)) + entropies[factor] - joint) / entropies[factor]
+            matrix[unit, factor] = (
+                _entropy(np.bincount(digit)) + entropies[factor] - joint
+            ) / entropies[factor]
     return np.clip(matrix, 0, 1)  # rounding alone leaves [0, 1]
 
 
@@ -143,22 +194,42 @@ def _held_out(codes, digits, labels, test, trees, learning_rate, seed):
     scaled = (codes - codes[train].mean(axis=0)) / np.where(spread > 0, spread, 1)
     found = {name: [] for name in ("importance", "informativeness", "explicitness", "sap")}
     for label in labels.T:
-        boosting = GradientBoostingClassifier(n_estimators=trees, learning_rate=learning_rate, max_depth=3, random_state=seed)
+        boosting = GradientBoostingClassifier(
+            n_estimators=trees, learning_rate=learning_rate, max_depth=3, random_state=seed
+        )
         boosting.fit(scaled[train], label[train])
-        found["importance"].append(np.maximum(boosting.feature_importances_, 0))  # rounding goes below 0
+        found["importance"].append(
+            np.maximum(boosting.feature_importances_, 0)
+        )  # rounding goes below 0
         found["informativeness"].append(np.mean(boosting.predict(scaled[test]) == label[test]))
         found["explicitness"].append(_explicitness(scaled, label, test))
         found["sap"].append(_top_gap(_threshold_accuracy(codes, label, test)[:, None])[0])
-    importance, information = np.array(found.pop("importance")).T, information_matrix(digits[train], labels[train])
-    from_train = {"disentanglement": disentanglement(importance), "completeness": completeness(importance)}
-    return found | from_train | {"importance": importance, "modularity": modularity(information), "mig": _top_gap(information)}
+    importance, information = (
+        np.array(found.pop("importance")).T,
+        information_matrix(digits[train], labels[train]),
+    )
+    from_train = {
+        "disentanglement": disentanglement(importance),
+        "completeness": completeness(importance),
+    }
+    return (
+        found
+        | from_train
+        | {
+            "importance": importance,
+            "modularity": modularity(information),
+            "mig": _top_gap(information),
+        }
+    )
 
 
 def _explicitness(scaled, label, test):
     """Mean over classes of the test AUROC of a logistic regression of that class against the rest."""
     areas, classes = [], np.unique(label)
     for one in classes if len(classes) > 2 else classes[1:]:  # two classes are each other's mirror
-        if 0 < np.sum(label[test] == one) < test.sum():  # a class that the test set lacks has no AUROC there
+        if (
+            0 < np.sum(label[test] == one) < test.sum()
+        ):  # a class that the test set lacks has no AUROC there
             model = LogisticRegression(max_iter=1000).fit(scaled[~test], label[~test] == one)
             areas.append(roc_auc_score(label[test] == one, model.decision_function(scaled[test])))
     return np.mean(areas) if areas else np.nan
@@ -171,7 +242,9 @@ def _threshold_accuracy(codes, label, test):
     for unit in codes.T:
         tree = DecisionTreeClassifier(max_leaf_nodes=count, class_weight="balanced", random_state=0)
         right = tree.fit(unit[~test, None], label[~test]).predict(unit[test, None]) == label[test]
-        accuracies.append(np.mean([right[label[test] == one].mean() for one in np.unique(label[test])]))
+        accuracies.append(
+            np.mean([right[label[test] == one].mean() for one in np.unique(label[test])])
+        )
     return np.maximum((np.array(accuracies) - 1 / count) / (1 - 1 / count), 0)
 
 
@@ -181,13 +254,31 @@ def _interval(name, rounds, whole, confidence, count):
     rounds = rounds[~np.isnan(rounds)] if not np.isnan(rounds).all() else rounds
     folds = len(rounds)
     if folds == 1:
-        return Interval(float(rounds[0]), np.nan, np.nan, count, "sequence", "the score is defined in one fold only: its spread cannot be told")
+        return Interval(
+            float(rounds[0]),
+            np.nan,
+            np.nan,
+            count,
+            "sequence",
+            "the score is defined in one fold only: its spread cannot be told",
+        )
     # Folds share training rows, which is what 1 / (folds - 1) makes up for: Nadeau and Bengio, Machine Learning 52, 239 (2003).
-    variance = rounds.var(ddof=1) * (1 / folds + 1 / (folds - 1)) if name in ON_TEST else (folds - 1) * rounds.var()
+    variance = (
+        rounds.var(ddof=1) * (1 / folds + 1 / (folds - 1))
+        if name in ON_TEST
+        else (folds - 1) * rounds.var()
+    )
     value = float(rounds.mean() if whole is None else np.mean(whole))
     half = float(student_t.ppf(0.5 + confidence / 2, folds - 1) * np.sqrt(variance))
     if half <= 1e-9:  # also for what is not defined, NaN
-        return Interval(value, np.nan, np.nan, count, "sequence", "the score is the same in every fold: its spread cannot be told")
+        return Interval(
+            value,
+            np.nan,
+            np.nan,
+            count,
+            "sequence",
+            "the score is the same in every fold: its spread cannot be told",
+        )
     return Interval(value, value - half, value + half, count, "sequence")
 
 
@@ -226,12 +317,18 @@ def _classes(name, values, count, bins, folds):
     """Factor values as integers 0..C-1, checked."""
     values = np.asarray(values)
     if values.shape != (count,):
-        raise ValueError(f"factor {name!r}: expected one class a row, shape ({count},), found {values.shape}; give static factors")
+        raise ValueError(
+            f"factor {name!r}: expected one class a row, shape ({count},), found {values.shape}; give static factors"
+        )
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
-            raise ValueError(f"factor {name!r}: expected finite numbers, found {values[~np.isfinite(values)][0]}; drop these rows")
+            raise ValueError(
+                f"factor {name!r}: expected finite numbers, found {values[~np.isfinite(values)][0]}; drop these rows"
+            )
         if (values != np.round(values)).any():
-            values = np.searchsorted(np.unique(np.quantile(values, np.arange(1, bins) / bins)), values, side="right")
+            values = np.searchsorted(
+                np.unique(np.quantile(values, np.arange(1, bins) / bins)), values, side="right"
+            )
     found, classes, sizes = np.unique(values, return_inverse=True, return_counts=True)
     if len(found) < 2 or sizes.min() < 2 * folds:
         raise ValueError(
@@ -245,11 +342,17 @@ def _checked_codes(codes):
     """(N, D') units that vary and their numbers."""
     codes = np.asarray(codes, dtype=np.float64)
     if codes.ndim != 2 or not codes.size:
-        raise ValueError(f"codes: expected shape (N, D), found {codes.shape}; average or flatten time")
+        raise ValueError(
+            f"codes: expected shape (N, D), found {codes.shape}; average or flatten time"
+        )
     if not np.isfinite(codes).all():
         row, unit = np.argwhere(~np.isfinite(codes))[0]
-        raise ValueError(f"codes: expected finite numbers, found {codes[row, unit]} at row {row}, unit {unit}; mend these rows")
+        raise ValueError(
+            f"codes: expected finite numbers, found {codes[row, unit]} at row {row}, unit {unit}; mend these rows"
+        )
     units = np.flatnonzero(np.ptp(codes, axis=0) > 0)
     if not units.size:
-        raise ValueError("codes: expected a unit that varies, found every unit constant: a collapsed code has no scores")
+        raise ValueError(
+            "codes: expected a unit that varies, found every unit constant: a collapsed code has no scores"
+        )
     return codes[:, units], units

@@ -64,9 +64,13 @@ def mean_interval(values, confidence=0.95, unit="seed"):
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or not values.size:
-        raise ValueError(f"values: expected one number a {unit}, shape (n,) with n >= 1, found shape {values.shape}")
+        raise ValueError(
+            f"values: expected one number a {unit}, shape (n,) with n >= 1, found shape {values.shape}"
+        )
     if not np.isfinite(values).all():
-        raise ValueError(f"values: expected finite numbers, found {values.tolist()}; repeat or leave out the failed {unit}s")
+        raise ValueError(
+            f"values: expected finite numbers, found {values.tolist()}; repeat or leave out the failed {unit}s"
+        )
     check_confidence(confidence)
     n, mean = len(values), float(values.mean())
     if n == 1:
@@ -84,13 +88,22 @@ def score_interval(values, confidence=0.95, unit="seed"):
     of 100 intervals of 95 % over 2 to 10 seeds of eight shapes, from normal to nearly perfect with rare failures, 93 to 99 held the
     mean (1 000 repeats each). The price is width: .34 over three normal values of spread .05.
     """
-    found, values = mean_interval(values, confidence, unit), np.clip(np.asarray(values, dtype=np.float64), -0.04, 1)
+    found, values = (
+        mean_interval(values, confidence, unit),
+        np.clip(np.asarray(values, dtype=np.float64), -0.04, 1),
+    )
     if found.n == 1 or found.warning:
         return found
     odds = mean_interval(logit((values + 0.05) / 1.07), 1 - 0.4 * (1 - confidence), unit)
-    below, above = skewed_reach(values, np.std(values, ddof=1) / np.sqrt(found.n), found.n - 1, 1 - 0.5 * (1 - confidence))
+    below, above = skewed_reach(
+        values, np.std(values, ddof=1) / np.sqrt(found.n), found.n - 1, 1 - 0.5 * (1 - confidence)
+    )
     low, high = (float(1.07 * expit(limit) - 0.05) for limit in (odds.low, odds.high))
-    return replace(found, low=max(min(found.mean - below, low), -1.0), high=min(max(found.mean + above, high), 1.0))
+    return replace(
+        found,
+        low=max(min(found.mean - below, low), -1.0),
+        high=min(max(found.mean + above, high), 1.0),
+    )
 
 
 def skewed_reach(influence, error, freedom, confidence):
@@ -103,7 +116,12 @@ def skewed_reach(influence, error, freedom, confidence):
     """
     n, reach = len(influence), float(student_t.ppf(0.5 + confidence / 2, freedom))
     sides = np.array([reach, reach])
-    if n >= FEW_FOR_SKEWNESS and np.ptp(influence) > 0 and np.std(influence) > 1e-12 * np.abs(influence).max() and abs(lean := skew(influence)) > 1e-6:
+    if (
+        n >= FEW_FOR_SKEWNESS
+        and np.ptp(influence) > 0
+        and np.std(influence) > 1e-12 * np.abs(influence).max()
+        and abs(lean := skew(influence)) > 1e-6
+    ):
         shift = np.array([reach, -reach]) / np.sqrt(n) - lean / (6 * n)
         hall = 3 / lean * (np.cbrt(1 + lean * shift) - 1) * np.sqrt(n)
         sides = np.maximum(sides, hall * [1, -1])
@@ -117,7 +135,9 @@ def paired_difference(a, b, confidence=0.95, unit="seed"):
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"a and b: expected pairs, found shapes {a.shape} and {b.shape}; give both for the same {unit}s")
+        raise ValueError(
+            f"a and b: expected pairs, found shapes {a.shape} and {b.shape}; give both for the same {unit}s"
+        )
     return mean_interval(a - b, confidence, unit)
 
 
@@ -129,7 +149,9 @@ def share_interval(successes, n, confidence=0.95, unit="item"):
     """
     check_confidence(confidence)
     if int(successes) != successes or int(n) != n or not 0 <= successes <= n or n < 1:
-        raise ValueError(f"successes and n: expected integers, 0 <= successes <= n and n >= 1, found {successes} and {n}")
+        raise ValueError(
+            f"successes and n: expected integers, 0 <= successes <= n and n >= 1, found {successes} and {n}"
+        )
     return Interval(float(successes / n), *share_limits(successes / n, n, confidence), int(n), unit)
 
 
@@ -165,22 +187,39 @@ def paired_comparison(a, b, confidence=0.95, unit="item"):
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
-        raise ValueError(f"a and b: expected pairs, (n,) each with n >= 2, found {a.shape} and {b.shape}; give both for the same {unit}s")
+        raise ValueError(
+            f"a and b: expected pairs, (n,) each with n >= 2, found {a.shape} and {b.shape}; give both for the same {unit}s"
+        )
     if (a.dtype == bool) != (b.dtype == bool):
-        raise ValueError(f"a and b: expected both numbers or both booleans, found {a.dtype} and {b.dtype}")
+        raise ValueError(
+            f"a and b: expected both numbers or both booleans, found {a.dtype} and {b.dtype}"
+        )
     if a.dtype == bool:
         return compare_shares(a, b, confidence, unit)
     difference = np.asarray(a, np.float64) - b
     interval = mean_interval(difference, confidence, unit)
-    below, above = skewed_reach(difference, np.std(difference, ddof=1) / np.sqrt(len(a)), len(a) - 1, confidence)
+    below, above = skewed_reach(
+        difference, np.std(difference, ddof=1) / np.sqrt(len(a)), len(a) - 1, confidence
+    )
     interval = replace(interval, low=interval.mean - below, high=interval.mean + above)
     if np.ptp(difference) <= 1e-12 * max(np.abs(a).max(), np.abs(b).max()):
-        interval = Interval(interval.mean, np.nan, np.nan, interval.n, unit, "the difference is the same in every item")
+        interval = Interval(
+            interval.mean,
+            np.nan,
+            np.nan,
+            interval.n,
+            unit,
+            "the difference is the same in every item",
+        )
         if np.allclose(difference, 0, atol=1e-12):
             return Comparison(interval, 0.0, "Cohen's d_z", 1.0, "paired t")
-        return Comparison(interval, float(np.sign(interval.mean) * np.inf), "Cohen's d_z", 0.0, "paired t")
+        return Comparison(
+            interval, float(np.sign(interval.mean) * np.inf), "Cohen's d_z", 0.0, "paired t"
+        )
     effect = float(difference.mean() / difference.std(ddof=1))
-    return Comparison(interval, effect, "Cohen's d_z", float(ttest_1samp(difference, 0).pvalue), "paired t")
+    return Comparison(
+        interval, effect, "Cohen's d_z", float(ttest_1samp(difference, 0).pvalue), "paired t"
+    )
 
 
 def compare_shares(a, b, confidence, unit):
@@ -189,12 +228,22 @@ def compare_shares(a, b, confidence, unit):
     n, only_a, only_b = len(a), int(np.sum(a & ~b)), int(np.sum(b & ~a))
     share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = share_a - share_b
-    half_width = float(norm.ppf(0.5 + confidence / 2) * np.sqrt((share_a + share_b - centre**2) / (n + 2)))
-    difference = Interval((only_a - only_b) / n, max(centre - half_width, -1.0), min(centre + half_width, 1.0), n, unit)
+    half_width = float(
+        norm.ppf(0.5 + confidence / 2) * np.sqrt((share_a + share_b - centre**2) / (n + 2))
+    )
+    difference = Interval(
+        (only_a - only_b) / n,
+        max(centre - half_width, -1.0),
+        min(centre + half_width, 1.0),
+        n,
+        unit,
+    )
     if not only_a + only_b:
         return Comparison(difference, 0.0, "Cohen's g", 1.0, "exact McNemar")
     p_value = float(binomtest(only_a, only_a + only_b).pvalue)
-    return Comparison(difference, only_a / (only_a + only_b) - 0.5, "Cohen's g", p_value, "exact McNemar")
+    return Comparison(
+        difference, only_a / (only_a + only_b) - 0.5, "Cohen's g", p_value, "exact McNemar"
+    )
 
 
 def format_interval(interval, digits=2, percent=False):
@@ -204,7 +253,9 @@ def format_interval(interval, digits=2, percent=False):
     without limits, as of a single value, "value (1 seed)". "seeds" is the interval's own unit. percent: of shares.
     """
     factor, sign = (100, " %") if percent else (1, "")
-    value, low, high = (f"{factor * number:.{digits}f}" for number in (interval.mean, interval.low, interval.high))
+    value, low, high = (
+        f"{factor * number:.{digits}f}" for number in (interval.mean, interval.low, interval.high)
+    )
     count = f"({interval.n} {interval.unit}{'' if interval.n == 1 else 's'})"
     if not np.isfinite([interval.low, interval.high]).all():
         return f"{value}{sign} {count}"
@@ -216,4 +267,6 @@ def format_interval(interval, digits=2, percent=False):
 def check_confidence(confidence):
     """Refuse a confidence outside (0, 1)."""
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence: expected a number between 0 and 1, such as 0.95, found {confidence}")
+        raise ValueError(
+            f"confidence: expected a number between 0 and 1, such as 0.95, found {confidence}"
+        )

@@ -37,8 +37,15 @@ def trunk(image_size: int, channels: int, width: int, features: int) -> nn.Seque
     while image_size > 4:
         layers += [nn.Conv2d(channels, width, 4, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
         image_size, channels, width = image_size // 2, width, 2 * width
-    layers += [nn.Conv2d(channels, features, 4, 1, 0), nn.BatchNorm2d(features), nn.Tanh(), nn.Flatten()]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # what these convolutions run fastest in
+    layers += [
+        nn.Conv2d(channels, features, 4, 1, 0),
+        nn.BatchNorm2d(features),
+        nn.Tanh(),
+        nn.Flatten(),
+    ]
+    return nn.Sequential(*layers).to(
+        memory_format=torch.channels_last
+    )  # what these convolutions run fastest in
 
 
 class FrameJudge(nn.Module):
@@ -52,16 +59,37 @@ class FrameJudge(nn.Module):
 
     axes = ("N", "C", "H", "W")
 
-    def __init__(self, classes: Mapping[str, tuple[str, ...]], image_size=64, channels=3, width=64, features=128, hidden=256, seen=None):
+    def __init__(
+        self,
+        classes: Mapping[str, tuple[str, ...]],
+        image_size=64,
+        channels=3,
+        width=64,
+        features=128,
+        hidden=256,
+        seen=None,
+    ):
         super().__init__()
         self.classes = {name: tuple(map(str, names)) for name, names in classes.items()}
-        if not self.classes or any(len(set(names)) != len(names) or len(names) < 2 for names in self.classes.values()):
-            raise ValueError(f"classes: expected labels with two or more different class names each, found {self.classes}")
-        self.sizes = {"image_size": image_size, "channels": channels, "width": width, "features": features, "hidden": hidden}
+        if not self.classes or any(
+            len(set(names)) != len(names) or len(names) < 2 for names in self.classes.values()
+        ):
+            raise ValueError(
+                f"classes: expected labels with two or more different class names each, found {self.classes}"
+            )
+        self.sizes = {
+            "image_size": image_size,
+            "channels": channels,
+            "width": width,
+            "features": features,
+            "hidden": hidden,
+        }
         self.trunk = trunk(image_size, channels, width, features)
         self.heads = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Linear(seen or features, hidden), nn.ReLU(), nn.Linear(hidden, len(names)))
+                name: nn.Sequential(
+                    nn.Linear(seen or features, hidden), nn.ReLU(), nn.Linear(hidden, len(names))
+                )
                 for name, names in self.classes.items()
             }
         )
@@ -81,33 +109,55 @@ class FrameJudge(nn.Module):
         self.check(frames)
         device, training = next(self.parameters()).device, self.training
         self.eval()
-        batches = [self(frames[start : start + batch_size].to(device, torch.float32)) for start in range(0, len(frames), batch_size)]
+        batches = [
+            self(frames[start : start + batch_size].to(device, torch.float32))
+            for start in range(0, len(frames), batch_size)
+        ]
         self.train(training)
-        return {name: torch.cat([batch[name] for batch in batches]).softmax(-1).cpu() for name in self.classes}
+        return {
+            name: torch.cat([batch[name] for batch in batches]).softmax(-1).cpu()
+            for name in self.classes
+        }
 
     def check(self, frames: Tensor) -> None:
         """Refuse what this judge was not made for: another shape, other values than floats in [0, 1], NaN."""
         size, shape = self.sizes["image_size"], tuple(frames.shape)
-        if len(shape) != len(self.axes) or shape[-3:] != (self.sizes["channels"], size, size) or 0 in shape:
+        if (
+            len(shape) != len(self.axes)
+            or shape[-3:] != (self.sizes["channels"], size, size)
+            or 0 in shape
+        ):
             expected = (*self.axes[:-3], self.sizes["channels"], size, size)
-            raise ValueError(f"frames: expected ({', '.join(map(str, expected))}), none of them 0, found {shape}")
+            raise ValueError(
+                f"frames: expected ({', '.join(map(str, expected))}), none of them 0, found {shape}"
+            )
         if not frames.is_floating_point():
-            raise ValueError(f"frames: expected floats in [0, 1], found {frames.dtype}; divide integers by 255")
+            raise ValueError(
+                f"frames: expected floats in [0, 1], found {frames.dtype}; divide integers by 255"
+            )
         low, high = (float(value) for value in frames.aminmax())  # both NaN if a single value is
         if not (0 <= low and high <= 1):
-            raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}; clamp what a linear decoder draws")
+            raise ValueError(
+                f"frames: expected values in [0, 1], found {low:g} to {high:g}; clamp what a linear decoder draws"
+            )
 
     def check_labels(self, labels: Mapping[str, Tensor], count: int) -> None:
         """Refuse labels that are missing, not (count,) integers, or classes this judge does not know."""
         for name, names in self.classes.items():
             if name not in labels:
-                raise ValueError(f"labels: expected {', '.join(self.classes)}, found {', '.join(labels) or 'none'}")
+                raise ValueError(
+                    f"labels: expected {', '.join(self.classes)}, found {', '.join(labels) or 'none'}"
+                )
             values = labels[name]
             if tuple(values.shape) != (count,) or values.is_floating_point() or values.is_complex():
-                raise ValueError(f"labels[{name!r}]: expected integers ({count},), found {values.dtype} {tuple(values.shape)}")
+                raise ValueError(
+                    f"labels[{name!r}]: expected integers ({count},), found {values.dtype} {tuple(values.shape)}"
+                )
             if not 0 <= int(values.min()) <= int(values.max()) < len(names):
                 found = f"{int(values.min())} to {int(values.max())}"
-                raise ValueError(f"labels[{name!r}]: expected classes 0 to {len(names) - 1}, found {found}")
+                raise ValueError(
+                    f"labels[{name!r}]: expected classes 0 to {len(names) - 1}, found {found}"
+                )
 
 
 class SequenceJudge(FrameJudge):
@@ -120,21 +170,39 @@ class SequenceJudge(FrameJudge):
 
     axes = ("N", "T", "C", "H", "W")
 
-    def __init__(self, classes: Mapping[str, tuple[str, ...]], image_size=64, channels=3, width=64, features=128, hidden=256):
+    def __init__(
+        self,
+        classes: Mapping[str, tuple[str, ...]],
+        image_size=64,
+        channels=3,
+        width=64,
+        features=128,
+        hidden=256,
+    ):
         super().__init__(classes, image_size, channels, width, features, hidden, seen=2 * hidden)
         self.lstm = nn.LSTM(features, hidden, batch_first=True, bidirectional=True)
 
     def embed(self, frames: Tensor) -> Tensor:
         """(N, 2 hidden)."""
         seen, _ = self.lstm(self.trunk(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]))
-        return torch.cat([seen[:, -1, : self.lstm.hidden_size], seen[:, 0, self.lstm.hidden_size :]], -1)
+        return torch.cat(
+            [seen[:, -1, : self.lstm.hidden_size], seen[:, 0, self.lstm.hidden_size :]], -1
+        )
 
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
 
 
-def fit_judge(judge: FrameJudge, draw: Draw, steps: int, batch_size: int = 32, learning_rate: float = LEARNING_RATE, seed: int = 0,
-              log_every: int = 50, report: Callable[[dict], None] | None = None) -> list[dict]:  # fmt: skip
+def fit_judge(
+    judge: FrameJudge,
+    draw: Draw,
+    steps: int,
+    batch_size: int = 32,
+    learning_rate: float = LEARNING_RATE,
+    seed: int = 0,
+    log_every: int = 50,
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
     """Train a judge in place by cross-entropy summed over its labels; returns the training curve.
 
     draw(batch_size, generator): real training frames in the judge's form, and labels by name, (batch_size,) integers.
@@ -146,7 +214,9 @@ def fit_judge(judge: FrameJudge, draw: Draw, steps: int, batch_size: int = 32, l
     """
     device, generator = next(judge.parameters()).device, torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(judge.parameters(), learning_rate, BETAS)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 - 0.5 * math.cos(2 * math.pi * max(0.5, step / steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 0.5 - 0.5 * math.cos(2 * math.pi * max(0.5, step / steps))
+    )
     judge.train()
     rows, sums, counted, started = [], torch.zeros(2, device=device), 0, time.perf_counter()
     for step in tqdm(range(1, steps + 1), desc="judge", disable=None):
@@ -160,15 +230,21 @@ def fit_judge(judge: FrameJudge, draw: Draw, steps: int, batch_size: int = 32, l
         loss.backward()
         optimizer.step()
         schedule.step()
-        correct = torch.stack([(logits[name].argmax(-1) == truth[name]).float().mean() for name in judge.classes]).mean()
+        correct = torch.stack(
+            [(logits[name].argmax(-1) == truth[name]).float().mean() for name in judge.classes]
+        ).mean()
         sums += torch.stack([loss.detach(), correct])
         counted += 1
         if step % log_every == 0 or step == steps:
             loss_mean, accuracy = (sums / counted).tolist()
             if not torch.isfinite(sums).all():
-                raise JudgeError(f"judge: the cross-entropy stopped being finite by step {step}; lower learning_rate or look at the data")
+                raise JudgeError(
+                    f"judge: the cross-entropy stopped being finite by step {step}; lower learning_rate or look at the data"
+                )
             seconds = round(time.perf_counter() - started, 3)
-            rows.append({"step": step, "seconds": seconds, "cross_entropy": loss_mean, "accuracy": accuracy})
+            rows.append(
+                {"step": step, "seconds": seconds, "cross_entropy": loss_mean, "accuracy": accuracy}
+            )
             sums.zero_()
             counted = 0
             if report:
@@ -180,14 +256,17 @@ def fit_judge(judge: FrameJudge, draw: Draw, steps: int, batch_size: int = 32, l
 def blurred(frames: Tensor, sigma: float) -> Tensor:
     """Each frame (..., H, W) smoothed by a Gaussian of `sigma` pixels; edges repeat the outermost pixel."""
     widths = [0.0] * (frames.ndim - 2) + [sigma, sigma]
-    return torch.from_numpy(gaussian_filter(frames.cpu().numpy(), widths, mode="nearest")).clamp(0, 1)
+    return torch.from_numpy(gaussian_filter(frames.cpu().numpy(), widths, mode="nearest")).clamp(
+        0, 1
+    )
 
 
 def shifted(frames: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
     """Each clip (N, ..., H, W) moved diagonally by `pixels`, in one of the four directions by chance; edges repeat."""
     directions = torch.randint(0, 2, (len(frames), 2), generator=generator) * 2 - 1
     rows, columns = (
-        (torch.arange(side) + pixels * directions[:, axis, None]).clamp(0, side - 1) for axis, side in enumerate(frames.shape[-2:])
+        (torch.arange(side) + pixels * directions[:, axis, None]).clamp(0, side - 1)
+        for axis, side in enumerate(frames.shape[-2:])
     )
     moved = [clip[..., row[:, None], column] for clip, row, column in zip(frames, rows, columns)]
     return torch.stack(moved)
@@ -195,7 +274,9 @@ def shifted(frames: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
 
 def noisy(frames: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     """Frames with Gaussian noise of this standard deviation on each value, clamped to [0, 1]."""
-    return (frames + deviation * torch.randn(frames.shape, generator=generator).to(frames)).clamp(0, 1)
+    return (frames + deviation * torch.randn(frames.shape, generator=generator).to(frames)).clamp(
+        0, 1
+    )
 
 
 @dataclass(frozen=True)
@@ -215,8 +296,16 @@ class Reliability:
         return asdict(self)
 
 
-def reliability(judge: FrameJudge, frames: Tensor, labels: Mapping[str, Tensor], sigma: float | None = None,
-                pixels: int | None = None, deviation: float = 0.1, seed: int = 0, batch_size: int = 128) -> Reliability:  # fmt: skip
+def reliability(
+    judge: FrameJudge,
+    frames: Tensor,
+    labels: Mapping[str, Tensor],
+    sigma: float | None = None,
+    pixels: int | None = None,
+    deviation: float = 0.1,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> Reliability:
     """The judge's accuracy for each label on real test clips, and on blurred, shifted and noisy copies of them.
 
     frames, labels: real clips the judge was not trained on, in its form, and labels by name, (N,) integers.
@@ -226,19 +315,42 @@ def reliability(judge: FrameJudge, frames: Tensor, labels: Mapping[str, Tensor],
     judge.check(frames)
     judge.check_labels(labels, len(frames))
     side = judge.sizes["image_size"]
-    sigma, pixels = side / 32 if sigma is None else sigma, max(1, side // 16) if pixels is None else pixels
+    sigma, pixels = (
+        side / 32 if sigma is None else sigma,
+        max(1, side // 16) if pixels is None else pixels,
+    )
     generator = torch.Generator().manual_seed(seed)
     degrade = {
         "real": (lambda clips: clips, "test clips as they are"),
-        "blurred": (lambda clips: blurred(clips, sigma), f"smoothed by a Gaussian of {sigma:g} pixels"),
-        "shifted": (lambda clips: shifted(clips, pixels, generator), f"moved diagonally by {pixels} pixels"),
-        "noisy": (lambda clips: noisy(clips, deviation, generator), f"Gaussian noise of standard deviation {deviation:g}"),
+        "blurred": (
+            lambda clips: blurred(clips, sigma),
+            f"smoothed by a Gaussian of {sigma:g} pixels",
+        ),
+        "shifted": (
+            lambda clips: shifted(clips, pixels, generator),
+            f"moved diagonally by {pixels} pixels",
+        ),
+        "noisy": (
+            lambda clips: noisy(clips, deviation, generator),
+            f"Gaussian noise of standard deviation {deviation:g}",
+        ),
     }
     accuracy = {}
     for condition, (change, _) in degrade.items():
-        parts = [judge.probabilities(change(part.float()), batch_size) for part in frames.split(batch_size)]
-        right = {name: int((torch.cat([part[name] for part in parts]).argmax(-1) == labels[name].cpu()).sum()) for name in judge.classes}
-        accuracy[condition] = {name: share_interval(count, len(frames), unit="clip" if frames.ndim == 5 else "frame") for name, count in right.items()}
+        parts = [
+            judge.probabilities(change(part.float()), batch_size)
+            for part in frames.split(batch_size)
+        ]
+        right = {
+            name: int(
+                (torch.cat([part[name] for part in parts]).argmax(-1) == labels[name].cpu()).sum()
+            )
+            for name in judge.classes
+        }
+        accuracy[condition] = {
+            name: share_interval(count, len(frames), unit="clip" if frames.ndim == 5 else "frame")
+            for name, count in right.items()
+        }
     return Reliability(accuracy, {name: words for name, (_, words) in degrade.items()}, len(frames))
 
 
@@ -251,8 +363,15 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
     Weights are kept in half precision: measure `reliability` on the judge that `load_judge` gives back.
     """
     kind = next(name for name, type_ in KINDS.items() if type(judge) is type_)
-    made_of = {"kind": kind, "classes": {name: list(names) for name, names in judge.classes.items()}, "sizes": judge.sizes}
-    results.write_json(record_path(path), {**record, "judge": made_of, "weights_sha256": results.save_weights(Path(path), judge)})
+    made_of = {
+        "kind": kind,
+        "classes": {name: list(names) for name, names in judge.classes.items()},
+        "sizes": judge.sizes,
+    }
+    results.write_json(
+        record_path(path),
+        {**record, "judge": made_of, "weights_sha256": results.save_weights(Path(path), judge)},
+    )
 
 
 def load_judge(path: Path, classes: Mapping[str, tuple[str, ...]] | None = None) -> FrameJudge:
@@ -267,7 +386,9 @@ def load_judge(path: Path, classes: Mapping[str, tuple[str, ...]] | None = None)
         judge = KINDS[made_of["kind"]](made_of["classes"], **made_of["sizes"])
     except (KeyError, TypeError, ValueError) as error:
         found = f"found none ({error!r}); train the judge again"
-        raise results.ResultsError(f"{record_path(path)}: expected a judge's record, {found}") from None
+        raise results.ResultsError(
+            f"{record_path(path)}: expected a judge's record, {found}"
+        ) from None
     if classes is not None:
         for name, names in judge.classes.items():
             if tuple(classes.get(name, ())) != names:

@@ -34,7 +34,9 @@ PROBES = {
     ("linear", "classes"): lambda width: LogisticRegression(C=1 / width, max_iter=1000),
     ("linear", "continuous"): lambda width: Ridge(alpha=30.0),
     ("nonlinear", "classes"): lambda width: SVC(C=1.0, gamma=1 / width),
-    ("nonlinear", "continuous"): lambda width: KernelRidge(alpha=0.3, kernel="rbf", gamma=1 / width),
+    ("nonlinear", "continuous"): lambda width: KernelRidge(
+        alpha=0.3, kernel="rbf", gamma=1 / width
+    ),
 }
 NONLINEAR_ROWS = 3000  # at most so many training rows for the non-linear probe, whose time grows with their square or cube
 
@@ -45,13 +47,17 @@ class LeakageMatrix:
 
     value: np.ndarray  # (R, F)
     test_interval: np.ndarray  # (R, F, 2) of this model and this probe, over other test sequences
-    p_value: np.ndarray  # (R, F) of the hypothesis that the code tells nothing; not corrected for the number of cells
+    p_value: (
+        np.ndarray
+    )  # (R, F) of the hypothesis that the code tells nothing; not corrected for the number of cells
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     unit: str  # "skill" or "bits"
     probe: str  # "linear", "nonlinear" or "neighbours"
     seeds: int = 1
-    seed_interval: np.ndarray | None = None  # (R, F, 2) of the mean over seeds of the model; None for one seed
+    seed_interval: np.ndarray | None = (
+        None  # (R, F, 2) of the mean over seeds of the model; None for one seed
+    )
     verdict: np.ndarray | None = None  # (R, F) of `trust`, for bits of one seed
 
     def __getitem__(self, cell):
@@ -63,16 +69,45 @@ class LeakageMatrix:
 
         None for an upper limit that there is not, as of bits that are a lower bound.
         """
-        parts = {"": self.value, "_low": self.test_interval[..., 0], "_high": self.test_interval[..., 1], "_p": self.p_value}
+        parts = {
+            "": self.value,
+            "_low": self.test_interval[..., 0],
+            "_high": self.test_interval[..., 1],
+            "_p": self.p_value,
+        }
         if self.seed_interval is not None:
-            parts |= {"_seed_low": self.seed_interval[..., 0], "_seed_high": self.seed_interval[..., 1]}
-        cells = [(i, j, f"{prefix}{row}/{column}") for i, row in enumerate(self.rows) for j, column in enumerate(self.columns)]
-        return {name + end: float(part[i, j]) if np.isfinite(part[i, j]) else None for i, j, name in cells for end, part in parts.items()}
+            parts |= {
+                "_seed_low": self.seed_interval[..., 0],
+                "_seed_high": self.seed_interval[..., 1],
+            }
+        cells = [
+            (i, j, f"{prefix}{row}/{column}")
+            for i, row in enumerate(self.rows)
+            for j, column in enumerate(self.columns)
+        ]
+        return {
+            name + end: float(part[i, j]) if np.isfinite(part[i, j]) else None
+            for i, j, name in cells
+            for end, part in parts.items()
+        }
 
 
-@threadpool_limits.wrap(limits=1)  # threads of small matrix products wait for each other: twice as fast on one as on two
-def leakage_matrix(codes, factors, *, kinds=None, probe="linear", pooling=("flattened", "averaged"), test=0.3, bootstrap=100,
-                   permutations=999, confidence=0.95, seed=0):  # fmt: skip
+@threadpool_limits.wrap(
+    limits=1
+)  # threads of small matrix products wait for each other: twice as fast on one as on two
+def leakage_matrix(
+    codes,
+    factors,
+    *,
+    kinds=None,
+    probe="linear",
+    pooling=("flattened", "averaged"),
+    test=0.3,
+    bootstrap=100,
+    permutations=999,
+    confidence=0.95,
+    seed=0,
+):
     """Train a probe for every code and factor on some sequences, score it on the others; returns `LeakageMatrix` of skills.
 
     codes: name -> (N, D), one code a sequence, or (N, T, d), one a frame. factors: name -> (N,) of a sequence; (N, T) or
@@ -94,29 +129,51 @@ def leakage_matrix(codes, factors, *, kinds=None, probe="linear", pooling=("flat
     if probe not in ("linear", "nonlinear"):
         raise ValueError(f"probe: expected 'linear' or 'nonlinear', found {probe!r}")
     if bootstrap < 20 or permutations < 1:
-        raise ValueError(f"bootstrap, permutations: expected at least 20 and 1, found {bootstrap} and {permutations}")
+        raise ValueError(
+            f"bootstrap, permutations: expected at least 20 and 1, found {bootstrap} and {permutations}"
+        )
     seeds = np.random.SeedSequence(seed).spawn(3)
     held_out = _held_out(test, count, np.random.default_rng(seeds[0]))
     shape = (len(features), len(targets))
     value, limits, p_value = np.empty(shape), np.empty((*shape, 2)), np.empty(shape)
     for j, (name, target) in enumerate(targets.items()):
-        if target.kind == "classes" and (needed := target.values.max() + 1) > (found := np.sum(~held_out)):
-            raise ValueError(f"factor {name!r}: expected as many training sequences as classes, {needed}, found {found}")
+        if target.kind == "classes" and (needed := target.values.max() + 1) > (
+            found := np.sum(~held_out)
+        ):
+            raise ValueError(
+                f"factor {name!r}: expected as many training sequences as classes, {needed}, found {found}"
+            )
         for i, x in enumerate(features.values()):
             said, true, constant = _predict(x, target, held_out, probe)
             loss, base = target.loss(said, true), target.loss(constant, true)
             if not base.any():
-                raise ValueError(f"factor {name!r}: expected test sequences that differ, found all alike; give more of them")
+                raise ValueError(
+                    f"factor {name!r}: expected test sequences that differ, found all alike; give more of them"
+                )
             value[i, j] = max(1 - loss.sum() / base.sum(), -1.0)
-            generators = [np.random.default_rng(s) for s in seeds[1:]]  # the same draws for every cell
+            generators = [
+                np.random.default_rng(s) for s in seeds[1:]
+            ]  # the same draws for every cell
             limits[i, j] = _bootstrap(loss, base, target.kind, bootstrap, confidence, generators[0])
             p_value[i, j] = _permutation(said, true, target, permutations, generators[1])
     return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), "skill", probe)
 
 
 @threadpool_limits.wrap(limits=1)
-def information_matrix(codes, factors, *, kinds=None, pooling=("flattened", "averaged"), count=1000, components=10, steps=4,
-                       k=3, shuffles=20, interval=2, seed=0):  # fmt: skip
+def information_matrix(
+    codes,
+    factors,
+    *,
+    kinds=None,
+    pooling=("flattened", "averaged"),
+    count=1000,
+    components=10,
+    steps=4,
+    k=3,
+    shuffles=20,
+    interval=2,
+    seed=0,
+):
     """The same matrix in bits, by Kraskov's or Ross's estimator, which need no probe; returns `LeakageMatrix`.
 
     codes, factors, kinds, pooling: as `leakage_matrix`. What changes within a sequence counts as the mean over `steps` frames
@@ -132,18 +189,30 @@ def information_matrix(codes, factors, *, kinds=None, pooling=("flattened", "ave
     A constant code has 0 bits and p 1, with a `LeakageWarning`; constant units change nothing. Errors as `leakage_matrix`.
     """
     if shuffles < 2 or interval < 1 or steps < 1:
-        raise ValueError(f"shuffles, interval, steps: expected at least 2, 1 and 1, found {shuffles}, {interval} and {steps}")
+        raise ValueError(
+            f"shuffles, interval, steps: expected at least 2, 1 and 1, found {shuffles}, {interval} and {steps}"
+        )
     features, targets, total = read(codes, factors, kinds, pooling)
     rows = np.sort(np.random.default_rng(seed).permutation(total)[: count or total])
     shape = (len(features), len(targets))
-    value, limits, p_value, verdict = np.zeros(shape), np.zeros((*shape, 2)), np.ones(shape), np.full(shape, VERDICTS[0], dtype=object)
+    value, limits, p_value, verdict = (
+        np.zeros(shape),
+        np.zeros((*shape, 2)),
+        np.ones(shape),
+        np.full(shape, VERDICTS[0], dtype=object),
+    )
     for i, x in enumerate(features.values()):
         for j, (name, target) in enumerate(targets.items()):
             length = max(x.shape[1], target.values.shape[1])
             found = []
-            for step in np.unique(np.linspace(0, length - 1, min(steps, length)).round().astype(int)):
+            for step in np.unique(
+                np.linspace(0, length - 1, min(steps, length)).round().astype(int)
+            ):
                 code, truth = (v[rows, min(step, v.shape[1] - 1)] for v in (x, target.values))
-                code, truth = _scaled(code, components), truth if target.kind == "classes" else _scaled(truth)
+                code, truth = (
+                    _scaled(code, components),
+                    truth if target.kind == "classes" else _scaled(truth),
+                )
                 if code.size and truth.size and (truth != truth[0]).any():
                     try:
                         found.append(trust(code, truth, k, shuffles, interval=interval, seed=seed))
@@ -159,7 +228,16 @@ def information_matrix(codes, factors, *, kinds=None, pooling=("flattened", "ave
             verdict[i, j] = min((one.verdict for one in found), key=VERDICTS.index)
             if verdict[i, j] != "value":
                 limits[i, j, 1] = max(one.found.interval[1] for one in found)
-    return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), "bits", "neighbours", verdict=verdict)
+    return LeakageMatrix(
+        value,
+        limits,
+        p_value,
+        tuple(features),
+        tuple(targets),
+        "bits",
+        "neighbours",
+        verdict=verdict,
+    )
 
 
 def combine(matrices, confidence=0.95):
@@ -174,10 +252,15 @@ def combine(matrices, confidence=0.95):
     """
     heads, count = {(one.rows, one.columns, one.unit, one.probe) for one in matrices}, len(matrices)
     if len(heads) != 1 or any(one.seeds != 1 for one in matrices):
-        raise ValueError(f"matrices: expected one seed each, all with the same rows, columns, unit and probe, found {len(heads)} kinds")
+        raise ValueError(
+            f"matrices: expected one seed each, all with the same rows, columns, unit and probe, found {len(heads)} kinds"
+        )
     if count == 1:
         return matrices[0]
-    values, limits, p_values = (np.array([getattr(one, name) for one in matrices]) for name in ("value", "test_interval", "p_value"))
+    values, limits, p_values = (
+        np.array([getattr(one, name) for one in matrices])
+        for name in ("value", "test_interval", "p_value")
+    )
     value, limits, over_seeds = values.mean(0), limits.mean(0), np.empty(limits.shape[1:])
     over = score_interval if matrices[0].unit == "skill" else mean_interval
     for cell in np.ndindex(value.shape):
@@ -186,16 +269,29 @@ def combine(matrices, confidence=0.95):
             min(found.low, found.mean - (found.mean - low) / np.sqrt(count)),
             max(found.high, found.mean + (high - found.mean) / np.sqrt(count)),
         )
-    return LeakageMatrix(value, limits, np.minimum(1, 2 * np.median(p_values, axis=0)), *heads.pop(), count, over_seeds)
+    return LeakageMatrix(
+        value,
+        limits,
+        np.minimum(1, 2 * np.median(p_values, axis=0)),
+        *heads.pop(),
+        count,
+        over_seeds,
+    )
 
 
 def _held_out(test, count, generator):
     """The test sequences as a mask (N,)."""
     mask = np.zeros(count, dtype=bool)
-    chosen = generator.permutation(count)[: round(test * count)] if isinstance(test, float) else np.asarray(test)
+    chosen = (
+        generator.permutation(count)[: round(test * count)]
+        if isinstance(test, float)
+        else np.asarray(test)
+    )
     mask[chosen] = True
     if not 2 <= mask.sum() <= count - 2:
-        raise ValueError(f"test: expected a share, indices or a mask, two sequences or more on each side, found {mask.sum()} of {count}")
+        raise ValueError(
+            f"test: expected a share, indices or a mask, two sequences or more on each side, found {mask.sum()} of {count}"
+        )
     return mask
 
 
@@ -206,7 +302,9 @@ def _predict(x, target, held_out, probe):
     """
     y, steps = target.values, x.shape[1]
     if steps > 1:  # a row for each frame
-        y = np.broadcast_to(y, (len(y), steps, *y.shape[2:])).reshape(len(y) * steps, 1, *y.shape[2:])
+        y = np.broadcast_to(y, (len(y), steps, *y.shape[2:])).reshape(
+            len(y) * steps, 1, *y.shape[2:]
+        )
     x, test = x.reshape(-1, x.shape[2]), np.repeat(held_out, steps)
     x = x[:, np.ptp(x[~test], axis=0) > 0]
     train = np.flatnonzero(~test)
@@ -230,7 +328,11 @@ def _predict(x, target, held_out, probe):
                 if np.ptp(column):  # else the one class there is
                     said[:, step] = model.fit(x[train], column).predict(x[test])
     n = held_out.sum()
-    return said.reshape(n, -1), y[test].reshape(n, -1), np.broadcast_to(constant, y[test].shape).reshape(n, -1)
+    return (
+        said.reshape(n, -1),
+        y[test].reshape(n, -1),
+        np.broadcast_to(constant, y[test].shape).reshape(n, -1),
+    )
 
 
 def _bootstrap(loss, base, kind, draws, confidence, generator):
@@ -254,7 +356,9 @@ def _bootstrap(loss, base, kind, draws, confidence, generator):
         skills = 1 - (drawn @ loss) / (drawn @ base)
     error = skills[np.isfinite(skills)].std(ddof=1) * np.sqrt(n / (n - 1))
     freedom = 1 / (1 / (draws - 1) + 1 / (n - 1) + tails)
-    below, above = skewed_reach(np.zeros(n) if kind == "classes" else (1 - skill) * base - loss, error, freedom, confidence)
+    below, above = skewed_reach(
+        np.zeros(n) if kind == "classes" else (1 - skill) * base - loss, error, freedom, confidence
+    )
     centre = 1 - loss.sum() / base.sum()
     return np.clip([min(centre - below, skill), max(centre + above, skill)], -1, 1)
 
@@ -262,7 +366,10 @@ def _bootstrap(loss, base, kind, draws, confidence, generator):
 def _permutation(said, true, target, permutations, generator):
     """p-value: how often the factors of other test sequences fit what the probe says as well as their own."""
     own = target.loss(said, true).mean()
-    reached = sum(target.loss(said, true[generator.permutation(len(true))]).mean() <= own + 1e-12 for _ in range(permutations))
+    reached = sum(
+        target.loss(said, true[generator.permutation(len(true))]).mean() <= own + 1e-12
+        for _ in range(permutations)
+    )
     return (1 + reached) / (1 + permutations)
 
 
@@ -270,4 +377,8 @@ def _scaled(x, components=0):
     """(N, p) less its constant columns, in units of its spread; at most so many principal components, not whitened."""
     x = x[:, np.ptp(x, axis=0) > 0]
     x = x / np.sqrt(x.var(axis=0).mean()) if x.size else x
-    return PCA(components, random_state=0).fit_transform(x) if components and x.shape[1] > components else x
+    return (
+        PCA(components, random_state=0).fit_transform(x)
+        if components and x.shape[1] > components
+        else x
+    )

@@ -20,7 +20,9 @@ from unbraid.measures.resampling import GROUPS, jackknife_limits
 
 NATS_PER_UNIT = {"nats": 1.0, "bits": np.log(2.0)}
 TREE_DIMENSIONS = 6  # up to so many joint dimensions the k-d tree is the faster search: table in tests/bench_kraskov.py
-BLOCK_DISTANCES = 2**18  # distances held at once by a thread: 2 MB an array, which stays in the processor's cache
+BLOCK_DISTANCES = (
+    2**18
+)  # distances held at once by a thread: 2 MB an array, which stays in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,9 @@ class MutualInformation:
 
     estimate: float
     null: np.ndarray | None  # (shuffles,) estimates with the pairing destroyed
-    interval: tuple[float, float] | None  # of the true value; in many units only the lower limit is finite, or tells anything
+    interval: (
+        tuple[float, float] | None
+    )  # of the true value; in many units only the lower limit is finite, or tells anything
     samples: int
     k: int
     variant: int
@@ -52,8 +56,12 @@ class Partition:
 
     same: float
     cross: float
-    permutation: np.ndarray  # (D,) units in their new order; block b is permutation[b * block:(b + 1) * block]
-    both_positive: bool  # False: no partition had same > 0 and cross > 0, so the best of all was taken
+    permutation: (
+        np.ndarray
+    )  # (D,) units in their new order; block b is permutation[b * block:(b + 1) * block]
+    both_positive: (
+        bool  # False: no partition had same > 0 and cross > 0, so the best of all was taken
+    )
     tried: np.ndarray  # (tries, 2) same and cross of every partition
     unit: str
 
@@ -66,7 +74,9 @@ class Ownership:
     factors: tuple[str, ...]  # names of the columns
     owner: dict[str, int]  # factor -> the code assigned to it
     own: float  # mean over the assigned pairs
-    other: float  # mean over all other pairs of the assigned codes; NaN when there is one factor only
+    other: (
+        float  # mean over all other pairs of the assigned codes; NaN when there is one factor only
+    )
     unit: str
 
     @property
@@ -75,7 +85,9 @@ class Ownership:
         return self.own / self.other if not self.other <= 0 else np.inf
 
 
-def kraskov(x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0):
+def kraskov(
+    x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidence=0.95, jitter=1e-10, seed=0
+):
     """Estimate I(x; y) from N paired samples; returns `MutualInformation`.
 
     x, y: (N,) or (N, d) arrays, or tensors without gradient on the CPU; their d may differ. Distance is the max-norm over
@@ -98,7 +110,9 @@ def kraskov(x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidenc
             f"found N = {len(x)}; give more samples or interval=0"
         )
     # One stream a purpose: asking for a null or an interval does not change the estimate.
-    for_jitter, for_null, for_interval = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    for_jitter, for_null, for_interval = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
+    )
     x, y = (v + jitter * v.std(axis=0) * for_jitter.random(v.shape) for v in (x, y))
     count = len(x)
 
@@ -106,11 +120,17 @@ def kraskov(x, y, k=3, variant=1, unit="bits", shuffles=0, interval=0, confidenc
         return information_in_nats(x, y, k, variant) / NATS_PER_UNIT[unit]
 
     estimate = value(x, y)
-    null = np.array([value(x, y[for_null.permutation(count)]) for _ in range(shuffles)]) if shuffles else None
+    null = (
+        np.array([value(x, y[for_null.permutation(count)]) for _ in range(shuffles)])
+        if shuffles
+        else None
+    )
     limits = None
     if interval:
         groups = [for_interval.permutation(count) % GROUPS for _ in range(interval)]
-        without = np.array([[value(x[group != g], y[group != g]) for g in range(GROUPS)] for group in groups])
+        without = np.array(
+            [[value(x[group != g], y[group != g]) for g in range(GROUPS)] for group in groups]
+        )
         limits = jackknife_limits(estimate, without, x.shape[1] + y.shape[1], confidence)
     return MutualInformation(estimate, null, limits, count, k, variant, unit)
 
@@ -119,8 +139,12 @@ def information_in_nats(x, y, k, variant):
     """The two formulas of Kraskov et al., on checked (N, d) float64 arrays."""
     count_x, count_y = neighbour_counts(x, y, k, variant)
     if variant == 1:  # equation (8)
-        return float(digamma(k) + digamma(len(x)) - np.mean(digamma(count_x + 1) + digamma(count_y + 1)))
-    return float(digamma(k) - 1 / k + digamma(len(x)) - np.mean(digamma(count_x) + digamma(count_y)))  # equation (9)
+        return float(
+            digamma(k) + digamma(len(x)) - np.mean(digamma(count_x + 1) + digamma(count_y + 1))
+        )
+    return float(
+        digamma(k) - 1 / k + digamma(len(x)) - np.mean(digamma(count_x) + digamma(count_y))
+    )  # equation (9)
 
 
 def neighbour_counts(x, y, k, variant, search=None):
@@ -148,12 +172,14 @@ def counts_by_blocks(x, y, k, variant):
             return [np.count_nonzero(d < radius, axis=1) for d in (distance_x, distance_y)]
         neighbours = joint <= radius  # k of them in each row
         return [
-            np.count_nonzero(d <= np.max(d, axis=1, where=neighbours, initial=0, keepdims=True), axis=1)
+            np.count_nonzero(
+                d <= np.max(d, axis=1, where=neighbours, initial=0, keepdims=True), axis=1
+            )
             for d in (distance_x, distance_y)
         ]
 
     rows = np.arange(len(x))
-    blocks = np.array_split(rows, -(-len(x) ** 2 // BLOCK_DISTANCES))
+    blocks = np.array_split(rows, -(-(len(x) ** 2) // BLOCK_DISTANCES))
     # Threads over whole blocks need no waiting for each other, which a loaded machine punishes.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
         return np.concatenate(list(pool.map(count, blocks)), axis=1)
@@ -162,9 +188,13 @@ def counts_by_blocks(x, y, k, variant):
 def counts_by_tree(x, y, k, variant):
     """k-d trees: one search for the k-th joint neighbour, one count of points within a radius on each side."""
     joint = np.hstack([x, y])
-    distances, neighbours = cKDTree(joint).query(joint, k + 1, p=np.inf, workers=-1)  # (N, k + 1), the point itself among them
+    distances, neighbours = cKDTree(joint).query(
+        joint, k + 1, p=np.inf, workers=-1
+    )  # (N, k + 1), the point itself among them
     if variant == 1:
-        radius_x = radius_y = np.nextafter(distances[:, k], 0)  # the next smaller number turns <= into <
+        radius_x = radius_y = np.nextafter(
+            distances[:, k], 0
+        )  # the next smaller number turns <= into <
     else:
         # max over the k neighbours; the point itself is at distance 0 and so changes nothing
         radius_x, radius_y = (np.abs(v[neighbours] - v[:, None]).max(axis=(1, 2)) for v in (x, y))
@@ -173,7 +203,9 @@ def counts_by_tree(x, y, k, variant):
 
 def within(points, radius):
     """How many other points lie no farther than each point's radius; (N,) integers."""
-    counts = cKDTree(points).query_ball_point(points, radius, p=np.inf, workers=-1, return_length=True)
+    counts = cKDTree(points).query_ball_point(
+        points, radius, p=np.inf, workers=-1, return_length=True
+    )
     return counts - 1
 
 
@@ -198,7 +230,9 @@ def same_and_cross(before, after, k=3, variant=1, unit="bits", full=False, seed=
         for j in range(0 if full else i, factors):
             matrix[i, j] = kraskov(before[i], after[j], k, variant, unit, seed=seed).estimate
     upper = matrix[np.triu_indices(factors, 1)]
-    return FactorInformation(matrix, float(np.diag(matrix).mean()), float(upper.mean()) if upper.size else np.nan, unit)
+    return FactorInformation(
+        matrix, float(np.diag(matrix).mean()), float(upper.mean()) if upper.size else np.nan, unit
+    )
 
 
 def best_partition(before, after, block, tries=20, seed=0, k=3, variant=1, unit="bits"):
@@ -213,9 +247,13 @@ def best_partition(before, after, block, tries=20, seed=0, k=3, variant=1, unit=
     before, after = units("before", before), units("after", after)
     width = before.shape[1]
     if after.shape[1] != width:
-        raise ValueError(f"before and after: expected the same units, found {width} and {after.shape[1]}")
+        raise ValueError(
+            f"before and after: expected the same units, found {width} and {after.shape[1]}"
+        )
     if block < 1 or width % block or width == block:
-        raise ValueError(f"block: expected a size that cuts {width} units into two or more equal factors, found {block}")
+        raise ValueError(
+            f"block: expected a size that cuts {width} units into two or more equal factors, found {block}"
+        )
     if tries < 1:
         raise ValueError(f"tries: expected at least 1 partition, found {tries}")
     generator = np.random.default_rng(seed)
@@ -223,12 +261,16 @@ def best_partition(before, after, block, tries=20, seed=0, k=3, variant=1, unit=
     tried = np.empty((tries, 2))
     for row, permutation in zip(tried, permutations):
         cut = permutation.reshape(-1, block)
-        found = same_and_cross([before[:, c] for c in cut], [after[:, c] for c in cut], k, variant, unit, seed=seed)
+        found = same_and_cross(
+            [before[:, c] for c in cut], [after[:, c] for c in cut], k, variant, unit, seed=seed
+        )
         row[:] = found.same, found.cross
     positive = (tried > 0).all(axis=1)
     gap = tried[:, 0] - tried[:, 1]
     best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))
-    return Partition(*map(float, tried[best]), permutations[best], bool(positive[best]), tried, unit)
+    return Partition(
+        *map(float, tried[best]), permutations[best], bool(positive[best]), tried, unit
+    )
 
 
 def ownership(codes, factors, k=3, variant=1, unit="bits", seed=0):
@@ -238,17 +280,31 @@ def ownership(codes, factors, k=3, variant=1, unit="bits", seed=0):
     Codes and factors are paired one to one so that the assigned information is greatest. Errors: as `kraskov`.
     """
     if not len(codes) or not factors:
-        raise ValueError(f"ownership: expected at least one code and one factor, found {len(codes)} and {len(factors)}")
+        raise ValueError(
+            f"ownership: expected at least one code and one factor, found {len(codes)} and {len(factors)}"
+        )
     codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
     known = {name: samples(f"factor {name!r}", values) for name, values in factors.items()}
-    matrix = np.array([[kraskov(c, f, k, variant, unit, seed=seed).estimate for f in known.values()] for c in codes])
+    matrix = np.array(
+        [
+            [kraskov(c, f, k, variant, unit, seed=seed).estimate for f in known.values()]
+            for c in codes
+        ]
+    )
     rows, columns = linear_sum_assignment(matrix, maximize=True)
     assigned = np.zeros(matrix.shape, dtype=bool)
     assigned[rows, columns] = True
     rest = matrix[rows][~assigned[rows]]
     names = tuple(known)
     owner = {names[f]: int(c) for c, f in zip(rows, columns)}
-    return Ownership(matrix, names, owner, float(matrix[assigned].mean()), float(rest.mean()) if rest.size else np.nan, unit)
+    return Ownership(
+        matrix,
+        names,
+        owner,
+        float(matrix[assigned].mean()),
+        float(rest.mean()) if rest.size else np.nan,
+        unit,
+    )
 
 
 def samples(name, values):
@@ -257,7 +313,9 @@ def samples(name, values):
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or not values.size:
-        raise ValueError(f"{name}: expected shape (N,) or (N, d), found {values.shape}; flatten batch and time into N rows")
+        raise ValueError(
+            f"{name}: expected shape (N,) or (N, d), found {values.shape}; flatten batch and time into N rows"
+        )
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise ValueError(
@@ -283,10 +341,16 @@ def units(name, values):
 def check_settings(x, y, k, variant, unit):
     """Refuse pairs or settings that have no estimate."""
     if len(x) != len(y):
-        raise ValueError(f"x and y: expected as many rows in both, found {len(x)} and {len(y)}; pair the samples row by row")
+        raise ValueError(
+            f"x and y: expected as many rows in both, found {len(x)} and {len(y)}; pair the samples row by row"
+        )
     if k != int(k) or not 1 <= k < len(x):
-        raise ValueError(f"k: expected a whole number from 1 to N - 1 = {len(x) - 1}, found {k}; lower k or give more samples")
+        raise ValueError(
+            f"k: expected a whole number from 1 to N - 1 = {len(x) - 1}, found {k}; lower k or give more samples"
+        )
     if variant not in (1, 2):
         raise ValueError(f"variant: expected 1 or 2, found {variant!r}")
     if unit not in NATS_PER_UNIT:
-        raise ValueError(f"unit: expected one of {', '.join(map(repr, NATS_PER_UNIT))}, found {unit!r}")
+        raise ValueError(
+            f"unit: expected one of {', '.join(map(repr, NATS_PER_UNIT))}, found {unit!r}"
+        )

@@ -24,7 +24,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from unbraid.measures.ranking import accuracy, auroc, average_precision, compare, finite, mean_absolute_error
+from unbraid.measures.ranking import (
+    accuracy,
+    auroc,
+    average_precision,
+    compare,
+    finite,
+    mean_absolute_error,
+)
 
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
@@ -32,9 +39,15 @@ CLASSIFIERS = {
 }
 REGRESSORS = {
     "ridge": make_pipeline(StandardScaler(), Ridge()),
-    "gradient boosting": HistGradientBoostingRegressor(loss="absolute_error", early_stopping=False, random_state=0),
+    "gradient boosting": HistGradientBoostingRegressor(
+        loss="absolute_error", early_stopping=False, random_state=0
+    ),
 }
-INPUTS = {"event": ("static", "dynamic", "lengths"), "class": ("static",), "value": ("static", "dynamic")}
+INPUTS = {
+    "event": ("static", "dynamic", "lengths"),
+    "class": ("static",),
+    "value": ("static", "dynamic"),
+}
 PARTS = ("train", "validation", "test")
 METRICS = {
     "event": {"auroc": auroc, "average_precision": average_precision},
@@ -63,14 +76,26 @@ class Examples:
         given = {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
         rows = {name: len(value) if value.ndim else 0 for name, value in given.items()}
         if len(set(rows.values())) != 1 or not rows.get("target"):
-            raise ValueError(f"Examples: expected the same N >= 1 sequences in all arrays, found {rows}; pair them row by row")
-        for name, allowed in {"target": (1, 2), "static": (2,), "dynamic": (3,), "lengths": (1,), "raw": (2, 3)}.items():
+            raise ValueError(
+                f"Examples: expected the same N >= 1 sequences in all arrays, found {rows}; pair them row by row"
+            )
+        for name, allowed in {
+            "target": (1, 2),
+            "static": (2,),
+            "dynamic": (3,),
+            "lengths": (1,),
+            "raw": (2, 3),
+        }.items():
             if name in given and given[name].ndim not in allowed:
-                raise ValueError(f"{name}: expected {' or '.join(map(str, allowed))} axes, found shape {given[name].shape}")
+                raise ValueError(
+                    f"{name}: expected {' or '.join(map(str, allowed))} axes, found shape {given[name].shape}"
+                )
         if "dynamic" in given:
             windows = given["dynamic"].shape[1]
             lengths = given.setdefault("lengths", np.full(rows["target"], windows))
-            wrong = np.flatnonzero((lengths < 1) | (lengths > windows) | (lengths != np.round(lengths)))
+            wrong = np.flatnonzero(
+                (lengths < 1) | (lengths > windows) | (lengths != np.round(lengths))
+            )
             if wrong.size:
                 found = f"found {lengths[wrong[0]]} for sequence {wrong[0]}; leave out sequences without a valid window"
                 raise ValueError(f"lengths: expected 1 to {windows} valid windows, {found}")
@@ -102,13 +127,24 @@ class Prediction:
     def compare(self, a, b, metric=None):
         """`ranking.compare` of predictors a and b, by their names, on the same test sequences; by the task's first metric."""
         if unknown := {a, b} - self.outputs.keys():
-            raise ValueError(f"predictor: expected one of {', '.join(map(repr, self.outputs))}, found {unknown.pop()!r}")
-        return compare(metric or next(iter(METRICS[self.task])), self.target, self.outputs[a], self.outputs[b])
+            raise ValueError(
+                f"predictor: expected one of {', '.join(map(repr, self.outputs))}, found {unknown.pop()!r}"
+            )
+        return compare(
+            metric or next(iter(METRICS[self.task])), self.target, self.outputs[a], self.outputs[b]
+        )
 
     def as_dict(self) -> dict:
         """Plain values for JSON; the outputs are left out."""
-        scores = {name: {metric: score.as_dict() for metric, score in of.items()} for name, of in self.scores.items()}
-        about = {"seeds": list(self.seeds), "chosen_epochs": list(self.chosen_epochs), "sequences": dict(self.sequences)}
+        scores = {
+            name: {metric: score.as_dict() for metric, score in of.items()}
+            for name, of in self.scores.items()
+        }
+        about = {
+            "seeds": list(self.seeds),
+            "chosen_epochs": list(self.chosen_epochs),
+            "sequences": dict(self.sequences),
+        }
         return {"task": self.task, **about, "scores": scores}
 
 
@@ -118,7 +154,9 @@ class EventHead(nn.Module):
     def __init__(self, static, dynamic):
         super().__init__()
         self.recurrent = nn.LSTM(dynamic, 32, batch_first=True)
-        self.layers = nn.Sequential(nn.Linear(32 + static, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1))
+        self.layers = nn.Sequential(
+            nn.Linear(32 + static, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1)
+        )
 
     def forward(self, static, dynamic, lengths):
         outputs, _ = self.recurrent(dynamic)  # (B, W, 32)
@@ -135,15 +173,25 @@ class ValueHead(nn.Module):
     def __init__(self, static, dynamic, last_activation=False):
         super().__init__()
         self.normalise = nn.BatchNorm1d(dynamic + static)
-        layers = [nn.Linear(dynamic + static, 32), nn.LeakyReLU(), nn.Linear(32, 8), nn.LeakyReLU(), nn.Linear(8, 1)]
+        layers = [
+            nn.Linear(dynamic + static, 32),
+            nn.LeakyReLU(),
+            nn.Linear(32, 8),
+            nn.LeakyReLU(),
+            nn.Linear(8, 1),
+        ]
         self.layers = nn.Sequential(*layers, *([nn.LeakyReLU()] if last_activation else []))
 
     def forward(self, static, dynamic):
-        both = torch.cat([dynamic, static[:, None].expand(-1, dynamic.shape[1], -1)], dim=2)  # (B, W, d + D)
+        both = torch.cat(
+            [dynamic, static[:, None].expand(-1, dynamic.shape[1], -1)], dim=2
+        )  # (B, W, d + D)
         return self.layers(self.normalise(both.flatten(0, 1)))[:, 0].unflatten(0, both.shape[:2])
 
 
-def predict_event(train, validation, test, seeds=(0, 1, 2), epochs=41, batch=30, learning_rate=1e-3, clip=1.0):
+def predict_event(
+    train, validation, test, seeds=(0, 1, 2), epochs=41, batch=30, learning_rate=1e-3, clip=1.0
+):
     """Does an event, such as death in hospital, follow? AUROC and average precision; returns `Prediction`.
 
     train, validation, test: `Examples` with a target of 0 and 1, static, dynamic and, for the models on raw means, raw.
@@ -152,13 +200,17 @@ def predict_event(train, validation, test, seeds=(0, 1, 2), epochs=41, batch=30,
     parts = _checked("event", train, validation, test)
     settings = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "clip": clip}
     head = partial(EventHead, train.static.shape[1], train.dynamic.shape[2])
-    logits, chosen = _fit("event", parts, head, nn.functional.binary_cross_entropy_with_logits, seeds, **settings)
+    logits, chosen = _fit(
+        "event", parts, head, nn.functional.binary_cross_entropy_with_logits, seeds, **settings
+    )
     outputs = {"head": expit(logits), "constant": np.zeros((1, len(test)))}
     outputs |= _on_raw_means(parts, CLASSIFIERS, lambda model, raw: model.predict_proba(raw)[:, 1])
     return _result("event", parts, outputs, seeds, chosen)
 
 
-def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40, batch=30, learning_rate=1e-3, passes=5):
+def predict_class(
+    train, validation, test, seeds=(0, 1, 2), epochs=40, batch=30, learning_rate=1e-3, passes=5
+):
     """Which class, such as a month or a ward, does the static code alone tell? Accuracy; returns `Prediction`.
 
     train, validation, test: `Examples` with classes 0..C-1 as target, static and, for the models on raw means, raw.
@@ -179,7 +231,16 @@ def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40, batch=30,
     return _result("class", parts, outputs, seeds, chosen)
 
 
-def predict_value(train, validation, test, seeds=(0, 1, 2), epochs=301, batch=10, learning_rate=1e-3, last_activation=False):
+def predict_value(
+    train,
+    validation,
+    test,
+    seeds=(0, 1, 2),
+    epochs=301,
+    batch=10,
+    learning_rate=1e-3,
+    last_activation=False,
+):
     """A number for each window, such as a day's mean temperature; mean absolute error in its unit; returns `Prediction`.
 
     train, validation, test: `Examples` with a target (N, W), static, dynamic and, for the models on raw means, raw. L1 loss.
@@ -187,20 +248,32 @@ def predict_value(train, validation, test, seeds=(0, 1, 2), epochs=301, batch=10
     valid or not as many as values, fewer than 4 test sequences.
     """
     parts = _checked("value", train, validation, test)
-    arrays = [a for part in parts for a in (part.target, part.dynamic, part.raw) if a is not None and (a is not part.raw or a.ndim == 3)]
+    arrays = [
+        a
+        for part in parts
+        for a in (part.target, part.dynamic, part.raw)
+        if a is not None and (a is not part.raw or a.ndim == 3)
+    ]
     windows = {array.shape[1] for array in arrays}
     if len(windows) > 1 or any((part.lengths < part.dynamic.shape[1]).any() for part in parts):
-        raise ValueError(f"target and dynamic: expected as many windows in all (and in raw), each valid, found {sorted(windows)} windows")
+        raise ValueError(
+            f"target and dynamic: expected as many windows in all (and in raw), each valid, found {sorted(windows)} windows"
+        )
     head = partial(ValueHead, train.static.shape[1], train.dynamic.shape[2], last_activation)
     settings = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
     output, chosen = _fit("value", parts, head, nn.functional.l1_loss, seeds, **settings)
     values = _joined(parts, "target")
-    constants = {f"constant {of.__name__}": np.full((1, *test.target.shape), of(values)) for of in (np.mean, np.median)}
+    constants = {
+        f"constant {of.__name__}": np.full((1, *test.target.shape), of(values))
+        for of in (np.mean, np.median)
+    }
     beside = _on_raw_means(parts, REGRESSORS, lambda model, raw: model.predict(raw))
     return _result("value", parts, {"head": output} | constants | beside, seeds, chosen)
 
 
-def fit_head(build, loss, train, validation, epochs, batch, learning_rate, clip=None, passes=1, seed=0):
+def fit_head(
+    build, loss, train, validation, epochs, batch, learning_rate, clip=None, passes=1, seed=0
+):
     """Train `build()` by Adam and keep the epoch with the smallest validation loss; returns (head, that epoch from 1).
 
     train, validation: (inputs, target), inputs a tuple of tensors that the head takes in that order, all of N rows; a batch
@@ -208,7 +281,9 @@ def fit_head(build, loss, train, validation, epochs, batch, learning_rate, clip=
     first weights, order and dropout, and leaves the caller's random numbers alone.
     """
     if epochs < 1 or passes < 1 or batch < 1:
-        raise ValueError(f"epochs, passes, batch: expected at least 1 each, found {epochs}, {passes}, {batch}")
+        raise ValueError(
+            f"epochs, passes, batch: expected at least 1 each, found {epochs}, {passes}, {batch}"
+        )
     inputs, target = train
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -228,9 +303,15 @@ def fit_head(build, loss, train, validation, epochs, batch, learning_rate, clip=
             with torch.no_grad():
                 found = float(loss(head(*validation[0]), validation[1]))
             if found < best[0]:
-                best = (found, {name: value.clone() for name, value in head.state_dict().items()}, epoch)
+                best = (
+                    found,
+                    {name: value.clone() for name, value in head.state_dict().items()},
+                    epoch,
+                )
     if best[1] is None:
-        raise ValueError("validation loss: expected a finite number in some epoch, found none; scale the codes or lower learning_rate")
+        raise ValueError(
+            "validation loss: expected a finite number in some epoch, found none; scale the codes or lower learning_rate"
+        )
     head.load_state_dict(best[1])
     return head, best[2]
 
@@ -240,11 +321,16 @@ def _fit(task, parts, build, loss, seeds, **settings):
     if not len(seeds):
         raise ValueError("seeds: expected at least one, found none")
     inputs = [tuple(_tensor(name, getattr(part, name)) for name in INPUTS[task]) for part in parts]
-    targets = [torch.as_tensor(part.target, dtype=torch.long if task == "class" else torch.float32) for part in parts]
+    targets = [
+        torch.as_tensor(part.target, dtype=torch.long if task == "class" else torch.float32)
+        for part in parts
+    ]
     data = list(zip(inputs, targets))
     fitted = [fit_head(build, loss, data[0], data[1], seed=seed, **settings) for seed in seeds]
     with torch.no_grad():
-        return np.stack([head(*inputs[2]).double().numpy() for head, _ in fitted]), tuple(epoch for _, epoch in fitted)
+        return np.stack([head(*inputs[2]).double().numpy() for head, _ in fitted]), tuple(
+            epoch for _, epoch in fitted
+        )
 
 
 def _on_raw_means(parts, models, predict):
@@ -252,7 +338,9 @@ def _on_raw_means(parts, models, predict):
     if parts[0].raw is None:
         return {}
 
-    def rows(raw, target):  # one row a label: the windows of a sequence one by one, each with its sequence's numbers if need be
+    def rows(
+        raw, target
+    ):  # one row a label: the windows of a sequence one by one, each with its sequence's numbers if need be
         if target.ndim == 2 and raw.ndim == 2:
             raw = np.repeat(raw[:, None], target.shape[1], axis=1)
         return raw.reshape(target.size, -1)
@@ -260,13 +348,21 @@ def _on_raw_means(parts, models, predict):
     target, test = _joined(parts, "target"), parts[2]
     raw, unseen = rows(_joined(parts, "raw"), target), rows(test.raw, test.target)
     fitted = {name: clone(model).fit(raw, target.ravel()) for name, model in models.items()}
-    return {f"{name} on raw means": predict(model, unseen).reshape(1, *test.target.shape) for name, model in fitted.items()}
+    return {
+        f"{name} on raw means": predict(model, unseen).reshape(1, *test.target.shape)
+        for name, model in fitted.items()
+    }
 
 
 def _result(task, parts, outputs, seeds, chosen):
     target = parts[2].target
-    scores = {name: {metric: score(target, output) for metric, score in METRICS[task].items()} for name, output in outputs.items()}
-    return Prediction(task, target, outputs, scores, tuple(seeds), chosen, dict(zip(PARTS, map(len, parts))))
+    scores = {
+        name: {metric: score(target, output) for metric, score in METRICS[task].items()}
+        for name, output in outputs.items()
+    }
+    return Prediction(
+        task, target, outputs, scores, tuple(seeds), chosen, dict(zip(PARTS, map(len, parts)))
+    )
 
 
 def _checked(task, *parts):
@@ -275,20 +371,40 @@ def _checked(task, *parts):
     for name, part in zip(PARTS, parts):
         missing = [array for array in needed if getattr(part, array) is None]
         if missing:
-            raise ValueError(f"{name}: expected {' and '.join(needed)}, found no {missing[0]}; pass it to Examples")
+            raise ValueError(
+                f"{name}: expected {' and '.join(needed)}, found no {missing[0]}; pass it to Examples"
+            )
         if part.target.ndim != axes:
-            raise ValueError(f"{name}.target: expected {'(N,)' if axes == 1 else '(N, W)'}, found shape {part.target.shape}")
+            raise ValueError(
+                f"{name}.target: expected {'(N,)' if axes == 1 else '(N, W)'}, found shape {part.target.shape}"
+            )
         if task != "value":
-            found, known = np.unique(part.target), [0, 1] if task == "event" else np.unique(parts[0].target).tolist()
+            found, known = (
+                np.unique(part.target),
+                [0, 1] if task == "event" else np.unique(parts[0].target).tolist(),
+            )
             if name != "validation" and len(found) < 2:
-                raise ValueError(f"{name}.target: expected at least two classes, found only {found.tolist()}; one class tells nothing")
+                raise ValueError(
+                    f"{name}.target: expected at least two classes, found only {found.tolist()}; one class tells nothing"
+                )
             if not np.isin(found, known).all() or (found % 1).any() or found[0] < 0:
-                allowed = "0 and 1" if task == "event" else f"whole numbers from 0 that train has, {known}"
-                raise ValueError(f"{name}.target: expected {allowed}, found {found[:20].tolist()}; number the classes from 0")
+                allowed = (
+                    "0 and 1"
+                    if task == "event"
+                    else f"whole numbers from 0 that train has, {known}"
+                )
+                raise ValueError(
+                    f"{name}.target: expected {allowed}, found {found[:20].tolist()}; number the classes from 0"
+                )
     for array in (*needed, "raw"):
-        shapes = {None if getattr(part, array) is None else getattr(part, array).shape[1:] for part in parts}
+        shapes = {
+            None if getattr(part, array) is None else getattr(part, array).shape[1:]
+            for part in parts
+        }
         if len(shapes) > 1:
-            raise ValueError(f"{array}: expected the same shape in train, validation and test, found {sorted(map(str, shapes))}")
+            raise ValueError(
+                f"{array}: expected the same shape in train, validation and test, found {sorted(map(str, shapes))}"
+            )
     return parts
 
 

@@ -22,10 +22,20 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
-from unbraid.measures.intervals import Comparison, Interval, mean_interval, paired_comparison, score_interval, share_limits, skewed_reach
+from unbraid.measures.intervals import (
+    Comparison,
+    Interval,
+    mean_interval,
+    paired_comparison,
+    score_interval,
+    share_limits,
+    skewed_reach,
+)
 
 NEAR_PERFECT = {"auroc": 0.97, "average_precision": 0.9}
-FEW_ERRORS = "near 0 or 1: too few errors to tell their own spread, so the interval is a wide, safe one"
+FEW_ERRORS = (
+    "near 0 or 1: too few errors to tell their own spread, so the interval is a wide, safe one"
+)
 METRICS = ("auroc", "average_precision", "accuracy", "mean_absolute_error")
 LOGIT_BOOTSTRAP = "bootstrap over sequences, logit scale"
 BLOCK_WEIGHTS = 2**21  # bootstrap weights held at once: 16 MB
@@ -51,9 +61,16 @@ class Score:
         """Plain values for JSON; limits that cannot be told are None."""
         limits = {
             name: [None if np.isnan(limit) else limit for limit in (interval.low, interval.high)]
-            for name, interval in (("over_sequences", self.over_sequences), ("over_seeds", self.over_seeds))
+            for name, interval in (
+                ("over_sequences", self.over_sequences),
+                ("over_seeds", self.over_seeds),
+            )
         }
-        about = {"method": self.method, "sequences": self.over_sequences.n, "warning": self.over_sequences.warning}
+        about = {
+            "method": self.method,
+            "sequences": self.over_sequences.n,
+            "warning": self.over_sequences.warning,
+        }
         return {"value": self.value, **limits, "by_seed": list(self.by_seed), **about}
 
 
@@ -70,14 +87,29 @@ def auroc(labels, scores, method="delong", confidence=0.95, draws=1000, seed=0):
     by_seed = np.mean(_placements(labels, scores)[0], axis=1)
     value, smaller = float(by_seed.mean()), int(min(labels.sum(), np.sum(~labels)))
     if abs(value - 0.5) > NEAR_PERFECT["auroc"] - 0.5:
-        return _score(by_seed, *share_limits(value, smaller, confidence), "share of the smaller class", len(labels), FEW_ERRORS)
+        return _score(
+            by_seed,
+            *share_limits(value, smaller, confidence),
+            "share of the smaller class",
+            len(labels),
+            FEW_ERRORS,
+        )
     if method == "bootstrap":
-        drawn = _bootstrap(lambda weights: _area(labels, scores, weights, "auroc"), len(labels), draws, seed)
-        return _score(by_seed, *_about_logit(value, drawn, len(labels), smaller - 1, confidence), LOGIT_BOOTSTRAP, len(labels))
+        drawn = _bootstrap(
+            lambda weights: _area(labels, scores, weights, "auroc"), len(labels), draws, seed
+        )
+        return _score(
+            by_seed,
+            *_about_logit(value, drawn, len(labels), smaller - 1, confidence),
+            LOGIT_BOOTSTRAP,
+            len(labels),
+        )
     above, below = (v.mean(axis=0) for v in _placements(labels, scores))
     error, freedom = _delong_error(above, below)
     half = student_t.ppf(0.5 + confidence / 2, freedom) * error / (value * (1 - value))
-    return _score(by_seed, *expit(logit(value) + np.array([-half, half])), "DeLong, logit scale", len(labels))
+    return _score(
+        by_seed, *expit(logit(value) + np.array([-half, half])), "DeLong, logit scale", len(labels)
+    )
 
 
 def average_precision(labels, scores, confidence=0.95, draws=1000, seed=0):
@@ -89,12 +121,31 @@ def average_precision(labels, scores, confidence=0.95, draws=1000, seed=0):
     353, by .06 at 11 of 100.
     """
     labels, scores = _checked_ranking(labels, scores)
-    by_seed, positives = _area(labels, scores, np.ones((1, len(labels))), "average_precision", mean=False)[:, 0], int(labels.sum())
+    by_seed, positives = (
+        _area(labels, scores, np.ones((1, len(labels))), "average_precision", mean=False)[:, 0],
+        int(labels.sum()),
+    )
     value = float(by_seed.mean())
     if value > NEAR_PERFECT["average_precision"]:
-        return _score(by_seed, *share_limits(value, positives, confidence), "share of the positives", len(labels), FEW_ERRORS)
-    drawn = _bootstrap(lambda weights: _area(labels, scores, weights, "average_precision"), len(labels), draws, seed)
-    return _score(by_seed, *_about_logit(value, drawn, len(labels), positives - 1, confidence), LOGIT_BOOTSTRAP, len(labels))
+        return _score(
+            by_seed,
+            *share_limits(value, positives, confidence),
+            "share of the positives",
+            len(labels),
+            FEW_ERRORS,
+        )
+    drawn = _bootstrap(
+        lambda weights: _area(labels, scores, weights, "average_precision"),
+        len(labels),
+        draws,
+        seed,
+    )
+    return _score(
+        by_seed,
+        *_about_logit(value, drawn, len(labels), positives - 1, confidence),
+        LOGIT_BOOTSTRAP,
+        len(labels),
+    )
 
 
 def accuracy(labels, predicted, confidence=0.95):
@@ -104,7 +155,12 @@ def accuracy(labels, predicted, confidence=0.95):
     """
     items = _items("accuracy", labels, predicted)
     count = items.shape[1]
-    return _score(items.mean(axis=1), *share_limits(float(items.mean()), count, confidence), "Wilson or exact", count)
+    return _score(
+        items.mean(axis=1),
+        *share_limits(float(items.mean()), count, confidence),
+        "Wilson or exact",
+        count,
+    )
 
 
 def mean_absolute_error(target, predicted, confidence=0.95):
@@ -117,12 +173,16 @@ def mean_absolute_error(target, predicted, confidence=0.95):
     items = _items("mean_absolute_error", target, predicted)
     mean, count = items.mean(axis=0), items.shape[1]
     if count < 4:
-        raise ValueError(f"target: expected at least 4 sequences for an interval, found {count}; test on more sequences")
+        raise ValueError(
+            f"target: expected at least 4 sequences for an interval, found {count}; test on more sequences"
+        )
     value = float(mean.mean())
     relative = mean.std(ddof=1) / np.sqrt(count) / value if value else 0.0
     half = student_t.ppf(0.5 + confidence / 2, count - 3) * relative
     limits = value * np.exp(-half), value * np.exp(half)
-    return _score(items.mean(axis=1), *limits, "t of sequences, logarithm", count, over_seeds=mean_interval)
+    return _score(
+        items.mean(axis=1), *limits, "t of sequences, logarithm", count, over_seeds=mean_interval
+    )
 
 
 def compare(metric, target, a, b, confidence=0.95, draws=1000, seed=0):
@@ -135,23 +195,49 @@ def compare(metric, target, a, b, confidence=0.95, draws=1000, seed=0):
     _known("metric", metric, METRICS)
     if metric in ("accuracy", "mean_absolute_error"):
         a, b = _items(metric, target, a), _items(metric, target, b)
-        each = [v[0] == 1 if metric == "accuracy" and len(a) == len(b) == 1 else v.mean(axis=0) for v in (a, b)]
+        each = [
+            v[0] == 1 if metric == "accuracy" and len(a) == len(b) == 1 else v.mean(axis=0)
+            for v in (a, b)
+        ]
         return paired_comparison(*each, confidence, "sequence")
     (labels, a), (_, b) = _checked_ranking(target, a), _checked_ranking(target, b)
     if metric == "auroc":
-        above, below = (p.mean(axis=0) - q.mean(axis=0) for p, q in zip(_placements(labels, a), _placements(labels, b)))
+        above, below = (
+            p.mean(axis=0) - q.mean(axis=0)
+            for p, q in zip(_placements(labels, a), _placements(labels, b))
+        )
         (error, freedom), difference, test = _delong_error(above, below), above.mean(), "DeLong"
-        reach = skewed_reach(np.append((above - difference) / len(above), (below - difference) / len(below)), error, freedom, confidence)
+        reach = skewed_reach(
+            np.append((above - difference) / len(above), (below - difference) / len(below)),
+            error,
+            freedom,
+            confidence,
+        )
     else:
 
         def gap(weights):
             return _area(labels, a, weights, metric) - _area(labels, b, weights, metric)
 
         drawn = _bootstrap(gap, len(labels), draws, seed)
-        difference, error, freedom = gap(np.ones((1, len(labels))))[0], drawn.std(ddof=1), labels.sum() - 1
-        test, reach = "bootstrap over sequences", np.full(2, student_t.ppf(0.5 + confidence / 2, freedom) * error)
-    p_value = 2 * student_t.sf(abs(difference) / error, freedom) if error else float(difference == 0)
-    interval = Interval(float(difference), float(difference - reach[0]), float(difference + reach[1]), len(labels), "sequence")
+        difference, error, freedom = (
+            gap(np.ones((1, len(labels))))[0],
+            drawn.std(ddof=1),
+            labels.sum() - 1,
+        )
+        test, reach = (
+            "bootstrap over sequences",
+            np.full(2, student_t.ppf(0.5 + confidence / 2, freedom) * error),
+        )
+    p_value = (
+        2 * student_t.sf(abs(difference) / error, freedom) if error else float(difference == 0)
+    )
+    interval = Interval(
+        float(difference),
+        float(difference - reach[0]),
+        float(difference + reach[1]),
+        len(labels),
+        "sequence",
+    )
     return Comparison(interval, float(difference), "difference of areas", float(p_value), test)
 
 
@@ -161,9 +247,15 @@ def hanley_mcneil_error(area, positives, negatives):
     Hanley and McNeil (1982), which takes scores for exponentially distributed. Raises ValueError for an area outside [0, 1].
     """
     if not 0 <= area <= 1 or min(positives, negatives) < 1:
-        raise ValueError(f"expected an area in [0, 1] and at least one of each class, found {area}, {positives}, {negatives}")
+        raise ValueError(
+            f"expected an area in [0, 1] and at least one of each class, found {area}, {positives}, {negatives}"
+        )
     both_positives, both_negatives = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (positives - 1) * (both_positives - area**2) + (negatives - 1) * (both_negatives - area**2)
+    variance = (
+        area * (1 - area)
+        + (positives - 1) * (both_positives - area**2)
+        + (negatives - 1) * (both_negatives - area**2)
+    )
     return float(np.sqrt(variance / (positives * negatives)))
 
 
@@ -187,16 +279,26 @@ def _area(labels, scores, weights, metric, mean=True):
     areas = []
     for row in scores:
         order = np.argsort(-row, kind="stable")
-        last = np.flatnonzero(np.append(np.diff(row[order]) != 0, True))  # the last sequence of each threshold
+        last = np.flatnonzero(
+            np.append(np.diff(row[order]) != 0, True)
+        )  # the last sequence of each threshold
         hits = np.cumsum(weights[:, order] * labels[order], axis=1)[:, last]  # (B, thresholds)
         alarms = np.cumsum(weights[:, order] * ~labels[order], axis=1)[:, last]
         gained = np.diff(hits, axis=1, prepend=0)
-        with np.errstate(invalid="ignore"):  # a draw without a positive has no area: NaN, and is left out
+        with np.errstate(
+            invalid="ignore"
+        ):  # a draw without a positive has no area: NaN, and is left out
             if metric == "auroc":
-                areas.append((gained * (alarms[:, -1:] - alarms + np.diff(alarms, axis=1, prepend=0) / 2)).sum(axis=1))
+                areas.append(
+                    (
+                        gained * (alarms[:, -1:] - alarms + np.diff(alarms, axis=1, prepend=0) / 2)
+                    ).sum(axis=1)
+                )
                 areas[-1] /= hits[:, -1] * alarms[:, -1]
             else:
-                areas.append((gained * hits / np.maximum(hits + alarms, 1)).sum(axis=1) / hits[:, -1])
+                areas.append(
+                    (gained * hits / np.maximum(hits + alarms, 1)).sum(axis=1) / hits[:, -1]
+                )
     return np.mean(areas, axis=0) if mean else np.array(areas)
 
 
@@ -204,20 +306,26 @@ def _bootstrap(statistic, count, draws, seed):
     """`statistic` of so many draws of `count` sequences with replacement, given as weights (b, N): how often each was drawn."""
     generator, size = np.random.default_rng(seed), max(1, BLOCK_WEIGHTS // count)
     blocks = [min(size, draws - start) for start in range(0, draws, size)]
-    drawn = np.concatenate([statistic(generator.multinomial(count, np.full(count, 1 / count), size=b)) for b in blocks])
+    drawn = np.concatenate(
+        [statistic(generator.multinomial(count, np.full(count, 1 / count), size=b)) for b in blocks]
+    )
     return drawn[np.isfinite(drawn)]
 
 
 def _about_logit(value, drawn, count, freedom, confidence):
     """Student's limits about the logit of an area, by the spread of its draws."""
     edge = 0.5 / count
-    half = student_t.ppf(0.5 + confidence / 2, freedom) * logit(np.clip(drawn, edge, 1 - edge)).std(ddof=1)
+    half = student_t.ppf(0.5 + confidence / 2, freedom) * logit(np.clip(drawn, edge, 1 - edge)).std(
+        ddof=1
+    )
     return expit(logit(np.clip(value, edge, 1 - edge)) + np.array([-half, half]))
 
 
 def _score(by_seed, low, high, method, sequences, warning="", over_seeds=score_interval):
     by_seed = tuple(map(float, by_seed))
-    over_sequences = Interval(float(np.mean(by_seed)), float(low), float(high), sequences, "sequence", warning)
+    over_sequences = Interval(
+        float(np.mean(by_seed)), float(low), float(high), sequences, "sequence", warning
+    )
     return Score(over_sequences, over_seeds(by_seed), by_seed, method)
 
 
@@ -240,9 +348,13 @@ def _checked_ranking(labels, scores):
     """(N,) bool and (S, N) float64."""
     labels, scores = finite("labels", labels), np.atleast_2d(finite("scores", scores))
     if labels.ndim != 1 or scores.ndim != 2 or scores.shape[1] != len(labels):
-        raise ValueError(f"labels and scores: expected (N,) and (N,) or (S, N), found {labels.shape} and {scores.shape}")
+        raise ValueError(
+            f"labels and scores: expected (N,) and (N,) or (S, N), found {labels.shape} and {scores.shape}"
+        )
     if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels: expected 0 and 1, found {np.unique(labels)[:5].tolist()}; give the event as 1")
+        raise ValueError(
+            f"labels: expected 0 and 1, found {np.unique(labels)[:5].tolist()}; give the event as 1"
+        )
     positives = int(labels.sum())
     if min(positives, len(labels) - positives) < 2:
         raise ValueError(
@@ -257,10 +369,14 @@ def finite(name, values):
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         place = tuple(map(int, np.argwhere(~np.isfinite(values))[0]))
-        raise ValueError(f"{name}: expected finite numbers, found {values[place]} at {place}; fill or drop these entries")
+        raise ValueError(
+            f"{name}: expected finite numbers, found {values[place]} at {place}; fill or drop these entries"
+        )
     return values
 
 
 def _known(name, value, allowed):
     if value not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, found {value!r}")
+        raise ValueError(
+            f"{name}: expected one of {', '.join(map(repr, allowed))}, found {value!r}"
+        )

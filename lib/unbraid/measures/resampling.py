@@ -11,16 +11,33 @@ from scipy.special import entr, expit, logit
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from unbraid.measures.intervals import FEW_EVENTS, Interval, check_confidence, share_limits, skewed_reach
+from unbraid.measures.intervals import (
+    FEW_EVENTS,
+    Interval,
+    check_confidence,
+    share_limits,
+    skewed_reach,
+)
 
 FEW_UNITS = 10  # from so many on, bootstrap intervals of 95 % held 93 times in 100 or more
 JACKKNIFE_UNITS = 500  # at most so many: the mean of more is normal enough, whatever their skewness
 GROUPS = 4  # groups of samples left out in turn for the interval
-TRUSTED_UNITS = 6  # of x and y together; in more the bias cannot be told, and an estimate is a lower bound
+TRUSTED_UNITS = (
+    6  # of x and y together; in more the bias cannot be told, and an estimate is a lower bound
+)
 
 
-def bootstrap_interval(*values, statistic: Callable = np.mean, clusters=None, strata=None, rate=False, draws=2000,
-                       confidence=0.95, unit="item", seed=0):  # fmt: skip
+def bootstrap_interval(
+    *values,
+    statistic: Callable = np.mean,
+    clusters=None,
+    strata=None,
+    rate=False,
+    draws=2000,
+    confidence=0.95,
+    unit="item",
+    seed=0,
+):
     """Any statistic of test items with an interval by drawing items, or whole clusters, with replacement.
 
     values: one or more arrays of N rows that belong together (scores and labels; two models' errors); statistic(*values)
@@ -43,20 +60,28 @@ def bootstrap_interval(*values, statistic: Callable = np.mean, clusters=None, st
     """
     check_confidence(confidence)
     values = [np.asarray(one) for one in values]
-    lengths = [len(one) for one in (*values, *(one for one in (clusters, strata) if one is not None))]
+    lengths = [
+        len(one) for one in (*values, *(one for one in (clusters, strata) if one is not None))
+    ]
     if not values or len(set(lengths)) != 1 or not lengths[0]:
-        raise ValueError(f"values, clusters, strata: expected as many rows in all, at least one, found {lengths}")
+        raise ValueError(
+            f"values, clusters, strata: expected as many rows in all, at least one, found {lengths}"
+        )
     members = rows_of(clusters if clusters is not None else np.arange(lengths[0]))
     layers = layers_of(strata, members)
     n = sum(map(len, layers))
     freedom = n - len(layers)
     if freedom < 1:
-        raise ValueError(f"values: expected at least two {unit}s in some stratum, found {n} in {len(layers)}; leave out strata")
+        raise ValueError(
+            f"values: expected at least two {unit}s in some stratum, found {n} in {len(layers)}; leave out strata"
+        )
     estimate = float(statistic(*values))
     if not np.isfinite(estimate):
         raise ValueError(f"statistic: expected a finite number of all rows, found {estimate}")
     if rate and not 0 <= estimate <= 1:
-        raise ValueError(f"statistic: expected a rate from 0 to 1, found {estimate}; leave out rate=True")
+        raise ValueError(
+            f"statistic: expected a rate from 0 to 1, found {estimate}; leave out rate=True"
+        )
     generator = np.random.default_rng(seed)
 
     def of(units):
@@ -64,32 +89,67 @@ def bootstrap_interval(*values, statistic: Callable = np.mean, clusters=None, st
         with np.errstate(divide="ignore", invalid="ignore"):
             return statistic(*(one[rows] for one in values))
 
-    drawn = [of(np.concatenate([layer[generator.integers(len(layer), size=len(layer))] for layer in layers])) for _ in range(draws)]
+    drawn = [
+        of(
+            np.concatenate(
+                [layer[generator.integers(len(layer), size=len(layer))] for layer in layers]
+            )
+        )
+        for _ in range(draws)
+    ]
     drawn = np.asarray(drawn, dtype=np.float64)
     finite = drawn[np.isfinite(drawn)]
     alike = not finite.size or np.ptp(finite) == 0
     if rate:
-        low, high = (estimate, estimate) if alike else on_log_odds(estimate, finite, n, freedom, confidence, 0.5 / lengths[0])
+        low, high = (
+            (estimate, estimate)
+            if alike
+            else on_log_odds(estimate, finite, n, freedom, confidence, 0.5 / lengths[0])
+        )
         if n * min(estimate, 1 - estimate) < FEW_EVENTS:
             safe = share_limits(estimate, n, confidence)
             low, high = min(low, safe[0]), max(high, safe[1])
     elif alike:
-        return Interval(estimate, np.nan, np.nan, n, unit, "the statistic is the same in every draw: its spread cannot be told")
+        return Interval(
+            estimate,
+            np.nan,
+            np.nan,
+            n,
+            unit,
+            "the statistic is the same in every draw: its spread cannot be told",
+        )
     else:
         level = norm.cdf(student_t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(n / freedom))
         low, high = np.quantile(finite, [1 - level, level])
         if n <= JACKKNIFE_UNITS:
-            without = [[of(np.concatenate([np.setdiff1d(layer, one), *(other for other in layers if other is not layer)])) for one in layer]
-                       for layer in layers if len(layer) > 1]  # fmt: skip
+            without = [
+                [
+                    of(
+                        np.concatenate(
+                            [
+                                np.setdiff1d(layer, one),
+                                *(other for other in layers if other is not layer),
+                            ]
+                        )
+                    )
+                    for one in layer
+                ]
+                for layer in layers
+                if len(layer) > 1
+            ]
             influence = np.concatenate([np.mean(part) - part for part in without])
             if np.isfinite(influence).all():
-                below, above = skewed_reach(influence, finite.std(ddof=1) * np.sqrt(n / freedom), freedom, confidence)
+                below, above = skewed_reach(
+                    influence, finite.std(ddof=1) * np.sqrt(n / freedom), freedom, confidence
+                )
                 low, high = min(low, estimate - below), max(high, estimate + above)
     warnings = []
     if len(finite) < 0.95 * draws:
         warnings.append(f"the statistic was not finite in {draws - len(finite)} of {draws} draws")
     if n < FEW_UNITS:
-        warnings.append(f"only {n} {unit}s: below {FEW_UNITS} an interval of 95 % may hold less often than 93 times in 100")
+        warnings.append(
+            f"only {n} {unit}s: below {FEW_UNITS} an interval of 95 % may hold less often than 93 times in 100"
+        )
     return Interval(estimate, float(low), float(high), n, unit, "; ".join(warnings))
 
 
@@ -100,7 +160,9 @@ def on_log_odds(estimate, drawn, n, freedom, confidence, smallest):
     what a rate of 0 counts as, such as half a row, since its log-odds are infinite.
     """
     centre, drawn = (logit(np.clip(rates, smallest, 1 - smallest)) for rates in (estimate, drawn))
-    reach = student_t.ppf(0.5 + confidence / 2, freedom) * np.std(drawn, ddof=1) * np.sqrt(n / freedom)
+    reach = (
+        student_t.ppf(0.5 + confidence / 2, freedom) * np.std(drawn, ddof=1) * np.sqrt(n / freedom)
+    )
     return float(expit(centre - reach)), float(expit(centre + reach))
 
 
@@ -118,8 +180,13 @@ def bounded_limits(estimate, drawn, parts, most, confidence, rare):
         return 0.0, most
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     reach = max(estimate - low, high - estimate) * np.sqrt(size / (size - 1))
-    error, within = np.sqrt(parts.var(axis=1, ddof=1).mean() / count), parts - parts.mean(axis=1, keepdims=True)
-    below, above = np.maximum(reach, skewed_reach(within.ravel(), error, count - len(parts), confidence))
+    error, within = (
+        np.sqrt(parts.var(axis=1, ddof=1).mean() / count),
+        parts - parts.mean(axis=1, keepdims=True),
+    )
+    below, above = np.maximum(
+        reach, skewed_reach(within.ravel(), error, count - len(parts), confidence)
+    )
     limits = max(estimate - below, 0.0), min(estimate + above, most)
     if size < FEW_EVENTS or rare and count * min(estimate, most - estimate) / most < FEW_EVENTS:
         safe = share_limits(min(max(estimate / most, 0.0), 1.0), count, confidence)
@@ -141,7 +208,10 @@ def jackknife_limits(estimate, without, units, confidence, spread=0.0, ceiling=n
     `TRUSTED_UNITS` this cannot be told: there is only a lower limit, and high is the `ceiling`.
     """
     variance = np.mean((GROUPS - 1) * without.var(axis=1))
-    half_width = float(student_t.ppf(0.5 + confidence / 2, (GROUPS - 1) * len(without)) * np.sqrt(variance + spread**2))
+    half_width = float(
+        student_t.ppf(0.5 + confidence / 2, (GROUPS - 1) * len(without))
+        * np.sqrt(variance + spread**2)
+    )
     growth = max(estimate - float(without.mean()), 0.0)
     missing = max(growth / ((4 / 3) ** (1 / max(units, 1)) - 1), half_width * (units - 2) / 4)
     high = ceiling if units > TRUSTED_UNITS else min(estimate + half_width + missing, ceiling)
@@ -161,5 +231,7 @@ def layers_of(strata, members):
     strata = np.asarray(strata)
     for rows in members:
         if (strata[rows] != strata[rows[0]]).any():
-            raise ValueError(f"strata: expected each cluster in one stratum, found {np.unique(strata[rows]).tolist()} in one cluster")
+            raise ValueError(
+                f"strata: expected each cluster in one stratum, found {np.unique(strata[rows]).tolist()} in one cluster"
+            )
     return rows_of(strata[[rows[0] for rows in members]])

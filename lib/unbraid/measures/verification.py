@@ -18,10 +18,14 @@ import numpy as np
 from unbraid.measures.resampling import on_log_odds
 from unbraid.measures.intervals import Interval, check_confidence, share_limits
 
-FEW_FAILURES = 1 / 3  # speakers' worth of errors: with fewer, the speakers drawn do not tell what others would do
+FEW_FAILURES = (
+    1 / 3
+)  # speakers' worth of errors: with fewer, the speakers drawn do not tell what others would do
 FEW_FAILED = "less than a third of a speaker's worth of errors: the interval is a wide, safe one"
 NO_SPREAD = "the rate is the same whichever speakers are drawn: its spread cannot be told"
-DECIMALS = 12  # cosines are compared to so many: equal vectors must tie, whatever the order of their sums
+DECIMALS = (
+    12  # cosines are compared to so many: equal vectors must tie, whatever the order of their sums
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +67,28 @@ def detection_curve(scores, targets):
     """
     scores, targets = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=bool)
     if scores.shape != targets.shape or scores.ndim != 1:
-        raise ValueError(f"scores and targets: expected (P,) each, found {scores.shape} and {targets.shape}")
+        raise ValueError(
+            f"scores and targets: expected (P,) each, found {scores.shape} and {targets.shape}"
+        )
     if not np.isfinite(scores).all():
-        raise ValueError(f"scores: expected finite numbers, found {np.count_nonzero(~np.isfinite(scores))} that are not")
+        raise ValueError(
+            f"scores: expected finite numbers, found {np.count_nonzero(~np.isfinite(scores))} that are not"
+        )
     if targets.all() or not targets.any():
-        raise ValueError(f"targets: expected both kinds of trial, found {targets.sum()} targets among {len(targets)}; add the other kind")
+        raise ValueError(
+            f"targets: expected both kinds of trial, found {targets.sum()} targets among {len(targets)}; add the other kind"
+        )
     order = np.argsort(scores)
     scores, targets = scores[order], targets[order]
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # of each group of equal scores
+    last = np.flatnonzero(
+        np.append(scores[1:] != scores[:-1], True)
+    )  # of each group of equal scores
     miss = np.append(0, np.cumsum(targets)[last]) / targets.sum()
     false_alarm = 1 - np.append(0, np.cumsum(~targets)[last]) / np.sum(~targets)
     thresholds = np.append(scores[last], np.inf)
-    bend = np.ones(len(miss), dtype=bool)  # where a run of points changes one rate alone, its two ends say all
+    bend = np.ones(
+        len(miss), dtype=bool
+    )  # where a run of points changes one rate alone, its two ends say all
     bend[1:-1] = (miss[2:] != miss[:-2]) & (false_alarm[2:] != false_alarm[:-2])
     return DetectionCurve(false_alarm[bend], miss[bend], thresholds[bend])
 
@@ -116,23 +130,33 @@ def verify_speakers(static, dynamic, speakers, draws=1000, confidence=0.95, seed
     trials = Trials(static, speakers), Trials(dynamic, speakers)
     count, utterances = trials[0].count, np.bincount(trials[0].speaker)
     if np.sum(utterances > 1) < 3:
-        raise ValueError(f"speakers: expected three or more with two utterances or more, found {np.sum(utterances > 1)}; add utterances")
+        raise ValueError(
+            f"speakers: expected three or more with two utterances or more, found {np.sum(utterances > 1)}; add utterances"
+        )
     targets = int(np.sum(utterances * (utterances - 1) // 2))
     copies = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
     copies = np.vstack([np.ones(count, dtype=int), copies])  # (1 + draws, S), everybody once first
     rates = np.array([one.equal_error_rates(copies) for one in trials])
     rates = rates[:, np.isfinite(rates[0])]  # a draw may hold no target, or one speaker alone
     intervals = [rate_interval(one, targets, count, confidence) for one in rates]
-    return SpeakerVerification(*intervals, gap_interval(rates, *intervals), targets, len(trials[0].scores) - targets)
+    return SpeakerVerification(
+        *intervals, gap_interval(rates, *intervals), targets, len(trials[0].scores) - targets
+    )
 
 
 def rate_interval(rates, targets, count, confidence):
     """`Interval` of a rate from (1 + draws,) values, the estimate first; a rate of 0 counts as half a target."""
     rate, alike = float(rates[0]), np.ptp(rates) < 1e-9
-    limits = (rate, rate) if alike else on_log_odds(rate, rates[1:], count, count - 1, confidence, 0.5 / targets)
+    limits = (
+        (rate, rate)
+        if alike
+        else on_log_odds(rate, rates[1:], count, count - 1, confidence, 0.5 / targets)
+    )
     if count * min(rate, 1 - rate) < FEW_FAILURES:
         safe = share_limits(rate, count, confidence)
-        return Interval(rate, min(limits[0], safe[0]), max(limits[1], safe[1]), count, "speaker", FEW_FAILED)
+        return Interval(
+            rate, min(limits[0], safe[0]), max(limits[1], safe[1]), count, "speaker", FEW_FAILED
+        )
     if alike:
         return Interval(rate, np.nan, np.nan, count, "speaker", NO_SPREAD)
     return Interval(rate, *limits, count, "speaker")
@@ -146,7 +170,11 @@ def gap_interval(rates, static, dynamic):
     """
     gap = rates[1] - rates[0]
     constant = np.ptp(gap) < 1e-9
-    warning = "; ".join(dict.fromkeys(filter(None, [static.warning, dynamic.warning, NO_SPREAD if constant else ""])))
+    warning = "; ".join(
+        dict.fromkeys(
+            filter(None, [static.warning, dynamic.warning, NO_SPREAD if constant else ""])
+        )
+    )
     if constant:
         return Interval(float(gap[0]), np.nan, np.nan, static.n, "speaker", warning)
     sides = np.nan_to_num([[one.mean - one.low, one.high - one.mean] for one in (static, dynamic)])
@@ -155,7 +183,10 @@ def gap_interval(rates, static, dynamic):
     def reach(a, b):
         return float(np.sqrt(max(a**2 + b**2 - 2 * together * a * b, 0)))
 
-    low, high = max(gap[0] - reach(sides[1, 0], sides[0, 1]), -1.0), min(gap[0] + reach(sides[1, 1], sides[0, 0]), 1.0)
+    low, high = (
+        max(gap[0] - reach(sides[1, 0], sides[0, 1]), -1.0),
+        min(gap[0] + reach(sides[1, 1], sides[0, 0]), 1.0),
+    )
     return Interval(float(gap[0]), float(low), float(high), static.n, "speaker", warning)
 
 
@@ -165,12 +196,18 @@ class Trials:
     def __init__(self, vectors, speakers):
         vectors, speakers = np.asarray(vectors, dtype=np.float64), np.asarray(speakers)
         if vectors.ndim != 2 or speakers.shape != vectors.shape[:1] or len(vectors) < 2:
-            raise ValueError(f"vectors and speakers: expected (N, D) and (N,) with N >= 2, found {vectors.shape} and {speakers.shape}")
+            raise ValueError(
+                f"vectors and speakers: expected (N, D) and (N,) with N >= 2, found {vectors.shape} and {speakers.shape}"
+            )
         if not np.isfinite(vectors).all():
-            raise ValueError(f"vectors: expected finite numbers, found {np.argwhere(~np.isfinite(vectors))[0].tolist()} (row, unit) is not")
+            raise ValueError(
+                f"vectors: expected finite numbers, found {np.argwhere(~np.isfinite(vectors))[0].tolist()} (row, unit) is not"
+            )
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if (lengths == 0).any():
-            raise ValueError(f"vectors: expected a direction, found only zeros in row {np.argmin(lengths)}; leave such utterances out")
+            raise ValueError(
+                f"vectors: expected a direction, found only zeros in row {np.argmin(lengths)}; leave such utterances out"
+            )
         names, speaker = np.unique(speakers, return_inverse=True)
         self.speaker, self.count = speaker.astype(np.int32), len(names)
         unit = vectors / lengths
@@ -187,13 +224,24 @@ class Trials:
         weight of a segment is a quadratic form in the copies, and only the one where the rates cross is gone through.
         """
         copies = np.asarray(copies, dtype=np.float64)
-        segments = int(np.clip(np.sqrt(300 * len(self.scores)) / self.count, 16, 1024))  # about equal work in both steps
+        segments = int(
+            np.clip(np.sqrt(300 * len(self.scores)) / self.count, 16, 1024)
+        )  # about equal work in both steps
         cuts = np.linspace(0, len(self.scores), segments + 1).astype(int)[:-1]
-        cuts = np.append(np.unique(np.searchsorted(self.scores, self.scores[cuts])), len(self.scores))  # equal scores stay together
-        below = np.zeros((2, len(copies), len(cuts)))  # weight of targets and of non-targets below each cut
+        cuts = np.append(
+            np.unique(np.searchsorted(self.scores, self.scores[cuts])), len(self.scores)
+        )  # equal scores stay together
+        below = np.zeros(
+            (2, len(copies), len(cuts))
+        )  # weight of targets and of non-targets below each cut
         for number, (start, stop) in enumerate(zip(cuts, cuts[1:]), 1):
-            pairs = np.bincount(self.first[start:stop] * self.count + self.second[start:stop], minlength=self.count**2)
-            pairs = pairs.reshape(self.count, self.count).astype(np.float64)  # (S, S) how many of each two speakers
+            pairs = np.bincount(
+                self.first[start:stop] * self.count + self.second[start:stop],
+                minlength=self.count**2,
+            )
+            pairs = pairs.reshape(self.count, self.count).astype(
+                np.float64
+            )  # (S, S) how many of each two speakers
             below[0, :, number] = copies @ np.diagonal(pairs)
             np.fill_diagonal(pairs, 0)
             below[1, :, number] = np.einsum("rs,rs->r", copies @ pairs, copies)
@@ -201,8 +249,15 @@ class Trials:
         rates = np.full(len(copies), np.nan)
         for row in np.flatnonzero((below[:, :, -1] > 0).all(0)):
             total = below[:, row, -1:]
-            segment = np.flatnonzero(1 - (below[:, row] / total).sum(0) > 0)[-1]  # false alarms - misses, still positive at its start
-            rates[row] = self._crossing(slice(cuts[segment], cuts[segment + 1]), copies[row], below[:, row, segment, None], total)
+            segment = np.flatnonzero(1 - (below[:, row] / total).sum(0) > 0)[
+                -1
+            ]  # false alarms - misses, still positive at its start
+            rates[row] = self._crossing(
+                slice(cuts[segment], cuts[segment + 1]),
+                copies[row],
+                below[:, row, segment, None],
+                total,
+            )
         return rates
 
     def _crossing(self, segment, copies, below, total):
@@ -212,8 +267,12 @@ class Trials:
         weight = copies[first] * np.where(target, 1, copies[second])
         last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
         within = np.cumsum([weight * target, weight * ~target], axis=1)[:, last]
-        share = np.hstack([below, below + within]) / total  # (2, groups + 1): misses, and non-targets refused
+        share = (
+            np.hstack([below, below + within]) / total
+        )  # (2, groups + 1): misses, and non-targets refused
         gap = 1 - share.sum(0)
-        after = int(np.argmax(gap <= 1e-12)) if (gap <= 1e-12).any() else len(gap) - 1  # sums of shares are rounded
+        after = (
+            int(np.argmax(gap <= 1e-12)) if (gap <= 1e-12).any() else len(gap) - 1
+        )  # sums of shares are rounded
         part = gap[after - 1] / (gap[after - 1] - gap[after])
         return share[0, after - 1] + part * (share[0, after] - share[0, after - 1])

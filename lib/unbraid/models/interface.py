@@ -59,7 +59,9 @@ class SequenceModel(nn.Module, ABC):
         """The bound of each sequence, from one reparameterised sample a frame."""
 
     @abstractmethod
-    def infer(self, frames: Tensor, sample: bool = False, generator: torch.Generator | None = None) -> Codes:
+    def infer(
+        self, frames: Tensor, sample: bool = False, generator: torch.Generator | None = None
+    ) -> Codes:
         """Posterior codes of the frames: their means, or a sample of them."""
 
     @abstractmethod
@@ -67,7 +69,13 @@ class SequenceModel(nn.Module, ABC):
         """Mean frames (B, T, C, H, W) of the codes."""
 
     @abstractmethod
-    def generate(self, count: int, length: int, generator: torch.Generator | None = None, given: Codes | None = None) -> Codes:
+    def generate(
+        self,
+        count: int,
+        length: int,
+        generator: torch.Generator | None = None,
+        given: Codes | None = None,
+    ) -> Codes:
         """Codes of `count` sequences of `length` frames, drawn from the prior.
 
         given: codes to keep as they are, (count, ...). The others are drawn from their prior: given these where the model's prior
@@ -84,32 +92,50 @@ class SequenceModel(nn.Module, ABC):
     def check_frames(self, frames: Tensor) -> None:
         """Refuse a batch that is not (B, T, C, H, W) of this model's frame shape and type, is empty, not finite or not in [0, 1]."""
         if not isinstance(frames, Tensor):
-            raise ValueError(f"frames: expected a tensor (B, T, C, H, W), found {type(frames).__name__}; resize to one size and stack")
+            raise ValueError(
+                f"frames: expected a tensor (B, T, C, H, W), found {type(frames).__name__}; resize to one size and stack"
+            )
         if frames.ndim != 5 or tuple(frames.shape[2:]) != self.frame_shape:
             raise ValueError(
                 f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), found {tuple(frames.shape)}; "
                 "arrange or resize the batch, or build the model with another image_size"
             )
         if not frames.numel():
-            raise ValueError(f"frames: expected at least one sequence of one frame, found {tuple(frames.shape)}")
-        if frames.dtype != (own := next(self.parameters()).dtype) and not torch.is_autocast_enabled(frames.device.type):
-            raise ValueError(f"frames: expected {own}, as the model's weights, found {frames.dtype}; convert them, and divide bytes by 255")
+            raise ValueError(
+                f"frames: expected at least one sequence of one frame, found {tuple(frames.shape)}"
+            )
+        if frames.dtype != (own := next(self.parameters()).dtype) and not torch.is_autocast_enabled(
+            frames.device.type
+        ):
+            raise ValueError(
+                f"frames: expected {own}, as the model's weights, found {frames.dtype}; convert them, and divide bytes by 255"
+            )
         low, high = (float(value) for value in torch.aminmax(frames.detach()))
         if not (low == low and high == high):
-            raise ValueError("frames: expected finite numbers, found NaN; mend or mask the missing frames first")
+            raise ValueError(
+                "frames: expected finite numbers, found NaN; mend or mask the missing frames first"
+            )
         if low < 0 or high > 1:
-            raise ValueError(f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; divide bytes by 255")
+            raise ValueError(
+                f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; divide bytes by 255"
+            )
 
     def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
         """The codes that `generate` is to keep; refuses names that are not this model's, another count and another length."""
         for name, code in (given or {}).items():
             if name not in self.code_names:
-                raise ValueError(f"given: expected some of {', '.join(self.code_names)}, found {name!r}")
+                raise ValueError(
+                    f"given: expected some of {', '.join(self.code_names)}, found {name!r}"
+                )
             if len(code) != count or (code.ndim == 3 and code.shape[1] != length):
-                raise ValueError(f"given[{name!r}]: expected {count} sequences of length {length}, found {tuple(code.shape)}")
+                raise ValueError(
+                    f"given[{name!r}]: expected {count} sequences of length {length}, found {tuple(code.shape)}"
+                )
         return dict(given or {})
 
     def check_codes(self, codes: Codes) -> None:
         """Refuse codes whose names are not this model's."""
         if set(codes) != set(self.code_names):
-            raise ValueError(f"codes: expected {', '.join(self.code_names)}, found {', '.join(codes)}")
+            raise ValueError(
+                f"codes: expected {', '.join(self.code_names)}, found {', '.join(codes)}"
+            )
