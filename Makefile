@@ -1,24 +1,32 @@
-# Every command of the README. `make` alone lists them. ONLY="00 13" chooses notebooks, PROFILE=full the size of a run;
+# `make` alone lists the commands. ONLY="00 13" chooses notebooks, PROFILE=full the size of a run, TORCH=cpu PyTorch without CUDA;
 # PYTHON3=... is the Python (3.11 to 3.13) the environment is made from; PYTHON=python uses an environment of your own.
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
 PARTS = independent unordered single_element
 ONLY ?=
+TORCH ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
 
-.PHONY: help run test lab notebooks data bench full clean
+.PHONY: help env run test lab notebooks data bench full clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
+env: $(ENVIRONMENT)  ## make the environment .venv (TORCH=cpu: PyTorch without CUDA); the others do so when needed
+	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
+
 run: $(ENVIRONMENT)  ## run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
 	$(PYTHON) -m unbraid.course run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"
 
-test: $(ENVIRONMENT)  ## everything that must hold: library, notebooks, gates
+test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold: format, licences, library, notebooks
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m reuse lint --lines
+	.venv/citation/bin/cffconvert --validate
 	$(PYTHON) -m pytest -n 2
 
 lab: $(ENVIRONMENT)  ## JupyterLab on the notebooks
@@ -37,12 +45,31 @@ full: $(ENVIRONMENT)  ## train and evaluate every part at its paper's scale (a G
 	for part in $(PARTS); do $(PYTHON) -m unbraid train $$part --profile full --results results || exit 1; done
 	for part in $(PARTS); do $(PYTHON) -m unbraid evaluate $$part --profile full --results results --write || exit 1; done
 
-clean:  ## remove what was built; .venv, data and results stay
-	rm -rf build .pytest_cache .ruff_cache lib/*.egg-info
+clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache lib/*.egg-info
 	find lib tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
+distclean: clean  ## remove .venv, fetched data and your trained models too
+	rm -rf .venv build data/cache
+
+# A PyTorch that .venv holds already, such as the build without CUDA, meets the lock and is kept.
 .venv/complete: requirements.lock
 	@"$(PYTHON3)" -c "$(FIT)" || { echo "Unbraid needs Python 3.11, 3.12 or 3.13, found: $(or $(PYTHON3),none); run make PYTHON3=/path/to/python3"; exit 1; }
-	"$(PYTHON3)" -m venv --clear .venv
-	$(PYTHON) -m pip install --quiet -r requirements.lock
-	$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e . && touch $@
+	test -x .venv/bin/pip || "$(PYTHON3)" -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+ifeq ($(TORCH),cpu)
+	@echo "Fetching PyTorch without CUDA, about 0.2 GB"
+	.venv/bin/python -m pip install uv
+	.venv/bin/python -m uv pip install --python .venv/bin/python --torch-backend cpu "$$(grep ^torch== requirements.lock)"
+else
+	@.venv/bin/python -c "import torch" 2>/dev/null || [ "$$(uname -s)" != Linux ] || echo "PyTorch brings 2.7 GB of CUDA libraries on Linux; without a GPU, stop here (Ctrl-C) and run: make env TORCH=cpu"
+endif
+	@echo "Fetching the other packages of requirements.lock, about 0.2 GB; this takes some minutes"
+	.venv/bin/python -m pip install -r requirements.lock
+	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+# The only validator of CITATION.cff needs an older jsonschema than JupyterLab does: an environment of its own, fetched once.
+.venv/citation/bin/cffconvert: | $(ENVIRONMENT)
+	$(PYTHON) -m venv .venv/citation
+	.venv/citation/bin/python -m pip install cffconvert==2.0.0 jsonschema==3.2.0
