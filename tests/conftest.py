@@ -1,4 +1,4 @@
-"""What several test files share: one thread a worker, the clone's folder, and nbval as a gate calls it."""
+"""What several test files share: one thread per worker, the clone's folder, nbval as a gate."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def nbval():
-    """A function that runs notebooks under nbval at smoke in a process of its own: nbval(path, "--nbval-lax") -> (exit code, report)."""
+    """Run a notebook under nbval at smoke: nbval(path, "--nbval-lax") -> (exit code, report)."""
 
     def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
         command = [

@@ -1,348 +1,237 @@
-"""python -m unbraid: from training to verified results in a folder of its own, and mistakes told in one message."""
+"""python -m unbraid: from training to verified results, and mistakes answered by one message."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
-from typer.testing import CliRunner
-from unbraid import cli, results, runs, settings
-from unbraid.data import sources
+from unbraid import cli, experiments, results, settings
 
-SMALL = ("--profile", "smoke", "--digits", "mnist-sample")
+SMOKE = ("--profile", "smoke")
 FOLDER = ("independent", "moving_digits", "smoke")
-MODELS = runs.PARTS["independent"]["moving_digits"]
+RUNS = [experiment.run for experiment in settings.select_runs("independent")]
 
 
-def call(*arguments):
-    """The command run in this process: its result, which holds what it printed."""
-    return CliRunner().invoke(
-        cli.app, [str(argument) for argument in arguments], catch_exceptions=False
-    )
+@pytest.fixture(autouse=True)
+def without_other_data(monkeypatch, tmp_path):
+    """Only the data of the clone, and no build/results but that of the test."""
+    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
 
 
-def mistake(monkeypatch, capsys, *arguments) -> str:
-    """What the command says to a mistake; it must end with code 1 and one message, nothing else."""
-    monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    told = capsys.readouterr()
-    assert end.value.code == 1
-    assert (
-        told.err.startswith("error: ")
-        and told.err.count("error:") == 1
-        and "Traceback" not in told.err
-    )
-    return told.err
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A function that runs a command in this process: its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+def start(*arguments):
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "unbraid", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A results folder made by train and evaluate at smoke, and what both printed."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("UNBRAID_PROFILE", raising=False)
-        trained = call("train", "independent", *SMALL, "--results", folder)
-        evaluated = call("evaluate", "independent", *SMALL, "--results", folder, "--write")
-    assert trained.exit_code == evaluated.exit_code == 0, trained.output + evaluated.output
-    return folder, trained.output, evaluated.output
-
-
-def test_training_leaves_weights_curve_and_record_and_no_checkpoint(made):
-    where = made[0].joinpath(*FOLDER)
-    names = {
-        f"{model}-seed0.{kind}"
-        for model in MODELS
-        for kind in ("safetensors", "training.csv", "run.json")
-    }
-    assert {path.name for path in where.iterdir()} == names | {
-        "metrics.json",
-        "independent_generations.png",
-    }
-    for model in MODELS:
-        record = results.read_json(where / f"{model}-seed0.run.json")
-        assert record["weights_sha256"] == results.digest(where / f"{model}-seed0.safetensors")
-        assert record["settings"] == settings.load(f"independent.{model}", "smoke").as_dict()
-        assert record["data_sha256"] == {
-            file.name: file.sha256 for file in sources.SOURCES["mnist-sample"].files
-        }
-        assert (
-            record["command"]
-            == f"python -m unbraid train independent --model {model} --profile smoke --seed 0"
+    """What train and evaluate at smoke left in build/results, and what they printed."""
+    home = tmp_path_factory.mktemp("made")
+    environment = {name: os.environ[name] for name in os.environ if name != "UNBRAID_MIRROR"}
+    environment |= {"UNBRAID_CACHE": str(home / "cache")}
+    printed = []
+    for command in (("train",), ("evaluate", "--write")):
+        done = subprocess.run(
+            [sys.executable, "-m", "unbraid", command[0], "independent", *SMOKE, *command[1:]],
+            cwd=home,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
-        assert "sample" in record["data"] and record["steps"] == record["settings"]["steps"]
-        curve = results.read_csv(where / f"{model}-seed0.training.csv")
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed.append(done.stdout)
+    return home / "build" / "results", printed
+
+
+def test_training_leaves_weights_curve_and_record(made):
+    where = made[0].joinpath(*FOLDER)
+    assert not list(where.glob("*.checkpoint"))
+    for run in RUNS:
+        record = results.read_json(where / f"{run}-seed0.run.json")
+        assert record["weights_sha256"] == results.digest(where / f"{run}-seed0.safetensors")
+        assert record["settings"] == settings.load(f"independent.{run}", "smoke").as_dict()
+        assert f"--run {run} --profile smoke --seed 0" in record["command"]
+        assert "sample" in record["data"] and list(record["data_sha256"]) == ["mnist-sample"]
+        curve = results.read_csv(where / f"{run}-seed0.training.csv")
         assert [row["step"] for row in curve] == list(range(1, record["steps"] + 1))
 
 
-def test_what_is_printed_tells_of_data_and_figures(made):
-    folder, trained, evaluated = made
-    assert (
-        "factored-seed0: 6 updates of 8 sequences; the clone's sample of 5 000 MNIST digits, train split"
-        in trained
-    )
-    assert "nats a frame" in trained
-    metrics = results.read_json(folder.joinpath(*FOLDER, "metrics.json"))
-    assert f"mi_same_bits             {metrics['factored']['mi_same_bits']:.2f}" in evaluated
-
-
-def test_metrics_have_the_one_form(made):
+def test_train_and_evaluate_share_a_folder_and_say_so(made):
+    trained, evaluated = made[1]
+    assert "written: build/results/independent/moving_digits/smoke/factored-seed0" in trained
+    assert "measure with: python -m unbraid evaluate independent" in trained
+    assert "factored, seed 0: weights of build/results" in evaluated
     metrics = results.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
-    assert results.form_faults(metrics) == []
-    assert {
-        "elbo_per_frame",
-        "mi_same_bits",
-        "mi_cross_bits",
-        "own_digit_bits",
-        "other_digit_bits",
-    } <= set(metrics["factored"])
-    assert (
-        metrics["protocol"]["split"],
-        metrics["protocol"]["seeds"],
-        metrics["protocol"]["pairs"],
-    ) == ("test", [0], 100)
-    assert (
-        "mnist" in metrics["protocol"]["data"].lower()
-        and "test split" in metrics["protocol"]["data"]
-    )
+    assert list(metrics) == [*RUNS, "protocol"] and results.form_faults(metrics) == []
+    assert metrics["protocol"]["split"] == "test" and metrics["protocol"]["seeds"] == [0]
+    assert f"{metrics['factored']['mi_same_bits']:.2f}".replace("-", "−") in evaluated
+    assert list(made[0].joinpath(*FOLDER).glob("*.png"))
+    assert len(evaluated.splitlines()) < 30
 
 
-def test_the_results_are_verified_and_a_fault_turns_the_exit_code(made, tmp_path):
-    green = call("verify", "--results", made[0])
-    assert green.exit_code == 0 and "all digests right" in green.output
-    copy = tmp_path / "copy" / "smoke"
-    copy.mkdir(parents=True)
-    for path in made[0].joinpath(*FOLDER).iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    content = json.loads((copy / "metrics.json").read_text())
-    content["factored"]["elbo_per_frame"] += 1
-    (copy / "metrics.json").write_text(json.dumps(content))
-    red = call("verify", "--results", tmp_path / "copy")
-    assert (
-        red.exit_code == 1
-        and "factored.elbo_per_frame: expected the mean" in red.output
-        and "1 faults" in red.output
-    )
+def test_a_finished_run_is_kept_and_verified(made, call):
+    code, printed = call("train", "independent", *SMOKE, "--results", made[0])
+    assert code == 0 and printed.count("finished before") == len(RUNS)
+    code, printed = call("verify", "--results", made[0])
+    assert code == 0 and "agree" in printed
 
 
-def test_trained_weights_are_loaded_by_their_record(made):
-    model = runs.load_model("independent", "entangled", "smoke", 0, made[0])
-    assert model.factors == 1 and not model.training
-    path = made[0].joinpath(*FOLDER, "entangled-seed0.safetensors")
-    content = path.read_bytes()
-    try:
-        path.write_bytes(content[:-2] + b"\0\1")
-        with pytest.raises(results.ResultsError, match="expected SHA-256"):
-            runs.load_model("independent", "entangled", "smoke", 0, made[0])
-    finally:
-        path.write_bytes(content)
+def test_a_fault_turns_the_exit_code(made, call, tmp_path):
+    metrics = results.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
+    metrics["factored"]["elbo_per_frame"] += 1
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    code, printed = call("verify", "--results", tmp_path)
+    assert code == 1 and "1 faults" in printed
 
 
-def test_the_same_command_gives_the_same_weights(made, tmp_path):
-    assert call("train", "--model", "factored", *SMALL, "--results", tmp_path).exit_code == 0
-    assert (
-        len(
-            {
-                results.digest(folder.joinpath(*FOLDER, "factored-seed0.safetensors"))
-                for folder in (made[0], tmp_path)
-            }
-        )
-        == 1
-    )
+def test_trained_weights_are_found_in_the_shipped_results_too(call, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(places) or {})
+    call("evaluate", "independent", "--run", "factored", "--seed", 0)
+    assert asked == [{("independent.factored", 0): results.shipped()}]
 
 
-def test_seeds_are_chosen_one_by_one(tmp_path):
-    done = call(
-        "train",
-        "--model",
-        "factored",
-        *SMALL,
-        "--seed",
-        4,
-        "--seed",
-        2,
-        "--steps",
-        2,
-        "--results",
-        tmp_path,
-    )
-    assert done.exit_code == 0
-    records = [
-        results.read_json(tmp_path.joinpath(*FOLDER, f"factored-seed{seed}.run.json"))
-        for seed in (2, 4)
-    ]
-    assert [record["seed"] for record in records] == [2, 4] and records[0][
-        "weights_sha256"
-    ] != records[1]["weights_sha256"]
+def test_missing_weights_are_named_with_the_command_that_trains_them(made, call, monkeypatch):
+    monkeypatch.chdir(made[0].parents[1])
+    monkeypatch.setattr(cli, "measure_runs", None)  # nothing is measured before all are found
+    code, printed = call("evaluate", "independent", *SMOKE, "--seed", 0, "--seed", 7)
+    assert code == 1
+    for run in RUNS:
+        assert f"--dataset moving_digits --run {run} --profile smoke --seed 7" in printed
+    code, printed = call("evaluate", "independent", *SMOKE, "--results", "other")
+    assert code == 1 and "--seed 0 --results other" in printed
 
 
-def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(tmp_path, monkeypatch):
-    """Interrupted in the third update of the second seed: the first is not trained again, the second goes on."""
-    arguments = (
-        "train",
-        "--model",
-        "factored",
-        *SMALL,
-        "--seed",
-        0,
-        "--seed",
-        1,
-        "--steps",
-        4,
-        "--results",
-        tmp_path,
-    )
-    told = []
+def test_the_same_command_gives_the_same_weights_after_an_interruption(made, tmp_path):
+    """Stopped by Ctrl-C after some updates; the same command then ends in the same bits."""
+    arguments = ("train", "independent", "--run", "factored", *SMOKE, "--steps", 40)
+    folders = [("--results", tmp_path / name) for name in ("whole", "broken")]
+    assert start(*arguments, *folders[0]).wait() == 0
+    process = start(*arguments, *folders[1])
+    for line in process.stdout:
+        if "step 3 " in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait() == 130 and "Traceback" not in rest
+    assert "the same command goes on with factored-seed0 after update" in rest
+    process = start(*arguments, *folders[1])
+    printed = process.stdout.read()
+    assert process.wait() == 0 and "goes on after update" in printed
+    weights = [folder.joinpath(*FOLDER, "factored-seed0.safetensors") for _, folder in folders]
+    assert results.digest(weights[0]) == results.digest(weights[1])
 
-    def tell(row):
-        told.append(row["step"])
-        if len(told) == 7:
-            raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "say", tell)
-    assert call(*arguments).exit_code != 0 and told == [1, 2, 3, 4, 1, 2, 3]
-    first = tmp_path.joinpath(*FOLDER, "factored-seed0.safetensors")
-    assert first.exists() and not first.with_name("factored-seed1.safetensors").exists()
-    assert call(*arguments).exit_code == 0 and told[7:] == [3, 4]
-    assert results.read_json(first.with_name("factored-seed1.run.json"))["steps"] == 4
-    assert not list(tmp_path.rglob("*.checkpoint"))
+def test_an_interruption_before_the_first_update_has_no_traceback():
+    process = start("train", "independent", *SMOKE)
+    time.sleep(1.5)  # while PyTorch is imported
+    process.send_signal(signal.SIGINT)
+    printed = process.stdout.read()
+    assert process.wait() in (130, -signal.SIGINT)
+    assert printed.endswith("stopped\n") and "Traceback" not in printed
+
+
+MISTAKES = {
+    ("train", "dependent"): "part: expected one of independent",
+    ("evaluate", "dependent"): "part: expected one of independent",
+    ("train", "independent", "--dataset", "digits"): "dataset: expected one of moving_digits",
+    ("evaluate", "unordered", "--dataset", "cars"): "dataset: expected one of digits",
+    ("train", "unordered", "--run", "wid"): "did you mean wide",
+    ("train", "unordered", "--dataset", "faces", "--run", "no_pairs"): "run: expected one of",
+    ("train", "independent", "--run", "factored_one_decoder", "--profile", "full"): "--seed",
+    ("train", "independent", "--profile", "huge"): "profile: expected one of smoke, quick, full",
+    ("train", "independent", *SMOKE, "--results", "/proc/none"): "--results /proc/none",
+    ("train", "independent", *SMOKE, "--results", "/dev/null/none"): "--results /dev/null/none",
+    ("train", "unordered", *SMOKE, "--dataset", "faces"): "data fetch cmu-faces",
+    ("evaluate", "unordered", *SMOKE, "--dataset", "digits"): "--dataset digits --run dynamic_4",
+    ("evaluate", "independent", "--write", "--run", "factored"): "--write",
+    ("judge", "weather"): "dataset: expected one of",
+    ("verify", "--results", "none"): "expected results, found none",
+    ("data", "list", "Sprites"): "did you mean sprites",
+    ("data", "fetch", "emnist"): "emnist",
+    ("data", "verify", "emnist"): "emnist",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_is_answered_by_one_message(call, arguments):
+    code, printed = call(*arguments)
+    assert code == 1 and printed.count("error:") == 1 and "Traceback" not in printed
+    assert MISTAKES[arguments] in printed
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
-    (
-        (
-            ("train", "dependent"),
-            "part: expected one of independent, unordered, single_element, found 'dependent'",
-        ),
-        (
-            ("evaluate", "dependent"),
-            "part: expected one of independent, unordered, single_element, found 'dependent'",
-        ),
-        (
-            ("train", "independent", "--dataset", "digits"),
-            "dataset: expected for independent one of moving_digits, found 'digits'",
-        ),
-        (
-            ("evaluate", "unordered", "--dataset", "cars"),
-            "dataset: expected for unordered one of digits, sprites_poses",
-        ),
-        (("train", "unordered", "--model", "tangled"), "model: expected all or one of unordered, "),
-        (
-            ("train", "unordered", "--dataset", "faces", "--model", "no_pairs"),
-            "model: expected all or one of unordered, ",
-        ),
-        (
-            ("evaluate", "unordered", *SMALL),
-            "--digits, --digits-from: expected with the part independent only",
-        ),
-        (
-            ("evaluate", "unordered", *SMALL[:2]),
-            "digits/smoke/unordered-seed0.run.json: expected a result, found no file",
-        ),
-        (
-            ("train", "--model", "factored_one_decoder", "--profile", "full"),
-            "'full' does without the model factored_one_decoder",
-        ),
-        (
-            ("evaluate", "--model", "factored_one_decoder", "--profile", "full"),
-            "'full' does without the model factored_one_decoder",
-        ),
-        (("train", "--model", "tangled"), "model: expected all or one of factored, entangled"),
-        (
-            ("train", "--profile", "huge"),
-            "profile: expected one of smoke, quick, full, found 'huge'",
-        ),
-        (
-            ("train", *SMALL[:2], "--digits", "emnist"),
-            "source: expected auto, mnist or mnist-sample, found 'emnist'",
-        ),
-        (
-            ("evaluate", *SMALL, "--digits-from", "both"),
-            "split: expected train or test, found 'both'",
-        ),
-        (
-            ("evaluate", *SMALL),
-            "factored-seed0.run.json: expected a result, found no file; make it with: python -m unbraid train",
-        ),
-        (("verify",), "expected results, found none"),
-        (("data", "fetch", "emnist"), "dataset: not known"),
-        (("data", "verify", "emnist"), "dataset: not known"),
-    ),
+    "option", (("--seed", "-1"), ("--seed", "2147483648"), ("--seed", "x"), ("--steps", "0"))
 )
-def test_a_mistake_is_one_clear_message(monkeypatch, capsys, tmp_path, arguments, message):
-    where = ("--results", tmp_path / "none") if arguments[0] != "data" else ()
-    assert message in mistake(monkeypatch, capsys, *arguments, *where)
+def test_numbers_that_are_no_seeds_or_updates_are_refused_before_the_work(call, tmp_path, option):
+    code, printed = call("train", "independent", *SMOKE, *option)
+    assert code == 2 and option[0] in printed
+    assert not (tmp_path / "build").exists()
 
 
-def test_a_wrong_profile_in_the_environment_is_named(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("UNBRAID_PROFILE", "huge")
-    assert "UNBRAID_PROFILE: expected one of smoke, quick, full, found 'huge'" in mistake(
-        monkeypatch, capsys, "train", "--results", tmp_path
-    )
+def test_without_a_part_nothing_is_trained_and_the_parts_are_listed(call):
+    code, printed = call("train")
+    assert code == 2 and all(part in printed for part in cli.PARTS)
 
 
-@pytest.mark.parametrize("steps", (0, -3))
-def test_no_updates_are_refused(tmp_path, steps):
-    done = CliRunner().invoke(
-        cli.app, ["train", *SMALL, "--steps", str(steps), "--results", str(tmp_path)]
-    )
-    assert done.exit_code == 2 and "--steps" in done.output and list(tmp_path.iterdir()) == []
+def test_datasets_that_are_not_at_hand_are_left_out_of_all(call, monkeypatch):
+    trained = []
+    monkeypatch.setattr(experiments, "train_run", lambda chosen, *_: trained.append(chosen.dataset))
+    code, printed = call("train", "unordered", *SMOKE, "--run", "unordered")
+    assert code == 0 and "faces" not in trained and "digits" in trained
+    assert "data fetch cmu-faces" in printed
 
 
-@pytest.mark.parametrize("choice", (("--model", "factored"), ("--seed", "7")))
-def test_part_of_the_figures_does_not_replace_them_all(made, choice):
-    path = made[0].joinpath(*FOLDER, "metrics.json")
-    before = results.read_json(path)
-    CliRunner().invoke(cli.app, ["evaluate", *SMALL, *choice, "--results", str(made[0]), "--write"])
-    after = results.read_json(path)
-    assert (
-        after.keys() == before.keys() and after["protocol"]["seeds"] == before["protocol"]["seeds"]
-    )
-    assert after["entangled"] == before["entangled"]
+def test_an_error_of_the_file_system_is_one_sentence(call, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device", "weights")
+
+    monkeypatch.setattr(experiments, "train_run", fail)
+    code, printed = call("train", "independent", *SMOKE)
+    assert code == 1 and "weights: No space left on device" in printed
 
 
-def test_a_mistake_at_the_shell_has_no_traceback(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "unbraid", "evaluate", *SMALL, "--results", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={name: value for name, value in os.environ.items() if name != "UNBRAID_PROFILE"}
-        | {"OMP_NUM_THREADS": "1"},
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and len(done.stderr.strip().splitlines()) == 1
+@pytest.mark.parametrize("arguments", (("-h",), ("--version",), ("tran",), ("train", "dependent")))
+def test_help_and_typos_are_answered_without_importing_torch(arguments):
+    code = "import sys; from unbraid.cli import main\ntry: main()\nfinally: "
+    code += "print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, *arguments]
+    printed = subprocess.run(command, capture_output=True, text=True)
+    assert printed.stdout.splitlines()[-1] == "False"
 
 
-def test_data_is_listed_with_licence_and_place():
-    done = call("data", "list")
-    assert done.exit_code == 0
-    assert all(
-        name in done.output and source.licence in done.output
-        for name, source in sources.SOURCES.items()
-    )
-    assert "mnist-sample" in done.output and "here: " in done.output
+def test_help_names_commands_models_and_datasets(call):
+    _, printed = call("-h")
+    for word in ("train", "evaluate", "judge", "verify", "data", "Examples", *cli.PARTS):
+        assert word in printed
+    for experiment in settings.list_experiments():
+        assert experiment.dataset in printed
 
 
-def test_the_clones_data_is_verified():
-    done = call("data", "verify", "mnist-sample")
-    assert done.exit_code == 0
-    assert [line.split()[:2] for line in done.output.splitlines()] == [
-        ["ok", f"mnist-sample/{file.name}"] for file in sources.SOURCES["mnist-sample"].files
-    ]
-
-
-def test_missing_data_turns_the_exit_code(monkeypatch, tmp_path):
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    done = call("data", "verify", "mnist")
-    assert done.exit_code == 1 and done.output.count("missing") == 4
-
-
-def test_help_names_every_command():
-    done = call("--help")
-    assert done.exit_code == 0 and all(
-        word in done.output for word in ("train", "evaluate", "verify", "data")
-    )
+def test_the_data_of_the_clone_are_verified_and_what_is_missing_is_named(call):
+    code, printed = call("data", "verify")
+    assert code == 0 and "mnist-sample: 4 ok" in printed and "cmu-faces" in printed
+    code, printed = call("data", "verify", "cmu-faces")
+    assert code == 1 and "missing" in printed
+    code, printed = call("data", "list", "sprites")
+    assert code == 0 and "sprites-li" in printed

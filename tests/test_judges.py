@@ -1,14 +1,11 @@
 """Judges: the papers' sizes, learning in seconds, what degrades a clip, records, and refusals."""
 
-import json
 import math
 
 import pytest
 import torch
-from unbraid.measures import judges
 from unbraid.measures.judges import (
     FrameJudge,
-    JudgeError,
     SequenceJudge,
     blurred,
     fit_judge,
@@ -19,38 +16,37 @@ from unbraid.measures.judges import (
     shifted,
 )
 from unbraid.networks import count_parameters
-from unbraid.results import ResultsError, equal_state, read_json, write_json
+from unbraid.results import ResultsError, read_json, shipped, write_json
 
 BARS = {"colour": ("red", "green", "blue"), "motion": ("left", "right")}
 SMALL = {"image_size": 16, "width": 8, "features": 16, "hidden": 16}
 
 
 def bars(count, generator):
-    """Clips (n, 4, 3, 16, 16) of a bar, red, green or blue, on its way left or right, and their labels.
+    """Clips (n, 4, 3, 16, 16) of a bar, red, green or blue, on its way left or right.
 
-    Both ways lead through the same four places: the frames without their order do not tell the motion.
+    Both ways lead through the same four places: the frames without their order do not tell the
+    motion.
     """
-    labels = {
-        name: torch.randint(len(names), (count,), generator=generator)
-        for name, names in BARS.items()
-    }
-    way = torch.tensor([[12, 8, 4, 0], [0, 4, 8, 12]])
-    at = way[labels["motion"]] + torch.randint(2, (count, 1), generator=generator)  # (n, 4)
+    colour = torch.randint(3, (count,), generator=generator)
+    motion = torch.randint(2, (count,), generator=generator)
+    start = torch.tensor([[12, 8, 4, 0], [0, 4, 8, 12]])[motion]
+    start = start + torch.randint(2, (count, 1), generator=generator)  # (n, 4)
+    across = torch.arange(16) - start[..., None]  # (n, 4, 16)
+    columns = 0.8 * ((across >= 0) & (across < 3)).float()
     frames = torch.zeros(count, 4, 3, 16, 16)
-    across = torch.arange(16) - at[..., None]
-    columns = ((across >= 0) & (across < 3)).float()  # (n, 4, 16)
-    frames[torch.arange(count), :, labels["colour"]] = columns[:, :, None].expand(-1, -1, 16, -1)
-    return frames * 0.8, labels
+    frames[torch.arange(count), :, colour] = columns[:, :, None].expand(-1, -1, 16, -1)
+    return frames, {"colour": colour, "motion": motion}
 
 
-def new(kind=SequenceJudge, classes=BARS, **sizes):
+def new(kind=SequenceJudge, classes=BARS):
     torch.manual_seed(0)
-    return kind(classes, **{**SMALL, **sizes})
+    return kind(classes, **SMALL)
 
 
-def trained(steps=150, seed=0, draw=bars, **more):
+def trained(steps=150, seed=0, **more):
     judge = new()
-    return judge, fit_judge(judge, draw, steps, 16, 1e-2, seed, **more)
+    return judge, fit_judge(judge, bars, steps, 16, 1e-2, seed, **more)
 
 
 @pytest.fixture(scope="module")
@@ -69,348 +65,149 @@ def test_clips():
     ids=["Sprites", "MUG"],
 )
 def test_the_defaults_are_the_papers_judge(counts, parameters):
-    classes = {
-        f"label {index}": tuple(map(str, range(count))) for index, count in enumerate(counts)
-    }
-    made = SequenceJudge(classes).eval()
-    assert count_parameters(made) == parameters
-    logits = made(torch.rand(2, 3, 3, 64, 64))
+    classes = {}
+    for index, count in enumerate(counts):
+        classes[f"label {index}"] = tuple(map(str, range(count)))
+    judge = SequenceJudge(classes).eval()
+    assert count_parameters(judge) == parameters
+    logits = judge(torch.rand(2, 3, 3, 64, 64))
     assert [tuple(logits[name].shape) for name in classes] == [(2, count) for count in counts]
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 64])
-def test_any_size_and_width(size):
-    made = SequenceJudge(BARS, image_size=size, channels=1, width=4, features=5, hidden=6).eval()
-    found = made.probabilities(torch.rand(2, 3, 1, size, size))
-    assert {name: tuple(p.shape) for name, p in found.items()} == {
-        "colour": (2, 3),
-        "motion": (2, 2),
-    }
-    assert (
-        sum(isinstance(layer, torch.nn.Conv2d) for layer in made.trunk) == math.log2(size / 4) + 1
-    )
-    assert made.trunk(torch.rand(7, 1, size, size)).abs().max() < 1
+SHIPPED = {  # probability of the first class of some label for grey frames, by the earlier code
+    "digits": ("red_digit", 0.76959),
+    "sprites": ("motion", 2.0038e-05),
+    "faces": ("person", 0.0253041),
+}
 
 
-def test_the_heads_see_the_last_forward_and_the_first_backward_output():
-    made, frames = new().eval(), torch.rand(2, 4, 3, 16, 16)
-    outputs, (last, _) = made.lstm(made.trunk(frames.flatten(0, 1)).unflatten(0, (2, 4)))
-    assert torch.allclose(
-        made.embed(frames), torch.cat([outputs[:, 3, :16], outputs[:, 0, 16:]], -1), atol=1e-6
-    )
-    assert torch.allclose(
-        made.embed(frames), last.transpose(0, 1).flatten(1), atol=1e-6
-    )  # PyTorch's own final states
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_shipped_judges_judge_as_they_did(dataset):
+    name, expected = SHIPPED[dataset]
+    judge = load_judge(shipped() / "judges" / dataset / "quick" / "judge-seed0.safetensors")
+    size = judge.sizes["image_size"]
+    shape = (1, 8) if judge.recurrent else (1,)
+    grey = torch.full((*shape, judge.sizes["channels"], size, size), 0.5)
+    assert float(judge.probabilities(grey)[name][0, 0]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_it_learns_what_one_frame_shows_and_what_only_the_clip_shows(judge, test_clips):
     frames, labels = test_clips
-    found = reliability(judge, frames, labels)
-    assert (
-        found.accuracy["real"]["colour"].mean == 1 and found.accuracy["real"]["motion"].mean >= 0.99
-    )
+    accuracy = reliability(judge, frames, labels).accuracy["real"]
+    assert accuracy["colour"].mean == 1 and accuracy["motion"].mean >= 0.99
     backwards = judge.probabilities(frames.flip(1))["motion"].argmax(-1)
     assert (backwards == 1 - labels["motion"]).float().mean() > 0.99
 
 
-def test_a_frame_judge_learns_too():
-    def first_frames(count, generator):
-        frames, labels = bars(count, generator)
-        return frames[:, 0], labels
-
-    made = new(FrameJudge, {"colour": BARS["colour"]})
-    fit_judge(made, first_frames, 60, 16, 1e-2)
-    frames, labels = first_frames(200, torch.Generator().manual_seed(5))
-    found = reliability(made, frames, labels)
-    assert found.accuracy["real"]["colour"].mean == 1 and set(found.accuracy["real"]) == {"colour"}
-    with pytest.raises(
-        ValueError,
-        match=r"frames: expected \(N, 3, 16, 16\), none of them 0, found \(2, 4, 3, 16, 16\)",
-    ):
-        made.probabilities(torch.rand(2, 4, 3, 16, 16))
-
-
-def test_the_curve_falls_and_is_told():
-    told = []
-    rows = trained(steps=35, log_every=10, report=told.append)[1]
-    assert told == rows and [row["step"] for row in rows] == [10, 20, 30, 35]
-    assert (
-        rows[-1]["cross_entropy"] < 0.7 * rows[0]["cross_entropy"]
-        and rows[-1]["accuracy"] > rows[0]["accuracy"]
-    )
-
-
-def test_the_same_seed_gives_the_same_judge_and_another_does_not():
-    states = []
-    for seed in (0, 0, 1):
-        made, _ = trained(steps=5, seed=seed)
-        torch.rand(3)  # the global generator has no say in training
-        states.append(made.state_dict())
-    assert equal_state(states[0], states[1]) and not equal_state(states[0], states[2])
-
-
-def test_the_rate_falls_over_the_last_half(monkeypatch):
-    rates, step = [], torch.optim.Adam.step
-    monkeypatch.setattr(
-        torch.optim.Adam,
-        "step",
-        lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), step(self, *a, **k))[1],
-    )
-    trained(steps=8)
-    assert rates == pytest.approx(
-        [
-            1e-2 * rate
-            for rate in (1, 1, 1, 1, 1, *(0.5 + 0.5 * math.cos(math.pi * k / 4) for k in (1, 2, 3)))
-        ]
-    )
-
-
-def test_probabilities_are_probabilities_whatever_the_batch_and_leave_the_judge_alone(
-    judge, test_clips
-):
-    frames = test_clips[0][:50]
-    judge.train()
-    before = {name: value.clone() for name, value in judge.state_dict().items()}
-    found = judge.probabilities(frames)
-    assert judge.training and equal_state(before, judge.state_dict())
-    judge.eval()
-    for name, p in judge.probabilities(frames, batch_size=7).items():
-        assert p.shape == (50, len(BARS[name])) and not p.requires_grad
-        assert torch.allclose(p.sum(-1), torch.ones(50)) and torch.allclose(
-            p, found[name], atol=1e-5
-        )
-    assert torch.allclose(
-        judge.probabilities(frames.double())["motion"], found["motion"], atol=1e-5
-    )
+def test_the_same_seed_gives_the_training_of_the_earlier_code():
+    torch.rand(3)  # the global generator has no say in training
+    rows = trained(steps=10, log_every=5)[1]
+    assert [row["cross_entropy"] for row in rows] == pytest.approx([1.64359, 1.26839], rel=1e-2)
+    other = trained(steps=10, log_every=5, seed=1)[1]
+    assert other[0]["cross_entropy"] != pytest.approx(rows[0]["cross_entropy"], rel=1e-3)
 
 
 def test_blur_smooths_space_and_nothing_else():
     point = torch.zeros(2, 3, 1, 15, 15)
     point[0, 1, 0, 7, 7] = 1
-    found = blurred(point, 1.0)
-    assert found[0, 1].sum() == pytest.approx(1, abs=1e-4) and found[
-        0, 1, 0, 7, 7
-    ] == pytest.approx(1 / (2 * math.pi), abs=0.003)
-    assert (
-        torch.allclose(found, found.transpose(-1, -2))
-        and found[0, [0, 2]].abs().max() == 0
-        and found[1].abs().max() == 0
-    )
-    assert torch.allclose(
-        blurred(torch.full((1, 2, 3, 8, 8), 0.3), 2.0), torch.tensor(0.3)
-    )  # edges do not darken
-    assert torch.equal(blurred(point, 0.0), point)
+    smooth = blurred(point, 1.0)
+    assert smooth[0, 1].sum() == pytest.approx(1, abs=1e-4)
+    assert smooth[0, 1, 0, 7, 7] == pytest.approx(1 / (2 * math.pi), abs=0.003)
+    assert torch.allclose(smooth, smooth.transpose(-1, -2))
+    assert smooth[0, [0, 2]].abs().max() == 0 and smooth[1].abs().max() == 0
+    flat = torch.full((1, 2, 3, 8, 8), 0.3)
+    assert torch.allclose(blurred(flat, 2.0), flat)  # edges do not darken
 
 
 def test_shift_moves_a_whole_clip_diagonally():
     frames = torch.rand(40, 2, 3, 8, 8)
-    found = shifted(frames, 2, torch.Generator().manual_seed(0))
-    directions = set()
-    for clip, moved in zip(frames, found):
-        fits = [
-            (down, right)
-            for down in (-2, 2)
-            for right in (-2, 2)
-            if torch.equal(
-                moved[..., 2:-2, 2:-2], clip.roll((down, right), (-2, -1))[..., 2:-2, 2:-2]
-            )
-        ]
-        assert len(fits) == 1
-        directions |= set(fits)
-    assert len(directions) == 4
+    ways = {(-2, -2): 0, (-2, 2): 0, (2, -2): 0, (2, 2): 0}
+    for clip, moved in zip(
+        frames, shifted(frames, 2, torch.Generator().manual_seed(0)), strict=True
+    ):
+        inner = moved[..., 2:-2, 2:-2]
+        for way in ways:
+            ways[way] += torch.equal(inner, clip.roll(way, (-2, -1))[..., 2:-2, 2:-2])
+    assert sum(ways.values()) == 40 and min(ways.values()) > 0
     columns = torch.arange(8.0).expand(1, 1, 8, 8) / 8  # the edge is repeated, not wrapped around
     assert shifted(columns, 3, torch.Generator().manual_seed(0)).unique().numel() == 5
-    assert torch.equal(shifted(frames, 0, torch.Generator()), frames)
 
 
 def test_noise_has_its_deviation_and_stays_in_range():
-    found = noisy(torch.full((10, 4, 3, 16, 16), 0.5), 0.1, torch.Generator().manual_seed(0))
-    assert float((found - 0.5).std()) == pytest.approx(0.1, rel=0.03) and float(
-        found.mean()
-    ) == pytest.approx(0.5, abs=0.003)
+    grey = noisy(torch.full((10, 4, 3, 16, 16), 0.5), 0.1, torch.Generator().manual_seed(0))
+    assert float((grey - 0.5).std()) == pytest.approx(0.1, rel=0.03)
     white = noisy(torch.ones(1, 1, 3, 16, 16), 0.5, torch.Generator().manual_seed(0))
-    assert 0 <= white.min() and white.max() == 1
+    assert white.min() >= 0 and white.max() == 1
 
 
 def test_reliability_says_what_the_judge_is_worth(judge, test_clips):
     frames, labels = test_clips
-    found = reliability(judge, frames, labels, deviation=0.05)
-    assert (
-        set(found.accuracy) == set(found.conditions) == {"real", "blurred", "shifted", "noisy"}
-        and found.clips == 300
-    )
-    assert (
-        found.conditions["blurred"] == "smoothed by a Gaussian of 0.5 pixels"
-        and "by 1 pixels" in found.conditions["shifted"]
-    )
-    one = found.accuracy["real"]["colour"]
-    assert (one.mean, one.high, one.n, one.unit) == (
-        1,
-        1,
-        300,
-        "clip",
-    ) and one.low == pytest.approx(1 / (1 + 1.96**2 / 300), abs=1e-4)
-    json.dumps(found.as_dict(), allow_nan=False)
-    assert (
-        found
-        == reliability(judge, frames, labels, deviation=0.05, batch_size=300)
-        == reliability(judge, frames, labels, deviation=0.05)
-    )
-    assert reliability(judge, frames, labels, deviation=3.0).accuracy["noisy"]["motion"].mean < 0.9
+    result = reliability(judge, frames, labels)
+    assert set(result.accuracy) == set(result.conditions) and result.clips == 300
+    assert list(result.conditions) == ["real", "blurred", "shifted", "noisy"]
+    assert "0.5 pixels" in result.conditions["blurred"]
+    colour = result.accuracy["real"]["colour"]
+    assert (colour.mean, colour.n, colour.unit) == (1, 300, "clip")
+    assert result == reliability(judge, frames, labels)
     wrong = {**labels, "colour": (labels["colour"] + 1) % 3}
     assert reliability(judge, frames, wrong).accuracy["real"]["colour"].mean == 0
 
 
 def test_a_judge_comes_back_from_its_file(judge, test_clips, tmp_path):
     path = tmp_path / "bars-seed0.safetensors"
-    save_judge(judge, path, {"seed": 0, "steps": 150})
+    save_judge(judge, path, {"seed": 0})
     again = load_judge(path, {**BARS, "another label": ("a", "b")})
-    assert (
-        type(again) is SequenceJudge
-        and not again.training
-        and again.classes == judge.classes
-        and again.sizes == judge.sizes
-    )
+    assert type(again) is SequenceJudge and not again.training
+    assert again.classes == judge.classes and again.sizes == judge.sizes
     first, second = (one.probabilities(test_clips[0])["motion"] for one in (judge, again))
     assert torch.allclose(first, second, atol=2e-2)  # half precision
     record = read_json(tmp_path / "bars-seed0.run.json")
-    assert (record["seed"], record["judge"]["kind"], record["judge"]["sizes"]["width"]) == (
-        0,
-        "sequences",
-        8,
-    )
-    frame_judge = new(FrameJudge)
-    save_judge(frame_judge, path, {})
+    assert record["seed"] == 0 and record["judge"]["kind"] == "sequences"
+    save_judge(new(FrameJudge), path, {})
     assert type(load_judge(path)) is FrameJudge
 
 
-@pytest.mark.parametrize(
-    ("classes", "complaint"),
-    [
-        (
-            {"colour": BARS["colour"]},
-            "expected data labelled motion = left, right, found no such label",
-        ),
-        ({**BARS, "motion": ("right", "left")}, "found right, left; take the judge of these data"),
-        ({**BARS, "motion": ("left", "right", "up")}, "found left, right, up"),
-    ],
-)
-def test_a_judge_is_not_put_to_other_labels(judge, tmp_path, classes, complaint):
-    save_judge(judge, tmp_path / "a.safetensors", {})
-    with pytest.raises(ResultsError, match=complaint):
-        load_judge(tmp_path / "a.safetensors", classes)
+def test_a_judge_is_not_put_to_other_labels(judge, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_judge(judge, path, {})
+    for motion in ((), ("right", "left"), ("left", "right", "up")):
+        with pytest.raises(ResultsError, match="motion"):
+            load_judge(path, {**BARS, "motion": motion})
 
 
 def test_altered_files_are_refused(judge, tmp_path):
     path, record = tmp_path / "a.safetensors", tmp_path / "a.run.json"
-    with pytest.raises(ResultsError, match="expected a result, found no file"):
+    with pytest.raises(ResultsError, match="a.run.json"):
         load_judge(path)
     save_judge(judge, path, {})
     content, written = path.read_bytes(), read_json(record)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ResultsError, match="expected SHA-256"):
+    with pytest.raises(ResultsError, match="SHA-256"):
         load_judge(path)
     path.write_bytes(content)
-    for damaged in (
-        {"weights_sha256": "0"},
-        {**written, "judge": {**written["judge"], "kind": "songs"}},
-    ):
-        write_json(record, damaged)
-        with pytest.raises(ResultsError, match="expected a judge's record, found none"):
-            load_judge(path)
-    write_json(
-        record,
-        {**written, "judge": {**written["judge"], "sizes": {**SMALL, "channels": 3, "hidden": 17}}},
-    )
-    with pytest.raises(ResultsError, match="expected weights for this model"):
+    write_json(record, {**written, "judge": {**written["judge"], "kind": "songs"}})
+    with pytest.raises(ResultsError):
         load_judge(path)
 
 
 CLIPS = torch.rand(2, 4, 3, 16, 16)
+BAD_CLIPS = {
+    "size": torch.rand(2, 4, 3, 32, 32),
+    "no clips": CLIPS[:0],
+    "bytes": CLIPS.mul(255).byte(),
+    "bright": CLIPS + 0.5,
+    "NaN": CLIPS * math.nan,
+}
 
 
-@pytest.mark.parametrize(
-    ("frames", "complaint"),
-    [
-        (CLIPS[0], r"expected \(N, T, 3, 16, 16\), none of them 0, found \(4, 3, 16, 16\)"),
-        (torch.rand(2, 4, 3, 32, 32), r"found \(2, 4, 3, 32, 32\)"),
-        (torch.rand(2, 4, 1, 16, 16), r"found \(2, 4, 1, 16, 16\)"),
-        (CLIPS[:0], "none of them 0"),
-        (CLIPS[:, :0], "none of them 0"),
-        (
-            CLIPS.mul(255).byte(),
-            "expected floats in .0, 1., found torch.uint8; divide integers by 255",
-        ),
-        (CLIPS + 0.5, r"expected values in \[0, 1\], found 0.5\d* to 1.\d+; clamp"),
-        (CLIPS - 0.5, r"found -0.\d+ to 0.\d+"),
-        (CLIPS.clone().index_fill_(0, torch.tensor([1]), math.nan), "found nan to nan"),
-    ],
-    ids=[
-        "a single clip",
-        "size",
-        "channels",
-        "no clips",
-        "no frames",
-        "bytes",
-        "too bright",
-        "negative",
-        "NaN",
-    ],
-)
-def test_frames_of_another_kind_are_refused(judge, frames, complaint):
-    labels = {name: torch.zeros(len(frames), dtype=torch.long) for name in BARS}
-    calls = (
-        judge.probabilities,
-        lambda f: reliability(judge, f, labels),
-        lambda f: fit_judge(new(), lambda *_: (f, labels), 1),
-    )
-    for call in calls:
-        with pytest.raises(ValueError, match=complaint):
-            call(frames)
+@pytest.mark.parametrize("case", BAD_CLIPS)
+def test_frames_of_another_kind_are_refused(judge, case):
+    with pytest.raises(ValueError, match="frames"):
+        judge.probabilities(BAD_CLIPS[case])
 
 
-@pytest.mark.parametrize(
-    ("labels", "complaint"),
-    [
-        ({"colour": [0, 1]}, "labels: expected colour, motion, found colour"),
-        (
-            {"colour": [0, 1], "motion": [0, 1, 1]},
-            r"labels\['motion'\]: expected integers \(2,\), found torch.int64 \(3,\)",
-        ),
-        ({"colour": [0, 1], "motion": [0.0, 1.0]}, "found torch.float32"),
-        (
-            {"colour": [0, 3], "motion": [0, 1]},
-            r"labels\['colour'\]: expected classes 0 to 2, found 0 to 3",
-        ),
-        ({"colour": [0, -1], "motion": [0, 1]}, "found -1 to 0"),
-    ],
-    ids=["missing", "length", "floats", "too large", "negative"],
-)
-def test_labels_of_another_kind_are_refused(judge, labels, complaint):
-    labels = {name: torch.tensor(values) for name, values in labels.items()}
-    for call in (
-        lambda: reliability(judge, CLIPS, labels),
-        lambda: fit_judge(new(), lambda *_: (CLIPS, labels), 1),
-    ):
-        with pytest.raises(ValueError, match=complaint):
-            call()
-
-
-@pytest.mark.parametrize(
-    "classes",
-    [{}, {"a": ("one",)}, {"a": ("one", "one")}],
-    ids=["no label", "one class", "a name twice"],
-)
-def test_judges_of_nothing_are_refused(classes):
-    with pytest.raises(
-        ValueError, match="classes: expected labels with two or more different class names each"
-    ):
-        SequenceJudge(classes)
-    with pytest.raises(ValueError, match="image_size: expected 8, 16, 32, 64, ... found 20"):
-        SequenceJudge(BARS, image_size=20)
-
-
-def test_a_judge_that_diverges_is_stopped(monkeypatch):
-    monkeypatch.setattr(judges.F, "cross_entropy", lambda logits, truth: logits.sum() * math.nan)
-    with pytest.raises(JudgeError, match="stopped being finite by step 3"):
-        trained(steps=3)
+@pytest.mark.parametrize("motion", [[0, 1, 1], [0.0, 1.0], [0, 2]])
+def test_labels_of_another_kind_are_refused(judge, motion):
+    labels = {"colour": torch.tensor([0, 1]), "motion": torch.tensor(motion)}
+    with pytest.raises(ValueError, match="motion"):
+        reliability(judge, CLIPS, labels)

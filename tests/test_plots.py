@@ -1,4 +1,4 @@
-"""Figures: the layout of frames, axes that are returned, and alternative text that must be there."""
+"""Figures: the layout of frames, the axes that are returned, and the alternative text."""
 
 import IPython.display
 import matplotlib
@@ -21,11 +21,13 @@ def clean():
 @pytest.fixture
 def shown(monkeypatch):
     """What was displayed: a list of (data, keywords)."""
-    found = []
-    monkeypatch.setattr(
-        IPython.display, "display", lambda data, **keywords: found.append((data, keywords))
-    )
-    return found
+    calls = []
+
+    def display(data, **keywords):
+        calls.append((data, keywords))
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    return calls
 
 
 def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
@@ -40,30 +42,19 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
 
 @pytest.mark.parametrize("alt", ("", "figure", "a heat map", "   \n  "))
 def test_a_figure_without_a_sentence_is_not_shown(shown, alt):
-    with pytest.raises(ValueError, match="alt: expected a sentence"):
+    with pytest.raises(ValueError, match="alt"):
         plots.show(plt.figure(), alt=alt)
     assert not shown
 
 
-def test_the_same_figure_gives_the_same_bytes(shown):
-    for _ in range(2):
-        figure, ax = plt.subplots(figsize=(1, 1))
-        ax.plot([0, 1])
-        plots.show(figure, alt="A line that rises from zero to one.")
-    assert shown[0][0] == shown[1][0]
-
-
 def test_frames_are_laid_out_row_by_row():
     frames = torch.stack([torch.full((3, 2, 4), value / 10) for value in range(1, 6)])
-    image = plots.picture(frames, rows=2, gap=1)
+    image = plots.picture(frames, rows=2)
     assert image.shape == (2 * 2 + 1, 3 * 4 + 2, 3)
-    assert np.allclose(
-        [image[0, 0, 0], image[0, 5, 0], image[0, 10, 0], image[3, 0, 0], image[3, 5, 0]],
-        [0.1, 0.2, 0.3, 0.4, 0.5],
-    )
-    assert (
-        (image[2] == 1).all() and (image[:, 4] == 1).all() and (image[3:, 10:] == 1).all()
-    )  # gaps, and the missing sixth
+    corners = image[[0, 0, 0, 3, 3], [0, 5, 10, 0, 5], 0]
+    assert np.allclose(corners, [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert (image[2] == 1).all() and (image[:, 4] == 1).all()  # gaps
+    assert (image[3:, 10:] == 1).all()  # the missing sixth
 
 
 def test_channels_become_colours_and_values_are_clipped():
@@ -71,21 +62,21 @@ def test_channels_become_colours_and_values_are_clipped():
     frames[0, 0, 0, 1], frames[0, 1, 1, 0] = 7, -7
     image = plots.picture(frames)
     assert image[0, 1].tolist() == [1, 0, 0] and image[1, 0].tolist() == [0, 0, 0]
-    grey = plots.picture(torch.full((2, 1, 3, 3), 0.5), gap=0)
-    assert grey.shape == (3, 6, 3) and (grey == 0.5).all()
+    grey = plots.picture(torch.full((2, 1, 3, 3), 0.5))
+    assert grey.shape == (3, 7, 3) and (grey[:, [0, 1, 2, 4, 5, 6]] == 0.5).all()
 
 
 @pytest.mark.parametrize("shape", ((2, 2, 4, 4), (3, 4, 4), (2, 5, 3, 4, 4)))
 def test_what_is_no_row_of_frames_is_refused(shape):
-    with pytest.raises(ValueError, match=r"frames: expected \(N, 1 or 3, H, W\), found"):
+    with pytest.raises(ValueError, match="frames"):
         plots.picture(np.zeros(shape))
 
 
 def test_a_strip_counts_its_frames():
     given = plt.subplots()[1]
-    ax = plots.strip(torch.rand(5, 3, 8, 8), ax=given, label="true", first=3)
+    ax = plots.strip(torch.rand(5, 3, 8, 8), ax=given, label="true")
     assert ax is given and ax.get_xlabel() == "frame"
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["3", "4", "5", "6", "7"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "3", "4", "5"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["true"]
     assert ax.images[0].get_array().shape == (8, 5 * 8 + 4, 3)
 
@@ -94,10 +85,8 @@ def test_a_grid_has_a_row_a_sequence():
     ax = plots.grid(np.zeros((3, 4, 1, 8, 8)), labels=("a", "b", "c"))
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
     assert ax.images[0].get_array().shape == (3 * 8 + 2, 4 * 8 + 3, 3)
-    middles = ax.get_yticks()
-    assert all(
-        9 * row <= middle + 0.5 <= 9 * row + 8 for row, middle in enumerate(middles)
-    )  # within each row's pixels
+    for row, middle in enumerate(ax.get_yticks()):
+        assert 9 * row <= middle + 0.5 <= 9 * row + 8  # within each row's pixels
 
 
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():
@@ -112,10 +101,8 @@ def test_a_heat_map_writes_its_numbers_and_names_its_unit():
 
 def test_numbers_can_be_read_on_their_colour():
     ax = plots.heatmap([[0.0, 1.0]])
-    assert [text.get_color() for text in ax.texts] == [
-        "white",
-        "black",
-    ]  # cividis: dark blue, then yellow
+    # cividis goes from dark blue to yellow.
+    assert [text.get_color() for text in ax.texts] == ["white", "black"]
 
 
 def test_a_diverging_map_is_centred_on_zero():
@@ -125,20 +112,8 @@ def test_a_diverging_map_is_centred_on_zero():
 
 def test_borders_of_blocks_lie_between_units():
     ax = plots.blocks(plots.heatmap(np.eye(6), digits=None), (2, 4))
-    assert (
-        [line.get_ydata()[0] for line in ax.lines[::2]]
-        == [1.5]
-        == [line.get_xdata()[0] for line in ax.lines[1::2]]
-    )
-
-
-def test_curves_are_drawn_and_named():
-    rows = [{"step": step, "elbo_per_frame": -1 / step} for step in (1, 2, 4)]
-    ax = plots.curves({"factored": rows, "entangled": rows})
-    assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2, 4]] * 2
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["factored", "entangled"]
-    assert ax.get_xlabel() and "nats" in ax.get_ylabel()
-    assert plots.curves({"one": rows}).get_legend() is None
+    assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5]
+    assert [line.get_xdata()[0] for line in ax.lines[1::2]] == [1.5]
 
 
 def test_the_style_is_white_and_told_apart_without_colour_vision():
@@ -163,13 +138,10 @@ def test_a_plane_lies_in_units_of_the_code_with_each_picture_about_its_values():
     frames = torch.rand(6, 3, 4, 4)
     ax = plots.plane(frames, [0.0, 1.0, 2.0], [-1.0, 1.0])
     left, right, bottom, top = ax.images[0].get_extent()
-    assert (left, right) == (-0.5, 2.5) and (top, bottom) == (
-        -2.0,
-        2.0,
-    )  # half a step beyond the outer values; downwards
-    assert np.allclose(
-        ax.images[0].get_array()[5:9, 10:14], frames[5].permute(1, 2, 0)
-    )  # last row, last column
+    # Half a step beyond the outer values; downwards.
+    assert (left, right, top, bottom) == (-0.5, 2.5, -2.0, 2.0)
+    last = ax.images[0].get_array()[5:9, 10:14]
+    assert np.allclose(last, frames[5].permute(1, 2, 0))
     for wrong in ([0.0, 1.0], [0.0]):
-        with pytest.raises(ValueError, match="frames: expected"):
+        with pytest.raises(ValueError, match="frames"):
             plots.plane(frames, wrong, [-1.0, 1.0])

@@ -1,5 +1,12 @@
 """python -m unbraid."""
 
-from unbraid.cli import main
+import sys
 
-main()
+if __name__ == "__main__":
+    try:
+        from unbraid.cli import main
+
+        main()
+    except KeyboardInterrupt:  # pressed before a command could begin
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

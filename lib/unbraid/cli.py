@@ -1,341 +1,387 @@
-"""python -m unbraid train | evaluate | data | verify: what notebooks, Makefile and cluster share."""
+"""python -m unbraid: train, evaluate, judge, verify, data. What needs PyTorch is imported late."""
 
 from __future__ import annotations
 
-import importlib
 import logging
+import sys
 import warnings
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from unbraid import interventions, judging, plots, readme, results, runs, settings, training
-from unbraid.data import catalogue, sources
-from unbraid.evaluation.independent import evaluate_independent
-from unbraid.measures.intervals import format_interval, mean_interval
-from unbraid.measures.judges import JudgeError
-from unbraid.models.independent import IndependentPrediction
+from unbraid.settings import Settings, current_profile, list_experiments, select_runs
+from unbraid.settings import load as load_settings
+
+OWN_RESULTS = Path("build/results")  # where train writes and evaluate looks first
+LARGEST_SEED = 2**31 - 1
+Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
+
+
+def list_parts() -> dict[str, list[str]]:
+    """The datasets of each model of profiles.toml."""
+    parts: dict[str, list[str]] = {}
+    for experiment in list_experiments():
+        datasets = parts.setdefault(experiment.model, [])
+        if experiment.dataset not in datasets:
+            datasets.append(experiment.dataset)
+    return parts
+
+
+PARTS = list_parts()
+OVERVIEW = "\n\n".join(f"{part}: {', '.join(datasets)}" for part, datasets in PARTS.items())
+EXAMPLES = """Examples:
+
+python -m unbraid train independent --run factored --seed 0
+
+python -m unbraid evaluate independent --run factored --seed 0
+
+python -m unbraid data fetch sprites"""
 
 app = typer.Typer(
-    help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+    help=f"Train and measure the models of the course, on the datasets behind each:\n\n{OVERVIEW}",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="List, fetch and check the data.", no_args_is_help=True)
+data = typer.Typer(
+    help="List, fetch and check the data.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(data, name="data")
 
-ERRORS = (
-    sources.DataError,
-    results.ResultsError,
-    training.TrainingError,
-    JudgeError,
-    ValueError,
-)  # settings' errors are ValueErrors
-
-Part = Annotated[str, typer.Argument(help=f"Part of the course: {', '.join(runs.PARTS)}.")]
-DATASETS = "; ".join(f"{', '.join(known)} of {part}" for part, known in runs.PARTS.items())
-Dataset = Annotated[str, typer.Option(help=f"One dataset of the part, or all: {DATASETS}.")]
-Model = Annotated[str, typer.Option(help="One model of the part, or all.")]
+PartName = Annotated[str, typer.Argument(metavar="|".join(PARTS))]
+DatasetName = Annotated[str, typer.Option("--dataset", help="One dataset of the part, or all.")]
+RunName = Annotated[str, typer.Option("--run", "--model", help="One run of profiles.toml, or all.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
-Seeds = Annotated[
-    list[int] | None,
-    typer.Option("--seed", help="Repeatable; default 0, 1, ... as the profile has it."),
-]
-Folder = Annotated[Path | None, typer.Option("--results", help="Folder of results.")]
-NAMES = "Datasets (sprites) or sources (sprites-li); default all."
-Source = Annotated[str, typer.Option("--digits", help="auto, mnist or mnist-sample.")]
+SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
+Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
+Names = Annotated[list[str] | None, typer.Argument(help="Datasets or sources; by default all.")]
 
 
-@app.command()
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"unbraid {version('unbraid')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
+) -> None:
+    """Options in front of the command."""
+
+
+def select_jobs(
+    part: str, dataset: str, run: str, profile: str, seeds: list[int] | None, **changes: object
+) -> Jobs:
+    """The settings of each run that a command means, with its seeds."""
+    jobs = []
+    for experiment in select_runs(part, dataset, run):
+        settings = load_settings(experiment.section, profile, **changes)
+        if numbers := seeds or list(range(settings.seeds)):
+            jobs.append((settings, numbers))
+    if not jobs:
+        raise ValueError(
+            f"--seed: expected, because the profile {profile} has no seed of {run}, found none"
+        )
+    return jobs
+
+
+def describe_jobs(jobs: Jobs) -> str:
+    """How many trainings these are, and how long the shipped ones of the same settings took."""
+    from unbraid import experiments, results
+
+    count, seconds = 0, 0.0
+    for settings, seeds in jobs:
+        count += len(seeds)
+        record = experiments.run_path(settings, 0).with_suffix(".run.json")
+        if record.exists():
+            seconds += len(seeds) * results.read_json(record)["seconds"]
+    time = f", some {seconds / 60:.0f} minutes when we made the shipped results" if seconds else ""
+    return f"trainings: {count}{time}"
+
+
+@app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
 def train(
-    part: Part = "independent",
-    dataset: Dataset = "all",
-    model: Model = "all",
+    part: PartName,
+    dataset: DatasetName = "all",
+    run: RunName = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
-    folder: Folder = Path("build/results"),
-    digits: Source = "auto",
-    precision: str = "32-true",
+    folder: Annotated[Path, typer.Option("--results", help="Where to write.")] = OWN_RESULTS,
+    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
 ) -> None:
-    """Train models; a run that was interrupted goes on where it was, one that is finished is left alone."""
-    profile, jobs = settings.current_profile(profile), []
-    for name, models in runs.meant(part, dataset, model).items():
-        for one in models:
-            chosen = settings.load(
-                runs.section_of(part, name, one), profile, **({"steps": steps} if steps else {})
-            )
-            if numbers := seed or list(
-                range(chosen.seeds)
-            ):  # none: an ablation that this profile does without
-                jobs.append((name, one, chosen, numbers))
-    if not jobs:
-        raise untrained(dataset, model, profile)
-    for name, _, chosen, _ in {job[0]: job for job in jobs}.values():
-        runs.supply_of(
-            name, "train", chosen, digits
-        )  # data that is missing should not be found out after hours
-    for name, one, chosen, numbers in jobs:
-        supply = runs.supply_of(name, "train", chosen, digits)
-        for number in numbers:
-            runs.train_one(
-                part, name, one, chosen, number, supply, folder, precision, say, typer.echo
-            )
+    """Train the runs of one part; of several datasets, those that are at hand."""
+    profile = current_profile(profile)
+    changes = {"steps": steps} if steps else {}
+    jobs = select_jobs(part, dataset, run, profile, seed, **changes)
+    from unbraid import experiments, results
+    from unbraid.data.fetch import DataError
+
+    results.check_writable(folder)
+    typer.echo(f"{describe_jobs(jobs)}, written to {folder}")
+    has_one_dataset = len({settings.dataset for settings, _ in jobs}) == 1
+    for settings, seeds in jobs:
+        try:
+            sampler = experiments.make_sampler(settings)
+        except DataError as error:
+            if has_one_dataset:
+                raise
+            typer.echo(f"left out: {' '.join(str(error).split())}")
+            continue
+        for number in seeds:
+            experiments.train_run(settings, number, sampler, folder, precision)
+    again = repeat_options(dataset=dataset, run=run, profile=profile, seed=seed, results=folder)
+    typer.echo(f"measure with: python -m unbraid evaluate {part}{again}")
 
 
-def untrained(dataset: str, model: str, profile: str) -> ValueError:
-    """The error for a choice of which the profile trains no seed."""
-    return ValueError(
-        f"--seed: expected, since the profile {profile!r} does without the model {model} of {dataset}, found none"
-    )
+def repeat_options(**values: object) -> str:
+    """Options as a user writes them, less those that are left at their defaults."""
+    text = ""
+    for name, value in values.items():
+        for each in value if isinstance(value, list) else [value]:
+            text += "" if each in (None, "all", OWN_RESULTS) else f" --{name} {each}"
+    return text
 
 
-def say(row: dict) -> None:
-    """One line of a training curve."""
-    typer.echo(
-        f"  update {row['step']:>7}  {row['seconds']:8.1f} s  ELBO {row['elbo_per_frame']:9.1f}  KL {row['kl_per_frame']:6.2f} nats a frame"
-    )
-
-
-@app.command()
-def evaluate(
-    part: Part = "independent",
-    dataset: Dataset = "all",
-    model: Model = "all",
+@app.command("evaluate")
+def evaluate_runs(
+    part: PartName,
+    dataset: DatasetName = "all",
+    run: RunName = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
-    folder: Folder = None,
-    digits: Source = "auto",
-    digits_from: Annotated[str, typer.Option(help="test, or train as the authors' code.")] = "test",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--results", help="Where the weights are: build/results, else results/."),
+    ] = None,
     write: Annotated[
-        bool, typer.Option(help="Write metrics.json, and the README's tables if they show it.")
+        bool, typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
     ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print all figures.")] = False,
 ) -> None:
-    """Measure trained models on test sequences, each seed by itself, and print means with their intervals."""
-    profile, meant = settings.current_profile(profile), runs.meant(part, dataset, model)
-    if write and (model != "all" or seed):
+    """Measure trained models on test sequences; print means with their intervals over seeds."""
+    profile = current_profile(profile)
+    jobs = select_jobs(part, dataset, run, profile, seed)
+    if write and (run != "all" or seed):
         raise ValueError(
-            "--write: expected all models and all seeds, since metrics.json holds them together; leave out --model and --seed"
+            "--write: expected all runs and all seeds, which metrics.json holds together; "
+            "leave out --run and --seed"
         )
-    if part != "independent" and (digits, digits_from) != ("auto", "test"):
-        raise ValueError(
-            "--digits, --digits-from: expected with the part independent only; leave them out"
-        )
-    if part == "independent":
-        supply = runs.supply_of(
-            next(iter(meant)), "test", settings.load(part, profile), digits, digits_from
-        )
-        instruments = Independent(supply, digits_from)
-    else:
-        instruments = importlib.import_module(f"unbraid.evaluation.{part}")
-    for name, models in meant.items():
-        evaluate_dataset(instruments, part, name, models, profile, seed, folder, write)
-    if write and (folder is None or folder.resolve() == results.shipped().resolve()):
-        readme.render()
+    from unbraid import evaluation, results
+    from unbraid.experiments import load_run, results_folder
 
-
-def evaluate_dataset(
-    instruments,
-    part: str,
-    dataset: str,
-    models: tuple[str, ...],
-    profile: str,
-    seed: list[int] | None,
-    folder: Path | None,
-    write: bool,
-) -> None:
-    """Measure the models of one dataset with the functions evaluate and protocol of `instruments`, and draw their picture."""
-    chosen = {name: settings.load(runs.section_of(part, dataset, name), profile) for name in models}
-    seeds = {name: seed or list(range(one.seeds)) for name, one in chosen.items()}
-    models = tuple(
-        name for name in models if seeds[name]
-    )  # without ablations that this profile does without
-    if not models:
-        raise untrained(dataset, ", ".join(chosen), profile)
-    metrics: dict = {}
-    for name in models:
-        by_seed = []
-        for number in seeds[name]:
-            trained = runs.load_model(part, name, profile, number, folder, dataset)
-            by_seed.append(instruments.evaluate(trained, dataset, chosen[name], number, profile))
-            typer.echo(
-                f"{name} seed {number}: "
-                + ", ".join(f"{key} {value:.3g}" for key, value in by_seed[-1].items())
-            )
-        metrics[name] = results.summarise(by_seed, interval_or_none)
-    protocol = instruments.protocol(dataset, chosen[models[0]]) | {"seeds": seeds[models[0]]}
-    if others := {name: seeds[name] for name in models if seeds[name] != protocol["seeds"]}:
-        protocol["seeds_of"] = others  # ablations with fewer
-    metrics["protocol"] = {
-        **protocol,
-        "intervals": "95 %, Student t over seeds",
-        "versions": training.versions(),
-    }
-    for name in models:
-        for key in readme.shown(part):
-            if key in metrics[name]:
-                typer.echo(
-                    f"{name:>22}  {key:<24} {format_interval(mean_interval(metrics[name]['by_seed'][key]))}"
-                )
+    places = find_weights(jobs, [folder] if folder else [OWN_RESULTS, results.shipped()])
+    folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
-        where = runs.folder_of(part, dataset, profile, folder)
-        results.write_json(where / "metrics.json", metrics)
-        if hasattr(instruments, "draw"):
-            picture = where / (
-                "independent_generations.png" if part == "independent" else f"{part}_{dataset}.png"
-            )
-            instruments.draw(
-                runs.load_model(part, models[0], profile, seeds[models[0]][0], folder, dataset),
-                dataset,
-                picture,
-            )
+        results.check_writable(folder)
+    for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
+        selected = [job for job in jobs if job[0].dataset == name]
+        metrics = measure_runs(selected, places)
+        print_metrics(metrics, {} if everything else results.select_columns(part, name))
+        if write:
+            path = results_folder(part, name, profile, folder) / "metrics.json"
+            results.write_json(path, metrics)
+            settings, seeds = selected[0]
+            model = load_run(settings, seeds[0], places[settings.section, seeds[0]])
+            evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
+            typer.echo(f"written: {path}")
+    if write and folder.resolve() == results.shipped().resolve():
+        results.write_tables()
 
 
-class Independent:
-    """Paper A's instruments, with the names that the modules of `unbraid.evaluation` have for the other parts."""
+def find_weights(jobs: Jobs, folders: list[Path]) -> dict[tuple[str, int], Path]:
+    """The first of the folders that has the weights of a run, by its section and seed.
 
-    def __init__(self, supply: runs.Supply, digits_from: str = "test"):
-        self.supply, self.digits_from = supply, digits_from
+    Raises `ResultsError` with the commands that train what is missing.
+    """
+    from unbraid.experiments import run_path, train_command
+    from unbraid.results import ResultsError
 
-    def evaluate(
-        self, model: IndependentPrediction, dataset: str, chosen, seed: int, profile: str
-    ) -> dict[str, float]:
-        """All figures of one model."""
-        return evaluate_independent(model, self.supply.batch, chosen, seed)
-
-    def protocol(self, dataset: str, chosen) -> dict:
-        """What was measured, how, on what."""
-        return {
-            "data": f"moving digits {chosen.image_size} x {chosen.image_size}, {chosen.length} frames, {self.supply.provenance}",
-            "split": "test",
-            "digits_from": self.digits_from,
-            "seeds": list(range(chosen.seeds)),
-            "sequences": chosen.evaluation_sequences,
-            "pairs": chosen.evaluation_pairs,
-            "draws": chosen.evaluation_draws,
-            "information": "Kraskov variant 1, k = 3, bits, posterior samples; models without parts: best of 20 partitions; "
-            "mi_*_bits: all pairs of a sequence as paper A; *_apart, own and other digit: one pair a sequence",
-            "leakage": "*_skill, leakage_*: non-linear probe on posterior samples, 0 chance, 1 perfect; 2 x pairs sequences, 30 % to test; "
-            "identities off whole sequences, positions off frames",
-        }
-
-    @torch.no_grad()
-    def draw(self, model: IndependentPrediction, dataset: str, path: Path) -> None:
-        """Paper A's figure 3 as a file: a test clip, its decoding, and each factor going on alone after two frames."""
-        frames = self.supply.frames(2, torch.Generator().manual_seed(4))[:1].to(
-            next(model.parameters()).device
-        )
-        codes = model.infer(frames)
-        alone = [model.decode(interventions.move_one(codes, name))[0] for name in model.code_names]
-        plots.use_style()
-        labels = [
-            "clip",
-            "decoded",
-            *(f"{name.replace('_', ' ')} goes on" for name in model.code_names),
-        ]
-        axes = plots.grid(torch.stack([frames[0], model.decode(codes)[0], *alone]).cpu(), labels)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        axes.figure.savefig(path, metadata={"Software": None})
+    places, commands = {}, []
+    for settings, seeds in jobs:
+        for seed in seeds:
+            for folder in reversed(folders):
+                path = run_path(settings, seed, folder)
+                if path.with_suffix(".safetensors").exists():
+                    places[settings.section, seed] = folder
+        if missing := [seed for seed in seeds if (settings.section, seed) not in places]:
+            command = train_command(settings, missing) + repeat_options(results=folders[0])
+            commands.append(f"  {command}")
+    if commands:
+        names = " or ".join(map(str, folders))
+        head = f"weights: expected those of all runs in {names}; these commands train the others:"
+        tail = "or choose runs that are there with --dataset, --run and --seed"
+        raise ResultsError("\n".join([head, *commands, tail]))
+    return places
 
 
-def interval_or_none(values: list[float]) -> list[float] | None:
+def measure_runs(jobs: Jobs, places: dict[tuple[str, int], Path]) -> dict:
+    """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
+
+    places: the folder of the weights of each run and seed.
+    """
+    from unbraid import evaluation, results, training
+    from unbraid.experiments import load_run
+
+    metrics: dict = {}
+    for settings, seeds in jobs:
+        by_seed = []
+        for seed in seeds:
+            folder = places[settings.section, seed]
+            typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {folder}")
+            model = load_run(settings, seed, folder)
+            by_seed.append(evaluation.evaluate(model, settings, seed))
+        metrics[settings.run] = results.summarise(by_seed, seed_interval)
+    settings, seeds = jobs[0]
+    others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
+    metrics["protocol"] = {
+        **evaluation.protocol(settings),
+        "seeds": seeds,
+        **({"seeds_of": others} if others else {}),
+        "intervals": "95 %, Student t over seeds",
+        "versions": training.read_versions(),
+    }
+    return metrics
+
+
+def seed_interval(values: list[float]) -> list[float] | None:
     """[low, high] of the 95 % interval over seeds; None for one seed."""
+    from unbraid.measures.intervals import mean_interval
+
     interval = mean_interval(values)
     return None if interval.n == 1 else [interval.low, interval.high]
 
 
+def print_metrics(metrics: dict, columns: dict[str, dict]) -> None:
+    """A row per figure and a column per run: mean ± half-width of the interval over seeds.
+
+    columns: the figures to print, with their titles; all of them where there are none.
+    """
+    import pandas as pd
+
+    from unbraid.results import format_figure
+
+    table = pd.DataFrame(dtype=str)
+    entries = {run: entry for run, entry in metrics.items() if run != "protocol"}
+    for run, entry in entries.items():
+        for figure in columns or entry["by_seed"]:
+            column = {"title": figure, "digits": 2} | columns.get(figure, {})
+            table.loc[column["title"], run] = format_figure(entry, figure, column["digits"])
+    typer.echo(table.fillna("–").to_string(line_width=100))
+    if columns:
+        typer.echo("all figures: add --all")
+
+
 @app.command()
 def judge(
-    dataset: Annotated[str, typer.Argument(help=f"{', '.join(judging.JUDGED)}, or all.")] = "all",
+    dataset: Annotated[str, typer.Argument(help="One dataset with a judge, or all.")] = "all",
     profile: Profile = "quick",
-    seed: int = 0,
-    folder: Folder = Path("build/results"),
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
+    folder: Annotated[Path, typer.Option("--results", help="Where to write.")] = OWN_RESULTS,
 ) -> None:
-    """Train the judges of generated clips, and measure them on real, blurred, shifted and noisy test examples."""
-    profile = settings.current_profile(profile)
-    for name in judging.JUDGED if dataset == "all" else (dataset,):
-        trained = judging.train_judge(
-            name,
-            profile,
-            folder,
-            seed,
-            lambda row: typer.echo(
-                f"  update {row['step']:>6}  {row['seconds']:7.1f} s  "
-                f"cross-entropy {row['cross_entropy']:.4f} nats  accuracy {row['accuracy']:.4f}"
-            ),
-        )
-        found = judging.trust(trained, name, profile, seed)
-        for key, (low, high) in found["judge"]["intervals"].items():
-            typer.echo(f"{name} {key:<24} {found['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
-        results.write_json(judging.folder_of(name, profile, folder) / "metrics.json", found)
+    """Train the judges of generated clips, and measure how far they are to be trusted."""
+    profile = current_profile(profile)
+    from unbraid import experiments, results
+
+    results.check_writable(folder)
+    names = list(experiments.JUDGES) if dataset == "all" else [dataset]
+    for name in names:
+        trained = experiments.train_judge(name, profile, folder, seed)
+        metrics = experiments.measure_judge(trained, name, profile, seed)
+        for key, (low, high) in metrics["judge"]["intervals"].items():
+            typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
+        path = experiments.judge_path(name, profile, seed, folder)
+        results.write_json(path.with_name("metrics.json"), metrics)
+        typer.echo(f"written: {path.parent}")
 
 
-@app.command()
-def verify(folder: Folder = None) -> None:
-    """Check that results hold together: digests of weights, form of metrics, tables of the README."""
-    faults = readme.verify(folder or results.shipped())
-    for fault in faults:
-        typer.echo(fault)
-    typer.echo(
-        f"{len(faults)} faults"
-        if faults
-        else "results: all digests right, all metrics in form, README up to date"
-    )
+@app.command("verify")
+def verify_folders(
+    folder: Annotated[
+        Path | None, typer.Option("--results", help="A folder of results; by default results/.")
+    ] = None,
+) -> None:
+    """Check that results hold together: digests of weights, form of metrics, pages of tables."""
+    from unbraid import results
+
+    faults = results.verify_results(folder or results.shipped())
+    summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
+    typer.echo("\n".join([*faults, summary]))
     raise typer.Exit(1 if faults else 0)
 
 
 @data.command("list")
-def list_data() -> None:
-    """What there is, real or drawn, under which licence, how large, and where it is or how it is had."""
-    for name in catalogue.DATASETS:
+def list_data(names: Names = None) -> None:
+    """What there is, under which licence, how large, and where it is or how it is had."""
+    from unbraid.data import catalogue
+
+    for name in names or catalogue.DATASETS:
         typer.echo("\n".join(catalogue.describe(name)))
 
 
-@data.command()
-def fetch(names: Annotated[list[str] | None, typer.Argument(help=NAMES)] = None) -> None:
-    """Bring data from UNBRAID_MIRROR or its publishers into the cache, every byte checked; what is here already stays."""
-    failed = []
-    for name in catalogue.folders(names or sources.SOURCES):
+@data.command("fetch")
+def fetch_data(names: Names = None) -> None:
+    """Bring files from UNBRAID_MIRROR or their publishers into the cache, every byte checked."""
+    from unbraid.data import catalogue
+    from unbraid.data.fetch import SOURCES, DataError, fetch
+
+    failures = []
+    for name in catalogue.select_sources(names or SOURCES):
         try:
-            files = sources.fetch(name)
-        except sources.DataError as error:
-            failed.append(error)
-            typer.echo(f"{name}: failed")
-        else:
-            typer.echo(
-                f"{name}: {len(files)} files, all digests right, in {' and '.join(map(str, sources.homes(files)))}"
-            )
-    if failed:
-        raise sources.DataError("\n".join(map(str, failed)))
+            typer.echo(f"{name}: {len(fetch(name))} files here, all digests right")
+        except DataError as error:
+            failures.append(" ".join(str(error).split()))  # one line for each set
+    if failures:
+        raise DataError("\n".join(failures))
 
 
 @data.command("verify")
-def verify_data(names: Annotated[list[str] | None, typer.Argument(help=NAMES)] = None) -> None:
-    """Check size and SHA-256 of every file; large sets are told of in one line and one for each damaged file."""
-    wrong = 0
-    for name in catalogue.folders(names or sources.SOURCES):
-        rows = sources.verify(name)
-        wrong += sum(state != "ok" for _, state, _ in rows)
-        for state, count in Counter(state for _, state, _ in rows).items():
-            if len(rows) > 20 and state != "damaged":
-                typer.echo(f"{state:<8} {name}: {count} of {len(rows)} files")
-        for file, state, where in rows:
-            if len(rows) <= 20 or state == "damaged":
-                typer.echo(f"{state:<8} {name}/{file}" + (f"  {where.parent}" if where else ""))
-    raise typer.Exit(1 if wrong else 0)
+def verify_data(names: Names = None) -> None:
+    """Read every file anew and check its digest; what is missing is a fault of named sets only."""
+    from unbraid.data import catalogue
+    from unbraid.data.fetch import SOURCES, verify
+
+    faults = 0
+    for name in catalogue.select_sources(names or SOURCES):
+        states = verify(name)
+        counts = Counter(states.values())
+        typer.echo(f"{name}: " + ", ".join(f"{counts[state]} {state}" for state in counts))
+        for file in states:
+            if states[file] == "damaged":
+                typer.echo(f"  damaged: {name}/{file}")
+        faults += counts["damaged"] + (counts["missing"] if names else 0)
+    typer.echo(f"{faults} faults; python -m unbraid data fetch NAME brings what is missing")
+    raise typer.Exit(1 if faults else 0)
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one clear message, not a traceback."""
+    """Run a command; a user's mistake ends in one message, not in a traceback."""
     warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
-        app()
-    except ERRORS as error:
+        app(prog_name="python -m unbraid")
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C
+            typer.echo("stopped", err=True)
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or error
+        typer.echo(
+            f"error: {place}{reason}; make room, or name another folder with --results", err=True
+        )
+        sys.exit(1)
+    except (ValueError, RuntimeError) as error:
+        is_ours = type(error).__module__.startswith("unbraid.")
+        if isinstance(error, RuntimeError) and not is_ours:
+            raise  # a fault of PyTorch or of the library, not a user's mistake
         typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()
+        sys.exit(1)

@@ -1,4 +1,4 @@
-"""Gaussians, their divergences and the likelihoods of an image. Everything is in nats."""
+"""Gaussians, their divergences and the likelihoods of data. Everything is in nats."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ LOG_TWO_PI = math.log(2 * math.pi)
 class DiagonalGaussian:
     """A normal distribution with independent coordinates, N(mean, diag(exp(log_variance))).
 
-    Both tensors have shape (..., d). Whatever is summed is summed over the last dimension.
+    Both tensors have shape (..., d). Sums run over the last dimension.
     """
 
     mean: Tensor
     log_variance: Tensor
 
-    def __post_init__(self):
-        if self.mean.shape != self.log_variance.shape:
-            raise ValueError(
-                f"DiagonalGaussian: mean and log_variance must have one shape, "
-                f"found {tuple(self.mean.shape)} and {tuple(self.log_variance.shape)}"
-            )
+    @classmethod
+    def from_outputs(cls, outputs: Tensor) -> DiagonalGaussian:
+        """The distribution (..., d) whose mean and log-variance a network puts out, (..., 2 d)."""
+        return cls(*outputs.chunk(2, -1))
 
     @property
     def standard_deviation(self) -> Tensor:
         """Shape (..., d)."""
         return torch.exp(0.5 * self.log_variance)
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """A reparameterised draw, mean + standard deviation x noise, shape (..., d)."""
-        noise = torch.randn(
-            self.mean.shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device
-        )
+    def draw(self, noise: Tensor | torch.Generator | None = None) -> Tensor:
+        """A reparameterised draw, mean + standard deviation x noise, (..., d).
+
+        noise: standard normal numbers (..., d), or a generator that makes them. Without noise the
+        result is the mean.
+        """
+        if noise is None:
+            return self.mean
+        if isinstance(noise, torch.Generator):
+            kind = {"dtype": self.mean.dtype, "device": self.mean.device}
+            noise = torch.randn(self.mean.shape, generator=noise, **kind)
         return self.mean + self.standard_deviation * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density of `value` (..., d) in nats, summed over the last dimension."""
+        """Log density of `value` (..., d) in nats, (...)."""
         squared = (value - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (LOG_TWO_PI + self.log_variance + squared).sum(-1)
-
-    def entropy(self) -> Tensor:
-        """Differential entropy in nats, summed over the last dimension."""
-        return 0.5 * (LOG_TWO_PI + 1 + self.log_variance).sum(-1)
 
 
 def standard_normal_like(tensor: Tensor) -> DiagonalGaussian:
@@ -70,24 +70,38 @@ def kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     ).sum(-1)
 
 
-def gaussian_log_likelihood(frames: Tensor, mean: Tensor, variance: float) -> Tensor:
-    """Log N(frames; mean, variance I) with its constant, in nats, summed over (C, H, W).
+def gaussian_log_likelihood(
+    values: Tensor,
+    mean: Tensor,
+    variance: float,
+    observed: Tensor | None = None,
+    dimensions: int = 3,
+) -> Tensor:
+    """Log N(values; mean, variance I) with its constant, in nats.
 
-    `frames` and `mean` are (..., C, H, W); the result has the leading shape. `variance` is v, not its
-    square root: paper A prints v = 0.25 for moving digits and 0.05 for the street.
+    values, mean: (..., C, H, W), or with as many last dimensions as `dimensions` says. The sum runs
+    over these.
+    variance: v, not its square root; paper A states v = 0.25 for moving digits.
+    observed: booleans that broadcast to the values; only values where it is True count.
     """
     if variance <= 0:
         raise ValueError(f"variance must be positive, found {variance}")
-    squared = (frames - mean).square().flatten(-3).sum(-1)
-    dimensions = math.prod(frames.shape[-3:])
-    return -0.5 * (dimensions * (LOG_TWO_PI + math.log(variance)) + squared / variance)
+    squared = (values - mean).square()
+    if observed is None:
+        count = math.prod(values.shape[-dimensions:])
+    else:
+        squared = squared * observed
+        observed = observed.expand_as(squared).flatten(-dimensions)
+        count = observed.sum(-1, dtype=squared.dtype)
+    constant = LOG_TWO_PI + math.log(variance)
+    return -0.5 * (count * constant + squared.flatten(-dimensions).sum(-1) / variance)
 
 
 def best_log_likelihood(dimensions: int, variance: float) -> float:
-    """The most a frame of that many values can score: a perfect mean, -D/2 log(2 pi v), in nats."""
+    """The log-likelihood of a perfect mean of so many values, -D/2 log(2 pi v), in nats."""
     return -0.5 * dimensions * (LOG_TWO_PI + math.log(variance))
 
 
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
-    """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); both are (..., C, H, W)."""
+    """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W)."""
     return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").flatten(-3).sum(-1)

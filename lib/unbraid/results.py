@@ -1,26 +1,34 @@
-"""Reads and writes results/: metrics, curves, weights and the record of each run. Nothing is ever half-written.
+"""Reads, writes and checks results/, and renders its tables. No file is ever half-written.
 
-results/<part>/<dataset>/<profile>/metrics.json
-results/<part>/<dataset>/<profile>/<model>-seed<seed>.{safetensors,training.csv,run.json}
+results/<model>/<dataset>/<profile>/metrics.json
+results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
+results/tables.toml says which figures results/README.md and the headline table of README.md show.
 """
 
 from __future__ import annotations
 
-import csv
+import errno
 import hashlib
-import io
 import json
 import math
 import os
+import re
+import shutil
 import tempfile
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from unbraid.data.sources import repository_root
+from unbraid.data.fetch import repository_root
+
+ROOM = 100_000_000  # bytes that a training may need for checkpoints and weights
+RESTORE = "restore or delete it, then train and evaluate again"
 
 
 class ResultsError(RuntimeError):
@@ -32,13 +40,34 @@ def shipped() -> Path:
     root = repository_root()
     if root is None:
         raise ResultsError(
-            "results: expected the project's clone around the library, found none; install with pip install -e . inside the clone"
+            "results: expected the project's clone around the library, found none; "
+            "run pip install -e . inside the clone"
         )
     return root / "results"
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written into, before hours are spent for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(bytes(1_000_000))
+            file.flush()
+            os.fsync(file.fileno())
+        if shutil.disk_usage(folder).free < ROOM:
+            raise OSError(errno.ENOSPC, f"less than {ROOM // 10**6} MB of free space")
+    except OSError as error:
+        raise ResultsError(
+            f"--results {folder}: expected a folder to write into, found: {error.strerror}; "
+            "name another folder"
+        ) from None
+
+
+# ---- files
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a run killed meanwhile, sees the old content or the new, never a part."""
+    """Write a file so that readers see the old content or the new, never a part of either."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -54,10 +83,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Write JSON atomically; NaN and infinity are refused, since JSON has no word for them."""
-    write_atomically(
-        path, (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
-    )
+    """Write JSON; NaN and infinity, which JSON does not have, are refused with a ValueError."""
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, f"{text}\n".encode())
 
 
 def read_json(path: Path) -> dict:
@@ -66,37 +94,28 @@ def read_json(path: Path) -> dict:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(
-            f"{path}: expected a result, found no file; make it with: python -m unbraid train, then evaluate --write"
+            f"{path}: expected a result, found no file; make it with python -m unbraid train, "
+            "then python -m unbraid evaluate --write"
         ) from None
     except ValueError as error:
-        raise ResultsError(
-            f"{path}: expected JSON, found something else ({error}); restore it with: git checkout -- results"
-        ) from None
+        raise ResultsError(f"{path}: expected JSON, found {error}; {RESTORE}") from None
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with one set of names as CSV, atomically."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
-        for row in rows
-    )
-    write_atomically(path, text.getvalue().encode())
+    """Write rows with one set of names as CSV, floats with six digits."""
+    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(path, text.encode())
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
-    """Read a CSV of numbers as a list of rows."""
+    """Read a CSV of numbers as a list of rows; a missing or damaged file is a ResultsError."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [
-                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
-            ]
-    except (FileNotFoundError, TypeError, ValueError) as error:
-        raise ResultsError(
-            f"{path}: expected a table of numbers, found {error}; restore it with: git checkout -- results"
-        ) from None
+        table = pd.read_csv(path).astype(float)
+    except (FileNotFoundError, ValueError) as error:
+        raise ResultsError(f"{path}: expected numbers, found {error}; {RESTORE}") from None
+    if table.isna().to_numpy().any():
+        raise ResultsError(f"{path}: expected numbers, found empty cells; {RESTORE}")
+    return table.to_dict("records")
 
 
 def digest(path: Path) -> str:
@@ -104,197 +123,267 @@ def digest(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+def check_digest(path: Path, expected: str) -> None:
+    """Refuse a file that is there, but is not the one that a record names."""
+    if path.exists() and digest(path) != expected:
+        raise ResultsError(f"{path}: expected SHA-256 {expected}, found {digest(path)}; {RESTORE}")
+
+
+# ---- tensors
+
+
 def contents(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of names and values, in the order of the names: what a file with a digest of its own is checked by."""
+    """SHA-256 of names and values, in the order of the names."""
     total = hashlib.sha256()
     for name in sorted(tensors):
-        total.update(
-            name.encode()
-            + tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
+        values = tensors[name].detach().cpu().reshape(-1).view(torch.uint8)
+        total.update(name.encode() + values.numpy().tobytes())
     return total.hexdigest()
 
 
-def save_tensors(
-    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
-) -> str:
-    """Write tensors as safetensors, atomically; returns the file's SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata,
-        )
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Whether two sets of tensors agree bit for bit."""
+    same_names = first.keys() == second.keys()
+    return same_names and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> str:
+    """Write tensors as safetensors; returns the file's SHA-256."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(plain, metadata))
     return digest(path)
 
 
-def load_tensors(path: Path, expected_digest: str | None = None) -> dict[str, Tensor]:
-    """Read safetensors; a missing, damaged or altered file is a ResultsError."""
-    path = Path(path)
-    if not path.exists():
-        raise ResultsError(
-            f"{path}: expected weights, found no file; train them with: python -m unbraid train"
-        )
-    if expected_digest and digest(path) != expected_digest:
-        raise ResultsError(
-            f"{path}: expected SHA-256 {expected_digest}, found {digest(path)}; restore it with: git checkout -- results"
-        )
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read safetensors; a missing or damaged file is a ResultsError."""
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except FileNotFoundError:
         raise ResultsError(
-            f"{path}: expected a safetensors file, found {error}; restore it or train again"
+            f"{path}: expected weights, found no file; train them with python -m unbraid train"
         ) from None
+    except SafetensorError as error:
+        raise ResultsError(f"{path}: expected safetensors, found {error}; {RESTORE}") from None
 
 
 def save_weights(path: Path, model: nn.Module) -> str:
     """A model's weights in half precision (integers as they are); returns the file's SHA-256."""
-    state = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in model.state_dict().items()
-    }
-    if bad := [
-        name
-        for name, value in state.items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]:
-        raise ResultsError(
-            f"{path}: expected weights that half precision can hold, found NaN, infinity or above 65504 in {', '.join(bad)}"
-        )
+    state = {}
+    for name, value in model.state_dict().items():
+        state[name] = value.half() if value.is_floating_point() else value
+        if not state[name].isfinite().all():
+            raise ResultsError(
+                f"{path}: expected weights that half precision can hold, found NaN, infinity or "
+                f"more than 65504 in {name}"
+            )
     return save_tensors(path, state)
 
 
 def load_weights(model: nn.Module, path: Path, expected_digest: str | None = None) -> None:
     """Put shipped weights into a model, in the model's own precision."""
-    state = load_tensors(path, expected_digest)
+    if expected_digest:
+        check_digest(path, expected_digest)
+    state = load_tensors(path)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    if expected != found:
-        differing = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-        )
+    present = {name: tuple(value.shape) for name, value in state.items()}
+    differing = sorted(dict(expected.items() ^ present.items()))
+    if differing:
+        first = differing[0]
         raise ResultsError(
-            f"{path}: expected weights for this model, found {len(differing)} tensors that differ, first {differing[0]}: "
-            f"expected {expected.get(differing[0])}, found {found.get(differing[0])}; was the profile another one?"
+            f"{path}: expected weights for this model, found {len(differing)} tensors that differ, "
+            f"first {first}: expected {expected.get(first)}, found {present.get(first)}; use the "
+            "profile they were trained with"
         )
     model.load_state_dict(state)
 
 
-def summarise(by_seed: list[dict[str, float]], interval) -> dict:
-    """One model's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
+# ---- metrics.json: for each run its figures, and beside them `protocol`
 
-    interval: a function from the list of values to (low, high), or None where one cannot be given (one seed).
+
+def summarise(
+    by_seed: list[dict[str, float]], interval: Callable[[list[float]], list[float] | None]
+) -> dict:
+    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
+
+    interval: from the values of all seeds to [low, high], or None where there is one seed.
     """
-    names = [name for name in by_seed[0] if isinstance(by_seed[0][name], (int, float))]
-    values = {name: [float(one[name]) for one in by_seed] for name in names}
+    values = {}
+    for name in by_seed[0]:
+        values[name] = [float(figures[name]) for figures in by_seed]
     bad = [name for name, numbers in values.items() if not all(map(math.isfinite, numbers))]
     if bad:
-        raise ResultsError(
-            f"metrics: expected finite numbers, found NaN or infinity in {', '.join(bad)}"
-        )
+        raise ResultsError(f"metrics: expected finite numbers, found others in {', '.join(bad)}")
     entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
     entry["by_seed"] = values
     entry["intervals"] = {name: interval(numbers) for name, numbers in values.items()}
     return entry
 
 
-def metrics_table(
-    metrics: dict, columns: dict[str, str], digits: dict[str, int], path: Path | str = "metrics"
-) -> str:
-    """A Markdown table of metrics.json: a row a model, a column a name, "mean ± half-width of the 95 % interval".
+def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
+    """A figure of a run as "mean ± half-width of the 95 % interval"; a dash where it has none."""
+    if figure not in entry:
+        return "–"
+    interval = entry["intervals"].get(figure)
+    spread = f" ± {(interval[1] - interval[0]) / 2:.{digits}f}" if interval else ""
+    return f"{entry[figure]:.{digits}f}{spread}".replace("-", "−")
 
-    A figure that some model does not have is a dash; one that none has is a ResultsError, which names `path`.
+
+def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
+    """A Markdown table of metrics.json: a row per run, a column per figure.
+
+    columns: the title of each figure. digits: of figures that do not have two.
     """
-    models = [name for name in metrics if name != "protocol"]
-    if missing := [name for name in columns if not any(name in metrics[model] for model in models)]:
-        raise ResultsError(
-            f"{path}: expected {', '.join(missing)}, found them of no model; run: python -m unbraid evaluate --write"
-        )
-    lines = ["| model | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for model in models:
-        cells = [_cell(metrics[model], name, digits.get(name, 2)) for name in columns]
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    runs = {name: entry for name, entry in metrics.items() if name != "protocol"}
+    for figure in columns:
+        if not any(figure in entry for entry in runs.values()):
+            raise ResultsError(
+                f"metrics: expected the figure {figure}, found it of no run; "
+                "run: python -m unbraid evaluate --write"
+            )
+    lines = ["| run | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, entry in runs.items():
+        cells = [format_figure(entry, figure, digits.get(figure, 2)) for figure in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(entry: dict, name: str, digits: int) -> str:
-    if name not in entry:
-        return "–"
-    interval = entry["intervals"].get(name)
-    spread = f" ± {(interval[1] - interval[0]) / 2:.{digits}f}" if interval else ""
-    return f"{entry[name]:.{digits}f}{spread}".replace("-", "−")
+def form_faults(metrics: dict) -> list[str]:
+    """How a metrics.json departs from its form: mean, by_seed and intervals under the same names.
 
-
-def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    """Whether two sets of tensors agree bit for bit."""
-    return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
-
-
-def verify(folder: Path) -> list[str]:
-    """Faults of a results folder, a line each: weights against their records, the form of metrics."""
-    records, metrics = (sorted(folder.rglob(name)) for name in ("*.run.json", "metrics.json"))
-    if not records and not metrics:
-        raise ResultsError(f"{folder}: expected results, found none; is it the right folder?")
+    by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`.
+    """
+    if "protocol" not in metrics:
+        return ["expected an entry protocol, found none"]
+    protocol = metrics["protocol"]
     faults = []
-    for path in [*records, *metrics]:
+    for run in metrics.keys() - {"protocol"}:
+        entry = metrics[run]
+        names = entry.keys() - {"by_seed", "intervals"}
+        for part in ("by_seed", "intervals"):
+            if differing := names ^ entry.get(part, {}).keys():
+                faults.append(f"{run}.{part}: expected the names of {run}, not of {differing}")
+        seeds = protocol.get("seeds_of", {}).get(run, protocol.get("seeds", [0]))
+        for name, values in entry.get("by_seed", {}).items():
+            if len(values) != len(seeds):
+                faults.append(f"{run}.by_seed.{name}: expected a value per seed, found {values}")
+            elif not math.isclose(sum(values) / len(values), entry.get(name, math.nan)):
+                faults.append(f"{run}.{name}: expected the mean of its seeds, found another")
+    return faults
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """Faults of a results folder, a line each: weights against their records, form of metrics."""
+    paths = sorted([*folder.rglob("*.run.json"), *folder.rglob("metrics.json")])
+    if not paths:
+        raise ResultsError(f"{folder}: expected results, found none; name the right folder")
+    faults = []
+    for path in paths:
         try:
             content = read_json(path)
+            if path.name == "metrics.json":
+                faults += [f"{path}: {fault}" for fault in form_faults(content)]
+            elif "weights_sha256" not in content:
+                faults.append(f"{path}: expected weights_sha256, found none")
+            else:
+                weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
+                check_digest(weights, content["weights_sha256"])
         except ResultsError as error:
             faults.append(str(error))
-            continue
-        if path in metrics:
-            faults += [f"{path}: {fault}" for fault in form_faults(content)]
-            continue
-        weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
-        if "weights_sha256" not in content:
-            faults.append(f"{path}: expected weights_sha256, found none")
-        elif weights.exists() and digest(weights) != content["weights_sha256"]:
-            faults.append(
-                f"{weights}: expected SHA-256 {content['weights_sha256']}, found {digest(weights)}"
-            )
     for path in sorted(folder.rglob("*.safetensors")):
-        if not path.with_name(path.stem + ".run.json").exists():
+        if not path.with_suffix(".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
     return faults
 
 
-def form_faults(metrics: dict) -> list[str]:
-    """How a metrics.json departs from the one form of all parts: mean, by_seed and intervals under the same names.
+# ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
 
-    by_seed has a value for each of the protocol's seeds, or for a model with others for each of its own under seeds_of.
+
+def read_tables() -> dict:
+    """results/tables.toml: `table`, a list of tables, and `headline`, rows of one more."""
+    return tomllib.loads((shipped() / "tables.toml").read_text(encoding="utf-8"))
+
+
+def select_columns(model: str, dataset: str) -> dict[str, dict]:
+    """The columns that the tables on a model and a dataset show, by figure."""
+    columns = {}
+    for table in read_tables()["table"]:
+        if table["results"].split("/")[:2] == [model, dataset]:
+            columns |= {column["figure"]: column for column in table["columns"]}
+    return columns
+
+
+def render_page(tables: dict) -> str:
+    """results/README.md: every table whose metrics.json exists, with its introduction."""
+    parts = [tables["introduction"].strip()]
+    for table in tables["table"]:
+        path = shipped() / table["results"] / "metrics.json"
+        if path.exists():
+            columns = {column["figure"]: column["title"] for column in table["columns"]}
+            digits = {column["figure"]: column.get("digits", 2) for column in table["columns"]}
+            content = metrics_table(read_json(path), columns, digits)
+            parts += [f"## {table['title']}", table["introduction"].strip(), content]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_headline(tables: dict) -> str:
+    """The README's table: a row per paper, its measured text filled from metrics.json.
+
+    {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one.
     """
-    faults = [] if "protocol" in metrics else ["expected an entry protocol, found none"]
-    for model, entry in metrics.items():
-        if model == "protocol":
-            continue
-        names = {name for name in entry if name not in ("by_seed", "intervals")}
-        for part in ("by_seed", "intervals"):
-            if set(entry.get(part, {})) != names:
-                faults.append(
-                    f"{model}.{part}: expected the names {sorted(names)}, found {sorted(entry.get(part, {}))}"
-                )
-        protocol = metrics.get("protocol", {})
-        for name, values in entry.get("by_seed", {}).items():
-            if not values or len(values) != len(
-                protocol.get("seeds_of", {}).get(model, protocol.get("seeds", values))
-            ):
-                faults.append(
-                    f"{model}.by_seed.{name}: expected a value a seed, found {len(values)}"
-                )
-            elif name in names and abs(sum(values) / len(values) - entry[name]) > 1e-9 * max(
-                1, abs(entry[name])
-            ):
-                faults.append(
-                    f"{model}.{name}: expected the mean of its seeds, found {entry[name]}"
-                )
+    lines = ["| paper | claim | measured here | published | where |", "|---|---|---|---|---|"]
+    for row in tables["headline"]:
+        metrics = read_json(shipped() / row["results"] / "metrics.json")
+        measured = row["measured"]
+        for place in re.finditer(r"\{(\w+)\.(\w+)(?::(\d))?\}", measured):
+            run, figure, digits = place.groups(default="2")
+            text = format_figure(metrics[run], figure, int(digits))
+            measured = measured.replace(place[0], text)
+        cells = [row["paper"], row["claim"], measured, row["published"], row["where"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def render_pages() -> dict[Path, str]:
+    """The content of the two pages with tables, from tables.toml and metrics.json."""
+    tables, root = read_tables(), shipped().parent
+    start, end = "<!-- headline -->\n", "<!-- /headline -->"
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    before, begins, rest = readme.partition(start)
+    _, ends, after = rest.partition(end)
+    if not (begins and ends):
+        raise ResultsError(
+            f"README.md: expected a block {start.strip()} ... {end}, found none; put both lines "
+            "where the table shall stand"
+        )
+    return {
+        root / "results" / "README.md": render_page(tables),
+        root / "README.md": f"{before}{start}{render_headline(tables)}\n{end}{after}",
+    }
+
+
+def write_tables() -> None:
+    """Write both pages from what results/ holds."""
+    for path, content in render_pages().items():
+        write_atomically(path, content.encode())
+
+
+def table_faults() -> list[str]:
+    """A line for each page whose tables are not those of results/."""
+    try:
+        pages = render_pages()
+    except (ResultsError, KeyError) as error:  # a figure or a block that does not exist
+        return [str(error)]
+    faults = []
+    for path, content in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            faults.append(
+                f"{path.name}: expected the tables of results/, found others; run: python -m "
+                "unbraid evaluate --write"
+            )
     return faults
+
+
+def verify_results(folder: Path) -> list[str]:
+    """Faults of a results folder; of the shipped one those of its tables, too."""
+    is_shipped = folder.resolve() == shipped().resolve()
+    return verify_folder(folder) + (table_faults() if is_shipped else [])

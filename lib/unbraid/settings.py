@@ -1,13 +1,17 @@
-"""Sizes, step counts and rates of every run: three columns (smoke, quick, full) of the one table profiles.toml."""
+"""Sizes, numbers of updates, rates and schedules of every run: the columns of profiles.toml."""
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import resources
 from types import SimpleNamespace
 
 PROFILES = ("smoke", "quick", "full")
+COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
 
 
 class SettingsError(ValueError):
@@ -21,58 +25,139 @@ class Settings(SimpleNamespace):
         """The settings as a plain dictionary."""
         return dict(vars(self))
 
+    def but(self, **changes) -> Settings:
+        """The same settings with some of them changed; `SettingsError` for a name it lacks."""
+        check_changes(self.section, self.as_dict(), changes)
+        return Settings(**(self.as_dict() | changes))
+
 
 def current_profile(profile: str | None = None) -> str:
     """The profile in force: the environment's UNBRAID_PROFILE, else the argument, else "quick"."""
-    chosen = os.environ.get("UNBRAID_PROFILE") or profile or "quick"
-    if chosen not in PROFILES:
-        source = "UNBRAID_PROFILE" if os.environ.get("UNBRAID_PROFILE") else "profile"
-        raise SettingsError(f"{source}: expected one of {', '.join(PROFILES)}, found {chosen!r}")
-    return chosen
+    source = "UNBRAID_PROFILE" if os.environ.get("UNBRAID_PROFILE") else "profile"
+    name = os.environ.get("UNBRAID_PROFILE") or profile or "quick"
+    if name not in PROFILES:
+        raise SettingsError(f"{source}: expected one of {', '.join(PROFILES)}, found {name!r}")
+    return name
 
 
 def load(section: str, profile: str | None = None, **overrides) -> Settings:
     """The settings of a section, e.g. load("independent.factored", "quick", steps=100).
 
-    A value that is the same in every profile is written once; one that differs is a table of the three
-    profiles. Keyword arguments override single settings and must be names the section knows.
+    A section inherits from the sections around it. A value that is the same in every profile is
+    written once; one that differs is a table with one value per profile. Keyword arguments
+    override single settings.
+
+    Raises `SettingsError` for a section, a profile or a setting that the table does not have, and
+    for an override of another type.
     """
     profile = current_profile(profile)
-    table = tomllib.loads(
-        resources.files("unbraid").joinpath("profiles.toml").read_text(encoding="utf-8")
-    )
-    values: dict = {"section": section, "profile": profile}
-    node = table
-    for part in section.split("."):
-        if (
-            not isinstance(node, dict)
-            or not isinstance(node.get(part), dict)
-            or set(node[part]) <= set(PROFILES)
-        ):
-            raise SettingsError(
-                f"settings: profiles.toml has no section {section!r}; it has {', '.join(sections(table))}"
-            )
-        node = node[part]
-        for name, value in node.items():  # an inner section inherits what the outer one says
-            if isinstance(value, dict) and not set(value) <= set(PROFILES):
-                continue
-            if isinstance(value, dict) and profile not in value:
-                raise SettingsError(
-                    f"settings: {section}.{name} has no value for the profile {profile!r}"
-                )
-            values[name] = value[profile] if isinstance(value, dict) else value
-    unknown = set(overrides) - set(values)
-    if unknown:
+    table = read_sections()
+    if section not in table:
+        raise SettingsError(f"section: expected one of {', '.join(table)}, found {section!r}")
+    values = {}
+    for name, value in table[section].items():
+        values[name] = value[profile] if isinstance(value, dict) else value
+    check_changes(section, values, overrides)
+    return Settings(**({"section": section, "profile": profile} | values | overrides))
+
+
+def sections() -> list[str]:
+    """The dotted names of all sections, outer ones first."""
+    return list(read_sections())
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A section of profiles.toml that can be trained: a run of a model on a dataset."""
+
+    section: str
+    model: str
+    dataset: str
+    run: str
+
+
+def list_experiments() -> list[Experiment]:
+    """All sections that have a run, in the order of the table."""
+    experiments = []
+    for section, values in read_sections().items():
+        if "run" in values:
+            names = (values["model"], values["dataset"], values["run"])
+            experiments.append(Experiment(section, *names))
+    return experiments
+
+
+def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Experiment]:
+    """The experiments of a model, on one dataset or on all, with one run or with all.
+
+    Raises `SettingsError` for a name that the table does not have.
+    """
+    experiments = list_experiments()
+    for field, name in (("model", model), ("dataset", dataset), ("run", run)):
+        names = dict.fromkeys(getattr(experiment, field) for experiment in experiments)
+        if field == "model" or name != "all":
+            check_name("part" if field == "model" else field, name, names)
+            experiments = [each for each in experiments if getattr(each, field) == name]
+    return experiments
+
+
+def check_name(field: str, name: str, names: Iterable[str]) -> None:
+    """Refuse a name that is none of `names`, with the nearest of them."""
+    names = list(names)
+    if name in names:
+        return
+    message = f"{field}: expected one of {', '.join(names)}, found {name!r}"
+    close = get_close_matches(str(name).lower(), names, 1)
+    raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
+
+
+def read_table() -> dict:
+    """profiles.toml as nested dictionaries."""
+    path = resources.files("unbraid").joinpath("profiles.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def read_sections() -> dict[str, dict]:
+    """What each section says, with what the sections around it say, by its dotted name."""
+    return collect_sections(read_table(), {}, "")
+
+
+def collect_sections(node: dict, outer: dict, prefix: str) -> dict[str, dict]:
+    """The sections inside a part of the table; `outer` has what the sections around it say."""
+    inherited = outer | {name: value for name, value in node.items() if not is_section(value)}
+    sections = {prefix.removesuffix("."): inherited} if prefix else {}
+    for name, value in node.items():
+        if is_section(value):
+            sections |= collect_sections(value, inherited, f"{prefix}{name}.")
+    return sections
+
+
+def is_section(value: object) -> bool:
+    """Whether a value of the table is a section, and not a setting with one value per profile."""
+    return isinstance(value, dict) and not set(value) <= set(PROFILES)
+
+
+def check_changes(section: str, values: dict, changes: dict) -> None:
+    """Refuse names that a section does not have, and values of another type."""
+    if unknown := sorted(set(changes) - set(values)):
+        known = ", ".join(sorted(set(values) - {"section", "profile"}))
         raise SettingsError(
-            f"settings: {section} has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(set(values) - {'section', 'profile'}))}"
+            f"settings: expected names of {section} ({known}), found {', '.join(unknown)}"
         )
-    return Settings(**{**values, **overrides})
+    for name, value in changes.items():
+        if name in COUNTS and (not isinstance(value, int) or value < 0):
+            raise SettingsError(f"{name}: expected a whole number from 0, found {value!r}")
+        if not same_kind(value, values[name]):
+            kind = type(values[name]).__name__
+            raise SettingsError(
+                f"{name}: expected a value like {values[name]!r} ({kind}), found {value!r}"
+            )
 
 
-def sections(table: dict, prefix: str = "") -> list[str]:
-    """Names of all sections in the table, dotted."""
-    found = []
-    for name, value in table.items():
-        if isinstance(value, dict) and not set(value) <= set(PROFILES):
-            found += [prefix + name, *sections(value, prefix + name + ".")]
-    return found
+def same_kind(value: object, model: object) -> bool:
+    """Whether both are numbers or schedules, or of one type."""
+    schedules = (int, float, list, tuple)
+    if isinstance(model, bool) or isinstance(value, bool):
+        return isinstance(model, bool) and isinstance(value, bool)
+    if isinstance(model, schedules):
+        return isinstance(value, schedules)
+    return isinstance(value, type(model))

@@ -1,4 +1,4 @@
-"""fit(): the one training loop of the course, on Lightning Fabric. It logs, checkpoints and resumes bit for bit."""
+"""fit(): the one training loop of the course. It logs, checkpoints and resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from safetensors import safe_open
 from torch import Tensor
-from tqdm import tqdm
 
 from unbraid import results
-from unbraid.models.interface import Bound, SequenceModel
+from unbraid.models.base import Batch, Bound, SequenceModel
+from unbraid.progress import progress_bar
 
-
-HELD = 0.02  # weight of a divergence that waits: enough to keep a posterior that says nothing yet near its prior
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
+WHOLE_NUMBERS = ("step", "sequences")
 
 
 class TrainingError(RuntimeError):
@@ -28,230 +29,251 @@ class TrainingError(RuntimeError):
 
 def fit(
     model: SequenceModel,
-    draw: Callable[[int, torch.Generator], Tensor],
+    draw: Callable[[int, torch.Generator], Tensor | Batch],
     settings,
     seed: int = 0,
-    folder: Path | None = None,
-    name: str = "model",
+    checkpoint: Path | None = None,
     precision: str = "32-true",
-    log_every: int = 50,
-    checkpoint_every: int = 500,
+    every: int | None = None,
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
-    """Train by maximising the bound per frame, and return the training curve.
+    """Train a model in place by maximising its weighted bound; return the training curve.
 
-    model: any SequenceModel; it is trained in place. draw(count, generator): frames (count, T, C, H, W); or a tuple of them and
-    what else the model's forward takes, such as a mask.
-    settings: batch_size, steps, learning_rate, decay, decay_every (see profiles.toml); and where they are there, kl_warm_up: the
-    share of the updates over which the divergences' weight rises to 1; <code>_kl_warm_up: the shares between which that of one
-    code's divergence does; cool_down: the share, at the end, over which the rate falls to 0; second_moment_decay: Adam's. What is
-    logged is the bound all the same, also where the model weighs its terms (`Bound.objective`).
-    seed: of the data and of the posterior's noise (the weights' own seed is the caller's).
-    folder, name: where <name>.checkpoint lives; a run that finds one goes on from it. None: no checkpoint.
-    log_every, checkpoint_every: in updates; a checkpoint is written where both divide the step, and at the end.
-    precision: Lightning Fabric's, e.g. "bf16-mixed". report: called with each row of the curve.
+    draw(count, generator): a batch of `count` sequences: a tensor of frames, a `Batch` or
+        `Sequences`.
+    settings: a `Settings` of profiles.toml, or any object with the attributes batch_size, steps,
+        second_moment_decay (Adam's beta_2), learning_rate, decay and decay_every (see
+        `learning_rate` below), weight_interpolation and the weights of the bound's terms (see
+        `term_weights` below), and with the method as_dict().
+    seed: the seed of the data and of the posterior's noise. The caller has seeded the weights.
+    checkpoint: a file that is written with each row of the curve. A run that finds it goes on
+        from it and ends in the same bits as one that was never interrupted.
+    precision: a precision that Lightning Fabric knows, e.g. "bf16-mixed".
+    every: the number of updates between two rows of the curve; by default a fiftieth of the run.
+    report: a function that is called with each new row.
 
-    A row holds step, sequences, seconds, elbo_per_frame, log_likelihood_per_frame, kl_per_frame: means over the
-    steps since the last row, in nats.
+    A row holds step, sequences, seconds, elbo_per_frame, log_likelihood_per_frame and
+    kl_per_frame: means over the updates since the last row, in nats, whatever the loss weights.
+
+    Raises `TrainingError` where the bound stops being finite, or the checkpoint is of another run.
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
-    decays = (0.9, getattr(settings, "second_moment_decay", 0.999))
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=decays)
-    model.to(
-        memory_format=torch.channels_last
-    )  # what the convolutions of this course run fastest in
-    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+    betas = (0.9, settings.second_moment_decay)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate(settings, 1), betas=betas)
+    model.to(memory_format=torch.channels_last)  # convolutions run fastest in this layout
+    wrapped_model, wrapped_optimizer = fabric.setup(model, optimizer)
+
     data_noise = torch.Generator().manual_seed(seed)
     code_noise = torch.Generator(device=fabric.device).manual_seed(seed + 1)
-    path = folder / f"{name}.checkpoint" if folder else None
-    rows, done, spent = [], 0, 0.0
-    for stray in folder.glob(f".{name}.checkpoint.*") if folder else ():
-        stray.unlink()  # what a run killed in the middle of writing has left
-    if path is not None and path.exists():
-        rows, done, spent = load_checkpoint(
-            path, settings, seed, model, optimizer, data_noise, code_noise
-        )
+    # The unwrapped model and optimizer name their tensors without Fabric's prefixes.
+    run = Run(model, optimizer, data_noise, code_noise, settings, seed)
+    rows = run.resume(checkpoint) if checkpoint else []
+    first = rows[-1]["step"] + 1 if rows else 1
+    log = Log(rows[-1]["seconds"] if rows else 0.0, settings.batch_size)
+    every = every or max(1, settings.steps // 50)
+
     model.train()
-    cool_down = getattr(settings, "cool_down", 0.0) * settings.steps
-    sums, counted, started = torch.zeros(3, device=fabric.device), 0, time.perf_counter() - spent
-    for step in tqdm(
-        range(done + 1, settings.steps + 1),
-        initial=done,
-        total=settings.steps,
-        desc=name,
-        disable=None,
-    ):
-        model.begin(step)
-        batch = draw(settings.batch_size, data_noise)
-        frames, *more = (
-            part.to(fabric.device) for part in (batch if isinstance(batch, tuple) else (batch,))
-        )
-        bound: Bound = wrapped(frames, code_noise, *more)
-        likelihood, divergence = (
-            bound.log_likelihood.mean() / bound.frames,
-            sum(bound.kl.values()).mean() / bound.frames,
-        )
-        weight = kl_weight(settings, step / settings.steps)
-        gain, cost = (
-            (term.mean() / bound.frames for term in bound.objective)
-            if bound.objective
-            else (likelihood, divergence)
-        )
-        loss = (
-            weight * cost - gain
-        )  # once warmed up, the bound per frame, its sign turned, or the model's own objective
-        for code, term in bound.kl.items():
-            if other := kl_weight(settings, step / settings.steps, code) - weight:
-                loss = loss + other * term.mean() / bound.frames
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * settings.decay ** (
-            step * settings.batch_size // settings.decay_every
-        )
-        if cool_down:
-            optimizer.param_groups[0]["lr"] *= min(1.0, (settings.steps + 1 - step) / cool_down)
+    steps = range(first, settings.steps + 1)
+    for step in progress_bar(steps, "updates", initial=first - 1, total=settings.steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(settings, step)
+
+        batch = Batch.of(draw(settings.batch_size, data_noise)).to(fabric.device)
+        bound = wrapped_model(batch, code_noise)  # `SequenceModel.forward` computes the bound
+        loss = bound.loss(term_weights(settings, step))
+
         wrapped_optimizer.zero_grad()
         fabric.backward(loss)
         wrapped_optimizer.step()
-        sums += torch.stack([likelihood - divergence, likelihood, divergence]).detach()
-        counted += 1
-        if step % log_every == 0 or step == settings.steps:
-            means = dict(zip(TERMS, (sums / counted).tolist()))
-            if not all(map(math.isfinite, means.values())):
-                raise TrainingError(
-                    f"{name}: the bound stopped being finite by step {step}; lower learning_rate or look at the data"
-                )
-            rows.append(
-                {
-                    "step": step,
-                    "sequences": step * settings.batch_size,
-                    "seconds": round(time.perf_counter() - started, 3),
-                    **means,
-                }
-            )
-            sums.zero_()
-            counted = 0
+
+        log.add(bound)  # always the bound itself, whatever the loss weights
+        if step % every == 0 or step == settings.steps:
+            rows.append(log.row(step))
             if report:
                 report(rows[-1])
-            if path is not None and (step % checkpoint_every == 0 or step == settings.steps):
-                save_checkpoint(
-                    path, settings, seed, model, optimizer, data_noise, code_noise, rows
-                )
+            if checkpoint:
+                run.save(checkpoint, rows)
     model.eval()
     return rows
 
 
-def kl_weight(settings, share: float, code: str = "") -> float:
-    """The weight of the divergences after this share of the updates, or of one code's, where it has its own.
+def learning_rate(settings, step: int) -> float:
+    """The learning rate of one update.
 
-    kl_warm_up is the share over which it rises from 0 to 1; <code>_kl_warm_up the two shares between which it rises from `HELD` to 1.
+    It is the schedule's value, multiplied by `decay` once for every `decay_every` sequences seen.
     """
-    if between := getattr(settings, f"{code}_kl_warm_up", None) if code else None:
-        first, last = between
-        return HELD + (1 - HELD) * min(1.0, max(0.0, (share - first) / (last - first)))
-    warm_up = getattr(settings, "kl_warm_up", 0.0)
-    return min(1.0, share / warm_up) if warm_up else 1.0
+    rate = schedule_value(settings.learning_rate, (step - 1) / settings.steps)
+    return rate * settings.decay ** (step * settings.batch_size // settings.decay_every)
 
 
-def identity(settings, seed: int) -> str:
-    """What a checkpoint must share with the run that goes on from it."""
-    return repr(sorted({**settings.as_dict(), "seed": seed}.items()))
+def term_weights(settings, step: int) -> dict[str, float]:
+    """The weights of the bound's terms at one update, by the names that `Bound.loss` knows.
+
+    Every setting that ends in _weight is a schedule: static_kl_weight weighs KL(static),
+    log_likelihood_weight the likelihood. Where weight_interpolation is "logarithmic", a weight
+    changes by equal factors, and not by equal amounts, between two knots.
+    """
+    logarithmic = settings.weight_interpolation == "logarithmic"
+    weights = {}
+    for name, schedule in settings.as_dict().items():
+        if name.endswith("_weight"):
+            weight = schedule_value(schedule, step / settings.steps, logarithmic)
+            weights[name.removesuffix("_weight")] = weight
+    return weights
 
 
-def save_checkpoint(path, settings, seed, model, optimizer, data_noise, code_noise, rows) -> None:
-    """All that the run needs to go on, in one safetensors file, written atomically. No pickle."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {
-            f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()
-        }
-    tensors["noise.data"], tensors["noise.codes"] = data_noise.get_state(), code_noise.get_state()
-    for column in rows[0]:
-        tensors[f"rows.{column}"] = torch.tensor([row[column] for row in rows], dtype=torch.float64)
-    results.save_tensors(
-        path, tensors, {"run": identity(settings, seed), "contents": results.contents(tensors)}
-    )
+def schedule_value(schedule: float | list, share: float, logarithmic: bool = False) -> float:
+    """The value that a schedule has after a share of the run.
+
+    A schedule is a number, or knots [[share, value], ...] between which values are interpolated.
+    """
+    if isinstance(schedule, (int, float)):
+        return float(schedule)
+    shares, values = np.array(schedule, dtype=float).T
+    if logarithmic:
+        return float(np.exp(np.interp(share, shares, np.log(values))))
+    return float(np.interp(share, shares, values))
 
 
-def load_checkpoint(
-    path, settings, seed, model, optimizer, data_noise, code_noise
-) -> tuple[list[dict], int, float]:
-    """Put a checkpoint back; returns the curve so far, the last step and the seconds spent."""
-    from safetensors import safe_open
+class Log:
+    """Means of the bound's terms over the updates since the last row of the training curve."""
 
-    tensors = results.load_tensors(path)
-    with safe_open(path, "pt") as file:
-        written = file.metadata() or {}
-    if written.get("run") != identity(settings, seed):
-        raise TrainingError(
-            f"{path}: expected a checkpoint of these settings and this seed, found one of {written.get('run')}; delete it to start anew"
+    def __init__(self, seconds_before: float, batch_size: int):
+        self.started = time.perf_counter() - seconds_before
+        self.batch_size = batch_size
+        self.bounds: list[Tensor] = []
+
+    def add(self, bound: Bound) -> None:
+        """Keep the mean terms of one batch, in nats per frame."""
+        likelihood = bound.log_likelihood.detach().mean() / bound.frames
+        divergence = sum(bound.kl.values()).detach().mean() / bound.frames
+        self.bounds.append(torch.stack([likelihood - divergence, likelihood, divergence]))
+
+    def row(self, step: int) -> dict:
+        """The next row of the curve; `TrainingError` where the bound is not finite any more."""
+        means = torch.stack(self.bounds).mean(0).tolist()
+        self.bounds.clear()
+        if not all(map(math.isfinite, means)):
+            raise TrainingError(
+                f"bound: expected finite numbers, found {means[0]} by update {step}; "
+                "lower learning_rate or look at the data"
+            )
+        seconds = round(time.perf_counter() - self.started, 3)
+        sequences = step * self.batch_size
+        return {"step": step, "sequences": sequences, "seconds": seconds} | dict(
+            zip(TERMS, means, strict=True)
         )
-    if written["contents"] != results.contents(tensors):
-        raise results.ResultsError(
-            f"{path}: expected the values it was written with, found others (a damaged disk?); delete it to start anew"
+
+
+class Run:
+    """All that a training run needs to go on after an interruption, as one safetensors file."""
+
+    def __init__(self, model, optimizer, data_noise, code_noise, settings, seed: int):
+        self.model, self.optimizer = model, optimizer
+        self.generators = {"data": data_noise, "codes": code_noise}
+        # A run only goes on from a checkpoint that has the same identity.
+        self.identity = repr(sorted((settings.as_dict() | {"seed": seed}).items()))
+
+    def save(self, path: Path, rows: list[dict]) -> None:
+        """Write weights, optimizer, generators and curve, atomically and without pickle."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+        for name, generator in self.generators.items():
+            tensors[f"noise.{name}"] = generator.get_state()
+        for column in rows[0]:
+            values = [row[column] for row in rows]
+            tensors[f"rows.{column}"] = torch.tensor(values, dtype=torch.float64)
+        metadata = {"run": self.identity, "contents": results.contents(tensors)}
+        results.save_tensors(path, tensors, metadata)
+
+    def resume(self, path: Path) -> list[dict]:
+        """Put a checkpoint back and return its curve; an empty curve where there is no file.
+
+        Raises `TrainingError` for a checkpoint of other settings or another seed, `ResultsError`
+        for a damaged one.
+        """
+        for temporary in path.parent.glob(f".{path.name}.*"):
+            temporary.unlink()  # A run that was killed while it was writing has left this file.
+        if not path.exists():
+            return []
+        tensors = results.load_tensors(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("run") != self.identity:
+            raise TrainingError(
+                f"{path}: expected a checkpoint of these settings and this seed, found one of "
+                f"{metadata.get('run')}; delete it to start anew"
+            )
+        if metadata["contents"] != results.contents(tensors):
+            raise results.ResultsError(
+                f"{path}: expected the values it was written with, found others; "
+                "delete it to start anew"
+            )
+        self.model.load_state_dict(select(tensors, "model."))
+        self.optimizer.load_state_dict(
+            {
+                "state": self.group_by_parameter(select(tensors, "optimizer.")),
+                "param_groups": self.optimizer.state_dict()["param_groups"],
+            }
         )
-    model.load_state_dict(
-        {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
-    )
-    states: dict[int, dict] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            states.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict(
-        {"state": states, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
-    data_noise.set_state(tensors["noise.data"])
-    code_noise.set_state(tensors["noise.codes"])
-    columns = {
-        name[5:]: value.tolist() for name, value in tensors.items() if name.startswith("rows.")
-    }
-    order = ("step", "sequences", "seconds", *TERMS)
-    rows = [
-        {name: int(columns[name][i]) if name in order[:2] else columns[name][i] for name in order}
-        for i in range(len(columns["step"]))
-    ]
-    return rows, rows[-1]["step"], rows[-1]["seconds"]
+        for name, generator in self.generators.items():
+            generator.set_state(tensors[f"noise.{name}"])
+        return rows_from_columns(select(tensors, "rows."))
+
+    @staticmethod
+    def group_by_parameter(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+        """Adam's tensors "<parameter>.<name>" as one dictionary per parameter."""
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            index, name = key.split(".")
+            states.setdefault(int(index), {})[name] = value
+        return states
 
 
-def run_record(
-    command: str,
-    settings,
-    seed: int,
-    rows: list[dict],
-    precision: str,
-    data: str,
-    data_digests: dict,
-    weights: str,
-) -> dict:
-    """run.json: command, settings, device, versions, data and weights, so that the run can be made again."""
-    cuda = torch.cuda.is_available()
+def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with a prefix; the prefix is cut off their names."""
+    chosen = (name for name in tensors if name.startswith(prefix))
+    return {name.removeprefix(prefix): tensors[name] for name in chosen}
+
+
+def rows_from_columns(columns: dict[str, Tensor]) -> list[dict]:
+    """The rows of a training curve from its columns."""
+    names = ("step", "sequences", "seconds", *TERMS)
+    values = [columns[name].tolist() for name in names]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    for row in rows:
+        row.update({name: int(row[name]) for name in WHOLE_NUMBERS})
+    return rows
+
+
+def run_record(command: str, settings, seed: int, rows: list[dict], **more) -> dict:
+    """run.json: the command, settings, device and versions with which a run can be made again.
+
+    more: what else the record holds, such as precision, data, data_sha256 and weights_sha256.
+    """
+    device = f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
     return {
         "command": command,
         "profile": settings.profile,
         "seed": seed,
         "settings": settings.as_dict(),
-        "device": torch.cuda.get_device_name()
-        if cuda
-        else f"CPU, {platform.machine()}, {torch.get_num_threads()} threads",
-        "precision": precision,
-        "versions": versions(),
-        "data": data,
-        "data_sha256": data_digests,
+        "device": device,
+        "versions": read_versions(),
         "steps": rows[-1]["step"],
         "seconds": round(rows[-1]["seconds"], 1),
-        "weights_sha256": weights,
+        **more,
     }
 
 
-def versions() -> dict[str, str]:
+def read_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
-    return {
-        "python": platform.python_version(),
-        **{name: _version(name) for name in ("unbraid", "torch", "numpy", "lightning-fabric")},
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # a GPU machine may carry Fabric inside the package lightning
-        return "not installed under this name"
+    versions = {"python": platform.python_version()}
+    for package in ("unbraid", "torch", "numpy", "lightning-fabric"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a GPU machine may carry Fabric inside the package lightning
+            versions[package] = "not installed under this name"
+    return versions

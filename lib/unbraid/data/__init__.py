@@ -1,13 +1,6 @@
-"""Data of the course: one sequence type, the real files behind it, and the generators built on them.
+"""Data of the course: one type of sequences, the real files behind it, and samplers of them."""
 
-`load(name, split)` opens each dataset of `DATASETS`.
-"""
+from unbraid.data.catalogue import DATASETS
+from unbraid.data.catalogue import load_dataset as load
 
-
-def __getattr__(name: str) -> object:
-    """`load` and `DATASETS` of the catalogue, imported when first asked for: who only looks for files needs no torch."""
-    if name not in ("load", "DATASETS"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from unbraid.data import catalogue
-
-    return getattr(catalogue, name)
+__all__ = ["DATASETS", "load"]

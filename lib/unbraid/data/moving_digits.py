@@ -1,169 +1,169 @@
-"""Moving digits as paper A: a red and a green MNIST digit that travel and bounce, each in a colour plane of its own.
+"""Moving digits as paper A: a red and a green MNIST digit, each moving in its own colour plane.
 
-The digits never meet (each has its plane), so a frame holds two independent things, and their true positions are
-known. A digit moves on a straight line by `step` of the canvas a frame and is reflected at the edges.
+The digits never meet, so a frame holds two independent things whose true positions are known. A
+digit moves on a straight line by `step` of the canvas per frame and is reflected at the edges.
 """
 
 from __future__ import annotations
 
+import gzip
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.data.idx import read_idx
-from unbraid.data.sequences import Sequences
-from unbraid.data.sources import DataError, find
+from unbraid.data.fetch import files, find
+from unbraid.data.sequences import Sequences, check_choice, check_field
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 DESCRIPTIONS = {"mnist": "MNIST", "mnist-sample": "the clone's sample of 5 000 MNIST digits"}
+PATH_LENGTH = 20  # frames of the path that unordered digits are drawn from
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Single digits: images (N, 28, 28) uint8, labels (N,) in 0..9, a sentence that says whose they are, and its source's name."""
+    """Single digits: images (N, 28, 28) of bytes, labels (N,) in 0..9, and where they are from."""
 
     images: Tensor
     labels: Tensor
     split: str
     provenance: str
-    source: str = ""  # "mnist" or "mnist-sample"; nothing for digits that come from elsewhere
+    source: str = ""  # "mnist", "mnist-sample", or nothing for digits that come from elsewhere
 
     def __len__(self) -> int:
         return len(self.images)
 
 
+def read_idx(path: Path) -> np.ndarray:
+    """The content of a gzipped IDX file of bytes: MNIST's (N,) labels or (N, 28, 28) images."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + shape.nbytes).reshape(shape)
+
+
 def load_digits(split: str = "train", source: str = "auto") -> Digits:
     """MNIST's digits of a split, "train" or "test".
 
-    source: "mnist" (all 70 000; `make data` brings them), "mnist-sample" (the 5 000 that travel with the clone)
-    or "auto" (the first if it is at hand, else the second).
+    source: "mnist" (all 70 000), "mnist-sample" (the 5 000 that travel with the clone) or "auto"
+    (the first if it is at hand, else the second).
 
-    The sample's test digits come from MNIST's training file. They are left out of MNIST's training split here, so
-    that whoever trains on the one may test on the other.
+    The sample's test digits come from MNIST's training file. They are left out of MNIST's training
+    split here, so that whoever trains on the one may test on the other.
     """
-    if split not in FILES:
-        raise ValueError(f"split: expected train or test, found {split!r}")
-    if source not in ("auto", *DESCRIPTIONS):
-        raise ValueError(f"source: expected auto, {' or '.join(DESCRIPTIONS)}, found {source!r}")
-    name = source if source != "auto" else "mnist" if find("mnist") is not None else "mnist-sample"
-    images, labels = _read(name, split)
-    if name == "mnist" and split == "train":
-        held_out = {image.tobytes() for image in _read("mnist-sample", "test")[0]}
+    check_choice("split", split, FILES)
+    check_choice("source", source, ("auto", *DESCRIPTIONS))
+    if source == "auto":
+        source = "mnist" if find("mnist") else "mnist-sample"
+    paths = files(source)
+    images, labels = [read_idx(paths[name]) for name in FILES[split]]
+    if source == "mnist" and split == "train":
+        held_out = {image.tobytes() for image in read_idx(files("mnist-sample")[FILES["test"][0]])}
         keep = np.array([image.tobytes() not in held_out for image in images])
         images, labels = images[keep], labels[keep]
-    provenance = f"{DESCRIPTIONS[name]}, {split} split, {len(images)} digits"
-    return Digits(
-        torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), split, provenance, name
-    )
-
-
-def _read(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    files = find(name)
-    if files is None:
-        raise DataError(
-            f"{name}: expected its files in the cache or the mirror, found none; run: python -m unbraid data fetch {name}"
-        )
-    images, labels = (read_idx(files[file]) for file in FILES[split])
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
-        raise DataError(
-            f"{name}: expected images (N, 28, 28) with N labels, found {images.shape} and {labels.shape}; "
-            f"run: python -m unbraid data fetch {name}"
-        )
-    return images, labels
+    provenance = f"{DESCRIPTIONS[source]}, {split} split, {len(images)} digits"
+    labels = torch.from_numpy(labels.astype(np.int64))
+    return Digits(torch.from_numpy(images), labels, split, provenance, source)
 
 
 class MovingDigits:
     """An endless supply of sequences drawn from a set of digits.
 
-    digits: load_digits(...). image_size: 64 as paper A, or 32 (digits halved to 14 x 14 by averaging 2 x 2 pixels).
-    length: T. step: distance a frame, as a share of the canvas a digit's corner can travel
-    (36 pixels at 64, hence 3.6 pixels a frame at 0.1).
+    digits: `load_digits(...)`. image_size: 64 as paper A, or 32 (digits halved to 14 x 14 by
+    averaging 2 x 2 pixels). length: T. step: distance per frame, as a share of the canvas a
+    digit's corner can travel (36 pixels at 64, hence 3.6 pixels per frame at 0.1).
     """
 
     def __init__(self, digits: Digits, image_size: int = 64, length: int = 5, step: float = 0.1):
-        if image_size not in (32, 64):
-            raise ValueError(f"image_size: expected 32 or 64, found {image_size}")
-        if length < 1 or not 0 <= step <= 1:
-            raise ValueError(
-                f"expected length >= 1 and 0 <= step <= 1, found length {length} and step {step}"
-            )
+        check_choice("image_size", image_size, (32, 64))
         images = digits.images.float() / 255
         if image_size == 32:
             images = torch.nn.functional.avg_pool2d(images[:, None], 2)[:, 0]
-        self.images, self.digits = images, digits
-        self.image_size, self.length, self.step = image_size, length, step
-        self.travel = image_size - images.shape[-1]
+        self.digits = digits
+        self.images = images  # (M, side, side)
+        self.image_size = image_size
+        self.length = length
+        self.step = step
+        self.travel = image_size - images.shape[-1]  # pixels that a digit's corner can move
+
+    @property
+    def provenance(self) -> str:
+        """A sentence on the data really used."""
+        size = self.image_size
+        return f"moving digits {size} x {size}, drawn from {self.digits.provenance}"
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which digits and where: indices (B, 2), and positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
+        """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         start = torch.rand(count, 1, 2, 2, generator=generator)
         angle = 2 * math.pi * torch.rand(count, 1, 2, 1, generator=generator)
         direction = torch.cat([angle.cos(), angle.sin()], -1)
         straight = start + self.step * torch.arange(self.length)[None, :, None, None] * direction
-        folded = straight.remainder(
-            2
-        )  # reflection: unfold the canvas, walk straight on, fold it back
+        # A reflected path is a straight one on the unfolded canvas, folded back.
+        folded = straight.remainder(2)
         return which, torch.where(folded > 1, 2 - folded, folded)
 
-    def frames(
-        self, count: int, generator: torch.Generator, out: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`count` sequences as float frames (B, T, 3, H, W) in [0, 1], their digits (B, 2) and positions (B, T, 2, 2).
+    def render(self, which: Tensor, positions: Tensor) -> Tensor:
+        """Float frames (B, T, 3, H, W) of the digits `which` (B, 2) at `positions` (B, T, 2, 2).
 
         Channel 0 (red) holds the first digit, channel 1 (green) the second, channel 2 nothing.
-        out: a buffer of the frames' shape to draw into, which spares allocating one a batch.
         """
-        which, positions = self.draw(count, generator)
-        size = self.image_size
-        shape = (count, self.length, 3, size, size)
-        if out is None:
-            out = torch.zeros(shape)
-        elif tuple(out.shape) != shape or not out.is_contiguous() or out.dtype != torch.float32:
-            raise ValueError(
-                f"out: expected {shape}, contiguous float32, found {tuple(out.shape)}, {out.dtype}; make it with torch.zeros"
-            )
-        else:
-            out.zero_()
+        count, length = positions.shape[:2]
+        size, side = self.image_size, self.images.shape[-1]
+        frames = torch.zeros(count, length, 3, size, size)
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
-        plane = torch.arange(count * self.length).view(count, self.length, 1) * 3 + torch.arange(2)
-        first = (
-            plane * size * size + corners[..., 1] * size + corners[..., 0]
-        )  # (B, T, 2): a digit's top left pixel in memory
-        side = self.images.shape[-1]
-        # every window of side x side pixels, numbered by its first pixel; no copy, and digits never share a plane
-        windows = out.view(-1).as_strided(
-            (out.numel() - (side - 1) * (size + 1), side, side), (1, size, 1)
-        )
+        plane = torch.arange(count * length).view(count, length, 1) * 3 + torch.arange(2)
+        first = plane * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2)
+        # All windows of side x side pixels, by the place of their first pixel: views, no copies.
+        number = frames.numel() - (side - 1) * (size + 1)
+        windows = frames.view(-1).as_strided((number, side, side), (1, size, 1))
         windows[first] = self.images[which][:, None]
-        return out, which, positions
+        return frames
 
-    def batch(self, count: int, generator: torch.Generator) -> Sequences:
+    def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences with everything known about them.
 
-        Labels: red_digit, green_digit (B,), static; red_position, green_position (B, T, 2) in [0, 1], dynamic.
+        Labels: red_digit, green_digit (B,), static; red_position, green_position (B, T, 2) in
+        [0, 1], dynamic.
         """
-        frames, which, positions = self.frames(count, generator)
-        labels = {
-            "red_digit": self.digits.labels[which[:, 0]],
-            "green_digit": self.digits.labels[which[:, 1]],
-            "red_position": positions[:, :, 0],
-            "green_position": positions[:, :, 1],
-        }
+        which, positions = self.draw(count, generator)
+        red, green = self.digits.labels[which].unbind(1)
+        static = {"red_digit": red, "green_digit": green}
+        red, green = positions.unbind(2)
+        dynamic = {"red_position": red, "green_position": green}
         return Sequences(
-            frames=frames,
-            labels=labels,
-            static=("red_digit", "green_digit"),
-            dynamic=("red_position", "green_position"),
+            frames=self.render(which, positions),
+            labels=static | dynamic,
+            static=tuple(static),
+            dynamic=tuple(dynamic),
             split=self.digits.split,
-            provenance=f"moving digits {self.image_size} x {self.image_size}, drawn from {self.digits.provenance}",
+            provenance=self.provenance,
         )
+
+
+class UnorderedDigits(MovingDigits):
+    """Moving digits without their order: `length` frames, shuffled, of paths of `PATH_LENGTH`."""
+
+    def __init__(self, digits: Digits, image_size: int, length: int, step: float = 0.1):
+        super().__init__(digits, image_size, PATH_LENGTH, step)
+        check_field(1 <= length <= PATH_LENGTH, "length", f"1 to {PATH_LENGTH}", length)
+        self.kept = length
+
+    @property
+    def provenance(self) -> str:
+        """A sentence on the data really used."""
+        return f"{self.kept} of {PATH_LENGTH} frames of {super().provenance}"
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Which digits, (B, 2), and their positions in the frames that were drawn, (B, N, 2, 2)."""
+        which, positions = super().draw(count, generator)
+        steps = torch.rand(count, PATH_LENGTH, generator=generator).topk(self.kept, dim=1).indices
+        return which, positions[torch.arange(count)[:, None], steps]
 
 
 def load_moving_digits(
@@ -174,32 +174,30 @@ def load_moving_digits(
     seed: int = 0,
     source: str = "auto",
 ) -> Sequences:
-    """A fixed sample of moving digits: `count` sequences as bytes (count, length, 3, image_size, image_size).
+    """Moving digits: two MNIST digits that travel and bounce, bytes (count, length, 3, S, S).
 
-    split       "train" or "test": from which digits, and so that no path of the one is a path of the other
-    image_size  64 or 32; length: steps; seed: of the drawing, the first sequences stay the same whatever the count
+    split       "train" or "test": from which digits; a path of the one is no path of the other
+    count       how many; the first sequences stay the same whatever the count
+    image_size  S, 64 or 32
+    seed        of the drawing
     source      as `load_digits`
-
-    Labels as `MovingDigits.batch`, whose endless supply is the better choice for training.
     """
-    if count < 1:
-        raise ValueError(f"count: expected at least 1, found {count}")
-    supply = MovingDigits(load_digits(split, source), image_size, length)
+    check_field(count >= 1, "count", "at least 1", count)
+    sampler = MovingDigits(load_digits(split, source), image_size, length)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
-    drawn = []
-    for _ in range(
-        0, count, 100
-    ):  # always whole hundreds, so that the count changes nothing in what is drawn
-        batch = supply.batch(100, generator)
-        drawn.append(replace(batch, frames=batch.frames.mul(255).round().byte()))
+    batches = []
+    for _ in range(0, count, 100):  # in whole hundreds, so that the count changes no draw
+        batch = sampler(100, generator)
+        batches.append(replace(batch, frames=batch.frames.mul(255).round().byte()))
+    labels = {}
+    for name in batches[0].labels:
+        labels[name] = torch.cat([batch.labels[name] for batch in batches])
     digits = tuple(map(str, range(10)))
-    return replace(
-        drawn[0],
-        frames=torch.cat([batch.frames for batch in drawn])[:count],
-        labels={
-            name: torch.cat([batch.labels[name] for batch in drawn])[:count]
-            for name in drawn[0].labels
-        },
-        provenance=f"{count} sequences of {drawn[0].provenance}; seed {seed}",
+    whole = replace(
+        batches[0],
+        frames=torch.cat([batch.frames for batch in batches]),
+        labels=labels,
+        provenance=f"{count} sequences of {sampler.provenance}; seed {seed}",
         classes={"red_digit": digits, "green_digit": digits},
     )
+    return whole.subset(slice(count))

@@ -1,4 +1,8 @@
-"""What models learn from: whole sequences drawn at random, or, as paper B, N of their frames without an order."""
+"""What models learn from: whole sequences drawn at random, or N of their frames without an order.
+
+A sampler is called with a count and a generator and returns `Sequences` of floats with their
+labels. The unordered samples are those of paper B.
+"""
 
 from __future__ import annotations
 
@@ -7,68 +11,70 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unbraid.data.sequences import Sequences
+from unbraid.data.sequences import Sequences, check_field
+
+
+class SequenceSampler:
+    """An endless supply of whole sequences, drawn at random with replacement."""
+
+    def __init__(self, sequences: Sequences):
+        check_field(len(sequences) > 0, "sequences", "at least one", "none")
+        self.sequences = sequences
+
+    def __call__(self, count: int, generator: torch.Generator) -> Sequences:
+        """`count` sequences as floats, with their labels and, where they have one, their mask."""
+        rows = torch.randint(len(self.sequences), (count,), generator=generator)
+        return self.sequences.subset(rows).as_float()
 
 
 class FrameSampler:
-    """An endless supply of unordered samples: sequences drawn at random, and of each `length` different frames in random order.
+    """An endless supply of unordered samples: of random sequences, different frames at random.
 
-    sequences: frames (M, T, C, H, W), bytes or floats. Frames that their mask (M, T) marks as not observed are never drawn.
-    length: N, the number of frames of a sample.
+    sequences: frames (M, T, C, H, W), bytes or floats. Frames that their mask (M, T) marks as not
+    observed are never drawn. length: N, the number of frames of a sample.
 
     Raises `ValueError` when a sequence has fewer than `length` observed frames, or for a series.
     """
 
     def __init__(self, sequences: Sequences, length: int):
-        if sequences.kind != "frames" or not len(sequences):
-            raise ValueError(
-                f"sequences: expected at least one sequence of frames, found {len(sequences)} of {sequences.kind}"
-            )
-        shape = sequences.frames.shape[:2]
-        observed = torch.ones(shape, dtype=torch.bool) if sequences.mask is None else sequences.mask
-        fewest = int(observed.sum(1).min())
-        if not 1 <= length <= fewest:
-            raise ValueError(
-                f"length: expected 1 to {fewest}, the frames of the shortest sequence, found {length}"
-            )
-        self.sequences, self.length, self.observed = sequences, length, observed
+        holds = sequences.kind == "frames" and len(sequences) > 0
+        found = f"{len(sequences)} of {sequences.kind}"
+        check_field(holds, "sequences", "at least one sequence of frames", found)
+        observed = sequences.mask
+        if observed is None:
+            observed = torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
+        shortest = int(observed.sum(1).min())
+        expected = f"1 to {shortest}, the frames of the shortest sequence"
+        check_field(1 <= length <= shortest, "length", expected, length)
+        self.sequences = sequences
+        self.length = length
+        self.observed = observed  # (M, T)
+
+    def __call__(self, count: int, generator: torch.Generator) -> Sequences:
+        """`count` samples as floats (B, N, C, H, W), with the labels of the frames drawn."""
+        return self.take(*self.choose(count, generator))
 
     def choose(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which sequences (B,), drawn with replacement, and which of their frames (B, N), without."""
+        """Which sequences (B,), drawn with replacement, and which of their frames (B, N)."""
         rows = torch.randint(len(self.sequences), (count,), generator=generator)
         return rows, self.steps(rows, generator)
 
     def steps(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Different frames (B, N) of each of the sequences `rows` (B,), in random order."""
-        lots = torch.rand(
-            len(rows), self.sequences.length, generator=generator
-        )  # the N highest lots of each sequence are drawn
-        return lots.masked_fill(~self.observed[rows], -1.0).topk(self.length, dim=1).indices
-
-    def frames(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` samples as floats (B, N, C, H, W) in [0, 1]."""
-        return self.take(*self.choose(count, generator)).frames
-
-    def batch(self, count: int, generator: torch.Generator) -> Sequences:
-        """`count` samples with all labels, those of frames at the frames drawn."""
-        return self.take(*self.choose(count, generator))
+        lots = torch.rand(len(rows), self.sequences.length, generator=generator)  # (B, T)
+        lots = lots.masked_fill(~self.observed[rows], -1.0)
+        return lots.topk(self.length, dim=1).indices
 
     def take(self, rows: Tensor, steps: Tensor) -> Sequences:
         """The frames `steps` (B, N) of the sequences `rows` (B,), as floats, with their labels."""
-        known = self.sequences
-        at = (rows[:, None], steps)
-        frames = known.frames[at]
-        frames = frames.float().div_(255) if frames.dtype == torch.uint8 else frames
-        labels = {
-            name: values[rows] if name in known.static else values[at]
-            for name, values in known.labels.items()
-        }
-        return replace(
-            known,
-            frames=frames,
-            labels=labels,
-            mask=None if known.mask is None else self.observed[at],
-        )
+        sequences = self.sequences
+        pairs = (rows[:, None], steps)
+        labels = {}
+        for name, values in sequences.labels.items():
+            labels[name] = values[rows] if name in sequences.static else values[pairs]
+        mask = None if sequences.mask is None else self.observed[pairs]
+        frames = sequences.frames[pairs]  # (B, N, C, H, W)
+        return replace(sequences, frames=frames, labels=labels, mask=mask).as_float()
 
     def each(self, generator: torch.Generator) -> Sequences:
         """One sample of every sequence, in their order."""
@@ -76,47 +82,22 @@ class FrameSampler:
         return self.take(rows, self.steps(rows, generator))
 
 
-class SequenceSampler:
-    """An endless supply of whole sequences, drawn at random with replacement: frames, or series with what of them was observed."""
-
-    def __init__(self, sequences: Sequences):
-        if not len(sequences):
-            raise ValueError("sequences: expected at least one, found none")
-        self.sequences = sequences
-
-    def frames(self, count: int, generator: torch.Generator) -> Tensor | tuple[Tensor, Tensor]:
-        """`count` sequences as floats, (B, T, C, H, W) in [0, 1] or (B, T, D); with their mask where they have one."""
-        drawn = self.batch(count, generator)
-        return drawn.frames if drawn.mask is None else (drawn.frames, drawn.mask)
-
-    def batch(self, count: int, generator: torch.Generator) -> Sequences:
-        """`count` sequences with all their labels."""
-        return self.sequences.subset(
-            torch.randint(len(self.sequences), (count,), generator=generator)
-        ).as_float()
-
-
 def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
-    """The same sequences, in a `share` of which the frames of one class of the dynamic `label` are marked as not observed.
+    """The same sequences, of a `share` of which one class of the dynamic `label` is masked.
 
-    Which sequences and which class of each is drawn with `seed`. A model trained on the rest has seen these identities and has
-    seen these poses, never together; the complement of the mask says which.
+    Which sequences and which class of each is drawn with `seed`. A model trained on the rest has
+    seen these identities and these classes, but never together.
     """
-    if label not in sequences.dynamic or label not in sequences.classes:
-        known = [name for name in sequences.dynamic if name in sequences.classes]
-        raise ValueError(
-            f"label: expected one of the dynamic classes {', '.join(known) or '(there are none)'}, found {label!r}"
-        )
-    if not 0 < share < 1:
-        raise ValueError(f"share: expected between 0 and 1, found {share}")
+    classes = [name for name in sequences.dynamic if name in sequences.classes]
+    check_field(label in classes, "label", f"one of the dynamic classes {classes}", repr(label))
+    check_field(0 < share < 1, "share", "between 0 and 1", share)
     generator = torch.Generator().manual_seed(seed)
     count = round(share * len(sequences))
     rows = torch.randperm(len(sequences), generator=generator)[:count]
     absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
-    mask = (
-        torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
-        if sequences.mask is None
-        else sequences.mask.clone()
-    )
+    if sequences.mask is None:
+        mask = torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
+    else:
+        mask = sequences.mask.clone()
     mask[rows] &= sequences.labels[label][rows] != absent[:, None]
     return replace(sequences, mask=mask)

@@ -1,35 +1,51 @@
-"""The one type that every dataset of the course is handed out as: sequences, with what is known about them.
+"""The one type of every dataset of the course: sequences with what is known about them.
 
-The sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T, D) floats in their own units. The known
-factors are labels by name; `static` names those that hold for a whole sequence, `dynamic` those that change within it.
-Large sets keep their frames as bytes, a quarter of the memory: `batches` and `as_float` hand out floats.
+Sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T, D) floats in their
+own units. The known factors are labels by name; `static` names those that hold for a whole
+sequence, `dynamic` those that change within it. Large sets keep their frames as bytes, which take
+a quarter of the memory; samplers and `as_float` hand out floats.
 """
 
 from __future__ import annotations
 
+import copy
+import html
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+def check_field(holds: bool, name: str, expected: object, found: object) -> None:
+    """Raise `ValueError` with the field's name, what was expected and what was found."""
+    if not holds:
+        raise ValueError(f"{name}: expected {expected}, found {found}")
+
+
+def check_choice(name: str, value: object, choices: Iterable) -> None:
+    """Raise `ValueError` unless `value` is one of `choices`, of the same type (32.0 is not 32)."""
+    choices = tuple(choices)
+    holds = any(type(value) is type(choice) and value == choice for choice in choices)
+    check_field(holds, name, f"one of {', '.join(map(str, choices))}", repr(value))
+
+
+@dataclass(frozen=True, repr=False)
 class Sequences:
     """N sequences of T steps with their labels.
 
-    frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D); any floating type, kept as it is
-    labels      by name; static ones (N, ...), dynamic ones (N, T, ...); numbers, kept in their type
+    frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D) of floats
+    labels      by name; static ones (N, ...), dynamic ones (N, T, ...); numbers of any type
     static      names of the labels that hold for a whole sequence
     dynamic     names of the labels that have a value at each step
     split       which part of the data this is, such as "train" or "test"
     provenance  one sentence naming the data that was really used
+    mask        (N, T) or, for series, (N, T, D) booleans, true where a value was observed; None
+                where all were. What is not observed must still be a finite number, zero by custom.
     classes     names of the values 0, 1, ... of those labels that are classes
-    mask        (N, T) or, for series, (N, T, D) booleans, true where a value was observed; None where all were.
-                What is not observed must still be a finite number, zero by custom.
 
-    Raises `ValueError`, naming the field, what it should be and what it is, when any of this does not hold.
+    Raises `ValueError` with the field's name when any of this does not hold.
     """
 
     frames: Tensor
@@ -42,38 +58,20 @@ class Sequences:
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_frames(self.frames)
-        labels = {
-            name: _label(name, values, self.frames.device) for name, values in self.labels.items()
-        }
+        self._check_frames()
+        labels = {name: torch.as_tensor(values) for name, values in self.labels.items()}
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "static", _names("static", self.static))
-        object.__setattr__(self, "dynamic", _names("dynamic", self.dynamic))
-        object.__setattr__(
-            self,
-            "classes",
-            {name: _names(f"classes[{name!r}]", names) for name, names in self.classes.items()},
-        )
-        self._check_names()
-        count, length = self.frames.shape[:2]
-        for name, values in labels.items():
-            lead = (count,) if name in self.static else (count, length)
-            if tuple(values.shape[: len(lead)]) != lead:
-                kind, found = "static" if name in self.static else "dynamic", tuple(values.shape)
-                raise ValueError(
-                    f"labels[{name!r}]: expected a shape that starts with {lead} ({kind}), found {found}"
-                )
-            if not torch.isfinite(values).all():
-                raise ValueError(
-                    f"labels[{name!r}]: expected finite numbers, found {_count_not_finite(values)} that are not"
-                )
+        self._check_labels()
         if self.mask is not None:
             self._check_mask()
-        self._check_classes()
+        classes = {name: tuple(names) for name, names in self.classes.items()}
+        object.__setattr__(self, "classes", classes)
+        for name in classes:
+            self._check_classes(name)
 
     @property
     def kind(self) -> str:
-        """ "frames" for images, "series" for vectors."""
+        """Which of the two: "frames" for images, "series" for vectors."""
         return "frames" if self.frames.ndim == 5 else "series"
 
     @property
@@ -87,150 +85,108 @@ class Sequences:
     def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
         """The sequences at `indices` (integers, booleans (N,), or a slice), in that order."""
         if isinstance(indices, slice):
-            return self._trusted(lambda values: values[indices])
-        indices = torch.as_tensor(indices, device=self.frames.device)
-        if indices.numel() == 0:
-            indices = indices.long()
-        if indices.ndim != 1 or indices.is_floating_point():
-            raise ValueError(
-                f"indices: expected integers or booleans (n,), found {indices.dtype} {tuple(indices.shape)}"
-            )
+            return self._map(lambda values: values[indices])
+        indices = torch.as_tensor(indices)
         if indices.dtype == torch.bool:
-            if len(indices) != len(self):
-                raise ValueError(f"indices: expected {len(self)} booleans, found {len(indices)}")
+            check_field(len(indices) == len(self), "indices", f"{len(self)} booleans", len(indices))
             indices = indices.nonzero()[:, 0]
-        elif len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
-            raise ValueError(
-                f"indices: expected 0 to {len(self) - 1}, found {int(indices.min())} to {int(indices.max())}"
-            )
-        indices = indices.long()
-        return self._trusted(
-            lambda values: values.index_select(0, indices)
-        )  # for bytes several times as fast as values[indices]
+        elif len(indices):
+            low, high = int(indices.min()), int(indices.max())
+            holds = low >= 0 and high < len(self)
+            check_field(holds, "indices", f"0 to {len(self) - 1}", f"{low} to {high}")
+        # For bytes index_select is several times as fast as values[indices].
+        return self._map(lambda values: values.index_select(0, indices.long()))
 
     def to(self, device: torch.device | str) -> Sequences:
         """The same sequences with all tensors on `device`."""
-        return self._trusted(lambda values: values.to(device))
+        return self._map(lambda values: values.to(device))
 
     def as_float(self) -> Sequences:
-        """The same sequences with frames as float32 in [0, 1] if they are bytes (four times the memory), else as they are."""
+        """The same sequences with bytes turned into floats in [0, 1], four times as large."""
         if self.frames.dtype != torch.uint8:
             return self
-        return self._trusted(lambda values: values, self.frames.float().div_(255))
-
-    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Sequences]:
-        """All sequences once, `size` at a time (the last batch may be smaller); shuffled if a generator is given. Always floats."""
-        if size < 1:
-            raise ValueError(f"size: expected at least 1, found {size}")
-        order = torch.arange(len(self))
-        if generator is not None:
-            order = torch.randperm(len(self), generator=generator, device=generator.device)
-        for start in range(0, len(self), size):
-            yield self.subset(order[start : start + size]).as_float()
-
-    def _trusted(
-        self, change: Callable[[Tensor], Tensor], frames: Tensor | None = None
-    ) -> Sequences:
-        """A copy with every tensor changed alike, or with new frames. What was checked once is not checked again: batches must be quick."""
-        new = object.__new__(Sequences)
-        changed = {
-            "frames": change(self.frames) if frames is None else frames,
-            "labels": {name: change(values) for name, values in self.labels.items()},
-            "mask": None if self.mask is None else change(self.mask),
-        }
-        for name, value in (vars(self) | changed).items():
-            object.__setattr__(new, name, value)
+        new = copy.copy(self)
+        object.__setattr__(new, "frames", self.frames.float().div_(255))
         return new
 
-    def _check_names(self) -> None:
-        if both := set(self.static) & set(self.dynamic):
-            raise ValueError(
-                f"static, dynamic: expected each label in one of them, found {sorted(both)} in both"
-            )
-        if unknown := (set(self.static) | set(self.dynamic)) - set(self.labels):
-            raise ValueError(
-                f"static, dynamic: expected names of labels {sorted(self.labels)}, found {sorted(unknown)}"
-            )
-        if loose := set(self.labels) - set(self.static) - set(self.dynamic):
-            raise ValueError(
-                f"labels: expected each named in static or dynamic, found {sorted(loose)} in neither"
-            )
+    def __repr__(self) -> str:
+        rows = ["  ".join(row) for row in self._rows()]
+        return "\n  ".join([f"Sequences: {self._summary()}", *rows, self.provenance])
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for row in self._rows():
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+            rows.append(f"<tr>{cells}</tr>")
+        title = f"<b>Sequences</b>: {html.escape(self._summary())}"
+        table = f"<table>{''.join(rows)}</table>"
+        return f"<div>{title}{table}<i>{html.escape(self.provenance)}</i></div>"
+
+    def _summary(self) -> str:
+        size = " x ".join(map(str, self.frames.shape[2:]))
+        return f"{len(self)} of {self.length} steps, {self.kind} of {size}, {self.split} split"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """For each label its name, its kind, its shape and the first of its classes."""
+        rows = []
+        for name, values in self.labels.items():
+            kind = "static" if name in self.static else "dynamic"
+            names = self.classes.get(name, ())
+            rows.append((name, kind, str(tuple(values.shape)), ", ".join(names[:4])))
+        return rows
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Sequences:
+        """A copy with every tensor changed alike, without the checks, so that batches are quick."""
+        new = copy.copy(self)
+        object.__setattr__(new, "frames", change(self.frames))
+        labels = {name: change(values) for name, values in self.labels.items()}
+        object.__setattr__(new, "labels", labels)
+        if self.mask is not None:
+            object.__setattr__(new, "mask", change(self.mask))
+        return new
+
+    def _check_frames(self) -> None:
+        frames = self.frames
+        check_field(isinstance(frames, Tensor), "frames", "a tensor", type(frames).__name__)
+        shape = tuple(frames.shape)
+        layout = "frames (N, T, C, H, W) or series (N, T, D)"
+        check_field(frames.ndim in (3, 5), "frames", layout, f"the shape {shape}")
+        check_field(0 not in shape[1:], "frames", "at least one step and value", shape)
+        if frames.dtype == torch.uint8 and frames.ndim == 5:
+            return
+        holds = frames.is_floating_point()
+        check_field(holds, "frames", "floats, or images of bytes", frames.dtype)
+        if len(frames):
+            low, high = (float(value) for value in torch.aminmax(frames))  # NaN if one value is
+            finite = math.isfinite(low) and math.isfinite(high)
+            holds = finite and (frames.ndim == 3 or (low >= 0 and high <= 1))
+            expected = "finite numbers, those of images in [0, 1]"
+            check_field(holds, "frames", expected, f"{low:g} to {high:g}")
+
+    def _check_labels(self) -> None:
+        names = sorted([*self.static, *self.dynamic])
+        expected = f"each of the labels {sorted(self.labels)} in one of the two"
+        check_field(names == sorted(self.labels), "static, dynamic", expected, names)
+        for name, values in self.labels.items():
+            lead = tuple(self.frames.shape[: 1 if name in self.static else 2])
+            shape = tuple(values.shape)
+            holds = shape[: len(lead)] == lead and bool(torch.isfinite(values).all())
+            expected = f"finite numbers, the shape {lead} or longer"
+            check_field(holds, f"labels[{name!r}]", expected, f"the shape {shape}")
 
     def _check_mask(self) -> None:
-        if not isinstance(self.mask, Tensor) or self.mask.dtype != torch.bool:
-            raise ValueError(
-                f"mask: expected a boolean tensor, found {getattr(self.mask, 'dtype', type(self.mask).__name__)}"
-            )
-        allowed = [tuple(self.frames.shape[:2])] + (
-            [tuple(self.frames.shape)] if self.kind == "series" else []
-        )
-        if tuple(self.mask.shape) not in allowed:
-            raise ValueError(
-                f"mask: expected the shape {' or '.join(map(str, allowed))}, found {tuple(self.mask.shape)}"
-            )
+        shape = tuple(self.frames.shape)
+        shapes = [shape[:2], shape] if self.kind == "series" else [shape[:2]]
+        holds = tuple(self.mask.shape) in shapes and self.mask.dtype == torch.bool
+        found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
+        check_field(holds, "mask", f"booleans of the shape {shapes}", found)
 
-    def _check_classes(self) -> None:
-        for name, names in self.classes.items():
-            if name not in self.labels:
-                raise ValueError(
-                    f"classes: expected names of labels {sorted(self.labels)}, found {name!r}"
-                )
-            values = self.labels[name]
-            if values.is_floating_point() or (
-                values.numel() and not 0 <= int(values.min()) <= int(values.max()) < len(names)
-            ):
-                found = (
-                    "floating-point numbers"
-                    if values.is_floating_point()
-                    else f"{int(values.min())} to {int(values.max())}"
-                )
-                raise ValueError(
-                    f"labels[{name!r}]: expected integers 0 to {len(names) - 1}, one for each of its classes, found {found}"
-                )
-
-
-def _names(field_name: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise ValueError(f"{field_name}: expected a tuple of names, found the text {names!r}")
-    return tuple(names)
-
-
-def _label(name: str, values: Tensor, device: torch.device) -> Tensor:
-    try:
-        return torch.as_tensor(values, device=device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"labels[{name!r}]: expected a tensor or an array of numbers, found {type(values).__name__}"
-        ) from error
-
-
-def _count_not_finite(values: Tensor) -> int:
-    return int((~torch.isfinite(values)).sum())
-
-
-def _check_frames(frames: Tensor) -> None:
-    """The rules of the class for `frames` alone."""
-    if not isinstance(frames, Tensor):
-        raise ValueError(f"frames: expected a tensor, found {type(frames).__name__}")
-    if frames.ndim not in (3, 5):
-        raise ValueError(
-            f"frames: expected frames (N, T, C, H, W) or series (N, T, D), found the shape {tuple(frames.shape)}"
-        )
-    compact = frames.dtype == torch.uint8 and frames.ndim == 5
-    if not (compact or frames.is_floating_point()):
-        raise ValueError(
-            f"frames: expected floating-point numbers, or for images bytes (uint8), found {frames.dtype}"
-        )
-    if 0 in frames.shape[1:]:
-        raise ValueError(
-            f"frames: expected at least one step and one value, found the shape {tuple(frames.shape)}"
-        )
-    if len(frames) == 0 or compact:
-        return
-    low, high = (float(value) for value in torch.aminmax(frames))  # both NaN if a single value is
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(
-            f"frames: expected finite numbers, found {_count_not_finite(frames)} that are NaN or infinite"
-        )
-    if frames.ndim == 5 and (low < 0 or high > 1):
-        raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}")
+    def _check_classes(self, name: str) -> None:
+        names = self.classes[name]
+        check_field(name in self.labels, "classes", f"labels {sorted(self.labels)}", repr(name))
+        values = self.labels[name]
+        holds = not values.is_floating_point()
+        if values.numel():
+            holds = holds and values.min() >= 0 and values.max() < len(names)
+        expected = f"integers 0 to {len(names) - 1}, the numbers of its classes"
+        check_field(holds, f"labels[{name!r}]", expected, values.dtype)

@@ -1,296 +1,219 @@
-"""Series with known factors: Japanese vowels, Beijing's air, an electricity transformer; and the door to those of `weather`, `clinical`.
+"""Series with known factors: vowels, weather, Beijing's air, a transformer.
 
-Every loader hands out z-scores by the observed entries of the training split, or with `scaled=False` the data in its units.
-What was not observed is 0 and false in the mask.
+Every loader returns z-scores by the observed entries of the training split, or with `scaled=False`
+the data in their own units. What was not observed is 0 and false in the mask.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-from pathlib import Path
+import calendar
+import gzip
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from unbraid.data.clinical import load_physionet
-from unbraid.data.scaling import (
-    HOURS,
-    MONTHS,
-    SEASONS,
-    check_split,
-    held_out,
-    observed_moments,
-    season,
-    series,
-)
-from unbraid.data.sequences import Sequences
-from unbraid.data.tables import (
-    check_hourly,
-    files_of,
-    moments,
-    numbers,
-    read_lines,
-    read_table,
-    wrong,
-)
-from unbraid.data.weather import load_weather
+from unbraid.data.fetch import files
+from unbraid.data.sequences import Sequences, check_choice
 
-__all__ = [
-    "AIR",
-    "LOADS",
-    "STATIONS",
-    "daily_mean",
-    "load_air_quality",
-    "load_etth1",
-    "load_physionet",
-    "load_vowels",
-    "load_weather",
-    "read_air_quality",
-    "read_etth1",
-    "read_ts",
-    "zero_filling",
-]
-STATIONS = (
-    "Aotizhongxin",
-    "Changping",
-    "Dingling",
-    "Dongsi",
-    "Guanyuan",
-    "Gucheng",
-    "Huairou",
-    "Nongzhanguan",
-    "Shunyi",
-    "Tiantan",
-    "Wanliu",
-    "Wanshouxigong",
+# The variables of each set, in the order of the columns of its series.
+WEATHER = (  # in °C, °C, %, m/s, m/s, mm, hPa, km
+    "temperature",
+    "dew point",
+    "relative humidity",
+    "eastward wind",
+    "northward wind",
+    "precipitation",
+    "pressure",
+    "visibility",
 )
-AIR = {
-    "PM2.5": "µg/m³",
-    "PM10": "µg/m³",
-    "SO2": "µg/m³",
-    "NO2": "µg/m³",
-    "CO": "µg/m³",
-    "O3": "µg/m³",
-    "TEMP": "°C",
-    "PRES": "hPa",
-    "DEWP": "°C",
-    "WSPM": "m/s",
+# In µg/m³, but temperature and dew point in °C, pressure in hPa, wind speed in m/s.
+AIR = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3", "TEMP", "PRES", "DEWP", "WSPM")
+# High, middle, low voltage; useful and useless load. No unit is published.
+LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL")
+AIRPORTS = ("EWR", "JFK", "LGA")  # Newark, Kennedy, La Guardia: within 35 km of each other
+CALENDAR = {
+    "month": tuple(calendar.month_name)[1:],
+    "season": ("winter", "spring", "summer", "autumn"),  # whole months from December on
+    "hour": tuple(f"{hour:02}:00" for hour in range(24)),
 }
-LOADS = (
-    "HUFL",
-    "HULL",
-    "MUFL",
-    "MULL",
-    "LUFL",
-    "LULL",
-)  # high, middle, low voltage; useful and useless load; no unit is published
 MONTH_HOURS = 672  # 28 days: as much of each month as the shortest has
 
 
-def read_ts(path: str | os.PathLike) -> tuple[list[np.ndarray], np.ndarray, tuple[str, ...]]:
-    """Read series in the .ts format of aeon and sktime (also packed by gzip): several variables, classes, no time stamps.
-
-    Returns the series, float32 (T, D) each of its own T, their classes (N,), and the names of the classes.
-    Raises `DataError`, naming the line, for anything that is not as the file's head announces.
-    """
-    path = Path(path)
-    lines = read_lines(path, "vowels")
-    head = {line.split(" ")[0]: line.split(" ")[1:] for line in lines if line.startswith("@")}
-    start = next((number for number, line in enumerate(lines) if line == "@data"), len(lines)) + 1
-    size = head.get("@dimensions", ["none"])[0]
-    told, *names = head.get("@classLabel", ["nothing"])
-    flags = {name: head.get(name) for name in ("@timeStamps", "@missing", "@univariate")}
-    if (
-        not (size.isdigit() and len(size) < 5 and 0 < int(size) <= 1000)
-        or flags != dict.fromkeys(flags, ["false"])
-        or told != "true"
-    ):
-        expected = "@timeStamps, @missing, @univariate false, @dimensions from 1 to 1000, @classLabel true and names, @data"
-        raise wrong(
-            path,
-            max(min(start, len(lines)), 1),
-            expected,
-            f"{flags}, @dimensions {size}, {len(names)} classes",
-            "vowels",
-        )
-    if len(lines) <= start:
-        raise wrong(path, len(lines), "@data and series after it", "the end of the file", "vowels")
-    found, labels = [], []
-    for number, line in enumerate(lines[start:], start + 1):
-        *variables, name = line.split(":")
-        steps = [variable.split(",") for variable in variables]
-        if len(steps) != int(size) or name not in names or len({len(each) for each in steps}) != 1:
-            expected = f"{size} variables of equal length and one of the classes {' '.join(names)}"
-            lengths = sorted({len(each) for each in steps})
-            raise wrong(
-                path,
-                number,
-                expected,
-                f"{len(steps)} variables of {lengths} steps, {name!r}",
-                "vowels",
-            )
-        found.append(
-            np.stack(
-                [numbers(path, each, -1000, 1000, "vowels", line=number) for each in steps], -1
-            ).astype(np.float32)
-        )
-        labels.append(names.index(name))
-    return found, np.array(labels), tuple(names)
-
-
 def load_vowels(split: str = "train", scaled: bool = True) -> Sequences:
-    """Japanese Vowels: nine men say /ae/; 12 cepstrum coefficients of linear prediction a step (M. Kudo and others 1999).
+    """Japanese Vowels: nine men say /ae/; 12 cepstrum coefficients per step (Kudo et al. 1999).
 
-    split    "train", 30 utterances of each speaker, or "test", 24 to 88 of each: 370
-    scaled   z-scores, else the coefficients, which have no unit
-
-    Series (N, 29, 12) of 7 to 29 steps; those after the end are false in the mask (N, 29). Labels: speaker (N,), static.
-    Raises `DataError` without the files, `ValueError` for an unknown split.
+    split: "train", 30 utterances of each speaker, or "test", 24 to 88 of each: 370.
+    Series (N, 29, 12) of 7 to 29 steps; those after the end are false in the mask (N, 29).
+    Label: speaker (N,), static. Raises `DataError` without the files.
     """
-    check_split(split, "train", "test")
-    files = files_of("vowels")
-    read = {
-        part: read_ts(files[f"JapaneseVowels_{part.upper()}.ts.gz"]) for part in ("train", "test")
+    values = np.full((640, 29, 12), np.nan, np.float32)
+    lines = []
+    for part in ("TRAIN", "TEST"):
+        with gzip.open(files("vowels")[f"JapaneseVowels_{part}.ts.gz"], "rt") as stream:
+            lines += stream.read().partition("@data\n")[2].splitlines()
+    speakers = []
+    for row, line in enumerate(lines):  # twelve lists of steps and the speaker, between colons
+        *variables, speaker = line.split(":")
+        steps = np.array([variable.split(",") for variable in variables], np.float64)
+        values[row, : steps.shape[1]] = steps.T
+        speakers.append(int(speaker) - 1)
+    parts = {"train": np.arange(270), "test": np.arange(270, 640)}
+    labels = {"speaker": np.array(speakers)}
+    classes = {"speaker": tuple(f"speaker {number}" for number in range(1, 10))}
+    about = "Japanese Vowels, 12 cepstra of 9 speakers"
+    return make_series(values, parts, split, scaled, labels, classes, about)
+
+
+def load_weather(split: str = "train", scaled: bool = True) -> Sequences:
+    """Weather of 2013 at three airports in days: eight variables (`WEATHER`), (N, 24, 8).
+
+    split: of eight weeks in a row the second is for "validation", the fourth and the eighth are the
+    "test", the others "train": 126, 234 and 576 series. A split has the same days at all stations,
+    and each week's last day is left out, because weather lasts.
+
+    A day begins at midnight of standard time, also in summer, so all have 24 hours. Missing are
+    hours without a line, what the file calls NA, wind of unknown direction and one wind of 1048
+    miles an hour. Labels: station, month, season (N,), static; hour (N, 24), dynamic.
+    Raises `DataError` without the files.
+    """
+    table = pd.read_csv(files("weather")["weather.csv.gz"])
+    speed = table["wind_speed"].where(table["wind_speed"] < 100) * 1.609344 / 3.6  # miles an hour
+    angle = np.radians(table["wind_dir"].where(speed != 0, 0))  # where the wind blows from
+    columns = (
+        (table["temp"] - 32) / 1.8,
+        (table["dewp"] - 32) / 1.8,
+        table["humid"],
+        -speed * np.sin(angle),
+        -speed * np.cos(angle),
+        table["precip"] * 25.4,  # inches
+        table["pressure"],
+        table["visib"] * 1.609344,  # miles
+    )
+    first, days = pd.Timestamp("2013-01-01"), 364  # 52 weeks, all that the file has
+    local = pd.to_datetime(table["time_hour"]).dt.tz_localize(None) - pd.Timedelta(hours=5)
+    hour = ((local - first) // pd.Timedelta(hours=1)).to_numpy()
+    station = table["origin"].map(AIRPORTS.index).to_numpy()
+    values = np.full((days, len(AIRPORTS), 24, len(WEATHER)), np.nan)
+    values[hour // 24, station, hour % 24] = np.stack(columns, axis=-1)
+
+    day, station = np.indices((days, len(AIRPORTS))).reshape(2, -1)
+    last_day = day % 7 == 6
+    is_test, is_validation = day // 7 % 4 == 3, day // 7 % 8 == 1
+    month = (first + pd.to_timedelta(day, "D")).month.to_numpy().astype(np.int64) - 1
+    values = values.reshape(-1, 24, len(WEATHER))
+    parts = {
+        "train": np.flatnonzero(~last_day & ~is_test & ~is_validation),
+        "validation": np.flatnonzero(~last_day & is_validation),
+        "test": np.flatnonzero(~last_day & is_test),
     }
-    every = [*read["train"][0], *read["test"][0]]
-    values = np.full((len(every), max(map(len, every)), 12), np.nan, np.float32)
-    for row, each in enumerate(every):
-        values[row, : len(each)] = each
-    count = len(read["train"][0])
-    return series(
-        values,
-        {"train": np.arange(count), "test": np.arange(count, len(every))},
-        split,
-        scaled,
-        labels={"speaker": np.concatenate([read["train"][1], read["test"][1]])},
-        classes={"speaker": tuple(f"speaker {name}" for name in read["train"][2])},
-        told="Japanese Vowels, 12 cepstra of 9 speakers",
-        units="coefficients without a unit",
-    )
+    hour = np.tile(np.arange(24), (len(day), 1))
+    labels = {"station": station, "month": month, "season": _season(month), "hour": hour}
+    classes = {"station": AIRPORTS, **CALENDAR}
+    about = "weather of 3 New York airports in 2013, days of 24 hours"
+    return make_series(values, parts, split, scaled, labels, classes, about)
 
 
-def read_air_quality(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read one station's table of the Beijing Multi-Site Air Quality set, every hour of it one line.
+def load_air_quality(split: str = "train", scaled: bool = True) -> Sequences:
+    """Beijing's air: the first 672 hours of each month at 12 stations, 2013 to 2017, ten variables.
 
-    Returns columns (n,): station (text), hours (datetime64[h], local time), and the variables of `AIR` and RAIN (mm) as float64,
-    NaN where missing. Raises `DataError`, naming the line.
+    split: as papers on this set cut it: 2016 is the "test" (144 series), the other years are
+    shuffled, 85 % to "train" (367) and 15 % for "validation" (65). Stations share their days across
+    these two.
+
+    Series (N, 672, 10), see `AIR`, ordered by month, then station. What is missing is 0 and false
+    in the mask (N, 672, 10). Labels: station, month, season, year (N,), static; hour and rain in mm
+    (N, 672), dynamic; rain that is missing, 0.1 %, is 0. Raises `DataError` without the files.
     """
-    path = Path(path)
-    header = ["No", "year", "month", "day", "hour", *list(AIR)[:9], "RAIN", "wd", "WSPM", "station"]
-    table = read_table(
-        path,
-        header,
-        {
-            "year": range(2013, 2018),
-            "month": range(1, 13),
-            "day": range(1, 32),
-            "hour": range(24),
-            "station": STATIONS,
-            **dict.fromkeys(list(AIR)[:6], (0.0, 20_000.0)),
-            "TEMP": (-40.0, 50.0),
-            "PRES": (900.0, 1100.0),
-            "DEWP": (-60.0, 40.0),
-            "WSPM": (0.0, 60.0),
-            "RAIN": (0.0, 200.0),
-        },
-        "beijing-air",
-        missing="NA",
-    )
-    year, month, day, hour = (table.pop(name) for name in ("year", "month", "day", "hour"))
-    days = ((year - 1970) * 12 + month - 1).astype("datetime64[M]").astype("datetime64[D]") + (
-        day - 1
-    )
-    hours = days.astype("datetime64[h]") + hour
-    check_hourly(path, hours, "beijing-air")
-    if (other := table["station"] != table["station"][0]).any():
-        row = int(other.argmax())
-        raise wrong(
-            path,
-            row + 2,
-            f"the station {table['station'][0]} throughout",
-            table["station"][row],
-            "beijing-air",
-        )
-    return table | {"hours": hours}
+    stations, months = [], []
+    for path in files("beijing-air").values():  # in the order of the stations' names
+        table = pd.read_csv(path)
+        table.index = pd.DatetimeIndex(pd.to_datetime(table[["year", "month", "day", "hour"]]))
+        stations.append(table["station"].iloc[0])
+        months.append(_cut_months(table[[*AIR, "RAIN"]]))
+    values = np.stack([values for values, _, _ in months], axis=1)  # (months, 12, 672, 11)
+    station = np.tile(np.arange(len(stations)), len(values))
+    year, month = (np.repeat(column, len(stations)) for column in months[0][1:])
+    values = values.reshape(-1, MONTH_HOURS, len(AIR) + 1)
+    labels = {
+        "station": station,
+        "month": month,
+        "season": _season(month),
+        "year": year - 2013,
+        "hour": np.tile(np.arange(MONTH_HOURS) % 24, (len(values), 1)),
+        "rain": np.nan_to_num(values[..., -1]),
+    }
+    years = ("2013", "2014", "2015", "2016", "2017")
+    classes = {"station": tuple(stations), "year": years, **CALENDAR}
+    about = "air quality at 12 stations of Beijing, months of 672 hours"
+    parts = _split_months(year != 2016)
+    return make_series(values[..., :-1], parts, split, scaled, labels, classes, about)
 
 
-def load_air_quality(split: str = "train", scaled: bool = True, seed: int = 0) -> Sequences:
-    """Beijing's air: the first 672 hours of each month at 12 stations, March 2013 to February 2017, ten variables (`AIR`).
+def load_etth1(
+    split: str = "train", months: str = "papers", shift_days: int = 0, scaled: bool = True
+) -> Sequences:
+    """ETTh1, a transformer's six loads: the first 672 hours of each month, July 2016 to May 2018.
 
-    split    as papers on this set cut it: 2016 is the "test" (144 series), the other years are shuffled, 85 % to "train" (367)
-             and 15 % for "validation" (65). Stations share their days across these two.
-    scaled   z-scores by the observed training entries, else the units of `AIR`
-    seed     of the shuffling; the papers give none
+    months      "papers": July to December 2016 are the test, the 17 months after it are shuffled,
+                85 % to train: 14, 3 and 6 series, so that a model trained on cold oil is tested on
+                warm. "interleaved": of five months in a row the first is for validation, the third
+                for the test, the others to train: 13, 5 and 5 series; all have all four seasons.
+    shift_days  turns the series, but not the labels, so that this day comes first and the days
+                before it last; published code does so by 14 days
 
-    Series (N, 672, 10), ordered by month, then station. What is missing stays missing: 0 and false in the mask (N, 672, 10).
-    Labels: station, month, season, year (N,), static; hour, rain in mm (N, 672), dynamic. Rain that is missing, 0.1 %, is 0.
-
-    Raises `DataError` without the files, `ValueError` for an unknown split.
+    Series (N, 672, 6), see `LOADS`; nothing is missing. Labels: month, season, year (N,), static;
+    hour, oil_temperature in °C (N, 672), dynamic. Raises `DataError` without the file.
     """
-    check_split(split, "train", "validation", "test")
-    files = files_of("beijing-air")
-    values, months = _station_months(
-        tuple(files[f"PRSA_Data_{station}_20130301-20170228.csv"] for station in STATIONS)
-    )
-    month, station = (each.ravel() for each in np.indices((len(months), len(STATIONS))))
-    year, month = (np.array([each[field] for each in months])[month] for field in (0, 1))
-    rest, test = np.flatnonzero(year != 2016), np.flatnonzero(year == 2016)
-    train, validation = held_out(len(rest), 0.85, seed)
-    hour = np.broadcast_to(np.arange(MONTH_HOURS) % 24, values.shape[:2])
-    return series(
-        values[..., :-1],
-        {"train": rest[train], "validation": rest[validation], "test": test},
-        split,
-        scaled,
-        labels={
-            "station": station,
-            "month": month,
-            "season": season(month),
-            "year": year - 2013,
-            "hour": hour,
-            "rain": np.nan_to_num(values[..., -1]),
-        },
-        dynamic=("hour", "rain"),
-        told="air quality at 12 stations of Beijing, months of 672 hours",
-        units="in µg/m³, °C, hPa, m/s",
-        classes={
-            "station": STATIONS,
-            "month": MONTHS,
-            "season": SEASONS,
-            "year": tuple(map(str, range(2013, 2018))),
-            "hour": HOURS,
-        },
-    )
+    check_choice("months", months, ("papers", "interleaved"))
+    table = pd.read_csv(files("etth1")["ETTh1.csv"], index_col="date", parse_dates=True)
+    values, year, month = _cut_months(table[[*LOADS, "OT"]])
+    parts = _split_months(year > 2016)
+    if months == "interleaved":
+        number = np.arange(len(values))
+        parts = {
+            "train": number[np.isin(number % 5, (1, 3, 4))],
+            "validation": number[number % 5 == 0],
+            "test": number[number % 5 == 2],
+        }
+
+    labels = {
+        "month": month,
+        "season": _season(month),
+        "year": year - 2016,
+        "hour": np.tile(np.arange(MONTH_HOURS) % 24, (len(values), 1)),
+        "oil_temperature": values[..., -1],
+    }
+    classes = {"year": ("2016", "2017", "2018"), **CALENDAR}
+    turned = f", turned by {shift_days} days against their labels" if shift_days else ""
+    about = f"ETTh1, months of 672 hours split as {months}{turned}"
+    values = np.roll(values[..., :-1], -24 * shift_days, axis=1)
+    return make_series(values, parts, split, scaled, labels, classes, about)
 
 
-@functools.lru_cache(maxsize=1)
-def _station_months(paths: tuple[Path, ...]) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Variables of `AIR` and rain (months * stations, 672, 11), float32, and the months. Read once in a process."""
-    tables = [read_air_quality(path) for path in paths]
-    months = _months(tables[0]["hours"])
-    every = np.stack(
-        [np.stack([table[name] for name in (*AIR, "RAIN")], -1) for table in tables]
-    )  # (station, hours, 11)
-    values = np.stack(
-        [every[:, start : start + MONTH_HOURS] for _, _, start in months]
-    )  # (month, station, 672, 11)
-    return values.reshape(-1, MONTH_HOURS, every.shape[-1]).astype(np.float32), months
+def daily_mean(values: Tensor) -> Tensor:
+    """Means of each 24 hours: (N, T, ...) becomes (N, T / 24, ...)."""
+    return values.unflatten(1, (-1, 24)).mean(2)
+
+
+def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """0 ... count - 1, shuffled: int(share * count) to train, the rest to validate; each sorted."""
+    order = np.random.default_rng(seed).permutation(count)
+    cut = int(share * count)
+    return np.sort(order[:cut]), np.sort(order[cut:])
 
 
 def zero_filling(sequences: Sequences) -> dict[str, Tensor]:
-    """What it does to series in their own units to write 0 where a value is missing, of each variable (D,).
+    """What writing 0 for missing values does to series in their own units, per variable (D,).
 
-    missing    share of values that are
-    zero       what a zero stands for, in standard deviations from the mean of what was observed
-    mean       how far the mean of all moves, in the same deviations
-    deviation  by what the standard deviation of all is multiplied
+    missing: the share that is missing. zero: what a zero stands for, in standard deviations from
+    the mean of the observed values. mean: how far the mean of all values moves, in the same
+    deviations. deviation: by what factor the standard deviation grows.
     """
     values = sequences.frames.double().flatten(0, 1)
-    if sequences.mask is not None:
-        values[~sequences.mask.flatten(0, 1)] = torch.nan
-    mean, deviation = (torch.from_numpy(each) for each in observed_moments(values.numpy()))
+    values[~sequences.mask.flatten(0, 1)] = torch.nan
+    mean, deviation = (torch.from_numpy(part) for part in _observed_moments(values.numpy()))
     filled = values.nan_to_num(0.0)
     return {
         "missing": values.isnan().double().mean(0),
@@ -300,109 +223,65 @@ def zero_filling(sequences: Sequences) -> dict[str, Tensor]:
     }
 
 
-def read_etth1(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """Read ETTh1: hours (datetime64[h]) (n,), one after the other; six loads and the oil temperature (°C), float64 (n, 7).
-
-    Raises `DataError`, naming the line.
-    """
-    path = Path(path)
-    names = (*LOADS, "OT")
-    table = read_table(
-        path, ("date", *names), {"date": None, **dict.fromkeys(names, (-100.0, 100.0))}, "etth1"
-    )
-    hours = moments(path, table["date"], "etth1")
-    check_hourly(path, hours, "etth1")
-    return hours, np.stack([table[name] for name in names], -1)
+def _observed_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (D,) of the observed values (..., D), which are not NaN."""
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    return np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
 
 
-def load_etth1(
-    split: str = "train",
-    months: str = "papers",
-    shift_days: int = 0,
-    scaled: bool = True,
-    seed: int = 0,
+def make_series(
+    values: np.ndarray,
+    parts: dict[str, np.ndarray],
+    split: str,
+    scaled: bool,
+    labels: dict[str, np.ndarray],
+    classes: dict[str, tuple[str, ...]],
+    about: str,
 ) -> Sequences:
-    """A transformer's six loads (`LOADS`), the first 672 hours of each month from July 2016 to May 2018, (N, 672, 6).
+    """One split of N series: values (N, T, D), NaN where nothing was observed.
 
-    split       "train", "validation" or "test"
-    months      "papers": July to December 2016 are the test, the 17 months after it are shuffled, 85 % to train: 14, 3 and 6
-                series. So a model trained on cold oil is tested on warm: daily means of 10.6 °C against 21.6 °C. The season is
-                the lesser part of it: July to December 2017 have 12.2 °C.
-                "interleaved": of five months in a row the first is for validation, the third for the test, the others to train:
-                13, 5 and 5 series; all three have months of all four seasons and of all years. The months follow each other
-                without a gap, but for their days 29 to 31.
-    shift_days  turns the series so that this day comes first, and the days before it last, but not the labels: as published
-                code does by 14 days, so that each day is given the oil temperature of another
-    scaled      z-scores by the training entries, else as published
-    seed        of the shuffling; the papers give none
-
-    Nothing is missing. Labels: month, season, year (N,), static; hour, oil_temperature in °C (N, 672), dynamic, with
-    `daily_mean` what is to be predicted of each day.
-
-    Raises `DataError` without the file, `ValueError` for an unknown option.
+    parts: the rows of each split. labels: (N,) are static, (N, T) dynamic. The mask is (N, T) where
+    only whole steps are missing, else (N, T, D). about: for the provenance.
     """
-    check_split(split, "train", "validation", "test")
-    if months not in ("papers", "interleaved") or not 0 <= shift_days < MONTH_HOURS // 24:
-        raise ValueError(
-            f"months, shift_days: expected papers or interleaved, 0 to 27, found {months!r}, {shift_days}"
-        )
-    hours, values = read_etth1(files_of("etth1")["ETTh1.csv"])
-    found = _months(hours)
-    cut = np.stack([values[start : start + MONTH_HOURS] for _, _, start in found]).astype(
-        np.float32
-    )
-    year, month = (np.array([each[field] for each in found]) for field in (0, 1))
-    number = np.arange(len(found))
-    if months == "papers":
-        rest = number[year > 2016]
-        train, validation = (rest[rows] for rows in held_out(len(rest), 0.85, seed))
-        parts = {"train": train, "validation": validation, "test": number[year == 2016]}
-    else:
-        parts = {
-            "train": number[np.isin(number % 5, (1, 3, 4))],
-            "validation": number[number % 5 == 0],
-            "test": number[number % 5 == 2],
-        }
-    shifted = f", turned by {shift_days} days against their labels" if shift_days else ""
-    return series(
-        np.roll(cut[..., :-1], -24 * shift_days, axis=1),
-        parts,
-        split,
-        scaled,
-        labels={
-            "month": month,
-            "season": season(month),
-            "year": year - 2016,
-            "hour": np.broadcast_to(np.arange(672) % 24, cut.shape[:2]),
-            "oil_temperature": cut[..., -1],
-        },
-        dynamic=("hour", "oil_temperature"),
-        classes={
-            "month": MONTHS,
-            "season": SEASONS,
-            "year": ("2016", "2017", "2018"),
-            "hour": HOURS,
-        },
-        told=f"ETTh1, months of 672 hours split as {months}{shifted}",
+    rows, observed = parts[split], ~np.isnan(values)
+    mean, deviation = _observed_moments(values[parts["train"]]) if scaled else (0.0, 1.0)
+    frames = np.where(observed[rows], (values[rows] - mean) / deviation, 0.0)
+    # Row by row in memory, whatever the table's order: sums over steps round differently otherwise.
+    frames = np.ascontiguousarray(frames, np.float32)
+    mask = None
+    if not observed.all():
+        whole_steps = (observed.all(-1) == observed.any(-1)).all()
+        mask = torch.from_numpy(observed[rows, :, 0] if whole_steps else observed[rows])
+    units = "z-scores by the observed training entries" if scaled else "in their own units"
+    return Sequences(
+        frames=torch.from_numpy(frames),
+        labels={name: torch.from_numpy(label[rows]) for name, label in labels.items()},
+        static=tuple(name for name, label in labels.items() if label.ndim == 1),
+        dynamic=tuple(name for name, label in labels.items() if label.ndim == 2),
+        split=split,
+        provenance=f"{about}, {split} split: {len(rows)} real series, {units}",
+        mask=mask,
+        classes=classes,
     )
 
 
-def daily_mean(values: Tensor) -> Tensor:
-    """Means of each 24 hours: (N, T, ...) becomes (N, T / 24, ...). Raises `ValueError` where T is not whole days."""
-    if values.ndim < 2 or values.shape[1] % 24:
-        raise ValueError(
-            f"values: expected (N, T, ...) with T a multiple of 24, found {tuple(values.shape)}"
-        )
-    return values.unflatten(1, (-1, 24)).mean(2)
+def _cut_months(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first 672 hours of each month that has them, float32 (M, 672, D); years; months."""
+    months = [month for _, month in table.groupby(table.index.to_period("M"))]
+    months = [month.iloc[:MONTH_HOURS] for month in months if len(month) >= MONTH_HOURS]
+    values = np.stack([month.to_numpy(np.float32) for month in months])
+    year = np.array([month.index[0].year for month in months])
+    return values, year, np.array([month.index[0].month - 1 for month in months])
 
 
-def _months(hours: np.ndarray) -> list[tuple[int, int, int]]:
-    """Year, month 0 ... 11 and first row of each month with at least 672 hours; hours: datetime64[h] (n,), one after the other."""
-    found, start, count = np.unique(
-        hours.astype("datetime64[M]").astype(np.int64), return_index=True, return_counts=True
-    )
-    return [
-        (1970 + int(m) // 12, int(m) % 12, int(s))
-        for m, s, n in zip(found, start, count)
-        if n >= MONTH_HOURS
-    ]
+def _split_months(rest: np.ndarray) -> dict[str, np.ndarray]:
+    """The papers' split: where `rest` is false the test, the others shuffled, 85 % to train."""
+    numbers = np.flatnonzero(rest)
+    train, validation = held_out(len(numbers), 0.85, seed=0)
+    parts = {"train": numbers[train], "validation": numbers[validation]}
+    return parts | {"test": np.flatnonzero(~rest)}
+
+
+def _season(month: np.ndarray) -> np.ndarray:
+    """The season, 0 (winter) ... 3, of months 0 (January) ... 11."""
+    return (month + 1) % 12 // 3

@@ -1,52 +1,36 @@
-"""Speech as short chunks of spectra, as paper C cuts TIMIT, and the free set that stands in for it: spoken digits.
+"""Speech as short chunks of spectra, as paper C cuts TIMIT, and the spoken digits that stand in.
 
-The speaker holds for a whole recording, what is said changes within it. The Free Spoken Digit Dataset has 3 000 recordings,
-6 speakers x 10 digits x 50 takes, at 8 kHz. Its speakers are recorded at different levels, the quietest at an eighth of the
-loudest, so that loudness alone tells who speaks in every second recording (chance: one in six); `level="equal"` takes that out.
+The Free Spoken Digit Dataset has 3 000 recordings at 8 kHz: 6 speakers x 10 digits x 50 takes.
+Loudness as recorded alone names the speaker of every second one; `level="equal"` removes that.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import struct
-import wave
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.io.wavfile
 import torch
 from torch import Tensor
 
-from unbraid.data.sequences import Sequences
-from unbraid.data.sources import DataError, find, problem
+from unbraid.data.fetch import files
+from unbraid.data.sequences import Sequences, check_choice
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-HELD_OUT = (
-    "theo",
-    "yweweler",
-)  # the test speakers of `by="speaker"`: the last two in alphabetical order
-SPECTRA = {  # by samples a second: samples of a Fourier transform, of its window, and from one window to the next
-    16_000: (400, 320, 165),  # paper C's: 25 ms, 20 ms, 10.3 ms
-    8_000: (200, 160, 82),
-}
-STEPS = 20  # spectra in a chunk of 200 ms
-BANDS = 40  # of the mel spectrum
-SILENCE = 1e-6  # energy of a mel band that is far below any speech
 LOUDNESS = 0.05  # root mean square of a recording's samples under level="equal"
-LARGEST = 2**26  # bytes of a sound file that is read at all: half an hour at 16 kHz
-FETCH = "python -m unbraid data fetch fsdd"
+STEPS = 20  # spectra in a chunk of 200 ms
+# By samples per second: samples in a Fourier transform, in its window, and between two windows.
+# At 16 kHz these are paper C's 25 ms, 20 ms and 10.3 ms.
+TRANSFORMS = {16_000: (400, 320, 165), 8_000: (200, 160, 82)}
+FLOOR = 0.01  # is added to magnitudes before the logarithm, and to variances within chunks
 
 
 @dataclass(frozen=True)
 class Utterances:
     """U whole recordings, before they are cut.
 
-    waveforms   U tensors (samples,) of float32, of different lengths; as recorded they lie in [-1, 1]
-    labels      by name, integers (U,)
-    classes     names of the values of those labels that are classes
-    rate        samples a second
-    split, provenance  as of `Sequences`
+    waveforms: U float32 tensors (samples,); as recorded they lie in [-1, 1]. labels: integers (U,).
+    rate: samples per second. The other fields are as in `Sequences`.
     """
 
     waveforms: list[Tensor]
@@ -56,249 +40,149 @@ class Utterances:
     split: str
     provenance: str
 
-    def __len__(self) -> int:
-        return len(self.waveforms)
 
-
-def read_wav(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """Read a RIFF sound file of one channel of 16-bit numbers: int16 (samples,), and how many of them make a second.
-
-    The file must hold exactly what its header announces; `DataError` for anything else.
-    """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        with open(path, "rb") as stream:
-            announced = struct.unpack("<4xI", stream.read(8))[0] + 8
-            stream.seek(0)
-            with wave.open(stream) as sound:
-                channels, width, rate, count = sound.getparams()[:4]
-                content = sound.readframes(count) if size <= LARGEST else b""
-    except (OSError, EOFError, wave.Error, RuntimeError, ValueError, struct.error) as error:
-        raise _damaged(
-            path, "a RIFF file of uncompressed sound", error or type(error).__name__
-        ) from error
-    if announced != size:
-        raise _damaged(path, f"{announced} bytes, as its header says", f"{size} bytes")
-    return _samples(path, content, "<i2", count, channels, width, rate)
-
-
-def read_sphere(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """Read a NIST SPHERE sound file, the format of TIMIT's .WAV files: as `read_wav`, with the same demands."""
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= LARGEST else b""
-    except OSError as error:
-        raise _damaged(path, "a readable file", error) from error
-    start = re.match(rb"NIST_1A\n +(\d{1,5})\n", content)
-    header, end, _ = content[: int(start[1]) if start else 0].partition(b"\nend_head\n")
-    fields = dict(re.findall(rb"^(\w+) -(?:i|s\d+) (\S{1,99})$", header, re.MULTILINE))
-    order = {b"01": "<i2", b"10": ">i2"}.get(fields.get(b"sample_byte_format"))
-    if not end or not order or fields.get(b"sample_coding", b"pcm") != b"pcm":
-        raise _damaged(
-            path,
-            "a NIST_1A header of uncompressed sound, sample_byte_format 01 or 10",
-            f"{size} bytes, {content[:300]!r}",
-        )
-    names = (b"sample_count", b"channel_count", b"sample_n_bytes", b"sample_rate")
-    numbers = [
-        int(fields[name]) if re.fullmatch(rb"\d{1,9}", fields.get(name, b"")) else 0
-        for name in names
-    ]
-    return _samples(path, content[int(start[1]) :], order, *numbers)
-
-
-def _samples(
-    path: Path, content: bytes, order: str, count: int, channels: int, width: int, rate: int
-) -> tuple[np.ndarray, int]:
-    if (channels, width) != (1, 2) or not 1000 <= rate <= 200_000:
-        expected = "1 channel of 2 bytes, 1 000 to 200 000 samples a second"
-        raise _damaged(path, expected, f"{channels} of {width} bytes, {rate} a second")
-    if not 0 < 2 * count == len(content):
-        raise _damaged(
-            path,
-            f"{count} samples as its header says, 1 to {LARGEST // 2}",
-            f"{len(content) / 2:g} samples",
-        )
-    return np.frombuffer(content, order).astype(np.int16), rate
-
-
-def _damaged(path: Path, expected: str, found: object) -> DataError:
-    mend = f"replace it by a good copy; a spoken digit: delete it, then {FETCH}"
-    return problem(f"{path}: damaged sound file", expected, found, mend)
-
-
-def utterances(split: str = "train", by: str = "take", level: str = "equal") -> Utterances:
+def utterances(split: str = "train", level: str = "equal") -> Utterances:
     """The whole recordings of a split of the spoken digits, sorted by speaker, digit and take.
 
-    by     "take": takes 0 to 4 of each speaker and digit are the test, 300 recordings, and 5 to 49 train, 2 700 (the
-           publisher's split); "speaker": two people (`HELD_OUT`) are the test, 1 000 recordings, the other four train, 2 000
-    level  "equal": each recording less its mean, times what makes its root mean square 0.05; "recorded": as published
-
-    Labels: speaker, digit, take. Raises `DataError` without the files, `ValueError` for an unknown option.
+    split: "test", takes 0 to 4 of each speaker and digit, the publisher's split: 300 recordings;
+    "train", the other 2 700. level: "equal", each minus its mean, at a root mean square of 0.05, or
+    "recorded", as published. Labels: speaker, digit, take. Raises `DataError` without the files.
     """
-    if (
-        split not in ("train", "test")
-        or by not in ("take", "speaker")
-        or level not in ("equal", "recorded")
-    ):
-        found = f"{split!r}, {by!r}, {level!r}"
-        raise ValueError(
-            f"split, by, level: expected train or test, take or speaker, equal or recorded, found {found}"
-        )
-    files = find("fsdd")
-    if files is None:
-        raise problem(
-            "spoken_digits: not at hand",
-            "its 3 000 recordings in the cache or the mirror",
-            "not all of them",
-            f"{FETCH}; meanwhile use vowels, which travels with the clone",
-        )
+    check_choice("split", split, ("train", "test"))
+    check_choice("level", level, ("equal", "recorded"))
     rows = []
-    for path in files.values():
+    for path in files("fsdd").values():
         digit, speaker, take = path.stem.split("_")
-        test = speaker in HELD_OUT if by == "speaker" else int(take) < 5
-        if test == (split == "test"):
+        if (int(take) < 5) == (split == "test"):
             rows.append((SPEAKERS.index(speaker), int(digit), int(take), path))
-    rows.sort()
-    waveforms = [waveform(path, 8000, level) for *_, path in rows]
-    labels = {
-        name: torch.tensor([row[column] for row in rows])
-        for column, name in enumerate(("speaker", "digit", "take"))
-    }
-    provenance = f"Free Spoken Digit Dataset, {split} split by {by}: {len(rows)} real recordings, {level} level"
-    return Utterances(
-        waveforms,
-        labels,
-        {"speaker": SPEAKERS, "digit": tuple("0123456789")},
-        8000,
-        split,
-        provenance,
-    )
+    *columns, paths = zip(*sorted(rows), strict=True)
+    labels = dict(zip(("speaker", "digit", "take"), torch.tensor(columns), strict=True))
+    waveforms = []
+    for path in paths:
+        samples = scipy.io.wavfile.read(path)[1]
+        waveform = torch.from_numpy(samples.astype(np.float32)) / 2**15
+        waveforms.append(equal_level(waveform) if level == "equal" else waveform)
+    classes = {"speaker": SPEAKERS, "digit": tuple("0123456789")}
+    about = f"Free Spoken Digit Dataset, {split} split by take: {len(rows)} real recordings"
+    return Utterances(waveforms, labels, classes, 8000, split, f"{about}, {level} level")
 
 
-def load_spoken_digits(
-    split: str = "train", by: str = "take", features: str = "spectrogram", level: str = "equal"
-) -> Sequences:
-    """The spoken digits as chunks of 200 ms, each a series (N, 20, 101) of spectra or (N, 20, 40) of mel bands.
+def equal_level(waveform: Tensor) -> Tensor:
+    """A recording (samples,) minus its mean, scaled to a root mean square of `LOUDNESS`."""
+    waveform = waveform - waveform.mean()
+    return waveform * (LOUDNESS / waveform.square().mean().sqrt().clamp(min=1e-6))
 
-    split, by, level: see `utterances`; features: see `cut`. 7 279 chunks train and 800 test, by take.
-    Labels, all static: speaker, digit, take; utterance and chunk, see `cut`.
+
+def load_spoken_digits(split: str = "train", scaled: bool = False) -> Sequences:
+    """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
+
+    scaled: whether they are on the `SpectrumScale` of the training chunks, as the models read them,
+    instead of magnitudes. Labels, all static: speaker, digit, take, utterance, chunk, see `cut`.
     """
-    return cut(utterances(split, by, level), features)
+    chunks = cut(utterances(split))
+    if not scaled:
+        return chunks
+    train = chunks if split == "train" else cut(utterances("train"))
+    return SpectrumScale.fit(train).transform(chunks)
 
 
-def cut(whole: Utterances, features: str = "spectrogram") -> Sequences:
-    """Cut recordings into chunks of 200 ms, the last one of each filled up with zeros, and take 20 spectra of each chunk.
+def cut(whole: Utterances) -> Sequences:
+    """Cut recordings into chunks of 200 ms, the last padded with zeros, of 20 spectra each.
 
-    features  "spectrogram": magnitudes of the short-time Fourier transform (paper C; `SPECTRA`), at 8 kHz 101 of them, 40 Hz
-              apart, at 16 kHz 201; "log_mel": ln(1 + e / 1e-6) of the energies e in 40 mel bands, 0 is silence
-
-    Spectra whose middle lies past the recording's end are zero and not observed, see the mask (N, 20).
-    Labels: those of the recordings, and `utterance`, the recording's number in `whole`, and `chunk`, the chunk's in its recording.
+    The spectra are magnitudes of the short-time Fourier transform (paper C), 101 bins at 8 kHz and
+    201 at 16 kHz. Spectra whose middle lies past the recording's end are 0 and not observed, see
+    the mask (N, 20). Labels: those of the recordings; `utterance`, the recording's number in
+    `whole`; `chunk`, the chunk's number in its recording.
     """
-    if features not in ("spectrogram", "log_mel") or whole.rate not in SPECTRA:
-        expected = f"spectrogram or log_mel at {' or '.join(map(str, SPECTRA))} samples a second"
-        raise ValueError(f"features: expected {expected}, found {features!r} at {whole.rate}")
-    size, hop = whole.rate // 5, SPECTRA[whole.rate][2]
-    chunks = torch.tensor([-(-len(samples) // size) for samples in whole.waveforms])
-    bins = SPECTRA[whole.rate][0] // 2 + 1
-    filters = mel_filters(BANDS, bins, whole.rate)
-    series = torch.zeros(int(chunks.sum()), STEPS, BANDS if features == "log_mel" else bins)
-    mask, start = torch.zeros(series.shape[:2], dtype=torch.bool), 0
-    for samples, count in zip(whole.waveforms, chunks.tolist()):
-        part = slice(start, start := start + count)
-        padded = torch.nn.functional.pad(samples, (0, count * size - len(samples))).view(
-            count, size
-        )
+    check_choice("rate", whole.rate, TRANSFORMS)
+    size, hop = whole.rate // 5, TRANSFORMS[whole.rate][2]
+    spectra, masks, counts = [], [], []
+    for samples in whole.waveforms:
+        count = -(-len(samples) // size)
+        padded = torch.nn.functional.pad(samples, (0, count * size - len(samples)))
         middles = torch.arange(count)[:, None] * size + torch.arange(STEPS) * hop
-        mask[part] = middles < len(samples)
-        spectra = magnitudes(padded, whole.rate)
-        if features == "log_mel":
-            spectra = (spectra.square() @ filters.T / SILENCE).log1p()
-        series[part] = spectra * mask[part, :, None]
-    labels = {name: values.repeat_interleave(chunks) for name, values in whole.labels.items()}
-    labels["utterance"] = torch.arange(len(whole)).repeat_interleave(chunks)
-    labels["chunk"] = torch.cat([torch.arange(count) for count in chunks.tolist()])
-    return Sequences(
-        frames=series,
-        labels=labels,
-        static=tuple(labels),
-        split=whole.split,
-        mask=mask,
-        classes=whole.classes,
-        provenance=f"{whole.provenance}, {len(series)} chunks of 200 ms, {features}",
-    )
+        mask = middles < len(samples)  # (count, 20)
+        spectra.append(magnitudes(padded.view(count, size), whole.rate) * mask[..., None])
+        masks.append(mask)
+        counts.append(count)
+
+    repeats = torch.tensor(counts)
+    labels = {name: values.repeat_interleave(repeats) for name, values in whole.labels.items()}
+    labels["utterance"] = torch.arange(len(counts)).repeat_interleave(repeats)
+    labels["chunk"] = torch.cat([torch.arange(count) for count in counts])
+    about = f"{whole.provenance}, {sum(counts)} chunks of 200 ms, spectrogram"
+    frames, mask = torch.cat(spectra), torch.cat(masks)
+    return Sequences(frames, labels, tuple(labels), (), whole.split, about, mask, whole.classes)
 
 
 def magnitudes(chunks: Tensor, rate: int) -> Tensor:
-    """Magnitudes of the short-time Fourier transform of chunks (N, samples): (N, 20, bins), with the sizes of `SPECTRA`.
+    """Magnitudes of the short-time Fourier transform of chunks (N, samples): (N, 20, bins).
 
-    Hann windows centred on samples 0, hop, 2 hop, ...; past its ends each chunk is mirrored. The bins lie 40 Hz apart, from 0 Hz.
+    Hann windows are centred on samples 0, hop, 2 hop, ... (`TRANSFORMS`); past its ends each chunk
+    is mirrored. Bin k stands for 40 k Hz.
     """
-    size, window, hop = SPECTRA[rate]
+    size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
-    return (
-        torch.stft(
-            chunks, size, hop, window, shape, center=True, pad_mode="reflect", return_complex=True
-        )
-        .abs()
-        .transpose(1, 2)
-    )
-
-
-def mel_filters(bands: int, bins: int, rate: int) -> Tensor:
-    """The weights (bands, bins) of `bands` triangles over `bins` frequencies from 0 to rate / 2.
-
-    Their corners are equally far apart in mel, 2595 log10(1 + f / 700) (the HTK formula); each triangle is 1 at its middle
-    and starts and ends at the middles of its neighbours.
-    """
-    top = 2595 * np.log10(1 + rate / 2 / 700)
-    corners = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    left, middle, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    frequencies = np.linspace(0, rate / 2, bins)
-    weights = np.minimum(
-        (frequencies - left) / (middle - left), (right - frequencies) / (right - middle)
-    )
-    return torch.from_numpy(weights.clip(0)).float()
+    spectra = torch.stft(chunks, size, hop, window, shape, return_complex=True)
+    return spectra.abs().transpose(1, 2)
 
 
 def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of what was found for chunks, (N, D) or (N, T, D), over each utterance: (U, D), utterances in ascending order.
+    """Mean over each utterance of values of its chunks, (N, D), or with a mask (N, T, D): (U, D).
 
-    utterance: (N,), the label. mask: (N, T), the steps to count; all without it. Used for speaker verification as in paper C.
+    utterance: the label (N,); the rows of the result are in its ascending order. mask: which steps
+    count, (N, T). Paper C verifies speakers by such means.
     """
-    if values.ndim == 2:
-        values = values[:, None]
-    if utterance.shape != values.shape[:1] or (mask is not None and mask.shape != values.shape[:2]):
-        shapes = [tuple(tensor.shape) for tensor in (values, utterance, mask) if tensor is not None]
-        raise ValueError(
-            f"utterance_means: expected values (N, T, D), utterance (N,), mask (N, T), found {shapes}"
+    if mask is None:
+        values, mask = values[:, None], torch.ones(len(values), 1)
+    weights = mask.to(values)
+    names, index = utterance.unique(return_inverse=True)
+    sums = values.new_zeros(len(names), values.shape[-1])
+    sums.index_add_(0, index, (values * weights[..., None]).sum(1))
+    counts = values.new_zeros(len(names)).index_add_(0, index, weights.sum(1))
+    return sums / counts[:, None]
+
+
+@dataclass(frozen=True)
+class SpectrumScale:
+    """The scale on which models read magnitudes a: x = (ln(a + 0.01) - centre) @ whitening.
+
+    On a logarithmic scale voice, vowel and loudness add up instead of multiplying. Then directions
+    are scaled so that the variation within chunks is equal in all of them, because what changes
+    within 200 ms is not the voice: within-class covariance normalisation (Hatch et al.,
+    Interspeech 2006) with chunks as classes, so that no label is used.
+
+    centre (bins,); whitening and its inverse, colouring, (bins, bins).
+    """
+
+    centre: Tensor
+    whitening: Tensor
+    colouring: Tensor
+
+    @classmethod
+    def fit(cls, train: Sequences) -> SpectrumScale:
+        """The scale of training chunks of magnitudes (N, T, bins)."""
+        mask = train.mask
+        spectra = ((train.frames + FLOOR).log() * mask[..., None]).double()
+        means = spectra.sum(1) / mask.sum(1).clamp(min=1)[:, None]  # (N, bins)
+        within = (spectra - means[:, None])[mask]
+        variance, directions = torch.linalg.eigh(within.T @ within / len(within))
+        deviation = (variance + FLOOR).sqrt()
+        return cls(
+            centre=means[mask.any(1)].mean(0).float(),
+            whitening=((directions * (1 / deviation)) @ directions.T).float(),
+            colouring=((directions * deviation) @ directions.T).float(),
         )
-    weights = torch.ones(values.shape[:2]).to(values) if mask is None else mask.to(values)
-    names, which = utterance.unique(return_inverse=True)
-    sums = values.new_zeros(len(names), values.shape[-1]).index_add_(
-        0, which, (values * weights[..., None]).sum(1)
-    )
-    return sums / values.new_zeros(len(names)).index_add_(0, which, weights.sum(1))[:, None]
 
+    def transform(self, sequences: Sequences) -> Sequences:
+        """Chunks of magnitudes on this scale; what was not observed is 0."""
+        frames = ((sequences.frames + FLOOR).log() - self.centre) @ self.whitening
+        return replace(
+            sequences,
+            frames=frames * sequences.mask[..., None],
+            provenance=f"{sequences.provenance}, logarithmic and evened out",
+        )
 
-def waveform(path: Path, rate: int, level: str) -> Tensor:
-    """A RIFF or SPHERE file as floats (samples,): as "recorded", in [-1, 1], or at "equal" level, see `utterances`.
-
-    rate: the samples a second that it must have, else `DataError`. Silence stays silence.
-    """
-    try:
-        with open(path, "rb") as stream:
-            read = read_sphere if stream.read(4) == b"NIST" else read_wav
-    except OSError as error:
-        raise _damaged(path, "a readable file", error) from error
-    samples, found = read(path)
-    if found != rate:
-        raise _damaged(path, f"{rate} samples a second", found)
-    values = torch.from_numpy(samples.astype(np.float32)) / 2**15
-    if level == "recorded":
-        return values
-    values = values - values.mean()
-    return values * (LOUDNESS / values.square().mean().sqrt().clamp(min=1e-6))
+    def inverse(self, frames: Tensor) -> Tensor:
+        """The magnitudes (..., bins) of values on this scale, none below 0."""
+        return ((frames @ self.colouring + self.centre).exp() - FLOOR).clamp(min=0)

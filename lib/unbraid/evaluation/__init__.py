@@ -1,1 +1,43 @@
-"""How the models of each part of the course are measured: a module a part, on the instruments of `unbraid.measures`."""
+"""What is measured on trained models, which figures, and what they mean.
+
+`EVALUATIONS` names the evaluation of each model and dataset that papers have measures for; any
+other pair gets the generic one. A further measure of every model is a line in `MEASURES`.
+"""
+
+from __future__ import annotations
+
+from unbraid.evaluation import clips, generic, independent, poses, series, speech, unordered
+from unbraid.evaluation.common import MEASURES, Evaluation, Figures
+from unbraid.evaluation.generic import draw_exchanges as draw
+from unbraid.models.base import SequenceModel
+
+__all__ = ["EVALUATIONS", "MEASURES", "draw", "evaluate", "evaluation_for", "protocol"]
+
+EVALUATIONS: dict[tuple[str, str], Evaluation] = {
+    ("independent", "moving_digits"): independent.INDEPENDENT,
+    ("unordered", "digits"): unordered.DIGITS,
+    ("unordered", "faces"): unordered.FACES,
+    ("unordered", "sprites_poses"): poses.CHARACTERS,
+    ("single_element", "sprites"): clips.CLIPS,
+    ("single_element", "spoken_digits"): speech.SPEECH,
+    **{("single_element", name): series.SERIES[name] for name in series.SERIES},
+}
+
+
+def evaluation_for(settings) -> Evaluation:
+    """The evaluation of a run by its settings' model and dataset."""
+    return EVALUATIONS.get((settings.model, settings.dataset), generic.GENERIC)
+
+
+def evaluate(model: SequenceModel, settings, seed: int) -> Figures:
+    """All figures of one trained model by name.
+
+    settings: those of its run. seed: of all that is drawn here.
+    Raises `DataError` and `ResultsError` where data or the judge are missing.
+    """
+    return evaluation_for(settings).evaluate(model, settings, seed)
+
+
+def protocol(settings) -> dict:
+    """What the figures mean, for metrics.json."""
+    return evaluation_for(settings).protocol(settings)

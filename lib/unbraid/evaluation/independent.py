@@ -1,28 +1,40 @@
-"""Paper A's evaluation of one model (its Table 2), on the instruments every model of the course is measured with."""
+"""Paper A's evaluation.
+
+Its Table 2 says how well each factor predicts the others. We also measure which factor is
+informative about which digit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unbraid.data.sequences import Sequences
-from unbraid.measures.correlation import block_fraction, cross_block
+from unbraid.evaluation import common
+from unbraid.evaluation.common import Evaluation, Examined, Figures
+from unbraid.experiments import Sampler, make_sampler
+from unbraid.measures.information import (
+    best_partition,
+    block_fraction,
+    cross_block,
+    ownership,
+    same_and_cross,
+)
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
-from unbraid.measures.mutual_information import best_partition, ownership, same_and_cross
 from unbraid.models.independent import IndependentPrediction
 
-Draw = Callable[[int, torch.Generator], Sequences]
+DIGITS_BATCH = 100  # sequences at a time
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Samples of the latents at t and at t + 1 from the same sequences, and the positions at t + 1.
+    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1.
 
-    before, after: (N, K d). positions: by digit's name, (N, 2) in [0, 1].
+    before, after: latents (N, K d). positions: (N, 2) in [0, 1], by the name of the label.
     """
 
     before: np.ndarray
@@ -30,61 +42,47 @@ class Pairs:
     positions: dict[str, np.ndarray]
 
 
-@torch.no_grad()
-def bound_terms(
-    model: IndependentPrediction, sequences: Sequences, generator: torch.Generator
-) -> dict[str, float]:
-    """The bound and its terms over a set of test sequences, in nats: means over sequences of one sample each.
+def load_test_digits(settings, split: str, seed: int) -> Sequences:
+    """As many test sequences as the bound is measured on."""
+    generator = torch.Generator().manual_seed(10_000 + seed)
+    return make_sampler(settings, split)(settings.evaluation_sequences, generator)
 
-    elbo_per_frame and log_likelihood_per_frame are averaged over the frames; kl_first_frame is that of t = 1, against
-    N(0, I), and kl_per_transition the mean over the later frames.
+
+def examine_independent(model: IndependentPrediction, settings, seed: int) -> Examined:
+    """The model with its test sequences, and their sampler, because most measures draw new ones."""
+    examined = common.prepare(model, settings, seed, load_test_digits)
+    examined.generator = torch.Generator().manual_seed(10_000 + seed)
+    examined.sampler = make_sampler(settings, "test")
+    examined.test = examined.sampler(settings.evaluation_sequences, examined.generator)
+    examined.train_codes = common.encode_all(model, examined.train.frames)
+    examined.test_codes = common.encode_all(model, examined.test.frames)
+    examined.entangled = max(settings.factors, settings.decoder_groups) == 1
+    return examined
+
+
+def noise_generator(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
+    """A generator on the model's device, seeded from a CPU one."""
+    return common.generator_for(model, int(torch.randint(2**31, (1,), generator=generator)))
+
+
+@torch.no_grad()
+def bound_terms(model: IndependentPrediction, sequences, generator: torch.Generator) -> Figures:
+    """The bound's terms in nats, means over sequences of one draw each.
+
+    elbo_per_frame and log_likelihood_per_frame are means over frames; kl_first_frame is that of
+    the first frame against N(0, I), kl_per_transition the mean over the later ones.
     """
     rows = []
-    for frames in batches(model, sequences.frames):
-        bound = model.elbo(frames, generator)
-        first = model.elbo(
-            frames[:, :1], generator
-        )  # a filter: its first frame knows nothing of the later ones
-        kl, kl_first = (sum(one.kl.values()) for one in (bound, first))
+    for batch in common.batches(model, sequences, DIGITS_BATCH):
+        bound = model.elbo(batch, generator)
+        # The model is a filter: the posterior of a first frame does not depend on later ones.
+        first = model.elbo(batch.frames[:, :1], generator)
+        kl, kl_first = sum(bound.kl.values()), sum(first.kl.values())
         later = (kl - kl_first) / max(bound.frames - 1, 1)
-        rows.append(
-            torch.stack([bound.per_frame, bound.log_likelihood / bound.frames, kl_first, later], 1)
-        )
+        likelihood = bound.log_likelihood / bound.frames
+        rows.append(torch.stack([bound.per_frame, likelihood, kl_first, later], 1))
     names = ("elbo_per_frame", "log_likelihood_per_frame", "kl_first_frame", "kl_per_transition")
-    return dict(zip(names, torch.cat(rows).mean(0).tolist()))
-
-
-@torch.no_grad()
-def collect_pairs(
-    model: IndependentPrediction,
-    draw: Draw,
-    count: int,
-    generator: torch.Generator,
-    apart: bool = False,
-) -> Pairs:
-    """`count` pairs (z_t, z_{t+1}) of posterior samples, t = 1 ... T - 1, from fresh test sequences.
-
-    As the authors do it, all pairs of a sequence are among them. They resemble each other, which reads as information
-    that is not there: about half a bit between true positions of digits that know nothing of each other. apart=True
-    takes one pair a sequence, at a random step, and so has no such floor.
-    """
-    length = draw(1, torch.Generator().manual_seed(0)).length
-    sequences = draw(count if apart else -(-count // (length - 1)), generator)
-    latents = sample_latents(model, sequences, generator)
-    if apart:
-        rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
-        positions = {
-            name: sequences.labels[name][rows, steps + 1].numpy() for name in sequences.dynamic
-        }
-        return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
-    positions = {
-        name: sequences.labels[name][:, 1:].flatten(0, 1)[:count].numpy()
-        for name in sequences.dynamic
-    }
-    before, after = (
-        part.flatten(0, 1)[:count].numpy() for part in (latents[:, :-1], latents[:, 1:])
-    )
-    return Pairs(before, after, positions)
+    return dict(zip(names, torch.cat(rows).mean(0).tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -92,199 +90,180 @@ def sample_latents(
     model: IndependentPrediction, sequences: Sequences, generator: torch.Generator
 ) -> Tensor:
     """Posterior samples of all sequences, (B, T, K d), on the CPU."""
-    return torch.cat(
-        [
-            model.to_latents(model.infer(frames, True, code_noise(model, generator))).cpu()
-            for frames in batches(model, sequences.frames)
-        ]
-    )
+    parts = []
+    for batch in common.batches(model, sequences, DIGITS_BATCH):
+        codes = model.encode(batch, noise_generator(model, generator))
+        parts.append(model.to_latents(codes).cpu())
+    return torch.cat(parts)
 
 
-def code_noise(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
-    """A generator on the model's device, seeded from a CPU one."""
-    device = next(model.parameters()).device
-    return torch.Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+def collect_pairs(
+    model: IndependentPrediction,
+    sampler: Sampler,
+    count: int,
+    generator: torch.Generator,
+    apart: bool = False,
+) -> Pairs:
+    """`count` pairs (z_t, z_{t+1}) of posterior samples from new test sequences.
 
-
-def batches(model: torch.nn.Module, frames: Tensor, size: int = 100) -> Iterator[Tensor]:
-    """Frames (B, T, C, H, W) a hundred sequences at a time, on the model's device."""
-    device = next(model.parameters()).device
-    return (part.to(device) for part in frames.split(size))
+    All pairs of a sequence are among them, as in the authors' code. Such pairs resemble each
+    other, and the estimate counts this as information: between the true positions of unrelated
+    digits it finds about half a bit.
+    apart: take one pair per sequence, at a random step. The estimate then has no such floor.
+    """
+    length = sampler(1, torch.Generator().manual_seed(0)).length
+    sequences = sampler(count if apart else -(-count // (length - 1)), generator)
+    latents = sample_latents(model, sequences, generator)
+    if apart:
+        rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
+    else:
+        rows = torch.arange(len(sequences)).repeat_interleave(length - 1)[:count]
+        steps = torch.arange(length - 1).repeat(len(sequences))[:count]
+    positions = {}
+    for name in sequences.dynamic:
+        positions[name] = sequences.labels[name][rows, steps + 1].numpy()
+    return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
 
 
 def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
-    """(N, K d) as K arrays (N, d)."""
+    """Cut latents (N, K d) into K arrays (N, d)."""
     return [latents[:, start : start + size] for start in range(0, latents.shape[1], size)]
 
 
 def dependence(
-    pairs: Pairs,
-    factors: int,
-    factor_size: int,
-    entangled: bool,
-    seed: int = 0,
-    apart: Pairs | None = None,
-) -> dict[str, float]:
-    """Who predicts whom, and who knows which digit, in bits (Kraskov variant 1, k = 3).
+    pairs: Pairs, size: int, entangled: bool, seed: int = 0, apart: Pairs | None = None
+) -> Figures:
+    """Information between factors, and between factors and digits, in bits (Kraskov 1, k = 3).
 
-    mi_same_bits, mi_cross_bits: paper A's Table 2. own_digit_bits, other_digit_bits: information of a factor on the
-    position of the digit assigned to it, and on the other's. An entangled model has no factors: it gets the best of 20
-    random partitions of its units, a favourable choice (paper A, and the authors' code).
-    apart: pairs with one a sequence; if given, own and other digit are measured on them, and so are mi_same_bits_apart
-    and mi_cross_bits_apart, with the partition found on `pairs`.
+    mi_same_bits and mi_cross_bits are the columns of paper A's Table 2. own_digit_bits and
+    other_digit_bits are the information of a factor about the position of its own digit and of the
+    other one. An entangled model has no factors. Its figures are those of the best of 20 random
+    partitions of its units, as in the authors' code.
+    apart: pairs of which each is from another sequence. If they are given, the digits' bits are
+    measured on them, and so are mi_same_bits_apart and mi_cross_bits_apart, with the partition
+    that is best on `pairs`.
     """
-    order = np.arange(factors * factor_size)
+    order = np.arange(pairs.before.shape[1])
     if entangled:
-        found = best_partition(pairs.before, pairs.after, factor_size, seed=seed)
-        order = found.permutation
+        table = best_partition(pairs.before, pairs.after, size, seed=seed)
+        order = table.permutation
     else:
-        found = same_and_cross(
-            split_factors(pairs.before, factor_size),
-            split_factors(pairs.after, factor_size),
-            seed=seed,
-        )
-    known = apart or pairs
-    before, after = (
-        split_factors(part[:, order], factor_size) for part in (known.before, known.after)
-    )
-    owners = ownership(after, known.positions, seed=seed)
+        factors = split_factors(pairs.before, size), split_factors(pairs.after, size)
+        table = same_and_cross(*factors, seed=seed)
+    block = cross_block(pairs.before[:, order], pairs.after[:, order])
+    other = apart or pairs
+    before = split_factors(other.before[:, order], size)
+    after = split_factors(other.after[:, order], size)
+    owners = ownership(after, other.positions, seed=seed)
     figures = {
-        "mi_same_bits": found.same,
-        "mi_cross_bits": found.cross,
+        "mi_same_bits": table.same,
+        "mi_cross_bits": table.cross,
         "own_digit_bits": owners.own,
         "other_digit_bits": owners.other,
-        "block_fraction": block_fraction(
-            cross_block(pairs.before[:, order], pairs.after[:, order]), [factor_size] * factors
-        ),
+        "block_fraction": block_fraction(block, [size] * len(after)),
     }
     if apart:
-        alone = same_and_cross(before, after, seed=seed)
-        figures |= {"mi_same_bits_apart": alone.same, "mi_cross_bits_apart": alone.cross}
+        table = same_and_cross(before, after, seed=seed)
+        figures |= {"mi_same_bits_apart": table.same, "mi_cross_bits_apart": table.cross}
     return figures
 
 
-def leakage(
-    model: IndependentPrediction,
-    sequences: Sequences,
-    factor_size: int,
-    order: np.ndarray | None = None,
-    seed: int = 0,
+def read_labels(
+    model: IndependentPrediction, sequences: Sequences, size: int, order=None, seed: int = 0
 ) -> LeakageMatrix:
-    """What can be read of each known factor off each code, 0 as by chance and 1 perfectly; rows factor_0, factor_1, ...
+    """What a non-linear probe reads of each label off each factor, as skill.
 
-    Columns: the sequences' static labels, read off the code of the whole sequence, and their dynamic ones, read at each
-    frame off the code of that frame; both by the non-linear probe, from sequences it was not trained on, on posterior samples.
-    order: of the units, e.g. of an entangled model's best partition; then each `factor_size` of them are a factor.
+    Static labels are read off the code of a whole sequence, dynamic ones at each frame off the
+    code of that frame; both from sequences the probe was not trained on, on posterior samples.
+    order: the order of the units, e.g. that of an entangled model's best partition. Each `size`
+        units in this order are a factor.
     """
     generator = torch.Generator().manual_seed(30_000 + seed)
     latents = sample_latents(model, sequences, generator).numpy()
     latents = latents if order is None else latents[..., order]
-    codes = {
-        f"factor_{start // factor_size}": latents[..., start : start + factor_size]
-        for start in range(0, latents.shape[-1], factor_size)
-    }
-    static, dynamic = (
-        leakage_matrix(
-            codes,
-            {name: sequences.labels[name].numpy() for name in names},
-            probe="nonlinear",
-            pooling=pooling,
-            seed=seed,
+    starts = range(0, latents.shape[-1], size)
+    codes = {f"factor_{start // size}": latents[..., start : start + size] for start in starts}
+    parts: list[LeakageMatrix] = []
+    for names, pooling in ((sequences.static, "flattened"), (sequences.dynamic, "frames")):
+        labels = {name: sequences.labels[name].numpy() for name in names}
+        options = {"probe": "nonlinear", "pooling": pooling, "permutations": 1, "seed": seed}
+        parts.append(leakage_matrix(codes, labels, **options))
+    cells = {}
+    for name in ("value", "test_interval", "p_value"):
+        blocks = [getattr(part, name) for part in parts]
+        cells[name] = np.concatenate(blocks, 1)
+    columns = parts[0].columns + parts[1].columns
+    return replace(parts[0], **cells, rows=tuple(codes), columns=columns)
+
+
+def transition_bound(examined: Examined) -> Figures:
+    """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
+    that of the first frame against N(0, I), kl_per_transition the mean over the later ones."""
+    generator = noise_generator(examined.model, examined.generator)
+    return bound_terms(examined.model, examined.test, generator)
+
+
+def digit_information(examined: Examined) -> Figures:
+    """Kraskov variant 1, k = 3, bits, on posterior samples, means over evaluation_draws draws of
+    evaluation_pairs pairs. mi_*_bits: all pairs of a sequence, as paper A; *_apart, own and other
+    digit: one pair a sequence. A model without parts: the best of 20 partitions."""
+    settings, draws = examined.settings, []
+    for number in range(settings.evaluation_draws):
+        together, apart = draw_pairs(examined, examined.generator)
+        seed = examined.seed + number
+        draws.append(
+            dependence(together, examined.settings.judged_size, examined.entangled, seed, apart)
         )
-        for names, pooling in ((sequences.static, "flattened"), (sequences.dynamic, "frames"))
-    )
-    both = {
-        name: np.concatenate([getattr(static, name), getattr(dynamic, name)], 1)
-        for name in ("value", "test_interval", "p_value")
-    }
-    return replace(static, **both, rows=tuple(codes), columns=static.columns + dynamic.columns)
+    figures = {}
+    for name in draws[0]:
+        values = [draw[name] for draw in draws]
+        figures[name] = float(np.mean(values))
+    return figures | {"cross_to_same": figures["mi_cross_bits"] / figures["mi_same_bits"]}
 
 
-def leakage_figures(
-    model: IndependentPrediction,
-    draw: Draw,
-    count: int,
-    factors: int,
-    factor_size: int,
-    entangled: bool,
-    seed: int = 0,
-) -> dict[str, float]:
-    """The leakage matrix as flat figures, its rows named by the digit each factor is assigned to, as in `dependence`.
+def draw_pairs(examined: Examined, generator: torch.Generator) -> tuple[Pairs, Pairs]:
+    """Pairs as paper A takes them, and pairs of which each is from another sequence."""
+    count = examined.settings.evaluation_pairs
+    together = collect_pairs(examined.model, examined.sampler, count, generator)
+    return together, collect_pairs(examined.model, examined.sampler, count, generator, apart=True)
 
-    leakage_<digit>_factor_<column>: the cells, e.g. leakage_red_factor_green_position, on 2 `count` sequences.
-    own_position_skill, other_position_skill: their means, of a factor on the position of its own digit and of the other;
-    own_identity_skill, other_identity_skill: on which of the ten digits it is.
-    """
-    generator = torch.Generator().manual_seed(
-        20_000 + seed
-    )  # its own, so that no other figure depends on this one
-    together, apart = (
-        collect_pairs(model, draw, count, generator, one_each) for one_each in (False, True)
-    )
-    order = (
-        best_partition(together.before, together.after, factor_size, seed=seed).permutation
-        if entangled
-        else np.arange(factors * factor_size)
-    )
-    owner = ownership(
-        split_factors(apart.after[:, order], factor_size), apart.positions, seed=seed
-    ).owner
-    matrix = leakage(model, draw(2 * count, generator), factor_size, order, seed)
+
+def digit_leakage(examined: Examined) -> Figures:
+    """leakage_<digit>_factor_<label>: skill (0 chance, 1 perfect) of a non-linear probe on
+    posterior samples of 2 x evaluation_pairs sequences, 30 % of them to test, off the factor that
+    owns the digit; identities off whole sequences, positions off frames. own_*_skill and
+    other_*_skill: means over a factor's own and the other digit."""
+    size, seed = examined.settings.judged_size, examined.seed
+    generator = torch.Generator().manual_seed(20_000 + seed)
+    together, apart = draw_pairs(examined, generator)
+    order = np.arange(together.before.shape[1])
+    if examined.entangled:
+        order = best_partition(together.before, together.after, size, seed=seed).permutation
+    factors = split_factors(apart.after[:, order], size)
+    owner = ownership(factors, apart.positions, seed=seed).owner
+    sequences = examined.sampler(2 * examined.settings.evaluation_pairs, generator)
+    skills = read_labels(examined.model, sequences, size, order, seed)
+
+    def skill(digit: str, label: str) -> float:
+        """The skill for `label` of the factor that owns `digit`."""
+        return skills[f"factor_{owner[f'{digit}_position']}", label]
+
     digits = [name.removesuffix("_position") for name in apart.positions]
-    cells = {
-        (of, column): matrix[f"factor_{owner[f'{of}_position']}", column]
-        for of in digits
-        for column in matrix.columns
-    }
-    figures = {f"leakage_{of}_factor_{column}": cell for (of, column), cell in cells.items()}
+    labels = (*sequences.static, *sequences.dynamic)
+    figures = {}
+    for digit in digits:
+        for label in labels:
+            figures[f"leakage_{digit}_factor_{label}"] = skill(digit, label)
     for kind, ending in (("identity", "digit"), ("position", "position")):
-        own, other = (
-            [
-                cells[of, f"{about}_{ending}"]
-                for of in digits
-                for about in digits
-                if (of == about) == same
-            ]
-            for same in (True, False)
-        )
-        figures |= {
-            f"own_{kind}_skill": float(np.mean(own)),
-            f"other_{kind}_skill": float(np.mean(other)),
-        }
+        own = [skill(digit, f"{digit}_{ending}") for digit in digits]
+        other = [skill(a, f"{b}_{ending}") for a, b in permutations(digits, 2)]
+        figures[f"own_{kind}_skill"] = float(np.mean(own))
+        figures[f"other_{kind}_skill"] = float(np.mean(other))
     return figures
 
 
-def evaluate_independent(
-    model: IndependentPrediction, draw: Draw, settings, seed: int = 0
-) -> dict[str, float]:
-    """All figures of one model on test sequences; see bound_terms, dependence and leakage_figures.
-
-    draw(count, generator): test sequences. settings: evaluation_sequences, evaluation_pairs, evaluation_draws, and the
-    blocks (judged_factors, judged_size) that factors are compared in, the same for all models. Information is the
-    mean over evaluation_draws draws of evaluation_pairs pairs. mi_same_bits and mi_cross_bits are on the paper's pairs,
-    all of a sequence; the same names with _apart, and what factors know of the digits, on one pair a sequence.
-    """
-    model.eval()
-    generator = torch.Generator().manual_seed(10_000 + seed)
-    terms = bound_terms(
-        model, draw(settings.evaluation_sequences, generator), code_noise(model, generator)
-    )
-    blocks = (
-        settings.judged_factors,
-        settings.judged_size,
-        max(model.factors, model.decoder_groups) == 1,
-    )
-    draws = []
-    for number in range(settings.evaluation_draws):
-        together, apart = (
-            collect_pairs(model, draw, settings.evaluation_pairs, generator, one_each)
-            for one_each in (False, True)
-        )
-        draws.append(dependence(together, *blocks, seed + number, apart))
-    information = {name: float(np.mean([one[name] for one in draws])) for name in draws[0]}
-    return {
-        **terms,
-        **information,
-        "cross_to_same": information["mi_cross_bits"] / information["mi_same_bits"],
-        **leakage_figures(model, draw, settings.evaluation_pairs, *blocks, seed),
-    }
+INDEPENDENT = Evaluation(
+    load_test_digits,
+    examine_independent,
+    (transition_bound, digit_information, digit_leakage),
+)

@@ -1,7 +1,7 @@
-"""Whose picture, and in which pose: what paper B's model draws of characters when f and z come from different ones.
+"""Paper B on characters: the identity comes from one character, the pose from another.
 
-Paper B shows such pictures and counts nothing. Here each is held against the true frame that it should be, and a judge, which
-knows nothing of the model, says who and which pose it sees.
+The paper shows such pictures and counts nothing. Here each is compared with the true frame that it
+should be, and a judge, trained on real frames alone, names who and which pose it sees.
 """
 
 from __future__ import annotations
@@ -13,26 +13,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unbraid import data
+from unbraid.data.sampling import withhold
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import CLASSES
-from unbraid.evaluation.codes import decode, dynamic_given
+from unbraid.evaluation import common
+from unbraid.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
+from unbraid.evaluation.unordered import (
+    accuracy_from_skill,
+    class_probes,
+    draw_frames,
+    dynamic_given,
+    knn_accuracy,
+    unordered_bound,
+)
+from unbraid.experiments import open_judge
 from unbraid.interventions import principal_directions
 from unbraid.measures.judges import FrameJudge
-from unbraid.models.interface import SequenceModel
+from unbraid.measures.swaps import random_donors
+from unbraid.models.unordered import UnorderedFrames
 
-WORN = tuple(CLASSES)
-SHOWN = ("pose", "action", "direction")
-TIE = 1e-4  # of squared distances, one value a hundredth off: closer ones are not told apart
-MIDDLE = (0.025, 0.975)  # of the codes of test frames, which a grid covers
+READ_FRAMES = 20  # frames of each character whose z the probes read
+DYNAMIC_LABELS = ("pose", "action", "direction")
+FRAME_COUNTS = (2, 5, 10, 20)  # numbers of frames, beside that of training, that f is inferred from
+MIDDLE = (0.025, 0.975)  # a grid covers the codes of test frames between these quantiles
+TIE = 1e-4  # squared distances that differ by less count as equal
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Frames drawn with the pose of a and the identity of b, Q in all, one row each.
+    """Q frames decoded from the pose of a and the identity of b.
 
-    rows (Q, 2): of a and of b among the sequences. steps (Q,): which frame.
-    rank, rank_both (Q,): how many of b's frames, and of a's and b's together, are strictly nearer than b's true frame.
-    error (Q,): mean squared difference from the true frame. judged: by label, what the judge sees, (Q,); empty without a judge.
+    rows (Q, 2): the numbers of a and of b among the sequences.
+    steps (Q,): the number of a's frame.
+    rank, rank_both (Q,): how many of b's frames, and of a's and b's, are nearer than the true one.
+    error (Q,): the mean squared difference from the true frame.
+    judged: the classes (Q,) that the judge names, by label; it is empty without a judge.
     dynamic (Q, d): the codes of a's frames.
     """
 
@@ -45,184 +60,169 @@ class Transfer:
     dynamic: Tensor
 
 
-def ranks(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
-    """How many of `candidates` (K, ...) are strictly nearer to each query (Q, ...) than the one numbered `truth` (Q,)."""
+@torch.no_grad()
+def transfer(
+    model: UnorderedFrames,
+    sequences: Sequences,
+    static: Tensor,
+    pairs: Tensor,
+    steps: ListOf[Tensor] | None = None,
+    judge: FrameJudge | None = None,
+) -> Transfer:
+    """Decode z of a's frames together with b's f, for pairs (a, b) of sequences.
+
+    z is inferred from a's frames given a's f.
+    static: the codes f of all sequences, (M, D).
+    pairs: the numbers of a and of b, (P, 2).
+    steps: for each pair the numbers of the frames; by default all frames.
+    """
+    parts = []
+    for number, (a, b) in enumerate(pairs.tolist()):
+        frames_a, frames_b = common.as_float(sequences.frames[[a, b]])
+        chosen = torch.arange(sequences.length) if steps is None else steps[number]
+        dynamic = dynamic_given(model, frames_a[chosen][None], static[a : a + 1])
+        codes = {"static": static[b : b + 1], "dynamic": dynamic}
+        decoded = common.decode_all(model, codes)[0]
+        part = {
+            "rows": pairs[number].expand(len(chosen), 2),
+            "steps": chosen,
+            "rank": count_nearer(decoded, chosen, frames_b),
+            "rank_both": count_nearer(decoded, chosen, torch.cat([frames_b, frames_a])),
+            "error": (decoded - frames_b[chosen]).square().flatten(1).mean(1),
+            "dynamic": dynamic[0],
+        }
+        judged = judge_classes(judge, decoded) if judge else {}
+        parts.append((part, judged))
+    whole, judged = (common.concatenate(of) for of in zip(*parts, strict=True))
+    return Transfer(judged=judged, **whole)
+
+
+def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
+    """How many candidates (K, ...) are nearer to each query (Q, ...) than the true one (Q,)."""
     queries, candidates = queries.flatten(1), candidates.flatten(1)
-    centre = candidates.mean(0)  # small numbers, which lose less to rounding
+    centre = candidates.mean(0)  # Small numbers lose less to rounding.
     squared = torch.cdist(
         queries - centre, candidates - centre, compute_mode="use_mm_for_euclid_dist"
     ).square()
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
-def compared(
-    drawn: Tensor, steps: Tensor, frames_a: Tensor, frames_b: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """rank, rank_both and error, as in `Transfer`, of frames drawn (Q, C, H, W) to be `steps` (Q,) of b's frames (T, C, H, W)."""
-    both = ranks(drawn, steps, torch.cat([frames_b, frames_a]))
-    return (
-        ranks(drawn, steps, frames_b),
-        both,
-        (drawn - frames_b[steps]).square().flatten(1).mean(1),
-    )
+def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
+    """What the judge names in frames (Q, C, H, W): class numbers (Q,) by label."""
+    return {name: p.argmax(1) for name, p in common.judge_probabilities(judge, frames).items()}
 
 
-def transfer(
-    model: SequenceModel,
-    known: Sequences,
-    static: Tensor,
-    pairs: Tensor,
-    steps: ListOf[Tensor] | None = None,
-    judge: FrameJudge | None = None,
-) -> Transfer:
-    """Decode z of a's frames, inferred with a's f, with b's f, for pairs (P, 2) of rows of `known`.
+def visible_attributes(poses: ListOf[str]) -> dict[str, Tensor]:
+    """Whether each attribute can be seen at each of the named poses: booleans (poses,).
 
-    static: f of all sequences of `known`, (M, D). steps: for each pair which frames; by default all of a sequence.
+    The sheets lack trousers and tops in thrust and shoot, for one class each, and all trousers in
+    "hurt front 4".
     """
-    parts = []
-    for number, (a, b) in enumerate(pairs.tolist()):
-        frames_a, frames_b = (known.frames[row].float() / 255 for row in (a, b))
-        at = torch.arange(known.length) if steps is None else steps[number]
-        dynamic = dynamic_given(model, frames_a[at][None], static[a : a + 1])
-        drawn = decode(model, static[b : b + 1], dynamic)[0]
-        seen = judged_frames(judge, drawn) if judge else {}
-        parts.append(
-            (
-                pairs[number].expand(len(at), 2),
-                at,
-                *compared(drawn, at, frames_a, frames_b),
-                seen,
-                dynamic[0],
-            )
-        )
-    rows, at, rank, both, error, seen, dynamic = zip(*parts)
-    judged = {name: torch.cat([one[name] for one in seen]) for name in seen[0]}
-    return Transfer(*map(torch.cat, (rows, at, rank, both, error)), judged, torch.cat(dynamic))
+    bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
+    fallen = torch.tensor([name == "hurt front 4" for name in poses])
+    everywhere = torch.ones_like(bare)
+    hidden = {"trousers": bare | fallen, "top": bare}
+    return {name: everywhere & ~hidden.get(name, ~everywhere) for name in ATTRIBUTES}
 
 
-def trivial(known: Sequences, pairs: Tensor, seed: int = 0) -> dict[str, Transfer]:
-    """What costs nothing, ranked in the same way: a's frame unchanged, the mean of b's frames, a random frame of b."""
-    generator, found = (
-        torch.Generator().manual_seed(seed),
-        {"unchanged": [], "mean": [], "random": []},
-    )
-    at = torch.arange(known.length)
-    for pair in pairs:
-        frames_a, frames_b = (known.frames[row].float() / 255 for row in pair.tolist())
-        random = frames_b[torch.randint(len(at), (len(at),), generator=generator)]
-        for name, drawn in (
-            ("unchanged", frames_a),
-            ("mean", frames_b.mean(0).expand_as(frames_b)),
-            ("random", random),
-        ):
-            found[name].append(
-                (pair.expand(len(at), 2), at, *compared(drawn, at, frames_a, frames_b))
-            )
-    return {
-        name: Transfer(*map(torch.cat, zip(*parts)), {}, torch.empty(0))
-        for name, parts in found.items()
-    }
+def retrieval_scores(transferred: Transfer) -> Figures:
+    """How often the true frame is the nearest or among the five nearest, and the error.
 
-
-def hits(transferred: Transfer, ending: str = "") -> dict[str, float]:
-    """Shares of frames whose true frame is the nearest, or among the five nearest, and the root mean square error."""
+    pose_transfer_top1, pose_transfer_top5: shares of frames; the candidates are b's frames.
+    pose_transfer_both_top1, pose_transfer_both_top5: the same among the frames of a and of b.
+    pose_transfer_rmse: the root mean square difference from the true frame.
+    """
     figures = {}
-    for place, rank in (("", transferred.rank), ("both_", transferred.rank_both)):
-        figures |= {
-            f"pose_transfer_{place}top{count}{ending}": float((rank < count).double().mean())
-            for count in (1, 5)
-        }
-    return figures | {
-        f"pose_transfer_rmse{ending}": float(transferred.error.double().mean().sqrt())
-    }
+    for name, rank in (("", transferred.rank), ("both_", transferred.rank_both)):
+        for count in (1, 5):
+            figures[f"pose_transfer_{name}top{count}"] = float((rank < count).double().mean())
+    return figures | {"pose_transfer_rmse": float(transferred.error.double().mean().sqrt())}
 
 
-def judged_frames(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
-    """What the judge sees on frames (Q, C, H, W), class numbers (Q,) by label; larger frames are averaged down to its size."""
-    size = judge.sizes["image_size"]
-    smaller = frames if frames.shape[-1] == size else F.adaptive_avg_pool2d(frames, size)
-    return {
-        name: probabilities.argmax(1)
-        for name, probabilities in judge.probabilities(smaller.clamp(0, 1)).items()
-    }
+def judge_scores(transferred: Transfer, sequences: Sequences) -> Figures:
+    """Shares of the frames in which the judge names an attribute of a or of b.
 
-
-def drawn_in(names: ListOf[str]) -> dict[str, Tensor]:
-    """At which poses, by their names, each attribute is there to be seen at all, (poses,) booleans by attribute.
-
-    The sheets lack trousers and tops in thrust and shoot, for one class each, and all trousers in "hurt front 4".
+    <attribute>: the judge names b's; frames count whose pose shows the attribute.
+    leak_<attribute>: the judge names a's; of these frames those count where a's and b's differ. A
+        judge that errs at random names a's in a fifth of its errors.
+    pose, action, direction: the judge names a's.
     """
-    bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in names])
-    fallen = torch.tensor([name == "hurt front 4" for name in names])
-    return {name: ~torch.zeros_like(bare) for name in WORN} | {
-        "trousers": ~(bare | fallen),
-        "top": ~bare,
-    }
-
-
-def follow(transferred: Transfer, known: Sequences) -> dict[str, float]:
-    """Who and which pose the judge sees, as shares of the frames.
-
-    <attribute>: b's, where the pose shows it. leak_<attribute>: a's, among those frames where a's and b's differ. A wrong
-    attribute drawn at random would be a's in a fifth of the cases. pose, action, direction: a's.
-    """
-    shown = drawn_in(known.classes["pose"])
-    (a, b), pose = (
-        transferred.rows.T,
-        known.labels["pose"][transferred.rows[:, 0], transferred.steps],
-    )
+    visible = visible_attributes(sequences.classes["pose"])
+    (a, b), labels = transferred.rows.T, sequences.labels
+    pose = labels["pose"][a, transferred.steps]
     figures = {}
-    for name in WORN:
-        there, judged, values = shown[name][pose], transferred.judged[name], known.labels[name]
-        figures[name] = float((judged == values[b])[there].double().mean())
-        figures[f"leak_{name}"] = float(
-            (judged == values[a])[there & (values[a] != values[b])].double().mean()
-        )
-    for name in SHOWN:
-        figures[name] = float(
-            (transferred.judged[name] == known.labels[name][a, transferred.steps]).double().mean()
-        )
+    for name in ATTRIBUTES:
+        shown, judged, values = visible[name][pose], transferred.judged[name], labels[name]
+        differ = shown & (values[a] != values[b])
+        figures[name] = float((judged == values[b])[shown].double().mean())
+        figures[f"leak_{name}"] = float((judged == values[a])[differ].double().mean())
+    for name in DYNAMIC_LABELS:
+        right = transferred.judged[name] == labels[name][a, transferred.steps]
+        figures[name] = float(right.double().mean())
     return figures
 
 
-def unseen(
-    model: SequenceModel,
-    known: Sequences,
+def withheld_scores(
+    model: UnorderedFrames,
+    sequences: Sequences,
     static: Tensor,
     judge: FrameJudge,
     generator: torch.Generator,
     count: int,
-) -> dict[str, float]:
-    """Poses that some training identities were never shown in, as `follow` and `hits` measure them.
+) -> Figures:
+    """Scores of transfers to poses in which training never showed some identities.
 
-    known: training sequences whose mask leaves out these frames; all of them are in `frames`. z is that of another training
-    identity, which was shown in these poses; f is of the frames that were seen, in `static` (M, D). count: identities, at most.
+    sequences: training sequences whose mask leaves these frames out. z comes from another
+        identity, which training showed in these poses.
+    static: the codes f of the frames that training showed, (M, D).
+    count: the largest number of identities.
     """
-    receivers = (~known.mask).any(1).nonzero()[:count, 0]
+    receivers = (~sequences.mask).any(1).nonzero()[:count, 0]
     pairs, steps = [], []
     for b in receivers.tolist():
-        at = (~known.mask[b]).nonzero()[:, 0]
-        donors = known.mask[:, at].all(1).nonzero()[:, 0]
-        pairs.append((int(donors[torch.randint(len(donors), (1,), generator=generator)]), b))
-        steps.append(at)
-    transferred = transfer(model, known, static, torch.tensor(pairs), steps, judge)
-    judged, ranked = follow(transferred, known), hits(transferred)
-    figures = {f"unseen_transfer_{name}": judged[name] for name in WORN} | {
-        f"unseen_{name}": judged[name] for name in SHOWN
-    }
-    figures |= {
-        f"unseen_pose_top{count}_both": ranked[f"pose_transfer_both_top{count}"] for count in (1, 5)
-    }
+        hidden = (~sequences.mask[b]).nonzero()[:, 0]
+        donors = sequences.mask[:, hidden].all(1).nonzero()[:, 0]
+        a = donors[torch.randint(len(donors), (1,), generator=generator)]
+        pairs.append((int(a), b))
+        steps.append(hidden)
+    transferred = transfer(model, sequences, static, torch.tensor(pairs), steps, judge)
+    judged, ranked = judge_scores(transferred, sequences), retrieval_scores(transferred)
+    figures = {f"unseen_transfer_{name}": judged[name] for name in ATTRIBUTES}
+    figures |= {f"unseen_{name}": judged[name] for name in DYNAMIC_LABELS}
+    for count in (1, 5):
+        figures[f"unseen_pose_top{count}_both"] = ranked[f"pose_transfer_both_top{count}"]
     return figures | {"unseen_rmse": ranked["pose_transfer_rmse"]}
 
 
-def grid_points(dynamic: Tensor, side: int) -> Tensor:
-    """A regular grid over the middle 95 % of codes (Q, d): (side^2, d), the first unit to the right, the second downwards.
+def agreement(judged: Tensor) -> float:
+    """The share of identities that show the commonest class of their point.
 
-    With more than two units along their two principal directions, all else at its mean.
+    judged: the classes of K identities at P points, (K, P).
     """
-    count = min(2, dynamic.shape[1])
-    mean = dynamic.mean(0)
+    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
+
+
+def judge_motions(
+    model: UnorderedFrames, static: Tensor, points: Tensor, judge: FrameJudge
+) -> Tensor:
+    """The action and direction, as one number (K, P), of each f (K, D) decoded at each z (P, d)."""
+    motions = []
+    for part in static.split(4):
+        grids = points.expand(len(part), -1, -1)
+        decoded = common.decode_all(model, {"static": part, "dynamic": grids}).flatten(0, 1)
+        classes = judge_classes(judge, decoded)
+        motion = classes["action"] * len(judge.classes["direction"]) + classes["direction"]
+        motions.append(motion.view(len(part), -1))
+    return torch.cat(motions)
+
+
+def grid_points(dynamic: Tensor, side: int) -> Tensor:
+    """A regular grid over the middle 95 % of codes (Q, d): points (side^2, d).
+
+    The first unit grows to the right. Codes of more than two units have a grid along their two
+    principal directions, and their mean in all other directions.
+    """
+    count, mean = min(2, dynamic.shape[1]), dynamic.mean(0)
     axes = torch.eye(count) if dynamic.shape[1] <= 2 else principal_directions(dynamic, 2).vectors
     low, high = torch.quantile((dynamic - mean) @ axes.T, torch.tensor(MIDDLE), dim=0)
     lines = [torch.linspace(float(low[axis]), float(high[axis]), side) for axis in range(count)]
@@ -230,52 +230,134 @@ def grid_points(dynamic: Tensor, side: int) -> Tensor:
     return mean + coordinates @ axes
 
 
-def agreement(judged: Tensor) -> float:
-    """Of classes (K, P), K identities at P points of z: the share that names the class most often named at its point."""
-    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
+# ---- the measures
 
 
-def grid_figures(
-    model: SequenceModel,
-    static: Tensor,
-    regular: Tensor,
-    frames_z: Tensor,
-    judge: FrameJudge,
-    generator: torch.Generator,
-) -> dict[str, float]:
-    """The paper's figure counted: the same z, for all of `static` (K, D), decoded and judged.
+def load_characters(settings, split: str, seed: int) -> Sequences:
+    """The characters of a split; those of training lack the frames that were withheld."""
+    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
+    sequences = data.load(settings.dataset, split, image_size=settings.image_size)
+    if settings.withheld and split == "train":
+        sequences = withhold(sequences, "action", settings.withheld, seed=0)
+    return sequences.subset(slice(0, count))
 
-    grid_coherence: the share of identities whose action and direction are those most often seen at their point, mean over the
-        points `regular` (P, d). grid_coherence_posterior: the same at `frames_z` (P, d), codes of real frames.
-    grid_coherence_chance: the same as the first after each identity's points have been shuffled.
-    grid_identity: the share of points of the regular grid at which an identity has the attribute that it has most often,
-        mean over attributes and identities; trousers and top where the judge sees a pose that shows them.
+
+def examine_characters(model: UnorderedFrames, settings, seed: int) -> Examined:
+    """Codes f of N frames of each character, and z and labels of other frames given that f.
+
+    `transferred` holds transfers in which each test identity is once a and once b.
     """
-    seen = {}
-    for name, points in (("regular", regular), ("posterior", frames_z)):
-        parts = [
-            judged_frames(
-                judge, decode(model, part, points.expand(len(part), -1, -1)).flatten(0, 1)
+    examined = common.prepare(model, settings, seed, load_characters)
+    generator, names = examined.generator, (*DYNAMIC_LABELS, *ATTRIBUTES)
+    splits = {"train": examined.train, "test": examined.test}
+    seen = [draw_frames(of, settings.length, generator) for of in splits.values()]
+    samples = [draw_frames(of, READ_FRAMES, generator) for of in splits.values()]
+    for split, first, sample in zip(splits, seen, samples, strict=True):
+        static = common.encode_all(model, first)["static"]
+        codes = {"static": static, "dynamic": dynamic_given(model, sample.frames, static)}
+        labels = {name: sample.labels[name] for name in names}
+        examined.add(split, codes=codes, labels=labels, sample=sample)
+
+    examined.judge = open_judge(settings.dataset, settings.profile, examined.test.classes)
+    donors = torch.as_tensor(random_donors(len(examined.test), seed))
+    pairs = torch.stack([torch.arange(len(donors)), donors], 1)
+    examined.transferred = transfer(
+        model, examined.test, examined.test_codes["static"], pairs, judge=examined.judge
+    )
+    return examined
+
+
+def drawn_probes(examined: Examined) -> Figures:
+    """dynamic_accuracy_*_drawn: the same neighbours, of draws of q(z | f, x) instead of its means:
+    what the code itself carries, noise and all."""
+    generator = torch.Generator().manual_seed(30_000 + examined.seed)
+    model, train_static = examined.model, examined.train_codes["static"]
+    train = dynamic_given(model, examined.train_sample.frames, train_static, generator)
+    test_static = examined.test_codes["static"]
+    test = dynamic_given(model, examined.test_sample.frames, test_static, generator)
+    figures = {}
+    for name in ("pose", *ATTRIBUTES):
+        labels = examined.train_labels[name], examined.test_labels[name]
+        accuracy = knn_accuracy(train, labels[0], test, labels[1])
+        figures[f"dynamic_accuracy_{name}_drawn"] = accuracy
+    return figures
+
+
+def frame_counts(examined: Examined) -> Figures:
+    """static_accuracy_*_n<count>: f of so many test frames, read by the linear probe that was
+    trained on f of N frames."""
+    figures, train = {}, {"static": examined.train_codes["static"]}
+    train_labels = {name: examined.train_labels[name] for name in ATTRIBUTES}
+    test_labels = {name: examined.test_labels[name] for name in ATTRIBUTES}
+    for count in FRAME_COUNTS:
+        sample = draw_frames(examined.test, count, examined.generator)
+        test = {"static": common.encode_all(examined.model, sample)["static"]}
+        skills = common.probe(train, test, train_labels, test_labels, "linear", examined.seed)
+        for name in ATTRIBUTES:
+            figures[f"static_accuracy_{name}_n{count}"] = accuracy_from_skill(
+                skills["static", name], train_labels[name], test_labels[name]
             )
-            for part in static.split(4)
-        ]
-        seen[name] = {
-            label: torch.cat([part[label] for part in parts]).unflatten(0, (len(static), -1))
-            for label in judge.classes
-        }
-    motions = {
-        name: one["action"] * len(judge.classes["direction"]) + one["direction"]
-        for name, one in seen.items()
-    }
-    order = torch.rand(motions["regular"].shape, generator=generator).argsort(1)
-    shown, constant = drawn_in(judge.classes["pose"]), []
-    for name in WORN:
-        there = shown[name][seen["regular"]["pose"]]
-        counts = (F.one_hot(seen["regular"][name]) * there[..., None]).sum(1)
-        constant.append((counts.max(1).values / there.sum(1).clamp(min=1))[there.any(1)])
+    return figures
+
+
+def pose_reconstruction(examined: Examined) -> Figures:
+    """reconstruct_rmse: f of N frames, z of other frames of the same sequence; pixels in [0, 1]."""
+    decoded = common.decode_all(examined.model, examined.test_codes)
+    return {"reconstruct_rmse": common.root_mean_square(decoded, examined.test_sample.frames)}
+
+
+def transfers(examined: Examined) -> Figures:
+    """z of all frames of a, inferred with a's f, decoded with b's f. pose_transfer_*: is b's true
+    frame the nearest of b's frames, or among the five nearest (top1, top5); the same among the
+    frames of a and b (both); root mean square error to it. transfer_*: share in which the judge
+    names b's attribute (transfer_leak: a's, where the two differ), and a's pose, action and
+    direction; trousers and top where the sheets have them."""
+    judged = judge_scores(examined.transferred, examined.test)
+    figures = {f"transfer_{name}": value for name, value in judged.items()}
+    return retrieval_scores(examined.transferred) | figures
+
+
+def coherence(examined: Examined) -> Figures:
+    """grid_coherence: one z for all identities, share whose judged action and direction are the
+    commonest at this z, on a regular grid over the middle 95 % of the codes of test frames.
+    _posterior: at codes of random test frames; _chance: the grid shuffled for each identity."""
+    settings, generator = examined.settings, examined.generator
+    static = examined.test_codes["static"][: settings.evaluation_identities]
+    codes = examined.transferred.dynamic
+    regular = grid_points(codes, settings.evaluation_grid)
+    frames_z = codes[torch.randperm(len(codes), generator=generator)[: len(regular)]]
+    motions = judge_motions(examined.model, static, regular, examined.judge)
+    posterior = judge_motions(examined.model, static, frames_z, examined.judge)
+    order = torch.rand(motions.shape, generator=generator).argsort(1)
     return {
-        "grid_coherence": agreement(motions["regular"]),
-        "grid_coherence_posterior": agreement(motions["posterior"]),
-        "grid_coherence_chance": agreement(motions["regular"].gather(1, order)),
-        "grid_identity": float(torch.cat(constant).double().mean()),
+        "grid_coherence": agreement(motions),
+        "grid_coherence_posterior": agreement(posterior),
+        "grid_coherence_chance": agreement(motions.gather(1, order)),
     }
+
+
+def withheld(examined: Examined) -> Figures:
+    """unseen_*: training identities of whom one action was withheld: its frames, with z of another
+    training identity that was shown in them; ranks and judgements as for other transfers."""
+    if not examined.settings.withheld:
+        return {}
+    count, static = examined.settings.evaluation_sequences, examined.train_codes["static"]
+    return withheld_scores(
+        examined.model, examined.train, static, examined.judge, examined.generator, count
+    )
+
+
+CHARACTERS = Evaluation(
+    load_characters,
+    examine_characters,
+    (
+        unordered_bound,
+        class_probes,
+        drawn_probes,
+        frame_counts,
+        pose_reconstruction,
+        transfers,
+        coherence,
+        withheld,
+    ),
+)

@@ -1,27 +1,29 @@
-"""Paper C on series: what its codes tell of a series' labels, beside what needs no model, by the papers' protocol and a mended one.
+"""Paper C on series: what codes predict of a series' labels, compared with simple baselines.
 
-`evaluate_series` gives the figures of one model by name, `protocol_series` what the names mean. The heads are those of
-`measures.prediction`, on codes of a model that learns no more; figures differ by what these are given:
+The heads are those of `measures.prediction`. They read codes of a model whose training is over.
+The endings of figures say what the heads are given:
 
-    <task>_<measure>            means of the codes, labels and codes of the same days: the mended protocol
-    <task>_<measure>_paper      the papers' own: one draw of the codes; of etth1 also their turned days and mixed-up labels
-    <task>_<measure>_dynamic    from the dynamic codes alone, and _static from the static code alone: what each knows
+    <task>_<metric>            means of the codes, labels and codes of the same days
+    <task>_<metric>_paper      one draw of the codes; of etth1 also the papers' turned days
+    <task>_<metric>_dynamic    the dynamic codes alone
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as ListOf
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 from torch import Tensor
 
-from unbraid.data import catalogue
-from unbraid.data.scaling import held_out
+from unbraid import data
 from unbraid.data.sequences import Sequences
-from unbraid.data.series import daily_mean, load_etth1
+from unbraid.data.series import daily_mean, held_out
+from unbraid.evaluation import common
+from unbraid.evaluation.common import Evaluation, Examined, Figures
 from unbraid.measures.prediction import (
     CLASSIFIERS,
     Examples,
@@ -30,431 +32,295 @@ from unbraid.measures.prediction import (
     predict_event,
     predict_value,
 )
-from unbraid.measures.ranking import compare
-from unbraid.measures.resampling import bootstrap_interval
-from unbraid.models.single_element import SingleElement
+from unbraid.models.base import Codes, SequenceModel
 
-CLASSES = {
+SERIES_SPLITS = ("train", "validation", "test")
+SERIES_LABELS = {  # labels that heads predict from the static code
     "vowels": ("speaker",),
     "weather": ("station", "month", "season"),
     "air_quality": ("month", "station"),
-    "etth1": (),
     "physionet": ("icu",),
 }
-PAPER = {"air_quality": "month", "physionet": "icu"}  # the classes that the papers report
-MEASURES = {
-    "accuracy": accuracy_score,
-    "auroc": roc_auc_score,
-    "average_precision": average_precision_score,
-}
-SHORT = {"average_precision": "auprc", "mean_absolute_error": "mae"}
+PAPER_CLASSES = {"air_quality": "month", "physionet": "icu"}  # labels that the papers report
 TOGETHER = {
     "weather": 3,
     "air_quality": 12,
-}  # so many rows in a row, one a station, are of the same day or month: they share its sky
+}  # stations, whose rows of a day or month are neighbours
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
-SEQUENCES, DRAWS, SHUFFLES = (
-    256,
-    400,
-    2000,
-)  # encoded at a time; of whole days or months behind intervals; and behind p-values
+METRIC = "mean_absolute_error"
+BASELINES = {  # baselines, which need no codes, and the endings of their figures
+    "majority": "trivial",
+    "constant": "trivial",
+    "constant mean": "constant_mean",
+    "constant median": "constant_median",
+    "logistic on raw means": "logistic",
+    "ridge on raw means": "ridge",
+    "gradient boosting on raw means": "boosting",
+}
+SERIES_BATCH = 256  # sequences that are encoded at a time
+SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
 
 
 @dataclass(frozen=True)
-class Coded:
-    """Codes of N sequences, on the CPU: static (N, D), dynamic (N, W, d), how many of the W elements each has (N,), and its own
-    plain numbers (N, F): of each variable the mean of what was observed, and where something was not, the share that was."""
+class CodedSeries:
+    """Codes of N series, on the CPU, and plain numbers beside them.
+
+    static: the static codes (N, D). dynamic: the dynamic codes (N, W, d).
+    lengths (N,): how many of the W elements each series has.
+    raw (N, F): the mean of each variable's observed values and, in datasets with missing values,
+        the share of the values that were observed.
+    """
 
     static: Tensor
     dynamic: Tensor
     lengths: Tensor
-    raw: Tensor
+    raw: Tensor | None = None
 
-    def pooled(self) -> Tensor:
-        """(N, d): the mean dynamic code."""
+    @property
+    def codes(self) -> Codes:
+        return {"static": self.static, "dynamic": self.dynamic}
+
+    def mean_dynamic(self) -> Tensor:
+        """The mean (N, d) over the elements that each series has."""
         return self.dynamic.sum(1) / self.lengths[:, None]
 
+    def without_raw(self) -> CodedSeries:
+        """The codes alone."""
+        return replace(self, raw=None)
 
-def evaluate_series(model: SingleElement, dataset: str, chosen, seed: int) -> dict[str, float]:
-    """All figures of one model by name; `protocol_series` says what they are. The model is put into eval mode.
+    def dynamic_alone(self) -> CodedSeries:
+        """The same with zeros in place of the static codes."""
+        return replace(self, static=torch.zeros_like(self.static), raw=None)
 
-    dataset: "vowels", "weather", "air_quality", "etth1" or "physionet". chosen: the settings it was trained with, of which
-    evaluation_heads and evaluation_epochs are looked at. seed: of all that is drawn here.
-    Raises `ValueError` for another dataset, `DataError` where its files are missing.
+
+def load_series(settings, split: str, seed: int = 0, **options) -> Sequences:
+    """The series of a split. Vowels have no validation split: a fifth of train is held out."""
+    if settings.dataset != "vowels" or split == "test":
+        return data.load(settings.dataset, split, **options)
+    train = data.load("vowels", "train")
+    rows = held_out(len(train), 0.8, seed=0)[SERIES_SPLITS.index(split)]
+    return train.subset(torch.from_numpy(rows))
+
+
+def examine_series(model: SequenceModel, settings, seed: int) -> Examined:
+    """The series of all three splits, with the means of their codes and with one draw of them."""
+    examined = common.prepare(model, settings, seed, load_series)
+    examined.splits = [examined.train, load_series(settings, "validation"), examined.test]
+    examined.means = [encode_series(model, part) for part in examined.splits]
+    examined.draws = []
+    for number, part in enumerate(examined.splits):
+        generator = common.generator_for(model, seed + number)
+        examined.draws.append(encode_series(model, part, generator))
+    examined.train_codes, _, examined.test_codes = (coded.codes for coded in examined.means)
+    return examined
+
+
+def encode_series(
+    model: SequenceModel, sequences: Sequences, generator: torch.Generator | None = None
+) -> CodedSeries:
+    """The codes of all series: their means, or one draw if a generator is given.
+
+    generator: a generator on the model's device.
     """
-    parts = parts_of(dataset)
-    model.eval()
-    codes = [coded(model, part) for part in parts]
-    figures = quality(model, parts[2], codes[2], seed)
-    drawn = [
-        coded(model, part, torch.Generator().manual_seed(seed + number))
-        for number, part in enumerate(parts)
-    ]
-    for task in CLASSES[dataset]:
-        figures |= classes(task, dataset, parts, codes, drawn, chosen, seed)
-    if dataset == "physionet":
-        deaths = [part.labels["mortality"] for part in parts]
-        figures |= events(
-            "mortality", deaths, codes, {"_paper": drawn} | apart(codes), chosen, seed
-        )
-    if dataset == "air_quality":
-        figures |= rain(parts, codes, chosen, seed)
-    if dataset == "etth1":
-        figures |= oil_temperature(model, parts, codes, chosen, seed)
-    return figures
-
-
-def parts_of(dataset: str, **options) -> list[Sequences]:
-    """Train, validation and test sequences. Vowels have no validation split: a fifth of train is held out, of heads alone."""
-    if dataset not in CLASSES:
-        raise ValueError(f"dataset: expected one of {', '.join(CLASSES)}, found {dataset!r}")
-    if dataset != "vowels":
-        return [
-            catalogue.load(dataset, split, **options) for split in ("train", "validation", "test")
-        ]
-    train, test = (catalogue.load(dataset, split) for split in ("train", "test"))
-    return [
-        *(train.subset(torch.from_numpy(rows)) for rows in held_out(len(train), 0.8, seed=0)),
-        test,
-    ]
-
-
-@torch.no_grad()
-def coded(
-    model: SingleElement,
-    sequences: Sequences,
-    generator: torch.Generator | None = None,
-    anchor=None,
-) -> Coded:
-    """Codes of all sequences: means, or with a generator one draw. anchor: another than the model's own, as `SingleElement`."""
-    device, found = next(model.parameters()).device, []
-    noise = (
-        None if generator is None else torch.Generator(device).manual_seed(generator.initial_seed())
-    )
-    for start in range(0, len(sequences), SEQUENCES):
-        part = sequences.subset(slice(start, start + SEQUENCES)).to(device)
-        found.append(
-            model.infer(
-                part.frames,
-                sample=noise is not None,
-                generator=noise,
-                mask=part.mask,
-                anchor=anchor,
-            )
-        )
-    static, dynamic = (
-        torch.cat([codes[name].cpu() for codes in found]) for name in ("static", "dynamic")
-    )
-    shown = observed(sequences)
-    some = shown.flatten(2).any(2).unflatten(1, (-1, model.window)).any(2)  # (N, W)
-    lengths = (some * torch.arange(1, some.shape[1] + 1)).amax(1)
-    count = shown.sum(1)
+    codes = common.encode_all(model, sequences, generator, SERIES_BATCH)
+    observed = observed_values(sequences)
+    elements = observed.any(2).unflatten(1, (codes["dynamic"].shape[1], -1)).any(2)  # (N, W)
+    lengths = (elements * torch.arange(1, elements.shape[1] + 1)).amax(1)
+    count = observed.sum(1)
     raw = sequences.frames.sum(1) / count.clamp(min=1)
     if sequences.mask is not None:
-        raw = torch.cat([raw, count / shown.shape[1]], 1)
-    return Coded(static, dynamic, lengths, raw)
+        raw = torch.cat([raw, count / observed.shape[1]], 1)
+    return CodedSeries(codes["static"], codes["dynamic"], lengths, raw)
 
 
-def observed(sequences: Sequences) -> Tensor:
-    """(N, T, D) booleans: which values were observed."""
+def pair_with(targets: ListOf[Tensor], coded: ListOf[CodedSeries]) -> list[Examples]:
+    """The codes of each split together with the targets (N, ...) that heads predict from them."""
+    examples = []
+    for target, codes in zip(targets, coded, strict=True):
+        part = Examples(target, codes.static, codes.dynamic, codes.lengths, codes.raw)
+        examples.append(part)
+    return examples
+
+
+def observed_values(sequences: Sequences) -> Tensor:
+    """Booleans (N, T, D), which are True where a value was observed."""
     mask = sequences.mask
     if mask is None:
         return torch.ones_like(sequences.frames, dtype=torch.bool)
     return mask if mask.ndim == 3 else mask[..., None].expand_as(sequences.frames)
 
 
-@torch.no_grad()
-def quality(model: SingleElement, test: Sequences, codes: Coded, seed: int) -> dict[str, float]:
-    """The bound on test sequences in nats, one draw of the codes, and the error of what the codes' means are decoded to.
-
-    reconstruct_rmse is in standard deviations of what was observed in training; _trivial writes the training mean everywhere.
-    """
-    device = next(model.parameters()).device
-    generator, rows, squares = torch.Generator(device).manual_seed(seed), [], []
-    for start in range(0, len(test), SEQUENCES):
-        some = slice(start, start + SEQUENCES)
-        part = test.subset(some).to(device)
-        bound = model.elbo(part.frames, generator, mask=part.mask)
-        rows.append(
-            torch.stack(
-                [bound.per_frame, bound.kl["static"], bound.kl["dynamic"] / bound.frames], 1
-            )
-        )
-        shown = model.decode(
-            {"static": codes.static[some].to(device), "dynamic": codes.dynamic[some].to(device)}
-        )
-        squares.append((shown - part.frames).square().cpu())
-    seen, squares = observed(test), torch.cat(squares)
-    names = ("elbo_per_step", "kl_static", "kl_dynamic_per_step")
-    errors = {
-        "reconstruct_rmse": squares[seen],
-        "reconstruct_rmse_trivial": test.frames[seen].square(),
-    }
-    figures = dict(zip(names, torch.cat(rows).double().mean(0).tolist()))
-    return figures | {name: float(of.double().mean().sqrt()) for name, of in errors.items()}
-
-
-def heads(chosen, seed: int, several: bool = True) -> dict:
-    """Seeds of the heads, and their epochs where the settings limit them."""
-    count = getattr(chosen, "evaluation_heads", 3) if several else 1
-    epochs = getattr(chosen, "evaluation_epochs", 0)
-    return {"seeds": tuple(100 * seed + number for number in range(count))} | (
-        {"epochs": epochs} if epochs else {}
+def quality(examined: Examined) -> Figures:
+    """elbo_per_step, kl_static of a series, kl_dynamic_per_step: nats, means over test series, one
+    draw of the codes each. reconstruct_rmse: of what was observed, in training standard
+    deviations, decoded from the codes' means; _trivial: the training mean instead."""
+    model, test = examined.model, examined.test
+    terms = common.bound_over(
+        model, [test], common.generator_for(model, examined.seed), SERIES_BATCH
     )
-
-
-def classes(
-    task: str, dataset: str, parts, codes: list[Coded], drawn: list[Coded], chosen, seed: int
-) -> dict[str, float]:
-    """Accuracy of a class read off the static code by the head, and off the means of either code by logistic regression."""
-    size, name, labels = (
-        TOGETHER.get(dataset, 1),
-        f"{task}_accuracy",
-        [part.labels[task] for part in parts],
-    )
-    found = predict_class(
-        *(Examples(of, static=code.static, raw=code.raw) for of, code in zip(labels, codes)),
-        **heads(chosen, seed),
-    )
-    figures = written(name, found, "accuracy", size) | beside(
-        name, found, "accuracy", "majority", size
-    )
-    for ending, values in (
-        ("static", [code.static for code in codes]),
-        ("dynamic", [code.pooled() for code in codes]),
-    ):
-        fitted = clone(CLASSIFIERS["logistic"]).fit(torch.cat(values[:2]), torch.cat(labels[:2]))
-        figures[f"{name}_{ending}"] = float(fitted.score(values[2], labels[2]))
-    if PAPER.get(dataset) == task:
-        found = predict_class(
-            *(Examples(of, static=code.static) for of, code in zip(labels, drawn)),
-            **heads(chosen, seed, several=False),
-        )
-        figures |= written(f"{name}_paper", found, "accuracy", size)
-    return figures
-
-
-def rain(parts, codes: list[Coded], chosen, seed: int) -> dict[str, float]:
-    """Whether a day is a wet one, from its dynamic and its month's static code, and from each alone. Every day is a row."""
-    wet = [(daily_mean(part.labels["rain"]) * 24 >= WET).long().flatten() for part in parts]
-    days = []
-    for part, code in zip(parts, codes):
-        total, count = (
-            daily_mean(values.float()).flatten(0, 1) for values in (part.frames, observed(part))
-        )  # (N * 28, D)
-        one = torch.ones(code.dynamic.shape[:2], dtype=torch.long).flatten()
-        static = code.static.repeat_interleave(code.dynamic.shape[1], 0)
-        days.append(
-            Coded(static, code.dynamic.flatten(0, 1)[:, None], one, total / count.clamp(min=1 / 24))
-        )
-    rows = (
-        TOGETHER["air_quality"] * codes[2].dynamic.shape[1]
-    )  # all days of a month at all stations
-    return events("rain", wet, days, apart(days), chosen, seed, rows, batch=100)
-
-
-def apart(codes: list[Coded]) -> dict[str, list[Coded]]:
-    """The static codes with zeros for dynamic ones, and the reverse."""
-    none = torch.zeros_like
+    decoded, observed = common.decode_all(model, examined.means[2].codes), observed_values(test)
+    trivial = torch.zeros_like(test.frames)
     return {
-        "_static": [
-            Coded(code.static, none(code.dynamic), code.lengths, code.raw) for code in codes
-        ],
-        "_dynamic": [
-            Coded(none(code.static), code.dynamic, code.lengths, code.raw) for code in codes
-        ],
+        "elbo_per_step": terms["elbo"] / test.length,
+        "kl_static": terms["kl_static"],
+        "kl_dynamic_per_step": terms["kl_dynamic"] / test.length,
+        "reconstruct_rmse": common.root_mean_square(decoded, test.frames, observed),
+        "reconstruct_rmse_trivial": common.root_mean_square(trivial, test.frames, observed),
     }
 
 
-def events(
-    task: str,
-    target: list[Tensor],
-    codes: list[Coded],
-    others: dict[str, list[Coded]],
-    chosen,
-    seed: int,
+def task_figures(
+    examined: Examined,
+    predict: Callable[..., Prediction],
+    metrics: Mapping[str, str],
+    examples: Mapping[str, ListOf[Examples]],
     size: int = 1,
-    **settings,
-) -> dict[str, float]:
-    """AUPRC and AUROC of an event; `size` rows in a row share an interval's unit."""
-    figures = {}
-    for ending, given in ({"": codes} | others).items():
-        rows = [
-            (code.static, code.dynamic, code.lengths, None if ending else code.raw)
-            for code in given
-        ]
-        examples = [Examples(truth, *row) for truth, row in zip(target, rows)]
-        found = predict_event(*examples, **heads(chosen, seed, several=not ending), **settings)
-        for metric in ("average_precision", "auroc"):
-            name = f"{task}_{SHORT.get(metric, metric)}"
-            figures |= written(name + ending, found, metric, size)
-            if not ending:
-                figures |= beside(name, found, metric, "constant", size)
+    **options,
+) -> Figures:
+    """The scores of heads on one task, with 95 % limits.
+
+    metrics: the name of a figure for each metric of `Prediction`.
+    examples: the examples of the three splits, by the ending of the figures' names. Without an
+        ending, several heads are trained, and the baselines are scored too.
+    size: so many neighbouring test series are one unit of the bootstrap.
+    """
+    figures, settings = {}, examined.settings
+    for ending, parts in examples.items():
+        count = 1 if ending else settings.evaluation_heads
+        options["seeds"] = tuple(100 * examined.seed + number for number in range(count))
+        if settings.evaluation_epochs:
+            options["epochs"] = settings.evaluation_epochs
+        prediction = predict(*parts, **options)
+        clusters = np.arange(len(prediction.target)) // size
+        for metric, name in metrics.items():
+            interval = prediction.interval(metric, clusters, SET_DRAWS)
+            scores = {which: score[metric] for which, score in prediction.scores.items()}
+            limits = {"_low": interval.low, "_high": interval.high}
+            figures[name + ending] = scores["head"]
+            for end, limit in limits.items():
+                figures[name + ending + end] = scores["head"] if np.isnan(limit) else limit
+            for which in scores if not ending else ():
+                if which in BASELINES:
+                    figures[f"{name}_{BASELINES[which]}"] = scores[which]
     return figures
 
 
-def oil_temperature(
-    model: SingleElement, parts, codes: list[Coded], chosen, seed: int
-) -> dict[str, float]:
-    """Each day's mean oil temperature in °C: mended, as the papers, and with months of all seasons in each part.
-
-    The papers' own: series turned by 14 days and not the labels, their first day for anchor; a draw of the codes; labels of the
-    training sequences in another order than their codes; a leaky ReLU behind the last layer.
-    """
-    target = [daily_mean(part.labels["oil_temperature"]) for part in parts]
-    figures = days_told("oil_temperature_mae", target, codes, chosen, seed)
-    for ending, given in apart(codes).items():
-        examples = [
-            Examples(truth, code.static, code.dynamic) for truth, code in zip(target, given)
-        ]
-        found = predict_value(*examples, **heads(chosen, seed, several=False))
-        figures |= written(f"oil_temperature_mae{ending}", found, "mean_absolute_error")
-    generator = torch.Generator().manual_seed(seed)
-    turned = [
-        coded(model, load_etth1(part.split, shift_days=TURNED), generator, "first")
-        for part in parts
-    ]
-    mixed = [target[0][torch.randperm(len(target[0]), generator=generator)], *target[1:]]
-    examples = [Examples(truth, code.static, code.dynamic) for truth, code in zip(mixed, turned)]
-    found = predict_value(*examples, last_activation=True, **heads(chosen, seed))
-    figures |= written("oil_temperature_mae_paper", found, "mean_absolute_error")
-    parts = parts_of("etth1", months="interleaved")
-    target = [daily_mean(part.labels["oil_temperature"]) for part in parts]
-    return figures | days_told(
-        "oil_temperature_mae_interleaved",
-        target,
-        [coded(model, part) for part in parts],
-        chosen,
-        seed,
-        parts,
-    )
-
-
-def days_told(
-    name: str, target: list[Tensor], codes: list[Coded], chosen, seed: int, parts=None
-) -> dict[str, float]:
-    """Mean absolute error of a value of each day from its dynamic and its month's static code, beside what needs no codes."""
-    plain = [daily_mean(part.frames) for part in parts or parts_of("etth1")]  # (N, 28, D)
-    examples = [
-        Examples(truth, code.static, code.dynamic, raw=raw)
-        for truth, code, raw in zip(target, codes, plain)
-    ]
-    found = predict_value(*examples, **heads(chosen, seed))
-    constants = {
-        which: found.scores[which]["mean_absolute_error"].value
-        for which in ("constant mean", "constant median")
-    }
-    figures = written(name, found, "mean_absolute_error") | beside(
-        name, found, "mean_absolute_error", min(constants, key=constants.get)
-    )
-    return figures | {
-        f"{name}_{which.replace(' ', '_')}": value for which, value in constants.items()
-    }
-
-
-def written(name: str, found: Prediction, metric: str, size: int = 1) -> dict[str, float]:
-    """The head's score with its interval over test sequences, or over sets of `size` rows in a row that share a day or a month."""
-    score = found.scores["head"][metric]
-    low, high = score.over_sequences.low, score.over_sequences.high
-    if size > 1:
-        unit, head = (
-            np.arange(len(found.target)) // size,
-            found.outputs["head"].T,
-        )  # (N,) and (N, S)
-
-        def statistic(target, said):
-            return np.mean([MEASURES[metric](target, one) for one in said.T])
-
-        found = bootstrap_interval(
-            found.target, head, statistic=statistic, clusters=unit, draws=DRAWS, unit="set"
-        )
-        alike = np.isnan(found.low)  # as where the head names one class: no spread
-        low, high = (
-            (score.value, score.value) if alike else (max(found.low, 0.0), min(found.high, 1.0))
-        )
-    return {name: score.value, f"{name}_low": low, f"{name}_high": high}
-
-
-def beside(
-    name: str, found: Prediction, metric: str, trivial: str, size: int = 1
-) -> dict[str, float]:
-    """What needs no codes: a constant, a linear model and boosting on raw means; and, but for events that share days, p that
-    the head does no better than the constant."""
-    named = {"trivial": trivial} | {
-        which.split()[-1]: f"{which} on raw means"
-        for which in ("logistic", "ridge", "gradient boosting")
-    }
-    figures = {
-        f"{name}_{ending}": found.scores[which][metric].value
-        for ending, which in named.items()
-        if which in found.scores
-    }
-    if size == 1:
-        figures[f"{name}_p"] = float(
-            compare(metric, found.target, found.outputs["head"], found.outputs[trivial]).p_value
-        )
-    elif metric == "accuracy":
-        figures[f"{name}_p"] = shuffled_p(found, trivial, size)
+def classes(examined: Examined) -> Figures:
+    """<label>_accuracy: read off the static code by the papers' head; _low, _high: 95 % limits over
+    test series, those of one day or month together. _trivial: majority; _logistic, _boosting: on
+    plain means of the observed values, and where values are missing the share that is not;
+    _dynamic: off the mean dynamic code, by logistic regression; _paper: one draw of the codes.
+    Heads: evaluation_heads trainings each, scores averaged, the epoch chosen on validation series;
+    one training where figures have an ending."""
+    figures, dataset = {}, examined.settings.dataset
+    for label in SERIES_LABELS[dataset]:
+        targets = [part.labels[label] for part in examined.splits]
+        pairs = list(zip(targets, examined.means, strict=True))
+        examples = {"": [Examples(of, static=code.static, raw=code.raw) for of, code in pairs]}
+        if PAPER_CLASSES.get(dataset) == label:
+            pairs = zip(targets, examined.draws, strict=True)
+            examples["_paper"] = [Examples(of, static=code.static) for of, code in pairs]
+        metrics, size = {"accuracy": f"{label}_accuracy"}, TOGETHER.get(dataset, 1)
+        figures |= task_figures(examined, predict_class, metrics, examples, size)
+        dynamic = [coded.mean_dynamic() for coded in examined.means]
+        linear = clone(CLASSIFIERS["logistic"])
+        linear.fit(torch.cat(dynamic[:2]), torch.cat(targets[:2]))
+        figures[f"{label}_accuracy_dynamic"] = float(linear.score(dynamic[2], targets[2]))
     return figures
 
 
-def shuffled_p(found: Prediction, trivial: str, size: int) -> float:
-    """How often labels shuffled among sets of `size` rows (where a set holds several classes: within it) are told as well.
-
-    Codes that say nothing of shuffled labels may still fall short of the commonest class: the accuracies of shuffled labels are
-    raised to the trivial one on average. Where all classes are as common there is nothing to raise: every constant has that accuracy.
-    """
-    said, target = (
-        found.outputs["head"].reshape(-1, len(found.target) // size, size),
-        found.target.reshape(-1, size),
-    )
-    generator, within = np.random.default_rng(0), (target != target[:, :1]).any()
-    shuffled = [
-        generator.permuted(target, axis=1) if within else generator.permutation(target)
-        for _ in range(SHUFFLES)
-    ]
-    chance = np.array([(said == labels).mean() for labels in shuffled])
-    lift = found.scores[trivial]["accuracy"].value - chance.mean() if np.ptp(chance) else 0.0
-    observed = found.scores["head"]["accuracy"].value
-    return float((1 + np.sum(chance + lift >= observed - 1e-9)) / (1 + SHUFFLES))
+def mortality(examined: Examined) -> Figures:
+    """mortality_*: death in hospital, AUPRC and AUROC, off both codes; endings as for classes, with
+    _trivial a constant score, and _dynamic by the same head with zeros for the static code."""
+    targets = [part.labels["mortality"] for part in examined.splits]
+    examples = {
+        "": pair_with(targets, examined.means),
+        "_paper": pair_with(targets, [coded.without_raw() for coded in examined.draws]),
+        "_dynamic": pair_with(targets, [coded.dynamic_alone() for coded in examined.means]),
+    }
+    metrics = {"average_precision": "mortality_auprc", "auroc": "mortality_auroc"}
+    return task_figures(examined, predict_event, metrics, examples)
 
 
-def protocol_series(dataset: str, chosen) -> dict:
-    """What the figures of `evaluate_series` mean, for metrics.json: the data, sizes, and a sentence on each group of names."""
-    train, validation, test = parts_of(dataset)
-    shared = {
-        "weather": "days, which three stations share",
-        "air_quality": "months, which twelve stations share",
-    }.get(dataset, "")
-    return {
-        "data": test.provenance,
-        "split": "test",
-        "sequences": {"train": len(train), "validation": len(validation), "test": len(test)},
-        "heads": f"{getattr(chosen, 'evaluation_heads', 3)} trainings of each head on frozen codes, their scores averaged; the epoch is "
-        "chosen on validation sequences; one training where figures have another ending",
-        "names": f"_low, _high: 95 % interval over {shared or 'test sequences'}; _p: that the head does no better than _trivial"
-        + (
-            ", of accuracies, by shuffling labels among (of stations within) them"
-            if shared
-            else ", two-sided"
-        )
-        + "; _trivial: majority, a constant score, the better of the training mean and median; _logistic, _ridge, _boosting: on plain means of "
-        "the observed values, and where values are missing the share that is not; _static, _dynamic: one code alone, of classes by logistic "
-        "regression; _paper: one draw of the codes",
-        "quality": "elbo_per_step, kl_*: nats, one draw of the codes; reconstruct_rmse: of what was observed, in training standard "
-        "deviations; _trivial: the training mean",
-    } | TOLD.get(dataset, {})
+def rain(examined: Examined) -> Figures:
+    """rain_*: a day with at least 1 mm, told by the day's dynamic and the month's static code;
+    AUPRC and AUROC, limits over months, which twelve stations share."""
+    targets, days = [], []
+    for part, coded in zip(examined.splits, examined.means, strict=True):
+        targets.append((daily_mean(part.labels["rain"]) * 24 >= WET).long().flatten())
+        total = daily_mean(part.frames).flatten(0, 1)  # (N * 28, D)
+        count = daily_mean(observed_values(part).float()).flatten(0, 1)
+        static = coded.static.repeat_interleave(coded.dynamic.shape[1], 0)
+        dynamic = coded.dynamic.flatten(0, 1)[:, None]
+        one = torch.ones(len(dynamic), dtype=torch.long)
+        days.append(CodedSeries(static, dynamic, one, total / count.clamp(min=1 / 24)))
+    examples = {
+        "": pair_with(targets, days),
+        "_dynamic": pair_with(targets, [day.dynamic_alone() for day in days]),
+    }
+    metrics = {"average_precision": "rain_auprc", "auroc": "rain_auroc"}
+    rows = TOGETHER["air_quality"] * examined.means[2].dynamic.shape[1]
+    return task_figures(examined, predict_event, metrics, examples, rows, batch=100)
 
 
-TOLD = {
-    "air_quality": {
-        "rain": f"a day with at least {WET:g} mm, told by the day's dynamic and the month's static code"
-    },
-    "etth1": {
-        "oil_temperature": f"°C, mean of each day. _paper: also series turned by {TURNED} days and not their labels, labels of training in "
-        "another order than their codes, a leaky ReLU at the end. _interleaved: heads with months of all seasons in each part; the model, "
-        "which sees no temperature, learnt from the papers' months, some of which are then in the test"
-    },
-    "physionet": {"mortality": "in hospital; AUROC's interval is DeLong's, on the logit scale"},
+def oil_temperature(examined: Examined) -> Figures:
+    """oil_temperature_mae: °C, of each day's mean, off its dynamic and its month's static code.
+    _trivial: the better of the constants; _ridge, _boosting: on plain means of the day. _paper:
+    series turned by 14 days and not their labels, their first day for anchor, a draw of the codes,
+    labels of training in another order than their codes, a leaky ReLU at the end. _interleaved:
+    heads with months of all seasons in each part; the model, which sees no temperature, learnt
+    from the papers' months, some of which are then in the test."""
+    model, settings, seed = examined.model, examined.settings, examined.seed
+    targets = [oil_of_days(part) for part in examined.splits]
+    dynamic = pair_with(targets, [coded.dynamic_alone() for coded in examined.means])
+    examples = {"": with_plain_days(examined.splits, examined.means), "_dynamic": dynamic}
+    figures = day_figures("oil_temperature_mae", examined, examples)
+
+    turned = []
+    for split in SERIES_SPLITS:
+        series = load_series(settings, split, shift_days=TURNED)
+        generator = common.generator_for(model, seed)
+        turned.append(encode_series(model.with_anchor("first"), series, generator).without_raw())
+    order = torch.randperm(len(targets[0]), generator=torch.Generator().manual_seed(seed))
+    examples = {"": pair_with([targets[0][order], *targets[1:]], turned)}
+    name = "oil_temperature_mae_paper"
+    paper = task_figures(examined, predict_value, {METRIC: name}, examples, last_activation=True)
+    figures |= {key: paper[key] for key in (name, f"{name}_low", f"{name}_high")}
+
+    parts = [load_series(settings, split, months="interleaved") for split in SERIES_SPLITS]
+    examples = {"": with_plain_days(parts, [encode_series(model, part) for part in parts])}
+    return figures | day_figures("oil_temperature_mae_interleaved", examined, examples)
+
+
+def oil_of_days(sequences: Sequences) -> Tensor:
+    """The mean oil temperature (N, 28) of each day in °C."""
+    return daily_mean(sequences.labels["oil_temperature"])
+
+
+def with_plain_days(parts: ListOf[Sequences], coded: ListOf[CodedSeries]) -> list[Examples]:
+    """Codes with each day's oil temperature and its plain means (N, 28, D)."""
+    pairs = zip(parts, coded, strict=True)
+    coded = [replace(codes, raw=daily_mean(part.frames)) for part, codes in pairs]
+    return pair_with([oil_of_days(part) for part in parts], coded)
+
+
+def day_figures(name: str, examined: Examined, examples: Mapping) -> Figures:
+    """Mean absolute error of each day's oil temperature; _trivial: the better constant."""
+    figures = task_figures(examined, predict_value, {METRIC: name}, examples)
+    constants = (figures[f"{name}_constant_{kind}"] for kind in ("mean", "median"))
+    return figures | {f"{name}_trivial": min(constants)}
+
+
+def evaluation_of(*measures) -> Evaluation:
+    """The evaluation of one of the datasets."""
+    return Evaluation(load_series, examine_series, (quality, *measures))
+
+
+SERIES = {
+    "vowels": evaluation_of(classes),
+    "weather": evaluation_of(classes),
+    "air_quality": evaluation_of(classes, rain),
+    "etth1": evaluation_of(oil_temperature),
+    "physionet": evaluation_of(classes, mortality),
 }

@@ -1,30 +1,29 @@
-"""How sure a number is, and the one way it is written.
+"""How sure a number is: intervals of means over seeds, of shares, and of any other statistic.
 
-A mean over seeds: `mean_interval`, of a score with a ceiling `score_interval`; a share of independent test items:
-`share_interval`; any other statistic of test items, or items in clusters, such as the frames of a sequence:
-`resampling.bootstrap_interval`; two models on the same items: `paired_comparison`. How often each holds the truth was measured
-(tests/bench_coverage.py) and is said with it. The spread between seeds and the spread between test items are different
-things: give each its interval, and never mix them.
+`mean_interval`: Student's t over independent values, such as training seeds.
+`share_interval`: Wilson's interval of a share of independent items.
+`bootstrap_interval`: the BCa bootstrap of any statistic, over items or clusters such as sequences.
+
+All are of 95 %. In simulations Student's contained the truth 95 times in 100, Wilson's 96; the
+bootstrap 93 with 50 units, 91 with 25 skewed clusters, and 84 to 88 with six.
 """
 
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import beta, binomtest, norm, skew, ttest_1samp
-from scipy.stats import t as student_t
+from scipy import stats
 
-FEW_EVENTS = 5  # a rate with fewer units' worth of its rarer outcome: their own spread does not tell what might have been
-FEW_COUNTS = 10  # shares with fewer of either outcome get limits no narrower than the exact ones
-FEW_FOR_SKEWNESS = 4  # values or more: of fewer nothing can be told about the form of their spread
+from unbraid.readable import Readable
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate, a mean unless said otherwise, with its interval.
+@dataclass(frozen=True, repr=False)
+class Interval(Readable):
+    """An estimate with the limits of its interval.
 
-    low and high are NaN where the spread cannot be told, as from a single value. n counts what was taken as independent,
-    named by `unit` in the singular ("seed", "sequence", "speaker"). warning: why not to lean on the limits; "" if nothing.
+    low and high are NaN where the spread is unknown, as with a single value. n counts the
+    independent units, named by `unit` in the singular ("seed", "sequence", "speaker").
     """
 
     mean: float
@@ -32,241 +31,183 @@ class Interval:
     high: float
     n: int
     unit: str = "seed"
-    warning: str = ""
 
     @property
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 
+    @property
+    def count(self) -> str:
+        """Number and name of the units, such as "3 seeds"."""
+        return f"{self.n} {self.unit}" if self.n == 1 else f"{self.n} {self.unit}s"
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same test items.
+    def table(self) -> list[tuple[str, ...]]:
+        if not np.isfinite([self.low, self.high]).all():
+            return [(f"{self.mean:.4g}", self.count)]
+        return [(f"{self.mean:.4g}", f"[{self.low:.4g}, {self.high:.4g}]", self.count)]
 
-    difference: mean of a - b. effect_size: of the kind `effect` names. p_value: two-sided, of `test`.
-    """
+    def __str__(self) -> str:
+        return " ".join(self.table()[0])
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Readable):
+    """Two models on the same items: the mean of a - b, and a two-sided p-value that it is 0."""
 
     difference: Interval
-    effect_size: float
-    effect: str
-    p_value: float
-    test: str
+    p_value: float  # NaN where the difference is the same in every item
 
 
-def mean_interval(values, confidence=0.95, unit="seed"):
-    """Mean and Student t interval of independent values, one a seed: mean ± t_{n-1} s / sqrt(n).
+def mean_interval(values, unit="seed") -> Interval:
+    """Mean and Student t interval of independent values (n,), one a seed.
 
-    values: (n,) finite numbers, n >= 1. It covers the spread between seeds only, for values roughly normal: of 100 intervals
-    of 95 %, 95 hold their mean from n = 2 on. Skewed values (exponential) are held 88 times at n = 3 to 5, 92 at 20, 94 at
-    100. A bootstrap over a handful of seeds is no way out: of normal values it holds 72 in 100 at n = 3, 92 at 5.
-    Values that are all the same get an interval of width zero, with a warning.
-    Raises ValueError for no values, NaN or infinity, or a confidence outside (0, 1).
+    Equal values get an interval of width zero, a single value none (NaN).
+    Raises ValueError for no values, NaN or infinity.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = finite_array("values", values)
     if values.ndim != 1 or not values.size:
-        raise ValueError(
-            f"values: expected one number a {unit}, shape (n,) with n >= 1, found shape {values.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"values: expected finite numbers, found {values.tolist()}; repeat or leave out the failed {unit}s"
-        )
-    check_confidence(confidence)
-    n, mean = len(values), float(values.mean())
+        raise ValueError(f"values: expected one number a {unit}, found shape {values.shape}")
+    n = len(values)
+    mean = float(values.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1, unit)
-    half_width = float(student_t.ppf(0.5 + confidence / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    warning = "all values are the same: their spread cannot be told" if np.ptp(values) == 0 else ""
-    return Interval(mean, mean - half_width, mean + half_width, n, unit, warning)
+    error = values.std(ddof=1) / np.sqrt(n)
+    reach = float(stats.t.ppf(0.975, n - 1) * error)
+    return Interval(mean, mean - reach, mean + reach, n, unit)
 
 
-def score_interval(values, confidence=0.95, unit="seed"):
-    """As `mean_interval`, for values of a score that is 1 at best and 0 at chance, such as a skill or an accuracy, one a seed.
+def share_interval(successes, n, unit="item") -> Interval:
+    """Share of n independent items with Wilson's interval.
 
-    Such values are skewed where models fail now and then. The limits, from -1 to 1, are the widest of two: `skewed_reach` at a
-    confidence of 97.5 % for 95 %, and Student's on the log-odds scale, log((s + .05) / (1.02 - s)), at 98 %. Both were needed:
-    of 100 intervals of 95 % over 2 to 10 seeds of eight shapes, from normal to nearly perfect with rare failures, 93 to 99 held the
-    mean (1 000 repeats each). The price is width: .34 over three normal values of spread .05.
+    The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
+    Raises ValueError unless 0 <= successes <= n and n >= 1, both whole numbers.
     """
-    found, values = (
-        mean_interval(values, confidence, unit),
-        np.clip(np.asarray(values, dtype=np.float64), -0.04, 1),
-    )
-    if found.n == 1 or found.warning:
-        return found
-    odds = mean_interval(logit((values + 0.05) / 1.07), 1 - 0.4 * (1 - confidence), unit)
-    below, above = skewed_reach(
-        values, np.std(values, ddof=1) / np.sqrt(found.n), found.n - 1, 1 - 0.5 * (1 - confidence)
-    )
-    low, high = (float(1.07 * expit(limit) - 0.05) for limit in (odds.low, odds.high))
-    return replace(
-        found,
-        low=max(min(found.mean - below, low), -1.0),
-        high=min(max(found.mean + above, high), 1.0),
-    )
-
-
-def skewed_reach(influence, error, freedom, confidence):
-    """How far limits lie below and above an estimate whose parts are skewed: the wider of Student's and Hall's on each side.
-
-    influence: (n,) each unit's part in the estimate, such as the values of a mean. error: its standard error. Hall's
-    transformation (J. R. Stat. Soc. B 54, 221, 1992) makes Student's statistic symmetric by the skewness of the parts. Of 100
-    intervals of 95 % these hold 96 normal and 93 to 95 exponential means from n = 5 on, for 1.4, 1.1 and 1.01 times Student's
-    width at n = 5, 10 and 50. With fewer than 4 parts, or parts that agree, Student's alone.
-    """
-    n, reach = len(influence), float(student_t.ppf(0.5 + confidence / 2, freedom))
-    sides = np.array([reach, reach])
-    if (
-        n >= FEW_FOR_SKEWNESS
-        and np.ptp(influence) > 0
-        and np.std(influence) > 1e-12 * np.abs(influence).max()
-        and abs(lean := skew(influence)) > 1e-6
-    ):
-        shift = np.array([reach, -reach]) / np.sqrt(n) - lean / (6 * n)
-        hall = 3 / lean * (np.cbrt(1 + lean * shift) - 1) * np.sqrt(n)
-        sides = np.maximum(sides, hall * [1, -1])
-    return sides * error
-
-
-def paired_difference(a, b, confidence=0.95, unit="seed"):
-    """Mean of a - b with its t interval, when a[i] and b[i] share a seed (or a test item); returns `Interval`.
-
-    Raises ValueError if the lengths differ, else as `mean_interval`.
-    """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ValueError(
-            f"a and b: expected pairs, found shapes {a.shape} and {b.shape}; give both for the same {unit}s"
-        )
-    return mean_interval(a - b, confidence, unit)
-
-
-def share_interval(successes, n, confidence=0.95, unit="item"):
-    """A share, such as an accuracy, of n independent items, with `share_limits`.
-
-    Frames of one sequence are not independent: for them `resampling.bootstrap_interval` with clusters.
-    Raises ValueError unless 0 <= successes <= n and n >= 1, both integers.
-    """
-    check_confidence(confidence)
     if int(successes) != successes or int(n) != n or not 0 <= successes <= n or n < 1:
         raise ValueError(
-            f"successes and n: expected integers, 0 <= successes <= n and n >= 1, found {successes} and {n}"
+            f"successes, n: expected whole numbers with 0 <= successes <= n, found {successes}, {n}"
         )
-    return Interval(float(successes / n), *share_limits(successes / n, n, confidence), int(n), unit)
+    limits = stats.binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
+    return Interval(float(successes / n), float(limits.low), float(limits.high), int(n), unit)
 
 
-def share_limits(share, n, confidence=0.95):
-    """Limits (low, high) of a share of n independent items; `share` may be a mean over several predictors.
+def bootstrap_interval(
+    *values,
+    statistic: Callable = np.mean,
+    clusters=None,
+    rate=False,
+    draws=2000,
+    unit="item",
+    seed=0,
+) -> Interval:
+    """Any statistic with its BCa interval, drawing items or whole clusters with replacement.
 
-    Wilson's (J. Am. Stat. Assoc. 22, 209, 1927), and with fewer than 10 successes or 10 failures no narrower than Clopper
-    and Pearson's exact ones (Biometrika 26, 404, 1934): Wilson's alone held as few as 84 in 100 of shares near 0 or 1, these
-    hold 93 or more of any share (n = 5 to 3 000), and 95 to 96 of ordinary ones.
+    values: one or more arrays of N rows that belong together, such as scores and labels;
+        statistic(*rows) must return a number.
+    clusters: (N,) the cluster of each row, such as its sequence or speaker.
+    rate: the statistic is a share. Where all draws agree (20 of 20 right), the limits are then
+        Wilson's for as many units; other statistics get NaN limits there.
+    A draw whose statistic is not finite is left out, and the limits are then plain percentiles.
+    Raises ValueError for no rows, unequal lengths, or an estimate that is not finite.
     """
-    z, hits = norm.ppf(0.5 + confidence / 2), share * n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low, high = max(centre - half, 0.0), min(centre + half, 1.0)
-    if min(hits, n - hits) < FEW_COUNTS:
-        tail = 0.5 - confidence / 2
-        low = min(low, beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
-        high = max(high, beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return float(low), float(high)
+    values = [as_array(array) for array in values]
+    labels = np.arange(len(values[0])) if clusters is None else as_array(clusters)
+    lengths = {len(array) for array in [*values, labels]}
+    if lengths == {0} or len(lengths) > 1:
+        raise ValueError(f"values, clusters: expected equally many rows, found {sorted(lengths)}")
+    estimate = float(statistic(*values))
+    if not np.isfinite(estimate):
+        raise ValueError(f"statistic: expected a finite number of all rows, found {estimate}")
+    _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
+    if len(members) == 1:
+        return Interval(estimate, np.nan, np.nan, 1, unit)
+
+    def evaluate(drawn):
+        rows = np.concatenate([members[cluster] for cluster in drawn.astype(int)])
+        return statistic(*(array[rows] for array in values))
+
+    low, high = bca_limits(evaluate, len(members), draws, seed)
+    if low == high:
+        low = high = np.nan
+        if rate:
+            wilson = share_interval(round(estimate * len(members)), len(members))
+            low, high = wilson.low, wilson.high
+    return Interval(estimate, low, high, len(members), unit)
 
 
-def paired_comparison(a, b, confidence=0.95, unit="item"):
-    """Two models on the same n independent test items; returns `Comparison`.
-
-    a, b: (n,) a number for each item, or booleans: whether each got it right. Items of one sequence are not independent:
-    give each sequence's mean.
-    Numbers: `skewed_reach` about the difference and its paired t test; effect size Cohen's d_z, mean / standard deviation of a - b.
-    Booleans: the difference of the two accuracies with the interval of Bonett and Price (J. Educ. Behav. Stat. 37, 479, 2012;
-    of 100 it holds 95 or more, and 98 or more where fewer than five items tell the two apart), McNemar's exact test, and
-    Cohen's g: the share of a among the items that only one of them got right, less one half.
-    A difference that is the same in every item has no spread: a warning, d_z infinite and p 0, or both 0 and 1 if it is 0.
-    Raises ValueError for shapes that differ, fewer than two items, NaN or infinity, booleans beside numbers.
-    """
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
-        raise ValueError(
-            f"a and b: expected pairs, (n,) each with n >= 2, found {a.shape} and {b.shape}; give both for the same {unit}s"
+def bca_limits(evaluate, count, draws, seed) -> tuple[float, float]:
+    """Limits of evaluate(units) over draws of `count` units with replacement."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            (np.arange(count),),
+            evaluate,
+            vectorized=False,
+            n_resamples=draws,
+            batch=min(draws, 100),  # else the jackknife lays out count x count indices at once
+            method="BCa",
+            rng=np.random.default_rng(seed),
         )
-    if (a.dtype == bool) != (b.dtype == bool):
-        raise ValueError(
-            f"a and b: expected both numbers or both booleans, found {a.dtype} and {b.dtype}"
-        )
-    if a.dtype == bool:
-        return compare_shares(a, b, confidence, unit)
-    difference = np.asarray(a, np.float64) - b
-    interval = mean_interval(difference, confidence, unit)
-    below, above = skewed_reach(
-        difference, np.std(difference, ddof=1) / np.sqrt(len(a)), len(a) - 1, confidence
-    )
-    interval = replace(interval, low=interval.mean - below, high=interval.mean + above)
-    if np.ptp(difference) <= 1e-12 * max(np.abs(a).max(), np.abs(b).max()):
-        interval = Interval(
-            interval.mean,
-            np.nan,
-            np.nan,
-            interval.n,
-            unit,
-            "the difference is the same in every item",
-        )
-        if np.allclose(difference, 0, atol=1e-12):
-            return Comparison(interval, 0.0, "Cohen's d_z", 1.0, "paired t")
-        return Comparison(
-            interval, float(np.sign(interval.mean) * np.inf), "Cohen's d_z", 0.0, "paired t"
-        )
-    effect = float(difference.mean() / difference.std(ddof=1))
-    return Comparison(
-        interval, effect, "Cohen's d_z", float(ttest_1samp(difference, 0).pvalue), "paired t"
-    )
+    low, high = map(float, result.confidence_interval)
+    if not np.isfinite([low, high]).all():
+        drawn = result.bootstrap_distribution
+        drawn = drawn[np.isfinite(drawn)]
+        if not drawn.size:
+            return np.nan, np.nan
+        low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    return low, high
 
 
-def compare_shares(a, b, confidence, unit):
-    """`paired_comparison` of two boolean arrays (n,)."""
-    check_confidence(confidence)
-    n, only_a, only_b = len(a), int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
-    centre = share_a - share_b
-    half_width = float(
-        norm.ppf(0.5 + confidence / 2) * np.sqrt((share_a + share_b - centre**2) / (n + 2))
-    )
-    difference = Interval(
-        (only_a - only_b) / n,
-        max(centre - half_width, -1.0),
-        min(centre + half_width, 1.0),
-        n,
-        unit,
-    )
-    if not only_a + only_b:
-        return Comparison(difference, 0.0, "Cohen's g", 1.0, "exact McNemar")
-    p_value = float(binomtest(only_a, only_a + only_b).pvalue)
-    return Comparison(
-        difference, only_a / (only_a + only_b) - 0.5, "Cohen's g", p_value, "exact McNemar"
-    )
+def paired_difference(a, b, unit="seed") -> Interval:
+    """Mean of a - b with its t interval, where a[i] and b[i] (n,) share a seed or a test item."""
+    a, b = finite_array("a", a), finite_array("b", b)
+    if a.shape != b.shape:
+        raise ValueError(f"a, b: expected pairs of values, found shapes {a.shape} and {b.shape}")
+    return mean_interval(a - b, unit)
 
 
-def format_interval(interval, digits=2, percent=False):
-    """ "value ± half-width (n seeds)", the one way a number with its interval is written.
+def paired_comparison(a, b, unit="item") -> Comparison:
+    """Two models' numbers (n,) on the same independent items, compared by the paired t test."""
+    a, b = finite_array("a", a), finite_array("b", b)
+    difference = paired_difference(a, b, unit)
+    if not difference.half_width > 1e-12 * abs(difference.mean):
+        return Comparison(difference, np.nan)
+    return Comparison(difference, float(stats.ttest_rel(a, b).pvalue))
 
-    An interval whose sides differ by a unit of the last digit or more is written "value [low, high] (n seeds)"; one
-    without limits, as of a single value, "value (1 seed)". "seeds" is the interval's own unit. percent: of shares.
+
+def format_interval(interval, digits=2, percent=False) -> str:
+    """ "value ± half-width (n seeds)", or "value [low, high] (n seeds)" where the sides differ.
+
+    The sides differ if they do so by a unit of the last digit or more. Without limits, as for a
+    single value: "value (1 seed)". percent: write shares in percent.
     """
     factor, sign = (100, " %") if percent else (1, "")
-    value, low, high = (
-        f"{factor * number:.{digits}f}" for number in (interval.mean, interval.low, interval.high)
-    )
-    count = f"({interval.n} {interval.unit}{'' if interval.n == 1 else 's'})"
+    value = f"{factor * interval.mean:.{digits}f}"
     if not np.isfinite([interval.low, interval.high]).all():
-        return f"{value}{sign} {count}"
+        return f"{value}{sign} ({interval.count})"
+    low, high = f"{factor * interval.low:.{digits}f}", f"{factor * interval.high:.{digits}f}"
     if factor * abs(interval.high + interval.low - 2 * interval.mean) < 10**-digits:
-        return f"{value} ± {factor * interval.half_width:.{digits}f}{sign} {count}"
-    return f"{value} [{low}, {high}]{sign} {count}"
+        value = f"{value} ± {factor * interval.half_width:.{digits}f}"
+    else:
+        value = f"{value} [{low}, {high}]"
+    return f"{value}{sign} ({interval.count})"
 
 
-def check_confidence(confidence):
-    """Refuse a confidence outside (0, 1)."""
-    if not 0 < confidence < 1:
-        raise ValueError(
-            f"confidence: expected a number between 0 and 1, such as 0.95, found {confidence}"
-        )
+def as_array(values) -> np.ndarray:
+    """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.double() if values.is_floating_point() else values
+    return np.asarray(values)
+
+
+def finite_array(name, values) -> np.ndarray:
+    """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
+    values = as_array(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected real numbers, found {values.dtype}")
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        place = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
+        raise ValueError(f"{name}: expected finite numbers, found {values[place]} at {place}")
+    return values

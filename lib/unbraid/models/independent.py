@@ -1,13 +1,17 @@
-"""Paper A: Whitney & Fergus (2017), Disentangling Video with Independent Prediction, arXiv 1901.05590.
+"""Paper A: Whitney & Fergus (2017), arXiv 1901.05590.
+
+Disentangling Video with Independent Prediction.
 
     p(x, z) = p(z_1) prod_t prod_i p_i(z_t^i | z_{t-1}^i) prod_t p(x_t | z_t)
 
-Each factor i has a transition network of its own, which sees only that factor's past; the posterior
-q(z_t | z_{t-1}, x_t) filters. What can be predicted alone ends up in a factor of its own. One factor as wide as
-all of them together is the entangled baseline.
+Each factor i has a transition network of its own, which reads only that factor's past. The
+posterior q(z_t | z_{t-1}, x_t) is a filter. Whatever can be predicted alone ends up in a factor of
+its own. A single factor as wide as all of them together is the entangled baseline.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +23,15 @@ from unbraid.distributions import (
     kl,
     standard_normal_like,
 )
-from unbraid.models.interface import Bound, Codes, SequenceModel
-from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, mlp
+from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
+from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
 
 
-class Posterior(nn.Module):
-    """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction (paper A)."""
+class FilteringPosterior(nn.Module):
+    """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction.
+
+    features: the number of the encoder's outputs. size: K d, the units of z_t.
+    """
 
     def __init__(self, features: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
@@ -32,156 +39,161 @@ class Posterior(nn.Module):
         self.from_mean = nn.Linear(size, size)
         self.from_log_variance = nn.Linear(size, size)
         self.combine = nn.Linear(3 * size, size)
-        self.mean = nn.Linear(size, size)
-        self.log_variance = nn.Linear(size, size)
-        with torch.no_grad():
-            self.log_variance.bias += initial_log_variance
+        self.head = GaussianHead(size, size, initial_log_variance)
 
     def forward(self, from_frame: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
-        """`from_frame` (B, size) is leaky_relu(self.from_frame(features)), computed for all frames at once."""
-        parts = [
-            from_frame,
-            F.leaky_relu(self.from_mean(prior.mean)),
-            F.leaky_relu(self.from_log_variance(prior.log_variance)),
-        ]
-        hidden = F.leaky_relu(self.combine(torch.cat(parts, -1)))
-        return DiagonalGaussian(self.mean(hidden), self.log_variance(hidden))
+        """The posterior of one step.
+
+        from_frame: leaky_relu(self.from_frame(features)), (B, K d), of all frames at once.
+        """
+        from_mean = F.leaky_relu(self.from_mean(prior.mean))
+        from_log_variance = F.leaky_relu(self.from_log_variance(prior.log_variance))
+        parts = torch.cat([from_frame, from_mean, from_log_variance], -1)
+        return self.head(F.leaky_relu(self.combine(parts)))
 
 
 class IndependentPrediction(SequenceModel):
-    """K factors of d units with independent transitions. Codes factor_0 ... factor_{K-1}, each (B, T, d).
+    """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d).
 
-    image_size, channels: frames are (channels, image_size, image_size).
-    factors, factor_size: K and d; K = 1 and d = total is the entangled baseline.
-    width, features: channels of the first convolution, and of the encoder's output.
-    normalise, activation: batch normalisation and non-linearity of the convolutions ("paper": leaky ReLU in the
-        encoder, ReLU in the decoder).
-    output: what the decoder ends in, "sigmoid" (the paper's) or "linear".
-    hidden, hidden_layers: of each transition network (SELU). The paper counts Linear(d, 128) and then three
-        Linear(128, 128): four hidden layers here.
-    variance: v of the Gaussian likelihood.
-    decoder_groups: 1 is the paper's one decoder for all units; K lets each factor draw a picture of its own, and adds them.
-    initial_log_variance: of the posterior before training. At 0 the codes start as noise, and a small network may give
-        up on a digit before they carry anything; at -4 they start as an autoencoder's.
+    encoder: frames (N, C, H, W) to features (N, g). posterior: over all K d units.
+    transitions: K networks, each from the d units of a factor to their 2 d next means and
+    log-variances. decoder: latents (N, K d) to frames. variance: v of the Gaussian likelihood.
     """
 
     def __init__(
         self,
-        image_size=64,
-        channels=3,
-        factors=2,
-        factor_size=20,
-        width=64,
-        features=32,
-        normalise=True,
-        activation="paper",
-        output="sigmoid",
-        hidden=128,
-        hidden_layers=4,
-        variance=0.25,
-        decoder_groups=1,
-        initial_log_variance=0.0,
+        encoder: nn.Module,
+        posterior: FilteringPosterior,
+        transitions: Iterable[nn.Module],
+        decoder: nn.Module,
+        variance: float,
+        frame_shape: tuple[int, int, int],
     ):
         super().__init__()
-        size = factors * factor_size
-        in_encoder, in_decoder = (
-            ("leaky_relu", "relu") if activation == "paper" else (activation, activation)
-        )
-        self.encoder = ConvolutionalEncoder(
-            image_size, channels, width, features, normalise, in_encoder
-        )
-        self.posterior = Posterior(features, size, initial_log_variance)
-        self.transitions = nn.ModuleList(
-            mlp(factor_size, hidden, 2 * factor_size, hidden_layers) for _ in range(factors)
-        )
-        self.decoder = ConvolutionalDecoder(
-            image_size, channels, width, size, normalise, in_decoder, output, decoder_groups
-        )
-        self.factors, self.factor_size, self.variance, self.decoder_groups = (
-            factors,
-            factor_size,
-            variance,
-            decoder_groups,
-        )
-        self.frame_shape = (channels, image_size, image_size)
-        self.code_names = tuple(f"factor_{index}" for index in range(factors))
+        self.encoder = encoder
+        self.posterior = posterior
+        self.transitions = nn.ModuleList(transitions)
+        self.decoder = decoder
+        self.variance = variance
+        self.frame_shape = frame_shape
+        self.factors = len(self.transitions)
+        self.factor_size = posterior.head.size // self.factors
+        self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
 
     @classmethod
     def from_settings(cls, settings) -> IndependentPrediction:
-        """The model that a section of profiles.toml describes."""
-        names = (
-            "image_size",
-            "factors",
-            "factor_size",
-            "width",
-            "features",
-            "normalise",
-            "activation",
-            "output",
-            "hidden",
-            "hidden_layers",
-            "variance",
-            "decoder_groups",
-            "initial_log_variance",
+        """The model that a section of profiles.toml describes.
+
+        activation: one for all convolutions, or "paper": leaky ReLU in the encoder, ReLU in the
+            decoder.
+        hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
+        decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a
+            picture of its own, and the decoder adds them.
+        initial_log_variance: is added to that of the posterior before training. At 0 the codes
+            start as noise, at -4 nearly as an autoencoder's.
+        """
+        size = settings.factors * settings.factor_size
+        paper = settings.activation == "paper"
+        image = {
+            "image_size": settings.image_size,
+            "width": settings.width,
+            "normalise": settings.normalise,
+        }
+        encoder = ConvolutionalEncoder(
+            features=settings.features,
+            activation_name="leaky_relu" if paper else settings.activation,
+            **image,
         )
-        return cls(**{name: getattr(settings, name) for name in names})
+        posterior = FilteringPosterior(settings.features, size, settings.initial_log_variance)
+        d = settings.factor_size
+        transitions = []
+        for _ in range(settings.factors):
+            transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
+        decoder = ConvolutionalDecoder(
+            inputs=size,
+            activation_name="relu" if paper else settings.activation,
+            output=settings.output,
+            groups=settings.decoder_groups,
+            **image,
+        )
+        frame_shape = (3, settings.image_size, settings.image_size)
+        return cls(encoder, posterior, transitions, decoder, settings.variance, frame_shape)
+
+    def draw_noise(
+        self, count: int, length: int, generator: torch.Generator | None = None
+    ) -> Noise:
+        """Standard normal numbers of the shape of the codes, drawn step by step."""
+        weight = self.posterior.from_mean.weight
+        shape = (count, self.factors * self.factor_size)
+        kind = {"generator": generator, "device": weight.device, "dtype": weight.dtype}
+        steps = [torch.randn(shape, **kind) for _ in range(length)]
+        return self.to_codes(torch.stack(steps, 1))
 
     def prior(self, previous: Tensor) -> DiagonalGaussian:
-        """p(z_t | z_{t-1}) for z_{t-1} (B, K d): network i reads the d units of factor i and no others."""
-        outputs = [
-            network(part)
-            for network, part in zip(self.transitions, previous.split(self.factor_size, -1))
-        ]
-        halves = [output.chunk(2, -1) for output in outputs]
-        return DiagonalGaussian(
-            torch.cat([mean for mean, _ in halves], -1),
-            torch.cat([spread for _, spread in halves], -1),
-        )
+        """p(z_t | z_{t-1}) for z_{t-1} (B, K d).
 
-    def filter(self, frames: Tensor, sample: bool = True, generator: torch.Generator | None = None):
-        """Posteriors, priors and codes of all frames, each (B, T, K d): the filtering pass of the model.
-
-        The convolutions see all B T frames in one call; only the small latent networks walk through time.
+        Network i reads the d units of factor i and no others.
         """
-        batch, length = frames.shape[:2]
+        parts = previous.split(self.factor_size, -1)
+        outputs = [network(part) for network, part in zip(self.transitions, parts, strict=True)]
+        mean, log_variance = torch.stack(outputs, -2).chunk(2, -1)  # (B, K, d) each
+        return DiagonalGaussian(mean.flatten(-2), log_variance.flatten(-2))
+
+    def filter(
+        self, frames: Tensor, noise: Noise | None = None
+    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
+        """Posteriors and priors of all frames, (B, T, K, d), and latents (B, T, K d).
+
+        The latents are draws, or without noise the means. The convolutions read all B T frames in
+        one call; only the small latent networks walk through time.
+        """
+        count, length = frames.shape[:2]
         features = self.encoder(frames.flatten(0, 1))
-        from_frames = F.leaky_relu(self.posterior.from_frame(features)).unflatten(
-            0, (batch, length)
-        )
-        prior = standard_normal_like(from_frames[:, 0])  # at t = 1: mean 0 and log-variance 0
-        posteriors, priors, codes = [], [], []
+        from_frames = F.leaky_relu(self.posterior.from_frame(features))
+        from_frames = from_frames.unflatten(0, (count, length))
+        draws = [None] * length if noise is None else self.to_latents(noise).unbind(1)
+
+        prior = standard_normal_like(from_frames[:, 0])
+        posteriors, priors, latents = [], [], []  # of each step
         for t in range(length):
-            # detached: the posterior may use the prediction, but must not shape it (the KL does that)
+            # The posterior may use the prediction; only the KL term may shape it.
             detached = DiagonalGaussian(prior.mean.detach(), prior.log_variance.detach())
             posterior = self.posterior(from_frames[:, t], detached)
-            code = posterior.sample(generator) if sample else posterior.mean
+            latent = posterior.draw(draws[t])
             posteriors.append(posterior)
             priors.append(prior)
-            codes.append(code)
+            latents.append(latent)
             if t + 1 < length:
-                prior = self.prior(code)
-        return stack(posteriors), stack(priors), torch.stack(codes, 1)
+                prior = self.prior(latent)
+        return self.by_factor(posteriors), self.by_factor(priors), torch.stack(latents, 1)
 
-    def elbo(self, frames: Tensor, generator: torch.Generator | None = None) -> Bound:
-        """sum_t E log p(x_t | z_t) - sum_t KL(q(z_t | z_{t-1}, x_t) || p(z_t | z_{t-1})), per sequence in nats."""
-        self.check_frames(frames)
-        posteriors, priors, codes = self.filter(frames, True, generator)
-        log_likelihood = gaussian_log_likelihood(
-            frames, self.decode_latents(codes), self.variance
-        ).sum(1)
-        by_factor = kl(
-            split_units(posteriors, self.factors), split_units(priors, self.factors)
-        ).sum(1)  # (B, K)
-        return Bound(
-            log_likelihood, dict(zip(self.code_names, by_factor.unbind(-1))), frames.shape[1]
-        )
+    def by_factor(self, steps: list[DiagonalGaussian]) -> DiagonalGaussian:
+        """T distributions over (B, K d) as one over (B, T, K, d)."""
+        shape = (self.factors, self.factor_size)
+        mean = torch.stack([step.mean for step in steps], 1)
+        log_variance = torch.stack([step.log_variance for step in steps], 1)
+        return DiagonalGaussian(mean.unflatten(-1, shape), log_variance.unflatten(-1, shape))
 
-    def infer(
-        self, frames: Tensor, sample: bool = False, generator: torch.Generator | None = None
-    ) -> Codes:
-        """Factors of each frame, (B, T, d) each: samples along one filtered path, or means along the path of means."""
-        self.check_frames(frames)
-        return self.to_codes(self.filter(frames, sample, generator)[2])
+    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+        """The bound of each sequence in nats.
+
+        sum_t E log p(x_t | z_t) - sum_t KL(q(z_t | z_{t-1}, x_t) || p(z_t | z_{t-1}))
+        """
+        frames = self.whole_frames(batch)
+        noise = self.as_noise(noise, *frames.shape[:2])
+        posteriors, priors, latents = self.filter(frames, noise)
+        means = self.decode_latents(latents)
+        log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
+        by_factor = kl(posteriors, priors).sum(1)  # (B, K)
+        divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
+        return Bound(log_likelihood, divergences, frames.shape[1])
+
+    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """Factors of each frame, (B, T, d) each: a draw, or without noise the path of means."""
+        frames = self.whole_frames(batch)
+        if noise is not None:
+            noise = self.as_noise(noise, *frames.shape[:2])
+        return self.to_codes(self.filter(frames, noise)[2])
 
     def decode(self, codes: Codes) -> Tensor:
         """Mean frames (B, T, C, H, W) of the factors."""
@@ -191,63 +203,32 @@ class IndependentPrediction(SequenceModel):
         """Mean frames (B, T, C, H, W) of latents (B, T, K d)."""
         return self.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
-    def roll_forward(
-        self,
-        codes: Codes,
-        length: int,
-        sample: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> Codes:
-        """Codes of `length` further steps, each factor predicted from its own last state alone."""
-        state, states = self.to_latents(codes)[:, -1], []
+    def roll_forward(self, codes: Codes, length: int) -> Codes:
+        """The mean codes of `length` further steps, each factor predicted from its own past."""
+        latents = [self.to_latents(codes)[:, -1]]  # (B, K d)
         for _ in range(length):
-            prior = self.prior(state)
-            state = prior.sample(generator) if sample else prior.mean
-            states.append(state)
-        return self.to_codes(torch.stack(states, 1))
+            latents.append(self.prior(latents[-1]).mean)
+        return self.to_codes(torch.stack(latents[1:], 1))
 
     def generate(
-        self,
-        count: int,
-        length: int,
-        generator: torch.Generator | None = None,
-        given: Codes | None = None,
+        self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of `count` new sequences: z_1 from N(0, I), then each factor by its own transition, sampled.
+        """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
 
-        given: factors to keep. No factor knows of another, so what is kept changes nothing in those that are drawn.
+        given: factors to keep. Factors are independent, so the others are drawn as without it.
         """
-        given, weight = self.check_given(given, count, length), self.posterior.mean.weight
-        start = torch.randn(
-            count, 1, weight.shape[0], generator=generator, device=weight.device, dtype=weight.dtype
-        )
-        drawn = self.to_codes(start)
-        if length > 1:
-            later = self.roll_forward(drawn, length - 1, True, generator)
-            drawn = {name: torch.cat([drawn[name], later[name]], 1) for name in self.code_names}
-        return drawn | given
+        given = self.check_given(given, count, length)
+        first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
+        latents = [first]
+        for draw in later:
+            latents.append(self.prior(latents[-1]).draw(draw))
+        return self.to_codes(torch.stack(latents, 1)) | given
 
     def to_codes(self, latents: Tensor) -> Codes:
         """Latents (B, T, K d) as named factors (B, T, d)."""
-        return dict(zip(self.code_names, latents.split(self.factor_size, -1)))
+        return dict(zip(self.code_names, latents.split(self.factor_size, -1), strict=True))
 
     def to_latents(self, codes: Codes) -> Tensor:
         """Named factors (B, T, d) as latents (B, T, K d)."""
         self.check_codes(codes)
         return torch.cat([codes[name] for name in self.code_names], -1)
-
-
-def stack(distributions: list[DiagonalGaussian]) -> DiagonalGaussian:
-    """T distributions over (B, d) as one over (B, T, d)."""
-    return DiagonalGaussian(
-        torch.stack([one.mean for one in distributions], 1),
-        torch.stack([one.log_variance for one in distributions], 1),
-    )
-
-
-def split_units(distribution: DiagonalGaussian, factors: int) -> DiagonalGaussian:
-    """(..., K d) as (..., K, d)."""
-    return DiagonalGaussian(
-        distribution.mean.unflatten(-1, (factors, -1)),
-        distribution.log_variance.unflatten(-1, (factors, -1)),
-    )

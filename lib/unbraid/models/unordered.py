@@ -1,14 +1,18 @@
-"""Paper B: Helminger et al. (2018), Disentangled Dynamic Representations from Unordered Data, arXiv 1812.03962.
+"""Paper B: Helminger et al. (2018), arXiv 1812.03962.
+
+Disentangled Dynamic Representations from Unordered Data.
 
     p(x, z, f) = p(f) prod_i p(z_i | f) p(x_i | f, z_i)          f ~ N(0, I)
     q(z, f | x) = q(f | x_1 ... x_N) prod_i q(z_i | f, x_i)
 
-The frames of a sequence have no order: given f, their z_i are drawn from one and the same p(z | f). What pairs of frames
-have in common tells f, and what is left to say of a single frame has to go through a z_i of two units.
+The frames of a sequence have no order: given f, every z_i is drawn from the same p(z | f). The
+posterior of f reads what pairs of frames have in common. Whatever else a single frame contains has
+to go through a z_i of two units.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -21,338 +25,319 @@ from unbraid.distributions import (
     kl,
     standard_normal_like,
 )
-from unbraid.models.interface import Bound, Codes, SequenceModel
-from unbraid.networks import keep_variance, mlp
+from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
+from unbraid.networks import halving_stages, keep_variance, mlp
 
-SIDE = 4  # of the smallest feature map, in pixels
-CONTRAST = 3.0  # what a colour of the palette is multiplied by: a logit of 3 is a value of .95, and colours differ from the first update on
+SIDE = 4
+"""Height and width of the smallest feature map, in pixels."""
+
+CONTRAST = 3.0
+"""Multiplies the colours of the palette, so that they differ from the first update on: a logit of 3
+is a value of .95."""
+
+
+class PairEncoder(nn.Module):
+    """q(f | x_1 ... x_T), of what all pairs of frames have in common.
+
+    channels: those of the trunk's features. width: those of the pair convolution and of the
+    convolution after it. hidden: units of the dense layer. size: D, the units of f.
+    normalise: batch normalisation after the second convolution; the paper lists none.
+    pairs: False leaves the paper's idea out: each frame is compared with itself alone.
+
+    The paper's table does not say how pairs are aggregated. Here it is the mean over i != j, which
+    does not depend on the order, nor in expectation on the number of frames.
+    """
+
+    def __init__(
+        self, channels: int, width: int, hidden: int, size: int, normalise: bool, pairs: bool
+    ):
+        super().__init__()
+        self.size = size
+        self.pairs = pairs
+        self.pair_convolution = nn.Conv2d(2 * channels, width, 3, padding=1)
+        self.convolution = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width) if normalise else nn.Identity()
+        self.dense = mlp(SIDE * SIDE * width, hidden, 2 * size, 1, "relu")
+
+    def compare(self, features: Tensor) -> Tensor:
+        """Mean over pairs of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4).
+
+        features: (B, T, channels, 4, 4). All ordered pairs of two different frames count; a single
+        frame is paired with itself. The convolution of two stacked maps is a sum of two,
+        W_1 * x_i + W_2 * x_j, so that T frames are convolved instead of T (T - 1) pairs.
+        """
+        count, length = features.shape[:2]
+        weight = torch.cat(self.pair_convolution.weight.chunk(2, 1))  # W_1 above W_2
+        maps = F.conv2d(features.flatten(0, 1), weight, padding=1)
+        first, second = maps.unflatten(0, (count, length)).chunk(2, 2)
+        first = first + self.pair_convolution.bias[:, None, None]
+        shifts = range(1, length) if self.pairs and length > 1 else (0,)
+        return mean_over_pairs(first, second, shifts).to(features.dtype)
+
+    def forward(self, features: Tensor) -> DiagonalGaussian:
+        """q(f | x), (B, D), of features (B, T, channels, 4, 4)."""
+        hidden = F.relu(self.norm(self.convolution(self.compare(features))))
+        return DiagonalGaussian.from_outputs(self.dense(hidden.flatten(1)))
+
+
+class Decoder(nn.Module):
+    """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
+
+    widths: channels of the trunk, which the decoder passes in reverse order. The paper does not say
+    how (f, z) becomes the first 4 x 4 map; here it is one dense layer and leaky ReLU. The paper has
+    neither of these two options:
+
+    multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
+        map of f is added to all pixels of each later one.
+    palette: K colours c_k(f), of which each pixel is a mixture: CONTRAST sum_k softmax_k(m) c_k(f)
+        is added to the logits. 0 means none.
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int],
+        widths: Sequence[int],
+        static_size: int,
+        dynamic_size: int,
+        normalise: bool,
+        multiplied: bool,
+        palette: int,
+    ):
+        super().__init__()
+        self.frame_shape = frame_shape
+        self.multiplied = multiplied
+        channels = frame_shape[0]
+        values = SIDE * SIDE * widths[-1]
+        self.first = nn.Linear(static_size + dynamic_size, values)
+        self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
+        for inputs, outputs in pairwise(widths[::-1]):
+            convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not normalise)
+            self.stages.append(convolution)
+            self.norms.append(nn.BatchNorm2d(outputs) if normalise else nn.Identity())
+        self.last = nn.ConvTranspose2d(widths[0], channels + palette, 4, 2, 1)
+        if multiplied:
+            self.static_factor = nn.Linear(static_size, values)
+            self.dynamic_factor = nn.Linear(dynamic_size, values)
+            paints = [nn.Linear(static_size, width, bias=False) for width in widths[-2::-1]]
+            self.paints = nn.ModuleList(paints)
+        self.palette = nn.Linear(static_size, channels * palette) if palette else None
+
+    def forward(self, f: Tensor, z: Tensor) -> Tensor:
+        first = self.first(torch.cat([f, z], -1))
+        if self.multiplied:
+            first = first + self.static_factor(f) * self.dynamic_factor(z)
+        maps = F.leaky_relu(first).unflatten(-1, (-1, SIDE, SIDE))
+        for number, (convolution, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
+            maps = convolution(maps)
+            if self.multiplied:
+                maps = maps + self.paints[number](f)[:, :, None, None]
+            maps = F.leaky_relu(norm(maps))
+        maps = self.last(maps)
+        return maps if self.palette is None else self.mix_palette(maps, f)
+
+    def mix_palette(self, maps: Tensor, f: Tensor) -> Tensor:
+        """Logits (N, C, H, W): the first C of maps (N, C + K, H, W), and the palette's colours."""
+        channels = self.frame_shape[0]
+        colours = self.palette(f).unflatten(-1, (channels, -1))  # (N, C, K)
+        shares = maps[:, channels:].softmax(1)  # (N, K, H, W)
+        return maps[:, :channels] + CONTRAST * torch.einsum("nck,nkhw->nchw", colours, shares)
 
 
 class UnorderedFrames(SequenceModel):
-    """A static code for all frames of a sequence, a dynamic one for each. Codes static (B, D) and dynamic (B, T, d).
+    """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order.
 
-    Any number of frames, in any order. A lone frame is paired with itself.
-
-    image_size, channels: frames are (channels, image_size, image_size).
-    widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4; the decoder goes back through
-        them. For 64 pixels four, for 32 three.
-    pair_width: channels of the pair convolution and of the static convolution after it.
-    hidden: units of each hidden dense layer.
-    static_size, dynamic_size: D of f and d of z.
-    normalise: batch normalisation in trunk, static convolution and decoder. The paper lists none.
-    trunk_slope: of the trunk's leaky ReLUs below 0. The paper names no slope; 0.01 is the custom.
-    multiplied: the decoder's first map has a product as well, of one dense map of f and one of z, and f is added to each later map,
-        the same to all its pixels: what colour, and where, meet in every layer. The paper says nothing of either.
-    palette: K colours that f mixes, and among which the decoder shares each pixel out: CONTRAST sum_k softmax_k(m) c_k(f) is added to
-        the logits. 0: none, as in the paper.
-    initial_log_variance: of both posteriors, added to what their last layers begin with. Far below 0 the codes say something from
-        the first update on, so that the decoder learns to listen; at 0 it learns to ignore them first.
-    pairs: False compares each frame with itself alone, by the same layers: the mean over frames, the paper's idea left out.
-    prior_given_static: False makes the prior of z N(0, I) instead of p(z | f).
-    posterior_given_static: False makes the posterior q(z | x) instead of q(z | f, x); the paper's table leaves this open.
-
-    The paper's table does not say how pairs are aggregated (here: the mean over i != j, which no order changes, and which is for
-    any number of frames drawn from a set the same in expectation) nor how (f, z) becomes the decoder's first 4 x 4 map (here:
-    one dense layer and leaky ReLU).
+    trunk: frames (N, C, H, W) to features (N, channels, 4, 4).
+    static_encoder: q(f | x) of the features.
+    dynamic_dense: q(z | f, x), features and f to 2 d outputs. Without posterior_given_static it
+        reads the features alone; the paper's table leaves this open.
+    prior_dense: p(z | f), f to 2 d outputs; None makes the prior of z N(0, I).
+    decoder: f (N, D) and z (N, d) to logits (N, C, H, W).
     """
 
     code_names = ("static", "dynamic")
 
     def __init__(
         self,
-        image_size=64,
-        channels=3,
-        widths=(256, 256, 256, 256),
-        pair_width=512,
-        hidden=512,
-        static_size=512,
-        dynamic_size=2,
-        normalise=False,
-        trunk_slope=0.01,
-        multiplied=False,
-        palette=0,
-        initial_log_variance=0.0,
-        pairs=True,
-        prior_given_static=True,
-        posterior_given_static=True,
+        trunk: nn.Module,
+        static_encoder: PairEncoder,
+        dynamic_dense: nn.Sequential,
+        prior_dense: nn.Sequential | None,
+        decoder: Decoder,
+        posterior_given_static: bool,
     ):
         super().__init__()
-        if not widths or image_size != SIDE * 2 ** len(widths):
-            raise ValueError(
-                f"widths: expected one for each halving of {image_size} pixels down to {SIDE}, found {len(widths)}: {widths}"
-            )
-        cells = SIDE * SIDE
-        stages = [
-            stage
-            for sizes in pairwise((channels, *widths))
-            for stage in convolution(*sizes, normalise, slope=trunk_slope)
-        ]
-        self.trunk = nn.Sequential(*stages)
-        self.pair_convolution = nn.Conv2d(2 * widths[-1], pair_width, 3, padding=1)
-        self.static_convolution = nn.Conv2d(pair_width, pair_width, 3, padding=1)
-        self.static_norm = nn.BatchNorm2d(pair_width) if normalise else nn.Identity()
-        self.static_dense = mlp(cells * pair_width, hidden, 2 * static_size, 1, "relu")
-        told = static_size if posterior_given_static else 0
-        self.dynamic_dense = mlp(cells * widths[-1] + told, hidden, 2 * dynamic_size, 2, "relu")
-        self.prior_dense = (
-            mlp(static_size, hidden, 2 * dynamic_size, 2, "relu") if prior_given_static else None
-        )
-        self.start = nn.Sequential(
-            nn.Linear(static_size + dynamic_size, cells * widths[-1]),
-            nn.LeakyReLU(),
-            nn.Unflatten(1, (widths[-1], SIDE, SIDE)),
-        )
-        stages = [
-            stage
-            for sizes in pairwise(widths[::-1])
-            for stage in convolution(*sizes, normalise, nn.ConvTranspose2d)
-        ]
-        self.deconvolutions = nn.Sequential(
-            *stages, nn.ConvTranspose2d(widths[0], channels + palette, 4, 2, 1)
-        )
-        product = (
-            [nn.Linear(size, cells * widths[-1]) for size in (static_size, dynamic_size)]
-            if multiplied
-            else []
-        )
-        self.product = nn.ModuleList(product)
-        self.painted = nn.ModuleList(
-            nn.Linear(static_size, width, bias=False) for width in widths[-2::-1] if multiplied
-        )
-        self.palette = nn.ModuleList(
-            [nn.Linear(static_size, channels * palette)] if palette else []
-        )
-        for part in (self.pair_convolution, self.static_convolution) if normalise else (self,):
-            keep_variance(part)  # what batch normalisation does where there is one
-        for dense in (self.static_dense, self.dynamic_dense):
-            dense[-1].bias.data.chunk(2)[1].add_(initial_log_variance)
-        if self.prior_dense is not None:
-            for parameter in (
-                self.prior_dense[-1].parameters()
-            ):  # p(z | f) begins as N(0, I), the same for every f, and departs where it pays
-                nn.init.zeros_(parameter)
-        self.static_size, self.dynamic_size = static_size, dynamic_size
-        self.pairs, self.posterior_given_static = pairs, posterior_given_static
-        self.frame_shape = (channels, image_size, image_size)
+        self.trunk = trunk
+        self.static_encoder = static_encoder
+        self.dynamic_dense = dynamic_dense
+        self.prior_dense = prior_dense
+        self.decoder = decoder
+        self.posterior_given_static = posterior_given_static
+        self.static_size = static_encoder.size
+        self.dynamic_size = dynamic_dense[-1].out_features // 2
+        self.frame_shape = decoder.frame_shape
 
     @classmethod
     def from_settings(cls, settings) -> UnorderedFrames:
-        """The model that a section of profiles.toml describes."""
-        names = (
-            "image_size",
-            "channels",
-            "widths",
-            "pair_width",
-            "hidden",
-            "static_size",
-            "dynamic_size",
-            "normalise",
-            "trunk_slope",
-            "multiplied",
-            "initial_log_variance",
-            "pairs",
-            "prior_given_static",
-            "posterior_given_static",
+        """The model that a section of profiles.toml describes.
+
+        widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
+        trunk_slope: the slope of the trunk's leaky ReLUs below 0; the paper states none.
+        initial_log_variance: is added to that of both posteriors before training. Far below 0 the
+            codes are informative from the first update on; at 0 the decoder first learns to ignore
+            them.
+        """
+        widths, size = settings.widths, settings.image_size
+        if not widths or size != SIDE * 2 ** len(widths):
+            raise ValueError(
+                f"widths: expected one for each halving of {size} pixels down to {SIDE}, "
+                f"found {len(widths)}: {widths}"
+            )
+        normalise, hidden = settings.normalise, settings.hidden
+        static_size, dynamic_size = settings.static_size, settings.dynamic_size
+
+        channels = (settings.channels, *widths)
+        stages = halving_stages(channels, normalise, settings.trunk_slope, bias=not normalise)
+        static_encoder = PairEncoder(
+            widths[-1], settings.pair_width, hidden, static_size, normalise, settings.pairs
         )
-        palette = getattr(
-            settings, "palette", 0
-        )  # of characters alone; the sections of digits and of grey faces name none
-        return cls(**{name: getattr(settings, name) for name in names}, palette=palette)
+        inputs = SIDE * SIDE * widths[-1]
+        if settings.posterior_given_static:
+            inputs += static_size
+        dynamic_dense = mlp(inputs, hidden, 2 * dynamic_size, 2, "relu")
+        prior_dense = None
+        if settings.prior_given_static:
+            prior_dense = mlp(static_size, hidden, 2 * dynamic_size, 2, "relu")
+        sizes = ((settings.channels, size, size), widths, static_size, dynamic_size)
+        decoder = Decoder(*sizes, normalise, settings.multiplied, settings.palette)
+        parts = (nn.Sequential(*stages), static_encoder, dynamic_dense, prior_dense, decoder)
+        model = cls(*parts, settings.posterior_given_static)
+        model.initialise(normalise, settings.initial_log_variance)
+        return model
+
+    @torch.no_grad()
+    def initialise(self, normalised: bool, log_variance: float) -> None:
+        """Set the weights that training begins with.
+
+        normalised: whether trunk and decoder have batch normalisation, which keeps their signals'
+        variance. log_variance: what is added to that of both posteriors.
+        """
+        keep_variance(self.static_encoder if normalised else self)
+        for dense in (self.static_encoder.dense, self.dynamic_dense):
+            dense[-1].bias.chunk(2)[1].add_(log_variance)
+        if self.prior_dense is not None:
+            # p(z | f) begins as N(0, I), the same for every f.
+            for parameter in self.prior_dense[-1].parameters():
+                nn.init.zeros_(parameter)
+
+    def draw_noise(
+        self, count: int, length: int, generator: torch.Generator | None = None
+    ) -> Noise:
+        """Standard normal numbers: static (count, D), then dynamic (count, length, d)."""
+        weight = self.decoder.first.weight
+        kind = {"generator": generator, "device": weight.device, "dtype": weight.dtype}
+        static = torch.randn(count, self.static_size, **kind)
+        dynamic = torch.randn(count, length, self.dynamic_size, **kind)
+        return {"static": static, "dynamic": dynamic}
 
     def features(self, frames: Tensor) -> Tensor:
-        """What the trunk makes of each frame: (B, T, C, H, W) to (B, T, widths[-1], 4, 4), all in one call."""
+        """The features of each frame, (B, T, channels, 4, 4), computed in one call."""
         return self.trunk(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
-    def compare(self, features: Tensor) -> Tensor:
-        """Mean over pairs of ReLU(W * [x_i, x_j] + b), the pair convolution's: (B, T, widths[-1], 4, 4) to (B, pair_width, 4, 4).
-
-        Pairs are all ordered ones of two different frames. The convolution of two maps laid one on the other is the sum of two
-        convolutions, W_1 * x_i + W_2 * x_j, so one call does T frames instead of T (T - 1) pairs.
-        """
-        length, layer = features.shape[1], self.pair_convolution
-        both = torch.cat(
-            layer.weight.chunk(2, 1)
-        )  # W_1 above W_2, (2 pair_width, widths[-1], 3, 3)
-        first, second = (
-            F.conv2d(features.flatten(0, 1), both, padding=1)
-            .unflatten(0, features.shape[:2])
-            .chunk(2, 2)
-        )
-        shifts = range(1, length) if self.pairs and length > 1 else (0,)
-        return mean_over_pairs(first + layer.bias[:, None, None], second, shifts).to(features.dtype)
-
-    def static_posterior(self, features: Tensor) -> DiagonalGaussian:
-        """q(f | x_1 ... x_T), (B, D), of features (B, T, ...)."""
-        hidden = F.relu(self.static_norm(self.static_convolution(self.compare(features))))
-        return gaussian(self.static_dense(hidden.flatten(1)))
-
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
-        """q(z_i | f, x_i) of each frame, (B, T, d), of features (B, T, ...) and f (B, D); q(z_i | x_i) where the model is built so."""
-        inputs = [features.flatten(2)]
+        """q(z_i | f, x_i) of each frame, (B, T, d), of features (B, T, ...) and f (B, D)."""
+        inputs = features.flatten(2)
         if self.posterior_given_static:
-            inputs.append(static[:, None].expand(-1, features.shape[1], -1))
-        return gaussian(self.dynamic_dense(torch.cat(inputs, -1)))
+            static = static[:, None].expand(-1, features.shape[1], -1)
+            inputs = torch.cat([inputs, static], -1)
+        return DiagonalGaussian.from_outputs(self.dynamic_dense(inputs))
 
     def prior(self, static: Tensor) -> DiagonalGaussian:
-        """p(z | f), (B, 1, d), one for all frames, of f (B, D); N(0, I) where the model is built so."""
+        """p(z | f), (B, 1, d), the same for all frames, of f (B, D)."""
         if self.prior_dense is None:
             return standard_normal_like(static.new_empty(len(static), 1, self.dynamic_size))
-        return gaussian(self.prior_dense(static[:, None]))
+        return DiagonalGaussian.from_outputs(self.prior_dense(static[:, None]))
 
     def logits(self, static: Tensor, dynamic: Tensor) -> Tensor:
         """Logits (B, T, C, H, W) of the frames of f (B, D) and z (B, T, d)."""
-        whose, which = (
-            static[:, None].expand(-1, dynamic.shape[1], -1).flatten(0, 1),
-            dynamic.flatten(0, 1),
-        )
-        first = self.start[0](torch.cat([whose, which], -1))
-        if self.product:
-            first = first + self.product[0](whose) * self.product[1](which)
-        maps, colours = self.start[1:](first), iter(self.painted)
-        for stage in self.deconvolutions:
-            maps = stage(maps)
-            if (
-                isinstance(stage, nn.ConvTranspose2d)
-                and (colour := next(colours, None)) is not None
-            ):
-                maps = maps + colour(whose)[:, :, None, None]
-        if self.palette:
-            channels = self.frame_shape[0]
-            mixed, shares = (
-                self.palette[0](whose).unflatten(1, (channels, -1)),
-                maps[:, channels:].softmax(1),
-            )
-            maps = maps[:, :channels] + CONTRAST * torch.einsum("nck,nkhw->nchw", mixed, shares)
-        return maps.unflatten(0, dynamic.shape[:2])
+        f = static[:, None].expand(-1, dynamic.shape[1], -1)
+        logits = self.decoder(f.flatten(0, 1), dynamic.flatten(0, 1))
+        return logits.unflatten(0, dynamic.shape[:2])
 
-    def noise(self, count: int, length: int, generator: torch.Generator | None = None) -> Codes:
-        """Standard normal numbers behind a draw of the codes: static (count, D), then dynamic (count, length, d)."""
-        weight = self.pair_convolution.weight
-        shapes = {
-            "static": (count, self.static_size),
-            "dynamic": (count, length, self.dynamic_size),
-        }
-        return {
-            name: torch.randn(shape, generator=generator, device=weight.device, dtype=weight.dtype)
-            for name, shape in shapes.items()
-        }
-
-    def encode(
-        self, frames: Tensor, noise: Codes | None
+    def posterior(
+        self, batch: Batch, noise: NoiseSource = None
     ) -> tuple[DiagonalGaussian, DiagonalGaussian, Codes]:
-        """q(f | x), q(z_i | f, x_i) and the codes: mean + standard deviation x noise, or with None the means."""
+        """q(f | x), q(z_i | f, x_i), and their codes: a draw, or without noise the means."""
+        frames = self.whole_frames(batch)
+        noise = {} if noise is None else self.as_noise(noise, *frames.shape[:2])
+        return self._posterior(frames, noise)
+
+    def _posterior(
+        self, frames: Tensor, noise: Noise
+    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Codes]:
         features = self.features(frames)
-        of_static = self.static_posterior(features)
-        static = of_static.mean if noise is None else move(of_static, noise["static"])
-        of_dynamic = self.dynamic_posterior(features, static)
-        dynamic = of_dynamic.mean if noise is None else move(of_dynamic, noise["dynamic"])
-        return of_static, of_dynamic, {"static": static, "dynamic": dynamic}
+        static_posterior = self.static_encoder(features)
+        static = static_posterior.draw(noise.get("static"))
+        dynamic_posterior = self.dynamic_posterior(features, static)
+        dynamic = dynamic_posterior.draw(noise.get("dynamic"))
+        return static_posterior, dynamic_posterior, {"static": static, "dynamic": dynamic}
 
-    def elbo(
-        self, frames: Tensor, generator: torch.Generator | None = None, noise: Codes | None = None
-    ) -> Bound:
-        """sum_i E log p(x_i | f, z_i) - sum_i KL(q(z_i | f, x_i) || p(z_i | f)) - KL(q(f | x) || p(f)), per sequence in nats.
+    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+        """The bound of each sequence in nats, by one draw of f and of each z_i.
 
-        One draw of f and of each z_i, from `generator`, or from `noise` where two bounds are to be compared at the same draws.
-        The likelihood is the paper's, Bernoulli for each value; for values between 0 and 1, minus the cross-entropy, whose
-        greatest value is not 0 but minus the entropy of the values themselves.
+        sum_i E log p(x_i | f, z_i) - sum_i KL(q(z_i | f, x_i) || p(z_i | f)) - KL(q(f | x) || p(f))
+
+        The likelihood is the paper's, Bernoulli for each value. For values between 0 and 1 it is
+        minus the cross-entropy, and at most minus the entropy of the values.
         """
-        self.check_frames(frames)
-        of_static, of_dynamic, codes = self.encode(
-            frames, noise or self.noise(*frames.shape[:2], generator)
-        )
+        frames = self.whole_frames(batch)
+        noise = self.as_noise(noise, *frames.shape[:2])
+        static_posterior, dynamic_posterior, codes = self._posterior(frames, noise)
         log_likelihood = bernoulli_log_likelihood(frames, self.logits(**codes)).sum(1)
-        of_static_prior, of_dynamic_prior = (
-            standard_normal_like(of_static.mean),
-            self.prior(codes["static"]),
-        )
         divergences = {
-            "static": kl(of_static, of_static_prior),
-            "dynamic": kl(of_dynamic, of_dynamic_prior).sum(1),
+            "static": kl(static_posterior, standard_normal_like(static_posterior.mean)),
+            "dynamic": kl(dynamic_posterior, self.prior(codes["static"])).sum(1),
         }
         return Bound(log_likelihood, divergences, frames.shape[1])
 
-    def infer(
-        self, frames: Tensor, sample: bool = False, generator: torch.Generator | None = None
-    ) -> Codes:
-        """Static (B, D) and dynamic (B, T, d): the mean of q(f | x) and of q(z_i | that mean, x_i), or a draw of both."""
-        self.check_frames(frames)
-        return self.encode(frames, self.noise(*frames.shape[:2], generator) if sample else None)[2]
+    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """Static (B, D) and dynamic (B, T, d): the means, z_i given that of f, or a draw."""
+        return self.posterior(batch, noise)[2]
 
     def decode(self, codes: Codes) -> Tensor:
         """Mean frames (B, T, C, H, W), in (0, 1), of static (B, D) and dynamic (B, T, d)."""
-        self.check_codes(codes)
-        static, dynamic = codes["static"], codes["dynamic"]
-        fits = (
-            dynamic.ndim == 3
-            and dynamic.shape[2] == self.dynamic_size
-            and tuple(static.shape) == (len(dynamic), self.static_size)
-        )
-        if not fits:
-            expected = f"static (B, {self.static_size}) and dynamic (B, T, {self.dynamic_size})"
-            raise ValueError(
-                f"codes: expected {expected}, found {tuple(static.shape)} and {tuple(dynamic.shape)}"
-            )
-        return torch.sigmoid(self.logits(static, dynamic))
+        self.check_sizes(codes, self.static_size, self.dynamic_size)
+        return torch.sigmoid(self.logits(**codes))
 
     def generate(
-        self,
-        count: int,
-        length: int,
-        generator: torch.Generator | None = None,
-        given: Codes | None = None,
+        self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of `count` new sequences: f from N(0, I), then `length` times z from p(z | f).
+        """Codes of new sequences: f from N(0, I), then `length` times z from p(z | f).
 
-        given: static, and z is drawn from p(z | this f); or dynamic, and f is drawn from N(0, I), not from p(f | z), which has
-        no closed form: the same movements for new identities, as in the paper's grids.
+        given: with a static code, z is drawn from p(z | this f). With dynamic codes, f comes from
+        N(0, I), as in the paper's grids, because p(f | z) has no closed form.
         """
-        given, noise = self.check_given(given, count, length), self.noise(count, length, generator)
+        given = self.check_given(given, count, length)
+        noise = self.as_noise(noise, count, length)
         static = given.get("static", noise["static"])
-        return {
-            "static": static,
-            "dynamic": given.get("dynamic", move(self.prior(static), noise["dynamic"])),
-        }
+        dynamic = given.get("dynamic", self.prior(static).draw(noise["dynamic"]))
+        return {"static": static, "dynamic": dynamic}
 
 
-def mean_over_pairs(first: Tensor, second: Tensor, shifts) -> Tensor:
-    """Mean over the pairs (i, i + shift mod T) of ReLU(first_i + second_j): two (B, T, ...) to one (B, ...).
+def mean_over_pairs(first: Tensor, second: Tensor, shifts: Sequence[int]) -> Tensor:
+    """Mean over the pairs (i, i + shift mod T) of ReLU(first_i + second_j).
 
-    ReLU(a + b) is a + b for some pairs and 0 for the others. So the sum over pairs is sum_i n_i first_i + sum_j m_j second_j,
-    where n_i and m_j count the pairs of i and of j that are positive. The pairs are only counted, one shift at a time, and no
-    (B, T, T, ...) is kept for the gradient, which is the counts themselves. Equal to the plain way, in value and gradient.
+    Two tensors (B, T, ...) give one (B, ...). ReLU(a + b) is a + b for some pairs and 0 for the
+    others, so the sum over pairs is sum_i n_i first_i + sum_j m_j second_j, where n_i and m_j count
+    the positive pairs of i and of j. Counting them one shift at a time keeps no (B, T, T, ...) for
+    the gradient, which is the counts themselves.
     """
     with torch.no_grad():
         threshold = -second
-        of_first, of_second = (
-            torch.zeros_like(half, dtype=torch.float32) for half in (first, second)
-        )
+        first_counts = torch.zeros_like(first, dtype=torch.float32)
+        second_counts = torch.zeros_like(second, dtype=torch.float32)
         for shift in shifts:
             positive = first > threshold.roll(-shift, 1)
-            of_first += positive
-            of_second += positive.roll(shift, 1)
-    return ((first * of_first).sum(1) + (second * of_second).sum(1)) / (
-        first.shape[1] * len(shifts)
-    )
-
-
-def convolution(
-    inputs: int,
-    outputs: int,
-    normalise: bool,
-    kind: type[nn.Module] = nn.Conv2d,
-    slope: float = 0.01,
-) -> list[nn.Module]:
-    """A 4 x 4 convolution of stride 2, or a transposed one, with leaky ReLU; (N, inputs, H, W) to half or twice H and W."""
-    middle = [nn.BatchNorm2d(outputs)] if normalise else []
-    return [kind(inputs, outputs, 4, 2, 1, bias=not normalise), *middle, nn.LeakyReLU(slope)]
-
-
-def gaussian(outputs: Tensor) -> DiagonalGaussian:
-    """A network's outputs (..., 2 d) as means and log-variances (..., d)."""
-    return DiagonalGaussian(*outputs.chunk(2, -1))
-
-
-def move(distribution: DiagonalGaussian, noise: Tensor) -> Tensor:
-    """A reparameterised draw from noise that is there already: mean + standard deviation x noise."""
-    return distribution.mean + distribution.standard_deviation * noise
+            first_counts += positive
+            second_counts += positive.roll(shift, 1)
+    total = (first * first_counts).sum(1) + (second * second_counts).sum(1)
+    return total / (first.shape[1] * len(shifts))

@@ -1,0 +1,332 @@
+"""Where the course's real files come from: addresses, digests, and the order of places to look in.
+
+A file is looked for in data/ of the clone, in the cache, and in the folder that UNBRAID_MIRROR
+names. Wherever it lies, its SHA-256 must be the one of `sources.toml` (or, for the sets of many
+files, of digests/SOURCE.txt). `find` and `files` only look. `fetch` brings what is missing into
+the cache, from the mirror or from the publisher's address.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+import tomllib
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import requests
+import torch
+
+with warnings.catch_warnings():  # tqdm.auto, which pooch imports, warns in a kernel without widgets
+    warnings.simplefilter("ignore")
+    import pooch
+
+pooch.get_logger().setLevel("WARNING")
+
+TIMEOUT = 20.0  # seconds without an answer after which an address counts as unreachable
+CACHE_REMEDY = "make room, or set UNBRAID_CACHE to a folder with room that can be written to"
+
+
+class DataError(RuntimeError):
+    """A data file is missing, damaged, or cannot be brought or written."""
+
+
+def data_error(thing: object, expected: object, found: object, remedy: str) -> DataError:
+    """A `DataError` that says what was expected, what was found, and what to do about it."""
+    return DataError(f"{thing}\n  expected: {expected}\n  found: {found}\n  remedy: {remedy}")
+
+
+class SourceFile(NamedTuple):
+    """What a file must be."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One publisher's files. The folder of the same name holds them in data/, cache and mirror.
+
+    urls: addresses that are tried in this order, each followed by the file's name.
+    archive: the address of a zip file that holds the files, found in it by their last names.
+    """
+
+    name: str
+    about: str
+    licence: str
+    citation: str = ""
+    urls: list[str] = field(default_factory=list)
+    archive: str = ""
+    files: dict[str, SourceFile] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files together."""
+        return sum(file.bytes for file in self.files.values())
+
+    @property
+    def remedy(self) -> str:
+        """The command that brings what is missing."""
+        if self.urls or self.archive:
+            return f"python -m unbraid data fetch {self.name}"
+        return f"git checkout -- data/{self.name}"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the list of digests: one number for all files, which run records keep."""
+        lines = [f"{file.sha256} {file.bytes} {name}\n" for name, file in self.files.items()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _read_sources() -> dict[str, Source]:
+    here = Path(__file__).parent
+    sources = {}
+    for name, row in tomllib.loads((here / "sources.toml").read_text(encoding="utf-8")).items():
+        files = {path: SourceFile(**file) for path, file in row.pop("files", {}).items()}
+        if not files:
+            listing = (here / "digests" / f"{name}.txt").read_text(encoding="utf-8")
+            for line in listing.splitlines():
+                digest, size, path = line.split(" ", 2)
+                files[path] = SourceFile(digest, int(size))
+        sources[name] = Source(name=name, files=files, **row)
+    return sources
+
+
+SOURCES: dict[str, Source] = _read_sources()
+
+
+def _folder_named_by(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    folder = Path(value).expanduser().resolve()
+    if not folder.is_dir():
+        raise data_error(f"{variable}: no such folder", "a folder", value, "correct or unset it")
+    return folder
+
+
+def repository_root() -> Path | None:
+    """The clone: UNBRAID_HOME, or the folder above this file with notebooks/ and data/, or None."""
+    if home := _folder_named_by("UNBRAID_HOME"):
+        return home
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
+            return folder
+    return None
+
+
+def cache_directory() -> Path:
+    """Where fetched files are kept: UNBRAID_CACHE, data/cache in the clone, or the user's cache."""
+    if value := os.environ.get("UNBRAID_CACHE"):
+        return Path(value).expanduser().resolve()
+    if root := repository_root():
+        return root / "data" / "cache"
+    return Path(pooch.os_cache("unbraid"))
+
+
+def _mirror_folder(name: str) -> Path | None:
+    mirror = _folder_named_by("UNBRAID_MIRROR")
+    return mirror / name if mirror and (mirror / name).is_dir() else None
+
+
+@functools.cache
+def _digest_once(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file; size and time of change let a changed file be read again."""
+    return pooch.file_hash(path)
+
+
+def is_intact(path: Path, file: SourceFile) -> bool:
+    """Whether the file at `path` has the right size and digest."""
+    try:
+        status = path.stat()
+        if status.st_size != file.bytes:
+            return False
+        return _digest_once(path, status.st_size, status.st_mtime_ns) == file.sha256
+    except OSError:
+        return False
+
+
+def locate(name: str, in_mirror: bool = True) -> dict[str, Path]:
+    """The path of each file of a source that lies somewhere, checked or not."""
+    if name not in SOURCES:
+        expected = f"one of {', '.join(SOURCES)}"
+        raise data_error("source: not known", expected, repr(name), "use a name of that list")
+    root = repository_root()
+    clone = root / "data" / name if root else None
+    mirror = _mirror_folder(name) if in_mirror else None
+    paths = {}
+    for folder in filter(None, (mirror, cache_directory() / name, clone)):  # the last one wins
+        for file in SOURCES[name].files:
+            if os.path.lexists(folder / file):
+                paths[file] = folder / file
+    return paths
+
+
+def find(name: str) -> dict[str, Path] | None:
+    """The path of each file of a source by its name, or None if a file is nowhere.
+
+    Downloads nothing. Raises `DataError` for a damaged file, and for a name not in `SOURCES`.
+    """
+    paths = locate(name)
+    source = SOURCES[name]
+    for file, path in paths.items():
+        if not is_intact(path, source.files[file]):
+            expected = f"{source.files[file].bytes} bytes, SHA-256 {source.files[file].sha256}"
+            remedy = f"remove it, then {source.remedy}"
+            raise data_error(f"{path}: damaged", expected, "something else", remedy)
+    if len(paths) < len(source.files):
+        return None
+    return {file: paths[file] for file in source.files}
+
+
+def files(name: str) -> dict[str, Path]:
+    """As `find`, but raises `DataError` where files are missing, with the command that helps."""
+    paths = find(name)
+    if paths is None:
+        expected = f"its {len(SOURCES[name].files)} files in data/, the cache or UNBRAID_MIRROR"
+        found = f"{len(locate(name))} of them"
+        raise data_error(f"{name}: not at hand", expected, found, SOURCES[name].remedy)
+    return paths
+
+
+def verify(name: str) -> dict[str, str]:
+    """The state of each file of a source: "ok", "damaged" or "missing". Reads every file anew."""
+    _digest_once.cache_clear()
+    paths = locate(name)
+    states = dict.fromkeys(SOURCES[name].files, "missing")
+    for file, path in paths.items():
+        states[file] = "ok" if is_intact(path, SOURCES[name].files[file]) else "damaged"
+    return states
+
+
+def fetch(name: str) -> dict[str, Path]:
+    """Bring what is missing or damaged of a source into the cache; the path of each file.
+
+    Says what it brings and how large it is before it starts. A file appears whole or not at all;
+    after an interruption the next call goes on with what is missing. Raises `DataError`.
+    """
+    present = locate(name, in_mirror=False)
+    source = SOURCES[name]
+    missing = {}
+    for file, expected in source.files.items():
+        if file not in present or not is_intact(present[file], expected):
+            missing[file] = expected
+    if missing and (source.urls or source.archive):
+        folder = cache_directory() / name
+        try:
+            _bring(source, missing, folder)
+        except OSError as error:
+            thing = f"{folder}: cannot be written"
+            raise data_error(thing, f"{source.bytes} bytes", error, CACHE_REMEDY) from error
+    return files(name)
+
+
+def _bring(source: Source, missing: dict[str, SourceFile], folder: Path) -> None:
+    """Bring the missing files into `folder`: from the mirror, else the archive, else one by one."""
+    mirror = _mirror_folder(source.name)
+    bases = [str(mirror), *source.urls] if mirror else source.urls
+    from_archive = source.archive and not mirror
+    origin = source.archive if from_archive else bases[0]
+    size = sum(file.bytes for file in missing.values()) / 1e6
+    print(f"{source.name}: fetching {len(missing)} files, {size:.1f} MB, from {origin}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = _unpack_archive(source.archive, missing, folder) if from_archive else []
+    for file, expected in missing.items():
+        failures += _bring_file(file, expected, bases, folder)
+        if not is_intact(folder / file, expected):
+            remedy = "look at the network and try again, or set UNBRAID_MIRROR to a folder with it"
+            wanted = f"{file}, {expected.bytes} bytes"
+            raise data_error(f"{source.name}: not fetched", wanted, "; ".join(failures), remedy)
+
+
+def _bring_file(file: str, expected: SourceFile, bases: list[str], folder: Path) -> list[str]:
+    """Place one file from the first base that has it; returns why those before it failed."""
+    failures = []
+    for base in bases:
+        registry = {file: f"sha256:{expected.sha256}"}
+        store = pooch.create(folder, f"{base.rstrip('/')}/", registry=registry)
+        try:
+            store.fetch(file, downloader=_download)
+            break
+        except (requests.RequestException, FileNotFoundError, ValueError) as error:
+            failures.append(f"{base}: {type(error).__name__}")  # ValueError: a wrong digest
+    return failures
+
+
+def _unpack_archive(address: str, missing: dict[str, SourceFile], folder: Path) -> list[str]:
+    """Place those of the missing files that the archive holds; returns why it failed, if it did.
+
+    An archive may hold further archives. Members are known by the last part of their names.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        unpacked = Path(scratch, "unpacked")
+        try:
+            archive = pooch.retrieve(address, None, "archive.zip", scratch, downloader=_download)
+            shutil.unpack_archive(archive, unpacked)
+            for inner in list(unpacked.rglob("*.zip")):
+                shutil.unpack_archive(inner, inner.with_suffix(""))
+        except (requests.RequestException, shutil.ReadError, zipfile.BadZipFile) as error:
+            return [f"{address}: {type(error).__name__}"]
+        members = {path.name: path for path in unpacked.rglob("*") if path.is_file()}
+        for file, expected in missing.items():
+            member = members.get(Path(file).name)
+            if member and is_intact(member, expected):
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(member, folder / file)
+    return []
+
+
+def _download(address: str, target: str, store: object) -> None:
+    """The downloader that pooch calls: copies from the mirror's folder, or asks the publisher."""
+    if "://" not in address:
+        shutil.copyfile(address, target)
+        return
+    headers = {"Accept-Encoding": "identity"}  # a .gz file must arrive as it is, not unpacked
+    pooch.HTTPDownloader(timeout=TIMEOUT, headers=headers)(address, target, store)
+
+
+def cached_array(
+    name: str, inputs: object, shape: tuple[int, ...], rows: Callable[[], Iterable[np.ndarray]]
+) -> torch.Tensor:
+    """Bytes of `shape` that are made once, and mapped from a file of the cache ever after.
+
+    A map takes memory only for what is looked at. inputs: what the content depends on; its digest
+    is part of the file's name. rows: gives the content in order, in arrays of any shape; called if
+    there is no file. The file appears whole or not at all. Raises `DataError` where it cannot be
+    written.
+    """
+    key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
+    path = cache_directory() / "composed" / f"{name}-{key}.npy"
+    if not path.exists():
+        size = math.prod(shape)
+        print(f"{path.stem}: composing {size / 1e6:.0f} MB once, into {path.parent}", flush=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(path.parent).free < size:
+                raise OSError("less room on the disk")
+            _write_array(path, shape, rows())
+        except OSError as error:
+            raise data_error(
+                f"{path}: cannot be written", f"{size} bytes", error, CACHE_REMEDY
+            ) from error
+    return torch.from_numpy(np.load(path, mmap_mode="c"))  # "c": writable, but not to the file
+
+
+def _write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        part = Path(scratch, path.name)
+        with open(part, "wb") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for row in rows:
+                stream.write(row.tobytes())
+        os.replace(part, path)

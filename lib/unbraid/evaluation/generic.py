@@ -1,0 +1,95 @@
+"""The evaluation of any model on any dataset: its bound, reconstructions, and what codes tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from unbraid.data.sequences import Sequences
+from unbraid.evaluation import common
+from unbraid.evaluation.common import Evaluation, Examined, Figures
+from unbraid.experiments import make_sampler
+from unbraid.models.base import SequenceModel
+
+PAIR = 4  # the seed of the clips in the picture
+
+
+def load_samples(settings, split: str, seed: int) -> Sequences:
+    """As many sequences as the settings say, drawn as training draws them."""
+    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
+    generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
+    return make_sampler(settings, split)(count, generator)
+
+
+def examine_samples(model: SequenceModel, settings, seed: int) -> Examined:
+    """Posterior means of training and test sequences."""
+    examined = common.prepare(model, settings, seed, load_samples)
+    examined.train_codes = common.encode_all(model, examined.train)
+    examined.test_codes = common.encode_all(model, examined.test)
+    return examined
+
+
+def bound(examined: Examined) -> Figures:
+    """Nats, means over test sequences, one draw of the codes each; kl_static is of a sequence, the
+    divergence of any other code of a frame."""
+    return common.bound_per_frame(examined.model, [examined.test], examined.seed)
+
+
+def reconstruction(examined: Examined) -> Figures:
+    """reconstruct_rmse: test sequences decoded from the means of their codes."""
+    decoded, test = common.decode_all(examined.model, examined.test_codes), examined.test
+    mask = None if test.mask is None else test.mask[: len(decoded)]
+    return {"reconstruct_rmse": common.root_mean_square(decoded, test.frames, mask)}
+
+
+def code_probes(examined: Examined) -> Figures:
+    """<code>_probe_<label>: skill, 0 for the best constant, 1 if always right, of a non-linear
+    probe trained on codes of training sequences. A dynamic code tells a label of frames frame by
+    frame; a static code, or one with other steps than the frames, tells that of the first frame."""
+    train, test = examined.train, examined.test
+    names = [name for name, values in test.labels.items() if len(values.unique()) > 1]
+    labels = []
+    for sequences in (train, test):
+        labels.append({name: sequences.labels[name] for name in names})
+    first = [common.at_first_frame(of) for of in labels]
+    figures = {}
+    for code in examined.test_codes if names else ():
+        pair = [examined.train_codes[code], examined.test_codes[code]]
+        by_frame = pair[0].ndim == 3 and pair[0].shape[1] == train.length
+        if not by_frame:
+            pair = [values.flatten(1) for values in pair]
+        read = labels if by_frame else first
+        matrix = common.probe({code: pair[0]}, {code: pair[1]}, *read, seed=examined.seed)
+        figures |= common.probe_figures(matrix)
+    return figures
+
+
+def draw_exchanges(model: SequenceModel, settings, path: Path) -> None:
+    """Two test clips, decoded, with each of the other's codes, and with all codes but one drawn.
+
+    Series have no picture.
+    """
+    pair = make_sampler(settings, "test")(2, torch.Generator().manual_seed(PAIR))
+    if pair.kind != "frames":
+        return
+    from unbraid import plots  # It needs packages of the course.
+
+    codes, generator = common.encode_all(model, pair), common.generator_for(model, 0)
+    rows = {"clips": pair.frames, "decoded": common.decode_all(model, codes)}
+    for name in codes:
+        exchanged = codes | {name: codes[name].flip(0)}
+        rows[f"{name} of the other"] = common.decode_all(model, exchanged)
+    for name in codes:
+        drawn = common.draw_others(model, codes, name, generator)
+        rows[f"{name} kept, rest drawn"] = common.decode_all(model, drawn)
+    gap = torch.ones_like(pair.frames[0, :1])
+    frames = [torch.cat([clips[0], gap, clips[1]]) for clips in rows.values()]
+    plots.use_style()
+    axes = plots.grid(torch.stack(frames), list(rows), xlabel="frames of one clip, and of another")
+    axes.set_xticks([])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    axes.figure.savefig(path, metadata={"Software": None})
+
+
+GENERIC = Evaluation(load_samples, examine_samples, (bound, reconstruction, code_probes))

@@ -1,0 +1,448 @@
+"""Runs of models and judges: data, settings and a seed become files in results/.
+
+results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
+results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,training.csv,run.json}
+
+The runs that there are stand in profiles.toml. Commands and notebooks use the functions below.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unbraid import results, training
+from unbraid.data import load
+from unbraid.data.catalogue import get_dataset
+from unbraid.data.fetch import SOURCES
+from unbraid.data.moving_digits import MovingDigits, UnorderedDigits, load_digits
+from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
+from unbraid.data.sequences import Sequences
+from unbraid.measures.judges import (
+    FrameJudge,
+    SequenceJudge,
+    blurred,
+    fit_judge,
+    load_judge,
+    noisy,
+    reliability,
+    save_judge,
+)
+from unbraid.measures.swaps import generation_scores
+from unbraid.models.base import SequenceModel
+from unbraid.models.independent import IndependentPrediction
+from unbraid.models.single_element import SingleElement
+from unbraid.models.unordered import UnorderedFrames
+from unbraid.settings import Settings, check_name, select_runs
+from unbraid.settings import load as load_settings
+
+MODELS: dict[str, type[SequenceModel]] = {
+    "independent": IndependentPrediction,
+    "unordered": UnorderedFrames,
+    "single_element": SingleElement,
+}
+
+# ---- data
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """An endless supply of sequences to train or to measure on.
+
+    draw(count, generator): `count` sequences with their labels, frames as floats.
+    provenance: a sentence on the data really used. sources: the names of the files behind them.
+    """
+
+    draw: Callable[[int, torch.Generator], Sequences]
+    provenance: str
+    sources: tuple[str, ...]
+
+    def __call__(self, count: int, generator: torch.Generator) -> Sequences:
+        return self.draw(count, generator)
+
+
+def sample_digits(kind: type[MovingDigits], settings: Settings, split: str) -> Sampler:
+    """Moving digits, in their order as paper A reads them or without it as paper B does."""
+    digits = load_digits(split)
+    draw = kind(digits, settings.image_size, settings.length, settings.step)
+    return Sampler(draw, draw.provenance, (digits.source,))
+
+
+def sample_frames(settings: Settings, split: str) -> Sampler:
+    """Some frames of each sequence, without their order, as paper B reads them.
+
+    In training one action is withheld of the share `withheld` of the sequences.
+    """
+    data = load_sequences(settings.dataset, split, settings)
+    sentence = f"{settings.length} frames at a time of {data.provenance}"
+    if settings.withheld and split == "train":
+        data = withhold(data, "action", settings.withheld, seed=0)
+        sentence += f", one action withheld of {100 * settings.withheld:g} % of them"
+    sources = get_dataset(settings.dataset).sources
+    return Sampler(FrameSampler(data, settings.length), sentence, sources)
+
+
+def sample_sequences(settings: Settings, split: str) -> Sampler:
+    """Whole sequences, as paper C reads them."""
+    data = load_sequences(settings.dataset, split, settings)
+    return Sampler(SequenceSampler(data), data.provenance, get_dataset(settings.dataset).sources)
+
+
+SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
+    "moving_digits": partial(sample_digits, MovingDigits),
+    "unordered_digits": partial(sample_digits, UnorderedDigits),
+    "frames": sample_frames,
+    "sequences": sample_sequences,
+}
+
+
+def make_sampler(settings: Settings, split: str = "train") -> Sampler:
+    """What runs of these settings learn from ("train") or are measured on ("test").
+
+    Raises `DataError`, which says how to fetch them, where files are missing.
+    """
+    check_name("sampler", settings.sampler, SAMPLERS)
+    return SAMPLERS[settings.sampler](settings, split)
+
+
+def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
+    """A dataset as models of these settings read it: images of their size, spectra scaled."""
+    options = {"image_size": getattr(settings, "image_size", None), "scaled": True}
+    known = inspect.signature(get_dataset(name).loader).parameters
+    return load(name, split, **{key: options[key] for key in options if key in known})
+
+
+def digest_sources(names: tuple[str, ...]) -> dict[str, str]:
+    """One SHA-256 for all files of each source, by which a record says what a run has read."""
+    return {name: SOURCES[name].fingerprint for name in names}
+
+
+# ---- models
+
+
+def build(settings: Settings, seed: int) -> SequenceModel:
+    """A new model of these settings, its weights drawn with this seed."""
+    check_name("model", settings.model, MODELS)
+    torch.manual_seed(seed)
+    return MODELS[settings.model].from_settings(settings)
+
+
+def results_folder(
+    model: str, dataset: str | None, profile: str, folder: Path | None = None
+) -> Path:
+    """Where the results of a model on a dataset lie, in `folder` or in results/ of the clone.
+
+    dataset: None stands for the only one that the model is trained on.
+    """
+    datasets = list({experiment.dataset for experiment in select_runs(model, dataset or "all")})
+    if len(datasets) > 1:
+        raise ValueError(f"dataset: expected one of {', '.join(sorted(datasets))}, found None")
+    return (folder or results.shipped()) / model / datasets[0] / profile
+
+
+def run_path(settings: Settings, seed: int, folder: Path | None = None) -> Path:
+    """Where a run lies, without the ending of its files."""
+    where = results_folder(settings.model, settings.dataset, settings.profile, folder)
+    return where / f"{settings.run}-seed{seed}"
+
+
+def load_record(
+    model: str,
+    run: str,
+    profile: str,
+    seed: int,
+    folder: Path | None = None,
+    dataset: str | None = None,
+) -> dict:
+    """The record of a finished run; the profile is the one named, whatever UNBRAID_PROFILE says."""
+    where = results_folder(model, dataset, profile, folder)
+    return results.read_json(where / f"{run}-seed{seed}.run.json")
+
+
+def load_model(
+    model: str,
+    run: str,
+    profile: str,
+    seed: int,
+    folder: Path | None = None,
+    dataset: str | None = None,
+) -> SequenceModel:
+    """A trained model, built by its record, with the weights that the record names."""
+    record = load_record(model, run, profile, seed, folder, dataset)
+    trained = MODELS[model].from_settings(Settings(**record["settings"]))
+    weights = results_folder(model, dataset, profile, folder) / f"{run}-seed{seed}.safetensors"
+    results.load_weights(trained, weights, record["weights_sha256"])
+    return trained.eval()
+
+
+def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
+    """The trained model of these settings."""
+    place = (settings.model, settings.run, settings.profile, seed, folder)
+    return load_model(*place, settings.dataset)
+
+
+def train_command(settings: Settings, seeds: list[int], precision: str = "32-true") -> str:
+    """The command that trains these runs."""
+    command = f"python -m unbraid train {settings.model} --dataset {settings.dataset}"
+    command += f" --run {settings.run} --profile {settings.profile}"
+    command += "".join(f" --seed {seed}" for seed in seeds)
+    if settings.steps != load_settings(settings.section, settings.profile).steps:
+        command += f" --steps {settings.steps}"
+    return command + (f" --precision {precision}" if precision != "32-true" else "")
+
+
+def train_run(
+    settings: Settings,
+    seed: int,
+    sampler: Sampler,
+    folder: Path,
+    precision: str = "32-true",
+) -> None:
+    """Train one run with one seed, write its curve, weights and record, and print what is done.
+
+    A run that was interrupted goes on at its last checkpoint; one that is finished is left alone.
+    """
+    path = run_path(settings, seed, folder)
+    checkpoint = path.with_suffix(".checkpoint")
+    if is_finished(settings, path, precision, digest_sources(sampler.sources)):
+        print(f"{path.name}: finished before; delete {path}.run.json to train it again")
+        checkpoint.unlink(missing_ok=True)
+        return
+    begin = last_update(checkpoint)
+    updates = f"goes on after update {begin} of" if begin else "begins:"
+    print(f"{path.name} {updates} {settings.steps} updates; {sampler.provenance}", flush=True)
+
+    model = build(settings, seed)
+    try:
+        rows = training.fit(model, sampler, settings, seed, checkpoint, precision, report=print_row)
+    except KeyboardInterrupt:
+        reached = last_update(checkpoint)
+        print(f"\nthe same command goes on with {path.name} after update {reached}")
+        raise
+
+    results.write_csv(path.with_suffix(".training.csv"), rows)
+    record = training.run_record(
+        train_command(settings, [seed], precision),
+        settings,
+        seed,
+        rows,
+        precision=precision,
+        data=sampler.provenance,
+        data_sha256=digest_sources(sampler.sources),
+        weights_sha256=results.save_weights(path.with_suffix(".safetensors"), model),
+    )
+    results.write_json(path.with_suffix(".run.json"), record)
+    checkpoint.unlink()  # Last of all: a run killed before this line is resumed and not lost.
+    print(f"written: {path}.safetensors")
+
+
+def print_row(row: dict) -> None:
+    """Print a row of a training curve on one line."""
+    figures = "  ".join(f"{name} {value:.6g}" for name, value in row.items())
+    print(f"  {figures}", flush=True)
+
+
+def last_update(checkpoint: Path) -> int:
+    """The update that a checkpoint was written after; 0 where there is none."""
+    if not checkpoint.exists():
+        return 0
+    return int(results.load_tensors(checkpoint)["rows.step"][-1])
+
+
+def is_finished(settings: Settings, path: Path, precision: str, digests: dict[str, str]) -> bool:
+    """Whether a run of these settings on files of these digests lies there complete."""
+    weights = path.with_suffix(".safetensors")
+    files = [path.with_suffix(".run.json"), path.with_suffix(".training.csv"), weights]
+    if not all(file.exists() for file in files):
+        return False
+    record = results.read_json(files[0])
+    return (
+        has_settings(record, settings)
+        and (record["precision"], record["data_sha256"]) == (precision, digests)
+        and record["weights_sha256"] == results.digest(weights)
+    )
+
+
+def has_settings(record: dict, settings: Settings) -> bool:
+    """Whether a run was trained with these settings, whatever those of the evaluation are."""
+    for name, value in settings.as_dict().items():
+        if name in ("seeds", "section") or name.startswith("evaluation_"):
+            continue
+        if name not in record["settings"] or record["settings"][name] != value:
+            return False
+    return True
+
+
+# ---- judges
+
+
+@dataclass(frozen=True)
+class JudgeTask:
+    """What the judge of a dataset sees, the section of its settings, and the labels it names."""
+
+    kind: type[FrameJudge]
+    section: str
+    labels: tuple[str, ...]
+
+
+WORN = ("skin", "trousers", "top", "hair")
+JUDGES = {  # A clip's motion is its action and direction in one, as in the papers.
+    "sprites": JudgeTask(SequenceJudge, "judge", ("motion", *WORN)),
+    "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
+    "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
+    "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
+}
+TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
+TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
+
+
+def judge_settings(dataset: str, profile: str | None = None) -> Settings:
+    """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
+    check_name("dataset", dataset, JUDGES)
+    return load_settings(JUDGES[dataset].section, profile)
+
+
+def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sampler, Sequences]:
+    """What a judge learns from, and fixed examples that its reliability is measured on.
+
+    Both are clips of sprites, and sequences of a single frame of all other datasets.
+    """
+    fixed = torch.Generator().manual_seed(1)
+    if dataset == "digits":
+        digits = load_digits(split)
+        draw = MovingDigits(digits, settings.image_size, length=1)
+        classes = dict.fromkeys(JUDGES[dataset].labels, tuple(map(str, range(10))))
+        examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
+        return Sampler(draw, draw.provenance, (digits.source,)), examples
+    data = load_sequences(dataset, split, settings)
+    if JUDGES[dataset].kind is SequenceJudge:
+        draw, examples = SequenceSampler(data), data.as_float()
+    else:
+        frames = FrameSampler(data, length=1)
+        places = frames.observed.nonzero()  # (P, 2): a sequence and one of its observed frames
+
+        def draw(count: int, generator: torch.Generator) -> Sequences:
+            rows = torch.randint(len(places), (count,), generator=generator)
+            return frames.take(places[rows, 0], places[rows, 1:])
+
+        if len(places) > TEST_FRAMES:
+            measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
+        else:
+            measured = places
+        examples = frames.take(measured[:, 0], measured[:, 1:])
+    return Sampler(draw, data.provenance, get_dataset(dataset).sources), examples
+
+
+def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
+    """Frames (N, C, H, W) or clips (N, T, C, H, W), and (N,) of each label that the judge names."""
+    single = JUDGES[dataset].kind is FrameJudge
+    labels = {name: examples.labels[name] for name in JUDGES[dataset].labels}
+    for name in labels:
+        if name in examples.dynamic:
+            labels[name] = labels[name][:, 0]
+    return examples.frames[:, 0] if single else examples.frames, labels
+
+
+def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = None) -> Path:
+    """Where the weights of a judge lie."""
+    where = (folder or results.shipped()) / "judges" / dataset / profile
+    return where / f"judge-seed{seed}.safetensors"
+
+
+def open_judge(
+    dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None
+) -> FrameJudge:
+    """The shipped judge of a dataset, of this profile or, where there is none, of quick.
+
+    classes: those of the data that it is to judge; `ResultsError` where they are others.
+    """
+    path = judge_path(dataset, profile)
+    return load_judge(path if path.exists() else judge_path(dataset, "quick"), classes)
+
+
+def train_judge(
+    dataset: str, profile: str, folder: Path | None = None, seed: int = 0
+) -> FrameJudge:
+    """Train a judge, write its weights, record and curve, and return the judge as written."""
+    settings = judge_settings(dataset, profile)
+    sampler, examples = judge_examples(dataset, "train", settings)
+    classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
+    channels = examples.frames.shape[-3]
+    sizes = (settings.width, settings.features, settings.hidden)
+    torch.manual_seed(seed)
+    judge = JUDGES[dataset].kind(classes, settings.image_size, channels, *sizes)
+
+    def draw(count: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        frames, labels = show_judge(dataset, sampler(count, generator))
+        return roughen(frames, settings.roughened, generator), labels
+
+    every = max(1, settings.steps // 40)
+    optimiser = (settings.batch_size, settings.learning_rate)
+    rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
+    path = judge_path(dataset, settings.profile, seed, folder)
+    results.write_csv(path.with_suffix(".training.csv"), rows)
+    record = training.run_record(
+        f"python -m unbraid judge {dataset} --profile {settings.profile} --seed {seed}",
+        settings,
+        seed,
+        rows,
+        precision="32-true",
+        data=sampler.provenance,
+        data_sha256=digest_sources(sampler.sources),
+    )
+    save_judge(judge, path, record)
+    return load_judge(path)
+
+
+def roughen(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """The last `share` of a batch (N, ...) blurred by 0.3 to 1 pixel and with noise up to 0.1.
+
+    Decoders draw softer frames than any real one. A judge that has never seen such frames names
+    their attributes by chance, and a model would be blamed for it.
+    """
+    kept = len(frames) - round(share * len(frames))
+    if kept == len(frames):
+        return frames
+    sigma, deviation = torch.rand(2, generator=generator).tolist()
+    rough = noisy(blurred(frames[kept:], 0.3 + 0.7 * sigma), 0.1 * deviation, generator)
+    return torch.cat([frames[:kept], rough])
+
+
+def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
+    """How far a judge is to be trusted on the test split, in the form of metrics.json.
+
+    <condition>_<label>: accuracy on examples as they are (real), blurred, shifted and noisy.
+    inception_score_<label>, conditional_entropy_<label> (nats): of real examples, which no model
+        can be expected to surpass; only for labels all of whose classes are in the test set.
+    """
+    sampler, examples = judge_examples(dataset, "test", judge_settings(dataset, profile))
+    frames, labels = show_judge(dataset, examples)
+    reliabilities = reliability(judge, frames, labels, seed=seed)
+    figures = {}
+    for condition, accuracies in reliabilities.accuracy.items():
+        figures |= {f"{condition}_{label}": figure for label, figure in accuracies.items()}
+    for label, probabilities in judge.probabilities(frames).items():
+        if len(labels[label].unique()) < len(judge.classes[label]):
+            continue
+        scores = generation_scores(probabilities, labels[label])
+        figures[f"inception_score_{label}"] = scores.inception_score
+        figures[f"conditional_entropy_{label}"] = scores.conditional_entropy
+    entry = {name: figure.mean for name, figure in figures.items()}
+    entry["by_seed"] = {name: [figure.mean] for name, figure in figures.items()}
+    entry["intervals"] = {name: [figure.low, figure.high] for name, figure in figures.items()}
+    protocol = {
+        "data": sampler.provenance,
+        "split": "test",
+        "seeds": [seed],
+        "examples": reliabilities.clips,
+        "conditions": reliabilities.conditions,
+        "intervals": "95 %, over test examples: Wilson's for accuracies, bootstrap for scores",
+        "versions": training.read_versions(),
+    }
+    return {"judge": entry, "protocol": protocol}

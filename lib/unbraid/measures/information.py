@@ -1,0 +1,283 @@
+"""Mutual information of codes, estimated from samples, and their correlation over time.
+
+Sources: Kraskov, Stögbauer and Grassberger, "Estimating mutual information", Phys. Rev. E 69,
+066138 (2004), equations (8) and (9); Ross, "Mutual information between discrete and continuous
+data sets", PLoS ONE 9(2), e87357 (2014). Paper A (Whitney and Fergus 2017) uses Kraskov's first
+estimator with k = 3 on N = 1000 pairs of posterior samples of neighbouring frames, in bits; those
+are the defaults. In many dimensions the estimates lie far below the truth and depend on N and k:
+compare only figures that share N, k, variant and dimension.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from scipy.special import digamma
+
+from unbraid.measures.intervals import as_array, finite_array
+from unbraid.readable import Readable
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MutualInformation(Readable):
+    """An estimate in bits with what is needed to repeat it."""
+
+    estimate: float
+    null: np.ndarray | None  # (shuffles,) estimates with the pairing destroyed; None without
+    samples: int
+    k: int
+
+    def table(self) -> list[tuple[str, ...]]:
+        rows = [(f"{self.estimate:.3f} bits", f"N = {self.samples}, k = {self.k}")]
+        if self.null is not None:
+            rows.append(("shuffled", f"{self.null.min():.3f} to {self.null.max():.3f}"))
+        return rows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FactorInformation(Readable):
+    """`matrix[i, j]` is I(z_t^i; z_{t+1}^j) in bits; NaN where it was not computed."""
+
+    matrix: np.ndarray = field(repr=False)  # (K, K)
+    same: float  # mean of the diagonal
+    cross: float  # mean over i < j only; NaN for a single factor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Partition(Readable):
+    """The partition of an entangled code that looks most disentangled, and all that were tried."""
+
+    same: float
+    cross: float
+    permutation: np.ndarray  # (D,) units; block b is permutation[b * block:(b + 1) * block]
+    tried: np.ndarray = field(repr=False)  # (tries, 2) same and cross of every partition
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ownership(Readable):
+    """Which code knows which factor: `matrix[i, f]` is the information of code i on factor f."""
+
+    matrix: np.ndarray = field(repr=False)  # (K, F) bits
+    owner: dict[str, int]  # factor -> the code assigned to it
+    own: float  # mean over the assigned pairs
+    other: float  # mean over all other pairs of the assigned codes; NaN for one factor
+
+
+def kraskov(x, y, k=3, variant=1, shuffles=0, jitter=1e-10, seed=0):
+    """Estimate I(x; y) in bits from N paired samples; returns `MutualInformation`.
+
+    x, y: (N,) or (N, d) arrays or tensors; their d may differ. Distance is the max-norm over raw
+        scales: rescaling a unit changes the estimate.
+    k: neighbours, 1 <= k < N. variant: 1 or 2, the estimators of equations (8) and (9).
+    shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
+    jitter: uniform noise, in standard deviations of a column, so that no two distances tie.
+    Raises ValueError naming the argument that is out of range, not finite, or constant.
+    """
+    x, y = samples("x", x), samples("y", y)
+    check_settings(x, y, k, jitter)
+    if variant not in (1, 2):
+        raise ValueError(f"variant: expected 1 or 2, found {variant!r}")
+    if shuffles != int(shuffles) or shuffles < 0:
+        raise ValueError(f"shuffles: expected a whole number from 0, found {shuffles}")
+    for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+    x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
+    y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
+
+    def estimate(y):
+        return kraskov_nats(x, y, k, variant) / np.log(2)
+
+    null = [estimate(y[for_null.permutation(len(y))]) for _ in range(shuffles)]
+    return MutualInformation(estimate(y), np.array(null) if null else None, len(x), k)
+
+
+def kraskov_nats(x, y, k, variant) -> float:
+    """Equations (8) and (9) of Kraskov et al. for (N, d) arrays without ties."""
+    joint = np.hstack([x, y])
+    distances, neighbours = cKDTree(joint).query(joint, k + 1, p=np.inf)
+    if variant == 1:
+        # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
+        # The counts include the point itself, which is the + 1 of equation (8).
+        radius = np.nextafter(distances[:, k], 0)
+        counts = [count_within(x, radius), count_within(y, radius)]
+        return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
+    reach_x = np.abs(x[neighbours] - x[:, None]).max(axis=(1, 2))  # (N,)
+    reach_y = np.abs(y[neighbours] - y[:, None]).max(axis=(1, 2))
+    counts = np.array([count_within(x, reach_x), count_within(y, reach_y)]) - 1
+    return float(digamma(k) - 1 / k + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
+
+
+def count_within(points, radius) -> np.ndarray:
+    """How many points, itself included, lie no farther from each point than its radius; (N,)."""
+    tree = cKDTree(points)
+    return tree.query_ball_point(points, radius, p=np.inf, return_length=True)
+
+
+def ross(x, labels, k=3, jitter=1e-10, seed=0):
+    """Estimate I(x; label) in bits, at most the entropy of the labels; returns `MutualInformation`.
+
+    x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. A class of n <= k members
+    is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
+    mutual_info_classif, which covers d = 1.
+    Raises ValueError as `kraskov`, and for fewer than two classes of two members.
+    """
+    x, labels = samples("x", x), class_numbers("labels", labels)
+    check_settings(x, labels, k, jitter)
+    kept = np.bincount(labels)[labels] > 1
+    if len(np.unique(labels[kept])) < 2:
+        raise ValueError("labels: expected two classes of two members or more, found fewer")
+    generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+    x = x + jitter * x.std(axis=0) * generator.random(x.shape)
+    estimate = ross_nats(x[kept], labels[kept], k) / np.log(2)
+    return MutualInformation(estimate, None, len(x), k)
+
+
+def ross_nats(x, labels, k) -> float:
+    """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats."""
+    radius, terms = np.empty(len(x)), np.empty(len(x))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        neighbours = min(k, len(rows) - 1)
+        distances, _ = cKDTree(x[rows]).query(x[rows], neighbours + 1, p=np.inf)
+        radius[rows] = np.nextafter(distances[:, neighbours], 0)
+        terms[rows] = digamma(neighbours) - digamma(len(rows))
+    return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius))))
+
+
+def same_and_cross(before, after, full=False, seed=0):
+    """Information of factors on their own and each other's next value (paper A), in bits.
+
+    before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
+    same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
+    the authors' code. full=True fills the whole matrix; `cross` stays the mean over i < j.
+    Returns `FactorInformation`. Errors as `kraskov`.
+    """
+    if not isinstance(before, (list, tuple)) or not isinstance(after, (list, tuple)):
+        raise ValueError("before, after: expected lists of K arrays (N, d), one a factor")
+    factors = len(before)
+    if len(after) != factors or not factors:
+        raise ValueError(f"before, after: expected K factors each, found {factors}, {len(after)}")
+    before = [samples(f"before[{i}]", values) for i, values in enumerate(before)]
+    after = [samples(f"after[{i}]", values) for i, values in enumerate(after)]
+    matrix = np.full((factors, factors), np.nan)
+    for i in range(factors):
+        for j in range(0 if full else i, factors):
+            matrix[i, j] = kraskov(before[i], after[j], seed=seed).estimate
+    upper = matrix[np.triu_indices(factors, 1)]
+    cross = float(upper.mean()) if upper.size else np.nan
+    return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)
+
+
+def best_partition(before, after, block, tries=20, seed=0):
+    """The favourable reading of an entangled code (paper A); returns `Partition`.
+
+    before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
+    times, alike at both times, and cut into factors of `block` units; the partition with the
+    greatest same - cross among those with both above zero is taken (if there is none, the greatest
+    of all). Errors as `kraskov`, and ValueError unless `block` divides D into two or more.
+    """
+    before, after = samples("before", before), samples("after", after)
+    width = before.shape[1]
+    if after.shape[1] != width:
+        raise ValueError(f"after: expected {width} units as in before, found {after.shape[1]}")
+    if block < 1 or width % block or width == block:
+        raise ValueError(f"block: expected to cut {width} units into two or more, found {block}")
+    if tries < 1:
+        raise ValueError(f"tries: expected at least 1 partition, found {tries}")
+    generator = np.random.default_rng(seed)
+    permutations = [generator.permutation(width) for _ in range(tries)]
+    tried = np.empty((tries, 2))
+    for row, permutation in enumerate(permutations):
+        cuts = permutation.reshape(-1, block)
+        now, later = [before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts]
+        result = same_and_cross(now, later, seed=seed)
+        tried[row] = result.same, result.cross
+    gap = tried[:, 0] - tried[:, 1]
+    positive = (tried > 0).all(axis=1)
+    best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))
+    return Partition(float(tried[best, 0]), float(tried[best, 1]), permutations[best], tried)
+
+
+def ownership(codes, factors, seed=0):
+    """Which code carries which known factor, such as a digit's position; returns `Ownership`.
+
+    codes: list of K arrays (N, d). factors: name -> (N,) or (N, m) values of a continuous factor.
+    Codes and factors are paired one to one so that the assigned information is greatest.
+    """
+    if not len(codes) or not factors:
+        raise ValueError("codes, factors: expected at least one of each")
+    codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
+    factors = {name: samples(f"factor {name!r}", values) for name, values in factors.items()}
+    names = tuple(factors)
+    matrix = np.empty((len(codes), len(names)))
+    for i, j in np.ndindex(matrix.shape):
+        matrix[i, j] = kraskov(codes[i], factors[names[j]], seed=seed).estimate
+    rows, columns = linear_sum_assignment(matrix, maximize=True)
+    assigned = np.zeros(matrix.shape, dtype=bool)
+    assigned[rows, columns] = True
+    rest = matrix[rows][~assigned[rows]]
+    owner = {names[j]: int(i) for i, j in zip(rows, columns, strict=True)}
+    other = float(rest.mean()) if rest.size else np.nan
+    return Ownership(matrix, owner, float(matrix[assigned].mean()), other)
+
+
+def cross_block(before, after) -> np.ndarray:
+    """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E)."""
+    before, after = samples("before", before), samples("after", after)
+    check_rows("before, after", before, after)
+    width = before.shape[1]
+    return np.corrcoef(before, after, rowvar=False)[:width, width:]
+
+
+def block_fraction(cross, sizes) -> float:
+    """Share of the squared cross-time correlation within the factors' own blocks, from 0 to 1.
+
+    cross: (D, D) as `cross_block` returns it; sizes: units of each factor in order, D in all.
+    1 means that each factor is predicted by its own past alone; correlations spread evenly over K
+    equal factors give 1 / K.
+    """
+    cross = finite_array("cross", cross)
+    if cross.shape != (sum(sizes), sum(sizes)) or min(sizes) < 1:
+        raise ValueError(f"sizes: expected to add up to cross {cross.shape}, found {list(sizes)}")
+    factor = np.repeat(np.arange(len(sizes)), sizes)  # (D,) the factor of each unit
+    within = factor[:, None] == factor
+    return float(np.sum(cross[within] ** 2) / np.sum(cross**2))
+
+
+def samples(name, values) -> np.ndarray:
+    """Values as a checked (N, d) float64 array with N >= 2; the name is for the error message."""
+    values = finite_array(name, values)
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or len(values) < 2 or not values.size:
+        raise ValueError(f"{name}: expected (N,) or (N, d) with N >= 2, found {values.shape}")
+    constant = np.flatnonzero(np.ptp(values, axis=0) == 0)
+    if constant.size:
+        raise ValueError(f"{name}: expected columns that vary, column {constant[0]} is constant")
+    return values
+
+
+def class_numbers(name, labels) -> np.ndarray:
+    """Labels (N,) as class numbers; refuses floats, which may stand for a continuous factor."""
+    labels = as_array(labels)
+    if labels.dtype.kind not in "biuUSO" or labels.ndim != 1:
+        raise ValueError(
+            f"{name}: expected (N,) integers, booleans or strings, found {labels.dtype} "
+            f"{labels.shape}; round floats that stand for classes"
+        )
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def check_rows(name, first, second) -> None:
+    """Refuse arrays that do not have a row for each other's rows."""
+    if len(first) != len(second):
+        raise ValueError(f"{name}: expected equally many rows, found {len(first)}, {len(second)}")
+
+
+def check_settings(x, y, k, jitter) -> None:
+    """Refuse pairs or settings that have no estimate."""
+    check_rows("x, y", x, y)
+    if k != int(k) or not 1 <= k < len(x):
+        raise ValueError(f"k: expected a whole number from 1 to N - 1 = {len(x) - 1}, found {k}")
+    if jitter < 0:
+        raise ValueError(f"jitter: expected 0 or more, found {jitter}")

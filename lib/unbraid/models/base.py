@@ -1,0 +1,233 @@
+"""The one interface of all models: batches, codes, the bound, and what a model can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+Codes = dict[str, Tensor]
+"""The named latents of a batch: static codes (B, D), dynamic codes (B, T, d)."""
+
+Noise = dict[str, Tensor]
+"""The random numbers behind one draw of the codes, by name; a model's `draw_noise` makes them."""
+
+NoiseSource = Noise | torch.Generator | None
+"""The numbers themselves, a generator that makes them, or None."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model reads: B sequences of T steps.
+
+    frames: images (B, T, C, H, W) in [0, 1], or series (B, T, D) in units of their own.
+    mask: booleans (B, T), or for series also (B, T, D), which are True where a value was observed.
+    None means that all were.
+    """
+
+    frames: Tensor
+    mask: Tensor | None = None
+
+    @classmethod
+    def of(cls, data) -> Batch:
+        """A batch from a batch, from a tensor of frames, or from anything with frames and mask."""
+        if isinstance(data, cls):
+            return data
+        if isinstance(data, Tensor):
+            return cls(data)
+        if not hasattr(data, "frames"):
+            raise ValueError(
+                f"batch: expected a tensor, a Batch or Sequences, found {type(data).__name__}; "
+                "resize the frames to one size and stack them"
+            )
+        return cls(data.frames, getattr(data, "mask", None))
+
+    @property
+    def lengths(self) -> Tensor:
+        """For each sequence the number of its steps up to the last observed one, (B,)."""
+        count, length = self.frames.shape[:2]
+        if self.mask is None:
+            return torch.full((count,), length, device=self.frames.device)
+        observed = self.mask if self.mask.ndim == 2 else self.mask.flatten(2).any(2)  # (B, T)
+        return (observed * torch.arange(1, length + 1, device=observed.device)).amax(1)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.frames.to(device), None if self.mask is None else self.mask.to(device))
+
+
+@dataclass
+class Bound:
+    """The evidence lower bound of a batch of sequences, in nats, taken apart into its terms.
+
+    log_likelihood: E_q log p(x | codes), summed over each sequence, (B,).
+    kl: the divergence of each code from its prior, summed over each sequence, (B,).
+    frames: T, by which figures per frame are divided.
+    terms: further quantities (B,) that a paper's objective contains and the bound does not.
+    """
+
+    log_likelihood: Tensor
+    kl: dict[str, Tensor]
+    frames: int
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def elbo(self) -> Tensor:
+        """The bound of each sequence in nats, (B,)."""
+        return self.log_likelihood - sum(self.kl.values())
+
+    @property
+    def per_frame(self) -> Tensor:
+        """The bound of each sequence in nats per frame, (B,)."""
+        return self.elbo / self.frames
+
+    def loss(self, weights: Mapping[str, float] | None = None) -> Tensor:
+        """What training minimises: minus the weighted sum of all terms per frame, a mean over B.
+
+        weights: "log_likelihood", "<code>_kl" and the names of further terms. The default is 1 for
+        the terms of the bound and 0 for further terms, which makes the loss minus the bound.
+
+        Raises `ValueError` for a weight other than 0 whose name is none of these.
+        """
+        weights = dict(weights or {})
+        total = weights.pop("log_likelihood", 1.0) * self.log_likelihood
+        for code, divergence in self.kl.items():
+            total = total - weights.pop(f"{code}_kl", 1.0) * divergence
+        for name, term in self.terms.items():
+            total = total + weights.pop(name, 0.0) * term
+        if any(weights.values()):
+            names = ["log_likelihood", *(f"{code}_kl" for code in self.kl), *self.terms]
+            raise ValueError(
+                f"weights: expected some of {', '.join(names)}, found {', '.join(weights)}"
+            )
+        return -total.mean() / self.frames
+
+
+class SequenceModel(nn.Module, ABC):
+    """A latent-variable model of sequences.
+
+    A batch may also be a tensor of frames or `Sequences`. Noise may also be a `torch.Generator`,
+    from which the model draws it.
+    """
+
+    code_names: tuple[str, ...]
+    frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings) -> SequenceModel:
+        """The model that a section of profiles.toml describes, with new weights."""
+
+    @abstractmethod
+    def draw_noise(
+        self, count: int, length: int, generator: torch.Generator | None = None
+    ) -> Noise:
+        """The random numbers behind one draw of the codes, for (count, length) steps."""
+
+    @abstractmethod
+    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+        """The bound of each sequence, from one reparameterised draw of its codes."""
+
+    @abstractmethod
+    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """The posterior's codes: their means, or with noise a draw."""
+
+    @abstractmethod
+    def decode(self, codes: Codes) -> Tensor:
+        """Mean frames (B, T, C, H, W), or mean series (B, T, D), of the codes."""
+
+    @abstractmethod
+    def generate(
+        self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
+    ) -> Codes:
+        """Codes of `count` sequences of `length` steps, drawn from the prior.
+
+        given: codes (count, ...) to keep. The others are drawn from their prior, conditioned on
+        these only where the prior is, as in paper B's p(dynamic | static).
+        """
+
+    def forward(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+        """The bound; the training loop calls the model itself, so that Fabric can wrap it."""
+        return self.elbo(batch, noise)
+
+    def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
+        """The noise itself, or new noise from a generator; without one from torch's own."""
+        if isinstance(noise, Mapping):
+            return noise
+        return self.draw_noise(count, length, noise)
+
+    def whole_frames(self, batch: Batch) -> Tensor:
+        """The checked frames of a batch, for a model that reads no masks."""
+        batch = Batch.of(batch)
+        if batch.mask is not None and not batch.mask.all():
+            raise ValueError(
+                f"mask: expected every value observed, because {type(self).__name__} reads no "
+                "masks, found some hidden; cut the sequences to what was observed"
+            )
+        self.check_frames(batch.frames)
+        return batch.frames
+
+    def check_frames(self, frames: Tensor) -> None:
+        """Refuse what is not a batch of images of this model's shape and type, in [0, 1]."""
+        expected = f"(B, T, {', '.join(map(str, self.frame_shape))})"
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != self.frame_shape or not frames.numel():
+            raise ValueError(
+                f"frames: expected {expected}, none of them 0, found {tuple(frames.shape)}; resize "
+                "the batch, or build the model with another image_size"
+            )
+        self.check_values("frames", frames)
+        low, high = (float(value) for value in torch.aminmax(frames.detach()))
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; "
+                "divide bytes by 255"
+            )
+
+    def check_values(self, name: str, values: Tensor) -> None:
+        """Refuse numbers of another type than the weights', and NaN or infinity."""
+        own_type = next(self.parameters()).dtype
+        mixed_precision = torch.is_autocast_enabled(values.device.type)
+        if values.dtype != own_type and not mixed_precision:
+            raise ValueError(
+                f"{name}: expected {own_type}, as the model's weights, found {values.dtype}; "
+                "convert them, and divide bytes by 255"
+            )
+        if not values.isfinite().all():
+            raise ValueError(
+                f"{name}: expected finite numbers, found NaN or infinity; set what is missing to 0 "
+                "and give a mask"
+            )
+
+    def check_codes(self, codes: Codes) -> None:
+        """Refuse codes whose names are not this model's."""
+        if set(codes) != set(self.code_names):
+            raise ValueError(
+                f"codes: expected {', '.join(self.code_names)}, found {', '.join(codes)}"
+            )
+
+    def check_sizes(self, codes: Codes, static_size: int, dynamic_size: int) -> None:
+        """Refuse codes that are not static (B, D) and dynamic (B, T, d) of these sizes."""
+        self.check_codes(codes)
+        static, dynamic = codes["static"], codes["dynamic"]
+        fit = dynamic.ndim == 3 and dynamic.shape[2] == dynamic_size
+        if not fit or tuple(static.shape) != (len(dynamic), static_size):
+            raise ValueError(
+                f"codes: expected static (B, {static_size}) and dynamic (B, T, {dynamic_size}), "
+                f"found {tuple(static.shape)} and {tuple(dynamic.shape)}"
+            )
+
+    def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
+        """The codes to keep; refuses other names, another count and another length."""
+        for name, code in (given or {}).items():
+            if name not in self.code_names:
+                names = ", ".join(self.code_names)
+                raise ValueError(f"given: expected some of {names}, found {name!r}")
+            if len(code) != count or (code.ndim == 3 and code.shape[1] != length):
+                raise ValueError(
+                    f"given[{name!r}]: expected {count} sequences of length {length}, found "
+                    f"{tuple(code.shape)}"
+                )
+        return dict(given or {})

@@ -1,0 +1,239 @@
+"""Fetching: which place comes first, that only right bytes count, and what is said about the rest.
+
+Nothing here asks the network: the publisher is a server on this machine.
+"""
+
+import functools
+import hashlib
+import io
+import threading
+import time
+import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from unbraid.data import fetch
+from unbraid.data.fetch import SOURCES, DataError, Source, SourceFile, cached_array
+
+CONTENT = {"a.bin": b"first" * 100, "deep/b.bin": b"second" * 100}
+NOWHERE = "http://127.0.0.1:9"
+
+
+def source_files(content):
+    files = {}
+    for name, data in content.items():
+        files[name] = SourceFile(hashlib.sha256(data).hexdigest(), len(data))
+    return files
+
+
+def write_files(folder, content=CONTENT):
+    for name, data in content.items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """An empty clone, an empty cache and no mirror; folders of `tmp_path`."""
+    (tmp_path / "clone" / "data").mkdir(parents=True)
+    monkeypatch.setenv("UNBRAID_HOME", str(tmp_path / "clone"))
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def mirror(house, monkeypatch):
+    write_files(house / "mirror" / "thing")
+    monkeypatch.setenv("UNBRAID_MIRROR", str(house / "mirror"))
+    return house / "mirror" / "thing"
+
+
+@pytest.fixture
+def published(house):
+    """A folder, and the address at which this machine publishes it."""
+    folder = house / "published"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def offer(monkeypatch):
+    """Put the source "thing" into the table."""
+
+    def add(urls=(NOWHERE,), archive="", content=CONTENT):
+        files = source_files(content)
+        row = Source("thing", "made", "none", urls=[*urls], archive=archive, files=files)
+        monkeypatch.setitem(SOURCES, "thing", row)
+
+    return add
+
+
+def contents(paths):
+    return {name: path.read_bytes() for name, path in paths.items()}
+
+
+def test_the_clone_comes_before_the_cache_before_the_mirror(house, mirror, offer):
+    offer()
+    assert fetch.find("thing") == {name: mirror / name for name in CONTENT}
+    fetch.fetch("thing")
+    assert fetch.find("thing") == {name: house / "cache" / "thing" / name for name in CONTENT}
+    write_files(house / "clone" / "data" / "thing")
+    assert fetch.find("thing")["a.bin"] == house / "clone" / "data" / "thing" / "a.bin"
+
+
+def test_missing_files_are_named_with_the_command_that_fetches_them(house, offer):
+    offer()
+    assert fetch.find("thing") is None
+    with pytest.raises(DataError, match="data fetch thing"):
+        fetch.files("thing")
+
+
+@pytest.mark.parametrize("place", ["clone/data", "cache", "mirror"])
+def test_a_damaged_file_is_never_used(house, mirror, offer, place):
+    offer()
+    write_files(house / place / "thing", {"a.bin": CONTENT["a.bin"][:-1] + b"?"})
+    with pytest.raises(DataError, match="a.bin"):
+        fetch.find("thing")
+    assert fetch.verify("thing") == {"a.bin": "damaged", "deep/b.bin": "ok"}
+
+
+def test_a_file_that_changes_is_read_again(house, mirror, offer):
+    offer()
+    assert fetch.find("thing")
+    (mirror / "a.bin").write_bytes(b"?" * 500)
+    with pytest.raises(DataError):
+        fetch.find("thing")
+
+
+def test_fetch_downloads_what_is_missing_and_says_so_first(house, published, offer, capsys):
+    folder, address = published
+    write_files(folder)
+    offer([address])
+    write_files(house / "cache" / "thing", {"a.bin": b"damaged"})
+    assert contents(fetch.fetch("thing")) == CONTENT
+    assert f"2 files, 0.0 MB, from {address}" in capsys.readouterr().out
+    fetch.fetch("thing")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_next_address_is_tried_after_wrong_bytes_and_after_silence(house, published, offer):
+    folder, address = published
+    write_files(folder / "wrong", {"a.bin": b"damaged", "deep/b.bin": CONTENT["deep/b.bin"]})
+    write_files(folder / "right")
+    offer([NOWHERE, f"{address}/wrong", f"{address}/right"])
+    assert contents(fetch.fetch("thing")) == CONTENT
+
+
+def test_what_was_fetched_before_a_failure_stays(house, published, offer):
+    folder, address = published
+    write_files(folder, {"a.bin": CONTENT["a.bin"]})
+    offer([address])
+    with pytest.raises(DataError, match="deep/b.bin"):
+        fetch.fetch("thing")
+    assert fetch.verify("thing") == {"a.bin": "ok", "deep/b.bin": "missing"}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_archive_is_unpacked_and_each_member_checked(house, published, offer, nested):
+    folder, address = published
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("top/a.bin", CONTENT["a.bin"])
+        archive.writestr("top/deep/b.bin", b"damaged")
+        archive.writestr("../outside.bin", b"?")
+    if nested:
+        inner, packed = packed.getvalue(), io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("inner.zip", inner)
+    (folder / "all.zip").write_bytes(packed.getvalue())
+    write_files(folder / "single", {"deep/b.bin": CONTENT["deep/b.bin"]})
+    offer([f"{address}/single"], f"{address}/all.zip")
+    assert contents(fetch.fetch("thing")) == CONTENT
+    assert not list(house.rglob("outside.bin"))
+    assert sorted(path.name for path in (house / "cache" / "thing").iterdir()) == ["a.bin", "deep"]
+
+
+def test_without_network_the_error_comes_at_once_and_names_the_set(house, offer):
+    offer(archive=f"{NOWHERE}/all.zip")
+    started = time.monotonic()
+    with pytest.raises(DataError, match="thing"):
+        fetch.fetch("thing")
+    assert time.monotonic() - started < 5
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(house, mirror, offer, monkeypatch):
+    offer()
+    with pytest.raises(DataError, match="UNBRAID_CACHE"):
+        cached_array("made", "inputs", (2**30, 2**30), rows)  # no disk has that room
+    (house / "file").write_bytes(b"")
+    monkeypatch.setenv("UNBRAID_CACHE", str(house / "file" / "cache"))
+    for write in (lambda: fetch.fetch("thing"), lambda: cached_array("made", "", (24,), rows)):
+        with pytest.raises(DataError, match="UNBRAID_CACHE"):
+            write()
+
+
+def test_wrong_names_are_refused(house, monkeypatch):
+    with pytest.raises(DataError, match="nothing"):
+        fetch.find("nothing")
+    monkeypatch.setenv("UNBRAID_MIRROR", str(house / "nowhere"))
+    with pytest.raises(DataError, match="UNBRAID_MIRROR"):
+        fetch.find("vowels")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_says_what_it_is_and_lists_its_files(name):
+    source = SOURCES[name]
+    assert source.about and source.licence and source.citation and source.files
+    for path, file in source.files.items():
+        assert len(file.sha256) == 64 and file.bytes > 0 and not Path(path).is_absolute()
+    if source.archive:
+        assert len({Path(path).name for path in source.files}) == len(source.files)
+
+
+@pytest.mark.parametrize("name", ["mnist-sample", "weather", "vowels", "sprites-li"])
+def test_what_travels_with_the_clone_is_whole(name, root, monkeypatch):
+    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
+    monkeypatch.setenv("UNBRAID_CACHE", str(root / "no such cache"))
+    paths = fetch.files(name)
+    assert all(path.is_relative_to(root / "data" / name) for path in paths.values())
+
+
+def rows():
+    for number in range(3):
+        yield np.full((2, 4), number, np.uint8)
+
+
+def test_a_cached_array_is_made_once_announced_and_mapped(house, capsys):
+    first = cached_array("made", "inputs", (3, 2, 4), rows)
+    assert first.dtype == torch.uint8 and first[:, 0, 0].tolist() == [0, 1, 2]
+    assert "made" in capsys.readouterr().out
+    first[0] = 9  # reaches no other reader
+    second = cached_array("made", "inputs", (3, 2, 4), lambda: pytest.fail("was made again"))
+    assert second[:, 0, 0].tolist() == [0, 1, 2] and capsys.readouterr().out == ""
+    assert not cached_array("made", "others", (3, 2, 4), lambda: [np.zeros(24, np.uint8)]).any()
+
+
+def test_an_interrupted_array_leaves_nothing(house):
+    def interrupted():
+        yield np.zeros(8, np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached_array("made", "inputs", (3, 2, 4), interrupted)
+    assert list((house / "cache" / "composed").iterdir()) == []

@@ -1,0 +1,123 @@
+"""What every committed notebook must be: one rule a test, for each notebook."""
+
+import ast
+import copy
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import nbformat
+import pytest
+from unbraid import course
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+LARGEST = 1_500_000  # bytes
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~-])/(?:root|home|work|tmp|Users|private|opt|mnt)/|\b[A-Z]:\\+(?:Users|Windows|Temp)"
+)
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@lru_cache
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, 4)
+
+
+def code_cells(path: Path, tag: str | None = None) -> list[nbformat.NotebookNode]:
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+    return [cell for cell in cells if tag is None or tag in course.tags(cell)]
+
+
+def outputs(path: Path) -> list[nbformat.NotebookNode]:
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def prose(path: Path) -> list[str]:
+    return [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+
+
+@each
+def test_it_is_normalised(path):
+    book = read(path)
+    nbformat.validate(book)
+    assert course.normalise(copy.deepcopy(book)) == book, "run make notebooks"
+
+
+@each
+def test_its_outputs_come_from_one_run_in_order(path):
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1)) and outputs(path)
+
+
+@each
+def test_its_outputs_hold_no_error_and_no_warning(path):
+    assert [o for o in outputs(path) if o.output_type == "error" or o.get("name") == "stderr"] == []
+
+
+@each
+def test_its_outputs_hold_no_widget(path):
+    kinds = {kind for output in outputs(path) for kind in output.get("data", {})}
+    assert [kind for kind in kinds if "widget" in kind] == []
+
+
+@each
+def test_it_names_no_path_of_a_machine(path):
+    text = json.dumps(read(path), ensure_ascii=False).replace("\\n", " ")
+    without_pictures = re.sub(r'"(image|audio|video)/\w+": "[^"]*"', "", text)
+    without_embedded = re.sub(r"data:\w+/[\w-]+;base64,[\w+/=]+", "", without_pictures)
+    assert MACHINE_PATH.findall(without_embedded) == []
+
+
+@pytest.mark.parametrize("text", ("see /home/a", "/tmp/b", "C:\\Users\\c", "(/Users/d)"))
+def test_a_path_of_a_machine_is_seen(text):
+    assert MACHINE_PATH.search(text)
+
+
+@each
+def test_every_figure_has_an_alternative_text(path):
+    assert [cell.source for cell in code_cells(path) if "" in course.alt_texts(cell)] == []
+
+
+@each
+def test_it_is_not_too_large(path):
+    assert path.stat().st_size <= LARGEST
+
+
+@each
+def test_its_parameters_are_literals_and_quick(path):
+    (cell,) = code_cells(path, "parameters")
+    statements = ast.parse(cell.source).body
+    values = {line.target.id: ast.literal_eval(line.value) for line in statements}
+    assert values["profile"] == "quick" and "seed" in values
+
+
+@each
+def test_it_opens_with_a_title_and_what_it_takes(path):
+    opening = "\n".join(prose(path)[:2])
+    assert opening.startswith("# ")
+    for heading in ("you will learn", "you need", "minutes", "memory", "paper"):
+        assert heading in opening.lower()
+
+
+@each
+def test_some_of_its_outputs_are_checked(path):
+    assert code_cells(path, "nbval-check-output")
+
+
+@each
+def test_it_has_exercises(path):
+    if not path.name.startswith("00"):
+        assert len(code_cells(path, "solution")) >= 2
+
+
+@each
+def test_it_says_what_was_done(path):
+    assert any("## What we did" in text for text in prose(path))
+
+
+@pytest.mark.parametrize("path, after", list(zip(NOTEBOOKS, NOTEBOOKS[1:], strict=False)))
+def test_it_leads_to_the_next_by_its_title(path, after):
+    title = prose(after)[0].splitlines()[0].removeprefix("# ")
+    assert re.findall(r"Next: \[(.+?)\]\((.+?)\)", prose(path)[-1]) == [(title, after.name)]

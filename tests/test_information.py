@@ -1,0 +1,245 @@
+"""Mutual information and correlation of codes: known answers, values pinned, bad input."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import digamma
+from sklearn.feature_selection import mutual_info_classif
+from unbraid.measures.information import (
+    best_partition,
+    block_fraction,
+    cross_block,
+    kraskov,
+    ownership,
+    ross,
+    same_and_cross,
+)
+
+PINNED = {
+    "kraskov": 1.65508203,
+    "second": 1.72995489,
+    "ross": 1.37700705,
+    "factors": (3.24728097, 0.15949707),
+    "partition": (3.53873883, 0.04082301),
+    "permutation": [0, 3, 4, 5, 2, 1],
+}
+
+
+def gaussian_pairs(seed, count, width, correlation):
+    """x and y (N, d), every pair of columns correlated alike."""
+    x, noise = np.random.default_rng(seed).normal(size=(2, count, width))
+    return x, correlation * x + np.sqrt(1 - correlation**2) * noise
+
+
+def kraskov_by_loop(x, y, k, variant):
+    """Bits, straight from the definition."""
+    count, total = len(x), 0.0
+    for i in range(count):
+        to_x = np.abs(np.delete(x, i, 0) - x[i]).max(axis=1)
+        to_y = np.abs(np.delete(y, i, 0) - y[i]).max(axis=1)
+        joint = np.maximum(to_x, to_y)
+        nearest = np.argsort(joint)[:k]
+        if variant == 1:
+            radius = joint[nearest].max()
+            total += digamma((to_x < radius).sum() + 1) + digamma((to_y < radius).sum() + 1)
+        else:
+            total += digamma((to_x <= to_x[nearest].max()).sum())
+            total += digamma((to_y <= to_y[nearest].max()).sum())
+    correction = 1 / k if variant == 2 else 0
+    return (digamma(k) - correction + digamma(count) - total / count) / np.log(2)
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+@pytest.mark.parametrize("width_x, width_y", [(1, 1), (3, 1), (5, 5), (20, 20)])
+def test_kraskov_equals_its_definition(width_x, width_y, variant):
+    generator = np.random.default_rng(width_x)
+    x, y = generator.normal(size=(70, width_x)), generator.normal(size=(70, width_y))
+    y[:, 0] += 2 * x[:, 0]
+    for k in (1, 3, 69):
+        estimate = kraskov(x, y, k, variant, jitter=0).estimate
+        assert estimate == pytest.approx(kraskov_by_loop(x, y, k, variant), abs=1e-9)
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+@pytest.mark.parametrize("width, correlation", [(1, 0.0), (1, 0.6), (1, 0.9), (2, 0.6)])
+def test_kraskov_of_gaussians_is_the_closed_form(width, correlation, variant):
+    """-d/2 log2(1 - rho^2), to the error of a mean over twenty draws and the bias left."""
+    truth = -width / 2 * np.log2(1 - correlation**2)
+    draws = [gaussian_pairs(seed, 1000, width, correlation) for seed in range(20)]
+    estimates = [kraskov(x, y, variant=variant).estimate for x, y in draws]
+    error = np.std(estimates, ddof=1) / np.sqrt(20)
+    assert abs(np.mean(estimates) - truth) <= 3 * error + 0.02
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+def test_what_must_not_change_the_estimate(variant):
+    x, y = gaussian_pairs(1, 500, 4, 0.8)
+    rows = np.random.default_rng(1).permutation(500)
+    base = kraskov(x, y, variant=variant).estimate
+    for other in [(x[:, ::-1], y), (y, x), (x[rows], y[rows]), (3 * x + 5, 3 * y - 2), (-x, y)]:
+        assert kraskov(*other, variant=variant).estimate == pytest.approx(base, abs=1e-6)
+    column = kraskov(x[:, 0], y, variant=variant).estimate
+    assert column == kraskov(x[:, :1], y, variant=variant).estimate
+
+
+def test_shuffled_pairs_are_the_zero_of_the_estimator():
+    x, y = gaussian_pairs(0, 500, 5, 0.9)
+    found = kraskov(x, y, shuffles=30, seed=4)
+    independent = [kraskov(*gaussian_pairs(seed, 500, 5, 0)).estimate for seed in range(1, 31)]
+    error = np.sqrt((found.null.var(ddof=1) + np.var(independent, ddof=1)) / 30)
+    assert abs(found.null.mean() - np.mean(independent)) <= 3.5 * error
+    assert found.estimate > found.null.max() + 1
+    assert found.estimate == kraskov(x, y, seed=4).estimate
+    assert np.array_equal(found.null, kraskov(x, y, shuffles=30, seed=4).null)
+
+
+def mixture(seed=0, count=500):
+    """Two units that tell one of three classes, and their labels."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(3, size=count)
+    return np.eye(3)[labels][:, :2] + 0.3 * generator.normal(size=(count, 2)), labels
+
+
+def test_ross_of_two_normal_classes_is_the_integral():
+    """Classes at distance 2: 0.4859 bits by numerical integration."""
+    generator = np.random.default_rng(0)
+    estimates = []
+    for _ in range(20):
+        labels = generator.integers(2, size=1000)
+        estimates.append(ross(generator.normal(size=1000) + 2 * labels, labels).estimate)
+    assert np.mean(estimates) == pytest.approx(0.4859, abs=0.02)
+
+
+def test_ross_sees_an_exclusive_or():
+    """Neither unit alone tells the label, both together tell all of its one bit."""
+    generator = np.random.default_rng(0)
+    bits = generator.integers(2, size=(1000, 2))
+    code = bits + 0.05 * generator.normal(size=(1000, 2))
+    label = bits[:, 0] ^ bits[:, 1]
+    assert ross(code, label).estimate == pytest.approx(1, abs=0.03)
+    assert abs(ross(code[:, 0], label).estimate) < 0.1
+
+
+def test_ross_agrees_with_scikit_learn_with_rare_classes():
+    x, labels = mixture()
+    labels = np.append(labels, [7, 8, 8])
+    x = np.append(x[:, 0], [0.0, 1.0, 1.1])
+    x = x / x.std()
+    theirs = mutual_info_classif(x[:, None], labels, n_neighbors=3, random_state=0)[0] / np.log(2)
+    assert ross(x, labels).estimate == pytest.approx(theirs, abs=1e-3)
+
+
+def test_values_are_those_of_the_first_release():
+    """Pinned from the library before its measures were rewritten."""
+    x, y = gaussian_pairs(0, 300, 3, 0.8)
+    assert kraskov(x, y).estimate == pytest.approx(PINNED["kraskov"], abs=1e-6)
+    assert kraskov(x, y, variant=2).estimate == pytest.approx(PINNED["second"], abs=1e-6)
+    assert ross(*mixture()).estimate == pytest.approx(PINNED["ross"], abs=1e-6)
+    before, after = two_factors()
+    found = same_and_cross(before, after)
+    assert (found.same, found.cross) == pytest.approx(PINNED["factors"], abs=1e-6)
+    best = best_partition(np.hstack(before), np.hstack(after), block=3, tries=5, seed=2)
+    assert (best.same, best.cross) == pytest.approx(PINNED["partition"], abs=1e-6)
+    assert best.permutation.tolist() == PINNED["permutation"]
+
+
+def two_factors(count=400, leak=0.3):
+    """Two factors at t and t + 1; `leak` of the first goes into the second's next value."""
+    a, next_a = gaussian_pairs(0, count, 3, 0.95)
+    b, next_b = gaussian_pairs(1, count, 3, 0.95)
+    return [a, b], [next_a, np.sqrt(1 - leak**2) * next_b + leak * a]
+
+
+def test_same_and_cross():
+    before, after = two_factors(leak=0.0)
+    found = same_and_cross(before, after)
+    assert found.matrix[0, 1] == found.cross == kraskov(before[0], after[1]).estimate
+    assert np.isnan(found.matrix[1, 0])
+    assert found.same == pytest.approx((found.matrix[0, 0] + found.matrix[1, 1]) / 2)
+    assert found.same > 2 and abs(found.cross) < 0.2
+    full = same_and_cross(before, after, full=True)
+    assert np.isfinite(full.matrix).all() and full.cross == found.cross
+    assert same_and_cross(*two_factors(leak=0.9)).cross > 0.5
+    assert np.isnan(same_and_cross(before[:1], after[:1]).cross)
+
+
+def test_best_partition_is_the_best_of_those_tried():
+    before, after = two_factors()
+    before, after = np.hstack(before), np.hstack(after)
+    found = best_partition(before, after, block=3, tries=8, seed=3)
+    positive = found.tried[(found.tried > 0).all(axis=1)]
+    assert found.same - found.cross == (positive[:, 0] - positive[:, 1]).max()
+    cuts = found.permutation.reshape(2, 3)
+    again = same_and_cross([before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts])
+    assert (again.same, again.cross) == (found.same, found.cross)
+
+
+def test_ownership():
+    generator = np.random.default_rng(0)
+    red, green = generator.uniform(-1, 1, size=(2, 600, 2))
+    noise = generator.normal(size=(3, 600, 4))
+    codes = [
+        green @ generator.normal(size=(2, 4)) + 0.05 * noise[0],
+        noise[1],
+        red @ generator.normal(size=(2, 4)) + 0.05 * noise[2],
+    ]
+    found = ownership(codes, {"red": red, "green": green})
+    assert found.owner == {"red": 2, "green": 0}
+    assert found.own == pytest.approx((found.matrix[2, 0] + found.matrix[0, 1]) / 2)
+    assert found.other == pytest.approx((found.matrix[2, 1] + found.matrix[0, 0]) / 2)
+    assert found.own > 2 and found.other < 0.2
+    assert np.isnan(ownership(codes, {"abscissa": green[:, 0]}).other)
+
+
+def test_the_cross_block_is_numpys():
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(50, 3)), 4 + 2 * generator.normal(size=(50, 2))
+    expected = np.corrcoef(a, b, rowvar=False)[:3, 3:]
+    np.testing.assert_allclose(cross_block(a, torch.from_numpy(b)), expected, atol=1e-12)
+
+
+def test_block_fraction():
+    assert block_fraction(np.eye(4), [2, 2]) == 1
+    assert block_fraction(np.ones((4, 4)), [1, 3]) == pytest.approx(10 / 16)
+    assert block_fraction(np.fliplr(np.eye(4)), [2, 2]) == 0
+
+
+def test_an_estimate_shows_itself():
+    found = kraskov(*gaussian_pairs(0, 100, 1, 0.9), shuffles=3)
+    assert f"{found.estimate:.3f} bits" in repr(found) and f"{found.null.max():.3f}" in repr(found)
+
+
+X, Y = gaussian_pairs(0, 20, 2, 0.5)
+NOT_FINITE = np.where(X[3, 1] == X, np.nan, X)
+CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
+
+
+@pytest.mark.parametrize(
+    "call, field",
+    [
+        (lambda: kraskov(X, Y, k=20), "k:"),
+        (lambda: kraskov(X, Y[:15]), "x, y:"),
+        (lambda: kraskov(NOT_FINITE, Y), "x:"),
+        (lambda: kraskov(X, CONSTANT), "y: .*column 1"),
+        (lambda: kraskov(X[None], Y), "x:"),
+        (lambda: kraskov(X[:1], Y[:1]), "x: .*N >= 2"),
+        (lambda: kraskov(X + 1j, Y), "x: .*complex"),
+        (lambda: kraskov(X, Y, variant=3), "variant:"),
+        (lambda: kraskov(X, Y, shuffles=-1), "shuffles:"),
+        (lambda: kraskov(X, Y, jitter=-1), "jitter:"),
+        (lambda: ross(X, Y[:, 0]), "labels:"),
+        (lambda: ross(X, np.zeros(20, int)), "labels:"),
+        (lambda: same_and_cross([X], [Y, Y]), "before, after:"),
+        (lambda: same_and_cross(np.stack([X, X], 1), np.stack([Y, Y], 1)), "before, after:"),
+        (lambda: same_and_cross([X, NOT_FINITE], [Y, Y]), r"before\[1\]:"),
+        (lambda: best_partition(X, Y, block=2), "block:"),
+        (lambda: best_partition(X, Y[:, :1], block=1), "after:"),
+        (lambda: ownership([X], {}), "codes, factors:"),
+        (lambda: ownership([X], {"red": CONSTANT}), "factor 'red':"),
+        (lambda: cross_block(X, Y[:5]), "before, after:"),
+        (lambda: block_fraction(np.eye(4), [1, 2]), "sizes:"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, field):
+    with pytest.raises(ValueError, match=field):
+        call()

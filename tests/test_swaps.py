@@ -1,0 +1,118 @@
+"""Scores of generated and swapped clips: known answers, and refusals."""
+
+import itertools
+
+import numpy as np
+import pytest
+from unbraid.measures.swaps import (
+    entropies,
+    generation_scores,
+    random_donors,
+)
+
+LN2 = np.log(2)
+
+
+def certain(labels, classes):
+    """p(y|x) = 1 for the given label."""
+    return np.eye(classes)[np.asarray(labels)]
+
+
+def doubtful(seed, count, classes):
+    logits = 2 * np.random.default_rng(seed).standard_normal((count, classes))
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "conditional", "marginal"),
+    [
+        (certain([0, 1, 0, 1], 2), 0, LN2),
+        (certain([0, 0, 0, 0], 2), 0, 0),
+        (np.full((4, 2), 0.5), LN2, LN2),
+        ([[0.75, 0.25], [0.25, 0.75]], 2 * LN2 - 0.75 * np.log(3), LN2),
+    ],
+    ids=["sure and balanced", "sure of one class", "unsure", "half sure"],
+)
+def test_entropies_by_hand(probabilities, conditional, marginal):
+    result = entropies(probabilities)
+    score = np.exp(marginal - conditional)
+    assert result == pytest.approx((conditional, marginal, score))
+
+
+def test_generation_scores_equal_those_of_the_earlier_code():
+    generator = np.random.default_rng(0)
+    p, labels = generator.dirichlet(np.ones(6), 300), generator.integers(0, 6, 300)
+    scores = generation_scores(p, labels)
+    assert scores.accuracy.mean == pytest.approx(0.19, abs=1e-9)
+    assert scores.conditional_entropy.mean == pytest.approx(1.4626067069963, abs=1e-9)
+    assert scores.marginal_entropy.mean == pytest.approx(1.7905594781621, abs=1e-9)
+    assert scores.inception_score.mean == pytest.approx(1.3881234112908, abs=1e-9)
+
+
+def test_entropies_are_of_the_first_clips_of_each_class():
+    labels = np.array([0, 0, 1, 2, 0, 2, 1])  # two of class 1: two of each are taken
+    p = doubtful(0, 7, 4)
+    scores = generation_scores(p, labels)
+    taken = entropies(p[[0, 1, 2, 6, 3, 5]])
+    assert scores.conditional_entropy.mean == pytest.approx(taken.conditional)
+    assert scores.inception_score.mean == pytest.approx(taken.inception_score)
+    assert scores.inception_score.n == 6 and scores.accuracy.n == 7
+
+
+def test_a_class_that_the_judge_knows_and_the_clips_lack():
+    """Two of three classes occur: the best H(y) is ln 2 then, and the best score 2."""
+    labels = np.array([0, 2, 2, 0])
+    scores = generation_scores(certain(labels, 3), labels)
+    assert scores.marginal_entropy.mean == pytest.approx(LN2)
+    assert scores.inception_score.mean == pytest.approx(2)
+
+
+def clips(generator, classes, size, right):
+    """p(y|x) of `size` clips of every class, (classes size, classes): right so often, and sure."""
+    labels = np.repeat(np.arange(classes), size)
+    slips = generator.integers(0, classes, len(labels))
+    answers = np.where(generator.random(len(labels)) < right, labels, slips)
+    logits = generator.normal(0, 0.3, (len(labels), classes))
+    logits[np.arange(len(labels)), answers] += generator.gamma(2, 2, len(labels)) + 1
+    p = np.exp(logits)
+    return p / p.sum(-1, keepdims=True), labels
+
+
+def test_intervals_hold_the_true_entropies():
+    """H(y) is at its maximum here, which plain quantiles of the bootstrap never hold."""
+    generator, repeats = np.random.default_rng(3), 200
+    truth = entropies(clips(generator, 6, 40_000, 0.8)[0])
+    held = np.zeros(3)
+    for _ in range(repeats):
+        scores = generation_scores(*clips(generator, 6, 40, 0.8), draws=200)
+        intervals = scores.conditional_entropy, scores.marginal_entropy, scores.inception_score
+        for place, interval in enumerate(intervals):
+            held[place] += interval.low - 1e-5 <= truth[place] <= interval.high + 1e-5
+    assert (held / repeats >= 0.9).all()
+
+
+def test_no_clip_is_its_own_donor():
+    for count, seed in itertools.product((2, 3, 50), range(30)):
+        donors = random_donors(count, seed)
+        assert sorted(donors) == list(range(count)) and (donors != np.arange(count)).all()
+    assert (random_donors(50, 3) == random_donors(50, 3)).all()
+    assert (random_donors(50, 3) != random_donors(50, 4)).any()
+
+
+P, Y = certain([0, 1, 0, 1], 2), np.array([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: generation_scores(P, [0, 0, 0, 0]), "labels"),
+        (lambda: generation_scores(P * [[1, np.nan]], Y), "probabilities"),
+        (lambda: generation_scores(P * 0.999, Y), "probabilities"),
+        (lambda: generation_scores(P, [0, 1, 2, 0]), "labels"),
+        (lambda: entropies(np.empty((0, 3))), "probabilities"),
+        (lambda: random_donors(1), "count"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(call, name):
+    with pytest.raises(ValueError, match=name):
+        call()
