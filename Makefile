@@ -27,7 +27,7 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m reuse lint --lines
 	.venv/citation/bin/cffconvert --validate
-	$(PYTHON) -m pytest -n 2
+	$(PYTHON) -m pytest -n auto
 
 lab: $(ENVIRONMENT)  ## JupyterLab on the notebooks
 	$(PYTHON) -m jupyterlab notebooks
