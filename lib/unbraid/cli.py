@@ -353,12 +353,15 @@ def verify_data(names: Names = None) -> None:
     for name in catalogue.select_sources(names or SOURCES):
         states = verify(name)
         counts = Counter(states.values())
-        typer.echo(f"{name}: " + ", ".join(f"{counts[state]} {state}" for state in counts))
+        absent = set(counts) == {"missing"}
+        summary = ", ".join(f"{counts[state]} {state}" for state in counts)
+        typer.echo(f"{name}: {'not fetched' if absent else summary}")
         for file in states:
             if states[file] == "damaged":
                 typer.echo(f"  damaged: {name}/{file}")
         faults += counts["damaged"] + (counts["missing"] if names else 0)
-    typer.echo(f"{faults} faults; python -m unbraid data fetch NAME brings what is missing")
+    verdict = f"{faults} faults" if faults else "all files here are right"
+    typer.echo(f"{verdict}; python -m unbraid data fetch NAME brings what is missing")
     raise typer.Exit(1 if faults else 0)
 
 
