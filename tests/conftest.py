@@ -25,7 +25,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def nbval():
-    """Run a notebook under nbval at smoke: nbval(path, "--nbval-lax") -> (exit code, report)."""
+    """Run a notebook under nbval: nbval(path, "--nbval-lax") -> (exit code, report)."""
 
     def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
         command = [
@@ -41,7 +41,7 @@ def nbval():
         }
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", "-q", str(path)],
-            env=inherited | {"UNBRAID_PROFILE": "smoke"},
+            env=inherited,
             capture_output=True,
             text=True,
             cwd=path.parent,

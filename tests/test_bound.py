@@ -18,7 +18,7 @@ from unbraid.distributions import (
 )
 from unbraid.models.base import Batch
 from unbraid.models.independent import IndependentPrediction
-from unbraid.networks import count_parameters
+from unbraid.networks import count_parameters, keep_variance
 
 SMALL = {
     "image_size": 8,
@@ -114,6 +114,21 @@ def test_likelihoods_against_torch():
     assert best_log_likelihood(3 * 64 * 64, 0.05) == pytest.approx(7113.9, abs=0.05)
     with pytest.raises(ValueError, match="variance"):
         gaussian_log_likelihood(frames, mean, 0.0)
+
+
+@pytest.mark.parametrize(
+    "layer, side",
+    (
+        (torch.nn.Conv2d(64, 64, 4, 2, 1), 16),
+        (torch.nn.ConvTranspose2d(64, 64, 4, 2, 1), 8),
+        (torch.nn.ConvTranspose2d(64, 64, 4), 1),
+    ),
+)
+def test_the_signal_neither_fades_nor_grows(layer, side):
+    torch.manual_seed(0)
+    keep_variance(layer)
+    outputs = layer(F.relu(torch.randn(64, 64, side, side)))[..., 1:-1, 1:-1]
+    assert outputs.std().item() == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("name, count", (("factored", 6_235_915), ("entangled", 6_186_251)))

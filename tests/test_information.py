@@ -202,6 +202,7 @@ def test_block_fraction():
     assert block_fraction(np.eye(4), [2, 2]) == 1
     assert block_fraction(np.ones((4, 4)), [1, 3]) == pytest.approx(10 / 16)
     assert block_fraction(np.fliplr(np.eye(4)), [2, 2]) == 0
+    assert block_fraction([[2.0, -1], [1, 2]], [1, 1]) == pytest.approx(8 / 10)
 
 
 def test_an_estimate_shows_itself():

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ttest_rel
+from scipy.stats import norm, ttest_rel
 from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
@@ -47,6 +47,22 @@ def test_the_bootstrap_of_a_mean_is_close_to_students_interval():
     student, bootstrap = mean_interval(values), bootstrap_interval(values)
     assert bootstrap.mean == pytest.approx(student.mean)
     assert (bootstrap.low, bootstrap.high) == pytest.approx((student.low, student.high), abs=0.02)
+
+
+def test_the_bootstrap_corrects_for_bias_and_skew():
+    """Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), (14.9) to (14.15)."""
+    generator = np.random.default_rng(0)
+    values = generator.exponential(size=30)
+    drawn = values[generator.integers(30, size=(20_000, 30))].var(1)
+    left_out = np.array([np.delete(values, row).var() for row in range(30)])
+    gaps = left_out.mean() - left_out
+    acceleration = (gaps**3).sum() / (6 * (gaps**2).sum() ** 1.5)
+    bias = norm.ppf((drawn < values.var()).mean())
+    reach = bias + norm.ppf([0.025, 0.975])
+    expected = np.quantile(drawn, norm.cdf(bias + reach / (1 - acceleration * reach)))
+    found = bootstrap_interval(values, statistic=np.var, draws=20_000)
+    assert [found.low, found.high] == pytest.approx(expected, rel=0.05)
+    assert np.quantile(drawn, 0.975) < 0.9 * found.high  # plain percentiles would be too low
 
 
 def test_rows_of_a_cluster_are_drawn_together():

@@ -1,5 +1,7 @@
 """What is done to codes before decoding: what changes, what stays, what is refused."""
 
+import math
+
 import pytest
 import torch
 from test_bound import seeded
@@ -102,6 +104,8 @@ def test_principal_directions_of_a_gaussian_that_was_made():
     assert all(vector[vector.abs().argmax()] > 0 for vector in directions.vectors)
     steps = principal_directions(points.view(500, 100, 3), 2)  # each step of a code is a row
     assert torch.equal(steps.vectors, directions.vectors[:2])
+    pair = principal_directions(torch.tensor([[0.0, 1.0], [2.0, 1.0]]), 1)
+    assert pair.deviations.item() == pytest.approx(math.sqrt(2))  # n - 1 = 1 of two points
 
 
 @pytest.mark.parametrize(

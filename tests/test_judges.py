@@ -107,6 +107,19 @@ def test_the_same_seed_gives_the_training_of_the_earlier_code():
     assert other[0]["cross_entropy"] != pytest.approx(rows[0]["cross_entropy"], rel=1e-3)
 
 
+def test_the_rate_falls_over_the_last_half(monkeypatch):
+    rates, adam = [], torch.optim.Adam.step
+
+    def step(optimizer, *arguments, **more):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return adam(optimizer, *arguments, **more)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    trained(steps=8)
+    halves = [(1 - math.cos(math.pi * share)) / 2 for share in (0.75, 0.5, 0.25)]
+    assert rates == pytest.approx([1e-2 * share for share in (1, 1, 1, 1, 1, *halves)])
+
+
 def test_blur_smooths_space_and_nothing_else():
     point = torch.zeros(2, 3, 1, 15, 15)
     point[0, 1, 0, 7, 7] = 1
@@ -151,6 +164,17 @@ def test_reliability_says_what_the_judge_is_worth(judge, test_clips):
     assert result == reliability(judge, frames, labels)
     wrong = {**labels, "colour": (labels["colour"] + 1) % 3}
     assert reliability(judge, frames, wrong).accuracy["real"]["colour"].mean == 0
+
+
+def test_a_judge_in_training_judges_each_clip_alone(judge, test_clips):
+    """Normalisation by the batch would let a clip's neighbours have a say."""
+    frames, _ = test_clips
+    expected = judge.probabilities(frames[:5])["motion"]
+    judge.train()
+    found = judge.probabilities(frames[:5])["motion"]
+    assert judge.training
+    judge.eval()
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_judge_comes_back_from_its_file(judge, test_clips, tmp_path):

@@ -101,7 +101,7 @@ def test_constants_by_hand():
     mean, median = np.abs(target - 3).mean(), np.abs(target - 1.5).mean()
     assert scores["constant mean"]["mean_absolute_error"] == pytest.approx(mean)
     assert scores["constant median"]["mean_absolute_error"] == pytest.approx(median)
-    parts = [Examples(c, np.zeros((len(c), 1))) for c in ([0, 1, 1, 2], [1], [1, 1, 2, 0])]
+    parts = [Examples(c, np.zeros((len(c), 1))) for c in ([0, 0, 1, 2], [1, 1], [1, 1, 2, 0])]
     result = predict_class(*parts, seeds=(0,), epochs=1)
     assert (result.outputs["majority"] == 1).all()
     assert set(result.outputs) == {"head", "majority"}  # no raw means were given
