@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unbraid.readable import html_table
+
 
 def check_field(holds: bool, name: str, expected: object, found: object) -> None:
     """Raise `ValueError` with the field's name, what was expected and what was found."""
@@ -114,12 +116,8 @@ class Sequences:
         return "\n  ".join([f"Sequences: {self._summary()}", *rows, self.provenance])
 
     def _repr_html_(self) -> str:
-        rows = []
-        for row in self._rows():
-            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-            rows.append(f"<tr>{cells}</tr>")
         title = f"<b>Sequences</b>: {html.escape(self._summary())}"
-        table = f"<table>{''.join(rows)}</table>"
+        table = html_table(self._rows())
         return f"<div>{title}{table}<i>{html.escape(self.provenance)}</i></div>"
 
     def _summary(self) -> str:
