@@ -38,9 +38,14 @@ def call(monkeypatch, capsys):
 
 
 def start(*arguments):
-    """A command in a process of its own."""
-    command = [sys.executable, "-m", "unbraid", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """A command in a process of its own, which Ctrl-C reaches also where the tests ignore it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "unbraid", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture(scope="module")

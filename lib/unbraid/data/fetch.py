@@ -30,6 +30,8 @@ with warnings.catch_warnings():  # tqdm.auto, which pooch imports, warns in a ke
     warnings.simplefilter("ignore")
     import pooch
 
+from unbraid.progress import progress_bar
+
 pooch.get_logger().setLevel("WARNING")
 
 TIMEOUT = 20.0  # seconds without an answer after which an address counts as unreachable
@@ -308,12 +310,12 @@ def cached_array(
     path = cache_directory() / "composed" / f"{name}-{key}.npy"
     if not path.exists():
         size = math.prod(shape)
-        print(f"{path.stem}: composing {size / 1e6:.0f} MB once, into {path.parent}", flush=True)
+        label = f"{path.stem}: composing {size / 1e6:.0f} MB once, into {path.parent}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(path.parent).free < size:
                 raise OSError("less room on the disk")
-            _write_array(path, shape, rows())
+            _write_array(path, shape, progress_bar(rows(), label, total=shape[0]))
         except OSError as error:
             raise data_error(
                 f"{path}: cannot be written", f"{size} bytes", error, CACHE_REMEDY
