@@ -5,7 +5,8 @@ import shutil
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from unbraid import course
+from unbraid.course import __main__ as commands
+from unbraid.course import execution, files
 
 BAD = {
     "broken": ("1 / 0", "ZeroDivisionError"),
@@ -23,7 +24,7 @@ def write(path, *sources):
         new_code_cell('print("checked")', metadata={"tags": ["nbval-check-output"]}),
         *map(new_code_cell, sources),
     ]
-    book = new_notebook(cells=cells, metadata=course.NOTEBOOK_METADATA)
+    book = new_notebook(cells=cells, metadata=files.NOTEBOOK_METADATA)
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, path)
     return path
@@ -34,13 +35,13 @@ def good(tmp_path_factory):
     """A good notebook with its outputs, made by the command that makes the committed ones."""
     folder = tmp_path_factory.mktemp("good")
     notebook = write(folder / "notebooks" / "10_good.ipynb", "print(profile, seed)\nseed", "1 + 1")
-    (outcome,) = course.renew(folder=notebook.parent, to=folder / "build")
+    (outcome,) = execution.renew(folder=notebook.parent, to=folder / "build")
     assert outcome.fault == ""
     return notebook
 
 
 def test_a_good_notebook_is_green_everywhere(good, tmp_path, nbval):
-    outcome = course.execute(good, tmp_path / good.name, "smoke")
+    outcome = execution.execute(good, tmp_path / good.name, "smoke")
     assert outcome.fault == ""
     assert nbval(good, "--nbval-lax")[0] == 0
     assert nbval(outcome.output, "--nbval")[0] == 0
@@ -49,17 +50,17 @@ def test_a_good_notebook_is_green_everywhere(good, tmp_path, nbval):
 def test_renewing_again_changes_nothing(good, tmp_path):
     again = tmp_path / good.name
     shutil.copy(good, again)
-    (outcome,) = course.renew(folder=tmp_path, to=tmp_path / "build")
+    (outcome,) = execution.renew(folder=tmp_path, to=tmp_path / "build")
     assert outcome.fault == "" and again.read_bytes() == good.read_bytes()
     book = nbformat.read(good, 4)
-    assert course.normalise(nbformat.from_dict(book)) == book
+    assert files.normalise(nbformat.from_dict(book)) == book
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_notebook_fails_papermills_gate(kind, tmp_path):
     source, reason = BAD[kind]
     notebook = write(tmp_path / "10_bad.ipynb", source)
-    outcome = course.execute(notebook, tmp_path / "out.ipynb", "smoke", seconds=2)
+    outcome = execution.execute(notebook, tmp_path / "out.ipynb", "smoke", seconds=2)
     assert reason in outcome.fault and f"`{source.splitlines()[0]}`" in outcome.fault
 
 
@@ -78,27 +79,27 @@ def test_a_checked_output_that_changes_fails_nbvals_gate(good, tmp_path, nbval):
 
 def test_a_notebook_that_differs_from_run_to_run_fails_the_strict_gate(tmp_path, nbval):
     notebook = write(tmp_path / "10_bad.ipynb", "import os\nprint(os.urandom(8))")
-    outcome = course.execute(notebook, tmp_path / "out.ipynb", "smoke")
+    outcome = execution.execute(notebook, tmp_path / "out.ipynb", "smoke")
     assert outcome.fault == ""
     assert nbval(outcome.output, "--nbval")[0] == 1
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(good, tmp_path):
-    outcome = course.execute(good, tmp_path / "out.ipynb", "smoke", {"sede": 1})
+    outcome = execution.execute(good, tmp_path / "out.ipynb", "smoke", {"sede": 1})
     assert "sede" in outcome.fault and not outcome.output.exists()
 
 
 def test_a_file_that_is_no_notebook_fails(tmp_path):
     (tmp_path / "10_bad.ipynb").write_text('{"cells": [')
-    assert course.execute(tmp_path / "10_bad.ipynb", tmp_path / "out.ipynb", "smoke").fault
+    assert execution.execute(tmp_path / "10_bad.ipynb", tmp_path / "out.ipynb", "smoke").fault
 
 
 def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, monkeypatch):
     write(tmp_path / "notebooks" / "10_bad.ipynb", "1 / 0")
     shutil.copy(good, tmp_path / "notebooks" / "20_good.ipynb")
-    monkeypatch.setattr(course, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(execution, "repository_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert course.main(["run", "--profile", "smoke"]) == 1
+    assert commands.main(["run", "--profile", "smoke"]) == 1
     printed = capsys.readouterr().out
     assert "10_bad, cell `1 / 0`: ZeroDivisionError" in printed
     assert "--only 10_bad" in printed and "1 completed, 1 failed" in printed
@@ -107,9 +108,9 @@ def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, mo
 
 @pytest.mark.parametrize("arguments", (["run", "--only", "99"], ["run", "--profile", "vast"]))
 def test_the_command_line_refuses_wrong_arguments(arguments, good, monkeypatch):
-    monkeypatch.setattr(course, "repository_root", lambda: good.parents[1])
+    monkeypatch.setattr(execution, "repository_root", lambda: good.parents[1])
     try:
-        code = course.main(arguments)
+        code = commands.main(arguments)
     except SystemExit as error:  # argparse's own refusal
         code = error.code
     assert code == 2
@@ -118,19 +119,19 @@ def test_the_command_line_refuses_wrong_arguments(arguments, good, monkeypatch):
 def test_renewing_leaves_a_notebook_that_fails_as_it_was(tmp_path):
     notebook = write(tmp_path / "notebooks" / "10_bad.ipynb", "1 / 0")
     before = notebook.read_bytes()
-    (outcome,) = course.renew(folder=notebook.parent, to=tmp_path / "build")
+    (outcome,) = execution.renew(folder=notebook.parent, to=tmp_path / "build")
     assert outcome.fault and notebook.read_bytes() == before
     assert list(notebook.parent.iterdir()) == [notebook]
 
 
 def test_bars_of_progress_reach_no_output(tmp_path):
     source = "from unbraid.progress import progress_bar\nlist(progress_bar(range(3), 'updates'))"
-    outcome = course.execute(write(tmp_path / "10_bar.ipynb", source), tmp_path / "out.ipynb")
+    outcome = execution.execute(write(tmp_path / "10_bar.ipynb", source), tmp_path / "out.ipynb")
     assert outcome.fault == "" and "stderr" not in outcome.output.read_text()
 
 
 def test_limits_follow_the_machine(good, tmp_path, monkeypatch, capsys):
-    assert course.measure_slowness() >= 1
-    monkeypatch.setattr(course, "measure_slowness", lambda: 2.5)
-    course.run("smoke", tmp_path, folder=good.parent)
-    assert f"at most {2.5 * course.CELL_SECONDS['smoke']:.0f} s" in capsys.readouterr().out
+    assert execution.measure_slowness() >= 1
+    monkeypatch.setattr(execution, "measure_slowness", lambda: 2.5)
+    execution.run("smoke", tmp_path, folder=good.parent)
+    assert f"at most {2.5 * execution.CELL_SECONDS['smoke']:.0f} s" in capsys.readouterr().out

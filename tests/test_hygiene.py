@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from unbraid import course
+from unbraid.course import files
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -27,7 +27,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def code_cells(path: Path, tag: str | None = None) -> list[nbformat.NotebookNode]:
     cells = [cell for cell in read(path).cells if cell.cell_type == "code" and cell.source.strip()]
-    return [cell for cell in cells if tag is None or tag in course.tags(cell)]
+    return [cell for cell in cells if tag is None or tag in files.tags(cell)]
 
 
 def outputs(path: Path) -> list[nbformat.NotebookNode]:
@@ -42,7 +42,7 @@ def prose(path: Path) -> list[str]:
 def test_it_is_normalised(path):
     book = read(path)
     nbformat.validate(book)
-    assert course.normalise(copy.deepcopy(book)) == book, "run make notebooks"
+    assert files.normalise(copy.deepcopy(book)) == book, "run make notebooks"
 
 
 @each
@@ -77,7 +77,7 @@ def test_a_path_of_a_machine_is_seen(text):
 
 @each
 def test_every_figure_has_an_alternative_text(path):
-    assert [cell.source for cell in code_cells(path) if "" in course.alt_texts(cell)] == []
+    assert [cell.source for cell in code_cells(path) if "" in files.alt_texts(cell)] == []
 
 
 @each

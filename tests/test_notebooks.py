@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from unbraid import course
+from unbraid.course import execution
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -24,7 +24,7 @@ def checked_outputs(path: Path) -> dict[str, list]:
 
 def test_the_course_has_notebooks_and_runs_them_all():
     assert NOTEBOOKS
-    assert course.select_notebooks(FOLDER) == NOTEBOOKS
+    assert execution.select_notebooks(FOLDER) == NOTEBOOKS
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -32,7 +32,7 @@ def test_the_course_has_notebooks_and_runs_them_all():
 def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(
     notebook, tmp_path, nbval
 ):
-    outcome = course.execute(notebook, tmp_path / notebook.name, "smoke")
+    outcome = execution.execute(notebook, tmp_path / notebook.name, "smoke")
     assert outcome.fault == ""
     expected = checked_outputs(notebook)
     assert expected

@@ -26,7 +26,7 @@ APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data", 
 PICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 SHARED_NAMES = {"main", "load"}  # of both command lines; settings.load and data.load
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
-OF_THE_COURSE = {"plots.py", "course.py"}  # may need what the notebooks need
+OF_THE_COURSE = {"plots.py", "course"}  # may need what the notebooks need
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
 
 
@@ -124,7 +124,7 @@ def test_what_is_imported_is_declared(path):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     library = declared(project["dependencies"]) | {"unbraid", "unbraid.course"}
     course = library | declared(project["optional-dependencies"]["course"]) | {"IPython"}
-    at_once = course if path.name in OF_THE_COURSE else library
+    at_once = course if path.relative_to(LIBRARY).parts[0] in OF_THE_COURSE else library
     for deep, allowed in ((False, at_once), (True, course)):
         packages = {name.split(".")[0] for name in imports(parse(path), path, deep)}
         assert packages - set(sys.stdlib_module_names) <= allowed

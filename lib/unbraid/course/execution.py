@@ -1,15 +1,11 @@
-"""The course as a whole: run its notebooks (`make run`), renew their committed outputs.
+"""Run the notebooks (`make run`) and renew their committed outputs.
 
-`python -m unbraid.course run|notebooks`. Each notebook runs in a kernel of its own, in its folder.
+Each notebook runs in a kernel of its own, in its folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import hashlib
 import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +16,13 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from unbraid import progress
+from unbraid.course.files import normalise
 from unbraid.data.fetch import repository_root
-from unbraid.settings import PROFILES, SettingsError, current_profile
+from unbraid.settings import SettingsError, current_profile
 
 # The longest that one cell may take on the reference machine, some fifteen times what it does take.
 CELL_SECONDS = {"smoke": 300, "quick": 3600, "full": 172_800}
 REFERENCE_SECONDS = 1.0  # what the work of `measure_slowness` takes there, on one idle core
-KEPT_METADATA = ("tags", "mystnb", "jupyter", "slideshow")  # of a cell, written by hand
-NOTEBOOK_METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {
-        "file_extension": ".py",
-        "mimetype": "text/x-python",
-        "name": "python",
-        "pygments_lexer": "ipython3",
-    },
-}
 
 
 @dataclass
@@ -214,77 +201,3 @@ def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> l
             nbformat.write(normalise(nbformat.read(outcome.output, 4)), temporary)
             os.replace(temporary, outcome.notebook)
     return outcomes
-
-
-def normalise(book: NotebookNode) -> NotebookNode:
-    """The notebook as it is committed, changed in place: equal outputs give equal files."""
-    book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
-    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA))
-    book.nbformat, book.nbformat_minor = 4, 5
-    seen: dict[str, int] = {}
-    count = 0
-    for cell in book.cells:
-        kept = {name: cell.metadata[name] for name in KEPT_METADATA if cell.metadata.get(name)}
-        cell.metadata = nbformat.from_dict(kept)
-        seen[cell.source] = seen.get(cell.source, 0) + 1
-        identity = f"{cell.cell_type} {seen[cell.source]} {cell.source}"
-        cell.id = hashlib.sha256(identity.encode()).hexdigest()[:12]
-        if cell.cell_type == "code":
-            # A cell that has never run keeps no number, so that the gates see it.
-            has_run = bool(cell.source.strip()) and cell.execution_count is not None
-            count += has_run
-            normalise_code(cell, count if has_run else None)
-    return book
-
-
-def normalise_code(cell: NotebookNode, number: int | None) -> None:
-    """Number a code cell and its outputs, and lift its figures' alternative texts to the cell."""
-    cell.execution_count = number
-    for output in cell.outputs:
-        if "execution_count" in output:
-            output.execution_count = number
-    if texts := [text for text in alt_texts(cell) if text]:
-        described = cell.metadata.get("mystnb", {}) | {"image": {"alt": "; ".join(texts)}}
-        cell.metadata.mystnb = nbformat.from_dict(described)
-
-
-def alt_texts(cell: NotebookNode) -> list[str]:
-    """One text for each figure among the cell's outputs, "" where it has none."""
-    texts = []
-    for output in cell.outputs:
-        for kind in output.get("data", {}):
-            if kind.startswith("image/"):
-                texts.append(output.metadata.get(kind, {}).get("alt", ""))
-    return texts
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    """The tags of a cell."""
-    return cell.metadata.get("tags", [])
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; its exit code: 0, 1 a notebook failed, 2 a wrong argument, 130 stopped."""
-    parser = argparse.ArgumentParser(prog="python -m unbraid.course", description=__doc__)
-    parser.add_argument("command", choices=("run", "notebooks"))
-    parser.add_argument("--only", default="", help='numbers or names of notebooks, e.g. "00 13"')
-    parser.add_argument("--profile", default="quick", choices=PROFILES)
-    parser.add_argument("--to", default="build/run", help="run: folder for the executed copies")
-    parser.add_argument("--cell-seconds", type=float, help="run: the longest a cell may take")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "notebooks":
-            outcomes = renew(options.only)
-        else:
-            outcomes = run(options.profile, options.to, options.only, options.cell_seconds)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    return int(any(outcome.fault for outcome in outcomes))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,67 @@
+"""A notebook as a file: the one form in which it is committed, and what its cells are tagged."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+
+import nbformat
+from nbformat import NotebookNode
+
+KEPT_METADATA = ("tags", "mystnb", "jupyter", "slideshow")  # of a cell, written by hand
+NOTEBOOK_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+
+
+def normalise(book: NotebookNode) -> NotebookNode:
+    """The notebook as it is committed, changed in place: equal outputs give equal files."""
+    book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
+    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA))
+    book.nbformat, book.nbformat_minor = 4, 5
+    seen: dict[str, int] = {}
+    count = 0
+    for cell in book.cells:
+        kept = {name: cell.metadata[name] for name in KEPT_METADATA if cell.metadata.get(name)}
+        cell.metadata = nbformat.from_dict(kept)
+        seen[cell.source] = seen.get(cell.source, 0) + 1
+        identity = f"{cell.cell_type} {seen[cell.source]} {cell.source}"
+        cell.id = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        if cell.cell_type == "code":
+            # A cell that has never run keeps no number, so that the gates see it.
+            has_run = bool(cell.source.strip()) and cell.execution_count is not None
+            count += has_run
+            normalise_code(cell, count if has_run else None)
+    return book
+
+
+def normalise_code(cell: NotebookNode, number: int | None) -> None:
+    """Number a code cell and its outputs, and lift its figures' alternative texts to the cell."""
+    cell.execution_count = number
+    for output in cell.outputs:
+        if "execution_count" in output:
+            output.execution_count = number
+    if texts := [text for text in alt_texts(cell) if text]:
+        described = cell.metadata.get("mystnb", {}) | {"image": {"alt": "; ".join(texts)}}
+        cell.metadata.mystnb = nbformat.from_dict(described)
+
+
+def alt_texts(cell: NotebookNode) -> list[str]:
+    """One text for each figure among the cell's outputs, "" where it has none."""
+    texts = []
+    for output in cell.outputs:
+        for kind in output.get("data", {}):
+            if kind.startswith("image/"):
+                texts.append(output.metadata.get(kind, {}).get("alt", ""))
+    return texts
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
