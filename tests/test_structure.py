@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "lib" / "unbraid"
 FILES = sorted(LIBRARY.rglob("*.py"))
 FLOORS = (  # from the ground; a part imports what is below it, and its own floor without circles
-    {"distributions", "networks", "readable", "settings", "data", "plots", "progress"},
+    {"distributions", "exercises", "networks", "readable", "settings", "data", "plots", "progress"},
     {"models", "measures", "results"},
     {"training", "interventions"},
     {"experiments"},

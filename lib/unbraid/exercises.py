@@ -1,0 +1,170 @@
+"""Exercises that answer back: what one expects, and what `check` says to a learner's answer.
+
+A folded cell beside each exercise calls `expect`; the visible cell below it calls `check`, which
+never raises for a wrong answer and never changes it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+REMEDY = "Open the hint, and try again."
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the answer to one exercise must be, and the mistakes that have an explanation."""
+
+    value: object = None
+    calls: Sequence[tuple] = ()
+    judge: Callable[[object], str] | None = None
+    relative: float = 1e-6
+    absolute: float = 1e-9
+    mistakes: Sequence[tuple[object, str]] = field(default_factory=list)
+
+
+class Verdict(NamedTuple):
+    """What `check` says: the exercise's number, whether the answer is right, and a sentence."""
+
+    exercise: str
+    is_right: bool
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.exercise}: {self.text}"
+
+
+EXPECTATIONS: dict[str, Expectation] = {}
+
+
+def expect(
+    exercise: str,
+    value: object = None,
+    *,
+    calls: Sequence[tuple] = (),
+    judge: Callable[[object], str] | None = None,
+    relative: float = 1e-6,
+    absolute: float = 1e-9,
+    mistakes: Sequence[tuple[object, str]] = (),
+) -> None:
+    """Say what the answer to an exercise must be. One of three forms.
+
+    - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
+      absolute + relative * |value|;
+    - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
+      are called with each tuple;
+    - `judge`: a function that returns "" for a right answer, and else says what is wrong; with
+      `calls` it is given the list of what the learner's function returned.
+
+    mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
+    sentence that explains it. Raises ValueError for a mistake that would pass as right.
+    """
+    expectation = Expectation(value, calls, judge, relative, absolute, mistakes)
+    EXPECTATIONS[exercise] = expectation
+    for wrong, why in mistakes:
+        if check(exercise, wrong).is_right:
+            raise ValueError(f"{exercise}: expected a mistake, found a right answer ({why})")
+
+
+def check(exercise: str, answer: object) -> Verdict:
+    """Whether an answer is right, and if not, why: shown as the cell's result."""
+    if exercise not in EXPECTATIONS:
+        return Verdict(exercise, False, "run the folded cell above this one first")
+    expectation = EXPECTATIONS[exercise]
+    if is_missing(answer):
+        return Verdict(exercise, False, "not answered yet")
+    try:
+        fault = find_fault(expectation, answer)
+    except NotImplementedError:
+        fault = None
+    except Exception as error:  # the learner's own function fails: the reason is what helps
+        fault = f"Your code raises {type(error).__name__}: {error}"
+    if fault is None:
+        return Verdict(exercise, False, "not answered yet")
+    return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
+
+
+def is_missing(answer: object) -> bool:
+    """Whether this is what a stub holds: None, `...`, or a collection of nothing else."""
+    if answer is None or answer is ...:
+        return True
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    return isinstance(answer, tuple | list) and all(is_missing(part) for part in answer)
+
+
+def find_fault(expectation: Expectation, answer: object) -> str | None:
+    """What is wrong with an answer: "" if nothing is, None if its function gives no answer yet."""
+    found = evaluate(answer, expectation.calls)
+    if is_missing(found):
+        return None
+    if expectation.judge:
+        return expectation.judge(found)
+    expected = evaluate(expectation.value, expectation.calls)
+    tolerances = {"rtol": expectation.relative, "atol": expectation.absolute}
+    fault = describe_difference(expected, found, tolerances)
+    if not fault:
+        return ""
+    for wrong, why in expectation.mistakes:
+        if not describe_difference(evaluate(wrong, expectation.calls), found, tolerances):
+            return why
+    return f"{fault} {REMEDY}"
+
+
+def evaluate(value: object, calls: Sequence[tuple]) -> object:
+    """A value as it is, or what a function gives for each tuple of arguments."""
+    if not calls:
+        return value
+    if not callable(value):
+        raise TypeError(f"a function is expected, found {type(value).__name__}")
+    return [value(*copy.deepcopy(arguments)) for arguments in calls]
+
+
+def describe_difference(expected: object, found: object, tolerances: dict[str, float]) -> str:
+    """A sentence on the first place where two values differ; "" where they agree."""
+    if isinstance(expected, dict):
+        if not isinstance(found, dict) or set(found) != set(expected):
+            keys = ", ".join(map(str, expected))
+            return f"A dictionary with the keys {keys} is expected."
+        expected, found = list(expected.values()), [found[key] for key in expected]
+    if isinstance(expected, tuple | list):
+        if not isinstance(found, tuple | list) or len(found) != len(expected):
+            return f"{len(expected)} values are expected, in the order of the task."
+        pairs = zip(expected, found, strict=True)
+        return next(filter(None, (describe_difference(*pair, tolerances) for pair in pairs)), "")
+    if isinstance(expected, str):
+        return "" if found == expected else f"{found!r} is not the answer."
+    return compare_arrays(as_array(expected), as_array(found), tolerances)
+
+
+def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str, float]) -> str:
+    """`describe_difference` for numbers."""
+    if found.dtype.kind not in "biufc":
+        return f"Numbers are expected, not {found.tolist()!r}."
+    if found.shape != expected.shape:
+        return f"The shape {expected.shape} is expected, yours is {found.shape}."
+    if np.isnan(found).any() and not np.isnan(expected).any():
+        return "Your answer holds nan."
+    if np.allclose(found, expected, **tolerances):
+        return ""
+    if found.ndim:
+        share = np.isclose(found, expected, **tolerances).mean()
+        return f"{100 * share:.0f} % of your values are right."
+    if expected.dtype.kind == "b":
+        return "It is the other way round."
+    if np.isclose(found, -expected, **tolerances):
+        return "The sign is wrong."
+    return f"{found:.6g} is too {'large' if found > expected else 'small'}."
+
+
+def as_array(value: object) -> np.ndarray:
+    """Tensors, numbers and arrays as an array."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
