@@ -80,7 +80,7 @@ def check(exercise: str, answer: object) -> Verdict:
     if is_missing(answer):
         return Verdict(exercise, False, "not answered yet")
     try:
-        fault = find_fault(expectation, answer)
+        fault = explain_fault(expectation, answer)
     except NotImplementedError:
         fault = None
     except Exception as error:  # the learner's own function fails: the reason is what helps
@@ -99,25 +99,25 @@ def is_missing(answer: object) -> bool:
     return isinstance(answer, tuple | list) and all(is_missing(part) for part in answer)
 
 
-def find_fault(expectation: Expectation, answer: object) -> str | None:
+def explain_fault(expectation: Expectation, answer: object) -> str | None:
     """What is wrong with an answer: "" if nothing is, None if its function gives no answer yet."""
-    found = evaluate(answer, expectation.calls)
+    found = apply_calls(answer, expectation.calls)
     if is_missing(found):
         return None
     if expectation.judge:
         return expectation.judge(found)
-    expected = evaluate(expectation.value, expectation.calls)
+    expected = apply_calls(expectation.value, expectation.calls)
     tolerances = {"rtol": expectation.relative, "atol": expectation.absolute}
     fault = describe_difference(expected, found, tolerances)
     if not fault:
         return ""
     for wrong, why in expectation.mistakes:
-        if not describe_difference(evaluate(wrong, expectation.calls), found, tolerances):
+        if not describe_difference(apply_calls(wrong, expectation.calls), found, tolerances):
             return why
     return f"{fault} {REMEDY}"
 
 
-def evaluate(value: object, calls: Sequence[tuple]) -> object:
+def apply_calls(value: object, calls: Sequence[tuple]) -> object:
     """A value as it is, or what a function gives for each tuple of arguments."""
     if not calls:
         return value
@@ -140,7 +140,7 @@ def describe_difference(expected: object, found: object, tolerances: dict[str, f
         return next(filter(None, (describe_difference(*pair, tolerances) for pair in pairs)), "")
     if isinstance(expected, str):
         return "" if found == expected else f"{found!r} is not the answer."
-    return compare_arrays(as_array(expected), as_array(found), tolerances)
+    return compare_arrays(to_numbers(expected), to_numbers(found), tolerances)
 
 
 def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str, float]) -> str:
@@ -163,7 +163,7 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str
     return f"{found:.6g} is too {'large' if found > expected else 'small'}."
 
 
-def as_array(value: object) -> np.ndarray:
+def to_numbers(value: object) -> np.ndarray:
     """Tensors, numbers and arrays as an array."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
