@@ -430,7 +430,7 @@ def test_where_the_dynamic_code_begins():
     ),
 )
 def test_bad_series_and_masks_are_refused(spoil):
-    with pytest.raises(ValueError, match="^(series|batch|mask):"):
+    with pytest.raises(ValueError, match="^(frames|batch|mask):"):
         small_model(**SERIES).elbo(spoil(VALUES))
 
 

@@ -197,7 +197,7 @@ def test_a_run_killed_in_many_places_ends_in_the_same_bits(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
         checkpoint = results.load_tensors(tmp_path / "a.checkpoint")  # whole, or this raises
-        steps.append(int(checkpoint["rows.step"][-1]))
+        steps.append(int(checkpoint["rows"][-1, 0]))
     assert steps == sorted(steps)
     assert 0 < steps[0] < steps[-1] < 30
     resumed, rows_resumed = train(tmp_path / "a.checkpoint", steps=30, every=3)
@@ -256,7 +256,7 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         train(path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.checkpoint"]
-    assert results.load_tensors(path)["rows.step"].tolist() == [4]
+    assert results.load_tensors(path)["rows"][:, 0].tolist() == [4]
 
 
 def test_a_run_that_diverges_stops_and_keeps_nothing(tmp_path):

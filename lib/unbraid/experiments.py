@@ -252,7 +252,7 @@ def last_update(checkpoint: Path) -> int:
     """The update that a checkpoint was written after; 0 where there is none."""
     if not checkpoint.exists():
         return 0
-    return int(results.load_tensors(checkpoint)["rows.step"][-1])
+    return int(results.load_tensors(checkpoint)["rows"][-1, 0])
 
 
 def is_finished(settings: Settings, path: Path, precision: str, digests: dict[str, str]) -> bool:

@@ -54,17 +54,6 @@ def picture(frames: Tensor | np.ndarray, rows: int = 1, background: float = 1.0)
     return image
 
 
-def strip(
-    frames: Tensor | np.ndarray, ax: Axes | None = None, label: str = "", ticks: bool = True
-) -> Axes:
-    """One sequence (T, C, H, W) as a film strip; the x axis counts its frames from 1."""
-    ax = ax or plt.subplots(figsize=(0.9 * len(frames), 1.2))[1]
-    grid(np.asarray(frames)[None], [label] if label else [], ax)
-    if not ticks:
-        ax.set(xticks=[], xlabel="")
-    return ax
-
-
 def grid(
     sequences: Tensor | np.ndarray,
     labels: Sequence[str] = (),
@@ -85,37 +74,6 @@ def grid(
     ax.set_yticks((np.arange(len(labels)) + 0.5) * height - 0.5, labels)
     ax.set_xlabel(xlabel)
     hide_frame(ax)
-    return ax
-
-
-def plane(
-    frames: Tensor | np.ndarray,
-    horizontal: Sequence[float],
-    vertical: Sequence[float],
-    ax: Axes | None = None,
-    xlabel: str = "first unit of z",
-    ylabel: str = "second unit of z",
-) -> Axes:
-    """Frames (V H, C, S, S) decoded at a grid of two units: H values rightwards, V downwards.
-
-    The axes are in units of the code, so that codes can be drawn over the pictures.
-    """
-    horizontal = np.asarray(horizontal, dtype=float)
-    vertical = np.asarray(vertical, dtype=float)
-    rows, columns = len(vertical), len(horizontal)
-    if len(frames) != rows * columns or min(rows, columns) < 2:
-        raise ValueError(
-            f"frames: expected {rows} rows of {columns}, at least 2 each, found {len(frames)}"
-        )
-    ax = ax or plt.subplots(figsize=(0.5 * columns + 0.6, 0.5 * rows + 0.6))[1]
-    # Each picture lies around its values: the outer ones reach half a step beyond.
-    half_x = (horizontal[-1] - horizontal[0]) / (2 * columns - 2)
-    half_y = (vertical[-1] - vertical[0]) / (2 * rows - 2)
-    sides = (horizontal[0] - half_x, horizontal[-1] + half_x)
-    ends = (vertical[-1] + half_y, vertical[0] - half_y)
-    ax.imshow(picture(frames, rows), extent=(*sides, *ends), aspect="auto")
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.spines[:].set_visible(False)
     return ax
 
 

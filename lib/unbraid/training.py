@@ -20,7 +20,7 @@ from unbraid.models.base import Batch, Bound, SequenceModel
 from unbraid.progress import progress_bar
 
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
-WHOLE_NUMBERS = ("step", "sequences")
+COLUMNS = ("step", "sequences", "seconds", *TERMS)
 
 
 class TrainingError(RuntimeError):
@@ -158,10 +158,12 @@ class Log:
                 "lower learning_rate or look at the data"
             )
         seconds = round(time.perf_counter() - self.started, 3)
-        sequences = step * self.batch_size
-        return {"step": step, "sequences": sequences, "seconds": seconds} | dict(
-            zip(TERMS, means, strict=True)
-        )
+        return make_row(step, step * self.batch_size, seconds, *means)
+
+
+def make_row(step: float, sequences: float, *values: float) -> dict:
+    """A row of the training curve from its values in the order of COLUMNS."""
+    return dict(zip(COLUMNS, (int(step), int(sequences), *values), strict=True))
 
 
 class Run:
@@ -178,12 +180,11 @@ class Run:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             for name, value in state.items():
-                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+                tensors[f"optimizer.{index}.{name}"] = value
         for name, generator in self.generators.items():
             tensors[f"noise.{name}"] = generator.get_state()
-        for column in rows[0]:
-            values = [row[column] for row in rows]
-            tensors[f"rows.{column}"] = torch.tensor(values, dtype=torch.float64)
+        values = [list(row.values()) for row in rows]
+        tensors["rows"] = torch.tensor(values, dtype=torch.float64)  # (rows, columns)
         metadata = {"run": self.identity, "contents": results.contents(tensors)}
         results.save_tensors(path, tensors, metadata)
 
@@ -210,41 +211,21 @@ class Run:
                 f"{path}: expected the values it was written with, found others; "
                 "delete it to start anew"
             )
+        moments: dict[int, dict[str, Tensor]] = {}  # of each parameter, by its number
+        for key, value in select(tensors, "optimizer.").items():
+            index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = value
         self.model.load_state_dict(select(tensors, "model."))
-        self.optimizer.load_state_dict(
-            {
-                "state": self.group_by_parameter(select(tensors, "optimizer.")),
-                "param_groups": self.optimizer.state_dict()["param_groups"],
-            }
-        )
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         for name, generator in self.generators.items():
             generator.set_state(tensors[f"noise.{name}"])
-        return rows_from_columns(select(tensors, "rows."))
-
-    @staticmethod
-    def group_by_parameter(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-        """Adam's tensors "<parameter>.<name>" as one dictionary per parameter."""
-        states: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            index, name = key.split(".")
-            states.setdefault(int(index), {})[name] = value
-        return states
+        return [make_row(*values) for values in tensors["rows"].tolist()]
 
 
 def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with a prefix; the prefix is cut off their names."""
     chosen = (name for name in tensors if name.startswith(prefix))
     return {name.removeprefix(prefix): tensors[name] for name in chosen}
-
-
-def rows_from_columns(columns: dict[str, Tensor]) -> list[dict]:
-    """The rows of a training curve from its columns."""
-    names = ("step", "sequences", "seconds", *TERMS)
-    values = [columns[name].tolist() for name in names]
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-    for row in rows:
-        row.update({name: int(row[name]) for name in WHOLE_NUMBERS})
-    return rows
 
 
 def run_record(command: str, settings, seed: int, rows: list[dict], **more) -> dict:

@@ -171,34 +171,31 @@ class SequenceModel(nn.Module, ABC):
         return batch.frames
 
     def check_frames(self, frames: Tensor) -> None:
-        """Refuse what is not a batch of images of this model's shape and type, in [0, 1]."""
-        expected = f"(B, T, {', '.join(map(str, self.frame_shape))})"
-        if frames.ndim != 5 or tuple(frames.shape[2:]) != self.frame_shape or not frames.numel():
+        """Refuse frames of another shape or type than this model's, and values it cannot read.
+
+        The type is the weights', except in mixed precision. Images lie in [0, 1].
+        """
+        if tuple(frames.shape[2:]) != self.frame_shape or not frames.numel():
             raise ValueError(
-                f"frames: expected {expected}, none of them 0, found {tuple(frames.shape)}; resize "
-                "the batch, or build the model with another image_size"
+                f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), none of them "
+                f"0, found {tuple(frames.shape)}; resize the batch, or build the model for it"
             )
-        self.check_values("frames", frames)
+        own_type = next(self.parameters()).dtype
+        if frames.dtype != own_type and not torch.is_autocast_enabled(frames.device.type):
+            raise ValueError(
+                f"frames: expected {own_type}, as the model's weights, found {frames.dtype}; "
+                "convert them, and divide bytes by 255"
+            )
+        if not frames.isfinite().all():
+            raise ValueError(
+                "frames: expected finite numbers, found NaN or infinity; set what is missing to 0 "
+                "and give a mask"
+            )
         low, high = (float(value) for value in torch.aminmax(frames.detach()))
-        if low < 0 or high > 1:
+        if len(self.frame_shape) == 3 and (low < 0 or high > 1):
             raise ValueError(
                 f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; "
                 "divide bytes by 255"
-            )
-
-    def check_values(self, name: str, values: Tensor) -> None:
-        """Refuse numbers of another type than the weights', and NaN or infinity."""
-        own_type = next(self.parameters()).dtype
-        mixed_precision = torch.is_autocast_enabled(values.device.type)
-        if values.dtype != own_type and not mixed_precision:
-            raise ValueError(
-                f"{name}: expected {own_type}, as the model's weights, found {values.dtype}; "
-                "convert them, and divide bytes by 255"
-            )
-        if not values.isfinite().all():
-            raise ValueError(
-                f"{name}: expected finite numbers, found NaN or infinity; set what is missing to 0 "
-                "and give a mask"
             )
 
     def check_codes(self, codes: Codes) -> None:

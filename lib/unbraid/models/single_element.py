@@ -44,60 +44,53 @@ ANCHORS = ("first", "middle", "last", "any")
 VARIANTS = ("code", "formula")
 
 
-class ImageCodec(nn.Module):
-    """Encoder and decoder of frames, each of which is an element. code_size: D + d."""
+class Codec(nn.Module):
+    """Encoder and decoder of elements, which are frames or windows of a series.
 
-    window = 1
-
-    def __init__(
-        self,
-        image_size: int,
-        channels: int,
-        width: int,
-        features: int,
-        code_size: int,
-        normalise: bool,
-    ):
-        super().__init__()
-        self.frame_shape = (channels, image_size, image_size)
-        self.encoder = frame_encoder(image_size, channels, width, features, normalise)
-        self.decoder = ConvolutionalDecoder(
-            image_size, channels, width, code_size, normalise, 0.2, groups=0
-        )
-
-    def split(self, values: Tensor) -> Tensor:
-        """Frames (B, T, C, H, W), or their mask, as elements."""
-        return values
-
-    def join(self, elements: Tensor) -> Tensor:
-        """Elements as frames."""
-        return elements
-
-
-class SeriesCodec(nn.Module):
-    """Encoder and decoder of a series, whose elements are windows of `window` steps.
-
-    width: units of each hidden dense layer. code_size: D + d.
+    encoder: elements (N, ...) to features (N, g). decoder: codes (N, d + D) to elements.
+    frame_shape: (C, H, W) or (channels,). window: the steps of a series in one element; a frame is
+    an element by itself.
     """
 
-    def __init__(self, window: int, channels: int, width: int, features: int, code_size: int):
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, frame_shape: tuple[int, ...], window: int = 1
+    ):
         super().__init__()
-        self.frame_shape = (channels,)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.frame_shape = frame_shape
         self.window = window
-        values = window * channels
-        # tanh makes the features about as large as the noise that replaces the anchor's.
-        dense = mlp(values, width, features, 2, "relu")
-        self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
-        as_window = nn.Unflatten(1, (window, channels))
-        self.decoder = nn.Sequential(mlp(code_size, width, values, 2, "relu"), as_window)
+        self.of_images = len(frame_shape) == 3
+
+    @classmethod
+    def from_settings(cls, settings) -> Codec:
+        """Convolutional networks for images, dense ones for series."""
+        channels, width, features = settings.channels, settings.width, settings.features
+        code_size = settings.static_size + settings.dynamic_size
+        if settings.kind == "images":
+            size, normalise = settings.image_size, settings.normalise
+            encoder = frame_encoder(size, channels, width, features, normalise)
+            decoder = ConvolutionalDecoder(
+                size, channels, width, code_size, normalise, 0.2, groups=0
+            )
+            return cls(encoder, decoder, (channels, size, size))
+        if settings.kind == "series":
+            values = settings.window * channels
+            # tanh makes the features about as large as the noise that replaces the anchor's.
+            dense = mlp(values, width, features, 2, "relu")
+            encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
+            as_window = nn.Unflatten(1, (settings.window, channels))
+            decoder = nn.Sequential(mlp(code_size, width, values, 2, "relu"), as_window)
+            return cls(encoder, decoder, (channels,), settings.window)
+        raise ValueError(f"kind: expected images or series, found {settings.kind!r}")
 
     def split(self, values: Tensor) -> Tensor:
-        """A series (B, T, ...), or its mask, as elements (B, T / window, window, ...)."""
-        return values.unflatten(1, (-1, self.window))
+        """Frames, or a series (B, T, ...), or their mask, as elements (B, T / window, ...)."""
+        return values if self.of_images else values.unflatten(1, (-1, self.window))
 
     def join(self, elements: Tensor) -> Tensor:
-        """Elements (B, T / window, window, ...) as a series (B, T, ...)."""
-        return elements.flatten(1, 2)
+        """Elements as frames, or as a series (B, T, ...)."""
+        return elements if self.of_images else elements.flatten(1, 2)
 
 
 class DynamicEncoder(nn.Module):
@@ -202,7 +195,7 @@ class SingleElement(SequenceModel):
 
     def __init__(
         self,
-        codec: ImageCodec | SeriesCodec,
+        codec: Codec,
         static_head: nn.Sequential,
         dynamic_encoder: DynamicEncoder,
         prior: AutoregressivePrior,
@@ -235,14 +228,7 @@ class SingleElement(SequenceModel):
         dynamic_hidden: units of the dynamic LSTM in each direction.
         """
         features, hidden = settings.features, settings.hidden
-        code_size = settings.static_size + settings.dynamic_size
-        sizes = (settings.channels, settings.width, features, code_size)
-        if settings.kind == "images":
-            codec = ImageCodec(settings.image_size, *sizes, settings.normalise)
-        elif settings.kind == "series":
-            codec = SeriesCodec(settings.window, *sizes)
-        else:
-            raise ValueError(f"kind: expected images or series, found {settings.kind!r}")
+        codec = Codec.from_settings(settings)
         context = None
         if settings.context:
             context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
@@ -308,38 +294,30 @@ class SingleElement(SequenceModel):
             rank = (lot * count).long().clamp(max=count - 1)
         return (observed.cumsum(1) <= rank[:, None]).sum(1)
 
-    def anchor_noise(self, noise: Noise, features: Tensor) -> Tensor:
-        """What "code" reads in the anchor's place, (B, g), for features (B, T, g).
+    def posterior(
+        self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
+    ) -> Posterior:
+        """The posterior of elements (B, T, ...) and its codes: a draw, or without noise the means.
 
-        Without noise it is one fixed draw for all sequences, so that means are not random as the
-        authors' are.
+        mask: booleans of the shape of the elements, or one that broadcasts to it; None means that
+        all values were observed. Without noise, "code" reads one fixed draw in the anchor's place,
+        so that means are not random as the authors' are.
         """
-        if "anchor" in noise:
-            return noise["anchor"]
-        fixed = torch.randn(features.shape[2], generator=torch.Generator().manual_seed(0))
-        return fixed.to(features).expand(len(features), -1)
-
-    def posterior(self, batch: Batch, noise: NoiseSource = None) -> Posterior:
-        """The posterior and its codes: a draw, or without noise the means."""
-        elements, mask = self.check_batch(batch)
-        noise = {} if noise is None else self.as_noise(noise, *elements.shape[:2])
-        return self._posterior(elements, mask, noise)
-
-    def _posterior(self, elements: Tensor, mask: Tensor | None, noise: Noise) -> Posterior:
         count, length = elements.shape[:2]
+        noise = {} if noise is None else self.as_noise(noise, count, length)
         steps = torch.arange(length, device=elements.device)
         observed = torch.ones(count, length, dtype=torch.bool, device=elements.device)
-        lengths = None
+        lengths = gaps = None
         if mask is not None:
-            observed = mask.flatten(2).any(2)
+            gaps = observed = mask.flatten(2).any(2)
             lengths = Batch(elements, observed).lengths
         anchor = self.choose_anchor(observed, noise.get("lot", elements.new_zeros(count)))
 
         features = self.features(elements, lengths)  # (B, T, g)
         anchor_features = features[torch.arange(count, device=anchor.device), anchor]
         static = self.static_head(anchor_features)
-        anchor_noise = self.anchor_noise(noise, features)
-        gaps = None if mask is None else observed
+        fixed = torch.randn(features.shape[2], generator=torch.Generator().manual_seed(0))
+        anchor_noise = noise.get("anchor", fixed.to(features).expand(count, -1))
         dynamic = self.dynamic_encoder(features, anchor, anchor_noise, gaps, lengths)
 
         has_code = torch.ones_like(observed) if lengths is None else steps < lengths[:, None]
@@ -361,7 +339,7 @@ class SingleElement(SequenceModel):
         """
         elements, mask = self.check_batch(batch)
         noise = self.as_noise(noise, *elements.shape[:2])
-        posterior = self._posterior(elements, mask, noise)
+        posterior = self.posterior(elements, mask, noise)
         static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
 
         by_element = self.log_likelihood(elements, self.decode_elements(static, dynamic), mask)
@@ -379,7 +357,8 @@ class SingleElement(SequenceModel):
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """Static (B, D) and dynamic (B, T, d): the means, or with noise a draw."""
-        return self.posterior(batch, noise).codes
+        elements, mask = self.check_batch(batch)
+        return self.posterior(elements, mask, noise).codes
 
     def decode(self, codes: Codes) -> Tensor:
         """Mean frames (B, T, C, H, W), in (0, 1), or a mean series (B, T window, channels)."""
@@ -415,10 +394,12 @@ class SingleElement(SequenceModel):
         Raises `ValueError` for frames and masks that this model cannot read.
         """
         batch = Batch.of(batch)
-        if len(self.frame_shape) == 3:
-            self.check_frames(batch.frames)
-        else:
-            self.check_series(batch.frames)
+        self.check_frames(batch.frames)
+        if batch.frames.shape[1] % self.codec.window:
+            raise ValueError(
+                f"frames: expected whole windows of {self.codec.window} steps, found "
+                f"{batch.frames.shape[1]} steps; cut, or pad and mask them"
+            )
         # The types differ only where a trainer in mixed precision has rounded the frames.
         frames = batch.frames.to(self.prior.head.mean.weight.dtype)
         if batch.mask is not None:
@@ -426,20 +407,6 @@ class SingleElement(SequenceModel):
             if not mask.all():
                 return self.codec.split(frames * mask), self.codec.split(mask)
         return self.codec.split(frames), None
-
-    def check_series(self, series: Tensor) -> None:
-        """Refuse what is not a batch of series of this model's type, shape and whole windows."""
-        channels, window = self.frame_shape[0], self.codec.window
-        if series.ndim != 3 or series.shape[2] != channels or not series.numel():
-            raise ValueError(
-                f"series: expected (B, T, {channels}), none of them 0, found {tuple(series.shape)}"
-            )
-        if series.shape[1] % window:
-            raise ValueError(
-                f"series: expected whole windows of {window} steps, found {series.shape[1]} "
-                "steps; cut, or pad and mask them"
-            )
-        self.check_values("series", series)
 
     def check_mask(self, mask: Tensor, frames: Tensor) -> Tensor:
         """The mask with as many axes as the frames; refuses other shapes and empty sequences."""

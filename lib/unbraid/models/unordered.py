@@ -264,16 +264,10 @@ class UnorderedFrames(SequenceModel):
         return logits.unflatten(0, dynamic.shape[:2])
 
     def posterior(
-        self, batch: Batch, noise: NoiseSource = None
+        self, frames: Tensor, noise: NoiseSource = None
     ) -> tuple[DiagonalGaussian, DiagonalGaussian, Codes]:
         """q(f | x), q(z_i | f, x_i), and their codes: a draw, or without noise the means."""
-        frames = self.whole_frames(batch)
         noise = {} if noise is None else self.as_noise(noise, *frames.shape[:2])
-        return self._posterior(frames, noise)
-
-    def _posterior(
-        self, frames: Tensor, noise: Noise
-    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Codes]:
         features = self.features(frames)
         static_posterior = self.static_encoder(features)
         static = static_posterior.draw(noise.get("static"))
@@ -291,7 +285,7 @@ class UnorderedFrames(SequenceModel):
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
-        static_posterior, dynamic_posterior, codes = self._posterior(frames, noise)
+        static_posterior, dynamic_posterior, codes = self.posterior(frames, noise)
         log_likelihood = bernoulli_log_likelihood(frames, self.logits(**codes)).sum(1)
         divergences = {
             "static": kl(static_posterior, standard_normal_like(static_posterior.mean)),
@@ -301,7 +295,7 @@ class UnorderedFrames(SequenceModel):
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """Static (B, D) and dynamic (B, T, d): the means, z_i given that of f, or a draw."""
-        return self.posterior(batch, noise)[2]
+        return self.posterior(self.whole_frames(batch), noise)[2]
 
     def decode(self, codes: Codes) -> Tensor:
         """Mean frames (B, T, C, H, W), in (0, 1), of static (B, D) and dynamic (B, T, d)."""
