@@ -203,7 +203,8 @@ def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_po
     batch, noise = series.expand(4000, -1, -1), model.draw_noise(4000, 2, seeded(3))
     # Each noise in the anchor's place has a posterior, and so a bound, of its own.
     noise["anchor"] = noise["anchor"][:1].expand(4000, -1)
-    bound, posterior = model.elbo(batch, noise), model.posterior(batch, noise)
+    bound = model.elbo(batch, noise)
+    posterior = model.posterior(model.codec.split(batch), noise=noise)
     s, d = posterior.codes["static"], posterior.codes["dynamic"]
     divergence = posterior.static.log_prob(s) - Normal(0.0, 1.0).log_prob(s).sum(-1)
     by_step = posterior.dynamic.log_prob(d) - model.prior(d).log_prob(d)
@@ -363,7 +364,7 @@ def test_codes_are_means_or_draws():
     codes, again = model.encode(FRAMES), model.encode(FRAMES)
     assert all(torch.equal(codes[name], again[name]) for name in codes)
     noise = model.draw_noise(3, 5, seeded(3))
-    posterior, draw = model.posterior(FRAMES, noise), model.encode(FRAMES, seeded(3))
+    posterior, draw = model.posterior(FRAMES, noise=noise), model.encode(FRAMES, seeded(3))
     assert torch.equal(draw["static"], posterior.static.draw(noise["static"]))
     assert torch.equal(draw["dynamic"], posterior.dynamic.draw(noise["dynamic"]))
 
