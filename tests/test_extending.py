@@ -57,18 +57,15 @@ class Toy(SequenceModel):
 
     code_names = ("static", "dynamic")
 
-    def __init__(self, image_size: int, code_size: int):
+    def __init__(self, settings):
         super().__init__()
+        image_size = settings.image_size
         self.frame_shape = (1, image_size, image_size)
-        self.code_size = code_size
+        self.code_size = code_size = settings.code_size
         self.encoders = nn.ModuleDict()
         for name in self.code_names:
             self.encoders[name] = nn.Linear(image_size**2, 2 * code_size)
         self.decoder = nn.Linear(2 * code_size, image_size**2)
-
-    @classmethod
-    def from_settings(cls, settings):
-        return cls(settings.image_size, settings.code_size)
 
     def draw_noise(self, count, length, generator=None):
         static = torch.randn(count, self.code_size, generator=generator)

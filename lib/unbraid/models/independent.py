@@ -11,8 +11,6 @@ its own. A single factor as wide as all of them together is the entangled baseli
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,69 +53,48 @@ class FilteringPosterior(nn.Module):
 class IndependentPrediction(SequenceModel):
     """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d).
 
-    encoder: frames (N, C, H, W) to features (N, g). posterior: over all K d units.
-    transitions: K networks, each from the d units of a factor to their 2 d next means and
-    log-variances. decoder: latents (N, K d) to frames. variance: v of the Gaussian likelihood.
+    settings: a section of profiles.toml, with factors (K), factor_size (d), variance (v of the
+        Gaussian likelihood) and the sizes of the networks.
+    activation: one for all convolutions, or "paper": leaky ReLU in the encoder, ReLU in the
+        decoder.
+    hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
+    decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
+        of its own, and the decoder adds them.
+    initial_log_variance: is added to that of the posterior before training. At 0 the codes start
+        as noise, at -4 nearly as an autoencoder's.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        posterior: FilteringPosterior,
-        transitions: Iterable[nn.Module],
-        decoder: nn.Module,
-        variance: float,
-        frame_shape: tuple[int, int, int],
-    ):
+    def __init__(self, settings):
         super().__init__()
-        self.encoder = encoder
-        self.posterior = posterior
-        self.transitions = nn.ModuleList(transitions)
-        self.decoder = decoder
-        self.variance = variance
-        self.frame_shape = frame_shape
-        self.factors = len(self.transitions)
-        self.factor_size = posterior.head.size // self.factors
+        self.factors = settings.factors
+        self.factor_size = d = settings.factor_size
         self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
+        self.variance = settings.variance
+        self.frame_shape = (3, settings.image_size, settings.image_size)
 
-    @classmethod
-    def from_settings(cls, settings) -> IndependentPrediction:
-        """The model that a section of profiles.toml describes.
-
-        activation: one for all convolutions, or "paper": leaky ReLU in the encoder, ReLU in the
-            decoder.
-        hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
-        decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a
-            picture of its own, and the decoder adds them.
-        initial_log_variance: is added to that of the posterior before training. At 0 the codes
-            start as noise, at -4 nearly as an autoencoder's.
-        """
-        size = settings.factors * settings.factor_size
+        size = self.factors * d
         paper = settings.activation == "paper"
         image = {
             "image_size": settings.image_size,
             "width": settings.width,
             "normalise": settings.normalise,
         }
-        encoder = ConvolutionalEncoder(
+        self.encoder = ConvolutionalEncoder(
             features=settings.features,
             activation_name="leaky_relu" if paper else settings.activation,
             **image,
         )
-        posterior = FilteringPosterior(settings.features, size, settings.initial_log_variance)
-        d = settings.factor_size
-        transitions = []
-        for _ in range(settings.factors):
-            transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
-        decoder = ConvolutionalDecoder(
+        self.posterior = FilteringPosterior(settings.features, size, settings.initial_log_variance)
+        self.transitions = nn.ModuleList()
+        for _ in range(self.factors):
+            self.transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
+        self.decoder = ConvolutionalDecoder(
             inputs=size,
             activation_name="relu" if paper else settings.activation,
             output=settings.output,
             groups=settings.decoder_groups,
             **image,
         )
-        frame_shape = (3, settings.image_size, settings.image_size)
-        return cls(encoder, posterior, transitions, decoder, settings.variance, frame_shape)
 
     def draw_noise(
         self, count: int, length: int, generator: torch.Generator | None = None

@@ -47,42 +47,36 @@ VARIANTS = ("code", "formula")
 class Codec(nn.Module):
     """Encoder and decoder of elements, which are frames or windows of a series.
 
-    encoder: elements (N, ...) to features (N, g). decoder: codes (N, d + D) to elements.
-    frame_shape: (C, H, W) or (channels,). window: the steps of a series in one element; a frame is
-    an element by itself.
+    settings: kind is "images", with convolutional networks, or "series", with dense ones. window:
+    the steps of a series in one element; a frame is an element by itself. width: channels of the
+    first convolution, or units of each dense layer. features: g, the encoder's outputs. The
+    decoder reads static_size + dynamic_size units.
     """
 
-    def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, frame_shape: tuple[int, ...], window: int = 1
-    ):
+    def __init__(self, settings):
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.frame_shape = frame_shape
-        self.window = window
-        self.of_images = len(frame_shape) == 3
-
-    @classmethod
-    def from_settings(cls, settings) -> Codec:
-        """Convolutional networks for images, dense ones for series."""
         channels, width, features = settings.channels, settings.width, settings.features
         code_size = settings.static_size + settings.dynamic_size
-        if settings.kind == "images":
+        self.of_images = settings.kind == "images"
+        if self.of_images:
             size, normalise = settings.image_size, settings.normalise
-            encoder = frame_encoder(size, channels, width, features, normalise)
-            decoder = ConvolutionalDecoder(
+            self.window = 1
+            self.frame_shape = (channels, size, size)
+            self.encoder = frame_encoder(size, channels, width, features, normalise)
+            self.decoder = ConvolutionalDecoder(
                 size, channels, width, code_size, normalise, 0.2, groups=0
             )
-            return cls(encoder, decoder, (channels, size, size))
-        if settings.kind == "series":
-            values = settings.window * channels
+        elif settings.kind == "series":
+            self.window = settings.window
+            self.frame_shape = (channels,)
+            values = self.window * channels
             # tanh makes the features about as large as the noise that replaces the anchor's.
             dense = mlp(values, width, features, 2, "relu")
-            encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
-            as_window = nn.Unflatten(1, (settings.window, channels))
-            decoder = nn.Sequential(mlp(code_size, width, values, 2, "relu"), as_window)
-            return cls(encoder, decoder, (channels,), settings.window)
-        raise ValueError(f"kind: expected images or series, found {settings.kind!r}")
+            self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
+            as_window = nn.Unflatten(1, (self.window, channels))
+            self.decoder = nn.Sequential(mlp(code_size, width, values, 2, "relu"), as_window)
+        else:
+            raise ValueError(f"kind: expected images or series, found {settings.kind!r}")
 
     def split(self, values: Tensor) -> Tensor:
         """Frames, or a series (B, T, ...), or their mask, as elements (B, T / window, ...)."""
@@ -96,32 +90,29 @@ class Codec(nn.Module):
 class DynamicEncoder(nn.Module):
     """q(d_t | x) of the features of all elements, less those of the anchor.
 
-    variant: see the module's description. subtract: False leaves out the subtraction alone.
-    causal: the recurrent network only reads forwards, as it always does in "formula".
-    initial_log_variance, initial_gain: see `GaussianHead`; with -5 and 5 d is informative from the
-    start, whereas at 0 and 1 s first learns what both can read.
+    settings: for variant see the module's description. subtract: False leaves out the subtraction
+    alone. causal: the recurrent network only reads forwards, as it always does in "formula".
+    dynamic_hidden: its units in each direction. initial_log_variance, initial_gain: see
+    `GaussianHead`; with -5 and 5 d is informative from the start, whereas at 0 and 1 s first
+    learns what both can read.
     """
 
-    def __init__(
-        self,
-        features: int,
-        size: int,
-        hidden: int,
-        variant: str,
-        subtract: bool,
-        causal: bool,
-        initial_log_variance: float,
-        initial_gain: float,
-    ):
+    def __init__(self, settings):
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}, found {variant!r}")
-        self.variant = variant
-        self.subtract = subtract
-        both_ways = variant == "code" and not causal
+        self.variant = settings.variant
+        self.subtract = settings.subtract
+        if self.variant not in VARIANTS:
+            names = ", ".join(VARIANTS)
+            raise ValueError(f"variant: expected one of {names}, found {self.variant!r}")
+        features, hidden = settings.features, settings.dynamic_hidden
+        both_ways = self.variant == "code" and not settings.causal
         self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=both_ways)
-        outputs = 2 * hidden if both_ways else hidden
-        self.head = GaussianHead(outputs, size, initial_log_variance, initial_gain)
+        self.head = GaussianHead(
+            2 * hidden if both_ways else hidden,
+            settings.dynamic_size,
+            settings.initial_log_variance,
+            settings.initial_gain,
+        )
 
     def forward(
         self,
@@ -172,16 +163,18 @@ class Posterior:
 class SingleElement(SequenceModel):
     """A static code of one element, dynamic codes of the rest: static (B, D), dynamic (B, T, d).
 
-    codec: encoder and decoder of elements: frames, or windows of a series, which T then counts.
-    static_head: features of the anchor (B, g) to the distribution of s. dynamic_encoder: q(d | x).
-    prior: p(d).
-    context: a bidirectional LSTM over the features of all elements, the anchor's among them, as in
-        the authors' model of speech; or None.
+    An element is a frame or a window of a series, and T counts elements.
+
+    settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
+        the networks. For those of the codec and of the dynamic encoder see there. hidden: units of
+        the static head and of the prior.
+    context: whether a bidirectional LSTM runs over the features of all elements, the anchor's
+        among them, as in the authors' model of speech.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, so that the authors' weights are those of the bound's terms.
-    still: whether the bound has the term "still".
+    still_weight: unless it is 0, the bound has the term "still".
 
     The bound's further terms are "anchor", log p(x_a | s, d_a), and "still",
     sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
@@ -193,61 +186,26 @@ class SingleElement(SequenceModel):
 
     code_names = ("static", "dynamic")
 
-    def __init__(
-        self,
-        codec: Codec,
-        static_head: nn.Sequential,
-        dynamic_encoder: DynamicEncoder,
-        prior: AutoregressivePrior,
-        context: nn.LSTM | None,
-        anchor: str,
-        variance: float,
-        still: bool,
-    ):
+    def __init__(self, settings):
         super().__init__()
-        if context is not None and dynamic_encoder.variant == "formula":
+        if settings.context and settings.variant == "formula":
             raise ValueError("context: expected none with variant formula, found one")
-        self.codec = codec
-        self.context = context
-        self.static_head = static_head
-        self.dynamic_encoder = dynamic_encoder
-        self.prior = prior
-        self.anchor = check_anchor(anchor)
-        self.variance = variance
-        self.still = still
-        self.static_size = static_head[-1].size
-        self.dynamic_size = prior.head.size
-        self.frame_shape = codec.frame_shape
+        self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
+        self.anchor = check_anchor(settings.anchor)
+        self.variance = settings.variance
+        self.still = bool(settings.still_weight)
 
-    @classmethod
-    def from_settings(cls, settings) -> SingleElement:
-        """The model that a section of profiles.toml describes.
-
-        kind: "images" or "series". width: channels of the first convolution, or units of each dense
-        layer. features: the encoder's outputs. hidden: units of the static head and of the prior.
-        dynamic_hidden: units of the dynamic LSTM in each direction.
-        """
         features, hidden = settings.features, settings.hidden
-        codec = Codec.from_settings(settings)
-        context = None
+        self.codec = Codec(settings)
+        self.frame_shape = self.codec.frame_shape
+        self.context = None
         if settings.context:
-            context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
-        static_head = nn.Sequential(
-            nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, settings.static_size)
+            self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
+        self.static_head = nn.Sequential(
+            nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
         )
-        dynamic_encoder = DynamicEncoder(
-            features,
-            settings.dynamic_size,
-            settings.dynamic_hidden,
-            settings.variant,
-            settings.subtract,
-            settings.causal,
-            settings.initial_log_variance,
-            settings.initial_gain,
-        )
-        prior = AutoregressivePrior(settings.dynamic_size, hidden)
-        parts = (codec, static_head, dynamic_encoder, prior, context)
-        return cls(*parts, settings.anchor, settings.variance, bool(settings.still_weight))
+        self.dynamic_encoder = DynamicEncoder(settings)
+        self.prior = AutoregressivePrior(self.dynamic_size, hidden)
 
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""

@@ -39,8 +39,8 @@ is a value of .95."""
 class PairEncoder(nn.Module):
     """q(f | x_1 ... x_T), of what all pairs of frames have in common.
 
-    channels: those of the trunk's features. width: those of the pair convolution and of the
-    convolution after it. hidden: units of the dense layer. size: D, the units of f.
+    settings: widths[-1] counts the channels of the trunk's features, pair_width those of the two
+    convolutions. hidden: units of the dense layer. static_size: D, the units of f.
     normalise: batch normalisation after the second convolution; the paper lists none.
     pairs: False leaves the paper's idea out: each frame is compared with itself alone.
 
@@ -48,16 +48,15 @@ class PairEncoder(nn.Module):
     does not depend on the order, nor in expectation on the number of frames.
     """
 
-    def __init__(
-        self, channels: int, width: int, hidden: int, size: int, normalise: bool, pairs: bool
-    ):
+    def __init__(self, settings):
         super().__init__()
-        self.size = size
-        self.pairs = pairs
-        self.pair_convolution = nn.Conv2d(2 * channels, width, 3, padding=1)
+        width = settings.pair_width
+        self.pairs = settings.pairs
+        self.pair_convolution = nn.Conv2d(2 * settings.widths[-1], width, 3, padding=1)
         self.convolution = nn.Conv2d(width, width, 3, padding=1)
-        self.norm = nn.BatchNorm2d(width) if normalise else nn.Identity()
-        self.dense = mlp(SIDE * SIDE * width, hidden, 2 * size, 1, "relu")
+        self.norm = nn.BatchNorm2d(width) if settings.normalise else nn.Identity()
+        outputs = 2 * settings.static_size
+        self.dense = mlp(SIDE * SIDE * width, settings.hidden, outputs, 1, "relu")
 
     def compare(self, features: Tensor) -> Tensor:
         """Mean over pairs of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4).
@@ -83,9 +82,9 @@ class PairEncoder(nn.Module):
 class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
-    widths: channels of the trunk, which the decoder passes in reverse order. The paper does not say
-    how (f, z) becomes the first 4 x 4 map; here it is one dense layer and leaky ReLU. The paper has
-    neither of these two options:
+    settings: widths counts the channels of the trunk, which the decoder passes in reverse order.
+    The paper does not say how (f, z) becomes the first 4 x 4 map; here it is one dense layer and
+    leaky ReLU. The paper has neither of these two options:
 
     multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
         map of f is added to all pixels of each later one.
@@ -93,20 +92,12 @@ class Decoder(nn.Module):
         is added to the logits. 0 means none.
     """
 
-    def __init__(
-        self,
-        frame_shape: tuple[int, int, int],
-        widths: Sequence[int],
-        static_size: int,
-        dynamic_size: int,
-        normalise: bool,
-        multiplied: bool,
-        palette: int,
-    ):
+    def __init__(self, settings):
         super().__init__()
-        self.frame_shape = frame_shape
-        self.multiplied = multiplied
-        channels = frame_shape[0]
+        self.channels = channels = settings.channels
+        self.multiplied = settings.multiplied
+        widths, normalise = settings.widths, settings.normalise
+        static_size, dynamic_size = settings.static_size, settings.dynamic_size
         values = SIDE * SIDE * widths[-1]
         self.first = nn.Linear(static_size + dynamic_size, values)
         self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
@@ -114,13 +105,15 @@ class Decoder(nn.Module):
             convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not normalise)
             self.stages.append(convolution)
             self.norms.append(nn.BatchNorm2d(outputs) if normalise else nn.Identity())
-        self.last = nn.ConvTranspose2d(widths[0], channels + palette, 4, 2, 1)
-        if multiplied:
+        self.last = nn.ConvTranspose2d(widths[0], channels + settings.palette, 4, 2, 1)
+        if self.multiplied:
             self.static_factor = nn.Linear(static_size, values)
             self.dynamic_factor = nn.Linear(dynamic_size, values)
             paints = [nn.Linear(static_size, width, bias=False) for width in widths[-2::-1]]
             self.paints = nn.ModuleList(paints)
-        self.palette = nn.Linear(static_size, channels * palette) if palette else None
+        self.palette = None
+        if settings.palette:
+            self.palette = nn.Linear(static_size, channels * settings.palette)
 
     def forward(self, f: Tensor, z: Tensor) -> Tensor:
         first = self.first(torch.cat([f, z], -1))
@@ -137,7 +130,7 @@ class Decoder(nn.Module):
 
     def mix_palette(self, maps: Tensor, f: Tensor) -> Tensor:
         """Logits (N, C, H, W): the first C of maps (N, C + K, H, W), and the palette's colours."""
-        channels = self.frame_shape[0]
+        channels = self.channels
         colours = self.palette(f).unflatten(-1, (channels, -1))  # (N, C, K)
         shares = maps[:, channels:].softmax(1)  # (N, K, H, W)
         return maps[:, :channels] + CONTRAST * torch.einsum("nck,nkhw->nchw", colours, shares)
@@ -146,81 +139,47 @@ class Decoder(nn.Module):
 class UnorderedFrames(SequenceModel):
     """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order.
 
-    trunk: frames (N, C, H, W) to features (N, channels, 4, 4).
-    static_encoder: q(f | x) of the features.
-    dynamic_dense: q(z | f, x), features and f to 2 d outputs. Without posterior_given_static it
-        reads the features alone; the paper's table leaves this open.
-    prior_dense: p(z | f), f to 2 d outputs; None makes the prior of z N(0, I).
-    decoder: f (N, D) and z (N, d) to logits (N, C, H, W).
+    settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
+        the networks. For those of the static encoder and of the decoder see there.
+    widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
+    trunk_slope: the slope of the trunk's leaky ReLUs below 0; the paper states none.
+    posterior_given_static: whether q(z | f, x) reads f; the paper's table leaves this open.
+    prior_given_static: whether the prior of z is p(z | f); if not, it is N(0, I).
+    initial_log_variance: is added to that of both posteriors before training. Far below 0 the
+        codes are informative from the first update on; at 0 the decoder first learns to ignore
+        them.
     """
 
     code_names = ("static", "dynamic")
 
-    def __init__(
-        self,
-        trunk: nn.Module,
-        static_encoder: PairEncoder,
-        dynamic_dense: nn.Sequential,
-        prior_dense: nn.Sequential | None,
-        decoder: Decoder,
-        posterior_given_static: bool,
-    ):
+    def __init__(self, settings):
         super().__init__()
-        self.trunk = trunk
-        self.static_encoder = static_encoder
-        self.dynamic_dense = dynamic_dense
-        self.prior_dense = prior_dense
-        self.decoder = decoder
-        self.posterior_given_static = posterior_given_static
-        self.static_size = static_encoder.size
-        self.dynamic_size = dynamic_dense[-1].out_features // 2
-        self.frame_shape = decoder.frame_shape
-
-    @classmethod
-    def from_settings(cls, settings) -> UnorderedFrames:
-        """The model that a section of profiles.toml describes.
-
-        widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
-        trunk_slope: the slope of the trunk's leaky ReLUs below 0; the paper states none.
-        initial_log_variance: is added to that of both posteriors before training. Far below 0 the
-            codes are informative from the first update on; at 0 the decoder first learns to ignore
-            them.
-        """
-        widths, size = settings.widths, settings.image_size
+        widths, size, hidden = settings.widths, settings.image_size, settings.hidden
         if not widths or size != SIDE * 2 ** len(widths):
             raise ValueError(
                 f"widths: expected one for each halving of {size} pixels down to {SIDE}, "
                 f"found {len(widths)}: {widths}"
             )
-        normalise, hidden = settings.normalise, settings.hidden
-        static_size, dynamic_size = settings.static_size, settings.dynamic_size
+        self.frame_shape = (settings.channels, size, size)
+        self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
+        self.posterior_given_static = settings.posterior_given_static
 
-        channels = (settings.channels, *widths)
-        stages = halving_stages(channels, normalise, settings.trunk_slope, bias=not normalise)
-        static_encoder = PairEncoder(
-            widths[-1], settings.pair_width, hidden, static_size, normalise, settings.pairs
-        )
-        inputs = SIDE * SIDE * widths[-1]
-        if settings.posterior_given_static:
-            inputs += static_size
-        dynamic_dense = mlp(inputs, hidden, 2 * dynamic_size, 2, "relu")
-        prior_dense = None
+        normalise, slope = settings.normalise, settings.trunk_slope
+        stages = halving_stages((settings.channels, *widths), normalise, slope, bias=not normalise)
+        self.trunk = nn.Sequential(*stages)
+        self.static_encoder = PairEncoder(settings)
+        inputs = SIDE * SIDE * widths[-1] + self.static_size * self.posterior_given_static
+        self.dynamic_dense = mlp(inputs, hidden, 2 * self.dynamic_size, 2, "relu")
+        self.prior_dense = None
         if settings.prior_given_static:
-            prior_dense = mlp(static_size, hidden, 2 * dynamic_size, 2, "relu")
-        sizes = ((settings.channels, size, size), widths, static_size, dynamic_size)
-        decoder = Decoder(*sizes, normalise, settings.multiplied, settings.palette)
-        parts = (nn.Sequential(*stages), static_encoder, dynamic_dense, prior_dense, decoder)
-        model = cls(*parts, settings.posterior_given_static)
-        model.initialise(normalise, settings.initial_log_variance)
-        return model
+            self.prior_dense = mlp(self.static_size, hidden, 2 * self.dynamic_size, 2, "relu")
+        self.decoder = Decoder(settings)
+        self.initialise(normalise, settings.initial_log_variance)
 
     @torch.no_grad()
     def initialise(self, normalised: bool, log_variance: float) -> None:
-        """Set the weights that training begins with.
-
-        normalised: whether trunk and decoder have batch normalisation, which keeps their signals'
-        variance. log_variance: what is added to that of both posteriors.
-        """
+        """Set the weights that training begins with."""
+        # Batch normalisation keeps the variance of the signals in trunk and decoder.
         keep_variance(self.static_encoder if normalised else self)
         for dense in (self.static_encoder.dense, self.dynamic_dense):
             dense[-1].bias.chunk(2)[1].add_(log_variance)
