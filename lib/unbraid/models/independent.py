@@ -180,13 +180,6 @@ class IndependentPrediction(SequenceModel):
         """Mean frames (B, T, C, H, W) of latents (B, T, K d)."""
         return self.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
-    def roll_forward(self, codes: Codes, length: int) -> Codes:
-        """The mean codes of `length` further steps, each factor predicted from its own past."""
-        latents = [self.to_latents(codes)[:, -1]]  # (B, K d)
-        for _ in range(length):
-            latents.append(self.prior(latents[-1]).mean)
-        return self.to_codes(torch.stack(latents[1:], 1))
-
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
