@@ -90,11 +90,11 @@ class Codec(nn.Module):
 class DynamicEncoder(nn.Module):
     """q(d_t | x) of the features of all elements, less those of the anchor.
 
-    settings: for variant see the module's description. subtract: False leaves out the subtraction
+    settings: the module's description explains variant. subtract: False leaves out the subtraction
     alone. causal: the recurrent network only reads forwards, as it always does in "formula".
-    dynamic_hidden: its units in each direction. initial_log_variance, initial_gain: see
-    `GaussianHead`; with -5 and 5 d is informative from the start, whereas at 0 and 1 s first
-    learns what both can read.
+    dynamic_hidden: its units in each direction. initial_log_variance and initial_gain
+    are those of `GaussianHead`. With -5 and 5 d is informative from the start, whereas at 0 and 1
+    s first learns what both can read.
     """
 
     def __init__(self, settings):
@@ -166,8 +166,8 @@ class SingleElement(SequenceModel):
     An element is a frame or a window of a series, and T counts elements.
 
     settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
-        the networks. For those of the codec and of the dynamic encoder see there. hidden: units of
-        the static head and of the prior.
+        the networks. `Codec` and `DynamicEncoder` explain theirs. hidden: units of the static head
+        and of the prior.
     context: whether a bidirectional LSTM runs over the features of all elements, the anchor's
         among them, as in the authors' model of speech.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":

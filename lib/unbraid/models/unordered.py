@@ -140,7 +140,7 @@ class UnorderedFrames(SequenceModel):
     """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order.
 
     settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
-        the networks. For those of the static encoder and of the decoder see there.
+        the networks. `PairEncoder` and `Decoder` explain theirs.
     widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
     trunk_slope: the slope of the trunk's leaky ReLUs below 0; the paper states none.
     posterior_given_static: whether q(z | f, x) reads f; the paper's table leaves this open.
