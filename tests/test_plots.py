@@ -1,5 +1,7 @@
 """Figures: the layout of frames, the axes that are returned, and the alternative text."""
 
+import base64
+
 import IPython.display
 import matplotlib
 
@@ -8,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from unbraid import plots
 
 
@@ -32,11 +35,13 @@ def shown(monkeypatch):
 
 def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     figure, _ = plt.subplots(figsize=(1, 1))
-    alt = "An empty pair of axes, one inch wide."
+    alt = 'An empty pair of axes, one inch wide, "x" < 1 & "y" > 0.'
     plots.show(figure, alt=alt)
-    data, keywords = shown[0]
-    assert data["image/png"].startswith(b"\x89PNG\r\n\x1a\n") and alt in data["text/plain"]
-    assert keywords["metadata"]["image/png"]["alt"] == alt and keywords["raw"] is True
+    data, _ = shown[0]
+    image = BeautifulSoup(data["text/html"], "html.parser").img
+    assert image["alt"] == alt and alt in data["text/plain"]
+    start, png = image["src"].split(",")
+    assert start == "data:image/png;base64" and base64.b64decode(png).startswith(b"\x89PNG\r\n")
     assert not plt.fignum_exists(figure.number)
 
 

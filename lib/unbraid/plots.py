@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Sequence
 from importlib import resources
@@ -24,7 +26,8 @@ def use_style() -> None:
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in the notebook as a PNG with its alternative text, and close it.
 
-    alt: what the figure shows, for readers who cannot see it; at least a short sentence.
+    alt: what the figure shows, for readers who cannot see it; at least a short sentence. The PNG
+    stands in an HTML image, since JupyterLab passes over the alternative text of a plain one.
     """
     if len(alt.split()) < 4:
         raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
@@ -33,8 +36,9 @@ def show(figure: Figure, alt: str) -> None:
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     plt.close(figure)
-    data = {"image/png": png.getvalue(), "text/plain": f"Figure: {alt}"}
-    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    image = f'<img alt="{html.escape(alt)}" src="{source}">'
+    display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1, background: float = 1.0) -> np.ndarray:

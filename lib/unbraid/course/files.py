@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import html
+import re
 
 import nbformat
 from nbformat import NotebookNode
 
-KEPT_METADATA = ("tags", "mystnb", "jupyter", "slideshow")  # of a cell, written by hand
+KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {
@@ -42,23 +44,22 @@ def normalise(book: NotebookNode) -> NotebookNode:
 
 
 def normalise_code(cell: NotebookNode, number: int | None) -> None:
-    """Number a code cell and its outputs, and lift its figures' alternative texts to the cell."""
+    """Number a code cell and its outputs."""
     cell.execution_count = number
     for output in cell.outputs:
         if "execution_count" in output:
             output.execution_count = number
-    if texts := [text for text in alt_texts(cell) if text]:
-        described = cell.metadata.get("mystnb", {}) | {"image": {"alt": "; ".join(texts)}}
-        cell.metadata.mystnb = nbformat.from_dict(described)
 
 
 def alt_texts(cell: NotebookNode) -> list[str]:
-    """One text for each figure among the cell's outputs, "" where it has none."""
+    """One text for each picture among the cell's outputs, "" where it has none."""
     texts = []
     for output in cell.outputs:
-        for kind in output.get("data", {}):
-            if kind.startswith("image/"):
-                texts.append(output.metadata.get(kind, {}).get("alt", ""))
+        data = output.get("data", {})
+        texts += ["" for kind in data if kind.startswith("image/")]
+        for image in re.findall(r"<img\b[^>]*>", data.get("text/html", "")):
+            described = re.search(r'\balt="([^"]*)"', image)
+            texts.append(html.unescape(described[1]) if described else "")
     return texts
 
 
