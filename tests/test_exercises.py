@@ -133,6 +133,8 @@ def test_a_judge_of_a_plain_answer():
 def test_a_mistake_that_would_pass_is_refused():
     with pytest.raises(ValueError, match="1.8"):
         expect("1.8", 1.0, mistakes=[(1.0 + 1e-9, "too near")])
+    with pytest.raises(ValueError, match="expected the answer 'odd', found"):
+        expect("1.8", judge=lambda found: "" if found > 0 else "negative", mistakes=[(-1, "odd")])
 
 
 def test_without_an_expectation_the_reader_is_told_what_to_run():

@@ -63,13 +63,15 @@ def expect(
       `calls` it is given the list of what the learner's function returned.
 
     mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
-    sentence that explains it. Raises ValueError for a mistake that would pass as right.
+    sentence that explains it; beside a `judge`, what the judge must say. Each is tried at once:
+    raises ValueError for a mistake that would get another answer.
     """
     expectation = Expectation(value, calls, judge, relative, absolute, mistakes)
     EXPECTATIONS[exercise] = expectation
     for wrong, why in mistakes:
-        if check(exercise, wrong).is_right:
-            raise ValueError(f"{exercise}: expected a mistake, found a right answer ({why})")
+        verdict = check(exercise, wrong)
+        if why not in verdict.text:
+            raise ValueError(f"{exercise}: expected the answer {why!r}, found {verdict.text!r}")
 
 
 def check(exercise: str, answer: object) -> Verdict:
