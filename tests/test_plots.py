@@ -1,6 +1,8 @@
 """Figures: the layout of frames, the axes that are returned, and the alternative text."""
 
 import base64
+import sys
+from types import SimpleNamespace
 
 import IPython.display
 import matplotlib
@@ -50,6 +52,19 @@ def test_a_figure_without_a_sentence_is_not_shown(shown, alt):
     with pytest.raises(ValueError, match="alt"):
         plots.show(plt.figure(), alt=alt)
     assert not shown
+
+
+@pytest.mark.parametrize("watched, package, moves", ((1, 1, 1), (1, 0, 0), (0, 1, 0)))
+def test_explore_draws_once_and_moves_where_somebody_watches(
+    watched, package, moves, monkeypatch, capsys
+):
+    drawn, moved = [], []
+    ipywidgets = SimpleNamespace(interact=lambda draw, **controls: moved.append(controls))
+    monkeypatch.setitem(sys.modules, "ipywidgets", ipywidgets if package else None)
+    monkeypatch.setattr(plots, "is_watched", lambda: bool(watched))
+    plots.explore(lambda unit=3: drawn.append(unit), unit=(0, 5))
+    assert drawn == [3] and moved == [{"unit": (0, 5)}] * moves
+    assert ("ipywidgets" in capsys.readouterr().out) == (watched and not package)
 
 
 def test_frames_are_laid_out_row_by_row():

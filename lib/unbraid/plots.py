@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 import matplotlib.pyplot as plt
@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from unbraid.progress import is_watched
 
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
 
@@ -39,6 +41,23 @@ def show(figure: Figure, alt: str) -> None:
     source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
     image = f'<img alt="{html.escape(alt)}" src="{source}">'
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
+
+
+def explore(draw: Callable[..., None], **controls: object) -> None:
+    """Draw a figure at its default values and, where somebody watches, again with sliders.
+
+    draw: shows a figure; its arguments have defaults. controls: for each argument to move, what
+    ipywidgets makes a control of, e.g. (low, high, step) or a list of choices. Headless runs and
+    machines without ipywidgets show the first figure alone.
+    """
+    draw()
+    if is_watched():
+        try:
+            from ipywidgets import interact
+        except ImportError:
+            print("With the package ipywidgets, sliders appear here.")
+        else:
+            interact(draw, **controls)
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1, background: float = 1.0) -> np.ndarray:
