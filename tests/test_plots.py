@@ -54,6 +54,33 @@ def test_a_figure_without_a_sentence_is_not_shown(shown, alt):
     assert not shown
 
 
+def as_lab(colours):
+    """Colours (N, 3), sRGB, in CIE L*a*b*: distances are those that people see."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = (np.asarray(to_xyz) @ linear.T) / np.array([[0.9505], [1.0], [1.089]])
+    return np.stack(
+        [116 * np.cbrt(y) - 16, 500 * (np.cbrt(x) - np.cbrt(y)), 200 * (np.cbrt(y) - np.cbrt(z))], 1
+    )
+
+
+def see_without_green_cones(colours):
+    """Deuteranopia as Machado, Oliveira and Fernandes (2009) simulate it, severity 1."""
+    matrix = [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+    return (colours @ np.asarray(matrix).T).clip(0, 1)
+
+
+def test_two_digits_are_apart_for_everybody():
+    planes = np.eye(2, dtype=np.float32)[:, :, None, None]  # one frame per digit, one pixel
+    colours = plots.picture(planes)[0, ::2]
+    for seen in (colours, see_without_green_cones(colours)):
+        first, second = as_lab(seen)
+        assert np.linalg.norm((first - second)[1:]) > 60  # the hue
+        assert abs(first[0] - second[0]) > 12  # the lightness, which is all that a grey print keeps
+    red, green = as_lab(see_without_green_cones(np.eye(3)[:2]))
+    assert np.linalg.norm((red - green)[1:]) < 60  # the test can fail
+
+
 @pytest.mark.parametrize("watched, package, moves", ((1, 1, 1), (1, 0, 0), (0, 1, 0)))
 def test_explore_draws_once_and_moves_where_somebody_watches(
     watched, package, moves, monkeypatch, capsys
@@ -86,7 +113,7 @@ def test_channels_become_colours_and_values_are_clipped():
     assert grey.shape == (3, 7, 3) and (grey[:, [0, 1, 2, 4, 5, 6]] == 0.5).all()
 
 
-@pytest.mark.parametrize("shape", ((2, 2, 4, 4), (3, 4, 4), (2, 5, 3, 4, 4)))
+@pytest.mark.parametrize("shape", ((2, 4, 4, 4), (3, 4, 4), (2, 5, 3, 4, 4)))
 def test_what_is_no_row_of_frames_is_refused(shape):
     with pytest.raises(ValueError, match="frames"):
         plots.picture(np.zeros(shape))

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from unbraid.progress import is_watched
 
+# Of two digits in two planes: orange and sky blue, of different lightness and apart for everybody.
+PLANES = np.array([[1.0, 0.7, 0.1], [0.15, 0.6, 0.95]], dtype=np.float32)  # (plane, RGB)
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
 
 
@@ -61,10 +63,15 @@ def explore(draw: Callable[..., None], **controls: object) -> None:
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1, background: float = 1.0) -> np.ndarray:
-    """Frames (N, C, H, W) in [0, 1] in `rows` rows, left to right: an image (height, width, 3)."""
+    """Frames (N, C, H, W) in [0, 1] in `rows` rows, left to right: an image (height, width, 3).
+
+    C: 1 grey, 3 RGB, or 2 planes, of which the first is drawn in orange and the second in sky blue.
+    """
     frames = np.clip(np.asarray(frames, dtype=np.float32), 0, 1)
-    if frames.ndim != 4 or frames.shape[1] not in (1, 3):
-        raise ValueError(f"frames: expected (N, 1 or 3, H, W), found {frames.shape}")
+    if frames.ndim != 4 or frames.shape[1] not in (1, 2, 3):
+        raise ValueError(f"frames: expected (N, 1 to 3, H, W), found {frames.shape}")
+    if frames.shape[1] == 2:
+        frames = np.einsum("nphw,pc->nchw", frames, PLANES).clip(0, 1)
     frames = np.broadcast_to(frames, (len(frames), 3, *frames.shape[2:]))
     columns = -(-len(frames) // rows)
     height, width = frames.shape[2:]
