@@ -107,12 +107,6 @@ def test_some_of_its_outputs_are_checked(path):
 
 
 @each
-def test_it_has_exercises(path):
-    if not path.name.startswith("00"):
-        assert len(code_cells(path, "solution")) >= 2
-
-
-@each
 def test_it_says_what_was_done(path):
     assert any("## What we did" in text for text in prose(path))
 

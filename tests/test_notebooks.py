@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from unbraid.course import execution
+from unbraid.course import execution, files
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -27,6 +27,14 @@ def test_the_course_has_notebooks_and_runs_them_all():
     assert execution.select_notebooks(FOLDER) == NOTEBOOKS
 
 
+def answers(path: Path) -> list[str]:
+    """What the checks of exercises say, below the stubs and below the solutions."""
+    cells = nbformat.read(path, 4).cells
+    checked = [cell for cell in cells if {"check", "solution"} & set(files.tags(cell))]
+    code = [cell for cell in checked if cell.cell_type == "code"]
+    return [cell.outputs[-1].data["text/plain"] for cell in code]
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.timeout(1800)
 def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(
@@ -37,5 +45,6 @@ def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(
     expected = checked_outputs(notebook)
     assert expected
     assert checked_outputs(outcome.output) == expected
+    assert answers(outcome.output) == answers(notebook)
     code, report = nbval(outcome.output, "--nbval")  # strict: every output but pictures
     assert code == 0, report
