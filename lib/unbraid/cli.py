@@ -117,7 +117,10 @@ def train(
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
 ) -> None:
-    """Train the runs of one part; of several datasets, those that are at hand."""
+    """Train the runs of one part; of several datasets, those that are at hand.
+
+    Without a part, say how many minutes each part takes.
+    """
     profile = current_profile(profile)
     if part is None:
         for name in PARTS:
