@@ -340,7 +340,7 @@ def list_data(names: Names = None) -> None:
 
 @data.command("fetch")
 def fetch_data(names: Names = None) -> None:
-    """Bring files from UNBRAID_MIRROR or their publishers into the cache, every byte checked."""
+    """Bring what is missing from the publishers into the cache, every byte checked."""
     from unbraid.data import catalogue
     from unbraid.data.fetch import SOURCES, DataError, fetch
 
