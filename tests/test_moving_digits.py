@@ -135,9 +135,9 @@ def test_another_size_is_refused(solid):
 
 
 def test_a_fixed_sample_does_not_depend_on_its_count():
-    short = load_moving_digits("test", 120, 32, source="mnist-sample")
-    long = load_moving_digits("test", 250, 32, source="mnist-sample")
-    other = load_moving_digits("test", 120, 32, seed=1, source="mnist-sample")
+    short = load_moving_digits("test", 120, 32)
+    long = load_moving_digits("test", 250, 32)
+    other = load_moving_digits("test", 120, 32, seed=1)
     assert short.frames.shape == (120, 5, 3, 32, 32) and short.frames.dtype == torch.uint8
     assert torch.equal(short.frames, long.frames[:120])
     assert not torch.equal(short.frames, other.frames)
