@@ -190,8 +190,8 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(house, offer, monkeyp
 
 
 def test_wrong_names_are_refused(house, monkeypatch):
-    with pytest.raises(DataError, match="nothing"):
-        fetch.find("nothing")
+    with pytest.raises(ValueError, match="source.*did you mean vowels"):
+        fetch.find("vowel")
     monkeypatch.setenv("UNBRAID_MIRROR", str(house / "nowhere"))
     with pytest.raises(DataError, match="UNBRAID_MIRROR"):
         fetch.find("vowels")

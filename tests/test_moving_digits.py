@@ -125,8 +125,6 @@ def test_unordered_digits_are_different_frames_of_a_path(solid):
     steps = hits.float().argmax(-1)
     assert not (steps.diff(dim=1) > 0).all(1).any() or (steps.diff(dim=1) < 0).any()
     assert sampler(3, seeded(1)).frames.shape == (3, 6, 3, 32, 32)
-    with pytest.raises(ValueError, match="length"):
-        UnorderedDigits(solid, 32, PATH_LENGTH + 1)
 
 
 def test_another_size_is_refused(solid):

@@ -31,6 +31,7 @@ with warnings.catch_warnings():  # tqdm.auto, which pooch imports, warns in a ke
     import pooch
 
 from unbraid.progress import progress_bar
+from unbraid.settings import check_name
 
 pooch.get_logger().setLevel("WARNING")
 
@@ -156,9 +157,7 @@ def is_intact(path: Path, file: SourceFile) -> bool:
 
 def locate(name: str) -> dict[str, Path]:
     """The path of each file of a source that lies somewhere, checked or not."""
-    if name not in SOURCES:
-        expected = f"one of {', '.join(SOURCES)}"
-        raise data_error("source: not known", expected, repr(name), "use a name of that list")
+    check_name("source", name, SOURCES)
     root, mirror = repository_root(), _folder_named_by("UNBRAID_MIRROR")
     paths = {}
     for place in (mirror, cache_directory(), root and root / "data"):  # the last one wins
@@ -171,7 +170,7 @@ def locate(name: str) -> dict[str, Path]:
 def find(name: str) -> dict[str, Path] | None:
     """The path of each file of a source by its name, or None if a file is nowhere.
 
-    Downloads nothing. Raises `DataError` for a damaged file, and for a name not in `SOURCES`.
+    Downloads nothing. Raises `DataError` for a damaged file, `ValueError` for an unknown name.
     """
     paths = locate(name)
     source = SOURCES[name]

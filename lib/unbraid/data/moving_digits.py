@@ -149,7 +149,6 @@ class UnorderedDigits(MovingDigits):
 
     def __init__(self, digits: Digits, image_size: int, length: int, step: float = 0.1):
         super().__init__(digits, image_size, PATH_LENGTH, step)
-        check_field(1 <= length <= PATH_LENGTH, "length", f"1 to {PATH_LENGTH}", length)
         self.kept = length
 
     @property
