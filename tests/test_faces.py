@@ -86,9 +86,3 @@ def test_other_sizes(real):
     assert torch.equal(square[..., 63, :], published[..., 59, :])
     quarters = square.float().unflatten(-2, (32, 2)).unflatten(-1, (32, 2)).mean((-3, -1))
     assert small.shape == (20, 8, 1, 32, 32) and (small - quarters).abs().max() <= 0.5
-
-
-@pytest.mark.parametrize("option", [{"by": "pose"}, {"image_size": 48}])
-def test_unknown_options_are_refused(option):
-    with pytest.raises(ValueError, match=next(iter(option))):
-        load_faces(**option)

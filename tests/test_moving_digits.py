@@ -127,11 +127,6 @@ def test_unordered_digits_are_different_frames_of_a_path(solid):
     assert sampler(3, seeded(1)).frames.shape == (3, 6, 3, 32, 32)
 
 
-def test_another_size_is_refused(solid):
-    with pytest.raises(ValueError, match="image_size"):
-        MovingDigits(solid, 48)
-
-
 def test_a_fixed_sample_does_not_depend_on_its_count():
     short = load_moving_digits("test", 120, 32)
     long = load_moving_digits("test", 250, 32)

@@ -82,7 +82,7 @@ def load_dataset(name: str, split: str = "train", **options: object) -> Sequence
 
 
 def get_dataset(name: str) -> Dataset:
-    """The row of `name`. Raises `ValueError` for a name that is not in the catalogue."""
+    """The row of a dataset. Raises `ValueError` for a name that is not in the catalogue."""
     check_name("name", name, DATASETS)
     return DATASETS[name]
 
@@ -102,7 +102,7 @@ def select_sources(names: Iterable[str]) -> list[str]:
 
 
 def describe(name: str) -> list[str]:
-    """Lines on a dataset: what it is and its splits; of each source licence, size and place."""
+    """Lines that say what a dataset is, and what licence, size and place each source has."""
     dataset = get_dataset(name)
     lines = [f"{name:<14} {dataset.about} [{', '.join(dataset.splits)}]"]
     if name in OWN:

@@ -170,7 +170,7 @@ def locate(name: str) -> dict[str, Path]:
 def find(name: str) -> dict[str, Path] | None:
     """The path of each file of a source by its name, or None if a file is nowhere.
 
-    Downloads nothing. Raises `DataError` for a damaged file, `ValueError` for an unknown name.
+    Nothing is downloaded. Raises `DataError` for a damaged file, `ValueError` for an unknown name.
     """
     paths = locate(name)
     source = SOURCES[name]
@@ -195,7 +195,7 @@ def files(name: str) -> dict[str, Path]:
 
 
 def verify(name: str) -> dict[str, str]:
-    """The state of each file of a source: "ok", "damaged" or "missing". Reads every file anew."""
+    """The state of each file of a source, read anew: "ok", "damaged" or "missing"."""
     _digest_once.cache_clear()
     paths = locate(name)
     states = dict.fromkeys(SOURCES[name].files, "missing")
@@ -207,8 +207,8 @@ def verify(name: str) -> dict[str, str]:
 def fetch(name: str) -> dict[str, Path]:
     """Download what is missing or damaged of a source into the cache; the path of each file.
 
-    Says what it brings and how large it is before it starts. A file appears whole or not at all;
-    after an interruption the next call goes on with what is missing. Raises `DataError`.
+    It says what it brings and how large that is before it starts. A file appears whole or not at
+    all; after an interruption the next call goes on with what is missing. Raises `DataError`.
     """
     present = locate(name)
     source = SOURCES[name]
@@ -248,7 +248,7 @@ def _download(source: Source, missing: dict[str, SourceFile], folder: Path) -> N
 
 
 def _unpack_archive(address: str, missing: dict[str, SourceFile], folder: Path) -> list[str]:
-    """Place those of the missing files that the archive holds; returns why it failed, if it did.
+    """Place those of the missing files that the archive holds; return why it failed, if it did.
 
     An archive may hold further archives. Members are known by the last part of their names.
     """
@@ -275,9 +275,9 @@ def cached_array(
     """Bytes of `shape` that are made once, and mapped from a file of the cache ever after.
 
     A map takes memory only for what is looked at. inputs: what the content depends on; its digest
-    is part of the file's name. rows: gives the content in order, in arrays of any shape; called if
-    there is no file. The file appears whole or not at all. Raises `DataError` where it cannot be
-    written.
+    is part of the file's name. rows: gives the content in order, in arrays of any shape; it is
+    called if there is no file. The file appears whole or not at all. Raises `DataError` where it
+    cannot be written.
     """
     key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
     path = cache_directory() / "composed" / f"{name}-{key}.npy"

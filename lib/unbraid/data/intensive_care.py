@@ -47,7 +47,7 @@ def read_stays(paths: tuple[Path, ...]) -> tuple[np.ndarray, pd.DataFrame]:
 
     paths: that of the outcomes, then one per record. Hours are counted from the first measurement
     of any kind. As published, the first minute itself and the last hour, which is not full, belong
-    to none. Read once per process.
+    to none. The files are read once per process.
     """
     outcomes, *records = paths
     tables = [pd.read_csv(path) for path in records]

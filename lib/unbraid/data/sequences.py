@@ -114,7 +114,7 @@ class Sequences(Readable):
         return new
 
     def table(self) -> list[tuple[str, ...]]:
-        """What it is; of each label its name, kind, shape and first classes; the provenance."""
+        """Rows on the whole, on each label (its kind, shape, first classes) and on the source."""
         size = " x ".join(map(str, self.frames.shape[2:]))
         title = f"{len(self)} of {self.length} steps, {self.kind} of {size}, {self.split} split"
         rows = [(title,)]
