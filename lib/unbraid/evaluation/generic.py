@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,14 +21,6 @@ def load_samples(settings, split: str, seed: int) -> Sequences:
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     return make_sampler(settings, split)(count, generator)
-
-
-def examine_samples(model: SequenceModel, settings, seed: int) -> Examined:
-    """Posterior means of training and test sequences."""
-    examined = common.prepare(model, settings, seed, load_samples)
-    examined.train_codes = common.encode_all(model, examined.train)
-    examined.test_codes = common.encode_all(model, examined.test)
-    return examined
 
 
 def bound(examined: Examined) -> Figures:
@@ -92,4 +85,8 @@ def draw_exchanges(model: SequenceModel, settings, path: Path) -> None:
     axes.figure.savefig(path, metadata={"Software": None})
 
 
-GENERIC = Evaluation(load_samples, examine_samples, (bound, reconstruction, code_probes))
+GENERIC = Evaluation(
+    load_samples,
+    partial(common.examine, load=load_samples),
+    (bound, reconstruction, code_probes),
+)
