@@ -24,8 +24,8 @@ def load_samples(settings, split: str, seed: int) -> Sequences:
 
 
 def bound(examined: Examined) -> Figures:
-    """Nats, means over test sequences, one draw of the codes each; kl_static is of a sequence, the
-    divergence of any other code of a frame."""
+    """The bound and its terms in nats: means over test sequences, with one draw of the codes of
+    each. kl_static is of a sequence, the divergence of any other code of a frame."""
     return common.bound_per_frame(examined.model, [examined.test], examined.seed)
 
 

@@ -142,9 +142,10 @@ def observed_values(sequences: Sequences) -> Tensor:
 
 
 def quality(examined: Examined) -> Figures:
-    """elbo_per_step, kl_static of a series, kl_dynamic_per_step: nats, means over test series, one
-    draw of the codes each. reconstruct_rmse: of what was observed, in training standard
-    deviations, decoded from the codes' means; _trivial: the training mean instead."""
+    """elbo_per_step, kl_static (of a series) and kl_dynamic_per_step are in nats: means over test
+    series, with one draw of the codes of each. reconstruct_rmse is the error of what is decoded
+    from the codes' means, over the observed values and in training standard deviations;
+    reconstruct_rmse_trivial is that of the training mean."""
     model, test = examined.model, examined.test
     terms = common.bound_over(model, [test], examined.seed, SERIES_BATCH)
     decoded, observed = common.decode_all(model, examined.means[2].codes), observed_values(test)

@@ -99,8 +99,9 @@ def nearest_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, labels: 
 
 
 def unordered_bound(examined: Examined) -> Figures:
-    """Nats, means over four samples of N frames of every test sequence, a draw of the codes each;
-    kl_static is of a sequence, kl_dynamic_per_frame of a frame."""
+    """The bound and its terms in nats: means over four samples of N frames of every test sequence,
+    with one draw of the codes of each. kl_static is of a sequence, kl_dynamic_per_frame of a
+    frame."""
     generator = torch.Generator().manual_seed(10_000 + examined.seed)
     length = examined.settings.length
     samples = draw_sets(examined.test, length, BOUND_SAMPLES, generator)
