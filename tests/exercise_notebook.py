@@ -29,12 +29,17 @@ EXERCISES = {
     ),
     "11.3": (
         "investigate",
-        "answer_11_3 = ...  # your answer",
+        "count_11_3 = ...  # your answer",
         'expect("11.3", judge=lambda found: "" if found > size else "Take a larger one.")',
         "import math\n\nsolution_11_3 = math.factorial(size)",
-        ("answer_11_3 = 1", "Take a larger one."),
+        ("count_11_3 = 1", "Take a larger one."),
     ),
 }
+
+
+def name_answer(number: str) -> str:
+    """The name that the stub of an exercise assigns."""
+    return ("count_" if number == "11.3" else "answer_") + number.replace(".", "_")
 
 
 def make_cells(number: str) -> list[nbformat.NotebookNode]:
@@ -60,11 +65,12 @@ def make_cells(number: str) -> list[nbformat.NotebookNode]:
         new_markdown_cell(hint, **tagged("hint")),
         new_code_cell(expectation, **folded("expectation")),
         new_code_cell(
-            f'check("{number}", answer_{label})',
+            f'check("{number}", {name_answer(number)})',
             outputs=show("not answered yet"),
             **tagged("check"),
         ),
         new_code_cell(solution, outputs=show("right"), **folded("solution")),
+        new_markdown_cell("The Solution's discussion.", **tagged("solution")),
     ]
 
 
@@ -89,7 +95,8 @@ def edit_answers(book, right=(), wrong=()):
     for number, (_, stub, _, solution, mistake) in EXERCISES.items():
         answer = stub
         if number in right:
-            answer = solution.replace("solution", "answer")
+            label = number.replace(".", "_")
+            answer = solution.replace(f"solution_{label}", name_answer(number))
         elif number in wrong:
             answer = mistake[0]
         for cell in book.cells:

@@ -104,14 +104,15 @@ def test_nbgrader_finds_unique_names(books):
 @pytest.mark.parametrize(
     "change, says",
     (
-        (lambda cells: cells.pop(-1), "11.3: found no cell tagged solution"),
+        (lambda cells: cells.pop(-2), "11.3: found no cell tagged solution"),
         (
-            lambda cells: cells.append(nbformat.NotebookNode(cells[-1] | {"id": "again"})),
+            lambda cells: cells.append(nbformat.NotebookNode(cells[-2] | {"id": "again"})),
             "solution: expected one",
         ),
         (lambda cells: cells.pop(3), "expected one in each exercise"),
         (lambda cells: cells[3].update(source="### Exercise 1"), "'### Exercise 1'"),
         (lambda cells: cells[3].update(source="### Exercise 1.1 · guess: x"), "guess"),
+        (lambda cells: cells[-2].update(source="x = 1"), "11.3, solution: expected check"),
         (lambda cells: cells.clear(), "found none"),
     ),
 )

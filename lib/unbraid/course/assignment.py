@@ -21,7 +21,7 @@ from unbraid.course.files import tags
 POINTS = {"recall": 1, "build": 2, "investigate": 3}
 CELL_TAGS = ("exercise", "stub", "expectation", "check", "solution")
 HEADING = re.compile(r"^#+ Exercise (\d+\.\d+) · (\w+)", re.MULTILINE)
-OWN_CHECK = re.compile(r"^check\(.*\n?", re.MULTILINE)
+CHECK = re.compile(r"""^check\(["'][\d.]+["'], (.+)\)[ ]*$""", re.MULTILINE)
 OTTER_SETTINGS = """\
 # ASSIGNMENT CONFIG
 name: {name}
@@ -42,14 +42,14 @@ from io import StringIO
 from unbraid.exercises import check, expect
 {expectation}
 with redirect_stdout(StringIO()):
-    verdict = check("{number}", answer_{label})
+    verdict = check("{number}", {answer})
 verdict"""
 ASSERTION = """\
 # Exercise {number} is graded here.
 ### BEGIN HIDDEN TESTS
 from unbraid.exercises import check, expect
 {expectation}
-verdict = check("{number}", answer_{label})
+verdict = check("{number}", {answer})
 assert verdict.is_right, verdict.text
 ### END HIDDEN TESTS"""
 
@@ -70,12 +70,20 @@ class Exercise:
     def fill(self, test: str) -> str:
         """The code of a hidden test for this exercise."""
         expectation = self.parts["expectation"].source
-        return test.format(number=self.number, label=self.label, expectation=expectation)
+        answer = self.find_checked("check")
+        return test.format(number=self.number, answer=answer, expectation=expectation)
+
+    def find_checked(self, tag: str) -> str:
+        """What the cell with a tag hands to `check`, such as answer_11_2."""
+        found = CHECK.search(self.parts[tag].source)
+        if not found:
+            raise ValueError(f'exercise {self.number}, {tag}: expected check("{self.number}", ...)')
+        return found[1]
 
     def write_answer(self, begin: str, end: str) -> str:
         """The stub, and between two marks the solution, which becomes the answer."""
-        solution = OWN_CHECK.sub("", self.parts["solution"].source).strip()
-        given = f"answer_{self.label} = solution_{self.label}"
+        solution = CHECK.sub("", self.parts["solution"].source).strip()
+        given = f"{self.find_checked('check')} = {self.find_checked('solution')}"
         return f"{self.parts['stub'].source}\n{begin}\n{solution}\n{given}\n{end}"
 
 
@@ -106,6 +114,8 @@ def find_exercises(book: NotebookNode) -> list[Exercise]:
     """The exercises of a notebook, in order."""
     exercises: list[Exercise] = []
     for cell in book.cells:
+        if cell.cell_type == "markdown" and "exercise" not in tags(cell):
+            continue
         if "exercise" in tags(cell):
             heading = HEADING.search(cell.source)
             if not heading or heading[2] not in POINTS:
@@ -134,7 +144,8 @@ def replace_parts(book: NotebookNode, replacements: list[tuple[Exercise, dict]])
             replaced[id(cell)] = cells.get(tag, [])
     cells = []
     for cell in book.cells:
-        cells += replaced.get(id(cell), [cell])
+        if id(cell) in replaced or "solution" not in tags(cell):  # a discussion gives answers away
+            cells += replaced.get(id(cell), [cell])
     return NotebookNode({**book, "cells": cells})
 
 
