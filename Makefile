@@ -5,13 +5,14 @@ PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
 PROFILE ?= quick
 PARTS = independent unordered single_element
 ONLY ?=
+NB ?=
 TORCH ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
 
-.PHONY: help env run test lab notebooks data bench full clean distclean
+.PHONY: help env run test lab notebooks student teacher assignment grading data bench full clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +35,18 @@ lab: $(ENVIRONMENT)  ## JupyterLab on the notebooks
 
 notebooks: $(ENVIRONMENT)  ## run the notebooks and renew their committed outputs (ONLY="00 13")
 	$(PYTHON) -m unbraid.course notebooks --only "$(ONLY)"
+
+student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
+	$(PYTHON) -m unbraid.course student --only "$(ONLY)"
+
+teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teaching, in build/teacher
+	$(PYTHON) -m unbraid.course teacher --only "$(ONLY)"
+
+assignment: $(ENVIRONMENT)  ## exercises for otter-grader and nbgrader, in build/assignment (NB=11)
+	$(PYTHON) -m unbraid.course assignment --only "$(NB)"
+
+grading: .venv/grading/complete  ## have otter-grader and nbgrader grade an assignment, as a test
+	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest -n 2 tests/test_graders.py
 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
@@ -73,3 +86,11 @@ endif
 .venv/citation/bin/cffconvert: | $(ENVIRONMENT)
 	$(PYTHON) -m venv .venv/citation
 	.venv/citation/bin/python -m pip install cffconvert==2.0.0 jsonschema==3.2.0
+
+# The graders need packages that the course does not: an environment of their own, on top of the course's.
+.venv/grading/complete: | $(ENVIRONMENT)
+	$(PYTHON) -m venv .venv/grading
+	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
+		"$$(.venv/grading/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
+	.venv/grading/bin/python -m pip install otter-grader==7.0.0 nbgrader==0.9.6
+	touch $@

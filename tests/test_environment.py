@@ -14,7 +14,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+EXTRAS = dict(PROJECT["optional-dependencies"])
+GRADERS = [Requirement(line) for line in EXTRAS.pop("grading")]  # never locked: apart
+GROUPS = [PROJECT["dependencies"], *EXTRAS.values()]
 DECLARED = [Requirement(line) for group in GROUPS for line in group]
 LINES = [
     line
@@ -23,7 +25,7 @@ LINES = [
 ]
 LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES}
 TARGETS = {"help", "env", "run", "test", "lab", "notebooks", "data", "bench", "full"}
-TARGETS |= {"clean", "distclean"}
+TARGETS |= {"clean", "distclean", "student", "teacher", "assignment", "grading"}
 
 
 def test_the_lock_pins_every_line_once():
@@ -51,6 +53,14 @@ def test_the_lock_is_complete():
             if is_needed and canonicalize_name(other.name) not in LOCK:
                 missing.add(f"{name} needs {other.name}")
     assert missing == set()
+
+
+def test_the_graders_are_pinned_apart_from_the_lock():
+    pins = re.findall(r"[\w-]+==[\d.]+", make("-n", "-B", "grading", "PYTHON=python").stdout)
+    pinned = {Requirement(line).name: Requirement(line) for line in pins}
+    for requirement in GRADERS:
+        (pin,) = pinned[requirement.name].specifier
+        assert requirement.specifier.contains(pin.version) and requirement.name not in LOCK
 
 
 def test_python_versions_agree():

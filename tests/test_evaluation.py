@@ -16,9 +16,6 @@ from unbraid.models.base import Batch, Bound
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
 LENGTH = 6
-SETTINGS = SimpleNamespace(
-    evaluation_sequences=30, evaluation_pairs=600, evaluation_draws=2, judged_size=2
-)
 FLOOR = 0.25  # Pairs of one sequence resemble each other, which reads as cross-information.
 
 
@@ -59,8 +56,8 @@ class Knowing(nn.Module):
     def elbo(self, batch, noise=None):
         count, length = Batch.of(batch).frames.shape[:2]
         ones = torch.ones(count)
-        kl = {"factor_0": (3 + 1.5 * (length - 1)) * ones, "factor_1": (1 + length) / 2 * 2 * ones}
-        kl["factor_1"] = (2 + 0.5 * (length - 1)) * ones
+        later = (length - 1) * ones
+        kl = {"factor_0": 3 + 1.5 * later, "factor_1": 2 + 0.5 * later}
         return Bound(-10.0 * length * ones, kl, length)
 
 
@@ -75,7 +72,7 @@ def examine(mixing, factors=2, sampler=sample_positions, size=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return common.Examined(
         model=Knowing(mixing, factors),
-        settings=SimpleNamespace(**vars(SETTINGS) | {"judged_size": size}),
+        settings=SimpleNamespace(evaluation_pairs=600, evaluation_draws=2, judged_size=size),
         seed=seed,
         generator=generator,
         test=sampler(30, generator),

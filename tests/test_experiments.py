@@ -36,12 +36,6 @@ def test_runs_are_selected_by_model_dataset_and_run():
     for names in (("both",), ("unordered", "cars"), ("unordered", "faces", "no_pairs")):
         with pytest.raises(SettingsError):
             settings.select_runs(*names)
-    with pytest.raises(ValueError, match="dataset"):
-        experiments.results_folder("unordered", None, "quick")
-    assert experiments.results_folder("independent", None, "quick").parts[-2:] == (
-        "moving_digits",
-        "quick",
-    )
 
 
 # ---- what runs learn from
@@ -58,8 +52,7 @@ def test_digits_are_drawn_from_their_split(section, monkeypatch, tmp_path):
     assert torch.equal(frames, train(4, seeded()).frames)
     assert not torch.equal(frames, test(4, seeded()).frames)
     assert train.sources == ("mnist-sample",) and "train split" in train.provenance
-    digests = experiments.digest_sources(train.sources)
-    assert list(digests) == ["mnist-sample"] and len(digests["mnist-sample"]) == 64
+    assert list(train.digests) == ["mnist-sample"] and len(train.digests["mnist-sample"]) == 64
 
 
 def test_series_come_with_their_mask():
@@ -121,7 +114,7 @@ def test_a_judge_is_trained_written_and_measured(tmp_path):
         metrics.append(experiments.measure_judge(judge, "digits", "smoke"))
     assert metrics[0] == metrics[1] and results.form_faults(metrics[0]) == []
     results.write_json(tmp_path / "metrics.json", metrics[0])
-    assert results.verify_folder(tmp_path) == []
+    assert results.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
         experiments.judge_settings("weather")
 

@@ -163,7 +163,7 @@ def test_toys_are_trained_measured_and_shown(toy, monkeypatch):
     assert "decoded pixels" in metrics["protocol"]["brightness"]
     page = (toy / "results" / "README.md").read_text()
     assert f"| toy | {metrics['toy']['brightness']:.3f} |" in page
-    model = experiments.load_model("toy", "toy", "smoke", 0, toy / "results")
+    model = experiments.load_model("toy/squares/smoke/toy-seed0", toy / "results")
     assert isinstance(model, Toy)
 
 

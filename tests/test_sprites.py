@@ -129,10 +129,3 @@ def test_only_the_split_that_is_asked_for_is_composed(cache):
     load_sprites("test")
     composed = [path.name for path in (cache / "composed").iterdir()]
     assert len(composed) == 1 and composed[0].startswith("sprites-test-32")
-
-
-@pytest.mark.parametrize("load", [load_sprites, load_poses])
-@pytest.mark.parametrize("image_size", [48, 32.0, "32"])
-def test_another_size_is_refused(load, image_size):
-    with pytest.raises(ValueError, match="image_size"):
-        load("train", image_size)

@@ -52,12 +52,6 @@ def test_no_moment_is_in_both_splits(by):
         assert max(times["train"]) + 30 < min(times["test"])
 
 
-@pytest.mark.parametrize("options", ({"video": "bus"}, {"by": "day"}))
-def test_unknown_options_are_refused(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        load("street", **options)
-
-
 def test_without_the_video_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))

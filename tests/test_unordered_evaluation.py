@@ -223,6 +223,15 @@ def test_the_nearest_neighbour_names_people():
     assert unordered.nearest_accuracy(train, people, test, asked) == pytest.approx(2 / 3)
 
 
+def test_the_nearest_neighbours_name_photographs_as_well_as_frames():
+    codes = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    codes[20:] += 50
+    classes = torch.arange(40) // 20
+    assert unordered.knn_accuracy(codes, classes, codes, classes) == 1
+    frames = codes[:, None].expand(-1, 3, -1)
+    assert unordered.knn_accuracy(frames, classes, frames, classes) == 1
+
+
 def test_a_random_half_is_of_what_was_observed():
     mask = torch.rand(50, 9, generator=torch.Generator().manual_seed(0)) < 0.7
     half = unordered.random_half(mask, torch.Generator().manual_seed(1))

@@ -97,19 +97,18 @@ def describe_jobs(jobs: Jobs) -> str:
     """How many trainings these are, and how long the shipped ones of the same settings took."""
     from unbraid import experiments, results
 
-    count, seconds = 0, 0.0
+    seconds = 0.0
     for settings, seeds in jobs:
-        count += len(seeds)
-        record = experiments.run_path(settings, 0).with_suffix(".run.json")
+        record = results.shipped() / f"{experiments.run_name(settings, 0)}.run.json"
         if record.exists():
             seconds += len(seeds) * results.read_json(record)["seconds"]
     time = f", some {seconds / 60:.0f} minutes when we made the shipped results" if seconds else ""
-    return f"trainings: {count}{time}"
+    return f"trainings: {sum(len(seeds) for _, seeds in jobs)}{time}"
 
 
 @app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
 def train(
-    part: PartName,
+    part: Annotated[str | None, typer.Argument(metavar="|".join(PARTS))] = None,
     dataset: DatasetName = "all",
     run: RunName = "all",
     profile: Profile = "quick",
@@ -118,8 +117,16 @@ def train(
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
 ) -> None:
-    """Train the runs of one part; of several datasets, those that are at hand."""
+    """Train the runs of one part; of several datasets, those that are at hand.
+
+    Without a part, say how many minutes each part takes.
+    """
     profile = current_profile(profile)
+    if part is None:
+        for name in PARTS:
+            typer.echo(f"{name}: {describe_jobs(select_jobs(name, 'all', 'all', profile, None))}")
+        typer.echo("name one of these parts", err=True)
+        raise typer.Exit(2)
     changes = {"steps": steps} if steps else {}
     jobs = select_jobs(part, dataset, run, profile, seed, **changes)
     from unbraid import experiments, results
@@ -176,7 +183,7 @@ def evaluate_runs(
             "leave out --run and --seed"
         )
     from unbraid import evaluation, results
-    from unbraid.experiments import load_run, results_folder
+    from unbraid.experiments import load_model, run_name
 
     places = find_weights(jobs, [folder] if folder else [OWN_RESULTS, results.shipped()])
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
@@ -185,34 +192,49 @@ def evaluate_runs(
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places)
-        print_metrics(metrics, {} if everything else results.select_columns(part, name))
+        print_metrics(metrics, [] if everything else select_columns(part, name))
         if write:
-            path = results_folder(part, name, profile, folder) / "metrics.json"
+            path = folder / part / name / profile / "metrics.json"
             results.write_json(path, metrics)
             settings, seeds = selected[0]
-            model = load_run(settings, seeds[0], places[settings.section, seeds[0]])
+            first = run_name(settings, seeds[0])
+            model = load_model(first, places[first])
             evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             typer.echo(f"written: {path}")
     if write and folder.resolve() == results.shipped().resolve():
         results.write_tables()
 
 
-def find_weights(jobs: Jobs, folders: list[Path]) -> dict[tuple[str, int], Path]:
-    """The first of the folders that has the weights of a run, by its section and seed.
+def select_columns(part: str, dataset: str) -> list[dict]:
+    """The columns that the tables of results/ on a model and a dataset have, each figure once."""
+    from unbraid.results import read_tables
+
+    columns = {}
+    for table in read_tables()["table"]:
+        if table["results"].split("/")[:2] == [part, dataset]:
+            columns |= {column["figure"]: column for column in table["columns"]}
+    return list(columns.values())
+
+
+def find_weights(jobs: Jobs, folders: list[Path]) -> dict[str, Path]:
+    """The first of the folders that has the weights of a run, by the run's name.
 
     Raises `ResultsError` with the commands that train what is missing.
     """
-    from unbraid.experiments import run_path, train_command
+    from unbraid.experiments import run_name, train_command
     from unbraid.results import ResultsError
 
     places, commands = {}, []
     for settings, seeds in jobs:
+        missing = []
         for seed in seeds:
-            for folder in reversed(folders):
-                path = run_path(settings, seed, folder)
-                if path.with_suffix(".safetensors").exists():
-                    places[settings.section, seed] = folder
-        if missing := [seed for seed in seeds if (settings.section, seed) not in places]:
+            name = run_name(settings, seed)
+            having = [folder for folder in folders if (folder / f"{name}.safetensors").exists()]
+            if having:
+                places[name] = having[0]
+            else:
+                missing.append(seed)
+        if missing:
             command = train_command(settings, missing) + repeat_options(results=folders[0])
             commands.append(f"  {command}")
     if commands:
@@ -223,23 +245,23 @@ def find_weights(jobs: Jobs, folders: list[Path]) -> dict[tuple[str, int], Path]
     return places
 
 
-def measure_runs(jobs: Jobs, places: dict[tuple[str, int], Path]) -> dict:
+def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
     """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
 
-    places: the folder of the weights of each run and seed.
+    places: the folder of the weights of each run, by the run's name.
     """
-    from unbraid import evaluation, results, training
-    from unbraid.experiments import load_run
+    from unbraid import evaluation, training
+    from unbraid.experiments import load_model, run_name, summarise
 
     metrics: dict = {}
     for settings, seeds in jobs:
         by_seed = []
         for seed in seeds:
-            folder = places[settings.section, seed]
-            typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {folder}")
-            model = load_run(settings, seed, folder)
+            name = run_name(settings, seed)
+            typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
+            model = load_model(name, places[name])
             by_seed.append(evaluation.evaluate(model, settings, seed))
-        metrics[settings.run] = results.summarise(by_seed, seed_interval)
+        metrics[settings.run] = summarise(by_seed)
     settings, seeds = jobs[0]
     others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
     metrics["protocol"] = {
@@ -252,30 +274,19 @@ def measure_runs(jobs: Jobs, places: dict[tuple[str, int], Path]) -> dict:
     return metrics
 
 
-def seed_interval(values: list[float]) -> list[float] | None:
-    """[low, high] of the 95 % interval over seeds; None for one seed."""
-    from unbraid.measures.intervals import mean_interval
-
-    interval = mean_interval(values)
-    return None if interval.n == 1 else [interval.low, interval.high]
-
-
-def print_metrics(metrics: dict, columns: dict[str, dict]) -> None:
+def print_metrics(metrics: dict, columns: list[dict]) -> None:
     """A row per figure and a column per run: mean ± half-width of the interval over seeds.
 
-    columns: the figures to print, with their titles; all of them where there are none.
+    columns: the figures to print, as in tables.toml; all of them where there are none.
     """
-    import pandas as pd
+    from unbraid import results
 
-    from unbraid.results import format_figure
-
-    table = pd.DataFrame(dtype=str)
-    entries = {run: entry for run, entry in metrics.items() if run != "protocol"}
-    for run, entry in entries.items():
-        for figure in columns or entry["by_seed"]:
-            column = {"title": figure, "digits": 2} | columns.get(figure, {})
-            table.loc[column["title"], run] = format_figure(entry, figure, column["digits"])
-    typer.echo(table.fillna("–").to_string(line_width=100))
+    titles, digits = results.split_columns(columns)
+    figures = titles or dict.fromkeys(
+        name for entry in metrics.values() for name in entry.get("by_seed", ())
+    )
+    table = results.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
+    typer.echo(table.T.to_string(line_width=100))
     if columns:
         typer.echo("all figures: add --all")
 
@@ -329,7 +340,7 @@ def list_data(names: Names = None) -> None:
 
 @data.command("fetch")
 def fetch_data(names: Names = None) -> None:
-    """Bring files from UNBRAID_MIRROR or their publishers into the cache, every byte checked."""
+    """Bring what is missing from the publishers into the cache, every byte checked."""
     from unbraid.data import catalogue
     from unbraid.data.fetch import SOURCES, DataError, fetch
 
@@ -375,16 +386,11 @@ def main() -> None:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)
         raise
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        reason = error.strerror or error
-        typer.echo(
-            f"error: {place}{reason}; make room, or name another folder with --results", err=True
-        )
-        sys.exit(1)
-    except (ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         is_ours = type(error).__module__.startswith("unbraid.")
         if isinstance(error, RuntimeError) and not is_ours:
             raise  # a fault of PyTorch or of the library, not a user's mistake
-        typer.echo(f"error: {error}", err=True)
+        of_files = isinstance(error, OSError) and not is_ours
+        hint = "; make room, or name another folder with --results" if of_files else ""
+        typer.echo(f"error: {error}{hint}", err=True)
         sys.exit(1)

@@ -9,6 +9,7 @@ The runs that there are stand in profiles.toml. Commands and notebooks use the f
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,7 @@ from unbraid.data.fetch import SOURCES
 from unbraid.data.moving_digits import MovingDigits, UnorderedDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
+from unbraid.measures.intervals import mean_interval
 from unbraid.measures.judges import (
     FrameJudge,
     SequenceJudge,
@@ -39,7 +41,7 @@ from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
-from unbraid.settings import Settings, check_name, select_runs
+from unbraid.settings import Settings, check_name
 from unbraid.settings import load as load_settings
 
 MODELS: dict[str, type[SequenceModel]] = {
@@ -65,6 +67,11 @@ class Sampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         return self.draw(count, generator)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """One SHA-256 for all files of each source, by which a record says what a run has read."""
+        return {name: SOURCES[name].fingerprint for name in self.sources}
 
 
 def sample_digits(kind: type[MovingDigits], settings: Settings, split: str) -> Sampler:
@@ -118,12 +125,7 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     return load(name, split, **{key: options[key] for key in options if key in known})
 
 
-def digest_sources(names: tuple[str, ...]) -> dict[str, str]:
-    """One SHA-256 for all files of each source, by which a record says what a run has read."""
-    return {name: SOURCES[name].fingerprint for name in names}
-
-
-# ---- models
+# ---- models and their runs
 
 
 def build(settings: Settings, seed: int) -> SequenceModel:
@@ -133,58 +135,31 @@ def build(settings: Settings, seed: int) -> SequenceModel:
     return MODELS[settings.model].from_settings(settings)
 
 
-def results_folder(
-    model: str, dataset: str | None, profile: str, folder: Path | None = None
-) -> Path:
-    """Where the results of a model on a dataset lie, in `folder` or in results/ of the clone.
+def run_name(settings: Settings, seed: int) -> str:
+    """Where a run lies in a folder of results: "<model>/<dataset>/<profile>/<run>-seed<seed>"."""
+    parts = (settings.model, settings.dataset, settings.profile, settings.run)
+    return f"{'/'.join(parts)}-seed{seed}"
 
-    dataset: None stands for the only one that the model is trained on.
+
+def load_record(name: str, folder: Path | None = None) -> dict:
+    """The record of a finished run by its name, such as "unordered/faces/quick/lone-seed0".
+
+    folder: a folder of results; by default the clone's. The profile is the one in the name, even
+    where UNBRAID_PROFILE is another. Raises `ResultsError` for a missing or damaged record.
     """
-    datasets = list({experiment.dataset for experiment in select_runs(model, dataset or "all")})
-    if len(datasets) > 1:
-        raise ValueError(f"dataset: expected one of {', '.join(sorted(datasets))}, found None")
-    return (folder or results.shipped()) / model / datasets[0] / profile
+    return results.read_json((folder or results.shipped()) / f"{name}.run.json")
 
 
-def run_path(settings: Settings, seed: int, folder: Path | None = None) -> Path:
-    """Where a run lies, without the ending of its files."""
-    where = results_folder(settings.model, settings.dataset, settings.profile, folder)
-    return where / f"{settings.run}-seed{seed}"
+def load_model(name: str, folder: Path | None = None) -> SequenceModel:
+    """The trained model of a run by its name, with the settings and weights of its record.
 
-
-def load_record(
-    model: str,
-    run: str,
-    profile: str,
-    seed: int,
-    folder: Path | None = None,
-    dataset: str | None = None,
-) -> dict:
-    """The record of a finished run; the profile is the one named, whatever UNBRAID_PROFILE says."""
-    where = results_folder(model, dataset, profile, folder)
-    return results.read_json(where / f"{run}-seed{seed}.run.json")
-
-
-def load_model(
-    model: str,
-    run: str,
-    profile: str,
-    seed: int,
-    folder: Path | None = None,
-    dataset: str | None = None,
-) -> SequenceModel:
-    """A trained model, built by its record, with the weights that the record names."""
-    record = load_record(model, run, profile, seed, folder, dataset)
-    trained = MODELS[model].from_settings(Settings(**record["settings"]))
-    weights = results_folder(model, dataset, profile, folder) / f"{run}-seed{seed}.safetensors"
-    results.load_weights(trained, weights, record["weights_sha256"])
-    return trained.eval()
-
-
-def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
-    """The trained model of these settings."""
-    place = (settings.model, settings.run, settings.profile, seed, folder)
-    return load_model(*place, settings.dataset)
+    Raises `ResultsError` where the record or the weights are missing or damaged.
+    """
+    record = load_record(name, folder)
+    model = MODELS[record["settings"]["model"]].from_settings(Settings(**record["settings"]))
+    weights = (folder or results.shipped()) / f"{name}.safetensors"
+    results.load_weights(model, weights, record["weights_sha256"])
+    return model.eval()
 
 
 def train_command(settings: Settings, seeds: list[int], precision: str = "32-true") -> str:
@@ -208,9 +183,9 @@ def train_run(
 
     A run that was interrupted goes on at its last checkpoint; one that is finished is left alone.
     """
-    path = run_path(settings, seed, folder)
+    path = folder / run_name(settings, seed)
     checkpoint = path.with_suffix(".checkpoint")
-    if is_finished(settings, path, precision, digest_sources(sampler.sources)):
+    if is_finished(settings, path, precision, sampler.digests):
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
         checkpoint.unlink(missing_ok=True)
         return
@@ -234,7 +209,7 @@ def train_run(
         rows,
         precision=precision,
         data=sampler.provenance,
-        data_sha256=digest_sources(sampler.sources),
+        data_sha256=sampler.digests,
         weights_sha256=results.save_weights(path.with_suffix(".safetensors"), model),
     )
     results.write_json(path.with_suffix(".run.json"), record)
@@ -277,6 +252,23 @@ def has_settings(record: dict, settings: Settings) -> bool:
         if name not in record["settings"] or record["settings"][name] != value:
             return False
     return True
+
+
+def summarise(by_seed: list[dict[str, float]]) -> dict:
+    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
+
+    An interval is [low, high], Student's over seeds; None where there is one seed.
+    Raises `ResultsError` for NaN and infinity.
+    """
+    values, intervals = {}, {}
+    for name in by_seed[0]:
+        values[name] = [float(figures[name]) for figures in by_seed]
+        if not all(map(math.isfinite, values[name])):
+            raise results.ResultsError(f"metrics: expected finite numbers, found others in {name}")
+        interval = mean_interval(values[name])
+        intervals[name] = [interval.low, interval.high] if interval.n > 1 else None
+    entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+    return entry | {"by_seed": values, "intervals": intervals}
 
 
 # ---- judges
@@ -331,10 +323,9 @@ def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sample
             rows = torch.randint(len(places), (count,), generator=generator)
             return frames.take(places[rows, 0], places[rows, 1:])
 
+        measured = places
         if len(places) > TEST_FRAMES:
             measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
-        else:
-            measured = places
         examples = frames.take(measured[:, 0], measured[:, 1:])
     return Sampler(draw, data.provenance, get_dataset(dataset).sources), examples
 
@@ -394,7 +385,7 @@ def train_judge(
         rows,
         precision="32-true",
         data=sampler.provenance,
-        data_sha256=digest_sources(sampler.sources),
+        data_sha256=sampler.digests,
     )
     save_judge(judge, path, record)
     return load_judge(path)

@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -47,20 +47,12 @@ def shipped() -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written into, before hours are spent for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder) as file:
-            file.write(bytes(1_000_000))
-            file.flush()
-            os.fsync(file.fileno())
-        if shutil.disk_usage(folder).free < ROOM:
-            raise OSError(errno.ENOSPC, f"less than {ROOM // 10**6} MB of free space")
-    except OSError as error:
-        raise ResultsError(
-            f"--results {folder}: expected a folder to write into, found: {error.strerror}; "
-            "name another folder"
-        ) from None
+    """Refuse a folder that cannot be written into, before hours are spent for it, by an OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / ".writable", b"")
+    (folder / ".writable").unlink()
+    if shutil.disk_usage(folder).free < ROOM:
+        raise OSError(errno.ENOSPC, f"less than {ROOM // 10**6} MB of free space", str(folder))
 
 
 # ---- files
@@ -184,39 +176,16 @@ def load_weights(model: nn.Module, path: Path, expected_digest: str | None = Non
     if expected_digest:
         check_digest(path, expected_digest)
     state = load_tensors(path)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    present = {name: tuple(value.shape) for name, value in state.items()}
-    differing = sorted(dict(expected.items() ^ present.items()))
-    if differing:
-        first = differing[0]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
         raise ResultsError(
-            f"{path}: expected weights for this model, found {len(differing)} tensors that differ, "
-            f"first {first}: expected {expected.get(first)}, found {present.get(first)}; use the "
-            "profile they were trained with"
-        )
-    model.load_state_dict(state)
+            f"{path}: expected weights for this model; use the profile they were trained with. "
+            f"Found: {error}"
+        ) from None
 
 
 # ---- metrics.json: for each run its figures, and beside them `protocol`
-
-
-def summarise(
-    by_seed: list[dict[str, float]], interval: Callable[[list[float]], list[float] | None]
-) -> dict:
-    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
-
-    interval: from the values of all seeds to [low, high], or None where there is one seed.
-    """
-    values = {}
-    for name in by_seed[0]:
-        values[name] = [float(figures[name]) for figures in by_seed]
-    bad = [name for name, numbers in values.items() if not all(map(math.isfinite, numbers))]
-    if bad:
-        raise ResultsError(f"metrics: expected finite numbers, found others in {', '.join(bad)}")
-    entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
-    entry["by_seed"] = values
-    entry["intervals"] = {name: interval(numbers) for name, numbers in values.items()}
-    return entry
 
 
 def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
@@ -228,22 +197,32 @@ def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
     return f"{entry[figure]:.{digits}f}{spread}".replace("-", "−")
 
 
-def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
-    """A Markdown table of metrics.json: a row per run, a column per figure.
+def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, int]) -> pd.DataFrame:
+    """The figures of metrics.json as text: a row per run, a column per figure.
 
-    columns: the title of each figure. digits: of figures that do not have two.
+    digits: of figures that do not have two.
     """
-    runs = {name: entry for name, entry in metrics.items() if name != "protocol"}
+    rows = {}
+    for run, entry in metrics.items():
+        if run != "protocol":
+            rows[run] = [format_figure(entry, name, digits.get(name, 2)) for name in figures]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(figures))
+
+
+def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
+    """The same in Markdown, with a title for each figure.
+
+    Raises `ResultsError` for a figure that no run has.
+    """
     for figure in columns:
-        if not any(figure in entry for entry in runs.values()):
+        if not any(figure in entry for entry in metrics.values()):
             raise ResultsError(
                 f"metrics: expected the figure {figure}, found it of no run; "
                 "run: python -m unbraid evaluate --write"
             )
     lines = ["| run | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, entry in runs.items():
-        cells = [format_figure(entry, figure, digits.get(figure, 2)) for figure in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for row in tabulate_metrics(metrics, columns, digits).itertuples():
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
@@ -271,8 +250,11 @@ def form_faults(metrics: dict) -> list[str]:
     return faults
 
 
-def verify_folder(folder: Path) -> list[str]:
-    """Faults of a results folder, a line each: weights against their records, form of metrics."""
+def verify_results(folder: Path) -> list[str]:
+    """Faults of a results folder, a line each: digests of weights, form of metrics, and tables.
+
+    Tables are those of the clone, and are compared where the folder is the clone's.
+    """
     paths = sorted([*folder.rglob("*.run.json"), *folder.rglob("metrics.json")])
     if not paths:
         raise ResultsError(f"{folder}: expected results, found none; name the right folder")
@@ -292,7 +274,8 @@ def verify_folder(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.safetensors")):
         if not path.with_suffix(".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
-    return faults
+    is_shipped = folder.resolve() == shipped().resolve()
+    return faults + (table_faults() if is_shipped else [])
 
 
 # ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
@@ -303,13 +286,10 @@ def read_tables() -> dict:
     return tomllib.loads((shipped() / "tables.toml").read_text(encoding="utf-8"))
 
 
-def select_columns(model: str, dataset: str) -> dict[str, dict]:
-    """The columns that the tables on a model and a dataset show, by figure."""
-    columns = {}
-    for table in read_tables()["table"]:
-        if table["results"].split("/")[:2] == [model, dataset]:
-            columns |= {column["figure"]: column for column in table["columns"]}
-    return columns
+def split_columns(columns: list[dict]) -> tuple[dict[str, str], dict[str, int]]:
+    """The titles of a table's figures, and the digits of those that do not have two."""
+    titles = {column["figure"]: column["title"] for column in columns}
+    return titles, {column["figure"]: column.get("digits", 2) for column in columns}
 
 
 def render_page(tables: dict) -> str:
@@ -318,9 +298,7 @@ def render_page(tables: dict) -> str:
     for table in tables["table"]:
         path = shipped() / table["results"] / "metrics.json"
         if path.exists():
-            columns = {column["figure"]: column["title"] for column in table["columns"]}
-            digits = {column["figure"]: column.get("digits", 2) for column in table["columns"]}
-            content = metrics_table(read_json(path), columns, digits)
+            content = metrics_table(read_json(path), *split_columns(table["columns"]))
             parts += [f"## {table['title']}", table["introduction"].strip(), content]
     return "\n\n".join(parts) + "\n"
 
@@ -346,19 +324,16 @@ def render_headline(tables: dict) -> str:
 def render_pages() -> dict[Path, str]:
     """The content of the two pages with tables, from tables.toml and metrics.json."""
     tables, root = read_tables(), shipped().parent
-    start, end = "<!-- headline -->\n", "<!-- /headline -->"
     readme = (root / "README.md").read_text(encoding="utf-8")
-    before, begins, rest = readme.partition(start)
-    _, ends, after = rest.partition(end)
-    if not (begins and ends):
+    block = re.search(r"<!-- headline -->\n(.*?)<!-- /headline -->", readme, re.DOTALL)
+    if not block:
         raise ResultsError(
-            f"README.md: expected a block {start.strip()} ... {end}, found none; put both lines "
-            "where the table shall stand"
+            "README.md: expected a block <!-- headline --> ... <!-- /headline -->, found none; "
+            "put both lines where the table shall stand"
         )
-    return {
-        root / "results" / "README.md": render_page(tables),
-        root / "README.md": f"{before}{start}{render_headline(tables)}\n{end}{after}",
-    }
+    start, end = block.span(1)
+    readme = f"{readme[:start]}{render_headline(tables)}\n{readme[end:]}"
+    return {root / "results" / "README.md": render_page(tables), root / "README.md": readme}
 
 
 def write_tables() -> None:
@@ -381,9 +356,3 @@ def table_faults() -> list[str]:
                 "unbraid evaluate --write"
             )
     return faults
-
-
-def verify_results(folder: Path) -> list[str]:
-    """Faults of a results folder; of the shipped one those of its tables, too."""
-    is_shipped = folder.resolve() == shipped().resolve()
-    return verify_folder(folder) + (table_faults() if is_shipped else [])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from types import SimpleNamespace
+from typing import NamedTuple
 
 PROFILES = ("smoke", "quick", "full")
+SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
 COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
 
 
@@ -33,10 +34,9 @@ class Settings(SimpleNamespace):
 
 def current_profile(profile: str | None = None) -> str:
     """The profile in force: the environment's UNBRAID_PROFILE, else the argument, else "quick"."""
-    source = "UNBRAID_PROFILE" if os.environ.get("UNBRAID_PROFILE") else "profile"
-    name = os.environ.get("UNBRAID_PROFILE") or profile or "quick"
-    if name not in PROFILES:
-        raise SettingsError(f"{source}: expected one of {', '.join(PROFILES)}, found {name!r}")
+    forced = os.environ.get("UNBRAID_PROFILE")
+    name = forced or profile or "quick"
+    check_name("UNBRAID_PROFILE" if forced else "profile", name, PROFILES)
     return name
 
 
@@ -52,8 +52,7 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
     """
     profile = current_profile(profile)
     table = read_sections()
-    if section not in table:
-        raise SettingsError(f"section: expected one of {', '.join(table)}, found {section!r}")
+    check_name("section", section, table)
     values = {}
     for name, value in table[section].items():
         values[name] = value[profile] if isinstance(value, dict) else value
@@ -61,13 +60,7 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
     return Settings(**({"section": section, "profile": profile} | values | overrides))
 
 
-def sections() -> list[str]:
-    """The dotted names of all sections, outer ones first."""
-    return list(read_sections())
-
-
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(NamedTuple):
     """A section of profiles.toml that can be trained: a run of a model on a dataset."""
 
     section: str
@@ -117,47 +110,36 @@ def read_table() -> dict:
 
 
 def read_sections() -> dict[str, dict]:
-    """What each section says, with what the sections around it say, by its dotted name."""
-    return collect_sections(read_table(), {}, "")
+    """The settings of all sections by their dotted names, outer sections first.
+
+    A section has its own settings and those of the sections around it.
+    """
+    return _collect_sections(read_table(), {}, "")
 
 
-def collect_sections(node: dict, outer: dict, prefix: str) -> dict[str, dict]:
-    """The sections inside a part of the table; `outer` has what the sections around it say."""
-    inherited = outer | {name: value for name, value in node.items() if not is_section(value)}
-    sections = {prefix.removesuffix("."): inherited} if prefix else {}
+def _collect_sections(node: dict, outer: dict, prefix: str) -> dict[str, dict]:
+    own, inner = dict(outer), {}
     for name, value in node.items():
-        if is_section(value):
-            sections |= collect_sections(value, inherited, f"{prefix}{name}.")
+        is_section = isinstance(value, dict) and not set(value) <= set(PROFILES)
+        (inner if is_section else own)[name] = value
+    sections = {prefix.removesuffix("."): own} if prefix else {}
+    for name, value in inner.items():
+        sections |= _collect_sections(value, own, f"{prefix}{name}.")
     return sections
-
-
-def is_section(value: object) -> bool:
-    """Whether a value of the table is a section, and not a setting with one value per profile."""
-    return isinstance(value, dict) and not set(value) <= set(PROFILES)
 
 
 def check_changes(section: str, values: dict, changes: dict) -> None:
     """Refuse names that a section does not have, and values of another type."""
-    if unknown := sorted(set(changes) - set(values)):
-        known = ", ".join(sorted(set(values) - {"section", "profile"}))
-        raise SettingsError(
-            f"settings: expected names of {section} ({known}), found {', '.join(unknown)}"
-        )
     for name, value in changes.items():
+        check_name(f"settings of {section}", name, values)
         if name in COUNTS and (not isinstance(value, int) or value < 0):
             raise SettingsError(f"{name}: expected a whole number from 0, found {value!r}")
         if not same_kind(value, values[name]):
-            kind = type(values[name]).__name__
-            raise SettingsError(
-                f"{name}: expected a value like {values[name]!r} ({kind}), found {value!r}"
-            )
+            raise SettingsError(f"{name}: expected a value like {values[name]!r}, found {value!r}")
 
 
 def same_kind(value: object, model: object) -> bool:
     """Whether both are numbers or schedules, or of one type."""
-    schedules = (int, float, list, tuple)
     if isinstance(model, bool) or isinstance(value, bool):
-        return isinstance(model, bool) and isinstance(value, bool)
-    if isinstance(model, schedules):
-        return isinstance(value, schedules)
-    return isinstance(value, type(model))
+        return type(value) is type(model)
+    return isinstance(value, SCHEDULES if isinstance(model, SCHEDULES) else type(model))

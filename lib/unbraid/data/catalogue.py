@@ -6,7 +6,6 @@ To add a dataset, write a loader (a function of the split that returns `Sequence
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from unbraid.data.series import load_air_quality, load_etth1, load_vowels, load_
 from unbraid.data.speech import load_spoken_digits
 from unbraid.data.sprites import load_poses, load_sprites
 from unbraid.data.street import load_street
+from unbraid.settings import check_name
 
-TWO = ("train", "test")
 THREE = ("train", "validation", "test")
 FOUR = ("train", "fit", "validation", "test")  # fit and validation are parts of train
 
@@ -39,7 +38,7 @@ class Dataset:
 
     loader: Callable[..., Sequences]
     sources: tuple[str, ...] = ()
-    splits: tuple[str, ...] = TWO
+    splits: tuple[str, ...] = ("train", "test")
 
     @property
     def about(self) -> str:
@@ -83,8 +82,8 @@ def load_dataset(name: str, split: str = "train", **options: object) -> Sequence
 
 
 def get_dataset(name: str) -> Dataset:
-    """The row of `name`. Raises `ValueError` for a name that is not in the catalogue."""
-    _check_name(name, list(DATASETS))
+    """The row of a dataset. Raises `ValueError` for a name that is not in the catalogue."""
+    check_name("name", name, DATASETS)
     return DATASETS[name]
 
 
@@ -97,13 +96,13 @@ def select_sources(names: Iterable[str]) -> list[str]:
     for name in names:
         if name in OWN:
             raise data_error(f"{name}: cannot be fetched", "your own copy", "none", OWN[name][1])
-        _check_name(name, list(dict.fromkeys([*DATASETS, *SOURCES])))
+        check_name("name", name, dict.fromkeys([*DATASETS, *SOURCES]))
         selected += DATASETS[name].sources if name in DATASETS else [name]
     return list(dict.fromkeys(selected))
 
 
 def describe(name: str) -> list[str]:
-    """Lines on a dataset: what it is and its splits; of each source licence, size and place."""
+    """Lines that say what a dataset is, and what licence, size and place each source has."""
     dataset = get_dataset(name)
     lines = [f"{name:<14} {dataset.about} [{', '.join(dataset.splits)}]"]
     if name in OWN:
@@ -126,11 +125,3 @@ def _describe_place(source: str) -> str:
         return f"{len(locate(source))} of {count} files here; {SOURCES[source].remedy}"
     folders = {path.parents[file.count("/")] for file, path in paths.items()}
     return f"here: {' and '.join(sorted(map(str, folders)))}"
-
-
-def _check_name(name: object, names: list[str]) -> None:
-    """Raise `ValueError` for a name that is not known, with the nearest one that is."""
-    if name not in names:
-        near = difflib.get_close_matches(str(name).lower(), names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"name: expected one of {', '.join(names)}, found {name!r}{hint}")

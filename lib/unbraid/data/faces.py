@@ -23,9 +23,7 @@ FACE_CLASSES = {
 TEST_PEOPLE = ("ch4f", "karyadi", "night", "tammo")  # every fifth of the 20 people
 
 
-def load_faces(
-    split: str = "train", by: str = "image", image_size: int | None = None, seed: int = 0
-) -> Sequences:
+def load_faces(split: str = "train", by: str = "image", image_size: int | None = None) -> Sequences:
     """CMU Face Images: the photographs of each person as one sequence, bytes (N, T, 1, 60, 64).
 
     split       "train" or "test"
@@ -34,27 +32,28 @@ def load_faces(
                 with all their pictures, 499 and 125 pictures
     image_size  None: 60 rows x 64 columns, as published; 64: the first and the last row twice
                 more; 32: the same halved by averaging 2 x 2 pixels
-    seed        of the random quarters
 
     People have differently many pictures: shorter sequences end in black frames, which the mask
     (N, T) marks as not observed (their labels are 0). Labels: person (N,), static; pose,
     expression, eyes (N, T), dynamic.
 
-    Raises `DataError` without the files, `ValueError` for an unknown split or size.
+    Raises `DataError` without the files, `ValueError` for an unknown option.
     """
-    check_choice("split", split, ("train", "test"))
     check_choice("by", by, ("image", "person"))
     check_choice("image_size", image_size, (None, 32, 64))
-    photographs: dict[str, list[Path]] = {}
+    people: dict[str, list[Path]] = {}
     for _, path in sorted(files("cmu-faces").items()):
-        photographs.setdefault(path.parent.name, []).append(path)
-    names = tuple(photographs)
-    if by == "person":
-        in_test = split == "test"
-        people = {name: photographs[name] for name in names if (name in TEST_PEOPLE) == in_test}
-    else:
-        generator = np.random.default_rng(seed)
-        people = {name: _quarter(photographs[name], split, generator) for name in names}
+        people.setdefault(path.parent.name, []).append(path)
+    names = tuple(people)
+    generator = np.random.default_rng(0)
+    for name in names:
+        if by == "image":
+            order = generator.permutation(len(people[name]))
+            tests, train = np.split(order, [len(order) // 4])
+            numbers = np.sort(tests if split == "test" else train)
+            people[name] = [people[name][number] for number in numbers]
+        elif (name in TEST_PEOPLE) != (split == "test"):
+            del people[name]
 
     length = max(map(len, people.values()))
     images = np.zeros((len(people), length, 60, 64), np.uint8)
@@ -70,7 +69,7 @@ def load_faces(
     person = torch.tensor([names.index(name) for name in people])
     count = f"{int(mask.sum())} real photographs of {len(people)} people"
     return Sequences(
-        frames=torch.from_numpy(_resize(images, image_size)[:, :, None]),
+        frames=_resize(images, image_size)[:, :, None],
         labels={"person": person, **labels},
         static=("person",),
         dynamic=tuple(FACE_CLASSES),
@@ -79,14 +78,6 @@ def load_faces(
         mask=mask,
         classes={"person": names, **FACE_CLASSES},
     )
-
-
-def _quarter(paths: list[Path], split: str, generator: np.random.Generator) -> list[Path]:
-    """A random quarter of the files, rounded down, for the test; the rest to train."""
-    order = generator.permutation(len(paths))
-    count = len(paths) // 4
-    numbers = order[:count] if split == "test" else order[count:]
-    return [paths[number] for number in sorted(numbers)]
 
 
 def _read_photograph(path: Path) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 A file is looked for in data/ of the clone, in the cache, and in the folder that UNBRAID_MIRROR
 names. Wherever it lies, its SHA-256 must be the one of `sources.toml` (or, for the sets of many
-files, of digests/SOURCE.txt). `find` and `files` only look. `fetch` brings what is missing into
-the cache, from the mirror or from the publisher's address.
+files, of digests/SOURCE.txt). `find` and `files` only look. `fetch` downloads what is in none of
+these places from the publisher into the cache.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ with warnings.catch_warnings():  # tqdm.auto, which pooch imports, warns in a ke
     import pooch
 
 from unbraid.progress import progress_bar
+from unbraid.settings import check_name
 
 pooch.get_logger().setLevel("WARNING")
 
-TIMEOUT = 20.0  # seconds without an answer after which an address counts as unreachable
+# After 20 seconds without an answer an address counts as unreachable. Without the header some
+# servers send a .gz file unpacked.
+DOWNLOAD = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
 CACHE_REMEDY = "make room, or set UNBRAID_CACHE to a folder with room that can be written to"
 
 
@@ -135,11 +138,6 @@ def cache_directory() -> Path:
     return Path(pooch.os_cache("unbraid"))
 
 
-def _mirror_folder(name: str) -> Path | None:
-    mirror = _folder_named_by("UNBRAID_MIRROR")
-    return mirror / name if mirror and (mirror / name).is_dir() else None
-
-
 @functools.cache
 def _digest_once(path: Path, size: int, changed: int) -> str:
     """SHA-256 of a file; size and time of change let a changed file be read again."""
@@ -157,26 +155,22 @@ def is_intact(path: Path, file: SourceFile) -> bool:
         return False
 
 
-def locate(name: str, in_mirror: bool = True) -> dict[str, Path]:
+def locate(name: str) -> dict[str, Path]:
     """The path of each file of a source that lies somewhere, checked or not."""
-    if name not in SOURCES:
-        expected = f"one of {', '.join(SOURCES)}"
-        raise data_error("source: not known", expected, repr(name), "use a name of that list")
-    root = repository_root()
-    clone = root / "data" / name if root else None
-    mirror = _mirror_folder(name) if in_mirror else None
+    check_name("source", name, SOURCES)
+    root, mirror = repository_root(), _folder_named_by("UNBRAID_MIRROR")
     paths = {}
-    for folder in filter(None, (mirror, cache_directory() / name, clone)):  # the last one wins
+    for place in (mirror, cache_directory(), root and root / "data"):  # the last one wins
         for file in SOURCES[name].files:
-            if os.path.lexists(folder / file):
-                paths[file] = folder / file
+            if place and os.path.lexists(place / name / file):
+                paths[file] = place / name / file
     return paths
 
 
 def find(name: str) -> dict[str, Path] | None:
     """The path of each file of a source by its name, or None if a file is nowhere.
 
-    Downloads nothing. Raises `DataError` for a damaged file, and for a name not in `SOURCES`.
+    Nothing is downloaded. Raises `DataError` for a damaged file, `ValueError` for an unknown name.
     """
     paths = locate(name)
     source = SOURCES[name]
@@ -201,7 +195,7 @@ def files(name: str) -> dict[str, Path]:
 
 
 def verify(name: str) -> dict[str, str]:
-    """The state of each file of a source: "ok", "damaged" or "missing". Reads every file anew."""
+    """The state of each file of a source, read anew: "ok", "damaged" or "missing"."""
     _digest_once.cache_clear()
     paths = locate(name)
     states = dict.fromkeys(SOURCES[name].files, "missing")
@@ -211,12 +205,12 @@ def verify(name: str) -> dict[str, str]:
 
 
 def fetch(name: str) -> dict[str, Path]:
-    """Bring what is missing or damaged of a source into the cache; the path of each file.
+    """Download what is missing or damaged of a source into the cache; the path of each file.
 
-    Says what it brings and how large it is before it starts. A file appears whole or not at all;
-    after an interruption the next call goes on with what is missing. Raises `DataError`.
+    It says what it brings and how large that is before it starts. A file appears whole or not at
+    all; after an interruption the next call goes on with what is missing. Raises `DataError`.
     """
-    present = locate(name, in_mirror=False)
+    present = locate(name)
     source = SOURCES[name]
     missing = {}
     for file, expected in source.files.items():
@@ -225,60 +219,48 @@ def fetch(name: str) -> dict[str, Path]:
     if missing and (source.urls or source.archive):
         folder = cache_directory() / name
         try:
-            _bring(source, missing, folder)
+            _download(source, missing, folder)
         except OSError as error:
             thing = f"{folder}: cannot be written"
             raise data_error(thing, f"{source.bytes} bytes", error, CACHE_REMEDY) from error
     return files(name)
 
 
-def _bring(source: Source, missing: dict[str, SourceFile], folder: Path) -> None:
-    """Bring the missing files into `folder`: from the mirror, else the archive, else one by one."""
-    mirror = _mirror_folder(source.name)
-    bases = [str(mirror), *source.urls] if mirror else source.urls
-    from_archive = source.archive and not mirror
-    origin = source.archive if from_archive else bases[0]
+def _download(source: Source, missing: dict[str, SourceFile], folder: Path) -> None:
+    """Bring the missing files into `folder`: from the archive, else one by one."""
+    origin = source.archive or source.urls[0]
     size = sum(file.bytes for file in missing.values()) / 1e6
     print(f"{source.name}: fetching {len(missing)} files, {size:.1f} MB, from {origin}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    failures = _unpack_archive(source.archive, missing, folder) if from_archive else []
+    failures = _unpack_archive(source.archive, missing, folder) if source.archive else []
     for file, expected in missing.items():
-        failures += _bring_file(file, expected, bases, folder)
+        for base in source.urls:
+            store = pooch.create(folder, base, registry={file: f"sha256:{expected.sha256}"})
+            try:
+                store.fetch(file, downloader=DOWNLOAD)
+                break
+            except (requests.RequestException, ValueError) as error:  # ValueError: a wrong digest
+                failures.append(f"{base}: {type(error).__name__}")
         if not is_intact(folder / file, expected):
             remedy = "look at the network and try again, or set UNBRAID_MIRROR to a folder with it"
             wanted = f"{file}, {expected.bytes} bytes"
             raise data_error(f"{source.name}: not fetched", wanted, "; ".join(failures), remedy)
 
 
-def _bring_file(file: str, expected: SourceFile, bases: list[str], folder: Path) -> list[str]:
-    """Place one file from the first base that has it; returns why those before it failed."""
-    failures = []
-    for base in bases:
-        registry = {file: f"sha256:{expected.sha256}"}
-        store = pooch.create(folder, f"{base.rstrip('/')}/", registry=registry)
-        try:
-            store.fetch(file, downloader=_download)
-            break
-        except (requests.RequestException, FileNotFoundError, ValueError) as error:
-            failures.append(f"{base}: {type(error).__name__}")  # ValueError: a wrong digest
-    return failures
-
-
 def _unpack_archive(address: str, missing: dict[str, SourceFile], folder: Path) -> list[str]:
-    """Place those of the missing files that the archive holds; returns why it failed, if it did.
+    """Place those of the missing files that the archive holds; return why it failed, if it did.
 
     An archive may hold further archives. Members are known by the last part of their names.
     """
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        unpacked = Path(scratch, "unpacked")
         try:
-            archive = pooch.retrieve(address, None, "archive.zip", scratch, downloader=_download)
-            shutil.unpack_archive(archive, unpacked)
-            for inner in list(unpacked.rglob("*.zip")):
+            archive = pooch.retrieve(address, None, "archive.zip", scratch, downloader=DOWNLOAD)
+            shutil.unpack_archive(archive, Path(scratch, "unpacked"))
+            for inner in list(Path(scratch, "unpacked").rglob("*.zip")):
                 shutil.unpack_archive(inner, inner.with_suffix(""))
         except (requests.RequestException, shutil.ReadError, zipfile.BadZipFile) as error:
             return [f"{address}: {type(error).__name__}"]
-        members = {path.name: path for path in unpacked.rglob("*") if path.is_file()}
+        members = {path.name: path for path in Path(scratch, "unpacked").rglob("*")}
         for file, expected in missing.items():
             member = members.get(Path(file).name)
             if member and is_intact(member, expected):
@@ -287,24 +269,15 @@ def _unpack_archive(address: str, missing: dict[str, SourceFile], folder: Path) 
     return []
 
 
-def _download(address: str, target: str, store: object) -> None:
-    """The downloader that pooch calls: copies from the mirror's folder, or asks the publisher."""
-    if "://" not in address:
-        shutil.copyfile(address, target)
-        return
-    headers = {"Accept-Encoding": "identity"}  # a .gz file must arrive as it is, not unpacked
-    pooch.HTTPDownloader(timeout=TIMEOUT, headers=headers)(address, target, store)
-
-
 def cached_array(
     name: str, inputs: object, shape: tuple[int, ...], rows: Callable[[], Iterable[np.ndarray]]
 ) -> torch.Tensor:
     """Bytes of `shape` that are made once, and mapped from a file of the cache ever after.
 
     A map takes memory only for what is looked at. inputs: what the content depends on; its digest
-    is part of the file's name. rows: gives the content in order, in arrays of any shape; called if
-    there is no file. The file appears whole or not at all. Raises `DataError` where it cannot be
-    written.
+    is part of the file's name. rows: gives the content in order, in arrays of any shape; it is
+    called if there is no file. The file appears whole or not at all. Raises `DataError` where it
+    cannot be written.
     """
     key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
     path = cache_directory() / "composed" / f"{name}-{key}.npy"
@@ -317,9 +290,8 @@ def cached_array(
                 raise OSError("less room on the disk")
             _write_array(path, shape, progress_bar(rows(), label, total=shape[0]))
         except OSError as error:
-            raise data_error(
-                f"{path}: cannot be written", f"{size} bytes", error, CACHE_REMEDY
-            ) from error
+            thing = f"{path}: cannot be written"
+            raise data_error(thing, f"{size} bytes", error, CACHE_REMEDY) from error
     return torch.from_numpy(np.load(path, mmap_mode="c"))  # "c": writable, but not to the file
 
 

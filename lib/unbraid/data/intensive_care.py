@@ -35,7 +35,7 @@ def load_physionet(split: str = "train", scaled: bool = True) -> Sequences:
     tests = int(0.2 * len(hours))
     train, validation = held_out(len(hours) - tests, 0.8, seed=0)
     parts = {"train": tests + train, "validation": tests + validation, "test": np.arange(tests)}
-    labels = {name: outcomes[name].to_numpy() for name in outcomes}
+    labels = {name: column.to_numpy() for name, column in outcomes.items()}
     classes = {"mortality": ("survived", "died"), "icu": UNITS}
     about = "PhysioNet Challenge 2012, set A, hourly vital signs"
     return make_series(values, parts, split, scaled, labels, classes, about)
@@ -47,7 +47,7 @@ def read_stays(paths: tuple[Path, ...]) -> tuple[np.ndarray, pd.DataFrame]:
 
     paths: that of the outcomes, then one per record. Hours are counted from the first measurement
     of any kind. As published, the first minute itself and the last hour, which is not full, belong
-    to none. Read once per process.
+    to none. The files are read once per process.
     """
     outcomes, *records = paths
     tables = [pd.read_csv(path) for path in records]
@@ -69,7 +69,6 @@ def read_stays(paths: tuple[Path, ...]) -> tuple[np.ndarray, pd.DataFrame]:
     entries = length * len(VITALS)
     missing = entries - (~np.isnan(means)).sum((1, 2))
     kept = (length >= 40) & (missing <= 0.6 * entries)
-    died = pd.read_csv(outcomes).set_index("RecordID")["In-hospital_death"]
     died = pd.read_csv(outcomes).set_index("RecordID")["In-hospital_death"]
     mortality, icu = patients["RecordID"].map(died), patients["ICUType"] - 1
     labels = pd.DataFrame({"mortality": mortality, "icu": icu, "length": length})

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gzip
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +27,7 @@ DESCRIPTIONS = {"mnist": "MNIST", "mnist-sample": "the clone's sample of 5 000 M
 PATH_LENGTH = 20  # frames of the path that unordered digits are drawn from
 
 
-@dataclass(frozen=True)
-class Digits:
+class Digits(NamedTuple):
     """Single digits: images (N, 28, 28) of bytes, labels (N,) in 0..9, and where they are from."""
 
     images: Tensor
@@ -35,9 +35,6 @@ class Digits:
     split: str
     provenance: str
     source: str = ""  # "mnist", "mnist-sample", or nothing for digits that come from elsewhere
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -81,15 +78,14 @@ class MovingDigits:
 
     def __init__(self, digits: Digits, image_size: int = 64, length: int = 5, step: float = 0.1):
         check_choice("image_size", image_size, (32, 64))
-        images = digits.images.float() / 255
-        if image_size == 32:
-            images = torch.nn.functional.avg_pool2d(images[:, None], 2)[:, 0]
         self.digits = digits
-        self.images = images  # (M, side, side)
+        self.images = digits.images.float() / 255  # (M, side, side)
+        if image_size == 32:
+            self.images = torch.nn.functional.avg_pool2d(self.images, 2)
         self.image_size = image_size
         self.length = length
         self.step = step
-        self.travel = image_size - images.shape[-1]  # pixels that a digit's corner can move
+        self.travel = image_size - self.images.shape[-1]  # pixels that a digit's corner can move
 
     @property
     def provenance(self) -> str:
@@ -132,15 +128,17 @@ class MovingDigits:
         [0, 1], dynamic.
         """
         which, positions = self.draw(count, generator)
-        red, green = self.digits.labels[which].unbind(1)
-        static = {"red_digit": red, "green_digit": green}
-        red, green = positions.unbind(2)
-        dynamic = {"red_position": red, "green_position": green}
+        digits = self.digits.labels[which]  # (B, 2)
         return Sequences(
             frames=self.render(which, positions),
-            labels=static | dynamic,
-            static=tuple(static),
-            dynamic=tuple(dynamic),
+            labels={
+                "red_digit": digits[:, 0],
+                "green_digit": digits[:, 1],
+                "red_position": positions[:, :, 0],
+                "green_position": positions[:, :, 1],
+            },
+            static=("red_digit", "green_digit"),
+            dynamic=("red_position", "green_position"),
             split=self.digits.split,
             provenance=self.provenance,
         )
@@ -151,7 +149,6 @@ class UnorderedDigits(MovingDigits):
 
     def __init__(self, digits: Digits, image_size: int, length: int, step: float = 0.1):
         super().__init__(digits, image_size, PATH_LENGTH, step)
-        check_field(1 <= length <= PATH_LENGTH, "length", f"1 to {PATH_LENGTH}", length)
         self.kept = length
 
     @property
@@ -172,7 +169,6 @@ def load_moving_digits(
     image_size: int = 64,
     length: int = 5,
     seed: int = 0,
-    source: str = "auto",
 ) -> Sequences:
     """Moving digits: two MNIST digits that travel and bounce, bytes (count, length, 3, S, S).
 
@@ -180,10 +176,9 @@ def load_moving_digits(
     count       how many; the first sequences stay the same whatever the count
     image_size  S, 64 or 32
     seed        of the drawing
-    source      as `load_digits`
     """
     check_field(count >= 1, "count", "at least 1", count)
-    sampler = MovingDigits(load_digits(split, source), image_size, length)
+    sampler = MovingDigits(load_digits(split), image_size, length)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     batches = []
     for _ in range(0, count, 100):  # in whole hundreds, so that the count changes no draw

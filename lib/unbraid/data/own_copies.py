@@ -4,7 +4,6 @@ A loader finds the folder of your own copy in an environment variable, else rais
 """
 
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,24 +31,23 @@ MBPM0 MKLT0 FNLP0 MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0"""
 def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     """MUG Facial Expression Database: clips of 15 frames, bytes (N, 15, 3, image_size, image_size).
 
-    Layout: <subject>/.../<expression>/<take>/*.jpg, pictures cropped to the face. As in paper C,
-    clips of more than 30 frames give every second one from a random start, shorter ones 15 in a
-    row, those below 15 none. split: "train", or "test", a random quarter, of the same people.
+    The layout is <subject>/.../<expression>/<take>/*.jpg, pictures cropped to the face. As in
+    paper C, a clip of more than 30 frames gives every second one from a random start, a shorter
+    one gives 15 in a row, and one below 15 is left out. split: "train", or "test", a random
+    quarter of the clips, of the same people.
     Labels, static: subject, expression.
     """
-    root = _own_folder("mug")
+    root, generator = _own_folder("mug"), np.random.default_rng(0)
     clips = []  # (subject, expression, fifteen paths)
     for take in sorted(root.rglob("*/")):
         pictures = sorted(take.glob("*.jpg"))
         if take.parent.name not in EXPRESSIONS or len(pictures) < 15:
             continue
         stride = 2 if len(pictures) > 30 else 1
-        name = take.relative_to(root)
-        # A seed from the name keeps a clip's frames the same whatever other clips there are.
-        generator = np.random.default_rng([0, zlib.crc32(name.as_posix().encode())])
         start = int(generator.integers(len(pictures) - 14 * stride))
         fifteen = pictures[start : start + 14 * stride + 1 : stride]
-        clips.append((name.parts[0], EXPRESSIONS.index(take.parent.name), fifteen))
+        subject = take.relative_to(root).parts[0]
+        clips.append((subject, EXPRESSIONS.index(take.parent.name), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
     part = [clips[number] for number in _part(root, len(clips), 4, split)]
     subject, expression, pictures = zip(*part, strict=True)
@@ -63,14 +61,15 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
 def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
     """TIMIT as paper C cuts it: chunks of 200 ms, each 20 spectra (N, 20, 201), see `speech.cut`.
 
-    Layout: TRAIN/<region>/<speaker>/<sentence>.WAV and TEST/..., in capitals or not; SA1 and SA2,
-    which all say, are left out. split: "train", the 462 speakers of TRAIN; "test", 24, the core
-    test. level: "recorded", or "equal". Labels, static: speaker, sex, region, utterance, chunk.
+    The layout is TRAIN/<region>/<speaker>/<sentence>.WAV and TEST/..., in capitals or not. SA1 and
+    SA2, which all speakers say, are left out. split: "train", the 462 speakers of TRAIN, or "test",
+    the 24 of the core test. level: "recorded" or "equal".
+    Labels, static: speaker, sex, region, utterance, chunk.
     """
-    import soundfile  # late, for it is needed here alone
+    import soundfile  # It is imported late, because only this function needs it.
 
     root = _own_folder("timit")
-    files = {}  # one of each sentence: some copies hold a RIFF file beside the SPHERE file
+    files = {}  # One of each sentence, because some copies hold it in two formats.
     for path in sorted(root.glob("**/*.[Ww][Aa][Vv]")):
         part, region, speaker, sentence = path.as_posix().upper().split(".WAV")[0].split("/")[-4:]
         if sentence not in ("SA1", "SA2") and (part == "TRAIN" or speaker in CORE_TEST):
@@ -84,10 +83,11 @@ def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
     for path in files.values():
         waveform = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
         waveforms.append(equal_level(waveform) if level == "equal" else waveform)
+    _, region, speaker, _ = zip(*files, strict=True)
     labels = {
-        "speaker": torch.tensor([speakers.index(speaker) for _, _, speaker, _ in files]),
-        "sex": torch.tensor([int(speaker[0] == "M") for _, _, speaker, _ in files]),
-        "region": torch.tensor([REGIONS.index(region) for _, region, _, _ in files]),
+        "speaker": torch.tensor([speakers.index(name) for name in speaker]),
+        "sex": torch.tensor([int(name[0] == "M") for name in speaker]),
+        "region": torch.tensor([REGIONS.index(name) for name in region]),
     }
     classes = {"speaker": speakers, "sex": ("female", "male"), "region": REGIONS}
     about = f"TIMIT (own copy), {split} split: {len(files)} utterances, {level} level"
@@ -97,10 +97,11 @@ def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
 def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     """Aff-Wild: up to 64 frames of each video, bytes (N, T, 3, image_size, image_size).
 
-    Layout: <video>/00001.jpg ..., cropped to the face; annotations/<video>.txt, "valence,arousal"
-    and a line per frame, in [-1, 1], or -5 for none. Frames are equally far apart; videos of fewer
-    than 20 are left out. split: "train", or "test", a random fifth. Labels: video, static; frame,
-    valence, arousal (N, T), dynamic, 0 for none. The mask (N, T) ends where a video does.
+    The layout is <video>/00001.jpg ..., cropped to the face, and annotations/<video>.txt, which has
+    the line "valence,arousal" and then a line per frame, in [-1, 1], or -5 for none. The frames are
+    equally far apart; videos of fewer than 20 are left out. split: "train", or "test", a random
+    fifth. Labels: video, static; frame, valence, arousal (N, T), dynamic, 0 for none. The mask
+    (N, T) ends where a video does.
     """
     root = _own_folder("aff_wild")
     videos = {path.name: sorted(path.glob("*.jpg")) for path in sorted(root.glob("*/"))}
@@ -119,10 +120,9 @@ def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     frame, valence, arousal = pad_sequence(steps, batch_first=True).unbind(2)  # (N, T) each
     labels = {"video": numbers, "frame": frame, "valence": valence, "arousal": arousal}
     about = f"Aff-Wild (own copy), {split} split: {len(numbers)} videos"
-    frames, classes = pad_sequence(films, batch_first=True), {"video": tuple(videos)}
-    return Sequences(
-        frames, labels, ("video",), tuple(labels)[1:], split, about, frame > 0, classes
-    )
+    frames, dynamic = pad_sequence(films, batch_first=True), tuple(labels)[1:]
+    classes = {"video": tuple(videos)}
+    return Sequences(frames, labels, ("video",), dynamic, split, about, frame > 0, classes)
 
 
 def _own_folder(name: str) -> Path:

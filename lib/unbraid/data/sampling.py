@@ -40,15 +40,12 @@ class FrameSampler:
         holds = sequences.kind == "frames" and len(sequences) > 0
         found = f"{len(sequences)} of {sequences.kind}"
         check_field(holds, "sequences", "at least one sequence of frames", found)
-        observed = sequences.mask
-        if observed is None:
-            observed = torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
-        shortest = int(observed.sum(1).min())
+        self.observed = sequences.observed  # (M, T)
+        shortest = int(self.observed.sum(1).min())
         expected = f"1 to {shortest}, the frames of the shortest sequence"
         check_field(1 <= length <= shortest, "length", expected, length)
         self.sequences = sequences
         self.length = length
-        self.observed = observed  # (M, T)
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` samples as floats (B, N, C, H, W), with the labels of the frames drawn."""
@@ -95,9 +92,6 @@ def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0
     count = round(share * len(sequences))
     rows = torch.randperm(len(sequences), generator=generator)[:count]
     absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
-    if sequences.mask is None:
-        mask = torch.ones(sequences.frames.shape[:2], dtype=torch.bool)
-    else:
-        mask = sequences.mask.clone()
+    mask = sequences.observed.clone()
     mask[rows] &= sequences.labels[label][rows] != absent[:, None]
     return replace(sequences, mask=mask)

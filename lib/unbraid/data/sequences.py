@@ -9,7 +9,6 @@ a quarter of the memory; samplers and `as_float` hand out floats.
 from __future__ import annotations
 
 import copy
-import html
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unbraid.readable import html_table
+from unbraid.readable import Readable
 
 
 def check_field(holds: bool, name: str, expected: object, found: object) -> None:
@@ -34,7 +33,7 @@ def check_choice(name: str, value: object, choices: Iterable) -> None:
 
 
 @dataclass(frozen=True, repr=False)
-class Sequences:
+class Sequences(Readable):
     """N sequences of T steps with their labels.
 
     frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D) of floats
@@ -60,16 +59,15 @@ class Sequences:
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
+        fields["frames"] = torch.as_tensor(self.frames)
+        fields["labels"] = {name: torch.as_tensor(label) for name, label in self.labels.items()}
+        fields["mask"] = None if self.mask is None else torch.as_tensor(self.mask)
+        fields["classes"] = {name: tuple(names) for name, names in self.classes.items()}
         self._check_frames()
-        labels = {name: torch.as_tensor(values) for name, values in self.labels.items()}
-        object.__setattr__(self, "labels", labels)
         self._check_labels()
-        if self.mask is not None:
-            self._check_mask()
-        classes = {name: tuple(names) for name, names in self.classes.items()}
-        object.__setattr__(self, "classes", classes)
-        for name in classes:
-            self._check_classes(name)
+        self._check_mask()
+        self._check_classes()
 
     @property
     def kind(self) -> str:
@@ -84,20 +82,24 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def observed(self) -> Tensor:
+        """The mask, or where there is none one (N, T) that is true at every step."""
+        if self.mask is not None:
+            return self.mask
+        return torch.ones(self.frames.shape[:2], dtype=torch.bool)
+
     def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
-        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order."""
-        if isinstance(indices, slice):
-            return self._map(lambda values: values[indices])
-        indices = torch.as_tensor(indices)
-        if indices.dtype == torch.bool:
-            check_field(len(indices) == len(self), "indices", f"{len(self)} booleans", len(indices))
-            indices = indices.nonzero()[:, 0]
-        elif len(indices):
-            low, high = int(indices.min()), int(indices.max())
-            holds = low >= 0 and high < len(self)
-            check_field(holds, "indices", f"0 to {len(self) - 1}", f"{low} to {high}")
-        # For bytes index_select is several times as fast as values[indices].
-        return self._map(lambda values: values.index_select(0, indices.long()))
+        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order.
+
+        Raises `IndexError` for indices that there are not.
+        """
+        if not isinstance(indices, slice):
+            indices = torch.as_tensor(indices)
+            if indices.dtype != torch.bool:
+                # For bytes index_select is several times as fast as values[indices].
+                return self._map(lambda values: values.index_select(0, indices.long()))
+        return self._map(lambda values: values[indices])
 
     def to(self, device: torch.device | str) -> Sequences:
         """The same sequences with all tensors on `device`."""
@@ -108,56 +110,43 @@ class Sequences:
         if self.frames.dtype != torch.uint8:
             return self
         new = copy.copy(self)
-        object.__setattr__(new, "frames", self.frames.float().div_(255))
+        vars(new)["frames"] = self.frames.float().div_(255)
         return new
 
-    def __repr__(self) -> str:
-        rows = ["  ".join(row) for row in self._rows()]
-        return "\n  ".join([f"Sequences: {self._summary()}", *rows, self.provenance])
-
-    def _repr_html_(self) -> str:
-        title = f"<b>Sequences</b>: {html.escape(self._summary())}"
-        table = html_table(self._rows())
-        return f"<div>{title}{table}<i>{html.escape(self.provenance)}</i></div>"
-
-    def _summary(self) -> str:
+    def table(self) -> list[tuple[str, ...]]:
+        """Rows on the whole, on each label (its kind, shape, first classes) and on the source."""
         size = " x ".join(map(str, self.frames.shape[2:]))
-        return f"{len(self)} of {self.length} steps, {self.kind} of {size}, {self.split} split"
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        """For each label its name, its kind, its shape and the first of its classes."""
-        rows = []
+        title = f"{len(self)} of {self.length} steps, {self.kind} of {size}, {self.split} split"
+        rows = [(title,)]
         for name, values in self.labels.items():
             kind = "static" if name in self.static else "dynamic"
-            names = self.classes.get(name, ())
-            rows.append((name, kind, str(tuple(values.shape)), ", ".join(names[:4])))
-        return rows
+            names = ", ".join(self.classes.get(name, ())[:4])
+            rows.append((name, kind, str(tuple(values.shape)), names))
+        return [*rows, (self.provenance,)]
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Sequences:
         """A copy with every tensor changed alike, without the checks, so that batches are quick."""
         new = copy.copy(self)
-        object.__setattr__(new, "frames", change(self.frames))
-        labels = {name: change(values) for name, values in self.labels.items()}
-        object.__setattr__(new, "labels", labels)
-        if self.mask is not None:
-            object.__setattr__(new, "mask", change(self.mask))
+        vars(new).update(
+            frames=change(self.frames),
+            labels={name: change(values) for name, values in self.labels.items()},
+            mask=None if self.mask is None else change(self.mask),
+        )
         return new
 
     def _check_frames(self) -> None:
-        frames = self.frames
-        check_field(isinstance(frames, Tensor), "frames", "a tensor", type(frames).__name__)
-        shape = tuple(frames.shape)
-        layout = "frames (N, T, C, H, W) or series (N, T, D)"
-        check_field(frames.ndim in (3, 5), "frames", layout, f"the shape {shape}")
-        check_field(0 not in shape[1:], "frames", "at least one step and value", shape)
-        if frames.dtype == torch.uint8 and frames.ndim == 5:
+        frames, shape = self.frames, tuple(self.frames.shape)
+        layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
+        holds = len(shape) in (3, 5) and 0 not in shape[1:]
+        check_field(holds, "frames", layout, f"the shape {shape}")
+        if frames.dtype == torch.uint8 and self.kind == "frames":
             return
         holds = frames.is_floating_point()
         check_field(holds, "frames", "floats, or images of bytes", frames.dtype)
         if len(frames):
             low, high = (float(value) for value in torch.aminmax(frames))  # NaN if one value is
-            finite = math.isfinite(low) and math.isfinite(high)
-            holds = finite and (frames.ndim == 3 or (low >= 0 and high <= 1))
+            least, most = (0, 1) if self.kind == "frames" else (-math.inf, math.inf)
+            holds = math.isfinite(low) and math.isfinite(high) and least <= low and high <= most
             expected = "finite numbers, those of images in [0, 1]"
             check_field(holds, "frames", expected, f"{low:g} to {high:g}")
 
@@ -166,25 +155,27 @@ class Sequences:
         expected = f"each of the labels {sorted(self.labels)} in one of the two"
         check_field(names == sorted(self.labels), "static, dynamic", expected, names)
         for name, values in self.labels.items():
-            lead = tuple(self.frames.shape[: 1 if name in self.static else 2])
-            shape = tuple(values.shape)
-            holds = shape[: len(lead)] == lead and bool(torch.isfinite(values).all())
-            expected = f"finite numbers, the shape {lead} or longer"
-            check_field(holds, f"labels[{name!r}]", expected, f"the shape {shape}")
+            lead = self.frames.shape[: 1 if name in self.static else 2]
+            holds = values.shape[: len(lead)] == lead and bool(torch.isfinite(values).all())
+            expected = f"finite numbers, the shape {tuple(lead)} or longer"
+            check_field(holds, f"labels[{name!r}]", expected, f"the shape {tuple(values.shape)}")
 
     def _check_mask(self) -> None:
-        shape = tuple(self.frames.shape)
-        shapes = [shape[:2], shape] if self.kind == "series" else [shape[:2]]
-        holds = tuple(self.mask.shape) in shapes and self.mask.dtype == torch.bool
+        if self.mask is None:
+            return
+        shapes = [self.frames.shape[:2]]
+        if self.kind == "series":
+            shapes.append(self.frames.shape)
+        holds = self.mask.shape in shapes and self.mask.dtype == torch.bool
         found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
-        check_field(holds, "mask", f"booleans of the shape {shapes}", found)
+        expected = f"booleans of the shape {' or '.join(str(tuple(shape)) for shape in shapes)}"
+        check_field(holds, "mask", expected, found)
 
-    def _check_classes(self, name: str) -> None:
-        names = self.classes[name]
-        check_field(name in self.labels, "classes", f"labels {sorted(self.labels)}", repr(name))
-        values = self.labels[name]
-        holds = not values.is_floating_point()
-        if values.numel():
-            holds = holds and values.min() >= 0 and values.max() < len(names)
-        expected = f"integers 0 to {len(names) - 1}, the numbers of its classes"
-        check_field(holds, f"labels[{name!r}]", expected, values.dtype)
+    def _check_classes(self) -> None:
+        for name, names in self.classes.items():
+            check_field(name in self.labels, "classes", f"labels {sorted(self.labels)}", repr(name))
+            values = self.labels[name]
+            known = (values >= 0) & (values < len(names))
+            holds = not values.is_floating_point() and bool(known.all())
+            expected = f"integers 0 to {len(names) - 1}, the numbers of its classes"
+            check_field(holds, f"labels[{name!r}]", expected, values.dtype)

@@ -99,19 +99,15 @@ def load_weather(split: str = "train", scaled: bool = True) -> Sequences:
     values[hour // 24, station, hour % 24] = np.stack(columns, axis=-1)
 
     day, station = np.indices((days, len(AIRPORTS))).reshape(2, -1)
-    last_day = day % 7 == 6
-    is_test, is_validation = day // 7 % 4 == 3, day // 7 % 8 == 1
+    names = ("train", "validation", "train", "test", "train", "train", "train", "test")
+    part = np.array(names)[day // 7 % 8]  # of a day's week
+    parts = {name: np.flatnonzero((part == name) & (day % 7 != 6)) for name in names}
     month = (first + pd.to_timedelta(day, "D")).month.to_numpy().astype(np.int64) - 1
-    values = values.reshape(-1, 24, len(WEATHER))
-    parts = {
-        "train": np.flatnonzero(~last_day & ~is_test & ~is_validation),
-        "validation": np.flatnonzero(~last_day & is_validation),
-        "test": np.flatnonzero(~last_day & is_test),
-    }
     hour = np.tile(np.arange(24), (len(day), 1))
     labels = {"station": station, "month": month, "season": _season(month), "hour": hour}
     classes = {"station": AIRPORTS, **CALENDAR}
     about = "weather of 3 New York airports in 2013, days of 24 hours"
+    values = values.reshape(-1, 24, len(WEATHER))
     return make_series(values, parts, split, scaled, labels, classes, about)
 
 
@@ -171,13 +167,9 @@ def load_etth1(
     values, year, month = _cut_months(table[[*LOADS, "OT"]])
     parts = _split_months(year > 2016)
     if months == "interleaved":
-        number = np.arange(len(values))
-        parts = {
-            "train": number[np.isin(number % 5, (1, 3, 4))],
-            "validation": number[number % 5 == 0],
-            "test": number[number % 5 == 2],
-        }
-
+        names = ("validation", "train", "test", "train", "train")
+        part = np.array(names)[np.arange(len(values)) % 5]
+        parts = {name: np.flatnonzero(part == name) for name in names}
     labels = {
         "month": month,
         "season": _season(month),
@@ -246,21 +238,18 @@ def make_series(
     rows, observed = parts[split], ~np.isnan(values)
     mean, deviation = _observed_moments(values[parts["train"]]) if scaled else (0.0, 1.0)
     frames = np.where(observed[rows], (values[rows] - mean) / deviation, 0.0)
-    # Row by row in memory, whatever the table's order: sums over steps round differently otherwise.
-    frames = np.ascontiguousarray(frames, np.float32)
-    mask = None
-    if not observed.all():
-        whole_steps = (observed.all(-1) == observed.any(-1)).all()
-        mask = torch.from_numpy(observed[rows, :, 0] if whole_steps else observed[rows])
+    whole_steps = (observed.all(-1) == observed.any(-1)).all()
+    mask = observed[rows, :, 0] if whole_steps else observed[rows]
     units = "z-scores by the observed training entries" if scaled else "in their own units"
     return Sequences(
-        frames=torch.from_numpy(frames),
-        labels={name: torch.from_numpy(label[rows]) for name, label in labels.items()},
+        # Row by row in memory, whatever the table's order: sums over steps would round otherwise.
+        frames=np.ascontiguousarray(frames, np.float32),
+        labels={name: label[rows] for name, label in labels.items()},
         static=tuple(name for name, label in labels.items() if label.ndim == 1),
         dynamic=tuple(name for name, label in labels.items() if label.ndim == 2),
         split=split,
         provenance=f"{about}, {split} split: {len(rows)} real series, {units}",
-        mask=mask,
+        mask=None if observed.all() else mask,
         classes=classes,
     )
 
@@ -276,10 +265,13 @@ def _cut_months(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _split_months(rest: np.ndarray) -> dict[str, np.ndarray]:
     """The papers' split: where `rest` is false the test, the others shuffled, 85 % to train."""
+    train, validation = held_out(rest.sum(), 0.85, seed=0)
     numbers = np.flatnonzero(rest)
-    train, validation = held_out(len(numbers), 0.85, seed=0)
-    parts = {"train": numbers[train], "validation": numbers[validation]}
-    return parts | {"test": np.flatnonzero(~rest)}
+    return {
+        "train": numbers[train],
+        "validation": numbers[validation],
+        "test": np.flatnonzero(~rest),
+    }
 
 
 def _season(month: np.ndarray) -> np.ndarray:

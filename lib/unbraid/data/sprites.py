@@ -24,7 +24,7 @@ from torch import Tensor
 from unbraid.data.fetch import SOURCES, cached_array, files
 from unbraid.data.sequences import Sequences, check_choice
 
-# The layers in the order in which they are put on; the same shoes are worn by all, put on last.
+# The layers in the order in which they are put on. All characters wear the same shoes, put on last.
 LAYERS = {"skin": "body", "trousers": "bottomwear", "top": "topwear", "hair": "hair"}
 SHOES = "shoes/1.png"
 DIRECTIONS = ("front", "left", "right", "back")

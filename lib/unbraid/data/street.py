@@ -10,7 +10,6 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from unbraid.data.fetch import data_error, find, locate
 from unbraid.data.sequences import Sequences, check_choice
@@ -34,7 +33,7 @@ def load_street(
     """
     check_choice("video", video, ("all", *VIDEOS))
     check_choice("by", by, ("chunk", "time"))
-    find("street")  # Raises `DataError` for a damaged file.
+    find("street")  # It raises `DataError` for a damaged file.
     paths = locate("street")
     names = [name for name in VIDEOS if video in ("all", name) and VIDEOS[name][0] in paths]
     if not names:
@@ -46,12 +45,10 @@ def load_street(
         number = list(VIDEOS).index(name)
         film = read_video(paths[file], image_size)
         count = len(film) // (5 * stride)
-        held_out, left_out = count // 5, 0
+        order = np.arange(count)[::-1]  # The last spans come first.
         if by == "chunk":
             order = np.random.default_rng([seed, number]).permutation(count)
-        else:
-            order, left_out = np.arange(count)[::-1], 1  # The last spans come first.
-        tests, rest = order[:held_out], order[held_out + left_out :]
+        tests, rest = order[: count // 5], order[count // 5 + (by == "time") :]
         starts = np.sort(tests if split == "test" else rest)[:, None] * 5 * stride
         index = (starts + np.arange(stride)).reshape(-1, 1) + np.arange(5) * stride  # (chunks, 5)
         frames.append(film[index])
@@ -59,7 +56,7 @@ def load_street(
         times.append((index / rate).astype(np.float32))
     about = f"fixed street cameras in place of 5th Avenue: {' and '.join(names)}"
     return Sequences(
-        frames=torch.from_numpy(np.concatenate(frames)),
+        frames=np.concatenate(frames),
         labels={"video": np.concatenate(numbers), "time": np.concatenate(times)},
         static=("video",),
         dynamic=("time",),

@@ -43,7 +43,6 @@ class Examined(SimpleNamespace):
             setattr(self, f"{split}_{name}", value)
 
 
-Load = Callable[[object, str, int], Sequences]
 Measure = Callable[[Examined], Figures]
 MEASURES: dict[str, Measure] = {}  # further measures, which every model gets
 
@@ -57,7 +56,7 @@ class Evaluation:
     measures are called in this order.
     """
 
-    load: Load
+    load: Callable[[object, str, int], Sequences]
     examine: Callable[[SequenceModel, object, int], Examined]
     measures: tuple[Measure, ...]
 
@@ -81,12 +80,23 @@ class Evaluation:
         return entry
 
 
-def prepare(model: SequenceModel, settings, seed: int, load: Load) -> Examined:
-    """A model with the sequences of both splits, and without codes."""
+def prepare(model: SequenceModel, settings, seed: int, load: Callable) -> Examined:
+    """A model with the sequences of both splits, and without codes.
+
+    load: the function of an `Evaluation` that returns the sequences of a split.
+    """
     train, test = load(settings, "train", seed), load(settings, "test", seed)
     generator = torch.Generator().manual_seed(20_000 + seed)
     shared = {"model": model, "settings": settings, "seed": seed, "generator": generator}
     return Examined(**shared, train=train, test=test)
+
+
+def examine(model: SequenceModel, settings, seed: int, load: Callable) -> Examined:
+    """A model with the sequences of both splits and the posterior means of their codes."""
+    examined = prepare(model, settings, seed, load)
+    examined.train_codes = encode_all(model, examined.train)
+    examined.test_codes = encode_all(model, examined.test)
+    return examined
 
 
 def device_of(model: torch.nn.Module) -> torch.device:
@@ -163,14 +173,14 @@ def draw_others(model: SequenceModel, codes: Codes, kept: str, generator: torch.
 def bound_over(
     model: SequenceModel,
     samples: Iterable,
-    generator: torch.Generator,
+    seed: int,
     size: int | None = None,
 ) -> Figures:
     """Means over all samples of the bound and its terms, in nats per sequence.
 
     Each sequence has one draw of its codes. The names are elbo, log_likelihood and kl_<code>.
     """
-    parts = []
+    generator, parts = generator_for(model, seed), []
     for sample in samples:
         for batch in batches(model, sample, size):
             bound = model.elbo(batch, generator)
@@ -189,7 +199,7 @@ def bound_per_frame(model: SequenceModel, samples: Iterable, seed: int) -> Figur
     samples = list(samples)
     length = Batch.of(samples[0]).frames.shape[1]
     figures = {}
-    for name, value in bound_over(model, samples, generator_for(model, seed)).items():
+    for name, value in bound_over(model, samples, seed).items():
         if name == "kl_static":
             figures[name] = value
         else:
@@ -239,6 +249,18 @@ def probe_figures(matrix: LeakageMatrix) -> Figures:
         for column in matrix.columns:
             figures[f"{row}_probe_{column}"] = matrix[row, column]
     return figures
+
+
+def donor_shares(
+    judged: np.ndarray, expected: np.ndarray, other: np.ndarray
+) -> tuple[float, float]:
+    """How often a judge names the right donor's class after a swap, and how often the other's.
+
+    All arguments are class numbers (N,): what the judge names, the class of the donor it should be,
+    and that of the other donor. The other's share is over the swaps where the two differ.
+    """
+    differ = expected != other
+    return float((judged == expected).mean()), float((judged == other)[differ].mean())
 
 
 def at_first_frame(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

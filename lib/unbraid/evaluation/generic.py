@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,17 +23,9 @@ def load_samples(settings, split: str, seed: int) -> Sequences:
     return make_sampler(settings, split)(count, generator)
 
 
-def examine_samples(model: SequenceModel, settings, seed: int) -> Examined:
-    """Posterior means of training and test sequences."""
-    examined = common.prepare(model, settings, seed, load_samples)
-    examined.train_codes = common.encode_all(model, examined.train)
-    examined.test_codes = common.encode_all(model, examined.test)
-    return examined
-
-
 def bound(examined: Examined) -> Figures:
-    """Nats, means over test sequences, one draw of the codes each; kl_static is of a sequence, the
-    divergence of any other code of a frame."""
+    """The bound and its terms in nats: means over test sequences, with one draw of the codes of
+    each. kl_static is of a sequence, the divergence of any other code of a frame."""
     return common.bound_per_frame(examined.model, [examined.test], examined.seed)
 
 
@@ -92,4 +85,8 @@ def draw_exchanges(model: SequenceModel, settings, path: Path) -> None:
     axes.figure.savefig(path, metadata={"Software": None})
 
 
-GENERIC = Evaluation(load_samples, examine_samples, (bound, reconstruction, code_probes))
+GENERIC = Evaluation(
+    load_samples,
+    partial(common.examine, load=load_samples),
+    (bound, reconstruction, code_probes),
+)

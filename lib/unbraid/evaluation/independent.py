@@ -43,19 +43,17 @@ class Pairs:
 
 
 def load_test_digits(settings, split: str, seed: int) -> Sequences:
-    """As many test sequences as the bound is measured on."""
+    """As many sequences of a split as the bound is measured on."""
     generator = torch.Generator().manual_seed(10_000 + seed)
     return make_sampler(settings, split)(settings.evaluation_sequences, generator)
 
 
 def examine_independent(model: IndependentPrediction, settings, seed: int) -> Examined:
     """The model with its test sequences, and their sampler, because most measures draw new ones."""
-    examined = common.prepare(model, settings, seed, load_test_digits)
+    examined = common.examine(model, settings, seed, load_test_digits)
     examined.generator = torch.Generator().manual_seed(10_000 + seed)
     examined.sampler = make_sampler(settings, "test")
     examined.test = examined.sampler(settings.evaluation_sequences, examined.generator)
-    examined.train_codes = common.encode_all(model, examined.train.frames)
-    examined.test_codes = common.encode_all(model, examined.test.frames)
     examined.entangled = max(settings.factors, settings.decoder_groups) == 1
     return examined
 

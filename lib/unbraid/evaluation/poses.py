@@ -268,19 +268,15 @@ def examine_characters(model: UnorderedFrames, settings, seed: int) -> Examined:
 
 
 def drawn_probes(examined: Examined) -> Figures:
-    """dynamic_accuracy_*_drawn: the same neighbours, of draws of q(z | f, x) instead of its means:
-    what the code itself carries, noise and all."""
+    """dynamic_accuracy_skin_drawn: the same neighbours, of draws of q(z | f, x) instead of its
+    means: what the code itself carries, noise and all."""
     generator = torch.Generator().manual_seed(30_000 + examined.seed)
     model, train_static = examined.model, examined.train_codes["static"]
     train = dynamic_given(model, examined.train_sample.frames, train_static, generator)
     test_static = examined.test_codes["static"]
     test = dynamic_given(model, examined.test_sample.frames, test_static, generator)
-    figures = {}
-    for name in ("pose", *ATTRIBUTES):
-        labels = examined.train_labels[name], examined.test_labels[name]
-        accuracy = knn_accuracy(train, labels[0], test, labels[1])
-        figures[f"dynamic_accuracy_{name}_drawn"] = accuracy
-    return figures
+    labels = examined.train_labels["skin"], examined.test_labels["skin"]
+    return {"dynamic_accuracy_skin_drawn": knn_accuracy(train, labels[0], test, labels[1])}
 
 
 def frame_counts(examined: Examined) -> Figures:

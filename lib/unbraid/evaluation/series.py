@@ -32,7 +32,7 @@ from unbraid.measures.prediction import (
     predict_event,
     predict_value,
 )
-from unbraid.models.base import Codes, SequenceModel
+from unbraid.models.base import Batch, Codes, SequenceModel
 
 SERIES_SPLITS = ("train", "validation", "test")
 SERIES_LABELS = {  # labels that heads predict from the static code
@@ -42,10 +42,8 @@ SERIES_LABELS = {  # labels that heads predict from the static code
     "physionet": ("icu",),
 }
 PAPER_CLASSES = {"air_quality": "month", "physionet": "icu"}  # labels that the papers report
-TOGETHER = {
-    "weather": 3,
-    "air_quality": 12,
-}  # stations, whose rows of a day or month are neighbours
+# Stations, whose rows of a day or month are neighbours.
+TOGETHER = {"weather": 3, "air_quality": 12}
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
 METRIC = "mean_absolute_error"
@@ -85,10 +83,6 @@ class CodedSeries:
         """The mean (N, d) over the elements that each series has."""
         return self.dynamic.sum(1) / self.lengths[:, None]
 
-    def without_raw(self) -> CodedSeries:
-        """The codes alone."""
-        return replace(self, raw=None)
-
     def dynamic_alone(self) -> CodedSeries:
         """The same with zeros in place of the static codes."""
         return replace(self, static=torch.zeros_like(self.static), raw=None)
@@ -124,9 +118,9 @@ def encode_series(
     generator: a generator on the model's device.
     """
     codes = common.encode_all(model, sequences, generator, SERIES_BATCH)
+    window = sequences.length // codes["dynamic"].shape[1]
+    lengths = -(-Batch.of(sequences).lengths // window)
     observed = observed_values(sequences)
-    elements = observed.any(2).unflatten(1, (codes["dynamic"].shape[1], -1)).any(2)  # (N, W)
-    lengths = (elements * torch.arange(1, elements.shape[1] + 1)).amax(1)
     count = observed.sum(1)
     raw = sequences.frames.sum(1) / count.clamp(min=1)
     if sequences.mask is not None:
@@ -136,11 +130,7 @@ def encode_series(
 
 def pair_with(targets: ListOf[Tensor], coded: ListOf[CodedSeries]) -> list[Examples]:
     """The codes of each split together with the targets (N, ...) that heads predict from them."""
-    examples = []
-    for target, codes in zip(targets, coded, strict=True):
-        part = Examples(target, codes.static, codes.dynamic, codes.lengths, codes.raw)
-        examples.append(part)
-    return examples
+    return [Examples(target, **vars(codes)) for target, codes in zip(targets, coded, strict=True)]
 
 
 def observed_values(sequences: Sequences) -> Tensor:
@@ -152,13 +142,12 @@ def observed_values(sequences: Sequences) -> Tensor:
 
 
 def quality(examined: Examined) -> Figures:
-    """elbo_per_step, kl_static of a series, kl_dynamic_per_step: nats, means over test series, one
-    draw of the codes each. reconstruct_rmse: of what was observed, in training standard
-    deviations, decoded from the codes' means; _trivial: the training mean instead."""
+    """elbo_per_step, kl_static (of a series) and kl_dynamic_per_step are in nats: means over test
+    series, with one draw of the codes of each. reconstruct_rmse is the error of what is decoded
+    from the codes' means, over the observed values and in training standard deviations;
+    reconstruct_rmse_trivial is that of the training mean."""
     model, test = examined.model, examined.test
-    terms = common.bound_over(
-        model, [test], common.generator_for(model, examined.seed), SERIES_BATCH
-    )
+    terms = common.bound_over(model, [test], examined.seed, SERIES_BATCH)
     decoded, observed = common.decode_all(model, examined.means[2].codes), observed_values(test)
     trivial = torch.zeros_like(test.frames)
     return {
@@ -178,11 +167,11 @@ def task_figures(
     size: int = 1,
     **options,
 ) -> Figures:
-    """The scores of heads on one task, with 95 % limits.
+    """The scores of heads on one task.
 
     metrics: the name of a figure for each metric of `Prediction`.
     examples: the examples of the three splits, by the ending of the figures' names. Without an
-        ending, several heads are trained, and the baselines are scored too.
+        ending, several heads are trained, and 95 % limits and baselines stand beside their score.
     size: so many neighbouring test series are one unit of the bootstrap.
     """
     figures, settings = {}, examined.settings
@@ -194,15 +183,15 @@ def task_figures(
         prediction = predict(*parts, **options)
         clusters = np.arange(len(prediction.target)) // size
         for metric, name in metrics.items():
-            interval = prediction.interval(metric, clusters, SET_DRAWS)
             scores = {which: score[metric] for which, score in prediction.scores.items()}
-            limits = {"_low": interval.low, "_high": interval.high}
-            figures[name + ending] = scores["head"]
-            for end, limit in limits.items():
-                figures[name + ending + end] = scores["head"] if np.isnan(limit) else limit
-            for which in scores if not ending else ():
-                if which in BASELINES:
-                    figures[f"{name}_{BASELINES[which]}"] = scores[which]
+            figures[name + ending] = head = scores.pop("head")
+            if ending:
+                continue
+            interval = prediction.interval(metric, clusters, SET_DRAWS)
+            figures[f"{name}_low"] = head if np.isnan(interval.low) else interval.low
+            figures[f"{name}_high"] = head if np.isnan(interval.high) else interval.high
+            for which, score in scores.items():
+                figures[f"{name}_{BASELINES[which]}"] = score
     return figures
 
 
@@ -236,7 +225,7 @@ def mortality(examined: Examined) -> Figures:
     targets = [part.labels["mortality"] for part in examined.splits]
     examples = {
         "": pair_with(targets, examined.means),
-        "_paper": pair_with(targets, [coded.without_raw() for coded in examined.draws]),
+        "_paper": pair_with(targets, [replace(coded, raw=None) for coded in examined.draws]),
         "_dynamic": pair_with(targets, [coded.dynamic_alone() for coded in examined.means]),
     }
     metrics = {"average_precision": "mortality_auprc", "auroc": "mortality_auroc"}
@@ -280,13 +269,13 @@ def oil_temperature(examined: Examined) -> Figures:
     turned = []
     for split in SERIES_SPLITS:
         series = load_series(settings, split, shift_days=TURNED)
-        generator = common.generator_for(model, seed)
-        turned.append(encode_series(model.with_anchor("first"), series, generator).without_raw())
+        drawn = encode_series(model.with_anchor("first"), series, common.generator_for(model, seed))
+        turned.append(replace(drawn, raw=None))
     order = torch.randperm(len(targets[0]), generator=torch.Generator().manual_seed(seed))
     examples = {"": pair_with([targets[0][order], *targets[1:]], turned)}
     name = "oil_temperature_mae_paper"
     paper = task_figures(examined, predict_value, {METRIC: name}, examples, last_activation=True)
-    figures |= {key: paper[key] for key in (name, f"{name}_low", f"{name}_high")}
+    figures[name] = paper[name]  # The rest are limits and baselines of the turned days.
 
     parts = [load_series(settings, split, months="interleaved") for split in SERIES_SPLITS]
     examples = {"": with_plain_days(parts, [encode_series(model, part) for part in parts])}

@@ -57,9 +57,9 @@ def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) ->
     codes = common.encode_all(model, chunks, size=CHUNKS)
     drawn = common.encode_all(model, chunks, common.generator_for(model, seed), CHUNKS)["dynamic"]
     steps = chunks.mask.unflatten(1, (codes["dynamic"].shape[1], -1)).any(2)
-    names, utterance = chunks.labels["utterance"].unique(return_inverse=True)
-    first = [int((utterance == number).nonzero()[0]) for number in range(len(names))]
-    labels = {name: values[first] for name, values in chunks.labels.items()}
+    numbers = chunks.labels["utterance"].numpy()
+    _, first, utterance = np.unique(numbers, return_index=True, return_inverse=True)
+    utterance = torch.from_numpy(utterance)
     return Recordings(
         chunks=chunks,
         codes=codes,
@@ -68,7 +68,7 @@ def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) ->
         course=utterance_means(drawn, utterance, steps),
         course_means=utterance_means(codes["dynamic"], utterance, steps),
         spectrum=utterance_means(chunks.frames, utterance, chunks.mask),
-        labels={name: labels[name] for name in chunks.classes},
+        labels={name: chunks.labels[name][first] for name in chunks.classes},
     )
 
 
@@ -93,11 +93,10 @@ def examine_speech(model: SequenceModel, settings, seed: int, load=load_chunks) 
 
 
 def speech_bound(examined: Examined) -> Figures:
-    """elbo, kl_static, kl_dynamic: nats a chunk of 20 spectra, means over test chunks, one draw of
-    the codes each."""
-    generator = common.generator_for(examined.model, examined.seed)
+    """elbo, kl_static and kl_dynamic are in nats per chunk of 20 spectra: means over test chunks,
+    with one draw of the codes of each."""
     chunks = [examined.test_recordings.chunks]
-    figures = common.bound_over(examined.model, chunks, generator, CHUNKS)
+    figures = common.bound_over(examined.model, chunks, examined.seed, CHUNKS)
     return {name: figures[name] for name in ("elbo", "kl_static", "kl_dynamic")}
 
 
@@ -176,12 +175,12 @@ def voices(examined: Examined) -> Figures:
         # The voice comes with the static code, what is said with the dynamic ones.
         expected, other = truth[donors], truth
         if name == "digit":
-            expected, other = truth, truth[donors]
-        differ, judged = expected != other, judge.predict(swapped)
+            expected, other = other, expected
+        right, leaked = common.donor_shares(judge.predict(swapped), expected, other)
         figures[f"judge_{name}"] = float((judge.predict(real) == truth).mean())
         figures[f"reconstruct_{name}"] = float((judge.predict(decoded) == truth).mean())
-        figures[f"swap_{name}"] = float((judged == expected).mean())
-        figures[f"swap_leak_{name}"] = float((judged == other)[differ].mean())
+        figures[f"swap_{name}"] = right
+        figures[f"swap_leak_{name}"] = leaked
     return figures
 
 

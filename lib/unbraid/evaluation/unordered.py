@@ -80,19 +80,16 @@ def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> f
 def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
     """The accuracy with which a code's `NEIGHBOURS` nearest neighbours name its class.
 
-    Codes are (N, T, d), classes are (N,) or (N, T). Distances are in standard deviations.
+    Codes are (N, d) or (N, T, d), classes are (N,) or (N, T). Distances are in standard deviations.
     """
     spread = train.flatten(0, -2).std(0).clamp(min=1e-6)
-
-    def rows(codes: Tensor, labels: Tensor):
-        """A row and a class for each code."""
+    rows = []
+    for codes, labels in ((train, train_labels), (test, test_labels)):
         if labels.ndim < codes.ndim - 1:
             labels = labels[:, None].expand(codes.shape[:-1])
-        return (codes / spread).flatten(0, -2).numpy(), labels.flatten().numpy()
-
-    points, classes = rows(train, train_labels)
-    machine = KNeighborsClassifier(min(NEIGHBOURS, len(points))).fit(points, classes)
-    return float(machine.score(*rows(test, test_labels)))
+        rows.append(((codes / spread).flatten(0, -2).numpy(), labels.flatten().numpy()))
+    machine = KNeighborsClassifier(min(NEIGHBOURS, len(rows[0][0]))).fit(*rows[0])
+    return float(machine.score(*rows[1]))
 
 
 def nearest_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor) -> float:
@@ -102,8 +99,9 @@ def nearest_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, labels: 
 
 
 def unordered_bound(examined: Examined) -> Figures:
-    """Nats, means over four samples of N frames of every test sequence, a draw of the codes each;
-    kl_static is of a sequence, kl_dynamic_per_frame of a frame."""
+    """The bound and its terms in nats: means over four samples of N frames of every test sequence,
+    with one draw of the codes of each. kl_static is of a sequence, kl_dynamic_per_frame of a
+    frame."""
     generator = torch.Generator().manual_seed(10_000 + examined.seed)
     length = examined.settings.length
     samples = draw_sets(examined.test, length, BOUND_SAMPLES, generator)
@@ -171,11 +169,9 @@ def digit_probes(examined: Examined) -> Figures:
     seen = [common.at_first_frame(of) for of in seen]
 
     def mean_skill(code: str, names: tuple[str, ...], labels) -> float:
-        train, test = labels
-        train = {name: train[name] for name in names}
-        test = {name: test[name] for name in names}
+        chosen = [{name: of[name] for name in names} for of in labels]
         codes = {code: examined.train_codes[code]}, {code: examined.test_codes[code]}
-        return float(common.probe(*codes, train, test, seed=examined.seed).value.mean())
+        return float(common.probe(*codes, *chosen, seed=examined.seed).value.mean())
 
     digits, positions = examined.test.static, examined.test.dynamic
     return {

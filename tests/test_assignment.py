@@ -1,0 +1,124 @@
+"""Assignments for otter and nbgrader: marks of right, missing and wrong answers.
+
+A runner of a few lines grades both forms here; `make grading` has the graders themselves do it.
+"""
+
+import re
+
+import nbformat
+import pytest
+import torch
+from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
+from unbraid.course import assignment
+
+FORMS = ("otter", "nbgrader")
+HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*)\n### END HIDDEN TESTS", re.DOTALL)
+SOLUTION = re.compile(r"#+ BEGIN SOLUTION.*#+ END SOLUTION", re.DOTALL)
+WRONG = tuple(EXERCISES)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_notebook_of_exercises(tmp_path / "notebooks" / "11_count.ipynb")
+
+
+@pytest.fixture
+def books(source, tmp_path):
+    """The two forms, by the grader's name."""
+    paths = assignment.write_assignment(tmp_path / "build", folder=source.parent)
+    return {form: nbformat.read(path, 4) for form, path in zip(FORMS, paths, strict=True)}
+
+
+def read_form(form, book):
+    """What a form has a grader run: pairs of code and points, which are 0 for no test."""
+    points = 0
+    for previous, cell in zip([None, *book.cells], book.cells, strict=False):
+        if cell.cell_type == "raw" and "BEGIN QUESTION" in cell.source:
+            points = int(re.search(r"points: (\d)", cell.source)[1])
+        if cell.cell_type != "code":
+            continue
+        if form == "nbgrader":
+            roles = cell.metadata.get("nbgrader", {})
+            test = HIDDEN.search(cell.source)
+            yield (test[1] if test else cell.source), roles.get("points", 0)
+        elif previous is not None and previous.source == "# BEGIN TESTS":
+            expected = cell.outputs[0].data["text/plain"]
+            *lines, last = cell.source.splitlines()
+            yield "\n".join([*lines, f"assert repr({last}) == {expected!r}"]), points
+        else:
+            yield cell.source, 0
+
+
+def grade(form, book, keep_solutions=False):
+    """Marks for each exercise: run every cell; a test that raises gives none."""
+    marks = []
+    names = {}
+    for source, points in read_form(form, book):
+        code = source if keep_solutions else SOLUTION.sub("", source)
+        try:
+            exec(code, names)
+            marks += [points] * bool(points)
+        except AssertionError:
+            marks.append(0)
+    return marks
+
+
+@pytest.mark.parametrize("threads", (1, 2))
+@pytest.mark.parametrize("form", FORMS)
+def test_marks(form, threads, books):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        book = books[form]
+        assert grade(form, book, keep_solutions=True) == [1, 2, 3]
+        assert grade(form, book) == [0, 0, 0]
+        assert grade(form, edit_answers(book, right=("11.1", "11.3"), wrong=["11.2"])) == [1, 0, 3]
+        assert grade(form, edit_answers(book, right=["11.2"])) == [0, 2, 0]
+        assert grade(form, edit_answers(book, wrong=WRONG)) == [0, 0, 0]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_rest_of_the_notebook_stays(form, source, books):
+    def plain(book):
+        code = [cell for cell in book.cells if cell.cell_type != "raw"]
+        return [cell.source for cell in code if "nbgrader" not in cell.metadata]
+
+    kept = set(plain(books[form]))
+    tags = ("stub", "expectation", "check", "solution")
+    for cell in nbformat.read(source, 4).cells:
+        is_replaced = any(tag in cell.metadata.get("tags", []) for tag in tags)
+        assert (cell.source in kept) != is_replaced
+
+
+def test_nbgrader_finds_unique_names(books):
+    marked = [
+        cell.metadata.nbgrader for cell in books["nbgrader"].cells if cell.metadata.get("nbgrader")
+    ]
+    assert len({roles.grade_id for roles in marked}) == len(marked) == 2 * len(EXERCISES)
+    assert [roles.points for roles in marked if roles.grade] == [1, 2, 3]
+    assert all(roles.solution != roles.grade for roles in marked)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    (
+        (lambda cells: cells.pop(-2), "11.3: found no cell tagged solution"),
+        (
+            lambda cells: cells.append(nbformat.NotebookNode(cells[-2] | {"id": "again"})),
+            "solution: expected one",
+        ),
+        (lambda cells: cells.pop(3), "expected one in each exercise"),
+        (lambda cells: cells[3].update(source="### Exercise 1"), "'### Exercise 1'"),
+        (lambda cells: cells[3].update(source="### Exercise 1.1 · guess: x"), "guess"),
+        (lambda cells: cells[-2].update(source="x = 1"), "11.3, solution: expected check"),
+        (lambda cells: cells.clear(), "found none"),
+    ),
+)
+def test_what_is_no_exercise_is_refused(change, says, source, tmp_path):
+    book = nbformat.read(source, 4)
+    change(book.cells)
+    nbformat.write(book, source)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        assignment.write_assignment(tmp_path / "build", folder=source.parent)

@@ -1,0 +1,155 @@
+"""Editions for learners and for teachers, of a small notebook and of those of the course."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from exercise_notebook import EXERCISES, write_notebook_of_exercises
+from unbraid.course import __main__ as commands
+from unbraid.course import editions, execution, files
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+NOTE = """\
+[11]
+teach = 45
+do = 60
+misconceptions = ["A plane is a point.", "Two is one.", "$K d$ is a sum."]
+questions = ["Why?", "What if $d = 1$?"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A clone with two notebooks, one of which has exercises, and one more file."""
+    folder = tmp_path / "notebooks"
+    write_notebook_of_exercises(folder / "11_count.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(), folder / "12_next.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(), folder / "20_later.ipynb")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "own.py").touch()
+    return folder
+
+
+def read_edition(edition, folder, tmp_path, only=""):
+    paths = editions.write_edition(edition, tmp_path / "build" / edition, only, folder)
+    return nbformat.read(paths[0], 4)
+
+
+def tagged(book, tag):
+    return [cell for cell in book.cells if tag in files.tags(cell)]
+
+
+def read_verdicts(book, tag):
+    """What the cells with a tag show."""
+    code = [cell for cell in tagged(book, tag) if cell.cell_type == "code"]
+    return [cell.outputs[0].data["text/plain"] for cell in code]
+
+
+def test_learners_get_no_solutions_and_no_verdicts(folder, tmp_path):
+    source = (folder / "11_count.ipynb").read_bytes()
+    book = read_edition("student", folder, tmp_path)
+    assert "olution" not in str(book)
+    assert [cell.outputs for cell in tagged(book, "check")] == [[], [], []]
+    for tag in ("exercise", "stub", "hint", "expectation", "check"):
+        assert len(tagged(book, tag)) == len(EXERCISES)
+    assert all(cell.metadata.jupyter.source_hidden for cell in tagged(book, "expectation"))
+    assert (folder / "11_count.ipynb").read_bytes() == source
+
+
+def test_the_learners_notebook_runs_and_says_that_nothing_is_answered(folder, tmp_path):
+    read_edition("student", folder, tmp_path)
+    output = tmp_path / "out.ipynb"
+    student = tmp_path / "build" / "student" / "11_count.ipynb"
+    assert execution.execute(student, output, "smoke").fault == ""
+    verdicts = read_verdicts(nbformat.read(output, 4), "check")
+    assert verdicts == [f"{number}: not answered yet" for number in EXERCISES]
+
+
+def test_teachers_get_open_solutions_and_a_note_below_the_title(folder, tmp_path):
+    (folder / "teaching.toml").write_text(NOTE)
+    book = read_edition("teacher", folder, tmp_path)
+    assert book.cells[0].source.startswith("# Counting")
+    note = book.cells[1].source
+    for text in ("45 minutes to teach", "60 minutes", "1. $K d$ is a sum.", "1. Why?"):
+        assert text in note
+    for tag in ("expectation", "solution"):
+        for cell in tagged(book, tag):
+            assert files.tags(cell) == [tag] and not cell.metadata.get("jupyter")
+    assert read_verdicts(book, "solution") == [f"{number}: right" for number in EXERCISES]
+
+
+def test_teachers_need_no_note(folder, tmp_path):
+    assert tagged(read_edition("teacher", folder, tmp_path), "teacher") == []
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    (
+        (("teach = 45\n", ""), "minutes"),
+        (("do = 60", "do = 0"), "minutes"),
+        (('"Two is one.", ', ""), "3 misconceptions"),
+        (('"Why?", ', ""), "2 questions"),
+    ),
+)
+def test_a_note_that_is_not_complete_is_refused(change, says, folder, tmp_path):
+    (folder / "teaching.toml").write_text(NOTE.replace(*change))
+    with pytest.raises(ValueError, match=rf"\[11\].*{says}"):
+        read_edition("teacher", folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "only, next_one", (("", "12_next.ipynb"), ("11", "../../notebooks/12_next.ipynb"))
+)
+def test_links_lead_where_they_led(only, next_one, folder, tmp_path):
+    text = read_edition("student", folder, tmp_path, only).cells[0].source
+    assert f"[next]({next_one})" in text and "[source](../../lib/own.py#L3)" in text
+    assert "[y](f) $[z](x)$" in text
+    for link in re.findall(r"\]\(([^)#]+\.\w+)", text):
+        assert (tmp_path / "build" / "student" / link).exists()
+
+
+def test_the_command_writes_into_build(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "repository_root", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert commands.main(["student"]) == 0
+    assert "3 notebooks in build/student" in capsys.readouterr().out
+    assert commands.main(["teacher", "--only", "11", "--to", "elsewhere"]) == 0
+    assert [path.name for path in Path("elsewhere").iterdir()] == ["11_count.ipynb"]
+    assert len(list(Path("build/student").iterdir())) == 3
+    assert commands.main(["teacher", "--only", "77"]) == 2
+    assert "found '77'" in capsys.readouterr().err
+
+
+def test_the_notebooks_themselves_are_never_overwritten(folder):
+    with pytest.raises(ValueError, match="another folder"):
+        editions.write_edition("student", folder, folder=folder)
+
+
+def test_the_courses_notes_are_complete():
+    notes = editions.read_notes(NOTEBOOKS[0].parent / editions.NOTES)
+    assert set(notes) <= {path.name[:2] for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_that_learners_keep_needs_a_solution(path):
+    kept, solved = {ast.Store: set(), ast.Load: set()}, {ast.Store: set(), ast.Load: set()}
+    for cell in nbformat.read(path, 4).cells:
+        names = solved if "solution" in files.tags(cell) else kept
+        if cell.cell_type == "code":
+            collect_names(ast.parse(cell.source), names)
+    assert (solved[ast.Store] - kept[ast.Store]) & kept[ast.Load] == set()
+
+
+def collect_names(tree, names):
+    """Add the names that code assigns and reads."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and type(node.ctx) in names:
+            names[type(node.ctx)].add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names[ast.Store].add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names[ast.Store] |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.arg):
+            names[ast.Store].add(node.arg)

@@ -1,0 +1,97 @@
+"""otter-grader and nbgrader themselves grade an assignment: `make grading`.
+
+They live in an environment of their own; elsewhere these tests are skipped.
+"""
+
+import csv
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
+from unbraid.course import assignment
+
+SUBMISSIONS = {
+    "solved": {"right": tuple(EXERCISES)},
+    "untouched": {},
+    "mistaken": {"wrong": tuple(EXERCISES)},
+    "partial": {"right": ("11.1", "11.3"), "wrong": ("11.2",)},
+}
+MARKS = {"solved": 6, "untouched": 0, "mistaken": 0, "partial": 4}
+GRADE_WITH_OTTER = """
+import sys
+from otter.api import grade_submission
+
+archive, *submissions = sys.argv[1:]
+for path in submissions:
+    print("marks", grade_submission(path, archive, quiet=True).total)
+"""
+each_number = pytest.mark.parametrize("threads", (1, 2))
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with the assignment of a small notebook."""
+    source = write_notebook_of_exercises(tmp_path / "notebooks" / "11_count.ipynb")
+    assignment.write_assignment(tmp_path, folder=source.parent)
+    return tmp_path
+
+
+@pytest.fixture
+def run(clone):
+    """Run a grader's Python: run(folder, threads, *arguments) -> what it prints."""
+    program = shutil.which("otter")
+    if not program:
+        pytest.skip("make grading runs this")
+
+    def run(folder, threads, *arguments):
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        command = [Path(program).with_name("python"), *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def submit(released, folder):
+    """Write every submission, made from the notebook that learners get; returns the paths."""
+    paths = []
+    for name, answers in SUBMISSIONS.items():
+        path = folder / name / released.parent.name / released.name
+        path.parent.mkdir(parents=True)
+        nbformat.write(edit_answers(nbformat.read(released, 4), **answers), path)
+        paths.append(path)
+    return paths
+
+
+@each_number
+def test_otter_gives_the_marks(threads, clone, run):
+    folder = clone / "11" / "otter"
+    run(folder, threads, "-m", "otter", "assign", "11_count.ipynb", "dist")
+    learners, teachers = folder / "dist" / "student", folder / "dist" / "autograder"
+    text = (learners / "11_count.ipynb").read_text()
+    assert "olution" not in text and "expect(" not in text
+    (archive,) = teachers.glob("*.zip")
+    submissions = submit(learners / "11_count.ipynb", clone / "submitted")
+    printed = run(folder, threads, "-c", GRADE_WITH_OTTER, archive, *submissions)
+    marks = [line.split() for line in printed.splitlines() if line.startswith("marks")]
+    assert [float(line[1]) for line in marks] == list(MARKS.values())
+
+
+@each_number
+def test_nbgrader_gives_the_marks(threads, clone, run):
+    folder = clone / "11" / "nbgrader"
+    run(folder, threads, "-m", "nbgrader", "generate_assignment", "11_count")
+    released = folder / "release" / "11_count" / "11_count.ipynb"
+    assert "olution_" not in released.read_text() and "expect(" not in released.read_text()
+    submit(released, folder / "submitted")
+    run(folder, threads, "-m", "nbgrader", "autograde", "11_count")
+    run(folder, threads, "-m", "nbgrader", "export")
+    with (folder / "grades.csv").open() as file:
+        marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert marks == MARKS
