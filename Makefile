@@ -12,7 +12,7 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
 
-.PHONY: help env run test lab notebooks student teacher assignment grading data bench full clean distclean
+.PHONY: pages help env run test lab notebooks student teacher assignment grading data bench full clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
 
 teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teaching, in build/teacher
 	$(PYTHON) -m unbraid.course teacher --only "$(ONLY)"
+
+pages: $(ENVIRONMENT)  ## write the notebooks as HTML pages into build/pages (ONLY="00 13")
+	$(PYTHON) -m unbraid.course pages --only "$(ONLY)"
 
 assignment: $(ENVIRONMENT)  ## exercises for otter-grader and nbgrader, in build/assignment (NB=11)
 	$(PYTHON) -m unbraid.course assignment --only "$(NB)"

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from unbraid.course.assignment import write_assignment
-from unbraid.course.editions import EDITIONS, write_edition
+from unbraid.course.editions import EDITIONS, write_edition, write_pages
 from unbraid.course.execution import renew, run
 from unbraid.settings import PROFILES
 
@@ -14,7 +14,7 @@ from unbraid.settings import PROFILES
 def main(arguments: list[str] | None = None) -> int:
     """The command line; its exit code: 0, 1 a notebook failed, 2 a wrong argument, 130 stopped."""
     parser = argparse.ArgumentParser(prog="python -m unbraid.course", description=__doc__)
-    parser.add_argument("command", choices=("run", "notebooks", *EDITIONS, "assignment"))
+    parser.add_argument("command", choices=("run", "notebooks", *EDITIONS, "assignment", "pages"))
     parser.add_argument("--only", default="", help='numbers or names of notebooks, e.g. "00 13"')
     parser.add_argument("--profile", default="quick", choices=PROFILES)
     parser.add_argument("--to", help="folder to write into (build/run, build/student, ...)")
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     to = options.to or f"build/{options.command}"
     try:
-        if options.command in (*EDITIONS, "assignment"):
+        if options.command in (*EDITIONS, "assignment", "pages"):
             return write(options.command, to, options.only)
         if options.command == "notebooks":
             outcomes = renew(options.only)
@@ -41,9 +41,11 @@ def write(command: str, to: str, only: str) -> int:
     """Write an edition or assignments, and say where they are."""
     if command == "assignment":
         written = write_assignment(to, only)
+    elif command == "pages":
+        written = write_pages(to, only)
     else:
         written = write_edition(command, to, only)
-    print(f"{len(written)} notebooks in {to}")
+    print(f"{len(written)} files in {to}")
     return 0
 
 

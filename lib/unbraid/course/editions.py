@@ -9,9 +9,11 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import nbformat
+from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor, TagRemovePreprocessor
 from nbformat import NotebookNode
 from traitlets import Set, Unicode
@@ -40,12 +42,12 @@ class OpenFolded(Preprocessor):
 
     opened = Set(default_value={"solution", "expectation"})
 
-    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple:
+    def preprocess_cell(self, cell: NotebookNode, context: dict, index: int) -> tuple:
         """The cell without the metadata that fold it."""
         if self.opened.intersection(tags(cell)):
-            cell.metadata.get("jupyter", {}).pop("source_hidden", None)
+            cell.metadata.pop("jupyter", None)
             cell.metadata.tags = [tag for tag in tags(cell) if tag != "hide-cell"]
-        return cell, resources
+        return cell, context
 
 
 class AddNote(Preprocessor):
@@ -53,14 +55,14 @@ class AddNote(Preprocessor):
 
     note = Unicode()
 
-    def preprocess(self, book: NotebookNode, resources: dict) -> tuple:
+    def preprocess(self, book: NotebookNode, context: dict) -> tuple:
         """The notebook with one more cell."""
         if self.note:
             cell = nbformat.v4.new_markdown_cell(
                 self.note, id="teacher", metadata={"tags": ["teacher"]}
             )
             book.cells.insert(1, cell)
-        return book, resources
+        return book, context
 
 
 class MoveLinks(Preprocessor):
@@ -70,11 +72,11 @@ class MoveLinks(Preprocessor):
     target = Unicode()
     beside = Set()  # names of notebooks that move along
 
-    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple:
+    def preprocess_cell(self, cell: NotebookNode, context: dict, index: int) -> tuple:
         """The cell with its links changed."""
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(self._move, cell.source)
-        return cell, resources
+        return cell, context
 
     def _move(self, match: re.Match) -> str:
         opening, link = match.groups()
@@ -114,6 +116,28 @@ def write_edition(
         note = AddNote(note=notes.get(notebook.name[:2], ""))
         book = apply_steps(nbformat.read(notebook, 4), [first, note, moved])
         written.append(write_notebook(book, target / notebook.name))
+    return written
+
+
+def write_pages(to: str | Path, only: str = "", folder: Path | None = None) -> list[Path]:
+    """Write the notebooks as HTML pages for reading, without what answers the exercises.
+
+    Errors as `select_notebooks`.
+    """
+    style = resources.files("unbraid.course").joinpath("pages.css").read_text(encoding="utf-8")
+    answers = TagRemovePreprocessor(remove_cell_tags={"solution", "expectation"})
+    written = []
+    for notebook in select_notebooks(folder, only):
+        book = apply_steps(nbformat.read(notebook, 4), [answers])
+        page, _ = HTMLExporter().from_notebook_node(
+            book, {"metadata": {"name": book.cells[0].source.splitlines()[0].strip("# ")}}
+        )
+        page = page.replace("</head>", f"<style>\n{style}</style>\n</head>", 1)
+        page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)
+        path = Path(to, f"{notebook.stem}.html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+        written.append(path)
     return written
 
 
