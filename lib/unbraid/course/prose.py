@@ -29,11 +29,7 @@ from unbraid.course.files import tags
 from unbraid.data.fetch import repository_root
 
 ALLOWED = Path(__file__).with_name("prose.toml")
-PART_NUMBERS = {
-    "1": "independent",
-    "2": "unordered",
-    "3": "single_element",
-}  # by a notebook's number
+PART_NUMBERS = {"1": "independent", "2": "unordered", "3": "single_element"}
 DECIMAL = re.compile(r"(?<![\w.])(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d*)\.\d+(?![\w]|\.\d)")
 NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 PERCENT = re.compile(r"\s*(?:\\?%|per ?cent)")
