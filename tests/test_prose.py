@@ -10,7 +10,7 @@ from unbraid.course import prose
 PRINTED = "error 0.1749, share 59.3 %, 1_234.56 and 6e-3"
 
 
-def find(text, name="10_a", code="rate = .02"):
+def find(text, name="10_independent_a", code="rate = .02"):
     """The decimals without a source in a notebook whose code prints `PRINTED`."""
     table = new_output("execute_result", {"text/html": "<td style='width: 7.7em'>8.25</td>"})
     outputs = [new_output("stream", text=PRINTED), table]
@@ -66,6 +66,7 @@ def clone(tmp_path, monkeypatch):
     """A clone with a metrics.json of part A and a record of a trial."""
     for name, content in (
         ("results/independent/set/quick/metrics.json", '{"gain": 12.345, "share": 0.77}'),
+        ("results/unordered/set/quick/metrics.json", "{}"),
         ("results/trials/slope.json", '{"accuracy": 0.4666}'),
     ):
         (tmp_path / name).parent.mkdir(parents=True)
@@ -78,7 +79,7 @@ def clone(tmp_path, monkeypatch):
 
 def test_metrics_of_the_part_support_three_digits_and_not_two(clone):
     assert find("A gain of 12.3.") == []
-    assert find("A gain of 12.3.", "20_b") == ["12.3"]
+    assert find("A gain of 12.3.", "20_unordered_b") == ["12.3"]
     assert find("A share of .77.") == [".77"]
 
 

@@ -223,11 +223,11 @@ def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> l
         if not outcome.fault:
             book = nbformat.read(outcome.output, 4)
             footer.attach(book, outcome.notebook)
-            write_notebook(book, outcome.notebook)
+            replace_notebook(book, outcome.notebook)
     return outcomes
 
 
-def write_notebook(book: NotebookNode, path: Path) -> None:
+def replace_notebook(book: NotebookNode, path: Path) -> None:
     """Put a notebook, normalised, in its place: the old file or the new, never a part of either."""
     temporary = path.with_suffix(".new")
     nbformat.write(normalise(book), temporary)
@@ -242,6 +242,6 @@ def write_footers(only: str = "", folder: Path | None = None) -> list[Path]:
         before = copy.deepcopy(book)
         footer.attach(book, path)
         if normalise(book) != before:
-            write_notebook(book, path)
+            replace_notebook(book, path)
             changed.append(path)
     return changed

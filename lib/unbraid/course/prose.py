@@ -29,7 +29,6 @@ from unbraid.course.files import tags
 from unbraid.data.fetch import repository_root
 
 ALLOWED = Path(__file__).with_name("prose.toml")
-PART_NUMBERS = {"1": "independent", "2": "unordered", "3": "single_element"}
 DECIMAL = re.compile(r"(?<![\w.])(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d*)\.\d+(?![\w]|\.\d)")
 NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 PERCENT = re.compile(r"\s*(?:\\?%|per ?cent)")
@@ -41,7 +40,7 @@ NO_CLAIMS = re.compile(  # removed before decimals are looked for
     re.DOTALL | re.MULTILINE,
 )
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z*_`\[$])|\n\s*\n|\n(?=[-*] )")
-LINK = re.compile(r"\]\(([^)]*)\)")
+LINK_TARGET = re.compile(r"\]\(([^)]*)\)")
 BIBLIOGRAPHY = "docs/bibliography.md#"
 
 
@@ -61,7 +60,7 @@ def find_unsupported(notebooks: Iterable[Path]) -> list[str]:
 def check_notebook(book: NotebookNode, name: str) -> Iterator[tuple[str, str]]:
     """Each decimal without a source, with its sentence."""
     shown = collect_numbers("\n".join(read_sources(book)))
-    measured = read_metrics(PART_NUMBERS.get(name[:1], ""))
+    measured = read_metrics(find_part(name))
     for cell in book.cells:
         if cell.cell_type != "markdown" or "footer" in tags(cell):
             continue
@@ -99,6 +98,12 @@ def collect_numbers(text: str) -> frozenset[float]:
     return frozenset(numbers)
 
 
+def find_part(name: str) -> str:
+    """The folder of results/ that a notebook is named after; "" for one that is after none."""
+    parts = sorted(folder.name for folder in ((repository_root() or Path()) / "results").iterdir())
+    return next((part for part in parts if name[3:].startswith(part)), "")
+
+
 @functools.cache
 def read_metrics(part: str) -> frozenset[float]:
     """All numbers in the metrics of a part, of all parts for ""."""
@@ -131,7 +136,7 @@ def read_links(sentence: str) -> tuple[frozenset[float], bool]:
     root = repository_root() or Path()
     numbers = frozenset()
     has_key = False
-    for target in LINK.findall(sentence):
+    for target in LINK_TARGET.findall(sentence):
         target = target.removeprefix("../")
         if target.startswith("results/"):
             numbers |= read_record(root / target)
