@@ -5,6 +5,7 @@ PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
 PROFILE ?= quick
 PARTS = independent unordered single_element
 ONLY ?=
+RUN ?=
 NB ?=
 TORCH ?=
 ifneq ($(origin PYTHON),command line)
@@ -12,7 +13,7 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
 
-.PHONY: pages help env run test lab notebooks student teacher assignment grading data bench full clean distclean
+.PHONY: help env run test lab notebooks fresh footer student teacher assignment grading pages data bench full clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,6 +36,12 @@ lab: $(ENVIRONMENT)  ## JupyterLab on the notebooks
 
 notebooks: $(ENVIRONMENT)  ## run the notebooks and renew their committed outputs (ONLY="00 13")
 	$(PYTHON) -m unbraid.course notebooks --only "$(ONLY)"
+
+fresh: $(ENVIRONMENT)  ## name the notebooks whose outputs are stale, and why (RUN=--run renews these)
+	$(PYTHON) -m unbraid.course fresh --only "$(ONLY)" $(RUN)
+
+footer: $(ENVIRONMENT)  ## renew the last cell of each notebook, without running it
+	$(PYTHON) -m unbraid.course footer --only "$(ONLY)"
 
 student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
 	$(PYTHON) -m unbraid.course student --only "$(ONLY)"

@@ -99,6 +99,14 @@ def test_a_note_that_is_not_complete_is_refused(change, says, folder, tmp_path):
         read_edition("teacher", folder, tmp_path)
 
 
+def test_pages_keep_answers_back_and_lead_to_each_other(folder, tmp_path):
+    paths = editions.write_pages(tmp_path / "pages", folder=folder)
+    text = paths[0].read_text(encoding="utf-8")
+    assert "olution" not in text.split("<body")[1] and "expect(" not in text.split("<body")[1]
+    assert 'href="12_next.html' in text and "text-decoration: underline" in text
+    assert [path.name for path in paths] == ["11_count.html", "12_next.html", "20_later.html"]
+
+
 @pytest.mark.parametrize(
     "only, next_one", (("", "12_next.ipynb"), ("11", "../../notebooks/12_next.ipynb"))
 )

@@ -25,7 +25,17 @@ LINES = [
 ]
 LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES}
 TARGETS = {"help", "env", "run", "test", "lab", "notebooks", "data", "bench", "full"}
-TARGETS |= {"clean", "distclean", "student", "teacher", "assignment", "grading"}
+TARGETS |= {
+    "clean",
+    "distclean",
+    "fresh",
+    "footer",
+    "student",
+    "teacher",
+    "assignment",
+    "grading",
+    "pages",
+}
 
 
 def test_the_lock_pins_every_line_once():

@@ -135,3 +135,13 @@ def test_limits_follow_the_machine(good, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(execution, "measure_slowness", lambda: 2.5)
     execution.run("smoke", tmp_path, folder=good.parent)
     assert f"at most {2.5 * execution.CELL_SECONDS['smoke']:.0f} s" in capsys.readouterr().out
+
+
+def test_a_kernel_shows_bars_of_progress_unless_a_run_without_a_reader_hides_them(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("UNBRAID_PROGRESS", "on")
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
+    source = "from unbraid.progress import is_watched\nprint('watched:', is_watched())"
+    outcome = execution.execute(write(tmp_path / "10_bar.ipynb", source), tmp_path / "out.ipynb")
+    assert outcome.fault == "" and "watched: True" in outcome.output.read_text()

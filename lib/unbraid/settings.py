@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -53,11 +54,18 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
     profile = current_profile(profile)
     table = read_sections()
     check_name("section", section, table)
-    values = {}
-    for name, value in table[section].items():
-        values[name] = value[profile] if isinstance(value, dict) else value
+    sys.audit("unbraid.settings", section, profile)  # a notebook's stamp names what it loaded
+    values = resolve(table[section], profile)
     check_changes(section, values, overrides)
     return Settings(**({"section": section, "profile": profile} | values | overrides))
+
+
+def resolve(values: dict, profile: str) -> dict:
+    """What a section says at one profile."""
+    resolved = {}
+    for name, value in values.items():
+        resolved[name] = value[profile] if isinstance(value, dict) else value
+    return resolved
 
 
 class Experiment(NamedTuple):

@@ -18,7 +18,7 @@ from nbconvert.preprocessors import Preprocessor, TagRemovePreprocessor
 from nbformat import NotebookNode
 from traitlets import Set, Unicode
 
-from unbraid.course.execution import select_notebooks
+from unbraid.course.execution import first_line, select_notebooks
 from unbraid.course.files import tags
 
 EDITIONS = ("student", "teacher")
@@ -115,6 +115,7 @@ def write_edition(
     for notebook in notebooks:
         note = AddNote(note=notes.get(notebook.name[:2], ""))
         book = apply_steps(nbformat.read(notebook, 4), [first, note, moved])
+        book.metadata.pop("unbraid", None)  # The stamp speaks of the whole notebook.
         written.append(write_notebook(book, target / notebook.name))
     return written
 
@@ -130,7 +131,7 @@ def write_pages(to: str | Path, only: str = "", folder: Path | None = None) -> l
     for notebook in select_notebooks(folder, only):
         book = apply_steps(nbformat.read(notebook, 4), [answers])
         page, _ = HTMLExporter().from_notebook_node(
-            book, {"metadata": {"name": book.cells[0].source.splitlines()[0].strip("# ")}}
+            book, {"metadata": {"name": first_line(book.cells[0].source if book.cells else "")}}
         )
         page = page.replace("</head>", f"<style>\n{style}</style>\n</head>", 1)
         page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)

@@ -5,6 +5,7 @@ Each notebook runs in a kernel of its own, in its folder.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from unbraid import progress
+from unbraid.course import footer, freshness, recording
 from unbraid.course.files import normalise
 from unbraid.data.fetch import repository_root
 from unbraid.settings import SettingsError, current_profile
@@ -86,7 +88,10 @@ def execute(
     parameters: dict | None = None,
     seconds: float | None = None,
 ) -> Outcome:
-    """Run one notebook into `output`; `seconds` limit each cell. What fails is in the outcome."""
+    """Run one notebook into `output`; `seconds` limit each cell. What fails is in the outcome.
+
+    The output of a run without fault carries the stamp of what it was made from.
+    """
     notebook, output = Path(notebook).resolve(), Path(output).resolve()
     profile = current_profile(profile)
     parameters = {"profile": profile} | (parameters or {})
@@ -94,9 +99,14 @@ def execute(
     outcome = Outcome(notebook, output, 0.0)
     started = time.perf_counter()
     error = None
+    stamp = {}
+    log = output.with_suffix(".reads")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+        # The library as it is now: what is edited during the run makes its output stale.
+        stamp = freshness.stamp_code(nbformat.read(notebook, 4))
         check_parameters(notebook, parameters)
         papermill.execute_notebook(
             str(notebook),
@@ -107,13 +117,27 @@ def execute(
             progress_bar=False,
             execution_timeout=int(seconds or CELL_SECONDS[profile]),
             coalesce_streams=True,
-            extra_arguments=["--log-level=50"],  # a kernel's words on its transport are no news
+            # A kernel's words on its transport are no news, hence its level of log.
+            extra_arguments=["--log-level=50", recording.kernel_option(log)],
         )
     except Exception as exception:  # a cell's error, a timeout, a dead kernel, a damaged file
         error = exception
     outcome.seconds = time.perf_counter() - started
     outcome.fault = find_fault(output, error)
+    if not outcome.fault:
+        write_stamp(output, log, stamp | {"profile": profile})
+    log.unlink(missing_ok=True)
     return outcome
+
+
+def write_stamp(output: Path, log: Path, stamp: dict) -> None:
+    """Complete a stamp by what the run has read, and put it into the executed notebook."""
+    book = nbformat.read(output, 4)
+    code = "\n".join(freshness.extract_code(book))
+    stamp |= freshness.stamp_reads(recording.read_log(log), code)
+    stamp["versions"] = freshness.stamp_versions()
+    book.metadata.unbraid = {"stamp": stamp}
+    nbformat.write(book, output)
 
 
 def find_fault(output: Path, error: Exception | None = None) -> str:
@@ -197,7 +221,27 @@ def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> l
     outcomes = run("quick", to, only, folder=folder)
     for outcome in outcomes:
         if not outcome.fault:
-            temporary = outcome.notebook.with_suffix(".new")
-            nbformat.write(normalise(nbformat.read(outcome.output, 4)), temporary)
-            os.replace(temporary, outcome.notebook)
+            book = nbformat.read(outcome.output, 4)
+            footer.attach(book, outcome.notebook)
+            replace_notebook(book, outcome.notebook)
     return outcomes
+
+
+def replace_notebook(book: NotebookNode, path: Path) -> None:
+    """Put a notebook, normalised, in its place: the old file or the new, never a part of either."""
+    temporary = path.with_suffix(".new")
+    nbformat.write(normalise(book), temporary)
+    os.replace(temporary, path)
+
+
+def write_footers(only: str = "", folder: Path | None = None) -> list[Path]:
+    """Renew the footers of notebooks without running them; those whose files changed."""
+    changed = []
+    for path in select_notebooks(folder, only):
+        book = nbformat.read(path, 4)
+        before = copy.deepcopy(book)
+        footer.attach(book, path)
+        if normalise(book) != before:
+            replace_notebook(book, path)
+            changed.append(path)
+    return changed

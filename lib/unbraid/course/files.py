@@ -25,7 +25,8 @@ NOTEBOOK_METADATA = {
 def normalise(book: NotebookNode) -> NotebookNode:
     """The notebook as it is committed, changed in place: equal outputs give equal files."""
     book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
-    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA))
+    stamp = {name: book.metadata[name] for name in ("unbraid",) if name in book.metadata}
+    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA) | stamp)
     book.nbformat, book.nbformat_minor = 4, 5
     seen: dict[str, int] = {}
     count = 0

@@ -138,6 +138,11 @@ def cache_directory() -> Path:
     return Path(pooch.os_cache("unbraid"))
 
 
+def mirror_directory() -> Path | None:
+    """The folder that UNBRAID_MIRROR names, or None."""
+    return _folder_named_by("UNBRAID_MIRROR")
+
+
 @functools.cache
 def _digest_once(path: Path, size: int, changed: int) -> str:
     """SHA-256 of a file; size and time of change let a changed file be read again."""
@@ -158,7 +163,7 @@ def is_intact(path: Path, file: SourceFile) -> bool:
 def locate(name: str) -> dict[str, Path]:
     """The path of each file of a source that lies somewhere, checked or not."""
     check_name("source", name, SOURCES)
-    root, mirror = repository_root(), _folder_named_by("UNBRAID_MIRROR")
+    root, mirror = repository_root(), mirror_directory()
     paths = {}
     for place in (mirror, cache_directory(), root and root / "data"):  # the last one wins
         for file in SOURCES[name].files:

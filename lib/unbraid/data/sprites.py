@@ -12,6 +12,7 @@ shoot; and one row, to the front, of 6 cells of hurt.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -187,6 +188,7 @@ def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
     name = f"{kind}-{whole}-{image_size}"
     inputs = (numbers.tolist(), cells.tolist(), SOURCES["sprites-li"].fingerprint)
     shape = (len(numbers), len(cells), 3, image_size, image_size)
+    sys.audit("unbraid.source", "sprites-li")  # its files are not opened if the cache has them
     frames = cached_array(name, inputs, shape, lambda: _draw(numbers, cells, image_size))
     first, last = SPLITS[split]
     start = SPLITS[whole][0]

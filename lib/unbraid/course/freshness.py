@@ -1,0 +1,189 @@
+"""Whether a notebook's outputs are what this commit computes: a stamp of what they were made from.
+
+The stamp is written when a notebook is executed, into its metadata (`unbraid.stamp`):
+
+- code: a digest of its code cells, without comments and layout;
+- library: digests of the functions, classes and constants that it reaches (`reach`);
+- settings: digests of the sections of profiles.toml that were loaded, as they were resolved;
+- files: digests of what it read of results/, data/ and the library's other files. A file of a
+  publisher counts as its source, wherever it lies, by the digests in sources.toml;
+- profile and versions.
+
+All of it is content: a fresh clone and the machine of the author give the same stamp.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
+from unbraid import settings
+from unbraid.course.files import tags
+from unbraid.course.reach import LIBRARY, digest_reach, digest_text, write_tree
+from unbraid.data.fetch import SOURCES, cache_directory, mirror_directory, repository_root
+
+PACKAGES = ("torch", "numpy", "scikit-learn")
+FOLDERS = ("results", "data", "notebooks", "lib/unbraid")  # of the clone, what is read of them
+NOT_READ = (  # what is in them is stamped otherwise, or is no content of the course
+    "lib/unbraid/profiles.toml",
+    "lib/unbraid/data/sources.toml",
+    "lib/unbraid/data/digests",
+    "lib/unbraid/course",
+)
+TABLE = "lib/unbraid/profiles.toml"
+TEXTS = (".toml", ".json", ".csv", ".md", ".txt", ".mplstyle")
+MISSING = "missing"
+
+
+@dataclass
+class Staleness:
+    """What differs between a notebook's stamp and this clone.
+
+    reasons: what makes its outputs stale. versions: packages of another version, which make a
+    notebook stale for nobody, as the course runs with more than one.
+    """
+
+    notebook: Path
+    reasons: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+
+
+def extract_code(book: NotebookNode) -> list[str]:
+    """The sources of the code cells, as plain Python."""
+    transform = TransformerManager().transform_cell
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    return [transform(cell.source) for cell in cells if "injected-parameters" not in tags(cell)]
+
+
+def stamp_code(book: NotebookNode, library: Path = LIBRARY) -> dict:
+    """The part of a stamp that is known before anything runs: the code, and what it reaches."""
+    sources = extract_code(book)
+    trees = [write_tree(ast.parse(source)) for source in sources]
+    reached = digest_reach("\n".join(sources), library)
+    return {"code": digest_text("\n".join(trees)), "library": reached}
+
+
+def stamp_reads(entries: list[list[str]], code: str) -> dict:
+    """The part of a stamp that a run tells. entries: of `recording.read_log`; code: all cells'."""
+    sections = set()
+    names = {TABLE} if "profiles.toml" in code else set()  # a cell reads the table by itself
+    for event, *arguments in entries:
+        if event == "unbraid.settings":
+            sections.add(" ".join(arguments))
+        elif event == "unbraid.source":
+            names.add(f"data/{arguments[0]}")
+        elif name := name_read(Path(arguments[0])):
+            names.add(name)
+    files = {name: digest_file(name) for name in sorted(names)}
+    return {
+        "settings": {name: digest_section(name) for name in sorted(sections)},
+        "files": {name: digest for name, digest in files.items() if digest != MISSING},
+    }
+
+
+def stamp_versions() -> dict[str, str]:
+    """Python's minor version and those of the packages that figures depend on."""
+    packages = {name: version(name).split("+")[0] for name in PACKAGES}
+    return {"python": ".".join(platform.python_version_tuple()[:2])} | packages
+
+
+def name_read(path: Path) -> str:
+    """What a file that was read is called in a stamp; "" for one that does not count."""
+    root = repository_root() or Path()
+    for folder in (root / "data", cache_directory(), mirror_directory()):
+        if folder and path.is_relative_to(folder):
+            source = path.relative_to(folder).parts[0]
+            if source in SOURCES:
+                return f"data/{source}"
+    if path.is_relative_to(cache_directory()) or not path.is_relative_to(root):
+        return ""
+    name = path.relative_to(root).as_posix()
+    is_content = path.suffix != ".ipynb" and name.startswith(tuple(f"{each}/" for each in FOLDERS))
+    return name if is_content and not name.startswith(NOT_READ) else ""
+
+
+def digest_file(name: str) -> str:
+    """The digest of what a stamp names: of a source, or of a file of the clone."""
+    source = SOURCES.get(name.removeprefix("data/")) if name.startswith("data/") else None
+    if source:
+        return source.fingerprint[:12]
+    path = (repository_root() or Path()) / name
+    if not path.is_file():
+        return MISSING
+    content = path.read_bytes()
+    if path.suffix in TEXTS:
+        content = content.replace(b"\r\n", b"\n")  # as git may check it out on Windows
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def digest_section(name: str) -> str:
+    """The digest of a section of profiles.toml at a profile, "independent.factored quick"."""
+    section, profile = name.split(" ")
+    values = settings.read_sections().get(section)
+    if values is None:
+        return MISSING
+    return digest_text(repr(sorted(settings.resolve(values, profile).items())))
+
+
+def compare(notebook: Path, library: Path = LIBRARY) -> Staleness:
+    """What differs between a notebook's stamp and this clone."""
+    book = nbformat.read(notebook, 4)
+    verdict = Staleness(notebook)
+    stamp = book.metadata.get("unbraid", {}).get("stamp")
+    if not stamp:
+        verdict.reasons.append("it has no stamp: it has not been executed by make notebooks")
+        return verdict
+    if stamp["profile"] != "quick":
+        verdict.reasons.append(f"it was executed at {stamp['profile']}, not at quick")
+    now = stamp_code(book, library)
+    if now["code"] != stamp["code"]:
+        verdict.reasons.append("its own code cells changed")
+    files = {name: digest_file(name) for name in stamp["files"]}
+    sections = {name: digest_section(name) for name in stamp["settings"]}
+    verdict.reasons += name_changes(stamp["library"], now["library"])
+    verdict.reasons += name_changes(stamp["settings"], sections, "settings of ")
+    verdict.reasons += name_changes(stamp["files"], files)
+    for name, number in stamp_versions().items():
+        if stamp["versions"].get(name) != number:
+            verdict.versions.append(f"{name} {stamp['versions'].get(name)}, here {number}")
+    return verdict
+
+
+def name_changes(before: dict[str, str], now: dict[str, str], kind: str = "") -> list[str]:
+    """One sentence for each name whose digest differs between two parts of stamps."""
+    sentences = []
+    for name in sorted({*before, *now}):
+        if name not in before:
+            sentences.append(f"{kind}{name} is reached now")
+        elif now.get(name, MISSING) == MISSING:
+            sentences.append(f"{kind}{name} is gone, or reached no more")
+        elif before[name] != now[name]:
+            sentences.append(f"{kind}{name} changed")
+    return sentences
+
+
+def report(verdicts: list[Staleness], most: int = 8) -> str:
+    """What a person reads: each stale notebook with its reasons, then a count.
+
+    most: so many reasons are listed in a notebook; a changed function is often one of many.
+    """
+    lines = []
+    for verdict in verdicts:
+        if verdict.reasons:
+            lines.append(f"{verdict.notebook.stem} is stale:")
+            lines += [f"  {reason}" for reason in verdict.reasons[:most]]
+            if len(verdict.reasons) > most:
+                lines.append(f"  and {len(verdict.reasons) - most} more")
+    for difference in sorted({each for verdict in verdicts for each in verdict.versions}):
+        lines.append(f"executed with {difference}")
+    stale = sum(bool(verdict.reasons) for verdict in verdicts)
+    lines.append(f"{len(verdicts) - stale} of {len(verdicts)} notebooks are fresh")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""What a notebook reads while it runs: noted inside its kernel, by an audit hook of Python's.
+
+Files count when they are opened to be read. Two events of the library's own are noted beside them:
+`unbraid.settings` (a section, a profile) and `unbraid.source` (a source whose files are not opened
+because what was composed of them lies in the cache).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll")  # the library's code is found by `reach`
+OWN_EVENTS = ("unbraid.settings", "unbraid.source")
+
+
+def record_reads(log: str) -> None:
+    """From now on, append one line of JSON to the file `log` for each thing that is read."""
+    # Each line is written at once and by the descriptor: nothing is lost when the kernel dies,
+    # and writing raises no event of its own.
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    noted = set()
+
+    def note(event: str, arguments: tuple) -> None:
+        if event == "open" and is_reading(*arguments):
+            entry = ("open", os.path.abspath(os.fsdecode(arguments[0])))
+        elif event in OWN_EVENTS:
+            entry = (event, *arguments)
+        else:
+            return
+        if entry not in noted:
+            noted.add(entry)
+            os.write(descriptor, f"{json.dumps(entry)}\n".encode())
+
+    sys.addaudithook(note)
+
+
+def is_reading(path: object, mode: str | None, flags: int) -> bool:
+    """Whether an `open` event is one of reading a file that is no program."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return False  # a descriptor, opened before
+    if os.fsdecode(path).endswith(PROGRAMS):
+        return False
+    if mode is None:  # os.open
+        return not flags & (os.O_WRONLY | os.O_CREAT)
+    return not set(mode) & set("wax")
+
+
+def kernel_option(log: Path) -> str:
+    """The option of a kernel that lets it record from its start, and leaves no name behind."""
+    module = f'__import__("{__name__}", fromlist=["record_reads"])'
+    return f"--IPKernelApp.exec_lines={module}.record_reads({str(log)!r})"
+
+
+def read_log(log: Path) -> list[list[str]]:
+    """The entries of a log: ["open", path], ["unbraid.settings", section, profile], …"""
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

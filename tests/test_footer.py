@@ -1,0 +1,76 @@
+"""The generated last cell of a notebook."""
+
+import shutil
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from unbraid.course import __main__ as commands
+from unbraid.course import execution, files, footer
+
+CODE = """
+from unbraid import plots, settings
+from unbraid.data import load
+from unbraid.measures.information import kraskov, ross as by_label
+import numpy as np
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A course of three notebooks."""
+    for number, code in enumerate(("1", CODE, "2")):
+        title = new_markdown_cell(f"# 1{number} · Title {number}\n\nWords.")
+        book = new_notebook(cells=[title, new_code_cell(code)])
+        path = tmp_path / "notebooks" / f"1{number}_name.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(files.normalise(book), path)
+    return tmp_path / "notebooks"
+
+
+def read_footers(folder):
+    books = [nbformat.read(path, 4) for path in sorted(folder.glob("*.ipynb"))]
+    assert all(files.tags(book.cells[-1]) == ["footer"] for book in books)
+    return [book.cells[-1].source for book in books]
+
+
+def test_it_leads_to_the_map_the_neighbours_and_the_code(folder):
+    assert len(execution.write_footers(folder=folder)) == 3
+    first, middle, last = read_footers(folder)
+    assert first == "---\n\n[First page](../README.md) · Next: [11 · Title 1](11_name.ipynb)"
+    assert middle == (
+        "---\n\n[Map](10_name.ipynb) · Previous: [10 · Title 0](10_name.ipynb)"
+        " · Next: [12 · Title 2](12_name.ipynb)\n\n"
+        "Source: [data.catalogue](../lib/unbraid/data/catalogue.py) `load_dataset`"
+        " · [measures.information](../lib/unbraid/measures/information.py) `kraskov`, `ross`"
+        " · [plots](../lib/unbraid/plots.py) · [settings](../lib/unbraid/settings.py)"
+    )
+    assert last.endswith("Previous: [11 · Title 1](11_name.ipynb)")
+
+
+def test_writing_again_changes_nothing_and_a_moved_title_its_neighbours(folder):
+    execution.write_footers(folder=folder)
+    before = [path.read_bytes() for path in sorted(folder.iterdir())]
+    assert execution.write_footers(folder=folder) == []
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == before
+    book = nbformat.read(folder / "10_name.ipynb", 4)
+    book.cells[0].source = "# 10 · Another"
+    nbformat.write(files.normalise(book), folder / "10_name.ipynb")
+    assert execution.write_footers(folder=folder) == [folder / "11_name.ipynb"]
+    assert "Previous: [10 · Another](10_name.ipynb)" in read_footers(folder)[1]
+
+
+def test_every_link_leads_to_a_file(root, folder):
+    for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
+        book = nbformat.read(path, 4)
+        for link in footer.link_sources(book):
+            target = link.partition("](")[2].partition(")")[0]
+            assert (root / "notebooks" / target).is_file()
+
+
+def test_the_command_writes_them(folder, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "repository_root", lambda: folder.parent)
+    assert commands.main(["footer", "--only", "11"]) == 0
+    assert "1 notebooks changed" in capsys.readouterr().out
+    shutil.rmtree(folder)
+    assert commands.main(["footer"]) == 2
