@@ -45,8 +45,8 @@ def lay_out(root: Path) -> tuple[Path, list[Path]]:
     for notebook in select_notebooks(root / "notebooks"):
         copy = desk / notebook.name
         if not copy.exists():
-            write(nbformat.read(notebook, 4), copy)
-            write(nbformat.read(notebook, 4), desk / BASES / notebook.name)
+            write_trusted(nbformat.read(notebook, 4), copy)
+            write_trusted(nbformat.read(notebook, 4), desk / BASES / notebook.name)
             created.append(copy)
     return desk, created
 
@@ -74,14 +74,14 @@ def update(root: Path) -> list[str]:
         merged = merge(old, mine, course)
         (desk / BACKUP).mkdir(exist_ok=True)
         shutil.copy2(copy, desk / BACKUP / copy.name)
-        write(merged.book, copy)
-        write(course, base)
+        write_trusted(merged.book, copy)
+        write_trusted(course, base)
         doubled = f", {merged.doubled} beside yours" if merged.doubled else ""
         lines.append(f"{copy.name}: {merged.renewed} cells from the course{doubled}")
     return lines
 
 
-def write(book: NotebookNode, path: Path) -> None:
+def write_trusted(book: NotebookNode, path: Path) -> None:
     """Write and trust a notebook, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, path.with_suffix(".new"))
