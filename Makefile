@@ -13,7 +13,7 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
 
-.PHONY: help env run test lab notebooks fresh footer student teacher assignment grading pages data bench full clean distclean
+.PHONY: help env run test lab update notebooks fresh footer student teacher assignment grading pages data bench full clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,8 +31,12 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	.venv/citation/bin/cffconvert --validate
 	$(PYTHON) -m pytest -n auto
 
-lab: $(ENVIRONMENT)  ## JupyterLab on the notebooks
-	$(PYTHON) -m jupyterlab notebooks
+lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
+	$(PYTHON) -m unbraid.course desk
+	$(PYTHON) -m jupyterlab mine/00_start_here.ipynb
+
+update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
+	$(PYTHON) -m unbraid.course update
 
 notebooks: $(ENVIRONMENT)  ## run the notebooks and renew their committed outputs (ONLY="00 13")
 	$(PYTHON) -m unbraid.course notebooks --only "$(ONLY)"

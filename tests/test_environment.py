@@ -24,7 +24,7 @@ LINES = [
     if line and not line.startswith("#")
 ]
 LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES}
-TARGETS = {"help", "env", "run", "test", "lab", "notebooks", "data", "bench", "full"}
+TARGETS = {"help", "env", "run", "test", "lab", "update", "notebooks", "data", "bench", "full"}
 TARGETS |= {
     "clean",
     "distclean",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from unbraid.course import comparison, freshness, prose
+from unbraid.course import comparison, desk, freshness, prose
 from unbraid.course.assignment import write_assignment
 from unbraid.course.editions import EDITIONS, write_edition, write_pages
 from unbraid.course.execution import renew, run, select_notebooks, write_footers
+from unbraid.data.fetch import repository_root
 from unbraid.settings import PROFILES
 
 COMMANDS = {
     "run": "run notebooks into a folder of their own",
     "notebooks": "run notebooks and renew their committed outputs",
+    "desk": "copy the notebooks into mine/, where they are yours; what is there stays",
+    "update": "merge what has changed in the course into mine/",
     "fresh": "name the notebooks whose outputs are stale, and why; --run renews these",
     "compare": "run notebooks and compare what they give with what is committed",
     "footer": "renew the footers of notebooks, without running them",
@@ -70,11 +74,25 @@ def carry_out(options: argparse.Namespace) -> bool:
         return True
     if options.command in (*EDITIONS, "assignment", "pages"):
         return write(options.command, options.to, options.only)
+    if options.command in ("desk", "update"):
+        return tend_desk(options.command)
     if options.command == "notebooks":
         outcomes = renew(options.only)
     else:
         outcomes = run(options.profile, options.to, options.only, options.cell_seconds)
     return not any(outcome.fault for outcome in outcomes)
+
+
+def tend_desk(command: str) -> bool:
+    """Lay out the reader's copies, or update them, and say what was done."""
+    root = repository_root() or Path()
+    if command == "update":
+        lines = desk.update(root)
+        print(*lines, f"{len(lines)} notebooks of mine/ concerned", sep="\n")
+        return not any("left alone" in line for line in lines)
+    place, created = desk.lay_out(root)
+    print(f"{len(created)} notebooks copied into {place}; git ignores them, and they stay yours")
+    return True
 
 
 def check_freshness(only: str, renewing: bool) -> bool:

@@ -11,12 +11,14 @@ import nbformat
 from nbformat import NotebookNode
 
 KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand
-NOTEBOOK_METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
         "file_extension": ".py",
         "mimetype": "text/x-python",
         "name": "python",
+        "nbconvert_exporter": "python",
         "pygments_lexer": "ipython3",
     },
 }

@@ -1,0 +1,174 @@
+"""A reader's copies: made once, trusted, and merged with the course without any loss."""
+
+import copy
+
+import nbformat
+import pytest
+from nbformat.sign import NotebookNotary
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from unbraid.course import __main__ as commands
+from unbraid.course import desk, files
+
+TEXTS = (
+    "# A title",
+    "x = 1\ny = 2\nprint(x, y)",
+    "Some words on what follows.",
+    "answer = ...",
+    "z = 3",
+)
+
+
+def make_book(*texts):
+    """A notebook as the course commits it: ids by content, and an output for each code cell."""
+    cells = []
+    for text in texts:
+        is_prose = text.startswith("#") or text.endswith(".") and "=" not in text
+        cells.append(
+            new_markdown_cell(text) if is_prose else new_code_cell(text, execution_count=1)
+        )
+        if not is_prose:
+            cells[-1].outputs = [new_output("stream", text="of the course")]
+    return files.normalise(new_notebook(cells=cells))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A clone with two notebooks, and a place for signatures."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    (tmp_path / "notebooks").mkdir()
+    for name in ("00_start.ipynb", "01_next.ipynb"):
+        nbformat.write(make_book(*TEXTS), tmp_path / "notebooks" / name)
+    return tmp_path
+
+
+def merge(mine, *course):
+    """The sources after a merge of the reader's changes to TEXTS with a new version."""
+    merged = desk.merge(make_book(*TEXTS), mine, make_book(*course)).book
+    nbformat.validate(merged)
+    assert len({cell.id for cell in merged.cells}) == len(merged.cells)
+    return [cell.source for cell in merged.cells]
+
+
+def reader(number=None, text=None):
+    """The reader's copy, where one cell was edited and everything has been run."""
+    book = make_book(*TEXTS)
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [new_output("stream", text="of the reader")]
+    if number is not None:
+        book.cells[number].source = text
+    return book
+
+
+NEWER = (*TEXTS[:2], "Some better words on what follows.", *TEXTS[3:])
+
+
+def test_edits_in_different_cells_both_survive():
+    assert merge(reader(3, "answer = 7"), *NEWER) == [*NEWER[:3], "answer = 7", "z = 3"]
+
+
+def test_edits_in_the_same_cell_are_both_kept_and_marked():
+    newer = [*TEXTS[:3], "answer = ...  # a number", TEXTS[4]]
+    sources = merge(reader(3, "answer = 7"), *newer)
+    assert sources == [*TEXTS[:3], "answer = 7", desk.MARK, newer[3], TEXTS[4]]
+
+
+def test_the_same_edit_on_both_sides_stands_once():
+    assert merge(reader(2, NEWER[2]), *NEWER) == list(NEWER)
+
+
+def test_deleted_cells_stay_deleted():
+    mine = reader()
+    del mine.cells[2]
+    assert merge(mine, *NEWER) == [*TEXTS[:2], *TEXTS[3:]]
+
+
+def test_what_the_course_deletes_goes_unless_the_reader_has_changed_it():
+    assert merge(reader(), *TEXTS[:3], TEXTS[4]) == [*TEXTS[:3], TEXTS[4]]
+    changed = merge(reader(3, "answer = 7"), *TEXTS[:3], TEXTS[4])
+    assert changed == [*TEXTS[:3], "answer = 7", TEXTS[4]]
+
+
+def test_what_either_side_adds_stays_in_its_place():
+    mine = reader()
+    mine.cells.insert(1, new_code_cell("own = 1"))
+    mine.cells.append(new_markdown_cell("My last note."))
+    sources = merge(mine, "First words of all.", *TEXTS[:4], "A new remark.", TEXTS[4], "w = 4")
+    assert sources == [
+        "First words of all.",
+        "# A title",
+        "own = 1",
+        *TEXTS[1:4],
+        "A new remark.",
+        "z = 3",
+        "My last note.",
+        "w = 4",
+    ]
+
+
+def test_a_moved_cell_stays_where_the_reader_put_it():
+    mine = reader()
+    mine.cells.insert(0, mine.cells.pop(4))
+    assert sorted(merge(mine, *NEWER)) == sorted(NEWER) and merge(mine, *NEWER)[0] == "z = 3"
+
+
+def test_outputs_are_the_readers_but_for_cells_that_the_course_renews():
+    newer = make_book(TEXTS[0], "x = 10\ny = 2\nprint(x, y)", *TEXTS[2:])
+    merged = desk.merge(make_book(*TEXTS), reader(), newer).book
+    texts = [cell.outputs[0].text for cell in merged.cells if cell.cell_type == "code"]
+    assert texts == ["of the course", "of the reader", "of the reader"]
+
+
+def test_the_desk_is_laid_out_once_and_trusted(root):
+    place, created = desk.lay_out(root)
+    assert place == root / "mine" and [path.name for path in created] == [
+        "00_start.ipynb",
+        "01_next.ipynb",
+    ]
+    assert NotebookNotary().check_signature(nbformat.read(created[0], 4))
+    created[0].write_text("the reader's own")
+    assert desk.lay_out(root) == (place, []) and created[0].read_text() == "the reader's own"
+
+
+def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
+    (first, second) = desk.lay_out(root)[1]
+    book = nbformat.read(first, 4)
+    book.cells[3].source = "answer = 7"
+    nbformat.write(book, first)
+    before = first.read_bytes(), second.read_bytes()
+    nbformat.write(make_book(*NEWER), root / "notebooks" / "00_start.ipynb")
+    nbformat.write(make_book("# New"), root / "notebooks" / "02_new.ipynb")
+    lines = desk.update(root)
+    assert lines == ["02_new.ipynb: new", "00_start.ipynb: 1 cells from the course"]
+    sources = [cell.source for cell in nbformat.read(first, 4).cells]
+    assert sources == [*NEWER[:3], "answer = 7", "z = 3"]
+    assert (root / "mine" / desk.BACKUP / first.name).read_bytes() == before[0]
+    assert second.read_bytes() == before[1]
+    assert desk.update(root) == []
+
+
+def test_a_damaged_copy_is_named_and_left_alone(root):
+    first = desk.lay_out(root)[1][0]
+    first.write_text("{")
+    nbformat.write(make_book(*NEWER), root / "notebooks" / first.name)
+    (line,) = desk.update(root)
+    assert line.startswith("00_start.ipynb: left alone") and first.read_text() == "{"
+    assert not list((root / "mine").glob("*.new"))
+
+
+def test_a_merge_leaves_the_courses_version_as_it_was():
+    course = make_book(*NEWER)
+    before = copy.deepcopy(course)
+    desk.merge(make_book(*TEXTS), reader(3, "answer = 7"), course)
+    assert course == before
+
+
+def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "repository_root", lambda: root)
+    assert commands.main(["desk"]) == 0 and commands.main(["desk"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 notebooks copied into") and second.startswith("0 notebooks")
+    (root / "mine" / "00_start.ipynb").write_text("{")
+    nbformat.write(make_book(*NEWER), root / "notebooks" / "00_start.ipynb")
+    assert commands.main(["update"]) == 1
+    assert "left alone" in capsys.readouterr().out
