@@ -169,3 +169,9 @@ def test_an_idx_file_by_hand(tmp_path):
     path = tmp_path / "values.gz"
     path.write_bytes(gzip.compress(header + bytes(range(6))))
     assert read_idx(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("seed", ("a", 1.5, -1))
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed"):
+        load_moving_digits("test", count=1, seed=seed)

@@ -179,6 +179,8 @@ def load_moving_digits(
     """
     check_field(count >= 1, "count", "at least 1", count)
     sampler = MovingDigits(load_digits(split), image_size, length)
+    is_number = isinstance(seed, int) and seed >= 0
+    check_field(is_number, "seed", "a whole number from 0", repr(seed))
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     batches = []
     for _ in range(0, count, 100):  # in whole hundreds, so that the count changes no draw
