@@ -33,7 +33,7 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 
 lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
 	$(PYTHON) -m unbraid.course desk
-	$(PYTHON) -m jupyterlab mine/00_start_here.ipynb
+	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb
 
 update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
 	$(PYTHON) -m unbraid.course update

@@ -119,6 +119,18 @@ def test_outputs_are_the_readers_but_for_cells_that_the_course_renews():
     assert texts == ["of the course", "of the reader", "of the reader"]
 
 
+def test_new_outputs_reach_cells_that_nobody_has_run():
+    newer = make_book(*TEXTS)
+    newer.cells[1].outputs = [new_output("stream", text="computed anew")]
+    merged = desk.merge(make_book(*TEXTS), make_book(*TEXTS), newer).book
+    assert merged.cells[1].outputs[0].text == "computed anew"
+
+
+def test_an_interrupted_update_does_not_double_what_it_brought():
+    mine = desk.merge(make_book(*TEXTS), reader(), make_book(*TEXTS[:4], "w = 4", TEXTS[4])).book
+    assert merge(mine, *TEXTS[:4], "w = 4", TEXTS[4]) == [*TEXTS[:4], "w = 4", TEXTS[4]]
+
+
 def test_the_desk_is_laid_out_once_and_trusted(root):
     place, created = desk.lay_out(root)
     assert place == root / "mine" and [path.name for path in created] == [
@@ -145,15 +157,43 @@ def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
     assert (root / "mine" / desk.BACKUP / first.name).read_bytes() == before[0]
     assert second.read_bytes() == before[1]
     assert desk.update(root) == []
+    assert (root / "mine" / desk.BACKUP / first.name).exists()
 
 
-def test_a_damaged_copy_is_named_and_left_alone(root):
-    first = desk.lay_out(root)[1][0]
-    first.write_text("{")
-    nbformat.write(make_book(*NEWER), root / "notebooks" / first.name)
-    (line,) = desk.update(root)
-    assert line.startswith("00_start.ipynb: left alone") and first.read_text() == "{"
+OLD = '{"cells": [{"cell_type": "raw", "metadata": {}, "source": ""}], "metadata": {}, '
+
+
+@pytest.mark.parametrize(
+    "text", ("{", "{}", "[]", "\xff", OLD + '"nbformat": 4, "nbformat_minor": 4}')
+)
+def test_a_damaged_copy_is_named_and_left_alone(root, text):
+    first, second = desk.lay_out(root)[1]
+    first.write_text(text, encoding="latin-1")
+    for name in (first.name, second.name):
+        nbformat.write(make_book(*NEWER), root / "notebooks" / name)
+    left, merged = desk.update(root)
+    assert left.startswith("00_start.ipynb: left alone") and merged.startswith("01_next.ipynb: 1")
+    assert first.read_text(encoding="latin-1") == text
     assert not list((root / "mine").glob("*.new"))
+
+
+def test_without_its_record_a_copy_is_left_alone(root):
+    first = desk.lay_out(root)[1][0]
+    (root / "mine" / desk.BASES / first.name).unlink()
+    (line,) = desk.update(root)
+    assert "there is no" in line and "move your copy away" in line
+
+
+def test_what_was_not_trusted_stays_so(root):
+    first, second = desk.lay_out(root)[1]
+    book = nbformat.read(first, 4)
+    book.cells[1].outputs = [new_output("display_data", {"text/html": "<script>foreign</script>"})]
+    nbformat.write(book, first)
+    for name in (first.name, second.name):
+        nbformat.write(make_book(*NEWER), root / "notebooks" / name)
+    desk.update(root)
+    assert not NotebookNotary().check_signature(nbformat.read(first, 4))
+    assert NotebookNotary().check_signature(nbformat.read(second, 4))
 
 
 def test_a_merge_leaves_the_courses_version_as_it_was():

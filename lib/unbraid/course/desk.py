@@ -7,8 +7,10 @@ nbdime writes marks of conflicts into code and outputs.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
+import platform
 import shutil
 from collections.abc import Sequence
 from itertools import chain
@@ -43,49 +45,77 @@ def lay_out(root: Path) -> tuple[Path, list[Path]]:
     desk = root / "mine"
     created = []
     for notebook in select_notebooks(root / "notebooks"):
-        copy = desk / notebook.name
-        if not copy.exists():
-            write_trusted(nbformat.read(notebook, 4), copy)
-            write_trusted(nbformat.read(notebook, 4), desk / BASES / notebook.name)
-            created.append(copy)
+        mine = desk / notebook.name
+        if not mine.exists():
+            book = nbformat.read(notebook, 4)
+            write_whole(book, desk / BASES / notebook.name)
+            trust(write_whole(book, mine))
+            created.append(mine)
     return desk, created
 
 
 def update(root: Path) -> list[str]:
     """Merge what has changed in notebooks/ into mine/; returns a line for each notebook concerned.
 
-    A copy that cannot be read is named and left alone. The copies as they were are kept in
-    mine/.before-update.
+    A copy that cannot be merged is named and left alone. The copies as they were before the last
+    update that changed any are kept in mine/.before-update.
     """
     desk, created = lay_out(root)
     lines = [f"{path.name}: new" for path in created]
-    shutil.rmtree(desk / BACKUP, ignore_errors=True)
+    merges = {}
     for notebook in select_notebooks(root / "notebooks"):
-        copy, base = desk / notebook.name, desk / BASES / notebook.name
+        path, base = desk / notebook.name, desk / BASES / notebook.name
         course = nbformat.read(notebook, 4)
         try:
-            mine = nbformat.read(copy, 4)
-            old = nbformat.read(base, 4)
-        except (OSError, ValueError) as error:
-            lines.append(f"{copy.name}: left alone, it cannot be read ({error})"[:200])
+            old, mine = read_valid(base), read_valid(path)
+        except ValueError as error:
+            lines.append(f"{path.name}: left alone, {error}")
             continue
-        if keys(old.cells) == keys(course.cells):
-            continue
+        if old.cells != course.cells:
+            merges[path] = (old, mine, course)
+
+    if merges:
+        shutil.rmtree(desk / BACKUP, ignore_errors=True)
+        (desk / BACKUP).mkdir()
+    for path, (old, mine, course) in merges.items():
+        shutil.copy2(path, desk / BACKUP / path.name)
+        is_trusted = NotebookNotary().check_signature(mine)
         merged = merge(old, mine, course)
-        (desk / BACKUP).mkdir(exist_ok=True)
-        shutil.copy2(copy, desk / BACKUP / copy.name)
-        write_trusted(merged.book, copy)
-        write_trusted(course, base)
+        written = write_whole(merged.book, path)
+        if is_trusted:  # What a reader does not trust is not trusted after an update, either.
+            trust(written)
+        write_whole(course, desk / BASES / path.name)
         doubled = f", {merged.doubled} beside yours" if merged.doubled else ""
-        lines.append(f"{copy.name}: {merged.renewed} cells from the course{doubled}")
+        lines.append(f"{path.name}: {merged.renewed} cells from the course{doubled}")
     return lines
 
 
-def write_trusted(book: NotebookNode, path: Path) -> None:
-    """Write and trust a notebook, whole or not at all."""
+def read_valid(path: Path) -> NotebookNode:
+    """A notebook whose cells have ids; ValueError says why there is none."""
+    if not path.exists():
+        raise ValueError(f"there is no {path}; move your copy away to get a new one")
+    try:
+        book = nbformat.read(path, 4)
+        nbformat.validate(book)
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__})") from error
+    if any("id" not in cell for cell in book.cells):
+        raise ValueError("its cells have no ids; open and save it in JupyterLab 4")
+    return book
+
+
+def write_whole(book: NotebookNode, path: Path) -> NotebookNode:
+    """Write a notebook, whole or not at all, with this Python's version as JupyterLab would."""
+    book = copy.deepcopy(book)
+    book.metadata.setdefault("language_info", {})["version"] = platform.python_version()
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, path.with_suffix(".new"))
     os.replace(path.with_suffix(".new"), path)
+    return book
+
+
+def trust(book: NotebookNode) -> None:
+    """Let JupyterLab show the sounds and pages among a notebook's outputs."""
     notary = NotebookNotary()
     notary.sign(book)
     notary.store.close()
@@ -100,6 +130,8 @@ def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> Merge
     """
     successors, additions = compare_cells(base.cells, course.cells)
     order = {cell.id: number for number, cell in enumerate(base.cells)}
+    present = {cell.id for cell in mine.cells}  # of an update that was interrupted
+    additions = [[cell for cell in new if cell.id not in present] for new in additions]
     cells = []
     behind = 0  # so many old cells have been passed, and what the course adds before each
     for cell in mine.cells:
@@ -113,7 +145,7 @@ def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> Merge
     cells += chain.from_iterable(additions[behind:])
 
     from_course = {id(cell) for cell in course.cells}
-    renewed = sum(id(cell) in from_course for cell in cells)
+    renewed = sum(id(cell) in from_course and cell not in base.cells for cell in cells)
     doubled = sum(cell.source == MARK for cell in cells)
     mine.cells = make_ids_differ(cells)
     return Merge(mine, renewed, doubled)
@@ -123,8 +155,10 @@ def choose(mine: NotebookNode, old: NotebookNode, new: NotebookNode | None) -> l
     """What becomes of one cell: the reader's version, the course's, both, or neither."""
     if new is None:
         return [] if key(mine) == key(old) else [mine]
-    if key(new) == key(old):
+    if key(new) == key(old) != key(mine):
         return [mine]
+    if key(new) == key(old):
+        return [new if mine.get("outputs") == old.get("outputs") else mine]
     if key(mine) in (key(old), key(new)):
         return [new]
     return [mine, nbformat.v4.new_markdown_cell(MARK), new]

@@ -34,6 +34,8 @@ def normalise(book: NotebookNode) -> NotebookNode:
     count = 0
     for cell in book.cells:
         kept = {name: cell.metadata[name] for name in KEPT_METADATA if cell.metadata.get(name)}
+        if kept.get("jupyter", {}).get("outputs_hidden"):
+            kept["collapsed"] = True  # as JupyterLab writes beside it
         cell.metadata = nbformat.from_dict(kept)
         seen[cell.source] = seen.get(cell.source, 0) + 1
         identity = f"{cell.cell_type} {seen[cell.source]} {cell.source}"
