@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from exercise_notebook import EXERCISES, write_notebook_of_exercises
 from unbraid.course import __main__ as commands
-from unbraid.course import editions, execution, files
+from unbraid.course import editions, execution, files, prose
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 NOTE = """\
@@ -137,7 +137,18 @@ def test_the_notebooks_themselves_are_never_overwritten(folder):
 
 def test_the_courses_notes_are_complete():
     notes = editions.read_notes(NOTEBOOKS[0].parent / editions.NOTES)
-    assert set(notes) <= {path.name[:2] for path in NOTEBOOKS}
+    assert set(notes) == {path.name[:2] for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_note_names_sections_and_decimals_of_its_notebook(path):
+    note = editions.read_notes(path.parent / editions.NOTES)[path.name[:2]]
+    book = nbformat.read(path, 4)
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    assert set(re.findall(r"[Ss]ection (\d+)", note)) <= set(re.findall(r"(?m)^## (\d+)\.", text))
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    book.cells = [*code, nbformat.v4.new_markdown_cell(note)]
+    assert list(prose.check_notebook(book, path.stem)) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
