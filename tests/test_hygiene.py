@@ -109,10 +109,3 @@ def test_some_of_its_outputs_are_checked(path):
 @each
 def test_it_says_what_was_done(path):
     assert any("## What we did" in text for text in prose(path))
-
-
-@pytest.mark.parametrize("path, after", list(zip(NOTEBOOKS, NOTEBOOKS[1:], strict=False)))
-def test_it_leads_to_the_next_by_its_title(path, after):
-    title = prose(after)[0].splitlines()[0].removeprefix("# ")
-    links = re.findall(r"Next: \[(.+?)\]\((.+?)\)", "\n".join(prose(path)[-2:]))
-    assert set(links) == {(title, after.name)}
