@@ -57,7 +57,7 @@ pages: $(ENVIRONMENT)  ## write the notebooks as HTML pages into build/pages (ON
 	$(PYTHON) -m unbraid.course pages --only "$(ONLY)"
 
 assignment: $(ENVIRONMENT)  ## exercises for otter-grader and nbgrader, in build/assignment (NB=11)
-	$(PYTHON) -m unbraid.course assignment --only "$(NB)"
+	$(PYTHON) -m unbraid.course assignment --only "$(or $(NB),$(ONLY))"
 
 grading: .venv/grading/complete  ## have otter-grader and nbgrader grade an assignment, as a test
 	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest -n 2 tests/test_graders.py

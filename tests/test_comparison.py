@@ -6,9 +6,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from unbraid.course import comparison, execution
 
 
-def write(path, text="a\nb", picture="iVBORw", html=None):
+def write(path, text="a\nb", picture="iVBORw", html=""):
     """A notebook whose one code cell puts these out."""
-    data = {"image/png": picture} | ({"text/html": html} if html else {})
+    data = {"text/html": f'{html}<img alt="A curve." src="data:image/png;base64,{picture}">'}
     outputs = [new_output("stream", text=text), new_output("display_data", data)]
     cells = [new_code_cell("show()", outputs=outputs, execution_count=1)]
     nbformat.write(new_notebook(cells=cells), path)
@@ -21,7 +21,7 @@ def write(path, text="a\nb", picture="iVBORw", html=None):
         ({}, []),
         ({"picture": "iVBORx"}, ["image/png differs"]),
         ({"text": "a\nc"}, ["stdout differs", "committed: b", "executed:  c"]),
-        ({"html": "<p>"}, ["text/html differs", "committed: nothing", "executed:  <p>"]),
+        ({"html": "<p>"}, ["text/html differs", "committed: <img", "executed:  <p>"]),
     ),
 )
 def test_differences_are_told(tmp_path, changes, said):

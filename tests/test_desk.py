@@ -3,6 +3,7 @@
 import copy
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -110,6 +111,31 @@ def test_a_moved_cell_stays_where_the_reader_put_it():
     mine = reader()
     mine.cells.insert(0, mine.cells.pop(4))
     assert sorted(merge(mine, *NEWER)) == sorted(NEWER) and merge(mine, *NEWER)[0] == "z = 3"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_copy_that_nobody_touched_becomes_the_courses_version(seed):
+    random = np.random.default_rng(seed)
+    texts = [*TEXTS, "More words at the end.", "v = 5"]
+    number, place = random.integers(0, len(texts), 2)
+    kind = ("move", "double", "delete", "edit")[seed % 4]
+    newer = list(texts)
+    if kind in ("move", "delete"):
+        newer.pop(number)
+    if kind == "edit":
+        newer[number] += " More."
+    if kind in ("move", "double"):
+        newer.insert(place, texts[number])
+    base = make_book(*texts)
+    merged = desk.merge(base, copy.deepcopy(base), make_book(*newer)).book
+    assert [cell.source for cell in merged.cells] == newer
+
+
+def test_an_interrupted_update_does_not_double_a_conflict():
+    newer = (*TEXTS[:3], "answer = ...  # a number", TEXTS[4])
+    mine = desk.merge(make_book(*TEXTS), reader(3, "answer = 7"), make_book(*newer)).book
+    again = [*TEXTS[:3], "answer = 7", desk.MARK, newer[3], TEXTS[4]]
+    assert merge(mine, *newer) == again
 
 
 def test_outputs_are_the_readers_but_for_cells_that_the_course_renews():

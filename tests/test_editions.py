@@ -105,6 +105,8 @@ def test_pages_keep_answers_back_and_lead_to_each_other(folder, tmp_path):
     assert "olution" not in text.split("<body")[1] and "expect(" not in text.split("<body")[1]
     assert 'href="12_next.html' in text and "text-decoration: underline" in text
     assert [path.name for path in paths] == ["11_count.html", "12_next.html", "20_later.html"]
+    for link in re.findall(r'href="([^":#]+\.\w+)', text.split("<body")[1]):
+        assert (tmp_path / "pages" / link).exists(), link
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ A stamp says that nothing changed which outputs are made from; this is the proof
 
 from __future__ import annotations
 
+import re
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from nbformat import NotebookNode
 
 from unbraid.course.execution import first_line, run
 from unbraid.course.files import normalise
+
+PICTURE = re.compile(r"data:image/png;base64,[\w+/=]+")
 
 
 def compare_with_committed(only: str = "", to: str = "build/compare") -> bool:
@@ -55,6 +58,10 @@ def sort_outputs(cell: NotebookNode) -> dict[str, str]:
         contents = dict(output.get("data", {}))
         if output.output_type == "stream":
             contents[output.name] = output.text
+        pictures = PICTURE.findall(contents.get("text/html", ""))
+        if pictures:  # as `plots.show` puts them out
+            contents["text/html"] = PICTURE.sub("", contents["text/html"])
+            contents["image/png"] = "\n".join(pictures)
         for kind, content in contents.items():
             sorted_outputs[kind] = f"{sorted_outputs.get(kind, '')}{content}\n"
     return sorted_outputs

@@ -130,8 +130,9 @@ def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> Merge
     """
     successors, additions = compare_cells(base.cells, course.cells)
     order = {cell.id: number for number, cell in enumerate(base.cells)}
-    present = {cell.id for cell in mine.cells}  # of an update that was interrupted
-    additions = [[cell for cell in new if cell.id not in present] for new in additions]
+    # An update that was interrupted has brought some of the course's new cells already.
+    brought = {cell.id for cell in mine.cells} - set(order)
+    additions = [[cell for cell in new if cell.id not in brought] for new in additions]
     cells = []
     behind = 0  # so many old cells have been passed, and what the course adds before each
     for cell in mine.cells:
@@ -141,7 +142,10 @@ def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> Merge
             continue
         cells += chain.from_iterable(additions[behind : number + 1])
         behind = max(behind, number + 1)
-        cells += choose(cell, base.cells[number], successors.get(cell.id))
+        successor = successors.get(cell.id)
+        if successor is not None and successor.id in brought:
+            successor = base.cells[number]
+        cells += choose(cell, base.cells[number], successor)
     cells += chain.from_iterable(additions[behind:])
 
     from_course = {id(cell) for cell in course.cells}

@@ -127,9 +127,15 @@ def write_pages(to: str | Path, only: str = "", folder: Path | None = None) -> l
     """
     style = resources.files("unbraid.course").joinpath("pages.css").read_text(encoding="utf-8")
     answers = TagRemovePreprocessor(remove_cell_tags={"solution", "expectation"})
+    notebooks = select_notebooks(folder, only)
+    moved = MoveLinks(
+        origin=str(notebooks[0].parent),
+        target=str(Path(to).resolve()),
+        beside={path.name for path in notebooks},
+    )
     written = []
-    for notebook in select_notebooks(folder, only):
-        book = apply_steps(nbformat.read(notebook, 4), [answers])
+    for notebook in notebooks:
+        book = apply_steps(nbformat.read(notebook, 4), [answers, moved])
         page, _ = HTMLExporter().from_notebook_node(
             book, {"metadata": {"name": first_line(book.cells[0].source if book.cells else "")}}
         )

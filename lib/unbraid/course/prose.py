@@ -83,7 +83,8 @@ def read_sources(book: NotebookNode) -> Iterator[str]:
         for output in cell.outputs:
             data = output.get("data", {})
             yield output.get("text", "")
-            yield data.get("text/plain", "")
+            plain = data.get("text/plain", "")
+            yield "" if plain.startswith("Figure: ") else plain
             yield re.sub(r"<[^>]*>", " ", data.get("text/html", ""))
 
 
