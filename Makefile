@@ -29,7 +29,7 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m reuse lint --lines
 	.venv/citation/bin/cffconvert --validate
-	$(PYTHON) -m pytest -n auto
+	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
 	$(PYTHON) -m unbraid.course desk
