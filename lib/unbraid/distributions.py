@@ -61,13 +61,18 @@ def kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
 
     0.5 * sum_j [ exp(lq - lp) + (mq - mp)^2 exp(-lp) - 1 + lp - lq ], where l is a log-variance.
     """
+    return kl_by_unit(q, p).sum(-1)
+
+
+def kl_by_unit(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
+    """The terms of that sum, (..., d)."""
     return 0.5 * (
         torch.exp(q.log_variance - p.log_variance)
         + (q.mean - p.mean).square() * torch.exp(-p.log_variance)
         - 1
         + p.log_variance
         - q.log_variance
-    ).sum(-1)
+    )
 
 
 def gaussian_log_likelihood(

@@ -12,7 +12,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,10 +73,18 @@ class Sampler:
         return {name: SOURCES[name].fingerprint for name in self.sources}
 
 
-def sample_digits(kind: type[MovingDigits], settings: Settings, split: str) -> Sampler:
-    """Moving digits, in their order as paper A reads them or without it as paper B does."""
+def sample_digits(settings: Settings, split: str) -> Sampler:
+    """Moving digits in their order, as paper A reads them."""
     digits = load_digits(split)
-    draw = kind(digits, settings.image_size, settings.length, settings.step)
+    law = settings.motion, tuple(settings.speeds)
+    draw = MovingDigits(digits, settings.image_size, settings.length, *law)
+    return Sampler(draw, draw.provenance, (digits.source,))
+
+
+def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
+    """Moving digits without their order, as paper B reads them."""
+    digits = load_digits(split)
+    draw = UnorderedDigits(digits, settings.image_size, settings.length, settings.step)
     return Sampler(draw, draw.provenance, (digits.source,))
 
 
@@ -102,8 +109,8 @@ def sample_sequences(settings: Settings, split: str) -> Sampler:
 
 
 SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
-    "moving_digits": partial(sample_digits, MovingDigits),
-    "unordered_digits": partial(sample_digits, UnorderedDigits),
+    "moving_digits": sample_digits,
+    "unordered_digits": sample_unordered_digits,
     "frames": sample_frames,
     "sequences": sample_sequences,
 }

@@ -135,6 +135,11 @@ class ConvolutionalDecoder(nn.Sequential):
         if not normalise:
             keep_variance(self)
 
+    @property
+    def last(self) -> nn.ConvTranspose2d:
+        """The layer that paints the frame."""
+        return next(layer for layer in reversed(self) if isinstance(layer, nn.ConvTranspose2d))
+
 
 def frame_encoder(
     image_size: int, channels: int, width: int, features: int, normalise: bool = True

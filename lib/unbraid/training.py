@@ -76,6 +76,7 @@ def fit(
     steps = range(first, settings.steps + 1)
     for step in progress_bar(steps, "updates", initial=first - 1, total=settings.steps):
         optimizer.param_groups[0]["lr"] = learning_rate(settings, step)
+        model.advance((step - 1) / settings.steps)
 
         batch = Batch.of(draw(settings.batch_size, data_noise)).to(fabric.device)
         bound = wrapped_model(batch, code_noise)  # `SequenceModel.forward` computes the bound

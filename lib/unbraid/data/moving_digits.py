@@ -1,7 +1,8 @@
 """Moving digits as paper A: a red and a green MNIST digit, each moving in its own colour plane.
 
 The digits never meet, so a frame holds two independent things whose true positions are known. A
-digit moves on a straight line by `step` of the canvas per frame and is reflected at the edges.
+law of motion moves them. Paper A's digits bounce: each moves on a straight line and is reflected
+at the edges. Digits that circle about the middle of the canvas are ours.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FILES = {
 }
 DESCRIPTIONS = {"mnist": "MNIST", "mnist-sample": "the clone's sample of 5 000 MNIST digits"}
 PATH_LENGTH = 20  # frames of the path that unordered digits are drawn from
+RADII = (0.15, 0.5)  # of the circles, as shares of the travel
 
 
 class Digits(NamedTuple):
@@ -68,41 +70,81 @@ def load_digits(split: str = "train", source: str = "auto") -> Digits:
     return Digits(torch.from_numpy(images), labels, split, provenance, source)
 
 
+def bounce(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions (B, T, 2, 2) of digits on straight lines that walls reflect.
+
+    frames: the numbers of the frames, (1, T, 1, 1). speeds: (2, 1), shares of the travel.
+    """
+    start = torch.rand(count, 1, 2, 2, generator=generator)
+    angle = 2 * math.pi * torch.rand(count, 1, 2, 1, generator=generator)
+    direction = torch.cat([angle.cos(), angle.sin()], -1)
+    straight = start + speeds * frames * direction
+    # A reflected path is a straight one on the unfolded canvas, folded back.
+    folded = straight.remainder(2)
+    return torch.where(folded > 1, 2 - folded, folded)
+
+
+def circle(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions (B, T, 2, 2) of digits on circles about the middle.
+
+    frames: the numbers of the frames, (1, T, 1, 1). speeds: (2, 1), rad per frame.
+    """
+    low, high = RADII
+    radius = low + (high - low) * torch.rand(count, 1, 2, 1, generator=generator)
+    phase = 2 * math.pi * torch.rand(count, 1, 2, 1, generator=generator)
+    angle = phase + speeds * frames
+    return 0.5 + radius * torch.cat([angle.cos(), angle.sin()], -1)
+
+
+MOTIONS = {"bounce": bounce, "circle": circle}
+
+
 class MovingDigits:
     """An endless supply of sequences drawn from a set of digits.
 
     digits: `load_digits(...)`. image_size: 64 as paper A, or 32 (digits halved to 14 x 14 by
-    averaging 2 x 2 pixels). length: T. step: distance per frame, as a share of the canvas a
-    digit's corner can travel (36 pixels at 64, hence 3.6 pixels per frame at 0.1).
+    averaging 2 x 2 pixels). length: T.
+    motion: "bounce", on straight lines between the walls, from a place and in a direction that are
+        drawn uniformly; or "circle", about the middle, with a radius and a phase drawn uniformly.
+    speeds: of the red and of the green digit. For "bounce" the distance per frame, as a share of
+        the travel, the way that a digit's corner can go (36 pixels at 64, hence 3.6 pixels per
+        frame at 0.1). For "circle" the angle per frame in rad, whose sign is the sense of rotation.
     """
 
-    def __init__(self, digits: Digits, image_size: int = 64, length: int = 5, step: float = 0.1):
+    def __init__(
+        self,
+        digits: Digits,
+        image_size: int = 64,
+        length: int = 5,
+        motion: str = "bounce",
+        speeds: tuple[float, float] = (0.1, 0.1),
+    ):
         check_choice("image_size", image_size, (32, 64))
+        check_choice("motion", motion, MOTIONS)
+        check_field(len(speeds) == 2, "speeds", "one for each of the two digits", speeds)
         self.digits = digits
         self.images = digits.images.float() / 255  # (M, side, side)
         if image_size == 32:
             self.images = torch.nn.functional.avg_pool2d(self.images, 2)
         self.image_size = image_size
         self.length = length
-        self.step = step
+        self.motion = motion
+        self.speeds = torch.tensor(speeds)[:, None]  # (2, 1): a digit, then x and y
         self.travel = image_size - self.images.shape[-1]  # pixels that a digit's corner can move
 
     @property
     def provenance(self) -> str:
         """A sentence on the data really used."""
         size = self.image_size
-        return f"moving digits {size} x {size}, drawn from {self.digits.provenance}"
+        speeds = " and ".join(f"{speed:g}" for speed in self.speeds.flatten().tolist())
+        law = f"{self.motion}, speeds {speeds}"
+        return f"moving digits {size} x {size} ({law}), drawn from {self.digits.provenance}"
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
-        start = torch.rand(count, 1, 2, 2, generator=generator)
-        angle = 2 * math.pi * torch.rand(count, 1, 2, 1, generator=generator)
-        direction = torch.cat([angle.cos(), angle.sin()], -1)
-        straight = start + self.step * torch.arange(self.length)[None, :, None, None] * direction
-        # A reflected path is a straight one on the unfolded canvas, folded back.
-        folded = straight.remainder(2)
-        return which, torch.where(folded > 1, 2 - folded, folded)
+        frames = torch.arange(self.length)[None, :, None, None]
+        return which, MOTIONS[self.motion](count, frames, self.speeds, generator)
 
     def render(self, which: Tensor, positions: Tensor) -> Tensor:
         """Float frames (B, T, 3, H, W) of the digits `which` (B, 2) at `positions` (B, T, 2, 2).
@@ -148,7 +190,7 @@ class UnorderedDigits(MovingDigits):
     """Moving digits without their order: `length` frames, shuffled, of paths of `PATH_LENGTH`."""
 
     def __init__(self, digits: Digits, image_size: int, length: int, step: float = 0.1):
-        super().__init__(digits, image_size, PATH_LENGTH, step)
+        super().__init__(digits, image_size, PATH_LENGTH, speeds=(step, step))
         self.kept = length
 
     @property

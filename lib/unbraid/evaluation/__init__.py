@@ -14,7 +14,7 @@ from unbraid.models.base import SequenceModel
 __all__ = ["EVALUATIONS", "MEASURES", "draw", "evaluate", "evaluation_for", "protocol"]
 
 EVALUATIONS: dict[tuple[str, str], Evaluation] = {
-    ("independent", "moving_digits"): independent.INDEPENDENT,
+    **{("independent", law): independent.INDEPENDENT for law in independent.LAWS},
     ("unordered", "digits"): unordered.DIGITS,
     ("unordered", "faces"): unordered.FACES,
     ("unordered", "sprites_poses"): poses.CHARACTERS,

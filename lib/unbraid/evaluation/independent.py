@@ -11,12 +11,15 @@ from itertools import permutations
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import Sampler, make_sampler
+from unbraid.experiments import Sampler, make_sampler, open_judge
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -27,7 +30,10 @@ from unbraid.measures.information import (
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.models.independent import IndependentPrediction
 
+LAWS = ("circle", "circle_equal", "circle_opposite", "bounce", "bounce_two_speeds")
 DIGITS_BATCH = 100  # sequences at a time
+NEIGHBOURS = 15  # of the regression from a factor to a position
+HORIZON = 20  # frames that factors are rolled forward
 
 
 @dataclass(frozen=True)
@@ -234,9 +240,7 @@ def digit_leakage(examined: Examined) -> Figures:
     size, seed = examined.settings.judged_size, examined.seed
     generator = torch.Generator().manual_seed(20_000 + seed)
     together, apart = draw_pairs(examined, generator)
-    order = np.arange(together.before.shape[1])
-    if examined.entangled:
-        order = best_partition(together.before, together.after, size, seed=seed).permutation
+    order = part_order(examined, together)
     factors = split_factors(apart.after[:, order], size)
     owner = ownership(factors, apart.positions, seed=seed).owner
     sequences = examined.sampler(2 * examined.settings.evaluation_pairs, generator)
@@ -260,8 +264,182 @@ def digit_leakage(examined: Examined) -> Figures:
     return figures
 
 
+def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
+    """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
+
+    parts: the units of each factor, (K, d). Half of the pairs are the neighbours, and the others
+    are predicted; each pair should be from another sequence.
+    """
+    half = len(pairs.after) // 2
+    scores = np.empty((len(parts), len(pairs.positions)))
+    for row, units in enumerate(parts):
+        factor = pairs.after[:, units]
+        for column, position in enumerate(pairs.positions.values()):
+            neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
+            neighbours.fit(factor[:half], position[:half])
+            predicted = neighbours.predict(factor[half:])
+            scores[row, column] = r2_score(position[half:], predicted)
+    return scores
+
+
+def position_scores(examined: Examined) -> Figures:
+    """own_position_r2, other_position_r2: R2 of 15 nearest neighbours from a posterior sample of a
+    factor to the position of its own and of the other digit in the same frame; of evaluation_pairs
+    test sequences one frame each, half of them to test. Each digit's own factor is the one of the
+    assignment with the greatest sum. factor_<i>_<digit>_r2: all of them. A model without parts: the
+    best of 20 partitions by information."""
+    settings = examined.settings
+    generator = torch.Generator().manual_seed(40_000 + examined.seed)
+    together, apart = draw_pairs(examined, generator)
+    parts = part_order(examined, together).reshape(-1, settings.judged_size)
+    scores = neighbour_scores(apart, parts)
+    owners, digits = linear_sum_assignment(-scores)
+    own = scores[owners, digits]
+    names = [name.removesuffix("_position") for name in apart.positions]
+    figures = {}
+    for (factor, digit), score in np.ndenumerate(scores):
+        figures[f"factor_{factor}_{names[digit]}_r2"] = float(score)
+    others = (scores.sum() - own.sum()) / (scores.size - own.size)
+    return figures | {"own_position_r2": float(own.mean()), "other_position_r2": float(others)}
+
+
+def part_order(examined: Examined, pairs: Pairs) -> np.ndarray:
+    """The order of the units in which each `judged_size` of them are judged as a factor."""
+    if not examined.entangled:
+        return np.arange(pairs.before.shape[1])
+    size = examined.settings.judged_size
+    return best_partition(pairs.before, pairs.after, size, seed=examined.seed).permutation
+
+
+def centroids(frames: Tensor) -> Tensor:
+    """Where the digits are, in pixels: (..., 2, 2), of each of the first two planes x and y.
+
+    frames: (..., 3, H, W). A plane without any light has its middle.
+    """
+    planes = frames[..., :2, :, :].clamp(min=0) + 1e-6
+    weights = planes / planes.sum((-2, -1), keepdim=True)
+    x = (weights.sum(-2) * torch.arange(frames.shape[-1])).sum(-1)
+    y = (weights.sum(-1) * torch.arange(frames.shape[-2])).sum(-1)
+    return torch.stack([x, y], -1)
+
+
+@torch.no_grad()
+def roll_forward(model: IndependentPrediction, latents: Tensor, steps: int) -> Tensor:
+    """The means of the next `steps` latents (B, steps, K d), each factor by its own transition.
+
+    latents: (B, K d), those of the last frame seen.
+    """
+    path = []
+    for _ in range(steps):
+        latents = model.prior(latents).mean
+        path.append(latents)
+    return torch.stack(path, 1)
+
+
+@torch.no_grad()
+def forecast_errors(
+    model: IndependentPrediction, frames: Tensor, seen: int
+) -> tuple[Tensor, Tensor]:
+    """Distances in pixels between digits' true places and those of the frames that are foretold.
+
+    frames: (B, T, 3, H, W), of which the first `seen` are encoded and the others foretold. Returns
+    (B, T - seen, digits) of the model, and of the last frame seen, which stands still.
+    """
+    latents = model.to_latents(model.encode(frames[:, :seen]))
+    future = roll_forward(model, latents[:, -1], frames.shape[1] - seen)
+    truth = centroids(frames[:, seen:])
+    predicted = centroids(model.decode_latents(future))
+    last = centroids(frames[:, seen - 1 : seen])
+    return (predicted - truth).norm(dim=-1), (last - truth).norm(dim=-1)
+
+
+def motion_forecast(examined: Examined) -> Figures:
+    """forecast_error_<h>, still_error_<h>: mean distance in pixels between the centroids of the
+    true and of the decoded digits h frames after the last one seen, for the transitions' means and
+    for the last frame repeated; from 500 test sequences of `length` + 20 frames. forecast_ratio:
+    the greatest ratio of the two over all 20 horizons."""
+    settings = examined.settings
+    length = settings.length + HORIZON
+    sampler = make_sampler(settings.but(length=length), "test")
+    generator = torch.Generator().manual_seed(50_000 + examined.seed)
+    sequences = sampler(settings.evaluation_sequences // 2, generator)
+    model, still, moved = examined.model, [], []
+    for batch in common.batches(model, sequences, DIGITS_BATCH):
+        forecast, standing = forecast_errors(model, batch.frames, settings.length)
+        moved.append(forecast.mean(2).cpu())
+        still.append(standing.mean(2).cpu())
+    moved, still = torch.cat(moved).mean(0), torch.cat(still).mean(0)  # (horizons,)
+    figures = {"forecast_ratio": float((moved / still).max())}
+    for horizon in (1, 5, 10, HORIZON):
+        figures[f"forecast_error_{horizon}"] = float(moved[horizon - 1])
+        figures[f"still_error_{horizon}"] = float(still[horizon - 1])
+    return figures
+
+
+def digit_swaps(examined: Examined) -> Figures:
+    """Frames decoded as they are, and after the factor that knows most of the red digit's place
+    was exchanged with that of another sequence. decoded_name: how often a judge names the digits
+    of a decoded frame right. swap_name, swap_kept_name: how often it names the red digit of the
+    other sequence and the green one of the own. decoded_place, swap_place, swap_kept_place: R2
+    from the centroids of decoded digits to the true ones. The last frames of evaluation_pairs test
+    sequences; the mean paths of the posterior; a model without parts: the best of 20 partitions."""
+    settings = examined.settings
+    generator = torch.Generator().manual_seed(60_000 + examined.seed)
+    together, apart = draw_pairs(examined, generator)
+    parts = part_order(examined, together).reshape(-1, settings.judged_size)
+    owner = neighbour_scores(apart, parts)[:, 0].argmax()
+    sequences = examined.sampler(settings.evaluation_pairs, generator)
+    decoded, swapped = decode_swapped(examined.model, sequences, torch.from_numpy(parts[owner]))
+    truth = centroids(sequences.frames[:, -1])
+    judge = open_judge("digits")
+
+    def read(frames: Tensor, plane: int, shift: int) -> np.ndarray:
+        """Accuracy of a digit's name and R2 of its place, both of the sequence `shift` before."""
+        name = ("red_digit", "green_digit")[plane]
+        named = judge.probabilities(frames)[name].argmax(1)
+        accuracy = (named == sequences.labels[name].roll(shift)).float().mean()
+        place = r2_score(truth[:, plane].roll(shift, 0), centroids(frames)[:, plane])
+        return np.array([accuracy, place])
+
+    scores = {
+        "decoded": (read(decoded, 0, 0) + read(decoded, 1, 0)) / 2,
+        "swap": read(swapped, 0, 1),
+        "swap_kept": read(swapped, 1, 0),
+    }
+    figures = {}
+    for kind, (name, place) in scores.items():
+        figures |= {f"{kind}_name": float(name), f"{kind}_place": float(place)}
+    return figures
+
+
+@torch.no_grad()
+def decode_swapped(
+    model: IndependentPrediction, sequences: Sequences, moved: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The last frames (N, 3, H, W) in [0, 1], decoded from the means of the posterior.
+
+    The second tensor has the units `moved` of each sequence exchanged for those of the one before.
+    """
+    batches = common.batches(model, sequences, DIGITS_BATCH)
+    latents = torch.cat([model.to_latents(model.encode(batch))[:, -1:] for batch in batches])
+    exchanged = latents.clone()
+    exchanged[..., moved] = latents.roll(1, 0)[..., moved]
+    decoded = []
+    for rows in (latents, exchanged):
+        frames = [model.decode_latents(part)[:, 0] for part in rows.split(DIGITS_BATCH)]
+        decoded.append(torch.cat(frames).clamp(0, 1).cpu())
+    return decoded[0], decoded[1]
+
+
 INDEPENDENT = Evaluation(
     load_test_digits,
     examine_independent,
-    (transition_bound, digit_information, digit_leakage),
+    (
+        transition_bound,
+        digit_information,
+        digit_leakage,
+        position_scores,
+        motion_forecast,
+        digit_swaps,
+    ),
 )

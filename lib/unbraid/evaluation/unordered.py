@@ -136,7 +136,9 @@ def class_probes(examined: Examined) -> Figures:
 def load_paths(settings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order."""
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
-    paths = MovingDigits(load_digits(split), settings.image_size, PATH_LENGTH, settings.step)
+    paths = MovingDigits(
+        load_digits(split), settings.image_size, PATH_LENGTH, speeds=(settings.step, settings.step)
+    )
     return paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
 
 

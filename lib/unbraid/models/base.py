@@ -87,19 +87,21 @@ class Bound:
     def loss(self, weights: Mapping[str, float] | None = None) -> Tensor:
         """What training minimises: minus the weighted sum of all terms per frame, a mean over B.
 
-        weights: "log_likelihood", "<code>_kl" and the names of further terms. The default is 1 for
-        the terms of the bound and 0 for further terms, which makes the loss minus the bound.
+        weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
+        further terms. The default is 1 for the terms of the bound and 0 for further terms, which
+        makes the loss minus the bound.
 
         Raises `ValueError` for a weight other than 0 whose name is none of these.
         """
         weights = dict(weights or {})
         total = weights.pop("log_likelihood", 1.0) * self.log_likelihood
+        every = weights.pop("kl", 1.0)
         for code, divergence in self.kl.items():
-            total = total - weights.pop(f"{code}_kl", 1.0) * divergence
+            total = total - weights.pop(f"{code}_kl", every) * divergence
         for name, term in self.terms.items():
             total = total + weights.pop(name, 0.0) * term
         if any(weights.values()):
-            names = ["log_likelihood", *(f"{code}_kl" for code in self.kl), *self.terms]
+            names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
             raise ValueError(
                 f"weights: expected some of {', '.join(names)}, found {', '.join(weights)}"
             )
@@ -152,6 +154,9 @@ class SequenceModel(nn.Module, ABC):
     def forward(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound; the training loop calls the model itself, so that Fabric can wrap it."""
         return self.elbo(batch, noise)
+
+    def advance(self, share: float) -> None:  # noqa: B027 - most models never change
+        """Change what is to change at this share of a training run, before each update."""
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise itself, or new noise from a generator; without one from torch's own."""

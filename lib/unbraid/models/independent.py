@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unbraid.distributions import (
     DiagonalGaussian,
     gaussian_log_likelihood,
-    kl,
+    kl_by_unit,
     standard_normal_like,
 )
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
@@ -62,6 +62,10 @@ class IndependentPrediction(SequenceModel):
         of its own, and the decoder adds them.
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
+    output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
+    opening: which units are in use while the model is trained, as [share of the updates, [units of
+        each factor]]; the other units are 0 and cost nothing. Without entries, as in the paper, and
+        after training all units are in use.
     """
 
     def __init__(self, settings):
@@ -95,6 +99,17 @@ class IndependentPrediction(SequenceModel):
             groups=settings.decoder_groups,
             **image,
         )
+        with torch.no_grad():
+            self.decoder.last.bias += settings.output_bias
+        self.opening = settings.opening
+        self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
+
+    def advance(self, share: float) -> None:
+        """Take as many units of each factor into use as `opening` says at this share of a run."""
+        for begin, counts in self.opening:
+            if share >= begin:
+                open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
+                self.in_use = open_units.to(self.in_use)
 
     def draw_noise(
         self, count: int, length: int, generator: torch.Generator | None = None
@@ -136,7 +151,7 @@ class IndependentPrediction(SequenceModel):
             # The posterior may use the prediction; only the KL term may shape it.
             detached = DiagonalGaussian(prior.mean.detach(), prior.log_variance.detach())
             posterior = self.posterior(from_frames[:, t], detached)
-            latent = posterior.draw(draws[t])
+            latent = posterior.draw(draws[t]) * self.in_use.flatten()
             posteriors.append(posterior)
             priors.append(prior)
             latents.append(latent)
@@ -161,7 +176,8 @@ class IndependentPrediction(SequenceModel):
         posteriors, priors, latents = self.filter(frames, noise)
         means = self.decode_latents(latents)
         log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
-        by_factor = kl(posteriors, priors).sum(1)  # (B, K)
+        by_unit = kl_by_unit(posteriors, priors) * self.in_use  # (B, T, K, d)
+        by_factor = by_unit.sum((1, 3))  # (B, K)
         divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
         return Bound(log_likelihood, divergences, frames.shape[1])
 
