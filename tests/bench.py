@@ -17,7 +17,7 @@ from unbraid.measures.leakage import leakage_matrix
 from unbraid.training import fit
 
 SECTIONS = (
-    "independent.factored",
+    "independent.bounce.factored",
     "unordered.digits",
     "unordered.sprites_poses",
     "single_element.sprites",

@@ -41,7 +41,7 @@ def test_runs_are_selected_by_model_dataset_and_run():
 # ---- what runs learn from
 
 
-@pytest.mark.parametrize("section", ("independent.factored", "unordered.digits"))
+@pytest.mark.parametrize("section", ("independent.bounce.factored", "unordered.digits"))
 def test_digits_are_drawn_from_their_split(section, monkeypatch, tmp_path):
     monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))

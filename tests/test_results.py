@@ -283,14 +283,13 @@ def test_what_is_shipped_holds_together():
     assert results.verify_results(results.shipped()) == []
 
 
-def test_at_quick_the_factored_model_separates_the_digits_and_the_entangled_does_not():
-    path = ROOT / "results" / "independent" / "moving_digits" / "quick" / "metrics.json"
+def test_at_quick_the_factored_model_separates_circling_digits_and_its_twin_does_not():
+    path = ROOT / "results" / "independent" / "circle" / "quick" / "metrics.json"
     metrics = results.read_json(path)
-    factored, entangled = metrics["factored"], metrics["entangled"]
-    assert factored["mi_same_bits"] > 5 * factored["mi_cross_bits"]
-    assert factored["own_digit_bits"] > 5 * factored["other_digit_bits"]
-    assert entangled["cross_to_same"] > factored["cross_to_same"]
-    assert entangled["own_digit_bits"] < 2 * entangled["other_digit_bits"]
+    factored, entangled = metrics["factored"]["by_seed"], metrics["entangled"]
+    separated = [value <= 0.05 for value in factored["cross_to_same"]]
+    assert sum(separated) >= 4
+    assert entangled["mi_cross_bits"] > 5 * metrics["factored"]["mi_cross_bits"]
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=name_run)

@@ -50,11 +50,11 @@ def test_no_two_runs_share_their_files():
 
 def test_an_inner_section_inherits_from_all_around_it():
     outer = load("independent", "quick").as_dict()
-    inner = load("independent.factored", "quick").as_dict()
+    inner = load("independent.bounce", "quick").as_dict()
     assert {name: inner[name] for name in outer if name != "section"} == {
         name: outer[name] for name in outer if name != "section"
     }
-    assert set(inner) - set(outer) >= {"factors", "factor_size", "run"}
+    assert set(inner) - set(outer) >= {"dataset", "motion", "speeds"}
     assert outer["second_moment_decay"] == 0.999  # stated before the first section
 
 
@@ -62,7 +62,10 @@ def test_full_is_paper_a():
     expected = {
         "image_size": 64,
         "length": 5,
-        "step": 0.1,
+        "speeds": [0.1, 0.1],
+        "output_bias": 0.5,
+        "opening": [],
+        "kl_weight": 1.0,
         "batch_size": 100,
         "variance": 0.25,
         "learning_rate": 3e-4,
@@ -77,8 +80,8 @@ def test_full_is_paper_a():
         "output": "sigmoid",
         "decoder_groups": 1,
     }
-    factored = load("independent.factored", "full").as_dict()
-    entangled = load("independent.entangled", "full").as_dict()
+    factored = load("independent.bounce.factored", "full").as_dict()
+    entangled = load("independent.bounce.entangled", "full").as_dict()
     assert {name: factored[name] for name in expected} == expected
     assert {name for name in factored if factored[name] != entangled[name]} == {
         "section",
@@ -99,11 +102,11 @@ def test_the_default_is_quick_and_the_environment_wins(monkeypatch):
 
 
 def test_overrides_change_single_settings():
-    plain = load("independent.factored", "quick")
-    changed = load("independent.factored", "quick", steps=3, learning_rate=[[0.5, 1.0], [1.0, 0]])
+    plain = load("independent.bounce.factored", "quick")
+    changed = load("independent.bounce.factored", "quick", steps=3, learning_rate=[[0.5, 1.0], [1.0, 0]])
     assert (changed.steps, changed.learning_rate) == (3, [[0.5, 1.0], [1.0, 0]])
     assert changed == plain.but(steps=3, learning_rate=[[0.5, 1.0], [1.0, 0]])
-    assert plain.steps == load("independent.factored", "quick").steps
+    assert plain.steps == load("independent.bounce.factored", "quick").steps
 
 
 @pytest.mark.parametrize(
@@ -112,14 +115,14 @@ def test_overrides_change_single_settings():
 def test_a_wrong_override_is_refused_by_its_name(changes):
     name = next(iter(changes))
     with pytest.raises(SettingsError, match=name):
-        load("independent.factored", "quick", **changes)
+        load("independent.bounce.factored", "quick", **changes)
     with pytest.raises(SettingsError, match=name):
-        load("independent.factored", "quick").but(**changes)
+        load("independent.bounce.factored", "quick").but(**changes)
 
 
 @pytest.mark.parametrize("section", ("", "independent.", "independent.steps", "nothing"))
 def test_an_unknown_section_is_refused_with_the_known_ones(section):
-    with pytest.raises(SettingsError, match=r"section.*independent\.factored"):
+    with pytest.raises(SettingsError, match=r"section.*independent\.bounce\.factored"):
         load(section, "quick")
 
 

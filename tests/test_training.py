@@ -27,7 +27,7 @@ SQUARES = Digits(
 
 def tiny_settings(**overrides):
     sizes = {"width": 4, "batch_size": 4, "steps": 12} | overrides
-    return settings.load("independent.factored", "smoke", **sizes)
+    return settings.load("independent.bounce.factored", "smoke", **sizes)
 
 
 def tiny_model(options, seed=0):
@@ -250,6 +250,6 @@ def test_the_record_names_what_made_the_run():
     rows = train(steps=4)[1]
     record = training.run_record("python -m unbraid train", tiny_settings(), 3, rows, data="x")
     assert (record["seed"], record["steps"], record["data"]) == (3, 4, "x")
-    assert record["settings"]["section"] == "independent.factored"
+    assert record["settings"]["section"] == "independent.bounce.factored"
     assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert str(Path.home()) not in json.dumps(record, allow_nan=False)

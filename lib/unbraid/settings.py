@@ -42,7 +42,7 @@ def current_profile(profile: str | None = None) -> str:
 
 
 def load(section: str, profile: str | None = None, **overrides) -> Settings:
-    """The settings of a section, e.g. load("independent.factored", "quick", steps=100).
+    """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
 
     A section inherits from the sections around it. A value that is the same in every profile is
     written once; one that differs is a table with one value per profile. Keyword arguments
