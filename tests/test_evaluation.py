@@ -82,7 +82,11 @@ def examine(mixing, factors=2, sampler=sample_positions, size=2, seed=0):
 
 
 def measure(mixing, factors=2, seed=0):
-    return independent.INDEPENDENT.measure(examine(mixing, factors, seed=seed))
+    examined = examine(mixing, factors, seed=seed)
+    figures = {}
+    for part in (independent.digit_information, independent.digit_leakage):
+        figures |= part(examined)
+    return figures | independent.position_scores(examined)
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +101,14 @@ def test_true_positions_sorted_by_digit_are_disentangled(figures_of_sorted):
     assert figures["own_digit_bits"] > 5
     assert abs(figures["other_digit_bits"]) < FLOOR * figures["own_digit_bits"]
     assert figures["block_fraction"] > 0.95
+    assert figures["own_position_r2"] > 0.97 and figures["other_position_r2"] < 0.05
 
 
 def test_coordinates_sorted_across_digits_own_no_digit():
     figures = measure(ACROSS)
     assert figures["mi_same_bits"] > 2 and figures["cross_to_same"] < FLOOR
     assert figures["own_digit_bits"] < 1.3 * figures["other_digit_bits"]
+    assert figures["own_position_r2"] == pytest.approx(figures["other_position_r2"], abs=0.05)
 
 
 def test_mixed_positions_are_entangled_even_in_the_best_partition():
@@ -159,6 +165,70 @@ def test_pairs_are_of_one_sequence_with_the_later_position():
     moved = np.linalg.norm(pairs.after[:, :2] - pairs.before[:, :2], axis=1)
     assert (moved < 0.1 + 1e-5).all() and (moved > 0.09).mean() > 0.5  # one step, less at a wall
     np.testing.assert_array_equal(pairs.after[: LENGTH - 2], pairs.before[1 : LENGTH - 1])
+
+
+ANGLES = (0.5, -0.9)  # rad per frame
+
+
+class Turning(nn.Module):
+    """A model whose latents are the digits' true places, whose transitions turn them as they do
+    turn, and which paints a dot at each place."""
+
+    def __init__(self, angles=ANGLES):
+        super().__init__()
+        self.middle = nn.Parameter(torch.tensor(15.5))
+        cosines, sines = torch.tensor(angles).cos(), torch.tensor(angles).sin()
+        self.turn = torch.stack([cosines, sines, -sines, cosines], -1).view(2, 2, 2)
+
+    def encode(self, batch, noise=None):
+        places = independent.centroids(Batch.of(batch).frames) - self.middle  # (B, T, 2, 2)
+        return {"factor_0": places[:, :, 0], "factor_1": places[:, :, 1]}
+
+    def to_latents(self, codes):
+        return torch.cat(list(codes.values()), -1)
+
+    def prior(self, latents):
+        places = latents.unflatten(-1, (2, 1, 2)) @ self.turn
+        return SimpleNamespace(mean=places.flatten(-3))
+
+    def decode_latents(self, latents):
+        x, y = latents.unflatten(-1, (2, 2)).add(self.middle).unbind(-1)  # (B, T, 2) each
+        grid = torch.arange(32.0)
+        across = (-(grid - x[..., None]).square() / 4).exp()
+        down = (-(grid - y[..., None]).square() / 4).exp()
+        planes = down[..., :, None] * across[..., None, :]  # (B, T, 2, 32, 32)
+        return torch.cat([planes, torch.zeros_like(planes[:, :, :1])], 2)
+
+
+def circling(length, count=200):
+    sampler = MovingDigits(DIGITS, 32, length, "circle", ANGLES)
+    return sampler(count, torch.Generator().manual_seed(7))
+
+
+def test_centroids_are_where_the_light_is():
+    frames = torch.zeros(1, 3, 8, 8)
+    frames[0, 0, 2, 5] = frames[0, 1, 6, 1] = frames[0, 1, 6, 3] = 1.0
+    expected = torch.tensor([[[5.0, 2.0], [2.0, 6.0]]])
+    torch.testing.assert_close(independent.centroids(frames), expected, atol=1e-3, rtol=0)
+
+
+def test_a_model_that_knows_the_law_foretells_the_motion_and_another_does_not():
+    frames = circling(12).frames
+    moved, still = independent.forecast_errors(Turning(), frames, 4)
+    assert moved.shape == still.shape == (200, 8, 2)
+    assert moved.mean() < 1 and still.mean() > 4  # places are whole pixels
+    wrong, _ = independent.forecast_errors(Turning((0.9, -0.5)), frames, 4)
+    assert wrong[:, 3:].mean() > 4
+
+
+def test_a_swapped_factor_brings_the_place_of_the_sequence_before_and_leaves_the_other_digit():
+    sequences = circling(3)
+    truth = independent.centroids(sequences.frames[:, -1])
+    decoded, swapped = independent.decode_swapped(Turning(), sequences, torch.tensor([0, 1]))
+    assert (independent.centroids(decoded) - truth).abs().max() < 0.6
+    places = independent.centroids(swapped)
+    assert (places[:, 0] - truth[:, 0].roll(1, 0)).abs().max() < 0.6
+    assert (places[:, 1] - truth[:, 1]).abs().max() < 0.6
 
 
 # ---- what all evaluations share

@@ -103,7 +103,9 @@ def test_the_default_is_quick_and_the_environment_wins(monkeypatch):
 
 def test_overrides_change_single_settings():
     plain = load("independent.bounce.factored", "quick")
-    changed = load("independent.bounce.factored", "quick", steps=3, learning_rate=[[0.5, 1.0], [1.0, 0]])
+    changed = load(
+        "independent.bounce.factored", "quick", steps=3, learning_rate=[[0.5, 1.0], [1.0, 0]]
+    )
     assert (changed.steps, changed.learning_rate) == (3, [[0.5, 1.0], [1.0, 0]])
     assert changed == plain.but(steps=3, learning_rate=[[0.5, 1.0], [1.0, 0]])
     assert plain.steps == load("independent.bounce.factored", "quick").steps
