@@ -6,6 +6,8 @@ informative about which digit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -202,9 +204,32 @@ def read_labels(
 
 def transition_bound(examined: Examined) -> Figures:
     """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
-    that of the first frame against N(0, I), kl_per_transition the mean over the later ones."""
+    that of the first frame against N(0, I), kl_per_transition the mean over the later ones. A
+    model with batch normalisation is measured with running statistics, and in the figures
+    *_batch_statistics with those of each batch of 100 sequences, as in the authors' code."""
     generator = noise_generator(examined.model, examined.generator)
-    return bound_terms(examined.model, examined.test, generator)
+    figures = bound_terms(examined.model, examined.test, generator)
+    if examined.settings.normalise:
+        with batch_statistics(examined.model) as model:
+            for name, value in bound_terms(model, examined.test, generator).items():
+                figures[f"{name}_batch_statistics"] = value
+    return figures
+
+
+@contextmanager
+def batch_statistics(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The model with batch normalisation by each batch, whose running statistics do not move."""
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.train()
+        layer.momentum = 0.0
+    try:
+        yield model
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.eval()
+            layer.momentum = momentum
 
 
 def digit_information(examined: Examined) -> Figures:
