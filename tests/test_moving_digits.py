@@ -45,7 +45,7 @@ def bounce(place, speed, steps):
 
 @pytest.mark.parametrize("step", [0.1, 0.37])
 def test_a_digit_walks_and_bounces_as_a_plain_simulation(solid, step):
-    positions = MovingDigits(solid, 64, 60, step).draw(300, seeded(1))[1].double()
+    positions = MovingDigits(solid, 64, 60, speeds=(step, step)).draw(300, seeded(1))[1].double()
     assert positions.shape == (300, 60, 2, 2)
     walks = positions.transpose(1, 2).flatten(0, 1)  # (600, 60, 2)
     velocity = walks[:, 1] - walks[:, 0]
@@ -91,7 +91,7 @@ def test_two_speeds_belong_to_the_two_digits(solid):
 
 
 def test_start_and_direction_are_uniform_and_the_digits_independent(solid):
-    positions = MovingDigits(solid, 64, 2, 0.01).draw(20_000, seeded(3))[1]
+    positions = MovingDigits(solid, 64, 2, speeds=(0.01, 0.01)).draw(20_000, seeded(3))[1]
     start = positions[:, 0].flatten(1)
     assert (start.mean(0) - 0.5).abs().max() < 0.01 and (start.var(0) - 1 / 12).abs().max() < 0.003
     assert (torch.corrcoef(start.T) - torch.eye(4)).abs().max() < 0.03
