@@ -34,7 +34,7 @@ from unbraid.models.independent import IndependentPrediction
 
 LAWS = ("circle", "circle_equal", "circle_opposite", "bounce", "bounce_two_speeds")
 DIGITS_BATCH = 100  # sequences at a time
-NEIGHBOURS = 15  # of the regression from a factor to a position
+PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 HORIZON = 20  # frames that factors are rolled forward
 
 
@@ -316,7 +316,7 @@ def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
     for row, units in enumerate(parts):
         factor = pairs.after[:, units]
         for column, position in enumerate(pairs.positions.values()):
-            neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
+            neighbours = KNeighborsRegressor(min(PLACE_NEIGHBOURS, half))
             neighbours.fit(factor[:half], position[:half])
             predicted = neighbours.predict(factor[half:])
             scores[row, column] = r2_score(position[half:], predicted)
