@@ -167,6 +167,17 @@ def test_pairs_are_of_one_sequence_with_the_later_position():
     np.testing.assert_array_equal(pairs.after[: LENGTH - 2], pairs.before[1 : LENGTH - 1])
 
 
+def test_batch_statistics_are_used_and_leave_no_trace():
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.BatchNorm2d(3)).eval()
+    frames = 5 + 2 * torch.randn(40, 3, 4, 4)
+    before = layer(frames)
+    with independent.batch_statistics(layer) as model:
+        assert model(frames).mean().abs() < 1e-5 and (model(frames).std() - 1).abs() < 0.01
+    torch.testing.assert_close(layer(frames), before)
+    assert layer[0].momentum == 0.1 and not layer[0].training
+
+
 ANGLES = (0.5, -0.9)  # rad per frame
 
 

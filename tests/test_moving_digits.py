@@ -45,7 +45,7 @@ def bounce(place, speed, steps):
 
 @pytest.mark.parametrize("step", [0.1, 0.37])
 def test_a_digit_walks_and_bounces_as_a_plain_simulation(solid, step):
-    positions = MovingDigits(solid, 64, 60, step).draw(300, seeded(1))[1].double()
+    positions = MovingDigits(solid, 64, 60, speeds=(step, step)).draw(300, seeded(1))[1].double()
     assert positions.shape == (300, 60, 2, 2)
     walks = positions.transpose(1, 2).flatten(0, 1)  # (600, 60, 2)
     velocity = walks[:, 1] - walks[:, 0]
@@ -59,8 +59,39 @@ def test_a_digit_walks_and_bounces_as_a_plain_simulation(solid, step):
             assert (walk[:, axis] - expected).abs().max() < 5e-4
 
 
+def test_a_digit_circles_with_its_own_angle_about_the_middle(solid):
+    speeds = (0.5, -0.9)
+    positions = MovingDigits(solid, 64, 15, "circle", speeds).draw(400, seeded(1))[1].double() - 0.5
+    radii = positions.norm(dim=-1)  # (400, 15, 2)
+    assert (radii - radii[:, :1]).abs().max() < 1e-5
+    assert 0.15 <= radii.min() < 0.16 and 0.49 < radii.max() <= 0.5
+    complex_positions = torch.complex(positions[..., 0], positions[..., 1])
+    turned = torch.angle(complex_positions[:, 1:] / complex_positions[:, :-1])
+    torch.testing.assert_close(
+        turned.mean((0, 1)), torch.tensor(speeds).double(), atol=1e-5, rtol=0
+    )
+    assert turned.std((0, 1)).max() < 1e-5
+    phases = torch.angle(complex_positions[:, 0])
+    assert phases.mean(0).abs().max() < 0.3 and abs(torch.corrcoef(phases.T)[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize(
+    "field, options", (("motion", ("spiral",)), ("speeds", ("circle", (1.0,))))
+)
+def test_a_law_of_motion_that_there_is_not_is_refused(solid, field, options):
+    with pytest.raises(ValueError, match=f"{field}: expected"):
+        MovingDigits(solid, 32, 5, *options)
+
+
+def test_two_speeds_belong_to_the_two_digits(solid):
+    speeds = (0.04, 0.16)
+    positions = MovingDigits(solid, 64, 2, "bounce", speeds).draw(500, seeded(2))[1]
+    paths = (positions[:, 1] - positions[:, 0]).norm(dim=-1)  # (500, 2)
+    torch.testing.assert_close(paths.median(0).values, torch.tensor(speeds), atol=1e-4, rtol=0)
+
+
 def test_start_and_direction_are_uniform_and_the_digits_independent(solid):
-    positions = MovingDigits(solid, 64, 2, 0.01).draw(20_000, seeded(3))[1]
+    positions = MovingDigits(solid, 64, 2, speeds=(0.01, 0.01)).draw(20_000, seeded(3))[1]
     start = positions[:, 0].flatten(1)
     assert (start.mean(0) - 0.5).abs().max() < 0.01 and (start.var(0) - 1 / 12).abs().max() < 0.003
     assert (torch.corrcoef(start.T) - torch.eye(4)).abs().max() < 0.03

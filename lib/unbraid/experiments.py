@@ -128,6 +128,8 @@ def make_sampler(settings: Settings, split: str = "train") -> Sampler:
 def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     """A dataset as models of these settings read it: images of their size, spectra scaled."""
     options = {"image_size": getattr(settings, "image_size", None), "scaled": True}
+    if hasattr(settings, "split_by"):
+        options["by"] = settings.split_by
     known = inspect.signature(get_dataset(name).loader).parameters
     return load(name, split, **{key: options[key] for key in options if key in known})
 

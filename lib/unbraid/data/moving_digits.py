@@ -210,17 +210,20 @@ def load_moving_digits(
     count: int = 1000,
     image_size: int = 64,
     length: int = 5,
+    motion: str = "bounce",
+    speeds: tuple[float, float] = (0.1, 0.1),
     seed: int = 0,
 ) -> Sequences:
-    """Moving digits: two MNIST digits that travel and bounce, bytes (count, length, 3, S, S).
+    """Moving digits: two MNIST digits that bounce or circle, bytes (count, length, 3, S, S).
 
     split       "train" or "test": from which digits; a path of the one is no path of the other
     count       how many; the first sequences stay the same whatever the count
     image_size  S, 64 or 32
+    motion      "bounce" or "circle", with the speeds of the two digits, as `MovingDigits`
     seed        of the drawing
     """
     check_field(count >= 1, "count", "at least 1", count)
-    sampler = MovingDigits(load_digits(split), image_size, length)
+    sampler = MovingDigits(load_digits(split), image_size, length, motion, speeds)
     is_number = isinstance(seed, int) and seed >= 0
     check_field(is_number, "seed", "a whole number from 0", repr(seed))
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))

@@ -6,6 +6,8 @@ informative about which digit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -19,7 +21,7 @@ from torch import Tensor
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import Sampler, make_sampler, open_judge
+from unbraid.experiments import Sampler, load_sequences, make_sampler, open_judge
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -32,7 +34,7 @@ from unbraid.models.independent import IndependentPrediction
 
 LAWS = ("circle", "circle_equal", "circle_opposite", "bounce", "bounce_two_speeds")
 DIGITS_BATCH = 100  # sequences at a time
-NEIGHBOURS = 15  # of the regression from a factor to a position
+PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 HORIZON = 20  # frames that factors are rolled forward
 
 
@@ -111,8 +113,8 @@ def collect_pairs(
     """`count` pairs (z_t, z_{t+1}) of posterior samples from new test sequences.
 
     All pairs of a sequence are among them, as in the authors' code. Such pairs resemble each
-    other, and the estimate counts this as information: between the true positions of unrelated
-    digits it finds about half a bit.
+    other where things move slowly, and the estimate counts this as information: between the true
+    positions of bouncing digits, which are unrelated, it finds about half a bit.
     apart: take one pair per sequence, at a random step. The estimate then has no such floor.
     """
     length = sampler(1, torch.Generator().manual_seed(0)).length
@@ -121,12 +123,18 @@ def collect_pairs(
     if apart:
         rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
     else:
-        rows = torch.arange(len(sequences)).repeat_interleave(length - 1)[:count]
-        steps = torch.arange(length - 1).repeat(len(sequences))[:count]
+        rows, steps = consecutive_pairs(len(sequences), length)
+        rows, steps = rows[:count], steps[:count]
     positions = {}
     for name in sequences.dynamic:
         positions[name] = sequences.labels[name][rows, steps + 1].numpy()
     return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
+
+
+def consecutive_pairs(count: int, length: int) -> tuple[Tensor, Tensor]:
+    """The sequences and the steps t of all pairs (t, t + 1) of `count` sequences."""
+    rows = torch.arange(count).repeat_interleave(length - 1)
+    return rows, torch.arange(length - 1).repeat(count)
 
 
 def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
@@ -147,29 +155,39 @@ def dependence(
     measured on them, and so are mi_same_bits_apart and mi_cross_bits_apart, with the partition
     that is best on `pairs`.
     """
-    order = np.arange(pairs.before.shape[1])
-    if entangled:
-        table = best_partition(pairs.before, pairs.after, size, seed=seed)
-        order = table.permutation
-    else:
-        factors = split_factors(pairs.before, size), split_factors(pairs.after, size)
-        table = same_and_cross(*factors, seed=seed)
-    block = cross_block(pairs.before[:, order], pairs.after[:, order])
+    figures, order = table_2(pairs.before, pairs.after, size, entangled, seed)
     other = apart or pairs
     before = split_factors(other.before[:, order], size)
     after = split_factors(other.after[:, order], size)
     owners = ownership(after, other.positions, seed=seed)
-    figures = {
-        "mi_same_bits": table.same,
-        "mi_cross_bits": table.cross,
-        "own_digit_bits": owners.own,
-        "other_digit_bits": owners.other,
-        "block_fraction": block_fraction(block, [size] * len(after)),
-    }
+    figures |= {"own_digit_bits": owners.own, "other_digit_bits": owners.other}
     if apart:
         table = same_and_cross(before, after, seed=seed)
         figures |= {"mi_same_bits_apart": table.same, "mi_cross_bits_apart": table.cross}
     return figures
+
+
+def table_2(
+    before: np.ndarray, after: np.ndarray, size: int, entangled: bool, seed: int
+) -> tuple[Figures, np.ndarray]:
+    """mi_same_bits, mi_cross_bits and block_fraction of pairs (N, K d), and the order of the units.
+
+    The order is that in which each `size` units are a factor, for an entangled model the best one.
+    """
+    order = np.arange(before.shape[1])
+    if entangled:
+        table = best_partition(before, after, size, seed=seed)
+        order = table.permutation
+    else:
+        table = same_and_cross(split_factors(before, size), split_factors(after, size), seed=seed)
+    block = cross_block(before[:, order], after[:, order])
+    fraction = block_fraction(block, [size] * (len(order) // size))
+    figures = {
+        "mi_same_bits": table.same,
+        "mi_cross_bits": table.cross,
+        "block_fraction": fraction,
+    }
+    return figures, order
 
 
 def read_labels(
@@ -202,9 +220,32 @@ def read_labels(
 
 def transition_bound(examined: Examined) -> Figures:
     """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
-    that of the first frame against N(0, I), kl_per_transition the mean over the later ones."""
+    that of the first frame against N(0, I), kl_per_transition the mean over the later ones. A
+    model with batch normalisation is measured with running statistics, and in the figures
+    *_batch_statistics with those of each batch of 100 sequences, as in the authors' code."""
     generator = noise_generator(examined.model, examined.generator)
-    return bound_terms(examined.model, examined.test, generator)
+    figures = bound_terms(examined.model, examined.test, generator)
+    if examined.settings.normalise:
+        with batch_statistics(examined.model) as model:
+            for name, value in bound_terms(model, examined.test, generator).items():
+                figures[f"{name}_batch_statistics"] = value
+    return figures
+
+
+@contextmanager
+def batch_statistics(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The model with batch normalisation by each batch, whose running statistics do not move."""
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.train()
+        layer.momentum = 0.0
+    try:
+        yield model
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.eval()
+            layer.momentum = momentum
 
 
 def digit_information(examined: Examined) -> Figures:
@@ -275,7 +316,7 @@ def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
     for row, units in enumerate(parts):
         factor = pairs.after[:, units]
         for column, position in enumerate(pairs.positions.values()):
-            neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
+            neighbours = KNeighborsRegressor(min(PLACE_NEIGHBOURS, half))
             neighbours.fit(factor[:half], position[:half])
             predicted = neighbours.predict(factor[half:])
             scores[row, column] = r2_score(position[half:], predicted)
@@ -431,6 +472,38 @@ def decode_swapped(
     return decoded[0], decoded[1]
 
 
+# ---- a street, whose things nobody has labelled
+
+
+def load_street(settings, split: str, seed: int) -> Sequences:
+    """All chunks of a split, each once."""
+    return load_sequences(settings.dataset, split, settings).as_float()
+
+
+def examine_street(model: IndependentPrediction, settings, seed: int) -> Examined:
+    """The model with all test chunks."""
+    examined = common.examine(model, settings, seed, load_street)
+    examined.generator = torch.Generator().manual_seed(10_000 + seed)
+    examined.entangled = settings.factors == 1
+    return examined
+
+
+def street_information(examined: Examined) -> Figures:
+    """mi_same_bits, mi_cross_bits: Kraskov variant 1, k = 3, on posterior samples of all pairs of
+    consecutive frames of the test chunks, means over evaluation_draws samples. A model without
+    parts: the best of 20 partitions. pairs: their number."""
+    test, settings, draws = examined.test, examined.settings, []
+    rows, steps = consecutive_pairs(len(test), test.length)
+    for number in range(settings.evaluation_draws):
+        latents = sample_latents(examined.model, test, examined.generator)
+        pairs = latents[rows, steps].numpy(), latents[rows, steps + 1].numpy()
+        seed = examined.seed + number
+        draws.append(table_2(*pairs, settings.judged_size, examined.entangled, seed)[0])
+    figures = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+    figures["cross_to_same"] = figures["mi_cross_bits"] / figures["mi_same_bits"]
+    return figures | {"pairs": float(len(rows))}
+
+
 INDEPENDENT = Evaluation(
     load_test_digits,
     examine_independent,
@@ -443,3 +516,5 @@ INDEPENDENT = Evaluation(
         digit_swaps,
     ),
 )
+
+STREET = Evaluation(load_street, examine_street, (transition_bound, street_information))

@@ -145,7 +145,7 @@ def ross_nats(x, labels, k) -> float:
 
 
 def same_and_cross(before, after, full=False, seed=0):
-    """Information of factors on their own and each other's next value (paper A), in bits.
+    """Information of factors about their own and each other's next value (paper A, Table 2).
 
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
@@ -169,7 +169,7 @@ def same_and_cross(before, after, full=False, seed=0):
 
 
 def best_partition(before, after, block, tries=20, seed=0):
-    """The favourable reading of an entangled code (paper A); returns `Partition`.
+    """The favourable reading of an entangled code, as in paper A's code; returns `Partition`.
 
     before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
     times, alike at both times, and cut into factors of `block` units; the partition with the
