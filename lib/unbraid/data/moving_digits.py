@@ -96,7 +96,7 @@ def circle(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generato
     return 0.5 + radius * torch.cat([angle.cos(), angle.sin()], -1)
 
 
-MOTIONS = {"bounce": bounce, "circle": circle}
+PATHS = {"bounce": bounce, "circle": circle}
 
 
 class MovingDigits:
@@ -120,7 +120,7 @@ class MovingDigits:
         speeds: tuple[float, float] = (0.1, 0.1),
     ):
         check_choice("image_size", image_size, (32, 64))
-        check_choice("motion", motion, MOTIONS)
+        check_choice("motion", motion, PATHS)
         check_field(len(speeds) == 2, "speeds", "one for each of the two digits", speeds)
         self.digits = digits
         self.images = digits.images.float() / 255  # (M, side, side)
@@ -144,7 +144,7 @@ class MovingDigits:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         frames = torch.arange(self.length)[None, :, None, None]
-        return which, MOTIONS[self.motion](count, frames, self.speeds, generator)
+        return which, PATHS[self.motion](count, frames, self.speeds, generator)
 
     def render(self, which: Tensor, positions: Tensor) -> Tensor:
         """Float frames (B, T, 3, H, W) of the digits `which` (B, 2) at `positions` (B, T, 2, 2).
