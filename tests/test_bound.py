@@ -34,6 +34,8 @@ SMALL = {
     "decoder_groups": 1,
     "variance": 0.25,
     "initial_log_variance": 0.0,
+    "output_bias": 0.0,
+    "opening": [],
 }
 DOUBLE = {"dtype": torch.float64}
 
@@ -133,7 +135,7 @@ def test_the_signal_neither_fades_nor_grows(layer, side):
 
 @pytest.mark.parametrize("name, count", (("factored", 6_235_915), ("entangled", 6_186_251)))
 def test_parameter_counts_of_paper_a(name, count):
-    model = IndependentPrediction.from_settings(settings.load(f"independent.{name}", "full"))
+    model = IndependentPrediction.from_settings(settings.load(f"independent.bounce.{name}", "full"))
     assert count_parameters(model) == count
 
 
@@ -215,6 +217,32 @@ def test_what_is_detached_and_what_is_not():
     from_frame = F.leaky_relu(model.posterior.from_frame(model.encoder(FRAMES[:, 0])))
     first = model.posterior(from_frame, standard_normal_like(from_frame))
     assert torch.allclose(posteriors.mean[:, 0].flatten(1), first.mean)
+
+
+def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
+    stages = [[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]]
+    model, whole = small_model(opening=stages), small_model()
+    noise = whole.draw_noise(3, 4, seeded(1))
+    model.advance(0.3)
+    codes, bound = model.encode(FRAMES, noise), model.elbo(FRAMES, noise)
+    assert not codes["factor_0"][..., 1].any() and codes["factor_0"][..., 0].all()
+    assert codes["factor_1"].all() and not codes["factor_2"].any()
+    assert not bound.kl["factor_2"].any() and (bound.kl["factor_1"] > 0).all()
+    model.advance(0.5)
+    close(model.elbo(FRAMES, noise).elbo, whole.elbo(FRAMES, noise).elbo)
+    assert "in_use" not in model.state_dict()
+
+
+def test_the_last_bias_of_the_decoder_is_raised():
+    raised = small_model(output_bias=0.5).decoder.last.bias
+    close(raised, small_model().decoder.last.bias + 0.5)
+
+
+def test_one_weight_serves_all_divergences_that_have_none_of_their_own():
+    bound = small_model().elbo(FRAMES, seeded(2))
+    weights = {f"factor_{index}_kl": 0.3 for index in range(3)}
+    close(bound.loss({"kl": 0.3}), bound.loss(weights))
+    close(bound.loss({"kl": 0.3, "factor_1_kl": 2.0}), bound.loss(weights | {"factor_1_kl": 2.0}))
 
 
 @pytest.mark.parametrize("part", ("mean", "log_variance"))
