@@ -93,6 +93,9 @@ def test_weights_and_rate_reach_the_optimiser(monkeypatch):
             super().__init__()
             self.number = torch.nn.Parameter(torch.tensor(2.0))
 
+        def advance(self, share):
+            """Nothing of this model changes."""
+
         def forward(self, batch, noise):
             count = len(batch.frames)
             return Bound(torch.zeros(count) * self.number, {"z": self.number.expand(count)}, 1)

@@ -475,14 +475,14 @@ def decode_swapped(
 # ---- a street, whose things nobody has labelled
 
 
-def load_chunks(settings, split: str, seed: int) -> Sequences:
+def load_street_chunks(settings, split: str, seed: int) -> Sequences:
     """All chunks of a split, each once."""
     return load_sequences(settings.dataset, split, settings).as_float()
 
 
 def examine_street(model: IndependentPrediction, settings, seed: int) -> Examined:
     """The model with all test chunks."""
-    examined = common.examine(model, settings, seed, load_chunks)
+    examined = common.examine(model, settings, seed, load_street_chunks)
     examined.generator = torch.Generator().manual_seed(10_000 + seed)
     examined.entangled = settings.factors == 1
     return examined
@@ -517,4 +517,4 @@ INDEPENDENT = Evaluation(
     ),
 )
 
-STREET = Evaluation(load_chunks, examine_street, (transition_bound, street_information))
+STREET = Evaluation(load_street_chunks, examine_street, (transition_bound, street_information))
