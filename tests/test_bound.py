@@ -32,6 +32,7 @@ SMALL = {
     "activation": "paper",
     "output": "sigmoid",
     "decoder_groups": 1,
+    "decoder_hidden": 0,
     "variance": 0.25,
     "initial_log_variance": 0.0,
     "output_bias": 0.0,
@@ -173,6 +174,7 @@ OPTIONS = (
     {"factors": 1, "factor_size": 6},
     {"normalise": True, "activation": "silu"},
     {"output": "linear", "initial_log_variance": -4.0, "decoder_groups": 2, "factors": 2},
+    {"decoder_hidden": 12},
 )
 
 

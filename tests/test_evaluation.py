@@ -70,7 +70,7 @@ SHUFFLED = np.kron(np.eye(2), [[1, 0.7], [0.7, 1]])[[2, 0, 3, 1]]  # two units a
 def examine(mixing, factors=2, sampler=sample_positions, size=2, seed=0):
     """What paper A's measures take, of a model that knows the positions."""
     generator = torch.Generator().manual_seed(seed)
-    return common.Examined(
+    examined = common.Examined(
         model=Knowing(mixing, factors),
         settings=SimpleNamespace(evaluation_pairs=600, evaluation_draws=2, judged_size=size),
         seed=seed,
@@ -79,6 +79,8 @@ def examine(mixing, factors=2, sampler=sample_positions, size=2, seed=0):
         sampler=sampler,
         entangled=factors == 1,
     )
+    independent.choose_parts(examined)
+    return examined
 
 
 def measure(mixing, factors=2, seed=0):
@@ -98,7 +100,7 @@ def test_true_positions_sorted_by_digit_are_disentangled(figures_of_sorted):
     figures = figures_of_sorted
     assert figures["mi_same_bits"] > 3 and -0.2 < figures["cross_to_same"] < FLOOR
     assert figures["own_position_skill"] > 0.97 and figures["other_position_skill"] < 0.05
-    assert figures["own_digit_bits"] > 5
+    assert figures["own_digit_bits"] > 4
     assert abs(figures["other_digit_bits"]) < FLOOR * figures["own_digit_bits"]
     assert figures["block_fraction"] > 0.95
     assert figures["own_position_r2"] > 0.97 and figures["other_position_r2"] < 0.05
@@ -115,7 +117,7 @@ def test_mixed_positions_are_entangled_even_in_the_best_partition():
     figures = measure(MIXED, factors=1)
     assert figures["mi_cross_bits"] > 0.4 * figures["mi_same_bits"] > 0
     assert figures["own_digit_bits"] < 2 * figures["other_digit_bits"]
-    assert min(figures["own_position_skill"], figures["other_position_skill"]) > 0.4
+    assert min(figures["own_position_skill"], figures["other_position_skill"]) > 0.2
 
 
 def test_the_best_partition_finds_sorted_units_that_were_shuffled():

@@ -79,6 +79,7 @@ def test_full_is_paper_a():
         "activation": "paper",
         "output": "sigmoid",
         "decoder_groups": 1,
+        "decoder_hidden": 0,
     }
     factored = load("independent.bounce.factored", "full").as_dict()
     entangled = load("independent.bounce.entangled", "full").as_dict()

@@ -57,13 +57,28 @@ def load_test_digits(settings, split: str, seed: int) -> Sequences:
 
 
 def examine_independent(model: IndependentPrediction, settings, seed: int) -> Examined:
-    """The model with its test sequences, and their sampler, because most measures draw new ones."""
+    """The model with its test sequences, their sampler, and the parts it is judged by."""
     examined = common.examine(model, settings, seed, load_test_digits)
     examined.generator = torch.Generator().manual_seed(10_000 + seed)
     examined.sampler = make_sampler(settings, "test")
     examined.test = examined.sampler(settings.evaluation_sequences, examined.generator)
     examined.entangled = max(settings.factors, settings.decoder_groups) == 1
+    choose_parts(examined)
     return examined
+
+
+def choose_parts(examined: Examined) -> None:
+    """Add what most measures of digits share.
+
+    pairs: evaluation_draws times `draw_pairs`. parts: the units of each factor, (K, d). scores:
+    `neighbour_scores` of the parts on the first draw.
+    """
+    examined.pairs = []
+    for _ in range(examined.settings.evaluation_draws):
+        examined.pairs.append(draw_pairs(examined, examined.generator))
+    together, apart = examined.pairs[0]
+    examined.parts = part_order(examined, together).reshape(-1, examined.settings.judged_size)
+    examined.scores = neighbour_scores(apart, examined.parts)
 
 
 def noise_generator(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
@@ -252,17 +267,18 @@ def digit_information(examined: Examined) -> Figures:
     """Kraskov variant 1, k = 3, bits, on posterior samples, means over evaluation_draws draws of
     evaluation_pairs pairs. mi_*_bits: all pairs of a sequence, as paper A; *_apart, own and other
     digit: one pair a sequence. A model without parts: the best of 20 partitions."""
-    settings, draws = examined.settings, []
-    for number in range(settings.evaluation_draws):
-        together, apart = draw_pairs(examined, examined.generator)
+    draws, size = [], examined.settings.judged_size
+    for number, (together, apart) in enumerate(examined.pairs):
         seed = examined.seed + number
-        draws.append(
-            dependence(together, examined.settings.judged_size, examined.entangled, seed, apart)
-        )
+        draws.append(dependence(together, size, examined.entangled, seed, apart))
+    return average_bits(draws)
+
+
+def average_bits(draws: list[Figures]) -> Figures:
+    """The means of all figures over draws, and the ratio of cross to same bits."""
     figures = {}
     for name in draws[0]:
-        values = [draw[name] for draw in draws]
-        figures[name] = float(np.mean(values))
+        figures[name] = float(np.mean([draw[name] for draw in draws]))
     return figures | {"cross_to_same": figures["mi_cross_bits"] / figures["mi_same_bits"]}
 
 
@@ -278,20 +294,19 @@ def digit_leakage(examined: Examined) -> Figures:
     posterior samples of 2 x evaluation_pairs sequences, 30 % of them to test, off the factor that
     owns the digit; identities off whole sequences, positions off frames. own_*_skill and
     other_*_skill: means over a factor's own and the other digit."""
-    size, seed = examined.settings.judged_size, examined.seed
+    settings, seed = examined.settings, examined.seed
     generator = torch.Generator().manual_seed(20_000 + seed)
-    together, apart = draw_pairs(examined, generator)
-    order = part_order(examined, together)
-    factors = split_factors(apart.after[:, order], size)
-    owner = ownership(factors, apart.positions, seed=seed).owner
-    sequences = examined.sampler(2 * examined.settings.evaluation_pairs, generator)
-    skills = read_labels(examined.model, sequences, size, order, seed)
+    sequences = examined.sampler(2 * settings.evaluation_pairs, generator)
+    order = examined.parts.flatten()
+    skills = read_labels(examined.model, sequences, settings.judged_size, order, seed)
+    digits = digit_names(examined)
+    rows, columns = linear_sum_assignment(examined.scores, maximize=True)
+    owner = {digits[column]: int(row) for row, column in zip(rows, columns, strict=True)}
 
     def skill(digit: str, label: str) -> float:
         """The skill for `label` of the factor that owns `digit`."""
-        return skills[f"factor_{owner[f'{digit}_position']}", label]
+        return skills[f"factor_{owner[digit]}", label]
 
-    digits = [name.removesuffix("_position") for name in apart.positions]
     labels = (*sequences.static, *sequences.dynamic)
     figures = {}
     for digit in digits:
@@ -329,19 +344,19 @@ def position_scores(examined: Examined) -> Figures:
     test sequences one frame each, half of them to test. Each digit's own factor is the one of the
     assignment with the greatest sum. factor_<i>_<digit>_r2: all of them. A model without parts: the
     best of 20 partitions by information."""
-    settings = examined.settings
-    generator = torch.Generator().manual_seed(40_000 + examined.seed)
-    together, apart = draw_pairs(examined, generator)
-    parts = part_order(examined, together).reshape(-1, settings.judged_size)
-    scores = neighbour_scores(apart, parts)
-    owners, digits = linear_sum_assignment(-scores)
-    own = scores[owners, digits]
-    names = [name.removesuffix("_position") for name in apart.positions]
+    scores, names = examined.scores, digit_names(examined)
+    own = scores[linear_sum_assignment(scores, maximize=True)]
     figures = {}
     for (factor, digit), score in np.ndenumerate(scores):
         figures[f"factor_{factor}_{names[digit]}_r2"] = float(score)
     others = (scores.sum() - own.sum()) / (scores.size - own.size)
     return figures | {"own_position_r2": float(own.mean()), "other_position_r2": float(others)}
+
+
+def digit_names(examined: Examined) -> list[str]:
+    """The names of the digits, in the order of the columns of `neighbour_scores`."""
+    _, apart = examined.pairs[0]
+    return [name.removesuffix("_position") for name in apart.positions]
 
 
 def part_order(examined: Examined, pairs: Pairs) -> np.ndarray:
@@ -424,33 +439,32 @@ def digit_swaps(examined: Examined) -> Figures:
     other sequence and the green one of the own. decoded_place, swap_place, swap_kept_place: R2
     from the centroids of decoded digits to the true ones. The last frames of evaluation_pairs test
     sequences; the mean paths of the posterior; a model without parts: the best of 20 partitions."""
-    settings = examined.settings
     generator = torch.Generator().manual_seed(60_000 + examined.seed)
-    together, apart = draw_pairs(examined, generator)
-    parts = part_order(examined, together).reshape(-1, settings.judged_size)
-    owner = neighbour_scores(apart, parts)[:, 0].argmax()
-    sequences = examined.sampler(settings.evaluation_pairs, generator)
-    decoded, swapped = decode_swapped(examined.model, sequences, torch.from_numpy(parts[owner]))
-    truth = centroids(sequences.frames[:, -1])
+    owner = examined.scores[:, 0].argmax()
+    sequences = examined.sampler(examined.settings.evaluation_pairs, generator)
+    moved = torch.from_numpy(examined.parts[owner])
+    decoded, swapped = decode_swapped(examined.model, sequences, moved)
+    places = centroids(sequences.frames[:, -1])
     judge = open_judge("digits")
+    of_decoded, of_swapped = judge.probabilities(decoded), judge.probabilities(swapped)
 
-    def read(frames: Tensor, plane: int, shift: int) -> np.ndarray:
-        """Accuracy of a digit's name and R2 of its place, both of the sequence `shift` before."""
-        name = ("red_digit", "green_digit")[plane]
-        named = judge.probabilities(frames)[name].argmax(1)
-        accuracy = (named == sequences.labels[name].roll(shift)).float().mean()
-        place = r2_score(truth[:, plane].roll(shift, 0), centroids(frames)[:, plane])
-        return np.array([accuracy, place])
+    def name(read: dict[str, Tensor], digit: str, shift: int = 0) -> float:
+        """How often the judge reads `digit` of the sequence `shift` before."""
+        right = read[digit].argmax(1) == sequences.labels[digit].roll(shift)
+        return right.float().mean().item()
 
-    scores = {
-        "decoded": (read(decoded, 0, 0) + read(decoded, 1, 0)) / 2,
-        "swap": read(swapped, 0, 1),
-        "swap_kept": read(swapped, 1, 0),
+    def place(frames: Tensor, plane: int, shift: int = 0) -> float:
+        """R2 from a digit's centroid to the true one of the sequence `shift` before."""
+        return float(r2_score(places[:, plane].roll(shift, 0), centroids(frames)[:, plane]))
+
+    return {
+        "decoded_name": (name(of_decoded, "red_digit") + name(of_decoded, "green_digit")) / 2,
+        "decoded_place": (place(decoded, 0) + place(decoded, 1)) / 2,
+        "swap_name": name(of_swapped, "red_digit", shift=1),
+        "swap_place": place(swapped, 0, shift=1),
+        "swap_kept_name": name(of_swapped, "green_digit"),
+        "swap_kept_place": place(swapped, 1),
     }
-    figures = {}
-    for kind, (name, place) in scores.items():
-        figures |= {f"{kind}_name": float(name), f"{kind}_place": float(place)}
-    return figures
 
 
 @torch.no_grad()
@@ -499,9 +513,7 @@ def street_information(examined: Examined) -> Figures:
         pairs = latents[rows, steps].numpy(), latents[rows, steps + 1].numpy()
         seed = examined.seed + number
         draws.append(table_2(*pairs, settings.judged_size, examined.entangled, seed)[0])
-    figures = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
-    figures["cross_to_same"] = figures["mi_cross_bits"] / figures["mi_same_bits"]
-    return figures | {"pairs": float(len(rows))}
+    return average_bits(draws) | {"pairs": float(len(rows))}
 
 
 INDEPENDENT = Evaluation(

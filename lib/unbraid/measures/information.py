@@ -202,16 +202,22 @@ def ownership(codes, factors, seed=0):
     """Which code carries which known factor, such as a digit's position; returns `Ownership`.
 
     codes: list of K arrays (N, d). factors: name -> (N,) or (N, m) values of a continuous factor.
-    Codes and factors are paired one to one so that the assigned information is greatest.
+    Codes and factors are paired one to one so that the assigned information is greatest. Each
+    column of a factor is divided by its standard deviation first. Variant 1 measures distances in
+    both at once, so positions in [0, 1] beside codes that spread over several units would look
+    constant, and the estimate would be near 0.
     """
     if not len(codes) or not factors:
         raise ValueError("codes, factors: expected at least one of each")
     codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
-    factors = {name: samples(f"factor {name!r}", values) for name, values in factors.items()}
-    names = tuple(factors)
+    scaled = {}
+    for name, values in factors.items():
+        factor = samples(f"factor {name!r}", values)
+        scaled[name] = factor / factor.std(0)
+    names = tuple(scaled)
     matrix = np.empty((len(codes), len(names)))
     for i, j in np.ndindex(matrix.shape):
-        matrix[i, j] = kraskov(codes[i], factors[names[j]], seed=seed).estimate
+        matrix[i, j] = kraskov(codes[i], scaled[names[j]], seed=seed).estimate
     rows, columns = linear_sum_assignment(matrix, maximize=True)
     assigned = np.zeros(matrix.shape, dtype=bool)
     assigned[rows, columns] = True

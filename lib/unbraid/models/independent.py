@@ -22,7 +22,13 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
-from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
+from unbraid.networks import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    GaussianHead,
+    activation,
+    mlp,
+)
 
 
 class FilteringPosterior(nn.Module):
@@ -60,6 +66,7 @@ class IndependentPrediction(SequenceModel):
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
     decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
         of its own, and the decoder adds them.
+    decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
@@ -92,15 +99,20 @@ class IndependentPrediction(SequenceModel):
         self.transitions = nn.ModuleList()
         for _ in range(self.factors):
             self.transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
+        hidden, groups = settings.decoder_hidden, settings.decoder_groups
+        decoder_activation = "relu" if paper else settings.activation
         self.decoder = ConvolutionalDecoder(
-            inputs=size,
-            activation_name="relu" if paper else settings.activation,
+            inputs=hidden or size,
+            activation_name=decoder_activation,
             output=settings.output,
-            groups=settings.decoder_groups,
+            groups=0 if hidden else groups,
             **image,
         )
         with torch.no_grad():
             self.decoder.last.bias += settings.output_bias
+        if hidden:
+            first = (nn.Linear(size, hidden), activation(decoder_activation))
+            self.decoder = nn.Sequential(*first, self.decoder)
         self.opening = settings.opening
         self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
 
