@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -494,9 +495,9 @@ def load_street_chunks(settings, split: str, seed: int) -> Sequences:
     return load_sequences(settings.dataset, split, settings).as_float()
 
 
-def examine_street(model: IndependentPrediction, settings, seed: int) -> Examined:
-    """The model with all test chunks."""
-    examined = common.examine(model, settings, seed, load_street_chunks)
+def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> Examined:
+    """The model with test data of which the measures draw no more."""
+    examined = common.examine(model, settings, seed, load)
     examined.generator = torch.Generator().manual_seed(10_000 + seed)
     examined.entangled = settings.factors == 1
     return examined
@@ -529,4 +530,11 @@ INDEPENDENT = Evaluation(
     ),
 )
 
-STREET = Evaluation(load_street_chunks, examine_street, (transition_bound, street_information))
+STREET = Evaluation(
+    load_street_chunks,
+    partial(examine_plainly, load=load_street_chunks),
+    (transition_bound, street_information),
+)
+FRAMES = Evaluation(
+    load_test_digits, partial(examine_plainly, load=load_test_digits), (transition_bound,)
+)
