@@ -16,7 +16,7 @@ __all__ = ["EVALUATIONS", "MEASURES", "draw", "evaluate", "evaluation_for", "pro
 EVALUATIONS: dict[tuple[str, str], Evaluation] = {
     **{("independent", law): independent.INDEPENDENT for law in independent.LAWS},
     ("independent", "street"): independent.STREET,
-    ("independent", "frames"): independent.FRAMES,
+    ("independent", "frames"): independent.SINGLE_FRAMES,
     ("unordered", "digits"): unordered.DIGITS,
     ("unordered", "faces"): unordered.FACES,
     ("unordered", "sprites_poses"): poses.CHARACTERS,

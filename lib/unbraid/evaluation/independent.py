@@ -535,6 +535,6 @@ STREET = Evaluation(
     partial(examine_plainly, load=load_street_chunks),
     (transition_bound, street_information),
 )
-FRAMES = Evaluation(
+SINGLE_FRAMES = Evaluation(
     load_test_digits, partial(examine_plainly, load=load_test_digits), (transition_bound,)
 )
