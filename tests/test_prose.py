@@ -29,9 +29,9 @@ def find(text, name="10_independent_a", code="rate = .02"):
         "## 4.4 A heading",
         "Section 3.7, exercise 11.2, table 4.1 and arXiv:1901.05590, under CC BY 4.0.",
         "It takes 3.7 minutes and 1.9 GB.",
-        "See [this](../results/x-7.77.json) and https://a.org/7.77.",
-        "```\n7.77\n```",
-        "They print 7.77 [A, table 1](../docs/bibliography.md#whitney2017).",
+        "See [this](../results/x-7777.77.json) and https://a.org/7777.77.",
+        "```\n7777.77\n```",
+        "They print 7777.77 [A, table 1](../docs/bibliography.md#whitney2017).",
     ),
 )
 def test_what_has_a_source_passes(text):
@@ -45,11 +45,11 @@ def test_what_has_a_source_passes(text):
         ("An error of .1750.", [".1750"]),
         ("A width of 7.7.", ["7.7"]),
         ("A share of 17.5 % is .175.", []),
-        ("A share of 58.3 %.", ["58.3"]),
+        ("A share of 58.3217 %.", ["58.3217"]),
         ("$x=4.4$, 1.1/.59/2.2", ["4.4", "1.1", "2.2"]),
-        ("They print 7.77 [A](../docs/bibliography.md#nobody1900).", ["7.77"]),
-        ("They print 7.77. Another [A](../docs/bibliography.md#whitney2017).", ["7.77"]),
-        ("| a | 7.77 |\n|---|---|\n| b | 8.88 |", ["7.77", "8.88"]),
+        ("They print 7777.77 [A](../docs/bibliography.md#nobody1900).", ["7777.77"]),
+        ("They print 7777.77. Another [A](../docs/bibliography.md#whitney2017).", ["7777.77"]),
+        ("| a | 7777.77 |\n|---|---|\n| b | 8888.88 |", ["7777.77", "8888.88"]),
     ),
 )
 def test_what_has_none_is_found(text, found):
@@ -58,7 +58,7 @@ def test_what_has_none_is_found(text, found):
 
 def test_a_key_in_a_table_holds_for_the_table():
     key = "[A](../docs/bibliography.md#whitney2017)"
-    assert find(f"| a | 7.77 |\n|---|---|\n| b | 8.88 {key} |") == []
+    assert find(f"| a | 7777.77 |\n|---|---|\n| b | 8888.88 {key} |") == []
 
 
 @pytest.fixture
@@ -91,14 +91,14 @@ def test_a_linked_record_supports_its_sentence_alone(clone):
 
 
 def test_footers_are_left_out_and_exceptions_need_a_reason(tmp_path, monkeypatch):
-    footer = new_markdown_cell("[A 7.77](x)", metadata={"tags": ["footer"]})
-    cells = [new_markdown_cell("It is 8.88 and 9.99."), footer]
+    footer = new_markdown_cell("[A 7777.77](x)", metadata={"tags": ["footer"]})
+    cells = [new_markdown_cell("It is 8888.88 and 9.99."), footer]
     notebook = tmp_path / "10_a.ipynb"
     nbformat.write(new_notebook(cells=cells), notebook)
     allowed = tmp_path / "prose.toml"
-    allowed.write_text('[[allowed]]\nnotebook = "10"\ntext = "It is 8.88"\nreason = "known"')
+    allowed.write_text('[[allowed]]\nnotebook = "10"\ntext = "It is 8888.88"\nreason = "known"')
     monkeypatch.setattr(prose, "ALLOWED", allowed)
-    assert prose.find_unsupported([notebook]) == ["10_a: 9.99 in: It is 8.88 and 9.99."]
+    assert prose.find_unsupported([notebook]) == ["10_a: 9.99 in: It is 8888.88 and 9.99."]
 
 
 def test_every_exception_gives_its_reason():
