@@ -52,14 +52,14 @@ class Reader(nn.Module):
         return torch.zeros(len(codes["dynamic"]), codes["dynamic"].shape[1] * self.window, 4)
 
 
-def make_world(monkeypatch, length, window, classes, counts=(120, 36, 36), **labels):
+def make_world(monkeypatch, steps, window, classes, counts=(120, 36, 36), **labels):
     """Series of noise, but for the class in variable 0 and a value of each window in variable 1."""
     worlds = {}
     for seed, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         generator = torch.Generator().manual_seed(seed)
-        frames = torch.randn(count, length, 4, generator=generator)
+        frames = torch.randn(count, steps, 4, generator=generator)
         known = torch.arange(count) % classes
-        value = torch.randn(count, length // window, generator=generator)
+        value = torch.randn(count, steps // window, generator=generator)
         frames[..., 0], frames[..., 1] = known[:, None], value.repeat_interleave(window, 1)
         made = {name: make(known, value) for name, make in labels.items()}
         dynamic = tuple(name for name, values in made.items() if values.ndim > 1)
@@ -153,6 +153,54 @@ def test_the_value_of_a_day_and_what_turning_the_series_does(monkeypatch):
     assert figures[name] < 0.4 * trivial and figures[f"{name}_ridge"] < 0.1
     assert figures[f"{name}_paper"] > 0.9 * trivial > figures[f"{name}_dynamic"]
     assert figures[f"{name}_interleaved"] == figures[name]  # This world has one way to be split.
+
+
+def make_authors_model(monkeypatch):
+    """Have a `Reader` treated as the authors' networks; the list keeps what it was given."""
+    seen = []
+
+    class Recorder(Reader):
+        def encode(self, batch, noise=None):
+            seen.append((Batch.of(batch).mask, noise))
+            return super().encode(batch, noise)
+
+    monkeypatch.setattr(series, "PublishedSeries", Recorder)
+    return Recorder, seen
+
+
+def test_heads_of_the_authors_protocol_learn_from_new_draws_without_a_mask(monkeypatch):
+    make_world(
+        monkeypatch,
+        *(24, 4, 4),
+        counts=(160, 60, 80),
+        mortality=lambda known, value: (known == 3).long(),
+        icu=lambda known, value: known,
+        length=lambda known, value: torch.full_like(known, 23),
+    )
+    model, seen = make_authors_model(monkeypatch)
+    figures = evaluate(model(4, spread=0.1), "physionet", 30)
+    assert figures["mortality_auroc_authors_protocol"] > 0.95
+    assert figures["mortality_auprc_authors_protocol"] > 0.9
+    assert figures["icu_accuracy_authors_protocol"] > 0.9
+    drawn = [mask for mask, noise in seen if noise is not None]
+    # Three splits of `examine_series`; the ward's 2 x 30 epochs of five passes over training and
+    # validation and 2 x 5 over test; the 30 epochs of death over training and one over test.
+    assert len(drawn) == 3 + (2 * 30 * 10 + 10) + 31 and drawn[3:] == [None] * (len(drawn) - 3)
+    plain = evaluate(Reader(4, spread=0.1), "physionet", 1)
+    assert not [name for name in plain if name.endswith("_authors_protocol")]
+
+
+def test_days_of_the_authors_protocol_are_turned(monkeypatch):
+    make_world(
+        monkeypatch,
+        *(28 * 24, 24, 3),
+        counts=(40, 12, 12),
+        oil_temperature=lambda known, value: (10 + 5 * value).repeat_interleave(24, 1),
+    )
+    model, _ = make_authors_model(monkeypatch)
+    figures = evaluate(model(24), "etth1", 40)
+    name, trivial = "oil_temperature_mae", figures["oil_temperature_mae_trivial"]
+    assert figures[f"{name}_authors_protocol"] > 0.9 * trivial > figures[name]
 
 
 def test_codes_leave_out_what_was_not_observed():
