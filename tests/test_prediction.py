@@ -1,6 +1,7 @@
 """Predictors on frozen codes: they learn what is there, and never mix up their sequences."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from unbraid.measures.prediction import (
     Examples,
     HeadTraining,
     ValueHead,
+    class_head,
     fit_head,
     predict_class,
     predict_event,
     predict_value,
+    score_on_draws,
 )
 from unbraid.networks import count_parameters
 
@@ -161,6 +164,33 @@ def test_the_epoch_is_chosen_on_validation_and_never_on_test():
         train, validation, replace(test, target=1 - test.target), seeds=(0,), epochs=12
     )
     assert np.array_equal(other.outputs["head"], late.outputs["head"])
+
+
+def test_on_draws_the_last_epoch_is_kept_or_that_of_the_smallest_validation_loss():
+    """The inputs of training turn round after twenty epochs, so that only the first are of use."""
+    loss, target = nn.functional.cross_entropy, torch.arange(60) % 2
+    make_head = partial(class_head, 1, 2)
+    calls = []
+
+    def draw(split):
+        calls.append(split)
+        turned = split == "train" and calls.count("train") > 20 * 2
+        sign = torch.where(target == 1, 1.0, -1.0) * (-1 if turned else 1)
+        return (3 * sign[:, None],), target
+
+    def score(epochs, **options):
+        calls.clear()
+        training = HeadTraining(loss, epochs, batch=5, passes=2)
+        return score_on_draws(make_head, training, draw, ("accuracy",), **options)["accuracy"]
+
+    def count():
+        return [calls.count(split) for split in ("train", "validation", "test")]
+
+    assert score(20) == 1 and score(80) == 0 and count() == [160, 0, 2]
+    assert score(80, choose=True) == 1 and count() == [160, 160, 2]
+    assert score(20, rounds=5) < 1  # the same head is trained on
+    before = torch.random.get_rng_state()
+    assert score(2) == score(2) and torch.equal(before, torch.random.get_rng_state())
 
 
 def test_heads_are_the_papers():

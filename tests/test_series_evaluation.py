@@ -52,14 +52,14 @@ class Reader(nn.Module):
         return torch.zeros(len(codes["dynamic"]), codes["dynamic"].shape[1] * self.window, 4)
 
 
-def make_world(monkeypatch, length, window, classes, counts=(120, 36, 36), **labels):
+def make_world(monkeypatch, steps, window, classes, counts=(120, 36, 36), **labels):
     """Series of noise, but for the class in variable 0 and a value of each window in variable 1."""
     worlds = {}
     for seed, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         generator = torch.Generator().manual_seed(seed)
-        frames = torch.randn(count, length, 4, generator=generator)
+        frames = torch.randn(count, steps, 4, generator=generator)
         known = torch.arange(count) % classes
-        value = torch.randn(count, length // window, generator=generator)
+        value = torch.randn(count, steps // window, generator=generator)
         frames[..., 0], frames[..., 1] = known[:, None], value.repeat_interleave(window, 1)
         made = {name: make(known, value) for name, make in labels.items()}
         dynamic = tuple(name for name, values in made.items() if values.ndim > 1)
@@ -153,6 +153,60 @@ def test_the_value_of_a_day_and_what_turning_the_series_does(monkeypatch):
     assert figures[name] < 0.4 * trivial and figures[f"{name}_ridge"] < 0.1
     assert figures[f"{name}_paper"] > 0.9 * trivial > figures[f"{name}_dynamic"]
     assert figures[f"{name}_interleaved"] == figures[name]  # This world has one way to be split.
+
+
+def make_authors_model(monkeypatch):
+    """Have a `Reader` treated as the authors' networks; the list keeps what it was given."""
+    seen = []
+
+    class Recorder(Reader):
+        def encode(self, batch, noise=None):
+            seen.append((Batch.of(batch).mask, noise))
+            return super().encode(batch, noise)
+
+    monkeypatch.setattr(series, "PublishedSeries", Recorder)
+    return Recorder, seen
+
+
+def test_heads_of_the_authors_protocol_learn_from_new_draws_without_a_mask(monkeypatch):
+    make_world(
+        monkeypatch,
+        *(24, 4, 4),
+        counts=(160, 60, 80),
+        mortality=lambda known, value: (known == 3).long(),
+        icu=lambda known, value: known,
+        length=lambda known, value: torch.full_like(known, 23),
+    )
+    model, seen = make_authors_model(monkeypatch)
+    options = SimpleNamespace(dataset="physionet", evaluation_heads=1, evaluation_epochs=16)
+    examined = series.examine_series(model(4, spread=0.1), options, 0)
+    seen.clear()
+    ward = series.class_on_draws(examined)
+    # Two rounds of 16 epochs of five passes over training and validation, and of five over test.
+    assert len(seen) == 2 * (16 * 10 + 5) and ward["icu_accuracy_authors_protocol"] > 0.9
+    options.evaluation_epochs = 25
+    death = series.death_on_draws(examined)
+    assert len(seen) == 330 + 25 + 1
+    assert all(mask is None and noise is not None for mask, noise in seen)
+    assert death["mortality_auroc_authors_protocol"] > 0.95
+    assert death["mortality_auprc_authors_protocol"] > 0.9
+
+
+def test_only_the_authors_networks_have_figures_of_their_protocol():
+    assert series.authors_protocol(SimpleNamespace(model=Reader(4))) == {}
+
+
+def test_days_of_the_authors_protocol_are_turned(monkeypatch):
+    make_world(
+        monkeypatch,
+        *(28 * 24, 24, 3),
+        counts=(40, 12, 12),
+        oil_temperature=lambda known, value: (10 + 5 * value).repeat_interleave(24, 1),
+    )
+    model, _ = make_authors_model(monkeypatch)
+    options = SimpleNamespace(dataset="etth1", evaluation_heads=1, evaluation_epochs=40)
+    figures = series.authors_protocol(series.examine_series(model(24), options, 0))
+    assert figures["oil_temperature_mae_authors_protocol"] > 3.5  # 3.99 is the best constant's
 
 
 def test_codes_leave_out_what_was_not_observed():

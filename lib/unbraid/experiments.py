@@ -38,6 +38,7 @@ from unbraid.measures.judges import (
 from unbraid.measures.swaps import generation_scores
 from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
+from unbraid.models.published_series import PublishedSeries
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.settings import Settings, check_name
@@ -47,6 +48,9 @@ MODELS: dict[str, type[SequenceModel]] = {
     "independent": IndependentPrediction,
     "unordered": UnorderedFrames,
     "single_element": SingleElement,
+}
+NETWORKS: dict[str, type[SequenceModel]] = {  # of a model, other than those that it has itself
+    "published_series": PublishedSeries,
 }
 
 # ---- data
@@ -137,11 +141,19 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
 # ---- models and their runs
 
 
+def model_class(settings: Settings) -> type[SequenceModel]:
+    """The class of a run's model, with the networks that its section names, if it names any."""
+    if hasattr(settings, "networks"):
+        check_name("networks", settings.networks, NETWORKS)
+        return NETWORKS[settings.networks]
+    check_name("model", settings.model, MODELS)
+    return MODELS[settings.model]
+
+
 def build(settings: Settings, seed: int) -> SequenceModel:
     """A new model of these settings, its weights drawn with this seed."""
-    check_name("model", settings.model, MODELS)
     torch.manual_seed(seed)
-    return MODELS[settings.model].from_settings(settings)
+    return model_class(settings).from_settings(settings)
 
 
 def run_name(settings: Settings, seed: int) -> str:
@@ -165,7 +177,8 @@ def load_model(name: str, folder: Path | None = None) -> SequenceModel:
     Raises `ResultsError` where the record or the weights are missing or damaged.
     """
     record = load_record(name, folder)
-    model = MODELS[record["settings"]["model"]].from_settings(Settings(**record["settings"]))
+    settings = Settings(**record["settings"])
+    model = model_class(settings).from_settings(settings)
     weights = (folder or results.shipped()) / f"{name}.safetensors"
     results.load_weights(model, weights, record["weights_sha256"])
     return model.eval()

@@ -131,6 +131,11 @@ class Prediction(Readable):
         )
 
 
+def class_head(width: int, classes: int) -> nn.Module:
+    """Static codes (B, D) to the logits of classes (B, C)."""
+    return nn.Sequential(nn.Linear(width, classes), nn.ReLU(), nn.Linear(classes, classes))
+
+
 class EventHead(nn.Module):
     """(static (B, D), dynamic (B, W, d), lengths (B,)) to the logit of an event (B,)."""
 
@@ -214,9 +219,7 @@ def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40) -> Predic
     check_target(parts, np.unique(train.target))
     width, classes = train.static.shape[1], int(train.target.max()) + 1
 
-    def build():
-        return nn.Sequential(nn.Linear(width, classes), nn.ReLU(), nn.Linear(classes, classes))
-
+    build = partial(class_head, width, classes)
     training = HeadTraining(cross_entropy, epochs, batch=30, passes=5)
     logits = head_outputs(build, ("static",), training, parts, seeds)  # (S, N, C)
     commonest = np.bincount(joined(parts, "target").astype(int)).argmax()
@@ -287,12 +290,7 @@ def fit_head(build, training: HeadTraining, train, validation, seed=0) -> nn.Mod
             head.train()
             for _ in range(training.passes):
                 for rows in torch.randperm(len(target)).tensor_split(batches):
-                    optimizer.zero_grad()
-                    output = head(*(values[rows] for values in inputs))
-                    training.loss(output, target[rows]).backward()
-                    if training.clip is not None:
-                        nn.utils.clip_grad_norm_(head.parameters(), training.clip)
-                    optimizer.step()
+                    update_head(head, optimizer, training, inputs, target, rows)
             head.eval()
             with torch.no_grad():
                 validation_loss = float(training.loss(head(*validation[0]), validation[1]))
@@ -302,6 +300,67 @@ def fit_head(build, training: HeadTraining, train, validation, seed=0) -> nn.Mod
         raise ValueError("static, dynamic: expected a finite validation loss; scale the codes")
     head.load_state_dict(best)
     return head
+
+
+def update_head(head, optimizer, training: HeadTraining, inputs, target, rows) -> None:
+    """One update of a head on some rows of its inputs and targets."""
+    optimizer.zero_grad()
+    output = head(*(values[rows] for values in inputs))
+    training.loss(output, target[rows]).backward()
+    if training.clip is not None:
+        nn.utils.clip_grad_norm_(head.parameters(), training.clip)
+    optimizer.step()
+
+
+def score_on_draws(
+    build, training: HeadTraining, draw, metrics, seed=0, choose=False, rounds=1
+) -> dict[str, float]:
+    """Test scores of a head trained as in paper C's code: codes are drawn anew at every pass.
+
+    draw(split): inputs and target, as tensors, with new draws of the codes of "train", "validation"
+    or "test". choose: the epoch of the smallest validation loss is kept, otherwise the last.
+    rounds: so many times the same head is trained on, with a new optimizer, and scored after each.
+    metrics: names of METRICS; a score is the mean over passes and rounds.
+    """
+    scores = {metric: [] for metric in metrics}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = build()
+        for _ in range(rounds):
+            fit_on_draws(head, training, draw, choose)
+            for _ in range(training.passes):
+                inputs, target = draw("test")
+                with torch.no_grad():
+                    output = head(*inputs)
+                if training.loss is cross_entropy:
+                    output = output.argmax(1)
+                for metric in metrics:
+                    scores[metric].append(METRICS[metric](target.numpy(), output.numpy()))
+    return {metric: float(np.mean(values)) for metric, values in scores.items()}
+
+
+def fit_on_draws(head: nn.Module, training: HeadTraining, draw, choose: bool) -> None:
+    """Train a head in place; the arguments are those of `score_on_draws`."""
+    optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
+    smallest, best = np.inf, None
+    for _ in range(training.epochs):
+        head.train()
+        for _ in range(training.passes):
+            inputs, target = draw("train")
+            for rows in torch.randperm(len(target)).split(training.batch):
+                update_head(head, optimizer, training, inputs, target, rows)
+        head.eval()
+        if not choose:
+            continue
+        losses = []
+        for _ in range(training.passes):
+            inputs, target = draw("validation")
+            with torch.no_grad():
+                losses.append(float(training.loss(head(*inputs), target)))
+        if np.mean(losses) < smallest:
+            smallest, best = np.mean(losses), copy.deepcopy(head.state_dict())
+    if best is not None:
+        head.load_state_dict(best)
 
 
 def outputs_on_raw(parts, models, predict) -> dict[str, np.ndarray]:

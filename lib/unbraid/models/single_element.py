@@ -194,10 +194,14 @@ class SingleElement(SequenceModel):
         self.anchor = check_anchor(settings.anchor)
         self.variance = settings.variance
         self.still = bool(settings.still_weight)
+        self.build_networks(settings)
+        self.frame_shape = self.codec.frame_shape
+        self.prior = AutoregressivePrior(self.dynamic_size, settings.hidden)
 
+    def build_networks(self, settings) -> None:
+        """Make the codec, and the networks of the two posteriors."""
         features, hidden = settings.features, settings.hidden
         self.codec = Codec(settings)
-        self.frame_shape = self.codec.frame_shape
         self.context = None
         if settings.context:
             self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
@@ -205,7 +209,6 @@ class SingleElement(SequenceModel):
             nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
         )
         self.dynamic_encoder = DynamicEncoder(settings)
-        self.prior = AutoregressivePrior(self.dynamic_size, hidden)
 
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""

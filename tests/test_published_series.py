@@ -1,0 +1,249 @@
+"""The authors' networks of series: parameters, the bound against a plain loop, what codes see."""
+
+import pytest
+import torch
+from test_bound import DOUBLE, close, seeded, unreached_parameters, within
+from test_single_element import cell, normal
+from torch.distributions import Normal, kl_divergence
+from unbraid import experiments, settings
+from unbraid.models.base import Batch
+from unbraid.models.published_series import PublishedSeries
+from unbraid.networks import count_parameters
+from unbraid.training import term_weights
+
+DEATH = "single_element.physionet.published_death"
+WARD = f"{DEATH}.ward"
+AIR = "single_element.air_quality.published"
+OIL = "single_element.etth1.published"
+SMALL = {
+    "channels": 3,
+    "window": 2,
+    "width": 6,
+    "features": 4,
+    "hidden": 5,
+    "static_size": 3,
+    "dynamic_size": 2,
+    "monte_carlo_draws": 3,
+}
+VALUES = torch.randn(3, 10, 3, generator=seeded(6), **DOUBLE)  # (B, T, C), five windows
+MASK = torch.rand(3, 10, 3, generator=seeded(4)) < 0.5
+MASK[1, 6:] = False  # the second series has three windows
+NUMBER = {"first": 0, "middle": 2, "last": 4}  # of the anchor among five windows
+every_anchor = pytest.mark.parametrize("anchor", NUMBER)
+
+
+def small_model(**changes):
+    torch.manual_seed(0)
+    section = settings.load(AIR, "full", **SMALL | changes)
+    return PublishedSeries.from_settings(section).double().eval()
+
+
+@pytest.mark.parametrize("section, count", ((DEATH, 88_548), (WARD, 88_548), (AIR, 88_548)))
+def test_parameters_of_the_authors_networks_of_ten_variables(section, count):
+    model = experiments.build(settings.load(section, "full"), seed=0)
+    assert count_parameters(model) == count
+
+
+@pytest.mark.parametrize(
+    "block, count",
+    (
+        ("codec.encoder", 4_416),
+        ("anchor_recurrent", 6_336),
+        ("static_head", 1_584),
+        ("dynamic_encoder", 8_976),
+        ("prior", 53_264),
+        ("codec.start", 544),
+        ("codec.recurrent", 8_448),
+        ("codec.dense", 4_192),
+        ("", 88_156),
+    ),
+)
+def test_parameters_of_the_authors_networks_of_six_variables(block, count):
+    model = experiments.build(settings.load(OIL, "full"), seed=0)
+    assert count_parameters(model.get_submodule(block)) == count
+
+
+@pytest.mark.parametrize(
+    "section, weights, draws, batch, epochs, batches, anchor",
+    (
+        (DEATH, (90, 9, 0.2, 0.01), 10, 30, 251, 40, "first"),
+        (WARD, (80, 3, 0.2, 0.2), 10, 30, 401, 40, "first"),
+        (AIR, (90, 20, 0.001, 0.3), 15, 10, 201, 37, "last"),
+        (OIL, (85, 11, 0.01, 0.001), 15, 10, 301, 2, "middle"),
+    ),
+)
+def test_full_is_the_authors_configuration(section, weights, draws, batch, epochs, batches, anchor):
+    full = settings.load(section, "full")
+    assert weights == (
+        full.mean_log_likelihood_weight,
+        full.anchor_weight,
+        full.static_kl_weight,
+        full.dynamic_kl_weight,
+    )
+    assert (full.log_likelihood_weight, full.still_weight, full.learning_rate) == (0, 0, 1e-3)
+    assert (full.monte_carlo_draws, full.batch_size, full.anchor) == (draws, batch, anchor)
+    assert (full.steps, full.static_size, full.dynamic_size) == (epochs * batches, 8, 8)
+
+
+# The bound, step by step
+
+
+def gated_state(network, steps):
+    """The last state of a GRU over a list of (B, inputs), from its weights."""
+    state = torch.zeros(len(steps[0]), network.hidden_size, **DOUBLE)
+    for x in steps:
+        inputs = (x @ network.weight_ih_l0.T + network.bias_ih_l0).chunk(3, -1)
+        states = (state @ network.weight_hh_l0.T + network.bias_hh_l0).chunk(3, -1)
+        reset = torch.sigmoid(inputs[0] + states[0])
+        update = torch.sigmoid(inputs[1] + states[1])
+        candidate = torch.tanh(inputs[2] + reset * states[2])
+        state = (1 - update) * candidate + update * state
+    return state
+
+
+def slow_decoder(codec, d, s, noise):
+    """The distribution of each step of one window, a list of (B, C). noise: (B, steps, g)."""
+    start = torch.tanh(codec.start[0](torch.cat([d, s], 1)))
+    state, steps = (start, start), []
+    for x in noise.unbind(1):
+        state = cell(codec.recurrent, 0, "", x, state)
+        hidden = codec.dense(state[0])
+        steps.append(Normal(codec.mean(hidden), torch.sigmoid(codec.deviation(hidden)) / 2))
+    return steps
+
+
+def slow_terms(model, values, mask, noise, turn_mask):
+    """What the authors' code adds up, of series (B, T, C): four lists of numbers (B,).
+
+    Log-likelihoods of windows, that of the anchor's first step, the KL of s, and KLs of d_t.
+    """
+    number = NUMBER[model.anchor]
+    windows = (values * mask).split(2, 1)
+    windows = windows[number:] + windows[:number]
+    masks = mask.split(2, 1)
+    if turn_mask:
+        masks = masks[number:] + masks[:number]
+    features = [[model.codec.encoder(x) for x in window.unbind(1)] for window in windows]
+    summary = gated_state(model.anchor_recurrent, features[0])
+    q_s = normal(model.static_head[2], torch.tanh(model.static_head[0](summary)))
+    s = q_s.mean + q_s.stddev * noise["static"]
+
+    d = torch.zeros_like(noise["dynamic"][:, 0])
+    zero = torch.zeros(len(values), model.prior.recurrent.hidden_size, **DOUBLE)
+    first, second = (zero, zero), (zero, zero)
+    log_likelihood, anchor, kl_d = [], [], []
+    for t, window in enumerate(windows):
+        first = cell(model.prior.recurrent, 0, "", d, first)
+        second = cell(model.prior.recurrent, 1, "", first[0], second)
+        state = (torch.zeros(3, 4, **DOUBLE),) * 2
+        for step in range(2):
+            inputs = features[t][step] if t else noise["anchor"]
+            few_missing = (~masks[t][:, step]).sum(1) < 2  # int(.7 x 3 variables)
+            inputs = inputs * few_missing[:, None]
+            state = cell(model.dynamic_encoder.recurrent, 0, "", inputs, state)
+        q_d = normal(model.dynamic_encoder.head, state[0])
+        d = q_d.mean + q_d.stddev * noise["dynamic"][:, t]
+        kl_d.append(kl_divergence(q_d, normal(model.prior.head, second[0])).sum(1))
+        total = torch.zeros(3, **DOUBLE)
+        for step, p in enumerate(slow_decoder(model.codec, d, s, noise["decoder"][:, t])):
+            by_value = p.log_prob(window[:, step])
+            total = total + torch.where(masks[t][:, step], by_value, 0.0).sum(1)
+        log_likelihood.append(total)
+        if t == 0:
+            (p,) = slow_decoder(model.codec, d, s, noise["anchor_decoder"][:, 0])
+            anchor.append(p.log_prob(window[:, 0]).mean(1))
+    return log_likelihood, anchor, kl_divergence(q_s, Normal(0.0, 1.0)).sum(1), kl_d
+
+
+@every_anchor
+@pytest.mark.parametrize("turn_mask", (True, False))
+@torch.no_grad()
+def test_bound_and_loss_against_a_slow_loop(anchor, turn_mask):
+    model = small_model(anchor=anchor, turn_mask=turn_mask)
+    noise = model.draw_noise(3, 5, seeded(7))
+    log_likelihood, (first_step,), kl_s, kl_d = slow_terms(model, VALUES, MASK, noise, turn_mask)
+    bound = model(Batch(VALUES, MASK), seeded(7))
+    close(bound.log_likelihood, sum(log_likelihood))
+    close(bound.kl, {"static": kl_s, "dynamic": sum(kl_d)})
+    mean = sum(log_likelihood) / (10 * 3)
+    close(bound.terms, {"anchor": first_step, "mean_log_likelihood": mean})
+    assert len(kl_d) == 5  # of windows after the end of a series, too
+    published = 90 * mean + 20 * first_step - 0.001 * kl_s - 0.3 * sum(kl_d)
+    weights = term_weights(settings.load(AIR, "full"), 1)
+    close(10 * bound.loss(weights), -published.mean())
+
+
+@torch.no_grad()
+def test_in_training_a_batch_is_repeated():
+    """Each sequence has draws of its own at every repetition; evaluation repeats nothing."""
+    model, noise = small_model().train(), small_model().draw_noise(9, 5, seeded(3))
+    repeated = model.elbo(Batch(VALUES, MASK), noise)
+    assert repeated.elbo.shape == (9,) and len(repeated.elbo.unique()) == 9
+    again = model.eval().elbo(Batch(VALUES.repeat(3, 1, 1), MASK.repeat(3, 1, 1)), noise)
+    close(repeated.elbo, again.elbo)
+    assert model.elbo(VALUES, seeded()).elbo.shape == (3,)
+
+
+# What each code sees
+
+
+def windows_seen(values, code):
+    """Which windows of a series a code (B, ...) depends on, by gradient."""
+    if not code.requires_grad:
+        return []
+    gradient = torch.autograd.grad(code.sum(), values, retain_graph=True)[0]
+    seen = gradient.unflatten(1, (5, 2)).flatten(2).any(2).any(0)
+    return seen.nonzero()[:, 0].tolist()
+
+
+@every_anchor
+def test_a_code_sees_one_window(anchor):
+    """The static code sees the anchor's; a dynamic code its own, and the anchor's only noise."""
+    model, number = small_model(anchor=anchor), NUMBER[anchor]
+    values = VALUES.clone().requires_grad_()
+    codes = model.encode(values)
+    assert windows_seen(values, codes["static"]) == [number]
+    for t in range(5):
+        assert windows_seen(values, codes["dynamic"][:, t]) == ([] if t == number else [t])
+
+
+@torch.no_grad()
+def test_codes_stand_in_the_order_of_the_windows():
+    """The anchor changes its own dynamic code and no other."""
+    first = small_model(anchor="first").encode(VALUES)["dynamic"]
+    last = small_model(anchor="last").encode(VALUES)["dynamic"]
+    close(first[:, 1:4], last[:, 1:4])
+    assert not torch.allclose(first[:, 0], last[:, 0])
+    assert not torch.allclose(first[:, 4], last[:, 4])
+    close(small_model(anchor="last").with_anchor("first").encode(VALUES)["dynamic"], first)
+
+
+# Codes and training
+
+
+@torch.no_grad()
+def test_codes_are_means_or_draws_and_decoding_is_not_random():
+    model = small_model()
+    codes, again = model.encode(VALUES), model.encode(VALUES)
+    assert all(torch.equal(codes[name], again[name]) for name in codes)
+    draw = model.encode(VALUES, seeded(3))
+    assert not torch.allclose(draw["static"], codes["static"])
+    decoded = model.decode(codes)
+    assert decoded.shape == VALUES.shape and torch.equal(decoded, model.decode(codes))
+
+
+@torch.no_grad()
+def test_codes_from_the_prior():
+    model = small_model(anchor="middle")
+    codes = model.generate(4000, 5, seeded())
+    assert within(codes["static"], 0.0) and within(codes["static"].square(), 1.0)
+    turned = codes["dynamic"].roll(-2, 1)  # the order in which the prior draws them
+    prior = model.prior(turned)
+    deviations = (turned - prior.mean) / prior.standard_deviation
+    assert within(deviations, 0.0) and within(deviations.square(), 1.0)
+    kept = model.generate(4000, 5, seeded(), {"dynamic": codes["dynamic"] + 1})
+    assert torch.equal(kept["dynamic"], codes["dynamic"] + 1)
+
+
+def test_gradients_reach_every_parameter():
+    assert unreached_parameters(small_model(), VALUES) == []
