@@ -42,6 +42,8 @@ from unbraid.networks import (
 
 ANCHORS = ("first", "middle", "last", "any")
 VARIANTS = ("code", "formula")
+STATIC_FROM = ("anchor", "all")
+INITIAL_WEIGHTS = ("default", "small")
 
 
 class Codec(nn.Module):
@@ -99,11 +101,8 @@ class DynamicEncoder(nn.Module):
 
     def __init__(self, settings):
         super().__init__()
-        self.variant = settings.variant
+        self.variant = check_option("variant", settings.variant, VARIANTS)
         self.subtract = settings.subtract
-        if self.variant not in VARIANTS:
-            names = ", ".join(VARIANTS)
-            raise ValueError(f"variant: expected one of {names}, found {self.variant!r}")
         features, hidden = settings.features, settings.dynamic_hidden
         both_ways = self.variant == "code" and not settings.causal
         self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=both_ways)
@@ -172,6 +171,11 @@ class SingleElement(SequenceModel):
         among them, as in the authors' model of speech.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
+    static_from: the static code reads the features of the "anchor", or the mean of those of "all"
+        observed elements, so that s is q(s | x). The latter is not the paper's; it shows what one
+        element is for.
+    initial_weights: PyTorch's "default", or "small", as the authors of the paper draw those of
+        images: N(0, 0.01) for convolutions and linear layers, with biases of 0.
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, so that the authors' weights are those of the bound's terms.
     still_weight: unless it is 0, the bound has the term "still".
@@ -191,12 +195,15 @@ class SingleElement(SequenceModel):
         if settings.context and settings.variant == "formula":
             raise ValueError("context: expected none with variant formula, found one")
         self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
-        self.anchor = check_anchor(settings.anchor)
+        self.anchor = check_option("anchor", settings.anchor, ANCHORS)
+        self.static_from = check_option("static_from", settings.static_from, STATIC_FROM)
         self.variance = settings.variance
         self.still = bool(settings.still_weight)
         self.build_networks(settings)
         self.frame_shape = self.codec.frame_shape
         self.prior = AutoregressivePrior(self.dynamic_size, settings.hidden)
+        if check_option("initial_weights", settings.initial_weights, INITIAL_WEIGHTS) == "small":
+            self.apply(draw_small_weights)
 
     def build_networks(self, settings) -> None:
         """Make the codec, and the networks of the two posteriors."""
@@ -213,7 +220,7 @@ class SingleElement(SequenceModel):
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""
         model = copy.copy(self)
-        model.anchor = check_anchor(anchor)
+        model.anchor = check_option("anchor", anchor, ANCHORS)
         return model
 
     def draw_noise(
@@ -275,8 +282,7 @@ class SingleElement(SequenceModel):
         anchor = self.choose_anchor(observed, noise.get("lot", elements.new_zeros(count)))
 
         features = self.features(elements, lengths)  # (B, T, g)
-        anchor_features = features[torch.arange(count, device=anchor.device), anchor]
-        static = self.static_head(anchor_features)
+        static = self.static_head(self.static_features(features, anchor, observed))
         fixed = torch.randn(features.shape[2], generator=torch.Generator().manual_seed(0))
         anchor_noise = noise.get("anchor", fixed.to(features).expand(count, -1))
         dynamic = self.dynamic_encoder(features, anchor, anchor_noise, gaps, lengths)
@@ -287,6 +293,13 @@ class SingleElement(SequenceModel):
         d = dynamic.draw(noise.get("dynamic")).masked_fill(~has_code[..., None], 0.0)
         codes = {"static": static.draw(noise.get("static")), "dynamic": d}
         return Posterior(static, dynamic, codes, anchor, has_code)
+
+    def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
+        """What the static code reads (B, g) of features (B, T, g): one element, or all."""
+        if self.static_from == "all":
+            shares = observed / observed.sum(1, keepdim=True)  # (B, T)
+            return (shares[..., None] * features).sum(1)
+        return features[torch.arange(len(anchor), device=anchor.device), anchor]
 
     def log_likelihood(self, elements: Tensor, means: Tensor, mask: Tensor | None) -> Tensor:
         """Log N(elements; means, v) of what was observed of each element in nats, (B, T)."""
@@ -388,8 +401,15 @@ class SingleElement(SequenceModel):
         return mask[(..., *[None] * (frames.ndim - mask.ndim))]
 
 
-def check_anchor(anchor: str) -> str:
-    """The anchor, which must be one of ANCHORS."""
-    if anchor not in ANCHORS:
-        raise ValueError(f"anchor: expected one of {', '.join(ANCHORS)}, found {anchor!r}")
-    return anchor
+def draw_small_weights(layer: nn.Module) -> None:
+    """The weights of a convolution or linear layer from N(0, 0.01), its biases 0; others stay."""
+    if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
+
+
+def check_option(name: str, value: str, options: tuple[str, ...]) -> str:
+    """The value of an option; `ValueError` where it is none of them."""
+    if value not in options:
+        raise ValueError(f"{name}: expected one of {', '.join(options)}, found {value!r}")
+    return value
