@@ -44,7 +44,8 @@ def fit(
     settings: a `Settings` of profiles.toml, or any object with the attributes batch_size, steps,
         second_moment_decay (Adam's beta_2), learning_rate, decay and decay_every (see
         `learning_rate` below), weight_interpolation and the weights of the bound's terms (see
-        `term_weights` below), and with the method as_dict().
+        `term_weights` below), and with the method as_dict(). gradient_norm is optional: longer
+        gradients are shortened to it.
     seed: the seed of the data and of the posterior's noise. The caller has seeded the weights.
     checkpoint: a file that is written with each row of the curve. A run that finds it goes on
         from it and ends in the same bits as one that was never interrupted.
@@ -71,6 +72,7 @@ def fit(
     first = rows[-1]["step"] + 1 if rows else 1
     log = Log(rows[-1]["seconds"] if rows else 0.0, settings.batch_size)
     every = every or max(1, settings.steps // 50)
+    longest = getattr(settings, "gradient_norm", None)
 
     model.train()
     steps = range(first, settings.steps + 1)
@@ -84,6 +86,8 @@ def fit(
 
         wrapped_optimizer.zero_grad()
         fabric.backward(loss)
+        if longest:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
         wrapped_optimizer.step()
 
         log.add(bound)  # always the bound itself, whatever the loss weights
