@@ -17,7 +17,7 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import Batch
-from unbraid.models.independent import IndependentPrediction
+from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
 from unbraid.networks import count_parameters, keep_variance
 
 SMALL = {
@@ -233,6 +233,17 @@ def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
     model.advance(0.5)
     close(model.elbo(FRAMES, noise).elbo, whole.elbo(FRAMES, noise).elbo)
     assert "in_use" not in model.state_dict()
+
+
+def test_the_bound_stays_finite_where_networks_put_out_huge_log_variances():
+    model = small_model()
+    with torch.no_grad():
+        for network in model.transitions:
+            network[-1].bias += 2000.0
+        model.posterior.head.log_variance.bias -= 2000.0
+    posteriors, priors, _ = model.filter(FRAMES)
+    assert posteriors.log_variance.unique().tolist() == [LOG_VARIANCE_BOUNDS[0]]
+    assert priors.log_variance[:, 1:].unique().tolist() == [LOG_VARIANCE_BOUNDS[1]]
 
 
 def test_the_last_bias_of_the_decoder_is_raised():

@@ -117,6 +117,20 @@ def test_weights_and_rate_reach_the_optimiser(monkeypatch):
     assert [row["elbo_per_frame"] for row in rows] == [-2.0] * 4  # the bound has no weights
 
 
+@pytest.mark.parametrize("longest, kept", ((0.01, True), (None, False)))
+def test_longer_gradients_are_shortened(tmp_path, longest, kept):
+    """After one update Adam's first moment is a tenth of the gradient."""
+    options = tiny_settings(steps=1)
+    if longest:
+        options = settings.Settings(**options.as_dict() | {"gradient_norm": longest})
+    digits = MovingDigits(SQUARES, options.image_size, options.length)
+    fit(tiny_model(options), digits, options, checkpoint=tmp_path / "one")
+    moments = results.load_tensors(tmp_path / "one")
+    gradients = [10 * value for name, value in moments.items() if name.endswith("exp_avg")]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+    assert (norm == pytest.approx(0.01, rel=1e-3)) is kept
+
+
 def test_a_weight_of_an_unknown_term_is_refused():
     bound = Bound(torch.zeros(2), {"z": torch.ones(2)}, 1, {"anchor": torch.ones(2)})
     assert float(bound.loss({"anchor": 3.0, "z_kl": 0.5, "log_likelihood": 2.0})) == 0.5 - 3.0

@@ -226,6 +226,12 @@ def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]
     return "\n".join(lines)
 
 
+def find_seeds(metrics: dict, run: str) -> list[int]:
+    """The seeds of a run, in the order of the values of by_seed: its own, or the protocol's."""
+    protocol = metrics["protocol"]
+    return protocol.get("seeds_of", {}).get(run, protocol.get("seeds", [0]))
+
+
 def form_faults(metrics: dict) -> list[str]:
     """How a metrics.json departs from its form: mean, by_seed and intervals under the same names.
 
@@ -233,7 +239,6 @@ def form_faults(metrics: dict) -> list[str]:
     """
     if "protocol" not in metrics:
         return ["expected an entry protocol, found none"]
-    protocol = metrics["protocol"]
     faults = []
     for run in metrics.keys() - {"protocol"}:
         entry = metrics[run]
@@ -241,7 +246,7 @@ def form_faults(metrics: dict) -> list[str]:
         for part in ("by_seed", "intervals"):
             if differing := names ^ entry.get(part, {}).keys():
                 faults.append(f"{run}.{part}: expected the names of {run}, not of {differing}")
-        seeds = protocol.get("seeds_of", {}).get(run, protocol.get("seeds", [0]))
+        seeds = find_seeds(metrics, run)
         for name, values in entry.get("by_seed", {}).items():
             if len(values) != len(seeds):
                 faults.append(f"{run}.by_seed.{name}: expected a value per seed, found {values}")

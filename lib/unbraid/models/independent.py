@@ -30,6 +30,10 @@ from unbraid.networks import (
     mlp,
 )
 
+# Trained models have log-variances from -7 to 0.4. Beyond these bounds, which no gradient crosses,
+# a single batch can put out an infinite variance, and the bound is never finite again.
+LOG_VARIANCE_BOUNDS = (-10.0, 4.0)
+
 
 class FilteringPosterior(nn.Module):
     """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction.
@@ -53,7 +57,13 @@ class FilteringPosterior(nn.Module):
         from_mean = F.leaky_relu(self.from_mean(prior.mean))
         from_log_variance = F.leaky_relu(self.from_log_variance(prior.log_variance))
         parts = torch.cat([from_frame, from_mean, from_log_variance], -1)
-        return self.head(F.leaky_relu(self.combine(parts)))
+        return bounded(self.head(F.leaky_relu(self.combine(parts))))
+
+
+def bounded(distribution: DiagonalGaussian) -> DiagonalGaussian:
+    """The distribution with its log-variances kept within LOG_VARIANCE_BOUNDS."""
+    log_variance = distribution.log_variance.clamp(*LOG_VARIANCE_BOUNDS)
+    return DiagonalGaussian(distribution.mean, log_variance)
 
 
 class IndependentPrediction(SequenceModel):
@@ -141,7 +151,7 @@ class IndependentPrediction(SequenceModel):
         parts = previous.split(self.factor_size, -1)
         outputs = [network(part) for network, part in zip(self.transitions, parts, strict=True)]
         mean, log_variance = torch.stack(outputs, -2).chunk(2, -1)  # (B, K, d) each
-        return DiagonalGaussian(mean.flatten(-2), log_variance.flatten(-2))
+        return bounded(DiagonalGaussian(mean.flatten(-2), log_variance.flatten(-2)))
 
     def filter(
         self, frames: Tensor, noise: Noise | None = None
