@@ -293,13 +293,21 @@ def split_columns(columns: list[dict]) -> tuple[dict[str, str], dict[str, int]]:
 
 
 def render_page(tables: dict) -> str:
-    """results/README.md: every table whose metrics.json exists, with its introduction."""
+    """results/README.md: every table whose metrics.json exists, with its introduction.
+
+    A table of quick results comes again with those of the same folder at full, where there are any.
+    """
     parts = [tables["introduction"].strip()]
+    places = [table["results"] for table in tables["table"]]
     for table in tables["table"]:
-        path = shipped() / table["results"] / "metrics.json"
-        if path.exists():
-            content = metrics_table(read_json(path), *split_columns(table["columns"]))
-            parts += [f"## {table['title']}", table["introduction"].strip(), content]
+        full = re.sub("quick$", "full", table["results"])
+        titles = {table["results"]: table["title"], full: f"{table['title']}, at full size"}
+        for place, title in titles.items():
+            path = shipped() / place / "metrics.json"
+            # A table of its own wins over the one that goes with that of quick.
+            if path.exists() and (place == table["results"] or place not in places):
+                content = metrics_table(read_json(path), *split_columns(table["columns"]))
+                parts += [f"## {title}", table["introduction"].strip(), content]
     return "\n\n".join(parts) + "\n"
 
 
