@@ -95,7 +95,7 @@ def check_at_hand(name: str) -> None:
     if name in OWN:
         own_folder(name)
     sources = DATASETS[name].sources if name in DATASETS else ()
-    if sources and not any(map(find, sources)):
+    if sources and not any(map(locate, sources)):
         files(sources[0])  # It raises the error.
 
 
