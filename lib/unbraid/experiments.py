@@ -39,6 +39,7 @@ from unbraid.measures.swaps import generation_scores
 from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.published_series import PublishedSeries
+from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.settings import OWN_RESULTS, Settings, check_name
@@ -51,6 +52,7 @@ MODELS: dict[str, type[SequenceModel]] = {
 }
 NETWORKS: dict[str, type[SequenceModel]] = {  # of a model, other than those that it has itself
     "published_series": PublishedSeries,
+    "published_speech": PublishedSpeech,
 }
 
 # ---- data
@@ -130,8 +132,12 @@ def make_sampler(settings: Settings, split: str = "train") -> Sampler:
 
 
 def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
-    """A dataset as models of these settings read it: images of their size, spectra scaled."""
-    options = {"image_size": getattr(settings, "image_size", None), "scaled": True}
+    """A dataset as models of these settings read it: images of their size, spectra scaled.
+
+    The setting scaled = false leaves spectra as magnitudes.
+    """
+    scaled = getattr(settings, "scaled", True)
+    options = {"image_size": getattr(settings, "image_size", None), "scaled": scaled}
     if hasattr(settings, "split_by"):
         options["by"] = settings.split_by
     known = inspect.signature(get_dataset(name).loader).parameters
