@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from unbraid.data.fetch import data_error
 from unbraid.data.sequences import Sequences
-from unbraid.data.speech import SpectrumScale, Utterances, cut, equal_level
+from unbraid.data.speech import Utterances, cut, equal_level
 
 OWN = {  # environment variable, how to obtain the set, what to use meanwhile
     "mug": ("UNBRAID_MUG", "lent on agreement: mug.ee.auth.gr/fed", "sprites or faces"),
@@ -79,19 +79,14 @@ def _list_takes(root: Path) -> list[tuple[Path, list[Path]]]:
     return long_enough
 
 
-def load_timit(split: str = "train", level: str = "recorded", scaled: bool = False) -> Sequences:
+def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
     """TIMIT as paper C cuts it: chunks of 200 ms, each 20 spectra (N, 20, 201), see `speech.cut`.
 
     The layout is TRAIN/<region>/<speaker>/<sentence>.WAV and TEST/..., in capitals or not. SA1 and
     SA2, which all speakers say, are left out. split: "train", the 462 speakers of TRAIN, or "test",
-    the 24 of the core test. level: "recorded" or "equal". scaled: whether the chunks are on the
-    `SpectrumScale` of those of the training split, instead of magnitudes; that takes more memory.
+    the 24 of the core test. level: "recorded" or "equal".
     Labels, static: speaker, sex, region, utterance, chunk.
     """
-    if scaled:
-        train = load_timit("train", level)
-        chunks = train if split == "train" else load_timit(split, level)
-        return SpectrumScale.fit(train).transform(chunks)
     root = own_folder("timit")
     files = _list_sentences(root)
     # Both splits name the speakers of both, so that no number means two people.

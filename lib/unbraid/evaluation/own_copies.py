@@ -111,8 +111,8 @@ def sentence_error_rates(examined: Examined) -> Figures:
     """eer_*: equal error rates, chance .5, of speakers whom training has not seen; all pairs of
     test sentences, cosine. static: mean over chunks of q(s)'s means; dynamic: mean over chunks and
     steps of one draw of d (_means: of its means); gap: dynamic - static. Without model or label:
-    mean_spectrum and even_spectrum, a sentence's mean logarithmic spectrum as recorded and on the
-    scale that the model of the course reads."""
+    mean_spectrum and even_spectrum, a sentence's mean logarithmic spectrum as recorded, and
+    evened out within chunks."""
     return speech.error_rates(examined)
 
 
