@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unbraid import experiments, results
 from unbraid.measures.judges import SequenceJudge
 from unbraid.models.base import Batch
-from unbraid.settings import Settings, read_table, select_runs
+from unbraid.settings import Settings, list_experiments, read_table
 from unbraid.settings import load as load_settings
 from unbraid.training import term_weights
 
@@ -58,13 +58,17 @@ class Price:
 
 
 def order_datasets(profile: str) -> list[tuple[str, str]]:
-    """The model and dataset of all runs of a profile, in the order of their worth."""
+    """The model and dataset of all runs of a profile, in the order of their worth.
+
+    Those that the table does not order come last.
+    """
+    order = [tuple(place.split("/")) for place in read_table()["everything"]["order"]]
     pairs = []
-    for place in read_table()["everything"]["order"]:
-        model, dataset = place.split("/")
-        if any(load_settings(run.section, profile).seeds for run in select_runs(model, dataset)):
-            pairs.append((model, dataset))
-    return pairs
+    for run in list_experiments():
+        if load_settings(run.section, profile).seeds:
+            pairs.append((run.model, run.dataset))
+    rank = {pair: number for number, pair in enumerate(order)}
+    return sorted(dict.fromkeys(pairs), key=lambda pair: rank.get(pair, len(order)))
 
 
 def price_run(settings: Settings, folder: Path) -> Price:
@@ -103,16 +107,11 @@ def is_judged(dataset: str, profile: str, folder: Path) -> bool:
 
 def tabulate_prices(prices: list[Price]) -> str:
     """The table of prices as text, with their sum."""
-    table = pd.DataFrame([price.row() for price in prices])
-    table.loc[len(table)] = {
-        "run": "all",
-        "seeds": "",
-        "updates left": "",
-        "s/update": "",
-        "h, two cores": table["h, two cores"].sum(),
-        "h, GPU": table["h, GPU"].sum(),
-        "from": "",
-    }
+    rows = [price.row() for price in prices]
+    total = {name: "" for name in rows[0]} | {"run": "all"}
+    for column in ("h, two cores", "h, GPU"):
+        total[column] = sum(row[column] for row in rows)
+    table = pd.DataFrame([*rows, total])
     gpu = "measured" if has_gpu() else "a guess for a large one, from two cores"
     note = f"GPU: {gpu}. Evaluations are not counted."
     return f"{table.to_string(index=False, float_format=lambda hours: f'{hours:.2f}')}\n{note}"
@@ -180,10 +179,13 @@ def time_judge(dataset: str, settings: Settings, device: str = "cpu") -> float:
 
 
 def count_steps(settings: Settings) -> int:
-    """The steps of one sequence that a model reads."""
+    """The steps of one sequence that a model reads: of its section, the table, or the data."""
+    lengths = read_table()["everything"]["lengths"]
     if hasattr(settings, "length"):
         return settings.length
-    return read_table()["everything"]["lengths"][settings.dataset]
+    if settings.dataset in lengths:
+        return lengths[settings.dataset]
+    return experiments.make_sampler(settings)(1, torch.Generator()).frames.shape[1]
 
 
 def time_update(

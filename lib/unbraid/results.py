@@ -300,14 +300,15 @@ def render_page(tables: dict) -> str:
     parts = [tables["introduction"].strip()]
     places = [table["results"] for table in tables["table"]]
     for table in tables["table"]:
+        texts = {table["results"]: (table["title"], table["introduction"].strip())}
         full = re.sub("quick$", "full", table["results"])
-        titles = {table["results"]: table["title"], full: f"{table['title']}, at full size"}
-        for place, title in titles.items():
+        if full not in places:  # A table of its own wins.
+            texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
+        for place, (title, introduction) in texts.items():
             path = shipped() / place / "metrics.json"
-            # A table of its own wins over the one that goes with that of quick.
-            if path.exists() and (place == table["results"] or place not in places):
+            if path.exists():
                 content = metrics_table(read_json(path), *split_columns(table["columns"]))
-                parts += [f"## {title}", table["introduction"].strip(), content]
+                parts += [f"## {title}", introduction, content]
     return "\n\n".join(parts) + "\n"
 
 
