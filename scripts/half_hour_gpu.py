@@ -7,7 +7,7 @@ The first command trains, at the papers' size (profile full), both models of pap
 digits for 10 000 updates of 100 sequences, and then paper C on sprites as long as the minutes last.
 It may be called again: it goes on from its checkpoints (--checkpoints), also in several short
 calls. FOLDER (by default $OUT, else build/half_hour/out) gets the weights in half precision, in
-parts of at most 16 MiB, and records.json with settings, curves and digests: seven files in all.
+parts of at most 16 MiB, and records.json with settings, curves and digests: five files in all.
 The second command joins the parts of FOLDER to runs that `unbraid.experiments.load_model` reads.
 
 Needed are Python 3.11 to 3.13 and torch >= 2.8 with CUDA, and these packages, which `fit` and the
