@@ -3,7 +3,6 @@
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
-PARTS = independent unordered single_element
 ONLY ?=
 RUN ?=
 NB ?=
@@ -68,9 +67,8 @@ data: $(ENVIRONMENT)  ## fetch the real data, checked
 bench: $(ENVIRONMENT)  ## measure the speed of this machine
 	$(PYTHON) tests/bench.py
 
-full: $(ENVIRONMENT)  ## train and evaluate every part at its paper's scale (a GPU is of use)
-	for part in $(PARTS); do $(PYTHON) -m unbraid train $$part --profile full --results results || exit 1; done
-	for part in $(PARTS); do $(PYTHON) -m unbraid evaluate $$part --profile full --results results --write || exit 1; done
+full: $(ENVIRONMENT)  ## say what all runs at the papers' size cost, then make them (RUN=--plan: only say it)
+	$(PYTHON) -m unbraid full --results results $(RUN)
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +

@@ -145,6 +145,13 @@ def small_model(**changes):
     return IndependentPrediction.from_settings(SimpleNamespace(**SMALL | changes)).double().eval()
 
 
+def test_a_decoder_is_either_wider_first_or_in_groups():
+    model = small_model(decoder_groups=2)
+    assert len(model.decode(model.generate(1, 2))) == 1
+    with pytest.raises(ValueError, match="^decoder_hidden: .* 2 decoder_groups"):
+        small_model(decoder_hidden=8, decoder_groups=2)
+
+
 def slow_bound(model, frames, generator):
     """Paper A's equations step by step in torch.distributions: log-likelihood (B,), KL (B, K)."""
     d, posterior = model.factor_size, model.posterior

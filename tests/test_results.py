@@ -229,6 +229,18 @@ def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     assert "headline" in results.table_faults()[0]
 
 
+def test_a_table_of_quick_results_comes_again_with_those_at_full(clone):
+    full = clone.with_name("full")
+    results.write_json(full / "metrics.json", make_metrics())
+    page = results.render_page(results.read_tables())
+    assert page.index("## A\n\nIt is so.") < page.index("## A, at full size\n\n")
+    assert page.count("| run | ELBO |") == 2
+    tables = clone.parents[2] / "tables.toml"
+    tables.write_text(tables.read_text().replace("toy/other/quick", "toy/data/full"))
+    assert "## none" in (page := results.render_page(results.read_tables()))
+    assert "at full size" not in page
+
+
 # ---- verify
 
 

@@ -19,7 +19,7 @@ FLOORS = (  # from the ground; a part imports what is below it, and its own floo
     {"models", "measures", "results"},
     {"training", "interventions"},
     {"experiments"},
-    {"evaluation"},
+    {"evaluation", "prices"},
     {"cli", "course", "__main__"},
 )
 APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data", "training"}}

@@ -6,16 +6,22 @@ import logging
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unbraid.settings import Settings, current_profile, list_experiments, select_runs
+from unbraid.settings import (
+    OWN_RESULTS,
+    Settings,
+    current_profile,
+    list_experiments,
+    select_runs,
+)
 from unbraid.settings import load as load_settings
 
-OWN_RESULTS = Path("build/results")  # where train writes and evaluate looks first
 LARGEST_SEED = 2**31 - 1
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
 
@@ -158,6 +164,27 @@ def repeat_options(**values: object) -> str:
     return text
 
 
+def keep_at_hand(names: Iterable[str]) -> list[str]:
+    """The datasets whose files are here; of the others it is said how they are obtained.
+
+    Raises `DataError` where there is only one name.
+    """
+    from unbraid.data.catalogue import check_at_hand
+    from unbraid.data.fetch import DataError
+
+    names = list(dict.fromkeys(names))
+    kept = []
+    for name in names:
+        try:
+            check_at_hand(name)
+            kept.append(name)
+        except DataError as error:
+            if len(names) == 1:
+                raise
+            typer.echo(f"left out: {' '.join(str(error).split())}")
+    return kept
+
+
 @app.command("evaluate")
 def evaluate_runs(
     part: PartName,
@@ -177,6 +204,8 @@ def evaluate_runs(
     """Measure trained models on test sequences; print means with their intervals over seeds."""
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
+    names = keep_at_hand(settings.dataset for settings, _ in jobs)
+    jobs = [job for job in jobs if job[0].dataset in names]
     if write and (run != "all" or seed):
         raise ValueError(
             "--write: expected all runs and all seeds, which metrics.json holds together; "
@@ -189,7 +218,7 @@ def evaluate_runs(
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
         results.check_writable(folder)
-    for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
+    for name in names:
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places)
         print_metrics(metrics, [] if everything else select_columns(part, name))
@@ -304,7 +333,7 @@ def judge(
 
     results.check_writable(folder)
     names = list(experiments.JUDGES) if dataset == "all" else [dataset]
-    for name in names:
+    for name in keep_at_hand(names):
         trained = experiments.train_judge(name, profile, folder, seed)
         metrics = experiments.measure_judge(trained, name, profile, seed)
         for key, (low, high) in metrics["judge"]["intervals"].items():
@@ -312,6 +341,48 @@ def judge(
         path = experiments.judge_path(name, profile, seed, folder)
         results.write_json(path.with_name("metrics.json"), metrics)
         typer.echo(f"written: {path.parent}")
+
+
+@app.command("full", epilog="The same command goes on where an interrupted one ended.")
+def run_everything(
+    plan: Annotated[bool, typer.Option("--plan", help="Print the prices and stop.")] = False,
+    profile: Profile = "full",
+    folder: Annotated[Path, typer.Option("--results", help="Where to write.")] = OWN_RESULTS,
+) -> None:
+    """Train and evaluate everything at the papers' size; say first how many hours it takes.
+
+    Judges come first, then the runs in the order of profiles.toml. The prices are of a few updates
+    on random numbers, measured here in about a minute.
+    """
+    profile = current_profile(profile)
+    from unbraid import experiments, prices, results
+
+    pairs = prices.order_datasets(profile)
+    names = keep_at_hand([*(dataset for _, dataset in pairs), *experiments.JUDGES])
+    judges = [name for name in experiments.JUDGES if name in names]
+    pairs = [pair for pair in pairs if pair[1] in names]
+    rows = [prices.price_judge(name, profile, folder) for name in judges]
+    for pair in pairs:
+        for settings, _ in select_jobs(*pair, "all", profile, None):
+            rows.append(prices.price_run(settings, folder))
+    typer.echo(prices.tabulate_prices(rows))
+    if plan:
+        return
+    failures = []
+    steps = [(judge, (name, profile, 0, folder)) for name in judges]
+    steps = [step for step in steps if not prices.is_judged(*step[1][:2], folder)]
+    for part, dataset in pairs:
+        steps.append((train, (part, dataset, "all", profile, None, folder)))
+        steps.append((evaluate_runs, (part, dataset, "all", profile, None, folder, True)))
+    for step, arguments in steps:
+        try:
+            step(*arguments)
+        except RuntimeError as error:
+            if not type(error).__module__.startswith("unbraid."):
+                raise
+            failures.append(f"{step.__name__} {arguments[0]} {arguments[1]}: {error}")
+    if failures:
+        raise results.ResultsError("\n".join(["full: all was tried, but", *failures]))
 
 
 @app.command("verify")

@@ -39,9 +39,10 @@ from unbraid.measures.swaps import generation_scores
 from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.published_series import PublishedSeries
+from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
-from unbraid.settings import Settings, check_name
+from unbraid.settings import OWN_RESULTS, Settings, check_name
 from unbraid.settings import load as load_settings
 
 MODELS: dict[str, type[SequenceModel]] = {
@@ -51,6 +52,7 @@ MODELS: dict[str, type[SequenceModel]] = {
 }
 NETWORKS: dict[str, type[SequenceModel]] = {  # of a model, other than those that it has itself
     "published_series": PublishedSeries,
+    "published_speech": PublishedSpeech,
 }
 
 # ---- data
@@ -130,8 +132,12 @@ def make_sampler(settings: Settings, split: str = "train") -> Sampler:
 
 
 def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
-    """A dataset as models of these settings read it: images of their size, spectra scaled."""
-    options = {"image_size": getattr(settings, "image_size", None), "scaled": True}
+    """A dataset as models of these settings read it: images of their size, spectra scaled.
+
+    The setting scaled = false leaves spectra as magnitudes.
+    """
+    scaled = getattr(settings, "scaled", True)
+    options = {"image_size": getattr(settings, "image_size", None), "scaled": scaled}
     if hasattr(settings, "split_by"):
         options["by"] = settings.split_by
     known = inspect.signature(get_dataset(name).loader).parameters
@@ -311,6 +317,7 @@ JUDGES = {  # A clip's motion is its action and direction in one, as in the pape
     "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
     "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
     "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
+    "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
 }
 TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
@@ -371,12 +378,21 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
 def open_judge(
     dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None
 ) -> FrameJudge:
-    """The shipped judge of a dataset, of this profile or, where there is none, of quick.
+    """The judge of a dataset, of this profile or, where there is none, of quick.
 
-    classes: those of the data that it is to judge; `ResultsError` where they are others.
+    It is the one in results/, else the one in build/results, where the command `judge` writes.
+    classes: those of the data that it is to judge. Raises `ResultsError` where they are others, or
+    where there is no judge.
     """
-    path = judge_path(dataset, profile)
-    return load_judge(path if path.exists() else judge_path(dataset, "quick"), classes)
+    folders = (results.shipped(), OWN_RESULTS)
+    for name in (profile, "quick"):
+        for path in (judge_path(dataset, name, folder=folder) for folder in folders):
+            if path.exists():
+                return load_judge(path, classes)
+    raise results.ResultsError(
+        f"judge: expected that of {dataset} in {' or '.join(map(str, folders))}, found none; "
+        f"train it with python -m unbraid judge {dataset} --profile {profile}"
+    )
 
 
 def train_judge(

@@ -298,13 +298,22 @@ def split_columns(columns: list[dict]) -> tuple[dict[str, str], dict[str, int]]:
 
 
 def render_page(tables: dict) -> str:
-    """results/README.md: every table whose metrics.json exists, with its introduction."""
+    """results/README.md: every table whose metrics.json exists, with its introduction.
+
+    A table of quick results comes again with those of the same folder at full, where there are any.
+    """
     parts = [tables["introduction"].strip()]
+    places = [table["results"] for table in tables["table"]]
     for table in tables["table"]:
-        path = shipped() / table["results"] / "metrics.json"
-        if path.exists():
-            content = metrics_table(read_json(path), *split_columns(table["columns"]))
-            parts += [f"## {table['title']}", table["introduction"].strip(), content]
+        texts = {table["results"]: (table["title"], table["introduction"].strip())}
+        full = re.sub("quick$", "full", table["results"])
+        if full not in places:  # A table of its own wins.
+            texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
+        for place, (title, introduction) in texts.items():
+            path = shipped() / place / "metrics.json"
+            if path.exists():
+                content = metrics_table(read_json(path), *split_columns(table["columns"]))
+                parts += [f"## {title}", introduction, content]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import resources
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
 PROFILES = ("smoke", "quick", "full")
+OWN_RESULTS = Path("build/results")  # where the commands write, and where evaluate looks first
 SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
 COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
 

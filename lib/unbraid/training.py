@@ -115,13 +115,17 @@ def term_weights(settings, step: int) -> dict[str, float]:
 
     Every setting that ends in _weight is a schedule: static_kl_weight weighs KL(static),
     log_likelihood_weight the likelihood. Where weight_interpolation is "logarithmic", a weight
-    changes by equal factors, and not by equal amounts, between two knots.
+    changes by equal factors, and not by equal amounts, between two knots. weight_cycles is
+    optional: the schedules are gone through so many times, and their shares are of one cycle.
     """
     logarithmic = settings.weight_interpolation == "logarithmic"
+    share = step / settings.steps
+    if (cycles := getattr(settings, "weight_cycles", 1)) > 1:
+        share = share * cycles + 1 - math.ceil(share * cycles)  # a cycle's last update has 1
     weights = {}
     for name, schedule in settings.as_dict().items():
         if name.endswith("_weight"):
-            weight = schedule_value(schedule, step / settings.steps, logarithmic)
+            weight = schedule_value(schedule, share, logarithmic)
             weights[name.removesuffix("_weight")] = weight
     return weights
 

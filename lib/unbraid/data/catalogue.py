@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from unbraid.data.faces import load_faces
-from unbraid.data.fetch import SOURCES, DataError, data_error, find, locate
+from unbraid.data.fetch import SOURCES, DataError, data_error, files, find, locate
 from unbraid.data.intensive_care import load_physionet
 from unbraid.data.moving_digits import load_moving_digits
-from unbraid.data.own_copies import OWN, load_aff_wild, load_mug, load_timit
+from unbraid.data.own_copies import OWN, load_aff_wild, load_mug, load_timit, own_folder
 from unbraid.data.sequences import Sequences, check_choice, check_field
 from unbraid.data.series import load_air_quality, load_etth1, load_vowels, load_weather
 from unbraid.data.speech import load_spoken_digits
@@ -85,6 +85,18 @@ def get_dataset(name: str) -> Dataset:
     """The row of a dataset. Raises `ValueError` for a name that is not in the catalogue."""
     check_name("name", name, DATASETS)
     return DATASETS[name]
+
+
+def check_at_hand(name: str) -> None:
+    """Raise `DataError`, with the remedy, unless a dataset's files are here.
+
+    A name that is not in the catalogue is that of computed data, which are always at hand.
+    """
+    if name in OWN:
+        own_folder(name)
+    sources = DATASETS[name].sources if name in DATASETS else ()
+    if sources and not any(map(locate, sources)):
+        files(sources[0])  # It raises the error.
 
 
 def select_sources(names: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ A loader finds the folder of your own copy in an environment variable, else rais
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ OWN = {  # environment variable, how to obtain the set, what to use meanwhile
     "aff_wild": ("UNBRAID_AFF_WILD", "lent on agreement: ibug.doc.ic.ac.uk/resources", "faces"),
 }
 EXPRESSIONS = ("anger", "disgust", "happiness", "fear", "sadness", "surprise")
+MUG_LAYOUT = f"<subject>/.../<expression>/<take>/*.jpg with expressions {', '.join(EXPRESSIONS)}"
+TIMIT_LAYOUT = "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., in capitals or not"
 REGIONS = tuple(f"DR{number}" for number in range(1, 9))
 # TIMIT's core test: two men and a woman of each region.
 CORE_TEST = """MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0
@@ -37,12 +40,9 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     quarter of the clips, of the same people.
     Labels, static: subject, expression.
     """
-    root, generator = _own_folder("mug"), np.random.default_rng(0)
+    root, generator = own_folder("mug"), np.random.default_rng(0)
     clips = []  # (subject, expression, fifteen paths)
-    for take in sorted(root.rglob("*/")):
-        pictures = sorted(take.glob("*.jpg"))
-        if take.parent.name not in EXPRESSIONS or len(pictures) < 15:
-            continue
+    for take, pictures in _list_takes(root):
         stride = 2 if len(pictures) > 30 else 1
         start = int(generator.integers(len(pictures) - 14 * stride))
         fifteen = pictures[start : start + 14 * stride + 1 : stride]
@@ -58,6 +58,27 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     return Sequences(frames, labels, tuple(labels), (), split, about, classes=classes)
 
 
+def _list_takes(root: Path) -> list[tuple[Path, list[Path]]]:
+    """The folder and the pictures of each take of MUG that has fifteen of them, in fixed order.
+
+    Raises `DataError` for another layout.
+    """
+    folders = [take for take in sorted(root.rglob("*/")) if take.parent.name in EXPRESSIONS]
+    takes = [(take, sorted(take.glob("*.jpg"))) for take in folders]
+    long_enough = [(take, pictures) for take, pictures in takes if len(pictures) >= 15]
+    subjects = {take.relative_to(root).parts[0] for take in folders}
+    found = (
+        f"{len(folders)} takes, {len(long_enough)} of them with 15 pictures; {_count_files(root)}"
+    )
+    remedy = "rename or move folders, or set UNBRAID_MUG to the folder that holds the subjects"
+    if subjects & set(EXPRESSIONS):
+        remedy = "put the expressions of each subject into a folder with the subject's name"
+        found += ", and expressions where subjects should be"
+    if subjects & set(EXPRESSIONS) or not long_enough:
+        raise data_error(root, MUG_LAYOUT, found, remedy)
+    return long_enough
+
+
 def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
     """TIMIT as paper C cuts it: chunks of 200 ms, each 20 spectra (N, 20, 201), see `speech.cut`.
 
@@ -66,22 +87,18 @@ def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
     the 24 of the core test. level: "recorded" or "equal".
     Labels, static: speaker, sex, region, utterance, chunk.
     """
-    import soundfile  # It is imported late, because only this function needs it.
-
-    root = _own_folder("timit")
-    files = {}  # One of each sentence, because some copies hold it in two formats.
-    for path in sorted(root.glob("**/*.[Ww][Aa][Vv]")):
-        part, region, speaker, sentence = path.as_posix().upper().split(".WAV")[0].split("/")[-4:]
-        if sentence not in ("SA1", "SA2") and (part == "TRAIN" or speaker in CORE_TEST):
-            files.setdefault((part, region, speaker, sentence), path)
+    root = own_folder("timit")
+    files = _list_sentences(root)
     # Both splits name the speakers of both, so that no number means two people.
     speakers = tuple(sorted({speaker for _, _, speaker, _ in files}))
     files = {row: path for row, path in files.items() if row[0] == split.upper()}
     if not files:
-        raise data_error(root, f"TIMIT's {split.upper()}", "no sentence", "see load_timit")
+        remedy = "move folders, or set UNBRAID_TIMIT to the folder that holds TRAIN and TEST"
+        found = f"no sentence of {split.upper()}; {_count_files(root)}"
+        raise data_error(root, TIMIT_LAYOUT, found, remedy)
     waveforms = []
     for path in files.values():
-        waveform = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+        waveform = _read_sentence(path)
         waveforms.append(equal_level(waveform) if level == "equal" else waveform)
     _, region, speaker, _ = zip(*files, strict=True)
     labels = {
@@ -94,6 +111,38 @@ def load_timit(split: str = "train", level: str = "recorded") -> Sequences:
     return cut(Utterances(waveforms, labels, classes, 16_000, split, about))
 
 
+def _list_sentences(root: Path) -> dict[tuple[str, str, str, str], Path]:
+    """The files of TIMIT by part, region, speaker and sentence, all in capitals.
+
+    Of TEST only the speakers of the core test are listed, and SA1 and SA2 of nobody. Some copies
+    hold a sentence in two formats, of which one is listed.
+    """
+    files = {}
+    for path in sorted(root.glob("**/*.[Ww][Aa][Vv]")):
+        row = tuple(path.as_posix().upper().split(".WAV")[0].split("/")[-4:])
+        part, region, speaker, sentence = row
+        is_wanted = part == "TRAIN" or (part == "TEST" and speaker in CORE_TEST)
+        if is_wanted and region in REGIONS and sentence not in ("SA1", "SA2"):
+            files.setdefault(row, path)
+    return files
+
+
+def _read_sentence(path: Path) -> torch.Tensor:
+    """The samples of a recording; `DataError` for one that is not of 16 kHz, or cannot be read."""
+    try:
+        import soundfile  # It is imported late, because only this function needs it.
+
+        samples, rate = soundfile.read(path, dtype="float32")
+    except (ImportError, RuntimeError) as error:
+        remedy = "python -m pip install soundfile, or turn the files into plain WAV"
+        raise data_error(path, "a recording that soundfile can read", error, remedy) from None
+    if rate != 16_000 or samples.ndim != 1:
+        found = f"{rate} samples per second in {samples.ndim} channels"
+        remedy = "use the files as they were published"
+        raise data_error(path, "16000 samples per second in 1 channel", found, remedy)
+    return torch.from_numpy(samples)
+
+
 def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     """Aff-Wild: up to 64 frames of each video, bytes (N, T, 3, image_size, image_size).
 
@@ -103,7 +152,7 @@ def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     fifth. Labels: video, static; frame, valence, arousal (N, T), dynamic, 0 for none. The mask
     (N, T) ends where a video does.
     """
-    root = _own_folder("aff_wild")
+    root = own_folder("aff_wild")
     videos = {path.name: sorted(path.glob("*.jpg")) for path in sorted(root.glob("*/"))}
     videos = {name: pictures for name, pictures in videos.items() if len(pictures) >= 20}
     numbers = _part(root, len(videos), 5, split)
@@ -125,8 +174,8 @@ def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     return Sequences(frames, labels, ("video",), dynamic, split, about, frame > 0, classes)
 
 
-def _own_folder(name: str) -> Path:
-    """The folder of an own copy, which the environment names."""
+def own_folder(name: str) -> Path:
+    """The folder of an own copy, which the environment names; `DataError` where there is none."""
     variable, obtain, meanwhile = OWN[name]
     path = os.environ.get(variable)
     if not path or not Path(path).is_dir():
@@ -138,7 +187,8 @@ def _own_folder(name: str) -> Path:
 def _part(root: Path, count: int, share: int, split: str) -> list[int]:
     """Numbers below `count`: one in `share`, drawn at random, for the test, the others to train."""
     if count < share:
-        raise data_error(root, f"{share} sequences or more", count, "see the loader's docstring")
+        remedy = "use the whole set, not a part of it"
+        raise data_error(root, f"{share} sequences or more, to be split", count, remedy)
     tests, train = np.split(np.random.default_rng(0).permutation(count), [count // share])
     return sorted(tests.tolist() if split == "test" else train.tolist())
 
@@ -146,5 +196,18 @@ def _part(root: Path, count: int, share: int, split: str) -> list[int]:
 def _read_pictures(paths: list[Path], image_size: int) -> torch.Tensor:
     """The middle squares of pictures as bytes (n, 3, image_size, image_size)."""
     size, filtering = (image_size, image_size), Image.Resampling.BILINEAR
-    squares = [ImageOps.fit(Image.open(path).convert("RGB"), size, filtering) for path in paths]
+    squares = []
+    for path in paths:
+        try:
+            squares.append(ImageOps.fit(Image.open(path).convert("RGB"), size, filtering))
+        except OSError as error:
+            remedy = "copy the picture again, or leave out its take"
+            raise data_error(path, "a picture that Pillow can read", error, remedy) from None
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
+
+
+def _count_files(root: Path) -> str:
+    """How many files of the three commonest kinds lie below a folder."""
+    kinds = Counter(path.suffix for path in root.rglob("*") if path.is_file())
+    counts = [f"{count} files {suffix}".rstrip() for suffix, count in kinds.most_common(3)]
+    return ", ".join(counts) or "no file"

@@ -174,12 +174,15 @@ class SpectrumScale:
             colouring=((directions * deviation) @ directions.T).float(),
         )
 
+    def apply(self, magnitudes: Tensor) -> Tensor:
+        """Magnitudes (..., bins) on this scale; values below 0, which are none, count as 0."""
+        return ((magnitudes.clamp(min=0) + FLOOR).log() - self.centre) @ self.whitening
+
     def transform(self, sequences: Sequences) -> Sequences:
         """Chunks of magnitudes on this scale; what was not observed is 0."""
-        frames = ((sequences.frames + FLOOR).log() - self.centre) @ self.whitening
         return replace(
             sequences,
-            frames=frames * sequences.mask[..., None],
+            frames=self.apply(sequences.frames) * sequences.mask[..., None],
             provenance=f"{sequences.provenance}, logarithmic and evened out",
         )
 

@@ -6,7 +6,16 @@ other pair gets the generic one. A further measure of every model is a line in `
 
 from __future__ import annotations
 
-from unbraid.evaluation import clips, generic, independent, poses, series, speech, unordered
+from unbraid.evaluation import (
+    clips,
+    generic,
+    independent,
+    own_copies,
+    poses,
+    series,
+    speech,
+    unordered,
+)
 from unbraid.evaluation.common import MEASURES, Evaluation, Figures
 from unbraid.evaluation.generic import draw_exchanges as draw
 from unbraid.models.base import SequenceModel
@@ -21,7 +30,9 @@ EVALUATIONS: dict[tuple[str, str], Evaluation] = {
     ("unordered", "faces"): unordered.FACES,
     ("unordered", "sprites_poses"): poses.CHARACTERS,
     ("single_element", "sprites"): clips.CLIPS,
+    ("single_element", "mug"): own_copies.MUG,
     ("single_element", "spoken_digits"): speech.SPEECH,
+    ("single_element", "timit"): own_copies.TIMIT,
     **{("single_element", name): series.SERIES[name] for name in series.SERIES},
 }
 

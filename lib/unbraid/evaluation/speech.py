@@ -31,16 +31,21 @@ STRETCHES = 6  # equal parts of a recording, whose mean spectra the judge reads
 class Recordings:
     """The codes of U recordings, which consist of N chunks; all tensors are on the CPU.
 
+    chunks: as the model reads them. scale: None where that is the scale of `spectra`, otherwise the
+        `SpectrumScale` from the model's magnitudes to it.
+    spectra: the chunks on the scale, (N, T, bins), which judge and baselines read for every model.
     codes: the means of each chunk's codes, static (N, D) and dynamic (N, W, d).
     utterance (N,): the number of the recording that a chunk belongs to, 0 ... U - 1.
     voice (U, D): the mean static code of each recording.
     course (U, d): the mean dynamic code of each recording, of one draw.
     course_means (U, d): the same of the means of d.
-    spectrum (U, bins): the mean spectrum of each recording.
+    spectrum (U, bins): the mean of `spectra` over each recording.
     labels: the labels (U,) of each recording, by name.
     """
 
     chunks: Sequences
+    scale: SpectrumScale | None
+    spectra: Tensor
     codes: dict[str, Tensor]
     utterance: Tensor
     voice: Tensor
@@ -50,10 +55,17 @@ class Recordings:
     labels: dict[str, Tensor]
 
 
-def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) -> Recordings:
-    """Encode all chunks and average their codes over each recording."""
+def collect_recordings(
+    model: SequenceModel, sequences: Sequences, seed: int, scale: SpectrumScale | None = None
+) -> Recordings:
+    """Encode all chunks and average their codes over each recording.
+
+    sequences: chunks as the model reads them. scale: where that is as magnitudes, the scale for
+    judge and baselines.
+    """
     # A last chunk may be shorter than the way to the middle of its first spectrum.
     chunks = sequences.subset(sequences.mask.any(1))
+    spectra = chunks.frames if scale is None else scale.transform(chunks).frames
     codes = common.encode_all(model, chunks, size=CHUNKS)
     drawn = common.encode_all(model, chunks, common.generator_for(model, seed), CHUNKS)["dynamic"]
     steps = chunks.mask.unflatten(1, (codes["dynamic"].shape[1], -1)).any(2)
@@ -62,12 +74,14 @@ def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) ->
     utterance = torch.from_numpy(utterance)
     return Recordings(
         chunks=chunks,
+        scale=scale,
+        spectra=spectra,
         codes=codes,
         utterance=utterance,
         voice=utterance_means(codes["static"], utterance),
         course=utterance_means(drawn, utterance, steps),
         course_means=utterance_means(codes["dynamic"], utterance, steps),
-        spectrum=utterance_means(chunks.frames, utterance, chunks.mask),
+        spectrum=utterance_means(spectra, utterance, chunks.mask),
         labels={name: chunks.labels[name][first] for name in chunks.classes},
     )
 
@@ -78,15 +92,18 @@ def load_chunks(settings, split: str, seed: int) -> Sequences:
 
 
 def examine_speech(model: SequenceModel, settings, seed: int, load=load_chunks) -> Examined:
-    """The recordings of both splits, on the scale of the training chunks.
+    """The recordings of both splits, with the scale of the training chunks.
 
+    The model reads chunks on that scale, or with the setting scaled = false magnitudes.
     load: a function that returns other chunks of magnitudes, such as synthetic voices.
     """
     examined = common.prepare(model, settings, seed, load)
     examined.scale = SpectrumScale.fit(examined.train)
+    scaled = getattr(settings, "scaled", True)
     for split in ("train", "test"):
-        chunks = examined.scale.transform(getattr(examined, split))
-        recordings = collect_recordings(model, chunks, seed)
+        chunks = getattr(examined, split)
+        chunks = examined.scale.transform(chunks) if scaled else chunks
+        recordings = collect_recordings(model, chunks, seed, None if scaled else examined.scale)
         setattr(examined, split, chunks)
         examined.add(split, recordings=recordings, codes=recordings.codes)
     return examined
@@ -104,8 +121,8 @@ def error_rates(examined: Examined) -> Figures:
     """eer_*: equal error rates, chance .5, all pairs of test recordings, cosine. static: mean over
     chunks of q(s)'s means; dynamic: mean over chunks and steps of one draw of d (_means: of its
     means); gap: dynamic - static. Without model or label: mean_spectrum, a recording's mean
-    logarithmic spectrum less the training mean, and even_spectrum, on the scale that the model
-    reads. Paper C: TIMIT, 24 speakers whom training has not seen, sentences of 3 s; here known
+    logarithmic spectrum less the training mean, and even_spectrum, on the scale that the quick
+    model reads. Paper C: TIMIT, 24 speakers whom training has not seen, sentences of 3 s; here known
     speakers and single digits of 0.4 s."""
     test = examined.test_recordings
     vectors = {
@@ -149,10 +166,12 @@ def describe_stretches(recordings: Recordings, frames: Tensor) -> np.ndarray:
 def decode_voices(model: SequenceModel, recordings: Recordings, donors: np.ndarray) -> Tensor:
     """Decode chunks (N, T, bins) from their own dynamic codes and their donors' static codes.
 
+    They are on the scale of the recordings' spectra, whatever the model reads.
     donors (U,): the number of the recording whose mean static code each recording gets.
     """
     static = recordings.voice[torch.from_numpy(donors)][recordings.utterance]
-    return common.decode_all(model, recordings.codes | {"static": static})
+    frames = common.decode_all(model, recordings.codes | {"static": static})
+    return frames if recordings.scale is None else recordings.scale.apply(frames)
 
 
 @threadpool_limits.wrap(limits=1)
@@ -164,8 +183,8 @@ def voices(examined: Examined) -> Figures:
     train, test, model = examined.train_recordings, examined.test_recordings, examined.model
     count, figures = len(test.voice), {}
     own, donors = np.arange(count), random_donors(count, examined.seed)
-    known = describe_stretches(train, train.chunks.frames)
-    real = describe_stretches(test, test.chunks.frames)
+    known = describe_stretches(train, train.spectra)
+    real = describe_stretches(test, test.spectra)
     decoded = describe_stretches(test, decode_voices(model, test, own))
     swapped = describe_stretches(test, decode_voices(model, test, donors))
     for name in test.labels:

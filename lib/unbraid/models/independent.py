@@ -77,6 +77,7 @@ class IndependentPrediction(SequenceModel):
     decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
         of its own, and the decoder adds them.
     decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
+        With more than one group only 0 is accepted.
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
@@ -110,6 +111,11 @@ class IndependentPrediction(SequenceModel):
         for _ in range(self.factors):
             self.transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
         hidden, groups = settings.decoder_hidden, settings.decoder_groups
+        if hidden and groups > 1:
+            raise ValueError(
+                f"decoder_hidden: expected 0 with {groups} decoder_groups, because a layer that "
+                f"reads all factors would mix them, found {hidden}; set one of the two"
+            )
         decoder_activation = "relu" if paper else settings.activation
         self.decoder = ConvolutionalDecoder(
             inputs=hidden or size,

@@ -324,7 +324,7 @@ class SingleElement(SequenceModel):
         }
         terms = {"anchor": by_element.gather(1, posterior.anchor[:, None])[:, 0]}
         if self.still:
-            means = self.decode_elements(static, torch.zeros_like(dynamic[:, :1]))
+            means = self.decode_still(static, dynamic.shape[1])
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
         frames = elements.shape[1] * self.codec.window
         return Bound(by_element.sum(1), divergences, frames, terms)
@@ -344,6 +344,10 @@ class SingleElement(SequenceModel):
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         inputs = torch.cat([dynamic, static], -1)
         return self.codec.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+
+    def decode_still(self, static: Tensor, length: int) -> Tensor:
+        """Mean elements of s (B, D) alone, with d = 0; one stands for all: (B, 1, ...)."""
+        return self.decode_elements(static, static.new_zeros(len(static), 1, self.dynamic_size))
 
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None

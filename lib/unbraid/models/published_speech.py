@@ -1,0 +1,110 @@
+"""The networks of speech that paper C's authors published: Berman et al. (2024), arXiv 2406.18131.
+
+Written from audio/ of github.com/azencot-group/DBSE at commit ac0c5f6, which differs from
+`SingleElement` with dense networks:
+
+- a bidirectional LSTM reads all spectra of a chunk before the anchor is taken, and no dense
+  network reads a spectrum alone;
+- the static head ends in leaky ReLUs, also that of the log-variance;
+- the decoder is an LSTM over time, so that a decoded spectrum depends on all codes before it;
+- padding is no gap in the data: it is silence, which is read, decoded and counted.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unbraid.distributions import DiagonalGaussian
+from unbraid.models.base import Batch
+from unbraid.models.single_element import DynamicEncoder, SingleElement
+from unbraid.networks import GaussianHead
+
+SLOPE = 0.2  # of the static head's leaky ReLUs below 0
+
+
+class LeakyHead(GaussianHead):
+    """A Gaussian head whose mean and log-variance (..., size) go through leaky ReLUs."""
+
+    def forward(self, features: Tensor) -> DiagonalGaussian:
+        code = super().forward(features)
+        return DiagonalGaussian(
+            F.leaky_relu(code.mean, SLOPE), F.leaky_relu(code.log_variance, SLOPE)
+        )
+
+
+class SpectraCodec(nn.Module):
+    """Recurrent encoder and decoder of chunks of spectra; an element is one spectrum.
+
+    settings: channels, the bins of a spectrum; features (g), units of the encoder's LSTM in each
+    direction and of the decoder's LSTM. The authors have as many features as bins.
+    """
+
+    window = 1
+
+    def __init__(self, settings):
+        super().__init__()
+        bins, features = settings.channels, settings.features
+        code_size = settings.static_size + settings.dynamic_size
+        self.frame_shape = (bins,)
+        self.recurrent = nn.LSTM(bins, features, batch_first=True, bidirectional=True)
+        self.linear = nn.Linear(2 * features, features)
+        self.decoder_recurrent = nn.LSTM(code_size, features, batch_first=True)
+        self.decoder_linear = nn.Linear(features, bins)
+
+    def split(self, values: Tensor) -> Tensor:
+        """Spectra (B, T, ...), or their mask, as elements (B, T, 1, ...)."""
+        return values[:, :, None]
+
+    def join(self, elements: Tensor) -> Tensor:
+        """Elements as spectra, (B, T, ...)."""
+        return elements[:, :, 0]
+
+    def encoder(self, spectra: Tensor) -> Tensor:
+        """The features (B, T, g) of spectra (B, T, bins)."""
+        return self.linear(self.recurrent(spectra)[0])
+
+    def decoder(self, codes: Tensor) -> Tensor:
+        """The spectra (B, T, bins) of codes (B, T, d + D), read one after the other."""
+        return self.decoder_linear(self.decoder_recurrent(codes)[0])
+
+
+class PublishedSpeech(SingleElement):
+    """Paper C's model of speech as its authors run it: static (B, D), dynamic (B, T, d).
+
+    settings: a section of profiles.toml with networks = "published_speech". The base class explains
+        static_size, dynamic_size and dynamic_hidden; `SpectraCodec` the other sizes. hidden: units
+        of the static head and of the prior.
+
+    At v = 1/2 the log-likelihood is minus the squared error and a constant. With the authors'
+    weights the loss is then theirs, divided by T, and a constant. The term "still" decodes all
+    spectra with d = 0, as they do.
+    """
+
+    def build_networks(self, settings) -> None:
+        """Make the codec, and the networks of the two posteriors."""
+        features, hidden = settings.features, settings.hidden
+        self.codec = SpectraCodec(settings)
+        self.static_head = nn.Sequential(
+            nn.Linear(features, hidden), nn.Tanh(), LeakyHead(hidden, self.static_size)
+        )
+        self.dynamic_encoder = DynamicEncoder(settings)
+
+    def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
+        """Elements (B, T, 1, bins), 0 where not observed, and no mask."""
+        return super().check_batch(batch)[0], None
+
+    def features(self, elements: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The features (B, T, g) of elements (B, T, 1, bins), each of the whole chunk."""
+        return self.codec.encoder(self.codec.join(elements))
+
+    def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
+        """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
+        static = static[:, None].expand(-1, dynamic.shape[1], -1)
+        return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))
+
+    def decode_still(self, static: Tensor, length: int) -> Tensor:
+        """Mean elements (B, T, 1, bins) of s (B, D) alone, with d = 0 at all `length` steps."""
+        dynamic = static.new_zeros(len(static), length, self.dynamic_size)
+        return self.decode_elements(static, dynamic)

@@ -1,0 +1,182 @@
+"""MUG and TIMIT from the command line, on made trees: train, judge, evaluate; wrong layouts."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+from PIL import Image
+from unbraid import cli, experiments, results, settings, training
+from unbraid.data import load
+from unbraid.data.fetch import DataError
+from unbraid.data.own_copies import EXPRESSIONS, OWN
+
+SMOKE = ("--profile", "smoke")
+# Counted in the authors' modules, whose sizes the section has at full.
+MUG_PARAMETERS = 8_784_515
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """A folder with build/results of the test alone, and copies in copy/."""
+    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
+    for variable, *_ in OWN.values():
+        monkeypatch.setenv(variable, str(tmp_path / "copy"))
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A function that runs a command in this process: its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+def draw_take(folder, colour, count=15, suffix=".jpg"):
+    """A take of small pictures of one colour."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        picture = Image.new("RGB", (12, 12), (10 * number, *colour))
+        picture.save(folder / f"img_{number:04d}{suffix}")
+
+
+def make_faces(copy, people=3, takes=2, **options):
+    """MUG's layout: `people` subjects in six expressions, each in so many takes."""
+    for person in range(people):
+        for number, expression in enumerate(EXPRESSIONS):
+            for take in range(takes):
+                folder = copy / f"{person + 1:03d}" / expression / f"take{take:03d}"
+                draw_take(folder, (80 * person, 40 * number), **options)
+
+
+def make_voices(copy, rate=16_000):
+    """TIMIT's layout: two speakers of TRAIN and two of the core test, two sentences each."""
+    generator = np.random.default_rng(0)
+    for number, name in enumerate(
+        ("TRAIN/DR1/FCJF0", "TRAIN/DR2/MAEB0", "TEST/DR1/FELC0", "TEST/DR8/MPAM0")
+    ):
+        folder = copy / name
+        folder.mkdir(parents=True)
+        for sentence in ("SA1", "SX37", "SI1027"):
+            time = np.arange(8000) / rate
+            tone = np.sin(2 * np.pi * (150 + 80 * number) * time) + generator.normal(0, 0.1, 8000)
+            samples = (8000 * tone).astype(np.int16)
+            scipy.io.wavfile.write(folder / f"{sentence}.WAV", rate, samples)
+
+
+def test_mug_is_trained_judged_and_evaluated(home, call):
+    make_faces(home / "copy")
+    part = ("single_element", "--dataset", "mug", *SMOKE)
+    code, printed = call("train", *part)
+    assert code == 0 and "27 clips of 3 people" in printed
+    code, printed = call("evaluate", *part)
+    assert code == 1 and "python -m unbraid judge mug --profile smoke" in printed
+    code, printed = call("judge", "mug", *SMOKE)
+    assert code == 0 and "real_expression" in printed and "real_subject" in printed
+    code, printed = call("evaluate", *part, "--write", "--all")
+    assert code == 0 and "swap_expression" in printed
+    metrics = results.read_json(home / "build/results/single_element/mug/smoke/metrics.json")
+    assert results.form_faults(metrics) == []
+    figures = metrics["single_element"]
+    score = np.exp(figures["entropy"] - figures["conditional_entropy"])
+    assert figures["inception_score"] == pytest.approx(score)
+    shares = ("accuracy", "kept_subject", "leak_subject", "leak_expression", "swap_subject")
+    assert all(0 <= figures[name] <= 1 for name in shares)
+
+
+def test_timit_is_trained_and_evaluated(home, call):
+    pytest.importorskip("soundfile")
+    make_voices(home / "copy")
+    part = ("single_element", "--dataset", "timit", *SMOKE)
+    code, printed = call("train", *part)
+    assert code == 0 and "4 utterances" in printed
+    code, printed = call("evaluate", *part, "--write", "--all")
+    assert code == 0 and "eer_gap" in printed
+    metrics = results.read_json(home / "build/results/single_element/timit/smoke/metrics.json")
+    assert results.form_faults(metrics) == []
+    figures = metrics["single_element"]
+    assert 0 <= figures["eer_static"] <= 1
+    assert figures["eer_gap"] == pytest.approx(figures["eer_dynamic"] - figures["eer_static"])
+
+
+def test_without_copies_the_other_sets_go_on_and_the_remedy_is_said(call, monkeypatch):
+    monkeypatch.delenv("UNBRAID_MUG")
+    monkeypatch.setattr(cli, "find_weights", lambda jobs, folders: pytest.fail("evaluated"))
+    code, printed = call("evaluate", "single_element", "--dataset", "mug", *SMOKE)
+    assert code == 1 and "UNBRAID_MUG" in printed
+    assert cli.keep_at_hand(["mug", "bounce", "vowels"]) == ["bounce", "vowels"]
+
+
+def wrong_depth(copy):
+    """The expressions lie where the subjects should."""
+    for number, expression in enumerate(EXPRESSIONS):
+        draw_take(copy / expression / "001" / "take000", (0, number))
+        draw_take(copy / expression / "take000", (0, number))
+
+
+@pytest.mark.parametrize(
+    "make, found, remedy",
+    (
+        (lambda copy: None, "no file", "UNBRAID_MUG"),
+        (lambda copy: draw_take(copy / "001" / "4" / "take000", (0, 0)), "15 files .jpg", "rename"),
+        (lambda copy: make_faces(copy, 1, suffix=".png"), "180 files .png", "rename"),
+        (lambda copy: make_faces(copy, 1, count=9), "12 takes, 0 of them with 15", "rename"),
+        (wrong_depth, "expressions where subjects should be", "put the expressions"),
+        (lambda copy: draw_take(copy / "001" / "fear" / "t", (0, 0)), "1", "the whole set"),
+    ),
+    ids=("empty", "numbers", "png", "short", "upside_down", "one_clip"),
+)
+def test_another_layout_of_mug_is_named_with_the_remedy(home, make, found, remedy):
+    make(home / "copy")
+    with pytest.raises(DataError) as error:
+        load("mug")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 4 and str(home / "copy") in lines[0]
+    assert found in lines[2] and remedy in lines[3]
+
+
+def test_a_picture_that_is_none_is_named(home):
+    make_faces(home / "copy", 1)
+    for path in (home / "copy").rglob("img_0003.jpg"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"img_0003\.jpg"):
+        load("mug", image_size=8)
+
+
+def test_other_layouts_and_recordings_of_timit_are_named_with_the_remedy(home):
+    pytest.importorskip("soundfile")
+    copy = home / "copy"
+    make_voices(copy / "deeper")
+    assert len(load("timit")) == 12
+    for path in copy.rglob("*.WAV"):
+        path.rename(path.with_suffix(".flac"))
+    with pytest.raises(DataError, match="12 files .flac") as error:
+        load("timit")
+    assert "TRAIN/DR1" in str(error.value) and "UNBRAID_TIMIT" in str(error.value)
+    make_voices(copy / "slow", rate=8000)
+    with pytest.raises(DataError, match="8000 samples per second"):
+        load("timit")
+    for path in copy.rglob("*.WAV"):
+        path.write_bytes(b"shorten")
+    with pytest.raises(DataError, match="soundfile"):
+        load("timit")
+
+
+def test_mug_at_full_has_the_published_size_weights_and_cycles():
+    full = settings.load("single_element.mug", "full")
+    model = experiments.build(full, 0)
+    assert sum(weights.numel() for weights in model.parameters()) == MUG_PARAMETERS
+    assert full.log_likelihood_weight + full.anchor_weight == 30
+    for share, beta in ((0.0125, 0.5), (0.03, 1), (0.955, 0.0955), (0.51875, 0.8536), (1, 1)):
+        weights = training.term_weights(full, round(share * full.steps))
+        assert weights["dynamic_kl"] == pytest.approx(beta, abs=0.01)
+        assert weights["static_kl"] == pytest.approx(15 * beta, abs=0.15)

@@ -1,0 +1,189 @@
+"""The authors' networks of speech: parameters, the bound against a plain loop, what codes see."""
+
+import pytest
+import torch
+from test_bound import DOUBLE, close, seeded, unreached_parameters, within
+from test_single_element import cell, normal
+from torch.distributions import Normal, kl_divergence
+from unbraid import experiments, settings
+from unbraid.models.base import Batch
+from unbraid.models.published_speech import PublishedSpeech
+from unbraid.networks import count_parameters
+from unbraid.training import term_weights
+
+SECTION = "single_element.spoken_digits.published"
+TIMIT = {"channels": 201, "features": 201}
+SMALL = {
+    "channels": 3,
+    "features": 4,
+    "hidden": 5,
+    "static_size": 3,
+    "dynamic_size": 2,
+    "dynamic_hidden": 2,
+}
+VALUES = torch.randn(4, 5, 3, generator=seeded(6), **DOUBLE)  # (B, T, bins)
+
+
+def small_model(**changes):
+    torch.manual_seed(0)
+    section = settings.load(SECTION, "full", **SMALL | {"initial_weights": "default"} | changes)
+    return PublishedSpeech.from_settings(section).double().eval()
+
+
+@pytest.mark.parametrize(
+    "block, count",
+    (
+        ("codec.recurrent", 649_632),
+        ("codec.linear", 81_003),
+        ("static_head", 117_504),
+        ("dynamic_encoder", 800_000),
+        ("prior", 987_392),
+        ("codec.decoder_recurrent", 369_036),
+        ("codec.decoder_linear", 40_602),
+        ("", 3_045_169),
+    ),
+)
+def test_parameters_of_the_authors_networks_of_201_bins(block, count):
+    model = experiments.build(settings.load(SECTION, "full", **TIMIT), seed=0)
+    assert count_parameters(model.get_submodule(block)) == count
+
+
+def test_full_is_the_authors_configuration():
+    full = settings.load(SECTION, "full")
+    weights = [full.log_likelihood_weight, full.still_weight]
+    weights += [full.static_kl_weight, full.dynamic_kl_weight, full.anchor_weight]
+    assert weights == [20, 100, 1, 1, 0]
+    assert (full.static_size, full.dynamic_size, full.dynamic_hidden) == (128, 128, 128)
+    assert (full.hidden, full.features, full.channels) == (256, 101, 101)
+    assert (full.variance, full.learning_rate, full.scaled) == (0.5, 1e-3, False)
+
+
+def test_weights_begin_as_theirs():
+    model = experiments.build(settings.load(SECTION, "full"), seed=0)
+    linear = model.codec.linear
+    assert within(linear.weight.flatten() / 0.01, 0.0) and not linear.bias.any()
+    assert within((linear.weight.flatten() / 0.01).square(), 1.0)
+    head = model.static_head[2].log_variance
+    assert within((head.weight.flatten() / 0.01).square(), 1.0) and not head.bias.any()
+
+
+# The bound, step by step
+
+
+def slow_pass(network, steps, suffix=""):
+    """The states (B, units) of an LSTM's one layer after each of a list of (B, inputs)."""
+    zero = torch.zeros(len(steps[0]), network.hidden_size, **DOUBLE)
+    state, states = (zero, zero), []
+    for x in steps:
+        state = cell(network, 0, suffix, x, state)
+        states.append(state[0])
+    return states
+
+
+def leak(values):
+    return torch.where(values > 0, values, 0.2 * values)
+
+
+def slow_features(codec, steps):
+    """The features of all spectra, a list of (B, g)."""
+    forwards = slow_pass(codec.recurrent, steps)
+    backwards = slow_pass(codec.recurrent, steps[::-1], "_reverse")[::-1]
+    pairs = zip(forwards, backwards, strict=True)
+    return [codec.linear(torch.cat(pair, 1)) for pair in pairs]
+
+
+def slow_static(model, anchor):
+    """q(s | x) of the anchor's features (B, g)."""
+    linear, _, head = model.static_head
+    hidden = torch.tanh(linear(anchor))
+    return Normal(leak(head.mean(hidden)), torch.exp(leak(head.log_variance(hidden)) / 2))
+
+
+def slow_errors(codec, codes, steps):
+    """The squared error (B,) of the chunk decoded from codes, a list of (B, d + D)."""
+    states = slow_pass(codec.decoder_recurrent, codes)
+    errors = [codec.decoder_linear(h) - x for h, x in zip(states, steps, strict=True)]
+    return sum(error.square().sum(1) for error in errors)
+
+
+@torch.no_grad()
+def test_bound_and_loss_against_a_slow_loop():
+    model, noise = small_model(), small_model().draw_noise(4, 5, seeded(7))
+    steps = list(VALUES.unbind(1))
+    features = slow_features(model.codec, steps)
+    q_s = slow_static(model, features[0])
+    s = q_s.mean + q_s.stddev * noise["static"]
+    inputs = [noise["anchor"], *(h - features[0] for h in features[1:])]
+    hidden = model.dynamic_encoder.recurrent(torch.stack(inputs, 1))[0]
+    q_d = [normal(model.dynamic_encoder.head, h) for h in hidden.unbind(1)]
+    d = [q.mean + q.stddev * noise["dynamic"][:, t] for t, q in enumerate(q_d)]
+    before = torch.stack([torch.zeros_like(d[0]), *d[:-1]], 1)
+    states = model.prior.recurrent(before)[0].unbind(1)
+    p_d = [normal(model.prior.head, state) for state in states]
+    kl_s = kl_divergence(q_s, Normal(0.0, 1.0)).sum(1)
+    kl_d = sum(kl_divergence(q, p).sum(1) for q, p in zip(q_d, p_d, strict=True))
+    whole = slow_errors(model.codec, [torch.cat([code, s], 1) for code in d], steps)
+    alone = slow_errors(model.codec, [torch.cat([0 * code, s], 1) for code in d], steps)
+
+    bound = model(VALUES, seeded(7))
+    constant = 0.5 * 15 * torch.log(torch.tensor(torch.pi, **DOUBLE))  # at v = 1/2, of 5 x 3 values
+    close(bound.log_likelihood, -whole - constant)
+    close(bound.terms["still"], -alone - constant)
+    close(bound.kl, {"static": kl_s, "dynamic": kl_d})
+    published = 20 * whole + 100 * alone + kl_s + kl_d
+    weights = term_weights(settings.load(SECTION, "full"), 1)
+    close(5 * bound.loss(weights), (published + 120 * constant).mean())
+
+
+@torch.no_grad()
+def test_the_loss_of_a_model_of_zeros_is_the_energy_of_a_chunk():
+    """With all weights 0 everything is decoded as 0, s and d are their priors: 20 + 100 times."""
+    model = small_model()
+    for parameter in model.parameters():
+        parameter.zero_()
+    chunk = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]], **DOUBLE)  # squares add up to 6
+    bound = model(chunk, seeded())
+    constant = 0.5 * 6 * torch.log(torch.tensor(torch.pi, **DOUBLE))
+    loss = 2 * bound.loss(term_weights(settings.load(SECTION, "full"), 1))  # of two spectra
+    close(loss, 120 * (6 + constant))
+
+
+# What codes see, and what is decoded of them
+
+
+def test_the_static_code_sees_the_whole_chunk():
+    values = VALUES.clone().requires_grad_()
+    static = small_model().encode(values)["static"]
+    gradient = torch.autograd.grad(static.sum(), values)[0]
+    assert gradient.flatten(2).any(2).all()
+
+
+@torch.no_grad()
+def test_padding_is_silence():
+    """A mask changes nothing but that what it hides is 0, as in the authors' code."""
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    mask[2:, 3:] = False
+    model, silent = small_model(), VALUES * mask[..., None]
+    close(model.elbo(Batch(VALUES, mask), seeded(1)).elbo, model.elbo(silent, seeded(1)).elbo)
+    close(model.encode(Batch(VALUES, mask)), model.encode(silent))
+
+
+@torch.no_grad()
+def test_a_spectrum_is_decoded_of_the_codes_up_to_it():
+    model = small_model()
+    codes = model.encode(VALUES)
+    changed = codes | {"dynamic": codes["dynamic"].clone()}
+    changed["dynamic"][:, 2] += 1
+    moved = (model.decode(codes) - model.decode(changed)).abs().amax((0, 2)) > 1e-9
+    assert moved.tolist() == [False, False, True, True, True]
+
+
+@torch.no_grad()
+def test_codes_from_the_prior():
+    codes = small_model().generate(4000, 5, seeded())
+    assert codes["dynamic"].shape == (4000, 5, 2) and within(codes["static"], 0.0)
+    assert small_model().decode(codes).shape == (4000, 5, 3)
+
+
+def test_gradients_reach_every_parameter():
+    assert unreached_parameters(small_model(), VALUES) == []
