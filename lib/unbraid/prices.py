@@ -76,7 +76,7 @@ def price_run(settings: Settings, folder: Path) -> Price:
     left, seconds, origin = 0, None, "measured now"
     for seed in range(settings.seeds):
         path = folder / experiments.run_name(settings, seed)
-        record = read_record(path, settings)
+        record = find_record(path, settings)
         if record is None:
             left += settings.steps - experiments.last_update(path.with_suffix(".checkpoint"))
         elif "CPU" in record["device"]:
@@ -117,7 +117,7 @@ def tabulate_prices(prices: list[Price]) -> str:
     return f"{table.to_string(index=False, float_format=lambda hours: f'{hours:.2f}')}\n{note}"
 
 
-def read_record(path: Path, settings: Settings) -> dict | None:
+def find_record(path: Path, settings: Settings) -> dict | None:
     """The record of a finished run of these settings, if there is one."""
     file = path.with_suffix(".run.json")
     record = results.read_json(file) if file.exists() else None
