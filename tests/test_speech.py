@@ -8,9 +8,12 @@ import scipy.io.wavfile
 import torch
 from unbraid.data import fetch
 from unbraid.data.speech import (
+    BUZZING,
+    LOUDNESS,
     SPEAKERS,
     SpectrumScale,
     Utterances,
+    buzzing_voices,
     cut,
     load_spoken_digits,
     magnitudes,
@@ -152,3 +155,19 @@ def test_scaled_digits_are_on_the_scale_of_the_training_chunks(digits):
     scaled = load_spoken_digits("test", scaled=True)
     expected = SpectrumScale.fit(digits["train"]).transform(digits["test"])
     assert torch.equal(scaled.frames, expected.frames)
+
+
+def test_made_voices_have_their_pitch_and_their_labels():
+    """The strongest period of a buzzing recording is that of its voice, within its melody."""
+    made = buzzing_voices("test")
+    assert made.labels["digit"].bincount().tolist() == [30] * 10
+    for number in (0, 149, 299):
+        wave, pitch = made.waveforms[number], BUZZING[int(made.labels["speaker"][number])][0]
+        middle = wave[len(wave) // 2 - 600 : len(wave) // 2 + 600].double()
+        lags = torch.arange(28, 100)  # 286 to 81 Hz
+        products = torch.stack([(middle[lag:] * middle[:-lag]).mean() for lag in lags.tolist()])
+        found = 8000 / lags[products.argmax()].item()
+        assert abs(found / pitch - 1) < 0.2 or abs(2 * found / pitch - 1) < 0.2
+        assert wave.square().mean().sqrt().item() == pytest.approx(LOUDNESS, rel=1e-4)
+    again = buzzing_voices("test").waveforms[7]
+    torch.testing.assert_close(again, made.waveforms[7])

@@ -112,6 +112,32 @@ def test_a_model_with_the_codes_exchanged_is_found_out(splits):
     assert figures["swap_speaker"] < 0.3 and figures["swap_leak_speaker"] > 0.9
 
 
+class MagnitudeReader(Reader):
+    """The same on magnitudes: it goes to the scale of `SpectrumScale` and back by itself."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def encode(self, batch, noise=None):
+        frames = self.scale.apply(batch.frames) * batch.mask[..., None]
+        return super().encode(Batch(frames, batch.mask), noise)
+
+    def decode(self, codes):
+        return self.scale.inverse(super().decode(codes))
+
+
+def test_what_a_model_reads_does_not_change_how_it_is_measured(splits):
+    """Judge and baselines use one scale for models of magnitudes and for models of that scale."""
+    reader = MagnitudeReader(SpectrumScale.fit(splits["train"]))
+    options = SimpleNamespace(scaled=False)
+    figures = speech.SPEECH.measure(examine(reader, splits, options=options))
+    expected = speech.SPEECH.measure(examine(Reader(), splits))
+    assert figures.keys() == expected.keys()
+    for name in figures:
+        assert figures[name] == pytest.approx(expected[name], abs=0.02), name
+
+
 def test_a_small_model_gives_the_same_numbers_twice(splits):
     torch.manual_seed(0)
     options = settings.load("single_element.spoken_digits", "smoke", channels=BINS, window=3)
