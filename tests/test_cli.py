@@ -129,6 +129,21 @@ def test_missing_weights_are_named_with_the_command_that_trains_them(made, call,
     assert code == 1 and "--seed 0 --results other" in printed
 
 
+def test_seeds_that_are_not_trained_are_left_out_in_one_sentence(made, call, monkeypatch):
+    asked = []
+    monkeypatch.chdir(made[0].parents[1])
+    monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(jobs) or {})
+    loaded = cli.load_settings
+    monkeypatch.setattr(cli, "load_settings", lambda *names: loaded(*names, seeds=3))
+    code, printed = call("evaluate", "independent", *BOUNCE, "--run", RUNS[0])
+    assert (
+        code == 0
+        and f"left out, because they are not trained, are the seeds bounce {RUNS[0]} 1, 2"
+        in printed
+    )
+    assert [seeds for _, seeds in asked[0]] == [[0]]
+
+
 def test_the_same_command_gives_the_same_weights_after_an_interruption(made, tmp_path):
     """Stopped by Ctrl-C after some updates; the same command then ends in the same bits."""
     arguments = ("train", "independent", "--run", "factored", *BOUNCE, "--steps", 40)

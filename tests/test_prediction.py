@@ -11,13 +11,14 @@ from unbraid.measures.prediction import (
     EventHead,
     Examples,
     HeadTraining,
+    Prediction,
     ValueHead,
     class_head,
     fit_head,
     predict_class,
     predict_event,
+    predict_on_draws,
     predict_value,
-    score_on_draws,
 )
 from unbraid.networks import count_parameters
 
@@ -151,6 +152,19 @@ def test_what_lies_beyond_the_last_valid_window_is_not_read():
     assert np.array_equal(again.outputs["head"], base.outputs["head"])
 
 
+def test_a_difference_of_two_predictors_is_paired():
+    """Of 20 classes the first predictor gets 15, the second 10, which are among the 15."""
+    target, numbers = np.zeros(20), np.arange(20)
+    outputs = {"head": np.stack([numbers >= 15] * 2), "majority": (numbers >= 10)[None]}
+    prediction = Prediction(target, outputs, ("accuracy",))
+    ahead = prediction.interval("accuracy", less="majority")
+    assert ahead.mean == pytest.approx(0.25) and 0 <= ahead.low < 0.25 < ahead.high < 0.55
+    other = prediction.interval("accuracy", of="majority")
+    assert other.mean == 0.5 and other.low < 0.35 and other.high > 0.65
+    same = prediction.interval("accuracy", of="majority", less="majority")
+    assert same.mean == 0
+
+
 def test_the_epoch_is_chosen_on_validation_and_never_on_test():
     train, validation, test = three(events, 100, 40, 60)
     turned = replace(validation, target=1 - validation.target)
@@ -181,7 +195,8 @@ def test_on_draws_the_last_epoch_is_kept_or_that_of_the_smallest_validation_loss
     def score(epochs, **options):
         calls.clear()
         training = HeadTraining(loss, epochs, batch=5, passes=2)
-        return score_on_draws(make_head, training, draw, ("accuracy",), **options)["accuracy"]
+        prediction = predict_on_draws(make_head, training, draw, ("accuracy",), **options)
+        return prediction.scores["head"]["accuracy"]
 
     def count():
         return [calls.count(split) for split in ("train", "validation", "test")]

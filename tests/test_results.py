@@ -53,6 +53,17 @@ def test_a_damaged_or_missing_json_is_named(tmp_path, content):
         path.write_bytes(content)
 
 
+def test_a_trial_is_recorded_with_what_repeats_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "shipped", lambda: tmp_path)
+    path = results.write_trial("a_wide", "python a.py wide", {"steps": 3}, [0, 1], {"mae": 1.5})
+    assert path == tmp_path / "trials" / "a_wide.json"
+    record = results.read_json(path)
+    assert (record["command"], record["seeds"]) == ("python a.py wide", [0, 1])
+    assert (record["settings"], record["figures"]) == ({"steps": 3}, {"mae": 1.5})
+    with pytest.raises(ValueError):
+        results.write_trial("b", "python b.py", {}, [0], {"mae": float("nan")})
+
+
 def test_a_curve_is_read_as_it_was_written(tmp_path):
     rows = [{"step": 50, "elbo": -2902.12}, {"step": 200000, "elbo": 1e-7}]
     results.write_csv(tmp_path / "a.csv", rows)

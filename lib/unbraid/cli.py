@@ -214,7 +214,8 @@ def evaluate_runs(
     from unbraid import evaluation, results
     from unbraid.experiments import load_model, run_name
 
-    places = find_weights(jobs, [folder] if folder else [OWN_RESULTS, results.shipped()])
+    folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
+    jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
         results.check_writable(folder)
@@ -245,33 +246,41 @@ def select_columns(part: str, dataset: str) -> list[dict]:
     return list(columns.values())
 
 
-def find_weights(jobs: Jobs, folders: list[Path]) -> dict[str, Path]:
-    """The first of the folders that has the weights of a run, by the run's name.
+def find_weights(
+    jobs: Jobs, folders: list[Path], demand_all: bool = True
+) -> tuple[Jobs, dict[str, Path]]:
+    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
 
-    Raises `ResultsError` with the commands that train what is missing.
+    That is the first of the folders that has them. Seeds without weights are named in a sentence.
+    Raises `ResultsError` with the commands that train what is missing if nothing is there, or if
+    anything is missing and `demand_all`.
     """
     from unbraid.experiments import run_name, train_command
     from unbraid.results import ResultsError
 
-    places, commands = {}, []
+    there, places, commands, missing = [], {}, [], []
     for settings, seeds in jobs:
-        missing = []
+        trained = []
         for seed in seeds:
             name = run_name(settings, seed)
             having = [folder for folder in folders if (folder / f"{name}.safetensors").exists()]
             if having:
                 places[name] = having[0]
-            else:
-                missing.append(seed)
-        if missing:
-            command = train_command(settings, missing) + repeat_options(results=folders[0])
+                trained.append(seed)
+        if trained:
+            there.append((settings, trained))
+        if absent := [seed for seed in seeds if seed not in trained]:
+            command = train_command(settings, absent) + repeat_options(results=folders[0])
             commands.append(f"  {command}")
-    if commands:
+            missing.append(f"{settings.dataset} {settings.run} {', '.join(map(str, absent))}")
+    if commands and (demand_all or not there):
         names = " or ".join(map(str, folders))
         head = f"weights: expected those of all runs in {names}; these commands train the others:"
         tail = "or choose runs that are there with --dataset, --run and --seed"
         raise ResultsError("\n".join([head, *commands, tail]))
-    return places
+    if missing:
+        typer.echo(f"left out, because they are not trained, are the seeds {'; '.join(missing)}")
+    return there, places
 
 
 def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:

@@ -2,6 +2,7 @@
 
 results/<model>/<dataset>/<profile>/metrics.json
 results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
+results/trials/<name>.json
 results/tables.toml says which figures results/README.md and the headline table of README.md show.
 """
 
@@ -78,6 +79,18 @@ def write_json(path: Path, value: dict) -> None:
     """Write JSON; NaN and infinity, which JSON does not have, are refused with a ValueError."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomically(path, f"{text}\n".encode())
+
+
+def write_trial(name: str, command: str, settings: dict, seeds: list[int], figures: dict) -> Path:
+    """Write results/trials/<name>.json, the record of a trial that a text may mention.
+
+    command: what repeats it. settings: all that ruled it. figures: numbers by name; NaN and
+    infinity are refused with a ValueError. Returns the path.
+    """
+    path = shipped() / "trials" / f"{name}.json"
+    record = {"command": command, "seeds": seeds, "settings": settings, "figures": figures}
+    write_json(path, record)
+    return path
 
 
 def read_json(path: Path) -> dict:

@@ -8,6 +8,9 @@ The endings of figures say what the heads are given:
     <task>_<metric>_dynamic    the dynamic codes alone
     <task>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
+
+After these may follow _low and _high, 95 % limits over test series, and for means of the codes
+_less_linear, the score less that of the linear model on plain means, with its limits.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean, held_out
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
+from unbraid.measures.intervals import Interval
 from unbraid.measures.prediction import (
     CLASSIFIERS,
     EventHead,
@@ -38,8 +42,8 @@ from unbraid.measures.prediction import (
     class_head,
     predict_class,
     predict_event,
+    predict_on_draws,
     predict_value,
-    score_on_draws,
 )
 from unbraid.models.base import Batch, Codes, SequenceModel
 from unbraid.models.published_series import PublishedSeries
@@ -66,6 +70,7 @@ BASELINES = {  # baselines, which need no codes, and the endings of their figure
     "ridge on raw means": "ridge",
     "gradient boosting on raw means": "boosting",
 }
+LINEAR = ("logistic on raw means", "ridge on raw means")
 SERIES_BATCH = 256  # sequences that are encoded at a time
 SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
 
@@ -181,7 +186,8 @@ def task_figures(
 
     metrics: the name of a figure for each metric of `Prediction`.
     examples: the examples of the three splits, by the ending of the figures' names. Without an
-        ending, several heads are trained, and 95 % limits and baselines stand beside their score.
+        ending, several heads are trained, and 95 % limits, baselines and the difference from the
+        linear one stand beside their score.
     size: so many neighbouring test series are one unit of the bootstrap.
     """
     figures, settings = {}, examined.settings
@@ -194,14 +200,27 @@ def task_figures(
         clusters = np.arange(len(prediction.target)) // size
         for metric, name in metrics.items():
             scores = {which: score[metric] for which, score in prediction.scores.items()}
-            figures[name + ending] = head = scores.pop("head")
+            figures[name + ending] = scores.pop("head")
             if ending:
                 continue
-            interval = prediction.interval(metric, clusters, SET_DRAWS)
-            figures[f"{name}_low"] = head if np.isnan(interval.low) else interval.low
-            figures[f"{name}_high"] = head if np.isnan(interval.high) else interval.high
+            limits = partial(prediction.interval, metric, clusters, SET_DRAWS)
+            figures |= limit_figures(name, limits())
             for which, score in scores.items():
                 figures[f"{name}_{BASELINES[which]}"] = score
+            for which in scores.keys() & set(LINEAR):
+                figures |= limit_figures(f"{name}_{BASELINES[which]}", limits(of=which))
+                difference = limits(less=which)
+                figures[f"{name}_less_linear"] = difference.mean
+                figures |= limit_figures(f"{name}_less_linear", difference)
+    return figures
+
+
+def limit_figures(name: str, interval: Interval) -> Figures:
+    """<name>_low and <name>_high; the estimate itself where an interval has no limits."""
+    figures = {}
+    for end in ("low", "high"):
+        limit = getattr(interval, end)
+        figures[f"{name}_{end}"] = interval.mean if np.isnan(limit) else limit
     return figures
 
 
@@ -316,7 +335,8 @@ def authors_protocol(examined: Examined) -> Figures:
     trains and scores them, on codes that are drawn anew at every pass and without a mask. The head
     of death or oil temperature is that of the last epoch, and evaluation_heads trainings are
     averaged. That of a class is chosen on validation series, then trained on and chosen again; both
-    are averaged. Of etth1 also the turned days and labels in another order, as for _paper."""
+    are averaged. Of etth1 also the turned days and labels in another order, as for _paper. _low,
+    _high: 95 % limits over test series."""
     if not isinstance(examined.model, PublishedSeries):
         return {}
     tasks = {"physionet": (class_on_draws, death_on_draws), "air_quality": (class_on_draws,)}
@@ -347,9 +367,11 @@ def class_on_draws(examined: Examined) -> Figures:
     build = partial(class_head, width, int(targets["train"].max()) + 1)
     batch = 10 if settings.dataset == "air_quality" else 30
     training = HeadTraining(cross_entropy, settings.evaluation_epochs or 41, batch, passes=5)
-    options = {"seed": 100 * examined.seed, "choose": True, "rounds": 2}
-    scores = score_on_draws(build, training, draw, ("accuracy",), **options)
-    return {f"{label}_accuracy_authors_protocol": scores["accuracy"]}
+    seeds = (100 * examined.seed,)
+    options = {"seeds": seeds, "choose": True, "rounds": 2}
+    prediction = predict_on_draws(build, training, draw, ("accuracy",), **options)
+    size = TOGETHER.get(settings.dataset, 1)
+    return protocol_figures(prediction, {"accuracy": f"{label}_accuracy"}, size)
 
 
 def death_on_draws(examined: Examined) -> Figures:
@@ -400,17 +422,22 @@ def average_on_draws(
     """Mean scores of evaluation_heads trainings of a head, by the names that metrics gives them.
 
     head: a class of heads of the widths of both codes. The other arguments are those of
-    `score_on_draws`.
+    `predict_on_draws`.
     """
     codes = examined.means[0]
     build = partial(head, codes.static.shape[1], codes.dynamic.shape[2])
-    runs = []
-    for number in range(examined.settings.evaluation_heads):
-        seed = 100 * examined.seed + number
-        runs.append(score_on_draws(build, training, draw, tuple(metrics), seed))
-    figures = {}
+    heads = range(examined.settings.evaluation_heads)
+    seeds = tuple(100 * examined.seed + number for number in heads)
+    return protocol_figures(predict_on_draws(build, training, draw, metrics, seeds), metrics)
+
+
+def protocol_figures(prediction: Prediction, metrics: Mapping[str, str], size: int = 1) -> Figures:
+    """Scores on draws, and their limits over test series; `size` neighbours are one unit."""
+    figures, clusters = {}, np.arange(len(prediction.target)) // size
     for metric, name in metrics.items():
-        figures[f"{name}_authors_protocol"] = float(np.mean([run[metric] for run in runs]))
+        interval = prediction.interval(metric, clusters, SET_DRAWS)
+        figures[f"{name}_authors_protocol"] = interval.mean
+        figures |= limit_figures(f"{name}_authors_protocol", interval)
     return figures
 
 

@@ -109,23 +109,32 @@ class Prediction(Readable):
                 table[name][metric] = float(np.mean(values))
         return table
 
-    def interval(self, metric, clusters=None, draws=1000) -> Interval:
-        """The head's score, a mean over seeds, with its bootstrap interval over test sequences.
+    def interval(self, metric, clusters=None, draws=1000, of="head", less=None) -> Interval:
+        """A predictor's score, a mean over seeds, with its bootstrap interval over test sequences.
 
         clusters: (N,) sequences that are not independent, such as those of one day, share a number.
+        less: another predictor, whose score on the same sequences is subtracted.
         """
+        ranks = metric in ("auroc", "average_precision")
+        added = self.outputs[of]
+        taken = () if less is None else self.outputs[less]
+
+        def mean_score(target, outputs):
+            return np.mean([METRICS[metric](target, output) for output in outputs])
 
         def statistic(target, *outputs):
-            if metric in ("auroc", "average_precision") and np.ptp(target) == 0:
+            if ranks and np.ptp(target) == 0:
                 return np.nan  # the ranking of one class alone is not defined
-            return np.mean([METRICS[metric](target, output) for output in outputs])
+            score = mean_score(target, outputs[: len(added)])
+            return score if less is None else score - mean_score(target, outputs[len(added) :])
 
         return bootstrap_interval(
             self.target,
-            *self.outputs["head"],
+            *added,
+            *taken,
             statistic=statistic,
             clusters=clusters,
-            rate=metric != "mean_absolute_error",
+            rate=metric != "mean_absolute_error" and less is None,
             draws=draws,
             unit="sequence",
         )
@@ -312,35 +321,33 @@ def update_head(head, optimizer, training: HeadTraining, inputs, target, rows) -
     optimizer.step()
 
 
-def score_on_draws(
-    build, training: HeadTraining, draw, metrics, seed=0, choose=False, rounds=1
-) -> dict[str, float]:
-    """Test scores of a head trained as in paper C's code: codes are drawn anew at every pass.
+def predict_on_draws(
+    build, training: HeadTraining, draw, metrics, seeds=(0,), choose=False, rounds=1
+) -> Prediction:
+    """What heads trained as in paper C's code say: codes are drawn anew at every pass.
 
     draw(split): inputs and target, as tensors, with new draws of the codes of "train", "validation"
     or "test". choose: the epoch of the smallest validation loss is kept, otherwise the last.
-    rounds: so many times the same head is trained on, with a new optimizer, and scored after each.
-    metrics: names of METRICS; a score is the mean over passes and rounds.
+    rounds: so many times the same head is trained on, with a new optimizer, and tested after each.
+    metrics: names of METRICS. The outputs are those of each seed, round and pass over the test.
     """
-    scores = {metric: [] for metric in metrics}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = build()
-        for _ in range(rounds):
-            fit_on_draws(head, training, draw, choose)
-            for _ in range(training.passes):
-                inputs, target = draw("test")
-                with torch.no_grad():
-                    output = head(*inputs)
-                if training.loss is cross_entropy:
-                    output = output.argmax(1)
-                for metric in metrics:
-                    scores[metric].append(METRICS[metric](target.numpy(), output.numpy()))
-    return {metric: float(np.mean(values)) for metric, values in scores.items()}
+    outputs = []
+    for seed in seeds:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = build()
+            for _ in range(rounds):
+                fit_on_draws(head, training, draw, choose)
+                for _ in range(training.passes):
+                    inputs, target = draw("test")
+                    with torch.no_grad():
+                        output = head(*inputs)
+                    outputs.append(output.argmax(1) if training.loss is cross_entropy else output)
+    return Prediction(target.numpy(), {"head": torch.stack(outputs).numpy()}, tuple(metrics))
 
 
 def fit_on_draws(head: nn.Module, training: HeadTraining, draw, choose: bool) -> None:
-    """Train a head in place; the arguments are those of `score_on_draws`."""
+    """Train a head in place; the arguments are those of `predict_on_draws`."""
     optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     smallest, best = np.inf, None
     for _ in range(training.epochs):
