@@ -9,6 +9,8 @@ from scipy.stats import norm, ttest_rel
 from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
+    corrected_comparisons,
+    differences_from,
     finite_array,
     format_interval,
     mean_interval,
@@ -141,6 +143,54 @@ def test_two_models_with_numbers_are_compared_by_the_paired_t_test():
 def test_a_difference_without_spread_has_no_p_value():
     found = paired_comparison(np.arange(5.0) + 1, np.arange(5.0))
     assert found.difference.mean == 1 and np.isnan(found.p_value)
+
+
+def test_many_comparisons_are_corrected_for_their_number():
+    """Holm's own rule by hand: p (m - rank), never below the one before."""
+    generator = np.random.default_rng(3)
+    base = generator.normal(size=6)
+    pairs = {step: (base + step + generator.normal(size=6), base) for step in (0.0, 1.0, 4.0)}
+    pairs["same"] = (base + 1, base)
+    found = corrected_comparisons(pairs)
+    alone = {name: paired_comparison(a, b, "seed").p_value for name, (a, b) in pairs.items()}
+    first, second, third = sorted((0.0, 1.0, 4.0), key=alone.get)
+    assert found[first].p_value == pytest.approx(4 * alone[first])
+    assert found[second].p_value == pytest.approx(max(4 * alone[first], 3 * alone[second]))
+    assert found[third].p_value == pytest.approx(min(1, max(3 * alone[second], 2 * alone[third])))
+    assert np.isnan(found["same"].p_value)
+    wide = mean_interval(pairs[4.0][0] - base, coverage=1 - 0.05 / 4)
+    assert found[4.0].difference == wide
+    assert wide.half_width > paired_difference(*pairs[4.0]).half_width
+
+
+def test_a_mean_can_have_another_coverage():
+    """Student's t of two degrees of freedom at 0.995 is 9.9248."""
+    assert mean_interval([1.0, 2.0, 3.0], coverage=0.99).half_width == pytest.approx(
+        9.9248 / np.sqrt(3), abs=1e-4
+    )
+
+
+def make_metrics(**runs):
+    """metrics.json of runs with the figures a and b by seed; the run `short` has seeds 2 and 0."""
+    entries = {run: {"by_seed": {"a": a, "b": b}} for run, (a, b) in runs.items()}
+    return entries | {"protocol": {"seeds": [0, 1, 2], "seeds_of": {"short": [2, 0], "lone": [1]}}}
+
+
+def test_runs_are_compared_with_the_main_one_by_the_seeds_that_both_have():
+    metrics = make_metrics(
+        main=([0.9, 0.8, 0.85], [0.2, 0.1, 0.3]),
+        other=([0.5, 0.6, 0.4], [0.9, 0.9, 0.9]),
+        short=([0.25, 0.5], [0.9, 0.9]),
+        lone=([0.5], [0.5]),
+    )
+    found = differences_from(metrics, "main", {"a": 1 / 6, "b": 1 / 6})
+    assert list(found) == [("other", "a"), ("short", "a")]  # main's b is at chance
+    assert found["other", "a"].difference.mean == pytest.approx(-0.35)
+    assert found["short", "a"].difference.mean == pytest.approx((-0.6 - 0.4) / 2)
+    assert found["short", "a"].difference.n == 2
+    alone = paired_comparison([0.5, 0.6, 0.4], [0.9, 0.8, 0.85], "seed").p_value
+    assert found["other", "a"].p_value == pytest.approx(2 * alone)
+    assert differences_from(metrics, "main", {"b": 1 / 6}) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
+from unbraid import settings
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ACTIONS, CLASSES, DIRECTIONS, MOTION_NAMES
 from unbraid.evaluation import clips, common
 from unbraid.models.base import Batch, Bound
+from unbraid.models.single_element import SingleElement
 
 PEOPLE, T = 60, 8
 ATTRIBUTES = common.ATTRIBUTES
@@ -48,7 +50,8 @@ class Painter(nn.Module):
     """static: attributes and the motion as indicators; dynamic: both as numbers.
 
     kind: "right" takes each from where it belongs; "direction" takes the direction from the static
-    code, "pose" the whole motion, "collapsed" everything from the dynamic one.
+    code, "pose" the whole motion, "collapsed" everything from the dynamic one; "stray" draws
+    dynamic codes that are no motion, although their prior's means are.
     """
 
     def __init__(self, kind="right"):
@@ -70,6 +73,8 @@ class Painter(nn.Module):
             attributes = codes["dynamic"][:, 0, 1:].round().long()
         if self.kind == "pose":
             motion = kept.expand_as(motion)
+        if (codes["dynamic"] != codes["dynamic"].round()).any():
+            attributes = torch.zeros_like(attributes)
         if self.kind == "direction":
             motion = motion // 3 * 3 + kept % 3
         return paint(attributes, motion)
@@ -77,7 +82,13 @@ class Painter(nn.Module):
     def generate(self, count, length, noise, given):
         attributes = torch.randint(6, (count, 4), generator=noise)
         motion = torch.randint(9, (count, 1), generator=noise).expand(-1, length)
-        return self.encode(paint(attributes, motion)) | given
+        codes = self.encode(paint(attributes, motion))
+        if self.kind == "stray":
+            codes["dynamic"][..., 0] += 0.25
+        return codes | given
+
+    def prior(self, dynamic):
+        return SimpleNamespace(mean=dynamic.round())
 
     def elbo(self, batch, noise):
         ones = torch.ones(len(Batch.of(batch).frames))
@@ -100,14 +111,14 @@ def examine(kind, monkeypatch):
     worlds = {"train": world(120, seed=5), "test": world()}
     monkeypatch.setattr(clips.data, "load", lambda name, split, **_: worlds[split])
     monkeypatch.setattr(clips, "open_judge", lambda *_: Reader())
-    settings = SimpleNamespace(
+    sizes = SimpleNamespace(
         dataset="sprites",
         profile="smoke",
         image_size=8,
         evaluation_training_characters=100,
         evaluation_characters=PEOPLE,
     )
-    return clips.examine_clips(Painter(kind), settings, 0)
+    return clips.examine_clips(Painter(kind), sizes, 0)
 
 
 def test_who_does_right_follows_the_right_donor_in_everything(monkeypatch):
@@ -134,10 +145,66 @@ def test_who_looks_at_one_code_alone_follows_the_wrong_donor(kind, wrong, monkey
         assert (figures[f"swap_{name}"] < 0.4) == (name in wrong)
 
 
+@pytest.mark.parametrize(
+    "kind, least, most", [("right", 1, 1), ("direction", 0.2, 0.45), ("collapsed", 0, 0.02)]
+)
+def test_a_swap_is_nearest_to_the_true_clip_of_two_donors(kind, least, most, monkeypatch):
+    """Where the static code keeps the direction, a third of the pairs agree in it by chance."""
+    examined = examine(kind, monkeypatch)
+    assert least <= clips.swaps(examined)["swap_nearest"] <= most
+    assert clips.clip_reconstruction(examined)["reconstruct_nearest"] == 1
+
+
+def test_the_true_clip_of_a_swap_has_the_donors_character_and_the_own_motion():
+    clips_of_test = world().subset(torch.randperm(9 * PEOPLE))
+    donors = torch.randperm(9 * PEOPLE).numpy()
+    expected = clips.true_swaps(clips_of_test, donors)
+    character, motion = (clips_of_test.labels[name] for name in ("character", "motion"))
+    assert torch.equal(character[expected], character[donors])
+    assert torch.equal(motion[expected], motion)
+    with pytest.raises(ValueError, match="clips: expected every character in every motion"):
+        clips.true_swaps(clips_of_test.subset(torch.arange(100)), donors[:100])
+
+
+def test_the_nearest_clip_is_found_by_squared_error():
+    """Against all distances one by one, on frames of noise."""
+    generator = torch.Generator().manual_seed(0)
+    known = world(10)
+    frames = torch.rand(known.frames.shape, generator=generator)
+    known.frames[:] = torch.rand(known.frames.shape, generator=generator)
+    distances = torch.cdist(frames.flatten(1).double(), known.frames.flatten(1).double())
+    nearest = distances.argmin(1)
+    assert clips.share_nearest(frames, known, nearest) == 1
+    assert clips.share_nearest(frames, known, (nearest + 1) % len(frames)) == 0
+    half = torch.where(torch.arange(len(frames)) % 2 == 0, nearest, nearest - 1) % len(frames)
+    assert clips.share_nearest(frames, known, half) == 0.5
+
+
 def test_codes_kept_and_codes_drawn(monkeypatch):
     figures = clips.generations(examine("right", monkeypatch))
     assert figures["accuracy"] == 1 and figures["inception_score"] == pytest.approx(9)
+    assert figures["conditional_entropy"] == pytest.approx(0, abs=1e-9)
+    assert figures["marginal_entropy"] == pytest.approx(math.log(9))
+    for name in ATTRIBUTES:
+        assert figures[f"kept_{name}"] == figures[f"kept_drawn_{name}"] == 1
+
+
+def test_kept_is_judged_on_the_means_of_the_prior_along_a_drawn_path(monkeypatch):
+    figures = clips.generations(examine("stray", monkeypatch))
     assert all(figures[f"kept_{name}"] == 1 for name in ATTRIBUTES)
+    assert all(figures[f"kept_drawn_{name}"] < 0.35 for name in ATTRIBUTES)
+
+
+def test_the_means_of_the_prior_are_those_after_the_codes_that_were_drawn():
+    section = settings.load("single_element.sprites", "smoke")
+    model = SingleElement.from_settings(section).eval()
+    drawn = model.generate(3, 4, torch.Generator().manual_seed(0))["dynamic"]
+    means = clips.prior_means(model, drawn)
+    path = torch.cat([torch.zeros(3, 1, drawn.shape[2]), drawn[:, :-1]], 1)
+    expected = model.prior.head(model.prior.recurrent(path)[0]).mean
+    assert torch.allclose(means, expected, atol=1e-6) and not torch.allclose(means, drawn)
+    drawn[:, 1] = 0  # as in the place of the anchor of the paper's formulas
+    assert (clips.prior_means(model, drawn)[:, 1] == 0).all()
 
 
 def test_a_static_code_that_collapsed_keeps_no_attribute_when_dynamics_are_drawn(monkeypatch):

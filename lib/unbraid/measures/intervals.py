@@ -3,6 +3,7 @@
 `mean_interval`: Student's t over independent values, such as training seeds.
 `share_interval`: Wilson's interval of a share of independent items.
 `bootstrap_interval`: the BCa bootstrap of any statistic, over items or clusters such as sequences.
+`differences_from`: what many runs have more than one, paired by seed, corrected for their number.
 
 All are of 95 %. In simulations Student's contained the truth 95 times in 100, Wilson's 96; the
 bootstrap 93 with 50 units, 91 with 25 skewed clusters, and 84 to 88 with six.
@@ -58,8 +59,8 @@ class Comparison(Readable):
     p_value: float  # NaN where the difference is the same in every item
 
 
-def mean_interval(values, unit="seed") -> Interval:
-    """Mean and Student t interval of independent values (n,), one a seed.
+def mean_interval(values, unit="seed", coverage=0.95) -> Interval:
+    """Mean and Student t interval of independent values (n,), one per seed.
 
     Equal values get an interval of width zero, a single value none (NaN).
     Raises ValueError for no values, NaN or infinity.
@@ -72,7 +73,7 @@ def mean_interval(values, unit="seed") -> Interval:
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1, unit)
     error = values.std(ddof=1) / np.sqrt(n)
-    reach = float(stats.t.ppf(0.975, n - 1) * error)
+    reach = float(stats.t.ppf((1 + coverage) / 2, n - 1) * error)
     return Interval(mean, mean - reach, mean + reach, n, unit)
 
 
@@ -158,12 +159,12 @@ def bca_limits(evaluate, count, draws, seed) -> tuple[float, float]:
     return low, high
 
 
-def paired_difference(a, b, unit="seed") -> Interval:
+def paired_difference(a, b, unit="seed", coverage=0.95) -> Interval:
     """Mean of a - b with its t interval, where a[i] and b[i] (n,) share a seed or a test item."""
     a, b = finite_array("a", a), finite_array("b", b)
     if a.shape != b.shape:
         raise ValueError(f"a, b: expected pairs of values, found shapes {a.shape} and {b.shape}")
-    return mean_interval(a - b, unit)
+    return mean_interval(a - b, unit, coverage)
 
 
 def paired_comparison(a, b, unit="item") -> Comparison:
@@ -173,6 +174,58 @@ def paired_comparison(a, b, unit="item") -> Comparison:
     if not difference.half_width > 1e-12 * abs(difference.mean):
         return Comparison(difference, np.nan)
     return Comparison(difference, float(stats.ttest_rel(a, b).pvalue))
+
+
+def corrected_comparisons(pairs, unit="seed") -> dict[object, Comparison]:
+    """Paired comparisons of m pairs of numbers (a, b), by name, corrected for m.
+
+    pairs: by any name a pair of arrays (n,), as `paired_comparison` takes. The intervals together
+    contain all m true differences in 95 % of cases or more (Bonferroni); the p-values are those of
+    Holm (1979), Scand. J. Statist. 6, 65. NaN counts as the largest p-value and stays NaN.
+    """
+    coverage = 1 - 0.05 / max(len(pairs), 1)
+    found = {name: paired_comparison(a, b, unit) for name, (a, b) in pairs.items()}
+    tested = [name for name in found if np.isfinite(found[name].p_value)]
+    corrected = {name: np.nan for name in found}
+    largest = 0.0
+    for rank, name in enumerate(sorted(tested, key=lambda name: found[name].p_value)):
+        # A corrected p-value is never below that of a difference with a smaller one.
+        largest = max(largest, min(1.0, (len(found) - rank) * found[name].p_value))
+        corrected[name] = largest
+    return {
+        name: Comparison(paired_difference(a, b, unit, coverage), corrected[name])
+        for name, (a, b) in pairs.items()
+    }
+
+
+def differences_from(metrics, baseline, chances) -> dict[tuple[str, str], Comparison]:
+    """Each run's figures less the baseline's, by (run, figure), corrected for their number.
+
+    metrics: runs as in metrics.json; they are paired by the seeds that both have. baseline: the
+    name of a run. chances: what guessing gets, by the figure to be compared. A figure in which the
+    baseline is not above chance, by its interval over seeds, is left out, and so is a run that
+    shares fewer than two seeds with the baseline.
+    Raises KeyError for a baseline or a figure that metrics does not have.
+    """
+    protocol = metrics["protocol"]
+    runs = [run for run in metrics if run != "protocol"]
+    seeds = {run: protocol.get("seeds_of", {}).get(run, protocol["seeds"]) for run in runs}
+    base = metrics[baseline]["by_seed"]
+    learnt = []
+    for figure, chance in chances.items():
+        interval = mean_interval(base[figure])
+        if np.fmin(interval.mean, interval.low) > chance:
+            learnt.append(figure)
+    pairs = {}
+    for run in runs:
+        shared = sorted(set(seeds[run]) & set(seeds[baseline]))
+        if run == baseline or len(shared) < 2:
+            continue
+        for figure in learnt:
+            values = dict(zip(seeds[run], metrics[run]["by_seed"][figure], strict=True))
+            expected = dict(zip(seeds[baseline], base[figure], strict=True))
+            pairs[run, figure] = [[of[seed] for seed in shared] for of in (values, expected)]
+    return corrected_comparisons(pairs)
 
 
 def format_interval(interval, digits=2, percent=False) -> str:
