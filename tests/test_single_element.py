@@ -36,6 +36,8 @@ OPTIONS = {
     "causal": {"causal": True, "dynamic_hidden": 7},
     "plain networks": {"normalise": False, "variance": 0.1},
     "context": {"context": True},
+    "static from all": {"static_from": "all"},
+    "static from all, not subtracted": {"static_from": "all", "subtract": False},
     "series": SERIES,
     "series, formula": {**SERIES, "variant": "formula", "anchor": "middle"},
 }
@@ -123,7 +125,8 @@ def slow_terms(model, frames, noise, anchor):
     features = [model.codec.encoder(x) for x in elements]
     if model.context is not None:
         features = walk(model.context, features)
-    q_s = normal(model.static_head[2], torch.tanh(model.static_head[0](features[anchor])))
+    read = sum(features) / len(features) if model.static_from == "all" else features[anchor]
+    q_s = normal(model.static_head[2], torch.tanh(model.static_head[0](read)))
     s = q_s.mean + q_s.stddev * noise["static"]
 
     def log_p(x, d):
@@ -248,6 +251,62 @@ def test_the_static_code_sees_the_anchor_alone(kind, variant, anchor, at):
 
 def test_with_context_the_static_code_sees_all():
     assert all(seen_by(small_model(context=True), "static"))
+
+
+@pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
+def test_a_static_code_from_all_sees_all_that_was_observed(kind):
+    model = small_model(**kind, static_from="all")
+    assert all(seen_by(model, "static"))
+    frames = frames_for(model).clone().requires_grad_()
+    mask = torch.ones(frames.shape[:2], dtype=torch.bool)
+    mask[:, : model.codec.window] = False  # the first element
+    model.encode(Batch(frames, mask))["static"].sum().backward()
+    gradient = model.codec.split(frames.grad).flatten(2)
+    assert not gradient[:, 0].any() and gradient[:, 1:].any(2).all()
+
+
+@pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
+@torch.no_grad()
+def test_of_equal_elements_the_static_code_is_the_same_from_all_as_from_the_anchor(kind):
+    by_anchor, by_all = (small_model(**kind, static_from=name) for name in ("anchor", "all"))
+    by_all.load_state_dict(by_anchor.state_dict())
+    frames = frames_for(by_anchor)
+    element = frames[:, : by_anchor.codec.window]
+    still = element.repeat(1, 5, *[1] * (frames.ndim - 2))
+    close(by_all.encode(still), by_anchor.encode(still))
+    assert not torch.allclose(by_all.encode(frames)["static"], by_anchor.encode(frames)["static"])
+
+
+# Weights at the start
+
+
+@pytest.mark.parametrize(
+    "kind, static, dynamic", (("small", 0.012, 0.29), ("default", 7.5, 12.6)), ids=str
+)
+@torch.no_grad()
+def test_divergences_of_a_new_model(kind, static, dynamic):
+    """Nats per sequence of the model of Sprites, in training mode, on frames of even noise.
+
+    With small weights these are what the authors' model has when it is new.
+    """
+    section = settings.load("single_element.sprites", "full", initial_weights=kind)
+    torch.manual_seed(0)
+    model = SingleElement.from_settings(section)
+    frames = torch.rand(16, 8, *model.frame_shape, generator=seeded())
+    found = model.elbo(frames, seeded(1)).kl
+    assert abs(found["static"].mean() / static - 1) < 0.1
+    assert abs(found["dynamic"].mean() / dynamic - 1) < 0.1
+
+
+def test_small_weights_are_those_of_the_authors():
+    model = small_model(initial_weights="small", features=64, width=16)
+    for layer in model.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            assert not layer.bias.any()
+            if layer.weight.numel() > 1000:
+                assert 0.009 < layer.weight.std() < 0.011
+    upwards = [m for m in model.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
+    assert all(layer.weight.std() > 0.011 for layer in upwards)  # these keep their defaults
 
 
 def test_dynamic_codes_of_the_formula_see_no_future():

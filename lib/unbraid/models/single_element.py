@@ -297,7 +297,7 @@ class SingleElement(SequenceModel):
     def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
         """What the static code reads (B, g) of features (B, T, g): one element, or all."""
         if self.static_from == "all":
-            shares = observed / observed.sum(1, keepdim=True)  # (B, T)
+            shares = observed.to(features.dtype) / observed.sum(1, keepdim=True)  # (B, T)
             return (shares[..., None] * features).sum(1)
         return features[torch.arange(len(anchor), device=anchor.device), anchor]
 
