@@ -327,7 +327,9 @@ def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(p
     assert path.name == f"{run}-seed{record['seed']}.run.json" and record["seconds"] > 0
     curve = results.read_csv(path.with_name(path.name.replace(".run.json", ".training.csv")))
     assert curve[-1]["step"] == record["steps"]
-    assert curve[-1]["elbo_per_frame"] > curve[0]["elbo_per_frame"]
+    # Published weights of the terms, as at full, need not raise the bound itself.
+    learnt = "elbo_per_frame" if profile == "quick" else "log_likelihood_per_frame"
+    assert curve[-1][learnt] > curve[0][learnt]
     weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
     if weights.exists():
         assert weights.stat().st_size <= 5e6

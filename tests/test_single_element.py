@@ -12,6 +12,7 @@ from unbraid.models.single_element import SingleElement
 from unbraid.networks import count_parameters
 
 SMALL = {
+    "initial_weights": "default",
     "kind": "images",
     "image_size": 8,
     "channels": 2,
