@@ -1,4 +1,4 @@
-"""What several test files share: one thread per worker, the clone's folder, nbval as a gate."""
+"""What several test files share: one thread per worker, commands, the clone's folder, nbval."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from unbraid import cli
 
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def no_profile_from_outside(monkeypatch):
     """What a test sees of the environment does not depend on the caller's."""
     monkeypatch.delenv("UNBRAID_PROFILE", raising=False)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A function that runs a command in this process: its exit code and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out + printed.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -25,20 +25,6 @@ def without_other_data(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """A function that runs a command in this process: its exit code and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out + printed.err
-
-    return run
-
-
 def start(*arguments):
     """A command in a process of its own, which Ctrl-C reaches also where the tests ignore it."""
     return subprocess.Popen(

@@ -1,7 +1,5 @@
 """MUG and TIMIT from the command line, on made trees: train, judge, evaluate; wrong layouts."""
 
-import sys
-
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -25,20 +23,6 @@ def home(monkeypatch, tmp_path):
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """A function that runs a command in this process: its exit code and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out + printed.err
-
-    return run
 
 
 def draw_take(folder, colour, count=15, suffix=".jpg"):

@@ -1,10 +1,10 @@
 """What all runs cost, and the command that makes them: order, prices, resumption, failures."""
 
-import sys
+from functools import partial
 
 import pytest
 import torch
-from unbraid import cli, experiments, prices, results, settings, training
+from unbraid import experiments, prices, results, settings, training
 from unbraid.data import load
 from unbraid.settings import load as load_settings
 
@@ -83,20 +83,12 @@ def test_what_is_finished_or_begun_is_not_priced_again(tmp_path):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call, monkeypatch):
     """`python -m unbraid full` at smoke, with two sets and one judge."""
     pairs = [("single_element", "vowels"), ("unordered", "digits")]
     monkeypatch.setattr(prices, "order_datasets", lambda profile: pairs)
     monkeypatch.setattr(experiments, "JUDGES", {"digits": experiments.JUDGES["digits"]})
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unbraid", "full", "--profile", "smoke", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out + printed.err
-
-    return run
+    return partial(call, "full", "--profile", "smoke")
 
 
 def test_full_says_what_it_costs_then_makes_everything_and_goes_on(call, home, tmp_path):
