@@ -10,7 +10,6 @@ from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
     corrected_comparisons,
-    differences_from,
     finite_array,
     format_interval,
     mean_interval,
@@ -168,29 +167,6 @@ def test_a_mean_can_have_another_coverage():
     assert mean_interval([1.0, 2.0, 3.0], coverage=0.99).half_width == pytest.approx(
         9.9248 / np.sqrt(3), abs=1e-4
     )
-
-
-def make_metrics(**runs):
-    """metrics.json of runs with the figures a and b by seed; the run `short` has seeds 2 and 0."""
-    entries = {run: {"by_seed": {"a": a, "b": b}} for run, (a, b) in runs.items()}
-    return entries | {"protocol": {"seeds": [0, 1, 2], "seeds_of": {"short": [2, 0], "lone": [1]}}}
-
-
-def test_runs_are_compared_with_the_main_one_by_the_seeds_that_both_have():
-    metrics = make_metrics(
-        main=([0.9, 0.8, 0.85], [0.2, 0.1, 0.3]),
-        other=([0.5, 0.6, 0.4], [0.9, 0.9, 0.9]),
-        short=([0.25, 0.5], [0.9, 0.9]),
-        lone=([0.5], [0.5]),
-    )
-    found = differences_from(metrics, "main", {"a": 1 / 6, "b": 1 / 6})
-    assert list(found) == [("other", "a"), ("short", "a")]  # main's b is at chance
-    assert found["other", "a"].difference.mean == pytest.approx(-0.35)
-    assert found["short", "a"].difference.mean == pytest.approx((-0.6 - 0.4) / 2)
-    assert found["short", "a"].difference.n == 2
-    alone = paired_comparison([0.5, 0.6, 0.4], [0.9, 0.8, 0.85], "seed").p_value
-    assert found["other", "a"].p_value == pytest.approx(2 * alone)
-    assert differences_from(metrics, "main", {"b": 1 / 6}) == {}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 `mean_interval`: Student's t over independent values, such as training seeds.
 `share_interval`: Wilson's interval of a share of independent items.
 `bootstrap_interval`: the BCa bootstrap of any statistic, over items or clusters such as sequences.
-`differences_from`: what many runs have more than one, paired by seed, corrected for their number.
+`corrected_comparisons`: many paired differences at once, corrected for their number.
 
 All are of 95 %. In simulations Student's contained the truth 95 times in 100, Wilson's 96; the
 bootstrap 93 with 50 units, 91 with 25 skewed clusters, and 84 to 88 with six.
@@ -196,36 +196,6 @@ def corrected_comparisons(pairs, unit="seed") -> dict[object, Comparison]:
         name: Comparison(paired_difference(a, b, unit, coverage), corrected[name])
         for name, (a, b) in pairs.items()
     }
-
-
-def differences_from(metrics, baseline, chances) -> dict[tuple[str, str], Comparison]:
-    """Each run's figures less the baseline's, by (run, figure), corrected for their number.
-
-    metrics: runs as in metrics.json; they are paired by the seeds that both have. baseline: the
-    name of a run. chances: what guessing gets, by the figure to be compared. A figure in which the
-    baseline is not above chance, by its interval over seeds, is left out, and so is a run that
-    shares fewer than two seeds with the baseline.
-    Raises KeyError for a baseline or a figure that metrics does not have.
-    """
-    protocol = metrics["protocol"]
-    runs = [run for run in metrics if run != "protocol"]
-    seeds = {run: protocol.get("seeds_of", {}).get(run, protocol["seeds"]) for run in runs}
-    base = metrics[baseline]["by_seed"]
-    learnt = []
-    for figure, chance in chances.items():
-        interval = mean_interval(base[figure])
-        if np.fmin(interval.mean, interval.low) > chance:
-            learnt.append(figure)
-    pairs = {}
-    for run in runs:
-        shared = sorted(set(seeds[run]) & set(seeds[baseline]))
-        if run == baseline or len(shared) < 2:
-            continue
-        for figure in learnt:
-            values = dict(zip(seeds[run], metrics[run]["by_seed"][figure], strict=True))
-            expected = dict(zip(seeds[baseline], base[figure], strict=True))
-            pairs[run, figure] = [[of[seed] for seed in shared] for of in (values, expected)]
-    return corrected_comparisons(pairs)
 
 
 def format_interval(interval, digits=2, percent=False) -> str:
