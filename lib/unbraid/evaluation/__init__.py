@@ -30,7 +30,7 @@ EVALUATIONS: dict[tuple[str, str], Evaluation] = {
     ("unordered", "grey_digits"): unordered.DIGITS,
     ("unordered", "faces"): unordered.FACES,
     ("unordered", "sprites_poses"): poses.CHARACTERS,
-    ("unordered", "sprites_directions"): poses.DIRECTIONS,
+    ("unordered", "sprites_directions"): poses.FACING,
     ("single_element", "sprites"): clips.CLIPS,
     ("single_element", "mug"): own_copies.MUG,
     ("single_element", "spoken_digits"): speech.SPEECH,
