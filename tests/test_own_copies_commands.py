@@ -81,9 +81,15 @@ def test_mug_is_trained_judged_and_evaluated(home, call):
     metrics = results.read_json(home / "build/results/single_element/mug/smoke/metrics.json")
     assert results.form_faults(metrics) == []
     figures = metrics["single_element"]
-    score = np.exp(figures["entropy"] - figures["conditional_entropy"])
+    score = np.exp(figures["marginal_entropy"] - figures["conditional_entropy"])
     assert figures["inception_score"] == pytest.approx(score)
-    shares = ("accuracy", "kept_subject", "leak_subject", "leak_expression", "swap_subject")
+    shares = (
+        "accuracy",
+        "kept_subject",
+        "kept_drawn_subject",
+        "swap_subject",
+        "swap_leak_expression",
+    )
     assert all(0 <= figures[name] <= 1 for name in shares)
 
 
