@@ -8,7 +8,7 @@ from unbraid.data import fetch, load
 from unbraid.data.catalogue import DATASETS
 from unbraid.data.intensive_care import VITALS, read_stays
 from unbraid.data.sequences import Sequences
-from unbraid.data.series import AIR, AIRPORTS, WEATHER, daily_mean, zero_filling
+from unbraid.data.series import AIR, AIRPORTS, WEATHER, daily_mean
 
 COUNTS = {
     "vowels": {"train": 270, "test": 370},
@@ -174,16 +174,6 @@ def test_patients():
         assert int(length.min()) >= 40 and int(length.max()) <= 47
         assert not stays.mask[torch.arange(80) >= length[:, None]].any()
         assert (stays.mask.sum((1, 2)) / (length * 10)).min() >= 0.4 - 1e-6
-
-
-def test_zeros_for_what_is_missing_by_hand():
-    frames = torch.tensor([[[8.0, 1.0], [0.0, 3.0]], [[12.0, 5.0], [0.0, 7.0]]])
-    mask = torch.tensor([[[True, True], [False, True]], [[True, True], [False, True]]])
-    effect = zero_filling(Sequences(frames, mask=mask))
-    assert effect["missing"].tolist() == [0.5, 0.0]
-    assert effect["zero"].tolist() == pytest.approx([-5, -4 / 5**0.5])
-    assert effect["mean"].tolist() == [-2.5, 0.0]
-    assert effect["deviation"].tolist() == pytest.approx([np.std([8, 12, 0, 0]) / 2, 1])
 
 
 def test_days_of_hours():

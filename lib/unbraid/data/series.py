@@ -196,25 +196,6 @@ def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarra
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
-def zero_filling(sequences: Sequences) -> dict[str, Tensor]:
-    """What writing 0 for missing values does to series in their own units, per variable (D,).
-
-    missing: the share that is missing. zero: what a zero stands for, in standard deviations from
-    the mean of the observed values. mean: how far the mean of all values moves, in the same
-    deviations. deviation: by what factor the standard deviation grows.
-    """
-    values = sequences.frames.double().flatten(0, 1)
-    values[~sequences.mask.flatten(0, 1)] = torch.nan
-    mean, deviation = (torch.from_numpy(part) for part in _observed_moments(values.numpy()))
-    filled = values.nan_to_num(0.0)
-    return {
-        "missing": values.isnan().double().mean(0),
-        "zero": -mean / deviation,
-        "mean": (filled.mean(0) - mean) / deviation,
-        "deviation": filled.std(0, correction=0) / deviation,
-    }
-
-
 def _observed_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (D,) of the observed values (..., D), which are not NaN."""
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
