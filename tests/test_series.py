@@ -7,7 +7,6 @@ import torch
 from unbraid.data import fetch, load
 from unbraid.data.catalogue import DATASETS
 from unbraid.data.intensive_care import VITALS, read_stays
-from unbraid.data.sequences import Sequences
 from unbraid.data.series import AIR, AIRPORTS, WEATHER, daily_mean
 
 COUNTS = {

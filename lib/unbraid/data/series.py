@@ -11,7 +11,6 @@ import gzip
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from unbraid.data.fetch import files
