@@ -166,6 +166,19 @@ def keep_variance(network: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
+@torch.no_grad()
+def start_as_glorot(network: nn.Module) -> None:
+    """Initialise all layers with uniform weights of variance 2 / (fan in + fan out), zero biases.
+
+    Glorot and Bengio 2010. Batch normalisation keeps its own start.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:

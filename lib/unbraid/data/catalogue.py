@@ -18,7 +18,7 @@ from unbraid.data.own_copies import OWN, load_aff_wild, load_mug, load_timit, ow
 from unbraid.data.sequences import Sequences, check_choice, check_field
 from unbraid.data.series import load_air_quality, load_etth1, load_vowels, load_weather
 from unbraid.data.speech import load_spoken_digits
-from unbraid.data.sprites import load_poses, load_sprites
+from unbraid.data.sprites import load_directions, load_poses, load_sprites
 from unbraid.data.street import load_street
 from unbraid.settings import check_name
 
@@ -50,6 +50,7 @@ DATASETS: dict[str, Dataset] = {
     "moving_digits": Dataset(load_moving_digits, ("mnist", "mnist-sample")),
     "sprites": Dataset(load_sprites, ("sprites-li",), FOUR),
     "sprites_poses": Dataset(load_poses, ("sprites-li",), FOUR),
+    "sprites_directions": Dataset(load_directions, ("sprites-li",), FOUR),
     "faces": Dataset(load_faces, ("cmu-faces",)),
     "street": Dataset(load_street, ("street",)),
     "spoken_digits": Dataset(load_spoken_digits, ("fsdd",)),

@@ -2,7 +2,8 @@
 
 The digits never meet, so a frame holds two independent things whose true positions are known. A
 law of motion moves them. Paper A's digits bounce: each moves on a straight line and is reflected
-at the edges. Digits that circle about the middle of the canvas are ours.
+at the edges. Digits that circle about the middle of the canvas are ours. Paper B's data, the Moving
+MNIST of Srivastava et al. (2015), have one grey plane, in which the digits overlap: `as_grey`.
 """
 
 from __future__ import annotations
@@ -203,6 +204,30 @@ class UnorderedDigits(MovingDigits):
         which, positions = super().draw(count, generator)
         steps = torch.rand(count, PATH_LENGTH, generator=generator).topk(self.kept, dim=1).indices
         return which, positions[torch.arange(count)[:, None], steps]
+
+
+def as_grey(sequences: Sequences) -> Sequences:
+    """The same moving digits in one grey plane, (B, T, 1, H, W): the brighter one hides the other.
+
+    Nothing tells a first digit from a second one, so labels are ordered by name: smaller_digit and
+    larger_digit (B,), static; smaller_position and larger_position (B, T, 2), dynamic.
+    """
+    red, green, red_position, green_position = sequences.labels.values()
+    swapped = green < red
+    by_frame = swapped[:, None, None]
+    return replace(
+        sequences,
+        frames=sequences.frames[:, :, :2].amax(2, keepdim=True),
+        labels={
+            "smaller_digit": torch.minimum(red, green),
+            "larger_digit": torch.maximum(red, green),
+            "smaller_position": torch.where(by_frame, green_position, red_position),
+            "larger_position": torch.where(by_frame, red_position, green_position),
+        },
+        static=("smaller_digit", "larger_digit"),
+        dynamic=("smaller_position", "larger_position"),
+        provenance=f"grey {sequences.provenance}",
+    )
 
 
 def load_moving_digits(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,6 +160,22 @@ def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
         provenance=_describe("all 178 poses of the sprites", len(numbers), image_size, split),
         classes=CLASSES | classes | {"position": tuple(map(str, range(13)))},
     )
+
+
+def load_directions(split: str = "train", image_size: int = 32) -> Sequences:
+    """Sprites who turn to one, two or four sides, as their hair says: `load_poses` with a mask.
+
+    Not a set of any paper. With hair 0 or 1 the mask (N, 178) shows a character to the front only,
+    with 2 or 3 to the left and to the right, with 4 or 5 to all sides. So who it is tells
+    something of what it does: p(z | f) differs from its average over f.
+    """
+    poses = load_poses(split, image_size)
+    front = POSE_LABELS["direction"] == DIRECTIONS.index("front")
+    back = POSE_LABELS["direction"] == DIRECTIONS.index("back")
+    shown = torch.stack([front, ~front & ~back, torch.ones_like(front)])
+    mask = shown[poses.labels["hair"] // 2]
+    provenance = poses.provenance.replace("all 178 poses", "poses in 1, 2 or 4 directions")
+    return replace(poses, mask=mask, provenance=provenance)
 
 
 def _clothes(numbers: np.ndarray) -> dict[str, Tensor]:

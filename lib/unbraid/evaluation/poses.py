@@ -24,10 +24,12 @@ from unbraid.evaluation.unordered import (
     draw_frames,
     dynamic_given,
     knn_accuracy,
+    prior_from_average,
     unordered_bound,
 )
 from unbraid.experiments import open_judge
 from unbraid.interventions import principal_directions
+from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.judges import FrameJudge
 from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
@@ -46,6 +48,7 @@ class Transfer:
     rows (Q, 2): the numbers of a and of b among the sequences.
     steps (Q,): the number of a's frame.
     rank, rank_both (Q,): how many of b's frames, and of a's and b's, are nearer than the true one.
+    unchanged, unchanged_both (Q,): the same for a's frame, left as it is.
     error (Q,): the mean squared difference from the true frame.
     judged: the classes (Q,) that the judge names, by label; it is empty without a judge.
     dynamic (Q, d): the codes of a's frames.
@@ -55,6 +58,8 @@ class Transfer:
     steps: Tensor
     rank: Tensor
     rank_both: Tensor
+    unchanged: Tensor
+    unchanged_both: Tensor
     error: Tensor
     judged: dict[str, Tensor]
     dynamic: Tensor
@@ -82,12 +87,15 @@ def transfer(
         chosen = torch.arange(sequences.length) if steps is None else steps[number]
         dynamic = dynamic_given(model, frames_a[chosen][None], static[a : a + 1])
         codes = {"static": static[b : b + 1], "dynamic": dynamic}
-        decoded = common.decode_all(model, codes)[0]
+        decoded, left = common.decode_all(model, codes)[0], frames_a[chosen]
+        frames_both = torch.cat([frames_b, frames_a])
         part = {
             "rows": pairs[number].expand(len(chosen), 2),
             "steps": chosen,
             "rank": count_nearer(decoded, chosen, frames_b),
-            "rank_both": count_nearer(decoded, chosen, torch.cat([frames_b, frames_a])),
+            "rank_both": count_nearer(decoded, chosen, frames_both),
+            "unchanged": count_nearer(left, chosen, frames_b),
+            "unchanged_both": count_nearer(left, chosen, frames_both),
             "error": (decoded - frames_b[chosen]).square().flatten(1).mean(1),
             "dynamic": dynamic[0],
         }
@@ -131,12 +139,25 @@ def retrieval_scores(transferred: Transfer) -> Figures:
     pose_transfer_top1, pose_transfer_top5: shares of frames; the candidates are b's frames.
     pose_transfer_both_top1, pose_transfer_both_top5: the same among the frames of a and of b.
     pose_transfer_rmse: the root mean square difference from the true frame.
+    unchanged_top1, unchanged_both_top1: a's frame left as it is, on the same pairs.
+    pose_transfer_gain, pose_transfer_both_gain: top1 less that of the frame left as it is, with the
+        95 % limits _low and _high of a bootstrap over pairs.
     """
-    figures = {}
-    for name, rank in (("", transferred.rank), ("both_", transferred.rank_both)):
+    figures = {"pose_transfer_rmse": float(transferred.error.double().mean().sqrt())}
+    ranks = {
+        "": (transferred.rank, transferred.unchanged),
+        "both_": (transferred.rank_both, transferred.unchanged_both),
+    }
+    for name, (rank, unchanged) in ranks.items():
         for count in (1, 5):
             figures[f"pose_transfer_{name}top{count}"] = float((rank < count).double().mean())
-    return figures | {"pose_transfer_rmse": float(transferred.error.double().mean().sqrt())}
+        figures[f"unchanged_{name}top1"] = float((unchanged < 1).double().mean())
+        gain = (rank < 1).double() - (unchanged < 1).double()
+        interval = bootstrap_interval(gain, clusters=transferred.rows[:, 1], unit="pair")
+        limits = {"": interval.value, "_low": interval.low, "_high": interval.high}
+        for end, value in limits.items():
+            figures[f"pose_transfer_{name}gain{end}"] = float(value)
+    return figures
 
 
 def judge_scores(transferred: Transfer, sequences: Sequences) -> Figures:
@@ -242,11 +263,8 @@ def load_characters(settings, split: str, seed: int) -> Sequences:
     return sequences.subset(slice(0, count))
 
 
-def examine_characters(model: UnorderedFrames, settings, seed: int) -> Examined:
-    """Codes f of N frames of each character, and z and labels of other frames given that f.
-
-    `transferred` holds transfers in which each test identity is once a and once b.
-    """
+def examine_drawn(model: UnorderedFrames, settings, seed: int) -> Examined:
+    """Codes f of N frames of each character, and z and labels of other frames given that f."""
     examined = common.prepare(model, settings, seed, load_characters)
     generator, names = examined.generator, (*DYNAMIC_LABELS, *ATTRIBUTES)
     splits = {"train": examined.train, "test": examined.test}
@@ -257,7 +275,12 @@ def examine_characters(model: UnorderedFrames, settings, seed: int) -> Examined:
         codes = {"static": static, "dynamic": dynamic_given(model, sample.frames, static)}
         labels = {name: sample.labels[name] for name in names}
         examined.add(split, codes=codes, labels=labels, sample=sample)
+    return examined
 
+
+def examine_characters(model: UnorderedFrames, settings, seed: int) -> Examined:
+    """As `examine_drawn`, with transfers in which each test identity is once a and once b."""
+    examined = examine_drawn(model, settings, seed)
     examined.judge = open_judge(settings.dataset, settings.profile, examined.test.classes)
     donors = torch.as_tensor(random_donors(len(examined.test), seed))
     pairs = torch.stack([torch.arange(len(donors)), donors], 1)
@@ -305,7 +328,8 @@ def pose_reconstruction(examined: Examined) -> Figures:
 def transfers(examined: Examined) -> Figures:
     """z of all frames of a, inferred with a's f, decoded with b's f. pose_transfer_*: is b's true
     frame the nearest of b's frames, or among the five nearest (top1, top5); the same among the
-    frames of a and b (both); root mean square error to it. transfer_*: share in which the judge
+    frames of a and b (both); root mean square error to it. unchanged_*: the same for a's frame left
+    as it is, and *_gain the difference, with its limits. transfer_*: share in which the judge
     names b's attribute (transfer_leak: a's, where the two differ), and a's pose, action and
     direction; trousers and top where the sheets have them."""
     judged = judge_scores(examined.transferred, examined.test)
@@ -348,6 +372,7 @@ CHARACTERS = Evaluation(
     examine_characters,
     (
         unordered_bound,
+        prior_from_average,
         class_probes,
         drawn_probes,
         frame_counts,
@@ -356,4 +381,9 @@ CHARACTERS = Evaluation(
         coherence,
         withheld,
     ),
+)
+DIRECTIONS = Evaluation(
+    load_characters,
+    examine_drawn,
+    (unordered_bound, prior_from_average, class_probes, pose_reconstruction),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from unbraid import data
-from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
+from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, as_grey, load_digits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
@@ -18,6 +19,7 @@ from unbraid.evaluation.common import Evaluation, Examined, Figures
 from unbraid.models.unordered import UnorderedFrames
 
 NEIGHBOURS = 20  # neighbours that vote on a dynamic code's class; 50 were right less often
+PRIOR_DRAWS = 64  # draws of z from each p(z | f)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
 SETS = 10  # sets of photographs of each person
 
@@ -108,6 +110,27 @@ def unordered_bound(examined: Examined) -> Figures:
     return common.bound_per_frame(examined.model, samples, examined.seed)
 
 
+@torch.no_grad()
+def prior_from_average(examined: Examined) -> Figures:
+    """prior_from_average: the mean over test sequences of KL(p(z | f) || average over all f) in
+    nats per frame, by draws of z. It is the information of z about f under the prior: 0 where
+    p(z | f) is the same for all f, at most the logarithm of their number."""
+    model, codes = examined.model, examined.test_codes["static"]
+    prior = model.prior(codes.to(next(model.parameters()).device))
+    mean = prior.mean[:, 0].double().cpu()  # (M, d)
+    deviation = prior.standard_deviation[:, 0].double().cpu()
+    generator = torch.Generator().manual_seed(40_000 + examined.seed)
+    count = len(mean)
+    values = []
+    for _ in range(PRIOR_DRAWS):
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        z = mean + deviation * noise
+        densities = torch.distributions.Normal(mean, deviation).log_prob(z[:, None]).sum(-1)
+        own = densities.diagonal()  # log p(z_m | f_m); a row holds those of all f
+        values.append(own - densities.logsumexp(1) + math.log(count))
+    return {"prior_from_average": float(torch.stack(values).mean())}
+
+
 def class_probes(examined: Examined) -> Figures:
     """Classes read off codes of test sequences by probes trained on codes of training sequences.
     *_probe_*: skill (0 chance, 1 perfect) of a non-linear probe. static_accuracy_*: accuracy of a
@@ -134,12 +157,13 @@ def class_probes(examined: Examined) -> Figures:
 
 
 def load_paths(settings, split: str, seed: int) -> Sequences:
-    """Paths of moving digits, all frames in their order."""
+    """Paths of moving digits, all frames in their order; grey with one channel."""
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
     paths = MovingDigits(
         load_digits(split), settings.image_size, PATH_LENGTH, speeds=(settings.step, settings.step)
     )
-    return paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
+    drawn = paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
+    return as_grey(drawn) if settings.channels == 1 else drawn
 
 
 def examine_digits(model: UnorderedFrames, settings, seed: int) -> Examined:
@@ -162,7 +186,7 @@ def examine_digits(model: UnorderedFrames, settings, seed: int) -> Examined:
 
 def digit_probes(examined: Examined) -> Figures:
     """Skill (0 chance, 1 perfect; of positions R^2) of a non-linear probe, trained on codes of
-    training paths. *_digit: mean of the red and the green digit. *_position: mean of both digits,
+    training paths. *_digit: mean of both digits. *_position: mean of both digits,
     each x and y, of frames that f has not seen; _seen: of one that it has. The mean of N frames
     alone tells a part of where those N were, and so of each."""
     labels = examined.train_labels, examined.test_labels
@@ -252,5 +276,9 @@ def person_accuracy(examined: Examined) -> Figures:
     }
 
 
-DIGITS = Evaluation(load_paths, examine_digits, (unordered_bound, digit_probes))
-FACES = Evaluation(load_people, examine_faces, (unordered_bound, person_accuracy, class_probes))
+DIGITS = Evaluation(load_paths, examine_digits, (unordered_bound, prior_from_average, digit_probes))
+FACES = Evaluation(
+    load_people,
+    examine_faces,
+    (unordered_bound, prior_from_average, person_accuracy, class_probes),
+)

@@ -26,7 +26,8 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
-from unbraid.networks import halving_stages, keep_variance, mlp
+from unbraid.networks import halving_stages, keep_variance, mlp, start_as_glorot
+from unbraid.settings import check_name
 
 SIDE = 4
 """Height and width of the smallest feature map, in pixels."""
@@ -44,8 +45,8 @@ class PairEncoder(nn.Module):
     normalise: batch normalisation after the second convolution; the paper lists none.
     pairs: False leaves the paper's idea out: each frame is compared with itself alone.
 
-    The paper's table does not say how pairs are aggregated. Here it is the mean over i != j, which
-    does not depend on the order, nor in expectation on the number of frames.
+    Our copy of the paper's table lacks how pairs are aggregated. Here it is the mean over i != j,
+    which does not depend on the order, nor in expectation on the number of frames.
     """
 
     def __init__(self, settings):
@@ -83,8 +84,9 @@ class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
     settings: widths counts the channels of the trunk, which the decoder passes in reverse order.
-    The paper does not say how (f, z) becomes the first 4 x 4 map; here it is one dense layer and
-    leaky ReLU. The paper has neither of these two options:
+    decoder_slope: the slope of its leaky ReLUs below 0. Our copy of the paper lacks how (f, z)
+    becomes the first 4 x 4 map; here it is one dense layer and leaky ReLU. The paper has neither of
+    these two options:
 
     multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
         map of f is added to all pixels of each later one.
@@ -98,6 +100,7 @@ class Decoder(nn.Module):
         self.multiplied = settings.multiplied
         widths, normalise = settings.widths, settings.normalise
         static_size, dynamic_size = settings.static_size, settings.dynamic_size
+        self.slope = settings.decoder_slope
         values = SIDE * SIDE * widths[-1]
         self.first = nn.Linear(static_size + dynamic_size, values)
         self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
@@ -119,12 +122,12 @@ class Decoder(nn.Module):
         first = self.first(torch.cat([f, z], -1))
         if self.multiplied:
             first = first + self.static_factor(f) * self.dynamic_factor(z)
-        maps = F.leaky_relu(first).unflatten(-1, (-1, SIDE, SIDE))
+        maps = F.leaky_relu(first, self.slope).unflatten(-1, (-1, SIDE, SIDE))
         for number, (convolution, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
             maps = convolution(maps)
             if self.multiplied:
                 maps = maps + self.paints[number](f)[:, :, None, None]
-            maps = F.leaky_relu(norm(maps))
+            maps = F.leaky_relu(norm(maps), self.slope)
         maps = self.last(maps)
         return maps if self.palette is None else self.mix_palette(maps, f)
 
@@ -142,12 +145,15 @@ class UnorderedFrames(SequenceModel):
     settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
         the networks. `PairEncoder` and `Decoder` explain theirs.
     widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
-    trunk_slope: the slope of the trunk's leaky ReLUs below 0; the paper states none.
-    posterior_given_static: whether q(z | f, x) reads f; the paper's table leaves this open.
+    trunk_slope: the slope of the trunk's leaky ReLUs below 0. The paper's table is written in the
+        style of a library whose default is 0.2, with the initial weights named "glorot" below.
+    posterior_given_static: whether q(z | f, x) reads f; our copy of the table leaves this open.
     prior_given_static: whether the prior of z is p(z | f); if not, it is N(0, I).
     initial_log_variance: is added to that of both posteriors before training. Far below 0 the
         codes are informative from the first update on; at 0 the decoder first learns to ignore
         them.
+    initial_weights: "he", of the convolutions (He et al. 2015), or "glorot", of all layers: uniform
+        weights (Glorot and Bengio 2010), and biases of 0.
     """
 
     code_names = ("static", "dynamic")
@@ -155,6 +161,7 @@ class UnorderedFrames(SequenceModel):
     def __init__(self, settings):
         super().__init__()
         widths, size, hidden = settings.widths, settings.image_size, settings.hidden
+        check_name("initial_weights", settings.initial_weights, ("he", "glorot"))
         if not widths or size != SIDE * 2 ** len(widths):
             raise ValueError(
                 f"widths: expected one for each halving of {size} pixels down to {SIDE}, "
@@ -174,15 +181,18 @@ class UnorderedFrames(SequenceModel):
         if settings.prior_given_static:
             self.prior_dense = mlp(self.static_size, hidden, 2 * self.dynamic_size, 2, "relu")
         self.decoder = Decoder(settings)
-        self.initialise(normalise, settings.initial_log_variance)
+        self.initialise(settings)
 
     @torch.no_grad()
-    def initialise(self, normalised: bool, log_variance: float) -> None:
+    def initialise(self, settings) -> None:
         """Set the weights that training begins with."""
-        # Batch normalisation keeps the variance of the signals in trunk and decoder.
-        keep_variance(self.static_encoder if normalised else self)
+        if settings.initial_weights == "glorot":
+            start_as_glorot(self)
+        else:
+            # Batch normalisation keeps the variance of the signals in trunk and decoder.
+            keep_variance(self.static_encoder if settings.normalise else self)
         for dense in (self.static_encoder.dense, self.dynamic_dense):
-            dense[-1].bias.chunk(2)[1].add_(log_variance)
+            dense[-1].bias.chunk(2)[1].add_(settings.initial_log_variance)
         if self.prior_dense is not None:
             # p(z | f) begins as N(0, I), the same for every f.
             for parameter in self.prior_dense[-1].parameters():
