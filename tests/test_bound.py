@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from unbraid import settings
 from unbraid.distributions import (
@@ -18,7 +19,7 @@ from unbraid.distributions import (
 )
 from unbraid.models.base import Batch
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
-from unbraid.networks import count_parameters, keep_variance
+from unbraid.networks import count_parameters, keep_variance, start_as_glorot
 
 SMALL = {
     "image_size": 8,
@@ -132,6 +133,14 @@ def test_the_signal_neither_fades_nor_grows(layer, side):
     keep_variance(layer)
     outputs = layer(F.relu(torch.randn(64, 64, side, side)))[..., 1:-1, 1:-1]
     assert outputs.std().item() == pytest.approx(1, rel=0.1)
+
+
+def test_glorot_weights_have_the_variance_of_both_fans_and_biases_are_zero():
+    layers = nn.Sequential(nn.Linear(300, 500), nn.Conv2d(40, 60, 4), nn.ConvTranspose2d(60, 40, 4))
+    start_as_glorot(layers)
+    for layer, fans in zip(layers, (300 + 500, 16 * (40 + 60), 16 * (60 + 40)), strict=True):
+        assert layer.weight.var().item() == pytest.approx(2 / fans, rel=0.03)
+        assert layer.weight.abs().max() <= math.sqrt(6 / fans) and not layer.bias.any()
 
 
 @pytest.mark.parametrize("name, count", (("factored", 6_235_915), ("entangled", 6_186_251)))

@@ -11,6 +11,7 @@ from unbraid.data.moving_digits import (
     Digits,
     MovingDigits,
     UnorderedDigits,
+    as_grey,
     load_digits,
     load_moving_digits,
     read_idx,
@@ -156,6 +157,23 @@ def test_unordered_digits_are_different_frames_of_a_path(solid):
     steps = hits.float().argmax(-1)
     assert not (steps.diff(dim=1) > 0).all(1).any() or (steps.diff(dim=1) < 0).any()
     assert sampler(3, seeded(1)).frames.shape == (3, 6, 3, 32, 32)
+
+
+def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
+    sequences = MovingDigits(solid, 32, 5)(40, seeded(8))
+    grey = as_grey(sequences)
+    red, green = sequences.frames[:, :, 0], sequences.frames[:, :, 1]
+    assert torch.equal(grey.frames[:, :, 0], torch.where(red > green, red, green))
+    assert grey.frames.shape == (40, 5, 1, 32, 32) and grey.kind == "frames"
+    for sequence in range(40):
+        found = {}
+        for size in ("smaller", "larger"):
+            place = grey.labels[f"{size}_position"][sequence].flatten().tolist()
+            found[tuple(place)] = int(grey.labels[f"{size}_digit"][sequence])
+        assert list(found.values()) == sorted(found.values())
+        for colour in ("red", "green"):
+            place = sequences.labels[f"{colour}_position"][sequence].flatten().tolist()
+            assert found[tuple(place)] == int(sequences.labels[f"{colour}_digit"][sequence])
 
 
 def test_a_fixed_sample_does_not_depend_on_its_count():

@@ -6,7 +6,15 @@ import torch
 from PIL import Image
 from unbraid.data import sprites
 from unbraid.data.fetch import files
-from unbraid.data.sprites import CLASSES, ORDER, POSES, characters, load_poses, load_sprites
+from unbraid.data.sprites import (
+    CLASSES,
+    ORDER,
+    POSES,
+    characters,
+    load_directions,
+    load_poses,
+    load_sprites,
+)
 
 # The cells of the 8 frames, by hand from the description of the benchmark: 13 to a row.
 CELLS = {
@@ -120,6 +128,14 @@ def test_poses_are_the_sheets_composed():
     assert counts == [36, 28, 24, 32, 52, 6]  # walk, spellcard, slash, thrust, shoot, hurt
     counts = torch.bincount(test.labels["direction"][0]).tolist()
     assert counts == [49, 43, 43, 43]  # front, left, right, back
+
+
+def test_hair_says_to_how_many_sides_a_character_turns():
+    sequences = load_directions("test")
+    for hair, sides in enumerate(({0}, {0}, {1, 2}, {1, 2}, {0, 1, 2, 3}, {0, 1, 2, 3})):
+        rows = sequences.labels["hair"] == hair
+        shown = sequences.labels["direction"][rows][sequences.mask[rows]]
+        assert rows.any() and set(shown.tolist()) == sides
 
 
 def test_only_the_split_that_is_asked_for_is_composed(cache):

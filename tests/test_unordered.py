@@ -79,10 +79,11 @@ def test_multiplied_decoder_by_hand():
         a, b = f[row], z[row, column]
         first = decoder.first(torch.cat([a, b]))
         first = first + decoder.static_factor(a) * decoder.dynamic_factor(b)
-        maps = decoder.stages[0](F.leaky_relu(first).reshape(1, 5, 4, 4))
+        maps = decoder.stages[0](F.leaky_relu(first, 0.2).reshape(1, 5, 4, 4))
         maps = maps + (decoder.paints[0].weight @ a).reshape(1, 4, 1, 1)
         mean, variance = (x.reshape(1, 4, 1, 1) for x in (norm.running_mean, norm.running_var))
-        maps = decoder.last(F.leaky_relu((maps - mean) / (variance + norm.eps).sqrt()))[0]
+        normalised = (maps - mean) / (variance + norm.eps).sqrt()
+        maps = decoder.last(F.leaky_relu(normalised, 0.2))[0]
         shares = maps[2:].exp() / maps[2:].exp().sum(0)
         colours = decoder.palette(a).reshape(2, 3)
         for channel in range(2):

@@ -115,7 +115,13 @@ def test_candidates_that_are_nearer_are_counted():
 
 def test_a_right_painter_hits_every_frame():
     ranked, judged = transfer("right")
-    assert ranked.pop("pose_transfer_rmse") == 0 and set(ranked.values()) == {1}
+    assert ranked["pose_transfer_rmse"] == 0
+    assert {ranked[f"pose_transfer_{of}top{k}"] for of in ("", "both_") for k in (1, 5)} == {1}
+    gain, chance = ranked["pose_transfer_gain"], ranked["unchanged_top1"]
+    assert chance < 0.4 and gain == pytest.approx(1 - chance)
+    assert ranked["pose_transfer_gain_low"] < gain < ranked["pose_transfer_gain_high"]
+    # A frame left as it is is itself among the frames of both.
+    assert ranked["unchanged_both_top1"] == 0 and ranked["pose_transfer_both_gain"] == 1
     for name, value in judged.items():
         assert value == (0 if name.startswith("leak") else 1)
 
@@ -188,6 +194,24 @@ def test_grids_of_those_who_agree_and_those_who_do_not(kind, coherence):
     assert poses.agreement(torch.tensor([[0, 0], [0, 1], [0, 1]])) == pytest.approx(5 / 6)
 
 
+# ---- the prior of z
+
+
+@pytest.mark.parametrize(
+    "kind, expected", [("same", 0), ("apart", math.log(8)), ("pairs", math.log(2))]
+)
+def test_how_far_the_prior_is_from_its_average(kind, expected):
+    """Eight priors that are the same, that do not overlap, or two groups of four: log 2."""
+    number = torch.arange(8.0)
+    place = {"same": 0 * number, "apart": 1000 * number, "pairs": 1000 * (number % 2)}[kind]
+    mean = torch.stack([place, torch.zeros(8)], 1)[:, None]
+    model = nn.Linear(1, 1)
+    model.prior = lambda static: DiagonalGaussian(mean, torch.full_like(mean, -1.0))
+    examined = common.Examined(model=model, seed=0, test_codes={"static": torch.zeros(8, 3)})
+    figures = unordered.prior_from_average(examined)
+    assert figures["prior_from_average"] == pytest.approx(expected, abs=1e-6)
+
+
 # ---- probes
 
 
@@ -243,7 +267,7 @@ def test_a_small_model_has_every_figure_of_moving_digits():
     torch.manual_seed(0)
     model = UnorderedFrames.from_settings(options)
     figures = unordered.DIGITS.evaluate(model, options, 0)
-    assert all(map(math.isfinite, figures.values())) and len(figures) == 9
+    assert all(map(math.isfinite, figures.values())) and len(figures) == 10
     assert figures == unordered.DIGITS.evaluate(model, options, 0)
     assert "moving digits" in unordered.DIGITS.protocol(options)["data"]
 

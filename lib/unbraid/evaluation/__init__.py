@@ -10,7 +10,6 @@ from unbraid.evaluation import (
     clips,
     generic,
     independent,
-    own_copies,
     poses,
     series,
     speech,
@@ -30,11 +29,11 @@ EVALUATIONS: dict[tuple[str, str], Evaluation] = {
     ("unordered", "grey_digits"): unordered.DIGITS,
     ("unordered", "faces"): unordered.FACES,
     ("unordered", "sprites_poses"): poses.CHARACTERS,
-    ("unordered", "sprites_directions"): poses.DIRECTIONS,
+    ("unordered", "sprites_directions"): poses.FACING,
     ("single_element", "sprites"): clips.CLIPS,
-    ("single_element", "mug"): own_copies.MUG,
+    ("single_element", "mug"): clips.FACE_CLIPS,
     ("single_element", "spoken_digits"): speech.SPEECH,
-    ("single_element", "timit"): own_copies.TIMIT,
+    ("single_element", "timit"): speech.TIMIT,
     **{("single_element", name): series.SERIES[name] for name in series.SERIES},
 }
 

@@ -2,7 +2,8 @@
 
 The protocol is that of the paper and its predecessors, and of the benchmark MSD (arXiv
 2510.17313). A judge names the papers' action, nine motions; its parts, action and direction, are
-read off its probabilities, because a direction that leaks is the first thing to go wrong.
+read off its probabilities, because a direction that leaks is the first thing to go wrong. On your
+own copy of MUG the expression is what changes in a clip, and the subject what stays.
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ from unbraid.models.base import Codes, SequenceModel
 # The papers' action has nine classes, its two parts have three each.
 MOTION_LABELS = ("action", "motion_action", "motion_direction")
 BENCHMARK = ("action", *ATTRIBUTES)
+STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 SCORES = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
 
 
 def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
-    """The true classes (N,) of each label that the judge names.
+    """The true classes (N,) of each label that the judge names; what moves comes first.
 
-    The papers' action is the dataset's label "motion".
+    The papers' action is the sprites' label "motion".
     """
-    motions = dict(zip(MOTION_LABELS, ("motion", "action", "direction"), strict=True))
-    names = motions | {name: name for name in ATTRIBUTES}
+    names = {"expression": "expression", "subject": "subject"}
+    if "motion" in clips.labels:
+        names = dict(zip(MOTION_LABELS, ("motion", "action", "direction"), strict=True))
+        names |= {name: name for name in ATTRIBUTES}
     return {label: clips.labels[name].numpy() for label, name in names.items()}
 
 
@@ -52,7 +56,10 @@ def judge_codes(model: SequenceModel, judge: SequenceJudge, codes: Codes) -> dic
 def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
     """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
     probabilities = common.judge_probabilities(judge, frames)
-    motion = probabilities.pop("motion").double()
+    probabilities = {name: values.double() for name, values in probabilities.items()}
+    if "motion" not in probabilities:
+        return probabilities
+    motion = probabilities.pop("motion")
     parts = motion.unflatten(1, (-1, 3))  # A motion's number is 3 action + direction.
     summed = {"motion_action": parts.sum(2), "motion_direction": parts.sum(1)}
     return {"action": motion} | summed | probabilities
@@ -102,10 +109,16 @@ def load_clips(settings, split: str, seed: int) -> Sequences:
     return clips.subset(order[chosen.sort().values].flatten())
 
 
+def load_expressions(settings, split: str, seed: int) -> Sequences:
+    """All clips of faces of a split."""
+    return data.load(settings.dataset, split, image_size=settings.image_size)
+
+
 def examine_clips(model: SequenceModel, settings, seed: int) -> Examined:
     """Codes of training and test clips, the judge of clips, and the labels (N,) that it names."""
     model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
-    examined = common.examine(model, settings, seed, load_clips)
+    load = load_expressions if settings.dataset == "mug" else load_clips
+    examined = common.examine(model, settings, seed, load)
     examined.labels = class_labels(examined.test)
     examined.judge = open_judge(settings.dataset, settings.profile, examined.test.classes)
     return examined
@@ -115,7 +128,8 @@ def clip_reconstruction(examined: Examined) -> Figures:
     """reconstruct_<label>: share of decoded test clips in which the judge, trained on real clips,
     names the label; reconstruct_nearest: in which the true clip is the nearest of all test clips;
     reconstruct_rmse: of pixels in [0, 1]. action: the papers', nine classes; motion_action and
-    motion_direction: its parts, three each; skin, trousers, top, hair: six."""
+    motion_direction: its parts, three each; skin, trousers, top, hair: six. On faces: expression,
+    six, and subject."""
     decoded = common.decode_all(examined.model, examined.test_codes)
     figures = {
         "reconstruct_rmse": common.root_mean_square(decoded, examined.test.frames),
@@ -129,18 +143,18 @@ def clip_reconstruction(examined: Examined) -> Figures:
 
 def swaps(examined: Examined) -> Figures:
     """Each test clip's dynamic code with another's static code. swap_<label>: share in which the
-    judge names the dynamic donor's action, the static donor's attributes. swap_leak_*: where the
-    two differ, the other donor's. swap_other_*: the other donor's in all pairs; _chance: how often
-    the two agree anyway. swap_nearest, without a judge: share in which the true clip, the static
-    donor's character in the dynamic donor's motion, is the nearest of all test clips by squared
-    error."""
+    judge names the dynamic donor's action (of faces: expression), the static donor's attributes
+    (subject). swap_leak_*: where the two differ, the other donor's. swap_other_*: the other donor's
+    in all pairs; _chance: how often the two agree anyway. swap_nearest, of sprites, without a
+    judge: share in which the true clip, the static donor's character in the dynamic donor's motion,
+    is the nearest of all test clips by squared error."""
     donors, figures = random_donors(len(examined.test), examined.seed), {}
     codes = examined.test_codes | {"static": examined.test_codes["static"][donors]}
     frames = common.decode_all(examined.model, codes)
     for name, probabilities in judge_clips(examined.judge, frames).items():
         judged, expected = probabilities.numpy().argmax(1), examined.labels[name]
         other = expected[donors]
-        if name in ATTRIBUTES:
+        if name in STATIC_LABELS:
             expected, other = other, expected
         right, leaked = common.donor_shares(judged, expected, other)
         figures[f"swap_{name}"] = right
@@ -148,33 +162,35 @@ def swaps(examined: Examined) -> Figures:
         if name in BENCHMARK:
             figures[f"swap_other_{name}"] = float((judged == other).mean())
             figures[f"swap_other_{name}_chance"] = float((expected == other).mean())
-    expected = true_swaps(examined.test, donors)
-    figures["swap_nearest"] = share_nearest(frames, examined.test, expected)
+    if "motion" in examined.test.labels:
+        expected = true_swaps(examined.test, donors)
+        figures["swap_nearest"] = share_nearest(frames, examined.test, expected)
     return figures
 
 
 def generations(examined: Examined) -> Figures:
-    """Dynamics kept, static drawn from N(0, I): accuracy of the action, and on as many clips of
-    each class inception_score = exp(H(y) - H(y given x)), conditional_entropy H(y given x) and
-    marginal_entropy H(y) in nats. Static kept, on three clips of each character: share in which
-    the judge names the clip's attribute, kept_<attribute> with the means of the dynamic prior along
-    a drawn path, as the authors of the paper do, kept_drawn_<attribute> with the draws themselves.
-    All are means over 5 repeats."""
+    """Dynamics kept, static drawn from N(0, I): accuracy of the action (of faces: expression), and
+    on as many clips of each class inception_score = exp(H(y) - H(y given x)), conditional_entropy
+    H(y given x) and marginal_entropy H(y) in nats. Static kept, on every third clip: share in which
+    the judge names the clip's attribute (subject), kept_<attribute> with the means of the dynamic
+    prior along a drawn path, as the authors of the paper do, kept_drawn_<attribute> with the draws
+    themselves. All are means over 5 repeats."""
     model, codes, labels = examined.model, examined.test_codes, examined.labels
+    moving, *others = labels
     thirds = {name: code[::3] for name, code in codes.items()}
     generator = common.generator_for(model, 30_000 + examined.seed)
     repeats = defaultdict(list)
     for _ in range(REPEATS):
         drawn = common.draw_others(model, codes, "dynamic", generator)
-        seen = judge_codes(model, examined.judge, drawn)["action"]
-        scores = generation_scores(seen, labels["action"], draws=1)
+        seen = judge_codes(model, examined.judge, drawn)[moving]
+        scores = generation_scores(seen, labels[moving], draws=1)
         for name in SCORES:
             repeats[name].append(getattr(scores, name).mean)
         drawn = common.draw_others(model, thirds, "static", generator)
         means = drawn | {"dynamic": prior_means(model, drawn["dynamic"])}
         for prefix, made in {"kept": means, "kept_drawn": drawn}.items():
             seen = judge_codes(model, examined.judge, made)
-            for name in ATTRIBUTES:
+            for name in (label for label in others if label in STATIC_LABELS):
                 right = seen[name].argmax(1) == labels[name][::3]
                 repeats[f"{prefix}_{name}"].append(right.mean())
     return {name: float(np.mean(values)) for name, values in repeats.items()}
@@ -198,8 +214,6 @@ def clip_probes(examined: Examined) -> Figures:
     return common.probe_figures(common.probe(*codes, *labels, "linear", examined.seed))
 
 
-CLIPS = Evaluation(
-    load_clips,
-    examine_clips,
-    (generic.bound, clip_reconstruction, swaps, generations, clip_probes),
-)
+CLIP_MEASURES = (generic.bound, clip_reconstruction, swaps, generations, clip_probes)
+CLIPS = Evaluation(load_clips, examine_clips, CLIP_MEASURES)
+FACE_CLIPS = Evaluation(load_expressions, examine_clips, CLIP_MEASURES)

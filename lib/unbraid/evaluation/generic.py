@@ -39,9 +39,10 @@ def reconstruction(examined: Examined) -> Figures:
 def code_probes(examined: Examined) -> Figures:
     """<code>_probe_<label>: skill, 0 for the best constant, 1 if always right, of a non-linear
     probe trained on codes of training sequences. A dynamic code tells a label of frames frame by
-    frame; a static code, or one with other steps than the frames, tells that of the first frame."""
+    frame; a static code, or one with other steps than the frames, tells that of the first frame.
+    Labels with a class that training lacks, such as the number of a film, are left out."""
     train, test = examined.train, examined.test
-    names = [name for name, values in test.labels.items() if len(values.unique()) > 1]
+    names = [name for name in test.labels if is_readable(train.labels[name], test.labels[name])]
     labels = []
     for sequences in (train, test):
         labels.append({name: sequences.labels[name] for name in names})
@@ -56,6 +57,12 @@ def code_probes(examined: Examined) -> Figures:
         matrix = common.probe({code: pair[0]}, {code: pair[1]}, *read, seed=examined.seed)
         figures |= common.probe_figures(matrix)
     return figures
+
+
+def is_readable(train: torch.Tensor, test: torch.Tensor) -> bool:
+    """Whether a probe can be scored: by several values in the test, and no class unknown."""
+    is_known = test.is_floating_point() or bool(torch.isin(test, train).all())
+    return is_known and len(test.unique()) > 1
 
 
 def draw_exchanges(model: SequenceModel, settings, path: Path) -> None:

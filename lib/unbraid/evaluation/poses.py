@@ -154,7 +154,7 @@ def retrieval_scores(transferred: Transfer) -> Figures:
         figures[f"unchanged_{name}top1"] = float((unchanged < 1).double().mean())
         gain = (rank < 1).double() - (unchanged < 1).double()
         interval = bootstrap_interval(gain, clusters=transferred.rows[:, 1], unit="pair")
-        limits = {"": interval.value, "_low": interval.low, "_high": interval.high}
+        limits = {"": interval.mean, "_low": interval.low, "_high": interval.high}
         for end, value in limits.items():
             figures[f"pose_transfer_{name}gain{end}"] = float(value)
     return figures
@@ -382,7 +382,7 @@ CHARACTERS = Evaluation(
         withheld,
     ),
 )
-DIRECTIONS = Evaluation(
+FACING = Evaluation(
     load_characters,
     examine_drawn,
     (unordered_bound, prior_from_average, class_probes, pose_reconstruction),

@@ -121,9 +121,9 @@ def error_rates(examined: Examined) -> Figures:
     """eer_*: equal error rates, chance .5, all pairs of test recordings, cosine. static: mean over
     chunks of q(s)'s means; dynamic: mean over chunks and steps of one draw of d (_means: of its
     means); gap: dynamic - static. Without model or label: mean_spectrum, a recording's mean
-    logarithmic spectrum less the training mean, and even_spectrum, on SpectrumScale. Paper C:
-    TIMIT, 24 speakers whom training has not seen, sentences of 3 s; here known speakers and single
-    digits of 0.4 s."""
+    logarithmic spectrum less the training mean, and even_spectrum, on SpectrumScale. TIMIT, as in
+    paper C, has 24 speakers whom training has not seen and sentences of 3 s; the spoken digits have
+    known speakers and single digits of 0.4 s."""
     test = examined.test_recordings
     vectors = {
         "static": test.voice,
@@ -204,3 +204,4 @@ def voices(examined: Examined) -> Figures:
 
 
 SPEECH = Evaluation(load_chunks, examine_speech, (speech_bound, error_rates, voice_probes, voices))
+TIMIT = Evaluation(load_chunks, examine_speech, (speech_bound, error_rates))
