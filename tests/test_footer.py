@@ -8,6 +8,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from unbraid.course import __main__ as commands
 from unbraid.course import execution, files, footer
 
+PAGES = (
+    "\n\nLook up: [notation](../docs/notation.md) · [glossary](../docs/glossary.md)"
+    " · [bibliography](../docs/bibliography.md)"
+)
 CODE = """
 from unbraid import plots, settings
 from unbraid.data import load
@@ -37,15 +41,16 @@ def read_footers(folder):
 def test_it_leads_to_the_map_the_neighbours_and_the_code(folder):
     assert len(execution.write_footers(folder=folder)) == 3
     first, middle, last = read_footers(folder)
-    assert first == "---\n\n[First page](../README.md) · Next: [11 · Title 1](11_name.ipynb)"
+    ways = "---\n\n[First page](../README.md) · Next: [11 · Title 1](11_name.ipynb)"
+    assert first == ways + PAGES
     assert middle == (
         "---\n\n[Map](10_name.ipynb) · Previous: [10 · Title 0](10_name.ipynb)"
-        " · Next: [12 · Title 2](12_name.ipynb)\n\n"
+        f" · Next: [12 · Title 2](12_name.ipynb){PAGES}\n\n"
         "Source: [data.catalogue](../lib/unbraid/data/catalogue.py) `load_dataset`"
         " · [measures.information](../lib/unbraid/measures/information.py) `kraskov`, `ross`"
         " · [plots](../lib/unbraid/plots.py) · [settings](../lib/unbraid/settings.py)"
     )
-    assert last.endswith("Previous: [11 · Title 1](11_name.ipynb)")
+    assert last.endswith(f"Previous: [11 · Title 1](11_name.ipynb){PAGES}")
 
 
 def test_writing_again_changes_nothing_and_a_moved_title_its_neighbours(folder):

@@ -1,4 +1,4 @@
-"""The last cell of every notebook: the map, its neighbours, and the library's code that it uses."""
+"""The last cell of every notebook: the map, its neighbours, where to look up, the code it uses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from unbraid.course.freshness import extract_code
 from unbraid.course.reach import LIBRARY, find_home, parse_module, read_library
 
 TAG = "footer"
+PAGES = ("notation", "glossary", "bibliography")  # of docs/, which every notebook links to
 
 
 def attach(book: NotebookNode, notebook: Path) -> None:
@@ -36,7 +37,8 @@ def write_footer(book: NotebookNode, notebook: Path) -> str:
         ways.append(f"Previous: {link_notebook(notebooks[place - 1])}")
     if place + 1 < len(notebooks):
         ways.append(f"Next: {link_notebook(notebooks[place + 1])}")
-    lines = ["---", " · ".join(ways)]
+    pages = " · ".join(f"[{page}](../docs/{page}.md)" for page in PAGES)
+    lines = ["---", " · ".join(ways), f"Look up: {pages}"]
     if links := link_sources(book):
         lines.append(f"Source: {' · '.join(links)}")
     return "\n\n".join(lines)

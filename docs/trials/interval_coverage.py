@@ -1,0 +1,82 @@
+"""How often intervals of 95 % contain the truth: the table of docs/intervals.md.
+
+python docs/trials/interval_coverage.py  (a few minutes of one core; nearly all of it is the
+bootstrap). Each row starts from its own random numbers, so every run prints the same shares.
+"""
+
+import numpy as np
+from unbraid.measures.intervals import bootstrap_interval, mean_interval, share_interval
+
+SEQUENCES = 1000  # that each trained model is tested on
+ACCURACY = 0.85  # mean over all models that training could give
+SPREAD = 0.03  # standard deviation between models
+
+
+def draw_seeds(random):
+    return mean_interval(random.normal(size=5)), 0.0
+
+
+def draw_share(random):
+    return share_interval(int(random.binomial(60, 0.8)), 60), 0.8
+
+
+def draw_right_answers(random):
+    """Right answers of five models on their test sequences, (5,)."""
+    accuracy = np.clip(ACCURACY + SPREAD * random.standard_normal(5), 0, 1)
+    return random.binomial(SEQUENCES, accuracy)
+
+
+def draw_over_models(random):
+    return mean_interval(draw_right_answers(random) / SEQUENCES), ACCURACY
+
+
+def draw_pooled(random):
+    return share_interval(int(draw_right_answers(random).sum()), 5 * SEQUENCES), ACCURACY
+
+
+def draw_items(random):
+    return bootstrap_interval(random.normal(size=50), draws=500), 0.0
+
+
+def draw_skewed(random, count):
+    """Four rows in each of `count` clusters, whose own means are exponential with mean 1."""
+    clusters = np.repeat(np.arange(count), 4)
+    values = random.exponential(size=count)[clusters] + random.normal(size=4 * count)
+    return values, clusters
+
+
+def draw_many_clusters(random):
+    values, clusters = draw_skewed(random, 25)
+    return bootstrap_interval(values, clusters=clusters, draws=500), 1.0
+
+
+def draw_rows_of_clusters(random):
+    values, _ = draw_skewed(random, 25)
+    return bootstrap_interval(values, draws=500), 1.0
+
+
+def draw_few_clusters(random):
+    values, clusters = draw_skewed(random, 6)
+    return bootstrap_interval(values, clusters=clusters, draws=500), 1.0
+
+
+ROWS = (
+    ("t over 5 seeds", draw_seeds, 4000),
+    ("t over 5 models", draw_over_models, 4000),
+    ("Wilson, 5 models pooled", draw_pooled, 4000),
+    ("Wilson, 60 items", draw_share, 4000),
+    ("bootstrap, 50 items", draw_items, 1000),
+    ("bootstrap, 25 clusters", draw_many_clusters, 1000),
+    ("bootstrap, their rows", draw_rows_of_clusters, 1000),
+    ("bootstrap, 6 clusters", draw_few_clusters, 600),
+)
+
+
+if __name__ == "__main__":
+    for name, draw, repeats in ROWS:
+        random = np.random.default_rng(0)
+        hits = 0
+        for _ in range(repeats):
+            interval, truth = draw(random)
+            hits += interval.low <= truth <= interval.high
+        print(f"{name:24} {100 * hits / repeats:.1f} % of {repeats}", flush=True)

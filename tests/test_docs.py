@@ -1,0 +1,90 @@
+"""The pages of docs/, and every link from a page or a notebook to another file of the clone."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LINK = re.compile(r"(?<!\\)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
+PUBLISHED = re.compile(r"https://(?:arxiv\.org/abs|doi\.org|openreview\.net)/[^\s)\]]+")
+
+
+@cache
+def read(path: Path) -> str:
+    """A page, or the Markdown cells of a notebook; what is code or an equation is left out."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n\n".join("".join(cell["source"]) for cell in cells)
+    return re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$\n]+\$|`[^`\n]*`", " ", text, flags=re.DOTALL)
+
+
+@cache
+def find_anchors(path: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def find_dead_links(path: Path) -> list[str]:
+    dead = []
+    for target in LINK.findall(read(path)):
+        if target.startswith(("http", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / unquote(name)).resolve() if name else path
+        anchors = find_anchors(file) if anchor and file.suffix == ".md" else {anchor}
+        if not file.exists() or anchor not in anchors:
+            dead.append(target)
+    return dead
+
+
+@pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_its_links_lead_somewhere(path):
+    assert find_dead_links(path) == []
+
+
+def test_a_dead_link_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A heading\n[a](#a-heading) [b](#another) [c](none.md) [d](page.md)")
+    assert find_dead_links(page) == ["#another", "none.md"]
+
+
+def test_every_published_work_that_is_linked_is_in_the_bibliography():
+    listed = set(PUBLISHED.findall(read(ROOT / "docs" / "bibliography.md")))
+    for path in NOTEBOOKS:
+        missing = set(PUBLISHED.findall(read(path))) - listed
+        assert not missing, f"{path.stem}: {missing}"
+
+
+def test_a_work_is_listed_once():
+    text = read(ROOT / "docs" / "bibliography.md")
+    keys, links = re.findall(r"^## (\w+)$", text, re.MULTILINE), PUBLISHED.findall(text)
+    assert len(keys) == len(set(keys)) and len(links) == len(set(links))
+    assert keys[5:] == sorted(keys[5:])  # the first five are the papers of the course
+
+
+def test_the_glossary_is_in_order():
+    rows = re.findall(r"^\| ([^|]+) \|", read(ROOT / "docs" / "glossary.md"), re.MULTILINE)
+    terms = [row.lower() for row in rows[1:]]
+    assert len(terms) > 50 and terms == sorted(set(terms))
+
+
+def test_the_syllabus_is_the_written_one_and_leaves_nothing_out(monkeypatch):
+    """Red: run `python scripts/write_syllabus.py`."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import write_syllabus
+
+    page = (ROOT / "docs" / "syllabus.md").read_text(encoding="utf-8")
+    assert page == write_syllabus.write_page()
+    lessons = set(write_syllabus.read_lessons())
+    for plan in (write_syllabus.TERM, {"all": write_syllabus.PATHS["everything"]}):
+        assert set(" ".join(plan.values()).split()) == lessons
