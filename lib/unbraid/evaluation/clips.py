@@ -9,6 +9,7 @@ own copy of MUG the expression is what changes in a clip, and the subject what s
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import torch
@@ -114,10 +115,9 @@ def load_expressions(settings, split: str, seed: int) -> Sequences:
     return data.load(settings.dataset, split, image_size=settings.image_size)
 
 
-def examine_clips(model: SequenceModel, settings, seed: int) -> Examined:
+def examine_clips(model: SequenceModel, settings, seed: int, load=load_clips) -> Examined:
     """Codes of training and test clips, the judge of clips, and the labels (N,) that it names."""
     model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
-    load = load_expressions if settings.dataset == "mug" else load_clips
     examined = common.examine(model, settings, seed, load)
     examined.labels = class_labels(examined.test)
     examined.judge = open_judge(settings.dataset, settings.profile, examined.test.classes)
@@ -216,4 +216,6 @@ def clip_probes(examined: Examined) -> Figures:
 
 CLIP_MEASURES = (generic.bound, clip_reconstruction, swaps, generations, clip_probes)
 CLIPS = Evaluation(load_clips, examine_clips, CLIP_MEASURES)
-FACE_CLIPS = Evaluation(load_expressions, examine_clips, CLIP_MEASURES)
+FACE_CLIPS = Evaluation(
+    load_expressions, partial(examine_clips, load=load_expressions), CLIP_MEASURES
+)
