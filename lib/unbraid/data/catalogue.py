@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from unbraid.data.faces import load_faces
-from unbraid.data.fetch import SOURCES, DataError, data_error, files, find, locate
+from unbraid.data.fetch import SOURCES, files, locate
 from unbraid.data.intensive_care import load_physionet
 from unbraid.data.moving_digits import load_moving_digits
 from unbraid.data.own_copies import OWN, load_aff_wild, load_mug, load_timit, own_folder
@@ -26,11 +26,11 @@ THREE = ("train", "validation", "test")
 FOUR = ("train", "fit", "validation", "test")  # fit and validation are parts of train
 
 
-@dataclass(frozen=True)
-class Dataset:
+class Dataset(NamedTuple):
     """One row of the catalogue.
 
-    loader   a function of the split and of its own options
+    loader   a function of the split and of its own options; the first line of its docstring says
+             what the set is
     sources  the names in sources.toml of the files that it reads, the preferred ones first; none
              for a set that is computed, or that each reader must obtain
     splits   the splits that the loader knows
@@ -39,11 +39,6 @@ class Dataset:
     loader: Callable[..., Sequences]
     sources: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "test")
-
-    @property
-    def about(self) -> str:
-        """What it is: the first line of the loader's docstring."""
-        return (inspect.getdoc(self.loader) or "").partition("\n")[0].replace("`", "")
 
 
 DATASETS: dict[str, Dataset] = {
@@ -70,7 +65,7 @@ def load_dataset(name: str, split: str = "train", **options: object) -> Sequence
 
     name     one of `DATASETS`
     split    "train" or "test"; some sets also have "validation"
-    options  those of the set's own loader, such as `image_size`; see `DATASETS[name].loader`
+    options  those of the set's own loader, such as `image_size`
 
     Raises `ValueError` for a name, split or option that there is not, `DataError` where files are
     missing or damaged.
@@ -103,12 +98,12 @@ def check_at_hand(name: str) -> None:
 def select_sources(names: Iterable[str]) -> list[str]:
     """The sources of `names`, which are datasets (sprites) or sources (sprites-li), each once.
 
-    Raises `ValueError` for a name that is neither, `DataError` for a set that cannot be fetched.
+    Raises `ValueError` for a name that is neither, `DataError` for an own copy that is not here.
     """
     selected = []
     for name in names:
         if name in OWN:
-            raise data_error(f"{name}: cannot be fetched", "your own copy", "none", OWN[name][1])
+            own_folder(name)
         check_name("name", name, dict.fromkeys([*DATASETS, *SOURCES]))
         selected += DATASETS[name].sources if name in DATASETS else [name]
     return list(dict.fromkeys(selected))
@@ -117,24 +112,16 @@ def select_sources(names: Iterable[str]) -> list[str]:
 def describe(name: str) -> list[str]:
     """Lines that say what a dataset is, and what licence, size and place each source has."""
     dataset = get_dataset(name)
-    lines = [f"{name:<14} {dataset.about} [{', '.join(dataset.splits)}]"]
+    about = (inspect.getdoc(dataset.loader) or "").partition("\n")[0].replace("`", "")
+    lines = [f"{name:<14} {about} [{', '.join(dataset.splits)}]"]
     if name in OWN:
-        variable, obtain, meanwhile = OWN[name]
-        lines.append(f"    {obtain}; then set {variable} to its folder; meanwhile use {meanwhile}")
+        variable, obtain, layout = OWN[name]
+        lines.append(f"    {obtain}; {variable} names its folder: {layout}")
     for source in dataset.sources:
-        row = SOURCES[source]
-        place = _describe_place(source)
+        row, paths = SOURCES[source], locate(source)
+        folders = {str(path.parents[file.count("/")]) for file, path in paths.items()}
+        place = f"here: {' and '.join(sorted(folders))}"
+        if len(paths) < len(row.files):
+            place = f"{len(paths)} of {len(row.files)} files here; {row.remedy}"
         lines.append(f"    {source:<14} {row.bytes / 1e6:5.1f} MB  {row.licence}  {place}")
     return lines
-
-
-def _describe_place(source: str) -> str:
-    try:
-        paths = find(source)
-    except DataError:
-        return f"damaged; python -m unbraid data verify {source}"
-    if paths is None:
-        count = len(SOURCES[source].files)
-        return f"{len(locate(source))} of {count} files here; {SOURCES[source].remedy}"
-    folders = {path.parents[file.count("/")] for file, path in paths.items()}
-    return f"here: {' and '.join(sorted(map(str, folders)))}"

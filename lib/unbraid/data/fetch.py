@@ -18,6 +18,7 @@ import tomllib
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -61,8 +62,9 @@ class SourceFile(NamedTuple):
 class Source:
     """One publisher's files. The folder of the same name holds them in data/, cache and mirror.
 
-    urls: addresses that are tried in this order, each followed by the file's name.
-    archive: the address of a zip file that holds the files, found in it by their last names.
+    archive: the address of a zip file whose members are found by their last names. urls: addresses
+    that are tried after it in this order, each followed by the file's name. A source without either
+    travels with the clone.
     """
 
     name: str
@@ -110,13 +112,11 @@ SOURCES: dict[str, Source] = _read_sources()
 
 
 def _folder_named_by(variable: str) -> Path | None:
-    value = os.environ.get(variable)
-    if not value:
-        return None
+    value = os.environ.get(variable, "")
     folder = Path(value).expanduser().resolve()
-    if not folder.is_dir():
+    if value and not folder.is_dir():
         raise data_error(f"{variable}: no such folder", "a folder", value, "correct or unset it")
-    return folder
+    return folder if value else None
 
 
 def repository_root() -> Path | None:
@@ -131,11 +131,9 @@ def repository_root() -> Path | None:
 
 def cache_directory() -> Path:
     """Where fetched files are kept: UNBRAID_CACHE, data/cache in the clone, or the user's cache."""
-    if value := os.environ.get("UNBRAID_CACHE"):
-        return Path(value).expanduser().resolve()
-    if root := repository_root():
-        return root / "data" / "cache"
-    return Path(pooch.os_cache("unbraid"))
+    root = repository_root()
+    default = root / "data" / "cache" if root else pooch.os_cache("unbraid")
+    return Path(os.environ.get("UNBRAID_CACHE") or default).expanduser().resolve()
 
 
 def mirror_directory() -> Path | None:
@@ -144,20 +142,18 @@ def mirror_directory() -> Path | None:
 
 
 @functools.cache
-def _digest_once(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file; size and time of change let a changed file be read again."""
+def _digest_once(path: Path, changed: int) -> str:
+    """SHA-256 of a file; the time of its last change lets a changed file be read again."""
     return pooch.file_hash(path)
 
 
 def is_intact(path: Path, file: SourceFile) -> bool:
     """Whether the file at `path` has the right size and digest."""
-    try:
+    with suppress(OSError):
         status = path.stat()
-        if status.st_size != file.bytes:
-            return False
-        return _digest_once(path, status.st_size, status.st_mtime_ns) == file.sha256
-    except OSError:
-        return False
+        if status.st_size == file.bytes:
+            return _digest_once(path, status.st_mtime_ns) == file.sha256
+    return False
 
 
 def locate(name: str) -> dict[str, Path]:
@@ -172,21 +168,32 @@ def locate(name: str) -> dict[str, Path]:
     return paths
 
 
+def verify(name: str) -> dict[str, str]:
+    """The state of each file of a source, read anew: "ok", "damaged" or "missing"."""
+    _digest_once.cache_clear()
+    return _examine(name, locate(name))
+
+
+def _examine(name: str, paths: dict[str, Path]) -> dict[str, str]:
+    states = dict.fromkeys(SOURCES[name].files, "missing")
+    for file, path in paths.items():
+        states[file] = "ok" if is_intact(path, SOURCES[name].files[file]) else "damaged"
+    return states
+
+
 def find(name: str) -> dict[str, Path] | None:
     """The path of each file of a source by its name, or None if a file is nowhere.
 
     Nothing is downloaded. Raises `DataError` for a damaged file, `ValueError` for an unknown name.
     """
     paths = locate(name)
-    source = SOURCES[name]
-    for file, path in paths.items():
-        if not is_intact(path, source.files[file]):
-            expected = f"{source.files[file].bytes} bytes, SHA-256 {source.files[file].sha256}"
-            remedy = f"remove it, then {source.remedy}"
-            raise data_error(f"{path}: damaged", expected, "something else", remedy)
-    if len(paths) < len(source.files):
-        return None
-    return {file: paths[file] for file in source.files}
+    states = _examine(name, paths)
+    for file, state in states.items():
+        if state == "damaged":
+            expected = SOURCES[name].files[file]
+            remedy = f"remove it, then {SOURCES[name].remedy}"
+            raise data_error(f"{paths[file]}: damaged", expected, "something else", remedy)
+    return None if "missing" in states.values() else {file: paths[file] for file in states}
 
 
 def files(name: str) -> dict[str, Path]:
@@ -199,28 +206,15 @@ def files(name: str) -> dict[str, Path]:
     return paths
 
 
-def verify(name: str) -> dict[str, str]:
-    """The state of each file of a source, read anew: "ok", "damaged" or "missing"."""
-    _digest_once.cache_clear()
-    paths = locate(name)
-    states = dict.fromkeys(SOURCES[name].files, "missing")
-    for file, path in paths.items():
-        states[file] = "ok" if is_intact(path, SOURCES[name].files[file]) else "damaged"
-    return states
-
-
 def fetch(name: str) -> dict[str, Path]:
     """Download what is missing or damaged of a source into the cache; the path of each file.
 
     It says what it brings and how large that is before it starts. A file appears whole or not at
     all; after an interruption the next call goes on with what is missing. Raises `DataError`.
     """
-    present = locate(name)
+    states = _examine(name, locate(name))
     source = SOURCES[name]
-    missing = {}
-    for file, expected in source.files.items():
-        if file not in present or not is_intact(present[file], expected):
-            missing[file] = expected
+    missing = [file for file, state in states.items() if state != "ok"]
     if missing and (source.urls or source.archive):
         folder = cache_directory() / name
         try:
@@ -231,47 +225,43 @@ def fetch(name: str) -> dict[str, Path]:
     return files(name)
 
 
-def _download(source: Source, missing: dict[str, SourceFile], folder: Path) -> None:
-    """Bring the missing files into `folder`: from the archive, else one by one."""
+def _download(source: Source, missing: list[str], folder: Path) -> None:
+    """Bring the missing files into `folder`: from the archive, and what it lacks one by one."""
     origin = source.archive or source.urls[0]
-    size = sum(file.bytes for file in missing.values()) / 1e6
+    size = sum(source.files[file].bytes for file in missing) / 1e6
     print(f"{source.name}: fetching {len(missing)} files, {size:.1f} MB, from {origin}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    failures = _unpack_archive(source.archive, missing, folder) if source.archive else []
-    for file, expected in missing.items():
+    if source.archive:
+        with suppress(requests.RequestException, shutil.ReadError, zipfile.BadZipFile):
+            _unpack_archive(source, missing, folder)
+    for file in missing:
+        expected = source.files[file]
         for base in source.urls:
-            store = pooch.create(folder, base, registry={file: f"sha256:{expected.sha256}"})
-            try:
-                store.fetch(file, downloader=DOWNLOAD)
-                break
-            except (requests.RequestException, ValueError) as error:  # ValueError: a wrong digest
-                failures.append(f"{base}: {type(error).__name__}")
+            if not is_intact(folder / file, expected):
+                with suppress(requests.RequestException, ValueError):  # ValueError: a wrong digest
+                    digest = f"sha256:{expected.sha256}"
+                    pooch.retrieve(base + file, digest, file, folder, downloader=DOWNLOAD)
         if not is_intact(folder / file, expected):
             remedy = "look at the network and try again, or set UNBRAID_MIRROR to a folder with it"
-            wanted = f"{file}, {expected.bytes} bytes"
-            raise data_error(f"{source.name}: not fetched", wanted, "; ".join(failures), remedy)
+            found = f"no answer, or other bytes, from {' and '.join(source.urls) or origin}"
+            thing = f"{source.name}: {file} not fetched"
+            raise data_error(thing, f"{expected.bytes} bytes", found, remedy)
 
 
-def _unpack_archive(address: str, missing: dict[str, SourceFile], folder: Path) -> list[str]:
-    """Place those of the missing files that the archive holds; return why it failed, if it did.
-
-    An archive may hold further archives. Members are known by the last part of their names.
-    """
+def _unpack_archive(source: Source, missing: list[str], folder: Path) -> None:
+    """Place those of the missing files that the archive, or an archive in it, holds by name."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        try:
-            archive = pooch.retrieve(address, None, "archive.zip", scratch, downloader=DOWNLOAD)
-            shutil.unpack_archive(archive, Path(scratch, "unpacked"))
-            for inner in list(Path(scratch, "unpacked").rglob("*.zip")):
-                shutil.unpack_archive(inner, inner.with_suffix(""))
-        except (requests.RequestException, shutil.ReadError, zipfile.BadZipFile) as error:
-            return [f"{address}: {type(error).__name__}"]
-        members = {path.name: path for path in Path(scratch, "unpacked").rglob("*")}
-        for file, expected in missing.items():
+        archive = pooch.retrieve(source.archive, None, "all.zip", scratch, downloader=DOWNLOAD)
+        unpacked = Path(scratch, "unpacked")
+        shutil.unpack_archive(archive, unpacked)
+        for inner in list(unpacked.rglob("*.zip")):
+            shutil.unpack_archive(inner, inner.with_suffix(""))
+        members = {path.name: path for path in unpacked.rglob("*")}
+        for file in missing:
             member = members.get(Path(file).name)
-            if member and is_intact(member, expected):
+            if member and is_intact(member, source.files[file]):
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(member, folder / file)
-    return []
 
 
 def cached_array(
@@ -279,10 +269,9 @@ def cached_array(
 ) -> torch.Tensor:
     """Bytes of `shape` that are made once, and mapped from a file of the cache ever after.
 
-    A map takes memory only for what is looked at. inputs: what the content depends on; its digest
-    is part of the file's name. rows: gives the content in order, in arrays of any shape; it is
-    called if there is no file. The file appears whole or not at all. Raises `DataError` where it
-    cannot be written.
+    inputs: what the content depends on; its digest is part of the file's name. rows: gives the
+    content in order; it is called if there is no file. The file appears whole or not at all.
+    Raises `DataError` where it cannot be written.
     """
     key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
     path = cache_directory() / "composed" / f"{name}-{key}.npy"
@@ -293,19 +282,13 @@ def cached_array(
             path.parent.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(path.parent).free < size:
                 raise OSError("less room on the disk")
-            _write_array(path, shape, progress_bar(rows(), label, total=shape[0]))
+            with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+                part = Path(scratch, path.name)
+                array = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+                for number, row in enumerate(progress_bar(rows(), label, total=shape[0])):
+                    array[number] = row
+                os.replace(part, path)
         except OSError as error:
             thing = f"{path}: cannot be written"
             raise data_error(thing, f"{size} bytes", error, CACHE_REMEDY) from error
     return torch.from_numpy(np.load(path, mmap_mode="c"))  # "c": writable, but not to the file
-
-
-def _write_array(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        part = Path(scratch, path.name)
-        with open(part, "wb") as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(stream, header)
-            for row in rows:
-                stream.write(row.tobytes())
-        os.replace(part, path)
