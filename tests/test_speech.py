@@ -18,7 +18,6 @@ from unbraid.data.speech import (
     load_spoken_digits,
     magnitudes,
     utterance_means,
-    utterances,
 )
 
 
@@ -113,22 +112,6 @@ def test_a_chunk_is_cut_from_the_recording_of_its_labels(digits, number):
     observed = test.mask[number]
     actual = test.frames[number][observed]
     torch.testing.assert_close(actual, expected[observed], atol=1e-4, rtol=1e-3)
-
-
-def test_level(digits):
-    recorded, equal = utterances("test", level="recorded"), utterances("test")
-    loudness = torch.stack([waveform.square().mean().sqrt() for waveform in recorded.waveforms])
-    speakers = [loudness[recorded.labels["speaker"] == number].mean() for number in range(6)]
-    assert max(speakers) > 6 * min(speakers)  # This is why the level is made equal.
-    for waveform in equal.waveforms:
-        assert abs(waveform.square().mean().sqrt().item() - 0.05) < 1e-4
-        assert abs(waveform.mean().item()) < 1e-4
-
-
-@pytest.mark.parametrize("options", ({"split": "validation"}, {"level": "loud"}))
-def test_unknown_options_are_refused(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        utterances(**options)
 
 
 def test_the_scale_equalises_the_variation_within_chunks_and_has_an_inverse():

@@ -88,10 +88,9 @@ def grid(
     sequences: Tensor | np.ndarray,
     labels: Sequence[str] = (),
     ax: Axes | None = None,
-    first: int = 1,
     xlabel: str = "frame",
 ) -> Axes:
-    """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from `first`."""
+    """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
     sequences = np.asarray(sequences)
     rows, length = sequences.shape[:2]
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
@@ -100,7 +99,7 @@ def grid(
     ax.imshow(image)
     width = image.shape[1] / length
     height = image.shape[0] / rows
-    ax.set_xticks((np.arange(length) + 0.5) * width - 0.5, np.arange(first, first + length))
+    ax.set_xticks((np.arange(length) + 0.5) * width - 0.5, np.arange(1, length + 1))
     ax.set_yticks((np.arange(len(labels)) + 0.5) * height - 0.5, labels)
     ax.set_xlabel(xlabel)
     hide_frame(ax)

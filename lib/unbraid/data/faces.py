@@ -35,9 +35,7 @@ def load_faces(split: str = "train", by: str = "image", image_size: int | None =
 
     People have differently many pictures: shorter sequences end in black frames, which the mask
     (N, T) marks as not observed (their labels are 0). Labels: person (N,), static; pose,
-    expression, eyes (N, T), dynamic.
-
-    Raises `DataError` without the files, `ValueError` for an unknown option.
+    expression, eyes (N, T), dynamic. Raises `DataError` without the files.
     """
     check_choice("by", by, ("image", "person"))
     check_choice("image_size", image_size, (None, 32, 64))
@@ -68,8 +66,13 @@ def load_faces(split: str = "train", by: str = "image", image_size: int | None =
                 labels[name][row, step] = classes.index(word)
     person = torch.tensor([names.index(name) for name in people])
     count = f"{int(mask.sum())} real photographs of {len(people)} people"
+    if image_size:
+        images = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="edge")  # 64 x 64
+    if image_size == 32:
+        blocks = images.reshape(len(people), length, 32, 2, 32, 2)
+        images = blocks.mean(axis=(3, 5)).round().astype(np.uint8)
     return Sequences(
-        frames=_resize(images, image_size)[:, :, None],
+        frames=images[:, :, None],
         labels={"person": person, **labels},
         static=("person",),
         dynamic=tuple(FACE_CLASSES),
@@ -88,14 +91,3 @@ def _read_photograph(path: Path) -> np.ndarray:
     """
     pixels = np.frombuffer(path.read_bytes(), np.uint8, offset=13).reshape(60, 64)
     return (pixels * np.float32(255 / 153)).round().astype(np.uint8)
-
-
-def _resize(images: np.ndarray, size: int | None) -> np.ndarray:
-    """Images (N, T, 60, 64) as they are, or as size x size."""
-    if size is None:
-        return images
-    square = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="edge")
-    if size == 64:
-        return square
-    blocks = square.reshape(*square.shape[:2], 32, 2, 32, 2)
-    return blocks.mean(axis=(3, 5)).round().astype(np.uint8)

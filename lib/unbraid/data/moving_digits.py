@@ -51,10 +51,8 @@ def load_digits(split: str = "train", source: str = "auto") -> Digits:
     """MNIST's digits of a split, "train" or "test".
 
     source: "mnist" (all 70 000), "mnist-sample" (the 5 000 that travel with the clone) or "auto"
-    (the first if it is at hand, else the second).
-
-    The sample's test digits come from MNIST's training file. They are left out of MNIST's training
-    split here, so that whoever trains on the one may test on the other.
+    (the first if it is at hand, else the second). The sample's test digits, which come from MNIST's
+    training file, are left out of MNIST's training split.
     """
     check_choice("split", split, FILES)
     check_choice("source", source, ("auto", *DESCRIPTIONS))
@@ -110,6 +108,8 @@ class MovingDigits:
     speeds: of the red and of the green digit. For "bounce" the distance per frame, as a share of
         the travel, the way that a digit's corner can go (36 pixels at 64, hence 3.6 pixels per
         frame at 0.1). For "circle" the angle per frame in rad, whose sign is the sense of rotation.
+    grey: whether both digits are drawn in one plane, see `as_grey`. kept: only so many of the T
+        frames are drawn, without their order.
     """
 
     def __init__(
@@ -119,6 +119,8 @@ class MovingDigits:
         length: int = 5,
         motion: str = "bounce",
         speeds: tuple[float, float] = (0.1, 0.1),
+        grey: bool = False,
+        kept: int | None = None,
     ):
         check_choice("image_size", image_size, (32, 64))
         check_choice("motion", motion, PATHS)
@@ -131,21 +133,29 @@ class MovingDigits:
         self.length = length
         self.motion = motion
         self.speeds = torch.tensor(speeds)[:, None]  # (2, 1): a digit, then x and y
+        self.grey = grey
+        self.kept = kept
         self.travel = image_size - self.images.shape[-1]  # pixels that a digit's corner can move
 
     @property
     def provenance(self) -> str:
         """A sentence on the data really used."""
-        size = self.image_size
         speeds = " and ".join(f"{speed:g}" for speed in self.speeds.flatten().tolist())
-        law = f"{self.motion}, speeds {speeds}"
-        return f"moving digits {size} x {size} ({law}), drawn from {self.digits.provenance}"
+        law = f"{self.image_size} x {self.image_size} ({self.motion}, speeds {speeds})"
+        kept = f"{self.kept} of {self.length} frames of " if self.kept else ""
+        grey = "grey " if self.grey else ""
+        return f"{grey}{kept}moving digits {law}, drawn from {self.digits.provenance}"
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         frames = torch.arange(self.length)[None, :, None, None]
-        return which, PATHS[self.motion](count, frames, self.speeds, generator)
+        positions = PATHS[self.motion](count, frames, self.speeds, generator)
+        if self.kept:
+            lots = torch.rand(count, self.length, generator=generator)
+            steps = lots.topk(self.kept, dim=1).indices  # (B, kept)
+            positions = positions[torch.arange(count)[:, None], steps]
+        return which, positions
 
     def render(self, which: Tensor, positions: Tensor) -> Tensor:
         """Float frames (B, T, 3, H, W) of the digits `which` (B, 2) at `positions` (B, T, 2, 2).
@@ -172,7 +182,7 @@ class MovingDigits:
         """
         which, positions = self.draw(count, generator)
         digits = self.digits.labels[which]  # (B, 2)
-        return Sequences(
+        sequences = Sequences(
             frames=self.render(which, positions),
             labels={
                 "red_digit": digits[:, 0],
@@ -185,25 +195,14 @@ class MovingDigits:
             split=self.digits.split,
             provenance=self.provenance,
         )
+        return as_grey(sequences) if self.grey else sequences
 
 
 class UnorderedDigits(MovingDigits):
-    """Moving digits without their order: `length` frames, shuffled, of paths of `PATH_LENGTH`."""
+    """`length` frames, without their order, of bouncing digits' paths of `PATH_LENGTH` frames."""
 
-    def __init__(self, digits: Digits, image_size: int, length: int, step: float = 0.1):
-        super().__init__(digits, image_size, PATH_LENGTH, speeds=(step, step))
-        self.kept = length
-
-    @property
-    def provenance(self) -> str:
-        """A sentence on the data really used."""
-        return f"{self.kept} of {PATH_LENGTH} frames of {super().provenance}"
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which digits, (B, 2), and their positions in the frames that were drawn, (B, N, 2, 2)."""
-        which, positions = super().draw(count, generator)
-        steps = torch.rand(count, PATH_LENGTH, generator=generator).topk(self.kept, dim=1).indices
-        return which, positions[torch.arange(count)[:, None], steps]
+    def __init__(self, digits: Digits, image_size: int, length: int, step: float):
+        super().__init__(digits, image_size, PATH_LENGTH, speeds=(step, step), kept=length)
 
 
 def as_grey(sequences: Sequences) -> Sequences:
@@ -226,7 +225,7 @@ def as_grey(sequences: Sequences) -> Sequences:
         },
         static=("smaller_digit", "larger_digit"),
         dynamic=("smaller_position", "larger_position"),
-        provenance=f"grey {sequences.provenance}",
+        provenance=f"grey {sequences.provenance.removeprefix('grey ')}",
     )
 
 
@@ -241,16 +240,12 @@ def load_moving_digits(
 ) -> Sequences:
     """Moving digits: two MNIST digits that bounce or circle, bytes (count, length, 3, S, S).
 
-    split       "train" or "test": from which digits; a path of the one is no path of the other
-    count       how many; the first sequences stay the same whatever the count
-    image_size  S, 64 or 32
-    motion      "bounce" or "circle", with the speeds of the two digits, as `MovingDigits`
-    seed        of the drawing
+    split: "train" or "test", from which digits; a path of the one is no path of the other. count:
+    the first sequences stay the same whatever the count. Others: as `MovingDigits`.
     """
     check_field(count >= 1, "count", "at least 1", count)
+    check_field(isinstance(seed, int) and seed >= 0, "seed", "a whole number from 0", repr(seed))
     sampler = MovingDigits(load_digits(split), image_size, length, motion, speeds)
-    is_number = isinstance(seed, int) and seed >= 0
-    check_field(is_number, "seed", "a whole number from 0", repr(seed))
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     batches = []
     for _ in range(0, count, 100):  # in whole hundreds, so that the count changes no draw

@@ -2,8 +2,8 @@
 
 Sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T, D) floats in their
 own units. The known factors are labels by name; `static` names those that hold for a whole
-sequence, `dynamic` those that change within it. Large sets keep their frames as bytes, which take
-a quarter of the memory; samplers and `as_float` hand out floats.
+sequence, `dynamic` those that change within it. Large sets keep their frames as bytes;
+samplers and `as_float` hand out floats.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ def check_field(holds: bool, name: str, expected: object, found: object) -> None
 
 
 def check_choice(name: str, value: object, choices: Iterable) -> None:
-    """Raise `ValueError` unless `value` is one of `choices`, of the same type (32.0 is not 32)."""
+    """Raise `ValueError` unless `value` is one of `choices`."""
     choices = tuple(choices)
-    holds = any(type(value) is type(choice) and value == choice for choice in choices)
-    check_field(holds, name, f"one of {', '.join(map(str, choices))}", repr(value))
+    check_field(value in choices, name, f"one of {', '.join(map(str, choices))}", repr(value))
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,10 +89,7 @@ class Sequences(Readable):
         return torch.ones(self.frames.shape[:2], dtype=torch.bool)
 
     def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
-        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order.
-
-        Raises `IndexError` for indices that there are not.
-        """
+        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order."""
         if not isinstance(indices, slice):
             indices = torch.as_tensor(indices)
             if indices.dtype != torch.bool:
@@ -144,9 +140,8 @@ class Sequences(Readable):
         holds = frames.is_floating_point()
         check_field(holds, "frames", "floats, or images of bytes", frames.dtype)
         if len(frames):
-            low, high = (float(value) for value in torch.aminmax(frames))  # NaN if one value is
-            least, most = (0, 1) if self.kind == "frames" else (-math.inf, math.inf)
-            holds = math.isfinite(low) and math.isfinite(high) and least <= low and high <= most
+            low, high = map(float, torch.aminmax(frames))  # NaN if one value is
+            holds = low >= 0 and high <= 1 if self.kind == "frames" else math.isfinite(high - low)
             expected = "finite numbers, those of images in [0, 1]"
             check_field(holds, "frames", expected, f"{low:g} to {high:g}")
 
@@ -163,17 +158,15 @@ class Sequences(Readable):
     def _check_mask(self) -> None:
         if self.mask is None:
             return
-        shapes = [self.frames.shape[:2]]
-        if self.kind == "series":
-            shapes.append(self.frames.shape)
+        size = tuple(self.frames.shape)
+        shapes = (size[:2], size) if self.kind == "series" else (size[:2],)
         holds = self.mask.shape in shapes and self.mask.dtype == torch.bool
         found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
-        expected = f"booleans of the shape {' or '.join(str(tuple(shape)) for shape in shapes)}"
-        check_field(holds, "mask", expected, found)
+        check_field(holds, "mask", f"booleans of one of the shapes {shapes}", found)
 
     def _check_classes(self) -> None:
         for name, names in self.classes.items():
-            check_field(name in self.labels, "classes", f"labels {sorted(self.labels)}", repr(name))
+            check_choice("classes", name, self.labels)
             values = self.labels[name]
             known = (values >= 0) & (values < len(names))
             holds = not values.is_floating_point() and bool(known.all())

@@ -1,7 +1,8 @@
 """Series with known factors: vowels, weather, Beijing's air, a transformer.
 
 Every loader returns z-scores by the observed entries of the training split, or with `scaled=False`
-the data in their own units. What was not observed is 0 and false in the mask.
+the data in their own units. What was not observed is 0 and false in the mask. Without its files a
+loader raises `DataError`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def load_vowels(split: str = "train", scaled: bool = True) -> Sequences:
 
     split: "train", 30 utterances of each speaker, or "test", 24 to 88 of each: 370.
     Series (N, 29, 12) of 7 to 29 steps; those after the end are false in the mask (N, 29).
-    Label: speaker (N,), static. Raises `DataError` without the files.
+    Label: speaker (N,), static.
     """
     values = np.full((640, 29, 12), np.nan, np.float32)
     lines = []
@@ -75,7 +76,6 @@ def load_weather(split: str = "train", scaled: bool = True) -> Sequences:
     A day begins at midnight of standard time, also in summer, so all have 24 hours. Missing are
     hours without a line, what the file calls NA, wind of unknown direction and one wind of 1048
     miles an hour. Labels: station, month, season (N,), static; hour (N, 24), dynamic.
-    Raises `DataError` without the files.
     """
     table = pd.read_csv(files("weather")["weather.csv.gz"])
     speed = table["wind_speed"].where(table["wind_speed"] < 100) * 1.609344 / 3.6  # miles an hour
@@ -102,11 +102,11 @@ def load_weather(split: str = "train", scaled: bool = True) -> Sequences:
     part = np.array(names)[day // 7 % 8]  # of a day's week
     parts = {name: np.flatnonzero((part == name) & (day % 7 != 6)) for name in names}
     month = (first + pd.to_timedelta(day, "D")).month.to_numpy().astype(np.int64) - 1
-    hour = np.tile(np.arange(24), (len(day), 1))
-    labels = {"station": station, "month": month, "season": _season(month), "hour": hour}
+    labels = {"station": station, "month": month, "season": _season(month)}
     classes = {"station": AIRPORTS, **CALENDAR}
     about = "weather of 3 New York airports in 2013, days of 24 hours"
     values = values.reshape(-1, 24, len(WEATHER))
+    labels["hour"] = _hours(values)
     return make_series(values, parts, split, scaled, labels, classes, about)
 
 
@@ -119,7 +119,7 @@ def load_air_quality(split: str = "train", scaled: bool = True) -> Sequences:
 
     Series (N, 672, 10), see `AIR`, ordered by month, then station. What is missing is 0 and false
     in the mask (N, 672, 10). Labels: station, month, season, year (N,), static; hour and rain in mm
-    (N, 672), dynamic; rain that is missing, 0.1 %, is 0. Raises `DataError` without the files.
+    (N, 672), dynamic; rain that is missing, 0.1 %, is 0.
     """
     stations, months = [], []
     for path in files("beijing-air").values():  # in the order of the stations' names
@@ -131,14 +131,8 @@ def load_air_quality(split: str = "train", scaled: bool = True) -> Sequences:
     station = np.tile(np.arange(len(stations)), len(values))
     year, month = (np.repeat(column, len(stations)) for column in months[0][1:])
     values = values.reshape(-1, MONTH_HOURS, len(AIR) + 1)
-    labels = {
-        "station": station,
-        "month": month,
-        "season": _season(month),
-        "year": year - 2013,
-        "hour": np.tile(np.arange(MONTH_HOURS) % 24, (len(values), 1)),
-        "rain": np.nan_to_num(values[..., -1]),
-    }
+    labels = {"station": station, "month": month, "season": _season(month), "year": year - 2013}
+    labels |= {"hour": _hours(values), "rain": np.nan_to_num(values[..., -1])}
     years = ("2013", "2014", "2015", "2016", "2017")
     classes = {"station": tuple(stations), "year": years, **CALENDAR}
     about = "air quality at 12 stations of Beijing, months of 672 hours"
@@ -159,7 +153,7 @@ def load_etth1(
                 before it last; published code does so by 14 days
 
     Series (N, 672, 6), see `LOADS`; nothing is missing. Labels: month, season, year (N,), static;
-    hour, oil_temperature in °C (N, 672), dynamic. Raises `DataError` without the file.
+    hour, oil_temperature in °C (N, 672), dynamic.
     """
     check_choice("months", months, ("papers", "interleaved"))
     table = pd.read_csv(files("etth1")["ETTh1.csv"], index_col="date", parse_dates=True)
@@ -169,13 +163,8 @@ def load_etth1(
         names = ("validation", "train", "test", "train", "train")
         part = np.array(names)[np.arange(len(values)) % 5]
         parts = {name: np.flatnonzero(part == name) for name in names}
-    labels = {
-        "month": month,
-        "season": _season(month),
-        "year": year - 2016,
-        "hour": np.tile(np.arange(MONTH_HOURS) % 24, (len(values), 1)),
-        "oil_temperature": values[..., -1],
-    }
+    labels = {"month": month, "season": _season(month), "year": year - 2016}
+    labels |= {"hour": _hours(values), "oil_temperature": values[..., -1]}
     classes = {"year": ("2016", "2017", "2018"), **CALENDAR}
     turned = f", turned by {shift_days} days against their labels" if shift_days else ""
     about = f"ETTh1, months of 672 hours split as {months}{turned}"
@@ -195,12 +184,6 @@ def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarra
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
-def _observed_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (D,) of the observed values (..., D), which are not NaN."""
-    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    return np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
-
-
 def make_series(
     values: np.ndarray,
     parts: dict[str, np.ndarray],
@@ -216,7 +199,10 @@ def make_series(
     only whole steps are missing, else (N, T, D). about: for the provenance.
     """
     rows, observed = parts[split], ~np.isnan(values)
-    mean, deviation = _observed_moments(values[parts["train"]]) if scaled else (0.0, 1.0)
+    mean, deviation = 0.0, 1.0
+    if scaled:
+        train = values[parts["train"]].astype(np.float64)
+        mean, deviation = np.nanmean(train, axis=(0, 1)), np.nanstd(train, axis=(0, 1))
     frames = np.where(observed[rows], (values[rows] - mean) / deviation, 0.0)
     whole_steps = (observed.all(-1) == observed.any(-1)).all()
     mask = observed[rows, :, 0] if whole_steps else observed[rows]
@@ -245,15 +231,17 @@ def _cut_months(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _split_months(rest: np.ndarray) -> dict[str, np.ndarray]:
     """The papers' split: where `rest` is false the test, the others shuffled, 85 % to train."""
-    train, validation = held_out(rest.sum(), 0.85, seed=0)
     numbers = np.flatnonzero(rest)
-    return {
-        "train": numbers[train],
-        "validation": numbers[validation],
-        "test": np.flatnonzero(~rest),
-    }
+    train, validation = held_out(len(numbers), 0.85, seed=0)
+    tests = np.flatnonzero(~rest)
+    return {"train": numbers[train], "validation": numbers[validation], "test": tests}
 
 
 def _season(month: np.ndarray) -> np.ndarray:
     """The season, 0 (winter) ... 3, of months 0 (January) ... 11."""
     return (month + 1) % 12 // 3
+
+
+def _hours(values: np.ndarray) -> np.ndarray:
+    """The hour of the day (N, T) of each step of series (N, T, D) that begin at midnight."""
+    return np.tile(np.arange(values.shape[1]) % 24, (len(values), 1))

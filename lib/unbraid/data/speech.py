@@ -1,8 +1,8 @@
 """Speech as short chunks of spectra, as paper C cuts TIMIT, and the spoken digits that stand in.
 
 The Free Spoken Digit Dataset has 3 000 recordings at 8 kHz: 6 speakers x 10 digits x 50 takes.
-Loudness as recorded alone names the speaker of every second one; `level="equal"` removes that.
-Without its files buzzing voices, made here, take their place.
+Loudness alone would name the speaker of every second one, so it is made equal. Without its files
+buzzing voices, made here, take their place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences, check_choice
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-LOUDNESS = 0.05  # root mean square of a recording's samples under level="equal"
+LOUDNESS = 0.05  # root mean square of a recording's samples
 STEPS = 20  # spectra in a chunk of 200 ms
 # By samples per second: samples in a Fourier transform, in its window, and between two windows.
 # At 16 kHz these are paper C's 25 ms, 20 ms and 10.3 ms.
@@ -52,30 +52,24 @@ class Utterances:
     provenance: str
 
 
-def utterances(split: str = "train", level: str = "equal") -> Utterances:
+def utterances(split: str = "train") -> Utterances:
     """The whole recordings of a split of the spoken digits, sorted by speaker, digit and take.
 
     split: "test", takes 0 to 4 of each speaker and digit, the publisher's split: 300 recordings;
-    "train", the other 2 700. level: "equal", each minus its mean, at a root mean square of 0.05, or
-    "recorded", as published. Labels: speaker, digit, take. Raises `DataError` without the files.
+    "train", the other 2 700. Labels: speaker, digit, take. Raises `DataError` without the files.
     """
-    check_choice("split", split, ("train", "test"))
-    check_choice("level", level, ("equal", "recorded"))
     rows = []
     for path in files("fsdd").values():
         digit, speaker, take = path.stem.split("_")
         if (int(take) < 5) == (split == "test"):
             rows.append((SPEAKERS.index(speaker), int(digit), int(take), path))
     *columns, paths = zip(*sorted(rows), strict=True)
-    labels = dict(zip(("speaker", "digit", "take"), torch.tensor(columns), strict=True))
     waveforms = []
     for path in paths:
         samples = scipy.io.wavfile.read(path)[1]
-        waveform = torch.from_numpy(samples.astype(np.float32)) / 2**15
-        waveforms.append(equal_level(waveform) if level == "equal" else waveform)
-    classes = {"speaker": SPEAKERS, "digit": tuple("0123456789")}
+        waveforms.append(equal_level(torch.from_numpy(samples.astype(np.float32)) / 2**15))
     about = f"Free Spoken Digit Dataset, {split} split by take: {len(rows)} real recordings"
-    return Utterances(waveforms, labels, classes, 8000, split, f"{about}, {level} level")
+    return _label_digits(waveforms, torch.tensor(columns), split, f"{about}, equal level")
 
 
 def buzzing_voices(split: str = "train") -> Utterances:
@@ -85,13 +79,16 @@ def buzzing_voices(split: str = "train") -> Utterances:
     word's first vowel to those of its second; the length of the tract scales them. Each voice says
     each word 12 times for training and 5 times for the test. Labels: speaker, digit, take.
     """
-    check_choice("split", split, ("train", "test"))
     random = np.random.default_rng([7, split == "test"])
     rows = list(product(range(6), range(10), range(12 if split == "train" else 5)))
     waveforms = [equal_level(buzz(BUZZING[row[0]], WORDS[row[1]], random)) for row in rows]
-    labels = dict(zip(("speaker", "digit", "take"), torch.tensor(rows).T, strict=True))
-    classes = {"speaker": SPEAKERS, "digit": tuple("0123456789")}
     about = f"made voices, {split} split: {len(rows)} buzzing recordings for spoken digits"
+    return _label_digits(waveforms, torch.tensor(rows).T, split, about)
+
+
+def _label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: str) -> Utterances:
+    labels = dict(zip(("speaker", "digit", "take"), columns, strict=True))
+    classes = {"speaker": SPEAKERS, "digit": tuple("0123456789")}
     return Utterances(waveforms, labels, classes, 8000, split, about)
 
 
@@ -101,24 +98,20 @@ def buzz(voice: tuple, word: tuple, random: np.random.Generator) -> Tensor:
     melody = pitch * random.normal(1, 0.04) * np.linspace(1.08, 0.9, count)  # Hz
     pulses = np.diff(np.floor(np.cumsum(melody / 8000)), prepend=0)
     source = pulses + 0.01 * random.normal(size=count)
-    first, second = (
-        resonate(source, VOWELS[vowel] * tract * random.normal(1, 0.03, 3)) for vowel in word
-    )
-    share = np.clip(np.linspace(-1, 2, count), 0, 1)
-    return torch.from_numpy((1 - share) * first + share * second).float()
-
-
-def resonate(source: np.ndarray, resonances: np.ndarray) -> np.ndarray:
-    """A source (samples,) at 8 kHz through resonances in Hz, each a pair of poles, at most 1."""
     radius = np.exp(-np.pi * RESONANCE_WIDTH / 8000)
-    for frequency in resonances:
-        angle = 2 * np.pi * frequency / 8000
-        source = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], source)
-    return source / np.abs(source).max()
+    vowels = []
+    for vowel in word:
+        sound = source
+        for frequency in VOWELS[vowel] * tract * random.normal(1, 0.03, 3):  # a pair of poles each
+            angle = 2 * np.pi * frequency / 8000
+            sound = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], sound)
+        vowels.append(sound / np.abs(sound).max())
+    share = np.clip(np.linspace(-1, 2, count), 0, 1)
+    return torch.from_numpy((1 - share) * vowels[0] + share * vowels[1]).float()
 
 
 def equal_level(waveform: Tensor) -> Tensor:
-    """A recording (samples,) minus its mean, scaled to a root mean square of `LOUDNESS`."""
+    """A recording (samples,) minus its mean, at a root mean square of `LOUDNESS`."""
     waveform = waveform - waveform.mean()
     return waveform * (LOUDNESS / waveform.square().mean().sqrt().clamp(min=1e-6))
 

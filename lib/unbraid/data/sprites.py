@@ -5,9 +5,8 @@ characters, as paper B uses them. A character wears one of six skins, trousers, 
 each: 6 x 6 x 6 x 6 = 1 296 characters, of which 1 000 are for training. The other 296 are new
 combinations of values that training has seen.
 
-A sheet holds 21 rows of 13 cells of 64 x 64. The rows are, each of them from behind, to the left,
-to the front and to the right: 7 cells of spellcard, 8 of thrust, 9 of walk, 6 of slash, 13 of
-shoot; and one row, to the front, of 6 cells of hurt.
+A sheet holds 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS`, from behind, to
+the left, to the front and to the right; and one row, to the front, of 6 cells of hurt.
 """
 
 from __future__ import annotations
@@ -113,10 +112,8 @@ def load_sprites(split: str = "train", image_size: int = 32) -> Sequences:
 
     Static labels: skin, trousers, top, hair (6 classes each); character (0 ... 1295); motion (9)
     and its two parts action and direction (3 each): one number per sequence, but the information
-    that a dynamic code should carry. Dynamic labels: pose (178 classes, numbered as in
-    `load_poses`; 63 occur) and position (of the drawing in its action, 0 ... 8).
-
-    Raises `DataError` where the sheets are missing or the cache cannot be written.
+    that a dynamic code should carry. Dynamic labels: pose (of the 178 of `load_poses`) and
+    position (of the drawing in its action, 0 ... 8).
     """
     numbers = characters(split)
     frames = _compose("sprites", split, image_size, MOTION_POSES.flatten())
@@ -140,12 +137,10 @@ def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
     """All 178 poses of each Sprites character, without an order: bytes (N, 178, 3, S, S).
 
     This is the set of paper B; N is the number of characters. split, image_size: as `load_sprites`.
-
     Labels: skin, trousers, top, hair, character, static; pose (0 ... 177), action (6), direction
     (4; hurt is drawn to the front only), position (of the drawing in its action), dynamic.
 
     The sheets lack trousers 5 and top 5 in thrust and shoot, and all trousers in "hurt front 4".
-    Some poses are one and the same picture: nobody can name more than 96.7 % of them.
     """
     numbers = characters(split)
     static = _clothes(numbers)

@@ -11,33 +11,30 @@ from pathlib import Path
 
 import numpy as np
 
-from unbraid.data.fetch import data_error, find, locate
+from unbraid.data.fetch import files, find, locate
 from unbraid.data.sequences import Sequences, check_choice
 
 # The file of each video, its frames per second, and the stride that leaves about two of them.
 VIDEOS = {"vtest": ("vtest.avi", 10.0, 5), "car-detection": ("car-detection.mp4", 12.5, 6)}
 
 
-def load_street(
-    split: str = "train", video: str = "all", by: str = "chunk", image_size: int = 64, seed: int = 0
-) -> Sequences:
+def load_street(split: str = "train", by: str = "chunk", image_size: int = 64) -> Sequences:
     """Two street cameras in chunks of five frames, two per second: bytes (N, 5, 3, S, S).
 
     A video is cut into spans of five strides. A span gives a chunk for each frame of its first
-    stride; these overlap in time, so that they are all in the same split.
+    stride; these overlap in time, so that they are all in the same split. The videos are those
+    that are at hand.
 
-    video  "vtest", "car-detection", or "all" that are at hand
-    by     "chunk": a random fifth of the spans of each video is the test, as paper A splits, drawn
-           with `seed`; "time": the last fifth is the test, and the span before it is left out
-    Labels: video, static; time (N, 5) in seconds, dynamic. Raises `DataError` without the file.
+    by     "chunk": a random fifth of the spans of each video is the test, as paper A splits;
+           "time": the last fifth is the test, and the span before it is left out
+    Labels: video, static; time (N, 5) in seconds, dynamic. Raises `DataError` without any video.
     """
-    check_choice("video", video, ("all", *VIDEOS))
     check_choice("by", by, ("chunk", "time"))
     find("street")  # It raises `DataError` for a damaged file.
     paths = locate("street")
-    names = [name for name in VIDEOS if video in ("all", name) and VIDEOS[name][0] in paths]
+    names = [name for name in VIDEOS if VIDEOS[name][0] in paths]
     if not names:
-        raise data_error("street", video, "no film", "python -m unbraid data fetch street")
+        files("street")  # It raises the error.
 
     frames, numbers, times = [], [], []
     for name in names:
@@ -47,7 +44,7 @@ def load_street(
         count = len(film) // (5 * stride)
         order = np.arange(count)[::-1]  # The last spans come first.
         if by == "chunk":
-            order = np.random.default_rng([seed, number]).permutation(count)
+            order = np.random.default_rng([0, number]).permutation(count)
         tests, rest = order[: count // 5], order[count // 5 + (by == "time") :]
         starts = np.sort(tests if split == "test" else rest)[:, None] * 5 * stride
         index = (starts + np.arange(stride)).reshape(-1, 1) + np.arange(5) * stride  # (chunks, 5)
