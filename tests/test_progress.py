@@ -19,12 +19,12 @@ def watch(stream, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream)
 
 
-@pytest.mark.parametrize("place", ("terminal", "notebook"))
-def test_a_bar_is_shown_where_somebody_watches(place, monkeypatch):
-    stream = Terminal()
-    if place == "notebook":
-        kernel_class = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
-        stream = kernel_class()
+class OutStream(io.StringIO):
+    __module__ = "ipykernel.iostream"  # as that of a notebook
+
+
+@pytest.mark.parametrize("stream", (Terminal(), OutStream()))
+def test_a_bar_is_shown_where_somebody_watches(stream, monkeypatch):
     watch(stream, monkeypatch)
     assert list(progress_bar(range(3), "updates")) == [0, 1, 2]
     assert "updates" in stream.getvalue()

@@ -30,8 +30,8 @@ def use_style() -> None:
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in the notebook as a PNG with its alternative text, and close it.
 
-    alt: what the figure shows, for readers who cannot see it; at least a short sentence. The PNG
-    stands in an HTML image, since JupyterLab passes over the alternative text of a plain one.
+    alt: a sentence that says what the figure shows, for readers who cannot see it. The PNG stands
+    in an HTML image, since JupyterLab passes over the alternative text of a plain one.
     """
     if len(alt.split()) < 4:
         raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
@@ -49,8 +49,7 @@ def explore(draw: Callable[..., None], **controls: object) -> None:
     """Draw a figure at its default values and, where somebody watches, again with sliders.
 
     draw: shows a figure; its arguments have defaults. controls: for each argument to move, what
-    ipywidgets makes a control of, e.g. (low, high, step) or a list of choices. Headless runs and
-    machines without ipywidgets show the first figure alone.
+    ipywidgets makes a control of, e.g. (low, high, step) or a list of choices.
     """
     draw()
     if is_watched():
@@ -168,8 +167,8 @@ def leakage(
             style["style"] = "italic"
         ax.text(column, row, text, va="center" if limits is None else "bottom", **style)
         if limits is not None:
-            ends = [write_number(end) for end in limits[row, column]]
-            ax.text(column, row + 0.08, " to ".join(ends), va="top", fontsize=7, **style)
+            ends = " to ".join(map(write_number, limits[row, column]))
+            ax.text(column, row + 0.08, ends, va="top", fontsize=7, **style)
     return ax
 
 

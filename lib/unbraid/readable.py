@@ -1,7 +1,6 @@
 """How results show themselves: a short table, as text in a terminal and as HTML in JupyterLab."""
 
 import html
-from collections.abc import Iterable
 from dataclasses import fields
 
 import numpy as np
@@ -22,16 +21,11 @@ class Readable:
         return f"{type(self).__name__}: " + "\n  ".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<b>{type(self).__name__}</b>{html_table(self.table())}"
-
-
-def html_table(rows: Iterable[Iterable[str]]) -> str:
-    """Rows of texts as an HTML table."""
-    lines = []
-    for row in rows:
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+        lines = []
+        for row in self.table():
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+            lines.append(f"<tr>{cells}</tr>")
+        return f"<b>{type(self).__name__}</b><table>{''.join(lines)}</table>"
 
 
 def describe_value(value: object) -> str:

@@ -87,14 +87,9 @@ POSE_LABELS = {  # of each pose, (178,)
 MOTIONS = tuple((action, direction) for action in SLOTS for direction in DIRECTIONS[:3])
 MOTION_NAMES = tuple(" ".join(motion) for motion in MOTIONS)
 
-
-def _number_poses(action: str, direction: str) -> list[int]:
-    """The poses of a motion's eight frames."""
-    numbers = {pose[:3]: number for number, pose in enumerate(POSES)}
-    return [numbers[action, direction, position] for position in SLOTS[action]]
-
-
-MOTION_POSES = torch.tensor([_number_poses(*motion) for motion in MOTIONS])  # (9, 8)
+POSE_NUMBERS = {pose[:3]: number for number, pose in enumerate(POSES)}
+SHOWN = [POSE_NUMBERS[*motion, slot] for motion in MOTIONS for slot in SLOTS[motion[0]]]
+MOTION_POSES = torch.tensor(SHOWN).view(9, 8)  # the poses of each motion's frames
 
 
 def characters(split: str) -> np.ndarray:
