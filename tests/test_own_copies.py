@@ -1,4 +1,4 @@
-"""Own copies: made trees, laid out as MUG, TIMIT and Aff-Wild are; what is read and said of them."""
+"""Own copies: made trees like MUG, TIMIT and Aff-Wild; what is read and said of these."""
 
 import numpy as np
 import pytest

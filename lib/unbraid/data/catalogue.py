@@ -86,7 +86,7 @@ def get_dataset(name: str) -> Dataset:
 def check_at_hand(name: str) -> None:
     """Raise `DataError`, with the remedy, unless a dataset's files are here.
 
-    A name that is not in the catalogue is that of computed data, which are always at hand.
+    A name that is not in the catalogue is that of computed data.
     """
     if name in OWN:
         own_folder(name)

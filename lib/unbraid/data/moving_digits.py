@@ -175,7 +175,7 @@ class MovingDigits:
         return frames
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
-        """`count` sequences with everything known about them.
+        """`count` sequences: frames as `render`, or grey ones with the labels of `as_grey`.
 
         Labels: red_digit, green_digit (B,), static; red_position, green_position (B, T, 2) in
         [0, 1], dynamic.
@@ -208,8 +208,8 @@ class UnorderedDigits(MovingDigits):
 def as_grey(sequences: Sequences) -> Sequences:
     """The same moving digits in one grey plane, (B, T, 1, H, W): the brighter one hides the other.
 
-    Nothing tells a first digit from a second one, so labels are ordered by name: smaller_digit and
-    larger_digit (B,), static; smaller_position and larger_position (B, T, 2), dynamic.
+    Labels, ordered by the digits' names: smaller_digit and larger_digit (B,), static;
+    smaller_position and larger_position (B, T, 2), dynamic.
     """
     red, green, red_position, green_position = sequences.labels.values()
     swapped = green < red

@@ -82,8 +82,7 @@ class FrameSampler:
 def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
     """The same sequences, of a `share` of which one class of the dynamic `label` is masked.
 
-    Which sequences and which class of each is drawn with `seed`. A model trained on the rest has
-    seen these identities and these classes, but never together.
+    Which sequences and which class of each is drawn with `seed`.
     """
     classes = [name for name in sequences.dynamic if name in sequences.classes]
     check_field(label in classes, "label", f"one of the dynamic classes {classes}", repr(label))

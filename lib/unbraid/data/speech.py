@@ -40,8 +40,8 @@ RESONANCE_WIDTH = 90  # Hz
 class Utterances:
     """U whole recordings, before they are cut.
 
-    waveforms: U float32 tensors (samples,); as recorded they lie in [-1, 1]. labels: integers (U,).
-    rate: samples per second. The other fields are as in `Sequences`.
+    waveforms: U float32 tensors (samples,). labels: integers (U,). rate: samples per second. The
+    other fields are as in `Sequences`.
     """
 
     waveforms: list[Tensor]
@@ -76,8 +76,8 @@ def buzzing_voices(split: str = "train") -> Utterances:
     """Made recordings of six voices and ten words, which stand in where there are no real ones.
 
     Pulses at the pitch of the voice go through three resonances, which glide from those of the
-    word's first vowel to those of its second; the length of the tract scales them. Each voice says
-    each word 12 times for training and 5 times for the test. Labels: speaker, digit, take.
+    word's first vowel to those of its second. Each voice says each word 12 times for training and 5
+    times for the test. Labels: speaker, digit, take.
     """
     random = np.random.default_rng([7, split == "test"])
     rows = list(product(range(6), range(10), range(12 if split == "train" else 5)))
@@ -190,12 +190,9 @@ def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = Non
 class SpectrumScale:
     """The scale on which models read magnitudes a: x = (ln(a + 0.01) - centre) @ whitening.
 
-    On a logarithmic scale voice, vowel and loudness add up instead of multiplying. Then directions
-    are scaled so that the variation within chunks is equal in all of them, because what changes
-    within 200 ms is not the voice: within-class covariance normalisation (Hatch et al.,
-    Interspeech 2006) with chunks as classes, so that no label is used.
-
-    centre (bins,); whitening and its inverse, colouring, (bins, bins).
+    Whitening makes the variation within chunks equal in all directions, because what changes within
+    200 ms is not the voice: within-class covariance normalisation (Hatch et al., Interspeech 2006)
+    with chunks as classes. centre (bins,); whitening and its inverse, colouring, (bins, bins).
     """
 
     centre: Tensor
