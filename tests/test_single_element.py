@@ -34,7 +34,6 @@ OPTIONS = {
     "formula, last": {"variant": "formula", "anchor": "last"},
     "not subtracted": {"subtract": False},
     "formula, not subtracted": {"variant": "formula", "subtract": False},
-    "causal": {"causal": True, "dynamic_hidden": 7},
     "plain networks": {"normalise": False, "variance": 0.1},
     "context": {"context": True},
     "static from all": {"static_from": "all"},
@@ -321,13 +320,8 @@ def test_dynamic_codes_of_the_formula_see_no_future():
     assert bare[:4] == past[:4]
 
 
-def test_dynamic_codes_of_the_code_see_all_or_with_causal_the_past():
+def test_dynamic_codes_of_the_code_see_all():
     assert all(map(all, seen_by(small_model(), "dynamic")))
-    causal = seen_by(small_model(causal=True), "dynamic")
-    assert not any(causal[0])  # of the anchor, first in line, it reads noise alone
-    assert causal[1:] == [[other <= t for other in range(5)] for t in range(1, 5)]
-    bare = seen_by(small_model(causal=True, subtract=False), "dynamic")
-    assert bare == [[0 < other <= t for other in range(5)] for t in range(5)]
 
 
 # Anchors
