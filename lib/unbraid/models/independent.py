@@ -36,10 +36,7 @@ LOG_VARIANCE_BOUNDS = (-10.0, 4.0)
 
 
 class FilteringPosterior(nn.Module):
-    """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction.
-
-    features: outputs of the encoder. size: K d, the units of z_t.
-    """
+    """q(z_t | z_{t-1}, x_t) of K d units: the frame combined with the prior's prediction."""
 
     def __init__(self, features: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
@@ -50,10 +47,7 @@ class FilteringPosterior(nn.Module):
         self.head = GaussianHead(size, size, initial_log_variance)
 
     def forward(self, from_frame: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
-        """The posterior of one step.
-
-        from_frame: leaky_relu(self.from_frame(features)), (B, K d), of all frames at once.
-        """
+        """The posterior of one step; from_frame is leaky_relu(self.from_frame(features))."""
         from_mean = F.leaky_relu(self.from_mean(prior.mean))
         from_log_variance = F.leaky_relu(self.from_log_variance(prior.log_variance))
         parts = torch.cat([from_frame, from_mean, from_log_variance], -1)
@@ -217,7 +211,7 @@ class IndependentPrediction(SequenceModel):
     ) -> Codes:
         """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
 
-        given: factors to keep. Factors are independent, so the others are drawn as without it.
+        Factors are independent, so the others are drawn as without `given`.
         """
         given = self.check_given(given, count, length)
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)

@@ -17,7 +17,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
-from unbraid.distributions import kl, standard_normal_like
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
 from unbraid.models.single_element import Posterior, SingleElement, Windows
 from unbraid.networks import GaussianHead, mlp
@@ -27,11 +26,7 @@ MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not
 
 
 class StepCodec(Windows):
-    """Encoder and decoder of windows, step by step.
-
-    settings: window, its steps; channels, the variables; features (g), of each step and units of
-    the decoder's LSTM; width, units of the middle layer of both dense networks.
-    """
+    """Encoder (to g features of each step) and decoder of windows, step by step."""
 
     def __init__(self, settings):
         super().__init__()
@@ -81,9 +76,8 @@ class WindowEncoder(nn.Module):
 class PublishedSeries(SingleElement):
     """Paper C's model of series as its authors run it: static (B, D), dynamic (B, W, d).
 
-    W counts windows.
+    W counts windows. In addition to the settings of `SingleElement`:
 
-    settings: those of `SingleElement` and `StepCodec`; hidden is of the prior alone.
     monte_carlo_draws: how often each sequence stands in a training batch, with draws of its own.
     turn_mask: whether the mask is turned with the series. False is a slip of the authors' loader,
         by which hours count as missing that are not.
@@ -96,7 +90,6 @@ class PublishedSeries(SingleElement):
     """
 
     def build_networks(self, settings) -> None:
-        """Make the codec, and the networks of the two posteriors."""
         features = settings.features
         self.monte_carlo_draws = settings.monte_carlo_draws
         self.turn_mask = settings.turn_mask
@@ -108,10 +101,7 @@ class PublishedSeries(SingleElement):
         self.dynamic_encoder = WindowEncoder(settings)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
-        """The base class's, and what the decoder's LSTM reads.
-
-        Standard normal are decoder (count, length, window, g) and anchor_decoder (count, 1, 1, g).
-        """
+        """The base class's, and what the decoder's LSTM reads."""
         noise = super().draw_noise(count, length, generator)
         size = noise["anchor"].shape[1]
         decoder = self.normal(generator, count, length, self.codec.window, size)
@@ -157,33 +147,28 @@ class PublishedSeries(SingleElement):
         return Posterior(static, dynamic, codes, first, has_code)
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """The bound of each sequence in nats, by one draw of each code and of the decoder's noise.
-
-        In training it has monte_carlo_draws times as many sequences as the batch.
-        """
-        windows, mask = self.check_batch(batch)
+        """The bound; in training of monte_carlo_draws times as many sequences as the batch."""
+        batch = Batch.of(batch)
         if self.training:
-            windows = windows.repeat(self.monte_carlo_draws, 1, 1, 1)
-            mask = None if mask is None else mask.repeat(self.monte_carlo_draws, 1, 1, 1)
-        noise = self.as_noise(noise, *windows.shape[:2])
-        posterior = self.posterior(windows, mask, noise)
-        static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
+            frames = torch.cat([batch.frames] * self.monte_carlo_draws)
+            mask = None if batch.mask is None else torch.cat([batch.mask] * self.monte_carlo_draws)
+            batch = Batch(frames, mask)
+        return super().elbo(batch, noise)
 
-        by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(windows)
+    def reconstruct(
+        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
+        by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(elements)
         if mask is not None:
             by_value = by_value * mask
         log_likelihood = by_value.flatten(1).sum(1)
-        divergences = {
-            "static": kl(posterior.static, standard_normal_like(posterior.static.mean)),
-            "dynamic": kl(posterior.dynamic, self.prior(dynamic)).sum(1),
-        }
         first_step = self.codec.decode(static, dynamic[:, :1], noise["anchor_decoder"])
         terms = {
-            "anchor": first_step.log_prob(windows[:, :1, :1]).flatten(1).mean(1),
-            "mean_log_likelihood": log_likelihood / windows[0].numel(),
+            "anchor": first_step.log_prob(elements[:, :1, :1]).flatten(1).mean(1),
+            "mean_log_likelihood": log_likelihood / elements[0].numel(),
         }
-        frames = windows.shape[1] * self.codec.window
-        return Bound(log_likelihood, divergences, frames, terms)
+        return log_likelihood, terms
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         return self.turn_back(super().encode(batch, noise))

@@ -35,11 +35,7 @@ class LeakyHead(GaussianHead):
 
 
 class SpectraCodec(Windows):
-    """Recurrent encoder and decoder of chunks of spectra; an element is one spectrum.
-
-    settings: channels, the bins of a spectrum; features (g), units of the encoder's LSTM in each
-    direction and of the decoder's LSTM. The authors have as many features as bins.
-    """
+    """Recurrent encoder (to g features) and decoder of chunks; an element is one spectrum."""
 
     window = 1
 
@@ -65,13 +61,10 @@ class SpectraCodec(Windows):
 class PublishedSpeech(SingleElement):
     """Paper C's model of speech as its authors run it: static (B, D), dynamic (B, T, d).
 
-    settings: those of `SingleElement` and `SpectraCodec`. At v = 1/2 and with the authors' weights
-    the loss is theirs, divided by T, and a constant. The term "still" decodes all spectra with
-    d = 0, as they do.
+    At v = 1/2 and with the authors' weights the loss is theirs, divided by T, and a constant.
     """
 
     def build_networks(self, settings) -> None:
-        """Make the codec, and the networks of the two posteriors."""
         features, hidden = settings.features, settings.hidden
         self.codec = SpectraCodec(settings)
         self.static_head = nn.Sequential(
@@ -88,11 +81,10 @@ class PublishedSpeech(SingleElement):
         return self.codec.encoder(self.codec.join(elements))
 
     def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
-        """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))
 
     def decode_still(self, static: Tensor, length: int) -> Tensor:
-        """Mean elements (B, T, 1, bins) of s (B, D) alone, with d = 0 at all `length` steps."""
+        """Mean elements (B, T, 1, bins): a spectrum depends on all codes before it."""
         dynamic = static.new_zeros(len(static), length, self.dynamic_size)
         return self.decode_elements(static, dynamic)

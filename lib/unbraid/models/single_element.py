@@ -45,10 +45,7 @@ ANCHORS = ("first", "middle", "last", "any")
 
 
 class ImageCodec(nn.Module):
-    """Convolutional encoder and decoder of frames; an element is one frame.
-
-    settings: width, channels of the first convolution; features (g), the encoder's outputs.
-    """
+    """Convolutional encoder (to g features) and decoder of frames; an element is one frame."""
 
     window = 1
 
@@ -82,11 +79,7 @@ class Windows(nn.Module):
 
 
 class SeriesCodec(Windows):
-    """Dense encoder and decoder of windows of a series.
-
-    settings: window, the steps of one element; channels, the variables; width, units of each dense
-    layer; features (g), the encoder's outputs.
-    """
+    """Dense encoder (to g features) and decoder of windows of a series."""
 
     def __init__(self, settings):
         super().__init__()
@@ -108,9 +101,7 @@ class DynamicEncoder(nn.Module):
     """q(d_t | x) of the features of all elements, less those of the anchor.
 
     settings: variant, see above; subtract, whether the anchor is subtracted at all; dynamic_hidden,
-    units of the recurrent network in each direction. With an initial_log_variance of -5 and an
-    initial_gain of 5 (see `GaussianHead`) d is informative from the start, whereas with 0 and 1
-    s first learns what both can read.
+    units of the LSTM in each direction; initial_log_variance and initial_gain, see `GaussianHead`.
     """
 
     def __init__(self, settings):
@@ -139,8 +130,8 @@ class DynamicEncoder(nn.Module):
     ) -> DiagonalGaussian:
         """The distributions of all d_t, (B, T, d), of features (B, T, g).
 
-        anchor: the anchor's number in each sequence, (B,). anchor_noise: (B, g), which "code" reads
-        in the anchor's place. observed: (B, T), and lengths: (B,), None for whole sequences.
+        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which "code" reads in its
+        place. observed: (B, T), and lengths: (B,), None for whole sequences.
         """
         size = features.shape[2]
         anchor_features = features.gather(1, anchor[:, None, None].expand(-1, 1, size))  # (B, 1, g)
@@ -162,17 +153,13 @@ class DynamicEncoder(nn.Module):
 
 @dataclass
 class Posterior:
-    """q(s | x_a), (B, D), and q(d_t | x), (B, T, d), with codes from them.
+    """The posterior of both codes, and codes from it."""
 
-    codes: a draw, or the means. anchor: the anchor's number in each sequence, (B,). has_code:
-    booleans (B, T), False where d_t is no code but 0.
-    """
-
-    static: DiagonalGaussian
-    dynamic: DiagonalGaussian
-    codes: Codes
-    anchor: Tensor
-    has_code: Tensor
+    static: DiagonalGaussian  # q(s | x_a), (B, D)
+    dynamic: DiagonalGaussian  # q(d_t | x), (B, T, d)
+    codes: Codes  # a draw, or the means
+    anchor: Tensor  # the anchor's number in each sequence, (B,)
+    has_code: Tensor  # booleans (B, T), False where d_t is no code but 0
 
 
 class SingleElement(SequenceModel):
@@ -183,20 +170,16 @@ class SingleElement(SequenceModel):
     settings: a section of profiles.toml, with kind ("images" or "series"), static_size (D),
         dynamic_size (d), hidden (units of the static head and of the prior) and what the codecs
         and `DynamicEncoder` explain.
-    context: whether a bidirectional LSTM runs over the features of all elements, the anchor's
-        among them, as in the authors' model of speech.
+    context: whether a bidirectional LSTM runs over the features of all elements first.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
     static_from: the static code reads the features of the "anchor", or the mean of those of "all"
         observed elements, which is not the paper's and shows what one element is for.
-    initial_weights: PyTorch's "default", or "small", as the authors draw those of images: N(0,
-        0.01) for convolutions and linear layers, with biases of 0.
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, so that the authors' weights are those of the bound's terms.
-    still_weight: unless it is 0, the bound has the term "still".
 
-    The bound's further terms are "anchor", log p(x_a | s, d_a), and "still",
-    sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
+    The bound's further terms are "anchor", log p(x_a | s, d_a), and unless still_weight is 0
+    "still", sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
 
     Values that were not observed do not count. An element without any observed value is no anchor,
     and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed element; after
@@ -243,11 +226,7 @@ class SingleElement(SequenceModel):
         return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
-        """Standard normal numbers of the shape of the codes, and two more kinds.
-
-        anchor (count, g), also standard normal, replaces the anchor's features. lot (count,),
-        uniform, chooses the anchor "any" in training.
-        """
+        """Of the codes; anchor (count, g), in its place; uniform lot (count,), which chooses it."""
         noise = {
             "static": self.normal(generator, count, self.static_size),
             "dynamic": self.normal(generator, count, length, self.dynamic_size),
@@ -267,10 +246,7 @@ class SingleElement(SequenceModel):
         return features if self.context is None else run_recurrent(self.context, features, lengths)
 
     def choose_anchor(self, observed: Tensor, lot: Tensor) -> Tensor:
-        """The number of each sequence's anchor, (B,).
-
-        observed: booleans (B, T). lot: numbers (B,) from 0 to 1, which choose "any" in training.
-        """
+        """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
         count = observed.sum(1)
         rank = torch.zeros_like(count)  # of the anchor among the observed elements
         if self.anchor == "middle":
@@ -291,9 +267,8 @@ class SingleElement(SequenceModel):
     ) -> Posterior:
         """The posterior of elements (B, T, ...) and its codes: a draw, or without noise the means.
 
-        mask: booleans that broadcast to the elements; None means that all values were observed.
-        Without noise, "code" reads one fixed draw in the anchor's place, so that means are not
-        random as the authors' are.
+        mask: booleans that broadcast to the elements. Without noise "code" reads one fixed draw in
+        the anchor's place, so that means are not random as the authors' are.
         """
         count, length = elements.shape[:2]
         noise = {} if noise is None else self.as_noise(noise, count, length)
@@ -337,20 +312,25 @@ class SingleElement(SequenceModel):
         elements, mask = self.check_batch(batch)
         noise = self.as_noise(noise, *elements.shape[:2])
         posterior = self.posterior(elements, mask, noise)
-        static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
-
-        by_element = self.log_likelihood(elements, self.decode_elements(static, dynamic), mask)
-        by_step = kl(posterior.dynamic, self.prior(dynamic)) * posterior.has_code
+        by_step = kl(posterior.dynamic, self.prior(posterior.codes["dynamic"]))  # (B, T)
         divergences = {
             "static": kl(posterior.static, standard_normal_like(posterior.static.mean)),
-            "dynamic": by_step.sum(1),
+            "dynamic": (by_step * posterior.has_code).sum(1),
         }
+        log_likelihood, terms = self.reconstruct(elements, mask, posterior, noise)
+        return Bound(log_likelihood, divergences, elements.shape[1] * self.codec.window, terms)
+
+    def reconstruct(
+        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """sum_t log p(x_t | s, d_t), (B,), and the bound's further terms."""
+        means = self.decode_elements(**posterior.codes)
+        by_element = self.log_likelihood(elements, means, mask)
         terms = {"anchor": by_element.gather(1, posterior.anchor[:, None])[:, 0]}
         if self.still:
-            means = self.decode_still(static, dynamic.shape[1])
+            means = self.decode_still(posterior.codes["static"], elements.shape[1])
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
-        frames = elements.shape[1] * self.codec.window
-        return Bound(by_element.sum(1), divergences, frames, terms)
+        return by_element.sum(1), terms
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         elements, mask = self.check_batch(batch)
@@ -367,7 +347,7 @@ class SingleElement(SequenceModel):
         return self.codec.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
 
     def decode_still(self, static: Tensor, length: int) -> Tensor:
-        """Mean elements of s (B, D) alone, with d = 0; one stands for all: (B, 1, ...)."""
+        """Mean elements of s (B, D) and d = 0; one stands for all: (B, 1, ...)."""
         return self.decode_elements(static, static.new_zeros(len(static), 1, self.dynamic_size))
 
     def generate(
@@ -375,8 +355,7 @@ class SingleElement(SequenceModel):
     ) -> Codes:
         """Codes of sequences of `length` elements: s from N(0, I), d from its prior.
 
-        The two are independent, so the other is drawn as without `given`. In "formula" the anchor's
-        d is 0.
+        The two are independent. In "formula" the anchor's d is 0.
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
@@ -385,10 +364,7 @@ class SingleElement(SequenceModel):
         return {"static": noise["static"], "dynamic": dynamic} | given
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Elements (B, T, ...), 0 where not observed, and their mask if it hides anything.
-
-        Raises `ValueError` for frames and masks that this model cannot read.
-        """
+        """Elements (B, T, ...), 0 where not observed, and their mask if it hides anything."""
         batch = Batch.of(batch)
         self.check_frames(batch.frames)
         if batch.frames.shape[1] % self.codec.window:

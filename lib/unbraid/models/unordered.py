@@ -39,10 +39,9 @@ CONTRAST = 3.0
 class PairEncoder(nn.Module):
     """q(f | x_1 ... x_T), of what all pairs of frames have in common.
 
-    settings: widths[-1] counts the channels of the trunk's features, pair_width those of the two
-    convolutions. hidden: units of the dense layer. static_size: D, the units of f.
-    normalise: batch normalisation after the second convolution; the paper lists none.
-    pairs: False leaves the paper's idea out: each frame is compared with itself alone.
+    settings: pair_width, channels of both convolutions; hidden, units of the dense layer;
+    normalise, batch normalisation, which the paper does not list; pairs, False to leave the paper's
+    idea out and compare each frame with itself alone.
 
     Our copy of the paper's table lacks how pairs are aggregated; here by the mean over i != j.
     """
@@ -81,9 +80,8 @@ class PairEncoder(nn.Module):
 class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
-    settings: widths counts the channels of the trunk, which the decoder passes in reverse order.
-    decoder_slope: of its leaky ReLUs below 0. Our copy of the paper lacks how (f, z) becomes the
-    first 4 x 4 map; here by one dense layer and leaky ReLU. Two options are not the paper's:
+    Its channels are those of the trunk in reverse order. Our copy of the paper lacks how (f, z)
+    becomes the first 4 x 4 map; here by one dense layer. Two settings are not the paper's:
 
     multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
         map of f to all pixels of each later one.
@@ -140,12 +138,10 @@ class UnorderedFrames(SequenceModel):
     settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and what
         `PairEncoder` and `Decoder` explain.
     widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
-    trunk_slope: of the trunk's leaky ReLUs below 0. The paper's table is written in the style of a
-        library whose default is 0.2, with initial weights "glorot".
+    trunk_slope, decoder_slope: of leaky ReLUs below 0.
     posterior_given_static: whether q(z | f, x) reads f; our copy of the table leaves this open.
     prior_given_static: whether the prior of z is p(z | f) or N(0, I).
-    initial_log_variance: is added to that of both posteriors before training. At 0 the decoder
-        first learns to ignore the codes, far below 0 it does not.
+    initial_log_variance: is added to that of both posteriors before training.
     initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py).
     """
 
@@ -178,7 +174,6 @@ class UnorderedFrames(SequenceModel):
 
     @torch.no_grad()
     def initialise(self, settings) -> None:
-        """Set the weights that training begins with."""
         if settings.initial_weights == "glorot":
             start_as_glorot(self)
         else:
@@ -202,7 +197,7 @@ class UnorderedFrames(SequenceModel):
         return self.trunk(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
-        """q(z_i | f, x_i) of each frame, (B, T, d), of features (B, T, ...) and f (B, D)."""
+        """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D)."""
         inputs = features.flatten(2)
         if self.posterior_given_static:
             static = static[:, None].expand(-1, features.shape[1], -1)
@@ -238,8 +233,8 @@ class UnorderedFrames(SequenceModel):
 
         sum_i E log p(x_i | f, z_i) - sum_i KL(q(z_i | f, x_i) || p(z_i | f)) - KL(q(f | x) || p(f))
 
-        The likelihood is the paper's, Bernoulli for each value. For values between 0 and 1 it is
-        minus the cross-entropy, and at most minus the entropy of the values.
+        The likelihood is the paper's, Bernoulli for each value; of values between 0 and 1 minus the
+        cross-entropy.
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
