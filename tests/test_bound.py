@@ -67,7 +67,7 @@ def test_kl_three_ways():
     assert (kl(q, p) > 0).all()
 
 
-def test_density_and_draws_with_their_gradients():
+def test_density_and_draws():
     q, torch_q = gaussian(6)
     value = torch.randn(5, 6, generator=seeded(1), **DOUBLE)
     assert torch.allclose(q.log_prob(value), torch_q.log_prob(value).sum(-1), rtol=1e-12)
@@ -76,13 +76,6 @@ def test_density_and_draws_with_their_gradients():
     close(q.draw(noise), torch_q.mean + torch_q.stddev * noise)
     assert torch.equal(q.draw(seeded(3)), q.draw(noise))
     assert torch.equal(q.draw(), q.mean)
-
-    mean = torch.tensor([0.5], requires_grad=True)
-    log_variance = torch.tensor([-1.0], requires_grad=True)
-    draw = DiagonalGaussian(mean, log_variance).draw(seeded())
-    draw.backward()
-    assert mean.grad.item() == 1
-    assert log_variance.grad.item() == pytest.approx((draw - mean).item() / 2, rel=1e-5)
 
 
 def test_likelihoods_against_torch():
@@ -94,8 +87,6 @@ def test_likelihoods_against_torch():
         assert torch.allclose(log_likelihood, by_value.sum((-3, -2, -1)), rtol=1e-12)
         masked = gaussian_log_likelihood(frames, mean, variance, observed, dimensions=2)
         assert torch.allclose(masked, (by_value * observed).sum((-2, -1)), rtol=1e-12)
-        perfect = gaussian_log_likelihood(frames, frames, variance)
-        assert torch.allclose(perfect, perfect.new_tensor(best_log_likelihood(192, variance)))
     binary = (frames > 0.5).double()
     expected = Bernoulli(logits=mean).log_prob(binary).sum((-3, -2, -1))
     assert torch.allclose(bernoulli_log_likelihood(binary, mean), expected, rtol=1e-12)
@@ -218,8 +209,7 @@ def test_what_is_detached_and_what_is_not():
 
 
 def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
-    stages = [[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]]
-    model, whole = small_model(opening=stages), small_model()
+    model, whole = small_model(opening=[[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]]), small_model()
     noise = whole.draw_noise(3, 4, seeded(1))
     model.advance(0.3)
     codes, bound = model.encode(FRAMES, noise), model.elbo(FRAMES, noise)
@@ -281,26 +271,24 @@ def test_sequences_from_the_prior_follow_the_transitions():
     assert torch.equal(kept["factor_1"], codes["factor_1"] + 1)
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    (
-        lambda x: x[0],
-        lambda x: list(x[0]),
-        lambda x: x[..., :4, :4],
-        lambda x: x[:, :0],
-        lambda x: x.float(),
-        lambda x: x * 255,
-        lambda x: x * 2 - 1,
-        lambda x: x.masked_fill(x > 0.9, math.nan),
-        lambda x: Batch(x, torch.arange(4).expand(3, 4) < 3),
-    ),
-    ids=["axes", "list", "size", "empty", "type", "bytes", "negative", "NaN", "mask"],
-)
-def test_bad_frames_are_refused(spoil):
-    model = small_model()
-    for use in (model.elbo, model.encode):
+SPOILT = {
+    "axes": FRAMES[0],
+    "list": list(FRAMES[0]),
+    "size": FRAMES[..., :4, :4],
+    "empty": FRAMES[:, :0],
+    "type": FRAMES.float(),
+    "bytes": FRAMES * 255,
+    "negative": FRAMES * 2 - 1,
+    "NaN": FRAMES.masked_fill(FRAMES > 0.9, math.nan),
+    "mask": Batch(FRAMES, torch.arange(4).expand(3, 4) < 3),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_bad_frames_are_refused(case):
+    for use in (small_model().elbo, small_model().encode):
         with pytest.raises(ValueError, match="^(frames|batch|mask):"):
-            use(spoil(FRAMES))
+            use(SPOILT[case])
 
 
 def test_a_batch_is_as_long_as_what_was_observed_of_it():

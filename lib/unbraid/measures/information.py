@@ -55,10 +55,9 @@ class Partition(Readable):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ownership(Readable):
-    """Which code knows which factor: `matrix[i, f]` is the information of code i on factor f."""
+    """`matrix[i, f]` is the information of code i on factor f."""
 
     matrix: np.ndarray = field(repr=False)  # (K, F) bits
-    owner: dict[str, int]  # factor -> the code assigned to it
     own: float  # mean over the assigned pairs
     other: float  # mean over all other pairs of the assigned codes; NaN for one factor
 
@@ -206,21 +205,16 @@ def ownership(codes, factors, seed=0):
     if not len(codes) or not factors:
         raise ValueError("codes, factors: expected at least one of each")
     codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
-    scaled = {}
-    for name, values in factors.items():
-        factor = samples(f"factor {name!r}", values)
-        scaled[name] = factor / factor.std(0)
-    names = tuple(scaled)
-    matrix = np.empty((len(codes), len(names)))
+    factors = [samples(f"factor {name!r}", values) for name, values in factors.items()]
+    matrix = np.empty((len(codes), len(factors)))
     for i, j in np.ndindex(matrix.shape):
-        matrix[i, j] = kraskov(codes[i], scaled[names[j]], seed=seed).estimate
+        matrix[i, j] = kraskov(codes[i], factors[j] / factors[j].std(0), seed=seed).estimate
     rows, columns = linear_sum_assignment(matrix, maximize=True)
     assigned = np.zeros(matrix.shape, dtype=bool)
     assigned[rows, columns] = True
     rest = matrix[rows][~assigned[rows]]
-    owner = {names[j]: int(i) for i, j in zip(rows, columns, strict=True)}
     other = float(rest.mean()) if rest.size else np.nan
-    return Ownership(matrix, owner, float(matrix[assigned].mean()), other)
+    return Ownership(matrix, float(matrix[assigned].mean()), other)
 
 
 def cross_block(before, after) -> np.ndarray:
