@@ -1,7 +1,6 @@
 """The bound: its terms against independent computations, paper A's against a slow loop."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,14 +29,7 @@ SMALL = {
     "hidden": 6,
     "hidden_layers": 2,
     "normalise": False,
-    "activation": "paper",
-    "output": "sigmoid",
-    "decoder_groups": 1,
-    "decoder_hidden": 0,
-    "variance": 0.25,
-    "initial_log_variance": 0.0,
     "output_bias": 0.0,
-    "opening": [],
 }
 DOUBLE = {"dtype": torch.float64}
 
@@ -75,27 +67,15 @@ def test_kl_three_ways():
     assert (kl(q, p) > 0).all()
 
 
-def test_density_and_draws_with_their_gradients():
+def test_density_and_draws():
     q, torch_q = gaussian(6)
     value = torch.randn(5, 6, generator=seeded(1), **DOUBLE)
     assert torch.allclose(q.log_prob(value), torch_q.log_prob(value).sum(-1), rtol=1e-12)
 
-    many = DiagonalGaussian(q.mean.expand(20_000, 6), q.log_variance.expand(20_000, 6))
-    draws = many.draw(seeded(2))
-    assert within(draws, q.mean)
-    assert within((draws - q.mean).square(), q.log_variance.exp())
-    assert torch.corrcoef(draws.T).fill_diagonal_(0).abs().max() < 0.04  # 5 standard errors
-
     noise = torch.randn(6, generator=seeded(3), **DOUBLE)
+    close(q.draw(noise), torch_q.mean + torch_q.stddev * noise)
     assert torch.equal(q.draw(seeded(3)), q.draw(noise))
     assert torch.equal(q.draw(), q.mean)
-
-    mean = torch.tensor([0.5], requires_grad=True)
-    log_variance = torch.tensor([-1.0], requires_grad=True)
-    draw = DiagonalGaussian(mean, log_variance).draw(seeded())
-    draw.backward()
-    assert mean.grad.item() == 1
-    assert log_variance.grad.item() == pytest.approx((draw - mean).item() / 2, rel=1e-5)
 
 
 def test_likelihoods_against_torch():
@@ -107,8 +87,6 @@ def test_likelihoods_against_torch():
         assert torch.allclose(log_likelihood, by_value.sum((-3, -2, -1)), rtol=1e-12)
         masked = gaussian_log_likelihood(frames, mean, variance, observed, dimensions=2)
         assert torch.allclose(masked, (by_value * observed).sum((-2, -1)), rtol=1e-12)
-        perfect = gaussian_log_likelihood(frames, frames, variance)
-        assert torch.allclose(perfect, perfect.new_tensor(best_log_likelihood(192, variance)))
     binary = (frames > 0.5).double()
     expected = Bernoulli(logits=mean).log_prob(binary).sum((-3, -2, -1))
     assert torch.allclose(bernoulli_log_likelihood(binary, mean), expected, rtol=1e-12)
@@ -120,19 +98,13 @@ def test_likelihoods_against_torch():
         gaussian_log_likelihood(frames, mean, 0.0)
 
 
-@pytest.mark.parametrize(
-    "layer, side",
-    (
-        (torch.nn.Conv2d(64, 64, 4, 2, 1), 16),
-        (torch.nn.ConvTranspose2d(64, 64, 4, 2, 1), 8),
-        (torch.nn.ConvTranspose2d(64, 64, 4), 1),
-    ),
-)
-def test_the_signal_neither_fades_nor_grows(layer, side):
+def test_the_signal_neither_fades_nor_grows():
     torch.manual_seed(0)
-    keep_variance(layer)
-    outputs = layer(F.relu(torch.randn(64, 64, side, side)))[..., 1:-1, 1:-1]
-    assert outputs.std().item() == pytest.approx(1, rel=0.1)
+    halving, doubling = nn.Conv2d(64, 64, 4, 2, 1), nn.ConvTranspose2d(64, 64, 4, 2, 1)
+    for layer, side in ((halving, 16), (doubling, 8), (nn.ConvTranspose2d(64, 64, 4), 1)):
+        keep_variance(layer)
+        outputs = layer(F.relu(torch.randn(64, 64, side, side)))[..., 1:-1, 1:-1]
+        assert outputs.std().item() == pytest.approx(1, rel=0.1)
 
 
 def test_glorot_weights_have_the_variance_of_both_fans_and_biases_are_zero():
@@ -151,12 +123,11 @@ def test_parameter_counts_of_paper_a(name, count):
 
 def small_model(**changes):
     torch.manual_seed(0)
-    return IndependentPrediction.from_settings(SimpleNamespace(**SMALL | changes)).double().eval()
+    section = settings.load("independent.bounce.factored", "full", **SMALL | changes)
+    return IndependentPrediction.from_settings(section).double().eval()
 
 
 def test_a_decoder_is_either_wider_first_or_in_groups():
-    model = small_model(decoder_groups=2)
-    assert len(model.decode(model.generate(1, 2))) == 1
     with pytest.raises(ValueError, match="^decoder_hidden: .* 2 decoder_groups"):
         small_model(decoder_hidden=8, decoder_groups=2)
 
@@ -190,7 +161,7 @@ OPTIONS = (
     {"factors": 1, "factor_size": 6},
     {"normalise": True, "activation": "silu"},
     {"output": "linear", "initial_log_variance": -4.0, "decoder_groups": 2, "factors": 2},
-    {"decoder_hidden": 12},
+    {"decoder_hidden": 12, "output_bias": 0.5},
 )
 
 
@@ -238,8 +209,7 @@ def test_what_is_detached_and_what_is_not():
 
 
 def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
-    stages = [[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]]
-    model, whole = small_model(opening=stages), small_model()
+    model, whole = small_model(opening=[[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]]), small_model()
     noise = whole.draw_noise(3, 4, seeded(1))
     model.advance(0.3)
     codes, bound = model.encode(FRAMES, noise), model.elbo(FRAMES, noise)
@@ -274,12 +244,12 @@ def test_one_weight_serves_all_divergences_that_have_none_of_their_own():
     close(bound.loss({"kl": 0.3, "factor_1_kl": 2.0}), bound.loss(weights | {"factor_1_kl": 2.0}))
 
 
-@pytest.mark.parametrize("part", ("mean", "log_variance"))
-def test_a_factor_is_predicted_from_its_own_past_alone(part):
+def test_a_factor_is_predicted_from_its_own_past_alone():
     previous = torch.randn(1, 6, generator=seeded(1), **DOUBLE)
 
     def influence(model):
-        predict = lambda z: getattr(model.prior(z), part)[0]  # noqa: E731
+        """Which of the units before change which predicted ones: means and log-variances."""
+        predict = lambda z: model.prior(z).mean[0] + model.prior(z).log_variance[0]  # noqa: E731
         return torch.autograd.functional.jacobian(predict, previous)[:, 0] != 0
 
     blocks = torch.block_diag(*[torch.ones(2, 2)] * 3).bool()
@@ -301,26 +271,24 @@ def test_sequences_from_the_prior_follow_the_transitions():
     assert torch.equal(kept["factor_1"], codes["factor_1"] + 1)
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    (
-        lambda x: x[0],
-        lambda x: list(x[0]),
-        lambda x: x[..., :4, :4],
-        lambda x: x[:, :0],
-        lambda x: x.float(),
-        lambda x: x * 255,
-        lambda x: x * 2 - 1,
-        lambda x: x.masked_fill(x > 0.9, math.nan),
-        lambda x: Batch(x, torch.arange(4).expand(3, 4) < 3),
-    ),
-    ids=["axes", "list", "size", "empty", "type", "bytes", "negative", "NaN", "mask"],
-)
-def test_bad_frames_are_refused(spoil):
-    model = small_model()
-    for use in (model.elbo, model.encode):
+SPOILT = {
+    "axes": FRAMES[0],
+    "list": list(FRAMES[0]),
+    "size": FRAMES[..., :4, :4],
+    "empty": FRAMES[:, :0],
+    "type": FRAMES.float(),
+    "bytes": FRAMES * 255,
+    "negative": FRAMES * 2 - 1,
+    "NaN": FRAMES.masked_fill(FRAMES > 0.9, math.nan),
+    "mask": Batch(FRAMES, torch.arange(4).expand(3, 4) < 3),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_bad_frames_are_refused(case):
+    for use in (small_model().elbo, small_model().encode):
         with pytest.raises(ValueError, match="^(frames|batch|mask):"):
-            use(spoil(FRAMES))
+            use(SPOILT[case])
 
 
 def test_a_batch_is_as_long_as_what_was_observed_of_it():

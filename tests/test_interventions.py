@@ -1,7 +1,5 @@
 """What is done to codes before decoding: what changes, what stays, what is refused."""
 
-import math
-
 import pytest
 import torch
 from test_bound import seeded
@@ -70,22 +68,15 @@ def test_traverse_sets_one_unit_and_no_other(codes, mixed):
     expected[..., 3] = values[:, None]
     torch.testing.assert_close(moved["factor_1"], expected)
     assert torch.equal(moved["factor_0"], first["factor_0"].expand(4, -1, -1))
-    static = traverse(one(mixed), "static", 1, values)
-    torch.testing.assert_close(static["static"][:, 1], values)
-    assert static["dynamic"].shape == (4, 5, 2)
+    assert traverse(one(mixed), "static", 1, values)["dynamic"].shape == (4, 5, 2)
 
 
-def test_a_direction_sets_the_projection_and_nothing_across_it(codes):
-    axis = torch.zeros(6)
-    axis[3] = 5.0  # its length does not matter
+def test_a_direction_sets_the_projection_and_nothing_across_it():
     values = torch.tensor([-1.5, 0.0, 4.0])
-    first = {name: code / 10 for name, code in one(codes).items()}
-    along, unit = (traverse(first, "factor_1", which, values) for which in (axis, 3))
-    torch.testing.assert_close(along["factor_1"], unit["factor_1"])
-
     code = torch.randn(1, 8, generator=seeded(1))
     direction = torch.nn.functional.normalize(torch.randn(8, generator=seeded(2)), dim=0)
-    moved = traverse({"static": code}, "static", direction, values)["static"]
+    # The length of what is given does not matter.
+    moved = traverse({"static": code}, "static", 5 * direction, values)["static"]
     torch.testing.assert_close(moved @ direction, values)
     across = moved - values[:, None] * direction
     torch.testing.assert_close(across, (code - (code @ direction) * direction).expand(3, -1))
@@ -104,8 +95,6 @@ def test_principal_directions_of_a_gaussian_that_was_made():
     assert all(vector[vector.abs().argmax()] > 0 for vector in directions.vectors)
     steps = principal_directions(points.view(500, 100, 3), 2)  # each step of a code is a row
     assert torch.equal(steps.vectors, directions.vectors[:2])
-    pair = principal_directions(torch.tensor([[0.0, 1.0], [2.0, 1.0]]), 1)
-    assert pair.deviations.item() == pytest.approx(math.sqrt(2))  # n - 1 = 1 of two points
 
 
 @pytest.mark.parametrize(

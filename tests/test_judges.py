@@ -10,7 +10,6 @@ from unbraid.measures.judges import (
     blurred,
     fit_judge,
     load_judge,
-    noisy,
     reliability,
     save_judge,
     shifted,
@@ -126,18 +125,14 @@ def test_blur_smooths_space_and_nothing_else():
     smooth = blurred(point, 1.0)
     assert smooth[0, 1].sum() == pytest.approx(1, abs=1e-4)
     assert smooth[0, 1, 0, 7, 7] == pytest.approx(1 / (2 * math.pi), abs=0.003)
-    assert torch.allclose(smooth, smooth.transpose(-1, -2))
-    assert smooth[0, [0, 2]].abs().max() == 0 and smooth[1].abs().max() == 0
-    flat = torch.full((1, 2, 3, 8, 8), 0.3)
-    assert torch.allclose(blurred(flat, 2.0), flat)  # edges do not darken
+    assert smooth.sum() == smooth[0, 1].sum()  # other clips, frames and channels stay black
 
 
 def test_shift_moves_a_whole_clip_diagonally():
     frames = torch.rand(40, 2, 3, 8, 8)
     ways = {(-2, -2): 0, (-2, 2): 0, (2, -2): 0, (2, 2): 0}
-    for clip, moved in zip(
-        frames, shifted(frames, 2, torch.Generator().manual_seed(0)), strict=True
-    ):
+    shifts = shifted(frames, 2, torch.Generator().manual_seed(0))
+    for clip, moved in zip(frames, shifts, strict=True):
         inner = moved[..., 2:-2, 2:-2]
         for way in ways:
             ways[way] += torch.equal(inner, clip.roll(way, (-2, -1))[..., 2:-2, 2:-2])
@@ -146,19 +141,10 @@ def test_shift_moves_a_whole_clip_diagonally():
     assert shifted(columns, 3, torch.Generator().manual_seed(0)).unique().numel() == 5
 
 
-def test_noise_has_its_deviation_and_stays_in_range():
-    grey = noisy(torch.full((10, 4, 3, 16, 16), 0.5), 0.1, torch.Generator().manual_seed(0))
-    assert float((grey - 0.5).std()) == pytest.approx(0.1, rel=0.03)
-    white = noisy(torch.ones(1, 1, 3, 16, 16), 0.5, torch.Generator().manual_seed(0))
-    assert white.min() >= 0 and white.max() == 1
-
-
 def test_reliability_says_what_the_judge_is_worth(judge, test_clips):
     frames, labels = test_clips
     result = reliability(judge, frames, labels)
     assert set(result.accuracy) == set(result.conditions) and result.clips == 300
-    assert list(result.conditions) == ["real", "blurred", "shifted", "noisy"]
-    assert "0.5 pixels" in result.conditions["blurred"]
     colour = result.accuracy["real"]["colour"]
     assert (colour.mean, colour.n, colour.unit) == (1, 300, "clip")
     assert result == reliability(judge, frames, labels)
@@ -177,7 +163,7 @@ def test_a_judge_in_training_judges_each_clip_alone(judge, test_clips):
     torch.testing.assert_close(found, expected)
 
 
-def test_a_judge_comes_back_from_its_file(judge, test_clips, tmp_path):
+def test_a_judge_comes_back_from_its_file_and_judges_its_own_labels(judge, test_clips, tmp_path):
     path = tmp_path / "bars-seed0.safetensors"
     save_judge(judge, path, {"seed": 0})
     again = load_judge(path, {**BARS, "another label": ("a", "b")})
@@ -185,18 +171,12 @@ def test_a_judge_comes_back_from_its_file(judge, test_clips, tmp_path):
     assert again.classes == judge.classes and again.sizes == judge.sizes
     first, second = (one.probabilities(test_clips[0])["motion"] for one in (judge, again))
     assert torch.allclose(first, second, atol=2e-2)  # half precision
-    record = read_json(tmp_path / "bars-seed0.run.json")
-    assert record["seed"] == 0 and record["judge"]["kind"] == "sequences"
-    save_judge(new(FrameJudge), path, {})
-    assert type(load_judge(path)) is FrameJudge
-
-
-def test_a_judge_is_not_put_to_other_labels(judge, tmp_path):
-    path = tmp_path / "a.safetensors"
-    save_judge(judge, path, {})
+    assert read_json(tmp_path / "bars-seed0.run.json")["seed"] == 0
     for motion in ((), ("right", "left"), ("left", "right", "up")):
         with pytest.raises(ResultsError, match="motion"):
             load_judge(path, {**BARS, "motion": motion})
+    save_judge(new(FrameJudge), path, {})
+    assert type(load_judge(path)) is FrameJudge
 
 
 def test_altered_files_are_refused(judge, tmp_path):
@@ -204,30 +184,26 @@ def test_altered_files_are_refused(judge, tmp_path):
     with pytest.raises(ResultsError, match="a.run.json"):
         load_judge(path)
     save_judge(judge, path, {})
-    content, written = path.read_bytes(), read_json(record)
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    written = read_json(record)
+    write_json(record, {**written, "weights_sha256": "0" * 64})
     with pytest.raises(ResultsError, match="SHA-256"):
         load_judge(path)
-    path.write_bytes(content)
     write_json(record, {**written, "judge": {**written["judge"], "kind": "songs"}})
     with pytest.raises(ResultsError):
         load_judge(path)
 
 
 CLIPS = torch.rand(2, 4, 3, 16, 16)
-BAD_CLIPS = {
-    "size": torch.rand(2, 4, 3, 32, 32),
-    "no clips": CLIPS[:0],
-    "bytes": CLIPS.mul(255).byte(),
-    "bright": CLIPS + 0.5,
-    "NaN": CLIPS * math.nan,
-}
 
 
-@pytest.mark.parametrize("case", BAD_CLIPS)
-def test_frames_of_another_kind_are_refused(judge, case):
+@pytest.mark.parametrize(
+    "clips",
+    (CLIPS[..., :8], CLIPS[:0], CLIPS.mul(255).byte(), CLIPS + 0.5, CLIPS * math.nan),
+    ids=("size", "no clips", "bytes", "bright", "NaN"),
+)
+def test_frames_of_another_kind_are_refused(judge, clips):
     with pytest.raises(ValueError, match="frames"):
-        judge.probabilities(BAD_CLIPS[case])
+        judge.probabilities(clips)
 
 
 @pytest.mark.parametrize("motion", [[0, 1, 1], [0.0, 1.0], [0, 2]])

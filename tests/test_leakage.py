@@ -146,11 +146,6 @@ def test_what_must_not_change_a_cell(probe):
     for other in others:
         changed = leakage_matrix(other, factors, probe=probe, permutations=9).value
         assert np.abs(changed - base).max() <= 0.02
-    names = np.array(["red", "fair", "dark", "grey", "blue", "none"])
-    renamed = factors | {"hair": names[factors["hair"]], "size": 1 - 2 * factors["size"]}
-    changed = leakage_matrix(codes, renamed, probe=probe, permutations=9).value
-    # The non-linear probe settles ties by the order of the classes.
-    assert np.abs(changed - base).max() <= 0.05
 
 
 def test_values_are_those_of_the_first_release():
@@ -175,22 +170,16 @@ def test_a_perfect_score_has_wilsons_limits_and_a_constant_code_none():
 
 
 def test_whole_floats_are_warned_of():
-    codes, factors = world(100)
-    floats = {"hair": factors["hair"] * 1.0}
     with pytest.warns(UserWarning, match="hair.*continuous"):
-        leakage_matrix(codes, floats, permutations=9)
+        leakage_matrix(CODES, {"hair": FACTORS["hair"] * 1.0}, permutations=9)
 
 
-def test_a_matrix_shows_itself_and_names_its_cells():
-    found = leakage_matrix(*world(100), permutations=9)
-    text = f"{found['static', 'hair']:.2f}"
-    assert text in repr(found)
-    with pytest.raises(KeyError, match="column.*hair"):
-        found["static", "beard"]
-    with pytest.raises(KeyError, match="row.*static"):
-        found["dynamic", "hair"]
-    with pytest.raises(ValueError, match="cell"):
-        found["static"]
+def test_a_matrix_names_its_cells():
+    found = leakage_matrix(CODES, FACTORS, permutations=9)
+    assert f"{found['static', 'hair']:.2f}" in repr(found)
+    for cell, field in ((("static", "beard"), "column"), (("dynamic", "hair"), "row")):
+        with pytest.raises(KeyError, match=field):
+            found[cell]
 
 
 CODES, FACTORS = world(60)
@@ -203,14 +192,12 @@ CODE, HAIR = {"static": CODES["static"]}, {"hair": FACTORS["hair"]}
         (lambda: leakage_matrix(CODE["static"], HAIR["hair"]), 'codes: .*{"code": array}'),
         (lambda: leakage_matrix({}, HAIR), "codes:"),
         (lambda: leakage_matrix({"x": np.arange(60.0)}, HAIR), r"code 'x': .*x\[:, None\]"),
-        (lambda: leakage_matrix({"x": np.full((60, 2), np.nan)}, HAIR), "code 'x':"),
         (lambda: leakage_matrix({"x": CODE["static"][:50]}, HAIR), "codes, factors:"),
         (lambda: leakage_matrix(CODES | {"x": np.ones((60, 9, 2))}, HAIR), "codes:"),
         (lambda: leakage_matrix(CODE, HAIR, probe="deep"), "probe:"),
         (lambda: leakage_matrix(CODE, HAIR, pooling="mean"), "pooling:"),
         (lambda: leakage_matrix(CODE, HAIR, test=np.ones(60, bool)), "test:"),
         (lambda: leakage_matrix(CODE, {"y": np.zeros(60, int)}), "factor 'y':"),
-        (lambda: leakage_matrix(CODE, {"y": np.full(60, np.inf)}), "factor 'y':"),
         (lambda: leakage_matrix(CODES, {"y": np.arange(300).reshape(60, 5)}), "factor 'y':"),
         (lambda: leakage_matrix(CODE, {"y": np.arange(60) < 1}, test=np.arange(9, 20)), "'y'"),
     ],

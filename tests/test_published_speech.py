@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from test_bound import DOUBLE, close, seeded, unreached_parameters, within
-from test_single_element import cell, normal
+from test_bound import DOUBLE, close, seeded, unreached_parameters
+from test_single_element import normal, slow_prior, walk
 from torch.distributions import Normal, kl_divergence
 from unbraid import experiments, settings
 from unbraid.models.base import Batch
@@ -58,38 +58,11 @@ def test_full_is_the_authors_configuration():
     assert (full.variance, full.learning_rate, full.scaled) == (0.5, 1e-3, False)
 
 
-def test_weights_begin_as_theirs():
-    model = experiments.build(settings.load(SECTION, "full"), seed=0)
-    linear = model.codec.linear
-    assert within(linear.weight.flatten() / 0.01, 0.0) and not linear.bias.any()
-    assert within((linear.weight.flatten() / 0.01).square(), 1.0)
-    head = model.static_head[2].log_variance
-    assert within((head.weight.flatten() / 0.01).square(), 1.0) and not head.bias.any()
-
-
 # The bound, step by step
-
-
-def slow_pass(network, steps, suffix=""):
-    """The states (B, units) of an LSTM's one layer after each of a list of (B, inputs)."""
-    zero = torch.zeros(len(steps[0]), network.hidden_size, **DOUBLE)
-    state, states = (zero, zero), []
-    for x in steps:
-        state = cell(network, 0, suffix, x, state)
-        states.append(state[0])
-    return states
 
 
 def leak(values):
     return torch.where(values > 0, values, 0.2 * values)
-
-
-def slow_features(codec, steps):
-    """The features of all spectra, a list of (B, g)."""
-    forwards = slow_pass(codec.recurrent, steps)
-    backwards = slow_pass(codec.recurrent, steps[::-1], "_reverse")[::-1]
-    pairs = zip(forwards, backwards, strict=True)
-    return [codec.linear(torch.cat(pair, 1)) for pair in pairs]
 
 
 def slow_static(model, anchor):
@@ -101,7 +74,7 @@ def slow_static(model, anchor):
 
 def slow_errors(codec, codes, steps):
     """The squared error (B,) of the chunk decoded from codes, a list of (B, d + D)."""
-    states = slow_pass(codec.decoder_recurrent, codes)
+    states = walk(codec.decoder_recurrent, codes)
     errors = [codec.decoder_linear(h) - x for h, x in zip(states, steps, strict=True)]
     return sum(error.square().sum(1) for error in errors)
 
@@ -110,18 +83,16 @@ def slow_errors(codec, codes, steps):
 def test_bound_and_loss_against_a_slow_loop():
     model, noise = small_model(), small_model().draw_noise(4, 5, seeded(7))
     steps = list(VALUES.unbind(1))
-    features = slow_features(model.codec, steps)
+    features = [model.codec.linear(state) for state in walk(model.codec.recurrent, steps)]
     q_s = slow_static(model, features[0])
     s = q_s.mean + q_s.stddev * noise["static"]
     inputs = [noise["anchor"], *(h - features[0] for h in features[1:])]
-    hidden = model.dynamic_encoder.recurrent(torch.stack(inputs, 1))[0]
-    q_d = [normal(model.dynamic_encoder.head, h) for h in hidden.unbind(1)]
+    hidden = walk(model.dynamic_encoder.recurrent, inputs)
+    q_d = [normal(model.dynamic_encoder.head, h) for h in hidden]
     d = [q.mean + q.stddev * noise["dynamic"][:, t] for t, q in enumerate(q_d)]
-    before = torch.stack([torch.zeros_like(d[0]), *d[:-1]], 1)
-    states = model.prior.recurrent(before)[0].unbind(1)
-    p_d = [normal(model.prior.head, state) for state in states]
     kl_s = kl_divergence(q_s, Normal(0.0, 1.0)).sum(1)
-    kl_d = sum(kl_divergence(q, p).sum(1) for q, p in zip(q_d, p_d, strict=True))
+    pairs = zip(q_d, slow_prior(model.prior, d), strict=True)
+    kl_d = sum(kl_divergence(q, p).sum(1) for q, p in pairs)
     whole = slow_errors(model.codec, [torch.cat([code, s], 1) for code in d], steps)
     alone = slow_errors(model.codec, [torch.cat([0 * code, s], 1) for code in d], steps)
 
@@ -176,13 +147,6 @@ def test_a_spectrum_is_decoded_of_the_codes_up_to_it():
     changed["dynamic"][:, 2] += 1
     moved = (model.decode(codes) - model.decode(changed)).abs().amax((0, 2)) > 1e-9
     assert moved.tolist() == [False, False, True, True, True]
-
-
-@torch.no_grad()
-def test_codes_from_the_prior():
-    codes = small_model().generate(4000, 5, seeded())
-    assert codes["dynamic"].shape == (4000, 5, 2) and within(codes["static"], 0.0)
-    assert small_model().decode(codes).shape == (4000, 5, 3)
 
 
 def test_gradients_reach_every_parameter():

@@ -34,7 +34,6 @@ OPTIONS = {
     "formula, last": {"variant": "formula", "anchor": "last"},
     "not subtracted": {"subtract": False},
     "formula, not subtracted": {"variant": "formula", "subtract": False},
-    "causal": {"causal": True, "dynamic_hidden": 7},
     "plain networks": {"normalise": False, "variance": 0.1},
     "context": {"context": True},
     "static from all": {"static_from": "all"},
@@ -105,6 +104,11 @@ def normal(head, x):
     return Normal(head.mean(x), torch.exp(head.log_variance(x) / 2))
 
 
+def slow_prior(prior, d):
+    """p(d_t | d_<t) for a list of codes (B, d)."""
+    return [normal(prior.head, h) for h in walk(prior.recurrent, [0 * d[0], *d[:-1]])]
+
+
 def slow_dynamic_states(model, features, anchor, noise):
     """The dynamic network's outputs, a list of (B, hidden), by the paper's or its code's rule."""
     encoder = model.dynamic_encoder
@@ -135,21 +139,16 @@ def slow_terms(model, frames, noise, anchor):
         return decoded.log_prob(x).flatten(1).sum(1)
 
     hidden = slow_dynamic_states(model, features, anchor, noise)
-    d = torch.zeros_like(noise["dynamic"][:, 0])
-    zero = torch.zeros(len(frames), model.prior.recurrent.hidden_size, **DOUBLE)
-    first, second = (zero, zero), (zero, zero)
-    log_likelihood, still, kl_d = [], [], []
-    for t, x in enumerate(elements):
-        first = cell(model.prior.recurrent, 0, "", d, first)
-        second = cell(model.prior.recurrent, 1, "", first[0], second)
-        q_d = normal(model.dynamic_encoder.head, hidden[t])
-        if model.dynamic_encoder.variant == "formula" and t == anchor:
-            d = torch.zeros_like(d)
-        else:
-            d = q_d.mean + q_d.stddev * noise["dynamic"][:, t]
-            kl_d.append(kl_divergence(q_d, normal(model.prior.head, second[0])).sum(1))
-        log_likelihood.append(log_p(x, d))
-        still.append(log_p(x, torch.zeros_like(d)))
+    q_d = [normal(model.dynamic_encoder.head, h) for h in hidden]
+    d = [q.mean + q.stddev * noise["dynamic"][:, t] for t, q in enumerate(q_d)]
+    if model.dynamic_encoder.variant == "formula":
+        d[anchor] = 0 * d[anchor]
+    pairs = zip(q_d, slow_prior(model.prior, d), strict=True)
+    kl_d = [kl_divergence(q, p).sum(1) for q, p in pairs]
+    if model.dynamic_encoder.variant == "formula":
+        del kl_d[anchor]
+    log_likelihood = [log_p(x, code) for x, code in zip(elements, d, strict=True)]
+    still = [log_p(x, 0 * d[0]) for x in elements]
     return log_likelihood, still, kl_divergence(q_s, Normal(0.0, 1.0)).sum(1), kl_d
 
 
@@ -250,8 +249,9 @@ def test_the_static_code_sees_the_anchor_alone(kind, variant, anchor, at):
     assert other.anchor == "first"
 
 
-def test_with_context_the_static_code_sees_all():
+def test_what_reads_all_elements():
     assert all(seen_by(small_model(context=True), "static"))
+    assert all(map(all, seen_by(small_model(), "dynamic")))
 
 
 @pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
@@ -266,48 +266,20 @@ def test_a_static_code_from_all_sees_all_that_was_observed(kind):
     assert not gradient[:, 0].any() and gradient[:, 1:].any(2).all()
 
 
-@pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
-@torch.no_grad()
-def test_of_equal_elements_the_static_code_is_the_same_from_all_as_from_the_anchor(kind):
-    by_anchor, by_all = (small_model(**kind, static_from=name) for name in ("anchor", "all"))
-    by_all.load_state_dict(by_anchor.state_dict())
-    frames = frames_for(by_anchor)
-    element = frames[:, : by_anchor.codec.window]
-    still = element.repeat(1, 5, *[1] * (frames.ndim - 2))
-    close(by_all.encode(still), by_anchor.encode(still))
-    assert not torch.allclose(by_all.encode(frames)["static"], by_anchor.encode(frames)["static"])
-
-
 # Weights at the start
 
 
-@pytest.mark.parametrize(
-    "kind, static, dynamic", (("small", 0.012, 0.29), ("default", 7.5, 12.6)), ids=str
-)
 @torch.no_grad()
-def test_divergences_of_a_new_model(kind, static, dynamic):
-    """Nats per sequence of the model of Sprites, in training mode, on frames of even noise.
-
-    With small weights these are what the authors' model has when it is new.
-    """
-    section = settings.load("single_element.sprites", "full", initial_weights=kind)
+def test_divergences_of_a_new_model_are_those_of_the_authors():
+    """Nats per sequence of the model of Sprites, in training mode, on frames of even noise."""
     torch.manual_seed(0)
-    model = SingleElement.from_settings(section)
+    model = SingleElement.from_settings(settings.load("single_element.sprites", "full"))
     frames = torch.rand(16, 8, *model.frame_shape, generator=seeded())
     found = model.elbo(frames, seeded(1)).kl
-    assert abs(found["static"].mean() / static - 1) < 0.1
-    assert abs(found["dynamic"].mean() / dynamic - 1) < 0.1
-
-
-def test_small_weights_are_those_of_the_authors():
-    model = small_model(initial_weights="small", features=64, width=16)
-    for layer in model.modules():
-        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
-            assert not layer.bias.any()
-            if layer.weight.numel() > 1000:
-                assert 0.009 < layer.weight.std() < 0.011
-    upwards = [m for m in model.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
-    assert all(layer.weight.std() > 0.011 for layer in upwards)  # these keep their defaults
+    assert found["static"].mean().item() == pytest.approx(0.012, rel=0.1)
+    assert found["dynamic"].mean().item() == pytest.approx(0.29, rel=0.1)
+    upwards = small_model(initial_weights="small").codec.decoder.last  # keeps its defaults
+    assert upwards.weight.std() > 0.02
 
 
 def test_dynamic_codes_of_the_formula_see_no_future():
@@ -321,26 +293,12 @@ def test_dynamic_codes_of_the_formula_see_no_future():
     assert bare[:4] == past[:4]
 
 
-def test_dynamic_codes_of_the_code_see_all_or_with_causal_the_past():
-    assert all(map(all, seen_by(small_model(), "dynamic")))
-    causal = seen_by(small_model(causal=True), "dynamic")
-    assert not any(causal[0])  # of the anchor, first in line, it reads noise alone
-    assert causal[1:] == [[other <= t for other in range(5)] for t in range(1, 5)]
-    bare = seen_by(small_model(causal=True, subtract=False), "dynamic")
-    assert bare == [[0 < other <= t for other in range(5)] for t in range(5)]
-
-
 # Anchors
 
 
 @pytest.mark.parametrize(
     "anchor, expected",
-    (
-        ("first", [0, 0, 2]),
-        ("middle", [2, 1, 3]),
-        ("last", [4, 2, 4]),
-        ("any", [0, 0, 2]),
-    ),
+    (("first", [0, 0, 2]), ("middle", [2, 1, 3]), ("last", [4, 2, 4]), ("any", [0, 0, 2])),
 )
 def test_the_anchor_is_chosen_among_observed_elements(anchor, expected):
     observed = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]).bool()
@@ -400,19 +358,16 @@ def test_only_observed_values_count():
 
 
 @each
-@pytest.mark.parametrize("length", (1, 2, 40))
 @torch.no_grad()
-def test_any_length(options, length):
-    """One element: in "code" d comes of noise alone, in "formula" there is none."""
+def test_one_element(options):
+    """In "code" d comes of noise alone, in "formula" there is none."""
     model = small_model(**{**options, "anchor": "middle"})
-    frames = frames_for(model)
-    element = frames[:, :1]
-    frames = element.repeat(1, length * model.codec.window, *[1] * (frames.ndim - 2))
-    bound, codes = model.elbo(frames, seeded()), model.encode(frames)
-    assert bound.elbo.isfinite().all() and codes["dynamic"].shape == (3, length, 2)
-    no_code = length == 1 and model.dynamic_encoder.variant == "formula"
-    assert (bound.kl["dynamic"] == 0).all() == no_code
-    assert model.decode(codes).shape == frames.shape
+    frames = frames_for(model)[:, : model.codec.window]
+    bound = model.elbo(frames, seeded())
+    assert bound.elbo.isfinite().all()
+    formula = model.dynamic_encoder.variant == "formula"
+    assert (bound.kl["dynamic"] == 0).all() == formula
+    assert model.decode(model.encode(frames)).shape == frames.shape
 
 
 # Codes
@@ -421,12 +376,9 @@ def test_any_length(options, length):
 @torch.no_grad()
 def test_codes_are_means_or_draws():
     model = small_model()
-    codes, again = model.encode(FRAMES), model.encode(FRAMES)
-    assert all(torch.equal(codes[name], again[name]) for name in codes)
-    noise = model.draw_noise(3, 5, seeded(3))
-    posterior, draw = model.posterior(FRAMES, noise=noise), model.encode(FRAMES, seeded(3))
-    assert torch.equal(draw["static"], posterior.static.draw(noise["static"]))
-    assert torch.equal(draw["dynamic"], posterior.dynamic.draw(noise["dynamic"]))
+    close(model.encode(FRAMES), model.encode(FRAMES))
+    draw = model.posterior(FRAMES, noise=model.draw_noise(3, 5, seeded(3))).codes
+    close(model.encode(FRAMES, seeded(3)), draw)
 
 
 @pytest.mark.parametrize(
@@ -475,24 +427,19 @@ def test_where_the_dynamic_code_begins():
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "series",
     (
-        lambda x: x[0],
-        lambda x: x[..., :2],
-        lambda x: x[:0],
-        lambda x: x.tolist(),
-        lambda x: x[:, :9],
-        lambda x: x.float(),
-        lambda x: x / 0,
-        lambda x: Batch(x, torch.zeros(3, 10).bool()),
-        lambda x: Batch(x, torch.arange(3)[:, None].expand(3, 10) < 2),
-        lambda x: Batch(x, torch.ones(3, 10)),
-        lambda x: Batch(x, torch.ones(3, 9).bool()),
+        VALUES[..., :2],
+        VALUES[:, :9],  # no whole windows
+        VALUES / 0,
+        Batch(VALUES, torch.arange(3)[:, None].expand(3, 10) < 2),  # nothing of the last
+        Batch(VALUES, torch.ones(3, 10)),
+        Batch(VALUES, torch.ones(3, 9).bool()),
     ),
 )
-def test_bad_series_and_masks_are_refused(spoil):
-    with pytest.raises(ValueError, match="^(frames|batch|mask):"):
-        small_model(**SERIES).elbo(spoil(VALUES))
+def test_bad_series_and_masks_are_refused(series):
+    with pytest.raises(ValueError, match="^(frames|mask):"):
+        small_model(**SERIES).elbo(series)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +452,6 @@ def test_bad_series_and_masks_are_refused(spoil):
         (lambda: small_model(context=True, variant="formula"), "context"),
         (lambda: small_model(image_size=12), "image_size"),
         (lambda: small_model().decode({"static": torch.zeros(1, 3)}), "codes"),
-        (lambda: small_model().generate(2, 5, None, {"static": torch.zeros(3, 3)}), "given"),
     ),
 )
 def test_what_cannot_be_is_refused(act, field):

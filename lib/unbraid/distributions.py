@@ -14,17 +14,14 @@ LOG_TWO_PI = math.log(2 * math.pi)
 
 @dataclass
 class DiagonalGaussian:
-    """A normal distribution with independent coordinates, N(mean, diag(exp(log_variance))).
-
-    Both tensors have shape (..., d). Sums run over the last dimension.
-    """
+    """N(mean, diag(exp(log_variance))), both (..., d); sums run over the last dimension."""
 
     mean: Tensor
     log_variance: Tensor
 
     @classmethod
     def from_outputs(cls, outputs: Tensor) -> DiagonalGaussian:
-        """The distribution (..., d) whose mean and log-variance a network puts out, (..., 2 d)."""
+        """Mean and log-variance (..., d) from a network's outputs (..., 2 d)."""
         return cls(*outputs.chunk(2, -1))
 
     @property
@@ -33,10 +30,9 @@ class DiagonalGaussian:
         return torch.exp(0.5 * self.log_variance)
 
     def draw(self, noise: Tensor | torch.Generator | None = None) -> Tensor:
-        """A reparameterised draw, mean + standard deviation x noise, (..., d).
+        """A reparameterised draw, mean + standard deviation x noise; without noise the mean.
 
-        noise: standard normal numbers (..., d), or a generator that makes them. Without noise the
-        result is the mean.
+        noise: standard normal numbers (..., d), or a generator that makes them.
         """
         if noise is None:
             return self.mean
@@ -84,8 +80,7 @@ def gaussian_log_likelihood(
 ) -> Tensor:
     """Log N(values; mean, variance I) with its constant, in nats.
 
-    values, mean: (..., C, H, W), or with as many last dimensions as `dimensions` says. The sum runs
-    over these.
+    values, mean: (..., C, H, W); the sum runs over so many last dimensions.
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """

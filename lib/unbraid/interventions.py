@@ -1,7 +1,6 @@
 """What one does to codes before decoding them: swap, hold, let one move, traverse.
 
-Codes are the dictionaries of models/base.py. Every function returns new codes and leaves the given
-ones as they were.
+Every function returns new codes and leaves the given ones as they were.
 """
 
 from __future__ import annotations
@@ -109,9 +108,7 @@ def principal_directions(code: Tensor, count: int) -> Directions:
     if not 1 <= count <= most:
         raise ValueError(f"count: expected 1 to {most} for {tuple(code.shape)}, found {count}")
     if not rows.isfinite().all():
-        raise ValueError(
-            "code: expected finite numbers, found NaN or infinity; leave such sequences out"
-        )
+        raise ValueError("code: expected finite numbers; leave such sequences out")
     mean = rows.mean(0)
     _, singular, vectors = torch.linalg.svd(rows - mean, full_matrices=False)
     vectors = vectors[:count]

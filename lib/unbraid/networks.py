@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from unbraid.distributions import DiagonalGaussian
 
 ACTIVATIONS = {
-    "leaky_relu": nn.LeakyReLU,
+    "leaky_relu": nn.LeakyReLU,  # its slope below 0 is 0.01, as in paper A's code
     "relu": nn.ReLU,
     "silu": nn.SiLU,
     "selu": nn.SELU,
@@ -23,10 +23,7 @@ ACTIVATIONS = {
 
 
 def activation(name: str | float) -> nn.Module:
-    """The activation of that name; a number is the slope of a leaky ReLU below 0.
-
-    "leaky_relu" has PyTorch's slope of 0.01, as in paper A's code.
-    """
+    """The activation of that name; a number is the slope of a leaky ReLU below 0."""
     if isinstance(name, float):
         return nn.LeakyReLU(name)
     if name not in ACTIVATIONS:
@@ -65,8 +62,8 @@ class ConvolutionalEncoder(nn.Sequential):
     Each 4 x 4 convolution of stride 2 halves the image and doubles the channels, from `width` on,
     down to 4 x 4; a last 4 x 4 convolution turns that into a vector.
 
-    output: None ends in the activation of the other layers, without normalisation, as paper A does;
-        "tanh" ends in normalisation and tanh, as paper C does.
+    output: None ends in the activation of the other layers, as paper A does; "tanh" in
+        normalisation and tanh, as paper C does.
     """
 
     def __init__(
@@ -96,9 +93,9 @@ class ConvolutionalDecoder(nn.Sequential):
 
     output: "sigmoid", as in the authors' code of papers A and C; or "linear", with which frames may
         leave [0, 1] a little, but gradients do not vanish near black.
-    groups: 0 leaves the first linear layer out, as paper C does. More than 1 makes the decoder
-        additive: each of so many equal shares of the inputs has layers of its own, and only the
-        last, linear layer adds their pictures.
+    groups: 0 leaves the first linear layer out, as paper C does. With more than 1 each of so many
+        equal shares of the inputs has layers of its own, and only the last layer adds their
+        pictures.
     """
 
     def __init__(
@@ -151,9 +148,8 @@ def frame_encoder(
 def keep_variance(network: nn.Module) -> None:
     """Initialise convolutions so that the signal neither fades nor grows with depth.
 
-    He et al. 2015, arXiv 1502.01852. Without batch normalisation PyTorch's default weights let the
-    signal fade to a third at each layer. A transposed convolution of stride s uses 1/s^2 of its
-    kernel at each output pixel.
+    He et al. 2015, arXiv 1502.01852. A transposed convolution of stride s uses 1/s^2 of its kernel
+    at each output pixel.
     """
     for layer in network.modules():
         if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -225,7 +221,7 @@ class AutoregressivePrior(nn.Module):
         self.head = GaussianHead(hidden, size)
 
     def forward(self, codes: Tensor) -> DiagonalGaussian:
-        """The distribution of each d_t given the codes before it, (B, T, d)."""
+        """Of each d_t given the codes before it, (B, T, d)."""
         return self.head(self.recurrent(F.pad(codes, (0, 0, 1, -1)))[0])
 
     def roll(self, noise: Tensor, zero_at: int | None = None) -> Tensor:
@@ -246,10 +242,7 @@ class AutoregressivePrior(nn.Module):
 
 
 def run_recurrent(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Outputs (B, T, ...) of a recurrent network over inputs (B, T, ...).
-
-    With lengths (B,) each sequence ends after so many steps.
-    """
+    """Outputs (B, T, ...) over inputs (B, T, ...); with lengths (B,) of so many steps each."""
     if lengths is None:
         return network(inputs)[0]
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)

@@ -3,9 +3,8 @@
 Sources: Kraskov, Stögbauer and Grassberger, "Estimating mutual information", Phys. Rev. E 69,
 066138 (2004), equations (8) and (9); Ross, "Mutual information between discrete and continuous
 data sets", PLoS ONE 9(2), e87357 (2014). Paper A (Whitney and Fergus 2017) uses Kraskov's first
-estimator with k = 3 on N = 1000 pairs of posterior samples of neighbouring frames, in bits; those
-are the defaults. In many dimensions the estimates lie far below the truth and depend on N and k:
-compare only figures that share N, k, variant and dimension.
+estimator with k = 3 on N = 1000 pairs, in bits. In many dimensions the estimates lie far below the
+truth: compare only figures that share N, k, variant and dimension.
 """
 
 from dataclasses import dataclass, field
@@ -56,10 +55,9 @@ class Partition(Readable):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ownership(Readable):
-    """Which code knows which factor: `matrix[i, f]` is the information of code i on factor f."""
+    """`matrix[i, f]` is the information of code i on factor f."""
 
     matrix: np.ndarray = field(repr=False)  # (K, F) bits
-    owner: dict[str, int]  # factor -> the code assigned to it
     own: float  # mean over the assigned pairs
     other: float  # mean over all other pairs of the assigned codes; NaN for one factor
 
@@ -72,14 +70,11 @@ def kraskov(x, y, k=3, variant=1, shuffles=0, jitter=1e-10, seed=0):
     k: neighbours, 1 <= k < N. variant: 1 or 2, the estimators of equations (8) and (9).
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, in standard deviations of a column, so that no two distances tie.
-    Raises ValueError naming the argument that is out of range, not finite, or constant.
     """
     x, y = samples("x", x), samples("y", y)
-    check_settings(x, y, k, jitter)
+    check_pairs("x, y", x, y, k)
     if variant not in (1, 2):
         raise ValueError(f"variant: expected 1 or 2, found {variant!r}")
-    if shuffles != int(shuffles) or shuffles < 0:
-        raise ValueError(f"shuffles: expected a whole number from 0, found {shuffles}")
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
     y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
@@ -119,10 +114,15 @@ def ross(x, labels, k=3, jitter=1e-10, seed=0):
     x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. A class of n <= k members
     is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
     mutual_info_classif, which covers d = 1.
-    Raises ValueError as `kraskov`, and for fewer than two classes of two members.
     """
-    x, labels = samples("x", x), class_numbers("labels", labels)
-    check_settings(x, labels, k, jitter)
+    x, labels = samples("x", x), as_array(labels)
+    if labels.dtype.kind not in "biuUSO" or labels.ndim != 1:
+        raise ValueError(
+            f"labels: expected (N,) integers, booleans or strings, found {labels.dtype} "
+            f"{labels.shape}; round floats that stand for classes"
+        )
+    check_pairs("x, labels", x, labels, k)
+    labels = np.unique(labels, return_inverse=True)[1]
     kept = np.bincount(labels)[labels] > 1
     if len(np.unique(labels[kept])) < 2:
         raise ValueError("labels: expected two classes of two members or more, found fewer")
@@ -149,14 +149,12 @@ def same_and_cross(before, after, full=False, seed=0):
 
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
-    the authors' code. full=True fills the whole matrix; `cross` stays the mean over i < j.
-    Returns `FactorInformation`. Errors as `kraskov`.
+    the authors' code, also where full=True fills the whole matrix. Returns `FactorInformation`.
     """
-    if not isinstance(before, (list, tuple)) or not isinstance(after, (list, tuple)):
-        raise ValueError("before, after: expected lists of K arrays (N, d), one a factor")
     factors = len(before)
-    if len(after) != factors or not factors:
-        raise ValueError(f"before, after: expected K factors each, found {factors}, {len(after)}")
+    lists = isinstance(before, (list, tuple)) and isinstance(after, (list, tuple))
+    if not lists or not factors or len(after) != factors:
+        raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
     before = [samples(f"before[{i}]", values) for i, values in enumerate(before)]
     after = [samples(f"after[{i}]", values) for i, values in enumerate(after)]
     matrix = np.full((factors, factors), np.nan)
@@ -174,7 +172,7 @@ def best_partition(before, after, block, tries=20, seed=0):
     before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
     times, alike at both times, and cut into factors of `block` units; the partition with the
     greatest same - cross among those with both above zero is taken (if there is none, the greatest
-    of all). Errors as `kraskov`, and ValueError unless `block` divides D into two or more.
+    of all).
     """
     before, after = samples("before", before), samples("after", after)
     width = before.shape[1]
@@ -182,8 +180,6 @@ def best_partition(before, after, block, tries=20, seed=0):
         raise ValueError(f"after: expected {width} units as in before, found {after.shape[1]}")
     if block < 1 or width % block or width == block:
         raise ValueError(f"block: expected to cut {width} units into two or more, found {block}")
-    if tries < 1:
-        raise ValueError(f"tries: expected at least 1 partition, found {tries}")
     generator = np.random.default_rng(seed)
     permutations = [generator.permutation(width) for _ in range(tries)]
     tried = np.empty((tries, 2))
@@ -203,34 +199,28 @@ def ownership(codes, factors, seed=0):
 
     codes: list of K arrays (N, d). factors: name -> (N,) or (N, m) values of a continuous factor.
     Codes and factors are paired one to one so that the assigned information is greatest. Each
-    column of a factor is divided by its standard deviation first. Variant 1 measures distances in
-    both at once, so positions in [0, 1] beside codes that spread over several units would look
-    constant, and the estimate would be near 0.
+    column of a factor is divided by its standard deviation: beside codes that spread much wider it
+    would look constant, and the estimate would be near 0.
     """
     if not len(codes) or not factors:
         raise ValueError("codes, factors: expected at least one of each")
     codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
-    scaled = {}
-    for name, values in factors.items():
-        factor = samples(f"factor {name!r}", values)
-        scaled[name] = factor / factor.std(0)
-    names = tuple(scaled)
-    matrix = np.empty((len(codes), len(names)))
+    factors = [samples(f"factor {name!r}", values) for name, values in factors.items()]
+    matrix = np.empty((len(codes), len(factors)))
     for i, j in np.ndindex(matrix.shape):
-        matrix[i, j] = kraskov(codes[i], scaled[names[j]], seed=seed).estimate
+        matrix[i, j] = kraskov(codes[i], factors[j] / factors[j].std(0), seed=seed).estimate
     rows, columns = linear_sum_assignment(matrix, maximize=True)
     assigned = np.zeros(matrix.shape, dtype=bool)
     assigned[rows, columns] = True
     rest = matrix[rows][~assigned[rows]]
-    owner = {names[j]: int(i) for i, j in zip(rows, columns, strict=True)}
     other = float(rest.mean()) if rest.size else np.nan
-    return Ownership(matrix, owner, float(matrix[assigned].mean()), other)
+    return Ownership(matrix, float(matrix[assigned].mean()), other)
 
 
 def cross_block(before, after) -> np.ndarray:
     """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E)."""
     before, after = samples("before", before), samples("after", after)
-    check_rows("before, after", before, after)
+    check_pairs("before, after", before, after)
     width = before.shape[1]
     return np.corrcoef(before, after, rowvar=False)[:width, width:]
 
@@ -239,8 +229,7 @@ def block_fraction(cross, sizes) -> float:
     """Share of the squared cross-time correlation within the factors' own blocks, from 0 to 1.
 
     cross: (D, D) as `cross_block` returns it; sizes: units of each factor in order, D in all.
-    1 means that each factor is predicted by its own past alone; correlations spread evenly over K
-    equal factors give 1 / K.
+    Correlations spread evenly over K equal factors give 1 / K.
     """
     cross = finite_array("cross", cross)
     if cross.shape != (sum(sizes), sum(sizes)) or min(sizes) < 1:
@@ -263,27 +252,9 @@ def samples(name, values) -> np.ndarray:
     return values
 
 
-def class_numbers(name, labels) -> np.ndarray:
-    """Labels (N,) as class numbers; refuses floats, which may stand for a continuous factor."""
-    labels = as_array(labels)
-    if labels.dtype.kind not in "biuUSO" or labels.ndim != 1:
-        raise ValueError(
-            f"{name}: expected (N,) integers, booleans or strings, found {labels.dtype} "
-            f"{labels.shape}; round floats that stand for classes"
-        )
-    return np.unique(labels, return_inverse=True)[1]
-
-
-def check_rows(name, first, second) -> None:
-    """Refuse arrays that do not have a row for each other's rows."""
+def check_pairs(name, first, second, k=1) -> None:
+    """Refuse arrays without a row for each other's rows, and k neighbours that they lack."""
     if len(first) != len(second):
         raise ValueError(f"{name}: expected equally many rows, found {len(first)}, {len(second)}")
-
-
-def check_settings(x, y, k, jitter) -> None:
-    """Refuse pairs or settings that have no estimate."""
-    check_rows("x, y", x, y)
-    if k != int(k) or not 1 <= k < len(x):
-        raise ValueError(f"k: expected a whole number from 1 to N - 1 = {len(x) - 1}, found {k}")
-    if jitter < 0:
-        raise ValueError(f"jitter: expected 0 or more, found {jitter}")
+    if k != int(k) or not 1 <= k < len(first):
+        raise ValueError(f"k: expected a whole number from 1 to {len(first) - 1}, found {k}")

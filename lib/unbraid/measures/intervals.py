@@ -5,8 +5,7 @@
 `bootstrap_interval`: the BCa bootstrap of any statistic, over items or clusters such as sequences.
 `corrected_comparisons`: many paired differences at once, corrected for their number.
 
-All are of 95 %. In simulations Student's contained the truth 95 times in 100, Wilson's 96; the
-bootstrap 93 with 50 units, 91 with 25 skewed clusters, and 84 to 88 with six.
+All are of 95 %; of few skewed clusters the bootstrap's contains the truth less often.
 """
 
 import warnings
@@ -60,11 +59,7 @@ class Comparison(Readable):
 
 
 def mean_interval(values, unit="seed", coverage=0.95) -> Interval:
-    """Mean and Student t interval of independent values (n,), one per seed.
-
-    Equal values get an interval of width zero, a single value none (NaN).
-    Raises ValueError for no values, NaN or infinity.
-    """
+    """Mean and Student t interval of independent values (n,); NaN limits for a single value."""
     values = finite_array("values", values)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"values: expected one number a {unit}, found shape {values.shape}")
@@ -81,7 +76,6 @@ def share_interval(successes, n, unit="item") -> Interval:
     """Share of n independent items with Wilson's interval.
 
     The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
-    Raises ValueError unless 0 <= successes <= n and n >= 1, both whole numbers.
     """
     if int(successes) != successes or int(n) != n or not 0 <= successes <= n or n < 1:
         raise ValueError(
@@ -108,7 +102,6 @@ def bootstrap_interval(
     rate: the statistic is a share. Where all draws agree (20 of 20 right), the limits are then
         Wilson's for as many units; other statistics get NaN limits there.
     A draw whose statistic is not finite is left out, and the limits are then plain percentiles.
-    Raises ValueError for no rows, unequal lengths, or an estimate that is not finite.
     """
     values = [as_array(array) for array in values]
     labels = np.arange(len(values[0])) if clusters is None else as_array(clusters)
@@ -179,30 +172,25 @@ def paired_comparison(a, b, unit="item") -> Comparison:
 def corrected_comparisons(pairs, unit="seed") -> dict[object, Comparison]:
     """Paired comparisons of m pairs of numbers (a, b), by name, corrected for m.
 
-    pairs: by any name a pair of arrays (n,), as `paired_comparison` takes. The intervals together
-    contain all m true differences in 95 % of cases or more (Bonferroni); the p-values are those of
-    Holm (1979), Scand. J. Statist. 6, 65. NaN counts as the largest p-value and stays NaN.
+    The intervals together contain all m true differences in 95 % of cases or more (Bonferroni); the
+    p-values are those of Holm (1979), Scand. J. Statist. 6, 65. NaN counts as the largest.
     """
     coverage = 1 - 0.05 / max(len(pairs), 1)
-    found = {name: paired_comparison(a, b, unit) for name, (a, b) in pairs.items()}
-    tested = [name for name in found if np.isfinite(found[name].p_value)]
-    corrected = {name: np.nan for name in found}
+    p_values = {name: paired_comparison(a, b, unit).p_value for name, (a, b) in pairs.items()}
+    tested = [name for name, p_value in p_values.items() if np.isfinite(p_value)]
     largest = 0.0
-    for rank, name in enumerate(sorted(tested, key=lambda name: found[name].p_value)):
+    for rank, name in enumerate(sorted(tested, key=p_values.get)):
         # A corrected p-value is never below that of a difference with a smaller one.
-        largest = max(largest, min(1.0, (len(found) - rank) * found[name].p_value))
-        corrected[name] = largest
-    return {
-        name: Comparison(paired_difference(a, b, unit, coverage), corrected[name])
-        for name, (a, b) in pairs.items()
-    }
+        largest = max(largest, min(1.0, (len(pairs) - rank) * p_values[name]))
+        p_values[name] = largest
+    differences = {name: paired_difference(a, b, unit, coverage) for name, (a, b) in pairs.items()}
+    return {name: Comparison(differences[name], p_values[name]) for name in pairs}
 
 
 def format_interval(interval, digits=2, percent=False) -> str:
     """ "value ± half-width (n seeds)", or "value [low, high] (n seeds)" where the sides differ.
 
-    The sides differ if they do so by a unit of the last digit or more. Without limits, as for a
-    single value: "value (1 seed)". percent: write shares in percent.
+    They differ if they do so by a unit of the last digit. Without limits: "value (1 seed)".
     """
     factor, sign = (100, " %") if percent else (1, "")
     value = f"{factor * interval.mean:.{digits}f}"

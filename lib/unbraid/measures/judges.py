@@ -2,8 +2,7 @@
 
 The protocol is that of paper C (Berman et al. 2024) and its predecessors: a DCGAN encoder sees each
 frame, a bidirectional LSTM the clip, and every label has a head of its own. A judge is trained on
-real clips alone and may be fooled by what no real clip shows. Its own `reliability` belongs next
-to every figure that it gives.
+real clips alone, so its own `reliability` belongs next to every figure that it gives.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class FrameJudge(nn.Module):
 
     @torch.no_grad()
     def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
-        """p(y | x) of each label, (N, classes) on the CPU. Raises ValueError as `check`."""
+        """p(y | x) of each label, (N, classes) on the CPU."""
         self.check(frames)
         device = next(self.parameters()).device
         training = self.training
@@ -106,8 +105,7 @@ class SequenceJudge(FrameJudge):
     """Labels of clips (N, T, C, H, W): frame encoder, bidirectional LSTM, a head for each label.
 
     hidden also counts the units of the LSTM in each direction. The heads see its forward output at
-    the last frame and its backward output at the first. The default sizes are those of the paper:
-    with 9, 6, 6, 6 and 6 classes, 5 263 073 parameters.
+    the last frame and its backward output at the first. The default sizes are those of the paper.
     """
 
     recurrent = True
@@ -137,7 +135,6 @@ def fit_judge(
     falls to zero along a cosine. seed: that of the generator which `draw` is given.
     report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
     labels) and accuracy (mean over labels), averaged over the updates since the last row.
-    Raises ValueError as `FrameJudge.check`, and for a loss that is not finite.
     """
     device = next(judge.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -201,14 +198,10 @@ def noisy(frames: Tensor, deviation: float, generator: torch.Generator) -> Tenso
 
 @dataclass(frozen=True, repr=False)
 class Reliability(Readable):
-    """A judge's own accuracy, which belongs next to every figure that the judge gives.
+    """A judge's own accuracy on real clips, or frames, and on damaged ones."""
 
-    accuracy[condition][label]: share of clips (or frames) judged right, with Wilson's interval.
-    conditions: what was done to the clips under each name. clips: how many there were.
-    """
-
-    accuracy: dict[str, dict[str, Interval]]
-    conditions: dict[str, str]
+    accuracy: dict[str, dict[str, Interval]]  # by condition and label
+    conditions: dict[str, str]  # what was done to the clips
     clips: int
 
 
@@ -218,24 +211,23 @@ def reliability(
     """The judge's accuracy on real test clips, and on blurred, shifted and noisy copies of them.
 
     frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. Of
-    32 pixels of the image's side, the blur is of one and the shift of two. seed: that of noise and
-    shifts. Raises ValueError as `FrameJudge.check`.
+    32 pixels of the image's side, the blur is of one and the shift of two.
     """
     judge.check(frames, labels)
     generator = torch.Generator().manual_seed(seed)
     sigma = judge.sizes["image_size"] / 32
     pixels = max(1, judge.sizes["image_size"] // 16)
-    conditions = {
-        "real": "test clips as they are",
-        "blurred": f"smoothed by a Gaussian of {sigma:g} pixels",
-        "shifted": f"moved diagonally by {pixels} pixels",
-        "noisy": "Gaussian noise of standard deviation 0.1",
-    }
     changes = {
         "real": lambda clips: clips,
         "blurred": lambda clips: blurred(clips, sigma),
         "shifted": lambda clips: shifted(clips, pixels, generator),
         "noisy": lambda clips: noisy(clips, 0.1, generator),
+    }
+    conditions = {
+        "real": "test clips as they are",
+        "blurred": f"smoothed by a Gaussian of {sigma:g} pixels",
+        "shifted": f"moved diagonally by {pixels} pixels",
+        "noisy": "Gaussian noise of standard deviation 0.1",
     }
     unit = "clip" if judge.recurrent else "frame"
     accuracy = {condition: {} for condition in conditions}
@@ -258,8 +250,8 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
     Weights are in half precision: measure `reliability` on the judge that `load_judge` gives back.
     """
     description = {
-        "kind": next(name for name, kind in KINDS.items() if type(judge) is kind),
-        "classes": {name: list(names) for name, names in judge.classes.items()},
+        "kind": "sequences" if judge.recurrent else "frames",
+        "classes": judge.classes,
         "sizes": judge.sizes,
     }
     digest = results.save_weights(Path(path), judge)
@@ -268,10 +260,10 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
 
 
 def load_judge(path: Path, classes: Classes | None = None) -> FrameJudge:
-    """The judge of a .safetensors file and its record, in eval mode; the digest is checked.
+    """The judge of a .safetensors file and its record, in eval mode.
 
-    classes: those of the data to be judged, such as `Sequences.classes`, which may have further
-    labels. Raises `ResultsError` for others, and for missing or damaged files.
+    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
+    for others, and for missing or damaged files.
     """
     record_path = Path(path).with_suffix(".run.json")
     record = results.read_json(record_path)

@@ -3,8 +3,7 @@
 Rows are codes, columns factors. A probe is trained on some sequences and scored on others. A cell
 is its skill, 1 - loss of the probe / loss of the best constant of the training set. For classes
 the loss is the error rate, so the skill is (accuracy - chance) / (1 - chance); for continuous
-factors it is the squared error, so the skill is R^2. 0 is a code that tells nothing, 1 a perfect
-reading, and less than 0 a probe misled by noise.
+factors it is the squared error, so the skill is R^2.
 """
 
 import warnings
@@ -48,13 +47,10 @@ class LeakageMatrix(Readable):
     probe: str  # "linear" or "nonlinear"
 
     def __getitem__(self, cell) -> float:
-        if not isinstance(cell, tuple) or len(cell) != 2:
-            raise ValueError(f"cell: expected the names of a row and a column, found {cell!r}")
         row, column = cell
-        if row not in self.rows:
-            raise KeyError(f"row: expected one of {', '.join(self.rows)}, found {row!r}")
-        if column not in self.columns:
-            raise KeyError(f"column: expected one of {', '.join(self.columns)}, found {column!r}")
+        for field, name, names in (("row", row, self.rows), ("column", column, self.columns)):
+            if name not in names:
+                raise KeyError(f"{field}: expected one of {', '.join(names)}, found {name!r}")
         return float(self.value[self.rows.index(row), self.columns.index(column)])
 
     def table(self) -> list[tuple[str, ...]]:
@@ -95,10 +91,8 @@ def leakage_matrix(
         probe for each step; "frames" reads off the code of a frame the factor at that frame.
     probe: "linear" or "nonlinear", see PROBES; units are standardised on the training sequences.
     test: the share of sequences to score on, drawn with `seed`, or their indices, or an (N,) mask.
-    permutations: of the test sequences' factors against what the probe says of them, for p_value =
-        (1 + reached) / (1 + permutations). test_interval: BCa over the test sequences.
+    permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
     A constant code has skill 0 and p 1. A skill below -1 counts as -1.
-    Raises ValueError naming the code, the factor or the argument that cannot be used.
     """
     if probe not in ("linear", "nonlinear"):
         raise ValueError(f"probe: expected 'linear' or 'nonlinear', found {probe!r}")
@@ -129,10 +123,10 @@ def leakage_matrix(
 
 
 def predict(code, target, held_out, probe):
-    """What the probe says of the test sequences, what is true, and the best constant.
+    """What the probe says of the test sequences, what is true, and the best constant, each (n, s).
 
-    code: (N, S, p). Each result is (n, values of a sequence). Continuous values are in standard
-    deviations of the training set, so that several columns weigh alike.
+    code: (N, S, p). Continuous values are in standard deviations of the training set, so that
+    several columns weigh alike.
     """
     steps = code.shape[1]
     y = target.values
@@ -165,7 +159,7 @@ def predict(code, target, held_out, probe):
 
 
 def mean_loss(predicted, true, target) -> np.ndarray:
-    """Mean error or squared error of each sequence, (n,), over the values (n, s) scored in it."""
+    """Error rate or mean squared error of each sequence, (n,), of values (n, s)."""
     wrong = predicted != true if target.kind == "classes" else (predicted - true) ** 2
     return wrong.mean(axis=1)
 

@@ -3,8 +3,6 @@
 * Generation (paper C and its predecessors): codes of one kind come from a test clip, the others
   from the prior; accuracy, H(y|x), H(y) and the inception score of what was kept, in nats.
 * Swap: the others come from another test clip, the donor.
-
-Intervals are of 95 % and speak of other test clips.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ def entropies(probabilities) -> Entropies:
     """H(y|x), H(y) and the inception score of p(y|x) (n, classes), rows summing to one.
 
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
-    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for other than such rows.
+    arXiv 1606.03498), and equals exp(H(y) - H(y|x)).
     """
     p = check_probabilities(probabilities)
     mean = p.mean(0)
@@ -55,7 +53,6 @@ def generation_scores(probabilities, labels, draws: int = 1000, seed: int = 0) -
     probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the
     clips they were made from. The entropies take the first m clips of each class that occurs, m
     those of the rarest. draws, seed: of a bootstrap over clips within classes.
-    Raises ValueError for lengths that differ, other than probabilities, or one class only.
     """
     p = check_probabilities(probabilities)
     labels = check_labels("labels", labels, p.shape[1], len(p))
@@ -105,8 +102,8 @@ def check_probabilities(probabilities) -> np.ndarray:
     if p.ndim != 2 or not len(p) or p.shape[1] < 2:
         raise ValueError(f"probabilities: expected (n, classes), n >= 1, found {p.shape}")
     if (p < 0).any() or not np.allclose(p.sum(1), 1, rtol=0, atol=1e-4):
-        found = f"values from {p.min():g} and sums from {p.sum(1).min():g}"
-        raise ValueError(f"probabilities: expected rows >= 0 that sum to 1, found {found}")
+        low, total = p.min(), p.sum(1).min()
+        raise ValueError(f"probabilities: expected sums of 1, found {total:g}; lowest {low:g}")
     return p
 
 
@@ -114,8 +111,8 @@ def check_labels(name: str, labels, classes: int, count: int) -> np.ndarray:
     """Labels as an array (count,) of integers from 0 to classes - 1, or ValueError."""
     labels = as_array(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        found = f"{labels.dtype} {labels.shape}"
-        raise ValueError(f"{name}: expected integers ({count},), found {found}")
+        shape = f"{labels.dtype} {labels.shape}"
+        raise ValueError(f"{name}: expected integers ({count},), found {shape}")
     if labels.min() < 0 or labels.max() >= classes:
         found = f"{labels.min()} to {labels.max()}"
         raise ValueError(f"{name}: expected 0 to {classes - 1}, found {found}")

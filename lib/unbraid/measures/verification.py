@@ -39,8 +39,8 @@ class DetectionCurve(Readable):
 def detection_curve(scores, targets, weights=None) -> DetectionCurve:
     """False-alarm and miss rate at every threshold.
 
-    scores: (P,) finite. targets: (P,) booleans, at least one of each kind. weights: (P,) how often
-    each trial counts. Raises ValueError for lengths that differ, NaN, or one kind of trial only.
+    scores: (P,). targets: (P,) booleans, at least one of each kind. weights: (P,) how often each
+    trial counts.
     """
     scores, targets = finite_array("scores", scores), np.asarray(targets, dtype=bool)
     if scores.shape != targets.shape or scores.ndim != 1:
@@ -59,8 +59,8 @@ def equal_error_rate(scores, targets) -> float:
 def speaker_trials(vectors, speakers):
     """Cosine scores of all P = N (N - 1) / 2 pairs of utterances; returns scores and targets (P,).
 
-    vectors: (N, D), one an utterance; speakers: (N,). Pairs are in the order of
-    `np.triu_indices(N, 1)`. Raises ValueError for other shapes, NaN, or a zero vector.
+    vectors: (N, D), one for each utterance; speakers: (N,). Pairs are in the order of
+    `np.triu_indices(N, 1)`.
     """
     vectors, speakers = finite_array("vectors", vectors), np.asarray(speakers)
     if vectors.ndim != 2 or len(vectors) < 2:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+
+from unbraid.settings import check_name
 
 Codes = dict[str, Tensor]
 """The named latents of a batch: static codes (B, D), dynamic codes (B, T, d)."""
@@ -15,7 +17,7 @@ Codes = dict[str, Tensor]
 Noise = dict[str, Tensor]
 """The random numbers behind one draw of the codes, by name; a model's `draw_noise` makes them."""
 
-NoiseSource = Noise | torch.Generator | None
+NoiseSource = Noise | Generator | None
 """The numbers themselves, a generator that makes them, or None."""
 
 
@@ -24,8 +26,7 @@ class Batch:
     """What a model reads: B sequences of T steps.
 
     frames: images (B, T, C, H, W) in [0, 1], or series (B, T, D) in units of their own.
-    mask: booleans (B, T), or for series also (B, T, D), which are True where a value was observed.
-    None means that all were.
+    mask: booleans (B, T), or of the frames' shape, True where observed; None: everywhere.
     """
 
     frames: Tensor
@@ -33,9 +34,7 @@ class Batch:
 
     @classmethod
     def of(cls, data) -> Batch:
-        """A batch from a batch, from a tensor of frames, or from anything with frames and mask."""
-        if isinstance(data, cls):
-            return data
+        """A batch from a tensor of frames, or from anything with frames and mask."""
         if isinstance(data, Tensor):
             return cls(data)
         if not hasattr(data, "frames"):
@@ -47,7 +46,7 @@ class Batch:
 
     @property
     def lengths(self) -> Tensor:
-        """For each sequence the number of its steps up to the last observed one, (B,)."""
+        """The number of steps up to the last observed one, (B,)."""
         count, length = self.frames.shape[:2]
         if self.mask is None:
             return torch.full((count,), length, device=self.frames.device)
@@ -61,10 +60,10 @@ class Batch:
 
 @dataclass
 class Bound:
-    """The evidence lower bound of a batch of sequences, in nats, taken apart into its terms.
+    """The evidence lower bound in nats, taken apart into its terms, each summed over a sequence.
 
-    log_likelihood: E_q log p(x | codes), summed over each sequence, (B,).
-    kl: the divergence of each code from its prior, summed over each sequence, (B,).
+    log_likelihood: E_q log p(x | codes), (B,).
+    kl: by code the divergence of its posterior from its prior, (B,).
     frames: T, by which figures per frame are divided.
     terms: further quantities (B,) that a paper's objective contains and the bound does not.
     """
@@ -88,9 +87,7 @@ class Bound:
         """What training minimises: minus the weighted sum of all terms per frame, a mean over B.
 
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
-        further terms. The default is 1 for the terms of the bound and 0 for further terms, which
-        makes the loss minus the bound.
-
+        further terms. Terms of the bound weigh 1 unless said otherwise, further terms 0.
         Raises `ValueError` for a weight other than 0 whose name is none of these.
         """
         weights = dict(weights or {})
@@ -109,11 +106,7 @@ class Bound:
 
 
 class SequenceModel(nn.Module, ABC):
-    """A latent-variable model of sequences.
-
-    A batch may also be a tensor of frames or `Sequences`. Noise may also be a `torch.Generator`,
-    from which the model draws it.
-    """
+    """A latent-variable model of sequences; a batch may be whatever `Batch.of` takes."""
 
     code_names: tuple[str, ...]
     frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
@@ -124,9 +117,7 @@ class SequenceModel(nn.Module, ABC):
         return cls(settings)
 
     @abstractmethod
-    def draw_noise(
-        self, count: int, length: int, generator: torch.Generator | None = None
-    ) -> Noise:
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """The random numbers behind one draw of the codes, for (count, length) steps."""
 
     @abstractmethod
@@ -147,12 +138,12 @@ class SequenceModel(nn.Module, ABC):
     ) -> Codes:
         """Codes of `count` sequences of `length` steps, drawn from the prior.
 
-        given: codes (count, ...) to keep. The others are drawn from their prior, conditioned on
-        these only where the prior is, as in paper B's p(dynamic | static).
+        given: codes (count, ...) to keep. The others are drawn from their prior, which reads these
+        only in paper B's p(dynamic | static).
         """
 
     def forward(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """The bound; the training loop calls the model itself, so that Fabric can wrap it."""
+        """The bound; training calls the model itself, so that Fabric can wrap it."""
         return self.elbo(batch, noise)
 
     def advance(self, share: float) -> None:  # noqa: B027 - most models never change
@@ -160,9 +151,12 @@ class SequenceModel(nn.Module, ABC):
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise itself, or new noise from a generator; without one from torch's own."""
-        if isinstance(noise, Mapping):
-            return noise
-        return self.draw_noise(count, length, noise)
+        return noise if isinstance(noise, Mapping) else self.draw_noise(count, length, noise)
+
+    def normal(self, generator: Generator | None, *shape: int) -> Tensor:
+        """Standard normal numbers of the type and on the device of the weights."""
+        like = next(self.parameters())
+        return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
     def whole_frames(self, batch: Batch) -> Tensor:
         """The checked frames of a batch, for a model that reads no masks."""
@@ -176,10 +170,7 @@ class SequenceModel(nn.Module, ABC):
         return batch.frames
 
     def check_frames(self, frames: Tensor) -> None:
-        """Refuse frames of another shape or type than this model's, and values it cannot read.
-
-        The type is the weights', except in mixed precision. Images lie in [0, 1].
-        """
+        """Refuse frames of another shape or type than this model's, and values it cannot read."""
         if tuple(frames.shape[2:]) != self.frame_shape or not frames.numel():
             raise ValueError(
                 f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), none of them "
@@ -192,23 +183,19 @@ class SequenceModel(nn.Module, ABC):
                 "convert them, and divide bytes by 255"
             )
         if not frames.isfinite().all():
-            raise ValueError(
-                "frames: expected finite numbers, found NaN or infinity; set what is missing to 0 "
-                "and give a mask"
-            )
+            raise ValueError("frames: expected finite numbers; set others to 0 and give a mask")
         low, high = (float(value) for value in torch.aminmax(frames.detach()))
         if len(self.frame_shape) == 3 and (low < 0 or high > 1):
             raise ValueError(
-                f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; "
-                "divide bytes by 255"
+                f"frames: expected values in [0, 1], found {low:.3g} to {high:.3g}; divide bytes "
+                "by 255"
             )
 
     def check_codes(self, codes: Codes) -> None:
         """Refuse codes whose names are not this model's."""
+        names = ", ".join(self.code_names)
         if set(codes) != set(self.code_names):
-            raise ValueError(
-                f"codes: expected {', '.join(self.code_names)}, found {', '.join(codes)}"
-            )
+            raise ValueError(f"codes: expected {names}, found {', '.join(codes)}")
 
     def check_sizes(self, codes: Codes, static_size: int, dynamic_size: int) -> None:
         """Refuse codes that are not static (B, D) and dynamic (B, T, d) of these sizes."""
@@ -224,9 +211,7 @@ class SequenceModel(nn.Module, ABC):
     def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
         """The codes to keep; refuses other names, another count and another length."""
         for name, code in (given or {}).items():
-            if name not in self.code_names:
-                names = ", ".join(self.code_names)
-                raise ValueError(f"given: expected some of {names}, found {name!r}")
+            check_name("given", name, self.code_names)
             if len(code) != count or (code.ndim == 3 and code.shape[1] != length):
                 raise ValueError(
                     f"given[{name!r}]: expected {count} sequences of length {length}, found "

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from unbraid.distributions import (
     DiagonalGaussian,
@@ -36,10 +36,7 @@ LOG_VARIANCE_BOUNDS = (-10.0, 4.0)
 
 
 class FilteringPosterior(nn.Module):
-    """q(z_t | z_{t-1}, x_t): features of the frame combined with the prior's prediction.
-
-    features: the number of the encoder's outputs. size: K d, the units of z_t.
-    """
+    """q(z_t | z_{t-1}, x_t) of K d units: the frame combined with the prior's prediction."""
 
     def __init__(self, features: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
@@ -50,10 +47,7 @@ class FilteringPosterior(nn.Module):
         self.head = GaussianHead(size, size, initial_log_variance)
 
     def forward(self, from_frame: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
-        """The posterior of one step.
-
-        from_frame: leaky_relu(self.from_frame(features)), (B, K d), of all frames at once.
-        """
+        """The posterior of one step; from_frame is leaky_relu(self.from_frame(features))."""
         from_mean = F.leaky_relu(self.from_mean(prior.mean))
         from_log_variance = F.leaky_relu(self.from_log_variance(prior.log_variance))
         parts = torch.cat([from_frame, from_mean, from_log_variance], -1)
@@ -70,20 +64,17 @@ class IndependentPrediction(SequenceModel):
     """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d).
 
     settings: a section of profiles.toml, with factors (K), factor_size (d), variance (v of the
-        Gaussian likelihood) and the sizes of the networks.
-    activation: one for all convolutions, or "paper": leaky ReLU in the encoder, ReLU in the
-        decoder.
+        likelihood) and the sizes of the networks.
+    activation: of all convolutions; "paper" is leaky ReLU in the encoder, ReLU in the decoder.
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
     decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
         of its own, and the decoder adds them.
     decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
-        With more than one group only 0 is accepted.
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
-    opening: which units are in use while the model is trained, as [share of the updates, [units of
-        each factor]]; the other units are 0 and cost nothing. Without entries, as in the paper, and
-        after training all units are in use.
+    opening: which units are in use in training, as [share of the updates, [units of each factor]];
+        the others are 0 and cost nothing. Without entries, as in the paper, all are in use.
     """
 
     def __init__(self, settings):
@@ -95,31 +86,31 @@ class IndependentPrediction(SequenceModel):
         self.frame_shape = (3, settings.image_size, settings.image_size)
 
         size = self.factors * d
-        paper = settings.activation == "paper"
+        in_encoder = in_decoder = settings.activation
+        if settings.activation == "paper":
+            in_encoder, in_decoder = "leaky_relu", "relu"
         image = {
             "image_size": settings.image_size,
             "width": settings.width,
             "normalise": settings.normalise,
         }
         self.encoder = ConvolutionalEncoder(
-            features=settings.features,
-            activation_name="leaky_relu" if paper else settings.activation,
-            **image,
+            features=settings.features, activation_name=in_encoder, **image
         )
         self.posterior = FilteringPosterior(settings.features, size, settings.initial_log_variance)
         self.transitions = nn.ModuleList()
         for _ in range(self.factors):
             self.transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
+
         hidden, groups = settings.decoder_hidden, settings.decoder_groups
         if hidden and groups > 1:
             raise ValueError(
                 f"decoder_hidden: expected 0 with {groups} decoder_groups, because a layer that "
                 f"reads all factors would mix them, found {hidden}; set one of the two"
             )
-        decoder_activation = "relu" if paper else settings.activation
         self.decoder = ConvolutionalDecoder(
             inputs=hidden or size,
-            activation_name=decoder_activation,
+            activation_name=in_decoder,
             output=settings.output,
             groups=0 if hidden else groups,
             **image,
@@ -127,8 +118,9 @@ class IndependentPrediction(SequenceModel):
         with torch.no_grad():
             self.decoder.last.bias += settings.output_bias
         if hidden:
-            first = (nn.Linear(size, hidden), activation(decoder_activation))
-            self.decoder = nn.Sequential(*first, self.decoder)
+            self.decoder = nn.Sequential(
+                nn.Linear(size, hidden), activation(in_decoder), self.decoder
+            )
         self.opening = settings.opening
         self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
 
@@ -139,21 +131,14 @@ class IndependentPrediction(SequenceModel):
                 open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
                 self.in_use = open_units.to(self.in_use)
 
-    def draw_noise(
-        self, count: int, length: int, generator: torch.Generator | None = None
-    ) -> Noise:
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes, drawn step by step."""
-        weight = self.posterior.from_mean.weight
-        shape = (count, self.factors * self.factor_size)
-        kind = {"generator": generator, "device": weight.device, "dtype": weight.dtype}
-        steps = [torch.randn(shape, **kind) for _ in range(length)]
+        size = self.factors * self.factor_size
+        steps = [self.normal(generator, count, size) for _ in range(length)]
         return self.to_codes(torch.stack(steps, 1))
 
     def prior(self, previous: Tensor) -> DiagonalGaussian:
-        """p(z_t | z_{t-1}) for z_{t-1} (B, K d).
-
-        Network i reads the d units of factor i and no others.
-        """
+        """p(z_t | z_{t-1}) for z_{t-1} (B, K d): network i reads the d units of factor i alone."""
         parts = previous.split(self.factor_size, -1)
         outputs = [network(part) for network, part in zip(self.transitions, parts, strict=True)]
         mean, log_variance = torch.stack(outputs, -2).chunk(2, -1)  # (B, K, d) each
@@ -164,8 +149,7 @@ class IndependentPrediction(SequenceModel):
     ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
         """Posteriors and priors of all frames, (B, T, K, d), and latents (B, T, K d).
 
-        The latents are draws, or without noise the means. The convolutions read all B T frames in
-        one call; only the small latent networks walk through time.
+        The latents are draws, or without noise the means.
         """
         count, length = frames.shape[:2]
         features = self.encoder(frames.flatten(0, 1))
@@ -210,14 +194,12 @@ class IndependentPrediction(SequenceModel):
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
-        """Factors of each frame, (B, T, d) each: a draw, or without noise the path of means."""
         frames = self.whole_frames(batch)
         if noise is not None:
             noise = self.as_noise(noise, *frames.shape[:2])
         return self.to_codes(self.filter(frames, noise)[2])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Mean frames (B, T, C, H, W) of the factors."""
         return self.decode_latents(self.to_latents(codes))
 
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -229,7 +211,7 @@ class IndependentPrediction(SequenceModel):
     ) -> Codes:
         """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
 
-        given: factors to keep. Factors are independent, so the others are drawn as without it.
+        Factors are independent, so the others are drawn as without `given`.
         """
         given = self.check_given(given, count, length)
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)

@@ -14,24 +14,19 @@ paper's formulas and from `SingleElement`:
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
-from unbraid.distributions import kl, standard_normal_like
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.single_element import Posterior, SingleElement
+from unbraid.models.single_element import Posterior, SingleElement, Windows
 from unbraid.networks import GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
 
 
-class StepCodec(nn.Module):
-    """Encoder and decoder of windows, step by step.
-
-    settings: window, its steps; channels, the variables; features (g), of each step and units of
-    the decoder's LSTM; width, units of the middle layer of both dense networks.
-    """
+class StepCodec(Windows):
+    """Encoder (to g features of each step) and decoder of windows, step by step."""
 
     def __init__(self, settings):
         super().__init__()
@@ -48,18 +43,10 @@ class StepCodec(nn.Module):
         self.mean = nn.Linear(features, channels)
         self.deviation = nn.Linear(features, channels)
 
-    def split(self, values: Tensor) -> Tensor:
-        """A series (B, T, ...), or its mask, as windows (B, T / window, window, ...)."""
-        return values.unflatten(1, (-1, self.window))
-
-    def join(self, windows: Tensor) -> Tensor:
-        """Windows as a series (B, T, ...)."""
-        return windows.flatten(1, 2)
-
     def decode(self, static: Tensor, dynamic: Tensor, noise: Tensor) -> Normal:
-        """The distribution of all values, (B, W, steps, C).
+        """The distribution of all values, (B, W, steps, C), of s (B, D) and d (B, W, d).
 
-        static (B, D), dynamic (B, W, d), and the LSTM's inputs, noise (B, W, steps, g).
+        noise: what the LSTM reads, (B, W, steps, g).
         """
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         start = self.start(torch.cat([dynamic, static], -1)).flatten(0, 1)[None]  # (1, B W, g)
@@ -89,23 +76,20 @@ class WindowEncoder(nn.Module):
 class PublishedSeries(SingleElement):
     """Paper C's model of series as its authors run it: static (B, D), dynamic (B, W, d).
 
-    settings: a section of profiles.toml with networks = "published_series". W counts windows. The
-        base class explains static_size, dynamic_size, hidden (here of the prior alone) and anchor;
-        `StepCodec` the other sizes.
-    monte_carlo_draws: in training each sequence stands so many times in a batch, with draws of its
-        own.
+    W counts windows. In addition to the settings of `SingleElement`:
+
+    monte_carlo_draws: how often each sequence stands in a training batch, with draws of its own.
     turn_mask: whether the mask is turned with the series. False is a slip of the authors' loader,
         by which hours count as missing that are not.
 
     The bound's further terms are "mean_log_likelihood", its log-likelihood divided by T C, and
     "anchor": a second decoding of the anchor's first step, log p(x_a1 | s, d_a), as a mean over C,
-    in which missing values count as observed zeros. With these and the authors' weights the loss is
-    theirs divided by T. As in their code each window has a code, those after the end of a series,
-    too, and the dynamic encoder reads 0 for a step most of whose variables are missing.
+    in which missing values count as observed zeros. With the authors' weights the loss is theirs
+    divided by T. As in their code windows after the end of a series have codes, too, and the
+    dynamic encoder reads 0 for a step most of whose variables are missing.
     """
 
     def build_networks(self, settings) -> None:
-        """Make the codec, and the networks of the two posteriors."""
         features = settings.features
         self.monte_carlo_draws = settings.monte_carlo_draws
         self.turn_mask = settings.turn_mask
@@ -116,47 +100,33 @@ class PublishedSeries(SingleElement):
         )
         self.dynamic_encoder = WindowEncoder(settings)
 
-    def draw_noise(
-        self, count: int, length: int, generator: torch.Generator | None = None
-    ) -> Noise:
-        """Random numbers for `count` sequences of `length` windows, all of them standard normal.
-
-        In addition to the base class's: decoder (count, length, window, g) and anchor_decoder
-        (count, 1, 1, g), which the decoder's LSTM reads.
-        """
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
+        """The base class's, and what the decoder's LSTM reads."""
         noise = super().draw_noise(count, length, generator)
         size = noise["anchor"].shape[1]
-        for name, steps in (("decoder", (length, self.codec.window)), ("anchor_decoder", (1, 1))):
-            like = {"device": noise["anchor"].device, "dtype": noise["anchor"].dtype}
-            noise[name] = torch.randn(count, *steps, size, generator=generator, **like)
-        return noise
+        decoder = self.normal(generator, count, length, self.codec.window, size)
+        return noise | {
+            "decoder": decoder,
+            "anchor_decoder": self.normal(generator, count, 1, 1, size),
+        }
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Windows (B, W, window, C), the anchor's first, and their mask if it hides anything."""
         windows, mask = super().check_batch(batch)
-        turn = self.turn(windows.shape[1])
+        turn = self.anchor_of(windows.shape[1])
         if mask is not None:
             mask = mask.expand_as(windows)
             mask = mask.roll(-turn, 1) if self.turn_mask else mask
         return windows.roll(-turn, 1), mask
 
-    def turn(self, length: int) -> int:
-        """The anchor's number among so many windows, by which the series is turned."""
-        observed = torch.ones(1, length, dtype=torch.bool)
-        return int(self.choose_anchor(observed, torch.zeros(1)))
-
     def posterior(
         self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
     ) -> Posterior:
-        """The posterior of windows (B, W, window, C), the anchor's first, and its codes.
-
-        mask: as `check_batch` returns it. Without noise the codes are the means, and the dynamic
-        encoder reads one fixed draw in the anchor's place.
-        """
+        """As the base class's, of windows (B, W, window, C), the anchor's first."""
         count, length = elements.shape[:2]
         if noise is None:
             noise = {}
-        elif isinstance(noise, torch.Generator):
+        elif isinstance(noise, Generator):
             noise = super().draw_noise(count, length, noise)  # none for the decoder
         features = self.codec.encoder(elements)  # (B, W, window, g)
         summary = self.anchor_recurrent(features[:, 0])[1][0]  # (B, g)
@@ -176,48 +146,37 @@ class PublishedSeries(SingleElement):
         has_code = torch.ones(count, length, dtype=torch.bool, device=elements.device)
         return Posterior(static, dynamic, codes, first, has_code)
 
-    def fixed_noise(self, *shape: int) -> Tensor:
-        """Always the same standard normal numbers, for what shall not be random."""
-        noise = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-        return noise.to(self.prior.head.mean.weight)
-
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """The bound of each sequence in nats, by one draw of each code and of the decoder's noise.
-
-        In training it has monte_carlo_draws times as many sequences as the batch.
-        """
-        windows, mask = self.check_batch(batch)
+        """The bound; in training of monte_carlo_draws times as many sequences as the batch."""
+        batch = Batch.of(batch)
         if self.training:
-            windows = windows.repeat(self.monte_carlo_draws, 1, 1, 1)
-            mask = None if mask is None else mask.repeat(self.monte_carlo_draws, 1, 1, 1)
-        noise = self.as_noise(noise, *windows.shape[:2])
-        posterior = self.posterior(windows, mask, noise)
-        static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
+            frames = torch.cat([batch.frames] * self.monte_carlo_draws)
+            mask = None if batch.mask is None else torch.cat([batch.mask] * self.monte_carlo_draws)
+            batch = Batch(frames, mask)
+        return super().elbo(batch, noise)
 
-        by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(windows)
+    def reconstruct(
+        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
+        by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(elements)
         if mask is not None:
             by_value = by_value * mask
         log_likelihood = by_value.flatten(1).sum(1)
-        divergences = {
-            "static": kl(posterior.static, standard_normal_like(posterior.static.mean)),
-            "dynamic": kl(posterior.dynamic, self.prior(dynamic)).sum(1),
-        }
         first_step = self.codec.decode(static, dynamic[:, :1], noise["anchor_decoder"])
         terms = {
-            "anchor": first_step.log_prob(windows[:, :1, :1]).flatten(1).mean(1),
-            "mean_log_likelihood": log_likelihood / windows[0].numel(),
+            "anchor": first_step.log_prob(elements[:, :1, :1]).flatten(1).mean(1),
+            "mean_log_likelihood": log_likelihood / elements[0].numel(),
         }
-        frames = windows.shape[1] * self.codec.window
-        return Bound(log_likelihood, divergences, frames, terms)
+        return log_likelihood, terms
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
-        """Static (B, D) and dynamic (B, W, d) in the order of the windows; means, or a draw."""
         return self.turn_back(super().encode(batch, noise))
 
     def turn_back(self, codes: Codes) -> Codes:
         """The same codes, the dynamic ones in the order of the windows and not the anchor first."""
         dynamic = codes["dynamic"]
-        return codes | {"dynamic": dynamic.roll(self.turn(dynamic.shape[1]), 1)}
+        return codes | {"dynamic": dynamic.roll(self.anchor_of(dynamic.shape[1]), 1)}
 
     def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
         """Mean windows (B, W, window, C) of s (B, D) and d (B, W, d), for one fixed noise."""
@@ -228,6 +187,5 @@ class PublishedSeries(SingleElement):
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of sequences of `length` windows: s from N(0, I), d from its prior."""
         codes = super().generate(count, length, noise)
         return self.turn_back(codes) | self.check_given(given, count, length)

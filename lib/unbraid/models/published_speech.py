@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch
-from unbraid.models.single_element import DynamicEncoder, SingleElement
+from unbraid.models.single_element import DynamicEncoder, SingleElement, Windows
 from unbraid.networks import GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
@@ -34,12 +34,8 @@ class LeakyHead(GaussianHead):
         )
 
 
-class SpectraCodec(nn.Module):
-    """Recurrent encoder and decoder of chunks of spectra; an element is one spectrum.
-
-    settings: channels, the bins of a spectrum; features (g), units of the encoder's LSTM in each
-    direction and of the decoder's LSTM. The authors have as many features as bins.
-    """
+class SpectraCodec(Windows):
+    """Recurrent encoder (to g features) and decoder of chunks; an element is one spectrum."""
 
     window = 1
 
@@ -53,14 +49,6 @@ class SpectraCodec(nn.Module):
         self.decoder_recurrent = nn.LSTM(code_size, features, batch_first=True)
         self.decoder_linear = nn.Linear(features, bins)
 
-    def split(self, values: Tensor) -> Tensor:
-        """Spectra (B, T, ...), or their mask, as elements (B, T, 1, ...)."""
-        return values[:, :, None]
-
-    def join(self, elements: Tensor) -> Tensor:
-        """Elements as spectra, (B, T, ...)."""
-        return elements[:, :, 0]
-
     def encoder(self, spectra: Tensor) -> Tensor:
         """The features (B, T, g) of spectra (B, T, bins)."""
         return self.linear(self.recurrent(spectra)[0])
@@ -73,17 +61,10 @@ class SpectraCodec(nn.Module):
 class PublishedSpeech(SingleElement):
     """Paper C's model of speech as its authors run it: static (B, D), dynamic (B, T, d).
 
-    settings: a section of profiles.toml with networks = "published_speech". The base class explains
-        static_size, dynamic_size and dynamic_hidden; `SpectraCodec` the other sizes. hidden: units
-        of the static head and of the prior.
-
-    At v = 1/2 the log-likelihood is minus the squared error and a constant. With the authors'
-    weights the loss is then theirs, divided by T, and a constant. The term "still" decodes all
-    spectra with d = 0, as they do.
+    At v = 1/2 and with the authors' weights the loss is theirs, divided by T, and a constant.
     """
 
     def build_networks(self, settings) -> None:
-        """Make the codec, and the networks of the two posteriors."""
         features, hidden = settings.features, settings.hidden
         self.codec = SpectraCodec(settings)
         self.static_head = nn.Sequential(
@@ -100,11 +81,10 @@ class PublishedSpeech(SingleElement):
         return self.codec.encoder(self.codec.join(elements))
 
     def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
-        """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))
 
     def decode_still(self, static: Tensor, length: int) -> Tensor:
-        """Mean elements (B, T, 1, bins) of s (B, D) alone, with d = 0 at all `length` steps."""
+        """Mean elements (B, T, 1, bins): a spectrum depends on all codes before it."""
         dynamic = static.new_zeros(len(static), length, self.dynamic_size)
         return self.decode_elements(static, dynamic)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from unbraid.distributions import (
     DiagonalGaussian,
@@ -39,73 +39,80 @@ from unbraid.networks import (
     mlp,
     run_recurrent,
 )
+from unbraid.settings import check_name
 
 ANCHORS = ("first", "middle", "last", "any")
-VARIANTS = ("code", "formula")
-STATIC_FROM = ("anchor", "all")
-INITIAL_WEIGHTS = ("default", "small")
 
 
-class Codec(nn.Module):
-    """Encoder and decoder of elements, which are frames or windows of a series.
+class ImageCodec(nn.Module):
+    """Convolutional encoder (to g features) and decoder of frames; an element is one frame."""
 
-    settings: kind is "images", with convolutional networks, or "series", with dense ones. window:
-    the steps of a series in one element; a frame is an element by itself. width: channels of the
-    first convolution, or units of each dense layer. features: g, the encoder's outputs. The
-    decoder reads static_size + dynamic_size units.
-    """
+    window = 1
 
     def __init__(self, settings):
         super().__init__()
-        channels, width, features = settings.channels, settings.width, settings.features
-        code_size = settings.static_size + settings.dynamic_size
-        self.of_images = settings.kind == "images"
-        if self.of_images:
-            size, normalise = settings.image_size, settings.normalise
-            self.window = 1
-            self.frame_shape = (channels, size, size)
-            self.encoder = frame_encoder(size, channels, width, features, normalise)
-            self.decoder = ConvolutionalDecoder(
-                size, channels, width, code_size, normalise, 0.2, groups=0
-            )
-        elif settings.kind == "series":
-            self.window = settings.window
-            self.frame_shape = (channels,)
-            values = self.window * channels
-            # tanh makes the features about as large as the noise that replaces the anchor's.
-            dense = mlp(values, width, features, 2, "relu")
-            self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
-            as_window = nn.Unflatten(1, (self.window, channels))
-            self.decoder = nn.Sequential(mlp(code_size, width, values, 2, "relu"), as_window)
-        else:
-            raise ValueError(f"kind: expected images or series, found {settings.kind!r}")
+        size, channels, normalise = settings.image_size, settings.channels, settings.normalise
+        inputs = settings.static_size + settings.dynamic_size
+        self.frame_shape = (channels, size, size)
+        self.encoder = frame_encoder(size, channels, settings.width, settings.features, normalise)
+        self.decoder = ConvolutionalDecoder(
+            size, channels, settings.width, inputs, normalise, 0.2, groups=0
+        )
 
-    def split(self, values: Tensor) -> Tensor:
-        """Frames, or a series (B, T, ...), or their mask, as elements (B, T / window, ...)."""
-        return values if self.of_images else values.unflatten(1, (-1, self.window))
+    def split(self, frames: Tensor) -> Tensor:
+        return frames
 
     def join(self, elements: Tensor) -> Tensor:
-        """Elements as frames, or as a series (B, T, ...)."""
-        return elements if self.of_images else elements.flatten(1, 2)
+        return elements
+
+
+class Windows(nn.Module):
+    """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
+
+    window: int
+
+    def split(self, series: Tensor) -> Tensor:
+        return series.unflatten(1, (-1, self.window))
+
+    def join(self, elements: Tensor) -> Tensor:
+        return elements.flatten(1, 2)
+
+
+class SeriesCodec(Windows):
+    """Dense encoder (to g features) and decoder of windows of a series."""
+
+    def __init__(self, settings):
+        super().__init__()
+        shape = (settings.window, settings.channels)
+        values, width = settings.window * settings.channels, settings.width
+        inputs = settings.static_size + settings.dynamic_size
+        self.window = settings.window
+        self.frame_shape = (settings.channels,)
+        # tanh makes the features about as large as the noise that replaces the anchor's.
+        dense = mlp(values, width, settings.features, 2, "relu")
+        self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
+        self.decoder = nn.Sequential(mlp(inputs, width, values, 2, "relu"), nn.Unflatten(1, shape))
+
+
+CODECS = {"images": ImageCodec, "series": SeriesCodec}
 
 
 class DynamicEncoder(nn.Module):
     """q(d_t | x) of the features of all elements, less those of the anchor.
 
-    settings: the module's description explains variant. subtract: False leaves out the subtraction
-    alone. causal: the recurrent network only reads forwards, as it always does in "formula".
-    dynamic_hidden: its units in each direction. initial_log_variance and initial_gain
-    are those of `GaussianHead`. With -5 and 5 d is informative from the start, whereas at 0 and 1
-    s first learns what both can read.
+    settings: variant, see above; subtract, whether the anchor is subtracted at all; dynamic_hidden,
+    units of the LSTM in each direction; initial_log_variance and initial_gain, see `GaussianHead`.
     """
 
     def __init__(self, settings):
         super().__init__()
-        self.variant = check_option("variant", settings.variant, VARIANTS)
+        check_name("variant", settings.variant, ("code", "formula"))
+        self.variant = settings.variant
         self.subtract = settings.subtract
-        features, hidden = settings.features, settings.dynamic_hidden
-        both_ways = self.variant == "code" and not settings.causal
-        self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=both_ways)
+        hidden, both_ways = settings.dynamic_hidden, self.variant == "code"
+        self.recurrent = nn.LSTM(
+            settings.features, hidden, 2, batch_first=True, bidirectional=both_ways
+        )
         self.head = GaussianHead(
             2 * hidden if both_ways else hidden,
             settings.dynamic_size,
@@ -121,11 +128,10 @@ class DynamicEncoder(nn.Module):
         observed: Tensor | None = None,
         lengths: Tensor | None = None,
     ) -> DiagonalGaussian:
-        """The distributions of all d_t, (B, T, d).
+        """The distributions of all d_t, (B, T, d), of features (B, T, g).
 
-        features: (B, T, g). anchor: the anchor's number in each sequence, (B,). anchor_noise:
-        (B, g), which "code" reads in the anchor's place. observed (B, T) and lengths (B,) are None
-        where all elements were observed.
+        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which "code" reads in its
+        place. observed: (B, T), and lengths: (B,), None for whole sequences.
         """
         size = features.shape[2]
         anchor_features = features.gather(1, anchor[:, None, None].expand(-1, 1, size))  # (B, 1, g)
@@ -137,6 +143,7 @@ class DynamicEncoder(nn.Module):
             inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
         if observed is not None:
             inputs = inputs * observed[..., None]
+
         hidden = run_recurrent(self.recurrent, inputs, lengths)
         if self.variant == "formula" and self.subtract:
             # This is the state after the anchor alone, so that a first anchor has h_a - h_a = 0.
@@ -146,17 +153,13 @@ class DynamicEncoder(nn.Module):
 
 @dataclass
 class Posterior:
-    """q(s | x_a), (B, D), and q(d_t | x), (B, T, d), with codes from them.
+    """The posterior of both codes, and codes from it."""
 
-    codes: a draw, or the means. anchor: the anchor's number in each sequence, (B,). has_code:
-    booleans (B, T), False where d_t is no code but 0.
-    """
-
-    static: DiagonalGaussian
-    dynamic: DiagonalGaussian
-    codes: Codes
-    anchor: Tensor
-    has_code: Tensor
+    static: DiagonalGaussian  # q(s | x_a), (B, D)
+    dynamic: DiagonalGaussian  # q(d_t | x), (B, T, d)
+    codes: Codes  # a draw, or the means
+    anchor: Tensor  # the anchor's number in each sequence, (B,)
+    has_code: Tensor  # booleans (B, T), False where d_t is no code but 0
 
 
 class SingleElement(SequenceModel):
@@ -164,51 +167,50 @@ class SingleElement(SequenceModel):
 
     An element is a frame or a window of a series, and T counts elements.
 
-    settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
-        the networks. `Codec` and `DynamicEncoder` explain theirs. hidden: units of the static head
-        and of the prior.
-    context: whether a bidirectional LSTM runs over the features of all elements, the anchor's
-        among them, as in the authors' model of speech.
+    settings: a section of profiles.toml, with kind ("images" or "series"), static_size (D),
+        dynamic_size (d), hidden (units of the static head and of the prior) and what the codecs
+        and `DynamicEncoder` explain.
+    context: whether a bidirectional LSTM runs over the features of all elements first.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
     static_from: the static code reads the features of the "anchor", or the mean of those of "all"
-        observed elements, so that s is q(s | x). The latter is not the paper's; it shows what one
-        element is for.
-    initial_weights: PyTorch's "default", or "small", as the authors of the paper draw those of
-        images: N(0, 0.01) for convolutions and linear layers, with biases of 0.
+        observed elements, which is not the paper's and shows what one element is for.
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, so that the authors' weights are those of the bound's terms.
-    still_weight: unless it is 0, the bound has the term "still".
 
-    The bound's further terms are "anchor", log p(x_a | s, d_a), and "still",
-    sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
+    The bound's further terms are "anchor", log p(x_a | s, d_a), and unless still_weight is 0
+    "still", sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
 
-    The likelihood leaves out values that were not observed. An element without any observed value
-    is no anchor, and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed
-    element; after that the dynamic codes are 0.
+    Values that were not observed do not count. An element without any observed value is no anchor,
+    and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed element; after
+    that the dynamic codes are 0.
     """
 
     code_names = ("static", "dynamic")
 
     def __init__(self, settings):
         super().__init__()
+        check_name("anchor", settings.anchor, ANCHORS)
+        check_name("kind", settings.kind, CODECS)
+        check_name("static_from", settings.static_from, ("anchor", "all"))
+        check_name("initial_weights", settings.initial_weights, ("default", "small"))
         if settings.context and settings.variant == "formula":
             raise ValueError("context: expected none with variant formula, found one")
         self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
-        self.anchor = check_option("anchor", settings.anchor, ANCHORS)
-        self.static_from = check_option("static_from", settings.static_from, STATIC_FROM)
+        self.anchor = settings.anchor
+        self.static_from = settings.static_from
         self.variance = settings.variance
         self.still = bool(settings.still_weight)
         self.build_networks(settings)
         self.frame_shape = self.codec.frame_shape
         self.prior = AutoregressivePrior(self.dynamic_size, settings.hidden)
-        if check_option("initial_weights", settings.initial_weights, INITIAL_WEIGHTS) == "small":
+        if settings.initial_weights == "small":
             self.apply(draw_small_weights)
 
     def build_networks(self, settings) -> None:
         """Make the codec, and the networks of the two posteriors."""
         features, hidden = settings.features, settings.hidden
-        self.codec = Codec(settings)
+        self.codec = CODECS[settings.kind](settings)
         self.context = None
         if settings.context:
             self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
@@ -220,27 +222,23 @@ class SingleElement(SequenceModel):
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""
         model = copy.copy(self)
-        model.anchor = check_option("anchor", anchor, ANCHORS)
+        model.anchor = anchor
         return model
 
-    def draw_noise(
-        self, count: int, length: int, generator: torch.Generator | None = None
-    ) -> Noise:
-        """Random numbers for `count` sequences of `length` elements.
-
-        Standard normal are static (count, D), dynamic (count, length, d) and anchor (count, g),
-        which replaces the anchor's features. Uniform is lot (count,), which chooses the anchor
-        "any" in training.
-        """
-        weight = self.prior.head.mean.weight
-        kind = {"generator": generator, "device": weight.device, "dtype": weight.dtype}
-        features = self.dynamic_encoder.recurrent.input_size
-        return {
-            "static": torch.randn(count, self.static_size, **kind),
-            "dynamic": torch.randn(count, length, self.dynamic_size, **kind),
-            "anchor": torch.randn(count, features, **kind),
-            "lot": torch.rand(count, **kind),
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
+        """Of the codes; anchor (count, g), in its place; uniform lot (count,), which chooses it."""
+        noise = {
+            "static": self.normal(generator, count, self.static_size),
+            "dynamic": self.normal(generator, count, length, self.dynamic_size),
+            "anchor": self.normal(generator, count, self.dynamic_encoder.recurrent.input_size),
         }
+        lot = torch.empty_like(noise["anchor"][:, 0]).uniform_(generator=generator)
+        return noise | {"lot": lot}
+
+    def fixed_noise(self, *shape: int) -> Tensor:
+        """Always the same standard normal numbers, for what shall not be random."""
+        noise = torch.randn(shape, generator=Generator().manual_seed(0))
+        return noise.to(next(self.parameters()))
 
     def features(self, elements: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The features of each element, (B, T, g), computed in one call."""
@@ -248,10 +246,7 @@ class SingleElement(SequenceModel):
         return features if self.context is None else run_recurrent(self.context, features, lengths)
 
     def choose_anchor(self, observed: Tensor, lot: Tensor) -> Tensor:
-        """The number of each sequence's anchor, (B,).
-
-        observed: booleans (B, T). lot: numbers (B,) from 0 to 1, which choose "any" in training.
-        """
+        """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
         count = observed.sum(1)
         rank = torch.zeros_like(count)  # of the anchor among the observed elements
         if self.anchor == "middle":
@@ -262,31 +257,34 @@ class SingleElement(SequenceModel):
             rank = (lot * count).long().clamp(max=count - 1)
         return (observed.cumsum(1) <= rank[:, None]).sum(1)
 
+    def anchor_of(self, length: int) -> int:
+        """The anchor's number among `length` elements that were all observed."""
+        observed = torch.ones(1, length, dtype=torch.bool)
+        return int(self.choose_anchor(observed, torch.zeros(1)))
+
     def posterior(
         self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
     ) -> Posterior:
         """The posterior of elements (B, T, ...) and its codes: a draw, or without noise the means.
 
-        mask: booleans of the shape of the elements, or one that broadcasts to it; None means that
-        all values were observed. Without noise, "code" reads one fixed draw in the anchor's place,
-        so that means are not random as the authors' are.
+        mask: booleans that broadcast to the elements. Without noise "code" reads one fixed draw in
+        the anchor's place, so that means are not random as the authors' are.
         """
         count, length = elements.shape[:2]
         noise = {} if noise is None else self.as_noise(noise, count, length)
-        steps = torch.arange(length, device=elements.device)
         observed = torch.ones(count, length, dtype=torch.bool, device=elements.device)
-        lengths = gaps = None
+        lengths = None
         if mask is not None:
-            gaps = observed = mask.flatten(2).any(2)
+            observed = mask.flatten(2).any(2)
             lengths = Batch(elements, observed).lengths
         anchor = self.choose_anchor(observed, noise.get("lot", elements.new_zeros(count)))
 
         features = self.features(elements, lengths)  # (B, T, g)
         static = self.static_head(self.static_features(features, anchor, observed))
-        fixed = torch.randn(features.shape[2], generator=torch.Generator().manual_seed(0))
-        anchor_noise = noise.get("anchor", fixed.to(features).expand(count, -1))
-        dynamic = self.dynamic_encoder(features, anchor, anchor_noise, gaps, lengths)
+        anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[2]).expand(count, -1))
+        dynamic = self.dynamic_encoder(features, anchor, anchor_noise, observed, lengths)
 
+        steps = torch.arange(length, device=elements.device)
         has_code = torch.ones_like(observed) if lengths is None else steps < lengths[:, None]
         if self.dynamic_encoder.variant == "formula":
             has_code = has_code & (steps != anchor[:, None])
@@ -314,28 +312,31 @@ class SingleElement(SequenceModel):
         elements, mask = self.check_batch(batch)
         noise = self.as_noise(noise, *elements.shape[:2])
         posterior = self.posterior(elements, mask, noise)
-        static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
-
-        by_element = self.log_likelihood(elements, self.decode_elements(static, dynamic), mask)
-        by_step = kl(posterior.dynamic, self.prior(dynamic)) * posterior.has_code
+        by_step = kl(posterior.dynamic, self.prior(posterior.codes["dynamic"]))  # (B, T)
         divergences = {
             "static": kl(posterior.static, standard_normal_like(posterior.static.mean)),
-            "dynamic": by_step.sum(1),
+            "dynamic": (by_step * posterior.has_code).sum(1),
         }
+        log_likelihood, terms = self.reconstruct(elements, mask, posterior, noise)
+        return Bound(log_likelihood, divergences, elements.shape[1] * self.codec.window, terms)
+
+    def reconstruct(
+        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """sum_t log p(x_t | s, d_t), (B,), and the bound's further terms."""
+        means = self.decode_elements(**posterior.codes)
+        by_element = self.log_likelihood(elements, means, mask)
         terms = {"anchor": by_element.gather(1, posterior.anchor[:, None])[:, 0]}
         if self.still:
-            means = self.decode_still(static, dynamic.shape[1])
+            means = self.decode_still(posterior.codes["static"], elements.shape[1])
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
-        frames = elements.shape[1] * self.codec.window
-        return Bound(by_element.sum(1), divergences, frames, terms)
+        return by_element.sum(1), terms
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
-        """Static (B, D) and dynamic (B, T, d): the means, or with noise a draw."""
         elements, mask = self.check_batch(batch)
         return self.posterior(elements, mask, noise).codes
 
     def decode(self, codes: Codes) -> Tensor:
-        """Mean frames (B, T, C, H, W), in (0, 1), or a mean series (B, T window, channels)."""
         self.check_sizes(codes, self.static_size, self.dynamic_size)
         return self.codec.join(self.decode_elements(**codes))
 
@@ -346,7 +347,7 @@ class SingleElement(SequenceModel):
         return self.codec.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
 
     def decode_still(self, static: Tensor, length: int) -> Tensor:
-        """Mean elements of s (B, D) alone, with d = 0; one stands for all: (B, 1, ...)."""
+        """Mean elements of s (B, D) and d = 0; one stands for all: (B, 1, ...)."""
         return self.decode_elements(static, static.new_zeros(len(static), 1, self.dynamic_size))
 
     def generate(
@@ -354,23 +355,16 @@ class SingleElement(SequenceModel):
     ) -> Codes:
         """Codes of sequences of `length` elements: s from N(0, I), d from its prior.
 
-        The two are independent, so the other is drawn as without `given`. In "formula" the anchor's
-        d is 0.
+        The two are independent. In "formula" the anchor's d is 0.
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
-        zero_at = None
-        if self.dynamic_encoder.variant == "formula":
-            observed = torch.ones(1, length, dtype=torch.bool)
-            zero_at = int(self.choose_anchor(observed, torch.zeros(1)))
+        zero_at = self.anchor_of(length) if self.dynamic_encoder.variant == "formula" else None
         dynamic = self.prior.roll(noise["dynamic"], zero_at)
         return {"static": noise["static"], "dynamic": dynamic} | given
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Elements (B, T, ...), 0 where not observed, and their mask if it hides anything.
-
-        Raises `ValueError` for frames and masks that this model cannot read.
-        """
+        """Elements (B, T, ...), 0 where not observed, and their mask if it hides anything."""
         batch = Batch.of(batch)
         self.check_frames(batch.frames)
         if batch.frames.shape[1] % self.codec.window:
@@ -388,20 +382,14 @@ class SingleElement(SequenceModel):
 
     def check_mask(self, mask: Tensor, frames: Tensor) -> Tensor:
         """The mask with as many axes as the frames; refuses other shapes and empty sequences."""
-        shapes = [tuple(frames.shape[:2])]
-        if frames.ndim == 3:
-            shapes.append(tuple(frames.shape))
+        shapes = tuple(frames.shape[:2]), tuple(frames.shape)
         if mask.dtype != torch.bool or tuple(mask.shape) not in shapes:
             raise ValueError(
-                f"mask: expected booleans of the shape {' or '.join(map(str, shapes))}, "
-                f"found {mask.dtype} {tuple(mask.shape)}"
+                f"mask: expected booleans {shapes[0]} or {shapes[1]}, found {mask.dtype} "
+                f"{tuple(mask.shape)}"
             )
-        empty = ~mask.flatten(1).any(1)
-        if empty.any():
-            raise ValueError(
-                "mask: expected an observed value in every sequence, found none in number "
-                f"{int(empty.nonzero()[0])}"
-            )
+        if not mask.flatten(1).any(1).all():
+            raise ValueError("mask: expected an observed value in every sequence")
         return mask[(..., *[None] * (frames.ndim - mask.ndim))]
 
 
@@ -410,10 +398,3 @@ def draw_small_weights(layer: nn.Module) -> None:
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
-
-
-def check_option(name: str, value: str, options: tuple[str, ...]) -> str:
-    """The value of an option; `ValueError` where it is none of them."""
-    if value not in options:
-        raise ValueError(f"{name}: expected one of {', '.join(options)}, found {value!r}")
-    return value

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from unbraid.distributions import (
     DiagonalGaussian,
@@ -33,20 +33,17 @@ SIDE = 4
 """Height and width of the smallest feature map, in pixels."""
 
 CONTRAST = 3.0
-"""Multiplies the colours of the palette, so that they differ from the first update on: a logit of 3
-is a value of .95."""
+"""Multiplies the palette's colours, so that they differ: a logit of 3 is a value of .95."""
 
 
 class PairEncoder(nn.Module):
     """q(f | x_1 ... x_T), of what all pairs of frames have in common.
 
-    settings: widths[-1] counts the channels of the trunk's features, pair_width those of the two
-    convolutions. hidden: units of the dense layer. static_size: D, the units of f.
-    normalise: batch normalisation after the second convolution; the paper lists none.
-    pairs: False leaves the paper's idea out: each frame is compared with itself alone.
+    settings: pair_width, channels of both convolutions; hidden, units of the dense layer;
+    normalise, batch normalisation, which the paper does not list; pairs, False to leave the paper's
+    idea out and compare each frame with itself alone.
 
-    Our copy of the paper's table lacks how pairs are aggregated. Here it is the mean over i != j,
-    which does not depend on the order, nor in expectation on the number of frames.
+    Our copy of the paper's table lacks how pairs are aggregated; here by the mean over i != j.
     """
 
     def __init__(self, settings):
@@ -62,9 +59,9 @@ class PairEncoder(nn.Module):
     def compare(self, features: Tensor) -> Tensor:
         """Mean over pairs of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4).
 
-        features: (B, T, channels, 4, 4). All ordered pairs of two different frames count; a single
-        frame is paired with itself. The convolution of two stacked maps is a sum of two,
-        W_1 * x_i + W_2 * x_j, so that T frames are convolved instead of T (T - 1) pairs.
+        features: (B, T, channels, 4, 4). A single frame is paired with itself. The convolution of
+        two stacked maps is a sum, W_1 * x_i + W_2 * x_j, so that T frames are convolved instead of
+        T (T - 1) pairs.
         """
         count, length = features.shape[:2]
         weight = torch.cat(self.pair_convolution.weight.chunk(2, 1))  # W_1 above W_2
@@ -83,15 +80,13 @@ class PairEncoder(nn.Module):
 class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
-    settings: widths counts the channels of the trunk, which the decoder passes in reverse order.
-    decoder_slope: the slope of its leaky ReLUs below 0. Our copy of the paper lacks how (f, z)
-    becomes the first 4 x 4 map; here it is one dense layer and leaky ReLU. The paper has neither of
-    these two options:
+    Its channels are those of the trunk in reverse order. Our copy of the paper lacks how (f, z)
+    becomes the first 4 x 4 map; here by one dense layer. Two settings are not the paper's:
 
     multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
-        map of f is added to all pixels of each later one.
-    palette: K colours c_k(f), of which each pixel is a mixture: CONTRAST sum_k softmax_k(m) c_k(f)
-        is added to the logits. 0 means none.
+        map of f to all pixels of each later one.
+    palette: K colours c_k(f), 0 for none. CONTRAST sum_k softmax_k(m) c_k(f) is added to the
+        logits of each pixel.
     """
 
     def __init__(self, settings):
@@ -128,32 +123,26 @@ class Decoder(nn.Module):
             if self.multiplied:
                 maps = maps + self.paints[number](f)[:, :, None, None]
             maps = F.leaky_relu(norm(maps), self.slope)
-        maps = self.last(maps)
-        return maps if self.palette is None else self.mix_palette(maps, f)
-
-    def mix_palette(self, maps: Tensor, f: Tensor) -> Tensor:
-        """Logits (N, C, H, W): the first C of maps (N, C + K, H, W), and the palette's colours."""
-        channels = self.channels
-        colours = self.palette(f).unflatten(-1, (channels, -1))  # (N, C, K)
-        shares = maps[:, channels:].softmax(1)  # (N, K, H, W)
-        return maps[:, :channels] + CONTRAST * torch.einsum("nck,nkhw->nchw", colours, shares)
+        maps = self.last(maps)  # (N, C + K, H, W)
+        if self.palette is None:
+            return maps
+        colours = self.palette(f).unflatten(-1, (self.channels, -1))  # (N, C, K)
+        shares = maps[:, self.channels :].softmax(1)  # (N, K, H, W)
+        mixed = torch.einsum("nck,nkhw->nchw", colours, shares)
+        return maps[:, : self.channels] + CONTRAST * mixed
 
 
 class UnorderedFrames(SequenceModel):
     """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order.
 
-    settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and the sizes of
-        the networks. `PairEncoder` and `Decoder` explain theirs.
+    settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and what
+        `PairEncoder` and `Decoder` explain.
     widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
-    trunk_slope: the slope of the trunk's leaky ReLUs below 0. The paper's table is written in the
-        style of a library whose default is 0.2, with the initial weights named "glorot" below.
+    trunk_slope, decoder_slope: of leaky ReLUs below 0.
     posterior_given_static: whether q(z | f, x) reads f; our copy of the table leaves this open.
-    prior_given_static: whether the prior of z is p(z | f); if not, it is N(0, I).
-    initial_log_variance: is added to that of both posteriors before training. Far below 0 the
-        codes are informative from the first update on; at 0 the decoder first learns to ignore
-        them.
-    initial_weights: "he", of the convolutions (He et al. 2015), or "glorot", of all layers: uniform
-        weights (Glorot and Bengio 2010), and biases of 0.
+    prior_given_static: whether the prior of z is p(z | f) or N(0, I).
+    initial_log_variance: is added to that of both posteriors before training.
+    initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py).
     """
 
     code_names = ("static", "dynamic")
@@ -185,7 +174,6 @@ class UnorderedFrames(SequenceModel):
 
     @torch.no_grad()
     def initialise(self, settings) -> None:
-        """Set the weights that training begins with."""
         if settings.initial_weights == "glorot":
             start_as_glorot(self)
         else:
@@ -198,22 +186,18 @@ class UnorderedFrames(SequenceModel):
             for parameter in self.prior_dense[-1].parameters():
                 nn.init.zeros_(parameter)
 
-    def draw_noise(
-        self, count: int, length: int, generator: torch.Generator | None = None
-    ) -> Noise:
-        """Standard normal numbers: static (count, D), then dynamic (count, length, d)."""
-        weight = self.decoder.first.weight
-        kind = {"generator": generator, "device": weight.device, "dtype": weight.dtype}
-        static = torch.randn(count, self.static_size, **kind)
-        dynamic = torch.randn(count, length, self.dynamic_size, **kind)
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
+        """Standard normal numbers of the shape of the codes."""
+        static = self.normal(generator, count, self.static_size)
+        dynamic = self.normal(generator, count, length, self.dynamic_size)
         return {"static": static, "dynamic": dynamic}
 
     def features(self, frames: Tensor) -> Tensor:
-        """The features of each frame, (B, T, channels, 4, 4), computed in one call."""
+        """The features of each frame, (B, T, channels, 4, 4)."""
         return self.trunk(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
-        """q(z_i | f, x_i) of each frame, (B, T, d), of features (B, T, ...) and f (B, D)."""
+        """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D)."""
         inputs = features.flatten(2)
         if self.posterior_given_static:
             static = static[:, None].expand(-1, features.shape[1], -1)
@@ -249,8 +233,8 @@ class UnorderedFrames(SequenceModel):
 
         sum_i E log p(x_i | f, z_i) - sum_i KL(q(z_i | f, x_i) || p(z_i | f)) - KL(q(f | x) || p(f))
 
-        The likelihood is the paper's, Bernoulli for each value. For values between 0 and 1 it is
-        minus the cross-entropy, and at most minus the entropy of the values.
+        The likelihood is the paper's, Bernoulli for each value; of values between 0 and 1 minus the
+        cross-entropy.
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
@@ -263,11 +247,9 @@ class UnorderedFrames(SequenceModel):
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
-        """Static (B, D) and dynamic (B, T, d): the means, z_i given that of f, or a draw."""
         return self.posterior(self.whole_frames(batch), noise)[2]
 
     def decode(self, codes: Codes) -> Tensor:
-        """Mean frames (B, T, C, H, W), in (0, 1), of static (B, D) and dynamic (B, T, d)."""
         self.check_sizes(codes, self.static_size, self.dynamic_size)
         return torch.sigmoid(self.logits(**codes))
 
@@ -276,8 +258,7 @@ class UnorderedFrames(SequenceModel):
     ) -> Codes:
         """Codes of new sequences: f from N(0, I), then `length` times z from p(z | f).
 
-        given: with a static code, z is drawn from p(z | this f). With dynamic codes, f comes from
-        N(0, I), as in the paper's grids, because p(f | z) has no closed form.
+        With given dynamic codes f comes from N(0, I), too, as in the paper's grids.
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
@@ -287,12 +268,11 @@ class UnorderedFrames(SequenceModel):
 
 
 def mean_over_pairs(first: Tensor, second: Tensor, shifts: Sequence[int]) -> Tensor:
-    """Mean over the pairs (i, i + shift mod T) of ReLU(first_i + second_j).
+    """Mean over the pairs (i, i + shift mod T) of ReLU(first_i + second_j), (B, ...).
 
-    Two tensors (B, T, ...) give one (B, ...). ReLU(a + b) is a + b for some pairs and 0 for the
-    others, so the sum over pairs is sum_i n_i first_i + sum_j m_j second_j, where n_i and m_j count
-    the positive pairs of i and of j. Counting them one shift at a time keeps no (B, T, T, ...) for
-    the gradient, which is the counts themselves.
+    first, second: (B, T, ...). ReLU(a + b) is a + b for some pairs and 0 for the others, so the sum
+    is sum_i n_i first_i + sum_j m_j second_j, where n_i and m_j count the positive pairs of i and
+    of j. Counting them one shift at a time keeps no (B, T, T, ...) for the gradient.
     """
     with torch.no_grad():
         threshold = -second
