@@ -132,8 +132,9 @@ def test_inputs_and_targets_stay_together_in_every_batch():
         return output.sum()
 
     rows = torch.arange(23.0)
-    training = HeadTraining(loss, epochs=3, batch=10, passes=2)
-    fit_head(Echo, training, ((rows, rows), rows), ((rows[:5], rows[:5]), rows[:5]))
+    few = rows[:5]
+    data = {"train": ((rows, rows), rows), "validation": ((few, few), few)}
+    fit_head(Echo(), HeadTraining(loss, epochs=3, batch=10, passes=2), data.__getitem__)
     trained = [batch for batch in batches if len(batch) != 5]
     assert sorted(sum(trained[:3], [])) == rows.tolist()  # one pass: each sequence once
     assert len(trained) == 18 and {len(batch) for batch in trained} == {7, 8}
@@ -192,10 +193,10 @@ def test_on_draws_the_last_epoch_is_kept_or_that_of_the_smallest_validation_loss
         sign = torch.where(target == 1, 1.0, -1.0) * (-1 if turned else 1)
         return (3 * sign[:, None],), target
 
-    def score(epochs, **options):
+    def score(epochs, choose=False, rounds=1):
         calls.clear()
-        training = HeadTraining(loss, epochs, batch=5, passes=2)
-        prediction = predict_on_draws(make_head, training, draw, ("accuracy",), **options)
+        training = HeadTraining(loss, epochs, batch=5, passes=2, equal=False, choose=choose)
+        prediction = predict_on_draws(make_head, training, draw, ("accuracy",), rounds=rounds)
         return prediction.scores["head"]["accuracy"]
 
     def count():
