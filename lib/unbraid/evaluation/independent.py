@@ -17,7 +17,7 @@ from torch import Tensor
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import Sampler, load_sequences, make_sampler, open_judge
+from unbraid.experiments import Sampler, make_sampler, open_judge
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -36,14 +36,11 @@ HORIZON = 20  # frames that factors are rolled forward
 
 @dataclass(frozen=True)
 class Pairs:
-    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1.
+    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1."""
 
-    before, after: latents (N, K d). positions: (N, 2) in [0, 1], by the name of the label.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    positions: dict[str, np.ndarray]
+    before: np.ndarray  # (N, K d)
+    after: np.ndarray  # (N, K d)
+    positions: dict[str, np.ndarray]  # (N, 2) in [0, 1], by the name of the label
 
 
 def load_test_digits(settings, split: str, seed: int) -> Sequences:
@@ -60,9 +57,9 @@ def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> 
     return examined
 
 
-def examine_digits(model: IndependentPrediction, settings, seed: int) -> Examined:
+def examine_digits(model: IndependentPrediction, settings, seed: int, load) -> Examined:
     """The model with its test sequences, their sampler, and the parts it is judged by."""
-    examined = examine_plainly(model, settings, seed, load_test_digits)
+    examined = examine_plainly(model, settings, seed, load)
     examined.sampler = make_sampler(settings, "test")
     examined.test = examined.sampler(settings.evaluation_sequences, examined.generator)
     choose_parts(examined)
@@ -87,10 +84,9 @@ def choose_parts(examined: Examined) -> None:
 
 
 def order_units(examined: Examined, before, after, number: int = 0) -> np.ndarray:
-    """The order of the units (K d) in which each `judged_size` of them are judged as a factor.
+    """The order of the units (K d), on the `number`-th draw, in which `judged_size` are a factor.
 
-    An entangled model has no factors: the best of 20 random partitions of its units, as in the
-    authors' code. before, after: the `number`-th draw of latents (N, K d).
+    Of an entangled model the best of 20 random partitions, as in the authors' code.
     """
     if not examined.entangled:
         return np.arange(before.shape[1])
@@ -105,11 +101,7 @@ def noise_generator(model: torch.nn.Module, generator: torch.Generator) -> torch
 
 @torch.no_grad()
 def bound_terms(model: IndependentPrediction, sequences, generator: torch.Generator) -> Figures:
-    """The bound's terms in nats, means over sequences of one draw each.
-
-    elbo_per_frame and log_likelihood_per_frame are means over frames; kl_first_frame is that of
-    the first frame against N(0, I), kl_per_transition the mean over the later ones.
-    """
+    """The terms of `transition_bound`."""
     rows = []
     for batch in common.batches(model, sequences, DIGITS_BATCH):
         bound = model.elbo(batch, generator)
@@ -173,10 +165,7 @@ def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def table_2(before: np.ndarray, after: np.ndarray, size: int, seed: int) -> Figures:
-    """Paper A's Table 2 of latents (N, K d), of which each `size` units are a factor.
-
-    mi_same_bits, mi_cross_bits (Kraskov 1, k = 3), and block_fraction.
-    """
+    """Paper A's Table 2 of latents (N, K d), of which each `size` units are a factor."""
     table = same_and_cross(split_factors(before, size), split_factors(after, size), seed=seed)
     sizes = [size] * (before.shape[1] // size)
     return {
@@ -326,9 +315,9 @@ def digit_names(examined: Examined) -> list[str]:
 
 
 def centroids(frames: Tensor) -> Tensor:
-    """Where the digits are, in pixels: (..., 2, 2), of each of the first two planes x and y.
+    """The places x, y of both digits in pixels, (..., 2, 2), in frames (..., 3, H, W).
 
-    frames: (..., 3, H, W). A plane without any light has its middle.
+    A plane without any light has its middle.
     """
     planes = frames[..., :2, :, :].clamp(min=0) + 1e-6
     weights = planes / planes.sum((-2, -1), keepdim=True)
@@ -339,10 +328,7 @@ def centroids(frames: Tensor) -> Tensor:
 
 @torch.no_grad()
 def roll_forward(model: IndependentPrediction, latents: Tensor, steps: int) -> Tensor:
-    """The means of the next `steps` latents (B, steps, K d), each factor by its own transition.
-
-    latents: (B, K d), those of the last frame seen.
-    """
+    """The means of the next `steps` latents (B, steps, K d) after those (B, K d) seen last."""
     path = []
     for _ in range(steps):
         latents = model.prior(latents).mean
@@ -428,10 +414,8 @@ def digit_swaps(examined: Examined) -> Figures:
 def decode_swapped(
     model: IndependentPrediction, sequences: Sequences, moved: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The last frames (N, 3, H, W) in [0, 1], decoded from the means of the posterior.
-
-    The second tensor has the units `moved` of each sequence exchanged for those of the one before.
-    """
+    """The last frames (N, 3, H, W) from the posterior's means, and with the units `moved` of the
+    sequence before."""
     batches = common.batches(model, sequences, DIGITS_BATCH)
     latents = torch.cat([model.to_latents(model.encode(batch))[:, -1:] for batch in batches])
     exchanged = latents.clone()
@@ -444,11 +428,6 @@ def decode_swapped(
 
 
 # ---- a street, whose things nobody has labelled
-
-
-def load_street_chunks(settings, split: str, seed: int) -> Sequences:
-    """All chunks of a split, each once."""
-    return load_sequences(settings.dataset, split, settings).as_float()
 
 
 def street_information(examined: Examined) -> Figures:
@@ -474,11 +453,5 @@ DIGIT_MEASURES = (
     digit_swaps,
 )
 INDEPENDENT = Evaluation(load_test_digits, examine_digits, DIGIT_MEASURES)
-STREET = Evaluation(
-    load_street_chunks,
-    partial(examine_plainly, load=load_street_chunks),
-    (transition_bound, street_information),
-)
-SINGLE_FRAMES = Evaluation(
-    load_test_digits, partial(examine_plainly, load=load_test_digits), (transition_bound,)
-)
+STREET = Evaluation(common.load_split, examine_plainly, (transition_bound, street_information))
+SINGLE_FRAMES = Evaluation(load_test_digits, examine_plainly, (transition_bound,))
