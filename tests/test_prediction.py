@@ -94,8 +94,8 @@ def test_constants_by_hand():
         parts.append(Examples(target[np.arange(count) % 2], zeros[:, 0], zeros))
     scores = predict_value(*parts, seeds=(0,), epochs=1).scores
     mean, median = np.abs(target - 3).mean(), np.abs(target - 1.5).mean()
-    assert scores["constant_mean"]["mean_absolute_error"] == pytest.approx(mean)
-    assert scores["constant_median"]["mean_absolute_error"] == pytest.approx(median)
+    assert scores["constant mean"]["mean_absolute_error"] == pytest.approx(mean)
+    assert scores["constant median"]["mean_absolute_error"] == pytest.approx(median)
     parts = [Examples(c, np.zeros((len(c), 1))) for c in ([0, 0, 1, 2], [1, 1], [1, 1, 2, 0])]
     result = predict_class(*parts, seeds=(0,), epochs=1)
     assert (result.outputs["trivial"] == 1).all()

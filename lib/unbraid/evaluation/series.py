@@ -59,12 +59,7 @@ PAPER_CLASSES = {"air_quality": "month", "physionet": "icu"}  # labels that the 
 TOGETHER = {"weather": 3, "air_quality": 12}
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
-NAMES = {  # of the metrics of `Prediction`
-    "accuracy": "accuracy",
-    "average_precision": "auprc",
-    "auroc": "auroc",
-    "mean_absolute_error": "mae",
-}
+NAMES = {"average_precision": "auprc", "mean_absolute_error": "mae"}  # of metrics, in figures
 LINEAR = ("logistic", "ridge")  # of the baselines of `Prediction`
 SERIES_BATCH = 256  # sequences that are encoded at a time
 AUTHORS = "_authors_protocol"  # the ending of figures of heads as the authors train them
@@ -190,10 +185,15 @@ def head_seeds(examined: Examined, heads: int) -> tuple[int, ...]:
     return tuple(100 * examined.seed + number for number in range(heads))
 
 
+def figure_name(task: str, metric: str, ending: str) -> str:
+    """<task>_<metric><ending>"""
+    return f"{task}_{NAMES.get(metric, metric)}{ending}"
+
+
 def head_scores(prediction: Prediction, task: str, ending: str) -> Figures:
-    """<task>_<metric><ending>, of the heads alone."""
+    """The scores of the heads alone."""
     scores = prediction.scores["head"]
-    return {f"{task}_{NAMES[metric]}{ending}": score for metric, score in scores.items()}
+    return {figure_name(task, metric, ending): score for metric, score in scores.items()}
 
 
 def head_intervals(
@@ -207,7 +207,7 @@ def head_intervals(
     figures, clusters = {}, np.arange(len(prediction.target)) // size
     for metric in prediction.metrics:
         interval = prediction.interval(metric, clusters, SET_DRAWS, **predictors)
-        name = f"{task}_{NAMES[metric]}{ending}"
+        name = figure_name(task, metric, ending)
         figures[name] = interval.mean
         for end, limit in (("low", interval.low), ("high", interval.high)):
             figures[f"{name}_{end}"] = interval.mean if np.isnan(limit) else limit
@@ -220,9 +220,9 @@ def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int
     for predictor, scores in prediction.scores.items():
         if predictor == "head":
             continue
-        beside = f"{ending}_{predictor}"
+        beside = f"{ending}_{predictor.replace(' ', '_')}"
         for metric, score in scores.items():
-            figures[f"{task}_{NAMES[metric]}{beside}"] = score
+            figures[figure_name(task, metric, beside)] = score
         if predictor in LINEAR:
             lead = f"{ending}_less_linear"
             figures |= head_intervals(prediction, task, beside, size, of=predictor)

@@ -255,8 +255,8 @@ def predict_value(
     training = HeadTraining(l1_loss, epochs, batch)
     outputs = {"head": head_outputs(build, ("static", "dynamic"), training, parts, seeds)}
     values = joined(parts, "target")
-    outputs["constant_mean"] = np.full((1, *test.target.shape), values.mean())
-    outputs["constant_median"] = np.full((1, *test.target.shape), np.median(values))
+    outputs["constant mean"] = np.full((1, *test.target.shape), values.mean())
+    outputs["constant median"] = np.full((1, *test.target.shape), np.median(values))
     outputs |= outputs_on_raw(parts, REGRESSORS, lambda model, raw: model.predict(raw))
     return Prediction(test.target, outputs, ("mean_absolute_error",))
 
