@@ -57,7 +57,7 @@ def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> 
     return examined
 
 
-def examine_digits(model: IndependentPrediction, settings, seed: int, load) -> Examined:
+def examine_independent(model: IndependentPrediction, settings, seed: int, load) -> Examined:
     """The model with its test sequences, their sampler, and the parts it is judged by."""
     examined = examine_plainly(model, settings, seed, load)
     examined.sampler = make_sampler(settings, "test")
@@ -452,6 +452,6 @@ DIGIT_MEASURES = (
     motion_forecast,
     digit_swaps,
 )
-INDEPENDENT = Evaluation(load_test_digits, examine_digits, DIGIT_MEASURES)
+INDEPENDENT = Evaluation(load_test_digits, examine_independent, DIGIT_MEASURES)
 STREET = Evaluation(common.load_split, examine_plainly, (transition_bound, street_information))
 SINGLE_FRAMES = Evaluation(load_test_digits, examine_plainly, (transition_bound,))
