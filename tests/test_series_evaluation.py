@@ -74,9 +74,31 @@ def make_world(monkeypatch, steps, window, classes, counts=(120, 36, 36), **labe
     monkeypatch.setattr(series, "load_series", load)
 
 
+def make_stays(monkeypatch):
+    """Stays in four wards, on one of which people die."""
+    make_world(
+        monkeypatch,
+        *(24, 4, 4),
+        counts=(160, 60, 80),
+        mortality=lambda known, value: (known == 3).long(),
+        icu=lambda known, value: known,
+        length=lambda known, value: torch.full_like(known, 23),
+    )
+
+
+def make_oil(monkeypatch):
+    """Months whose days have an oil temperature of 10 + 5 times their value."""
+    make_world(
+        monkeypatch,
+        *(28 * 24, 24, 3),
+        counts=(40, 12, 12),
+        oil_temperature=lambda known, value: (10 + 5 * value).repeat_interleave(24, 1),
+    )
+
+
 def evaluate(model, dataset, epochs, heads=1):
     options = SimpleNamespace(dataset=dataset, evaluation_heads=heads, evaluation_epochs=epochs)
-    examined = series.examine_series(model, options, 0)
+    examined = series.examine_series(model, options, 0, series.load_series)
     return series.SERIES[dataset].measure(examined)
 
 
@@ -105,13 +127,7 @@ def test_classes_of_a_made_world(monkeypatch, blind):
 
 def test_events_of_a_made_world(monkeypatch):
     """Death that the static code tells; a draw of it tells less than its mean."""
-    make_world(
-        monkeypatch,
-        *(24, 4, 4),
-        counts=(160, 60, 80),
-        mortality=lambda known, value: (known == 3).long(),
-        icu=lambda known, value: known,
-    )
+    make_stays(monkeypatch)
     figures = evaluate(Reader(4, spread=3.0), "physionet", 30)
     assert figures["mortality_auprc_trivial"] == pytest.approx(0.25)
     assert figures["mortality_auroc_trivial"] == 0.5 and figures["mortality_auroc"] > 0.95
@@ -138,12 +154,7 @@ def test_rain_is_a_days_own(monkeypatch):
 
 def test_the_value_of_a_day_and_what_turning_the_series_does(monkeypatch):
     """Below the best constant, unless codes and labels are of different days."""
-    make_world(
-        monkeypatch,
-        *(28 * 24, 24, 3),
-        counts=(40, 12, 12),
-        oil_temperature=lambda known, value: (10 + 5 * value).repeat_interleave(24, 1),
-    )
+    make_oil(monkeypatch)
     figures = evaluate(Reader(24), "etth1", 80)
     name = "oil_temperature_mae"
     constants = figures[f"{name}_constant_mean"], figures[f"{name}_constant_median"]
@@ -169,17 +180,10 @@ def make_authors_model(monkeypatch):
 
 
 def test_heads_of_the_authors_protocol_learn_from_new_draws_without_a_mask(monkeypatch):
-    make_world(
-        monkeypatch,
-        *(24, 4, 4),
-        counts=(160, 60, 80),
-        mortality=lambda known, value: (known == 3).long(),
-        icu=lambda known, value: known,
-        length=lambda known, value: torch.full_like(known, 23),
-    )
+    make_stays(monkeypatch)
     model, seen = make_authors_model(monkeypatch)
     options = SimpleNamespace(dataset="physionet", evaluation_heads=1, evaluation_epochs=16)
-    examined = series.examine_series(model(4, spread=0.1), options, 0)
+    examined = series.examine_series(model(4, spread=0.1), options, 0, series.load_series)
     seen.clear()
     ward = series.class_on_draws(examined)
     # Two rounds of 16 epochs of five passes over training and validation, and of five over test.
@@ -192,21 +196,15 @@ def test_heads_of_the_authors_protocol_learn_from_new_draws_without_a_mask(monke
     assert death["mortality_auprc_authors_protocol"] > 0.9
 
 
-def test_only_the_authors_networks_have_figures_of_their_protocol():
-    assert series.authors_protocol(SimpleNamespace(model=Reader(4))) == {}
-
-
 def test_days_of_the_authors_protocol_are_turned(monkeypatch):
-    make_world(
-        monkeypatch,
-        *(28 * 24, 24, 3),
-        counts=(40, 12, 12),
-        oil_temperature=lambda known, value: (10 + 5 * value).repeat_interleave(24, 1),
-    )
+    make_oil(monkeypatch)
     model, _ = make_authors_model(monkeypatch)
     options = SimpleNamespace(dataset="etth1", evaluation_heads=1, evaluation_epochs=40)
-    figures = series.authors_protocol(series.examine_series(model(24), options, 0))
+    examined = series.examine_series(model(24), options, 0, series.load_series)
+    figures = series.authors_protocol(examined)
     assert figures["oil_temperature_mae_authors_protocol"] > 3.5  # 3.99 is the best constant's
+    examined.model = Reader(24)
+    assert series.authors_protocol(examined) == {}
 
 
 def test_codes_leave_out_what_was_not_observed():
@@ -226,18 +224,9 @@ def test_rows_of_a_day_are_no_independent_witnesses():
     target = np.repeat(np.arange(30) % 2, 3)
     predicted = np.where(np.repeat(np.arange(30) < 21, 3), target, 1 - target)[None]
     prediction = Prediction(target, {"head": predicted}, ("accuracy",))
-    examined = SimpleNamespace(
-        seed=0, settings=SimpleNamespace(evaluation_heads=1, evaluation_epochs=0)
-    )
-
-    def predict(*examples, **options):
-        return prediction
-
-    rows, days = (
-        series.task_figures(examined, predict, {"accuracy": "a"}, {"": []}, size) for size in (1, 3)
-    )
-    assert rows["a"] == days["a"] == pytest.approx(0.7)
-    widths = [figures["a_high"] - figures["a_low"] for figures in (rows, days)]
+    rows, days = (series.head_intervals(prediction, "a", size=size) for size in (1, 3))
+    assert rows["a_accuracy"] == days["a_accuracy"] == pytest.approx(0.7)
+    widths = [figures["a_accuracy_high"] - figures["a_accuracy_low"] for figures in (rows, days)]
     assert 1.4 < widths[1] / widths[0] < 2.1
 
 

@@ -145,9 +145,3 @@ def test_a_small_model_gives_the_same_numbers_twice(splits):
     figures = speech.SPEECH.measure(examine(model, splits, options=options))
     assert all(map(math.isfinite, figures.values()))
     assert figures == speech.SPEECH.measure(examine(model, splits, options=options))
-
-
-def test_the_protocol_names_the_data(splits, monkeypatch):
-    monkeypatch.setattr(speech.data, "load", lambda _, split: splits[split])
-    protocol = speech.SPEECH.protocol(SimpleNamespace(dataset="spoken_digits"))
-    assert protocol["data"] == "made voices" and "discriminant" in protocol["voices"]

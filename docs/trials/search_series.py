@@ -36,7 +36,7 @@ from unbraid.data.sampling import SequenceSampler
 from unbraid.data.series import held_out
 from unbraid.evaluation import series
 from unbraid.measures.intervals import bootstrap_interval
-from unbraid.measures.prediction import EventHead, HeadTraining, ValueHead, fit_head
+from unbraid.measures.prediction import EventHead, HeadTraining, ValueHead, run_heads
 
 # What a trial changes: settings of the quick model, and two changes of what it reads.
 # indicators: whether a value was observed, and the hour, are variables, too.
@@ -139,12 +139,11 @@ def read_by_head(dataset, train, target, other, seeds=(0, 1, 2)):
         which = torch.as_tensor(which)
         return [values[which] for values in inputs], target[which].float()
 
-    outputs = []
-    for seed in seeds:
-        sizes = train.static.shape[1], train.dynamic.shape[2]
-        fitted = fit_head(lambda sizes=sizes: head(*sizes), loss, rows(kept), rows(chosen), seed)
-        with torch.no_grad():
-            outputs.append(fitted(*(getattr(other, name) for name in names)).double().numpy())
+    data = {"train": rows(kept), "validation": rows(chosen)}
+    data["test"] = [getattr(other, name) for name in names], None
+    sizes = train.static.shape[1], train.dynamic.shape[2]
+    outputs, _ = run_heads(lambda: head(*sizes), loss, data.__getitem__, seeds)
+    outputs = outputs.double().numpy()
     return np.mean(expit(outputs) if dataset == "physionet" else outputs, 0).ravel()
 
 

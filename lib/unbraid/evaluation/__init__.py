@@ -6,15 +6,7 @@ other pair gets the generic one. A further measure of every model is a line in `
 
 from __future__ import annotations
 
-from unbraid.evaluation import (
-    clips,
-    generic,
-    independent,
-    poses,
-    series,
-    speech,
-    unordered,
-)
+from unbraid.evaluation import clips, generic, independent, poses, series, speech, unordered
 from unbraid.evaluation.common import MEASURES, Evaluation, Figures
 from unbraid.evaluation.generic import draw_exchanges as draw
 from unbraid.models.base import SequenceModel
@@ -44,9 +36,8 @@ def evaluation_for(settings) -> Evaluation:
 
 
 def evaluate(model: SequenceModel, settings, seed: int) -> Figures:
-    """All figures of one trained model by name.
+    """All figures of one trained model by name; seed: of all that is drawn here.
 
-    settings: those of its run. seed: of all that is drawn here.
     Raises `DataError` and `ResultsError` where data or the judge are missing.
     """
     return evaluation_for(settings).evaluate(model, settings, seed)

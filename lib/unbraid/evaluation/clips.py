@@ -9,7 +9,6 @@ own copy of MUG the expression is what changes in a clip, and the subject what s
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from unbraid.measures.judges import SequenceJudge
 from unbraid.measures.swaps import generation_scores, random_donors
 from unbraid.models.base import Codes, SequenceModel
 
-# The papers' action has nine classes, its two parts have three each.
+# The papers' action, the label "motion" of the sprites, has nine classes, its parts three each.
 MOTION_LABELS = ("action", "motion_action", "motion_direction")
 BENCHMARK = ("action", *ATTRIBUTES)
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
@@ -34,10 +33,7 @@ CLIPS_AT_ONCE = 32  # decoded, and judged or compared
 
 
 def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
-    """The true classes (N,) of each label that the judge names; what moves comes first.
-
-    The papers' action is the sprites' label "motion".
-    """
+    """The true classes (N,) of each label that the judge names; what moves comes first."""
     names = {"expression": "expression", "subject": "subject"}
     if "motion" in clips.labels:
         names = dict(zip(MOTION_LABELS, ("motion", "action", "direction"), strict=True))
@@ -69,7 +65,7 @@ def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
 def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
     """The number of the true clip (N,) of each swap: the donor's character in the own motion.
 
-    donors: (N,), of the static codes. Raises ValueError for a character that is not in all motions.
+    Raises ValueError for a character that is not in all motions.
     """
     characters, character = clips.labels["character"].unique(return_inverse=True)
     motion = clips.labels["motion"].long()
@@ -81,18 +77,14 @@ def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
 
 
 def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
-    """Share of frames (N, T, C, H, W) to which, of all clips, the expected one (N,) is nearest.
-
-    The distance is the sum of squared differences. Pixels that are alike in all clips do not count,
-    because they are equally far from each of them.
-    """
+    """Share of frames (N, T, C, H, W) to which, of all clips, the expected one (N,) is nearest."""
     true = common.as_float(clips.frames).flatten(1)  # (clips, pixels)
-    center, varying = true.mean(0), true.amin(0) < true.amax(0)
-    true = (true - center)[:, varying]
+    centre = true.mean(0)  # Small numbers lose less to rounding.
+    true = true - centre
     lengths, nearest = true.square().sum(1), []
     for part, rows in zip(frames.split(CLIPS_AT_ONCE), expected.split(CLIPS_AT_ONCE), strict=True):
-        shifted = (part.flatten(1) - center)[:, varying]
-        distances = lengths - 2 * shifted @ true.T  # (n, clips), but for the square of the part
+        # Squared distances (n, clips), less what is the same for all clips.
+        distances = lengths - 2 * (part.flatten(1) - centre) @ true.T
         nearest.append(distances.gather(1, rows[:, None])[:, 0] <= distances.amin(1))
     return float(torch.cat(nearest).double().mean())
 
@@ -110,12 +102,7 @@ def load_clips(settings, split: str, seed: int) -> Sequences:
     return clips.subset(order[chosen.sort().values].flatten())
 
 
-def load_expressions(settings, split: str, seed: int) -> Sequences:
-    """All clips of faces of a split."""
-    return data.load(settings.dataset, split, image_size=settings.image_size)
-
-
-def examine_clips(model: SequenceModel, settings, seed: int, load=load_clips) -> Examined:
+def examine_clips(model: SequenceModel, settings, seed: int, load) -> Examined:
     """Codes of training and test clips, the judge of clips, and the labels (N,) that it names."""
     model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
     examined = common.examine(model, settings, seed, load)
@@ -174,25 +161,33 @@ def generations(examined: Examined) -> Figures:
     H(y given x) and marginal_entropy H(y) in nats. Static kept, on every third clip: share in which
     the judge names the clip's attribute (subject), kept_<attribute> with the means of the dynamic
     prior along a drawn path, as the authors of the paper do, kept_drawn_<attribute> with the draws
-    themselves. All are means over 5 repeats."""
+    themselves. Of faces, leak_subject: the clip's subject where the static code is drawn;
+    leak_expression: its expression where the dynamic one is. All are means over 5 repeats."""
     model, codes, labels = examined.model, examined.test_codes, examined.labels
     moving, *others = labels
     thirds = {name: code[::3] for name, code in codes.items()}
     generator = common.generator_for(model, 30_000 + examined.seed)
     repeats = defaultdict(list)
+
+    def add_share(figure: str, seen: dict[str, np.ndarray], name: str, every: int) -> None:
+        repeats[figure].append((seen[name].argmax(1) == labels[name][::every]).mean())
+
     for _ in range(REPEATS):
         drawn = common.draw_others(model, codes, "dynamic", generator)
-        seen = judge_codes(model, examined.judge, drawn)[moving]
-        scores = generation_scores(seen, labels[moving], draws=1)
+        seen = judge_codes(model, examined.judge, drawn)
+        scores = generation_scores(seen[moving], labels[moving], draws=1)
         for name in SCORES:
             repeats[name].append(getattr(scores, name).mean)
+        if moving == "expression":
+            add_share("leak_subject", seen, "subject", every=1)
         drawn = common.draw_others(model, thirds, "static", generator)
         means = drawn | {"dynamic": prior_means(model, drawn["dynamic"])}
         for prefix, made in {"kept": means, "kept_drawn": drawn}.items():
             seen = judge_codes(model, examined.judge, made)
             for name in (label for label in others if label in STATIC_LABELS):
-                right = seen[name].argmax(1) == labels[name][::3]
-                repeats[f"{prefix}_{name}"].append(right.mean())
+                add_share(f"{prefix}_{name}", seen, name, every=3)
+        if moving == "expression":
+            add_share("leak_expression", seen, "expression", every=3)
     return {name: float(np.mean(values)) for name, values in repeats.items()}
 
 
@@ -216,6 +211,4 @@ def clip_probes(examined: Examined) -> Figures:
 
 CLIP_MEASURES = (generic.bound, clip_reconstruction, swaps, generations, clip_probes)
 CLIPS = Evaluation(load_clips, examine_clips, CLIP_MEASURES)
-FACE_CLIPS = Evaluation(
-    load_expressions, partial(examine_clips, load=load_expressions), CLIP_MEASURES
-)
+FACE_CLIPS = Evaluation(common.load_split, examine_clips, CLIP_MEASURES)

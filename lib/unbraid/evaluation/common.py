@@ -1,8 +1,7 @@
 """What all evaluations share: their one form, codes and bounds of many sequences, and probes.
 
-An `Evaluation` is the measures of one kind of model on one dataset. Measures are functions from an
-`Examined`, the model with its data and codes, to figures by name; their docstrings are the
-protocol of metrics.json.
+Measures are functions from an `Examined`, a model with its data and codes, to figures by name;
+their docstrings are the protocol of metrics.json.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unbraid.data.sequences import Sequences
+from unbraid.experiments import load_sequences
 from unbraid.measures.judges import FrameJudge
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.models.base import Batch, Codes, SequenceModel
@@ -30,11 +30,10 @@ Figures = dict[str, float]
 
 
 class Examined(SimpleNamespace):
-    """What the measures of one model share.
+    """What the measures of one model share; an evaluation may add to it.
 
     model, settings, seed; train, test: `Sequences`; train_codes, test_codes: posterior means, on
-    the CPU; generator: of the CPU, from which measures draw in their order, so that a new measure
-    comes last. An evaluation may add to these.
+    the CPU; generator: of the CPU, from which measures draw in their order.
     """
 
     def add(self, split: str, **parts) -> None:
@@ -51,21 +50,20 @@ MEASURES: dict[str, Measure] = {}  # further measures, which every model gets
 class Evaluation:
     """How models of one kind are measured on one dataset.
 
-    load(settings, split, seed) returns the sequences of a split.
-    examine(model, settings, seed) returns what the measures share.
-    measures are called in this order.
+    load(settings, split, seed): the sequences of a split. examine(model, settings, seed, load):
+    what the measures, which are called in their order, share.
     """
 
     load: Callable[[object, str, int], Sequences]
-    examine: Callable[[SequenceModel, object, int], Examined]
+    examine: Callable[[SequenceModel, object, int, Callable], Examined]
     measures: tuple[Measure, ...]
 
     def evaluate(self, model: SequenceModel, settings, seed: int) -> Figures:
         """All figures of one model by name. The model is put into eval mode."""
-        return self.measure(self.examine(model.eval(), settings, seed))
+        return self.measure(self.examine(model.eval(), settings, seed, self.load))
 
     def measure(self, examined: Examined) -> Figures:
-        """The figures of a model on data that were examined, which need not be in the catalogue."""
+        """All figures of what was examined, which need not be data of the catalogue."""
         figures: Figures = {}
         for measure in (*self.measures, *MEASURES.values()):
             figures |= measure(examined)
@@ -80,11 +78,13 @@ class Evaluation:
         return entry
 
 
-def prepare(model: SequenceModel, settings, seed: int, load: Callable) -> Examined:
-    """A model with the sequences of both splits, and without codes.
+def load_split(settings, split: str, seed: int) -> Sequences:
+    """All sequences of a split, as the model reads them."""
+    return load_sequences(settings.dataset, split, settings)
 
-    load: the function of an `Evaluation` that returns the sequences of a split.
-    """
+
+def prepare(model: SequenceModel, settings, seed: int, load: Callable) -> Examined:
+    """A model with the sequences of both splits, and without codes; load: as of an `Evaluation`."""
     train, test = load(settings, "train", seed), load(settings, "test", seed)
     generator = torch.Generator().manual_seed(20_000 + seed)
     shared = {"model": model, "settings": settings, "seed": seed, "generator": generator}
@@ -110,10 +110,7 @@ def generator_for(model: torch.nn.Module, seed: int) -> torch.Generator:
 
 
 def batches(model: torch.nn.Module, data, size: int | None = None) -> Iterator[Batch]:
-    """Sequences or a tensor of frames in batches on the model's device, bytes as floats.
-
-    size: sequences in a batch; by default as many as have `FRAMES` frames.
-    """
+    """Sequences or frames in batches on the model's device, by default of `FRAMES` frames each."""
     whole, device = Batch.of(data), device_of(model)
     size = size or max(1, FRAMES // whole.frames.shape[1])
     for start in range(0, len(whole.frames), size):
@@ -140,11 +137,7 @@ def encode_all(
 
 def concatenate(parts: ListOf[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the tensors (n, ...) that bear the same name in several parts, on the CPU."""
-    whole = {}
-    for name in parts[0]:
-        pieces = [part[name].cpu() for part in parts]
-        whole[name] = torch.cat(pieces)
-    return whole
+    return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
 @torch.no_grad()
@@ -176,10 +169,7 @@ def bound_over(
     seed: int,
     size: int | None = None,
 ) -> Figures:
-    """Means over all samples of the bound and its terms, in nats per sequence.
-
-    Each sequence has one draw of its codes. The names are elbo, log_likelihood and kl_<code>.
-    """
+    """elbo, log_likelihood, kl_<code>: means over all samples of one draw, nats per sequence."""
     generator, parts = generator_for(model, seed), []
     for sample in samples:
         for batch in batches(model, sample, size):
@@ -190,10 +180,8 @@ def bound_over(
 
 
 def bound_per_frame(model: SequenceModel, samples: Iterable, seed: int) -> Figures:
-    """Means over all samples of the bound and its terms, in nats per frame.
+    """The same with the ending _per_frame, in nats per frame; kl_static stays per sequence.
 
-    The names are elbo_per_frame, log_likelihood_per_frame, kl_<code>_per_frame, and kl_static,
-    which is in nats per sequence.
     samples: sequences of one length, each a tensor of frames or `Sequences`.
     """
     samples = list(samples)
@@ -208,14 +196,9 @@ def bound_per_frame(model: SequenceModel, samples: Iterable, seed: int) -> Figur
 
 
 def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) -> float:
-    """The root mean square difference of two sets of frames, which may be bytes or floats.
-
-    mask: booleans of the frames' shape; the mean is over the values where it is True.
-    """
+    """The root mean square difference of two sets of frames, over the values where mask is True."""
     squares = (as_float(first) - as_float(second)).double().square()
-    if mask is not None:
-        squares = squares[mask]
-    return float(squares.mean().sqrt())
+    return float((squares if mask is None else squares[mask]).mean().sqrt())
 
 
 def probe(
@@ -228,18 +211,23 @@ def probe(
 ) -> LeakageMatrix:
     """What a probe, trained on the codes of some sequences, reads off those of others.
 
-    Codes are (B, D), or (B, T, d) if they are read frame by frame. Labels have the shapes that
-    `leakage_matrix` asks for.
+    Codes are (B, D), or (B, T, d) if they are read frame by frame; labels as in `leakage_matrix`.
     """
     codes = {name: np.concatenate([train[name], test[name]]) for name in train}
-    labels = {}
-    for name in train_labels:
-        labels[name] = np.concatenate([train_labels[name], test_labels[name]])
-    count = len(next(iter(train.values())))
-    held_out = np.arange(len(next(iter(codes.values())))) >= count
+    labels = {n: np.concatenate([train_labels[n], test_labels[n]]) for n in train_labels}
+    known = len(next(iter(train.values())))
+    held_out = np.arange(len(next(iter(codes.values())))) >= known
     options = {"probe": kind, "pooling": "frames", "test": held_out, "permutations": 1}
     matrix = leakage_matrix(codes, labels, **options, seed=seed)
     return replace(matrix, rows=tuple(codes))
+
+
+def probe_code(
+    examined: Examined, code: str, labels: ListOf[Mapping], kind: str = "nonlinear"
+) -> LeakageMatrix:
+    """`probe` of one of the codes; labels: those of training and of test sequences."""
+    codes = [{code: part[code]} for part in (examined.train_codes, examined.test_codes)]
+    return probe(*codes, *labels, kind, examined.seed)
 
 
 def probe_figures(matrix: LeakageMatrix) -> Figures:
@@ -254,10 +242,9 @@ def probe_figures(matrix: LeakageMatrix) -> Figures:
 def donor_shares(
     judged: np.ndarray, expected: np.ndarray, other: np.ndarray
 ) -> tuple[float, float]:
-    """How often a judge names the right donor's class after a swap, and how often the other's.
+    """How often a judge names the class (N,) of the right donor after a swap, and the other's.
 
-    All arguments are class numbers (N,): what the judge names, the class of the donor it should be,
-    and that of the other donor. The other's share is over the swaps where the two differ.
+    The other's share is over the swaps where the two donors differ.
     """
     differ = expected != other
     return float((judged == expected).mean()), float((judged == other)[differ].mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -43,18 +42,15 @@ def code_probes(examined: Examined) -> Figures:
     Labels with a class that training lacks, such as the number of a film, are left out."""
     train, test = examined.train, examined.test
     names = [name for name in test.labels if is_readable(train.labels[name], test.labels[name])]
-    labels = []
-    for sequences in (train, test):
-        labels.append({name: sequences.labels[name] for name in names})
-    first = [common.at_first_frame(of) for of in labels]
     figures = {}
-    for code in examined.test_codes if names else ():
-        pair = [examined.train_codes[code], examined.test_codes[code]]
-        by_frame = pair[0].ndim == 3 and pair[0].shape[1] == train.length
-        if not by_frame:
-            pair = [values.flatten(1) for values in pair]
-        read = labels if by_frame else first
-        matrix = common.probe({code: pair[0]}, {code: pair[1]}, *read, seed=examined.seed)
+    for code, values in examined.test_codes.items() if names else ():
+        codes = [examined.train_codes[code], values]
+        labels = [{name: part.labels[name] for name in names} for part in (train, test)]
+        if values.ndim == 2 or values.shape[1] != test.length:
+            codes = [part.flatten(1) for part in codes]
+            labels = [common.at_first_frame(part) for part in labels]
+        train_codes, test_codes = ({code: part} for part in codes)
+        matrix = common.probe(train_codes, test_codes, *labels, seed=examined.seed)
         figures |= common.probe_figures(matrix)
     return figures
 
@@ -66,10 +62,7 @@ def is_readable(train: torch.Tensor, test: torch.Tensor) -> bool:
 
 
 def draw_exchanges(model: SequenceModel, settings, path: Path) -> None:
-    """Two test clips, decoded, with each of the other's codes, and with all codes but one drawn.
-
-    Series have no picture.
-    """
+    """Two test clips, decoded, with codes exchanged, and with all but one drawn; not of series."""
     pair = make_sampler(settings, "test")(2, torch.Generator().manual_seed(PAIR))
     if pair.kind != "frames":
         return
@@ -92,8 +85,4 @@ def draw_exchanges(model: SequenceModel, settings, path: Path) -> None:
     axes.figure.savefig(path, metadata={"Software": None})
 
 
-GENERIC = Evaluation(
-    load_samples,
-    partial(common.examine, load=load_samples),
-    (bound, reconstruction, code_probes),
-)
+GENERIC = Evaluation(load_samples, common.examine, (bound, reconstruction, code_probes))

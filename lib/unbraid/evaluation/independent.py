@@ -1,13 +1,8 @@
-"""Paper A's evaluation.
-
-Its Table 2 says how well each factor predicts the others. We also measure which factor is
-informative about which digit.
-"""
+"""Paper A: how well factors predict each other (its Table 2), and which knows which digit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -22,7 +17,7 @@ from torch import Tensor
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import Sampler, load_sequences, make_sampler, open_judge
+from unbraid.experiments import Sampler, make_sampler, open_judge
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -41,14 +36,11 @@ HORIZON = 20  # frames that factors are rolled forward
 
 @dataclass(frozen=True)
 class Pairs:
-    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1.
+    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1."""
 
-    before, after: latents (N, K d). positions: (N, 2) in [0, 1], by the name of the label.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    positions: dict[str, np.ndarray]
+    before: np.ndarray  # (N, K d)
+    after: np.ndarray  # (N, K d)
+    positions: dict[str, np.ndarray]  # (N, 2) in [0, 1], by the name of the label
 
 
 def load_test_digits(settings, split: str, seed: int) -> Sequences:
@@ -57,13 +49,19 @@ def load_test_digits(settings, split: str, seed: int) -> Sequences:
     return make_sampler(settings, split)(settings.evaluation_sequences, generator)
 
 
-def examine_independent(model: IndependentPrediction, settings, seed: int) -> Examined:
-    """The model with its test sequences, their sampler, and the parts it is judged by."""
-    examined = common.examine(model, settings, seed, load_test_digits)
+def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> Examined:
+    """The model with test data of which the measures draw no more."""
+    examined = common.examine(model, settings, seed, load)
     examined.generator = torch.Generator().manual_seed(10_000 + seed)
+    examined.entangled = max(settings.factors, settings.decoder_groups) == 1
+    return examined
+
+
+def examine_independent(model: IndependentPrediction, settings, seed: int, load) -> Examined:
+    """The model with its test sequences, their sampler, and the parts it is judged by."""
+    examined = examine_plainly(model, settings, seed, load)
     examined.sampler = make_sampler(settings, "test")
     examined.test = examined.sampler(settings.evaluation_sequences, examined.generator)
-    examined.entangled = max(settings.factors, settings.decoder_groups) == 1
     choose_parts(examined)
     return examined
 
@@ -71,15 +69,29 @@ def examine_independent(model: IndependentPrediction, settings, seed: int) -> Ex
 def choose_parts(examined: Examined) -> None:
     """Add what most measures of digits share.
 
-    pairs: evaluation_draws times `draw_pairs`. parts: the units of each factor, (K, d). scores:
-    `neighbour_scores` of the parts on the first draw.
+    pairs: evaluation_draws times pairs as paper A takes them, and pairs apart (`collect_pairs`).
+    parts: the units of each factor on the first draw, (K, d). scores: their `neighbour_scores`.
     """
+    settings, generator = examined.settings, examined.generator
+    draw = partial(collect_pairs, examined.model, examined.sampler, settings.evaluation_pairs)
     examined.pairs = []
-    for _ in range(examined.settings.evaluation_draws):
-        examined.pairs.append(draw_pairs(examined, examined.generator))
+    for _ in range(settings.evaluation_draws):
+        examined.pairs.append((draw(generator), draw(generator, apart=True)))
     together, apart = examined.pairs[0]
-    examined.parts = part_order(examined, together).reshape(-1, examined.settings.judged_size)
+    order = order_units(examined, together.before, together.after)
+    examined.parts = order.reshape(-1, settings.judged_size)
     examined.scores = neighbour_scores(apart, examined.parts)
+
+
+def order_units(examined: Examined, before, after, number: int = 0) -> np.ndarray:
+    """The order of the units (K d), on the `number`-th draw, in which `judged_size` are a factor.
+
+    Of an entangled model the best of 20 random partitions, as in the authors' code.
+    """
+    if not examined.entangled:
+        return np.arange(before.shape[1])
+    size, seed = examined.settings.judged_size, examined.seed + number
+    return best_partition(before, after, size, seed=seed).permutation
 
 
 def noise_generator(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
@@ -89,11 +101,7 @@ def noise_generator(model: torch.nn.Module, generator: torch.Generator) -> torch
 
 @torch.no_grad()
 def bound_terms(model: IndependentPrediction, sequences, generator: torch.Generator) -> Figures:
-    """The bound's terms in nats, means over sequences of one draw each.
-
-    elbo_per_frame and log_likelihood_per_frame are means over frames; kl_first_frame is that of
-    the first frame against N(0, I), kl_per_transition the mean over the later ones.
-    """
+    """The terms of `transition_bound`."""
     rows = []
     for batch in common.batches(model, sequences, DIGITS_BATCH):
         bound = model.elbo(batch, generator)
@@ -128,10 +136,8 @@ def collect_pairs(
 ) -> Pairs:
     """`count` pairs (z_t, z_{t+1}) of posterior samples from new test sequences.
 
-    All pairs of a sequence are among them, as in the authors' code. Such pairs resemble each
-    other where things move slowly, and the estimate counts this as information: between the true
-    positions of bouncing digits, which are unrelated, it finds about half a bit.
-    apart: take one pair per sequence, at a random step. The estimate then has no such floor.
+    All pairs of a sequence are among them, as in the authors' code; they resemble each other, which
+    an estimate counts as information. apart: one pair per sequence, at a random step.
     """
     length = sampler(1, torch.Generator().manual_seed(0)).length
     sequences = sampler(count if apart else -(-count // (length - 1)), generator)
@@ -154,73 +160,33 @@ def consecutive_pairs(count: int, length: int) -> tuple[Tensor, Tensor]:
 
 
 def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut latents (N, K d) into K arrays (N, d)."""
-    return [latents[:, start : start + size] for start in range(0, latents.shape[1], size)]
+    """Cut latents (..., K d) into K arrays (..., d)."""
+    return [latents[..., start : start + size] for start in range(0, latents.shape[-1], size)]
 
 
-def dependence(
-    pairs: Pairs, size: int, entangled: bool, seed: int = 0, apart: Pairs | None = None
-) -> Figures:
-    """Information between factors, and between factors and digits, in bits (Kraskov 1, k = 3).
-
-    mi_same_bits and mi_cross_bits are the columns of paper A's Table 2. own_digit_bits and
-    other_digit_bits are the information of a factor about the position of its own digit and of the
-    other one. An entangled model has no factors. Its figures are those of the best of 20 random
-    partitions of its units, as in the authors' code.
-    apart: pairs of which each is from another sequence. If they are given, the digits' bits are
-    measured on them, and so are mi_same_bits_apart and mi_cross_bits_apart, with the partition
-    that is best on `pairs`.
-    """
-    figures, order = table_2(pairs.before, pairs.after, size, entangled, seed)
-    other = apart or pairs
-    before = split_factors(other.before[:, order], size)
-    after = split_factors(other.after[:, order], size)
-    owners = ownership(after, other.positions, seed=seed)
-    figures |= {"own_digit_bits": owners.own, "other_digit_bits": owners.other}
-    if apart:
-        table = same_and_cross(before, after, seed=seed)
-        figures |= {"mi_same_bits_apart": table.same, "mi_cross_bits_apart": table.cross}
-    return figures
-
-
-def table_2(
-    before: np.ndarray, after: np.ndarray, size: int, entangled: bool, seed: int
-) -> tuple[Figures, np.ndarray]:
-    """mi_same_bits, mi_cross_bits and block_fraction of pairs (N, K d), and the order of the units.
-
-    The order is that in which each `size` units are a factor, for an entangled model the best one.
-    """
-    order = np.arange(before.shape[1])
-    if entangled:
-        table = best_partition(before, after, size, seed=seed)
-        order = table.permutation
-    else:
-        table = same_and_cross(split_factors(before, size), split_factors(after, size), seed=seed)
-    block = cross_block(before[:, order], after[:, order])
-    fraction = block_fraction(block, [size] * (len(order) // size))
-    figures = {
+def table_2(before: np.ndarray, after: np.ndarray, size: int, seed: int) -> Figures:
+    """Paper A's Table 2 of latents (N, K d), of which each `size` units are a factor."""
+    table = same_and_cross(split_factors(before, size), split_factors(after, size), seed=seed)
+    sizes = [size] * (before.shape[1] // size)
+    return {
         "mi_same_bits": table.same,
         "mi_cross_bits": table.cross,
-        "block_fraction": fraction,
+        "block_fraction": block_fraction(cross_block(before, after), sizes),
     }
-    return figures, order
 
 
 def read_labels(
-    model: IndependentPrediction, sequences: Sequences, size: int, order=None, seed: int = 0
+    model: IndependentPrediction, sequences: Sequences, size: int, order: np.ndarray, seed: int
 ) -> LeakageMatrix:
-    """What a non-linear probe reads of each label off each factor, as skill.
+    """What a non-linear probe reads of each label off posterior samples of each factor, as skill.
 
     Static labels are read off the code of a whole sequence, dynamic ones at each frame off the
-    code of that frame; both from sequences the probe was not trained on, on posterior samples.
-    order: the order of the units, e.g. that of an entangled model's best partition. Each `size`
-        units in this order are a factor.
+    code of that frame. order: of the units, of which each `size` are a factor.
     """
     generator = torch.Generator().manual_seed(30_000 + seed)
-    latents = sample_latents(model, sequences, generator).numpy()
-    latents = latents if order is None else latents[..., order]
-    starts = range(0, latents.shape[-1], size)
-    codes = {f"factor_{start // size}": latents[..., start : start + size] for start in starts}
+    latents = sample_latents(model, sequences, generator).numpy()[..., order]
+    factors = split_factors(latents, size)
+    codes = {f"factor_{number}": factor for number, factor in enumerate(factors)}
     parts: list[LeakageMatrix] = []
     for names, pooling in ((sequences.static, "flattened"), (sequences.dynamic, "frames")):
         labels = {name: sequences.labels[name].numpy() for name in names}
@@ -242,26 +208,19 @@ def transition_bound(examined: Examined) -> Figures:
     generator = noise_generator(examined.model, examined.generator)
     figures = bound_terms(examined.model, examined.test, generator)
     if examined.settings.normalise:
-        with batch_statistics(examined.model) as model:
-            for name, value in bound_terms(model, examined.test, generator).items():
-                figures[f"{name}_batch_statistics"] = value
+        model = with_batch_statistics(examined.model)
+        for name, value in bound_terms(model, examined.test, generator).items():
+            figures[f"{name}_batch_statistics"] = value
     return figures
 
 
-@contextmanager
-def batch_statistics(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """The model with batch normalisation by each batch, whose running statistics do not move."""
-    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.train()
-        layer.momentum = 0.0
-    try:
-        yield model
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.eval()
-            layer.momentum = momentum
+def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy that normalises by the statistics of each batch."""
+    twin = copy.deepcopy(model)
+    for layer in twin.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.train()
+    return twin
 
 
 def digit_information(examined: Examined) -> Figures:
@@ -271,7 +230,17 @@ def digit_information(examined: Examined) -> Figures:
     draws, size = [], examined.settings.judged_size
     for number, (together, apart) in enumerate(examined.pairs):
         seed = examined.seed + number
-        draws.append(dependence(together, size, examined.entangled, seed, apart))
+        order = order_units(examined, together.before, together.after, number)
+        figures = table_2(together.before[:, order], together.after[:, order], size, seed)
+        before = split_factors(apart.before[:, order], size)
+        after = split_factors(apart.after[:, order], size)
+        table = same_and_cross(before, after, seed=seed)
+        owners = ownership(after, apart.positions, seed=seed)
+        draws.append(
+            figures
+            | {"mi_same_bits_apart": table.same, "mi_cross_bits_apart": table.cross}
+            | {"own_digit_bits": owners.own, "other_digit_bits": owners.other}
+        )
     return average_bits(draws)
 
 
@@ -281,13 +250,6 @@ def average_bits(draws: list[Figures]) -> Figures:
     for name in draws[0]:
         figures[name] = float(np.mean([draw[name] for draw in draws]))
     return figures | {"cross_to_same": figures["mi_cross_bits"] / figures["mi_same_bits"]}
-
-
-def draw_pairs(examined: Examined, generator: torch.Generator) -> tuple[Pairs, Pairs]:
-    """Pairs as paper A takes them, and pairs of which each is from another sequence."""
-    count = examined.settings.evaluation_pairs
-    together = collect_pairs(examined.model, examined.sampler, count, generator)
-    return together, collect_pairs(examined.model, examined.sampler, count, generator, apart=True)
 
 
 def digit_leakage(examined: Examined) -> Figures:
@@ -300,22 +262,14 @@ def digit_leakage(examined: Examined) -> Figures:
     sequences = examined.sampler(2 * settings.evaluation_pairs, generator)
     order = examined.parts.flatten()
     skills = read_labels(examined.model, sequences, settings.judged_size, order, seed)
-    digits = digit_names(examined)
-    rows, columns = linear_sum_assignment(examined.scores, maximize=True)
-    owner = {digits[column]: int(row) for row, column in zip(rows, columns, strict=True)}
-
-    def skill(digit: str, label: str) -> float:
-        """The skill for `label` of the factor that owns `digit`."""
-        return skills[f"factor_{owner[digit]}", label]
-
-    labels = (*sequences.static, *sequences.dynamic)
-    figures = {}
-    for digit in digits:
-        for label in labels:
-            figures[f"leakage_{digit}_factor_{label}"] = skill(digit, label)
+    digits, figures = digit_names(examined), {}
+    for factor, digit in zip(*linear_sum_assignment(examined.scores, maximize=True), strict=True):
+        for label in skills.columns:
+            name = f"leakage_{digits[digit]}_factor_{label}"
+            figures[name] = skills[f"factor_{factor}", label]
     for kind, ending in (("identity", "digit"), ("position", "position")):
-        own = [skill(digit, f"{digit}_{ending}") for digit in digits]
-        other = [skill(a, f"{b}_{ending}") for a, b in permutations(digits, 2)]
+        own = [figures[f"leakage_{digit}_factor_{digit}_{ending}"] for digit in digits]
+        other = [figures[f"leakage_{a}_factor_{b}_{ending}"] for a, b in permutations(digits, 2)]
         figures[f"own_{kind}_skill"] = float(np.mean(own))
         figures[f"other_{kind}_skill"] = float(np.mean(other))
     return figures
@@ -324,8 +278,8 @@ def digit_leakage(examined: Examined) -> Figures:
 def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
     """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
 
-    parts: the units of each factor, (K, d). Half of the pairs are the neighbours, and the others
-    are predicted; each pair should be from another sequence.
+    pairs: of other sequences each; half are the neighbours, the others are predicted.
+    parts: the units of each factor, (K, d).
     """
     half = len(pairs.after) // 2
     scores = np.empty((len(parts), len(pairs.positions)))
@@ -360,18 +314,10 @@ def digit_names(examined: Examined) -> list[str]:
     return [name.removesuffix("_position") for name in apart.positions]
 
 
-def part_order(examined: Examined, pairs: Pairs) -> np.ndarray:
-    """The order of the units in which each `judged_size` of them are judged as a factor."""
-    if not examined.entangled:
-        return np.arange(pairs.before.shape[1])
-    size = examined.settings.judged_size
-    return best_partition(pairs.before, pairs.after, size, seed=examined.seed).permutation
-
-
 def centroids(frames: Tensor) -> Tensor:
-    """Where the digits are, in pixels: (..., 2, 2), of each of the first two planes x and y.
+    """The places x, y of both digits in pixels, (..., 2, 2), in frames (..., 3, H, W).
 
-    frames: (..., 3, H, W). A plane without any light has its middle.
+    A plane without any light has its middle.
     """
     planes = frames[..., :2, :, :].clamp(min=0) + 1e-6
     weights = planes / planes.sum((-2, -1), keepdim=True)
@@ -382,10 +328,7 @@ def centroids(frames: Tensor) -> Tensor:
 
 @torch.no_grad()
 def roll_forward(model: IndependentPrediction, latents: Tensor, steps: int) -> Tensor:
-    """The means of the next `steps` latents (B, steps, K d), each factor by its own transition.
-
-    latents: (B, K d), those of the last frame seen.
-    """
+    """The means of the next `steps` latents (B, steps, K d) after those (B, K d) seen last."""
     path = []
     for _ in range(steps):
         latents = model.prior(latents).mean
@@ -397,10 +340,10 @@ def roll_forward(model: IndependentPrediction, latents: Tensor, steps: int) -> T
 def forecast_errors(
     model: IndependentPrediction, frames: Tensor, seen: int
 ) -> tuple[Tensor, Tensor]:
-    """Distances in pixels between digits' true places and those of the frames that are foretold.
+    """Distances in pixels from the places of digits (B, T - seen, digits) in the frames to come.
 
-    frames: (B, T, 3, H, W), of which the first `seen` are encoded and the others foretold. Returns
-    (B, T - seen, digits) of the model, and of the last frame seen, which stands still.
+    Of the model, which encodes the first `seen` of frames (B, T, 3, H, W), and of the last of them
+    as it is.
     """
     latents = model.to_latents(model.encode(frames[:, :seen]))
     future = roll_forward(model, latents[:, -1], frames.shape[1] - seen)
@@ -416,8 +359,7 @@ def motion_forecast(examined: Examined) -> Figures:
     for the last frame repeated; from 500 test sequences of `length` + 20 frames. forecast_ratio:
     the greatest ratio of the two over all 20 horizons."""
     settings = examined.settings
-    length = settings.length + HORIZON
-    sampler = make_sampler(settings.but(length=length), "test")
+    sampler = make_sampler(settings.but(length=settings.length + HORIZON), "test")
     generator = torch.Generator().manual_seed(50_000 + examined.seed)
     sequences = sampler(settings.evaluation_sequences // 2, generator)
     model, still, moved = examined.model, [], []
@@ -472,10 +414,8 @@ def digit_swaps(examined: Examined) -> Figures:
 def decode_swapped(
     model: IndependentPrediction, sequences: Sequences, moved: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The last frames (N, 3, H, W) in [0, 1], decoded from the means of the posterior.
-
-    The second tensor has the units `moved` of each sequence exchanged for those of the one before.
-    """
+    """The last frames (N, 3, H, W) from the posterior's means, and with the units `moved` of the
+    sequence before."""
     batches = common.batches(model, sequences, DIGITS_BATCH)
     latents = torch.cat([model.to_latents(model.encode(batch))[:, -1:] for batch in batches])
     exchanged = latents.clone()
@@ -490,19 +430,6 @@ def decode_swapped(
 # ---- a street, whose things nobody has labelled
 
 
-def load_street_chunks(settings, split: str, seed: int) -> Sequences:
-    """All chunks of a split, each once."""
-    return load_sequences(settings.dataset, split, settings).as_float()
-
-
-def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> Examined:
-    """The model with test data of which the measures draw no more."""
-    examined = common.examine(model, settings, seed, load)
-    examined.generator = torch.Generator().manual_seed(10_000 + seed)
-    examined.entangled = settings.factors == 1
-    return examined
-
-
 def street_information(examined: Examined) -> Figures:
     """mi_same_bits, mi_cross_bits: Kraskov variant 1, k = 3, on posterior samples of all pairs of
     consecutive frames of the test chunks, means over evaluation_draws samples. A model without
@@ -510,31 +437,21 @@ def street_information(examined: Examined) -> Figures:
     test, settings, draws = examined.test, examined.settings, []
     rows, steps = consecutive_pairs(len(test), test.length)
     for number in range(settings.evaluation_draws):
-        latents = sample_latents(examined.model, test, examined.generator)
-        pairs = latents[rows, steps].numpy(), latents[rows, steps + 1].numpy()
-        seed = examined.seed + number
-        draws.append(table_2(*pairs, settings.judged_size, examined.entangled, seed)[0])
+        latents = sample_latents(examined.model, test, examined.generator).numpy()
+        before, after = latents[rows, steps], latents[rows, steps + 1]
+        order, seed = order_units(examined, before, after, number), examined.seed + number
+        draws.append(table_2(before[:, order], after[:, order], settings.judged_size, seed))
     return average_bits(draws) | {"pairs": float(len(rows))}
 
 
-INDEPENDENT = Evaluation(
-    load_test_digits,
-    examine_independent,
-    (
-        transition_bound,
-        digit_information,
-        digit_leakage,
-        position_scores,
-        motion_forecast,
-        digit_swaps,
-    ),
+DIGIT_MEASURES = (
+    transition_bound,
+    digit_information,
+    digit_leakage,
+    position_scores,
+    motion_forecast,
+    digit_swaps,
 )
-
-STREET = Evaluation(
-    load_street_chunks,
-    partial(examine_plainly, load=load_street_chunks),
-    (transition_bound, street_information),
-)
-SINGLE_FRAMES = Evaluation(
-    load_test_digits, partial(examine_plainly, load=load_test_digits), (transition_bound,)
-)
+INDEPENDENT = Evaluation(load_test_digits, examine_independent, DIGIT_MEASURES)
+STREET = Evaluation(common.load_split, examine_plainly, (transition_bound, street_information))
+SINGLE_FRAMES = Evaluation(load_test_digits, examine_plainly, (transition_bound,))

@@ -43,26 +43,17 @@ TIE = 1e-4  # squared distances that differ by less count as equal
 
 @dataclass(frozen=True)
 class Transfer:
-    """Q frames decoded from the pose of a and the identity of b.
+    """Q frames decoded from the pose of a and the identity of b."""
 
-    rows (Q, 2): the numbers of a and of b among the sequences.
-    steps (Q,): the number of a's frame.
-    rank, rank_both (Q,): how many of b's frames, and of a's and b's, are nearer than the true one.
-    unchanged, unchanged_both (Q,): the same for a's frame, left as it is.
-    error (Q,): the mean squared difference from the true frame.
-    judged: the classes (Q,) that the judge names, by label; it is empty without a judge.
-    dynamic (Q, d): the codes of a's frames.
-    """
-
-    rows: Tensor
-    steps: Tensor
-    rank: Tensor
-    rank_both: Tensor
-    unchanged: Tensor
+    rows: Tensor  # (Q, 2) the numbers of a and of b among the sequences
+    steps: Tensor  # (Q,) the number of a's frame
+    rank: Tensor  # (Q,) how many of b's frames are nearer than the true one
+    rank_both: Tensor  # (Q,) how many of a's and b's
+    unchanged: Tensor  # (Q,) the same two for a's frame, left as it is
     unchanged_both: Tensor
-    error: Tensor
-    judged: dict[str, Tensor]
-    dynamic: Tensor
+    error: Tensor  # (Q,) the mean squared difference from the true frame
+    dynamic: Tensor  # (Q, d) the codes of a's frames
+    judged: dict[str, Tensor]  # classes (Q,) that the judge names; empty without a judge
 
 
 @torch.no_grad()
@@ -74,11 +65,9 @@ def transfer(
     steps: ListOf[Tensor] | None = None,
     judge: FrameJudge | None = None,
 ) -> Transfer:
-    """Decode z of a's frames together with b's f, for pairs (a, b) of sequences.
+    """Decode z of a's frames, inferred given a's f, together with b's f.
 
-    z is inferred from a's frames given a's f.
-    static: the codes f of all sequences, (M, D).
-    pairs: the numbers of a and of b, (P, 2).
+    static: the codes f of all sequences, (M, D). pairs: the numbers of a and of b, (P, 2).
     steps: for each pair the numbers of the frames; by default all frames.
     """
     parts = []
@@ -109,9 +98,8 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
     """How many candidates (K, ...) are nearer to each query (Q, ...) than the true one (Q,)."""
     queries, candidates = queries.flatten(1), candidates.flatten(1)
     centre = candidates.mean(0)  # Small numbers lose less to rounding.
-    squared = torch.cdist(
-        queries - centre, candidates - centre, compute_mode="use_mm_for_euclid_dist"
-    ).square()
+    products = {"compute_mode": "use_mm_for_euclid_dist"}
+    squared = torch.cdist(queries - centre, candidates - centre, **products).square()
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
@@ -129,20 +117,16 @@ def visible_attributes(poses: ListOf[str]) -> dict[str, Tensor]:
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
     everywhere = torch.ones_like(bare)
-    hidden = {"trousers": bare | fallen, "top": bare}
-    return {name: everywhere & ~hidden.get(name, ~everywhere) for name in ATTRIBUTES}
+    return {
+        "skin": everywhere,
+        "trousers": ~(bare | fallen),
+        "top": ~bare,
+        "hair": everywhere,
+    }
 
 
 def retrieval_scores(transferred: Transfer) -> Figures:
-    """How often the true frame is the nearest or among the five nearest, and the error.
-
-    pose_transfer_top1, pose_transfer_top5: shares of frames; the candidates are b's frames.
-    pose_transfer_both_top1, pose_transfer_both_top5: the same among the frames of a and of b.
-    pose_transfer_rmse: the root mean square difference from the true frame.
-    unchanged_top1, unchanged_both_top1: a's frame left as it is, on the same pairs.
-    pose_transfer_gain, pose_transfer_both_gain: top1 less that of the frame left as it is, with the
-        95 % limits _low and _high of a bootstrap over pairs.
-    """
+    """The figures of `transfers` that need no judge; limits of a bootstrap over pairs."""
     figures = {"pose_transfer_rmse": float(transferred.error.double().mean().sqrt())}
     ranks = {
         "": (transferred.rank, transferred.unchanged),
@@ -154,19 +138,17 @@ def retrieval_scores(transferred: Transfer) -> Figures:
         figures[f"unchanged_{name}top1"] = float((unchanged < 1).double().mean())
         gain = (rank < 1).double() - (unchanged < 1).double()
         interval = bootstrap_interval(gain, clusters=transferred.rows[:, 1], unit="pair")
-        limits = {"": interval.mean, "_low": interval.low, "_high": interval.high}
-        for end, value in limits.items():
-            figures[f"pose_transfer_{name}gain{end}"] = float(value)
+        figures[f"pose_transfer_{name}gain"] = float(interval.mean)
+        figures[f"pose_transfer_{name}gain_low"] = float(interval.low)
+        figures[f"pose_transfer_{name}gain_high"] = float(interval.high)
     return figures
 
 
 def judge_scores(transferred: Transfer, sequences: Sequences) -> Figures:
-    """Shares of the frames in which the judge names an attribute of a or of b.
+    """Shares of the frames in which the judge names a's or b's class.
 
-    <attribute>: the judge names b's; frames count whose pose shows the attribute.
-    leak_<attribute>: the judge names a's; of these frames those count where a's and b's differ. A
-        judge that errs at random names a's in a fifth of its errors.
-    pose, action, direction: the judge names a's.
+    <attribute>: b's, in poses that show it. leak_<attribute>: a's, where the two differ. pose,
+    action, direction: a's.
     """
     visible = visible_attributes(sequences.classes["pose"])
     (a, b), labels = transferred.rows.T, sequences.labels
@@ -193,10 +175,8 @@ def withheld_scores(
 ) -> Figures:
     """Scores of transfers to poses in which training never showed some identities.
 
-    sequences: training sequences whose mask leaves these frames out. z comes from another
-        identity, which training showed in these poses.
-    static: the codes f of the frames that training showed, (M, D).
-    count: the largest number of identities.
+    sequences: of training, whose mask leaves these frames out; z comes from an identity that was
+    shown in them. static: the codes f of the frames shown, (M, D). count: of identities, at most.
     """
     receivers = (~sequences.mask).any(1).nonzero()[:count, 0]
     pairs, steps = [], []
@@ -216,10 +196,7 @@ def withheld_scores(
 
 
 def agreement(judged: Tensor) -> float:
-    """The share of identities that show the commonest class of their point.
-
-    judged: the classes of K identities at P points, (K, P).
-    """
+    """The share of identities with the commonest class of their point; judged: classes (K, P)."""
     return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
 
 
@@ -241,7 +218,7 @@ def grid_points(dynamic: Tensor, side: int) -> Tensor:
     """A regular grid over the middle 95 % of codes (Q, d): points (side^2, d).
 
     The first unit grows to the right. Codes of more than two units have a grid along their two
-    principal directions, and their mean in all other directions.
+    principal directions.
     """
     count, mean = min(2, dynamic.shape[1]), dynamic.mean(0)
     axes = torch.eye(count) if dynamic.shape[1] <= 2 else principal_directions(dynamic, 2).vectors
@@ -263,9 +240,9 @@ def load_characters(settings, split: str, seed: int) -> Sequences:
     return sequences.subset(slice(0, count))
 
 
-def examine_drawn(model: UnorderedFrames, settings, seed: int) -> Examined:
+def examine_drawn(model: UnorderedFrames, settings, seed: int, load) -> Examined:
     """Codes f of N frames of each character, and z and labels of other frames given that f."""
-    examined = common.prepare(model, settings, seed, load_characters)
+    examined = common.prepare(model, settings, seed, load)
     generator, names = examined.generator, (*DYNAMIC_LABELS, *ATTRIBUTES)
     splits = {"train": examined.train, "test": examined.test}
     seen = [draw_frames(of, settings.length, generator) for of in splits.values()]
@@ -278,9 +255,9 @@ def examine_drawn(model: UnorderedFrames, settings, seed: int) -> Examined:
     return examined
 
 
-def examine_characters(model: UnorderedFrames, settings, seed: int) -> Examined:
+def examine_characters(model: UnorderedFrames, settings, seed: int, load) -> Examined:
     """As `examine_drawn`, with transfers in which each test identity is once a and once b."""
-    examined = examine_drawn(model, settings, seed)
+    examined = examine_drawn(model, settings, seed, load)
     examined.judge = open_judge(settings.dataset, settings.profile, examined.test.classes)
     donors = torch.as_tensor(random_donors(len(examined.test), seed))
     pairs = torch.stack([torch.arange(len(donors)), donors], 1)
@@ -294,12 +271,14 @@ def drawn_probes(examined: Examined) -> Figures:
     """dynamic_accuracy_skin_drawn: the same neighbours, of draws of q(z | f, x) instead of its
     means: what the code itself carries, noise and all."""
     generator = torch.Generator().manual_seed(30_000 + examined.seed)
-    model, train_static = examined.model, examined.train_codes["static"]
-    train = dynamic_given(model, examined.train_sample.frames, train_static, generator)
-    test_static = examined.test_codes["static"]
-    test = dynamic_given(model, examined.test_sample.frames, test_static, generator)
-    labels = examined.train_labels["skin"], examined.test_labels["skin"]
-    return {"dynamic_accuracy_skin_drawn": knn_accuracy(train, labels[0], test, labels[1])}
+    draws = []
+    for codes, sample in (
+        (examined.train_codes, examined.train_sample),
+        (examined.test_codes, examined.test_sample),
+    ):
+        draws.append(dynamic_given(examined.model, sample.frames, codes["static"], generator))
+    train, test = examined.train_labels["skin"], examined.test_labels["skin"]
+    return {"dynamic_accuracy_skin_drawn": knn_accuracy(draws[0], train, draws[1], test)}
 
 
 def frame_counts(examined: Examined) -> Figures:
@@ -361,10 +340,9 @@ def withheld(examined: Examined) -> Figures:
     training identity that was shown in them; ranks and judgements as for other transfers."""
     if not examined.settings.withheld:
         return {}
-    count, static = examined.settings.evaluation_sequences, examined.train_codes["static"]
-    return withheld_scores(
-        examined.model, examined.train, static, examined.judge, examined.generator, count
-    )
+    static, count = examined.train_codes["static"], examined.settings.evaluation_sequences
+    others = examined.judge, examined.generator, count
+    return withheld_scores(examined.model, examined.train, static, *others)
 
 
 CHARACTERS = Evaluation(

@@ -15,7 +15,7 @@ _less_linear, the score less that of the linear model on plain means, with its l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,6 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean, held_out
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.measures.intervals import Interval
 from unbraid.measures.prediction import (
     CLASSIFIERS,
     EventHead,
@@ -60,29 +59,19 @@ PAPER_CLASSES = {"air_quality": "month", "physionet": "icu"}  # labels that the 
 TOGETHER = {"weather": 3, "air_quality": 12}
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
-METRIC = "mean_absolute_error"
-BASELINES = {  # baselines, which need no codes, and the endings of their figures
-    "majority": "trivial",
-    "constant": "trivial",
-    "constant mean": "constant_mean",
-    "constant median": "constant_median",
-    "logistic on raw means": "logistic",
-    "ridge on raw means": "ridge",
-    "gradient boosting on raw means": "boosting",
-}
-LINEAR = ("logistic on raw means", "ridge on raw means")
+NAMES = {"average_precision": "auprc", "mean_absolute_error": "mae"}  # of metrics, in figures
+LINEAR = ("logistic", "ridge")  # of the baselines of `Prediction`
 SERIES_BATCH = 256  # sequences that are encoded at a time
+AUTHORS = "_authors_protocol"  # the ending of figures of heads as the authors train them
 SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
 
 
 @dataclass(frozen=True)
 class CodedSeries:
-    """Codes of N series, on the CPU, and plain numbers beside them.
+    """Codes of N series, static (N, D) and dynamic (N, W, d), and plain numbers beside their means.
 
-    static: the static codes (N, D). dynamic: the dynamic codes (N, W, d).
-    lengths (N,): how many of the W elements each series has.
-    raw (N, F): the mean of each variable's observed values and, in datasets with missing values,
-        the share of the values that were observed.
+    lengths (N,): how many of the W elements each series has. raw (N, F): the mean of each
+    variable's observed values and, where values are missing, the share of those observed.
     """
 
     static: Tensor
@@ -112,15 +101,17 @@ def load_series(settings, split: str, seed: int = 0, **options) -> Sequences:
     return train.subset(torch.from_numpy(rows))
 
 
-def examine_series(model: SequenceModel, settings, seed: int) -> Examined:
+def examine_series(model: SequenceModel, settings, seed: int, load) -> Examined:
     """The series of all three splits, with the means of their codes and with one draw of them."""
-    examined = common.prepare(model, settings, seed, load_series)
-    examined.splits = [examined.train, load_series(settings, "validation"), examined.test]
+    examined = common.prepare(model, settings, seed, load)
+    examined.splits = [examined.train, load(settings, "validation", seed), examined.test]
     examined.means = [encode_series(model, part) for part in examined.splits]
     examined.draws = []
     for number, part in enumerate(examined.splits):
         generator = common.generator_for(model, seed + number)
         examined.draws.append(encode_series(model, part, generator))
+    codes = examined.means[0]
+    examined.widths = codes.static.shape[1], codes.dynamic.shape[2]
     examined.train_codes, _, examined.test_codes = (coded.codes for coded in examined.means)
     return examined
 
@@ -128,24 +119,18 @@ def examine_series(model: SequenceModel, settings, seed: int) -> Examined:
 def encode_series(
     model: SequenceModel, sequences: Sequences, generator: torch.Generator | None = None
 ) -> CodedSeries:
-    """The codes of all series: their means, or one draw if a generator is given.
-
-    generator: a generator on the model's device.
-    """
+    """The means of the codes of all series, or with a generator of the device one draw alone."""
     codes = common.encode_all(model, sequences, generator, SERIES_BATCH)
     window = sequences.length // codes["dynamic"].shape[1]
     lengths = -(-Batch.of(sequences).lengths // window)
+    if generator is not None:
+        return CodedSeries(**codes, lengths=lengths)
     observed = observed_values(sequences)
     count = observed.sum(1)
     raw = sequences.frames.sum(1) / count.clamp(min=1)
     if sequences.mask is not None:
         raw = torch.cat([raw, count / observed.shape[1]], 1)
-    return CodedSeries(codes["static"], codes["dynamic"], lengths, raw)
-
-
-def pair_with(targets: ListOf[Tensor], coded: ListOf[CodedSeries]) -> list[Examples]:
-    """The codes of each split together with the targets (N, ...) that heads predict from them."""
-    return [Examples(target, **vars(codes)) for target, codes in zip(targets, coded, strict=True)]
+    return CodedSeries(**codes, lengths=lengths, raw=raw)
 
 
 def observed_values(sequences: Sequences) -> Tensor:
@@ -174,53 +159,74 @@ def quality(examined: Examined) -> Figures:
     }
 
 
-def task_figures(
-    examined: Examined,
-    predict: Callable[..., Prediction],
-    metrics: Mapping[str, str],
-    examples: Mapping[str, ListOf[Examples]],
-    size: int = 1,
-    **options,
-) -> Figures:
-    """The scores of heads on one task.
+# ---- heads on codes that stay as they are
 
-    metrics: the name of a figure for each metric of `Prediction`.
-    examples: the examples of the three splits, by the ending of the figures' names. Without an
-        ending, several heads are trained, and 95 % limits, baselines and the difference from the
-        linear one stand beside their score.
-    size: so many neighbouring test series are one unit of the bootstrap.
+
+def train_heads(
+    examined: Examined,
+    predict: Callable,
+    targets: ListOf[Tensor],
+    coded: ListOf[CodedSeries],
+    heads: int = 1,
+    **options,
+) -> Prediction:
+    """What so many heads and, where there are raw means, baselines say of the test series.
+
+    predict: a function of `measures.prediction`. targets (N, ...) and codes: of the three splits.
     """
-    figures, settings = {}, examined.settings
-    for ending, parts in examples.items():
-        count = 1 if ending else settings.evaluation_heads
-        options["seeds"] = tuple(100 * examined.seed + number for number in range(count))
-        if settings.evaluation_epochs:
-            options["epochs"] = settings.evaluation_epochs
-        prediction = predict(*parts, **options)
-        clusters = np.arange(len(prediction.target)) // size
-        for metric, name in metrics.items():
-            scores = {which: score[metric] for which, score in prediction.scores.items()}
-            figures[name + ending] = scores.pop("head")
-            if ending:
-                continue
-            limits = partial(prediction.interval, metric, clusters, SET_DRAWS)
-            figures |= limit_figures(name, limits())
-            for which, score in scores.items():
-                figures[f"{name}_{BASELINES[which]}"] = score
-            for which in scores.keys() & set(LINEAR):
-                figures |= limit_figures(f"{name}_{BASELINES[which]}", limits(of=which))
-                difference = limits(less=which)
-                figures[f"{name}_less_linear"] = difference.mean
-                figures |= limit_figures(f"{name}_less_linear", difference)
+    parts = [Examples(target, **vars(codes)) for target, codes in zip(targets, coded, strict=True)]
+    if examined.settings.evaluation_epochs:
+        options["epochs"] = examined.settings.evaluation_epochs
+    return predict(*parts, seeds=head_seeds(examined, heads), **options)
+
+
+def head_seeds(examined: Examined, heads: int) -> tuple[int, ...]:
+    """The seeds of so many trainings of a head."""
+    return tuple(100 * examined.seed + number for number in range(heads))
+
+
+def figure_name(task: str, metric: str, ending: str) -> str:
+    """<task>_<metric><ending>"""
+    return f"{task}_{NAMES.get(metric, metric)}{ending}"
+
+
+def head_scores(prediction: Prediction, task: str, ending: str) -> Figures:
+    """The scores of the heads alone."""
+    scores = prediction.scores["head"]
+    return {figure_name(task, metric, ending): score for metric, score in scores.items()}
+
+
+def head_intervals(
+    prediction: Prediction, task: str, ending: str = "", size: int = 1, **predictors
+) -> Figures:
+    """The same with _low and _high; the score itself where an interval has no limits.
+
+    size: so many neighbouring test series are one unit of the bootstrap. predictors: as for
+    `Prediction.interval`.
+    """
+    figures, clusters = {}, np.arange(len(prediction.target)) // size
+    for metric in prediction.metrics:
+        interval = prediction.interval(metric, clusters, SET_DRAWS, **predictors)
+        name = figure_name(task, metric, ending)
+        figures[name] = interval.mean
+        for end, limit in (("low", interval.low), ("high", interval.high)):
+            figures[f"{name}_{end}"] = interval.mean if np.isnan(limit) else limit
     return figures
 
 
-def limit_figures(name: str, interval: Interval) -> Figures:
-    """<name>_low and <name>_high; the estimate itself where an interval has no limits."""
-    figures = {}
-    for end in ("low", "high"):
-        limit = getattr(interval, end)
-        figures[f"{name}_{end}"] = interval.mean if np.isnan(limit) else limit
+def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int = 1) -> Figures:
+    """The same, beside the scores of baselines, and of the linear one the limits and the lead."""
+    figures = head_intervals(prediction, task, ending, size)
+    for predictor, scores in prediction.scores.items():
+        if predictor == "head":
+            continue
+        beside = f"{ending}_{predictor.replace(' ', '_')}"
+        for metric, score in scores.items():
+            figures[figure_name(task, metric, beside)] = score
+        if predictor in LINEAR:
+            lead = f"{ending}_less_linear"
+            figures |= head_intervals(prediction, task, beside, size, of=predictor)
+            figures |= head_intervals(prediction, task, lead, size, less=predictor)
     return figures
 
 
@@ -234,13 +240,11 @@ def classes(examined: Examined) -> Figures:
     figures, dataset = {}, examined.settings.dataset
     for label in SERIES_LABELS[dataset]:
         targets = [part.labels[label] for part in examined.splits]
-        pairs = list(zip(targets, examined.means, strict=True))
-        examples = {"": [Examples(of, static=code.static, raw=code.raw) for of, code in pairs]}
+        train = partial(train_heads, examined, predict_class, targets)
+        prediction = train(examined.means, examined.settings.evaluation_heads)
+        figures |= compare_heads(prediction, label, size=TOGETHER.get(dataset, 1))
         if PAPER_CLASSES.get(dataset) == label:
-            pairs = zip(targets, examined.draws, strict=True)
-            examples["_paper"] = [Examples(of, static=code.static) for of, code in pairs]
-        metrics, size = {"accuracy": f"{label}_accuracy"}, TOGETHER.get(dataset, 1)
-        figures |= task_figures(examined, predict_class, metrics, examples, size)
+            figures |= head_scores(train(examined.draws), label, "_paper")
         dynamic = [coded.mean_dynamic() for coded in examined.means]
         linear = clone(CLASSIFIERS["logistic"])
         linear.fit(torch.cat(dynamic[:2]), torch.cat(targets[:2]))
@@ -252,13 +256,13 @@ def mortality(examined: Examined) -> Figures:
     """mortality_*: death in hospital, AUPRC and AUROC, off both codes; endings as for classes, with
     _trivial a constant score, and _dynamic by the same head with zeros for the static code."""
     targets = [part.labels["mortality"] for part in examined.splits]
-    examples = {
-        "": pair_with(targets, examined.means),
-        "_paper": pair_with(targets, [replace(coded, raw=None) for coded in examined.draws]),
-        "_dynamic": pair_with(targets, [coded.dynamic_alone() for coded in examined.means]),
+    train = partial(train_heads, examined, predict_event, targets)
+    dynamic = [coded.dynamic_alone() for coded in examined.means]
+    return {
+        **compare_heads(train(examined.means, examined.settings.evaluation_heads), "mortality"),
+        **head_scores(train(examined.draws), "mortality", "_paper"),
+        **head_scores(train(dynamic), "mortality", "_dynamic"),
     }
-    metrics = {"average_precision": "mortality_auprc", "auroc": "mortality_auroc"}
-    return task_figures(examined, predict_event, metrics, examples)
 
 
 def rain(examined: Examined) -> Figures:
@@ -273,13 +277,11 @@ def rain(examined: Examined) -> Figures:
         dynamic = coded.dynamic.flatten(0, 1)[:, None]
         one = torch.ones(len(dynamic), dtype=torch.long)
         days.append(CodedSeries(static, dynamic, one, total / count.clamp(min=1 / 24)))
-    examples = {
-        "": pair_with(targets, days),
-        "_dynamic": pair_with(targets, [day.dynamic_alone() for day in days]),
-    }
-    metrics = {"average_precision": "rain_auprc", "auroc": "rain_auroc"}
+    train = partial(train_heads, examined, predict_event, targets, batch=100)
     rows = TOGETHER["air_quality"] * examined.means[2].dynamic.shape[1]
-    return task_figures(examined, predict_event, metrics, examples, rows, batch=100)
+    figures = compare_heads(train(days, examined.settings.evaluation_heads), "rain", size=rows)
+    alone = train([day.dynamic_alone() for day in days])
+    return figures | head_scores(alone, "rain", "_dynamic")
 
 
 def oil_temperature(examined: Examined) -> Figures:
@@ -289,26 +291,38 @@ def oil_temperature(examined: Examined) -> Figures:
     labels of training in another order than their codes, a leaky ReLU at the end. _interleaved:
     heads with months of all seasons in each part; the model, which sees no temperature, learnt
     from the papers' months, some of which are then in the test."""
-    model, settings, seed = examined.model, examined.settings, examined.seed
+    settings, seed = examined.settings, examined.seed
+    figures = oil_by_day(examined, examined.splits, examined.means)
     targets = [oil_of_days(part) for part in examined.splits]
-    dynamic = pair_with(targets, [coded.dynamic_alone() for coded in examined.means])
-    examples = {"": with_plain_days(examined.splits, examined.means), "_dynamic": dynamic}
-    figures = day_figures("oil_temperature_mae", examined, examples)
+    train = partial(train_heads, examined, predict_value)
+    alone = train(targets, [coded.dynamic_alone() for coded in examined.means])
+    figures |= head_scores(alone, "oil_temperature", "_dynamic")
 
-    turned = []
+    model, turned = examined.model.with_anchor("first"), []
     for split in SERIES_SPLITS:
         series = load_series(settings, split, shift_days=TURNED)
-        drawn = encode_series(model.with_anchor("first"), series, common.generator_for(model, seed))
-        turned.append(replace(drawn, raw=None))
+        turned.append(encode_series(model, series, common.generator_for(model, seed)))
     order = torch.randperm(len(targets[0]), generator=torch.Generator().manual_seed(seed))
-    examples = {"": pair_with([targets[0][order], *targets[1:]], turned)}
-    name = "oil_temperature_mae_paper"
-    paper = task_figures(examined, predict_value, {METRIC: name}, examples, last_activation=True)
-    figures[name] = paper[name]  # The rest are limits and baselines of the turned days.
+    targets[0] = targets[0][order]
+    paper = train(targets, turned, settings.evaluation_heads, last_activation=True)
+    figures |= head_scores(paper, "oil_temperature", "_paper")
 
     parts = [load_series(settings, split, months="interleaved") for split in SERIES_SPLITS]
-    examples = {"": with_plain_days(parts, [encode_series(model, part) for part in parts])}
-    return figures | day_figures("oil_temperature_mae_interleaved", examined, examples)
+    coded = [encode_series(examined.model, part) for part in parts]
+    return figures | oil_by_day(examined, parts, coded, "_interleaved")
+
+
+def oil_by_day(
+    examined: Examined, parts: ListOf[Sequences], coded: ListOf[CodedSeries], ending: str = ""
+) -> Figures:
+    """Error of each day's mean; baselines read the day's plain means. _trivial: better constant."""
+    pairs = zip(parts, coded, strict=True)
+    coded = [replace(codes, raw=daily_mean(part.frames)) for part, codes in pairs]
+    targets, heads = [oil_of_days(part) for part in parts], examined.settings.evaluation_heads
+    prediction = train_heads(examined, predict_value, targets, coded, heads)
+    figures, name = compare_heads(prediction, "oil_temperature", ending), f"mae{ending}_constant"
+    constants = [figures[f"oil_temperature_{name}_{kind}"] for kind in ("mean", "median")]
+    return figures | {f"oil_temperature_mae{ending}_trivial": min(constants)}
 
 
 def oil_of_days(sequences: Sequences) -> Tensor:
@@ -316,18 +330,7 @@ def oil_of_days(sequences: Sequences) -> Tensor:
     return daily_mean(sequences.labels["oil_temperature"])
 
 
-def with_plain_days(parts: ListOf[Sequences], coded: ListOf[CodedSeries]) -> list[Examples]:
-    """Codes with each day's oil temperature and its plain means (N, 28, D)."""
-    pairs = zip(parts, coded, strict=True)
-    coded = [replace(codes, raw=daily_mean(part.frames)) for part, codes in pairs]
-    return pair_with([oil_of_days(part) for part in parts], coded)
-
-
-def day_figures(name: str, examined: Examined, examples: Mapping) -> Figures:
-    """Mean absolute error of each day's oil temperature; _trivial: the better constant."""
-    figures = task_figures(examined, predict_value, {METRIC: name}, examples)
-    constants = (figures[f"{name}_constant_{kind}"] for kind in ("mean", "median"))
-    return figures | {f"{name}_trivial": min(constants)}
+# ---- heads as the authors' code trains them
 
 
 def authors_protocol(examined: Examined) -> Figures:
@@ -363,21 +366,19 @@ def class_on_draws(examined: Examined) -> Figures:
     def draw(split):
         return (draw_codes(split).static,), targets[split]
 
-    width = examined.means[0].static.shape[1]
-    build = partial(class_head, width, int(targets["train"].max()) + 1)
+    build = partial(class_head, examined.widths[0], int(targets["train"].max()) + 1)
     batch = 10 if settings.dataset == "air_quality" else 30
-    training = HeadTraining(cross_entropy, settings.evaluation_epochs or 41, batch, passes=5)
-    seeds = (100 * examined.seed,)
-    options = {"seeds": seeds, "choose": True, "rounds": 2}
-    prediction = predict_on_draws(build, training, draw, ("accuracy",), **options)
-    size = TOGETHER.get(settings.dataset, 1)
-    return protocol_figures(prediction, {"accuracy": f"{label}_accuracy"}, size)
+    epochs = settings.evaluation_epochs or 41
+    training = HeadTraining(cross_entropy, epochs, batch, passes=5, equal=False)
+    seeds = head_seeds(examined, 1)
+    prediction = predict_on_draws(build, training, draw, ("accuracy",), seeds, rounds=2)
+    return head_intervals(prediction, label, AUTHORS, TOGETHER.get(settings.dataset, 1))
 
 
 def death_on_draws(examined: Examined) -> Figures:
     """Death in hospital, by both codes; a stay's last window is that of its last whole four hours,
     whether anything was measured in it or not."""
-    labels = {part.split: part.labels for part in examined.splits}
+    settings, labels = examined.settings, {part.split: part.labels for part in examined.splits}
     draw_codes = unmasked_draws(examined.model, examined.splits, examined.seed)
 
     def draw(split):
@@ -386,10 +387,13 @@ def death_on_draws(examined: Examined) -> Figures:
         lengths = labels[split]["length"] // window
         return (coded.static, coded.dynamic, lengths), labels[split]["mortality"].float()
 
-    epochs = examined.settings.evaluation_epochs or 41
-    training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch=30, clip=1.0)
-    metrics = {"average_precision": "mortality_auprc", "auroc": "mortality_auroc"}
-    return average_on_draws(examined, EventHead, training, draw, metrics)
+    build = partial(EventHead, *examined.widths)
+    options = {"clip": 1.0, "equal": False, "choose": False}
+    epochs = settings.evaluation_epochs or 41
+    training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch=30, **options)
+    metrics, seeds = ("average_precision", "auroc"), head_seeds(examined, settings.evaluation_heads)
+    prediction = predict_on_draws(build, training, draw, metrics, seeds)
+    return head_intervals(prediction, "mortality", AUTHORS)
 
 
 def oil_temperature_on_draws(examined: Examined) -> Figures:
@@ -407,38 +411,12 @@ def oil_temperature_on_draws(examined: Examined) -> Figures:
             rows = torch.randperm(len(rows), generator=order)
         return (coded.static[rows], coded.dynamic[rows]), targets[split]
 
-    head = partial(ValueHead, last_activation=True)
-    training = HeadTraining(l1_loss, settings.evaluation_epochs or 301, batch=10)
-    return average_on_draws(examined, head, training, draw, {METRIC: "oil_temperature_mae"})
-
-
-def average_on_draws(
-    examined: Examined,
-    head: Callable,
-    training: HeadTraining,
-    draw: Callable,
-    metrics: Mapping[str, str],
-) -> Figures:
-    """Mean scores of evaluation_heads trainings of a head, by the names that metrics gives them.
-
-    head: a class of heads of the widths of both codes. The other arguments are those of
-    `predict_on_draws`.
-    """
-    codes = examined.means[0]
-    build = partial(head, codes.static.shape[1], codes.dynamic.shape[2])
-    heads = range(examined.settings.evaluation_heads)
-    seeds = tuple(100 * examined.seed + number for number in heads)
-    return protocol_figures(predict_on_draws(build, training, draw, metrics, seeds), metrics)
-
-
-def protocol_figures(prediction: Prediction, metrics: Mapping[str, str], size: int = 1) -> Figures:
-    """Scores on draws, and their limits over test series; `size` neighbours are one unit."""
-    figures, clusters = {}, np.arange(len(prediction.target)) // size
-    for metric, name in metrics.items():
-        interval = prediction.interval(metric, clusters, SET_DRAWS)
-        figures[f"{name}_authors_protocol"] = interval.mean
-        figures |= limit_figures(f"{name}_authors_protocol", interval)
-    return figures
+    build = partial(ValueHead, *examined.widths, last_activation=True)
+    epochs = settings.evaluation_epochs or 301
+    training = HeadTraining(l1_loss, epochs, batch=10, equal=False, choose=False)
+    metrics, seeds = ("mean_absolute_error",), head_seeds(examined, settings.evaluation_heads)
+    prediction = predict_on_draws(build, training, draw, metrics, seeds)
+    return head_intervals(prediction, "oil_temperature", AUTHORS)
 
 
 def evaluation_of(*measures) -> Evaluation:

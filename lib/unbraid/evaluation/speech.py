@@ -29,40 +29,24 @@ STRETCHES = 6  # equal parts of a recording, whose mean spectra the judge reads
 
 @dataclass(frozen=True)
 class Recordings:
-    """The codes of U recordings, which consist of N chunks; all tensors are on the CPU.
+    """The codes of U recordings, which consist of N chunks; all tensors are on the CPU."""
 
-    chunks: as the model reads them. scale: None where that is the scale of `spectra`, otherwise the
-        `SpectrumScale` from the model's magnitudes to it.
-    spectra: the chunks on the scale, (N, T, bins), which judge and baselines read for every model.
-    codes: the means of each chunk's codes, static (N, D) and dynamic (N, W, d).
-    utterance (N,): the number of the recording that a chunk belongs to, 0 ... U - 1.
-    voice (U, D): the mean static code of each recording.
-    course (U, d): the mean dynamic code of each recording, of one draw.
-    course_means (U, d): the same of the means of d.
-    spectrum (U, bins): the mean of `spectra` over each recording.
-    labels: the labels (U,) of each recording, by name.
-    """
-
-    chunks: Sequences
-    scale: SpectrumScale | None
-    spectra: Tensor
-    codes: dict[str, Tensor]
-    utterance: Tensor
-    voice: Tensor
-    course: Tensor
-    course_means: Tensor
-    spectrum: Tensor
-    labels: dict[str, Tensor]
+    chunks: Sequences  # as the model reads them
+    scale: SpectrumScale | None  # from these to `spectra`, where the model reads magnitudes
+    spectra: Tensor  # (N, T, bins) on the scale which judge and baselines read for every model
+    codes: dict[str, Tensor]  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
+    utterance: Tensor  # (N,) the number of the recording of a chunk, 0 ... U - 1
+    voice: Tensor  # (U, D) the mean static code of each recording
+    course: Tensor  # (U, d) the mean dynamic code of each recording, of one draw
+    course_means: Tensor  # (U, d) the same of the means of d
+    spectrum: Tensor  # (U, bins) the mean of `spectra` over each recording
+    labels: dict[str, Tensor]  # (U,) by name
 
 
 def collect_recordings(
     model: SequenceModel, sequences: Sequences, seed: int, scale: SpectrumScale | None = None
 ) -> Recordings:
-    """Encode all chunks and average their codes over each recording.
-
-    sequences: chunks as the model reads them. scale: where that is as magnitudes, the scale for
-    judge and baselines.
-    """
+    """Encode all chunks and average their codes over each recording; scale: as in `Recordings`."""
     # A last chunk may be shorter than the way to the middle of its first spectrum.
     chunks = sequences.subset(sequences.mask.any(1))
     spectra = chunks.frames if scale is None else scale.transform(chunks).frames
@@ -91,11 +75,10 @@ def load_chunks(settings, split: str, seed: int) -> Sequences:
     return data.load(settings.dataset, split)
 
 
-def examine_speech(model: SequenceModel, settings, seed: int, load=load_chunks) -> Examined:
+def examine_speech(model: SequenceModel, settings, seed: int, load) -> Examined:
     """The recordings of both splits, with the scale of the training chunks.
 
     The model reads chunks on that scale, or with the setting scaled = false magnitudes.
-    load: a function that returns other chunks of magnitudes, such as synthetic voices.
     """
     examined = common.prepare(model, settings, seed, load)
     examined.scale = SpectrumScale.fit(examined.train)
@@ -150,10 +133,7 @@ def voice_probes(examined: Examined) -> Figures:
 
 
 def describe_stretches(recordings: Recordings, frames: Tensor) -> np.ndarray:
-    """The mean spectra of each recording's equal stretches, (U, STRETCHES bins).
-
-    frames (N, T, bins): the spectra of the recordings' chunks, real or decoded ones.
-    """
+    """The mean spectra (U, STRETCHES bins) of stretches of recordings; frames: (N, T, bins)."""
     mask, rows = recordings.chunks.mask, []
     for number in range(len(recordings.voice)):
         own = recordings.utterance == number
@@ -164,9 +144,8 @@ def describe_stretches(recordings: Recordings, frames: Tensor) -> np.ndarray:
 
 
 def decode_voices(model: SequenceModel, recordings: Recordings, donors: np.ndarray) -> Tensor:
-    """Decode chunks (N, T, bins) from their own dynamic codes and their donors' static codes.
+    """Chunks (N, T, bins) on the scale of spectra, from own dynamic codes and the voice of a donor.
 
-    They are on the scale of the recordings' spectra, whatever the model reads.
     donors (U,): the number of the recording whose mean static code each recording gets.
     """
     static = recordings.voice[torch.from_numpy(donors)][recordings.utterance]

@@ -10,7 +10,6 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from unbraid import data
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, as_grey, load_digits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
@@ -25,10 +24,7 @@ SETS = 10  # sets of photographs of each person
 
 
 def draw_frames(sequences: Sequences, count: int, generator: torch.Generator) -> Sequences:
-    """Draw `count` observed frames of every sequence, or as many as the shortest one has.
-
-    The frames of a sequence come in random order.
-    """
+    """`count` observed frames of every sequence, or as many as the shortest has, at random."""
     sampler = FrameSampler(sequences, min(count, shortest_length(sequences)))
     return replace(sampler.each(generator), mask=None)
 
@@ -42,7 +38,7 @@ def draw_sets(
 
 def shortest_length(sequences: Sequences) -> int:
     """How many frames the shortest sequence has."""
-    return sequences.length if sequences.mask is None else int(sequences.mask.sum(1).min())
+    return int(sequences.observed.sum(1).min())
 
 
 @torch.no_grad()
@@ -52,10 +48,9 @@ def dynamic_given(
     static: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The means of q(z_i | f, x_i), (B, T, d), on the CPU.
+    """The means of q(z_i | f, x_i), (B, T, d), or with a generator draws, all on the CPU.
 
     static: the codes f, (B, D), which may have been inferred from other frames.
-    generator: a generator on the CPU; if it is given, draws are returned instead of means.
     """
     means, deviations, start = [], [], 0
     for batch in common.batches(model, frames):
@@ -71,10 +66,7 @@ def dynamic_given(
 
 
 def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> float:
-    """The accuracy of a probe from its skill.
-
-    A skill of 0 is the accuracy of always naming the commonest class of the training labels.
-    """
+    """The accuracy of a probe from its skill, which is 0 for the commonest class of training."""
     commonest = train_labels.flatten().bincount().argmax()
     return 1 - (1 - skill) * float((labels != commonest).double().mean())
 
@@ -82,7 +74,7 @@ def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> f
 def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
     """The accuracy with which a code's `NEIGHBOURS` nearest neighbours name its class.
 
-    Codes are (N, d) or (N, T, d), classes are (N,) or (N, T). Distances are in standard deviations.
+    Codes (N, d) or (N, T, d) in standard deviations, classes (N,) or (N, T).
     """
     spread = train.flatten(0, -2).std(0).clamp(min=1e-6)
     rows = []
@@ -116,7 +108,7 @@ def prior_from_average(examined: Examined) -> Figures:
     nats per frame, by draws of z. It is the information of z about f under the prior: 0 where
     p(z | f) is the same for all f, at most the logarithm of their number."""
     model, codes = examined.model, examined.test_codes["static"]
-    prior = model.prior(codes.to(next(model.parameters()).device))
+    prior = model.prior(codes.to(common.device_of(model)))
     mean = prior.mean[:, 0].double().cpu()  # (M, d)
     deviation = prior.standard_deviation[:, 0].double().cpu()
     generator = torch.Generator().manual_seed(40_000 + examined.seed)
@@ -136,20 +128,17 @@ def class_probes(examined: Examined) -> Figures:
     *_probe_*: skill (0 chance, 1 perfect) of a non-linear probe. static_accuracy_*: accuracy of a
     linear one; dynamic_accuracy_*: of 20 nearest neighbours. Off f of N frames a label of frames
     is that of one frame; off z it is read frame by frame."""
-    train, test, seed = examined.train_labels, examined.test_labels, examined.seed
-    first = common.at_first_frame(train), common.at_first_frame(test)
-    static = [{"static": codes["static"]} for codes in (examined.train_codes, examined.test_codes)]
-    dynamic = [codes["dynamic"] for codes in (examined.train_codes, examined.test_codes)]
-    linear = common.probe(*static, *first, "linear", seed)
-    figures = common.probe_figures(common.probe(*static, *first, seed=seed))
-    codes = [{"dynamic": values} for values in dynamic]
-    figures |= common.probe_figures(common.probe(*codes, train, test, seed=seed))
-    for name in train:
-        labels = [of[name] for of in first]
-        accuracy = accuracy_from_skill(linear["static", name], *labels)
-        figures[f"static_accuracy_{name}"] = accuracy
-        accuracy = knn_accuracy(dynamic[0], train[name], dynamic[1], test[name])
-        figures[f"dynamic_accuracy_{name}"] = accuracy
+    labels = examined.train_labels, examined.test_labels
+    first = [common.at_first_frame(of) for of in labels]
+    figures = common.probe_figures(common.probe_code(examined, "static", first))
+    figures |= common.probe_figures(common.probe_code(examined, "dynamic", labels))
+    linear = common.probe_code(examined, "static", first, "linear")
+    known, asked = examined.train_codes["dynamic"], examined.test_codes["dynamic"]
+    for name in labels[0]:
+        skill = linear["static", name]
+        figures[f"static_accuracy_{name}"] = accuracy_from_skill(skill, *(of[name] for of in first))
+        train, test = (of[name] for of in labels)
+        figures[f"dynamic_accuracy_{name}"] = knn_accuracy(known, train, asked, test)
     return figures
 
 
@@ -166,12 +155,9 @@ def load_paths(settings, split: str, seed: int) -> Sequences:
     return as_grey(drawn) if settings.channels == 1 else drawn
 
 
-def examine_digits(model: UnorderedFrames, settings, seed: int) -> Examined:
-    """Codes f of N frames of each path, and z and labels of all its other frames.
-
-    `train_seen_labels` and `test_seen_labels` are the labels of the N frames.
-    """
-    examined = common.prepare(model, settings, seed, load_paths)
+def examine_digits(model: UnorderedFrames, settings, seed: int, load) -> Examined:
+    """Codes f of N frames, seen_labels, of each path; z and labels of all its other frames."""
+    examined = common.prepare(model, settings, seed, load)
     for split in ("train", "test"):
         sampler = FrameSampler(getattr(examined, split), PATH_LENGTH)
         rows = torch.arange(len(sampler.sequences))
@@ -191,13 +177,12 @@ def digit_probes(examined: Examined) -> Figures:
     alone tells a part of where those N were, and so of each."""
     labels = examined.train_labels, examined.test_labels
     first = [common.at_first_frame(of) for of in labels]
-    seen = examined.train_seen_labels, examined.test_seen_labels
-    seen = [common.at_first_frame(of) for of in seen]
+    of_seen = examined.train_seen_labels, examined.test_seen_labels
+    seen = [common.at_first_frame(of) for of in of_seen]
 
     def mean_skill(code: str, names: tuple[str, ...], labels) -> float:
         chosen = [{name: of[name] for name in names} for of in labels]
-        codes = {code: examined.train_codes[code]}, {code: examined.test_codes[code]}
-        return float(common.probe(*codes, *chosen, seed=examined.seed).value.mean())
+        return float(common.probe_code(examined, code, chosen).value.mean())
 
     digits, positions = examined.test.static, examined.test.dynamic
     return {
@@ -212,17 +197,12 @@ def digit_probes(examined: Examined) -> Figures:
 # ---- faces: unseen photographs of people that training knows
 
 
-def load_people(settings, split: str, seed: int) -> Sequences:
-    """All photographs of a split; the photographs of a person are a sequence."""
-    return data.load("faces", split, image_size=settings.image_size)
-
-
-def examine_faces(model: UnorderedFrames, settings, seed: int) -> Examined:
+def examine_faces(model: UnorderedFrames, settings, seed: int, load) -> Examined:
     """Sets of photographs, and all photographs one by one with their codes and labels.
 
     The gallery is a random half of each person's training photographs.
     """
-    examined = common.prepare(model, settings, seed, load_people)
+    examined = common.prepare(model, settings, seed, load)
     generator, mask = examined.generator, examined.train.mask
     half = random_half(mask, generator)
     parts = replace(examined.train, mask=half), examined.test
@@ -249,11 +229,9 @@ def random_half(mask: Tensor, generator: torch.Generator) -> Tensor:
 
 def labels_of_photographs(people: Sequences) -> Mapping[str, Tensor]:
     """Labels (n,) of all observed photographs."""
-    labels = {}
-    for name, values in people.labels.items():
-        by_frame = values[:, None].expand(people.mask.shape) if values.ndim == 1 else values
-        labels[name] = by_frame[people.mask]
-    return labels
+    person, _ = people.mask.nonzero(as_tuple=True)
+    labels = {name: people.labels[name][person] for name in people.static}
+    return labels | {name: people.labels[name][people.mask] for name in people.dynamic}
 
 
 def person_accuracy(examined: Examined) -> Figures:
@@ -278,7 +256,7 @@ def person_accuracy(examined: Examined) -> Figures:
 
 DIGITS = Evaluation(load_paths, examine_digits, (unordered_bound, prior_from_average, digit_probes))
 FACES = Evaluation(
-    load_people,
+    common.load_split,
     examine_faces,
     (unordered_bound, prior_from_average, person_accuracy, class_probes),
 )

@@ -1,11 +1,9 @@
 """What frozen codes of a series tell of its labels: paper C's heads, beside what needs no codes.
 
-The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code, with
-two differences: the epoch is chosen on the validation sequences, where their code takes the last
-one, and a code always meets the label of its own sequence.
-
-A constant, a linear model and gradient boosting on the raw means stand in the same result. They
-choose nothing on the validation sequences, and so are fitted to those and training together.
+The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. On
+frozen codes two things differ: the epoch is chosen on the validation sequences, where their code
+takes the last one, and a code always meets the label of its own sequence. A constant, a linear
+model and gradient boosting on the raw means stand beside, fitted to training and validation.
 """
 
 import copy
@@ -30,11 +28,11 @@ from unbraid.readable import Readable
 
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
-    "gradient boosting": HistGradientBoostingClassifier(early_stopping=False, random_state=0),
+    "boosting": HistGradientBoostingClassifier(early_stopping=False, random_state=0),
 }
 REGRESSORS = {
     "ridge": make_pipeline(StandardScaler(), Ridge()),
-    "gradient boosting": HistGradientBoostingRegressor(
+    "boosting": HistGradientBoostingRegressor(
         loss="absolute_error", early_stopping=False, random_state=0
     ),
 }
@@ -54,8 +52,8 @@ class Examples:
 
     target: (N,) 0 or 1 for an event, or classes 0..C-1; (N, W) a value for each window.
     static: (N, D). dynamic: (N, W, d), one code a window. lengths: (N,) valid windows from 1 to W,
-    by default all; what lies beyond is not read. raw: (N, F) plain numbers of each sequence, such
-    as the means of its features, or (N, W, F) of each window, for the models without codes.
+    by default all; what lies beyond is not read. raw: (N, F) or (N, W, F) plain numbers, such as
+    means of features, for the models without codes.
     Raises ValueError for no sequences, lengths that differ, NaN in what is read.
     """
 
@@ -116,21 +114,18 @@ class Prediction(Readable):
         less: another predictor, whose score on the same sequences is subtracted.
         """
         ranks = metric in ("auroc", "average_precision")
-        added = self.outputs[of]
+        count = len(self.outputs[of])
         taken = () if less is None else self.outputs[less]
-
-        def mean_score(target, outputs):
-            return np.mean([METRICS[metric](target, output) for output in outputs])
 
         def statistic(target, *outputs):
             if ranks and np.ptp(target) == 0:
                 return np.nan  # the ranking of one class alone is not defined
-            score = mean_score(target, outputs[: len(added)])
-            return score if less is None else score - mean_score(target, outputs[len(added) :])
+            scores = [METRICS[metric](target, output) for output in outputs]
+            return np.mean(scores[:count]) - (np.mean(scores[count:]) if len(taken) else 0.0)
 
         return bootstrap_interval(
             self.target,
-            *added,
+            *self.outputs[of],
             *taken,
             statistic=statistic,
             clusters=clusters,
@@ -189,29 +184,35 @@ class ValueHead(nn.Module):
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """Adam on mini-batches. clip: the greatest norm of a gradient; passes: over train an epoch."""
+    """Adam on mini-batches.
+
+    clip: the greatest norm of a gradient. passes: over the training sequences, an epoch.
+    equal: batches are as equal in size as can be; otherwise the last has what is left.
+    choose: the epoch with the smallest validation loss is kept, otherwise the last.
+    """
 
     loss: Callable
     epochs: int
     batch: int
     clip: float | None = None
     passes: int = 1
+    equal: bool = True
+    choose: bool = True
 
 
 def predict_event(train, validation, test, seeds=(0, 1, 2), epochs=41, batch=30) -> Prediction:
     """Does an event, such as death in hospital, follow? AUROC and average precision.
 
     train, validation, test: `Examples` with a target of 0 and 1, static and dynamic codes.
-    Raises ValueError for codes that lack or differ in shape, and for other targets.
+    Raises ValueError for codes that lack or differ in shape.
     """
     parts = train, validation, test
     inputs = ("static", "dynamic", "lengths")
     check_parts(parts, inputs)
-    check_target(parts, (0, 1))
     build = partial(EventHead, train.static.shape[1], train.dynamic.shape[2])
     training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch, clip=1.0)
     outputs = {"head": expit(head_outputs(build, inputs, training, parts, seeds))}
-    outputs["constant"] = np.zeros((1, len(test)))
+    outputs["trivial"] = np.zeros((1, len(test)))
     outputs |= outputs_on_raw(parts, CLASSIFIERS, lambda model, raw: model.predict_proba(raw)[:, 1])
     return Prediction(test.target, outputs, ("auroc", "average_precision"))
 
@@ -220,19 +221,18 @@ def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40) -> Predic
     """Which class, such as a month or a ward, does the static code alone tell? Accuracy.
 
     train, validation, test: `Examples` with classes 0..C-1 as target and static codes. An epoch
-    passes five times over the training sequences, as in the authors' code. "majority" always
+    passes five times over the training sequences, as in the authors' code. "trivial" always
     names the commonest class of training and validation. Raises ValueError as `predict_event`.
     """
     parts = train, validation, test
     check_parts(parts, ("static",))
-    check_target(parts, np.unique(train.target))
     width, classes = train.static.shape[1], int(train.target.max()) + 1
 
     build = partial(class_head, width, classes)
     training = HeadTraining(cross_entropy, epochs, batch=30, passes=5)
     logits = head_outputs(build, ("static",), training, parts, seeds)  # (S, N, C)
     commonest = np.bincount(joined(parts, "target").astype(int)).argmax()
-    outputs = {"head": logits.argmax(axis=2), "majority": np.full((1, len(test)), commonest)}
+    outputs = {"head": logits.argmax(axis=2), "trivial": np.full((1, len(test)), commonest)}
     outputs |= outputs_on_raw(parts, CLASSIFIERS, lambda model, raw: model.predict(raw))
     return Prediction(test.target, outputs, ("accuracy",))
 
@@ -248,9 +248,9 @@ def predict_value(
     parts = train, validation, test
     check_parts(parts, ("static", "dynamic"))
     for part in parts:
-        if part.target.shape != part.dynamic.shape[:2] or part.lengths.min() < part.target.shape[1]:
+        if part.target.shape != part.dynamic.shape[:2]:
             found = f"{part.target.shape} and {part.dynamic.shape[:2]}"
-            raise ValueError(f"target, dynamic: expected the same valid windows, found {found}")
+            raise ValueError(f"target, dynamic: expected the same windows, found {found}")
     build = partial(ValueHead, train.static.shape[1], train.dynamic.shape[2], last_activation)
     training = HeadTraining(l1_loss, epochs, batch)
     outputs = {"head": head_outputs(build, ("static", "dynamic"), training, parts, seeds)}
@@ -263,17 +263,12 @@ def predict_value(
 
 def head_outputs(build, inputs, training: HeadTraining, parts, seeds) -> np.ndarray:
     """What one head a seed says of the test sequences, (S, N, ...). inputs: names of its inputs."""
-    data = []
-    for part in parts:
+    data = {}
+    for split, part in zip(("train", "validation", "test"), parts, strict=True):
         tensors = [as_tensor(getattr(part, name), name == "lengths") for name in inputs]
-        data.append((tensors, as_tensor(part.target, training.loss is cross_entropy)))
-    train, validation, (test_inputs, _) = data
-    outputs = []
-    for seed in seeds:
-        head = fit_head(build, training, train, validation, seed)
-        with torch.no_grad():
-            outputs.append(head(*test_inputs).double().numpy())
-    return np.stack(outputs)
+        data[split] = tensors, as_tensor(part.target, training.loss is cross_entropy)
+    outputs, _ = run_heads(build, training, data.__getitem__, seeds)
+    return outputs.double().numpy()
 
 
 def as_tensor(values, whole: bool) -> torch.Tensor:
@@ -281,55 +276,25 @@ def as_tensor(values, whole: bool) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.long if whole else torch.float32)
 
 
-def fit_head(build, training: HeadTraining, train, validation, seed=0) -> nn.Module:
-    """Train `build()` by Adam and keep the epoch with the smallest validation loss.
-
-    train, validation: (inputs, target), inputs a list of tensors that the head takes in that order,
-    all of N rows; batches are as equal in size as can be. The seed rules first weights, order and
-    dropout, and leaves the caller's random numbers alone.
-    """
-    inputs, target = train
-    batches = -(-len(target) // training.batch)
-    smallest, best = np.inf, None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = build()
-        optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
-        for _ in range(training.epochs):
-            head.train()
-            for _ in range(training.passes):
-                for rows in torch.randperm(len(target)).tensor_split(batches):
-                    update_head(head, optimizer, training, inputs, target, rows)
-            head.eval()
-            with torch.no_grad():
-                validation_loss = float(training.loss(head(*validation[0]), validation[1]))
-            if validation_loss < smallest:
-                smallest, best = validation_loss, copy.deepcopy(head.state_dict())
-    if best is None:
-        raise ValueError("static, dynamic: expected a finite validation loss; scale the codes")
-    head.load_state_dict(best)
-    return head
-
-
-def update_head(head, optimizer, training: HeadTraining, inputs, target, rows) -> None:
-    """One update of a head on some rows of its inputs and targets."""
-    optimizer.zero_grad()
-    output = head(*(values[rows] for values in inputs))
-    training.loss(output, target[rows]).backward()
-    if training.clip is not None:
-        nn.utils.clip_grad_norm_(head.parameters(), training.clip)
-    optimizer.step()
-
-
 def predict_on_draws(
-    build, training: HeadTraining, draw, metrics, seeds=(0,), choose=False, rounds=1
+    build, training: HeadTraining, draw, metrics, seeds=(0,), rounds=1
 ) -> Prediction:
     """What heads trained as in paper C's code say: codes are drawn anew at every pass.
 
-    draw(split): inputs and target, as tensors, with new draws of the codes of "train", "validation"
-    or "test". choose: the epoch of the smallest validation loss is kept, otherwise the last.
+    draw: as in `fit_head`, and of the split "test" too, with new draws of the codes.
     rounds: so many times the same head is trained on, with a new optimizer, and tested after each.
     metrics: names of METRICS. The outputs are those of each seed, round and pass over the test.
+    """
+    outputs, target = run_heads(build, training, draw, seeds, rounds, training.passes)
+    if training.loss is cross_entropy:
+        outputs = outputs.argmax(2)
+    return Prediction(target.numpy(), {"head": outputs.numpy()}, tuple(metrics))
+
+
+def run_heads(build, training: HeadTraining, draw, seeds, rounds=1, tests=1):
+    """The outputs (seeds * rounds * tests, N, ...) of trained heads on the test, and its target.
+
+    The seed rules first weights, order and dropout, and leaves the caller's random numbers alone.
     """
     outputs = []
     for seed in seeds:
@@ -337,28 +302,30 @@ def predict_on_draws(
             torch.manual_seed(seed)
             head = build()
             for _ in range(rounds):
-                fit_on_draws(head, training, draw, choose)
-                for _ in range(training.passes):
+                fit_head(head, training, draw)
+                for _ in range(tests):
                     inputs, target = draw("test")
                     with torch.no_grad():
-                        output = head(*inputs)
-                    outputs.append(output.argmax(1) if training.loss is cross_entropy else output)
-    return Prediction(target.numpy(), {"head": torch.stack(outputs).numpy()}, tuple(metrics))
+                        outputs.append(head(*inputs))
+    return torch.stack(outputs), target
 
 
-def fit_on_draws(head: nn.Module, training: HeadTraining, draw, choose: bool) -> None:
-    """Train a head in place; the arguments are those of `predict_on_draws`."""
+def fit_head(head: nn.Module, training: HeadTraining, draw) -> None:
+    """Train a head in place.
+
+    draw(split): a list of inputs, which the head takes in that order, and the target of "train" or
+    "validation", all of N rows.
+    """
     optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     smallest, best = np.inf, None
     for _ in range(training.epochs):
         head.train()
         for _ in range(training.passes):
-            inputs, target = draw("train")
-            for rows in torch.randperm(len(target)).split(training.batch):
-                update_head(head, optimizer, training, inputs, target, rows)
+            train_pass(head, optimizer, training, *draw("train"))
         head.eval()
-        if not choose:
+        if not training.choose:
             continue
+
         losses = []
         for _ in range(training.passes):
             inputs, target = draw("validation")
@@ -366,8 +333,23 @@ def fit_on_draws(head: nn.Module, training: HeadTraining, draw, choose: bool) ->
                 losses.append(float(training.loss(head(*inputs), target)))
         if np.mean(losses) < smallest:
             smallest, best = np.mean(losses), copy.deepcopy(head.state_dict())
-    if best is not None:
+    if training.choose and best is None:
+        raise ValueError("static, dynamic: expected a finite validation loss; scale the codes")
+    if training.choose:
         head.load_state_dict(best)
+
+
+def train_pass(head, optimizer, training: HeadTraining, inputs, target) -> None:
+    """One pass over the training sequences in a random order."""
+    order, size = torch.randperm(len(target)), training.batch
+    parts = order.tensor_split(-(-len(order) // size)) if training.equal else order.split(size)
+    for rows in parts:
+        optimizer.zero_grad()
+        output = head(*(values[rows] for values in inputs))
+        training.loss(output, target[rows]).backward()
+        if training.clip is not None:
+            nn.utils.clip_grad_norm_(head.parameters(), training.clip)
+        optimizer.step()
 
 
 def outputs_on_raw(parts, models, predict) -> dict[str, np.ndarray]:
@@ -387,30 +369,19 @@ def outputs_on_raw(parts, models, predict) -> dict[str, np.ndarray]:
     for name, model in models.items():
         fitted = clone(model).fit(rows(joined(parts, "raw"), target), target.ravel())
         predicted = predict(fitted, rows(test.raw, test.target))
-        outputs[f"{name} on raw means"] = predicted.reshape(1, *test.target.shape)
+        outputs[name] = predicted.reshape(1, *test.target.shape)
     return outputs
 
 
 def joined(parts, name) -> np.ndarray:
     """An array of training and validation sequences in one."""
-    train, validation, _ = parts
-    return np.concatenate([getattr(train, name), getattr(validation, name)])
+    return np.concatenate([getattr(part, name) for part in parts[:2]])
 
 
 def check_parts(parts, needed) -> None:
-    """Refuse parts without a needed array, or with another width than that of train."""
+    """Refuse parts without a needed array, or of other widths than train."""
     for name in (*needed, "raw"):
         arrays = [getattr(part, name) for part in parts]
         shapes = {None if array is None else array.shape[1:] for array in arrays}
         if len(shapes) > 1 or (name in needed and None in shapes):
             raise ValueError(f"{name}: expected the same shape in every part, found {shapes}")
-
-
-def check_target(parts, classes) -> None:
-    """Refuse a target other than these classes, whole numbers from 0, and one class alone."""
-    for part in parts:
-        values = np.unique(part.target)
-        if part.target.ndim != 1 or not np.isin(values, classes).all() or (values % 1).any():
-            raise ValueError(f"target: expected (N,) of {classes}, found {values[:20].tolist()}")
-        if len(values) < 2 and part is not parts[1]:
-            raise ValueError(f"target: expected two classes or more, found only {values.tolist()}")
