@@ -20,8 +20,8 @@ def write(path, text="a\nb", picture="iVBORw", html=""):
     (
         ({}, []),
         ({"picture": "iVBORx"}, ["image/png differs"]),
-        ({"text": "a\nc"}, ["stdout differs", "committed: b", "executed:  c"]),
-        ({"html": "<p>"}, ["text/html differs", "committed: <img", "executed:  <p>"]),
+        ({"text": "a\nc"}, ["stdout differs", "- b", "+ c"]),
+        ({"html": "<p>"}, ["text/html differs", "- <img", "+ <p>"]),
     ),
 )
 def test_differences_are_told(tmp_path, changes, said):

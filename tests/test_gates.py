@@ -130,13 +130,6 @@ def test_bars_of_progress_reach_no_output(tmp_path):
     assert outcome.fault == "" and "stderr" not in outcome.output.read_text()
 
 
-def test_limits_follow_the_machine(good, tmp_path, monkeypatch, capsys):
-    assert execution.measure_slowness() >= 1
-    monkeypatch.setattr(execution, "measure_slowness", lambda: 2.5)
-    execution.run("smoke", tmp_path, folder=good.parent)
-    assert f"at most {2.5 * execution.CELL_SECONDS['smoke']:.0f} s" in capsys.readouterr().out
-
-
 def test_a_kernel_shows_bars_of_progress_unless_a_run_without_a_reader_hides_them(
     tmp_path, monkeypatch
 ):

@@ -6,6 +6,7 @@ A stamp says that nothing changed which outputs are made from; this is the proof
 from __future__ import annotations
 
 import re
+from difflib import ndiff
 from itertools import zip_longest
 from pathlib import Path
 
@@ -32,16 +33,21 @@ def compare_with_committed(only: str = "", to: str = "build/compare") -> bool:
 
 
 def list_differences(committed: Path, executed: Path) -> list[str]:
-    """One line for each output of `executed` that differs from that of `committed`."""
+    """For each output of `executed` that differs from that of `committed`, a line and the texts."""
     differences = []
     pairs = zip_longest(read_outputs(committed), read_outputs(executed), fillvalue=("", {}))
     for (source, before), (other, now) in pairs:
-        for kind in sorted(kind for kind in {*before, *now} if before.get(kind) != now.get(kind)):
-            place = f"{committed.stem}, cell `{first_line(source or other)}`"
-            differences.append(f"{place}: {kind} differs")
+        for kind in sorted({*before, *now}):
+            old, new = before.get(kind, ""), now.get(kind, "")
+            if old == new:
+                continue
+            differences.append(
+                f"{committed.stem}, cell `{first_line(source or other)}`: {kind} differs"
+            )
             if not kind.startswith("image/"):
-                differences.append(f"  committed: {first_difference(before, now, kind)}")
-                differences.append(f"  executed:  {first_difference(now, before, kind)}")
+                lines = ndiff(old.splitlines(), new.splitlines())
+                changes = [line[:160] for line in lines if line.startswith(("- ", "+ "))]
+                differences += changes[:4]  # what is committed has a minus
     return differences
 
 
@@ -65,12 +71,3 @@ def sort_outputs(cell: NotebookNode) -> dict[str, str]:
         for kind, content in contents.items():
             sorted_outputs[kind] = f"{sorted_outputs.get(kind, '')}{content}\n"
     return sorted_outputs
-
-
-def first_difference(outputs: dict[str, str], other: dict[str, str], kind: str) -> str:
-    """The first line of an output that is another in the other; "nothing" where there is none."""
-    lines = zip_longest(outputs.get(kind, "").splitlines(), other.get(kind, "").splitlines())
-    for line, its_counterpart in lines:
-        if line != its_counterpart:
-            return "nothing" if line is None else line[:160]
-    return "nothing"

@@ -31,14 +31,9 @@ from unbraid.course.reach import LIBRARY, digest_reach, digest_text, write_tree
 from unbraid.data.fetch import SOURCES, cache_directory, mirror_directory, repository_root
 
 PACKAGES = ("torch", "numpy", "scikit-learn")
-FOLDERS = ("results", "data", "notebooks", "lib/unbraid")  # of the clone, what is read of them
-NOT_READ = (  # what is in them is stamped otherwise, or is no content of the course
-    "lib/unbraid/profiles.toml",
-    "lib/unbraid/data/sources.toml",
-    "lib/unbraid/data/digests",
-    "lib/unbraid/course",
-)
 TABLE = "lib/unbraid/profiles.toml"
+FOLDERS = ("results/", "data/", "notebooks/", "lib/unbraid/")  # of the clone, what is read of them
+NOT_READ = (TABLE, "lib/unbraid/data/", "lib/unbraid/course/")  # it is stamped otherwise
 TEXTS = (".toml", ".json", ".csv", ".md", ".txt", ".mplstyle")
 MISSING = "missing"
 
@@ -106,14 +101,13 @@ def name_read(path: Path) -> str:
     if path.is_relative_to(cache_directory()) or not path.is_relative_to(root):
         return ""
     name = path.relative_to(root).as_posix()
-    is_content = path.suffix != ".ipynb" and name.startswith(tuple(f"{each}/" for each in FOLDERS))
-    return name if is_content and not name.startswith(NOT_READ) else ""
+    is_content = name.startswith(FOLDERS) and not name.startswith(NOT_READ)
+    return name if is_content and path.suffix != ".ipynb" else ""
 
 
 def digest_file(name: str) -> str:
     """The digest of what a stamp names: of a source, or of a file of the clone."""
-    source = SOURCES.get(name.removeprefix("data/")) if name.startswith("data/") else None
-    if source:
+    if source := SOURCES.get(name.removeprefix("data/")):
         return source.fingerprint[:12]
     path = (repository_root() or Path()) / name
     if not path.is_file():
@@ -170,18 +164,15 @@ def name_changes(before: dict[str, str], now: dict[str, str], kind: str = "") ->
     return sentences
 
 
-def report(verdicts: list[Staleness], most: int = 8) -> str:
-    """What a person reads: each stale notebook with its reasons, then a count.
-
-    most: so many reasons are listed in a notebook; a changed function is often one of many.
-    """
+def report(verdicts: list[Staleness]) -> str:
+    """What a person reads: each stale notebook with its first reasons, then a count."""
     lines = []
     for verdict in verdicts:
         if verdict.reasons:
             lines.append(f"{verdict.notebook.stem} is stale:")
-            lines += [f"  {reason}" for reason in verdict.reasons[:most]]
-            if len(verdict.reasons) > most:
-                lines.append(f"  and {len(verdict.reasons) - most} more")
+            lines += [f"  {reason}" for reason in verdict.reasons[:8]]
+            if len(verdict.reasons) > 8:
+                lines.append(f"  and {len(verdict.reasons) - 8} more")
     for difference in sorted({each for verdict in verdicts for each in verdict.versions}):
         lines.append(f"executed with {difference}")
     stale = sum(bool(verdict.reasons) for verdict in verdicts)
