@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
-from unbraid import results, settings, training
+from unbraid import experiments, results, settings, training
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
-from unbraid.results import ResultsError, equal_state
+from unbraid.results import ResultsError
 from unbraid.training import TrainingError, fit
 
 SQUARES = Digits(
@@ -42,6 +43,10 @@ def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overr
     digits = MovingDigits(SQUARES, options.image_size, options.length)
     rows = fit(model, digits, options, seed, checkpoint, every=every, report=report)
     return {name: value.clone() for name, value in model.state_dict().items()}, rows
+
+
+def equal_state(first, second):
+    return results.contents(first) == results.contents(second)
 
 
 def without_seconds(rows):
@@ -239,6 +244,21 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint):
     save_file({"weight": torch.zeros(3)}, checkpoint)
     with pytest.raises((TrainingError, ResultsError), match=r"a\.checkpoint"):
         train(checkpoint)
+
+
+def test_a_checkpoint_of_older_code_is_refused_with_its_name(checkpoint):
+    """Such as one that was left when a layer or a generator got another name."""
+    with safe_open(checkpoint, "pt") as file:
+        metadata = file.metadata()
+    for prefix in ("model.", "noise.", "rows"):
+        tensors = results.load_tensors(checkpoint)
+        older = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+        path = checkpoint.with_name(f"{prefix}checkpoint")
+        results.save_tensors(path, older, metadata | {"contents": results.contents(older)})
+        with pytest.raises(TrainingError, match=f"{path}: .*older code.*delete it"):
+            train(path)
+    with pytest.raises(TrainingError, match="older code"):
+        experiments.last_update(path)
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):

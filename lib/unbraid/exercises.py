@@ -79,33 +79,27 @@ def check(exercise: str, answer: object) -> Verdict:
     if exercise not in EXPECTATIONS:
         return Verdict(exercise, False, "run the folded cell above this one first")
     expectation = EXPECTATIONS[exercise]
-    if is_missing(answer):
-        return Verdict(exercise, False, "not answered yet")
     try:
-        fault = explain_fault(expectation, answer)
-    except NotImplementedError:
-        fault = None
+        found = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
+        if is_missing(found):
+            return Verdict(exercise, False, "not answered yet")
+        fault = explain_fault(expectation, found)
     except Exception as error:  # the learner's own function fails: the reason is what helps
         fault = f"Your code raises {type(error).__name__}: {error}"
-    if fault is None:
-        return Verdict(exercise, False, "not answered yet")
     return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
 
 
 def is_missing(answer: object) -> bool:
-    """Whether this is what a stub holds: None, `...`, or a collection of nothing else."""
-    if answer is None or answer is ...:
-        return True
+    """Whether this is the `...` of a stub, or a collection that still has one."""
     if isinstance(answer, dict):
         answer = list(answer.values())
-    return isinstance(answer, tuple | list) and all(is_missing(part) for part in answer)
+    if isinstance(answer, tuple | list):
+        return any(is_missing(part) for part in answer)
+    return answer is ...
 
 
-def explain_fault(expectation: Expectation, answer: object) -> str | None:
-    """What is wrong with an answer: "" if nothing is, None if its function gives no answer yet."""
-    found = apply_calls(answer, expectation.calls)
-    if is_missing(found):
-        return None
+def explain_fault(expectation: Expectation, found: object) -> str:
+    """What is wrong with an answer, or with what its function has returned; "" if nothing is."""
     if expectation.judge:
         return expectation.judge(found)
     expected = apply_calls(expectation.value, expectation.calls)
@@ -153,11 +147,11 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str
         return f"The shape {expected.shape} is expected, yours is {found.shape}."
     if np.isnan(found).any() and not np.isnan(expected).any():
         return "Your answer holds nan."
-    if np.allclose(found, expected, **tolerances):
+    are_right = np.isclose(found, expected, **tolerances)
+    if are_right.all():
         return ""
     if found.ndim:
-        share = np.isclose(found, expected, **tolerances).mean()
-        return f"{100 * share:.0f} % of your values are right."
+        return f"{100 * are_right.mean():.0f} % of your values are right."
     if expected.dtype.kind == "b":
         return "It is the other way round."
     if np.isclose(found, -expected, **tolerances):
@@ -167,6 +161,4 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str
 
 def to_numbers(value: object) -> np.ndarray:
     """Tensors, numbers and arrays as an array."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value)
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)

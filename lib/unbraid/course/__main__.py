@@ -44,9 +44,15 @@ def update_desk(_: Options) -> bool:
 
 def check_freshness(options: Options) -> bool:
     """name the notebooks whose outputs are stale, and why; --run renews these"""
-    verdicts = [freshness.compare(path) for path in select_notebooks(only=options.only)]
-    print(freshness.report(verdicts))
-    stale = [verdict.notebook.stem for verdict in verdicts if verdict.reasons]
+    notebooks = select_notebooks(only=options.only)
+    stale = []
+    for path in notebooks:
+        if reasons := freshness.compare(path):
+            stale.append(path.stem)
+            print(f"{path.stem} is stale:", *reasons[:8], sep="\n  ")
+            if len(reasons) > 8:
+                print(f"  and {len(reasons) - 8} more")
+    print(f"{len(notebooks) - len(stale)} of {len(notebooks)} notebooks are fresh")
     if not (stale and options.run):
         return not stale
     return not any(outcome.fault for outcome in renew(" ".join(stale)))

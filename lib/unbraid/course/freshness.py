@@ -17,7 +17,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,19 +35,6 @@ FOLDERS = ("results/", "data/", "notebooks/", "lib/unbraid/")  # of the clone, w
 NOT_READ = (TABLE, "lib/unbraid/data/", "lib/unbraid/course/")  # it is stamped otherwise
 TEXTS = (".toml", ".json", ".csv", ".md", ".txt", ".mplstyle")
 MISSING = "missing"
-
-
-@dataclass
-class Staleness:
-    """What differs between a notebook's stamp and this clone.
-
-    reasons: what makes its outputs stale. versions: packages of another version, which make a
-    notebook stale for nobody, as the course runs with more than one.
-    """
-
-    notebook: Path
-    reasons: list[str] = field(default_factory=list)
-    versions: list[str] = field(default_factory=list)
 
 
 def extract_code(book: NotebookNode) -> list[str]:
@@ -127,28 +113,27 @@ def digest_section(name: str) -> str:
     return digest_text(repr(sorted(settings.resolve(values, profile).items())))
 
 
-def compare(notebook: Path, library: Path = LIBRARY) -> Staleness:
-    """What differs between a notebook's stamp and this clone."""
+def compare(notebook: Path, library: Path = LIBRARY) -> list[str]:
+    """What differs between a notebook's stamp and this clone, and makes its outputs stale.
+
+    Other versions of packages do not, as the course runs with more than one.
+    """
     book = nbformat.read(notebook, 4)
-    verdict = Staleness(notebook)
     stamp = book.metadata.get("unbraid", {}).get("stamp")
     if not stamp:
-        verdict.reasons.append("it has no stamp: it has not been executed by make notebooks")
-        return verdict
+        return ["it has no stamp: it has not been executed by make notebooks"]
+    reasons = []
     if stamp["profile"] != "quick":
-        verdict.reasons.append(f"it was executed at {stamp['profile']}, not at quick")
+        reasons.append(f"it was executed at {stamp['profile']}, not at quick")
     now = stamp_code(book, library)
     if now["code"] != stamp["code"]:
-        verdict.reasons.append("its own code cells changed")
+        reasons.append("its own code cells changed")
     files = {name: digest_file(name) for name in stamp["files"]}
     sections = {name: digest_section(name) for name in stamp["settings"]}
-    verdict.reasons += name_changes(stamp["library"], now["library"])
-    verdict.reasons += name_changes(stamp["settings"], sections, "settings of ")
-    verdict.reasons += name_changes(stamp["files"], files)
-    for name, number in stamp_versions().items():
-        if stamp["versions"].get(name) != number:
-            verdict.versions.append(f"{name} {stamp['versions'].get(name)}, here {number}")
-    return verdict
+    reasons += name_changes(stamp["library"], now["library"])
+    reasons += name_changes(stamp["settings"], sections, "settings of ")
+    reasons += name_changes(stamp["files"], files)
+    return reasons
 
 
 def name_changes(before: dict[str, str], now: dict[str, str], kind: str = "") -> list[str]:
@@ -162,19 +147,3 @@ def name_changes(before: dict[str, str], now: dict[str, str], kind: str = "") ->
         elif before[name] != now[name]:
             sentences.append(f"{kind}{name} changed")
     return sentences
-
-
-def report(verdicts: list[Staleness]) -> str:
-    """What a person reads: each stale notebook with its first reasons, then a count."""
-    lines = []
-    for verdict in verdicts:
-        if verdict.reasons:
-            lines.append(f"{verdict.notebook.stem} is stale:")
-            lines += [f"  {reason}" for reason in verdict.reasons[:8]]
-            if len(verdict.reasons) > 8:
-                lines.append(f"  and {len(verdict.reasons) - 8} more")
-    for difference in sorted({each for verdict in verdicts for each in verdict.versions}):
-        lines.append(f"executed with {difference}")
-    stale = sum(bool(verdict.reasons) for verdict in verdicts)
-    lines.append(f"{len(verdicts) - stale} of {len(verdicts)} notebooks are fresh")
-    return "\n".join(lines)
