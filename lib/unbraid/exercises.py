@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +19,25 @@ REMEDY = "Open the hint, and try again."
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the answer to one exercise must be, and the mistakes that have an explanation."""
+    """What the answer to one exercise must be, in one of three forms.
+
+    - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
+      absolute + relative * |value|;
+    - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
+      are called with each tuple;
+    - `judge`: a function that returns "" for a right answer, and else says what is wrong; with
+      `calls` it is given the list of what the learner's function returned.
+
+    mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
+    sentence that explains it; beside a `judge`, what the judge must say.
+    """
 
     value: object = None
     calls: Sequence[tuple] = ()
     judge: Callable[[object], str] | None = None
     relative: float = 1e-6
     absolute: float = 1e-9
-    mistakes: Sequence[tuple[object, str]] = field(default_factory=list)
+    mistakes: Sequence[tuple[object, str]] = ()
 
 
 class Verdict(NamedTuple):
@@ -43,32 +54,13 @@ class Verdict(NamedTuple):
 EXPECTATIONS: dict[str, Expectation] = {}
 
 
-def expect(
-    exercise: str,
-    value: object = None,
-    *,
-    calls: Sequence[tuple] = (),
-    judge: Callable[[object], str] | None = None,
-    relative: float = 1e-6,
-    absolute: float = 1e-9,
-    mistakes: Sequence[tuple[object, str]] = (),
-) -> None:
-    """Say what the answer to an exercise must be. One of three forms.
+def expect(exercise: str, value: object = None, **how: object) -> None:
+    """Say what the answer to an exercise must be, by the fields of `Expectation`.
 
-    - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
-      absolute + relative * |value|;
-    - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
-      are called with each tuple;
-    - `judge`: a function that returns "" for a right answer, and else says what is wrong; with
-      `calls` it is given the list of what the learner's function returned.
-
-    mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
-    sentence that explains it; beside a `judge`, what the judge must say. Each is tried at once:
-    raises ValueError for a mistake that would get another answer.
+    Each mistake is tried at once: raises ValueError for one that would get another answer.
     """
-    expectation = Expectation(value, calls, judge, relative, absolute, mistakes)
-    EXPECTATIONS[exercise] = expectation
-    for wrong, why in mistakes:
+    EXPECTATIONS[exercise] = expectation = Expectation(value, **how)
+    for wrong, why in expectation.mistakes:
         verdict = check(exercise, wrong)
         if why not in verdict.text:
             raise ValueError(f"{exercise}: expected the answer {why!r}, found {verdict.text!r}")

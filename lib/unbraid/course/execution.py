@@ -111,8 +111,7 @@ def execute(
 def write_stamp(output: Path, log: Path, stamp: dict) -> None:
     """Complete a stamp by what the run has read, and put it into the executed notebook."""
     book = nbformat.read(output, 4)
-    code = "\n".join(freshness.extract_code(book))
-    stamp |= freshness.stamp_reads(recording.read_log(log), code)
+    stamp |= freshness.stamp_reads(recording.read_log(log))
     stamp["versions"] = freshness.stamp_versions()
     book.metadata.unbraid = {"stamp": stamp}
     nbformat.write(book, output)

@@ -30,9 +30,12 @@ from unbraid.course.reach import LIBRARY, digest_reach, digest_text, write_tree
 from unbraid.data.fetch import SOURCES, cache_directory, mirror_directory, repository_root
 
 PACKAGES = ("torch", "numpy", "scikit-learn")
-TABLE = "lib/unbraid/profiles.toml"
 FOLDERS = ("results/", "data/", "notebooks/", "lib/unbraid/")  # of the clone, what is read of them
-NOT_READ = (TABLE, "lib/unbraid/data/", "lib/unbraid/course/")  # it is stamped otherwise
+NOT_READ = (  # what is stamped otherwise
+    "lib/unbraid/profiles.toml",
+    "lib/unbraid/data/",
+    "lib/unbraid/course/",
+)
 TEXTS = (".toml", ".json", ".csv", ".md", ".txt", ".mplstyle")
 MISSING = "missing"
 
@@ -52,10 +55,9 @@ def stamp_code(book: NotebookNode, library: Path = LIBRARY) -> dict:
     return {"code": digest_text("\n".join(trees)), "library": reached}
 
 
-def stamp_reads(entries: list[list[str]], code: str) -> dict:
-    """The part of a stamp that a run tells. entries: of `recording.read_log`; code: all cells'."""
-    sections = set()
-    names = {TABLE} if "profiles.toml" in code else set()  # a cell reads the table by itself
+def stamp_reads(entries: list[list[str]]) -> dict:
+    """The part of a stamp that a run tells. entries: of `recording.read_log`."""
+    sections, names = set(), set()
     for event, *arguments in entries:
         if event == "unbraid.settings":
             sections.add(" ".join(arguments))
