@@ -6,15 +6,15 @@ own headers, at the profile quick. Run it again whenever one of these changes; a
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "syllabus.md"
-KINDS = ("teach", "do", "run")
 RUN = re.compile(r"Minutes and memory \|.*?quick (?:about )?([\d.]+)")
 FOUNDATIONS = "00 01 02 03 04 05 06"
 PAPER_A, PAPER_B = "10 11 12 13 14 15", "20 21 22 23 24 25 26"
@@ -60,15 +60,12 @@ TERM = {
 }
 
 
-@dataclass(frozen=True)
-class Lesson:
+class Lesson(NamedTuple):
     """A notebook: its file, its title, and minutes to teach it, to do its exercises, to run it."""
 
     name: str
     title: str
-    teach: int
-    do: int
-    run: float
+    minutes: tuple[int, int, float]
 
 
 def read_lessons() -> dict[str, Lesson]:
@@ -76,32 +73,24 @@ def read_lessons() -> dict[str, Lesson]:
     minutes = tomllib.loads((ROOT / "notebooks" / "teaching.toml").read_text(encoding="utf-8"))
     lessons = {}
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        opening = "\n".join("".join(cell["source"]) for cell in cells[:2])
-        title = opening.splitlines()[0].removeprefix("# ").partition(" · ")[2] or "Start here"
+        cells = nbformat.read(path, 4).cells
+        title = cells[0].source.splitlines()[0].partition(" · ")[2] or "Start here"
+        run = float(RUN.search("\n".join(cell.source for cell in cells[:2]))[1])
         number = path.name[:2]
-        run = float(RUN.search(opening)[1])
-        lessons[number] = Lesson(
-            path.name, title, minutes[number]["teach"], minutes[number]["do"], run
-        )
+        times = (minutes[number]["teach"], minutes[number]["do"], run)
+        lessons[number] = Lesson(path.name, title, times)
     return lessons
 
 
 def tabulate(heading: str, rows: dict[str, str], lessons: dict[str, Lesson], total: bool) -> str:
-    """A table of rows of notebooks with their minutes; with a last row of sums if total.
-
-    A notebook that is not there is left out, and a test says so.
-    """
+    """A table of rows of notebooks with their minutes; with a last row of sums if total."""
     lines = [f"| {heading} | notebooks | teach or read | do | run |", "|---|---|---|---|---|"]
-    sums = [0, 0, 0.0]
     for name, numbers in rows.items():
-        chosen = [(number, lessons[number]) for number in numbers.split() if number in lessons]
         links = link(numbers.split(), lessons)
-        minutes = [sum(getattr(lesson, kind) for _, lesson in chosen) for kind in KINDS]
-        sums = [one + other for one, other in zip(sums, minutes, strict=True)]
-        lines.append(f"| {name} | {links} | {write_minutes(minutes)} |")
+        lines.append(f"| {name} | {links} | {add_minutes(numbers.split(), lessons)} |")
     if total:
-        lines.append(f"| together | | {write_minutes(sums)} |")
+        everything = " ".join(rows.values()).split()
+        lines.append(f"| together | | {add_minutes(everything, lessons)} |")
     return "\n".join(lines)
 
 
@@ -109,7 +98,7 @@ def link(numbers: list[str], lessons: dict[str, Lesson]) -> str:
     """Links to notebooks; of three or more neighbours to the first and the last."""
     order = list(lessons)
     runs: list[list[str]] = []
-    for number in (number for number in numbers if number in lessons):
+    for number in numbers:
         if runs and order.index(number) == order.index(runs[-1][-1]) + 1:
             runs[-1].append(number)
         else:
@@ -121,29 +110,26 @@ def link(numbers: list[str], lessons: dict[str, Lesson]) -> str:
     return " · ".join(parts)
 
 
-def write_minutes(minutes: list[float]) -> str:
-    teach, do, run = minutes
+def add_minutes(numbers: list[str], lessons: dict[str, Lesson]) -> str:
+    """Three cells of a table: the minutes of some notebooks together."""
+    columns = zip(*(lessons[number].minutes for number in numbers), strict=True)
+    teach, do, run = map(sum, columns)
     return f"{teach} | {do} | {run:.3g}"
-
-
-def write_list(lessons: dict[str, Lesson]) -> str:
-    """A table of all notebooks."""
-    lines = ["| notebook | teach or read | do | run |", "|---|---|---|---|"]
-    for number, lesson in lessons.items():
-        minutes = write_minutes([lesson.teach, lesson.do, lesson.run])
-        lines.append(f"| [{number} · {lesson.title}](../notebooks/{lesson.name}) | {minutes} |")
-    return "\n".join(lines)
 
 
 def write_page() -> str:
     """The whole page."""
     lessons = read_lessons()
+    rows = ["| notebook | teach or read | do | run |", "|---|---|---|---|"]
+    for number, lesson in lessons.items():
+        name = f"[{number} · {lesson.title}](../notebooks/{lesson.name})"
+        rows.append(f"| {name} | {add_minutes([number], lessons)} |")
     return TEMPLATE.format(
         paths=tabulate("path", PATHS, lessons, total=False),
         day=tabulate("hour", DAY, lessons, total=True),
         week=tabulate("day", WEEK, lessons, total=True),
         term=tabulate("week", TERM, lessons, total=True),
-        lessons=write_list(lessons),
+        lessons="\n".join(rows),
     )
 
 

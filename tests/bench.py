@@ -4,9 +4,8 @@ For each part: frames that are drawn per second, updates per second, and the min
 training of one model at `quick` would take. Then the seconds that measures take.
 """
 
-import os
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -28,13 +27,8 @@ UPDATES = 20
 
 def measure_seconds(function: Callable[[], object], repeats: int = 5) -> float:
     """The median time of a call, after one that is not counted."""
-    function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    times = timeit.repeat(function, repeat=repeats + 1, number=1)
+    return statistics.median(times[1:])
 
 
 def bench_training(section: str, profile: str) -> None:
@@ -42,22 +36,12 @@ def bench_training(section: str, profile: str) -> None:
     chosen = settings.load(section, profile)
     sampler = experiments.make_sampler(chosen, "train")
     generator = torch.Generator().manual_seed(0)
-    batch = sampler(chosen.batch_size, generator).frames
-    frames = batch.shape[0] * batch.shape[1]
+    frames = chosen.batch_size * sampler(1, generator).frames.shape[1]
     drawing = measure_seconds(lambda: sampler(chosen.batch_size, generator))
-
-    model = experiments.build(chosen, 0)
-    few = chosen.but(steps=UPDATES)
-    fit(model, sampler, few)  # warms up caches and threads
-    started = time.perf_counter()
-    fit(model, sampler, few)
-    update = (time.perf_counter() - started) / UPDATES
-    minutes = update * chosen.steps / 60
-    print(
-        f"{section:30}{frames / drawing:12,.0f}{frames / update:12,.0f}{1000 * update:10.1f}"
-        f"{minutes:10.1f}",
-        flush=True,
-    )
+    model, few = experiments.build(chosen, 0), chosen.but(steps=UPDATES)
+    update = measure_seconds(lambda: fit(model, sampler, few), repeats=1) / UPDATES
+    rates = f"{frames / drawing:12,.0f}{frames / update:12,.0f}{1000 * update:10.1f}"
+    print(f"{section:30}{rates}{update * chosen.steps / 60:10.1f}", flush=True)
 
 
 def bench_measures() -> None:
@@ -76,9 +60,8 @@ def main() -> None:
     """Measure and print."""
     gpu = torch.cuda.is_available()
     place = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     profile = settings.current_profile()
-    print(f"{place}{load}, torch {torch.__version__}, profile {profile}\n")
+    print(f"{place}, torch {torch.__version__}, profile {profile}\n")
     print(f"{'run':30}{'drawn/s':>12}{'trained/s':>12}{'ms/update':>10}{'minutes':>10}")
     for section in SECTIONS:
         try:

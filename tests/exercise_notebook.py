@@ -20,7 +20,7 @@ EXERCISES = {
     ),
     "11.2": (
         "build",
-        "def answer_11_2(K, d):\n    ...  # your code",
+        "def answer_11_2(K, d):\n    return ...  # your code",
         "def reference(K, d):\n    return K * d\n\n\n"
         'expect(\n    "11.2",\n    reference,\n    calls=[(2, 3), (1, 4)],\n'
         '    mistakes=[(lambda K, d: K + d, "The sizes are multiplied.")],\n)',

@@ -7,14 +7,12 @@ import re
 
 import nbformat
 import pytest
-import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
 from unbraid.course import assignment
 
 FORMS = ("otter", "nbgrader")
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*)\n### END HIDDEN TESTS", re.DOTALL)
 SOLUTION = re.compile(r"#+ BEGIN SOLUTION.*#+ END SOLUTION", re.DOTALL)
-WRONG = tuple(EXERCISES)
 
 
 @pytest.fixture
@@ -63,20 +61,14 @@ def grade(form, book, keep_solutions=False):
     return marks
 
 
-@pytest.mark.parametrize("threads", (1, 2))
 @pytest.mark.parametrize("form", FORMS)
-def test_marks(form, threads, books):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        book = books[form]
-        assert grade(form, book, keep_solutions=True) == [1, 2, 3]
-        assert grade(form, book) == [0, 0, 0]
-        assert grade(form, edit_answers(book, right=("11.1", "11.3"), wrong=["11.2"])) == [1, 0, 3]
-        assert grade(form, edit_answers(book, right=["11.2"])) == [0, 2, 0]
-        assert grade(form, edit_answers(book, wrong=WRONG)) == [0, 0, 0]
-    finally:
-        torch.set_num_threads(before)
+def test_marks(form, books):
+    book = books[form]
+    assert grade(form, book, keep_solutions=True) == [1, 2, 3]
+    assert grade(form, book) == [0, 0, 0]
+    assert grade(form, edit_answers(book, right=("11.1", "11.3"), wrong=["11.2"])) == [1, 0, 3]
+    assert grade(form, edit_answers(book, right=["11.2"])) == [0, 2, 0]
+    assert grade(form, edit_answers(book, wrong=tuple(EXERCISES))) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -105,12 +97,7 @@ def test_nbgrader_finds_unique_names(books):
     "change, says",
     (
         (lambda cells: cells.pop(-2), "11.3: found no cell tagged solution"),
-        (
-            lambda cells: cells.append(nbformat.NotebookNode(cells[-2] | {"id": "again"})),
-            "solution: expected one",
-        ),
         (lambda cells: cells.pop(3), "expected one in each exercise"),
-        (lambda cells: cells[3].update(source="### Exercise 1"), "'### Exercise 1'"),
         (lambda cells: cells[3].update(source="### Exercise 1.1 · guess: x"), "guess"),
         (lambda cells: cells[-2].update(source="x = 1"), "11.3, solution: expected check"),
         (lambda cells: cells.clear(), "found none"),

@@ -6,7 +6,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from unbraid.course import comparison, execution
 
 
-def write(path, text="a\nb", picture="iVBORw", html=""):
+def write(path, text="a\nb", picture="iVBORw" * 50, html=""):
     """A notebook whose one code cell puts these out."""
     data = {"text/html": f'{html}<img alt="A curve." src="data:image/png;base64,{picture}">'}
     outputs = [new_output("stream", text=text), new_output("display_data", data)]
@@ -18,18 +18,18 @@ def write(path, text="a\nb", picture="iVBORw", html=""):
 @pytest.mark.parametrize(
     "changes, said",
     (
-        ({}, []),
-        ({"picture": "iVBORx"}, ["image/png differs"]),
-        ({"text": "a\nc"}, ["stdout differs", "committed: b", "executed:  c"]),
-        ({"html": "<p>"}, ["text/html differs", "committed: <img", "executed:  <p>"]),
+        ({}, ""),
+        ({"picture": "iVBORx" * 50}, "src="),
+        ({"text": "a\nc"}, "c"),
+        ({"html": "<p>"}, "<p>"),
     ),
 )
 def test_differences_are_told(tmp_path, changes, said):
     committed = write(tmp_path / "10_a.ipynb")
     executed = write(tmp_path / "executed.ipynb", **changes)
     lines = comparison.list_differences(committed, executed)
-    assert len(lines) == len(said)
-    assert all(part in line for part, line in zip(said, lines, strict=True))
+    assert any(line.startswith("+") and said in line for line in lines) == bool(changes)
+    assert all(len(line) <= 160 for line in lines)
 
 
 def test_a_notebook_that_gives_something_else_or_fails_is_no_match(tmp_path, monkeypatch, capsys):
@@ -41,4 +41,4 @@ def test_a_notebook_that_gives_something_else_or_fails_is_no_match(tmp_path, mon
     outcomes.append(execution.Outcome(committed, other, 1.0))
     outcomes.append(execution.Outcome(committed, other, 1.0, "it died"))
     assert not comparison.compare_with_committed()
-    assert "stdout differs" in capsys.readouterr().out
+    assert "executed anew" in capsys.readouterr().out

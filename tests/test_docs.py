@@ -72,12 +72,6 @@ def test_a_work_is_listed_once():
     assert keys[5:] == sorted(keys[5:])  # the first five are the papers of the course
 
 
-def test_the_glossary_is_in_order():
-    rows = re.findall(r"^\| ([^|]+) \|", read(ROOT / "docs" / "glossary.md"), re.MULTILINE)
-    terms = [row.lower() for row in rows[1:]]
-    assert len(terms) > 50 and terms == sorted(set(terms))
-
-
 def test_the_syllabus_is_the_written_one_and_leaves_nothing_out(monkeypatch):
     """Red: run `python scripts/write_syllabus.py`."""
     monkeypatch.syspath_prepend(ROOT / "scripts")

@@ -68,6 +68,7 @@ def test_the_learners_notebook_runs_and_says_that_nothing_is_answered(folder, tm
 
 
 def test_teachers_get_open_solutions_and_a_note_below_the_title(folder, tmp_path):
+    assert tagged(read_edition("teacher", folder, tmp_path), "teacher") == []
     (folder / "teaching.toml").write_text(NOTE)
     book = read_edition("teacher", folder, tmp_path)
     assert book.cells[0].source.startswith("# Counting")
@@ -78,10 +79,6 @@ def test_teachers_get_open_solutions_and_a_note_below_the_title(folder, tmp_path
         for cell in tagged(book, tag):
             assert files.tags(cell) == [tag] and not cell.metadata.get("jupyter")
     assert read_verdicts(book, "solution") == [f"{number}: right" for number in EXERCISES]
-
-
-def test_teachers_need_no_note(folder, tmp_path):
-    assert tagged(read_edition("teacher", folder, tmp_path), "teacher") == []
 
 
 @pytest.mark.parametrize(

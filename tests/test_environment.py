@@ -24,18 +24,6 @@ LINES = [
     if line and not line.startswith("#")
 ]
 LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES}
-TARGETS = {"help", "env", "run", "test", "lab", "update", "notebooks", "data", "bench", "full"}
-TARGETS |= {
-    "clean",
-    "distclean",
-    "fresh",
-    "footer",
-    "student",
-    "teacher",
-    "assignment",
-    "grading",
-    "pages",
-}
 
 
 def test_the_lock_pins_every_line_once():
@@ -94,22 +82,12 @@ def make(*arguments, **options):
     )
 
 
-def test_make_lists_its_targets():
-    listed = make("help").stdout.splitlines()
-    assert {line.split()[1] for line in listed} == TARGETS
-
-
-@pytest.mark.parametrize("target", sorted(TARGETS))
-def test_make_knows_every_target(target):
-    done = make("-n", target, "PYTHON=python")
-    assert done.returncode == 0 and done.stdout
-
-
-def test_make_test_begins_with_the_quick_gates():
-    commands = make("-n", "test", "PYTHON=python").stdout
-    names = ("ruff format --check", "ruff check", "reuse lint", "cffconvert --validate", "pytest")
-    places = [commands.index(name) for name in names]
-    assert places == sorted(places)
+def test_make_knows_every_target_that_it_lists():
+    targets = [line.split()[1] for line in make("help").stdout.splitlines()]
+    assert len(targets) > 10
+    for target in targets:
+        done = make("-n", target, "PYTHON=python")
+        assert done.returncode == 0 and done.stdout, target
 
 
 @pytest.fixture
@@ -137,9 +115,3 @@ def test_make_clean_keeps_trained_models(folder):
         (folder / name).mkdir()
     assert make("-f", ROOT / "Makefile", "clean", cwd=folder).returncode == 0
     assert [path.name for path in (folder / "build").rglob("*")] == ["results", "own.safetensors"]
-
-
-def test_ci_runs_make_test_and_nothing_else():
-    lines = (ROOT / ".ci/run").read_text().splitlines()
-    assert lines[:2] == ["#!/usr/bin/env bash", "set -euo pipefail"] and lines[-1] == "make test"
-    assert (ROOT / ".ci/run").stat().st_mode & 0o111

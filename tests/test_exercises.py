@@ -20,24 +20,26 @@ def in_order(s):
     return s, 2 * s
 
 
-def answers_nothing(s): ...
+def answers_nothing(s):
+    return ...
 
 
 def answers_two_nothings(s):
-    return None, None
+    return ..., ...
 
 
-def is_not_written_yet(s):
-    raise NotImplementedError
+def forgets_to_return(s): ...
 
 
 @pytest.mark.parametrize(
     "answer, says",
     (
-        (None, "not answered yet"),
         (..., "not answered yet"),
-        ((None, None), "not answered yet"),
-        ({"hair": None}, "not answered yet"),
+        ((..., 3), "not answered yet"),
+        ({"hair": ...}, "not answered yet"),
+        (None, "Numbers are expected"),
+        ([], "The shape () is expected"),
+        ({}, "Numbers are expected"),
         (3.5, "right"),
         (torch.tensor(3.5, requires_grad=True), "right"),
         (np.float32(3.5), "right"),
@@ -64,7 +66,7 @@ def test_a_number(answer, says):
     (
         (answers_nothing, "not answered yet"),
         (answers_two_nothings, "not answered yet"),
-        (is_not_written_yet, "not answered yet"),
+        (forgets_to_return, "2 values are expected"),
         (in_order, "right"),
         (swapped, "The two are exchanged."),
         (lambda s: s, "2 values are expected"),
@@ -117,7 +119,7 @@ def judge_even(found):
     (
         (lambda n: n, "The sum is odd."),
         (lambda n: 2 * n, "right"),
-        (lambda n: None, "not answered yet"),
+        (lambda n: ..., "not answered yet"),
     ),
 )
 def test_a_judge_is_given_what_the_function_returns(answer, says):

@@ -20,17 +20,13 @@ def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
     chosen = settings.load(experiment.section, "smoke")
     first, again, other = (experiments.build(chosen, seed) for seed in (3, 3, 4))
     assert isinstance(first, experiments.MODELS[experiment.model])
-    assert results.equal_state(first.state_dict(), again.state_dict())
-    assert not results.equal_state(first.state_dict(), other.state_dict())
+    digests = [results.contents(model.state_dict()) for model in (first, again, other)]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_runs_are_selected_by_model_dataset_and_run():
     selected = settings.select_runs("unordered", run="no_pairs")
     assert [each.dataset for each in selected] == ["sprites_poses"]
-    assert {each.run for each in settings.select_runs("unordered", "faces")} == {
-        "unordered",
-        "lone",
-    }
     sections = [each.section for each in settings.select_runs("unordered", "faces", "lone")]
     assert sections == ["unordered.faces.lone"]
     for names in (("both",), ("unordered", "cars"), ("unordered", "faces", "no_pairs")):

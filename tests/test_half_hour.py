@@ -73,11 +73,3 @@ def test_weights_are_split_below_the_limit(script, monkeypatch, tmp_path):
     tensors = results.load_tensors(checkpoint)
     for name, values in model.state_dict().items():
         torch.testing.assert_close(values, tensors[f"model.{name}"], rtol=1e-3, atol=1e-4)
-
-
-def test_what_is_missing_is_named(script, monkeypatch):
-    monkeypatch.setattr(script, "NEEDED", ("torch", "no_such_package"))
-    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    monkeypatch.setitem(sys.modules, "lightning", None)
-    with pytest.raises(SystemExit, match="no_such_package, lightning-fabric"):
-        script.check_packages()

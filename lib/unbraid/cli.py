@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -25,18 +25,10 @@ from unbraid.settings import load as load_settings
 LARGEST_SEED = 2**31 - 1
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
 
-
-def list_parts() -> dict[str, list[str]]:
-    """The datasets of each model of profiles.toml."""
-    parts: dict[str, list[str]] = {}
-    for experiment in list_experiments():
-        datasets = parts.setdefault(experiment.model, [])
-        if experiment.dataset not in datasets:
-            datasets.append(experiment.dataset)
-    return parts
-
-
-PARTS = list_parts()
+PARTS: dict[str, list[str]] = {}  # the datasets of each model of profiles.toml
+for experiment in list_experiments():
+    if experiment.dataset not in PARTS.setdefault(experiment.model, []):
+        PARTS[experiment.model].append(experiment.dataset)
 OVERVIEW = "\n\n".join(f"{part}: {', '.join(datasets)}" for part, datasets in PARTS.items())
 EXAMPLES = """Examples:
 
@@ -67,6 +59,7 @@ Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFIL
 SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
 Names = Annotated[list[str] | None, typer.Argument(help="Datasets or sources; by default all.")]
+Folder = Annotated[Path, typer.Option("--results", help="Where to write.")]
 
 
 def show_version(wanted: bool) -> None:
@@ -83,6 +76,38 @@ def options(
     """Options in front of the command."""
 
 
+# ---- train
+
+
+@app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
+def train(
+    part: PartName,
+    dataset: DatasetName = "all",
+    run: RunName = "all",
+    profile: Profile = "quick",
+    seed: Seeds = None,
+    folder: Folder = OWN_RESULTS,
+    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
+) -> None:
+    """Train the runs of one part; of several datasets, those that are at hand."""
+    profile = current_profile(profile)
+    changes = {"steps": steps} if steps else {}
+    jobs = select_jobs(part, dataset, run, profile, seed, **changes)
+    from unbraid import experiments, results
+
+    results.check_writable(folder)
+    typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
+    names = keep_at_hand(settings.dataset for settings, _ in jobs)
+    for settings, seeds in jobs:
+        if settings.dataset in names:
+            sampler = experiments.make_sampler(settings)
+            for number in seeds:
+                experiments.train_run(settings, number, sampler, folder, precision)
+    command = f"python -m unbraid evaluate {part} --dataset {dataset} --run {run}"
+    typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
+
+
 def select_jobs(
     part: str, dataset: str, run: str, profile: str, seeds: list[int] | None, **changes: object
 ) -> Jobs:
@@ -97,71 +122,6 @@ def select_jobs(
             f"--seed: expected, because the profile {profile} has no seed of {run}, found none"
         )
     return jobs
-
-
-def describe_jobs(jobs: Jobs) -> str:
-    """How many trainings these are, and how long the shipped ones of the same settings took."""
-    from unbraid import experiments, results
-
-    seconds = 0.0
-    for settings, seeds in jobs:
-        record = results.shipped() / f"{experiments.run_name(settings, 0)}.run.json"
-        if record.exists():
-            seconds += len(seeds) * results.read_json(record)["seconds"]
-    time = f", some {seconds / 60:.0f} minutes when we made the shipped results" if seconds else ""
-    return f"trainings: {sum(len(seeds) for _, seeds in jobs)}{time}"
-
-
-@app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
-def train(
-    part: Annotated[str | None, typer.Argument(metavar="|".join(PARTS))] = None,
-    dataset: DatasetName = "all",
-    run: RunName = "all",
-    profile: Profile = "quick",
-    seed: Seeds = None,
-    folder: Annotated[Path, typer.Option("--results", help="Where to write.")] = OWN_RESULTS,
-    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
-) -> None:
-    """Train the runs of one part; of several datasets, those that are at hand.
-
-    Without a part, say how many minutes each part takes.
-    """
-    profile = current_profile(profile)
-    if part is None:
-        for name in PARTS:
-            typer.echo(f"{name}: {describe_jobs(select_jobs(name, 'all', 'all', profile, None))}")
-        typer.echo("name one of these parts", err=True)
-        raise typer.Exit(2)
-    changes = {"steps": steps} if steps else {}
-    jobs = select_jobs(part, dataset, run, profile, seed, **changes)
-    from unbraid import experiments, results
-    from unbraid.data.fetch import DataError
-
-    results.check_writable(folder)
-    typer.echo(f"{describe_jobs(jobs)}, written to {folder}")
-    has_one_dataset = len({settings.dataset for settings, _ in jobs}) == 1
-    for settings, seeds in jobs:
-        try:
-            sampler = experiments.make_sampler(settings)
-        except DataError as error:
-            if has_one_dataset:
-                raise
-            typer.echo(f"left out: {' '.join(str(error).split())}")
-            continue
-        for number in seeds:
-            experiments.train_run(settings, number, sampler, folder, precision)
-    again = repeat_options(dataset=dataset, run=run, profile=profile, seed=seed, results=folder)
-    typer.echo(f"measure with: python -m unbraid evaluate {part}{again}")
-
-
-def repeat_options(**values: object) -> str:
-    """Options as a user writes them, less those that are left at their defaults."""
-    text = ""
-    for name, value in values.items():
-        for each in value if isinstance(value, list) else [value]:
-            text += "" if each in (None, "all", OWN_RESULTS) else f" --{name} {each}"
-    return text
 
 
 def keep_at_hand(names: Iterable[str]) -> list[str]:
@@ -183,6 +143,9 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
                 raise
             typer.echo(f"left out: {' '.join(str(error).split())}")
     return kept
+
+
+# ---- evaluate
 
 
 @app.command("evaluate")
@@ -211,8 +174,7 @@ def evaluate_runs(
             "--write: expected all runs and all seeds, which metrics.json holds together; "
             "leave out --run and --seed"
         )
-    from unbraid import evaluation, results
-    from unbraid.experiments import load_model, run_name
+    from unbraid import evaluation, experiments, results
 
     folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
@@ -222,28 +184,17 @@ def evaluate_runs(
     for name in names:
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places)
-        print_metrics(metrics, [] if everything else select_columns(part, name))
+        print_metrics(metrics, part, name, everything)
         if write:
             path = folder / part / name / profile / "metrics.json"
             results.write_json(path, metrics)
             settings, seeds = selected[0]
-            first = run_name(settings, seeds[0])
-            model = load_model(first, places[first])
+            first = experiments.run_name(settings, seeds[0])
+            model = experiments.load_model(first, places[first])
             evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             typer.echo(f"written: {path}")
     if write and folder.resolve() == results.shipped().resolve():
         results.write_tables()
-
-
-def select_columns(part: str, dataset: str) -> list[dict]:
-    """The columns that the tables of results/ on a model and a dataset have, each figure once."""
-    from unbraid.results import read_tables
-
-    columns = {}
-    for table in read_tables()["table"]:
-        if table["results"].split("/")[:2] == [part, dataset]:
-            columns |= {column["figure"]: column for column in table["columns"]}
-    return list(columns.values())
 
 
 def find_weights(
@@ -251,35 +202,30 @@ def find_weights(
 ) -> tuple[Jobs, dict[str, Path]]:
     """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
 
-    That is the first of the folders that has them. Seeds without weights are named in a sentence.
-    Raises `ResultsError` with the commands that train what is missing if nothing is there, or if
-    anything is missing and `demand_all`.
+    That is the first of the folders that has them. Raises `ResultsError` with the commands that
+    train what is missing if nothing is there, or if anything is missing and `demand_all`.
     """
     from unbraid.experiments import run_name, train_command
     from unbraid.results import ResultsError
 
-    there, places, commands, missing = [], {}, [], []
+    there, places, commands = [], {}, []
     for settings, seeds in jobs:
         trained = []
         for seed in seeds:
             name = run_name(settings, seed)
-            having = [folder for folder in folders if (folder / f"{name}.safetensors").exists()]
-            if having:
-                places[name] = having[0]
-                trained.append(seed)
+            for folder in folders:
+                if name not in places and (folder / f"{name}.safetensors").exists():
+                    places[name] = folder
+                    trained.append(seed)
         if trained:
             there.append((settings, trained))
         if absent := [seed for seed in seeds if seed not in trained]:
-            command = train_command(settings, absent) + repeat_options(results=folders[0])
-            commands.append(f"  {command}")
-            missing.append(f"{settings.dataset} {settings.run} {', '.join(map(str, absent))}")
+            commands.append(f"  {train_command(settings, absent)} --results {folders[0]}")
+    missing = "weights: not all runs are trained; these commands train the others:"
     if commands and (demand_all or not there):
-        names = " or ".join(map(str, folders))
-        head = f"weights: expected those of all runs in {names}; these commands train the others:"
-        tail = "or choose runs that are there with --dataset, --run and --seed"
-        raise ResultsError("\n".join([head, *commands, tail]))
-    if missing:
-        typer.echo(f"left out, because they are not trained, are the seeds {'; '.join(missing)}")
+        raise ResultsError("\n".join([missing, *commands, "or choose runs that are trained"]))
+    if commands:
+        typer.echo("\n".join([f"left out, {missing}", *commands]))
     return there, places
 
 
@@ -312,13 +258,18 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
     return metrics
 
 
-def print_metrics(metrics: dict, columns: list[dict]) -> None:
+def print_metrics(metrics: dict, part: str, dataset: str, everything: bool) -> None:
     """A row per figure and a column per run: mean ± half-width of the interval over seeds.
 
-    columns: the figures to print, as in tables.toml; all of them where there are none.
+    Unless everything is asked for, the figures are those that the tables of results/ have on this
+    model and dataset, if there are any.
     """
     from unbraid import results
 
+    columns = []
+    for table in results.read_tables()["table"]:
+        if table["results"].startswith(f"{part}/{dataset}/") and not everything:
+            columns += table["columns"]
     titles, digits = results.split_columns(columns)
     figures = titles or dict.fromkeys(
         name for entry in metrics.values() for name in entry.get("by_seed", ())
@@ -329,20 +280,22 @@ def print_metrics(metrics: dict, columns: list[dict]) -> None:
         typer.echo("all figures: add --all")
 
 
+# ---- judge, full, verify
+
+
 @app.command()
 def judge(
     dataset: Annotated[str, typer.Argument(help="One dataset with a judge, or all.")] = "all",
     profile: Profile = "quick",
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
-    folder: Annotated[Path, typer.Option("--results", help="Where to write.")] = OWN_RESULTS,
+    folder: Folder = OWN_RESULTS,
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
     profile = current_profile(profile)
     from unbraid import experiments, results
 
     results.check_writable(folder)
-    names = list(experiments.JUDGES) if dataset == "all" else [dataset]
-    for name in keep_at_hand(names):
+    for name in keep_at_hand(experiments.JUDGES if dataset == "all" else [dataset]):
         trained = experiments.train_judge(name, profile, folder, seed)
         metrics = experiments.measure_judge(trained, name, profile, seed)
         for key, (low, high) in metrics["judge"]["intervals"].items():
@@ -356,42 +309,48 @@ def judge(
 def run_everything(
     plan: Annotated[bool, typer.Option("--plan", help="Print the prices and stop.")] = False,
     profile: Profile = "full",
-    folder: Annotated[Path, typer.Option("--results", help="Where to write.")] = OWN_RESULTS,
+    folder: Folder = OWN_RESULTS,
 ) -> None:
     """Train and evaluate everything at the papers' size; say first how many hours it takes.
 
-    Judges come first, then the runs in the order of profiles.toml. The prices are of a few updates
-    on random numbers, measured here in about a minute.
+    Judges come first, then the runs in the order of profiles.toml.
     """
     profile = current_profile(profile)
     from unbraid import experiments, prices, results
 
     pairs = prices.order_datasets(profile)
     names = keep_at_hand([*(dataset for _, dataset in pairs), *experiments.JUDGES])
-    judges = [name for name in experiments.JUDGES if name in names]
     pairs = [pair for pair in pairs if pair[1] in names]
-    rows = [prices.price_judge(name, profile, folder) for name in judges]
+    rows = []
     for pair in pairs:
         for settings, _ in select_jobs(*pair, "all", profile, None):
-            rows.append(prices.price_run(settings, folder))
+            sampler = experiments.make_sampler(settings)
+            rows.append(prices.price_run(settings, sampler, folder))
     typer.echo(prices.tabulate_prices(rows))
     if plan:
         return
-    failures = []
-    steps = [(judge, (name, profile, 0, folder)) for name in judges]
-    steps = [step for step in steps if not prices.is_judged(*step[1][:2], folder)]
+    steps = []
+    for name in (name for name in names if name in experiments.JUDGES):
+        path = experiments.judge_path(name, profile, folder=folder)
+        if not path.with_name("metrics.json").exists():
+            steps.append((judge, (name, profile, 0, folder)))
     for part, dataset in pairs:
         steps.append((train, (part, dataset, "all", profile, None, folder)))
         steps.append((evaluate_runs, (part, dataset, "all", profile, None, folder, True)))
-    for step, arguments in steps:
-        try:
-            step(*arguments)
-        except RuntimeError as error:
-            if not type(error).__module__.startswith("unbraid."):
-                raise
-            failures.append(f"{step.__name__} {arguments[0]} {arguments[1]}: {error}")
+    failures = list(filter(None, (try_step(*step) for step in steps)))
     if failures:
         raise results.ResultsError("\n".join(["full: all was tried, but", *failures]))
+
+
+def try_step(step: Callable[..., None], arguments: tuple) -> str:
+    """Carry out one command; the sentence of its error, "" where it went well."""
+    try:
+        step(*arguments)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("unbraid."):
+            raise
+        return f"{step.__name__} {arguments[0]} {arguments[1]}: {error}"
+    return ""
 
 
 @app.command("verify")
@@ -407,6 +366,9 @@ def verify_folders(
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
     typer.echo("\n".join([*faults, summary]))
     raise typer.Exit(1 if faults else 0)
+
+
+# ---- data
 
 
 @data.command("list")
@@ -444,9 +406,7 @@ def verify_data(names: Names = None) -> None:
     for name in catalogue.select_sources(names or SOURCES):
         states = verify(name)
         counts = Counter(states.values())
-        absent = set(counts) == {"missing"}
-        summary = ", ".join(f"{counts[state]} {state}" for state in counts)
-        typer.echo(f"{name}: {'not fetched' if absent else summary}")
+        typer.echo(f"{name}: {', '.join(f'{counts[state]} {state}' for state in counts)}")
         for file in states:
             if states[file] == "damaged":
                 typer.echo(f"  damaged: {name}/{file}")

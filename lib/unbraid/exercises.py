@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +19,25 @@ REMEDY = "Open the hint, and try again."
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the answer to one exercise must be, and the mistakes that have an explanation."""
+    """What the answer to one exercise must be, in one of three forms.
+
+    - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
+      absolute + relative * |value|;
+    - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
+      are called with each tuple;
+    - `judge`: a function that returns "" for a right answer, and else says what is wrong; with
+      `calls` it is given the list of what the learner's function returned.
+
+    mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
+    sentence that explains it; beside a `judge`, what the judge must say.
+    """
 
     value: object = None
     calls: Sequence[tuple] = ()
     judge: Callable[[object], str] | None = None
     relative: float = 1e-6
     absolute: float = 1e-9
-    mistakes: Sequence[tuple[object, str]] = field(default_factory=list)
+    mistakes: Sequence[tuple[object, str]] = ()
 
 
 class Verdict(NamedTuple):
@@ -43,32 +54,13 @@ class Verdict(NamedTuple):
 EXPECTATIONS: dict[str, Expectation] = {}
 
 
-def expect(
-    exercise: str,
-    value: object = None,
-    *,
-    calls: Sequence[tuple] = (),
-    judge: Callable[[object], str] | None = None,
-    relative: float = 1e-6,
-    absolute: float = 1e-9,
-    mistakes: Sequence[tuple[object, str]] = (),
-) -> None:
-    """Say what the answer to an exercise must be. One of three forms.
+def expect(exercise: str, value: object = None, **how: object) -> None:
+    """Say what the answer to an exercise must be, by the fields of `Expectation`.
 
-    - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
-      absolute + relative * |value|;
-    - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
-      are called with each tuple;
-    - `judge`: a function that returns "" for a right answer, and else says what is wrong; with
-      `calls` it is given the list of what the learner's function returned.
-
-    mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
-    sentence that explains it; beside a `judge`, what the judge must say. Each is tried at once:
-    raises ValueError for a mistake that would get another answer.
+    Each mistake is tried at once: raises ValueError for one that would get another answer.
     """
-    expectation = Expectation(value, calls, judge, relative, absolute, mistakes)
-    EXPECTATIONS[exercise] = expectation
-    for wrong, why in mistakes:
+    EXPECTATIONS[exercise] = expectation = Expectation(value, **how)
+    for wrong, why in expectation.mistakes:
         verdict = check(exercise, wrong)
         if why not in verdict.text:
             raise ValueError(f"{exercise}: expected the answer {why!r}, found {verdict.text!r}")
@@ -79,33 +71,27 @@ def check(exercise: str, answer: object) -> Verdict:
     if exercise not in EXPECTATIONS:
         return Verdict(exercise, False, "run the folded cell above this one first")
     expectation = EXPECTATIONS[exercise]
-    if is_missing(answer):
-        return Verdict(exercise, False, "not answered yet")
     try:
-        fault = explain_fault(expectation, answer)
-    except NotImplementedError:
-        fault = None
+        found = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
+        if is_missing(found):
+            return Verdict(exercise, False, "not answered yet")
+        fault = explain_fault(expectation, found)
     except Exception as error:  # the learner's own function fails: the reason is what helps
         fault = f"Your code raises {type(error).__name__}: {error}"
-    if fault is None:
-        return Verdict(exercise, False, "not answered yet")
     return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
 
 
 def is_missing(answer: object) -> bool:
-    """Whether this is what a stub holds: None, `...`, or a collection of nothing else."""
-    if answer is None or answer is ...:
-        return True
+    """Whether this is the `...` of a stub, or a collection that still has one."""
     if isinstance(answer, dict):
         answer = list(answer.values())
-    return isinstance(answer, tuple | list) and all(is_missing(part) for part in answer)
+    if isinstance(answer, tuple | list):
+        return any(is_missing(part) for part in answer)
+    return answer is ...
 
 
-def explain_fault(expectation: Expectation, answer: object) -> str | None:
-    """What is wrong with an answer: "" if nothing is, None if its function gives no answer yet."""
-    found = apply_calls(answer, expectation.calls)
-    if is_missing(found):
-        return None
+def explain_fault(expectation: Expectation, found: object) -> str:
+    """What is wrong with an answer, or with what its function has returned; "" if nothing is."""
     if expectation.judge:
         return expectation.judge(found)
     expected = apply_calls(expectation.value, expectation.calls)
@@ -153,11 +139,11 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str
         return f"The shape {expected.shape} is expected, yours is {found.shape}."
     if np.isnan(found).any() and not np.isnan(expected).any():
         return "Your answer holds nan."
-    if np.allclose(found, expected, **tolerances):
+    are_right = np.isclose(found, expected, **tolerances)
+    if are_right.all():
         return ""
     if found.ndim:
-        share = np.isclose(found, expected, **tolerances).mean()
-        return f"{100 * share:.0f} % of your values are right."
+        return f"{100 * are_right.mean():.0f} % of your values are right."
     if expected.dtype.kind == "b":
         return "It is the other way round."
     if np.isclose(found, -expected, **tolerances):
@@ -167,6 +153,4 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str
 
 def to_numbers(value: object) -> np.ndarray:
     """Tensors, numbers and arrays as an array."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    return np.asarray(value)
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)

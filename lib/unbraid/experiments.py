@@ -137,14 +137,13 @@ def make_sampler(settings: Settings, split: str = "train") -> Sampler:
 def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     """A dataset as models of these settings read it: images of their size, spectra scaled.
 
-    The setting scaled = false leaves spectra as magnitudes.
+    The setting scaled = false leaves spectra as magnitudes, split_by says what splits a film.
     """
-    scaled = getattr(settings, "scaled", True)
-    options = {"image_size": getattr(settings, "image_size", None), "scaled": scaled}
-    if hasattr(settings, "split_by"):
-        options["by"] = settings.split_by
-    known = inspect.signature(get_dataset(name).loader).parameters
-    return load(name, split, **{key: options[key] for key in options if key in known})
+    options = {"scaled": True} | vars(settings)
+    if "split_by" in options:
+        options["by"] = options["split_by"]
+    known = list(inspect.signature(get_dataset(name).loader).parameters)[1:]
+    return load(name, split, **{key: options[key] for key in known if key in options})
 
 
 # ---- models and their runs
@@ -216,7 +215,9 @@ def train_run(
     """
     path = folder / run_name(settings, seed)
     checkpoint = path.with_suffix(".checkpoint")
-    if is_finished(settings, path, precision, sampler.digests):
+    record = find_record(settings, path)
+    now = {"precision": precision, "data_sha256": sampler.digests}
+    if record and record.items() >= now.items():
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
         checkpoint.unlink(missing_ok=True)
         return
@@ -233,16 +234,10 @@ def train_run(
         raise
 
     results.write_csv(path.with_suffix(".training.csv"), rows)
-    record = training.run_record(
-        train_command(settings, [seed], precision),
-        settings,
-        seed,
-        rows,
-        precision=precision,
-        data=sampler.provenance,
-        data_sha256=sampler.digests,
-        weights_sha256=results.save_weights(path.with_suffix(".safetensors"), model),
-    )
+    command = train_command(settings, [seed], precision)
+    weights_sha256 = results.save_weights(path.with_suffix(".safetensors"), model)
+    more = now | {"data": sampler.provenance, "weights_sha256": weights_sha256}
+    record = training.run_record(command, settings, seed, rows, **more)
     results.write_json(path.with_suffix(".run.json"), record)
     checkpoint.unlink()  # Last of all: a run killed before this line is resumed and not lost.
     print(f"written: {path}.safetensors")
@@ -256,23 +251,18 @@ def print_row(row: dict) -> None:
 
 def last_update(checkpoint: Path) -> int:
     """The update that a checkpoint was written after; 0 where there is none."""
-    if not checkpoint.exists():
-        return 0
-    return int(results.load_tensors(checkpoint)["rows"][-1, 0])
+    rows = training.read_rows(checkpoint) if checkpoint.exists() else []
+    return rows[-1]["step"] if rows else 0
 
 
-def is_finished(settings: Settings, path: Path, precision: str, digests: dict[str, str]) -> bool:
-    """Whether a run of these settings on files of these digests lies there complete."""
-    weights = path.with_suffix(".safetensors")
-    files = [path.with_suffix(".run.json"), path.with_suffix(".training.csv"), weights]
+def find_record(settings: Settings, path: Path) -> dict | None:
+    """The record of a complete run of these settings at a path without suffix, if there is one."""
+    files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
     if not all(file.exists() for file in files):
-        return False
+        return None
     record = results.read_json(files[0])
-    return (
-        has_settings(record, settings)
-        and (record["precision"], record["data_sha256"]) == (precision, digests)
-        and record["weights_sha256"] == results.digest(weights)
-    )
+    is_whole = record["weights_sha256"] == results.digest(files[-1])
+    return record if is_whole and has_settings(record, settings) else None
 
 
 def has_settings(record: dict, settings: Settings) -> bool:
@@ -345,21 +335,21 @@ def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sample
         examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
         return Sampler(draw, draw.provenance, (digits.source,)), examples
     data = load_sequences(dataset, split, settings)
+    sources = get_dataset(dataset).sources
     if JUDGES[dataset].kind is SequenceJudge:
-        draw, examples = SequenceSampler(data), data.as_float()
-    else:
-        frames = FrameSampler(data, length=1)
-        places = frames.observed.nonzero()  # (P, 2): a sequence and one of its observed frames
+        return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
+    frames = FrameSampler(data, length=1)
+    places = frames.observed.nonzero()  # (P, 2): a sequence and one of its observed frames
 
-        def draw(count: int, generator: torch.Generator) -> Sequences:
-            rows = torch.randint(len(places), (count,), generator=generator)
-            return frames.take(places[rows, 0], places[rows, 1:])
+    def draw(count: int, generator: torch.Generator) -> Sequences:
+        rows = torch.randint(len(places), (count,), generator=generator)
+        return frames.take(places[rows, 0], places[rows, 1:])
 
-        measured = places
-        if len(places) > TEST_FRAMES:
-            measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
-        examples = frames.take(measured[:, 0], measured[:, 1:])
-    return Sampler(draw, data.provenance, get_dataset(dataset).sources), examples
+    measured = places
+    if len(places) > TEST_FRAMES:
+        measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
+    examples = frames.take(measured[:, 0], measured[:, 1:])
+    return Sampler(draw, data.provenance, sources), examples
 
 
 def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
@@ -387,13 +377,13 @@ def open_judge(
     classes: those of the data that it is to judge. Raises `ResultsError` where they are others, or
     where there is no judge.
     """
-    folders = (results.shipped(), OWN_RESULTS)
     for name in (profile, "quick"):
-        for path in (judge_path(dataset, name, folder=folder) for folder in folders):
+        for folder in (results.shipped(), OWN_RESULTS):
+            path = judge_path(dataset, name, folder=folder)
             if path.exists():
                 return load_judge(path, classes)
     raise results.ResultsError(
-        f"judge: expected that of {dataset} in {' or '.join(map(str, folders))}, found none; "
+        f"judge: expected that of {dataset}, found none; "
         f"train it with python -m unbraid judge {dataset} --profile {profile}"
     )
 

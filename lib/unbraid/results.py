@@ -8,13 +8,11 @@ results/tables.toml says which figures results/README.md and the headline table 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import os
 import re
-import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterable
@@ -28,7 +26,6 @@ from torch import Tensor, nn
 
 from unbraid.data.fetch import repository_root
 
-ROOM = 100_000_000  # bytes that a training may need for checkpoints and weights
 RESTORE = "restore or delete it, then train and evaluate again"
 
 
@@ -52,8 +49,6 @@ def check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / ".writable", b"")
     (folder / ".writable").unlink()
-    if shutil.disk_usage(folder).free < ROOM:
-        raise OSError(errno.ENOSPC, f"less than {ROOM // 10**6} MB of free space", str(folder))
 
 
 # ---- files
@@ -84,8 +79,7 @@ def write_json(path: Path, value: dict) -> None:
 def write_trial(name: str, command: str, settings: dict, seeds: list[int], figures: dict) -> Path:
     """Write results/trials/<name>.json, the record of a trial that a text may mention.
 
-    command: what repeats it. settings: all that ruled it. figures: numbers by name; NaN and
-    infinity are refused with a ValueError. Returns the path.
+    command: what repeats it. settings: all that ruled it. figures: finite numbers by name.
     """
     path = shipped() / "trials" / f"{name}.json"
     record = {"command": command, "seeds": seeds, "settings": settings, "figures": figures}
@@ -128,7 +122,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def check_digest(path: Path, expected: str) -> None:
+def check_digest(path: Path, expected: str | None) -> None:
     """Refuse a file that is there, but is not the one that a record names."""
     if path.exists() and digest(path) != expected:
         raise ResultsError(f"{path}: expected SHA-256 {expected}, found {digest(path)}; {RESTORE}")
@@ -144,12 +138,6 @@ def contents(tensors: dict[str, Tensor]) -> str:
         values = tensors[name].detach().cpu().reshape(-1).view(torch.uint8)
         total.update(name.encode() + values.numpy().tobytes())
     return total.hexdigest()
-
-
-def equal_state(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    """Whether two sets of tensors agree bit for bit."""
-    same_names = first.keys() == second.keys()
-    return same_names and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> str:
@@ -211,10 +199,7 @@ def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
 
 
 def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, int]) -> pd.DataFrame:
-    """The figures of metrics.json as text: a row per run, a column per figure.
-
-    digits: of figures that do not have two.
-    """
+    """The figures of metrics.json as text, by run and figure; digits: where there are not two."""
     rows = {}
     for run, entry in metrics.items():
         if run != "protocol":
@@ -233,9 +218,15 @@ def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]
                 f"metrics: expected the figure {figure}, found it of no run; "
                 "run: python -m unbraid evaluate --write"
             )
-    lines = ["| run | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for row in tabulate_metrics(metrics, columns, digits).itertuples():
-        lines.append("| " + " | ".join(row) + " |")
+    rows = [("run", *columns.values()), ("---",) * (len(columns) + 1)]
+    rows += tabulate_metrics(metrics, columns, digits).itertuples()
+    return markdown_table(rows)
+
+
+def markdown_table(rows: Iterable[Iterable[str]]) -> str:
+    """Rows of cells as Markdown; the second one separates the titles from the others."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines[1] = lines[1].replace(" ", "")
     return "\n".join(lines)
 
 
@@ -273,27 +264,26 @@ def verify_results(folder: Path) -> list[str]:
 
     Tables are those of the clone, and are compared where the folder is the clone's.
     """
+    faults = []
     paths = sorted([*folder.rglob("*.run.json"), *folder.rglob("metrics.json")])
     if not paths:
         raise ResultsError(f"{folder}: expected results, found none; name the right folder")
-    faults = []
     for path in paths:
         try:
             content = read_json(path)
             if path.name == "metrics.json":
                 faults += [f"{path}: {fault}" for fault in form_faults(content)]
-            elif "weights_sha256" not in content:
-                faults.append(f"{path}: expected weights_sha256, found none")
             else:
                 weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
-                check_digest(weights, content["weights_sha256"])
+                check_digest(weights, content.get("weights_sha256"))
         except ResultsError as error:
             faults.append(str(error))
     for path in sorted(folder.rglob("*.safetensors")):
         if not path.with_suffix(".run.json").exists():
             faults.append(f"{path}: expected a record beside it, found none")
-    is_shipped = folder.resolve() == shipped().resolve()
-    return faults + (table_faults() if is_shipped else [])
+    if folder.resolve() == shipped().resolve():
+        faults += table_faults()
+    return faults
 
 
 # ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
@@ -335,7 +325,7 @@ def render_headline(tables: dict) -> str:
 
     {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one.
     """
-    lines = ["| paper | claim | measured here | published | where |", "|---|---|---|---|---|"]
+    rows = [("paper", "claim", "measured here", "published", "where"), ("---",) * 5]
     for row in tables["headline"]:
         metrics = read_json(shipped() / row["results"] / "metrics.json")
         measured = row["measured"]
@@ -343,23 +333,22 @@ def render_headline(tables: dict) -> str:
             run, figure, digits = place.groups(default="2")
             text = format_figure(metrics[run], figure, int(digits))
             measured = measured.replace(place[0], text)
-        cells = [row["paper"], row["claim"], measured, row["published"], row["where"]]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append((row["paper"], row["claim"], measured, row["published"], row["where"]))
+    return markdown_table(rows)
 
 
 def render_pages() -> dict[Path, str]:
     """The content of the two pages with tables, from tables.toml and metrics.json."""
     tables, root = read_tables(), shipped().parent
     readme = (root / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"<!-- headline -->\n(.*?)<!-- /headline -->", readme, re.DOTALL)
-    if not block:
+    start, block, rest = readme.partition("<!-- headline -->\n")
+    end = rest.partition("<!-- /headline -->")[1:]
+    if not (block and end[0]):
         raise ResultsError(
             "README.md: expected a block <!-- headline --> ... <!-- /headline -->, found none; "
             "put both lines where the table shall stand"
         )
-    start, end = block.span(1)
-    readme = f"{readme[:start]}{render_headline(tables)}\n{readme[end:]}"
+    readme = "".join([start, block, render_headline(tables), "\n", *end])
     return {root / "results" / "README.md": render_page(tables), root / "README.md": readme}
 
 
@@ -379,7 +368,6 @@ def table_faults() -> list[str]:
     for path, content in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             faults.append(
-                f"{path.name}: expected the tables of results/, found others; run: python -m "
-                "unbraid evaluate --write"
+                f"{path.name}: its tables are old; run: python -m unbraid evaluate --write"
             )
     return faults

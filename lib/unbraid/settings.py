@@ -64,10 +64,8 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
 
 def resolve(values: dict, profile: str) -> dict:
     """What a section says at one profile."""
-    resolved = {}
-    for name, value in values.items():
-        resolved[name] = value[profile] if isinstance(value, dict) else value
-    return resolved
+    columns = {name: value for name, value in values.items() if isinstance(value, dict)}
+    return values | {name: column[profile] for name, column in columns.items()}
 
 
 class Experiment(NamedTuple):
@@ -84,7 +82,7 @@ def list_experiments() -> list[Experiment]:
     experiments = []
     for section, values in read_sections().items():
         if "run" in values:
-            names = (values["model"], values["dataset"], values["run"])
+            names = values["model"], values["dataset"], values["run"]
             experiments.append(Experiment(section, *names))
     return experiments
 
@@ -124,32 +122,31 @@ def read_sections() -> dict[str, dict]:
 
     A section has its own settings and those of the sections around it.
     """
-    return _collect_sections(read_table(), {}, "")
-
-
-def _collect_sections(node: dict, outer: dict, prefix: str) -> dict[str, dict]:
-    own, inner = dict(outer), {}
-    for name, value in node.items():
-        is_section = isinstance(value, dict) and not set(value) <= set(PROFILES)
-        (inner if is_section else own)[name] = value
-    sections = {prefix.removesuffix("."): own} if prefix else {}
-    for name, value in inner.items():
-        sections |= _collect_sections(value, own, f"{prefix}{name}.")
+    sections: dict[str, dict] = {}
+    collect_sections(read_table(), {}, "", sections)
     return sections
+
+
+def collect_sections(node: dict, outer: dict, name: str, sections: dict[str, dict]) -> None:
+    """Add a section of the table, and those inside it, with what they inherit."""
+    own, inner = dict(outer), {}
+    for key, value in node.items():
+        is_section = isinstance(value, dict) and not set(value) <= set(PROFILES)
+        (inner if is_section else own)[key] = value
+    if name:
+        sections[name] = own
+    for key, value in inner.items():
+        collect_sections(value, own, f"{name}.{key}" if name else key, sections)
 
 
 def check_changes(section: str, values: dict, changes: dict) -> None:
     """Refuse names that a section does not have, and values of another type."""
     for name, value in changes.items():
         check_name(f"settings of {section}", name, values)
-        if name in COUNTS and (not isinstance(value, int) or value < 0):
-            raise SettingsError(f"{name}: expected a whole number from 0, found {value!r}")
-        if not same_kind(value, values[name]):
-            raise SettingsError(f"{name}: expected a value like {values[name]!r}, found {value!r}")
-
-
-def same_kind(value: object, model: object) -> bool:
-    """Whether both are numbers or schedules, or of one type."""
-    if isinstance(model, bool) or isinstance(value, bool):
-        return type(value) is type(model)
-    return isinstance(value, SCHEDULES if isinstance(model, SCHEDULES) else type(model))
+        model = values[name]
+        kinds = type(model)
+        if isinstance(model, SCHEDULES) and not isinstance(model, bool):
+            kinds = SCHEDULES
+        is_alike = isinstance(value, kinds) and isinstance(value, bool) == isinstance(model, bool)
+        if name in COUNTS and (not isinstance(value, int) or value < 0) or not is_alike:
+            raise SettingsError(f"{name}: expected a value like {model!r}, found {value!r}")

@@ -39,13 +39,10 @@ def fit(
 ) -> list[dict]:
     """Train a model in place by maximising its weighted bound; return the training curve.
 
-    draw(count, generator): a batch of `count` sequences: a tensor of frames, a `Batch` or
-        `Sequences`.
-    settings: a `Settings` of profiles.toml, or any object with the attributes batch_size, steps,
-        second_moment_decay (Adam's beta_2), learning_rate, decay and decay_every (see
-        `learning_rate` below), weight_interpolation and the weights of the bound's terms (see
-        `term_weights` below), and with the method as_dict(). gradient_norm is optional: longer
-        gradients are shortened to it.
+    draw(count, generator): a batch of `count` sequences, as `Batch.of` takes it.
+    settings: a `Settings` of profiles.toml, or an object with as_dict(), batch_size, steps,
+        second_moment_decay (Adam's beta_2), weight_interpolation, and what `learning_rate` and
+        `term_weights` below read. gradient_norm is optional: longer gradients are shortened to it.
     seed: the seed of the data and of the posterior's noise. The caller has seeded the weights.
     checkpoint: a file that is written with each row of the curve. A run that finds it goes on
         from it and ends in the same bits as one that was never interrupted.
@@ -53,10 +50,9 @@ def fit(
     every: the number of updates between two rows of the curve; by default a fiftieth of the run.
     report: a function that is called with each new row.
 
-    A row holds step, sequences, seconds, elbo_per_frame, log_likelihood_per_frame and
-    kl_per_frame: means over the updates since the last row, in nats, whatever the loss weights.
-
-    Raises `TrainingError` where the bound stops being finite, or the checkpoint is of another run.
+    A row holds `COLUMNS`: means over the updates since the last row, in nats, whatever the loss
+    weights. Raises `TrainingError` where the bound stops being finite, or the checkpoint is of
+    another run.
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
     betas = (0.9, settings.second_moment_decay)
@@ -200,8 +196,8 @@ class Run:
     def resume(self, path: Path) -> list[dict]:
         """Put a checkpoint back and return its curve; an empty curve where there is no file.
 
-        Raises `TrainingError` for a checkpoint of other settings or another seed, `ResultsError`
-        for a damaged one.
+        Raises `TrainingError` for a checkpoint of other settings, another seed or older code,
+        `ResultsError` for a damaged one.
         """
         for temporary in path.parent.glob(f".{path.name}.*"):
             temporary.unlink()  # A run that was killed while it was writing has left this file.
@@ -215,7 +211,7 @@ class Run:
                 f"{path}: expected a checkpoint of these settings and this seed, found one of "
                 f"{metadata.get('run')}; delete it to start anew"
             )
-        if metadata["contents"] != results.contents(tensors):
+        if metadata.get("contents") != results.contents(tensors):
             raise results.ResultsError(
                 f"{path}: expected the values it was written with, found others; "
                 "delete it to start anew"
@@ -224,11 +220,31 @@ class Run:
         for key, value in select(tensors, "optimizer.").items():
             index, name = key.split(".")
             moments.setdefault(int(index), {})[name] = value
-        self.model.load_state_dict(select(tensors, "model."))
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        for name, generator in self.generators.items():
-            generator.set_state(tensors[f"noise.{name}"])
-        return [make_row(*values) for values in tensors["rows"].tolist()]
+        try:
+            self.model.load_state_dict(select(tensors, "model."))
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+            for name, generator in self.generators.items():
+                generator.set_state(tensors[f"noise.{name}"])
+        except (KeyError, RuntimeError) as error:
+            raise older_code(path) from error
+        return read_rows(path)
+
+
+def read_rows(checkpoint: Path) -> list[dict]:
+    """The training curve that a checkpoint holds."""
+    try:
+        values = results.load_tensors(checkpoint)["rows"].tolist()
+        return [make_row(*row) for row in values]
+    except (KeyError, ValueError) as error:
+        raise older_code(checkpoint) from error
+
+
+def older_code(path: Path) -> TrainingError:
+    """What is said of a checkpoint that lacks what this code writes."""
+    return TrainingError(
+        f"{path}: expected a checkpoint of this version, found one of older code; "
+        "delete it to start anew"
+    )
 
 
 def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ graders themselves take them apart: `otter assign`, `nbgrader generate_assignmen
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from unbraid.course.files import tags
 
 POINTS = {"recall": 1, "build": 2, "investigate": 3}
 CELL_TAGS = ("exercise", "stub", "expectation", "check", "solution")
-HEADING = re.compile(r"^#+ Exercise (\d+\.\d+) · (\w+)", re.MULTILINE)
+HEADING = re.compile(r"^#+ Exercise (\d+\.\d+) · (recall|build|investigate)", re.MULTILINE)
 CHECK = re.compile(r"""^check\(["'][\d.]+["'], (.+)\)[ ]*$""", re.MULTILINE)
 OTTER_SETTINGS = """\
 # ASSIGNMENT CONFIG
@@ -67,18 +68,18 @@ class Exercise:
         """The number as a part of names: 11_2."""
         return self.number.replace(".", "_")
 
-    def fill(self, test: str) -> str:
-        """The code of a hidden test for this exercise."""
-        expectation = self.parts["expectation"].source
-        answer = self.find_checked("check")
-        return test.format(number=self.number, answer=answer, expectation=expectation)
-
     def find_checked(self, tag: str) -> str:
         """What the cell with a tag hands to `check`, such as answer_11_2."""
         found = CHECK.search(self.parts[tag].source)
         if not found:
             raise ValueError(f'exercise {self.number}, {tag}: expected check("{self.number}", ...)')
         return found[1]
+
+    def write_test(self, form: str) -> str:
+        """The code of a hidden test for this exercise."""
+        expectation = self.parts["expectation"].source
+        answer = self.find_checked("check")
+        return form.format(number=self.number, answer=answer, expectation=expectation)
 
     def write_answer(self, begin: str, end: str) -> str:
         """The stub, and between two marks the solution, which becomes the answer."""
@@ -98,13 +99,13 @@ def write_assignment(to: str | Path, only: str = "", folder: Path | None = None)
         book = nbformat.read(notebook, 4)
         exercises = find_exercises(book)
         target = Path(to) / notebook.name[:2]
-        form = replace_parts(book, [(exercise, write_otter(exercise)) for exercise in exercises])
-        form.cells.insert(0, new_raw_cell(OTTER_SETTINGS.format(name=notebook.stem)))
-        written.append(write_notebook(form, target / "otter" / notebook.name))
+        otter = replace_parts(book, exercises, write_otter)
+        otter.cells.insert(0, new_raw_cell(OTTER_SETTINGS.format(name=notebook.stem)))
+        written.append(write_notebook(otter, target / "otter" / notebook.name))
 
-        form = replace_parts(book, [(exercise, write_nbgrader(exercise)) for exercise in exercises])
-        folder_of_source = target / "nbgrader" / "source" / notebook.stem
-        written.append(write_notebook(form, folder_of_source / notebook.name))
+        nbgrader = replace_parts(book, exercises, write_nbgrader)
+        source = target / "nbgrader" / "source" / notebook.stem
+        written.append(write_notebook(nbgrader, source / notebook.name))
         settings = target / "nbgrader" / "nbgrader_config.py"
         settings.write_text(NBGRADER_SETTINGS, encoding="utf-8")
     return written
@@ -114,17 +115,17 @@ def find_exercises(book: NotebookNode) -> list[Exercise]:
     """The exercises of a notebook, in order."""
     exercises: list[Exercise] = []
     for cell in book.cells:
-        if cell.cell_type == "markdown" and "exercise" not in tags(cell):
-            continue
-        if "exercise" in tags(cell):
+        found = set(CELL_TAGS).intersection(tags(cell))
+        if "exercise" in found:
             heading = HEADING.search(cell.source)
-            if not heading or heading[2] not in POINTS:
-                line = cell.source.splitlines()[0]
+            if not heading:
                 raise ValueError(
-                    f"exercise: expected '### Exercise 1.2 · build: ...', found {line!r}"
+                    f"exercise: expected '### Exercise 1.2 · build: ...': {cell.source}"
                 )
             exercises.append(Exercise(*heading.groups()))
-        for tag in set(CELL_TAGS).intersection(tags(cell)):
+        elif cell.cell_type == "markdown":  # the discussion of a solution
+            continue
+        for tag in found:
             if not exercises or tag in exercises[-1].parts:
                 raise ValueError(f"{tag}: expected one in each exercise, found `{cell.source}`")
             exercises[-1].parts[tag] = cell
@@ -136,10 +137,13 @@ def find_exercises(book: NotebookNode) -> list[Exercise]:
     return exercises
 
 
-def replace_parts(book: NotebookNode, replacements: list[tuple[Exercise, dict]]) -> NotebookNode:
+def replace_parts(
+    book: NotebookNode, exercises: list[Exercise], write: Callable[[Exercise], dict[str, list]]
+) -> NotebookNode:
     """A copy of the notebook with other cells, by tag, for the parts of each exercise."""
     replaced = {}
-    for exercise, cells in replacements:
+    for exercise in exercises:
+        cells = write(exercise)
         for tag, cell in exercise.parts.items():
             replaced[id(cell)] = cells.get(tag, [])
     cells = []
@@ -155,37 +159,26 @@ def write_otter(exercise: Exercise) -> dict[str, list[NotebookNode]]:
     The test is a doctest: where an answer is wrong, the report shows the sentence that says why.
     """
     points = POINTS[exercise.level]
-    config = f"name: q{exercise.label}\npoints: {points}\ncheck_cell: false"
+    question = f"# BEGIN QUESTION\nname: q{exercise.label}\npoints: {points}\ncheck_cell: false"
     answer = exercise.write_answer("# BEGIN SOLUTION NO PROMPT", "# END SOLUTION")
     output = new_output("execute_result", {"text/plain": f"{exercise.number}: right"})
-    test = new_code_cell(exercise.fill(DOCTEST), outputs=[output])
+    test = new_code_cell(exercise.write_test(DOCTEST), outputs=[output])
+    ends = [new_raw_cell("# END TESTS"), new_raw_cell("# END QUESTION")]
+    begin, end = new_raw_cell("# BEGIN SOLUTION"), new_raw_cell("# END SOLUTION")
     return {
-        "exercise": [new_raw_cell(f"# BEGIN QUESTION\n{config}"), exercise.parts["exercise"]],
-        "stub": enclose("SOLUTION", new_code_cell(answer)),
-        "check": [*enclose("TESTS", test), new_raw_cell("# END QUESTION")],
+        "exercise": [new_raw_cell(question), exercise.parts["exercise"]],
+        "stub": [begin, new_code_cell(answer), end],
+        "check": [new_raw_cell("# BEGIN TESTS"), test, *ends],
     }
-
-
-def enclose(block: str, cell: NotebookNode) -> list[NotebookNode]:
-    """A cell between the raw cells that begin and end a block."""
-    return [new_raw_cell(f"# BEGIN {block}"), cell, new_raw_cell(f"# END {block}")]
 
 
 def write_nbgrader(exercise: Exercise) -> dict[str, list[NotebookNode]]:
     """The cells of an exercise for nbgrader: metadata name the answer and the hidden test."""
     label, points = exercise.label, POINTS[exercise.level]
-    answer = exercise.write_answer("### BEGIN SOLUTION", "### END SOLUTION")
+    plain = {"grade": False, "locked": False, "solution": False, "task": False, "schema_version": 3}
+    answer = new_code_cell(exercise.write_answer("### BEGIN SOLUTION", "### END SOLUTION"))
+    answer.metadata["nbgrader"] = plain | {"grade_id": f"answer_{label}", "solution": True}
+    test = new_code_cell(exercise.write_test(ASSERTION))
     roles = {"grade": True, "locked": True, "points": points}
-    test = mark_cell(new_code_cell(exercise.fill(ASSERTION)), f"test_{label}", **roles)
-    return {
-        "exercise": [exercise.parts["exercise"]],
-        "stub": [mark_cell(new_code_cell(answer), f"answer_{label}", solution=True)],
-        "check": [test],
-    }
-
-
-def mark_cell(cell: NotebookNode, name: str, **roles: bool | int) -> NotebookNode:
-    """A cell with nbgrader's metadata: its name and its roles."""
-    plain = {"grade": False, "locked": False, "solution": False, "task": False}
-    cell.metadata["nbgrader"] = plain | {"grade_id": name, "schema_version": 3} | roles
-    return cell
+    test.metadata["nbgrader"] = plain | {"grade_id": f"test_{label}"} | roles
+    return {"exercise": [exercise.parts["exercise"]], "stub": [answer], "check": [test]}

@@ -5,17 +5,18 @@ A stamp says that nothing changed which outputs are made from; this is the proof
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
-from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
 
-from unbraid.course.execution import first_line, run
+from unbraid.course.execution import run
 from unbraid.course.files import normalise
+from unbraid.course.reach import digest_text
 
-PICTURE = re.compile(r"data:image/png;base64,[\w+/=]+")
+PICTURE = re.compile(r"[\w+/]{200,}=*")
 
 
 def compare_with_committed(only: str = "", to: str = "build/compare") -> bool:
@@ -26,51 +27,25 @@ def compare_with_committed(only: str = "", to: str = "build/compare") -> bool:
         if not outcome.fault:  # `run` has told what failed
             found = list_differences(outcome.notebook, outcome.output)
             print(*found, sep="\n", end="\n" if found else "")
-        faults += len(found) + bool(outcome.fault)
-    print(f"{faults} differences from the committed outputs" if faults else "all as committed")
+        faults += bool(found) + bool(outcome.fault)
+    print(f"{faults} notebooks differ from the committed" if faults else "all as committed")
     return not faults
 
 
 def list_differences(committed: Path, executed: Path) -> list[str]:
-    """One line for each output of `executed` that differs from that of `committed`."""
-    differences = []
-    pairs = zip_longest(read_outputs(committed), read_outputs(executed), fillvalue=("", {}))
-    for (source, before), (other, now) in pairs:
-        for kind in sorted(kind for kind in {*before, *now} if before.get(kind) != now.get(kind)):
-            place = f"{committed.stem}, cell `{first_line(source or other)}`"
-            differences.append(f"{place}: {kind} differs")
-            if not kind.startswith("image/"):
-                differences.append(f"  committed: {first_difference(before, now, kind)}")
-                differences.append(f"  executed:  {first_difference(now, before, kind)}")
-    return differences
+    """The outputs of `executed` against those of `committed`, as the lines of a difference."""
+    before, now = read_outputs(committed), read_outputs(executed)
+    lines = difflib.unified_diff(before, now, str(committed), "executed anew", n=2, lineterm="")
+    return [line[:160] for line in lines]
 
 
-def read_outputs(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """For each code cell its source, and its outputs by their kinds."""
-    cells = normalise(nbformat.read(path, 4)).cells
-    return [(cell.source, sort_outputs(cell)) for cell in cells if cell.cell_type == "code"]
-
-
-def sort_outputs(cell: NotebookNode) -> dict[str, str]:
-    """The outputs of a cell by kind; several of one kind are joined in their order."""
-    sorted_outputs: dict[str, str] = {}
-    for output in cell.outputs:
-        contents = dict(output.get("data", {}))
-        if output.output_type == "stream":
-            contents[output.name] = output.text
-        pictures = PICTURE.findall(contents.get("text/html", ""))
-        if pictures:  # as `plots.show` puts them out
-            contents["text/html"] = PICTURE.sub("", contents["text/html"])
-            contents["image/png"] = "\n".join(pictures)
-        for kind, content in contents.items():
-            sorted_outputs[kind] = f"{sorted_outputs.get(kind, '')}{content}\n"
-    return sorted_outputs
-
-
-def first_difference(outputs: dict[str, str], other: dict[str, str], kind: str) -> str:
-    """The first line of an output that is another in the other; "nothing" where there is none."""
-    lines = zip_longest(outputs.get(kind, "").splitlines(), other.get(kind, "").splitlines())
-    for line, its_counterpart in lines:
-        if line != its_counterpart:
-            return "nothing" if line is None else line[:160]
-    return "nothing"
+def read_outputs(path: Path) -> list[str]:
+    """The code cells of a notebook with their outputs as lines, pictures as digests."""
+    lines = []
+    for cell in normalise(nbformat.read(path, 4)).cells:
+        if cell.cell_type == "code":
+            lines.append(f"cell `{cell.source.splitlines()[0] if cell.source else ''}`")
+            text = json.dumps(cell.outputs, indent=1, sort_keys=True, ensure_ascii=False)
+            text = PICTURE.sub(lambda match: digest_text(match[0]), text)
+            lines += text.replace("\\n", "\n").splitlines()
+    return lines

@@ -12,10 +12,7 @@ import difflib
 import os
 import platform
 import shutil
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
@@ -25,16 +22,8 @@ from unbraid.course.execution import select_notebooks
 
 BASES = ".base"  # in the desk: each notebook as it was when it came from the course
 BACKUP = ".before-update"  # in the desk: the copies as they were before the last update
-ALIKE = 0.5  # share of equal text from which two cells count as versions of one
 MARK = "**The course has changed the cell above.** Yours stays; the course's new version follows."
-
-
-class Merge(NamedTuple):
-    """A merged notebook, and the numbers of its cells that came from the course or stand twice."""
-
-    book: NotebookNode
-    renewed: int
-    doubled: int
+Cells = list[NotebookNode]
 
 
 def lay_out(root: Path) -> tuple[Path, list[Path]]:
@@ -64,34 +53,33 @@ def update(root: Path) -> list[str]:
     lines = [f"{path.name}: new" for path in created]
     merges = {}
     for notebook in select_notebooks(root / "notebooks"):
-        path, base = desk / notebook.name, desk / BASES / notebook.name
         course = nbformat.read(notebook, 4)
         try:
-            old, mine = read_valid(base), read_valid(path)
+            base = read_valid(desk / BASES / notebook.name)
+            mine = read_valid(desk / notebook.name)
         except ValueError as error:
-            lines.append(f"{path.name}: left alone, {error}")
+            lines.append(f"{notebook.name}: left alone, {error}")
             continue
-        if old.cells != course.cells:
-            merges[path] = (old, mine, course)
+        if base.cells != course.cells:
+            merges[desk / notebook.name] = (base, mine, course)
 
     if merges:
         shutil.rmtree(desk / BACKUP, ignore_errors=True)
         (desk / BACKUP).mkdir()
-    for path, (old, mine, course) in merges.items():
+    for path, (base, mine, course) in merges.items():
         shutil.copy2(path, desk / BACKUP / path.name)
         is_trusted = NotebookNotary().check_signature(mine)
-        merged = merge(old, mine, course)
-        written = write_whole(merged.book, path)
+        merged = write_whole(merge(base, mine, course), path)
         if is_trusted:  # What a reader does not trust is not trusted after an update, either.
-            trust(written)
+            trust(merged)
         write_whole(course, desk / BASES / path.name)
-        doubled = f", {merged.doubled} beside yours" if merged.doubled else ""
-        lines.append(f"{path.name}: {merged.renewed} cells from the course{doubled}")
+        doubled = sum(cell.source == MARK for cell in merged.cells)
+        lines.append(f"{path.name}: updated, {doubled} cells stand beside yours")
     return lines
 
 
 def read_valid(path: Path) -> NotebookNode:
-    """A notebook whose cells have ids; ValueError says why there is none."""
+    """A notebook that can be merged; ValueError says why there is none."""
     if not path.exists():
         raise ValueError(f"there is no {path}; move your copy away to get a new one")
     try:
@@ -121,97 +109,65 @@ def trust(book: NotebookNode) -> None:
     notary.store.close()
 
 
-def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> Merge:
+def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> NotebookNode:
     """Three versions of a notebook as one.
 
     A cell that only one side has changed is taken from that side. One that both have changed stands
     twice, the reader's first. What the reader has deleted stays deleted; what the reader has added
     or changed stays, even where the course has deleted it.
     """
-    successors, additions = compare_cells(base.cells, course.cells)
-    order = {cell.id: number for number, cell in enumerate(base.cells)}
-    # An update that was interrupted has brought some of the course's new cells already.
-    brought = {cell.id for cell in mine.cells} - set(order)
-    additions = [[cell for cell in new if cell.id not in brought] for new in additions]
+    mine, course = copy.deepcopy(mine), copy.deepcopy(course)
+    my_additions, my_versions = compare_cells(base.cells, mine.cells)
+    new_additions, new_versions = compare_cells(base.cells, course.cells)
+    brought = [key(cell) for cell in mine.cells]  # an interrupted update has brought some cells
     cells = []
-    behind = 0  # so many old cells have been passed, and what the course adds before each
-    for cell in mine.cells:
-        number = order.get(cell.id)
-        if number is None:
-            cells.append(cell)
-            continue
-        cells += chain.from_iterable(additions[behind : number + 1])
-        behind = max(behind, number + 1)
-        successor = successors.get(cell.id)
-        if successor is not None and successor.id in brought:
-            successor = base.cells[number]
-        cells += choose(cell, base.cells[number], successor)
-    cells += chain.from_iterable(additions[behind:])
-
-    from_course = {id(cell) for cell in course.cells}
-    renewed = sum(id(cell) in from_course and cell not in base.cells for cell in cells)
-    doubled = sum(cell.source == MARK for cell in cells)
-    mine.cells = make_ids_differ(cells)
-    return Merge(mine, renewed, doubled)
-
-
-def choose(mine: NotebookNode, old: NotebookNode, new: NotebookNode | None) -> list[NotebookNode]:
-    """What becomes of one cell: the reader's version, the course's, both, or neither."""
-    if new is None:
-        return [] if key(mine) == key(old) else [mine]
-    if key(new) == key(old) != key(mine):
-        return [mine]
-    if key(new) == key(old):
-        return [new if mine.get("outputs") == old.get("outputs") else mine]
-    if key(mine) in (key(old), key(new)):
-        return [new]
-    return [mine, nbformat.v4.new_markdown_cell(MARK), new]
-
-
-def compare_cells(
-    base: Sequence[NotebookNode], course: Sequence[NotebookNode]
-) -> tuple[dict[str, NotebookNode], list[list[NotebookNode]]]:
-    """The new version of each old cell that lives on, by its id, and the cells that are new.
-
-    The latter are in one list for each old cell that they stand before, and a last one for the end.
-    """
-    successors = {}
-    additions = [[] for _ in range(len(base) + 1)]
-    matcher = difflib.SequenceMatcher(None, keys(base), keys(course), autojunk=False)
-    for _, low, high, start, stop in matcher.get_opcodes():
-        new = list(course[start:stop])
-        for number in range(low, high):
-            version = next((cell for cell in new if are_alike(base[number], cell)), None)
-            if version is not None:
-                successors[base[number].id] = version
-                additions[number] += new[: new.index(version)]
-                new = new[new.index(version) + 1 :]
-        additions[high] += new
-    return successors, additions
-
-
-def are_alike(first: NotebookNode, second: NotebookNode) -> bool:
-    """Whether two cells are versions of one."""
-    if first.cell_type != second.cell_type:
-        return False
-    return difflib.SequenceMatcher(None, first.source, second.source).ratio() >= ALIKE
-
-
-def key(cell: NotebookNode) -> tuple[str, str]:
-    """What makes a cell another one: its kind and source, not its outputs."""
-    return cell.cell_type, cell.source
-
-
-def keys(cells: Sequence[NotebookNode]) -> list[tuple[str, str]]:
-    """The keys of cells, in order."""
-    return [key(cell) for cell in cells]
-
-
-def make_ids_differ(cells: list[NotebookNode]) -> list[NotebookNode]:
-    """The cells, each with an id that no other one has: the first keeps its own."""
+    for number, old in enumerate([*base.cells, None]):
+        added = [key(cell) for cell in my_additions[number]]
+        cells += my_additions[number]
+        cells += [cell for cell in new_additions[number] if key(cell) not in added]
+        if old is not None:
+            chosen = choose(old, my_versions[number], new_versions[number])
+            cells += chosen[:1] if len(chosen) > 1 and key(chosen[-1]) in brought else chosen
     seen = set()
     for cell in cells:
         if cell.id in seen:
             cell.id = nbformat.v4.new_code_cell().id
         seen.add(cell.id)
-    return cells
+    mine.cells = cells
+    return mine
+
+
+def compare_cells(base: Cells, version: Cells) -> tuple[list[Cells], list[NotebookNode | None]]:
+    """The cells that a version adds before each old one and at the end; what each has become.
+
+    A cell that was deleted has become None.
+    """
+    additions: list[Cells] = [[] for _ in range(len(base) + 1)]
+    versions: list[NotebookNode | None] = [None] * len(base)
+    keys = [key(cell) for cell in base], [key(cell) for cell in version]
+    matcher = difflib.SequenceMatcher(None, *keys, autojunk=False)
+    for _, low, high, start, stop in matcher.get_opcodes():
+        paired = min(high - low, stop - start)
+        versions[low : low + paired] = version[start : start + paired]
+        additions[high] += version[start + paired : stop]
+    return additions, versions
+
+
+def choose(old: NotebookNode, mine: NotebookNode | None, new: NotebookNode | None) -> Cells:
+    """What becomes of one cell: the reader's version, the course's, both, or neither."""
+    if mine is None:
+        return []
+    is_mine = key(mine) != key(old)
+    if new is None:
+        return [mine] if is_mine else []
+    if key(new) == key(old):
+        was_run = mine.get("outputs") != old.get("outputs")
+        return [mine] if is_mine or was_run else [new]
+    if not is_mine or key(mine) == key(new):
+        return [new]
+    return [mine, nbformat.v4.new_markdown_cell(MARK), new]
+
+
+def key(cell: NotebookNode) -> tuple[str, str]:
+    """What makes a cell another one: its kind and source, not its outputs."""
+    return cell.cell_type, cell.source

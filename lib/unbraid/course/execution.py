@@ -22,9 +22,8 @@ from unbraid.course.files import normalise
 from unbraid.data.fetch import repository_root
 from unbraid.settings import SettingsError, current_profile
 
-# The longest that one cell may take on the reference machine, some fifteen times what it does take.
-CELL_SECONDS = {"smoke": 300, "quick": 3600, "full": 172_800}
-REFERENCE_SECONDS = 1.0  # what the work of `measure_slowness` takes there, on one idle core
+# The longest that one cell may take, some thirty times what it does take on two cores.
+CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 345_600}
 
 
 @dataclass
@@ -33,13 +32,8 @@ class Outcome:
 
     notebook: Path
     output: Path
-    seconds: float
+    seconds: float = 0.0
     fault: str = ""
-
-    @property
-    def result(self) -> str:
-        """The word for it: completed or failed."""
-        return "failed" if self.fault else "completed"
 
 
 def select_notebooks(folder: Path | None = None, only: str = "") -> list[Path]:
@@ -68,19 +62,6 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
         )
 
 
-def measure_slowness() -> float:
-    """How many times longer than the reference machine this one takes now, and at least 1."""
-    import torch
-
-    images = torch.ones(64, 16, 32, 32)
-    kernel = torch.ones(32, 16, 3, 3)
-    started = time.perf_counter()
-    for _ in range(60):
-        torch.nn.functional.conv2d(images, kernel, padding=1)
-    sum(number * number for number in range(3_000_000))
-    return max(1.0, (time.perf_counter() - started) / REFERENCE_SECONDS)
-
-
 def execute(
     notebook: Path,
     output: Path,
@@ -92,40 +73,37 @@ def execute(
 
     The output of a run without fault carries the stamp of what it was made from.
     """
-    notebook, output = Path(notebook).resolve(), Path(output).resolve()
+    outcome = Outcome(Path(notebook).resolve(), Path(output).resolve())
     profile = current_profile(profile)
     parameters = {"profile": profile} | (parameters or {})
     os.environ.setdefault(progress.SWITCH, "off")  # the kernel inherits it
-    outcome = Outcome(notebook, output, 0.0)
+    log = outcome.output.with_suffix(".reads")
     started = time.perf_counter()
-    error = None
-    stamp = {}
-    log = output.with_suffix(".reads")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.unlink(missing_ok=True)
+        outcome.output.parent.mkdir(parents=True, exist_ok=True)
+        outcome.output.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
         # The library as it is now: what is edited during the run makes its output stale.
-        stamp = freshness.stamp_code(nbformat.read(notebook, 4))
-        check_parameters(notebook, parameters)
+        stamp = freshness.stamp_code(nbformat.read(outcome.notebook, 4))
+        check_parameters(outcome.notebook, parameters)
         papermill.execute_notebook(
-            str(notebook),
-            str(output),
+            str(outcome.notebook),
+            str(outcome.output),
             parameters,
             kernel_name="python3",
-            cwd=str(notebook.parent),
+            cwd=str(outcome.notebook.parent),
             progress_bar=False,
             execution_timeout=int(seconds or CELL_SECONDS[profile]),
             coalesce_streams=True,
             # A kernel's words on its transport are no news, hence its level of log.
             extra_arguments=["--log-level=50", recording.kernel_option(log)],
         )
-    except Exception as exception:  # a cell's error, a timeout, a dead kernel, a damaged file
-        error = exception
+        outcome.fault = find_fault(outcome.output)
+    except Exception as error:  # a cell's error, a timeout, a dead kernel, a damaged file
+        outcome.fault = find_fault(outcome.output, error)
     outcome.seconds = time.perf_counter() - started
-    outcome.fault = find_fault(output, error)
     if not outcome.fault:
-        write_stamp(output, log, stamp | {"profile": profile})
+        write_stamp(outcome.output, log, stamp | {"profile": profile})
     log.unlink(missing_ok=True)
     return outcome
 
@@ -133,8 +111,7 @@ def execute(
 def write_stamp(output: Path, log: Path, stamp: dict) -> None:
     """Complete a stamp by what the run has read, and put it into the executed notebook."""
     book = nbformat.read(output, 4)
-    code = "\n".join(freshness.extract_code(book))
-    stamp |= freshness.stamp_reads(recording.read_log(log), code)
+    stamp |= freshness.stamp_reads(recording.read_log(log))
     stamp["versions"] = freshness.stamp_versions()
     book.metadata.unbraid = {"stamp": stamp}
     nbformat.write(book, output)
@@ -152,9 +129,7 @@ def find_fault(output: Path, error: Exception | None = None) -> str:
         for item in cell.outputs:
             if item.output_type == "error":  # sys.exit() leaves one too; papermill lets it pass
                 return describe_fault(cell, f"{item.ename}: {item.evalue}")
-    if len(started) < len(code):
-        return describe_fault(code[len(started)], "did not run")
-    return ""
+    return describe_fault(code[len(started)], "did not run") if len(started) < len(code) else ""
 
 
 def describe_fault(cell: NotebookNode, reason: object) -> str:
@@ -168,15 +143,6 @@ def first_line(thing: object) -> str:
     return lines[0][:200] if lines else type(thing).__name__
 
 
-def advise(fault: str) -> str:
-    """What to do about a fault."""
-    if "timed out" in fault.lower() or "timeout" in fault.lower():
-        return "the machine is slow or busy: run it again alone, or with --cell-seconds 20000"
-    if "died" in fault.lower():
-        return "the kernel died, most often for want of memory: close programs and run it again"
-    return "open the executed copy at this cell; later cells did not run"
-
-
 def run(
     profile: str = "quick",
     to: str | Path = "build/run",
@@ -186,12 +152,11 @@ def run(
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
-    cell_seconds: the longest a cell may take; by default generous, and more on a slow machine.
+    cell_seconds: the longest a cell may take; by default generous.
     """
     profile = current_profile(profile)
     notebooks = select_notebooks(folder, only)
-    cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
-    print(f"{len(notebooks)} notebooks at {profile} into {to}, at most {cell_seconds:.0f} s a cell")
+    print(f"{len(notebooks)} notebooks at {profile} into {to}")
 
     outcomes = []
     for number, notebook in enumerate(notebooks, 1):
@@ -199,18 +164,17 @@ def run(
         print(f"[{number:2d}/{len(notebooks)}] {title}", end=" ", flush=True)
         outcome = execute(notebook, Path(to) / notebook.name, profile, seconds=cell_seconds)
         outcomes.append(outcome)
-        print(f"{outcome.seconds:7.1f} s  {outcome.result}", flush=True)
+        result = "failed" if outcome.fault else "completed"
+        print(f"{outcome.seconds:7.1f} s  {result}", flush=True)
 
     failures = [outcome for outcome in outcomes if outcome.fault]
     for outcome in failures:
-        print(f"\n{outcome.notebook.stem}, {outcome.fault}\n  {advise(outcome.fault)}")
+        print(f"\n{outcome.notebook.stem}, {outcome.fault}")
         print(f"  the executed copy: {os.path.relpath(outcome.output)}")
         print(f"  once more: python -m unbraid.course run --only {outcome.notebook.stem}")
     seconds = sum(outcome.seconds for outcome in outcomes)
     completed = len(outcomes) - len(failures)
-    print(
-        f"\n{completed} completed, {len(failures)} failed in {seconds:.0f} s; see {to}", flush=True
-    )
+    print(f"\n{completed} completed, {len(failures)} failed in {seconds:.0f} s; see {to}")
     return outcomes
 
 

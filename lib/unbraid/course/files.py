@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import html
-import re
 
 import nbformat
 from nbformat import NotebookNode
@@ -44,28 +42,11 @@ def normalise(book: NotebookNode) -> NotebookNode:
             # A cell that has never run keeps no number, so that the gates see it.
             has_run = bool(cell.source.strip()) and cell.execution_count is not None
             count += has_run
-            normalise_code(cell, count if has_run else None)
+            cell.execution_count = count if has_run else None
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = cell.execution_count
     return book
-
-
-def normalise_code(cell: NotebookNode, number: int | None) -> None:
-    """Number a code cell and its outputs."""
-    cell.execution_count = number
-    for output in cell.outputs:
-        if "execution_count" in output:
-            output.execution_count = number
-
-
-def alt_texts(cell: NotebookNode) -> list[str]:
-    """One text for each picture among the cell's outputs, "" where it has none."""
-    texts = []
-    for output in cell.outputs:
-        data = output.get("data", {})
-        texts += ["" for kind in data if kind.startswith("image/")]
-        for image in re.findall(r"<img\b[^>]*>", data.get("text/html", "")):
-            described = re.search(r'\balt="([^"]*)"', image)
-            texts.append(html.unescape(described[1]) if described else "")
-    return texts
 
 
 def tags(cell: NotebookNode) -> list[str]:

@@ -12,8 +12,9 @@ from unbraid.course.files import tags
 from unbraid.course.freshness import extract_code
 from unbraid.course.reach import LIBRARY, find_home, parse_module, read_library
 
-TAG = "footer"
-PAGES = ("notation", "glossary", "bibliography")  # of docs/, which every notebook links to
+LOOK_UP = "Look up: " + " · ".join(
+    f"[{page}](../docs/{page}.md)" for page in ("notation", "glossary", "bibliography")
+)
 
 
 def attach(book: NotebookNode, notebook: Path) -> None:
@@ -21,27 +22,19 @@ def attach(book: NotebookNode, notebook: Path) -> None:
 
     notebook: where it lies, or will lie, among the others.
     """
-    book.cells = [cell for cell in book.cells if TAG not in tags(cell)]
-    text = write_footer(book, notebook)
-    book.cells.append(new_markdown_cell(text, metadata={"tags": [TAG]}))
-
-
-def write_footer(book: NotebookNode, notebook: Path) -> str:
-    """The footer's text."""
-    ways = []
+    book.cells = [cell for cell in book.cells if "footer" not in tags(cell)]
     notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook})
     place = notebooks.index(notebook)
     # The first notebook is the map itself; from there the way leads to the first page.
-    ways.append(f"[Map]({notebooks[0].name})" if place else "[First page](../README.md)")
+    ways = [f"[Map]({notebooks[0].name})" if place else "[First page](../README.md)"]
     if place:
         ways.append(f"Previous: {link_notebook(notebooks[place - 1])}")
     if place + 1 < len(notebooks):
         ways.append(f"Next: {link_notebook(notebooks[place + 1])}")
-    pages = " · ".join(f"[{page}](../docs/{page}.md)" for page in PAGES)
-    lines = ["---", " · ".join(ways), f"Look up: {pages}"]
+    lines = ["---", " · ".join(ways), LOOK_UP]
     if links := link_sources(book):
         lines.append(f"Source: {' · '.join(links)}")
-    return "\n\n".join(lines)
+    book.cells.append(new_markdown_cell("\n\n".join(lines), metadata={"tags": ["footer"]}))
 
 
 def link_notebook(path: Path) -> str:
@@ -53,21 +46,14 @@ def link_notebook(path: Path) -> str:
 def link_sources(book: NotebookNode) -> list[str]:
     """A link to each of the library's files that the code imports from, with the names it takes."""
     used: dict[str, set[str]] = {}
-    library = read_library(LIBRARY)
     for origin in parse_module("", "\n".join(extract_code(book))).imports.values():
-        module, name = find_home(origin, library)
-        if module:
-            used.setdefault(module, set()).update({name} - {""})
+        module, name = find_home(origin, read_library(LIBRARY))
+        used.setdefault(module, set()).add(name)
     links = []
-    for module in sorted(used):
-        names = ", ".join(f"`{name}`" for name in sorted(used[module]))
+    for module in sorted(used.keys() - {""}):
+        path = Path(*module.split("."))
+        file = path / "__init__.py" if (LIBRARY.parent / path).is_dir() else path.with_suffix(".py")
+        names = ", ".join(f"`{name}`" for name in sorted(used[module] - {""}))
         title = module.partition(".")[2] or module
-        links.append(f"[{title}]({locate_source(module)}) {names}".strip())
+        links.append(f"[{title}](../lib/{file.as_posix()}) {names}".strip())
     return links
-
-
-def locate_source(module: str) -> str:
-    """The path of a module's file, as seen from the notebooks."""
-    parts = module.split(".")[1:]
-    is_package = LIBRARY.joinpath(*parts).is_dir()
-    return "/".join(["..", "lib", LIBRARY.name, *parts]) + ("/__init__.py" if is_package else ".py")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,29 +30,14 @@ from unbraid.course.reach import LIBRARY, digest_reach, digest_text, write_tree
 from unbraid.data.fetch import SOURCES, cache_directory, mirror_directory, repository_root
 
 PACKAGES = ("torch", "numpy", "scikit-learn")
-FOLDERS = ("results", "data", "notebooks", "lib/unbraid")  # of the clone, what is read of them
-NOT_READ = (  # what is in them is stamped otherwise, or is no content of the course
+FOLDERS = ("results/", "data/", "notebooks/", "lib/unbraid/")  # of the clone, what is read of them
+NOT_READ = (  # what is stamped otherwise
     "lib/unbraid/profiles.toml",
-    "lib/unbraid/data/sources.toml",
-    "lib/unbraid/data/digests",
-    "lib/unbraid/course",
+    "lib/unbraid/data/",
+    "lib/unbraid/course/",
 )
-TABLE = "lib/unbraid/profiles.toml"
 TEXTS = (".toml", ".json", ".csv", ".md", ".txt", ".mplstyle")
 MISSING = "missing"
-
-
-@dataclass
-class Staleness:
-    """What differs between a notebook's stamp and this clone.
-
-    reasons: what makes its outputs stale. versions: packages of another version, which make a
-    notebook stale for nobody, as the course runs with more than one.
-    """
-
-    notebook: Path
-    reasons: list[str] = field(default_factory=list)
-    versions: list[str] = field(default_factory=list)
 
 
 def extract_code(book: NotebookNode) -> list[str]:
@@ -71,10 +55,9 @@ def stamp_code(book: NotebookNode, library: Path = LIBRARY) -> dict:
     return {"code": digest_text("\n".join(trees)), "library": reached}
 
 
-def stamp_reads(entries: list[list[str]], code: str) -> dict:
-    """The part of a stamp that a run tells. entries: of `recording.read_log`; code: all cells'."""
-    sections = set()
-    names = {TABLE} if "profiles.toml" in code else set()  # a cell reads the table by itself
+def stamp_reads(entries: list[list[str]]) -> dict:
+    """The part of a stamp that a run tells. entries: of `recording.read_log`."""
+    sections, names = set(), set()
     for event, *arguments in entries:
         if event == "unbraid.settings":
             sections.add(" ".join(arguments))
@@ -106,14 +89,13 @@ def name_read(path: Path) -> str:
     if path.is_relative_to(cache_directory()) or not path.is_relative_to(root):
         return ""
     name = path.relative_to(root).as_posix()
-    is_content = path.suffix != ".ipynb" and name.startswith(tuple(f"{each}/" for each in FOLDERS))
-    return name if is_content and not name.startswith(NOT_READ) else ""
+    is_content = name.startswith(FOLDERS) and not name.startswith(NOT_READ)
+    return name if is_content and path.suffix != ".ipynb" else ""
 
 
 def digest_file(name: str) -> str:
     """The digest of what a stamp names: of a source, or of a file of the clone."""
-    source = SOURCES.get(name.removeprefix("data/")) if name.startswith("data/") else None
-    if source:
+    if source := SOURCES.get(name.removeprefix("data/")):
         return source.fingerprint[:12]
     path = (repository_root() or Path()) / name
     if not path.is_file():
@@ -133,28 +115,27 @@ def digest_section(name: str) -> str:
     return digest_text(repr(sorted(settings.resolve(values, profile).items())))
 
 
-def compare(notebook: Path, library: Path = LIBRARY) -> Staleness:
-    """What differs between a notebook's stamp and this clone."""
+def compare(notebook: Path, library: Path = LIBRARY) -> list[str]:
+    """What differs between a notebook's stamp and this clone, and makes its outputs stale.
+
+    Other versions of packages do not, as the course runs with more than one.
+    """
     book = nbformat.read(notebook, 4)
-    verdict = Staleness(notebook)
     stamp = book.metadata.get("unbraid", {}).get("stamp")
     if not stamp:
-        verdict.reasons.append("it has no stamp: it has not been executed by make notebooks")
-        return verdict
+        return ["it has no stamp: it has not been executed by make notebooks"]
+    reasons = []
     if stamp["profile"] != "quick":
-        verdict.reasons.append(f"it was executed at {stamp['profile']}, not at quick")
+        reasons.append(f"it was executed at {stamp['profile']}, not at quick")
     now = stamp_code(book, library)
     if now["code"] != stamp["code"]:
-        verdict.reasons.append("its own code cells changed")
+        reasons.append("its own code cells changed")
     files = {name: digest_file(name) for name in stamp["files"]}
     sections = {name: digest_section(name) for name in stamp["settings"]}
-    verdict.reasons += name_changes(stamp["library"], now["library"])
-    verdict.reasons += name_changes(stamp["settings"], sections, "settings of ")
-    verdict.reasons += name_changes(stamp["files"], files)
-    for name, number in stamp_versions().items():
-        if stamp["versions"].get(name) != number:
-            verdict.versions.append(f"{name} {stamp['versions'].get(name)}, here {number}")
-    return verdict
+    reasons += name_changes(stamp["library"], now["library"])
+    reasons += name_changes(stamp["settings"], sections, "settings of ")
+    reasons += name_changes(stamp["files"], files)
+    return reasons
 
 
 def name_changes(before: dict[str, str], now: dict[str, str], kind: str = "") -> list[str]:
@@ -168,22 +149,3 @@ def name_changes(before: dict[str, str], now: dict[str, str], kind: str = "") ->
         elif before[name] != now[name]:
             sentences.append(f"{kind}{name} changed")
     return sentences
-
-
-def report(verdicts: list[Staleness], most: int = 8) -> str:
-    """What a person reads: each stale notebook with its reasons, then a count.
-
-    most: so many reasons are listed in a notebook; a changed function is often one of many.
-    """
-    lines = []
-    for verdict in verdicts:
-        if verdict.reasons:
-            lines.append(f"{verdict.notebook.stem} is stale:")
-            lines += [f"  {reason}" for reason in verdict.reasons[:most]]
-            if len(verdict.reasons) > most:
-                lines.append(f"  and {len(verdict.reasons) - most} more")
-    for difference in sorted({each for verdict in verdicts for each in verdict.versions}):
-        lines.append(f"executed with {difference}")
-    stale = sum(bool(verdict.reasons) for verdict in verdicts)
-    lines.append(f"{len(verdicts) - stale} of {len(verdicts)} notebooks are fresh")
-    return "\n".join(lines)

@@ -9,16 +9,12 @@ A decimal in a Markdown cell has a source if, after rounding to its places, it s
 - or if its sentence links to the bibliography: `[A, table 1](../docs/bibliography.md#whitney2017)`;
 - or if it is part of a displayed equation, or of a name: a heading's number, a version, a licence;
 - or if it says how much memory or how many minutes something takes on some machine.
-
-What else is right as it stands is listed in prose.toml, with the reason.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,7 +24,6 @@ from nbformat import NotebookNode
 from unbraid.course.files import tags
 from unbraid.data.fetch import repository_root
 
-ALLOWED = Path(__file__).with_name("prose.toml")
 DECIMAL = re.compile(r"(?<![\w.])(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d*)\.\d+(?![\w]|\.\d)")
 NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 PERCENT = re.compile(r"\s*(?:\\?%|per ?cent)")
@@ -41,17 +36,17 @@ NO_CLAIMS = re.compile(  # removed before decimals are looked for
 )
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z*_`\[$])|\n\s*\n|\n(?=[-*] )")
 LINK_TARGET = re.compile(r"\]\(([^)]*)\)")
-BIBLIOGRAPHY = "docs/bibliography.md#"
+BIBLIOGRAPHY = "docs/bibliography.md"
+RESULTS = "results/"
+ALLOWED: tuple[str, ...] = ()  # words of sentences whose decimals are right without a source
 
 
 def find_unsupported(notebooks: Iterable[Path]) -> list[str]:
     """One line for each decimal in the prose of these notebooks that has no source."""
-    allowed = tomllib.loads(ALLOWED.read_text(encoding="utf-8"))["allowed"]
     findings = []
     for path in notebooks:
-        texts = {entry["text"] for entry in allowed if path.name.startswith(entry["notebook"])}
         for decimal, sentence in check_notebook(nbformat.read(path, 4), path.stem):
-            if not any(text in sentence and decimal in text for text in texts):
+            if not any(words in sentence for words in ALLOWED):
                 line = next(line for line in sentence.splitlines() if decimal in line)
                 findings.append(f"{path.stem}: {decimal} in: {line.strip()[:200]}")
     return findings
@@ -60,17 +55,19 @@ def find_unsupported(notebooks: Iterable[Path]) -> list[str]:
 def check_notebook(book: NotebookNode, name: str) -> Iterator[tuple[str, str]]:
     """Each decimal without a source, with its sentence."""
     shown = collect_numbers("\n".join(read_sources(book)))
-    measured = read_metrics(find_part(name))
+    measured = read_metrics(name[3:])
     for cell in book.cells:
         if cell.cell_type != "markdown" or "footer" in tags(cell):
             continue
         for sentence in split_sentences(cell.source):
             linked, has_key = read_links(sentence)
-            for decimal, is_percentage in find_decimals(sentence):
+            claims = NO_CLAIMS.sub(" ", sentence)
+            for match in [] if has_key else DECIMAL.finditer(claims):
+                decimal = match[0]
                 known = shown | linked
                 if len(decimal.replace(".", "").lstrip("0")) >= 3:
                     known = known | measured
-                if not (has_key or is_among(decimal, known, is_percentage)):
+                if not is_among(decimal, known, bool(PERCENT.match(claims, match.end()))):
                     yield decimal, sentence
 
 
@@ -82,8 +79,8 @@ def read_sources(book: NotebookNode) -> Iterator[str]:
         yield cell.source
         for output in cell.outputs:
             data = output.get("data", {})
-            yield output.get("text", "")
             plain = data.get("text/plain", "")
+            yield output.get("text", "")
             yield "" if plain.startswith("Figure: ") else plain
             yield re.sub(r"<[^>]*>", " ", data.get("text/html", ""))
 
@@ -92,35 +89,26 @@ def collect_numbers(text: str) -> frozenset[float]:
     """All numbers in a text without their signs; one with a percent sign also as a share."""
     numbers = set()
     for match in NUMBER.finditer(text):
-        value = float(re.sub("[_,]", "", match.group()))
+        value = float(re.sub("[_,]", "", match[0]))
         numbers.add(value)
         if PERCENT.match(text, match.end()):
             numbers.add(value / 100)
     return frozenset(numbers)
 
 
-def find_part(name: str) -> str:
-    """The folder of results/ that a notebook is named after; "" for one that is after none."""
-    parts = sorted(folder.name for folder in ((repository_root() or Path()) / "results").iterdir())
-    return next((part for part in parts if name[3:].startswith(part)), "")
+def read_file(name: str) -> str:
+    """The text of a file of the clone, named by its path; "" where there is none."""
+    path = (repository_root() or Path()) / name
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @functools.cache
-def read_metrics(part: str) -> frozenset[float]:
-    """All numbers in the metrics of a part, of all parts for ""."""
-    folder = (repository_root() or Path()) / "results" / part
-    paths = sorted(folder.rglob("metrics.json"))
-    return frozenset().union(*(read_record(path) for path in paths))
-
-
-def read_record(path: Path) -> frozenset[float]:
-    """All numbers in a file of results: JSON or any other text."""
-    if not path.is_file():
-        return frozenset()
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        json.loads(text)  # a damaged record supports nothing
-    return collect_numbers(text)
+def read_metrics(topic: str) -> frozenset[float]:
+    """All numbers in the metrics of the part that a topic begins with; with none, of all parts."""
+    folder = (repository_root() or Path()) / RESULTS
+    parts = [part for part in folder.iterdir() if topic.startswith(part.name)] or [folder]
+    paths = sorted(parts[0].rglob("metrics.json"))
+    return collect_numbers("\n".join(path.read_text(encoding="utf-8") for path in paths))
 
 
 def split_sentences(text: str) -> list[str]:
@@ -134,36 +122,19 @@ def split_sentences(text: str) -> list[str]:
 
 def read_links(sentence: str) -> tuple[frozenset[float], bool]:
     """The numbers of results that a sentence links to; whether it links to the bibliography."""
-    root = repository_root() or Path()
     numbers = frozenset()
     has_key = False
     for target in LINK_TARGET.findall(sentence):
-        target = target.removeprefix("../")
-        if target.startswith("results/"):
-            numbers |= read_record(root / target)
-        has_key |= target.startswith(BIBLIOGRAPHY) and target.partition("#")[2] in read_keys()
+        name, _, key = target.removeprefix("../").partition("#")
+        if name.startswith(RESULTS):
+            numbers |= collect_numbers(read_file(name))
+        has_key |= name == BIBLIOGRAPHY and f"\n## {key}\n" in read_file(name)
     return numbers, has_key
-
-
-@functools.cache
-def read_keys() -> frozenset[str]:
-    """The keys of docs/bibliography.md, one a heading."""
-    path = (repository_root() or Path()) / BIBLIOGRAPHY.rstrip("#")
-    return frozenset(re.findall(r"^## (\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE))
-
-
-def find_decimals(sentence: str) -> Iterator[tuple[str, bool]]:
-    """The decimals that a sentence claims, and whether each is a percentage."""
-    claims = NO_CLAIMS.sub(" ", sentence)
-    for match in DECIMAL.finditer(claims):
-        yield match.group(), bool(PERCENT.match(claims, match.end()))
 
 
 def is_among(decimal: str, numbers: Iterable[float], is_percentage: bool) -> bool:
     """Whether one of the numbers, rounded to the places of a decimal, is that decimal."""
     digits = re.sub(r"\s", "", decimal)
-    places = len(digits.partition(".")[2])
-    value = float(digits)
-    half = 0.5000001 * 10**-places
+    half = 0.5000001 * 10 ** -len(digits.partition(".")[2])
     scales = (1, 100) if is_percentage else (1,)
-    return any(abs(scale * number - value) <= half for scale in scales for number in numbers)
+    return any(abs(scale * each - float(digits)) <= half for scale in scales for each in numbers)

@@ -1,10 +1,10 @@
 """Which functions, classes and constants of the library some code reaches, and their digests.
 
 Names are followed without running anything: from the code through its imports to a definition of
-the library, from there to the names that this definition uses, and so on. What is followed is at
-least what is used: a class counts as a whole, and a module that is handed about as a value counts
-with all its names. A digest is one of the syntax tree, so that comments, docstrings and layout do
-not count; it holds under each version of Python that the course supports.
+the library, from there to the names that this definition uses, and so on. A class counts as a
+whole; of a module that is imported, the attributes that are read off its name count. A digest is
+one of the syntax tree, so that comments, docstrings and layout do not count; it holds under each
+version of Python that the course supports.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parents[1]
 EFFECTS = "(what it does when imported)"  # the name of statements that define nothing
+Place = tuple[str, str]  # of a definition: the module's name, and its own
 
 
 @dataclass
@@ -33,60 +33,38 @@ class Module:
     imports: dict[str, str] = field(default_factory=dict)
 
 
-Place = tuple[str, str]  # of a definition: the module's name, and its own
-
-
-def parse_module(name: str, source: str, package: str = "") -> Module:
-    """Sort a file's statements by what they define. package: where relative imports start from."""
+def parse_module(name: str, source: str) -> Module:
+    """Sort a file's statements by what they define."""
     module = Module(name)
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module.imports |= read_import(node, package)
+        if isinstance(node, ast.Import):
+            module.imports |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                module.imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"
     for statement in tree.body:
-        if not isinstance(statement, ast.Import | ast.ImportFrom):
+        if not (isinstance(statement, ast.Import | ast.ImportFrom) or is_docstring(statement)):
             for defined in names_defined(statement):
                 module.statements.setdefault(defined, []).append(statement)
     return module
 
 
-def read_import(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, str]:
-    """The names that an import binds, with their dotted origins."""
-    if isinstance(node, ast.Import):
-        bound = {}
-        for alias in node.names:
-            # `import a.b` binds a, and `import a.b as c` binds c to a.b.
-            root = alias.name.split(".")[0]
-            bound[alias.asname or root] = alias.name if alias.asname else root
-        return bound
-    base = node.module or ""
-    if node.level:
-        parts = package.split(".")
-        base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
-    return {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
-
-
 def names_defined(statement: ast.stmt) -> list[str]:
     """The names that a statement at the top of a module defines, else `EFFECTS`."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
+    names = set()
     if isinstance(statement, ast.Assign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        if names := sorted(names_bound(targets)):
-            return names
-    if is_docstring(statement):
-        return []
-    return [EFFECTS]
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    return sorted(names) or [EFFECTS]
 
 
-def is_docstring(statement: ast.stmt) -> bool:
-    """Whether a statement is nothing but a text."""
-    value = getattr(statement, "value", None)
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(value, ast.Constant)
-        and isinstance(value.value, str)
-    )
+def is_docstring(statement: object) -> bool:
+    """Whether a statement is nothing but a constant."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 @functools.cache
@@ -95,123 +73,73 @@ def read_library(folder: Path) -> dict[str, Module]:
     modules = {}
     for path in sorted(folder.rglob("*.py")):
         parts = [folder.name, *path.relative_to(folder).with_suffix("").parts]
-        package = ".".join(parts[:-1])
-        name = package if parts[-1] == "__init__" else ".".join(parts)
-        modules[name] = parse_module(name, path.read_text(encoding="utf-8"), package)
+        name = ".".join(parts).removesuffix(".__init__")
+        modules[name] = parse_module(name, path.read_text(encoding="utf-8"))
     return modules
 
 
-def find_places(chain: list[str], module: Module, library: dict[str, Module]) -> Iterator[Place]:
-    """The definitions that a dotted name means in a module: none, one, or all of a module's."""
-    first, *rest = chain
-    if first in module.statements:
-        yield module.name, first
-    if first not in module.imports:
-        return
-    dotted = ".".join([module.imports[first], *rest])
-    owner = find_module(dotted, library)
-    inner = dotted.removeprefix(owner).strip(".")
-    if owner and inner:
-        yield from find_places(inner.split("."), library[owner], library)
-    elif owner:
-        yield from ((owner, name) for name in library[owner].statements)
+def find_home(dotted: str, library: dict[str, Module]) -> Place:
+    """The module that defines what a dotted name means, and its name there: "" for a module.
 
-
-def find_home(dotted: str, library: dict[str, Module]) -> tuple[str, str]:
-    """The module that defines what a dotted name means, and its name there: "" for a module."""
-    owner = find_module(dotted, library)
-    name = dotted.removeprefix(owner).strip(".")
+    Both are "" for a name that is not the library's.
+    """
+    owner = dotted
+    while owner and owner not in library:
+        owner = owner.rpartition(".")[0]
+    name = dotted.removeprefix(owner).strip(".") if owner else ""
     if owner and name in library[owner].imports:
         return find_home(library[owner].imports[name], library)
     return owner, name
 
 
-def find_module(dotted: str, library: dict[str, Module]) -> str:
-    """The module of the library that a dotted name lies in, or is; "" for any other name."""
-    while dotted and dotted not in library:
-        dotted = dotted.rpartition(".")[0]
-    return dotted
-
-
-def find_chains(node: ast.AST) -> Iterator[list[str]]:
-    """The dotted names in a piece of code, each as a list of its parts."""
-    if isinstance(node, ast.Name):
-        yield [node.id]
-        return
-    parts = []
-    inner = node
-    while isinstance(inner, ast.Attribute):
-        parts.insert(0, inner.attr)
-        inner = inner.value
-    if parts and isinstance(inner, ast.Name):
-        yield [inner.id, *parts]
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from find_chains(child)
-
-
-def names_bound(pieces: Iterable[ast.AST]) -> set[str]:
-    """Arguments and names assigned to anywhere in these pieces of code."""
-    nodes = [node for piece in pieces for node in ast.walk(piece)]
-    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
-    names = [node for node in nodes if isinstance(node, ast.Name)]
-    return arguments | {node.id for node in names if isinstance(node.ctx, ast.Store)}
-
-
-def used_places(module: Module, name: str, library: dict[str, Module]) -> set[Place]:
-    """The definitions of the library that one definition uses, itself left out."""
-    statements = module.statements.get(name, [])
-    bound = names_bound(statements)
-    places = {(find_module(origin, library), EFFECTS) for origin in module.imports.values()}
-    for statement in statements:
-        for chain in find_chains(statement):
-            # A lone name that is bound here, too, is a variable and not the module of that name.
-            is_variable = len(chain) == 1 and chain[0] in bound
-            if not (is_variable and module.imports.get(chain[0]) in library):
-                places |= set(find_places(chain, module, library))
-    return places - {(module.name, name)}
+def find_uses(module: Module, name: str, library: dict[str, Module]) -> set[Place]:
+    """The definitions of the library that one definition uses, and what its imports do."""
+    uses = {(find_home(origin, library)[0], EFFECTS) for origin in module.imports.values()}
+    uses.add((module.name, EFFECTS))
+    for statement in module.statements.get(name, []):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name):
+                uses.add((module.name, node.id))
+                uses.add(find_home(module.imports.get(node.id, ""), library))
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                origin = module.imports.get(node.value.id, "")
+                uses.add(find_home(f"{origin}.{node.attr}", library))
+    return uses
 
 
 @functools.cache
-def link_library(folder: Path) -> dict[Place, tuple[str, set[Place]]]:
-    """The digest of each definition of the library, and which others it uses."""
+def link_definition(folder: Path, place: Place) -> tuple[str, set[Place]]:
+    """The digest of a definition of the library, and which others it uses."""
     library = read_library(folder)
-    links = {}
-    for module in library.values():
-        for name in {EFFECTS, *module.statements}:
-            uses = used_places(module, name, library) | {(module.name, EFFECTS)}
-            links[module.name, name] = (digest_definition(module, name), uses)
-    return links
+    module = library[place[0]]
+    statements = module.statements[place[1]]
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    origins = sorted((name, module.imports[name]) for name in used & module.imports.keys())
+    digest = digest_text(f"{write_tree(statements)} {origins}")
+    return digest, find_uses(module, place[1], library)
 
 
 def digest_reach(source: str, folder: Path = LIBRARY) -> dict[str, str]:
     """The digest of each definition of the library that some code reaches, by its dotted name."""
+    library = read_library(folder)
     code = parse_module("", source)
     code.statements = {EFFECTS: ast.parse(source).body}
-    links = link_library(folder)
-    library = read_library(folder)
     digests = {}
     seen = set()
-    waiting = used_places(code, EFFECTS, library)
+    waiting = find_uses(code, EFFECTS, library)
     while waiting:
         place = waiting.pop()
-        if place in seen or not place[0]:
+        module = library.get(place[0])
+        if place in seen or not module:
             continue
         seen.add(place)
-        digest, uses = links[place]
-        waiting |= uses
-        if place[1] in library[place[0]].statements:
-            digests[".".join(place)] = digest
+        if place[1] in module.statements:
+            digests[".".join(place)], uses = link_definition(folder, place)
+            waiting |= uses
+        elif place[1] == EFFECTS:
+            waiting |= find_uses(module, EFFECTS, library)
     return dict(sorted(digests.items()))
-
-
-def digest_definition(module: Module, name: str) -> str:
-    """The digest of what defines a name, and of what the imported names in it stand for."""
-    statements = module.statements.get(name, [])
-    chains = [chain for statement in statements for chain in find_chains(statement)]
-    origins = {chain[0]: module.imports.get(chain[0]) for chain in chains}
-    known = sorted((used, origin) for used, origin in origins.items() if origin)
-    return digest_text(f"{[write_tree(statement) for statement in statements]} {known}")
 
 
 def write_tree(node: object) -> str:

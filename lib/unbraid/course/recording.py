@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll")  # the library's code is found by `reach`
-OWN_EVENTS = ("unbraid.settings", "unbraid.source")
 
 
 def record_reads(log: str) -> None:
@@ -26,7 +25,7 @@ def record_reads(log: str) -> None:
     def note(event: str, arguments: tuple) -> None:
         if event == "open" and is_reading(*arguments):
             entry = ("open", os.path.abspath(os.fsdecode(arguments[0])))
-        elif event in OWN_EVENTS:
+        elif event in ("unbraid.settings", "unbraid.source"):
             entry = (event, *arguments)
         else:
             return
@@ -39,10 +38,8 @@ def record_reads(log: str) -> None:
 
 def is_reading(path: object, mode: str | None, flags: int) -> bool:
     """Whether an `open` event is one of reading a file that is no program."""
-    if not isinstance(path, str | bytes | os.PathLike):
-        return False  # a descriptor, opened before
-    if os.fsdecode(path).endswith(PROGRAMS):
-        return False
+    if isinstance(path, int) or os.fsdecode(path).endswith(PROGRAMS):
+        return False  # a number is a descriptor, opened before
     if mode is None:  # os.open
         return not flags & (os.O_WRONLY | os.O_CREAT)
     return not set(mode) & set("wax")
@@ -56,6 +53,5 @@ def kernel_option(log: Path) -> str:
 
 def read_log(log: Path) -> list[list[str]]:
     """The entries of a log: ["open", path], ["unbraid.settings", section, profile], …"""
-    if not log.exists():
-        return []
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [json.loads(line) for line in lines]
