@@ -4,9 +4,11 @@ A runner of a few lines grades both forms here; `make grading` has the graders t
 """
 
 import re
+from functools import partial
 
 import nbformat
 import pytest
+import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
 from unbraid.course import assignment
 
@@ -61,8 +63,11 @@ def grade(form, book, keep_solutions=False):
     return marks
 
 
+@pytest.mark.parametrize("threads", (1, 2))
 @pytest.mark.parametrize("form", FORMS)
-def test_marks(form, books):
+def test_marks(form, threads, books, request):
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(threads)
     book = books[form]
     assert grade(form, book, keep_solutions=True) == [1, 2, 3]
     assert grade(form, book) == [0, 0, 0]

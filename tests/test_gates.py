@@ -114,6 +114,13 @@ def test_renewing_leaves_a_notebook_that_fails_as_it_was(tmp_path):
     assert list(notebook.parent.iterdir()) == [notebook]
 
 
+def test_limits_follow_the_machine(good, tmp_path, monkeypatch, capsys):
+    assert execution.measure_slowness() >= 1
+    monkeypatch.setattr(execution, "measure_slowness", lambda: 2.5)
+    execution.run("smoke", tmp_path, folder=good.parent)
+    assert f"at most {2.5 * execution.CELL_SECONDS['smoke']:.0f} s" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("switch, watched", (("off", False), ("on", True)))
 def test_bars_of_progress_are_shown_unless_a_run_without_a_reader_hides_them(
     tmp_path, monkeypatch, switch, watched

@@ -21,7 +21,7 @@ from unbraid import results, training
 from unbraid.data import load
 from unbraid.data.catalogue import get_dataset
 from unbraid.data.fetch import SOURCES
-from unbraid.data.moving_digits import MovingDigits, UnorderedDigits, as_grey, load_digits
+from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import mean_interval
@@ -90,10 +90,14 @@ def sample_digits(settings: Settings, split: str) -> Sampler:
 def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
     """Moving digits without their order, as paper B reads them; grey with one channel."""
     digits = load_digits(split)
-    draw = UnorderedDigits(digits, settings.image_size, settings.length, settings.step)
-    if settings.channels == 1:
-        provenance = f"grey {draw.provenance}"
-        return Sampler(lambda *request: as_grey(draw(*request)), provenance, (digits.source,))
+    draw = MovingDigits(
+        digits,
+        settings.image_size,
+        PATH_LENGTH,
+        speeds=(settings.step, settings.step),
+        grey=settings.channels == 1,
+        kept=settings.length,
+    )
     return Sampler(draw, draw.provenance, (digits.source,))
 
 

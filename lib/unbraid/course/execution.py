@@ -22,8 +22,9 @@ from unbraid.course.files import normalise
 from unbraid.data.fetch import repository_root
 from unbraid.settings import SettingsError, current_profile
 
-# The longest that one cell may take, some thirty times what it does take on two cores.
-CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 345_600}
+# The longest that one cell may take on the reference machine, some fifteen times what it does take.
+CELL_SECONDS = {"smoke": 300, "quick": 3600, "full": 172_800}
+REFERENCE_SECONDS = 1.0  # what the work of `measure_slowness` takes there, on one idle core
 
 
 @dataclass
@@ -60,6 +61,19 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
         raise ValueError(
             f"parameters: expected some of {', '.join(known)}, found {', '.join(unknown)}"
         )
+
+
+def measure_slowness() -> float:
+    """How many times longer than the reference machine this one takes now, and at least 1."""
+    import torch
+
+    images = torch.ones(64, 16, 32, 32)
+    kernel = torch.ones(32, 16, 3, 3)
+    started = time.perf_counter()
+    for _ in range(60):
+        torch.nn.functional.conv2d(images, kernel, padding=1)
+    sum(number * number for number in range(3_000_000))
+    return max(1.0, (time.perf_counter() - started) / REFERENCE_SECONDS)
 
 
 def execute(
@@ -152,11 +166,12 @@ def run(
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
-    cell_seconds: the longest a cell may take; by default generous.
+    cell_seconds: the longest a cell may take; by default generous, and longer on a slow machine.
     """
     profile = current_profile(profile)
     notebooks = select_notebooks(folder, only)
-    print(f"{len(notebooks)} notebooks at {profile} into {to}")
+    cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
+    print(f"{len(notebooks)} notebooks at {profile} into {to}, at most {cell_seconds:.0f} s a cell")
 
     outcomes = []
     for number, notebook in enumerate(notebooks, 1):

@@ -198,13 +198,6 @@ class MovingDigits:
         return as_grey(sequences) if self.grey else sequences
 
 
-class UnorderedDigits(MovingDigits):
-    """`length` frames, without their order, of bouncing digits' paths of `PATH_LENGTH` frames."""
-
-    def __init__(self, digits: Digits, image_size: int, length: int, step: float):
-        super().__init__(digits, image_size, PATH_LENGTH, speeds=(step, step), kept=length)
-
-
 def as_grey(sequences: Sequences) -> Sequences:
     """The same moving digits in one grey plane, (B, T, 1, H, W): the brighter one hides the other.
 

@@ -10,7 +10,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, as_grey, load_digits
+from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
@@ -149,10 +149,13 @@ def load_paths(settings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order; grey with one channel."""
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
     paths = MovingDigits(
-        load_digits(split), settings.image_size, PATH_LENGTH, speeds=(settings.step, settings.step)
+        load_digits(split),
+        settings.image_size,
+        PATH_LENGTH,
+        speeds=(settings.step, settings.step),
+        grey=settings.channels == 1,
     )
-    drawn = paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
-    return as_grey(drawn) if settings.channels == 1 else drawn
+    return paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
 
 
 def examine_digits(model: UnorderedFrames, settings, seed: int, load) -> Examined:
