@@ -157,7 +157,7 @@ def test_an_interruption_before_the_first_update_has_no_traceback():
 MISTAKES = {
     ("train", "dependent"): "part: expected one of independent",
     ("evaluate", "unordered", "--dataset", "cars"): "dataset: expected one of digits",
-    ("train", "unordered", "--run", "wid"): "did you mean wide",
+    ("train", "unordered", "--run", "no_pair"): "did you mean no_pairs",
     ("train", "unordered", "--dataset", "faces", "--run", "no_pairs"): "run: expected one of",
     ("train", "independent", "--run", "tenfold", "--profile", "full"): "--seed",
     ("train", "independent", "--profile", "huge"): "profile: expected one of smoke, quick, full",
