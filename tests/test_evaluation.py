@@ -307,11 +307,11 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
     settings = SimpleNamespace(
         model="toy", dataset="toys", evaluation_training=150, evaluation_sequences=90
     )
-    figures = evaluation.evaluate(Toy(), settings, 0)
+    figures = evaluation.evaluation_for(settings).evaluate(Toy(), settings, 0)
     assert figures["elbo_per_frame"] == -7.25 and 0 < figures["reconstruct_rmse"] < 0.5
     assert figures["static_probe_who"] == 1 and figures["dynamic_probe_level"] > 0.5
     assert abs(figures["static_probe_level"]) < 0.3 and 0 < figures["brightness"] < 1
     evaluation.draw(Toy(), settings, tmp_path / "toys.png")
     assert (tmp_path / "toys.png").stat().st_size > 1000
-    protocol = evaluation.protocol(settings)
+    protocol = evaluation.evaluation_for(settings).protocol(settings)
     assert protocol["data"] == "toys" and protocol["brightness"] == "Mean of the test frames."

@@ -28,6 +28,8 @@ def test_a_run_says_its_model_data_and_sampler_and_has_ordered_knots(section):
     for profile in PROFILES:
         values = load(section, profile).as_dict()
         assert {"model", "dataset", "run", "sampler", "steps", "batch_size"} <= set(values)
+        # Any dataset can be measured by the generic evaluation, which reads these two.
+        assert {"evaluation_training", "evaluation_sequences"} <= set(values)
         for name, value in values.items():
             if name.endswith("_weight") and isinstance(value, list):
                 shares = [share for share, _ in value]

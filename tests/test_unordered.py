@@ -25,7 +25,6 @@ OPTIONS = {
     "paper": {},
     "no pairs": {"pairs": False},
     "prior without f": {"prior_given_static": False},
-    "posterior without f": {"posterior_given_static": False},
     "all else": {
         "image_size": 16,
         "widths": [4, 5],
@@ -177,8 +176,7 @@ def slow_bound(model, frames, generator):
         p = normal(model.prior_dense(f))
     log_likelihood, kl_z = 0, 0
     for i in range(length):
-        inputs = [features[:, i].flatten(1)] + [f] * model.posterior_given_static
-        q_z = normal(model.dynamic_dense(torch.cat(inputs, 1)))
+        q_z = normal(model.dynamic_dense(torch.cat([features[:, i].flatten(1), f], 1)))
         z = q_z.mean + q_z.stddev * noise[:, i]
         decoded = Bernoulli(logits=model.decoder(f, z), validate_args=False)
         log_likelihood = log_likelihood + decoded.log_prob(frames[:, i]).sum((1, 2, 3))

@@ -234,7 +234,8 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
 
     places: the folder of the weights of each run, by the run's name.
     """
-    from unbraid import evaluation, training
+    from unbraid import training
+    from unbraid.evaluation import evaluation_for
     from unbraid.experiments import load_model, run_name, summarise
 
     metrics: dict = {}
@@ -244,12 +245,12 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
             model = load_model(name, places[name])
-            by_seed.append(evaluation.evaluate(model, settings, seed))
+            by_seed.append(evaluation_for(settings).evaluate(model, settings, seed))
         metrics[settings.run] = summarise(by_seed)
     settings, seeds = jobs[0]
     others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
     metrics["protocol"] = {
-        **evaluation.protocol(settings),
+        **evaluation_for(settings).protocol(settings),
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
         "intervals": "95 %, Student t over seeds",

@@ -89,30 +89,35 @@ def sample_digits(settings: Settings, split: str) -> Sampler:
 
 def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
     """Moving digits without their order, as paper B reads them; grey with one channel."""
-    digits = load_digits(split)
-    draw = MovingDigits(
-        digits,
-        settings.image_size,
-        PATH_LENGTH,
-        speeds=(settings.step, settings.step),
-        grey=settings.channels == 1,
-        kept=settings.length,
-    )
-    return Sampler(draw, draw.provenance, (digits.source,))
+    draw = make_paths(settings, split, kept=settings.length)
+    return Sampler(draw, draw.provenance, (draw.digits.source,))
+
+
+def make_paths(settings: Settings, split: str, kept: int | None = None) -> MovingDigits:
+    """Moving digits, grey with one channel, of whose frames so many are kept, by default all."""
+    options = {"grey": settings.channels == 1, "kept": kept}
+    return MovingDigits(load_digits(split), settings.image_size, PATH_LENGTH, **options)
 
 
 def sample_frames(settings: Settings, split: str) -> Sampler:
-    """Some frames of each sequence, without their order, as paper B reads them.
-
-    In training one action is withheld of the share `withheld` of the sequences.
-    """
-    data = load_sequences(settings.dataset, split, settings)
+    """Some frames of each sequence, without their order, as paper B reads them."""
+    data = load_frames(settings, split)
     sentence = f"{settings.length} frames at a time of {data.provenance}"
     if settings.withheld and split == "train":
-        data = withhold(data, "action", settings.withheld, seed=0)
         sentence += f", one action withheld of {100 * settings.withheld:g} % of them"
     sources = get_dataset(settings.dataset).sources
     return Sampler(FrameSampler(data, settings.length), sentence, sources)
+
+
+def load_frames(settings: Settings, split: str) -> Sequences:
+    """What `sample_frames` draws from.
+
+    In training one action is withheld of the share `withheld` of the sequences.
+    """
+    sequences = load_sequences(settings.dataset, split, settings)
+    if settings.withheld and split == "train":
+        sequences = withhold(sequences, "action", settings.withheld, seed=0)
+    return sequences
 
 
 def sample_sequences(settings: Settings, split: str) -> Sampler:

@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unbraid.models.base import Codes
+from unbraid.settings import check_name
 
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
     """The two sets of codes with the code called `name` exchanged."""
-    check_code(codes_a, name)
-    check_code(codes_b, name)
+    check_name("name", name, codes_a)
+    check_name("name", name, codes_b)
     shapes = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name}: expected one shape, found {shapes[0]} and {shapes[1]}")
@@ -27,7 +28,7 @@ def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
 
 def hold(codes: Codes, name: str, at: int) -> Codes:
     """The code `name` (B, T, d) keeps the value that it has at step `at`, counted from 0."""
-    check_code(codes, name)
+    check_name("name", name, codes)
     code = codes[name]
     if code.ndim != 3:
         raise ValueError(f"{name}: expected a code with steps (B, T, d), found {tuple(code.shape)}")
@@ -40,7 +41,7 @@ def hold(codes: Codes, name: str, at: int) -> Codes:
 
 def move_one(codes: Codes, name: str, primed: int = 2) -> Codes:
     """Hold every dynamic code but `name` after `primed` frames (paper A, figure 3)."""
-    check_code(codes, name)
+    check_name("name", name, codes)
     for other, code in codes.items():
         if other != name and code.ndim == 3:
             codes = hold(codes, other, primed - 1)
@@ -53,7 +54,7 @@ def traverse(codes: Codes, name: str, unit: int | Tensor, values: Tensor) -> Cod
     unit: the number of a unit of the code `name`, or a direction (d,) of any length but 0. The
         coordinate along a direction is the projection on it.
     """
-    check_code(codes, name)
+    check_name("name", name, codes)
     counts = [len(code) for code in codes.values()]
     if set(counts) != {1}:
         raise ValueError(f"codes: expected one sequence (1, ...), found {counts}")
@@ -115,9 +116,3 @@ def principal_directions(code: Tensor, count: int) -> Directions:
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     vectors = vectors * largest.sign()
     return Directions(vectors, vectors @ mean, singular[:count] / math.sqrt(len(rows) - 1))
-
-
-def check_code(codes: Codes, name: str) -> None:
-    """Refuse a name that the codes do not have."""
-    if name not in codes:
-        raise ValueError(f"name: expected one of {', '.join(codes)}, found {name!r}")

@@ -201,7 +201,6 @@ class GaussianHead(nn.Module):
         initial_gain: float = 1.0,
     ):
         super().__init__()
-        self.size = size
         self.mean = nn.Linear(inputs, size)
         self.log_variance = nn.Linear(inputs, size)
         with torch.no_grad():

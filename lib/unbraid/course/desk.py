@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import os
 import platform
 import shutil
 from pathlib import Path
@@ -18,7 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
 
-from unbraid.course.execution import select_notebooks
+from unbraid.course.execution import replace_notebook, select_notebooks
 
 BASES = ".base"  # in the desk: each notebook as it was when it came from the course
 BACKUP = ".before-update"  # in the desk: the copies as they were before the last update
@@ -96,9 +95,7 @@ def write_whole(book: NotebookNode, path: Path) -> NotebookNode:
     """Write a notebook, whole or not at all, with this Python's version as JupyterLab would."""
     book = copy.deepcopy(book)
     book.metadata.setdefault("language_info", {})["version"] = platform.python_version()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path.with_suffix(".new"))
-    os.replace(path.with_suffix(".new"), path)
+    replace_notebook(book, path)
     return book
 
 

@@ -20,6 +20,7 @@ from unbraid import progress
 from unbraid.course import footer, freshness, recording
 from unbraid.course.files import normalise
 from unbraid.data.fetch import repository_root
+from unbraid.results import write_atomically
 from unbraid.settings import SettingsError, current_profile
 
 # The longest that one cell may take on the reference machine, some fifteen times what it does take.
@@ -202,15 +203,13 @@ def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> l
         if not outcome.fault:
             book = nbformat.read(outcome.output, 4)
             footer.attach(book, outcome.notebook)
-            replace_notebook(book, outcome.notebook)
+            replace_notebook(normalise(book), outcome.notebook)
     return outcomes
 
 
 def replace_notebook(book: NotebookNode, path: Path) -> None:
-    """Put a notebook, normalised, in its place: the old file or the new, never a part of either."""
-    temporary = path.with_suffix(".new")
-    nbformat.write(normalise(book), temporary)
-    os.replace(temporary, path)
+    """Put a notebook in its place: the old file or the new, never a part of either."""
+    write_atomically(path, f"{nbformat.writes(book)}\n".encode())
 
 
 def write_footers(only: str = "", folder: Path | None = None) -> list[Path]:

@@ -7,11 +7,10 @@ other pair gets the generic one. A further measure of every model is a line in `
 from __future__ import annotations
 
 from unbraid.evaluation import clips, generic, independent, poses, series, speech, unordered
-from unbraid.evaluation.common import MEASURES, Evaluation, Figures
+from unbraid.evaluation.common import MEASURES, Evaluation
 from unbraid.evaluation.generic import draw_exchanges as draw
-from unbraid.models.base import SequenceModel
 
-__all__ = ["EVALUATIONS", "MEASURES", "draw", "evaluate", "evaluation_for", "protocol"]
+__all__ = ["EVALUATIONS", "MEASURES", "draw", "evaluation_for"]
 
 EVALUATIONS: dict[tuple[str, str], Evaluation] = {
     **{("independent", law): independent.INDEPENDENT for law in independent.LAWS},
@@ -33,16 +32,3 @@ EVALUATIONS: dict[tuple[str, str], Evaluation] = {
 def evaluation_for(settings) -> Evaluation:
     """The evaluation of a run by its settings' model and dataset."""
     return EVALUATIONS.get((settings.model, settings.dataset), generic.GENERIC)
-
-
-def evaluate(model: SequenceModel, settings, seed: int) -> Figures:
-    """All figures of one trained model by name; seed: of all that is drawn here.
-
-    Raises `DataError` and `ResultsError` where data or the judge are missing.
-    """
-    return evaluation_for(settings).evaluate(model, settings, seed)
-
-
-def protocol(settings) -> dict:
-    """What the figures mean, for metrics.json."""
-    return evaluation_for(settings).protocol(settings)

@@ -59,7 +59,11 @@ class Evaluation:
     measures: tuple[Measure, ...]
 
     def evaluate(self, model: SequenceModel, settings, seed: int) -> Figures:
-        """All figures of one model by name. The model is put into eval mode."""
+        """All figures of one model by name; seed: of all that is drawn here.
+
+        The model is put into eval mode. Raises `DataError` and `ResultsError` where data or the
+        judge are missing.
+        """
         return self.measure(self.examine(model.eval(), settings, seed, self.load))
 
     def measure(self, examined: Examined) -> Figures:

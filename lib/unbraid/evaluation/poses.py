@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid import data
-from unbraid.data.sampling import withhold
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
@@ -27,7 +25,7 @@ from unbraid.evaluation.unordered import (
     prior_from_average,
     unordered_bound,
 )
-from unbraid.experiments import open_judge
+from unbraid.experiments import load_frames, open_judge
 from unbraid.interventions import principal_directions
 from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.judges import FrameJudge
@@ -234,10 +232,7 @@ def grid_points(dynamic: Tensor, side: int) -> Tensor:
 def load_characters(settings, split: str, seed: int) -> Sequences:
     """The characters of a split; those of training lack the frames that were withheld."""
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
-    sequences = data.load(settings.dataset, split, image_size=settings.image_size)
-    if settings.withheld and split == "train":
-        sequences = withhold(sequences, "action", settings.withheld, seed=0)
-    return sequences.subset(slice(0, count))
+    return load_frames(settings, split).subset(slice(0, count))
 
 
 def examine_drawn(model: UnorderedFrames, settings, seed: int, load) -> Examined:

@@ -10,11 +10,12 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
+from unbraid.data.moving_digits import PATH_LENGTH
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
+from unbraid.experiments import make_paths
 from unbraid.models.unordered import UnorderedFrames
 
 NEIGHBOURS = 20  # neighbours that vote on a dynamic code's class; 50 were right less often
@@ -148,13 +149,7 @@ def class_probes(examined: Examined) -> Figures:
 def load_paths(settings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order; grey with one channel."""
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
-    paths = MovingDigits(
-        load_digits(split),
-        settings.image_size,
-        PATH_LENGTH,
-        speeds=(settings.step, settings.step),
-        grey=settings.channels == 1,
-    )
+    paths = make_paths(settings, split)
     return paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
 
 

@@ -139,7 +139,6 @@ class UnorderedFrames(SequenceModel):
         `PairEncoder` and `Decoder` explain.
     widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
     trunk_slope, decoder_slope: of leaky ReLUs below 0.
-    posterior_given_static: whether q(z | f, x) reads f; our copy of the table leaves this open.
     prior_given_static: whether the prior of z is p(z | f) or N(0, I).
     initial_log_variance: is added to that of both posteriors before training.
     initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py).
@@ -158,13 +157,12 @@ class UnorderedFrames(SequenceModel):
             )
         self.frame_shape = (settings.channels, size, size)
         self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
-        self.posterior_given_static = settings.posterior_given_static
 
         normalise, slope = settings.normalise, settings.trunk_slope
         stages = halving_stages((settings.channels, *widths), normalise, slope, bias=not normalise)
         self.trunk = nn.Sequential(*stages)
         self.static_encoder = PairEncoder(settings)
-        inputs = SIDE * SIDE * widths[-1] + self.static_size * self.posterior_given_static
+        inputs = SIDE * SIDE * widths[-1] + self.static_size
         self.dynamic_dense = mlp(inputs, hidden, 2 * self.dynamic_size, 2, "relu")
         self.prior_dense = None
         if settings.prior_given_static:
@@ -197,11 +195,12 @@ class UnorderedFrames(SequenceModel):
         return self.trunk(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
-        """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D)."""
-        inputs = features.flatten(2)
-        if self.posterior_given_static:
-            static = static[:, None].expand(-1, features.shape[1], -1)
-            inputs = torch.cat([inputs, static], -1)
+        """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D).
+
+        Our copy of the paper's table leaves open whether q(z | f, x) reads f; here it does.
+        """
+        static = static[:, None].expand(-1, features.shape[1], -1)
+        inputs = torch.cat([features.flatten(2), static], -1)
         return DiagonalGaussian.from_outputs(self.dynamic_dense(inputs))
 
     def prior(self, static: Tensor) -> DiagonalGaussian:
