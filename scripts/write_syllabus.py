@@ -27,6 +27,11 @@ PATHS = {  # for readers who work alone
     "to measure a model of your own": "00 04 05 06 33",
     "everything": f"{FOUNDATIONS} {PAPER_A} {PAPER_B} {PAPER_C}",
 }
+LECTURE = {  # a single one, without exercises
+    "the VAE is new to the audience": "00 02",
+    "the audience knows the VAE": "00 05",
+    "the audience has read paper C": "00 33",
+}
 DAY = {
     "9:00, codes and swaps": "00",
     "10:00, the VAE and its bound": "02",
@@ -126,6 +131,7 @@ def write_page() -> str:
         rows.append(f"| {name} | {add_minutes([number], lessons)} |")
     return TEMPLATE.format(
         paths=tabulate("path", PATHS, lessons, total=False),
+        lecture=tabulate("audience", LECTURE, lessons, total=False),
         day=tabulate("hour", DAY, lessons, total=True),
         week=tabulate("day", WEEK, lessons, total=True),
         term=tabulate("week", TERM, lessons, total=True),
@@ -135,23 +141,33 @@ def write_page() -> str:
 
 TEMPLATE = """# Syllabus
 
-Four ways through the course: alone, in a day, in a week, and in a term. All times are minutes.
-*Teach or read* and *do*, for the exercises, are the authors' estimates in
+Five ways through the course: alone, in one lecture, in a day, in a week, and in a term. All times
+are minutes. *Teach or read* and *do*, for the exercises, are the authors' estimates in
 [notebooks/teaching.toml](../notebooks/teaching.toml). *Run* was measured on two cores at the
 profile `quick`. `python scripts/write_syllabus.py` writes this page. [Teaching](teaching.md)
 explains the editions for learners and teachers, and the marks.
 
 ## Alone
 
-Each path but the first contains what its later notebooks need; skip what you know. The afternoon
-shows results, and how far to trust them.
+The paths of papers A and C and the last one contain what their later notebooks need; skip what you
+know. Paper B's leaves out notebook 12, whose training loop notebook 23 uses. The afternoon and the
+path to measure a model of your own leave out how models are built.
 
 {paths}
+
+## A lecture of two hours
+
+The rest of the two hours is for questions. Each plan begins with codes and swaps on a trained
+model (notebook 00). It goes on with the bound (02), with probes and judges that find leakage (05),
+or with swaps of whole clips (33). The teacher edition (`make teacher ONLY="00 05"`) has questions
+for the class and the misconceptions to expect.
+
+{lecture}
 
 ## A day
 
 For people who know PyTorch and some probability. Every notebook runs in a few minutes, most with
-shipped models. Of the exercises there is time for those of the level *recall*.
+shipped models. There is time for the exercises of the level *recall*.
 
 {day}
 
