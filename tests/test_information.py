@@ -16,7 +16,6 @@ from unbraid.measures.information import (
 
 PINNED = {
     "kraskov": 1.65508203,
-    "second": 1.72995489,
     "ross": 1.37700705,
     "factors": (3.24728097, 0.15949707),
     "partition": (3.53873883, 0.04082301),
@@ -30,53 +29,44 @@ def gaussian_pairs(seed, count, width, correlation):
     return x, correlation * x + np.sqrt(1 - correlation**2) * noise
 
 
-def kraskov_by_loop(x, y, k, variant):
+def kraskov_by_loop(x, y, k):
     """Bits, straight from the definition."""
     count, total = len(x), 0.0
     for i in range(count):
         to_x = np.abs(np.delete(x, i, 0) - x[i]).max(axis=1)
         to_y = np.abs(np.delete(y, i, 0) - y[i]).max(axis=1)
         joint = np.maximum(to_x, to_y)
-        nearest = np.argsort(joint)[:k]
-        if variant == 1:
-            radius = joint[nearest].max()
-            total += digamma((to_x < radius).sum() + 1) + digamma((to_y < radius).sum() + 1)
-        else:
-            total += digamma((to_x <= to_x[nearest].max()).sum())
-            total += digamma((to_y <= to_y[nearest].max()).sum())
-    correction = 1 / k if variant == 2 else 0
-    return (digamma(k) - correction + digamma(count) - total / count) / np.log(2)
+        radius = np.sort(joint)[k - 1]
+        total += digamma((to_x < radius).sum() + 1) + digamma((to_y < radius).sum() + 1)
+    return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-@pytest.mark.parametrize("variant", [1, 2])
 @pytest.mark.parametrize("width_x, width_y", [(1, 1), (3, 1), (20, 20)])
-def test_kraskov_equals_its_definition(width_x, width_y, variant):
+def test_kraskov_equals_its_definition(width_x, width_y):
     generator = np.random.default_rng(width_x)
     x, y = generator.normal(size=(70, width_x)), generator.normal(size=(70, width_y))
     y[:, 0] += 2 * x[:, 0]
     for k in (1, 3, 69):
-        estimate = kraskov(x, y, k, variant, jitter=0).estimate
-        assert estimate == pytest.approx(kraskov_by_loop(x, y, k, variant), abs=1e-9)
+        estimate = kraskov(x, y, k, jitter=0).estimate
+        assert estimate == pytest.approx(kraskov_by_loop(x, y, k), abs=1e-9)
 
 
-@pytest.mark.parametrize("variant", [1, 2])
 @pytest.mark.parametrize("width, correlation", [(1, 0.0), (1, 0.6), (1, 0.9), (2, 0.6)])
-def test_kraskov_of_gaussians_is_the_closed_form(width, correlation, variant):
+def test_kraskov_of_gaussians_is_the_closed_form(width, correlation):
     """-d/2 log2(1 - rho^2), to the error of a mean over twenty draws and the bias left."""
     truth = -width / 2 * np.log2(1 - correlation**2)
     draws = [gaussian_pairs(seed, 1000, width, correlation) for seed in range(20)]
-    estimates = [kraskov(x, y, variant=variant).estimate for x, y in draws]
+    estimates = [kraskov(x, y).estimate for x, y in draws]
     error = np.std(estimates, ddof=1) / np.sqrt(20)
     assert abs(np.mean(estimates) - truth) <= 3 * error + 0.02
 
 
-@pytest.mark.parametrize("variant", [1, 2])
-def test_what_must_not_change_the_estimate(variant):
+def test_what_must_not_change_the_estimate():
     x, y = gaussian_pairs(1, 500, 4, 0.8)
     rows = np.random.default_rng(1).permutation(500)
-    base = kraskov(x, y, variant=variant).estimate
+    base = kraskov(x, y).estimate
     for other in [(x[:, ::-1], y), (y, x), (x[rows], y[rows]), (3 * x + 5, 3 * y - 2), (-x, y)]:
-        assert kraskov(*other, variant=variant).estimate == pytest.approx(base, abs=1e-6)
+        assert kraskov(*other).estimate == pytest.approx(base, abs=1e-6)
 
 
 def test_shuffled_pairs_are_the_zero_of_the_estimator():
@@ -130,7 +120,6 @@ def test_values_are_those_of_the_first_release():
     """Pinned from the library before its measures were rewritten."""
     x, y = gaussian_pairs(0, 300, 3, 0.8)
     assert kraskov(x, y).estimate == pytest.approx(PINNED["kraskov"], abs=1e-6)
-    assert kraskov(x, y, variant=2).estimate == pytest.approx(PINNED["second"], abs=1e-6)
     assert ross(*mixture()).estimate == pytest.approx(PINNED["ross"], abs=1e-6)
     before, after = two_factors()
     found = same_and_cross(before, after)
@@ -207,7 +196,6 @@ CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
         (lambda: kraskov(NOT_FINITE, Y), "x:"),
         (lambda: kraskov(X, CONSTANT), "y: .*column 1"),
         (lambda: kraskov(X[:1], Y[:1]), "x: .*N >= 2"),
-        (lambda: kraskov(X, Y, variant=3), "variant:"),
         (lambda: ross(X, Y[:, 0]), "labels:"),
         (lambda: ross(X, np.zeros(20, int)), "labels:"),
         (lambda: same_and_cross([X], [Y, Y]), "before, after:"),

@@ -224,7 +224,7 @@ def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def digit_information(examined: Examined) -> Figures:
-    """Kraskov variant 1, k = 3, bits, on posterior samples, means over evaluation_draws draws of
+    """Kraskov, k = 3, bits, on posterior samples, means over evaluation_draws draws of
     evaluation_pairs pairs. mi_*_bits: all pairs of a sequence, as paper A; *_apart, own and other
     digit: one pair a sequence. A model without parts: the best of 20 partitions."""
     draws, size = [], examined.settings.judged_size
@@ -431,7 +431,7 @@ def decode_swapped(
 
 
 def street_information(examined: Examined) -> Figures:
-    """mi_same_bits, mi_cross_bits: Kraskov variant 1, k = 3, on posterior samples of all pairs of
+    """mi_same_bits, mi_cross_bits: Kraskov, k = 3, on posterior samples of all pairs of
     consecutive frames of the test chunks, means over evaluation_draws samples. A model without
     parts: the best of 20 partitions. pairs: their number."""
     test, settings, draws = examined.test, examined.settings, []

@@ -1,10 +1,10 @@
 """Mutual information of codes, estimated from samples, and their correlation over time.
 
 Sources: Kraskov, Stögbauer and Grassberger, "Estimating mutual information", Phys. Rev. E 69,
-066138 (2004), equations (8) and (9); Ross, "Mutual information between discrete and continuous
-data sets", PLoS ONE 9(2), e87357 (2014). Paper A (Whitney and Fergus 2017) uses Kraskov's first
-estimator with k = 3 on N = 1000 pairs, in bits. In many dimensions the estimates lie far below the
-truth: compare only figures that share N, k, variant and dimension.
+066138 (2004), equation (8), the first of their two estimators; Ross, "Mutual information between
+discrete and continuous data sets", PLoS ONE 9(2), e87357 (2014). Paper A (Whitney and Fergus 2017)
+uses Kraskov's with k = 3 on N = 1000 pairs, in bits. In many dimensions the estimates lie far below
+the truth: compare only figures that share N, k and dimension.
 """
 
 from dataclasses import dataclass, field
@@ -62,44 +62,37 @@ class Ownership(Readable):
     other: float  # mean over all other pairs of the assigned codes; NaN for one factor
 
 
-def kraskov(x, y, k=3, variant=1, shuffles=0, jitter=1e-10, seed=0):
+def kraskov(x, y, k=3, shuffles=0, jitter=1e-10, seed=0):
     """Estimate I(x; y) in bits from N paired samples; returns `MutualInformation`.
 
     x, y: (N,) or (N, d) arrays or tensors; their d may differ. Distance is the max-norm over raw
         scales: rescaling a unit changes the estimate.
-    k: neighbours, 1 <= k < N. variant: 1 or 2, the estimators of equations (8) and (9).
+    k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, in standard deviations of a column, so that no two distances tie.
     """
     x, y = samples("x", x), samples("y", y)
     check_pairs("x, y", x, y, k)
-    if variant not in (1, 2):
-        raise ValueError(f"variant: expected 1 or 2, found {variant!r}")
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
     y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
 
     def estimate(y):
-        return kraskov_nats(x, y, k, variant) / np.log(2)
+        return kraskov_nats(x, y, k) / np.log(2)
 
     null = [estimate(y[for_null.permutation(len(y))]) for _ in range(shuffles)]
     return MutualInformation(estimate(y), np.array(null) if null else None, len(x), k)
 
 
-def kraskov_nats(x, y, k, variant) -> float:
-    """Equations (8) and (9) of Kraskov et al. for (N, d) arrays without ties."""
+def kraskov_nats(x, y, k) -> float:
+    """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
     joint = np.hstack([x, y])
-    distances, neighbours = cKDTree(joint).query(joint, k + 1, p=np.inf)
-    if variant == 1:
-        # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
-        # The counts include the point itself, which is the + 1 of equation (8).
-        radius = np.nextafter(distances[:, k], 0)
-        counts = [count_within(x, radius), count_within(y, radius)]
-        return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
-    reach_x = np.abs(x[neighbours] - x[:, None]).max(axis=(1, 2))  # (N,)
-    reach_y = np.abs(y[neighbours] - y[:, None]).max(axis=(1, 2))
-    counts = np.array([count_within(x, reach_x), count_within(y, reach_y)]) - 1
-    return float(digamma(k) - 1 / k + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
+    distances, _ = cKDTree(joint).query(joint, k + 1, p=np.inf)
+    # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
+    # The counts include the point itself, which is the + 1 of equation (8).
+    radius = np.nextafter(distances[:, k], 0)
+    counts = [count_within(x, radius), count_within(y, radius)]
+    return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
 
 
 def count_within(points, radius) -> np.ndarray:
