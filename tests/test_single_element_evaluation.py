@@ -214,12 +214,7 @@ def test_reconstructions_and_probes_tell_what_the_codes_hold(monkeypatch):
 def test_all_figures_of_a_model_of_clips(monkeypatch):
     examined = examine("right", monkeypatch)
     evaluation = replace(clips.CLIPS, examine=lambda *_: examined)
-    figures = evaluation.evaluation_for(examined.settings).evaluate(
-        examined.model, examined.settings, 0
-    )
+    figures = evaluation.evaluate(examined.model, examined.settings, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures["elbo_per_frame"] == -3 - 4 / T - 1
-    assert (
-        evaluation.evaluation_for(examined.settings).protocol(examined.settings)["data"]
-        == "a made world"
-    )
+    assert evaluation.protocol(examined.settings)["data"] == "a made world"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from unbraid import settings
+from unbraid import experiments, settings
 from unbraid.data.sampling import withhold
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import CLASSES, POSE_NAMES
@@ -253,7 +253,7 @@ def test_a_small_model_has_every_figure_of_characters(monkeypatch):
     sequences = replace(small, frames=frames)
     reader = Reader(sequences)
     reader.sizes = {"image_size": 8}  # to which the larger frames are averaged down
-    monkeypatch.setattr(poses.data, "load", lambda *_, **__: sequences)
+    monkeypatch.setattr(experiments, "load_sequences", lambda *_: sequences)
     monkeypatch.setattr(poses, "READ_FRAMES", 5)
     monkeypatch.setattr(poses, "open_judge", lambda *_: reader)
     torch.manual_seed(0)
