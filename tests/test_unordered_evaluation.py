@@ -237,12 +237,21 @@ def test_a_random_half_is_of_what_was_observed():
     assert not (half & ~mask).any() and torch.equal(half.sum(1), (mask.sum(1) + 1) // 2)
 
 
-def test_a_small_model_has_every_figure_of_moving_digits():
-    options = settings.load("unordered.digits", "smoke")
+def test_places_are_ordered_by_side_whosever_they_are():
+    first = torch.tensor([[0.1, 0.9], [0.6, 0.2], [0.3, 0.5]])
+    second = torch.tensor([[0.4, 0.8], [0.5, 0.7], [0.3, 0.1]])
+    sides = unordered.order_by_side(first, second)
+    assert torch.equal(sides["left"], torch.stack([first[0], second[1], first[2]]))
+    assert torch.equal(sides["right"], torch.stack([second[0], first[1], second[2]]))
+
+
+@pytest.mark.parametrize("dataset, count", [("digits", 10), ("grey_digits", 11)])
+def test_a_small_model_has_every_figure_of_moving_digits(dataset, count):
+    options = settings.load(f"unordered.{dataset}", "smoke")
     torch.manual_seed(0)
     model = UnorderedFrames.from_settings(options)
     figures = unordered.DIGITS.evaluate(model, options, 0)
-    assert all(map(math.isfinite, figures.values())) and len(figures) == 10
+    assert all(map(math.isfinite, figures.values())) and len(figures) == count
     assert figures == unordered.DIGITS.evaluate(model, options, 0)
     assert "moving digits" in unordered.DIGITS.protocol(options)["data"]
 

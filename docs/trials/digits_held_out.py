@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=None)
     given = parser.parse_args()
 
-    experiments.load_digits = unordered.load_digits = load_digits
+    experiments.load_digits = load_digits
     chosen = settings.load(given.section, "quick").but(evaluation_training=3000)
     model = experiments.build(chosen, given.seed)
     sampler = experiments.make_sampler(chosen, "train")

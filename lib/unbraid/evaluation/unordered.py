@@ -172,7 +172,8 @@ def digit_probes(examined: Examined) -> Figures:
     """Skill (0 chance, 1 perfect; of positions R^2) of a non-linear probe, trained on codes of
     training paths. *_digit: mean of both digits. *_position: mean of both digits,
     each x and y, of frames that f has not seen; _seen: of one that it has. The mean of N frames
-    alone tells a part of where those N were, and so of each."""
+    alone tells a part of where those N were, and so of each. *_sides, of grey digits: the same of
+    the left and of the right digit, whichever they are, because z need not say whose a place is."""
     labels = examined.train_labels, examined.test_labels
     first = [common.at_first_frame(of) for of in labels]
     of_seen = examined.train_seen_labels, examined.test_seen_labels
@@ -183,13 +184,24 @@ def digit_probes(examined: Examined) -> Figures:
         return float(common.probe_code(examined, code, chosen).value.mean())
 
     digits, positions = examined.test.static, examined.test.dynamic
-    return {
+    figures = {
         "static_probe_digit": mean_skill("static", digits, first),
         "dynamic_probe_digit": mean_skill("dynamic", digits, labels),
         "static_probe_position": mean_skill("static", positions, first),
         "static_probe_position_seen": mean_skill("static", positions, seen),
         "dynamic_probe_position": mean_skill("dynamic", positions, labels),
     }
+    if examined.settings.channels == 1:
+        sides = [order_by_side(*(of[name] for name in positions)) for of in labels]
+        figures["dynamic_probe_sides"] = mean_skill("dynamic", ("left", "right"), sides)
+    return figures
+
+
+def order_by_side(first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    """Two positions (..., 2), x and y, by their names left and right."""
+    is_left = first[..., :1] <= second[..., :1]
+    left, right = torch.where(is_left, first, second), torch.where(is_left, second, first)
+    return {"left": left, "right": right}
 
 
 # ---- faces: unseen photographs of people that training knows
