@@ -176,6 +176,15 @@ def test_ownership():
     assert np.isnan(ownership(codes, {"abscissa": green[:, 0]}).other)
 
 
+def test_the_scale_of_a_factors_column_changes_nothing_of_its_ownership():
+    """Beside metres a column in kilometres would seem constant, and its code to own nothing."""
+    generator = np.random.default_rng(0)
+    place = generator.normal(size=(400, 2))
+    codes = [place[:, :1] + 0.1 * generator.normal(size=(400, 1))]
+    found = ownership(codes, {"place": place * [1, 1000]})
+    assert found.own == pytest.approx(ownership(codes, {"place": place}).own, abs=1e-6)
+
+
 def test_block_fraction():
     assert block_fraction(np.eye(4), [2, 2]) == 1
     assert block_fraction(np.ones((4, 4)), [1, 3]) == pytest.approx(10 / 16)

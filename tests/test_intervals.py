@@ -115,6 +115,16 @@ def test_draws_without_a_finite_statistic_are_left_out():
     assert 0 < found.low < found.high < 1
 
 
+def test_where_draws_are_left_out_the_limits_are_percentiles_of_95_percent():
+    """A share of 16 with half of them right: of the binomial's counts 4 to 12 lie within."""
+
+    def share(rows):
+        return rows.mean() if abs(rows.mean() - 0.5) < 0.35 else np.nan
+
+    found = bootstrap_interval(np.arange(16) % 2, statistic=share)
+    assert (found.low, found.high) == (4 / 16, 12 / 16)
+
+
 def test_a_shared_seed_takes_its_spread_out_of_a_difference():
     a, b = [1.0, 2.0, 3.0], [0.5, 1.6, 2.4]
     found = paired_difference(a, b)

@@ -97,6 +97,13 @@ def test_principal_directions_of_a_gaussian_that_was_made():
     assert torch.equal(steps.vectors, directions.vectors[:2])
 
 
+def test_few_codes_have_the_deviations_of_a_sample():
+    """The values 0, 3 and 6 of a unit: a deviation of 3 about their mean."""
+    directions = principal_directions(torch.tensor([[1.0, 0.0], [1.0, 3.0], [1.0, 6.0]]), 1)
+    assert directions.vectors.tolist() == [[0, 1]]
+    assert (float(directions.centres), float(directions.deviations)) == pytest.approx((3, 3))
+
+
 @pytest.mark.parametrize(
     "act, field",
     (

@@ -152,6 +152,21 @@ def test_reliability_says_what_the_judge_is_worth(judge, test_clips):
     assert reliability(judge, frames, wrong).accuracy["real"]["colour"].mean == 0
 
 
+def test_reliability_damages_the_clips_as_it_says_and_alike_each_time(monkeypatch):
+    """Of 16 pixels the blur is of half a pixel, and the shift of one."""
+    seen, frames = [], torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    labels = {name: torch.tensor([0, 1, 1]) for name in BARS}
+    judge, look = new(FrameJudge), FrameJudge.probabilities
+    monkeypatch.setattr(judge, "probabilities", lambda f: seen.append(f) or look(judge, f))
+    assert "0.5 pixels" in reliability(judge, frames, labels).conditions["blurred"]
+    reliability(judge, frames, labels)
+    real, blurry, moved, noise = seen[:4]
+    assert torch.equal(real, frames) and torch.equal(blurry, blurred(frames, 0.5))
+    assert torch.equal(moved, shifted(frames, 1, torch.Generator().manual_seed(0)))
+    assert 0.05 < (noise - frames).std() < 0.1  # less than .1: values are clamped
+    assert all(map(torch.equal, seen[:4], seen[4:]))
+
+
 def test_a_judge_in_training_judges_each_clip_alone(judge, test_clips):
     """Normalisation by the batch would let a clip's neighbours have a say."""
     frames, _ = test_clips

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from unbraid.measures import leakage
 from unbraid.measures.leakage import leakage_matrix
 
 OWN = {"static": {"hair", "skin", "size"}, "dynamic": {"motion", "place"}}
@@ -118,6 +119,14 @@ def test_factors_of_frames_are_read_at_every_step():
     assert (np.abs(found.value[0]) < 0.1).all()
     assert (found.value[2] > 0.1).all() and (found.value[2] < 0.8).all()
     assert found.value[:, 0] == pytest.approx(found.value[:, 2], abs=1e-6)
+
+
+def test_of_many_rows_the_nonlinear_probe_reads_some_of_all_sequences(monkeypatch):
+    """The sequences stand in the order of their classes: the first rows are of one class alone."""
+    monkeypatch.setattr(leakage, "NONLINEAR_ROWS", 50)
+    y = np.arange(200) // 100
+    found = leakage_matrix({"code": np.eye(2)[y]}, {"y": y}, probe="nonlinear", permutations=9)
+    assert found["code", "y"] == 1
 
 
 def test_no_sequence_is_on_both_sides():

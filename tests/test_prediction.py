@@ -144,6 +144,14 @@ def test_what_lies_beyond_the_last_valid_window_is_not_read():
     assert np.array_equal(again.outputs["head"], base.outputs["head"])
 
 
+def test_the_event_head_ends_with_the_last_valid_window():
+    torch.manual_seed(0)
+    head, static, dynamic = EventHead(2, 3).eval(), torch.randn(2, 2), torch.randn(2, 5, 3)
+    found = head(static, dynamic, torch.tensor([2, 5]))
+    cut = head(static[:1], dynamic[:1, :2], torch.tensor([2]))
+    torch.testing.assert_close(found[:1], cut)
+
+
 def test_a_difference_of_two_predictors_is_paired():
     """Of 20 classes the first predictor gets 15, the second 10, which are among the 15."""
     target, numbers = np.zeros(20), np.arange(20)

@@ -91,6 +91,15 @@ def test_intervals_hold_the_true_entropies():
     assert (held / repeats >= 0.9).all()
 
 
+def test_the_limits_of_an_entropy_by_hand():
+    """Of 16 clips half are unsure: 4 to 12 of a draw, widened for classes of only eight."""
+    sure, unsure = [[1, 0, 0]] * 4, [[0.5, 0.5, 0]] * 4
+    found = generation_scores(2 * (sure + unsure), np.repeat([0, 1], 8)).conditional_entropy
+    reach = 4 / 16 * np.sqrt(8 / 7)
+    limits = (LN2 * (0.5 - reach), LN2 * (0.5 + reach))
+    assert (found.low, found.high) == pytest.approx(limits)
+
+
 def test_no_clip_is_its_own_donor():
     for count, seed in itertools.product((2, 3, 50), range(30)):
         donors = random_donors(count, seed)

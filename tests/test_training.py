@@ -85,6 +85,13 @@ def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
     assert training.schedule_value(3, 0.75) == 3
 
 
+def test_schedules_of_weights_are_gone_through_once_a_cycle():
+    cycled = {"weight_cycles": 2, "z_kl_weight": [[0.0, 0.0], [1.0, 1.0]]}
+    options = settings.Settings(**tiny_settings(steps=8).as_dict() | cycled)
+    found = [training.term_weights(options, step)["z_kl"] for step in range(1, 9)]
+    assert found == pytest.approx(2 * [0.25, 0.5, 0.75, 1])
+
+
 def test_weights_and_rate_reach_the_optimiser(monkeypatch):
     """A model whose divergence is its one number: the gradient is the weight of the divergence."""
 
@@ -134,6 +141,7 @@ def test_longer_gradients_are_shortened(tmp_path, longest, kept):
 def test_a_weight_of_an_unknown_term_is_refused():
     bound = Bound(torch.zeros(2), {"z": torch.ones(2)}, 1, {"anchor": torch.ones(2)})
     assert float(bound.loss({"anchor": 3.0, "z_kl": 0.5, "log_likelihood": 2.0})) == 0.5 - 3.0
+    assert float(bound.loss()) == 1.0  # the bound's own terms, and no further one
     with pytest.raises(ValueError, match="weights"):
         bound.loss({"static_kl": 1.0})
 
