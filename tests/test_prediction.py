@@ -234,6 +234,8 @@ X, W, Y = np.zeros((4, 2)), np.zeros((4, 3, 2)), np.arange(4) % 2
         (lambda: Examples(Y, X, W, [3, 2, 0, 1]), "lengths"),
         (lambda: Examples(Y, np.where(X == 0, np.nan, X)), "static"),
         (lambda: predict_event(*EVENTS[:2], CLASSES[2]), "dynamic"),
+        (lambda: predict_event(*(replace(v, target=v.target + 1) for v in EVENTS)), "0 or 1"),
+        (lambda: predict_class(*(replace(v, target=v.target - 0.5) for v in CLASSES)), "classes 0"),
         (lambda: predict_class(*CLASSES[:2], replace(CLASSES[2], raw=None)), "raw"),
         (lambda: predict_value(*(replace(v, target=v.target[:, :4]) for v in VALUES)), "target"),
     ],
