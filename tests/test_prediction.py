@@ -165,6 +165,13 @@ def test_a_difference_of_two_predictors_is_paired():
     assert same.mean == 0
 
 
+def test_a_score_that_was_not_computed_is_refused_by_its_name():
+    prediction = Prediction(np.zeros(4), {"head": np.zeros((1, 4))}, ("accuracy",))
+    for asked in ({"metric": "f1"}, {"of": "ridge"}, {"less": "ridge"}):
+        with pytest.raises(ValueError, match="expected one of .* found '(f1|ridge)'"):
+            prediction.interval(**{"metric": "accuracy"} | asked)
+
+
 def test_the_epoch_is_chosen_on_validation_and_never_on_test():
     train, validation, test = three(events, 100, 40, 60)
     turned = replace(validation, target=1 - validation.target)

@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from unbraid.measures.intervals import Interval, bootstrap_interval, finite_array
 from unbraid.readable import Readable
+from unbraid.settings import check_name
 
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
@@ -113,6 +114,9 @@ class Prediction(Readable):
         clusters: (N,) sequences that are not independent, such as those of one day, share a number.
         less: another predictor, whose score on the same sequences is subtracted.
         """
+        check_name("metric", metric, self.metrics)
+        for name in (of,) if less is None else (of, less):
+            check_name("of, less", name, self.outputs)
         ranks = metric in ("auroc", "average_precision")
         count = len(self.outputs[of])
         taken = () if less is None else self.outputs[less]
