@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,30 @@ def test_missing_weights_are_named_with_the_command_that_trains_them(made, call,
     assert code == 1 and "--seed 0 --results other" in printed
 
 
+@pytest.mark.parametrize("damage", ("{}", "[]", '{"settings": {}, "weights_sha256": "0"}'))
+def test_a_damaged_run_is_named_before_anything_is_measured(
+    made, call, tmp_path, damage, monkeypatch
+):
+    monkeypatch.setattr(cli, "measure_runs", None)
+    shutil.copytree(made[0], tmp_path / "own")
+    last = f"{RUNS[-1]}-seed0"
+    tmp_path.joinpath("own", *FOLDER, f"{last}.run.json").write_text(damage)
+    code, printed = call("evaluate", "independent", *BOUNCE, "--results", tmp_path / "own")
+    assert code == 1 and last in printed and printed.count("error:") == 1
+    if "weights" not in damage:  # a record that cannot be read is not trained over
+        code, printed = call("train", "independent", *BOUNCE, "--results", tmp_path / "own")
+        assert code == 1 and f"{last}.run.json: expected a run's record" in printed
+
+
+def test_a_disk_that_fills_up_is_named_with_the_run(call, tmp_path, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(experiments.training, "fit", fill)
+    code, printed = call("train", "independent", *BOUNCE, "--results", tmp_path)
+    assert code == 1 and f"left on device: '{tmp_path}/independent/bounce/smoke/" in printed
+
+
 def test_seeds_that_are_not_trained_are_left_out(made, call, monkeypatch):
     asked = []
     monkeypatch.chdir(made[0].parents[1])
@@ -160,11 +185,13 @@ MISTAKES = {
     ("train", "unordered", "--run", "no_pair"): "did you mean no_pairs",
     ("train", "unordered", "--dataset", "faces", "--run", "no_pairs"): "run: expected one of",
     ("train", "independent", "--run", "tenfold", "--profile", "full"): "--seed",
+    ("train", "independent", "--precision", "33"): "--precision: expected one of 32-true",
     ("train", "independent", "--profile", "huge"): "profile: expected one of smoke, quick, full",
     ("train", "independent", *BOUNCE, "--results", "/proc/none"): "another folder with --results",
     ("train", "unordered", *SMOKE, "--dataset", "faces"): "data fetch cmu-faces",
     ("evaluate", "unordered", *SMOKE, "--dataset", "digits"): "--dataset digits --run dynamic_4",
     ("evaluate", "independent", "--write", "--run", "factored"): "--write",
+    ("full", *SMOKE, "--results", "/proc/none"): "another folder with --results",
     ("judge", "weather"): "dataset: expected one of",
     ("verify", "--results", "none"): "expected results, found none",
     ("data", "list", "Sprites"): "did you mean sprites",

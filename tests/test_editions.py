@@ -129,6 +129,28 @@ def test_the_command_writes_into_build(folder, tmp_path, monkeypatch, capsys):
     assert "found '77'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ("student", "teacher", "pages", "run"))
+def test_a_folder_that_cannot_be_written_is_one_sentence(command, folder, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "repository_root", lambda: folder.parent)
+    assert commands.main([command, "--only", "11", "--to", "/dev/null"]) == 1
+    printed = capsys.readouterr().err
+    assert "/dev/null" in printed and printed.endswith("name another folder with --to\n")
+
+
+def test_a_write_that_fails_leaves_the_edition_as_it_was(folder, tmp_path, monkeypatch):
+    (path,) = editions.write_edition("student", tmp_path / "own", "11", folder)
+    before = path.read_bytes()
+
+    def fail(book, path):
+        path.write_text("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(editions.nbformat, "write", fail)
+    with pytest.raises(OSError, match="No space"):
+        editions.write_edition("student", tmp_path / "own", "11", folder)
+    assert path.read_bytes() == before
+
+
 def test_the_notebooks_themselves_are_never_overwritten(folder):
     with pytest.raises(ValueError, match="another folder"):
         editions.write_edition("student", folder, folder=folder)

@@ -104,6 +104,8 @@ def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, mo
 def test_the_command_line_refuses_wrong_arguments(good, monkeypatch):
     monkeypatch.setattr(execution, "repository_root", lambda: good.parents[1])
     assert commands.main(["run", "--only", "99"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["run", "--cell-seconds", "-1"])
 
 
 def test_renewing_leaves_a_notebook_that_fails_as_it_was(tmp_path):

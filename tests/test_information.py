@@ -201,6 +201,12 @@ CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
     "call, field",
     [
         (lambda: kraskov(X, Y, k=20), "k:"),
+        (lambda: kraskov(X, Y, k=3.0), "k: .*3.0"),
+        (lambda: kraskov(X, Y, k="3"), "k: .*'3'"),
+        (lambda: kraskov(X, Y, shuffles=-1), "shuffles: "),
+        (lambda: kraskov(X, Y, jitter=np.nan), "jitter"),
+        (lambda: ross(X, np.arange(20) % 2, jitter=-1), "jitter:"),
+        (lambda: best_partition(X, Y, block=1, tries=0), "tries:"),
         (lambda: kraskov(X, Y[:15]), "x, y:"),
         (lambda: kraskov(NOT_FINITE, Y), "x:"),
         (lambda: kraskov(X, CONSTANT), "y: .*column 1"),

@@ -186,6 +186,8 @@ def test_tensors_of_any_kind_become_arrays():
         (lambda: mean_interval([]), "values"),
         (lambda: mean_interval([1.0, np.nan]), "values"),
         (lambda: mean_interval([1j, 2]), "values"),
+        (lambda: mean_interval([1.0, 2.0], coverage=95), "coverage"),
+        (lambda: paired_difference([1, 2], [3, 5], coverage=0), "coverage"),
         (lambda: share_interval(3, 2), "successes"),
         (lambda: share_interval(1.5, 2), "successes"),
         (lambda: bootstrap_interval([1, 2], clusters=[1]), "clusters"),

@@ -221,6 +221,12 @@ def test_frames_of_another_kind_are_refused(judge, clips):
         judge.probabilities(clips)
 
 
+@pytest.mark.parametrize("steps", (0, -1))
+def test_a_training_without_updates_is_refused(steps):
+    with pytest.raises(ValueError, match="steps"):
+        fit_judge(new(), bars, steps)
+
+
 @pytest.mark.parametrize("motion", [[0, 1, 1], [0.0, 1.0], [0, 2]])
 def test_labels_of_another_kind_are_refused(judge, motion):
     labels = {"colour": torch.tensor([0, 1]), "motion": torch.tensor(motion)}

@@ -165,6 +165,13 @@ def test_a_difference_of_two_predictors_is_paired():
     assert same.mean == 0
 
 
+def test_a_score_that_was_not_computed_is_refused_by_its_name():
+    prediction = Prediction(np.zeros(4), {"head": np.zeros((1, 4))}, ("accuracy",))
+    for asked in ({"metric": "f1"}, {"of": "ridge"}, {"less": "ridge"}):
+        with pytest.raises(ValueError, match="expected one of .* found '(f1|ridge)'"):
+            prediction.interval(**{"metric": "accuracy"} | asked)
+
+
 def test_the_epoch_is_chosen_on_validation_and_never_on_test():
     train, validation, test = three(events, 100, 40, 60)
     turned = replace(validation, target=1 - validation.target)
@@ -234,6 +241,8 @@ X, W, Y = np.zeros((4, 2)), np.zeros((4, 3, 2)), np.arange(4) % 2
         (lambda: Examples(Y, X, W, [3, 2, 0, 1]), "lengths"),
         (lambda: Examples(Y, np.where(X == 0, np.nan, X)), "static"),
         (lambda: predict_event(*EVENTS[:2], CLASSES[2]), "dynamic"),
+        (lambda: predict_event(*(replace(v, target=v.target + 1) for v in EVENTS)), "0 or 1"),
+        (lambda: predict_class(*(replace(v, target=v.target - 0.5) for v in CLASSES)), "classes 0"),
         (lambda: predict_class(*CLASSES[:2], replace(CLASSES[2], raw=None)), "raw"),
         (lambda: predict_value(*(replace(v, target=v.target[:, :4]) for v in VALUES)), "target"),
     ],

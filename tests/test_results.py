@@ -69,8 +69,18 @@ def test_a_curve_is_read_as_it_was_written(tmp_path):
 
 @pytest.mark.parametrize("folder", ("/proc/none", "/dev/null/none"))
 def test_a_folder_that_cannot_be_written_is_refused(folder):
-    with pytest.raises(OSError, match=folder):
+    with pytest.raises(ResultsError, match=f"^{folder}: expected .* --results"):
         results.check_writable(Path(folder))
+
+
+def test_a_full_folder_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", fill)
+    with pytest.raises(ResultsError, match="room .* No space left on device"):
+        results.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path):

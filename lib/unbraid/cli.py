@@ -16,6 +16,7 @@ import typer
 from unbraid.settings import (
     OWN_RESULTS,
     Settings,
+    check_name,
     current_profile,
     list_experiments,
     select_runs,
@@ -94,8 +95,9 @@ def train(
     profile = current_profile(profile)
     changes = {"steps": steps} if steps else {}
     jobs = select_jobs(part, dataset, run, profile, seed, **changes)
-    from unbraid import experiments, results
+    from unbraid import experiments, results, training
 
+    check_name("--precision", precision, training.PRECISIONS)
     results.check_writable(folder)
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
@@ -178,6 +180,9 @@ def evaluate_runs(
 
     folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
+    for name, place in places.items():  # what is damaged is found before anything is measured
+        digest = experiments.read_record(place / name)["weights_sha256"]
+        results.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
         results.check_writable(folder)
@@ -319,6 +324,8 @@ def run_everything(
     profile = current_profile(profile)
     from unbraid import experiments, prices, results
 
+    if not plan:
+        results.check_writable(folder)
     pairs = prices.order_datasets(profile)
     names = keep_at_hand([*(dataset for _, dataset in pairs), *experiments.JUDGES])
     pairs = [pair for pair in pairs if pair[1] in names]

@@ -241,6 +241,9 @@ def train_run(
         reached = last_update(checkpoint)
         print(f"\nthe same command goes on with {path.name} after update {reached}")
         raise
+    except OSError as error:
+        error.filename = error.filename or f"{path}.*"  # a full disk does not say what it refused
+        raise
 
     results.write_csv(path.with_suffix(".training.csv"), rows)
     command = train_command(settings, [seed], precision)
@@ -264,12 +267,23 @@ def last_update(checkpoint: Path) -> int:
     return rows[-1]["step"] if rows else 0
 
 
+def read_record(path: Path) -> dict:
+    """The record of a run at a path without suffix; `ResultsError` for a missing or damaged one."""
+    record = results.read_json(path.with_suffix(".run.json"))
+    if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
+        raise results.ResultsError(
+            f"{path}.run.json: expected a run's record, found no settings or no digest of weights; "
+            f"{results.RESTORE}"
+        )
+    return record
+
+
 def find_record(settings: Settings, path: Path) -> dict | None:
     """The record of a complete run of these settings at a path without suffix, if there is one."""
     files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
     if not all(file.exists() for file in files):
         return None
-    record = results.read_json(files[0])
+    record = read_record(path)
     is_whole = record["weights_sha256"] == results.digest(files[-1])
     return record if is_whole and has_settings(record, settings) else None
 

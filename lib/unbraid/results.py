@@ -45,10 +45,16 @@ def shipped() -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written into, before hours are spent for it, by an OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / ".writable", b"")
-    (folder / ".writable").unlink()
+    """Refuse a folder that cannot be written into, or is full, before hours are spent for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / ".writable", bytes(2**20))
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise ResultsError(
+            f"{folder}: expected a folder with room that can be written into, found "
+            f"{error.strerror}; make room, or name another folder with --results"
+        ) from None
 
 
 # ---- files

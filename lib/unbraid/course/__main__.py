@@ -137,12 +137,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cell-seconds", type=float, help="run: the longest a cell may take")
     parser.add_argument("--run", action="store_true", help="fresh: renew the stale notebooks")
     options = parser.parse_args(arguments)
+    if options.cell_seconds is not None and not options.cell_seconds >= 1:
+        parser.error(f"--cell-seconds: expected 1 or more, found {options.cell_seconds}")
     options.to = options.to or f"build/{options.command}"
     try:
         return int(not COMMANDS[options.command](options))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{error}; make room, or name another folder with --to", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

@@ -91,10 +91,11 @@ def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
 
 
 def write_notebook(book: NotebookNode, path: Path) -> Path:
-    """Write a valid notebook, and its folder where it is missing; returns the path."""
+    """Write a valid notebook whole or not at all, and its folder if missing; returns the path."""
     nbformat.validate(book)
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path)
+    nbformat.write(book, path.with_suffix(".new"))
+    os.replace(path.with_suffix(".new"), path)
     return path
 
 

@@ -73,6 +73,8 @@ def kraskov(x, y, k=3, shuffles=0, jitter=1e-10, seed=0):
     """
     x, y = samples("x", x), samples("y", y)
     check_pairs("x, y", x, y, k)
+    if not (jitter >= 0 and shuffles >= 0):
+        raise ValueError(f"jitter, shuffles: expected none below 0, found {jitter}, {shuffles}")
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
     y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
@@ -115,6 +117,8 @@ def ross(x, labels, k=3, jitter=1e-10, seed=0):
             f"{labels.shape}; round floats that stand for classes"
         )
     check_pairs("x, labels", x, labels, k)
+    if not jitter >= 0:
+        raise ValueError(f"jitter: expected 0 or more, found {jitter}")
     labels = np.unique(labels, return_inverse=True)[1]
     kept = np.bincount(labels)[labels] > 1
     if len(np.unique(labels[kept])) < 2:
@@ -173,6 +177,8 @@ def best_partition(before, after, block, tries=20, seed=0):
         raise ValueError(f"after: expected {width} units as in before, found {after.shape[1]}")
     if block < 1 or width % block or width == block:
         raise ValueError(f"block: expected to cut {width} units into two or more, found {block}")
+    if tries < 1:
+        raise ValueError(f"tries: expected at least 1, found {tries}")
     generator = np.random.default_rng(seed)
     permutations = [generator.permutation(width) for _ in range(tries)]
     tried = np.empty((tries, 2))
@@ -249,5 +255,5 @@ def check_pairs(name, first, second, k=1) -> None:
     """Refuse arrays without a row for each other's rows, and k neighbours that they lack."""
     if len(first) != len(second):
         raise ValueError(f"{name}: expected equally many rows, found {len(first)}, {len(second)}")
-    if k != int(k) or not 1 <= k < len(first):
-        raise ValueError(f"k: expected a whole number from 1 to {len(first) - 1}, found {k}")
+    if not isinstance(k, int | np.integer) or not 1 <= k < len(first):
+        raise ValueError(f"k: expected a whole number from 1 to {len(first) - 1}, found {k!r}")

@@ -63,6 +63,8 @@ def mean_interval(values, unit="seed", coverage=0.95) -> Interval:
     values = finite_array("values", values)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"values: expected one number a {unit}, found shape {values.shape}")
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage: expected a share such as 0.95, found {coverage}")
     n = len(values)
     mean = float(values.mean())
     if n == 1:

@@ -136,6 +136,8 @@ def fit_judge(
     report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
     labels) and accuracy (mean over labels), averaged over the updates since the last row.
     """
+    if steps < 1:
+        raise ValueError(f"steps: expected at least 1, found {steps}")
     device = next(judge.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(judge.parameters(), learning_rate, betas=(0.5, 0.999))

@@ -182,8 +182,13 @@ def skill_limits(loss, base, seed) -> tuple[float, float]:
 def held_out_mask(test, count, generator) -> np.ndarray:
     """The test sequences as a mask (N,)."""
     mask = np.zeros(count, dtype=bool)
-    share = isinstance(test, float)
-    mask[generator.permutation(count)[: round(test * count)] if share else as_array(test)] = True
+    if isinstance(test, float):
+        mask[generator.permutation(count)[: max(round(test * count), 0)]] = True
+    else:
+        try:
+            mask[as_array(test)] = True
+        except IndexError as error:
+            raise ValueError(f"test: expected a share, indices or a mask; {error}") from None
     if not 2 <= mask.sum() <= count - 2:
         raise ValueError(
             f"test: expected a share, indices or a mask with two sequences or more on each side, "

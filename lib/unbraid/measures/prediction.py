@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from unbraid.measures.intervals import Interval, bootstrap_interval, finite_array
 from unbraid.readable import Readable
+from unbraid.settings import check_name
 
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
@@ -113,6 +114,9 @@ class Prediction(Readable):
         clusters: (N,) sequences that are not independent, such as those of one day, share a number.
         less: another predictor, whose score on the same sequences is subtracted.
         """
+        check_name("metric", metric, self.metrics)
+        for name in (of,) if less is None else (of, less):
+            check_name("of, less", name, self.outputs)
         ranks = metric in ("auroc", "average_precision")
         count = len(self.outputs[of])
         taken = () if less is None else self.outputs[less]
@@ -209,6 +213,7 @@ def predict_event(train, validation, test, seeds=(0, 1, 2), epochs=41, batch=30)
     parts = train, validation, test
     inputs = ("static", "dynamic", "lengths")
     check_parts(parts, inputs)
+    check_target(parts, "(N,) 0 or 1 for an event", most=1)
     build = partial(EventHead, train.static.shape[1], train.dynamic.shape[2])
     training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch, clip=1.0)
     outputs = {"head": expit(head_outputs(build, inputs, training, parts, seeds))}
@@ -226,6 +231,7 @@ def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40) -> Predic
     """
     parts = train, validation, test
     check_parts(parts, ("static",))
+    check_target(parts, "(N,) classes 0, 1, ...")
     width, classes = train.static.shape[1], int(train.target.max()) + 1
 
     build = partial(class_head, width, classes)
@@ -376,6 +382,15 @@ def outputs_on_raw(parts, models, predict) -> dict[str, np.ndarray]:
 def joined(parts, name) -> np.ndarray:
     """An array of training and validation sequences in one."""
     return np.concatenate([getattr(part, name) for part in parts[:2]])
+
+
+def check_target(parts, expected: str, most=np.inf) -> None:
+    """Refuse parts whose target is not (N,) whole numbers from 0 to `most`."""
+    for part in parts:
+        values = part.target
+        if values.ndim != 1 or (values % 1).any() or values.min() < 0 or values.max() > most:
+            found = f"{values.min():g} to {values.max():g} in {values.shape}"
+            raise ValueError(f"target: expected {expected}, found {found}")
 
 
 def check_parts(parts, needed) -> None:
