@@ -20,10 +20,7 @@ from unbraid.models.base import Batch, Bound, SequenceModel
 from unbraid.progress import progress_bar
 
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
-PRECISIONS = (  # of Fabric, which knows some by two names
-    *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
-    *("32", "bf16", "16", "64"),
-)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
 
 

@@ -15,7 +15,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from unbraid.course.execution import first_line, select_notebooks
+from unbraid.course.execution import first_line, replace_notebook, select_notebooks
 from unbraid.course.files import tags
 
 NOTES = "teaching.toml"  # beside the notebooks; a table for each, named by its number
@@ -93,9 +93,7 @@ def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
 def write_notebook(book: NotebookNode, path: Path) -> Path:
     """Write a valid notebook whole or not at all, and its folder if missing; returns the path."""
     nbformat.validate(book)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path.with_suffix(".new"))
-    os.replace(path.with_suffix(".new"), path)
+    replace_notebook(book, path)
     return path
 
 
