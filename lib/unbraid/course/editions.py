@@ -114,6 +114,7 @@ def write_pages(to: str | Path, only: str = "", folder: Path | None = None) -> l
         move_links(book, notebooks, Path(to))
         page, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": title}})
         page = page.replace("</head>", f"<style>\n{style}</style>\n</head>", 1)
+        page = page.replace("<th></th>", "<td></td>")  # a table's empty corner heads nothing
         page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)
         written.append(Path(to, f"{notebook.stem}.html"))
         written[-1].write_text(page, encoding="utf-8")
