@@ -268,8 +268,8 @@ def last_update(checkpoint: Path) -> int:
 
 
 def read_record(path: Path) -> dict:
-    """The record of a run at a path without suffix; `ResultsError` for a missing or damaged one."""
-    record = results.read_json(path.with_suffix(".run.json"))
+    """`load_record` by a path without suffix, whose record has all that a model is made of."""
+    record = load_record(path.name, path.parent)
     if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
         raise results.ResultsError(
             f"{path}.run.json: expected a run's record, found no settings or no digest of weights; "
