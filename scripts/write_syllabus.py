@@ -142,46 +142,46 @@ def write_page() -> str:
 TEMPLATE = """# Syllabus
 
 Five ways through the course: alone, in one lecture, in a day, in a week, and in a term. All times
-are minutes. *Teach or read* and *do*, for the exercises, are the authors' estimates in
+are minutes. The columns *teach or read* and *do* (the exercises) are the authors' estimates in
 [notebooks/teaching.toml](../notebooks/teaching.toml). *Run* was measured on two cores at the
 profile `quick`. `python scripts/write_syllabus.py` writes this page. [Teaching](teaching.md)
-explains the editions for learners and teachers, and the marks.
+explains the editions for learners and teachers, and how exercises are marked.
 
 ## Alone
 
-The paths of papers A and C and the last one contain what their later notebooks need; skip what you
-know. Paper B's leaves out notebook 12, whose training loop notebook 23 uses. The afternoon and the
-path to measure a model of your own leave out how models are built.
+The paths of papers A and C contain all notebooks that their later ones need; skip what you know.
+The path of paper B leaves out notebook 12, whose training loop notebook 23 uses. The first path and
+the path *to measure a model of your own* leave out how models are built.
 
 {paths}
 
 ## A lecture of two hours
 
-The rest of the two hours is for questions. Each plan begins with codes and swaps on a trained
-model (notebook 00). It goes on with the bound (02), with probes and judges that find leakage (05),
-or with swaps of whole clips (33). The teacher edition (`make teacher ONLY="00 05"`) has questions
-for the class and the misconceptions to expect.
+Each plan begins with codes and swaps on a trained model (notebook 00). The second notebook is
+about the bound (02), about probes and judges that find leakage (05), or about swaps of whole clips
+(33). The rest of the two hours is for questions. The teacher edition (`make teacher ONLY="00 05"`)
+has questions for the class and the misconceptions to expect.
 
 {lecture}
 
 ## A day
 
-For people who know PyTorch and some probability. Every notebook runs in a few minutes, most with
-shipped models. There is time for the exercises of the level *recall*.
+This plan is for people who know PyTorch and some probability. Every notebook runs in a few
+minutes, most with shipped models. There is time for the exercises of the level *recall*.
 
 {day}
 
 ## A week
 
-Lectures in the morning, exercises in the afternoon. Start notebooks 12, 23 and 32 before you talk
-about them, because they train.
+Lectures are in the morning and exercises in the afternoon. Start notebooks 12, 23 and 32 before you
+talk about them, because they train models.
 
 {week}
 
 ## A term
 
-Fourteen weeks with a lecture of about two hours, exercises at home, and one of the last three
-notebooks as a project.
+The term has fourteen weeks, each with a lecture of up to two hours and exercises at home. One of
+notebooks 26, 35 and 36 is a project.
 
 {term}
 

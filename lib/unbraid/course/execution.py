@@ -6,8 +6,10 @@ Each notebook runs in a kernel of its own, in its folder.
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from unbraid.settings import SettingsError, current_profile
 # The longest that one cell may take on the reference machine, some fifteen times what it does take.
 CELL_SECONDS = {"smoke": 300, "quick": 3600, "full": 172_800}
 REFERENCE_SECONDS = 1.0  # what the work of `measure_slowness` takes there, on one idle core
+AT_ONCE = 2  # notebooks, where there are so many cores; each needs up to 1.5 GB of memory
 
 
 @dataclass
@@ -167,28 +170,45 @@ def run(
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
+    So many run at once as there are cores, and at most AT_ONCE, each in a process of its own.
     cell_seconds: the longest a cell may take; by default generous, and longer on a slow machine.
     """
     profile = current_profile(profile)
     notebooks = select_notebooks(folder, only)
     cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
-    print(f"{len(notebooks)} notebooks at {profile} into {to}, at most {cell_seconds:.0f} s a cell")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    at_once = min(AT_ONCE, cores or 1, len(notebooks))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // at_once)))
+    print(f"{len(notebooks)} notebooks at {profile} into {to}, {at_once} at a time")
+    print(f"at most {cell_seconds:.0f} s a cell", flush=True)
 
     outcomes = []
-    for number, notebook in enumerate(notebooks, 1):
-        title = f"{notebook.stem} ".ljust(34, ".")
-        print(f"[{number:2d}/{len(notebooks)}] {title}", end=" ", flush=True)
-        outcome = execute(notebook, Path(to) / notebook.name, profile, seconds=cell_seconds)
-        outcomes.append(outcome)
-        result = "failed" if outcome.fault else "completed"
-        print(f"{outcome.seconds:7.1f} s  {result}", flush=True)
+    started = time.perf_counter()
+    # New processes: this one has computed with PyTorch, whose threads do not survive a fork.
+    with ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
+        options = {"profile": profile, "seconds": cell_seconds}
+        futures = [
+            pool.submit(execute, path, Path(to) / path.name, **options) for path in notebooks
+        ]
+        try:
+            for number, future in enumerate(as_completed(futures), 1):
+                outcome = future.result()
+                outcomes.append(outcome)
+                title = f"{outcome.notebook.stem} ".ljust(34, ".")
+                result = "failed" if outcome.fault else "completed"
+                progress_line = f"[{number:2d}/{len(notebooks)}] {title} {outcome.seconds:7.1f} s"
+                print(f"{progress_line}  {result}", flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    outcomes.sort(key=lambda outcome: outcome.notebook.name)
 
     failures = [outcome for outcome in outcomes if outcome.fault]
     for outcome in failures:
         print(f"\n{outcome.notebook.stem}, {outcome.fault}")
         print(f"  the executed copy: {os.path.relpath(outcome.output)}")
         print(f"  once more: python -m unbraid.course run --only {outcome.notebook.stem}")
-    seconds = sum(outcome.seconds for outcome in outcomes)
+    seconds = time.perf_counter() - started
     completed = len(outcomes) - len(failures)
     print(f"\n{completed} completed, {len(failures)} failed in {seconds:.0f} s; see {to}")
     return outcomes
