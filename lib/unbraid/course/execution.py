@@ -6,11 +6,13 @@ Each notebook runs in a kernel of its own, in its folder.
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import os
+import queue
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -170,37 +172,27 @@ def run(
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
-    So many run at once as there are cores, and at most AT_ONCE, each in a process of its own.
+    So many run at once as there are cores, and at most AT_ONCE, each in a thread of its own.
     cell_seconds: the longest a cell may take; by default generous, and longer on a slow machine.
     """
     profile = current_profile(profile)
     notebooks = select_notebooks(folder, only)
     cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    at_once = min(AT_ONCE, cores or 1, len(notebooks))
+    at_once = min(AT_ONCE, cores or 1)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // at_once)))
-    print(f"{len(notebooks)} notebooks at {profile} into {to}, {at_once} at a time")
+    print(f"{len(notebooks)} notebooks at {profile} into {to}, {at_once} at a time, ", end="")
     print(f"at most {cell_seconds:.0f} s a cell", flush=True)
 
     outcomes = []
     started = time.perf_counter()
-    # New processes: this one has computed with PyTorch, whose threads do not survive a fork.
-    with ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
-        options = {"profile": profile, "seconds": cell_seconds}
-        futures = [
-            pool.submit(execute, path, Path(to) / path.name, **options) for path in notebooks
-        ]
-        try:
-            for number, future in enumerate(as_completed(futures), 1):
-                outcome = future.result()
-                outcomes.append(outcome)
-                title = f"{outcome.notebook.stem} ".ljust(34, ".")
-                result = "failed" if outcome.fault else "completed"
-                progress_line = f"[{number:2d}/{len(notebooks)}] {title} {outcome.seconds:7.1f} s"
-                print(f"{progress_line}  {result}", flush=True)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+    work = partial(execute, profile=profile, seconds=cell_seconds)
+    for outcome in execute_all(work, notebooks, Path(to), at_once):
+        outcomes.append(outcome)
+        title = f"{outcome.notebook.stem} ".ljust(34, ".")
+        result = "failed" if outcome.fault else "completed"
+        count = f"[{len(outcomes):2d}/{len(notebooks)}]"
+        print(f"{count} {title} {outcome.seconds:7.1f} s  {result}", flush=True)
     outcomes.sort(key=lambda outcome: outcome.notebook.name)
 
     failures = [outcome for outcome in outcomes if outcome.fault]
@@ -212,6 +204,25 @@ def run(
     completed = len(outcomes) - len(failures)
     print(f"\n{completed} completed, {len(failures)} failed in {seconds:.0f} s; see {to}")
     return outcomes
+
+
+def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator[Outcome]:
+    """What `work(notebook, output)` gives of all notebooks, in the order in which they end."""
+    waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    for notebook in notebooks:
+        waiting.put(notebook)
+
+    def take_notebooks() -> None:
+        while not waiting.empty():
+            notebook = waiting.get()
+            ended.put(work(notebook, to / notebook.name))
+
+    for _ in range(at_once):
+        # Ctrl-C does not wait for daemons, and their kernels end with this process.
+        threading.Thread(target=take_notebooks, daemon=True).start()
+    for _ in notebooks:
+        yield ended.get()
 
 
 def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> list[Outcome]:
