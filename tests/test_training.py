@@ -225,7 +225,9 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize("changes", ({"steps": 16}, {"learning_rate": 1e-4}, {"seed": 1}))
 def test_a_checkpoint_of_another_run_is_refused(checkpoint, changes):
     before = checkpoint.read_bytes()
-    with pytest.raises(TrainingError, match=r"a\.checkpoint"):
+    ((name, value),) = changes.items()
+    found = rf"a\.checkpoint: .* found one with {name} [^,]* \(of this run: {value}\); delete it"
+    with pytest.raises(TrainingError, match=found):
         train(checkpoint, **changes)
     assert checkpoint.read_bytes() == before
 

@@ -181,7 +181,7 @@ def evaluate_runs(
     folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
     for name, place in places.items():  # what is damaged is found before anything is measured
-        digest = experiments.read_record(place / name)["weights_sha256"]
+        digest = experiments.load_record(name, place)["weights_sha256"]
         results.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:

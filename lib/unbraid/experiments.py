@@ -103,8 +103,6 @@ def sample_frames(settings: Settings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
     data = load_frames(settings, split)
     sentence = f"{settings.length} frames at a time of {data.provenance}"
-    if settings.withheld and split == "train":
-        sentence += f", one action withheld of {100 * settings.withheld:g} % of them"
     sources = get_dataset(settings.dataset).sources
     return Sampler(FrameSampler(data, settings.length), sentence, sources)
 
@@ -117,6 +115,8 @@ def load_frames(settings: Settings, split: str) -> Sequences:
     sequences = load_sequences(settings.dataset, split, settings)
     if settings.withheld and split == "train":
         sequences = withhold(sequences, "action", settings.withheld, seed=0)
+        share = f"one action withheld of {100 * settings.withheld:g} % of them"
+        sequences = replace(sequences, provenance=f"{sequences.provenance}, {share}")
     return sequences
 
 
@@ -185,7 +185,14 @@ def load_record(name: str, folder: Path | None = None) -> dict:
     folder: a folder of results; by default the clone's. The profile is the one in the name, even
     where UNBRAID_PROFILE is another. Raises `ResultsError` for a missing or damaged record.
     """
-    return results.read_json((folder or results.shipped()) / f"{name}.run.json")
+    path = (folder or results.shipped()) / f"{name}.run.json"
+    record = results.read_json(path)
+    if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
+        raise results.ResultsError(
+            f"{path}: expected a run's record, found no settings or no digest of weights; "
+            f"{results.RESTORE}"
+        )
+    return record
 
 
 def load_model(name: str, folder: Path | None = None) -> SequenceModel:
@@ -267,23 +274,12 @@ def last_update(checkpoint: Path) -> int:
     return rows[-1]["step"] if rows else 0
 
 
-def read_record(path: Path) -> dict:
-    """`load_record` by a path without suffix, whose record has all that a model is made of."""
-    record = load_record(path.name, path.parent)
-    if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
-        raise results.ResultsError(
-            f"{path}.run.json: expected a run's record, found no settings or no digest of weights; "
-            f"{results.RESTORE}"
-        )
-    return record
-
-
 def find_record(settings: Settings, path: Path) -> dict | None:
     """The record of a complete run of these settings at a path without suffix, if there is one."""
     files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
     if not all(file.exists() for file in files):
         return None
-    record = read_record(path)
+    record = load_record(path.name, path.parent)
     is_whole = record["weights_sha256"] == results.digest(files[-1])
     return record if is_whole and has_settings(record, settings) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import time
@@ -179,7 +180,7 @@ class Run:
         self.model, self.optimizer = model, optimizer
         self.generators = {"data": data_noise, "codes": code_noise}
         # A run only goes on from a checkpoint that has the same identity.
-        self.identity = repr(sorted((settings.as_dict() | {"seed": seed}).items()))
+        self.identity = settings.as_dict() | {"seed": seed}
 
     def save(self, path: Path, rows: list[dict]) -> None:
         """Write weights, optimizer, generators and curve, atomically and without pickle."""
@@ -191,7 +192,7 @@ class Run:
             tensors[f"noise.{name}"] = generator.get_state()
         values = [list(row.values()) for row in rows]
         tensors["rows"] = torch.tensor(values, dtype=torch.float64)  # (rows, columns)
-        metadata = {"run": self.identity, "contents": results.contents(tensors)}
+        metadata = {"run": json.dumps(self.identity), "contents": results.contents(tensors)}
         results.save_tensors(path, tensors, metadata)
 
     def resume(self, path: Path) -> list[dict]:
@@ -207,11 +208,7 @@ class Run:
         tensors = results.load_tensors(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        if metadata.get("run") != self.identity:
-            raise TrainingError(
-                f"{path}: expected a checkpoint of these settings and this seed, found one of "
-                f"{metadata.get('run')}; delete it to start anew"
-            )
+        self.check_identity(path, metadata.get("run", ""))
         if metadata.get("contents") != results.contents(tensors):
             raise results.ResultsError(
                 f"{path}: expected the values it was written with, found others; "
@@ -229,6 +226,24 @@ class Run:
         except (KeyError, RuntimeError) as error:
             raise older_code(path) from error
         return read_rows(path)
+
+    def check_identity(self, path: Path, written: str) -> None:
+        """Refuse a checkpoint of another run, and name what differs."""
+        try:
+            theirs = json.loads(written)
+        except ValueError as error:
+            raise older_code(path) from error
+        ours = json.loads(json.dumps(self.identity))  # tuples become lists, as in the file
+        differences = []
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                found = f"{name} {theirs.get(name)} (of this run: {ours.get(name)})"
+                differences.append(found)
+        if differences:
+            raise TrainingError(
+                f"{path}: expected a checkpoint of these settings and this seed, found one with "
+                f"{', '.join(differences)}; delete it to start anew"
+            )
 
 
 def read_rows(checkpoint: Path) -> list[dict]:
