@@ -394,7 +394,7 @@ class SingleElement(SequenceModel):
 
 
 def draw_small_weights(layer: nn.Module) -> None:
-    """The weights of a convolution or linear layer from N(0, 0.01), its biases 0; others stay."""
+    """The weights of a convolution or linear layer from N(0, 0.01²), its biases 0; others stay."""
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
