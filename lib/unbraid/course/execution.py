@@ -209,20 +209,26 @@ def run(
 def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator[Outcome]:
     """What `work(notebook, output)` gives of all notebooks, in the order in which they end."""
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Outcome | Exception] = queue.SimpleQueue()
     for notebook in notebooks:
         waiting.put(notebook)
 
     def take_notebooks() -> None:
         while not waiting.empty():
             notebook = waiting.get()
-            ended.put(work(notebook, to / notebook.name))
+            try:
+                ended.put(work(notebook, to / notebook.name))
+            except Exception as error:  # such as a folder that cannot be written; raised below
+                ended.put(error)
 
     for _ in range(at_once):
         # Ctrl-C does not wait for daemons, and their kernels end with this process.
         threading.Thread(target=take_notebooks, daemon=True).start()
     for _ in notebooks:
-        yield ended.get()
+        outcome = ended.get()
+        if isinstance(outcome, Exception):
+            raise outcome
+        yield outcome
 
 
 def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> list[Outcome]:
