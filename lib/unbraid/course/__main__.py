@@ -117,6 +117,7 @@ COMMANDS: dict[str, Callable[[Options], bool]] = {  # each says whether all is a
     "assignment": write_assignments,
     "pages": write_html,
 }
+IN_PLACE = {"desk", "update", "footer"}  # have no --to
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{error}; make room, or name another folder with --to", file=sys.stderr)
+        elsewhere = "" if options.command in IN_PLACE else ", or name another folder with --to"
+        print(f"{error}; make room{elsewhere}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

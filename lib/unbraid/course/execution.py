@@ -178,9 +178,10 @@ def run(
     profile = current_profile(profile)
     notebooks = select_notebooks(folder, only)
     cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    at_once = min(AT_ONCE, cores or 1)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // at_once)))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    at_once = min(AT_ONCE, cores)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
     print(f"{len(notebooks)} notebooks at {profile} into {to}, {at_once} at a time, ", end="")
     print(f"at most {cell_seconds:.0f} s a cell", flush=True)
 
@@ -208,14 +209,11 @@ def run(
 
 def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator[Outcome]:
     """What `work(notebook, output)` gives of all notebooks, in the order in which they end."""
-    waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    waiting = iter(notebooks)  # shared by the threads, so that each notebook is taken once
     ended: queue.SimpleQueue[Outcome | Exception] = queue.SimpleQueue()
-    for notebook in notebooks:
-        waiting.put(notebook)
 
     def take_notebooks() -> None:
-        while not waiting.empty():
-            notebook = waiting.get()
+        for notebook in waiting:
             try:
                 ended.put(work(notebook, to / notebook.name))
             except Exception as error:  # such as a folder that cannot be written; raised below
