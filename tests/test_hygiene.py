@@ -116,4 +116,4 @@ def test_some_of_its_outputs_are_checked(path):
 
 @each
 def test_it_says_what_was_done(path):
-    assert any("## What we did" in text for text in prose(path))
+    assert any("## What we know" in text for text in prose(path))
