@@ -82,6 +82,44 @@ def test_train_and_evaluate_share_a_folder_and_say_so(made):
     assert len(evaluated.splitlines()) < 60
 
 
+def test_figures_of_runs_whose_weights_are_gone_are_never_written_over(
+    made, call, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cli, "measure_runs", None)
+    shutil.copytree(made[0], tmp_path / "own")
+    before = tmp_path.joinpath("own", *FOLDER, "metrics.json").read_bytes()
+    tmp_path.joinpath("own", *FOLDER, f"{RUNS[-1]}-seed0.safetensors").unlink()
+    code, printed = call(
+        "evaluate", "independent", *BOUNCE, "--results", tmp_path / "own", "--write"
+    )
+    assert code == 1 and f"found none of {RUNS[-1]}, seeds [0]" in printed
+    assert tmp_path.joinpath("own", *FOLDER, "metrics.json").read_bytes() == before
+
+
+def test_a_dataset_without_weights_is_left_out(made, call, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(jobs) or {})
+    code, printed = call("evaluate", "independent", "--profile", "smoke", "--results", made[0])
+    assert code == 0 and "left out, weights" in printed
+    assert [{job[0].dataset for job in jobs} for jobs in asked] == [{"bounce"}]
+
+
+def test_a_run_that_a_profile_does_not_have_is_refused(call):
+    code, printed = call(
+        "train",
+        "independent",
+        "--dataset",
+        "circle",
+        "--run",
+        "long",
+        "--profile",
+        "full",
+        "--seed",
+        0,
+    )
+    assert code and "--run: expected one that the profile full has, found long" in printed
+
+
 def test_a_finished_run_is_kept_and_verified(made, call):
     code, printed = call("train", "independent", *BOUNCE, "--results", made[0])
     assert code == 0 and printed.count("finished before") == len(RUNS)

@@ -64,6 +64,28 @@ def test_training_raises_the_bound_and_reports_it():
         assert row["elbo_per_frame"] == pytest.approx(difference, rel=1e-4)
 
 
+@pytest.mark.parametrize("precision", training.PRECISIONS)
+def test_every_precision_trains(precision):
+    options = tiny_settings()
+    digits = MovingDigits(SQUARES, options.image_size, options.length)
+    rows = fit(tiny_model(options), digits, options, precision=precision)
+    assert rows[-1]["step"] == options.steps
+
+
+def test_a_checkpoint_belongs_to_its_precision_and_its_data_but_to_no_evaluation(tmp_path):
+    path = tmp_path / "run.checkpoint"
+    train(path)
+    assert train(path, evaluation_pairs=7, seeds=9)[1]
+    options = tiny_settings()
+
+    class Others(MovingDigits):
+        digests = {"mnist": "0"}
+
+    digits = Others(SQUARES, options.image_size, options.length)
+    with pytest.raises(TrainingError, match="data None .*precision 32-true"):
+        fit(tiny_model(options), digits, options, 0, path, "bf16-mixed")
+
+
 @pytest.mark.parametrize(
     "schedule, rates",
     (

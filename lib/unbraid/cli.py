@@ -117,8 +117,11 @@ def select_jobs(
     jobs = []
     for experiment in select_runs(part, dataset, run):
         settings = load_settings(experiment.section, profile, **changes)
-        if numbers := seeds or list(range(settings.seeds)):
+        numbers = seeds or list(range(settings.seeds))
+        if numbers and settings.steps:  # 0 at a profile that does not have the run
             jobs.append((settings, numbers))
+    if not jobs and seeds:
+        raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
     if not jobs:
         raise ValueError(
             f"--seed: expected, because the profile {profile} has no seed of {run}, found none"
@@ -180,12 +183,15 @@ def evaluate_runs(
 
     folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
+    names = [name for name in names if any(job[0].dataset == name for job in jobs)]
     for name, place in places.items():  # what is damaged is found before anything is measured
         digest = experiments.load_record(name, place)["weights_sha256"]
         results.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
         results.check_writable(folder)
+        for name in names:
+            check_nothing_is_lost(folder / part / name / profile / "metrics.json", jobs)
     for name in names:
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places)
@@ -200,6 +206,21 @@ def evaluate_runs(
             typer.echo(f"written: {path}")
     if write and folder.resolve() == results.shipped().resolve():
         results.write_tables()
+
+
+def check_nothing_is_lost(path: Path, jobs: Jobs) -> None:
+    """Refuse to write over figures of runs and seeds whose weights are not there."""
+    from unbraid import results
+
+    metrics = results.read_json(path) if path.exists() else {}
+    there = {settings.run: seeds for settings, seeds in jobs if settings.dataset == path.parts[-3]}
+    for run in metrics.keys() - {"protocol"}:
+        seeds = results.find_seeds(metrics, run)
+        if absent := set(seeds) - set(there.get(run, [])):
+            raise results.ResultsError(
+                f"{path}: expected the weights of all runs that it has figures of, found none of "
+                f"{run}, seeds {sorted(absent)}; train them, or write into another --results"
+            )
 
 
 def find_weights(

@@ -286,12 +286,9 @@ def find_record(settings: Settings, path: Path) -> dict | None:
 
 def has_settings(record: dict, settings: Settings) -> bool:
     """Whether a run was trained with these settings, whatever those of the evaluation are."""
-    for name, value in settings.as_dict().items():
-        if name in ("seeds", "section") or name.startswith("evaluation_"):
-            continue
-        if name not in record["settings"] or record["settings"][name] != value:
-            return False
-    return True
+    known = record["settings"]
+    decisive = training.decisive(settings)
+    return all(name in known and known[name] == value for name, value in decisive.items())
 
 
 def summarise(by_seed: list[dict[str, float]]) -> dict:
@@ -433,6 +430,7 @@ def train_judge(
         settings,
         seed,
         rows,
+        device=training.describe_cpu(),  # whatever else there is
         precision="32-true",
         data=sampler.provenance,
         data_sha256=sampler.digests,

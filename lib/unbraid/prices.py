@@ -49,9 +49,11 @@ def order_datasets(profile: str) -> list[tuple[str, str]]:
 def price_run(settings: Settings, sampler: experiments.Sampler, folder: Path) -> Price:
     """The price of one run with all its seeds, less what lies finished or begun in a folder."""
     left, seconds, origin = 0, 0.0, "finished"
+    now = {"precision": "32-true", "data_sha256": sampler.digests}
     for seed in range(settings.seeds):
         path = folder / experiments.run_name(settings, seed)
-        if record := experiments.find_record(settings, path):
+        record = experiments.find_record(settings, path)
+        if record and record.items() >= now.items():
             seconds = record["seconds"] / record["steps"]
         else:
             left += settings.steps - experiments.last_update(path.with_suffix(".checkpoint"))

@@ -21,7 +21,7 @@ from unbraid.models.base import Batch, Bound, SequenceModel
 from unbraid.progress import progress_bar
 
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # 16 bits of float16 overflow
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
 
 
@@ -48,7 +48,7 @@ def fit(
     seed: the seed of the data and of the posterior's noise. The caller has seeded the weights.
     checkpoint: a file that is written with each row of the curve. A run that finds it goes on
         from it and ends in the same bits as one that was never interrupted.
-    precision: a precision that Lightning Fabric knows, e.g. "bf16-mixed".
+    precision: one of `PRECISIONS`, as Lightning Fabric names them.
     every: the number of updates between two rows of the curve; by default a fiftieth of the run.
     report: a function that is called with each new row.
 
@@ -65,7 +65,9 @@ def fit(
     data_noise = torch.Generator().manual_seed(seed)
     code_noise = torch.Generator(device=fabric.device).manual_seed(seed + 1)
     # The unwrapped model and optimizer name their tensors without Fabric's prefixes.
-    run = Run(model, optimizer, data_noise, code_noise, settings, seed)
+    data = getattr(draw, "digests", None)
+    identity = decisive(settings) | {"seed": seed, "precision": precision, "data": data}
+    run = Run(model, optimizer, data_noise, code_noise, identity)
     rows = run.resume(checkpoint) if checkpoint else []
     first = rows[-1]["step"] + 1 if rows else 1
     log = Log(rows[-1]["seconds"] if rows else 0.0, settings.batch_size)
@@ -97,6 +99,15 @@ def fit(
                 run.save(checkpoint, rows)
     model.eval()
     return rows
+
+
+def decisive(settings) -> dict:
+    """The settings that decide a run: all but its seeds, its section and those of evaluations."""
+    values = {}
+    for name, value in settings.as_dict().items():
+        if name not in ("seeds", "section") and not name.startswith("evaluation_"):
+            values[name] = value
+    return values
 
 
 def learning_rate(settings, step: int) -> float:
@@ -176,11 +187,10 @@ def make_row(step: float, sequences: float, *values: float) -> dict:
 class Run:
     """All that a training run needs to go on after an interruption, as one safetensors file."""
 
-    def __init__(self, model, optimizer, data_noise, code_noise, settings, seed: int):
+    def __init__(self, model, optimizer, data_noise, code_noise, identity: dict):
         self.model, self.optimizer = model, optimizer
         self.generators = {"data": data_noise, "codes": code_noise}
-        # A run only goes on from a checkpoint that has the same identity.
-        self.identity = settings.as_dict() | {"seed": seed}
+        self.identity = identity  # A run only goes on from a checkpoint that has the same.
 
     def save(self, path: Path, rows: list[dict]) -> None:
         """Write weights, optimizer, generators and curve, atomically and without pickle."""
@@ -274,9 +284,7 @@ def run_record(command: str, settings, seed: int, rows: list[dict], **more) -> d
 
     more: what else the record holds, such as precision, data, data_sha256 and weights_sha256.
     """
-    device = f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
     return {
         "command": command,
         "profile": settings.profile,
@@ -288,6 +296,11 @@ def run_record(command: str, settings, seed: int, rows: list[dict], **more) -> d
         "seconds": round(rows[-1]["seconds"], 1),
         **more,
     }
+
+
+def describe_cpu() -> str:
+    """The processor, as a record names it."""
+    return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def read_versions() -> dict[str, str]:

@@ -29,7 +29,7 @@ def load_physionet(split: str = "train", scaled: bool = True) -> Sequences:
     the end, 47 at most, are empty: 0 and false in the mask (N, 80, 10).
     Labels, all static: mortality (in hospital), icu, length in hours. Raises `DataError`.
     """
-    hours, outcomes = read_stays(tuple(sorted(files("physionet-2012").values())))
+    hours, outcomes = read_stays(tuple(files("physionet-2012").values()))
     values = np.full((len(hours), 80, len(VITALS)), np.nan, np.float32)
     values[:, : hours.shape[1]] = hours
     tests = int(0.2 * len(hours))

@@ -158,7 +158,8 @@ def swaps(examined: Examined) -> Figures:
 def generations(examined: Examined) -> Figures:
     """Dynamics kept, static drawn from N(0, I): accuracy of the action (of faces: expression), and
     on as many clips of each class inception_score = exp(H(y) - H(y given x)), conditional_entropy
-    H(y given x) and marginal_entropy H(y) in nats. Static kept, on every third clip: share in which
+    H(y given x) and marginal_entropy H(y) in nats. Static kept, on every third clip (of
+    Sprites the one that looks to the front): share in which
     the judge names the clip's attribute (subject), kept_<attribute> with the means of the dynamic
     prior along a drawn path, as the authors of the paper do, kept_drawn_<attribute> with the draws
     themselves. Of faces, leak_subject: the clip's subject where the static code is drawn;

@@ -388,8 +388,9 @@ def digit_swaps(examined: Examined) -> Figures:
     moved = torch.from_numpy(examined.parts[owner])
     decoded, swapped = decode_swapped(examined.model, sequences, moved)
     places = centroids(sequences.frames[:, -1])
-    judge = open_judge("digits")
-    of_decoded, of_swapped = judge.probabilities(decoded), judge.probabilities(swapped)
+    judge = open_judge("digits", examined.settings.profile)
+    of_decoded = common.judge_probabilities(judge, decoded)
+    of_swapped = common.judge_probabilities(judge, swapped)
 
     def name(read: dict[str, Tensor], digit: str, shift: int = 0) -> float:
         """How often the judge reads `digit` of the sequence `shift` before."""

@@ -236,7 +236,7 @@ def load_characters(settings, split: str, seed: int) -> Sequences:
 
 
 def examine_drawn(model: UnorderedFrames, settings, seed: int, load) -> Examined:
-    """Codes f of N frames of each character, and z and labels of other frames given that f."""
+    """Codes f of N frames of each character, and z and labels of random frames given that f."""
     examined = common.prepare(model, settings, seed, load)
     generator, names = examined.generator, (*DYNAMIC_LABELS, *ATTRIBUTES)
     splits = {"train": examined.train, "test": examined.test}
@@ -294,7 +294,7 @@ def frame_counts(examined: Examined) -> Figures:
 
 
 def pose_reconstruction(examined: Examined) -> Figures:
-    """reconstruct_rmse: f of N frames, z of other frames of the same sequence; pixels in [0, 1]."""
+    """reconstruct_rmse: f of N frames, z of random ones of the same sequence; pixels in [0, 1]."""
     decoded = common.decode_all(examined.model, examined.test_codes)
     return {"reconstruct_rmse": common.root_mean_square(decoded, examined.test_sample.frames)}
 

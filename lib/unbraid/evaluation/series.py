@@ -85,7 +85,8 @@ class CodedSeries:
 
     def mean_dynamic(self) -> Tensor:
         """The mean (N, d) over the elements that each series has."""
-        return self.dynamic.sum(1) / self.lengths[:, None]
+        is_there = torch.arange(self.dynamic.shape[1]) < self.lengths[:, None]
+        return (self.dynamic * is_there[..., None]).sum(1) / self.lengths[:, None]
 
     def dynamic_alone(self) -> CodedSeries:
         """The same with zeros in place of the static codes."""

@@ -21,7 +21,7 @@ NoiseSource = Noise | Generator | None
 """The numbers themselves, a generator that makes them, or None."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """What a model reads: B sequences of T steps.
 
