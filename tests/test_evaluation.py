@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import evaluation
+from unbraid import evaluation, experiments
+from unbraid import settings as table
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common, generic, independent
@@ -316,3 +317,10 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
     assert (tmp_path / "toys.png").stat().st_size > 1000
     protocol = evaluation.evaluation_for(settings).protocol(settings)
     assert protocol["data"] == "toys" and protocol["brightness"] == "Mean of the test frames."
+
+
+def test_a_judge_of_another_size_sees_the_digits_of_the_papers_size():
+    options = table.load("independent.circle.factored", "smoke", image_size=64)
+    model = experiments.build(options, 0)
+    examined = independent.examine_independent(model, options, 0, independent.load_test_digits)
+    assert 0 <= independent.digit_swaps(examined)["decoded_name"] < 0.5
