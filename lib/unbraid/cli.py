@@ -387,10 +387,13 @@ def verify_folders(
     folder: Annotated[
         Path | None, typer.Option("--results", help="A folder of results; by default results/.")
     ] = None,
+    write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
 ) -> None:
     """Check that results hold together: digests of weights, form of metrics, pages of tables."""
     from unbraid import results
 
+    if write:
+        results.write_tables()
     faults = results.verify_results(folder or results.shipped())
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
     typer.echo("\n".join([*faults, summary]))
