@@ -373,7 +373,5 @@ def table_faults() -> list[str]:
     faults = []
     for path, content in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
-            faults.append(
-                f"{path.name}: its tables are old; run: python -m unbraid verify --write"
-            )
+            faults.append(f"{path.name}: its tables are old; run: python -m unbraid verify --write")
     return faults
