@@ -118,7 +118,7 @@ def select_jobs(
     for experiment in select_runs(part, dataset, run):
         settings = load_settings(experiment.section, profile, **changes)
         numbers = seeds or list(range(settings.seeds))
-        if numbers and settings.steps:  # 0 at a profile that does not have the run
+        if numbers and settings.steps:  # A profile without the run has 0 steps.
             jobs.append((settings, numbers))
     if not jobs and seeds:
         raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")

@@ -430,7 +430,7 @@ def train_judge(
         settings,
         seed,
         rows,
-        device=training.describe_cpu(),  # whatever else there is
+        device=training.describe_cpu(),  # Judges train on it everywhere.
         precision="32-true",
         data=sampler.provenance,
         data_sha256=sampler.digests,

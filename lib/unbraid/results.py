@@ -49,7 +49,7 @@ def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / ".writable", bytes(2**20))
-        (folder / ".writable").unlink(missing_ok=True)  # another run may have removed it
+        (folder / ".writable").unlink(missing_ok=True)  # Another run may have removed it.
     except OSError as error:
         raise ResultsError(
             f"{folder}: expected a folder with room that can be written into, found "

@@ -21,7 +21,7 @@ from unbraid.models.base import Batch, Bound, SequenceModel
 from unbraid.progress import progress_bar
 
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
-PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # 16 bits of float16 overflow
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
 
 
@@ -190,7 +190,7 @@ class Run:
     def __init__(self, model, optimizer, data_noise, code_noise, identity: dict):
         self.model, self.optimizer = model, optimizer
         self.generators = {"data": data_noise, "codes": code_noise}
-        self.identity = identity  # A run only goes on from a checkpoint that has the same.
+        self.identity = identity  # A run only goes on from a checkpoint of the same.
 
     def save(self, path: Path, rows: list[dict]) -> None:
         """Write weights, optimizer, generators and curve, atomically and without pickle."""

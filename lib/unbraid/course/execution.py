@@ -209,7 +209,7 @@ def run(
 
 def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator[Outcome]:
     """What `work(notebook, output)` gives of all notebooks, in the order in which they end."""
-    waiting = iter(notebooks)  # shared by the threads, so that each notebook is taken once
+    waiting = iter(notebooks)  # The threads share it, so that each notebook is taken once.
     ended: queue.SimpleQueue[Outcome | Exception] = queue.SimpleQueue()
 
     def take_notebooks() -> None:
