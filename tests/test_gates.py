@@ -101,6 +101,22 @@ def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, mo
     assert "smoke 0" in (tmp_path / "build/run/20_good.ipynb").read_text()
 
 
+def test_outputs_lie_where_they_belong_and_the_folder_stays(good, tmp_path, monkeypatch):
+    """papermill enters the notebooks' folder while other threads start."""
+    folder = good.parent
+    for number in range(20, 25):
+        shutil.copy(good, folder / f"{number}_good.ipynb")
+    monkeypatch.chdir(tmp_path)
+    outcomes = execution.run("smoke", "out", folder=folder)
+    assert {outcome.output.parent for outcome in outcomes} == {tmp_path / "out"}
+    assert all(outcome.output.exists() and not outcome.fault for outcome in outcomes)
+    assert Path.cwd() == tmp_path and not (folder / "out").exists()
+
+
+def test_a_notebook_without_an_output_has_not_completed(tmp_path):
+    assert "found no file" in execution.find_fault(tmp_path / "10_lost.ipynb")
+
+
 def test_the_command_line_refuses_wrong_arguments(good, monkeypatch):
     monkeypatch.setattr(execution, "repository_root", lambda: good.parents[1])
     assert commands.main(["run", "--only", "99"]) == 2

@@ -1,5 +1,6 @@
 """What all runs cost, and the command that makes them: order, prices, resumption, failures."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -44,8 +45,7 @@ def test_a_price_is_the_time_of_an_update_times_what_is_neither_finished_nor_beg
         return draw(count, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        model = experiments.build(chosen, 0)
-        training.fit(model, draw_few, chosen, 0, path.with_suffix(".checkpoint"))
+        experiments.train_run(chosen, 0, replace(draw, draw=draw_few), tmp_path)
     assert prices.price_run(chosen, draw, tmp_path).updates == chosen.steps - half
     experiments.train_run(chosen, 0, draw, tmp_path)
     finished = prices.price_run(chosen, draw, tmp_path)

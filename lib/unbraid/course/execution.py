@@ -5,6 +5,7 @@ Each notebook runs in a kernel of its own, in its folder.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import queue
@@ -139,7 +140,9 @@ def write_stamp(output: Path, log: Path, stamp: dict) -> None:
 
 def find_fault(output: Path, error: Exception | None = None) -> str:
     """Which cell of an executed notebook did not complete and why; "" when all of them did."""
-    cells = nbformat.read(output, 4).cells if output.exists() else []
+    if not output.exists():
+        return first_line(error or f"{output}: expected the executed notebook, found no file")
+    cells = nbformat.read(output, 4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     started = [cell for cell in code if cell.metadata.get("papermill", {}).get("start_time")]
     if error and not isinstance(error, PapermillExecutionError):
@@ -176,7 +179,7 @@ def run(
     cell_seconds: the longest a cell may take; by default generous, and longer on a slow machine.
     """
     profile = current_profile(profile)
-    notebooks = select_notebooks(folder, only)
+    notebooks = [path.resolve() for path in select_notebooks(folder, only)]
     cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
@@ -188,12 +191,15 @@ def run(
     outcomes = []
     started = time.perf_counter()
     work = partial(execute, profile=profile, seconds=cell_seconds)
-    for outcome in execute_all(work, notebooks, Path(to), at_once):
-        outcomes.append(outcome)
-        title = f"{outcome.notebook.stem} ".ljust(34, ".")
-        result = "failed" if outcome.fault else "completed"
-        count = f"[{len(outcomes):2d}/{len(notebooks)}]"
-        print(f"{count} {title} {outcome.seconds:7.1f} s  {result}", flush=True)
+    target = Path(to).resolve()
+    # papermill enters the notebook's folder, and the threads share one: they are all in it already.
+    with contextlib.chdir(notebooks[0].parent):
+        for outcome in execute_all(work, notebooks, target, at_once):
+            outcomes.append(outcome)
+            title = f"{outcome.notebook.stem} ".ljust(34, ".")
+            result = "failed" if outcome.fault else "completed"
+            count = f"[{len(outcomes):2d}/{len(notebooks)}]"
+            print(f"{count} {title} {outcome.seconds:7.1f} s  {result}", flush=True)
     outcomes.sort(key=lambda outcome: outcome.notebook.name)
 
     failures = [outcome for outcome in outcomes if outcome.fault]
