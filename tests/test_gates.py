@@ -1,6 +1,7 @@
 """The gates themselves: each kind of bad notebook turns its gate red, and a good one none."""
 
 import shutil
+from pathlib import Path
 
 import nbformat
 import pytest

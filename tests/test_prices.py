@@ -34,7 +34,6 @@ def test_a_price_is_the_time_of_an_update_times_what_is_neither_finished_nor_beg
     assert first.updates == chosen.seeds * chosen.steps and first.seconds > 0
     assert first.origin == "measured now"
 
-    path = tmp_path / experiments.run_name(chosen, 0)
     half = chosen.steps // 2
     drawn = []
 
