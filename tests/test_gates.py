@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from papermill.iorw import papermill_io
 from unbraid.course import __main__ as commands
 from unbraid.course import execution, files
 
@@ -108,7 +109,10 @@ def test_outputs_lie_where_they_belong_and_the_folder_stays(good, tmp_path, monk
     for number in range(20, 25):
         shutil.copy(good, folder / f"{number}_good.ipynb")
     monkeypatch.chdir(tmp_path)
+    handler = papermill_io.get_handler("local")
+    before = handler._cwd
     outcomes = execution.run("smoke", "out", folder=folder)
+    assert handler._cwd == before  # What papermill remembers must not reach the next run.
     assert {outcome.output.parent for outcome in outcomes} == {tmp_path / "out"}
     assert all(outcome.output.exists() and not outcome.fault for outcome in outcomes)
     assert Path.cwd() == tmp_path and not (folder / "out").exists()

@@ -20,6 +20,7 @@ import nbformat
 import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import local_file_io_cwd
 
 from unbraid import progress
 from unbraid.course import footer, freshness, recording
@@ -191,9 +192,9 @@ def run(
     outcomes = []
     started = time.perf_counter()
     work = partial(execute, profile=profile, seconds=cell_seconds)
-    target = Path(to).resolve()
-    # papermill enters the notebook's folder, and the threads share one: they are all in it already.
-    with contextlib.chdir(notebooks[0].parent):
+    target, home = Path(to).resolve(), notebooks[0].parent
+    # papermill enters a notebook's folder, and the threads share one: they are all in it already.
+    with contextlib.chdir(home), local_file_io_cwd(str(home)):
         for outcome in execute_all(work, notebooks, target, at_once):
             outcomes.append(outcome)
             title = f"{outcome.notebook.stem} ".ljust(34, ".")
