@@ -115,5 +115,5 @@ def test_some_of_its_outputs_are_checked(path):
 
 
 @each
-def test_it_says_what_was_done(path):
+def test_it_says_what_is_known(path):
     assert any("## What we know" in text for text in prose(path))

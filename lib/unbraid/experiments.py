@@ -231,9 +231,8 @@ def train_run(
     """
     path = folder / run_name(settings, seed)
     checkpoint = path.with_suffix(".checkpoint")
-    record = find_record(settings, path)
     now = {"precision": precision, "data_sha256": sampler.digests}
-    if record and record.items() >= now.items():
+    if find_record(settings, path, now):
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
         checkpoint.unlink(missing_ok=True)
         return
@@ -274,14 +273,18 @@ def last_update(checkpoint: Path) -> int:
     return rows[-1]["step"] if rows else 0
 
 
-def find_record(settings: Settings, path: Path) -> dict | None:
-    """The record of a complete run of these settings at a path without suffix, if there is one."""
+def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
+    """The record of a complete run of these settings at a path without suffix, if there is one.
+
+    now: what the record must say as well, such as the precision and the digests of the data.
+    """
     files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
     if not all(file.exists() for file in files):
         return None
     record = load_record(path.name, path.parent)
     is_whole = record["weights_sha256"] == results.digest(files[-1])
-    return record if is_whole and has_settings(record, settings) else None
+    is_same = record.items() >= now.items() and has_settings(record, settings)
+    return record if is_whole and is_same else None
 
 
 def has_settings(record: dict, settings: Settings) -> bool:

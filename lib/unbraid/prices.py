@@ -52,8 +52,7 @@ def price_run(settings: Settings, sampler: experiments.Sampler, folder: Path) ->
     now = {"precision": "32-true", "data_sha256": sampler.digests}
     for seed in range(settings.seeds):
         path = folder / experiments.run_name(settings, seed)
-        record = experiments.find_record(settings, path)
-        if record and record.items() >= now.items():
+        if record := experiments.find_record(settings, path, now):
             seconds = record["seconds"] / record["steps"]
         else:
             left += settings.steps - experiments.last_update(path.with_suffix(".checkpoint"))

@@ -117,7 +117,7 @@ COMMANDS: dict[str, Callable[[Options], bool]] = {  # each says whether all is a
     "assignment": write_assignments,
     "pages": write_html,
 }
-IN_PLACE = {"desk", "update", "footer"}  # These have no --to.
+IN_PLACE = {"desk", "update", "footer", "notebooks", "fresh"}  # These have no --to.
 
 
 def main(arguments: list[str] | None = None) -> int:
