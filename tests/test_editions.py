@@ -129,12 +129,15 @@ def test_the_command_writes_into_build(folder, tmp_path, monkeypatch, capsys):
     assert "found '77'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ("/dev/null", "/proc/nowhere"))
 @pytest.mark.parametrize("command", ("student", "teacher", "pages", "run"))
-def test_a_folder_that_cannot_be_written_is_one_sentence(command, folder, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    command, place, folder, monkeypatch, capsys
+):
     monkeypatch.setattr(execution, "repository_root", lambda: folder.parent)
-    assert commands.main([command, "--only", "11", "--to", "/dev/null"]) == 1
+    assert commands.main([command, "--only", "11", "--to", place]) == 1
     printed = capsys.readouterr().err
-    assert "/dev/null" in printed and printed.endswith("name another folder with --to\n")
+    assert place in printed and printed.endswith("name another folder with --to\n")
 
 
 def test_a_write_that_fails_leaves_the_edition_as_it_was(folder, tmp_path, monkeypatch):

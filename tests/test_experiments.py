@@ -102,15 +102,14 @@ def test_what_is_withheld_is_never_trained_on_and_is_said(poses):
 # ---- judges
 
 
-def test_a_judge_is_trained_written_and_measured(tmp_path):
-    experiments.train_judge("digits", "smoke", tmp_path)
-    metrics = []
-    for _ in range(2):  # the record is of the judge that was written
-        judge = experiments.load_judge(experiments.judge_path("digits", "smoke", 0, tmp_path))
-        metrics.append(experiments.measure_judge(judge, "digits", "smoke"))
-    assert metrics[0] == metrics[1] and results.form_faults(metrics[0]) == []
-    results.write_json(tmp_path / "metrics.json", metrics[0])
-    assert results.verify_results(tmp_path) == []
+def test_a_judge_is_trained_written_and_measured(tmp_path, call):
+    for seed in ("0", "1"):
+        where = ("--profile", "smoke", "--seed", seed, "--results", tmp_path)
+        assert call("judge", "digits", *where)[0] == 0
+    judge = experiments.load_judge(experiments.judge_path("digits", "smoke", 0, tmp_path))
+    written = results.read_json(tmp_path / "judges/digits/smoke/metrics.json")
+    assert experiments.measure_judge(judge, "digits", "smoke") == written  # that of seed 0
+    assert results.form_faults(written) == [] and results.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
         experiments.judge_settings("weather")
 

@@ -167,6 +167,13 @@ def test_values_are_those_of_the_first_release():
         np.testing.assert_allclose(found.p_value, p_values, atol=1e-6)
 
 
+def test_limits_of_the_skill_are_of_the_same_sequences_in_both_losses():
+    """Where each sequence loses three tenths of its baseline, every draw has the skill 0.7."""
+    base = np.random.default_rng(0).uniform(0.1, 3, 40)
+    limits = leakage.skill_limits(0.3 * base, base, seed=0)
+    np.testing.assert_allclose(limits, (0.7, 0.7))
+
+
 def test_a_perfect_score_has_wilsons_limits_and_a_constant_code_none():
     y = np.arange(90) % 3
     codes = {"constant": np.ones((90, 2)), "perfect": np.eye(3)[y]}

@@ -328,7 +328,8 @@ def judge(
         for key, (low, high) in metrics["judge"]["intervals"].items():
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
         path = experiments.judge_path(name, profile, seed, folder)
-        results.write_json(path.with_name("metrics.json"), metrics)
+        written = f"metrics-seed{seed}.json" if seed else "metrics.json"
+        results.write_json(path.with_name(written), metrics)
         typer.echo(f"written: {path.parent}")
 
 
@@ -423,7 +424,7 @@ def fetch_data(names: Names = None) -> None:
         try:
             typer.echo(f"{name}: {len(fetch(name))} files here, all digests right")
         except DataError as error:
-            failures.append(" ".join(str(error).split()))  # one line for each set
+            failures.append("; ".join(map(str.strip, str(error).splitlines())))  # one line a set
     if failures:
         raise DataError("\n".join(failures))
 

@@ -290,7 +290,7 @@ def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
 def has_settings(record: dict, settings: Settings) -> bool:
     """Whether a run was trained with these settings, whatever those of the evaluation are."""
     known = record["settings"]
-    decisive = training.decisive(settings)
+    decisive = training.select_decisive(settings)
     return all(name in known and known[name] == value for name, value in decisive.items())
 
 

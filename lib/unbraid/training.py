@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from safetensors import safe_open
 from torch import Tensor
 
@@ -56,6 +55,8 @@ def fit(
     weights. Raises `TrainingError` where the bound stops being finite, or the checkpoint is of
     another run.
     """
+    from lightning_fabric import Fabric  # It is imported late, because that takes a second.
+
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
     betas = (0.9, settings.second_moment_decay)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate(settings, 1), betas=betas)
@@ -66,7 +67,7 @@ def fit(
     code_noise = torch.Generator(device=fabric.device).manual_seed(seed + 1)
     # The unwrapped model and optimizer name their tensors without Fabric's prefixes.
     data = getattr(draw, "digests", None)
-    identity = decisive(settings) | {"seed": seed, "precision": precision, "data": data}
+    identity = select_decisive(settings) | {"seed": seed, "precision": precision, "data": data}
     run = Run(model, optimizer, data_noise, code_noise, identity)
     rows = run.resume(checkpoint) if checkpoint else []
     first = rows[-1]["step"] + 1 if rows else 1
@@ -101,7 +102,7 @@ def fit(
     return rows
 
 
-def decisive(settings) -> dict:
+def select_decisive(settings) -> dict:
     """The settings that decide a run: all but its seeds, its section and those of evaluations."""
     values = {}
     for name, value in settings.as_dict().items():

@@ -193,6 +193,7 @@ def run(
     started = time.perf_counter()
     work = partial(execute, profile=profile, seconds=cell_seconds)
     target, home = Path(to).resolve(), notebooks[0].parent
+    target.mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     # papermill enters a notebook's folder, and the threads share one: they are all in it already.
     with contextlib.chdir(home), local_file_io_cwd(str(home)):
         for outcome in execute_all(work, notebooks, target, at_once):

@@ -13,7 +13,6 @@ from itertools import product
 import numpy as np
 import scipy.io.wavfile
 import torch
-from scipy.signal import lfilter
 from torch import Tensor
 
 from unbraid.data.fetch import files
@@ -94,6 +93,8 @@ def _label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: s
 
 def buzz(voice: tuple, word: tuple, random: np.random.Generator) -> Tensor:
     """One made recording (samples,) of a voice (pitch, tract) and a word (two vowels)."""
+    from scipy.signal import lfilter  # It is imported late, because that takes a second.
+
     (pitch, tract), count = voice, int(random.uniform(2400, 4000))
     melody = pitch * random.normal(1, 0.04) * np.linspace(1.08, 0.9, count)  # Hz
     pulses = np.diff(np.floor(np.cumsum(melody / 8000)), prepend=0)

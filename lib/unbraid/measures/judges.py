@@ -227,7 +227,7 @@ def reliability(
     }
     conditions = {
         "real": "test clips as they are",
-        "blurred": f"smoothed by a Gaussian of {sigma:g} pixels",
+        "blurred": f"smoothed by a Gaussian, sigma {sigma:g}",
         "shifted": f"moved diagonally by {pixels} pixels",
         "noisy": "Gaussian noise of standard deviation 0.1",
     }
