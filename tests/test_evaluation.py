@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from unbraid import evaluation, experiments
 from unbraid import settings as table
+from unbraid.data import catalogue
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common, generic, independent
@@ -307,7 +308,11 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
     monkeypatch.setattr(generic, "make_sampler", make_sampler)
     monkeypatch.setitem(evaluation.MEASURES, "brightness", brightness)
     settings = SimpleNamespace(
-        model="toy", dataset="toys", evaluation_training=150, evaluation_sequences=90
+        model="toy",
+        dataset="toys",
+        sampler="toys",
+        evaluation_training=150,
+        evaluation_sequences=90,
     )
     figures = evaluation.evaluation_for(settings).evaluate(Toy(), settings, 0)
     assert figures["elbo_per_frame"] == -7.25 and 0 < figures["reconstruct_rmse"] < 0.5
@@ -317,6 +322,15 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
     assert (tmp_path / "toys.png").stat().st_size > 1000
     protocol = evaluation.evaluation_for(settings).protocol(settings)
     assert protocol["data"] == "toys" and protocol["brightness"] == "Mean of the test frames."
+
+
+def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
+    settings = table.load("single_element.vowels", "smoke", evaluation_sequences=1000)
+    whole, drawn = catalogue.load_dataset("vowels", "test"), generic.load_samples(settings, "test", 0)
+    assert len(drawn) == len(whole) < 1000
+    assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
+    fewer = table.load("single_element.vowels", "smoke", evaluation_sequences=7)
+    assert len(generic.load_samples(fewer, "test", 0)) == 7
 
 
 def test_a_judge_of_another_size_sees_the_digits_of_the_papers_size():

@@ -40,7 +40,8 @@ def fit(
 ) -> list[dict]:
     """Train a model in place by maximising its weighted bound; return the training curve.
 
-    draw(count, generator): a batch of `count` sequences, as `Batch.of` takes it.
+    draw(count, generator): a batch of `count` sequences, as `Batch.of` takes it. Its digests, if
+        it has that attribute, say which data a checkpoint must be of.
     settings: a `Settings` of profiles.toml, or an object with as_dict(), batch_size, steps,
         second_moment_decay (Adam's beta_2), weight_interpolation, and what `learning_rate` and
         `term_weights` below read. gradient_norm is optional: longer gradients are shortened to it.
@@ -252,7 +253,7 @@ class Run:
                 differences.append(found)
         if differences:
             raise TrainingError(
-                f"{path}: expected a checkpoint of these settings and this seed, found one with "
+                f"{path}: expected a checkpoint of this run, found one with "
                 f"{', '.join(differences)}; delete it to start anew"
             )
 
