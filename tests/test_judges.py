@@ -158,7 +158,7 @@ def test_reliability_damages_the_clips_as_it_says_and_alike_each_time(monkeypatc
     labels = {name: torch.tensor([0, 1, 1]) for name in BARS}
     judge, look = new(FrameJudge), FrameJudge.probabilities
     monkeypatch.setattr(judge, "probabilities", lambda f: seen.append(f) or look(judge, f))
-    assert "0.5 pixels" in reliability(judge, frames, labels).conditions["blurred"]
+    assert "sigma 0.5" in reliability(judge, frames, labels).conditions["blurred"]
     reliability(judge, frames, labels)
     real, blurry, moved, noise = seen[:4]
     assert torch.equal(real, frames) and torch.equal(blurry, blurred(frames, 0.5))
