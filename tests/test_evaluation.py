@@ -326,7 +326,8 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
 
 def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
     settings = table.load("single_element.vowels", "smoke", evaluation_sequences=1000)
-    whole, drawn = catalogue.load_dataset("vowels", "test"), generic.load_samples(settings, "test", 0)
+    whole = catalogue.load_dataset("vowels", "test")
+    drawn = generic.load_samples(settings, "test", 0)
     assert len(drawn) == len(whole) < 1000
     assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
     fewer = table.load("single_element.vowels", "smoke", evaluation_sequences=7)
