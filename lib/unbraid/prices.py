@@ -34,7 +34,7 @@ class Price(NamedTuple):
 def order_datasets(profile: str) -> list[tuple[str, str]]:
     """The model and dataset of all runs of a profile, in the order of their worth.
 
-    Those that the table does not order, such as yours, come last.
+    Those that the table does not order come last.
     """
     order = read_table()["everything"]["order"]
     places = []

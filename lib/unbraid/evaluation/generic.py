@@ -9,7 +9,7 @@ import torch
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import load_sequences, make_sampler
+from unbraid.experiments import make_sampler
 from unbraid.models.base import SequenceModel
 
 PAIR = 4  # the seed of the clips in the picture
@@ -23,7 +23,7 @@ def load_samples(settings, split: str, seed: int) -> Sequences:
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     if settings.sampler == "sequences":
-        sequences = load_sequences(settings.dataset, split, settings)
+        sequences = common.load_split(settings, split, seed)
         rows = torch.randperm(len(sequences), generator=generator)[:count]
         return sequences.subset(rows).as_float()
     return make_sampler(settings, split)(count, generator)
