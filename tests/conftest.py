@@ -1,4 +1,4 @@
-"""What several test files share: one thread per worker, commands, the clone's folder, nbval."""
+"""What several test files share: workers and threads, commands, the clone's folder, nbval."""
 
 import os
 import subprocess
@@ -10,6 +10,12 @@ from unbraid import cli
 
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto`, one more than there are cores: a notebook's test often waits for its kernel."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return 1 + (len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
 
 
 @pytest.fixture(autouse=True)
