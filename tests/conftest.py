@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from unbraid import cli
+from unbraid.course import execution
 
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,8 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`, one more than there are cores: a notebook's test often waits for its kernel."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return 1 + (len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
+    return execution.count_cores() + 1
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,12 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
         )
 
 
+def count_cores() -> int:
+    """How many cores this process may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux has it
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
 def measure_slowness() -> float:
     """How many times longer than the reference machine this one takes now, and at least 1."""
     import torch
@@ -182,8 +188,7 @@ def run(
     profile = current_profile(profile)
     notebooks = [path.resolve() for path in select_notebooks(folder, only)]
     cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = count_cores()
     at_once = min(AT_ONCE, cores)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
     print(f"{len(notebooks)} notebooks at {profile} into {to}, {at_once} at a time, ", end="")
