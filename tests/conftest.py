@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """With `-n auto`, one more than there are cores: a notebook's test often waits for its kernel."""
+    """With `-n auto`, one more than cores: a notebook's test often waits for its kernel."""
     return execution.count_cores() + 1
 
 
