@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from unbraid import cli
-from unbraid.course import execution
 
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`, one more than cores: a notebook's test often waits for its kernel."""
+    from unbraid.course import execution  # with PyTorch, which reads what is set above
+
     return execution.count_cores() + 1
 
 

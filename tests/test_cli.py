@@ -188,11 +188,11 @@ def test_seeds_that_are_not_trained_are_left_out(made, call, monkeypatch):
     assert [seeds for _, seeds in asked[0]] == [[0]]
 
 
-def test_the_same_command_gives_the_same_weights_after_an_interruption(made, tmp_path):
+def test_the_same_command_gives_the_same_weights_after_an_interruption(call, tmp_path):
     """Stopped by Ctrl-C after some updates; the same command then ends in the same bits."""
     arguments = ("train", "independent", "--run", "factored", *BOUNCE, "--steps", 40)
     folders = [("--results", tmp_path / name) for name in ("whole", "broken")]
-    assert start(*arguments, *folders[0]).wait() == 0
+    assert call(*arguments, *folders[0])[0] == 0
     process = start(*arguments, *folders[1])
     for line in process.stdout:
         if "step 3 " in line:

@@ -1,8 +1,8 @@
 """fit() learns, repeats bit for bit, survives being killed, refuses checkpoints of other runs."""
 
+import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -190,46 +190,58 @@ def test_checkpoints_change_nothing_and_a_finished_run_is_not_run_again(tmp_path
     assert rows_resumed == rows_kept
 
 
-KILLED_RUN = """
-import os, signal, sys
+KILLED_RUNS = """
+import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import test_training
+import signal, test_training
 from unbraid import results
 
-folder, where, after = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-count = 0
+checkpoint = Path(sys.argv[2])
 
-def die_after(function, place):
-    def wrapped(*arguments, **more):
-        global count
-        value = function(*arguments, **more)
-        count += where == place
-        if where == place and count > after:
-            if where == "half":
-                os.truncate(arguments[0], os.path.getsize(arguments[0]) // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return value
-    return wrapped
+def run_until_killed(where, after):
+    count = 0
 
-test_training.MovingDigits.__call__ = die_after(test_training.MovingDigits.__call__, "draw")
-os.chmod = die_after(os.chmod, "half")
-os.fsync = die_after(os.fsync, "written")
-os.replace = die_after(os.replace, "moved")
-weights, rows = test_training.train(folder / "a.checkpoint", steps=30, every=3)
+    def die_after(function, place):
+        def wrapped(*arguments, **more):
+            nonlocal count
+            value = function(*arguments, **more)
+            count += where == place
+            if where == place and count > after:
+                if where == "half":
+                    os.truncate(arguments[0], os.path.getsize(arguments[0]) // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return value
+        return wrapped
+
+    draw = test_training.MovingDigits.__call__
+    test_training.MovingDigits.__call__ = die_after(draw, "draw")
+    os.chmod = die_after(os.chmod, "half")
+    os.fsync = die_after(os.fsync, "written")
+    os.replace = die_after(os.replace, "moved")
+    test_training.train(checkpoint, steps=30, every=3)
+
+for where, after in zip(sys.argv[3::2], map(int, sys.argv[4::2])):
+    child = os.fork()
+    if not child:
+        run_until_killed(where, after)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, where
+    rows = results.load_tensors(checkpoint)["rows"]  # the file is whole, or this raises
+    print(int(rows[-1, 0]))
 """
 
 
 def test_a_run_killed_in_many_places_ends_in_the_same_bits(tmp_path):
+    """Each killed run is a process of its own, a copy of one that has imported everything."""
     whole, rows = train(steps=30, every=3)
-    tests = str(Path(__file__).parent)
-    steps = []
-    for where, after in (("half", 1), ("draw", 4), ("written", 1), ("moved", 0), ("draw", 7)):
-        command = [sys.executable, "-c", KILLED_RUN, tests, str(tmp_path), where, str(after)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-        checkpoint = results.load_tensors(tmp_path / "a.checkpoint")  # whole, or this raises
-        steps.append(int(checkpoint["rows"][-1, 0]))
+    kills = [("half", 1), ("draw", 4), ("written", 1), ("moved", 0), ("draw", 7)]
+    arguments = [Path(__file__).parent, tmp_path / "a.checkpoint", *itertools.chain(*kills)]
+    command = [sys.executable, "-c", KILLED_RUNS, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    steps = [int(step) for step in done.stdout.split()]
+    assert len(steps) == len(kills)
     assert steps == sorted(steps)
     assert 0 < steps[0] < steps[-1] < 30
     resumed, rows_resumed = train(tmp_path / "a.checkpoint", steps=30, every=3)
