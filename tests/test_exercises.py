@@ -37,9 +37,9 @@ def forgets_to_return(s): ...
         (..., "not answered yet"),
         ((..., 3), "not answered yet"),
         ({"hair": ...}, "not answered yet"),
-        (None, "Numbers are expected"),
+        (None, "A number is expected"),
         ([], "The shape () is expected"),
-        ({}, "Numbers are expected"),
+        ({}, "A number is expected"),
         (3.5, "right"),
         (torch.tensor(3.5, requires_grad=True), "right"),
         (np.float32(3.5), "right"),
@@ -49,9 +49,9 @@ def forgets_to_return(s): ...
         (-3.5, "sign"),
         (float("nan"), "nan"),
         (float("inf"), "too large"),
-        ("3.5", "Numbers are expected"),
+        ("3.5", "A number is expected"),
         ([3.5], "shape"),
-        (lambda: 3.5, "Numbers are expected"),
+        (lambda: 3.5, "A number is expected"),
     ),
 )
 def test_a_number(answer, says):
@@ -59,6 +59,13 @@ def test_a_number(answer, says):
     verdict = check("1.1", answer)
     assert says in repr(verdict) and repr(verdict).startswith("1.1: ")
     assert verdict.is_right == (says == "right")
+
+
+def test_of_several_values_the_first_wrong_one_is_named():
+    expect("1.2", (3, "right", float("nan")))
+    assert check("1.2", (3, "right", float("nan"))).is_right
+    assert "Value 1: A number is expected, not 'right'." in check("1.2", ("right", 3, 0)).text
+    assert "Value 2: 'left' is not the answer." in check("1.2", (3, "left", 0)).text
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,10 @@ def describe_difference(expected: object, found: object, tolerances: dict[str, f
     if isinstance(expected, tuple | list):
         if not isinstance(found, tuple | list) or len(found) != len(expected):
             return f"{len(expected)} values are expected, in the order of the task."
-        pairs = zip(expected, found, strict=True)
-        return next(filter(None, (describe_difference(*pair, tolerances) for pair in pairs)), "")
+        for place, pair in enumerate(zip(expected, found, strict=True), 1):
+            if fault := describe_difference(*pair, tolerances):
+                return f"Value {place}: {fault}" if isinstance(expected, tuple) else fault
+        return ""
     if isinstance(expected, str):
         return "" if found == expected else f"{found!r} is not the answer."
     return compare_arrays(to_numbers(expected), to_numbers(found), tolerances)
@@ -134,12 +136,13 @@ def describe_difference(expected: object, found: object, tolerances: dict[str, f
 def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str, float]) -> str:
     """`describe_difference` for numbers."""
     if found.dtype.kind not in "biufc":
-        return f"Numbers are expected, not {found.tolist()!r}."
+        wanted = "Numbers are" if expected.ndim else "A number is"
+        return f"{wanted} expected, not {found.tolist()!r}."
     if found.shape != expected.shape:
         return f"The shape {expected.shape} is expected, yours is {found.shape}."
     if np.isnan(found).any() and not np.isnan(expected).any():
         return "Your answer holds nan."
-    are_right = np.isclose(found, expected, **tolerances)
+    are_right = np.isclose(found, expected, **tolerances, equal_nan=True)
     if are_right.all():
         return ""
     if found.ndim:
