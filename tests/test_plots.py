@@ -1,6 +1,7 @@
 """Figures: the layout of frames, the axes that are returned, and the alternative text."""
 
 import base64
+import io
 import sys
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from PIL import Image
 from unbraid import plots
 
 
@@ -43,7 +45,10 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     image = BeautifulSoup(data["text/html"], "html.parser").img
     assert image["alt"] == alt and alt in data["text/plain"]
     start, png = image["src"].split(",")
-    assert start == "data:image/png;base64" and base64.b64decode(png).startswith(b"\x89PNG\r\n")
+    assert start == "data:image/png;base64"
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    assert picture.format == "PNG" and picture.width // 2 == int(image["width"])
+    assert 80 < int(image["width"]) < 120  # an inch takes 100 pixels of the page
     assert not plt.fignum_exists(figure.number)
 
 

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from unbraid.progress import is_watched
@@ -38,10 +39,11 @@ def show(figure: Figure, alt: str) -> None:
     from IPython.display import display
 
     png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
+    figure.savefig(png, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
     plt.close(figure)
+    width = Image.open(png).width // 2  # two pixels to one of the page: sharp, at the text's size
     source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    image = f'<img alt="{html.escape(alt)}" src="{source}">'
+    image = f'<img alt="{html.escape(alt)}" width="{width}" src="{source}">'
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
 
 
