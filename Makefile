@@ -12,6 +12,9 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
 
+# A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help env run test lab update notebooks fresh footer student teacher assignment grading pages data bench full clean distclean
 
 help:  ## list these commands
