@@ -191,10 +191,10 @@ def test_checkpoints_change_nothing_and_a_finished_run_is_not_run_again(tmp_path
 
 
 KILLED_RUNS = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import signal, test_training
+import test_training
 from unbraid import results
 
 checkpoint = Path(sys.argv[2])
