@@ -48,6 +48,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def nbval():
     """Run a notebook under nbval: nbval(path, "--nbval-lax") -> (exit code, report)."""
+    from unbraid.course import execution
 
     def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
         command = [
@@ -61,13 +62,16 @@ def nbval():
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
         }
-        done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", "-q", str(path)],
-            env=inherited,
-            capture_output=True,
-            text=True,
-            cwd=path.parent,
-        )
+        for _ in range(execution.STARTS):
+            done = subprocess.run(
+                [*command, "-p", "no:cacheprovider", "-q", str(path)],
+                env=inherited,
+                capture_output=True,
+                text=True,
+                cwd=path.parent,
+            )
+            if execution.DIED_AT_START not in done.stdout + done.stderr:
+                break
         return done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
 
     return run

@@ -1,10 +1,12 @@
 """The gates themselves: each kind of bad notebook turns its gate red, and a good one none."""
 
 import shutil
+import socket
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.connect import LocalPortCache
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.iorw import papermill_io
 from unbraid.course import __main__ as commands
@@ -89,6 +91,24 @@ def test_a_notebook_that_differs_from_run_to_run_fails_the_strict_gate(tmp_path,
 def test_an_unknown_parameter_is_refused_before_anything_runs(good, tmp_path):
     outcome = execution.execute(good, tmp_path / "out.ipynb", "smoke", {"sede": 1})
     assert "sede" in outcome.fault and not outcome.output.exists()
+
+
+@pytest.mark.parametrize("taken_starts, fault", ((1, ""), (9, "Kernel died before replying")))
+def test_a_kernel_whose_ports_were_taken_is_started_anew(
+    taken_starts, fault, good, tmp_path, monkeypatch
+):
+    """Other programs may take a port before the kernel does; here one of this test's has it."""
+    choose = LocalPortCache.find_available_port
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = iter([other.getsockname()[1]] * 5 * taken_starts)  # a kernel has five ports
+        monkeypatch.setattr(
+            LocalPortCache,
+            "find_available_port",
+            lambda cache, ip: next(taken, None) or choose(cache, ip),
+        )
+        outcome = execution.execute(good, tmp_path / good.name, "smoke")
+    assert (fault in outcome.fault) if fault else not outcome.fault
+    assert len(list(taken)) == 5 * max(0, taken_starts - execution.STARTS)
 
 
 def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, monkeypatch):

@@ -33,6 +33,10 @@ from unbraid.settings import SettingsError, current_profile
 CELL_SECONDS = {"smoke": 300, "quick": 3600, "full": 172_800}
 REFERENCE_SECONDS = 1.0  # what the work of `measure_slowness` takes there, on one idle core
 AT_ONCE = 2  # notebooks, where there are so many cores; each needs up to 1.5 GB of memory
+# What jupyter_client says of a kernel that ends before it answers, mostly because another program
+# took one of its ports between their choice and their use. Only starting anew helps.
+DIED_AT_START = "Kernel died before replying"
+STARTS = 3
 
 
 @dataclass
@@ -114,18 +118,7 @@ def execute(
         # The library as it is now: what is edited during the run makes its output stale.
         stamp = freshness.stamp_code(nbformat.read(outcome.notebook, 4))
         check_parameters(outcome.notebook, parameters)
-        papermill.execute_notebook(
-            str(outcome.notebook),
-            str(outcome.output),
-            parameters,
-            kernel_name="python3",
-            cwd=str(outcome.notebook.parent),
-            progress_bar=False,
-            execution_timeout=int(seconds or CELL_SECONDS[profile]),
-            coalesce_streams=True,
-            # A kernel's words on its transport are no news, hence its level of log.
-            extra_arguments=["--log-level=50", recording.kernel_option(log)],
-        )
+        run_cells(outcome, parameters, int(seconds or CELL_SECONDS[profile]), log)
         outcome.fault = find_fault(outcome.output)
     except Exception as error:  # a cell's error, a timeout, a dead kernel, a damaged file
         outcome.fault = find_fault(outcome.output, error)
@@ -134,6 +127,28 @@ def execute(
         write_stamp(outcome.output, log, stamp | {"profile": profile})
     log.unlink(missing_ok=True)
     return outcome
+
+
+def run_cells(outcome: Outcome, parameters: dict, seconds: int, log: Path) -> None:
+    """Papermill's part of `execute`, at most STARTS times where a kernel dies while it starts."""
+    for start in range(1, STARTS + 1):
+        try:
+            papermill.execute_notebook(
+                str(outcome.notebook),
+                str(outcome.output),
+                parameters,
+                kernel_name="python3",
+                cwd=str(outcome.notebook.parent),
+                progress_bar=False,
+                execution_timeout=seconds,
+                coalesce_streams=True,
+                # A kernel's words on its transport are no news, hence its level of log.
+                extra_arguments=["--log-level=50", recording.kernel_option(log)],
+            )
+            return
+        except RuntimeError as error:
+            if DIED_AT_START not in str(error) or start == STARTS:
+                raise
 
 
 def write_stamp(output: Path, log: Path, stamp: dict) -> None:
