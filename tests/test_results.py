@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from unbraid import experiments, results, settings
+from unbraid import cli, experiments, results, settings
 from unbraid.results import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -292,6 +292,16 @@ def test_weights_without_a_record_and_a_folder_without_results_are_faults(comple
 
 def test_what_is_shipped_holds_together():
     assert results.verify_results(results.shipped()) == []
+
+
+METRICS = {path.with_name("metrics.json") for path in RECORDS}
+
+
+@pytest.mark.parametrize("path", sorted(METRICS), ids=lambda path: "/".join(path.parts[-4:-1]))
+def test_profiles_train_all_seeds_of_what_is_shipped(path):
+    """Otherwise `make full` and `evaluate --write` would refuse to write over these figures."""
+    model, dataset, profile = path.parts[-4:-1]
+    cli.check_nothing_is_lost(path, cli.select_jobs(model, dataset, "all", profile, None))
 
 
 def test_at_quick_the_factored_model_separates_circling_digits_and_its_twin_does_not():
