@@ -47,6 +47,28 @@ def show(figure: Figure, alt: str) -> None:
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
 
 
+def film(
+    clips: Tensor | np.ndarray, alt: str, rows: int = 1, scale: int = 4, milliseconds: int = 250
+) -> None:
+    """Show clips (N, T, C, H, W) in [0, 1] as a film, side by side, for three rounds.
+
+    alt: as in `show`. scale: how many pixels each way show one. milliseconds: of each frame.
+    """
+    from IPython.display import display
+
+    pictures = []
+    for frames in np.asarray(clips).swapaxes(0, 1):
+        image = Image.fromarray((255 * picture(frames, rows)).astype("uint8"))
+        size = (scale * image.width, scale * image.height)
+        pictures.append(image.resize(size, Image.Resampling.NEAREST))
+    png = io.BytesIO()
+    options = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 3}
+    pictures[0].save(png, "PNG", **options)
+    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    image = f'<img alt="{html.escape(alt)}" src="{source}">'
+    display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
+
+
 def explore(draw: Callable[..., None], **controls: object) -> None:
     """Draw a figure at its default values and, where somebody watches, again with sliders.
 
