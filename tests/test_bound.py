@@ -137,9 +137,10 @@ def slow_bound(model, frames, generator):
     d, posterior = model.factor_size, model.posterior
     log_likelihood, divergence = 0, torch.zeros(len(frames), model.factors, **DOUBLE)
     mean = log_variance = torch.zeros(len(frames), d * model.factors, **DOUBLE)
+    z = None  # of the step before
     for t in range(frames.shape[1]):
-        if t > 0:
-            parts = z.split(d, 1)  # noqa: F821
+        if z is not None:
+            parts = z.split(d, 1)
             outputs = [model.transitions[i](parts[i]) for i in range(model.factors)]
             mean = torch.cat([output[:, :d] for output in outputs], 1)
             log_variance = torch.cat([output[:, d:] for output in outputs], 1)
@@ -249,7 +250,11 @@ def test_a_factor_is_predicted_from_its_own_past_alone():
 
     def influence(model):
         """Which of the units before change which predicted ones: means and log-variances."""
-        predict = lambda z: model.prior(z).mean[0] + model.prior(z).log_variance[0]  # noqa: E731
+
+        def predict(z):
+            prior = model.prior(z)
+            return prior.mean[0] + prior.log_variance[0]
+
         return torch.autograd.functional.jacobian(predict, previous)[:, 0] != 0
 
     blocks = torch.block_diag(*[torch.ones(2, 2)] * 3).bool()
@@ -269,6 +274,23 @@ def test_sequences_from_the_prior_follow_the_transitions():
     kept = model.generate(2000, 3, seeded(1), {"factor_1": codes["factor_1"] + 1})
     assert torch.equal(kept["factor_0"], codes["factor_0"])
     assert torch.equal(kept["factor_1"], codes["factor_1"] + 1)
+
+
+@pytest.mark.parametrize("count, length", ((1, 0), (-1, 3)))
+def test_no_sequence_and_no_step_are_refused(count, length):
+    with pytest.raises(ValueError, match="^count, length: "):
+        small_model().generate(count, length)
+
+
+@pytest.mark.parametrize("shape", ((2, 4, 3), (2, 5, 2), (3, 4, 2), (2, 2)))
+def test_factors_of_other_sizes_are_refused(shape):
+    codes = {f"factor_{number}": torch.zeros(2, 4, 2, **DOUBLE) for number in range(3)}
+    model = small_model()
+    assert model.decode(codes).shape == (2, 4, 3, 8, 8)
+    with pytest.raises(ValueError, match="^codes: "):
+        model.decode(codes | {"factor_1": torch.zeros(shape, **DOUBLE)})
+    with pytest.raises(ValueError, match="^codes: "):  # alike, but not as the model's
+        model.decode(dict.fromkeys(codes, torch.zeros(2, 4, 3, **DOUBLE)))
 
 
 SPOILT = {

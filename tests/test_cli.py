@@ -10,6 +10,7 @@ import time
 
 import pytest
 from unbraid import cli, experiments, results, settings
+from unbraid.data import street
 
 SMOKE = ("--profile", "smoke")
 BOUNCE = ("--dataset", "bounce", *SMOKE)
@@ -259,6 +260,13 @@ def test_an_error_of_the_file_system_is_one_sentence(call, monkeypatch):
     monkeypatch.setattr(experiments, "train_run", fail)
     code, printed = call("train", "independent", *BOUNCE)
     assert code == 1 and "No space left on device: 'weights'; make room" in printed
+
+
+def test_a_package_that_only_the_course_needs_is_named(call, monkeypatch):
+    street.read_video.cache_clear()
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    code, printed = call("train", "independent", "--dataset", "street", *SMOKE)
+    assert code == 1 and "needs the package imageio_ffmpeg; python -m pip install" in printed
 
 
 @pytest.mark.parametrize("arguments", (("-h",), ("--version",), ("tran",), ("train", "dependent")))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_bound import seeded
 from unbraid import experiments, results, settings
 from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
@@ -9,10 +10,6 @@ from unbraid.measures.swaps import generation_scores
 from unbraid.settings import Settings, SettingsError
 
 EXPERIMENTS = settings.list_experiments()
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.section)

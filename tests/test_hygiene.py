@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from test_structure import nested_loops
 from unbraid.course import files
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -49,6 +50,12 @@ def alt_texts(cell: nbformat.NotebookNode) -> list[str]:
             described = re.search(r'\balt="([^"]*)"', image)
             texts.append(html.unescape(described[1]) if described else "")
     return texts
+
+
+@each
+def test_comprehensions_have_one_loop(path):
+    for cell in code_cells(path):
+        assert nested_loops(ast.parse(cell.source)) == [], cell.source
 
 
 @each

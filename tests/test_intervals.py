@@ -162,22 +162,26 @@ def test_many_comparisons_are_corrected_for_their_number():
 
 
 @pytest.mark.parametrize(
-    "interval, options, text",
+    "interval, digits, text",
     [
-        (Interval(0.5, 0.4, 0.6, 3), {}, "0.50 ± 0.10 (3 seeds)"),
-        (Interval(0.5, 0.45, 0.7, 20, "person"), {}, "0.50 [0.45, 0.70] (20 persons)"),
-        (Interval(0.5, np.nan, np.nan, 1), {}, "0.50 (1 seed)"),
-        (Interval(0.5, 0.4, 0.6, 9, "clip"), {"percent": True, "digits": 0}, "50 ± 10 % (9 clips)"),
+        (Interval(0.5, 0.4, 0.6, 3), 2, "0.50 ± 0.10 (3 seeds)"),
+        (Interval(0.5, 0.45, 0.7, 20, "person"), 2, "0.50 [0.45, 0.70] (20 persons)"),
+        (Interval(0.5, np.nan, np.nan, 1), 2, "0.50 (1 seed)"),
+        (Interval(52.0, 40.0, 64.0, 9, "clip"), 0, "52 ± 12 (9 clips)"),
     ],
 )
-def test_there_is_one_way_to_write_an_interval(interval, options, text):
-    assert format_interval(interval, **options) == text
+def test_there_is_one_way_to_write_an_interval(interval, digits, text):
+    assert format_interval(interval, digits) == text
 
 
 def test_tensors_of_any_kind_become_arrays():
     values = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
     assert finite_array("x", values).tolist() == [1.0, 2.0]
     assert mean_interval(torch.tensor([1, 2, 3])).mean == 2
+    assert share_interval(torch.tensor(1), np.float64(2)) == share_interval(1, 2)
+
+
+X = np.arange(50.0)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,18 @@ def test_tensors_of_any_kind_become_arrays():
         (lambda: paired_difference([1, 2], [3, 5], coverage=0), "coverage"),
         (lambda: share_interval(3, 2), "successes"),
         (lambda: share_interval(1.5, 2), "successes"),
+        (lambda: share_interval(np.nan, 2), "successes"),
+        (lambda: share_interval(1, np.inf), "successes"),
+        (lambda: share_interval("a", 2), "successes"),
+        (lambda: share_interval([1, 2], [3, 4]), "successes"),
         (lambda: bootstrap_interval([1, 2], clusters=[1]), "clusters"),
+        (lambda: bootstrap_interval(X, clusters=np.ones((50, 2))), "^clusters: .*50, 2"),
+        (lambda: bootstrap_interval(X, clusters=np.ones((50, 1))), "^clusters: .*50, 1"),
+        (lambda: bootstrap_interval([1, 2], clusters=["a", None]), "^clusters"),
+        (lambda: bootstrap_interval(3.0), "^values"),
+        (lambda: bootstrap_interval(), "^values"),
+        (lambda: bootstrap_interval(X, draws=0), "^draws"),
+        (lambda: bootstrap_interval(X, seed="a"), "^seed"),
         (lambda: bootstrap_interval([]), "values"),
         (lambda: bootstrap_interval([1, 2], statistic=lambda rows: np.nan), "statistic"),
         (lambda: paired_difference([1, 2], [1]), "a, b"),

@@ -57,7 +57,7 @@ def test_hold_freezes_later_steps_and_no_earlier_one(codes):
 def test_move_one_lets_one_code_go_on_and_holds_the_others(codes, mixed):
     assert equal(move_one(codes, "factor_0"), hold(codes, "factor_1", 1))
     assert equal(move_one(mixed, "dynamic"), mixed)
-    assert equal(move_one(mixed, "static", primed=1), hold(mixed, "dynamic", 0))
+    assert equal(move_one(mixed, "static"), hold(mixed, "dynamic", 1))
 
 
 def test_traverse_sets_one_unit_and_no_other(codes, mixed):
@@ -112,12 +112,13 @@ def test_few_codes_have_the_deviations_of_a_sample():
         (lambda c, m: hold(c, "factor_0", 5), "at"),
         (lambda c, m: hold(m, "static", 0), "static"),
         (lambda c, m: move_one(c, "dynamic"), "name"),
-        (lambda c, m: move_one(c, "factor_0", primed=0), "at"),
+        (lambda c, m: move_one({"a": c["factor_0"][:, :1], "b": c["factor_1"][:, :1]}, "a"), "at"),
         (lambda c, m: traverse(c, "factor_0", 0, torch.zeros(2)), "codes"),
         (lambda c, m: traverse(one(c), "factor_0", 6, torch.zeros(2)), "unit"),
         (lambda c, m: traverse(one(c), "factor_0", torch.ones(5), torch.zeros(2)), "unit"),
         (lambda c, m: traverse(one(c), "factor_0", torch.zeros(6), torch.zeros(2)), "unit"),
         (lambda c, m: principal_directions(m["static"], 3), "count"),
+        (lambda c, m: principal_directions(m["static"][0], 1), "code"),
         (lambda c, m: principal_directions(m["static"] / 0, 1), "code"),
     ),
 )

@@ -216,6 +216,7 @@ CODE, HAIR = {"static": CODES["static"]}, {"hair": FACTORS["hair"]}
         (lambda: leakage_matrix(CODE, HAIR, test=-0.3), "test:"),
         (lambda: leakage_matrix(CODE, HAIR, test=[1, 2, 99]), "test: .*99"),
         (lambda: leakage_matrix(CODE, {"y": np.zeros(60, int)}), "factor 'y':"),
+        (lambda: leakage_matrix(CODE, {"y": np.array(["a", None] * 30)}), "factor 'y':"),
         (lambda: leakage_matrix(CODES, {"y": np.arange(300).reshape(60, 5)}), "factor 'y':"),
         (lambda: leakage_matrix(CODE, {"y": np.arange(60) < 1}, test=np.arange(9, 20)), "'y'"),
     ],

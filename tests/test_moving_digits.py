@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from test_bound import seeded
 from unbraid.data import fetch
 from unbraid.data.moving_digits import (
     PATH_LENGTH,
@@ -23,10 +24,6 @@ def solid():
     """Fifty digits without a black pixel, so that a digit can be found again in a frame."""
     images = torch.randint(1, 256, (50, 28, 28), generator=seeded(0)).byte()
     return Digits(images, torch.arange(50) % 10, "train", "solid squares")
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def bounce(place, speed, steps):

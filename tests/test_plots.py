@@ -52,6 +52,14 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     assert not plt.fignum_exists(figure.number)
 
 
+def test_a_film_has_a_picture_per_step_and_stops(shown):
+    plots.film(np.random.rand(2, 3, 1, 4, 5), "Two clips of three steps each, of noise.", scale=2)
+    image = BeautifulSoup(shown[0][0]["text/html"], "html.parser").img
+    film = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
+    assert (film.n_frames, film.size) == (3, (22, 8)) and film.info["loop"] == 3
+    assert image["width"] == "22" and image["alt"].startswith("Two clips")
+
+
 @pytest.mark.parametrize("alt", ("", "figure", "a heat map", "   \n  "))
 def test_a_figure_without_a_sentence_is_not_shown(shown, alt):
     with pytest.raises(ValueError, match="alt"):

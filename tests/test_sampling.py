@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy.stats import chisquare
+from test_bound import seeded
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
 
@@ -24,10 +25,6 @@ def numbered(mask=None, floats=False):
         mask=mask,
         classes={"action": ("walk", "cast", "slash")},
     )
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def places(sample):

@@ -24,7 +24,7 @@ FLOORS = (  # from the ground; a part imports what is below it, and its own floo
 )
 APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data", "training"}}
 PICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-SHARED_NAMES = {"main", "load"}  # of both command lines; settings.load and data.load
+SHARED_NAMES = {"main"}  # of both command lines
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
 OF_THE_COURSE = {"plots.py", "course"}  # may need what the notebooks need
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
@@ -150,6 +150,32 @@ def pickling(tree: ast.Module) -> list[str]:
 @each
 def test_nothing_is_pickled(path):
     assert pickling(parse(path)) == []
+
+
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def nested_loops(tree: ast.Module) -> list[int]:
+    """The lines of comprehensions with two loops, or with another comprehension inside."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, COMPREHENSIONS):
+            parts = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS)]
+            if len(parts) > 1 or len(node.generators) > 1:
+                lines.append(node.lineno)
+    return lines
+
+
+@each
+def test_comprehensions_have_one_loop(path):
+    assert nested_loops(parse(path)) == []
+
+
+def test_a_nested_comprehension_is_seen():
+    assert nested_loops(ast.parse("[[a for a in b] for b in c]\n(a for b in c for a in b)")) == [
+        1,
+        2,
+    ]
 
 
 @each

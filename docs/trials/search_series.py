@@ -2,7 +2,7 @@
 
     python docs/trials/search_series.py physionet quick
     python docs/trials/search_series.py etth1 quick --seed 1
-    python docs/trials/search_series.py physionet chosen --seed 0 --seed 1 --seed 2 --test
+    python docs/trials/search_series.py etth1 all --seed 0 --seed 1 --seed 2 --test
 
 A trial trains the model of `single_element.<dataset>` at quick with a few changes and writes
 results/trials/series_<dataset>_<trial>_seed<k>.json. Four readers predict death in hospital
@@ -240,7 +240,9 @@ def main():
     fitted_on, scored_on = (0,), 1
     if options.test:
         fitted_on, scored_on = (0, 1), 2
-    fitted = [torch.cat([values[i] for i in fitted_on]) for values in (plain, targets)]
+    fitted = []
+    for values in (plain, targets):
+        fitted.append(torch.cat([values[i] for i in fitted_on]))
     codes = replace(
         coded[0],
         static=torch.cat([coded[i].static for i in fitted_on]),

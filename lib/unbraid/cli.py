@@ -183,7 +183,8 @@ def evaluate_runs(
 
     folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
-    names = [name for name in names if any(job[0].dataset == name for job in jobs)]
+    trained = {settings.dataset for settings, _ in jobs}
+    names = [name for name in names if name in trained]
     for name, place in places.items():  # what is damaged is found before anything is measured
         digest = experiments.load_record(name, place)["weights_sha256"]
         results.check_digest(place / f"{name}.safetensors", digest)
@@ -298,9 +299,10 @@ def print_metrics(metrics: dict, part: str, dataset: str, everything: bool) -> N
         if table["results"].startswith(f"{part}/{dataset}/") and not everything:
             columns += table["columns"]
     titles, digits = results.split_columns(columns)
-    figures = titles or dict.fromkeys(
-        name for entry in metrics.values() for name in entry.get("by_seed", ())
-    )
+    figures = list(titles)
+    if not figures:
+        for entry in metrics.values():
+            figures += [name for name in entry.get("by_seed", ()) if name not in figures]
     table = results.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
     typer.echo(table.T.to_string(line_width=100))
     if columns:
@@ -459,6 +461,12 @@ def main() -> None:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)
         raise
+    except ModuleNotFoundError as error:
+        if error.name.startswith("unbraid"):
+            raise
+        remedy = "python -m pip install -e '.[course]' in the clone installs it"
+        typer.echo(f"error: this needs the package {error.name}; {remedy}", err=True)
+        sys.exit(1)
     except (OSError, ValueError, RuntimeError) as error:
         is_ours = type(error).__module__.startswith("unbraid.")
         if isinstance(error, RuntimeError) and not is_ours:

@@ -17,7 +17,7 @@ from unbraid.settings import check_name
 
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
-    """The two sets of codes with the code called `name` exchanged."""
+    """The two sets with the code `name` exchanged; `ValueError` if missing or of two shapes."""
     check_name("name", name, codes_a)
     check_name("name", name, codes_b)
     shapes = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
@@ -27,7 +27,10 @@ def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
 
 
 def hold(codes: Codes, name: str, at: int) -> Codes:
-    """The code `name` (B, T, d) keeps the value that it has at step `at`, counted from 0."""
+    """The code `name` (B, T, d) keeps the value that it has at step `at`, counted from 0.
+
+    Raises `ValueError` for a code that is missing or static, and a step that it does not have.
+    """
     check_name("name", name, codes)
     code = codes[name]
     if code.ndim != 3:
@@ -39,12 +42,12 @@ def hold(codes: Codes, name: str, at: int) -> Codes:
     return {**codes, name: code[:, steps]}
 
 
-def move_one(codes: Codes, name: str, primed: int = 2) -> Codes:
-    """Hold every dynamic code but `name` after `primed` frames (paper A, figure 3)."""
+def move_one(codes: Codes, name: str) -> Codes:
+    """Hold every dynamic code but `name` after two frames (paper A, figure 3); raises as `hold`."""
     check_name("name", name, codes)
     for other, code in codes.items():
         if other != name and code.ndim == 3:
-            codes = hold(codes, other, primed - 1)
+            codes = hold(codes, other, at=1)
     return dict(codes)
 
 
@@ -53,6 +56,7 @@ def traverse(codes: Codes, name: str, unit: int | Tensor, values: Tensor) -> Cod
 
     unit: the number of a unit of the code `name`, or a direction (d,) of any length but 0. The
         coordinate along a direction is the projection on it.
+    Raises `ValueError` for a code or unit that is missing, and for more than one sequence.
     """
     check_name("name", name, codes)
     counts = [len(code) for code in codes.values()]
@@ -101,9 +105,11 @@ class Directions:
 def principal_directions(code: Tensor, count: int) -> Directions:
     """The `count` directions in which codes (N, D) or (B, T, d) vary most; each step is a row.
 
-    Signs are such that the largest component is positive. Raises `ValueError` for
-    count > min(N - 1, D), NaN or infinity.
+    Signs are such that the largest component is positive. Raises `ValueError` for codes of one
+    axis, count > min(N - 1, D), NaN or infinity.
     """
+    if code.ndim < 2:
+        raise ValueError(f"code: expected (N, D) or (B, T, d), found {tuple(code.shape)}")
     rows = code.detach().flatten(0, -2)
     most = min(len(rows) - 1, rows.shape[1])
     if not 1 <= count <= most:

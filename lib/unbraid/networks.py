@@ -208,6 +208,7 @@ class GaussianHead(nn.Module):
             self.mean.weight *= initial_gain
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
+        """The distribution of the code, (..., size), of features (..., inputs)."""
         return DiagonalGaussian(self.mean(features), self.log_variance(features))
 
 

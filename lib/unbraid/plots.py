@@ -34,17 +34,11 @@ def show(figure: Figure, alt: str) -> None:
     alt: a sentence that says what the figure shows, for readers who cannot see it. The PNG stands
     in an HTML image, since JupyterLab passes over the alternative text of a plain one.
     """
-    if len(alt.split()) < 4:
-        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
-    from IPython.display import display
-
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
     plt.close(figure)
-    width = Image.open(png).width // 2  # two pixels to one of the page: sharp, at the text's size
-    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    image = f'<img alt="{html.escape(alt)}" width="{width}" src="{source}">'
-    display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
+    # Two pixels to one of the page: sharp, and letters at the text's size.
+    show_png(png, alt, Image.open(png).width // 2)
 
 
 def film(
@@ -54,8 +48,6 @@ def film(
 
     alt: as in `show`. scale: how many pixels each way show one. milliseconds: of each frame.
     """
-    from IPython.display import display
-
     pictures = []
     for frames in np.asarray(clips).swapaxes(0, 1):
         image = Image.fromarray((255 * picture(frames, rows)).astype("uint8"))
@@ -64,8 +56,17 @@ def film(
     png = io.BytesIO()
     options = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 3}
     pictures[0].save(png, "PNG", **options)
+    show_png(png, alt, pictures[0].width)
+
+
+def show_png(png: io.BytesIO, alt: str, width: int) -> None:
+    """Show a PNG in the notebook, `width` pixels of the page wide, with its alternative text."""
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
+    from IPython.display import display
+
     source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    image = f'<img alt="{html.escape(alt)}" src="{source}">'
+    image = f'<img alt="{html.escape(alt)}" width="{width}" src="{source}">'
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
 
 
@@ -85,7 +86,7 @@ def explore(draw: Callable[..., None], **controls: object) -> None:
             interact(draw, **controls)
 
 
-def picture(frames: Tensor | np.ndarray, rows: int = 1, background: float = 1.0) -> np.ndarray:
+def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
     """Frames (N, C, H, W) in [0, 1] in `rows` rows, left to right: an image (height, width, 3).
 
     C: 1 grey, 3 RGB, or 2 planes, of which the first is drawn in orange and the second in sky blue.
@@ -99,7 +100,7 @@ def picture(frames: Tensor | np.ndarray, rows: int = 1, background: float = 1.0)
     columns = -(-len(frames) // rows)
     height, width = frames.shape[2:]
     shape = (rows * (height + 1) - 1, columns * (width + 1) - 1, 3)  # a pixel between two frames
-    image = np.full(shape, background, dtype=np.float32)
+    image = np.ones(shape, dtype=np.float32)
     for index, frame in enumerate(frames):
         top = (index // columns) * (height + 1)
         left = (index % columns) * (width + 1)
@@ -172,7 +173,6 @@ def leakage(
     ax: Axes | None = None,
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
-    unit: str = "skill",
 ) -> Axes:
     """The leakage matrix (R, F), rows codes, columns factors; under each value its interval.
 
@@ -182,7 +182,7 @@ def leakage(
     """
     value = np.asarray(value, dtype=float)
     ax = ax or plt.subplots(figsize=(1.2 * value.shape[1] + 2.2, 0.8 * value.shape[0] + 1.2))[1]
-    heatmap(value, ax, rows, columns, unit, high=1, digits=None)
+    heatmap(value, ax, rows, columns, "skill", high=1, digits=None)
     for row, column in np.argwhere(np.isfinite(value)):
         text = write_number(value[row, column])
         style = {"ha": "center", "color": ink(ax, value[row, column])}

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import resources
+from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -109,6 +110,13 @@ def check_name(field: str, name: str, names: Iterable[str]) -> None:
     message = f"{field}: expected one of {', '.join(names)}, found {name!r}"
     close = get_close_matches(str(name).lower(), names, 1)
     raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
+
+
+def check_whole(least: int, **values: object) -> None:
+    """Refuse values, given by their names, that are no whole numbers or lie below `least`."""
+    for name, value in values.items():
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name}: expected a whole number from {least}, found {value!r}")
 
 
 def read_table() -> dict:

@@ -12,9 +12,8 @@ from unbraid.course.files import tags
 from unbraid.course.freshness import extract_code
 from unbraid.course.reach import LIBRARY, find_home, parse_module, read_library
 
-LOOK_UP = "Look up: " + " · ".join(
-    f"[{page}](../docs/{page}.md)" for page in ("notation", "glossary", "bibliography")
-)
+PAGES = ("notation", "glossary", "bibliography")
+LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in PAGES)
 
 
 def attach(book: NotebookNode, notebook: Path) -> None:

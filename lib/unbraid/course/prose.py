@@ -134,5 +134,7 @@ def is_among(decimal: str, numbers: Iterable[float], is_percentage: bool) -> boo
     """Whether one of the numbers, rounded to the places of a decimal, is that decimal."""
     digits = re.sub(r"\s", "", decimal)
     half = 0.5000001 * 10 ** -len(digits.partition(".")[2])
-    scales = (1, 100) if is_percentage else (1,)
-    return any(abs(scale * each - float(digits)) <= half for scale in scales for each in numbers)
+    candidates = list(numbers)
+    if is_percentage:
+        candidates += [100 * number for number in candidates]
+    return any(abs(candidate - float(digits)) <= half for candidate in candidates)

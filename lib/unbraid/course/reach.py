@@ -113,8 +113,9 @@ def link_definition(folder: Path, place: Place) -> tuple[str, set[Place]]:
     library = read_library(folder)
     module = library[place[0]]
     statements = module.statements[place[1]]
-    nodes = [node for statement in statements for node in ast.walk(statement)]
-    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    used = set()
+    for statement in statements:
+        used |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
     origins = sorted((name, module.imports[name]) for name in used & module.imports.keys())
     digest = digest_text(f"{write_tree(statements)} {origins}")
     return digest, find_uses(module, place[1], library)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unbraid.data.fetch import files, find
 from unbraid.data.sequences import Sequences, check_choice, check_field
+from unbraid.settings import check_whole
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -123,6 +124,7 @@ class MovingDigits:
         kept: int | None = None,
     ):
         check_choice("image_size", image_size, (32, 64))
+        check_whole(1, length=length)
         check_choice("motion", motion, PATHS)
         check_field(len(speeds) == 2, "speeds", "one for each of the two digits", speeds)
         self.digits = digits
@@ -236,8 +238,8 @@ def load_moving_digits(
     split: "train" or "test", from which digits; a path of the one is no path of the other. count:
     the first sequences stay the same whatever the count. Others: as `MovingDigits`.
     """
-    check_field(count >= 1, "count", "at least 1", count)
-    check_field(isinstance(seed, int) and seed >= 0, "seed", "a whole number from 0", repr(seed))
+    check_whole(1, count=count)
+    check_whole(0, seed=seed)
     sampler = MovingDigits(load_digits(split), image_size, length, motion, speeds)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     batches = []

@@ -26,9 +26,10 @@ def check_field(holds: bool, name: str, expected: object, found: object) -> None
 
 
 def check_choice(name: str, value: object, choices: Iterable) -> None:
-    """Raise `ValueError` unless `value` is one of `choices`."""
+    """Raise `ValueError` unless `value` is one of `choices`, none of which is a float."""
     choices = tuple(choices)
-    check_field(value in choices, name, f"one of {', '.join(map(str, choices))}", repr(value))
+    holds = value in choices and not isinstance(value, float)  # 32.0 is equal to 32
+    check_field(holds, name, f"one of {', '.join(map(str, choices))}", repr(value))
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,7 @@ buzzing voices, made here, take their place.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import scipy.io.wavfile
@@ -31,7 +31,7 @@ BUZZING = ((95, 0.88), (120, 1.0), (150, 0.94), (185, 1.12), (215, 1.2), (250, 1
 VOWELS = np.array(
     [[750, 1200, 2500], [500, 1850, 2500], [300, 2250, 2950], [480, 900, 2450], [320, 800, 2250]]
 )
-WORDS = [(a, b) for a in range(5) for b in range(5) if a != b][::2]  # two vowels each
+WORDS = list(permutations(range(5), 2))[::2]  # two vowels each
 RESONANCE_WIDTH = 90  # Hz
 
 

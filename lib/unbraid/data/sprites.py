@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,12 +85,14 @@ POSE_LABELS = {  # of each pose, (178,)
     "position": torch.tensor([pose.position for pose in POSES]),
 }
 # The nine motions: number 3 action + direction.
-MOTIONS = tuple((action, direction) for action in SLOTS for direction in DIRECTIONS[:3])
+MOTIONS = tuple(product(SLOTS, DIRECTIONS[:3]))
 MOTION_NAMES = tuple(" ".join(motion) for motion in MOTIONS)
 
 POSE_NUMBERS = {pose[:3]: number for number, pose in enumerate(POSES)}
-SHOWN = [POSE_NUMBERS[*motion, slot] for motion in MOTIONS for slot in SLOTS[motion[0]]]
-MOTION_POSES = torch.tensor(SHOWN).view(9, 8)  # the poses of each motion's frames
+SHOWN = []  # the poses of each motion's frames
+for motion in MOTIONS:
+    SHOWN.append([POSE_NUMBERS[*motion, slot] for slot in SLOTS[motion[0]]])
+MOTION_POSES = torch.tensor(SHOWN)  # (9, 8)
 
 
 def characters(split: str) -> np.ndarray:

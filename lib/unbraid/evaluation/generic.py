@@ -52,7 +52,9 @@ def code_probes(examined: Examined) -> Figures:
     figures = {}
     for code, values in examined.test_codes.items() if names else ():
         codes = [examined.train_codes[code], values]
-        labels = [{name: part.labels[name] for name in names} for part in (train, test)]
+        train_labels = {name: train.labels[name] for name in names}
+        test_labels = {name: test.labels[name] for name in names}
+        labels = [train_labels, test_labels]
         if values.ndim == 2 or values.shape[1] != test.length:
             codes = [part.flatten(1) for part in codes]
             labels = [common.at_first_frame(part) for part in labels]

@@ -81,6 +81,7 @@ class CodedSeries:
 
     @property
     def codes(self) -> Codes:
+        """Both codes by name: static (N, D) and dynamic (N, W, d)."""
         return {"static": self.static, "dynamic": self.dynamic}
 
     def mean_dynamic(self) -> Tensor:

@@ -180,8 +180,11 @@ def digit_probes(examined: Examined) -> Figures:
     seen = [common.at_first_frame(of) for of in of_seen]
 
     def mean_skill(code: str, names: tuple[str, ...], labels) -> float:
-        chosen = [{name: of[name] for name in names} for of in labels]
-        return float(common.probe_code(examined, code, chosen).value.mean())
+        train, test = labels
+        train_labels = {name: train[name] for name in names}
+        test_labels = {name: test[name] for name in names}
+        matrix = common.probe_code(examined, code, [train_labels, test_labels])
+        return float(matrix.value.mean())
 
     digits, positions = examined.test.static, examined.test.dynamic
     figures = {
@@ -192,7 +195,8 @@ def digit_probes(examined: Examined) -> Figures:
         "dynamic_probe_position": mean_skill("dynamic", positions, labels),
     }
     if examined.settings.channels == 1:
-        sides = [order_by_side(*(of[name] for name in positions)) for of in labels]
+        one, other = positions
+        sides = [order_by_side(of[one], of[other]) for of in labels]
         figures["dynamic_probe_sides"] = mean_skill("dynamic", ("left", "right"), sides)
     return figures
 

@@ -7,6 +7,7 @@ uses Kraskov's with k = 3 on N = 1000 pairs, in bits. In many dimensions the est
 the truth: compare only figures that share N, k and dimension.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
-from unbraid.measures.intervals import as_array, finite_array
+from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
+from unbraid.settings import check_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,6 +30,7 @@ class MutualInformation(Readable):
     k: int
 
     def table(self) -> list[tuple[str, ...]]:
+        """The estimate with its N and k, and the range of the shuffled ones."""
         rows = [(f"{self.estimate:.3f} bits", f"N = {self.samples}, k = {self.k}")]
         if self.null is not None:
             rows.append(("shuffled", f"{self.null.min():.3f} to {self.null.max():.3f}"))
@@ -70,11 +73,13 @@ def kraskov(x, y, k=3, shuffles=0, jitter=1e-10, seed=0):
     k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, in standard deviations of a column, so that no two distances tie.
+    Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
     x, y = samples("x", x), samples("y", y)
     check_pairs("x, y", x, y, k)
-    if not (jitter >= 0 and shuffles >= 0):
-        raise ValueError(f"jitter, shuffles: expected none below 0, found {jitter}, {shuffles}")
+    check_whole(0, shuffles=shuffles, seed=seed)
+    if not jitter >= 0:
+        raise ValueError(f"jitter: expected 0 or more, found {jitter}")
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
     y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
@@ -103,13 +108,14 @@ def count_within(points, radius) -> np.ndarray:
     return tree.query_ball_point(points, radius, p=np.inf, return_length=True)
 
 
-def ross(x, labels, k=3, jitter=1e-10, seed=0):
+def ross(x, labels, jitter=1e-10, seed=0):
     """Estimate I(x; label) in bits, at most the entropy of the labels; returns `MutualInformation`.
 
-    x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. A class of n <= k members
-    is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
-    mutual_info_classif, which covers d = 1.
+    x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. k = 3; a class of n <= k
+    members is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
+    mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`, and for other labels.
     """
+    k = 3  # as `kraskov` unless told otherwise
     x, labels = samples("x", x), as_array(labels)
     if labels.dtype.kind not in "biuUSO" or labels.ndim != 1:
         raise ValueError(
@@ -117,9 +123,10 @@ def ross(x, labels, k=3, jitter=1e-10, seed=0):
             f"{labels.shape}; round floats that stand for classes"
         )
     check_pairs("x, labels", x, labels, k)
+    check_whole(0, seed=seed)
     if not jitter >= 0:
         raise ValueError(f"jitter: expected 0 or more, found {jitter}")
-    labels = np.unique(labels, return_inverse=True)[1]
+    labels = to_index("labels", labels)
     kept = np.bincount(labels)[labels] > 1
     if len(np.unique(labels[kept])) < 2:
         raise ValueError("labels: expected two classes of two members or more, found fewer")
@@ -147,11 +154,12 @@ def same_and_cross(before, after, full=False, seed=0):
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
     the authors' code, also where full=True fills the whole matrix. Returns `FactorInformation`.
+    Raises ValueError for what is no list, lists that differ in K, and as `kraskov`.
     """
-    factors = len(before)
     lists = isinstance(before, (list, tuple)) and isinstance(after, (list, tuple))
-    if not lists or not factors or len(after) != factors:
+    if not lists or not before or len(after) != len(before):
         raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
+    factors = len(before)
     before = [samples(f"before[{i}]", values) for i, values in enumerate(before)]
     after = [samples(f"after[{i}]", values) for i, values in enumerate(after)]
     matrix = np.full((factors, factors), np.nan)
@@ -169,16 +177,16 @@ def best_partition(before, after, block, tries=20, seed=0):
     before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
     times, alike at both times, and cut into factors of `block` units; the partition with the
     greatest same - cross among those with both above zero is taken (if there is none, the greatest
-    of all).
+    of all). Raises ValueError for a block that does not cut D into two or more, and as `kraskov`.
     """
+    check_whole(1, block=block, tries=tries)
+    check_whole(0, seed=seed)
     before, after = samples("before", before), samples("after", after)
     width = before.shape[1]
     if after.shape[1] != width:
         raise ValueError(f"after: expected {width} units as in before, found {after.shape[1]}")
-    if block < 1 or width % block or width == block:
+    if width % block or width == block:
         raise ValueError(f"block: expected to cut {width} units into two or more, found {block}")
-    if tries < 1:
-        raise ValueError(f"tries: expected at least 1, found {tries}")
     generator = np.random.default_rng(seed)
     permutations = [generator.permutation(width) for _ in range(tries)]
     tried = np.empty((tries, 2))
@@ -200,9 +208,10 @@ def ownership(codes, factors, seed=0):
     Codes and factors are paired one to one so that the assigned information is greatest. Each
     column of a factor is divided by its standard deviation: beside codes that spread much wider it
     would look constant, and the estimate would be near 0.
+    Raises ValueError without a code or a factor, for factors without names, and as `kraskov`.
     """
-    if not len(codes) or not factors:
-        raise ValueError("codes, factors: expected at least one of each")
+    if not isinstance(factors, Mapping) or not factors or not np.iterable(codes) or not len(codes):
+        raise ValueError("codes, factors: expected a list of arrays, and arrays by name")
     codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
     factors = [samples(f"factor {name!r}", values) for name, values in factors.items()]
     matrix = np.empty((len(codes), len(factors)))
@@ -217,7 +226,10 @@ def ownership(codes, factors, seed=0):
 
 
 def cross_block(before, after) -> np.ndarray:
-    """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E)."""
+    """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E).
+
+    Raises ValueError for unequal rows, a constant column, or NaN.
+    """
     before, after = samples("before", before), samples("after", after)
     check_pairs("before, after", before, after)
     width = before.shape[1]
@@ -228,11 +240,14 @@ def block_fraction(cross, sizes) -> float:
     """Share of the squared cross-time correlation within the factors' own blocks, from 0 to 1.
 
     cross: (D, D) as `cross_block` returns it; sizes: units of each factor in order, D in all.
-    Correlations spread evenly over K equal factors give 1 / K.
+    Correlations spread evenly over K equal factors give 1 / K. Raises ValueError for sizes that
+    do not add up to D, and where all correlations are 0.
     """
     cross = finite_array("cross", cross)
     if cross.shape != (sum(sizes), sum(sizes)) or min(sizes) < 1:
         raise ValueError(f"sizes: expected to add up to cross {cross.shape}, found {list(sizes)}")
+    if not cross.any():
+        raise ValueError("cross: expected some correlation, found only 0")
     factor = np.repeat(np.arange(len(sizes)), sizes)  # (D,) the factor of each unit
     within = factor[:, None] == factor
     return float(np.sum(cross[within] ** 2) / np.sum(cross**2))

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from unbraid.readable import Readable
+from unbraid.settings import check_whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,6 +35,7 @@ class Interval(Readable):
 
     @property
     def half_width(self) -> float:
+        """Half the distance between the limits."""
         return (self.high - self.low) / 2
 
     @property
@@ -42,6 +44,7 @@ class Interval(Readable):
         return f"{self.n} {self.unit}" if self.n == 1 else f"{self.n} {self.unit}s"
 
     def table(self) -> list[tuple[str, ...]]:
+        """One row: the estimate, its limits where they are known, and the units."""
         if not np.isfinite([self.low, self.high]).all():
             return [(f"{self.mean:.4g}", self.count)]
         return [(f"{self.mean:.4g}", f"[{self.low:.4g}, {self.high:.4g}]", self.count)]
@@ -59,7 +62,10 @@ class Comparison(Readable):
 
 
 def mean_interval(values, unit="seed", coverage=0.95) -> Interval:
-    """Mean and Student t interval of independent values (n,); NaN limits for a single value."""
+    """Mean and Student t interval of independent values (n,); NaN limits for a single value.
+
+    Raises ValueError for no values, NaN or infinity, and a coverage that is not between 0 and 1.
+    """
     values = finite_array("values", values)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"values: expected one number a {unit}, found shape {values.shape}")
@@ -78,8 +84,10 @@ def share_interval(successes, n, unit="item") -> Interval:
     """Share of n independent items with Wilson's interval.
 
     The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
+    Raises ValueError where these are not whole numbers with 0 <= successes <= n and n >= 1.
     """
-    if int(successes) != successes or int(n) != n or not 0 <= successes <= n or n < 1:
+    counts = finite_array("successes, n", [successes, n])
+    if counts.shape != (2,) or (counts % 1).any() or not 0 <= successes <= n or n < 1:
         raise ValueError(
             f"successes, n: expected whole numbers with 0 <= successes <= n, found {successes}, {n}"
         )
@@ -104,16 +112,24 @@ def bootstrap_interval(
     rate: the statistic is a share. Where all draws agree (20 of 20 right), the limits are then
         Wilson's for as many units; other statistics get NaN limits there.
     A draw whose statistic is not finite is left out, and the limits are then plain percentiles.
+    Raises ValueError for unequal or no rows, and where the statistic of all rows is not finite.
     """
+    check_whole(1, draws=draws)
+    check_whole(0, seed=seed)
     values = [as_array(array) for array in values]
+    if not values or not all(array.ndim for array in values):
+        raise ValueError("values: expected one or more arrays of N rows, found none or a number")
     labels = np.arange(len(values[0])) if clusters is None else as_array(clusters)
+    if labels.ndim != 1:
+        raise ValueError(f"clusters: expected (N,), one for each row, found {labels.shape}")
     lengths = {len(array) for array in [*values, labels]}
     if lengths == {0} or len(lengths) > 1:
         raise ValueError(f"values, clusters: expected equally many rows, found {sorted(lengths)}")
+    numbers = to_index("clusters", labels)
     estimate = float(statistic(*values))
     if not np.isfinite(estimate):
         raise ValueError(f"statistic: expected a finite number of all rows, found {estimate}")
-    _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    sizes = np.bincount(numbers)
     members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
     if len(members) == 1:
         return Interval(estimate, np.nan, np.nan, 1, unit)
@@ -155,7 +171,10 @@ def bca_limits(evaluate, count, draws, seed) -> tuple[float, float]:
 
 
 def paired_difference(a, b, unit="seed", coverage=0.95) -> Interval:
-    """Mean of a - b with its t interval, where a[i] and b[i] (n,) share a seed or a test item."""
+    """Mean of a - b with its t interval, where a[i] and b[i] (n,) share a seed or a test item.
+
+    Raises ValueError for shapes that differ, and as `mean_interval`.
+    """
     a, b = finite_array("a", a), finite_array("b", b)
     if a.shape != b.shape:
         raise ValueError(f"a, b: expected pairs of values, found shapes {a.shape} and {b.shape}")
@@ -163,7 +182,10 @@ def paired_difference(a, b, unit="seed", coverage=0.95) -> Interval:
 
 
 def paired_comparison(a, b, unit="item") -> Comparison:
-    """Two models' numbers (n,) on the same independent items, compared by the paired t test."""
+    """Two models' numbers (n,) on the same independent items, compared by the paired t test.
+
+    Raises ValueError as `paired_difference`.
+    """
     a, b = finite_array("a", a), finite_array("b", b)
     difference = paired_difference(a, b, unit)
     if not difference.half_width > 1e-12 * abs(difference.mean):
@@ -171,39 +193,38 @@ def paired_comparison(a, b, unit="item") -> Comparison:
     return Comparison(difference, float(stats.ttest_rel(a, b).pvalue))
 
 
-def corrected_comparisons(pairs, unit="seed") -> dict[object, Comparison]:
-    """Paired comparisons of m pairs of numbers (a, b), by name, corrected for m.
+def corrected_comparisons(pairs) -> dict[object, Comparison]:
+    """Paired comparisons of m pairs of numbers (a, b), one a seed, by name, corrected for m.
 
     The intervals together contain all m true differences in 95 % of cases or more (Bonferroni); the
-    p-values are those of Holm (1979), Scand. J. Statist. 6, 65. NaN counts as the largest.
+    p-values are those of Holm (1979), Scand. J. Statist. 6, 65. NaN counts as the largest. Raises
+    ValueError as `paired_difference`.
     """
     coverage = 1 - 0.05 / max(len(pairs), 1)
-    p_values = {name: paired_comparison(a, b, unit).p_value for name, (a, b) in pairs.items()}
+    p_values = {name: paired_comparison(a, b).p_value for name, (a, b) in pairs.items()}
     tested = [name for name, p_value in p_values.items() if np.isfinite(p_value)]
     largest = 0.0
     for rank, name in enumerate(sorted(tested, key=p_values.get)):
         # A corrected p-value is never below that of a difference with a smaller one.
         largest = max(largest, min(1.0, (len(pairs) - rank) * p_values[name]))
         p_values[name] = largest
-    differences = {name: paired_difference(a, b, unit, coverage) for name, (a, b) in pairs.items()}
+    differences = {name: paired_difference(*pair, "seed", coverage) for name, pair in pairs.items()}
     return {name: Comparison(differences[name], p_values[name]) for name in pairs}
 
 
-def format_interval(interval, digits=2, percent=False) -> str:
+def format_interval(interval, digits=2) -> str:
     """ "value ± half-width (n seeds)", or "value [low, high] (n seeds)" where the sides differ.
 
     They differ if they do so by a unit of the last digit. Without limits: "value (1 seed)".
     """
-    factor, sign = (100, " %") if percent else (1, "")
-    value = f"{factor * interval.mean:.{digits}f}"
+    value = f"{interval.mean:.{digits}f}"
     if not np.isfinite([interval.low, interval.high]).all():
-        return f"{value}{sign} ({interval.count})"
-    low, high = f"{factor * interval.low:.{digits}f}", f"{factor * interval.high:.{digits}f}"
-    if factor * abs(interval.high + interval.low - 2 * interval.mean) < 10**-digits:
-        value = f"{value} ± {factor * interval.half_width:.{digits}f}"
+        return f"{value} ({interval.count})"
+    if abs(interval.high + interval.low - 2 * interval.mean) < 10**-digits:
+        value = f"{value} ± {interval.half_width:.{digits}f}"
     else:
-        value = f"{value} [{low}, {high}]"
-    return f"{value}{sign} ({interval.count})"
+        value = f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return f"{value} ({interval.count})"
 
 
 def as_array(values) -> np.ndarray:
@@ -212,6 +233,14 @@ def as_array(values) -> np.ndarray:
         values = values.detach().cpu()
         values = values.double() if values.is_floating_point() else values
     return np.asarray(values)
+
+
+def to_index(name, labels) -> np.ndarray:
+    """The number 0, 1, ... of each label's class; refuses labels without an order by `name`."""
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"{name}: expected labels of one type, found others; {error}") from None
 
 
 def finite_array(name, values) -> np.ndarray:

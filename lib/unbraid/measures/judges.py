@@ -36,7 +36,7 @@ class FrameJudge(nn.Module):
     classes: names of the classes of each label, {"digit": ("0", "1", ...)}, at least two.
     image_size, channels: frames are (channels, image_size, image_size) with values in [0, 1].
     width, features: channels of the first convolution, outputs of the encoder.
-    hidden: units of each head's hidden layer.
+    hidden: units of each head's hidden layer. Raises ValueError for a label without two classes.
     """
 
     recurrent = False
@@ -73,15 +73,18 @@ class FrameJudge(nn.Module):
 
     @torch.no_grad()
     def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
-        """p(y | x) of each label, (N, classes) on the CPU."""
+        """p(y | x) of each label, (N, classes) on the CPU; raises ValueError as `check`."""
         self.check(frames)
         device = next(self.parameters()).device
         training = self.training
         self.eval()
         batches = [self(batch.to(device, torch.float32)) for batch in frames.split(JUDGED_AT_ONCE)]
         self.train(training)
-        logits = {name: torch.cat([batch[name] for batch in batches]) for name in self.classes}
-        return {name: values.softmax(-1).cpu() for name, values in logits.items()}
+        probabilities = {}
+        for name in self.classes:
+            logits = torch.cat([batch[name] for batch in batches])
+            probabilities[name] = logits.softmax(-1).cpu()
+        return probabilities
 
     def check(self, frames: Tensor, labels: Mapping[str, Tensor] | None = None) -> None:
         """Refuse frames or labels (N,) that this judge was not made for; raises ValueError."""
@@ -135,6 +138,7 @@ def fit_judge(
     falls to zero along a cosine. seed: that of the generator which `draw` is given.
     report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
     labels) and accuracy (mean over labels), averaged over the updates since the last row.
+    Raises ValueError for no steps, a loss that diverges, and frames or labels as `check`.
     """
     if steps < 1:
         raise ValueError(f"steps: expected at least 1, found {steps}")
@@ -213,7 +217,7 @@ def reliability(
     """The judge's accuracy on real test clips, and on blurred, shifted and noisy copies of them.
 
     frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. Of
-    32 pixels of the image's side, the blur is of one and the shift of two.
+    32 pixels of the image's side, the blur is of one, the shift of two. Raises as `check`.
     """
     judge.check(frames, labels)
     generator = torch.Generator().manual_seed(seed)
@@ -227,7 +231,7 @@ def reliability(
     }
     conditions = {
         "real": "test clips as they are",
-        "blurred": f"smoothed by a Gaussian, sigma {sigma:g}",
+        "blurred": f"smoothed by a Gaussian, sigma {sigma:g} px",
         "shifted": f"moved diagonally by {pixels} pixels",
         "noisy": "Gaussian noise of standard deviation 0.1",
     }

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from unbraid.measures.intervals import as_array, bca_limits, finite_array, share_interval
+from unbraid.measures.intervals import as_array, bca_limits, finite_array, share_interval, to_index
 from unbraid.readable import Readable
 
 # One configuration for every model and factor, as a function of the number of units of the code.
@@ -54,6 +54,7 @@ class LeakageMatrix(Readable):
         return float(self.value[self.rows.index(row), self.columns.index(column)])
 
     def table(self) -> list[tuple[str, ...]]:
+        """A row for each code: its skills with their limits."""
         rows = [(f"{self.probe} probe", *self.columns)]
         for code, values, limits in zip(self.rows, self.value, self.test_interval, strict=True):
             cells = zip(values, limits, strict=True)
@@ -92,7 +93,8 @@ def leakage_matrix(
     probe: "linear" or "nonlinear", see PROBES; units are standardised on the training sequences.
     test: the share of sequences to score on, drawn with `seed`, or their indices, or an (N,) mask.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
-    A constant code has skill 0 and p 1. A skill below -1 counts as -1.
+    A constant code has skill 0 and p 1. A skill below -1 counts as -1. Raises ValueError for NaN,
+    unequal numbers of sequences or frames, a factor of one value, fewer than two on a side.
     """
     if probe not in ("linear", "nonlinear"):
         raise ValueError(f"probe: expected 'linear' or 'nonlinear', found {probe!r}")
@@ -250,7 +252,7 @@ def read_factor(name, values, frames) -> Factor:
     if (values == values.flat[0]).all():
         raise ValueError(f"{name}: expected values that differ, found only {values.flat[0]!r}")
     if classes:
-        numbers = np.unique(values, return_inverse=True)[1]
+        numbers = to_index(name, values)
         return Factor("classes", numbers.reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():
         warnings.warn(f"{name} is taken as continuous; give classes as integers", stacklevel=4)

@@ -100,6 +100,7 @@ class Prediction(Readable):
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
+        """The mean over seeds of each metric, by predictor and metric."""
         table = {}
         for name, outputs in self.outputs.items():
             table[name] = {}
@@ -113,6 +114,7 @@ class Prediction(Readable):
 
         clusters: (N,) sequences that are not independent, such as those of one day, share a number.
         less: another predictor, whose score on the same sequences is subtracted.
+        Raises ValueError for an unknown metric or predictor, and as `bootstrap_interval`.
         """
         check_name("metric", metric, self.metrics)
         for name in (of,) if less is None else (of, less):
@@ -155,6 +157,7 @@ class EventHead(nn.Module):
         )
 
     def forward(self, static, dynamic, lengths):
+        """The logits (B,), from the last valid window of each sequence."""
         outputs, _ = self.recurrent(dynamic)  # (B, W, 32)
         last = outputs[torch.arange(len(outputs)), lengths - 1]
         return self.layers(torch.cat([last, static], dim=1))[:, 0]
@@ -180,6 +183,7 @@ class ValueHead(nn.Module):
         )
 
     def forward(self, static, dynamic):
+        """The values (B, W), each from a window's code and the static one."""
         repeated = static[:, None].expand(-1, dynamic.shape[1], -1)
         codes = torch.cat([dynamic, repeated], dim=2)  # (B, W, d + D)
         values = self.layers(self.normalise(codes.flatten(0, 1)))[:, 0]
@@ -290,6 +294,7 @@ def predict_on_draws(
     draw: as in `fit_head`, and of the split "test" too, with new draws of the codes.
     rounds: so many times the same head is trained on, with a new optimizer, and tested after each.
     metrics: names of METRICS. The outputs are those of each seed, round and pass over the test.
+    Raises ValueError as `fit_head`.
     """
     outputs, target = run_heads(build, training, draw, seeds, rounds, training.passes)
     if training.loss is cross_entropy:
@@ -320,7 +325,7 @@ def fit_head(head: nn.Module, training: HeadTraining, draw) -> None:
     """Train a head in place.
 
     draw(split): a list of inputs, which the head takes in that order, and the target of "train" or
-    "validation", all of N rows.
+    "validation", all of N rows. Raises ValueError if no epoch has a finite validation loss.
     """
     optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     smallest, best = np.inf, None

@@ -39,7 +39,7 @@ def entropies(probabilities) -> Entropies:
     """H(y|x), H(y) and the inception score of p(y|x) (n, classes), rows summing to one.
 
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
-    arXiv 1606.03498), and equals exp(H(y) - H(y|x)).
+    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). ValueError if a row is no distribution.
     """
     p = check_probabilities(probabilities)
     mean = p.mean(0)
@@ -52,7 +52,8 @@ def generation_scores(probabilities, labels, draws: int = 1000, seed: int = 0) -
 
     probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the
     clips they were made from. The entropies take the first m clips of each class that occurs, m
-    those of the rarest. draws, seed: of a bootstrap over clips within classes.
+    those of the rarest. draws, seed: of a bootstrap over clips within classes. Raises ValueError as
+    `entropies`, and for labels of other clips or of a single class.
     """
     p = check_probabilities(probabilities)
     labels = check_labels("labels", labels, p.shape[1], len(p))
@@ -89,7 +90,7 @@ def generation_scores(probabilities, labels, draws: int = 1000, seed: int = 0) -
 
 
 def random_donors(count: int, seed: int = 0) -> np.ndarray:
-    """A donor for each clip, (count,) indices: a random permutation, none being its own donor."""
+    """A random donor for each of two or more clips, (count,), none its own; else ValueError."""
     if count < 2:
         raise ValueError(f"count: expected at least 2 clips to swap, found {count}")
     circle = np.random.default_rng(seed).permutation(count)

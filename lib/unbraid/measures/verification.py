@@ -40,19 +40,30 @@ def detection_curve(scores, targets, weights=None) -> DetectionCurve:
     """False-alarm and miss rate at every threshold.
 
     scores: (P,). targets: (P,) booleans, at least one of each kind. weights: (P,) how often each
-    trial counts.
+    trial counts, 0 or more. Raises ValueError for other shapes, NaN, a kind without any weight.
     """
     scores, targets = finite_array("scores", scores), np.asarray(targets, dtype=bool)
     if scores.shape != targets.shape or scores.ndim != 1:
         raise ValueError(f"targets: expected {scores.shape} as scores, found {targets.shape}")
     if targets.all() or not targets.any():
         raise ValueError(f"targets: expected both kinds of trial, found only {targets[:1]}")
+    if weights is not None:
+        check_weights(weights, targets)
     false_alarm, hit, _ = roc_curve(targets, scores, sample_weight=weights, drop_intermediate=False)
     return DetectionCurve(false_alarm, 1 - hit)
 
 
+def check_weights(weights, targets) -> None:
+    """Refuse weights that are not (P,), 0 or more, and above 0 for a trial of each kind."""
+    weights = finite_array("weights", weights)
+    if weights.shape != targets.shape or weights.min() < 0:
+        raise ValueError(f"weights: expected {targets.shape}, 0 or more, found {weights}")
+    if not weights[targets].any() or not weights[~targets].any():
+        raise ValueError("weights: expected both kinds of trial above 0, found one of them at 0")
+
+
 def equal_error_rate(scores, targets) -> float:
-    """The rate, from 0 to 1, at which false alarms and misses are equally frequent."""
+    """Where false alarms and misses are equally frequent, 0 to 1; raises as `detection_curve`."""
     return detection_curve(scores, targets).equal_error_rate
 
 
@@ -60,7 +71,7 @@ def speaker_trials(vectors, speakers):
     """Cosine scores of all P = N (N - 1) / 2 pairs of utterances; returns scores and targets (P,).
 
     vectors: (N, D), one for each utterance; speakers: (N,). Pairs are in the order of
-    `np.triu_indices(N, 1)`.
+    `np.triu_indices(N, 1)`. Raises ValueError for other shapes, NaN, and a vector of zeros.
     """
     vectors, speakers = finite_array("vectors", vectors), np.asarray(speakers)
     if vectors.ndim != 2 or len(vectors) < 2:

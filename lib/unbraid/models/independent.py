@@ -194,12 +194,14 @@ class IndependentPrediction(SequenceModel):
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """The posterior's codes: their means, or with noise a draw."""
         frames = self.whole_frames(batch)
         if noise is not None:
             noise = self.as_noise(noise, *frames.shape[:2])
         return self.to_codes(self.filter(frames, noise)[2])
 
     def decode(self, codes: Codes) -> Tensor:
+        """Mean frames (B, T, C, H, W) of the codes; raises `ValueError` as `to_latents`."""
         return self.decode_latents(self.to_latents(codes))
 
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -211,8 +213,11 @@ class IndependentPrediction(SequenceModel):
     ) -> Codes:
         """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
 
-        Factors are independent, so the others are drawn as without `given`.
+        Factors are independent, so the others are drawn as without `given`. Raises `ValueError`
+        for no sequence or step, and as `check_given`.
         """
+        if count < 1 or length < 1:
+            raise ValueError(f"count, length: expected 1 or more, found {count} and {length}")
         given = self.check_given(given, count, length)
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
         latents = [first]
@@ -225,6 +230,10 @@ class IndependentPrediction(SequenceModel):
         return dict(zip(self.code_names, latents.split(self.factor_size, -1), strict=True))
 
     def to_latents(self, codes: Codes) -> Tensor:
-        """Named factors (B, T, d) as latents (B, T, K d)."""
+        """Named factors (B, T, d) as latents (B, T, K d); `ValueError` for other names or sizes."""
         self.check_codes(codes)
+        shapes = {tuple(code.shape) for code in codes.values()}
+        first, *others = shapes
+        if others or len(first) != 3 or first[2] != self.factor_size:
+            raise ValueError(f"codes: expected all (B, T, {self.factor_size}), found {shapes}")
         return torch.cat([codes[name] for name in self.code_names], -1)

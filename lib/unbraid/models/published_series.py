@@ -90,6 +90,7 @@ class PublishedSeries(SingleElement):
     """
 
     def build_networks(self, settings) -> None:
+        """Make the codec, and the authors' networks of the two posteriors."""
         features = settings.features
         self.monte_carlo_draws = settings.monte_carlo_draws
         self.turn_mask = settings.turn_mask
@@ -158,6 +159,7 @@ class PublishedSeries(SingleElement):
     def reconstruct(
         self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """log p(x | s, d), (B,), of what was observed, and the bound's further terms, (B,) each."""
         static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
         by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(elements)
         if mask is not None:
@@ -171,6 +173,7 @@ class PublishedSeries(SingleElement):
         return log_likelihood, terms
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """Codes s (B, D) and d (B, W, d) of q(s, d | x), windows in order: means, or a draw."""
         return self.turn_back(super().encode(batch, noise))
 
     def turn_back(self, codes: Codes) -> Codes:
@@ -187,5 +190,6 @@ class PublishedSeries(SingleElement):
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
+        """Codes s (B, D) from N(0, I), d (B, W, d) from its prior, which begins at the anchor."""
         codes = super().generate(count, length, noise)
         return self.turn_back(codes) | self.check_given(given, count, length)

@@ -28,6 +28,7 @@ class LeakyHead(GaussianHead):
     """A Gaussian head whose mean and log-variance (..., size) go through leaky ReLUs."""
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
+        """The distribution of a code, (..., size), of features (..., inputs)."""
         code = super().forward(features)
         return DiagonalGaussian(
             F.leaky_relu(code.mean, SLOPE), F.leaky_relu(code.log_variance, SLOPE)
@@ -65,6 +66,7 @@ class PublishedSpeech(SingleElement):
     """
 
     def build_networks(self, settings) -> None:
+        """Make the codec, and the authors' networks of the two posteriors."""
         features, hidden = settings.features, settings.hidden
         self.codec = SpectraCodec(settings)
         self.static_head = nn.Sequential(
@@ -81,6 +83,7 @@ class PublishedSpeech(SingleElement):
         return self.codec.encoder(self.codec.join(elements))
 
     def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
+        """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))
 

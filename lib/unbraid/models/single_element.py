@@ -60,9 +60,11 @@ class ImageCodec(nn.Module):
         )
 
     def split(self, frames: Tensor) -> Tensor:
+        """Elements (B, T, C, H, W) of frames, which are these frames."""
         return frames
 
     def join(self, elements: Tensor) -> Tensor:
+        """Frames (B, T, C, H, W) of elements, which are these elements."""
         return elements
 
 
@@ -72,9 +74,11 @@ class Windows(nn.Module):
     window: int
 
     def split(self, series: Tensor) -> Tensor:
+        """Elements (B, T / window, window, ...) of series (B, T, ...)."""
         return series.unflatten(1, (-1, self.window))
 
     def join(self, elements: Tensor) -> Tensor:
+        """Series (B, T, ...) of elements (B, T / window, window, ...)."""
         return elements.flatten(1, 2)
 
 
@@ -333,10 +337,12 @@ class SingleElement(SequenceModel):
         return by_element.sum(1), terms
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """Codes s (B, D) and d (B, T, d) of q(s, d | x): means, or with noise a draw."""
         elements, mask = self.check_batch(batch)
         return self.posterior(elements, mask, noise).codes
 
     def decode(self, codes: Codes) -> Tensor:
+        """Means of p(x | s, d): frames (B, T, C, H, W), or series (B, T window, C)."""
         self.check_sizes(codes, self.static_size, self.dynamic_size)
         return self.codec.join(self.decode_elements(**codes))
 

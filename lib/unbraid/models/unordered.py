@@ -114,6 +114,7 @@ class Decoder(nn.Module):
             self.palette = nn.Linear(static_size, channels * settings.palette)
 
     def forward(self, f: Tensor, z: Tensor) -> Tensor:
+        """Logits (N, C, H, W) of the values of p(x | f, z), of f (N, D) and z (N, d)."""
         first = self.first(torch.cat([f, z], -1))
         if self.multiplied:
             first = first + self.static_factor(f) * self.dynamic_factor(z)
@@ -172,6 +173,7 @@ class UnorderedFrames(SequenceModel):
 
     @torch.no_grad()
     def initialise(self, settings) -> None:
+        """Give all layers the initial weights and log-variances that the settings name."""
         if settings.initial_weights == "glorot":
             start_as_glorot(self)
         else:
@@ -246,9 +248,11 @@ class UnorderedFrames(SequenceModel):
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """Codes f (B, D) and z (B, T, d) of q(z, f | x): means, or with noise a draw."""
         return self.posterior(self.whole_frames(batch), noise)[2]
 
     def decode(self, codes: Codes) -> Tensor:
+        """Means (B, T, C, H, W) of p(x | f, z), in [0, 1]."""
         self.check_sizes(codes, self.static_size, self.dynamic_size)
         return torch.sigmoid(self.logits(**codes))
 
