@@ -172,10 +172,8 @@ def test_comprehensions_have_one_loop(path):
 
 
 def test_a_nested_comprehension_is_seen():
-    assert nested_loops(ast.parse("[[a for a in b] for b in c]\n(a for b in c for a in b)")) == [
-        1,
-        2,
-    ]
+    source = "[[a for a in b] for b in c]\n(a for b in c for a in b)"
+    assert nested_loops(ast.parse(source)) == [1, 2]
 
 
 @each
