@@ -276,9 +276,9 @@ def test_sequences_from_the_prior_follow_the_transitions():
     assert torch.equal(kept["factor_1"], codes["factor_1"] + 1)
 
 
-@pytest.mark.parametrize("count, length", ((1, 0), (-1, 3)))
-def test_no_sequence_and_no_step_are_refused(count, length):
-    with pytest.raises(ValueError, match="^count, length: "):
+@pytest.mark.parametrize("name, count, length", (("length", 1, 0), ("count", -1, 3)))
+def test_no_sequence_and_no_step_are_refused(name, count, length):
+    with pytest.raises(ValueError, match=f"^{name}: "):
         small_model().generate(count, length)
 
 

@@ -462,7 +462,7 @@ def main() -> None:
             typer.echo("stopped", err=True)
         raise
     except ModuleNotFoundError as error:
-        if error.name.startswith("unbraid"):
+        if not error.name or error.name.startswith("unbraid"):
             raise
         remedy = "python -m pip install -e '.[course]' in the clone installs it"
         typer.echo(f"error: this needs the package {error.name}; {remedy}", err=True)

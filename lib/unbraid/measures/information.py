@@ -108,7 +108,7 @@ def count_within(points, radius) -> np.ndarray:
     return tree.query_ball_point(points, radius, p=np.inf, return_length=True)
 
 
-def ross(x, labels, jitter=1e-10, seed=0):
+def ross(x, labels, *, jitter=1e-10, seed=0):
     """Estimate I(x; label) in bits, at most the entropy of the labels; returns `MutualInformation`.
 
     x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. k = 3; a class of n <= k

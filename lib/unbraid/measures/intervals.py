@@ -86,8 +86,9 @@ def share_interval(successes, n, unit="item") -> Interval:
     The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
     Raises ValueError where these are not whole numbers with 0 <= successes <= n and n >= 1.
     """
-    counts = finite_array("successes, n", [successes, n])
-    if counts.shape != (2,) or (counts % 1).any() or not 0 <= successes <= n or n < 1:
+    counts = finite_array("successes", successes), finite_array("n", n)
+    are_whole = not any(count.ndim or count % 1 for count in counts)
+    if not are_whole or not 0 <= successes <= n or n < 1:
         raise ValueError(
             f"successes, n: expected whole numbers with 0 <= successes <= n, found {successes}, {n}"
         )
@@ -194,7 +195,7 @@ def paired_comparison(a, b, unit="item") -> Comparison:
 
 
 def corrected_comparisons(pairs) -> dict[object, Comparison]:
-    """Paired comparisons of m pairs of numbers (a, b), one a seed, by name, corrected for m.
+    """Paired comparisons of m pairs (a, b), a number per seed each, by name, corrected for m.
 
     The intervals together contain all m true differences in 95 % of cases or more (Bonferroni); the
     p-values are those of Holm (1979), Scand. J. Statist. 6, 65. NaN counts as the largest. Raises
@@ -236,11 +237,15 @@ def as_array(values) -> np.ndarray:
 
 
 def to_index(name, labels) -> np.ndarray:
-    """The number 0, 1, ... of each label's class; refuses labels without an order by `name`."""
+    """The number 0, 1, ... of each label's class; refuses missing labels by `name`."""
+    expected = "labels that can be sorted, none missing"
     try:
-        return np.unique(labels, return_inverse=True)[1]
+        classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError as error:
-        raise ValueError(f"{name}: expected labels of one type, found others; {error}") from None
+        raise ValueError(f"{name}: expected {expected}, found others; {error}") from None
+    if classes.dtype.kind == "f" and np.isnan(classes).any():
+        raise ValueError(f"{name}: expected {expected}, found NaN")
+    return numbers
 
 
 def finite_array(name, values) -> np.ndarray:

@@ -39,7 +39,8 @@ def entropies(probabilities) -> Entropies:
     """H(y|x), H(y) and the inception score of p(y|x) (n, classes), rows summing to one.
 
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
-    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). ValueError if a row is no distribution.
+    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for rows that are no
+    distributions.
     """
     p = check_probabilities(probabilities)
     mean = p.mean(0)
@@ -90,7 +91,7 @@ def generation_scores(probabilities, labels, draws: int = 1000, seed: int = 0) -
 
 
 def random_donors(count: int, seed: int = 0) -> np.ndarray:
-    """A random donor for each of two or more clips, (count,), none its own; else ValueError."""
+    """A random permutation of two or more clips, (count,), none its own donor; or ValueError."""
     if count < 2:
         raise ValueError(f"count: expected at least 2 clips to swap, found {count}")
     circle = np.random.default_rng(seed).permutation(count)

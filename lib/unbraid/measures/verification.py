@@ -48,22 +48,25 @@ def detection_curve(scores, targets, weights=None) -> DetectionCurve:
     if targets.all() or not targets.any():
         raise ValueError(f"targets: expected both kinds of trial, found only {targets[:1]}")
     if weights is not None:
-        check_weights(weights, targets)
+        weights = check_weights(weights, targets)
     false_alarm, hit, _ = roc_curve(targets, scores, sample_weight=weights, drop_intermediate=False)
     return DetectionCurve(false_alarm, 1 - hit)
 
 
-def check_weights(weights, targets) -> None:
-    """Refuse weights that are not (P,), 0 or more, and above 0 for a trial of each kind."""
+def check_weights(weights, targets) -> np.ndarray:
+    """The weights as an array; refuses others than (P,), 0 or more, above 0 in each kind."""
     weights = finite_array("weights", weights)
-    if weights.shape != targets.shape or weights.min() < 0:
-        raise ValueError(f"weights: expected {targets.shape}, 0 or more, found {weights}")
+    if weights.shape != targets.shape:
+        raise ValueError(f"weights: expected {targets.shape}, found {weights.shape}")
+    if weights.min() < 0:
+        raise ValueError(f"weights: expected 0 or more, found {weights.min()}")
     if not weights[targets].any() or not weights[~targets].any():
         raise ValueError("weights: expected both kinds of trial above 0, found one of them at 0")
+    return weights
 
 
 def equal_error_rate(scores, targets) -> float:
-    """Where false alarms and misses are equally frequent, 0 to 1; raises as `detection_curve`."""
+    """The rate, 0 to 1, where false alarms and misses are equal; raises as `detection_curve`."""
     return detection_curve(scores, targets).equal_error_rate
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from unbraid.settings import check_name
+from unbraid.settings import check_name, check_whole
 
 Codes = dict[str, Tensor]
 """The named latents of a batch: static codes (B, D), dynamic codes (B, T, d)."""
@@ -209,7 +209,8 @@ class SequenceModel(nn.Module, ABC):
             )
 
     def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
-        """The codes to keep; refuses other names, another count and another length."""
+        """The codes to keep; refuses other names, another count and another length, and none."""
+        check_whole(1, count=count, length=length)
         for name, code in (given or {}).items():
             check_name("given", name, self.code_names)
             if len(code) != count or (code.ndim == 3 and code.shape[1] != length):

@@ -214,10 +214,8 @@ class IndependentPrediction(SequenceModel):
         """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
 
         Factors are independent, so the others are drawn as without `given`. Raises `ValueError`
-        for no sequence or step, and as `check_given`.
+        as `check_given`.
         """
-        if count < 1 or length < 1:
-            raise ValueError(f"count, length: expected 1 or more, found {count} and {length}")
         given = self.check_given(given, count, length)
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
         latents = [first]
