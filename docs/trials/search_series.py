@@ -37,10 +37,12 @@ from unbraid.data.series import held_out
 from unbraid.evaluation import series
 from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.prediction import EventHead, HeadTraining, ValueHead, run_heads
+from unbraid.networks import mlp
 
-# What a trial changes: settings of the quick model, and two changes of what it reads.
+# What a trial changes: settings of the quick model, and three changes of what is read.
 # indicators: whether a value was observed, and the hour, are variables, too.
 # hidden: the share of the observed values that is hidden from the model in each update.
+# timed: whether the decoder reads which window of the series it decodes.
 SHORT = {"steps": 400}  # a third of the updates of quick on PhysioNet
 WHOLE = {"static_from": "all"}
 LOUD = {"static_kl_weight": 0.0, "dynamic_kl_weight": 0.0}
@@ -60,8 +62,27 @@ TRIALS = {
     "all_long": {**WHOLE, "steps": 1500},
     "all_long_loud": {**WHOLE, **LOUD, "steps": 1500},
     "all_whole": {**SHORT, **WHOLE, "subtract": False},
+    "timed": {**SHORT, "timed": True},
+    "all_timed": {**SHORT, **WHOLE, "timed": True},
+    "indicators_all_timed": {**SEEN, "timed": True},
 }
 PENALTIES = np.logspace(-4, 1, 11)
+
+
+class TimedDecoder(torch.nn.Module):
+    """The series decoder with one more input for each of the series' windows: 1 for its own."""
+
+    def __init__(self, known, windows):
+        super().__init__()
+        shape = (known.window, known.channels)
+        inputs = known.static_size + known.dynamic_size + windows
+        self.dense = mlp(inputs, known.width, known.window * known.channels, 2, "relu")
+        self.unflatten = torch.nn.Unflatten(1, shape)
+        self.register_buffer("which", torch.eye(windows))
+
+    def forward(self, codes):
+        which = self.which.repeat(len(codes) // len(self.which), 1)  # all windows of each series
+        return self.unflatten(self.dense(torch.cat([codes, which], 1)))
 
 
 def change_series(part, changes):
@@ -81,7 +102,7 @@ def change_series(part, changes):
 def train_model(dataset, changes, parts, seed):
     """The trial's settings, its trained model, and how many seconds that took."""
     known = settings.load(f"single_element.{dataset}", "quick")
-    own = {name: changes[name] for name in changes if name not in ("indicators", "hidden")}
+    own = {name: changes[name] for name in changes if name not in ("indicators", "hidden", "timed")}
     known = known.but(**own, channels=parts[0].frames.shape[2])
     sampler, share = SequenceSampler(parts[0]), changes.get("hidden", 0.0)
 
@@ -98,6 +119,9 @@ def train_model(dataset, changes, parts, seed):
     if not changes and (results.shipped() / f"{name}.safetensors").exists():
         return known, experiments.load_model(name), 0.0  # the same settings and seed
     model = experiments.build(known, seed)
+    if changes.get("timed"):
+        windows = parts[0].frames.shape[1] // known.window
+        model.codec.decoder = TimedDecoder(known, windows)
     training.fit(model, draw, known, seed)
     return known, model, time.perf_counter() - start
 

@@ -1,12 +1,15 @@
-"""Does the quick model of speech know voices that it has not been trained on?
+"""Does a model of speech know voices that it has not been trained on?
 
     python docs/trials/unseen_speakers.py
+    python docs/trials/unseen_speakers.py --published
 
 Leaves one of the six speakers out at a time: the scale and a model are fitted to the training
 recordings of the five others. Error rates are over those pairs of test recordings that contain the
 speaker left out. The same pairs are scored by a model that has heard all six, trained as long.
-Writes results/trials/unseen_speakers.json. The settings are those of
-`single_element.spoken_digits` at quick with fewer updates; nothing is chosen by these figures.
+Writes results/trials/unseen_speakers.json, or with --published, for the authors' networks, which
+read magnitudes, results/trials/unseen_speakers_published.json. The settings are those of
+`single_element.spoken_digits` at quick, or of its section `published` at full, but for the number
+of updates; nothing is chosen by these figures.
 """
 
 from __future__ import annotations
@@ -23,15 +26,20 @@ from unbraid.data.speech import SPEAKERS, SpectrumScale
 from unbraid.evaluation.speech import collect_recordings
 from unbraid.measures.verification import equal_error_rate, speaker_trials
 
-SECTION = "single_element.spoken_digits"
+SMALL = "single_element.spoken_digits"
+PUBLISHED = "single_element.spoken_digits.published"
 
 
 def fit_voices(train: Sequences, test: Sequences, known, seed: int) -> dict[str, torch.Tensor]:
     """The vectors (U, ...) of the test recordings by scale and model of these training chunks."""
-    scale = SpectrumScale.fit(train)
+    scale, of_magnitudes = SpectrumScale.fit(train), None
+    if known.section == PUBLISHED:
+        of_magnitudes = scale
+    else:
+        train, test = scale.transform(train), scale.transform(test)
     model = experiments.build(known, seed)
-    training.fit(model, SequenceSampler(scale.transform(train)), known, seed)
-    recordings = collect_recordings(model.cpu().eval(), scale.transform(test), seed)
+    training.fit(model, SequenceSampler(train), known, seed)
+    recordings = collect_recordings(model.cpu().eval(), test, seed, of_magnitudes)
     return {
         "static": recordings.voice,
         "dynamic": recordings.course,
@@ -51,9 +59,13 @@ def error_rates(vectors: dict[str, torch.Tensor], speakers: np.ndarray, left_out
     return rates
 
 
-def main(steps: int, seed: int) -> None:
+def main(steps: int, seed: int, published: bool) -> None:
     """Seven trainings, and their record."""
-    known = settings.load(SECTION, "quick", steps=steps)
+    known = settings.load(SMALL, "quick", steps=steps)
+    name, added = "unseen_speakers", ""
+    if published:
+        known = settings.load(PUBLISHED, "full", steps=steps)
+        name, added = "unseen_speakers_published", " --published"
     train, test = (data.load(known.dataset, split) for split in ("train", "test"))
     heard = test.subset(test.mask.any(1))
     _, rows = np.unique(heard.labels["utterance"].numpy(), return_index=True)
@@ -62,13 +74,13 @@ def main(steps: int, seed: int) -> None:
     all_six = fit_voices(train, test, known, seed)
 
     by_speaker = {}
-    for number, name in enumerate(SPEAKERS):
+    for number, speaker in enumerate(SPEAKERS):
         others = train.subset(train.labels["speaker"] != number)
         unseen = error_rates(fit_voices(others, test, known, seed), speakers, number)
         seen = error_rates(all_six, speakers, number)
-        by_speaker[name] = {"unseen": unseen, "seen": seen}
+        by_speaker[speaker] = {"unseen": unseen, "seen": seen}
         line = ", ".join(f"{key} {unseen[key]:.3f} ({seen[key]:.3f})" for key in unseen)
-        print(f"{name} unseen (seen): {line}", flush=True)
+        print(f"{speaker} unseen (seen): {line}", flush=True)
 
     means = {}
     for condition in ("unseen", "seen"):
@@ -76,7 +88,7 @@ def main(steps: int, seed: int) -> None:
             rates = [entry[condition][key] for entry in by_speaker.values()]
             means[f"{condition}_{key}"] = sum(rates) / len(rates)
     record = {
-        "command": f"python docs/trials/unseen_speakers.py --steps {steps} --seed {seed}",
+        "command": f"python docs/trials/unseen_speakers.py --steps {steps} --seed {seed}{added}",
         "settings": known.as_dict(),
         "seed": seed,
         "split": "test recordings of six speakers, of whom training has heard five, or all six",
@@ -84,12 +96,13 @@ def main(steps: int, seed: int) -> None:
         "figures": means,
         "by_speaker": by_speaker,
     }
-    results.write_json(results.shipped() / "trials" / "unseen_speakers.json", record)
+    results.write_json(results.shipped() / "trials" / f"{name}.json", record)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--published", action="store_true", help="the authors' networks")
     options = parser.parse_args()
-    main(options.steps, options.seed)
+    main(options.steps, options.seed, options.published)
