@@ -181,6 +181,23 @@ def test_batch_statistics_are_used_and_leave_no_trace():
     torch.testing.assert_close(layer(frames), before)
 
 
+def test_batch_statistics_give_a_bound_of_their_own_but_no_divergence_of_first_frames():
+    known = table.load("independent.circle.factored", "smoke", normalise=True)
+    torch.manual_seed(0)
+    model = experiments.build(known, 0).eval()
+    loaded = lambda *_: independent.load_test_digits(known, "test", 0)  # noqa: E731
+    examined = independent.examine_plainly(model, known, 0, loaded)
+    examined.test = loaded()
+    figures = independent.transition_bound(examined)
+    added = {name for name in figures if name.endswith("_batch_statistics")}
+    assert added == {
+        "elbo_per_frame_batch_statistics",
+        "log_likelihood_per_frame_batch_statistics",
+    }
+    # Running statistics of a new model are 0 and 1, which its features do not have.
+    assert abs(figures["elbo_per_frame_batch_statistics"] - figures["elbo_per_frame"]) > 1
+
+
 ANGLES = (0.5, -0.9)  # rad per frame
 
 
