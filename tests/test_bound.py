@@ -18,7 +18,7 @@ from unbraid.distributions import (
 )
 from unbraid.models.base import Batch
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
-from unbraid.networks import count_parameters, keep_variance, start_as_glorot
+from unbraid.networks import count_parameters, keep_variance, start_as_glorot, start_as_in_2017
 
 SMALL = {
     "image_size": 8,
@@ -115,15 +115,29 @@ def test_glorot_weights_have_the_variance_of_both_fans_and_biases_are_zero():
         assert layer.weight.abs().max() <= math.sqrt(6 / fans) and not layer.bias.any()
 
 
+def test_weights_of_2017_count_the_inputs_of_a_layer_and_gains_are_uniform():
+    layers = nn.Sequential(
+        nn.Conv2d(40, 60, 4), nn.ConvTranspose2d(60, 40, 4), nn.BatchNorm2d(4000)
+    )
+    start_as_in_2017(layers)
+    for layer, inputs in zip(layers[:2], (16 * 40, 16 * 60), strict=True):
+        bound = 1 / math.sqrt(inputs)
+        assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.03)
+        assert max(layer.weight.abs().max(), layer.bias.abs().max()) <= bound and layer.bias.any()
+    gains = layers[2].weight
+    assert gains.min() >= 0 and gains.max() <= 1 and not layers[2].bias.any()
+    assert gains.mean().item() == pytest.approx(0.5, abs=0.03)
+
+
 @pytest.mark.parametrize("name, count", (("factored", 6_235_915), ("entangled", 6_186_251)))
 def test_parameter_counts_of_paper_a(name, count):
     model = IndependentPrediction.from_settings(settings.load(f"independent.bounce.{name}", "full"))
     assert count_parameters(model) == count
 
 
-def small_model(**changes):
+def small_model(section="independent.bounce.factored", **changes):
     torch.manual_seed(0)
-    section = settings.load("independent.bounce.factored", "full", **SMALL | changes)
+    section = settings.load(section, "full", **SMALL | changes)
     return IndependentPrediction.from_settings(section).double().eval()
 
 
@@ -179,6 +193,16 @@ def test_bound_of_paper_a_against_a_slow_loop(changes):
     assert torch.equal(model.elbo(FRAMES, model.draw_noise(3, 4, seeded(7))).elbo, bound.elbo)
 
 
+@torch.no_grad()
+def test_batch_normalisation_takes_the_statistics_of_one_step_as_the_slow_loop_does():
+    model = small_model(normalise=True).train()
+    bound = model.elbo(FRAMES, seeded(7))
+    log_likelihood, _ = slow_bound(model, FRAMES, seeded(7))
+    close(bound.log_likelihood, log_likelihood)
+    running = model.eval().elbo(FRAMES, seeded(7))  # not these, which are of several steps
+    assert not torch.allclose(bound.log_likelihood, running.log_likelihood)
+
+
 def reached(value, module):
     """For each parameter of the module, whether the gradient of the value reaches it."""
     parameters = list(module.parameters())
@@ -220,6 +244,29 @@ def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
     model.advance(0.5)
     close(model.elbo(FRAMES, noise).elbo, whole.elbo(FRAMES, noise).elbo)
     assert "in_use" not in model.state_dict()
+
+
+@pytest.mark.parametrize("hidden", (0, 12))
+def test_while_the_decoder_is_apart_only_its_last_layer_joins_the_factors(hidden):
+    changes = {"decoder_hidden": hidden, "decoder_apart": [0.2, 0.5], "width": 6}
+    model = small_model("independent.circle.long", **changes)
+    paint = model.decoder[2].last if hidden else model.decoder.last
+    read = []  # features (N, 6, H, W) that the last layer paints with
+    paint.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].abs()))
+    for share in (0.1, 0.2, 0.5):
+        model.advance(share)
+        latents = torch.randn(1, 6, **DOUBLE).repeat(2, 1)
+        latents[1, 2:4] += 1  # the second of three factors
+        read.clear()
+        model.decode_latents(latents[:, None])
+        moved = (read[0][0] != read[0][1]).any((1, 2)).tolist()
+        if share == 0.1:
+            assert all(moved)
+            before = [weight.clone() for weight in model.decoder.parameters()]
+        else:
+            assert moved == [False, False, True, True, False, False]
+    for old, new in zip(before, model.decoder.parameters(), strict=True):
+        assert torch.equal(new[new != 0], old[new != 0])
 
 
 def test_the_bound_stays_finite_where_networks_put_out_huge_log_variances():

@@ -175,6 +175,23 @@ def start_as_glorot(network: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+@torch.no_grad()
+def start_as_in_2017(network: nn.Module) -> None:
+    """Initialise convolutions and batch normalisation as PyTorch 0.2, paper A's, did by default.
+
+    Weights and biases are uniform within 1/sqrt(inputs x kernel). Of a transposed convolution
+    today's PyTorch takes the outputs in place of the inputs. The gains of the normalisation are
+    uniform in (0, 1); today they are 1.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            bound = 1 / math.sqrt(layer.in_channels * math.prod(layer.kernel_size))
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.uniform_(layer.bias, -bound, bound)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight)
+
+
 def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:

@@ -378,18 +378,31 @@ def motion_forecast(examined: Examined) -> Figures:
 
 def digit_swaps(examined: Examined) -> Figures:
     """Frames decoded as they are, and after the factor that knows most of the red digit's place
-    was exchanged with that of another sequence. decoded_name: how often a judge names the digits
-    of a decoded frame right. swap_name, swap_kept_name: how often it names the red digit of the
-    other sequence and the green one of the own. decoded_place, swap_place, swap_kept_place: R2
-    from the centroids of decoded digits to the true ones. The last frames of evaluation_pairs test
-    sequences; the mean paths of the posterior; a model without parts: the best of 20 partitions."""
+    was exchanged with that of another sequence. decoded_place, swap_place, swap_kept_place: R2
+    from the centroids of decoded digits to the true ones; after the swap, of the red digit of the
+    other sequence and the green one of the own. decoded_name, swap_name, swap_kept_name: how often
+    a judge names these digits right, for runs whose digits are judged (evaluation_judge). The last
+    frames of evaluation_pairs test sequences; the mean paths of the posterior; a model without
+    parts: the best of 20 partitions."""
     generator = torch.Generator().manual_seed(60_000 + examined.seed)
     owner = examined.scores[:, 0].argmax()
     sequences = examined.sampler(examined.settings.evaluation_pairs, generator)
     moved = torch.from_numpy(examined.parts[owner])
     decoded, swapped = decode_swapped(examined.model, sequences, moved)
     places = centroids(sequences.frames[:, -1])
-    judge = open_judge("digits", examined.settings.profile)
+
+    def place(frames: Tensor, plane: int, shift: int = 0) -> float:
+        """R2 from a digit's centroid to the true one of the sequence `shift` before."""
+        return float(r2_score(places[:, plane].roll(shift, 0), centroids(frames)[:, plane]))
+
+    figures = {
+        "decoded_place": (place(decoded, 0) + place(decoded, 1)) / 2,
+        "swap_place": place(swapped, 0, shift=1),
+        "swap_kept_place": place(swapped, 1),
+    }
+    if not (judged := getattr(examined.settings, "evaluation_judge", None)):
+        return figures
+    judge = open_judge(judged, examined.settings.profile)
     of_decoded = common.judge_probabilities(judge, decoded)
     of_swapped = common.judge_probabilities(judge, swapped)
 
@@ -398,17 +411,10 @@ def digit_swaps(examined: Examined) -> Figures:
         right = read[digit].argmax(1) == sequences.labels[digit].roll(shift)
         return right.float().mean().item()
 
-    def place(frames: Tensor, plane: int, shift: int = 0) -> float:
-        """R2 from a digit's centroid to the true one of the sequence `shift` before."""
-        return float(r2_score(places[:, plane].roll(shift, 0), centroids(frames)[:, plane]))
-
-    return {
+    return figures | {
         "decoded_name": (name(of_decoded, "red_digit") + name(of_decoded, "green_digit")) / 2,
-        "decoded_place": (place(decoded, 0) + place(decoded, 1)) / 2,
         "swap_name": name(of_swapped, "red_digit", shift=1),
-        "swap_place": place(swapped, 0, shift=1),
         "swap_kept_name": name(of_swapped, "green_digit"),
-        "swap_kept_place": place(swapped, 1),
     }
 
 

@@ -28,6 +28,7 @@ from unbraid.networks import (
     GaussianHead,
     activation,
     mlp,
+    start_as_in_2017,
 )
 
 # Trained models have log-variances from -7 to 0.4. Beyond these bounds, which no gradient crosses,
@@ -65,6 +66,7 @@ class IndependentPrediction(SequenceModel):
 
     settings: a section of profiles.toml, with factors (K), factor_size (d), variance (v of the
         likelihood) and the sizes of the networks.
+    normalise: batch normalisation, with statistics of one step and initial weights as the authors'.
     activation: of all convolutions; "paper" is leaky ReLU in the encoder, ReLU in the decoder.
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
     decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
@@ -75,6 +77,8 @@ class IndependentPrediction(SequenceModel):
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
     opening: which units are in use in training, as [share of the updates, [units of each factor]];
         the others are 0 and cost nothing. Without entries, as in the paper, all are in use.
+    decoder_apart: optional, [begin, end]: the shares of the updates between which every factor has
+        equally many of the decoder's features to itself; only the last layer joins them.
     """
 
     def __init__(self, settings):
@@ -83,6 +87,7 @@ class IndependentPrediction(SequenceModel):
         self.factor_size = d = settings.factor_size
         self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
         self.variance = settings.variance
+        self.normalise = settings.normalise
         self.frame_shape = (3, settings.image_size, settings.image_size)
 
         size = self.factors * d
@@ -115,6 +120,8 @@ class IndependentPrediction(SequenceModel):
             groups=0 if hidden else groups,
             **image,
         )
+        if self.normalise:
+            start_as_in_2017(self)
         with torch.no_grad():
             self.decoder.last.bias += settings.output_bias
         if hidden:
@@ -122,14 +129,27 @@ class IndependentPrediction(SequenceModel):
                 nn.Linear(size, hidden), activation(in_decoder), self.decoder
             )
         self.opening = settings.opening
+        self.decoder_apart = getattr(settings, "decoder_apart", (0, 0))
         self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
 
     def advance(self, share: float) -> None:
-        """Take as many units of each factor into use as `opening` says at this share of a run."""
+        """Do what `opening` and `decoder_apart` say at this share of a run."""
+        begin, end = self.decoder_apart
+        if begin <= share < end:
+            self.part_decoder()
         for begin, counts in self.opening:
             if share >= begin:
                 open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
                 self.in_use = open_units.to(self.in_use)
+
+    @torch.no_grad()
+    def part_decoder(self) -> None:
+        """Set the decoder's weights between the features of different factors to zero."""
+        weights = [weight for weight in self.decoder.parameters() if weight.ndim > 1]
+        for weight in weights[:-1]:  # The last layer paints with the features of all.
+            rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])
+            same_factor = (rows[:, None] == columns).to(weight)
+            weight *= same_factor.reshape(*same_factor.shape, *[1] * (weight.ndim - 2))
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes, drawn step by step."""
@@ -151,10 +171,9 @@ class IndependentPrediction(SequenceModel):
 
         The latents are draws, or without noise the means.
         """
-        count, length = frames.shape[:2]
-        features = self.encoder(frames.flatten(0, 1))
+        length = frames.shape[1]
+        features = self.step_by_step(self.encoder, frames)
         from_frames = F.leaky_relu(self.posterior.from_frame(features))
-        from_frames = from_frames.unflatten(0, (count, length))
         draws = [None] * length if noise is None else self.to_latents(noise).unbind(1)
 
         prior = standard_normal_like(from_frames[:, 0])
@@ -206,7 +225,16 @@ class IndependentPrediction(SequenceModel):
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Mean frames (B, T, C, H, W) of latents (B, T, K d)."""
-        return self.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+        return self.step_by_step(self.decoder, latents)
+
+    def step_by_step(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """Outputs (B, T, ...) of a network for images, for inputs (B, T, ...).
+
+        Batch normalisation takes the statistics of one step at a time, as in the authors' code.
+        """
+        if self.normalise:
+            return torch.stack([network(step) for step in inputs.unbind(1)], 1)
+        return network(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
 
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
