@@ -50,7 +50,12 @@ def load_test_digits(settings, split: str, seed: int) -> Sequences:
 
 
 def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> Examined:
-    """The model with test data of which the measures draw no more."""
+    """The model with test data of which the measures draw no more.
+
+    Sequences have evaluation_length frames where it is set, else as many as in training.
+    """
+    if length := getattr(settings, "evaluation_length", None):
+        settings = settings.but(length=length)
     examined = common.examine(model, settings, seed, load)
     examined.generator = torch.Generator().manual_seed(10_000 + seed)
     examined.entangled = max(settings.factors, settings.decoder_groups) == 1
@@ -60,7 +65,7 @@ def examine_plainly(model: IndependentPrediction, settings, seed: int, load) -> 
 def examine_independent(model: IndependentPrediction, settings, seed: int, load) -> Examined:
     """The model with its test sequences, their sampler, and the parts it is judged by."""
     examined = examine_plainly(model, settings, seed, load)
-    examined.sampler = make_sampler(settings, "test")
+    examined.sampler = make_sampler(examined.settings, "test")
     examined.test = examined.sampler(settings.evaluation_sequences, examined.generator)
     choose_parts(examined)
     return examined
