@@ -209,11 +209,11 @@ def transition_bound(examined: Examined) -> Figures:
     """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
     that of the first frame against N(0, I), kl_per_transition the mean over the later ones. A
     model with batch normalisation is measured with running statistics, and elbo and log_likelihood
-    (*_batch_statistics) also with those of each batch of 100 sequences, as in the authors' code."""
+    (*_batch_statistics) also with those of each step of 100 sequences, as in the authors' code."""
     generator = noise_generator(examined.model, examined.generator)
     figures = bound_terms(examined.model, examined.test, generator)
     if examined.settings.normalise:
-        # The first frames alone would have other statistics, so the KL terms are left out.
+        # The authors' log holds the bound; its divergences are reported once, as above.
         terms = bound_terms(with_batch_statistics(examined.model), examined.test, generator)
         for name in ("elbo_per_frame", "log_likelihood_per_frame"):
             figures[f"{name}_batch_statistics"] = terms[name]

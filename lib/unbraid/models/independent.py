@@ -130,6 +130,11 @@ class IndependentPrediction(SequenceModel):
             )
         self.opening = settings.opening
         self.decoder_apart = getattr(settings, "decoder_apart", (0, 0))
+        if any(self.decoder_apart) and groups > 1:
+            raise ValueError(
+                f"decoder_apart: expected [0, 0] with {groups} decoder_groups, whose features are "
+                f"apart already, found {self.decoder_apart}; set one of the two"
+            )
         self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
 
     def advance(self, share: float) -> None:
@@ -137,14 +142,17 @@ class IndependentPrediction(SequenceModel):
         begin, end = self.decoder_apart
         if begin <= share < end:
             self.part_decoder()
-        for begin, counts in self.opening:
-            if share >= begin:
+        for since, counts in self.opening:
+            if share >= since:
                 open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
                 self.in_use = open_units.to(self.in_use)
 
     @torch.no_grad()
     def part_decoder(self) -> None:
-        """Set the decoder's weights between the features of different factors to zero."""
+        """Set the decoder's weights between the features of different factors to zero.
+
+        The update that follows moves them a little, so this is done before each.
+        """
         weights = [weight for weight in self.decoder.parameters() if weight.ndim > 1]
         for weight in weights[:-1]:  # The last layer paints with the features of all.
             rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])
