@@ -208,21 +208,26 @@ def test_the_same_command_gives_the_same_weights_after_an_interruption(call, tmp
     assert results.digest(weights[0]) == results.digest(weights[1])
 
 
+# A command in which Ctrl-C is pressed when the module named by the last argument is imported.
 INTERRUPTED = """
 import os, runpy, signal, sys
 
 class Interruption:
+    def __init__(self, module):
+        self.module = module
+
     def find_spec(self, name, *_):
-        if name == "torch":
+        if name == self.module:
             os.kill(os.getpid(), signal.SIGINT)
 
-sys.meta_path.insert(0, Interruption())
+sys.meta_path.insert(0, Interruption(sys.argv.pop()))
 runpy.run_module("unbraid", run_name="__main__", alter_sys=True)
 """
 
 
-def test_an_interruption_while_pytorch_is_imported_has_no_traceback():
-    process = start("train", "independent", *BOUNCE, program=("-c", INTERRUPTED))
+@pytest.mark.parametrize("module", ["unbraid.cli", "torch"])
+def test_an_interruption_while_modules_are_imported_has_no_traceback(module):
+    process = start("train", "independent", *BOUNCE, module, program=("-c", INTERRUPTED))
     assert process.stdout.read() == "stopped\n"
     assert process.wait() == 130
 
