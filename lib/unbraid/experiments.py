@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor
 from unbraid import results, training
 from unbraid.data import load
 from unbraid.data.catalogue import get_dataset
-from unbraid.data.fetch import SOURCES
+from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
@@ -137,9 +139,12 @@ SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
 def make_sampler(settings: Settings, split: str = "train") -> Sampler:
     """What runs of these settings learn from ("train") or are measured on ("test").
 
-    Raises `DataError`, which says how to fetch them, where files are missing.
+    The optional setting training_split names the part of the training sequences that they learn
+    from, such as "fit", where the others are kept for validation. Raises `DataError`, which says how to fetch them, where files are missing.
     """
     check_name("sampler", settings.sampler, SAMPLERS)
+    if split == "train":
+        split = getattr(settings, "training_split", split)
     return SAMPLERS[settings.sampler](settings, split)
 
 
@@ -237,6 +242,7 @@ def train_run(
         checkpoint.unlink(missing_ok=True)
         return
     begin = last_update(checkpoint)
+    beginning = note_beginning(path, resumed=bool(begin))
     updates = f"goes on after update {begin} of" if begin else "begins:"
     print(f"{path.name} {updates} {settings.steps} updates; {sampler.provenance}", flush=True)
 
@@ -254,11 +260,41 @@ def train_run(
     results.write_csv(path.with_suffix(".training.csv"), rows)
     command = train_command(settings, [seed], precision)
     weights_sha256 = results.save_weights(path.with_suffix(".safetensors"), model)
-    more = now | {"data": sampler.provenance, "weights_sha256": weights_sha256}
+    more = now | beginning | {"data": sampler.provenance, "weights_sha256": weights_sha256}
     record = training.run_record(command, settings, seed, rows, **more)
     results.write_json(path.with_suffix(".run.json"), record)
+    path.with_suffix(".begun.json").unlink(missing_ok=True)
     checkpoint.unlink()  # Last of all: a run killed before this line is resumed and not lost.
     print(f"written: {path}.safetensors")
+
+
+def note_beginning(path: Path, resumed: bool) -> dict[str, str]:
+    """When a run began (UTC) and at which commit of the clone, for its record.
+
+    By these two a reader can check that a prediction, which is a commit of its own, came before the
+    run. They are kept in a file beside the checkpoint, so that a resumed run has its first ones.
+    """
+    note = path.with_suffix(".begun.json")
+    if resumed and note.exists():
+        return results.read_json(note)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    beginning = {"started": now, "commit": read_commit()}
+    results.write_json(note, beginning)
+    return beginning
+
+
+def read_commit() -> str:
+    """The commit of the clone, with "+changes" where tracked files differ from it; or "unknown"."""
+    root = repository_root()
+    answers = []
+    for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            command = ["git", "-C", str(root), *question]
+            answers.append(subprocess.run(command, capture_output=True, text=True, check=True))
+        except (OSError, subprocess.CalledProcessError):
+            return "unknown"
+    commit, changes = (answer.stdout.strip() for answer in answers)
+    return f"{commit}+changes" if changes else commit
 
 
 def print_row(row: dict) -> None:
