@@ -1,0 +1,75 @@
+"""Paper C on sprites, judged without the test split: which seeds keep the direction with d?
+
+    python docs/trials/validation_swaps.py released released_balanced --results build/results
+
+Measures runs that were trained on the "fit" characters (`training_split`) on the 100 validation
+characters that they have never seen: the bound, swaps, and the true clip. From the bounds it
+computes how often the best of three restarts separates the codes, if the bound alone chooses
+among them. Writes results/trials/validation_swaps.json; half a minute of one core per run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from unbraid import experiments, results, settings
+from unbraid.evaluation import clips, generic
+
+SEPARATED = 0.1  # the largest leak of the direction into s that counts as separated
+MEASURES = (generic.bound, clips.clip_reconstruction, clips.swaps)
+
+
+def load_clips(chosen, split: str, seed: int):
+    """Clips of validation characters where the evaluation asks for the test split."""
+    return clips.load_clips(chosen, "validation" if split == "test" else split, seed)
+
+
+def choose_by_bound(by_seed: dict[str, list[float]], restarts: int = 3) -> dict[str, float]:
+    """What the bound chooses among all sets of so many seeds.
+
+    separated: share of the sets whose seed with the highest bound has a leak of at most
+    `SEPARATED`; possible: share of the sets that hold such a seed at all.
+    """
+    bounds, leaks = by_seed["elbo_per_frame"], by_seed["swap_leak_motion_direction"]
+    sets = list(combinations(range(len(bounds)), min(restarts, len(bounds))))
+    best = [max(seeds, key=bounds.__getitem__) for seeds in sets]
+    chosen = [leaks[seed] <= SEPARATED for seed in best]
+    possible = [min(leaks[seed] for seed in seeds) <= SEPARATED for seeds in sets]
+    return {"separated": sum(chosen) / len(sets), "possible": sum(possible) / len(sets)}
+
+
+def main() -> None:
+    """Measure every seed that is there, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--results", type=Path, default=None, help="by default the clone's")
+    given = parser.parse_args()
+
+    evaluation = replace(clips.CLIPS, load=load_clips, measures=MEASURES)
+    folder = given.results or results.shipped()
+    sections = {
+        each.run: each.section for each in settings.select_runs("single_element", "sprites")
+    }
+    figures, seeds = {}, {}
+    for run in given.runs:
+        chosen = settings.load(sections[run], "quick")
+        names = {seed: experiments.run_name(chosen, seed) for seed in range(chosen.seeds)}
+        there = [s for s, name in names.items() if (folder / f"{name}.safetensors").exists()]
+        by_seed = []
+        for seed in there:
+            model = experiments.load_model(names[seed], folder)
+            by_seed.append(evaluation.evaluate(model, chosen, seed))
+            print(run, seed, by_seed[-1], flush=True)
+        values = {name: [figure[name] for figure in by_seed] for name in by_seed[0]}
+        figures[run] = {"by_seed": values, "best_of_three": choose_by_bound(values)}
+        seeds[run] = there
+    command = f"python docs/trials/validation_swaps.py {' '.join(given.runs)}"
+    settings_used = {"split": "validation", "separated": SEPARATED}
+    print(results.write_trial("validation_swaps", command, settings_used, seeds, figures))
+
+
+if __name__ == "__main__":
+    main()
