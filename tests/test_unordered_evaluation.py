@@ -93,8 +93,8 @@ class Reader:
         return {name: nn.functional.one_hot(labels[name], len(of)).float() for name, of in names}
 
 
-def transfer(kind):
-    sequences = world()
+def transfer(kind, sequences=None):
+    sequences = sequences or world()
     pairs = torch.stack([torch.arange(PEOPLE), (torch.arange(PEOPLE) + 1) % PEOPLE], 1)
     painter, judge = Painter(sequences, kind), Reader(sequences)
     transferred = poses.transfer(painter, sequences, torch.eye(PEOPLE), pairs, judge=judge)
@@ -129,6 +129,23 @@ def test_who_copies_keeps_the_donors_attributes_and_who_looks_away_hits_by_chanc
     ranked, judged = transfer("blind")
     assert ranked["pose_transfer_top1"] == pytest.approx(1 / TIMES)
     assert judged["pose"] == pytest.approx(1 / TIMES) and judged["hair"] == 1
+
+
+def test_a_frame_is_repainted_by_hand():
+    frames_a = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    frames_b = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1, 1)
+    assert poses.repaint(frames_a, frames_b).flatten().tolist() == [19, 21]  # means 2 and 20
+
+
+def test_repainting_is_right_where_looks_and_poses_add_and_wrong_where_they_do_not():
+    generator = torch.Generator().manual_seed(1)
+    look = torch.randint(0, 120, (PEOPLE, 1, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    pose = torch.randint(0, 120, (1, TIMES, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    added, _ = transfer("copy", replace(world(), frames=look + pose))
+    assert added["repainted_top1"] == added["repainted_both_top1"] == 1
+    # Frames of noise share nothing, so the repainted frame of a stays nearest to a's own.
+    noise, _ = transfer("right")
+    assert noise["repainted_both_top1"] == 0 and noise["repainted_both_gain"] == 1
 
 
 def test_attributes_are_judged_where_the_sheets_have_them():
