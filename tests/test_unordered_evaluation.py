@@ -254,6 +254,26 @@ def test_a_random_half_is_of_what_was_observed():
     assert not (half & ~mask).any() and torch.equal(half.sum(1), (mask.sum(1) + 1) // 2)
 
 
+def test_whitening_within_people_by_hand():
+    """Two people of three photographs; what changes has variance 6, who it is differs by 1."""
+    changes = torch.tensor([-3.0, 0.0, 3.0]).expand(2, 3)
+    who = torch.tensor([[0.0], [1.0]]).expand(2, 3)
+    frames = torch.stack([changes, who], -1)  # (2, 3, P), a series, whose values are not bounded
+    frames = torch.cat([frames, torch.full_like(frames[:, :1], 99.0)], 1)  # was not observed
+    mask = torch.tensor([True, True, True, False]).expand(2, 4)
+    labels = {"person": torch.arange(2)}
+    people = Sequences(frames, labels, ("person",), (), "train", "made", mask)
+    whitening = unordered.fit_whitening(people)
+    expected = torch.diag(torch.tensor([6 + 0.01, 0.01]).rsqrt())
+    assert torch.allclose(whitening, expected, atol=1e-5)
+
+    known, person = torch.tensor([[0.0, 0], [3, 0], [-3, 1], [0, 1]]), torch.tensor([0, 0, 1, 1])
+    asked, answer = torch.tensor([[2.0, 0.9], [-2.0, 0.1]]), torch.tensor([1, 0])
+    assert unordered.nearest_accuracy(known, person, asked, answer) == 0
+    white = known @ whitening, person, asked @ whitening, answer
+    assert unordered.nearest_accuracy(*white) == 1
+
+
 def test_places_are_ordered_by_side_whosever_they_are():
     first = torch.tensor([[0.1, 0.9], [0.6, 0.2], [0.3, 0.5]])
     second = torch.tensor([[0.4, 0.8], [0.5, 0.7], [0.3, 0.1]])
