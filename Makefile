@@ -1,11 +1,11 @@
-# `make` alone lists the commands. ONLY="00 13" chooses notebooks, PROFILE=full the size of a run, TORCH=cpu PyTorch without CUDA;
+# `make` alone lists the commands. ONLY="00 13" (or NB=00) chooses notebooks, PROFILE=full the size of a run, TORCH=cpu PyTorch without CUDA;
 # PYTHON3=... is the Python (3.11 to 3.13) the environment is made from; PYTHON=python uses an environment of your own.
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
-ONLY ?=
-RUN ?=
 NB ?=
+ONLY ?= $(NB)
+RUN ?=
 TORCH ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
@@ -24,7 +24,7 @@ env: $(ENVIRONMENT)  ## make the environment .venv (TORCH=cpu: PyTorch without C
 	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
 
 run: $(ENVIRONMENT)  ## run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
-	$(PYTHON) -m unbraid.course run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"
+	$(PYTHON) -m tools run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"
 
 test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold: format, licences, library, notebooks
 	$(PYTHON) -m ruff format --check
@@ -34,34 +34,34 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
-	$(PYTHON) -m unbraid.course desk
+	$(PYTHON) -m tools desk
 	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb
 
 update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
-	$(PYTHON) -m unbraid.course update
+	$(PYTHON) -m tools update
 
 notebooks: $(ENVIRONMENT)  ## run the notebooks and renew their committed outputs (ONLY="00 13")
-	$(PYTHON) -m unbraid.course notebooks --only "$(ONLY)"
+	$(PYTHON) -m tools notebooks --only "$(ONLY)"
 
 fresh: $(ENVIRONMENT)  ## name the notebooks whose outputs are stale, and why (RUN=--run renews these)
-	$(PYTHON) -m unbraid.course fresh --only "$(ONLY)" $(RUN)
+	$(PYTHON) -m tools fresh --only "$(ONLY)" $(RUN)
 
 footer: $(ENVIRONMENT)  ## renew the last cell of each notebook, without running it
-	$(PYTHON) -m unbraid.course footer --only "$(ONLY)"
+	$(PYTHON) -m tools footer --only "$(ONLY)"
 
 student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
-	$(PYTHON) -m unbraid.course student --only "$(ONLY)"
+	$(PYTHON) -m tools student --only "$(ONLY)"
 
 teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teaching, in build/teacher
-	$(PYTHON) -m unbraid.course teacher --only "$(ONLY)"
+	$(PYTHON) -m tools teacher --only "$(ONLY)"
 
 pages: $(ENVIRONMENT)  ## write the notebooks as HTML pages into build/pages (ONLY="00 13")
-	$(PYTHON) -m unbraid.course pages --only "$(ONLY)"
+	$(PYTHON) -m tools pages --only "$(ONLY)"
 
-assignment: $(ENVIRONMENT)  ## exercises for otter-grader and nbgrader, in build/assignment (NB=11)
-	$(PYTHON) -m unbraid.course assignment --only "$(or $(NB),$(ONLY))"
+assignment: $(ENVIRONMENT)  ## exercises for otter-grader, in build/assignment (ONLY=11)
+	$(PYTHON) -m tools assignment --only "$(ONLY)"
 
-grading: .venv/grading/complete  ## have otter-grader and nbgrader grade an assignment, as a test
+grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a test
 	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest -n 2 tests/test_graders.py
 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
@@ -76,7 +76,7 @@ full: $(ENVIRONMENT)  ## say what all runs at the papers' size cost, then make t
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache lib/*.egg-info
-	find lib tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	find lib tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
@@ -102,10 +102,10 @@ endif
 	$(PYTHON) -m venv .venv/citation
 	.venv/citation/bin/python -m pip install cffconvert==2.0.0 jsonschema==3.2.0
 
-# The graders need packages that the course does not: an environment of their own, on top of the course's.
+# The grader needs packages that the course does not: an environment of its own, on top of the course's.
 .venv/grading/complete: | $(ENVIRONMENT)
 	$(PYTHON) -m venv .venv/grading
 	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
 		"$$(.venv/grading/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
-	.venv/grading/bin/python -m pip install otter-grader==7.0.0 nbgrader==0.9.6
+	.venv/grading/bin/python -m pip install otter-grader==7.0.0
 	touch $@

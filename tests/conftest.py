@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`, one more than cores: a notebook's test often waits for its kernel."""
-    from unbraid.course import execution  # with PyTorch, which reads what is set above
+    from tools import execution  # with PyTorch, which reads what is set above
 
     return execution.count_cores() + 1
 
@@ -48,7 +48,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def nbval():
     """Run a notebook under nbval: nbval(path, "--nbval-lax") -> (exit code, report)."""
-    from unbraid.course import execution
+    from tools import execution
 
     def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
         command = [

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from unbraid.course import files
+
+from tools import files
 
 FOLDED = {"jupyter": {"source_hidden": True}}
 SETUP = "from unbraid.exercises import check, expect\n\nsize = 3"

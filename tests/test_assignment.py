@@ -1,6 +1,6 @@
-"""Assignments for otter and nbgrader: marks of right, missing and wrong answers.
+"""Assignments for otter-grader: marks of right, missing and wrong answers.
 
-A runner of a few lines grades both forms here; `make grading` has the graders themselves do it.
+A runner of a few lines grades them here; `make grading` has the grader itself do it.
 """
 
 import re
@@ -10,11 +10,10 @@ import nbformat
 import pytest
 import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
-from unbraid.course import assignment
 
-FORMS = ("otter", "nbgrader")
-HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*)\n### END HIDDEN TESTS", re.DOTALL)
-SOLUTION = re.compile(r"#+ BEGIN SOLUTION.*#+ END SOLUTION", re.DOTALL)
+from tools import assignment
+
+SOLUTION = re.compile(r"# BEGIN SOLUTION.*# END SOLUTION", re.DOTALL)
 
 
 @pytest.fixture
@@ -23,25 +22,21 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def books(source, tmp_path):
-    """The two forms, by the grader's name."""
-    paths = assignment.write_assignment(tmp_path / "build", folder=source.parent)
-    return {form: nbformat.read(path, 4) for form, path in zip(FORMS, paths, strict=True)}
+def book(source, tmp_path):
+    (path,) = assignment.write_assignment(tmp_path / "build", folder=source.parent)
+    assert path == tmp_path / "build" / "11" / "11_count.ipynb"
+    return nbformat.read(path, 4)
 
 
-def read_form(form, book):
-    """What a form has a grader run: pairs of code and points, which are 0 for no test."""
+def read_form(book):
+    """What the grader runs: pairs of code and points, which are 0 for no test."""
     points = 0
     for previous, cell in zip([None, *book.cells], book.cells, strict=False):
         if cell.cell_type == "raw" and "BEGIN QUESTION" in cell.source:
             points = int(re.search(r"points: (\d)", cell.source)[1])
         if cell.cell_type != "code":
             continue
-        if form == "nbgrader":
-            roles = cell.metadata.get("nbgrader", {})
-            test = HIDDEN.search(cell.source)
-            yield (test[1] if test else cell.source), roles.get("points", 0)
-        elif previous is not None and previous.source == "# BEGIN TESTS":
+        if previous is not None and previous.source == "# BEGIN TESTS":
             expected = cell.outputs[0].data["text/plain"]
             *lines, last = cell.source.splitlines()
             yield "\n".join([*lines, f"assert repr({last}) == {expected!r}"]), points
@@ -49,11 +44,11 @@ def read_form(form, book):
             yield cell.source, 0
 
 
-def grade(form, book, keep_solutions=False):
+def grade(book, keep_solutions=False):
     """Marks for each exercise: run every cell; a test that raises gives none."""
     marks = []
     names = {}
-    for source, points in read_form(form, book):
+    for source, points in read_form(book):
         code = source if keep_solutions else SOLUTION.sub("", source)
         try:
             exec(code, names)
@@ -64,38 +59,22 @@ def grade(form, book, keep_solutions=False):
 
 
 @pytest.mark.parametrize("threads", (1, 2))
-@pytest.mark.parametrize("form", FORMS)
-def test_marks(form, threads, books, request):
+def test_marks(threads, book, request):
     request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(threads)
-    book = books[form]
-    assert grade(form, book, keep_solutions=True) == [1, 2, 3]
-    assert grade(form, book) == [0, 0, 0]
-    assert grade(form, edit_answers(book, right=("11.1", "11.3"), wrong=["11.2"])) == [1, 0, 3]
-    assert grade(form, edit_answers(book, right=["11.2"])) == [0, 2, 0]
-    assert grade(form, edit_answers(book, wrong=tuple(EXERCISES))) == [0, 0, 0]
+    assert grade(book, keep_solutions=True) == [1, 2, 3]
+    assert grade(book) == [0, 0, 0]
+    assert grade(edit_answers(book, right=("11.1", "11.3"), wrong=["11.2"])) == [1, 0, 3]
+    assert grade(edit_answers(book, right=["11.2"])) == [0, 2, 0]
+    assert grade(edit_answers(book, wrong=tuple(EXERCISES))) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_rest_of_the_notebook_stays(form, source, books):
-    def plain(book):
-        code = [cell for cell in book.cells if cell.cell_type != "raw"]
-        return [cell.source for cell in code if "nbgrader" not in cell.metadata]
-
-    kept = set(plain(books[form]))
+def test_the_rest_of_the_notebook_stays(source, book):
+    kept = {cell.source for cell in book.cells if cell.cell_type != "raw"}
     tags = ("stub", "expectation", "check", "solution")
     for cell in nbformat.read(source, 4).cells:
         is_replaced = any(tag in cell.metadata.get("tags", []) for tag in tags)
         assert (cell.source in kept) != is_replaced
-
-
-def test_nbgrader_finds_unique_names(books):
-    marked = [
-        cell.metadata.nbgrader for cell in books["nbgrader"].cells if cell.metadata.get("nbgrader")
-    ]
-    assert len({roles.grade_id for roles in marked}) == len(marked) == 2 * len(EXERCISES)
-    assert [roles.points for roles in marked if roles.grade] == [1, 2, 3]
-    assert all(roles.solution != roles.grade for roles in marked)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from unbraid.course import files, footer, freshness, prose
+
+from tools import files, footer, prose, stamp
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -14,7 +15,7 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @each
 def test_its_outputs_are_fresh(path):
     """Stale: run `make fresh` to see why, and `make fresh RUN=--run` to renew it."""
-    assert freshness.compare(path) == []
+    assert stamp.compare(path) == []
 
 
 @each

@@ -1,14 +1,20 @@
-"""A reader's copies: made once, trusted, and merged with the course without any loss."""
+"""A reader's copies: made once, trusted, and merged with the course without any loss.
+
+Solutions are text to unfold there: a run of all cells shows none.
+"""
 
 import copy
+import re
 
 import nbformat
 import numpy as np
 import pytest
+from exercise_notebook import EXERCISES, edit_answers, name_answer, write_notebook_of_exercises
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from unbraid.course import __main__ as commands
-from unbraid.course import desk, files
+
+from tools import __main__ as commands
+from tools import desk, execution, files
 
 TEXTS = (
     "# A title",
@@ -178,10 +184,37 @@ def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
     assert lines == ["02_new.ipynb: new", "00_start.ipynb: updated, 0 cells stand beside yours"]
     sources = [cell.source for cell in nbformat.read(first, 4).cells]
     assert sources == [*NEWER[:3], "answer = 7", "z = 3"]
-    assert (root / "mine" / desk.BACKUP / first.name).read_bytes() == before[0]
+    (backup,) = (root / "mine" / desk.BACKUPS).iterdir()
+    assert [path.name for path in backup.iterdir()] == [first.name]
+    assert (backup / first.name).read_bytes() == before[0]
     assert second.read_bytes() == before[1]
     assert desk.update(root) == []
-    assert (root / "mine" / desk.BACKUP / first.name).exists()
+    assert list((root / "mine" / desk.BACKUPS).iterdir()) == [backup]
+
+
+def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch):
+    for path in desk.lay_out(root)[1]:
+        path.chmod(0o600)
+        nbformat.write(make_book(*NEWER), root / "notebooks" / path.name)
+    before = {path.name: path.read_bytes() for path in (root / "mine").glob("*.ipynb")}
+    written = []
+
+    def write_three(book, path):
+        if len(written) == 3:  # The second copy is merged, and not yet its base.
+            raise KeyboardInterrupt
+        written.append(path)
+        return files.write(book, path)
+
+    monkeypatch.setattr(desk, "write", write_three)
+    with pytest.raises(KeyboardInterrupt):
+        desk.update(root)
+    monkeypatch.undo()
+    assert desk.update(root) == ["01_next.ipynb: updated, 0 cells stand beside yours"]
+    first, _ = sorted((root / "mine" / desk.BACKUPS).iterdir())
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    for path in (root / "mine").glob("*.ipynb"):
+        assert [cell.source for cell in nbformat.read(path, 4).cells] == list(NEWER)
+        assert path.stat().st_mode & 0o777 == 0o600
 
 
 OLD = '{"cells": [{"cell_type": "raw", "metadata": {}, "source": ""}], "metadata": {}, '
@@ -222,8 +255,86 @@ def test_what_was_not_trusted_stays_so(root):
     assert NotebookNotary().check_signature(nbformat.read(second, 4))
 
 
+@pytest.mark.parametrize(
+    "data, is_trusted",
+    (
+        ({"text/html": "<audio controls src='data:audio/wav;base64,/onA=='></audio>"}, True),
+        ({"text/html": "<img alt='On a line, one by one, and so on.'>"}, True),
+        ({"text/plain": "<script>"}, True),
+        ({"text/html": "<p><SCRIPT>foreign</script>"}, False),
+        ({"text/html": "<img src=x onerror='foreign()'>"}, False),
+        ({"text/html": "<a href='javascript:foreign()'>x</a>"}, False),
+        ({"image/svg+xml": "<svg onload=foreign()>"}, False),
+        ({"application/javascript": "foreign()"}, False),
+    ),
+)
+def test_outputs_with_programs_are_not_trusted(root, data, is_trusted):
+    book = make_book(*TEXTS)
+    book.cells[1].outputs = [new_output("display_data", data)]
+    nbformat.write(book, root / "notebooks" / "00_start.ipynb")
+    first = desk.lay_out(root)[1][0]
+    assert NotebookNotary().check_signature(nbformat.read(first, 4)) == is_trusted
+    nbformat.write(make_book(*TEXTS), root / "notebooks" / "01_next.ipynb")
+    book.cells[0].source = "# Another title"
+    nbformat.write(book, root / "notebooks" / "01_next.ipynb")
+    desk.update(root)
+    second = nbformat.read(root / "mine" / "01_next.ipynb", 4)
+    assert second.cells[1].outputs[0].data == data
+    assert NotebookNotary().check_signature(second) == is_trusted
+
+
+def test_every_notebook_of_the_course_is_trusted(root):
+    for path in files.select_notebooks():
+        cells = nbformat.read(path, 4).cells
+        assert not any(desk.holds_programs(cell) for cell in cells), path.stem
+
+
+@pytest.fixture
+def exercises(tmp_path, monkeypatch):
+    """A clone with one notebook of exercises, their solutions run and right."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    write_notebook_of_exercises(tmp_path / "notebooks" / "11_count.ipynb")
+    return tmp_path
+
+
+def test_a_run_of_all_cells_shows_no_solution_and_a_reader_can_run_them(exercises):
+    (mine,) = desk.lay_out(exercises)[1]
+    book = edit_answers(nbformat.read(mine, 4), wrong=tuple(EXERCISES))
+    nbformat.write(book, mine)
+    assert execution.execute(mine, exercises / "all.ipynb", "smoke").fault == ""
+    book = nbformat.read(exercises / "all.ipynb", 4)
+    shown = [str(cell.outputs) for cell in book.cells if cell.cell_type == "code"]
+    assert sum(": not yet." in text for text in shown) == len(EXERCISES)
+    assert not any(": right" in text for text in shown)
+
+    names = {}
+    for cell in book.cells:
+        assert "solution" not in files.tags(cell) or cell.cell_type == "markdown"
+        fence = re.search("````python\n(.*?)\n````", cell.source, re.DOTALL)
+        if cell.cell_type == "code" or fence:
+            exec(fence[1] if fence else cell.source, names)
+    for number in EXERCISES:
+        right = names["solution_" + number.replace(".", "_")]
+        assert names["check"](number, right).is_right
+        assert not names["check"](number, names[name_answer(number)]).is_right
+
+
+def test_a_desk_of_before_loses_its_runnable_solutions_and_nothing_of_the_readers(exercises):
+    course = nbformat.read(exercises / "notebooks" / "11_count.ipynb", 4)
+    for place in (exercises / "mine" / desk.BASES, exercises / "mine"):
+        book = edit_answers(course, right=["11.1"]) if place.name == "mine" else course
+        desk.write_whole(book, place / "11_count.ipynb")
+    assert desk.update(exercises) == ["11_count.ipynb: updated, 0 cells stand beside yours"]
+    book = nbformat.read(exercises / "mine" / "11_count.ipynb", 4)
+    solutions = [cell for cell in book.cells if "solution" in files.tags(cell)]
+    assert len(solutions) == 2 * len(EXERCISES)  # each with a discussion
+    assert {cell.cell_type for cell in solutions} == {"markdown"}
+    assert any(cell.source.startswith("answer_11_1 = 2 * size") for cell in book.cells)
+    assert desk.update(exercises) == []
+
+
 def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
-    monkeypatch.setattr(commands, "repository_root", lambda: root)
+    monkeypatch.setattr(files, "ROOT", root)
     assert commands.main(["desk"]) == 0 and commands.main(["desk"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("2 notebooks copied into") and second.startswith("0 notebooks")

@@ -7,8 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from exercise_notebook import EXERCISES, write_notebook_of_exercises
-from unbraid.course import __main__ as commands
-from unbraid.course import editions, execution, files, prose
+
+from tools import __main__ as commands
+from tools import editions, execution, files, prose
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 NOTE = """\
@@ -100,10 +101,13 @@ def test_pages_keep_answers_back_and_lead_to_each_other(folder, tmp_path):
     paths = editions.write_pages(tmp_path / "pages", folder=folder)
     text = paths[0].read_text(encoding="utf-8")
     assert "olution" not in text.split("<body")[1] and "expect(" not in text.split("<body")[1]
+    assert "<title>Counting</title>" in text
     assert 'href="12_next.html' in text and "text-decoration: underline" in text
     assert [path.name for path in paths] == ["11_count.html", "12_next.html", "20_later.html"]
     for link in re.findall(r'href="([^":#]+\.\w+)', text.split("<body")[1]):
         assert (tmp_path / "pages" / link).exists(), link
+    (chosen,) = editions.write_pages(tmp_path / "some", "11", folder)
+    assert chosen.name == "11_count.html" and list(chosen.parent.iterdir()) == [chosen]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,7 @@ def test_links_lead_where_they_led(only, next_one, folder, tmp_path):
 
 
 def test_the_command_writes_into_build(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(execution, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert commands.main(["student"]) == 0
     assert "3 notebooks in build/student" in capsys.readouterr().out
@@ -134,7 +138,7 @@ def test_the_command_writes_into_build(folder, tmp_path, monkeypatch, capsys):
 def test_a_folder_that_cannot_be_written_is_one_sentence(
     command, place, folder, monkeypatch, capsys
 ):
-    monkeypatch.setattr(execution, "repository_root", lambda: folder.parent)
+    monkeypatch.setattr(files, "ROOT", folder.parent)
     assert commands.main([command, "--only", "11", "--to", place]) == 1
     printed = capsys.readouterr().err
     assert place in printed and printed.endswith("name another folder with --to\n")

@@ -111,7 +111,13 @@ def test_make_clean_keeps_trained_models(folder):
         path = folder / "build" / name
         path.parent.mkdir(parents=True)
         path.touch()
-    for name in ("lib", "tests", "notebooks"):
+    for name in ("lib", "tests", "tools", "notebooks"):
         (folder / name).mkdir()
     assert make("-f", ROOT / "Makefile", "clean", cwd=folder).returncode == 0
     assert [path.name for path in (folder / "build").rglob("*")] == ["results", "own.safetensors"]
+
+
+@pytest.mark.parametrize("choice", ("ONLY=13", "NB=13"))
+@pytest.mark.parametrize("target", ("run", "fresh", "student", "pages", "assignment"))
+def test_make_hands_on_which_notebooks_are_chosen(target, choice):
+    assert '--only "13"' in make("-n", target, choice, "PYTHON=python").stdout

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from unbraid.course import files
+
+from tools import files
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 ORDER = ["exercise", "stub", "hint", "expectation", "check", "solution"]

@@ -5,8 +5,9 @@ import shutil
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from unbraid.course import __main__ as commands
-from unbraid.course import execution, files, footer
+
+from tools import __main__ as commands
+from tools import files, footer
 
 PAGES = (
     "\n\nLook up: [notation](../docs/notation.md) · [glossary](../docs/glossary.md)"
@@ -39,7 +40,7 @@ def read_footers(folder):
 
 
 def test_it_leads_to_the_map_the_neighbours_and_the_code(folder):
-    assert len(execution.write_footers(folder=folder)) == 3
+    assert len(footer.renew(folder=folder)) == 3
     first, middle, last = read_footers(folder)
     ways = "---\n\n[First page](../README.md) · Next: [11 · Title 1](11_name.ipynb)"
     assert first == ways + PAGES
@@ -54,14 +55,14 @@ def test_it_leads_to_the_map_the_neighbours_and_the_code(folder):
 
 
 def test_writing_again_changes_nothing_and_a_moved_title_its_neighbours(folder):
-    execution.write_footers(folder=folder)
+    footer.renew(folder=folder)
     before = [path.read_bytes() for path in sorted(folder.iterdir())]
-    assert execution.write_footers(folder=folder) == []
+    assert footer.renew(folder=folder) == []
     assert [path.read_bytes() for path in sorted(folder.iterdir())] == before
     book = nbformat.read(folder / "10_name.ipynb", 4)
     book.cells[0].source = "# 10 · Another"
     nbformat.write(files.normalise(book), folder / "10_name.ipynb")
-    assert execution.write_footers(folder=folder) == [folder / "11_name.ipynb"]
+    assert footer.renew(folder=folder) == [folder / "11_name.ipynb"]
     assert "Previous: [10 · Another](10_name.ipynb)" in read_footers(folder)[1]
 
 
@@ -74,7 +75,7 @@ def test_every_link_leads_to_a_file(root, folder):
 
 
 def test_the_command_writes_them(folder, monkeypatch, capsys):
-    monkeypatch.setattr(execution, "repository_root", lambda: folder.parent)
+    monkeypatch.setattr(files, "ROOT", folder.parent)
     assert commands.main(["footer", "--only", "11"]) == 0
     assert "1 notebooks changed" in capsys.readouterr().out
     shutil.rmtree(folder)

@@ -2,6 +2,8 @@
 
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -9,8 +11,9 @@ import pytest
 from jupyter_client.connect import LocalPortCache
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.iorw import papermill_io
-from unbraid.course import __main__ as commands
-from unbraid.course import execution, files
+
+from tools import __main__ as commands
+from tools import execution, files, stamp
 
 BAD = {
     "broken": ("1 / 0", "ZeroDivisionError"),
@@ -114,12 +117,12 @@ def test_a_kernel_whose_ports_were_taken_is_started_anew(
 def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, monkeypatch):
     write(tmp_path / "notebooks" / "10_bad.ipynb", "1 / 0")
     shutil.copy(good, tmp_path / "notebooks" / "20_good.ipynb")
-    monkeypatch.setattr(execution, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert commands.main(["run", "--profile", "smoke"]) == 1
     printed = capsys.readouterr().out
     assert "10_bad, cell `1 / 0`: ZeroDivisionError" in printed
-    assert "--only 10_bad" in printed and "1 completed, 1 failed" in printed
+    assert "run --profile smoke --only 10_bad" in printed and "1 completed, 1 failed" in printed
     assert "smoke 0" in (tmp_path / "build/run/20_good.ipynb").read_text()
 
 
@@ -143,10 +146,23 @@ def test_a_notebook_without_an_output_has_not_completed(tmp_path):
 
 
 def test_the_command_line_refuses_wrong_arguments(good, monkeypatch):
-    monkeypatch.setattr(execution, "repository_root", lambda: good.parents[1])
+    monkeypatch.setattr(files, "ROOT", good.parents[1])
     assert commands.main(["run", "--only", "99"]) == 2
+    assert commands.main(["run", "--cell-seconds", "-1"]) == 2
     with pytest.raises(SystemExit, match="2"):
-        commands.main(["run", "--cell-seconds", "-1"])
+        commands.main(["pages", "--profile", "full"])  # what is no option of a command
+
+
+def test_the_library_of_another_clone_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stamp, "LIBRARY", tmp_path)
+    assert commands.main(["prose"]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_the_old_command_names_the_new_one():
+    command = [sys.executable, "-m", "unbraid.course", "fresh", "--only", "00"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith("python -m tools fresh --only 00\n")
 
 
 def test_renewing_leaves_a_notebook_that_fails_as_it_was(tmp_path):
@@ -155,13 +171,6 @@ def test_renewing_leaves_a_notebook_that_fails_as_it_was(tmp_path):
     (outcome,) = execution.renew(folder=notebook.parent, to=tmp_path / "build")
     assert outcome.fault and notebook.read_bytes() == before
     assert list(notebook.parent.iterdir()) == [notebook]
-
-
-def test_limits_follow_the_machine(good, tmp_path, monkeypatch, capsys):
-    assert execution.measure_slowness() >= 1
-    monkeypatch.setattr(execution, "measure_slowness", lambda: 2.5)
-    execution.run("smoke", tmp_path, folder=good.parent)
-    assert f"at most {2.5 * execution.CELL_SECONDS['smoke']:.0f} s" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("switch, watched", (("off", False), ("on", True)))

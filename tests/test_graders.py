@@ -1,9 +1,8 @@
-"""otter-grader and nbgrader themselves grade an assignment: `make grading`.
+"""otter-grader itself grades an assignment: `make grading`.
 
-They live in an environment of their own; elsewhere these tests are skipped.
+It lives in an environment of its own; elsewhere these tests are skipped.
 """
 
-import csv
 import os
 import shutil
 import subprocess
@@ -12,7 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
-from unbraid.course import assignment
+
+from tools import assignment
 
 SUBMISSIONS = {
     "solved": {"right": tuple(EXERCISES)},
@@ -71,7 +71,7 @@ def submit(released, folder):
 
 @each_number
 def test_otter_gives_the_marks(threads, clone, run):
-    folder = clone / "11" / "otter"
+    folder = clone / "11"
     run(folder, threads, "-m", "otter", "assign", "11_count.ipynb", "dist")
     learners, teachers = folder / "dist" / "student", folder / "dist" / "autograder"
     text = (learners / "11_count.ipynb").read_text()
@@ -81,17 +81,3 @@ def test_otter_gives_the_marks(threads, clone, run):
     printed = run(folder, threads, "-c", GRADE_WITH_OTTER, archive, *submissions)
     marks = [line.split() for line in printed.splitlines() if line.startswith("marks")]
     assert [float(line[1]) for line in marks] == list(MARKS.values())
-
-
-@each_number
-def test_nbgrader_gives_the_marks(threads, clone, run):
-    folder = clone / "11" / "nbgrader"
-    run(folder, threads, "-m", "nbgrader", "generate_assignment", "11_count")
-    released = folder / "release" / "11_count" / "11_count.ipynb"
-    assert "olution_" not in released.read_text() and "expect(" not in released.read_text()
-    submit(released, folder / "submitted")
-    run(folder, threads, "-m", "nbgrader", "autograde", "11_count")
-    run(folder, threads, "-m", "nbgrader", "export")
-    with (folder / "grades.csv").open() as file:
-        marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    assert marks == MARKS

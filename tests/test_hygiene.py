@@ -11,7 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from test_structure import nested_loops
-from unbraid.course import files
+
+from tools import files
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

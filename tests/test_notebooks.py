@@ -4,7 +4,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from unbraid.course import execution, files
+
+from tools import execution, files
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -24,7 +25,7 @@ def checked_outputs(path: Path) -> dict[str, list]:
 
 def test_the_course_has_notebooks_and_runs_them_all():
     assert NOTEBOOKS
-    assert execution.select_notebooks(FOLDER) == NOTEBOOKS
+    assert files.select_notebooks(FOLDER) == NOTEBOOKS
 
 
 def answers(path: Path) -> list[str]:

@@ -3,7 +3,8 @@
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from unbraid.course import prose
+
+from tools import prose
 
 PRINTED = "error 0.1749, share 59.3 %, 1_234.56 and 6e-3"
 
@@ -69,7 +70,7 @@ def clone(tmp_path, monkeypatch):
     ):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(prose, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(prose, "ROOT", tmp_path)
     prose.read_metrics.cache_clear()
     yield tmp_path
     prose.read_metrics.cache_clear()

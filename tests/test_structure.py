@@ -1,4 +1,4 @@
-"""The library's shape: who may import whom, what is defined where, and what no file may hold."""
+"""The house's shape: who may import whom, what is defined where, and what no file may hold."""
 
 import ast
 import re
@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "lib" / "unbraid"
 FILES = sorted(LIBRARY.rglob("*.py"))
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
+ABOVE = {"tools", "papers"}  # rooms that use the library, which knows neither
 FLOORS = (  # from the ground; a part imports what is below it, and its own floor without circles
     {"distributions", "exercises", "networks", "readable", "settings", "data", "plots", "progress"},
     {"models", "measures", "results"},
@@ -24,10 +26,9 @@ FLOORS = (  # from the ground; a part imports what is below it, and its own floo
 )
 APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data", "training"}}
 PICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-SHARED_NAMES = {"main"}  # of both command lines
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
-OF_THE_COURSE = {"plots.py", "course"}  # may need what the notebooks need
-each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
+OF_THE_COURSE = {"plots.py"}  # may need what the notebooks need
+each = pytest.mark.parametrize("path", FILES + TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def parse(path: Path) -> ast.Module:
@@ -36,7 +37,8 @@ def parse(path: Path) -> ast.Module:
 
 def imports(tree: ast.Module, path: Path, deep: bool = True) -> set[str]:
     """Dotted names of what a file imports; deep: inside functions too."""
-    package = ["unbraid", *path.relative_to(LIBRARY).parent.parts]
+    home = ROOT if path in TOOLS else LIBRARY.parent
+    package = list(path.relative_to(home).parent.parts)
     names = set()
     for node in ast.walk(tree) if deep else tree.body:
         if isinstance(node, ast.Import):
@@ -60,7 +62,9 @@ def arrow_faults(files: dict[Path, ast.Module]) -> list[str]:
         if own not in floor:
             faults.append(f"{own} stands on no floor")
             continue
-        parts = {name.split(".")[1] for name in imports(tree, path) if name.startswith("unbraid.")}
+        names = [name.split(".") for name in imports(tree, path)]
+        parts = {name[1] for name in names if name[0] == "unbraid" and len(name) > 1}
+        faults += [f"{own} imports {name}" for name in sorted({name[0] for name in names} & ABOVE)]
         for other in parts - {own, "__version__"}:
             arrows[own].add(other)
             if floor.get(other, len(FLOORS)) > floor[own] or other in APART.get(own, ()):
@@ -83,6 +87,8 @@ def test_imports_point_only_downwards():
         ("models/new.py", "def f():\n    from ..data import sequences", "models imports data"),
         ("measures/new.py", "import unbraid.models.base", "measures imports models"),
         ("plots.py", "from . import cli", "plots imports cli"),
+        ("cli.py", "from tools import files", "cli imports tools"),
+        ("cli.py", "def f():\n    import papers.runs", "cli imports papers"),
         ("brand_new.py", "", "brand_new stands on no floor"),
     ),
 )
@@ -109,7 +115,7 @@ def test_no_name_is_defined_in_two_modules():
         for name in defined_names(parse(path)):
             places[name].append(str(path.relative_to(LIBRARY)))
     twice = {name for name, paths in places.items() if len(paths) > 1}
-    assert {name: places[name] for name in twice - SHARED_NAMES} == {}
+    assert {name: places[name] for name in twice} == {}
 
 
 def declared(group: list[str]) -> set[str]:
@@ -122,9 +128,11 @@ def declared(group: list[str]) -> set[str]:
 def test_what_is_imported_is_declared(path):
     """The library alone needs no package of the course; what few users need is imported late."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    library = declared(project["dependencies"]) | {"unbraid", "unbraid.course"}
+    library = declared(project["dependencies"]) | {"unbraid"}
     course = library | declared(project["optional-dependencies"]["course"]) | {"IPython"}
-    at_once = course if path.relative_to(LIBRARY).parts[0] in OF_THE_COURSE else library
+    if path in TOOLS:
+        course = course | {"tools"}
+    at_once = course if path in TOOLS or path.name in OF_THE_COURSE else library
     for deep, allowed in ((False, at_once), (True, course)):
         packages = {name.split(".")[0] for name in imports(parse(path), path, deep)}
         assert packages - set(sys.stdlib_module_names) <= allowed

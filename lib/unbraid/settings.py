@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -57,7 +56,6 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
     profile = current_profile(profile)
     table = read_sections()
     check_name("section", section, table)
-    sys.audit("unbraid.settings", section, profile)  # a notebook's stamp names what it loaded
     values = resolve(table[section], profile)
     check_changes(section, values, overrides)
     return Settings(**({"section": section, "profile": profile} | values | overrides))

@@ -21,8 +21,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from unbraid.course.files import tags
-from unbraid.data.fetch import repository_root
+from tools.files import ROOT, tags
 
 DECIMAL = re.compile(r"(?<![\w.])(?:\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d*)\.\d+(?![\w]|\.\d)")
 NUMBER = re.compile(r"(?<![\w.])(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -96,14 +95,14 @@ def collect_numbers(text: str) -> frozenset[float]:
 
 def read_file(name: str) -> str:
     """The text of a file of the clone, named by its path; "" where there is none."""
-    path = (repository_root() or Path()) / name
+    path = ROOT / name
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @functools.cache
 def read_metrics(topic: str) -> frozenset[float]:
     """All numbers in the metrics of the part that a topic begins with; with none, of all parts."""
-    folder = (repository_root() or Path()) / RESULTS
+    folder = ROOT / RESULTS
     parts = [part for part in folder.iterdir() if topic.startswith(part.name)] or [folder]
     paths = sorted(parts[0].rglob("metrics.json"))
     return collect_numbers("\n".join(path.read_text(encoding="utf-8") for path in paths))

@@ -3,6 +3,8 @@
 `lay_out` copies what is not there yet. `update` brings in what has changed in the course since, by
 a three-way merge of cells, and loses nothing that a reader wrote. Cells are merged as wholes, since
 nbdime writes marks of conflicts into code and outputs.
+
+On the desk a solution is folded text, not a cell of code: a run of all cells would show it.
 """
 
 from __future__ import annotations
@@ -10,18 +12,33 @@ from __future__ import annotations
 import copy
 import difflib
 import platform
+import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
 
-from unbraid.course.execution import replace_notebook, select_notebooks
+from tools.files import select_notebooks, tags, write
 
 BASES = ".base"  # in the desk: each notebook as it was when it came from the course
-BACKUP = ".before-update"  # in the desk: the copies as they were before the last update
+BACKUPS = ".before-update"  # in the desk: a dated folder for each update, with the copies before
 MARK = "**The course has changed the cell above.** Yours stays; the course's new version follows."
+SOLUTION = """\
+<details><summary>Solution</summary>
+
+To run it, copy it into a cell of its own.
+
+````python
+{source}
+````
+
+</details>"""
+# What runs by itself when a page shows it: JupyterLab lets it, in a notebook that is trusted.
+PROGRAM = re.compile(r"<(?:script|iframe|object|embed)\b|\bon\w+\s*=|javascript:", re.IGNORECASE)
+EMBEDDED = re.compile(r"base64,[\w+/=]*")  # pictures and sounds
 Cells = list[NotebookNode]
 
 
@@ -35,24 +52,35 @@ def lay_out(root: Path) -> tuple[Path, list[Path]]:
     for notebook in select_notebooks(root / "notebooks"):
         mine = desk / notebook.name
         if not mine.exists():
-            book = nbformat.read(notebook, 4)
+            book = read_course(notebook)
             write_whole(book, desk / BASES / notebook.name)
             trust(write_whole(book, mine))
             created.append(mine)
     return desk, created
 
 
+def read_course(notebook: Path) -> NotebookNode:
+    """A notebook of the course as it lies on a desk: its solutions are text to unfold."""
+    book = nbformat.read(notebook, 4)
+    for number, cell in enumerate(book.cells):
+        if cell.cell_type == "code" and "solution" in tags(cell):
+            text = SOLUTION.format(source=cell.source)
+            metadata = {"tags": ["solution"]}
+            book.cells[number] = nbformat.v4.new_markdown_cell(text, id=cell.id, metadata=metadata)
+    return book
+
+
 def update(root: Path) -> list[str]:
     """Merge what has changed in notebooks/ into mine/; returns a line for each notebook concerned.
 
-    A copy that cannot be merged is named and left alone. The copies as they were before the last
-    update that changed any are kept in mine/.before-update.
+    A copy that cannot be merged is named and left alone. Each update that changes any keeps the
+    copies before in a dated folder of its own in mine/.before-update.
     """
     desk, created = lay_out(root)
     lines = [f"{path.name}: new" for path in created]
     merges = {}
     for notebook in select_notebooks(root / "notebooks"):
-        course = nbformat.read(notebook, 4)
+        course = read_course(notebook)
         try:
             base = read_valid(desk / BASES / notebook.name)
             mine = read_valid(desk / notebook.name)
@@ -62,11 +90,11 @@ def update(root: Path) -> list[str]:
         if base.cells != course.cells:
             merges[desk / notebook.name] = (base, mine, course)
 
+    backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
     if merges:
-        shutil.rmtree(desk / BACKUP, ignore_errors=True)
-        (desk / BACKUP).mkdir()
+        backup.mkdir(parents=True)
     for path, (base, mine, course) in merges.items():
-        shutil.copy2(path, desk / BACKUP / path.name)
+        shutil.copy2(path, backup / path.name)
         is_trusted = NotebookNotary().check_signature(mine)
         merged = write_whole(merge(base, mine, course), path)
         if is_trusted:  # What a reader does not trust is not trusted after an update, either.
@@ -95,15 +123,26 @@ def write_whole(book: NotebookNode, path: Path) -> NotebookNode:
     """Write a notebook, whole or not at all, with this Python's version as JupyterLab would."""
     book = copy.deepcopy(book)
     book.metadata.setdefault("language_info", {})["version"] = platform.python_version()
-    replace_notebook(book, path)
+    write(book, path)
     return book
 
 
 def trust(book: NotebookNode) -> None:
-    """Let JupyterLab show the sounds and pages among a notebook's outputs."""
-    notary = NotebookNotary()
-    notary.sign(book)
-    notary.store.close()
+    """Let JupyterLab play the sounds of a notebook, unless its outputs hold programs."""
+    if not any(holds_programs(cell) for cell in book.cells):
+        notary = NotebookNotary()
+        notary.sign(book)
+        notary.store.close()
+
+
+def holds_programs(cell: NotebookNode) -> bool:
+    """Whether something in a cell's outputs would run before the reader runs the cell."""
+    for output in cell.get("outputs", []):
+        for kind, content in output.get("data", {}).items():
+            is_page = not kind.startswith("image/png") and kind != "text/plain"
+            if "javascript" in kind or is_page and PROGRAM.search(EMBEDDED.sub("", str(content))):
+                return True
+    return False
 
 
 def merge(base: NotebookNode, mine: NotebookNode, course: NotebookNode) -> NotebookNode:

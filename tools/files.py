@@ -1,13 +1,16 @@
-"""A notebook as a file: the one form in which it is committed, and what its cells are tagged."""
+"""Notebooks as files: where they lie, the one form in which they are committed, and their tags."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from unbraid.results import write_atomically
 
+ROOT = Path(__file__).resolve().parents[1]  # the clone
 KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand
 NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -20,6 +23,41 @@ NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
         "pygments_lexer": "ipython3",
     },
 }
+
+
+def select_notebooks(folder: Path | None = None, only: str = "") -> list[Path]:
+    """The notebooks of a folder (the clone's) whose names start with one of the words in `only`.
+
+    Raises ValueError where there are none, or where a word fits none.
+    """
+    folder = Path(folder or ROOT / "notebooks")
+    notebooks = sorted(folder.glob("[0-9]*.ipynb"))
+    if not notebooks:
+        raise ValueError(f"{folder}: expected notebooks, found none; run this inside a clone")
+    words = only.replace(",", " ").split()
+    for word in words:
+        if not any(path.name.startswith(word) for path in notebooks):
+            names = ", ".join(path.stem for path in notebooks)
+            raise ValueError(f"only: expected the beginning of one of {names}; found {word!r}")
+    return [path for path in notebooks if not words or path.name.startswith(tuple(words))]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def first_line(thing: object) -> str:
+    """The first line of a text that is not blank, cut at 200 characters."""
+    lines = [line.strip() for line in str(thing).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(thing).__name__
+
+
+def write(book: NotebookNode, path: Path) -> Path:
+    """Put a notebook in its place: the old file or the new, never a part of either."""
+    nbformat.validate(book)
+    write_atomically(path, f"{nbformat.writes(book)}\n".encode())
+    return path
 
 
 def normalise(book: NotebookNode) -> NotebookNode:
@@ -47,8 +85,3 @@ def normalise(book: NotebookNode) -> NotebookNode:
                 if "execution_count" in output:
                     output.execution_count = cell.execution_count
     return book
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    """The tags of a cell."""
-    return cell.metadata.get("tags", [])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from unbraid.course.files import tags
-from unbraid.course.freshness import extract_code
-from unbraid.course.reach import LIBRARY, find_home, parse_module, read_library
+from tools.files import normalise, select_notebooks, tags, write
+from tools.stamp import LIBRARY, extract_code, find_file, find_homes
 
 PAGES = ("notation", "glossary", "bibliography")
 LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in PAGES)
@@ -36,6 +36,18 @@ def attach(book: NotebookNode, notebook: Path) -> None:
     book.cells.append(new_markdown_cell("\n\n".join(lines), metadata={"tags": ["footer"]}))
 
 
+def renew(only: str = "", folder: Path | None = None) -> list[Path]:
+    """Renew the footers of notebooks without running them; returns those that changed."""
+    changed = []
+    for path in select_notebooks(folder, only):
+        book = nbformat.read(path, 4)
+        before = copy.deepcopy(book)
+        attach(book, path)
+        if normalise(book) != before:
+            changed.append(write(book, path))
+    return changed
+
+
 def link_notebook(path: Path) -> str:
     """A link to a notebook by its title."""
     title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
@@ -44,15 +56,12 @@ def link_notebook(path: Path) -> str:
 
 def link_sources(book: NotebookNode) -> list[str]:
     """A link to each of the library's files that the code imports from, with the names it takes."""
-    used: dict[str, set[str]] = {}
-    for origin in parse_module("", "\n".join(extract_code(book))).imports.values():
-        module, name = find_home(origin, read_library(LIBRARY))
-        used.setdefault(module, set()).add(name)
+    used: dict[str, list[str]] = {}
+    for module, name in find_homes(extract_code(book), LIBRARY):
+        used.setdefault(module, []).extend([f"`{name}`"] if name else [])
     links = []
-    for module in sorted(used.keys() - {""}):
-        path = Path(*module.split("."))
-        file = path / "__init__.py" if (LIBRARY.parent / path).is_dir() else path.with_suffix(".py")
-        names = ", ".join(f"`{name}`" for name in sorted(used[module] - {""}))
+    for module, names in used.items():
+        file = find_file(module, LIBRARY).relative_to(LIBRARY.parent).as_posix()
         title = module.partition(".")[2] or module
-        links.append(f"[{title}](../lib/{file.as_posix()}) {names}".strip())
+        links.append(f"[{title}](../lib/{file}) {', '.join(names)}".strip())
     return links

@@ -9,16 +9,20 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
-from unbraid.course.execution import first_line, replace_notebook, select_notebooks
-from unbraid.course.files import tags
+from tools.files import first_line, select_notebooks, tags, write
 
+STYLE = Path(__file__).with_name("pages.css")
+FOR_LEARNERS = TagRemovePreprocessor(
+    enabled=True, remove_cell_tags={"solution"}, remove_all_outputs_tags={"check"}
+)
+FOR_PAGES = TagRemovePreprocessor(enabled=True, remove_cell_tags={"solution", "expectation"})
 NOTES = "teaching.toml"  # beside the notebooks; a table for each, named by its number
 NOTE = """\
 > **For the teacher**: {teach} minutes to teach, {do} minutes to do the exercises.
@@ -49,10 +53,7 @@ def write_edition(
     for notebook in notebooks:
         book = nbformat.read(notebook, 4)
         if edition == "student":
-            book.cells = [cell for cell in book.cells if "solution" not in tags(cell)]
-            for cell in book.cells:
-                if "check" in tags(cell):
-                    cell.outputs = []
+            book, _ = FOR_LEARNERS(book, {})
         else:
             open_folded(book)
             if note := notes.get(notebook.name[:2]):
@@ -60,7 +61,7 @@ def write_edition(
                 book.cells.insert(1, cell)
         move_links(book, notebooks, Path(to))
         book.metadata.pop("unbraid", None)  # The stamp speaks of the whole notebook.
-        written.append(write_notebook(book, Path(to) / notebook.name))
+        written.append(write(book, Path(to) / notebook.name))
     return written
 
 
@@ -91,29 +92,21 @@ def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
             cell.source = LINK.sub(move, cell.source)
 
 
-def write_notebook(book: NotebookNode, path: Path) -> Path:
-    """Write a valid notebook whole or not at all, and its folder if missing; returns the path."""
-    nbformat.validate(book)
-    replace_notebook(book, path)
-    return path
-
-
 def write_pages(to: str | Path, only: str = "", folder: Path | None = None) -> list[Path]:
     """Write the notebooks as HTML pages for reading, without what answers the exercises.
 
     Errors as `select_notebooks`.
     """
-    style = resources.files("unbraid.course").joinpath("pages.css").read_text(encoding="utf-8")
     notebooks = select_notebooks(folder, only)
     Path(to).mkdir(parents=True, exist_ok=True)
+    style = STYLE.read_text(encoding="utf-8")
+    exporter = HTMLExporter(preprocessors=[FOR_PAGES])
     written = []
     for notebook in notebooks:
         book = nbformat.read(notebook, 4)
-        title = first_line(book.cells[0].source if book.cells else "")
-        answers = {"solution", "expectation"}
-        book.cells = [cell for cell in book.cells if not answers & set(tags(cell))]
         move_links(book, notebooks, Path(to))
-        page, _ = HTMLExporter().from_notebook_node(book, {"metadata": {"name": title}})
+        title = first_line(book.cells[0].source if book.cells else "").lstrip("# ")
+        page, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}})
         page = page.replace("</head>", f"<style>\n{style}</style>\n</head>", 1)
         page = page.replace("<th></th>", "<td></td>")  # a table's empty corner heads nothing
         page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)

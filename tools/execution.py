@@ -6,7 +6,6 @@ Each notebook runs in a kernel of its own, in its folder.
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import queue
 import threading
@@ -21,17 +20,14 @@ import papermill
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import local_file_io_cwd
-
 from unbraid import progress
-from unbraid.course import footer, freshness, recording
-from unbraid.course.files import normalise
-from unbraid.data.fetch import repository_root
-from unbraid.results import write_atomically
-from unbraid.settings import SettingsError, current_profile
+from unbraid.settings import current_profile
 
-# The longest that one cell may take on the reference machine, some fifteen times what it does take.
-CELL_SECONDS = {"smoke": 300, "quick": 3600, "full": 172_800}
-REFERENCE_SECONDS = 1.0  # what the work of `measure_slowness` takes there, on one idle core
+from tools import footer, recording, stamp
+from tools.files import first_line, normalise, select_notebooks, write
+
+# The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
+CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 172_800}
 AT_ONCE = 2  # notebooks, where there are so many cores; each needs up to 1.5 GB of memory
 # What jupyter_client says of a kernel that ends before it answers, mostly because another program
 # took one of its ports between their choice and their use. Only starting anew helps.
@@ -49,23 +45,6 @@ class Outcome:
     fault: str = ""
 
 
-def select_notebooks(folder: Path | None = None, only: str = "") -> list[Path]:
-    """The notebooks of a folder (the clone's) whose names start with one of the words in `only`.
-
-    Raises ValueError where there are none, or where a word fits none.
-    """
-    folder = Path(folder or (repository_root() or Path()) / "notebooks")
-    notebooks = sorted(folder.glob("[0-9]*.ipynb"))
-    if not notebooks:
-        raise ValueError(f"{folder}: expected notebooks, found none; run this inside a clone")
-    words = only.replace(",", " ").split()
-    for word in words:
-        if not any(path.name.startswith(word) for path in notebooks):
-            names = ", ".join(path.stem for path in notebooks)
-            raise ValueError(f"only: expected the beginning of one of {names}; found {word!r}")
-    return [path for path in notebooks if not words or path.name.startswith(tuple(words))]
-
-
 def check_parameters(notebook: Path, parameters: dict) -> None:
     """Refuse names that the notebook's `parameters` cell lacks; papermill would only warn."""
     known = papermill.inspect_notebook(str(notebook))
@@ -79,19 +58,6 @@ def count_cores() -> int:
     """How many cores this process may use."""
     has_affinity = hasattr(os, "sched_getaffinity")  # Linux has it
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-
-
-def measure_slowness() -> float:
-    """How many times longer than the reference machine this one takes now, and at least 1."""
-    import torch
-
-    images = torch.ones(64, 16, 32, 32)
-    kernel = torch.ones(32, 16, 3, 3)
-    started = time.perf_counter()
-    for _ in range(60):
-        torch.nn.functional.conv2d(images, kernel, padding=1)
-    sum(number * number for number in range(3_000_000))
-    return max(1.0, (time.perf_counter() - started) / REFERENCE_SECONDS)
 
 
 def execute(
@@ -116,7 +82,7 @@ def execute(
         outcome.output.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
         # The library as it is now: what is edited during the run makes its output stale.
-        stamp = freshness.stamp_code(nbformat.read(outcome.notebook, 4))
+        made_from = stamp.stamp_code(nbformat.read(outcome.notebook, 4))
         check_parameters(outcome.notebook, parameters)
         run_cells(outcome, parameters, int(seconds or CELL_SECONDS[profile]), log)
         outcome.fault = find_fault(outcome.output)
@@ -124,7 +90,10 @@ def execute(
         outcome.fault = find_fault(outcome.output, error)
     outcome.seconds = time.perf_counter() - started
     if not outcome.fault:
-        write_stamp(outcome.output, log, stamp | {"profile": profile})
+        book = nbformat.read(outcome.output, 4)
+        whole = stamp.complete(made_from, recording.read_log(log), profile)
+        book.metadata.unbraid = {"stamp": whole}
+        nbformat.write(book, outcome.output)
     log.unlink(missing_ok=True)
     return outcome
 
@@ -151,15 +120,6 @@ def run_cells(outcome: Outcome, parameters: dict, seconds: int, log: Path) -> No
                 raise
 
 
-def write_stamp(output: Path, log: Path, stamp: dict) -> None:
-    """Complete a stamp by what the run has read, and put it into the executed notebook."""
-    book = nbformat.read(output, 4)
-    stamp |= freshness.stamp_reads(recording.read_log(log))
-    stamp["versions"] = freshness.stamp_versions()
-    book.metadata.unbraid = {"stamp": stamp}
-    nbformat.write(book, output)
-
-
 def find_fault(output: Path, error: Exception | None = None) -> str:
     """Which cell of an executed notebook did not complete and why; "" when all of them did."""
     if not output.exists():
@@ -182,12 +142,6 @@ def describe_fault(cell: NotebookNode, reason: object) -> str:
     return f"cell `{first_line(cell.source)}`: {first_line(reason)}"
 
 
-def first_line(thing: object) -> str:
-    """The first line of a text that is not blank, cut at 200 characters."""
-    lines = [line.strip() for line in str(thing).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(thing).__name__
-
-
 def run(
     profile: str = "quick",
     to: str | Path = "build/run",
@@ -198,11 +152,13 @@ def run(
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
     So many run at once as there are cores, and at most AT_ONCE, each in a thread of its own.
-    cell_seconds: the longest a cell may take; by default generous, and longer on a slow machine.
+    cell_seconds: the longest a cell may take; by default generous.
     """
+    if cell_seconds is not None and not cell_seconds >= 1:
+        raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
     profile = current_profile(profile)
     notebooks = [path.resolve() for path in select_notebooks(folder, only)]
-    cell_seconds = cell_seconds or CELL_SECONDS[profile] * measure_slowness()
+    cell_seconds = cell_seconds or CELL_SECONDS[profile]
     cores = count_cores()
     at_once = min(AT_ONCE, cores)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
@@ -228,7 +184,8 @@ def run(
     for outcome in failures:
         print(f"\n{outcome.notebook.stem}, {outcome.fault}")
         print(f"  the executed copy: {os.path.relpath(outcome.output)}")
-        print(f"  once more: python -m unbraid.course run --only {outcome.notebook.stem}")
+        again = f"python -m tools run --profile {profile} --only {outcome.notebook.stem}"
+        print(f"  once more: {again}")
     seconds = time.perf_counter() - started
     completed = len(outcomes) - len(failures)
     print(f"\n{completed} completed, {len(failures)} failed in {seconds:.0f} s; see {to}")
@@ -260,29 +217,11 @@ def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator
 def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> list[Outcome]:
     """Run notebooks at quick and put them, normalised, in their places; a failed one stays."""
     if (profile := current_profile("quick")) != "quick":
-        raise SettingsError(f"UNBRAID_PROFILE: expected quick or nothing, found {profile!r}")
+        raise ValueError(f"UNBRAID_PROFILE: expected quick or nothing, found {profile!r}")
     outcomes = run("quick", to, only, folder=folder)
     for outcome in outcomes:
         if not outcome.fault:
             book = nbformat.read(outcome.output, 4)
             footer.attach(book, outcome.notebook)
-            replace_notebook(normalise(book), outcome.notebook)
+            write(normalise(book), outcome.notebook)
     return outcomes
-
-
-def replace_notebook(book: NotebookNode, path: Path) -> None:
-    """Put a notebook in its place: the old file or the new, never a part of either."""
-    write_atomically(path, f"{nbformat.writes(book)}\n".encode())
-
-
-def write_footers(only: str = "", folder: Path | None = None) -> list[Path]:
-    """Renew the footers of notebooks without running them; those whose files changed."""
-    changed = []
-    for path in select_notebooks(folder, only):
-        book = nbformat.read(path, 4)
-        before = copy.deepcopy(book)
-        footer.attach(book, path)
-        if normalise(book) != before:
-            replace_notebook(book, path)
-            changed.append(path)
-    return changed

@@ -1,8 +1,8 @@
 """What a notebook reads while it runs: noted inside its kernel, by an audit hook of Python's.
 
-Files count when they are opened to be read. Two events of the library's own are noted beside them:
-`unbraid.settings` (a section, a profile) and `unbraid.source` (a source whose files are not opened
-because what was composed of them lies in the cache).
+Files count when they are opened to be read. One event of the library's own is noted beside them:
+`unbraid.source`, a source whose files are not opened because what was composed of them lies in the
+cache. A kernel runs this file alone: it imports nothing of the clone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll")  # the library's code is found by `reach`
+PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll")  # the library's code is found by its imports
 
 
 def record_reads(log: str) -> None:
@@ -25,7 +25,7 @@ def record_reads(log: str) -> None:
     def note(event: str, arguments: tuple) -> None:
         if event == "open" and is_reading(*arguments):
             entry = ("open", os.path.abspath(os.fsdecode(arguments[0])))
-        elif event in ("unbraid.settings", "unbraid.source"):
+        elif event == "unbraid.source":
             entry = (event, *arguments)
         else:
             return
@@ -47,11 +47,11 @@ def is_reading(path: object, mode: str | None, flags: int) -> bool:
 
 def kernel_option(log: Path) -> str:
     """The option of a kernel that lets it record from its start, and leaves no name behind."""
-    module = f'__import__("{__name__}", fromlist=["record_reads"])'
-    return f"--IPKernelApp.exec_lines={module}.record_reads({str(log)!r})"
+    start = f'__import__("runpy").run_path({__file__!r})["record_reads"]({str(log)!r})'
+    return f"--IPKernelApp.exec_lines={start}"
 
 
 def read_log(log: Path) -> list[list[str]]:
-    """The entries of a log: ["open", path], ["unbraid.settings", section, profile], …"""
+    """The entries of a log: ["open", path], ["unbraid.source", name], …"""
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return [json.loads(line) for line in lines]

@@ -1,1 +1,0 @@
-"""What is done with the notebooks as files: `python -m unbraid.course COMMAND`."""

@@ -1,0 +1,1 @@
+"""What is done with the notebooks as files: `python -m tools COMMAND`, run in the clone."""

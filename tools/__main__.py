@@ -1,0 +1,159 @@
+"""The notebooks as files: run them, renew what is committed, write the course's editions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tools import desk, editions, execution, files, footer, prose, stamp, syllabus
+from tools.assignment import write_assignment
+
+Options = argparse.Namespace
+CLONE = files.ROOT  # whose library the notebooks must import
+
+
+def run_notebooks(options: Options) -> bool:
+    """run notebooks into a folder of their own"""
+    outcomes = execution.run(options.profile, options.to, options.only, options.cell_seconds)
+    return not any(outcome.fault for outcome in outcomes)
+
+
+def renew_notebooks(options: Options) -> bool:
+    """run notebooks and renew their committed outputs"""
+    return not any(outcome.fault for outcome in execution.renew(options.only))
+
+
+def check_freshness(options: Options) -> bool:
+    """name the notebooks whose outputs are stale, and why; --run renews these"""
+    notebooks = files.select_notebooks(only=options.only)
+    stale = []
+    for path in notebooks:
+        if reasons := stamp.compare(path):
+            stale.append(path.stem)
+            print(f"{path.stem} is stale:", *reasons, sep="\n  ")
+    print(f"{len(notebooks) - len(stale)} of {len(notebooks)} notebooks are fresh")
+    if not (stale and options.run):
+        return not stale
+    return not any(outcome.fault for outcome in execution.renew(" ".join(stale)))
+
+
+def renew_footers(options: Options) -> bool:
+    """renew the last cells of notebooks, without running them"""
+    changed = footer.renew(options.only)
+    print(f"{len(changed)} notebooks changed", *(path.name for path in changed), sep="\n  ")
+    return True
+
+
+def check_prose(options: Options) -> bool:
+    """name the decimals of the prose that have no source"""
+    findings = prose.find_unsupported(files.select_notebooks(only=options.only))
+    print(*findings, f"{len(findings)} decimals without a source", sep="\n")
+    return not findings
+
+
+def renew_syllabus(_: Options) -> bool:
+    """renew the tables of docs/syllabus.md"""
+    syllabus.PAGE.write_text(syllabus.renew_tables(), encoding="utf-8")
+    return True
+
+
+def write_student(options: Options) -> bool:
+    """write the notebooks without solutions"""
+    return report_written(editions.write_edition("student", options.to, options.only), options)
+
+
+def write_teacher(options: Options) -> bool:
+    """write the notebooks with open solutions and notes on teaching"""
+    return report_written(editions.write_edition("teacher", options.to, options.only), options)
+
+
+def write_pages(options: Options) -> bool:
+    """write the notebooks as HTML, without solutions and expected values"""
+    return report_written(editions.write_pages(options.to, options.only), options)
+
+
+def write_assignments(options: Options) -> bool:
+    """write exercises for otter-grader"""
+    return report_written(write_assignment(options.to, options.only), options)
+
+
+def report_written(paths: list[Path], options: Options) -> bool:
+    """Say where the files are."""
+    print(f"{len(paths)} notebooks in {options.to}")
+    return True
+
+
+def lay_out_desk(_: Options) -> bool:
+    """copy the notebooks into mine/, where they are yours; what is there stays"""
+    place, created = desk.lay_out(files.ROOT)
+    print(f"{len(created)} notebooks copied into {place}; git ignores them, and they stay yours")
+    return True
+
+
+def update_desk(_: Options) -> bool:
+    """merge what has changed in the course into mine/"""
+    lines = desk.update(files.ROOT)
+    print(*lines, f"{len(lines)} notebooks of mine/ concerned", sep="\n")
+    return not any("left alone" in line for line in lines)
+
+
+# Each says whether all is as it must be, and takes the options beside it.
+COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
+    "run": (run_notebooks, "only profile to cell-seconds"),
+    "notebooks": (renew_notebooks, "only"),
+    "fresh": (check_freshness, "only run"),
+    "footer": (renew_footers, "only"),
+    "prose": (check_prose, "only"),
+    "syllabus": (renew_syllabus, ""),
+    "student": (write_student, "only to"),
+    "teacher": (write_teacher, "only to"),
+    "pages": (write_pages, "only to"),
+    "assignment": (write_assignments, "only to"),
+    "desk": (lay_out_desk, ""),
+    "update": (update_desk, ""),
+}
+OPTIONS = {
+    "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
+    "profile": {"default": "quick", "choices": list(execution.CELL_SECONDS)},
+    "to": {"help": "folder to write into, instead of build/COMMAND"},
+    "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
+    "run": {"action": "store_true", "help": "renew the stale notebooks"},
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line.
+
+    Its exit code: 0, 1 a notebook failed or is not as it must be, 2 a wrong argument, 130 stopped.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (command, options) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        for option in options.split():
+            subparser.add_argument(f"--{option}", **OPTIONS[option])
+    options = parser.parse_args(arguments)
+    command, takes = COMMANDS[options.command]
+    try:
+        if not stamp.LIBRARY.is_relative_to(CLONE):
+            remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
+            raise ValueError(f"unbraid: expected that of {CLONE}, found {stamp.LIBRARY}; {remedy}")
+        if "to" in takes:
+            options.to = options.to or f"build/{options.command}"
+        return int(not command(options))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        elsewhere = ", or name another folder with --to" if "to" in takes else ""
+        print(f"{error}; make room{elsewhere}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""A notebook's exercises in the form that otter-grader reads.
+
+It holds the stub and the solution in one cell, and the expectation in a hidden test. The grader
+itself takes them apart: `otter assign`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_output, new_raw_cell
+
+from tools.files import select_notebooks, tags, write
+
+POINTS = {"recall": 1, "build": 2, "investigate": 3}
+CELL_TAGS = ("exercise", "stub", "expectation", "check", "solution")
+HEADING = re.compile(r"^#+ Exercise (\d+\.\d+) · (recall|build|investigate)", re.MULTILINE)
+CHECK = re.compile(r"""^check\(["'][\d.]+["'], (.+)\)[ ]*$""", re.MULTILINE)
+OTTER_SETTINGS = """\
+# ASSIGNMENT CONFIG
+name: {name}
+generate: true
+init_cell: false
+export_cell: false"""
+# What an answer prints is no part of what a doctest compares.
+DOCTEST = """\
+# HIDDEN
+from contextlib import redirect_stdout
+from io import StringIO
+from unbraid.exercises import check, expect
+{expectation}
+with redirect_stdout(StringIO()):
+    verdict = check("{number}", {answer})
+verdict"""
+
+
+@dataclass
+class Exercise:
+    """One exercise of a notebook: its number, its level, and its cells by their tags."""
+
+    number: str
+    level: str
+    parts: dict[str, NotebookNode] = field(default_factory=dict)
+
+    def find_checked(self, tag: str) -> str:
+        """What the cell with a tag hands to `check`, such as answer_11_2."""
+        found = CHECK.search(self.parts[tag].source)
+        if not found:
+            raise ValueError(f'exercise {self.number}, {tag}: expected check("{self.number}", ...)')
+        return found[1]
+
+    def write_answer(self) -> str:
+        """The stub, and between two marks the solution, which becomes the answer."""
+        solution = CHECK.sub("", self.parts["solution"].source).strip()
+        given = f"{self.find_checked('check')} = {self.find_checked('solution')}"
+        begin, end = "# BEGIN SOLUTION NO PROMPT", "# END SOLUTION"
+        return f"{self.parts['stub'].source}\n{begin}\n{solution}\n{given}\n{end}"
+
+    def write_test(self) -> NotebookNode:
+        """A hidden test as a doctest: for a wrong answer, the report shows why it is wrong."""
+        expectation = self.parts["expectation"].source
+        answer = self.find_checked("check")
+        source = DOCTEST.format(number=self.number, answer=answer, expectation=expectation)
+        output = new_output("execute_result", {"text/plain": f"{self.number}: right"})
+        return new_code_cell(source, outputs=[output])
+
+    def write_question(self) -> dict[str, list[NotebookNode]]:
+        """The cells of an otter question, by the part that they replace; raw cells enclose them."""
+        name, points = self.number.replace(".", "_"), POINTS[self.level]
+        question = f"# BEGIN QUESTION\nname: q{name}\npoints: {points}\ncheck_cell: false"
+        answer = new_code_cell(self.write_answer())
+        begin, end = new_raw_cell("# BEGIN SOLUTION"), new_raw_cell("# END SOLUTION")
+        ends = [new_raw_cell("# END TESTS"), new_raw_cell("# END QUESTION")]
+        return {
+            "exercise": [new_raw_cell(question), self.parts["exercise"]],
+            "stub": [begin, answer, end],
+            "check": [new_raw_cell("# BEGIN TESTS"), self.write_test(), *ends],
+        }
+
+
+def write_assignment(to: str | Path, only: str = "", folder: Path | None = None) -> list[Path]:
+    """Write the exercises of each notebook into a folder of its number in the folder `to`.
+
+    Returns the paths of the notebooks. Raises ValueError for a notebook without exercises, and for
+    an exercise that lacks a cell.
+    """
+    written = []
+    for notebook in select_notebooks(folder, only):
+        book = nbformat.read(notebook, 4)
+        replaced = {}
+        for exercise in find_exercises(book):
+            question = exercise.write_question()
+            replaced |= {id(cell): question.get(tag, []) for tag, cell in exercise.parts.items()}
+        cells = [new_raw_cell(OTTER_SETTINGS.format(name=notebook.stem))]
+        for cell in book.cells:
+            # A solution's discussion, which is no part, gives the answer away as well.
+            kept = [] if "solution" in tags(cell) else [cell]
+            cells += replaced.get(id(cell), kept)
+        book.cells = cells
+        written.append(write(book, Path(to) / notebook.name[:2] / notebook.name))
+    return written
+
+
+def find_exercises(book: NotebookNode) -> list[Exercise]:
+    """The exercises of a notebook, in order."""
+    exercises: list[Exercise] = []
+    for cell in book.cells:
+        found = set(CELL_TAGS).intersection(tags(cell))
+        if "exercise" in found:
+            heading = HEADING.search(cell.source)
+            if not heading:
+                raise ValueError(
+                    f"exercise: expected '### Exercise 1.2 · build: ...': {cell.source}"
+                )
+            exercises.append(Exercise(*heading.groups()))
+        elif cell.cell_type == "markdown":  # the discussion of a solution
+            continue
+        for tag in found:
+            if not exercises or tag in exercises[-1].parts:
+                raise ValueError(f"{tag}: expected one in each exercise, found `{cell.source}`")
+            exercises[-1].parts[tag] = cell
+    for exercise in exercises:
+        if missing := [tag for tag in CELL_TAGS if tag not in exercise.parts]:
+            raise ValueError(f"exercise {exercise.number}: found no cell tagged {missing[0]}")
+    if not exercises:
+        raise ValueError("expected a notebook with cells tagged exercise, found none")
+    return exercises

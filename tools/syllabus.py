@@ -1,0 +1,107 @@
+"""The tables of docs/syllabus.md: which notebooks in which plan, and how many minutes they take.
+
+The plans stand in syllabus.toml. Minutes to teach and to do come from notebooks/teaching.toml, and
+minutes to run at quick from the notebooks' own headers.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+from tools.files import ROOT, select_notebooks
+
+PAGE = ROOT / "docs" / "syllabus.md"
+PLANS = Path(__file__).with_suffix(".toml")
+RUN = re.compile(r"Minutes and memory \|.*?quick (?:about )?([\d.]+)")
+ROWS = {"paths": "path", "lecture": "audience", "day": "hour", "week": "day", "term": "week"}
+WITH_SUMS = ("day", "week", "term")
+
+
+class Lesson(NamedTuple):
+    """A notebook: its file, its title, and minutes to teach it, to do its exercises, to run it."""
+
+    name: str
+    title: str
+    minutes: tuple[int, int, float]
+
+
+def read_lessons() -> dict[str, Lesson]:
+    """All notebooks by number."""
+    minutes = tomllib.loads((ROOT / "notebooks" / "teaching.toml").read_text(encoding="utf-8"))
+    lessons = {}
+    for path in select_notebooks():
+        cells = nbformat.read(path, 4).cells
+        title = cells[0].source.splitlines()[0].partition(" · ")[2] or "Start here"
+        run = float(RUN.search("\n".join(cell.source for cell in cells[:2]))[1])
+        number = path.name[:2]
+        times = (minutes[number]["teach"], minutes[number]["do"], run)
+        lessons[number] = Lesson(path.name, title, times)
+    return lessons
+
+
+def read_plans() -> dict[str, dict[str, list[str]]]:
+    """The numbers of the notebooks in each row of each plan."""
+    plans = {}
+    everything = [path.name[:2] for path in select_notebooks()]
+    for name, rows in tomllib.loads(PLANS.read_text(encoding="utf-8")).items():
+        plans[name] = {row: numbers.split() for row, numbers in rows.items()}
+        plans[name] |= {row: everything for row, numbers in rows.items() if numbers == "all"}
+    return plans
+
+
+def renew_tables() -> str:
+    """The page with its tables written anew, each between two marks of its name."""
+    page = PAGE.read_text(encoding="utf-8")
+    lessons = read_lessons()
+    tables = {name: tabulate(name, rows, lessons) for name, rows in read_plans().items()}
+    lines = ["| notebook | teach or read | do | run |", "|---|---|---|---|"]
+    for number, lesson in lessons.items():
+        name = f"[{number} · {lesson.title}](../notebooks/{lesson.name})"
+        lines.append(f"| {name} | {add_minutes([number], lessons)} |")
+    for name, table in (tables | {"all": "\n".join(lines)}).items():
+        start, opening, rest = page.partition(f"<!-- {name} -->\n")
+        end = "".join(rest.partition(f"<!-- /{name} -->")[1:])
+        if not end:
+            raise ValueError(f"syllabus: expected <!-- {name} --> ... <!-- /{name} -->, found none")
+        page = f"{start}{opening}{table}\n{end}"
+    return page
+
+
+def tabulate(name: str, rows: dict[str, list[str]], lessons: dict[str, Lesson]) -> str:
+    """A plan as a table."""
+    lines = [f"| {ROWS[name]} | notebooks | teach or read | do | run |", "|---|---|---|---|---|"]
+    for row, numbers in rows.items():
+        links = link(numbers, lessons)
+        lines.append(f"| {row} | {links} | {add_minutes(numbers, lessons)} |")
+    if name in WITH_SUMS:
+        everything = sum(rows.values(), [])
+        lines.append(f"| together | | {add_minutes(everything, lessons)} |")
+    return "\n".join(lines)
+
+
+def link(numbers: list[str], lessons: dict[str, Lesson]) -> str:
+    """Links to notebooks; of three or more neighbours to the first and the last."""
+    order = list(lessons)
+    runs: list[list[str]] = []
+    for number in numbers:
+        if runs and order.index(number) == order.index(runs[-1][-1]) + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = []
+    for run in runs:
+        links = [f"[{number}](../notebooks/{lessons[number].name})" for number in run]
+        parts += [f"{links[0]} to {links[-1]}"] if len(links) > 2 else links
+    return " · ".join(parts)
+
+
+def add_minutes(numbers: list[str], lessons: dict[str, Lesson]) -> str:
+    """Three cells of a table: the minutes of some notebooks together."""
+    columns = zip(*(lessons[number].minutes for number in numbers), strict=True)
+    teach, do, run = map(sum, columns)
+    return f"{teach} | {do} | {run:.3g}"
