@@ -90,7 +90,7 @@ def keep_bytes_on(device, settings):
 
 def train(settings, sampler, checkpoint: Path, deadline: float) -> None:
     """Train one run until it is finished or the time is up; the checkpoint has what there is."""
-    from unbraid import experiments, training
+    from unbraid import experiments
 
     model, report = experiments.build(settings, 0), experiments.print_row
     every = max(1, min(OFTEN, settings.steps // 100))
@@ -101,7 +101,7 @@ def train(settings, sampler, checkpoint: Path, deadline: float) -> None:
         return sampler(count, generator)
 
     try:
-        training.fit(model, draw, settings, 0, checkpoint, every=every, report=report)
+        experiments.train_model(model, draw, settings, 0, checkpoint, every=every, report=report)
     except TimeIsUp:
         print(f"{settings.section}: the time is up", flush=True)
 
@@ -110,14 +110,15 @@ def save(settings, sampler, checkpoint: Path, folder: Path) -> dict:
     """Write the weights of a checkpoint in half precision, in parts; return the run's record."""
     import torch
     from unbraid import experiments, results, training
+    from unbraid.checkpoint import make_row, select
 
     tensors = results.load_tensors(checkpoint)
-    rows = [training.make_row(*values) for values in tensors["rows"].tolist()]
+    rows = [make_row(*values) for values in tensors["rows"].tolist()]
     model = experiments.build(settings, 0)
-    model.load_state_dict(training.select(tensors, "model."))
+    model.load_state_dict(select(tensors, "model."))
     name = settings.section.replace(".", "-")
     whole = folder / f".{name}.safetensors"
-    digest = results.save_weights(whole, model)
+    digest = model.save(whole)
     parts, size = [{}], 0
     for key, values in results.load_tensors(whole).items():
         if size + values.nbytes > PART_BYTES:

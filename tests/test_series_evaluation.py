@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import settings
+from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import series
 from unbraid.measures.prediction import Prediction
@@ -243,7 +243,7 @@ def test_vowels_give_every_figure_and_hold_out_a_fifth_of_train():
     splits = [series.load_series(options, split) for split in SPLITS]
     assert [len(part) for part in splits] == [216, 54, 370]
     torch.manual_seed(0)
-    model = SingleElement.from_settings(options)
+    model = SingleElement(experiments.make_config(options))
     figures = series.SERIES["vowels"].evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures == series.SERIES["vowels"].evaluate(model, options, 0)

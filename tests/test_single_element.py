@@ -6,7 +6,6 @@ import pytest
 import torch
 from test_bound import DOUBLE, close, seeded, unreached_parameters, within
 from torch.distributions import Normal, kl_divergence
-from unbraid import settings
 from unbraid.models.base import Batch
 from unbraid.models.single_element import SingleElement
 from unbraid.networks import count_parameters
@@ -22,7 +21,7 @@ SMALL = {
     "static_size": 3,
     "dynamic_size": 2,
     "dynamic_hidden": 2,
-    "still_weight": 1.0,
+    "still": True,
 }
 SERIES = {"kind": "series", "channels": 3, "window": 2, "width": 6}
 FRAMES = torch.rand(3, 5, 2, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
@@ -47,8 +46,7 @@ each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 def small_model(**changes):
     torch.manual_seed(0)
-    section = settings.load("single_element.sprites", "full", **SMALL | changes)
-    return SingleElement.from_settings(section).double().eval()
+    return SingleElement(**SMALL | changes).double().eval()
 
 
 def frames_for(model):
@@ -68,7 +66,7 @@ def frames_for(model):
     ),
 )
 def test_parameter_counts_of_paper_c_on_sprites(block, count):
-    model = SingleElement.from_settings(settings.load("single_element.sprites", "full"))
+    model = SingleElement()
     assert count_parameters(model.get_submodule(block)) == count
 
 
@@ -273,7 +271,7 @@ def test_a_static_code_from_all_sees_all_that_was_observed(kind):
 def test_divergences_of_a_new_model_are_those_of_the_authors():
     """Nats per sequence of the model of Sprites, in training mode, on frames of even noise."""
     torch.manual_seed(0)
-    model = SingleElement.from_settings(settings.load("single_element.sprites", "full"))
+    model = SingleElement()
     frames = torch.rand(16, 8, *model.frame_shape, generator=seeded())
     found = model.elbo(frames, seeded(1)).kl
     assert found["static"].mean().item() == pytest.approx(0.012, rel=0.1)

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "lib" / "unbraid"
 FILES = sorted(LIBRARY.rglob("*.py"))
 FLOORS = (  # from the ground; a part imports what is below it, and its own floor without circles
-    {"distributions", "exercises", "networks", "readable", "settings", "data", "plots", "progress"},
+    {"checks", "distributions", "exercises", "networks", "readable", "settings", "data", "plots"}
+    | {"progress", "schedules"},
     {"models", "measures", "results"},
-    {"training", "interventions"},
+    {"checkpoint", "training", "interventions"},
     {"experiments"},
     {"evaluation", "prices"},
     {"cli", "course", "__main__"},
