@@ -7,7 +7,10 @@ import torch
 from safetensors.torch import save_file
 from unbraid import experiments, results, settings
 from unbraid.models.base import SequenceModel
+from unbraid.models.formula import FormulaElement
+from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
+from unbraid.models.painted import PaintedFrames
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
@@ -25,8 +28,12 @@ SMALL = {
     UnorderedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "hidden": 5},
     SingleElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
     PublishedSeries: {"window": 2, "width": 4, "features": 3, "anchor": "middle"},
+    GatedPrediction: {"image_size": 8, "width": 2, "features": 3, "opening": ((0.5, (1, 2)),)},
+    PaintedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "palette": 2},
+    FormulaElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
     PublishedSpeech: {"channels": 3, "features": 4, "hidden": 5, "static_size": 2},
 }
+FORMULAE = settings.load("single_element.sprites", "smoke", variant="formulas")
 every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__name__)
 
 
@@ -59,6 +66,9 @@ def test_a_model_is_made_of_a_config_or_of_its_fields_by_name(kind):
         (lambda: UnorderedFrames(widths=(4, 0, 4, 4)), "^widths"),
         (lambda: UnorderedFrames(initial_weights="small"), "^initial_weights"),
         (lambda: IndependentPrediction(variance=float("nan")), "^variance"),
+        (lambda: FormulaElement(context=True), "^context"),
+        (lambda: GatedPrediction(opening=3), "^opening"),
+        (lambda: experiments.build(FORMULAE, 0), "^variant.*did you mean formula"),
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
     ),
 )

@@ -21,6 +21,7 @@ from unbraid.distributions import (
     kl,
     standard_normal_like,
 )
+from unbraid.models import registry
 from unbraid.models.base import Batch, Bound, ModelConfig, SequenceModel
 
 LIBRARY = Path(settings.__file__).parent
@@ -145,7 +146,7 @@ def toy(tmp_path, monkeypatch):
     """The toys in the registries, their section in the table, and a clone with their table."""
     table = settings.read_table() | tomllib.loads(SECTION)
     monkeypatch.setattr(settings, "read_table", lambda: table)
-    monkeypatch.setitem(experiments.MODELS, "toy", Toy)
+    monkeypatch.setitem(registry.MODELS, "toy", Toy)
     monkeypatch.setitem(catalogue.DATASETS, "squares", catalogue.Dataset(load_squares))
     monkeypatch.setitem(evaluation.MEASURES, "brightness", brightness)
     for name in ("notebooks", "data", "results"):
@@ -195,7 +196,7 @@ def is_papers_own(path):
     return path.startswith("evaluation/")
 
 
-@pytest.mark.parametrize("model", sorted(experiments.MODELS))
+@pytest.mark.parametrize("model", sorted(registry.MODELS))
 def test_a_model_is_named_in_its_file_one_registry_and_the_table(model):
     files = {path for path in files_with(model) if not is_papers_own(path)}
     assert files <= {f"models/{model}.py", "models/registry.py"}

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from test_bound import DOUBLE, close, seeded, unreached_parameters, within
 from torch.distributions import Bernoulli, Normal, kl_divergence
-from unbraid.models.unordered import CONTRAST, UnorderedFrames, mean_over_pairs
+from unbraid.models.painted import CONTRAST, PaintedFrames
+from unbraid.models.unordered import UnorderedFrames, mean_over_pairs
 from unbraid.networks import count_parameters
 
 SMALL = {
@@ -38,7 +39,8 @@ each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def new_model(**changes):
     """The paper's model, small, with new weights."""
     torch.manual_seed(0)
-    return UnorderedFrames(**SMALL | changes).double().eval()
+    kind = PaintedFrames if {"multiplied", "palette"} & changes.keys() else UnorderedFrames
+    return kind(**SMALL | changes).double().eval()
 
 
 def small_model(**changes):

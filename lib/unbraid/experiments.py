@@ -41,7 +41,7 @@ from unbraid.measures.judges import (
 )
 from unbraid.measures.swaps import generation_scores
 from unbraid.models.base import Batch, ModelConfig, SequenceModel
-from unbraid.models.registry import MODELS, choose_class, read_config, read_record  # noqa: F401
+from unbraid.models.registry import choose_class, read_config, read_record
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 from unbraid.settings import OWN_RESULTS, Settings
 from unbraid.settings import load as load_settings
@@ -190,7 +190,7 @@ def train_model(
         precision=precision,
         every=every,
         report=report,
-        on_progress=model.advance,
+        on_progress=getattr(model, "advance", None),  # of a `GatedPrediction`
     )
 
 

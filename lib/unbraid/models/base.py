@@ -232,9 +232,6 @@ class SequenceModel(nn.Module, ABC):
         """The bound; training calls the model itself, so that Fabric can wrap it."""
         return self.elbo(batch, noise)
 
-    def advance(self, share: float) -> None:  # noqa: B027 - most models never change
-        """Change what is to change at this share of a training run, before each update."""
-
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise itself, or new noise from a generator; without one from torch's own."""
         return noise if isinstance(noise, Mapping) else self.draw_noise(count, length, noise)

@@ -88,10 +88,6 @@ class IndependentPredictionConfig(ModelConfig):
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
-    opening: which units are in use in training, as [share of the updates, [units of each factor]];
-        the others are 0 and cost nothing. Without entries, as in the paper, all are in use.
-    decoder_apart: begin and end: the shares of the updates between which every factor has equally
-        many of the decoder's features to itself; only the last layer joins them.
     """
 
     factors: int = 2  # K
@@ -109,8 +105,6 @@ class IndependentPredictionConfig(ModelConfig):
     initial_log_variance: float = 0.0
     decoder_groups: int = 1
     decoder_hidden: int = field(default=0, metadata={"least": 0})
-    opening: tuple = ()
-    decoder_apart: tuple[float, ...] = (0.0, 0.0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -120,11 +114,6 @@ class IndependentPredictionConfig(ModelConfig):
             raise ValueError(
                 f"decoder_hidden: expected 0 with {groups} decoder_groups, because a layer that "
                 f"reads all factors would mix them, found {self.decoder_hidden}; set one of the two"
-            )
-        if any(self.decoder_apart) and groups > 1:
-            raise ValueError(
-                f"decoder_apart: expected [0, 0] with {groups} decoder_groups, whose features are "
-                f"apart already, found {self.decoder_apart}; set one of the two"
             )
 
 
@@ -176,29 +165,6 @@ class IndependentPrediction(SequenceModel):
             self.decoder = nn.Sequential(
                 nn.Linear(size, hidden), activation(in_decoder), self.decoder
             )
-        self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
-
-    def advance(self, share: float) -> None:
-        """Do what `opening` and `decoder_apart` say at this share of a run."""
-        begin, end = self.config.decoder_apart
-        if begin <= share < end:
-            self.part_decoder()
-        for since, counts in self.config.opening:
-            if share >= since:
-                open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
-                self.in_use = open_units.to(self.in_use)
-
-    @torch.no_grad()
-    def part_decoder(self) -> None:
-        """Set the decoder's weights between the features of different factors to zero.
-
-        The update that follows moves them a little, so this is done before each.
-        """
-        weights = [weight for weight in self.decoder.parameters() if weight.ndim > 1]
-        for weight in weights[:-1]:  # The last layer paints with the features of all.
-            rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])
-            same_factor = (rows[:, None] == columns).to(weight)
-            weight *= same_factor.reshape(*same_factor.shape, *[1] * (weight.ndim - 2))
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes, drawn step by step."""
@@ -231,13 +197,21 @@ class IndependentPrediction(SequenceModel):
             # The posterior may use the prediction; only the KL term may shape it.
             detached = DiagonalGaussian(prior.mean.detach(), prior.log_variance.detach())
             posterior = self.posterior(from_frames[:, t], detached)
-            latent = posterior.draw(draws[t]) * self.in_use.flatten()
+            latent = self.draw_latent(posterior, draws[t])
             posteriors.append(posterior)
             priors.append(prior)
             latents.append(latent)
             if t + 1 < length:
                 prior = self.prior(latent)
         return self.by_factor(posteriors), self.by_factor(priors), torch.stack(latents, 1)
+
+    def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
+        """z_t (B, K d) of q(z_t | z_{t-1}, x_t): a draw, or without one the mean."""
+        return posterior.draw(draw)
+
+    def divergence(self, posteriors: DiagonalGaussian, priors: DiagonalGaussian) -> Tensor:
+        """KL(q || p) of each unit in nats, (B, T, K, d)."""
+        return kl_by_unit(posteriors, priors)
 
     def by_factor(self, steps: list[DiagonalGaussian]) -> DiagonalGaussian:
         """T distributions over (B, K d) as one over (B, T, K, d)."""
@@ -256,8 +230,7 @@ class IndependentPrediction(SequenceModel):
         posteriors, priors, latents = self.filter(frames, noise)
         means = self.decode_latents(latents)
         log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
-        by_unit = kl_by_unit(posteriors, priors) * self.in_use  # (B, T, K, d)
-        by_factor = by_unit.sum((1, 3))  # (B, K)
+        by_factor = self.divergence(posteriors, priors).sum((1, 3))  # (B, K)
         divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
         return Bound(log_likelihood, divergences, frames.shape[1])
 

@@ -62,8 +62,6 @@ class StepCodec(Windows):
 class WindowEncoder(nn.Module):
     """q(d_t | x) of the features of one window: the last output of an LSTM inside it."""
 
-    variant = "code"
-
     def __init__(self, config: PublishedSeriesConfig):
         super().__init__()
         self.recurrent = nn.LSTM(config.features, config.features, batch_first=True)

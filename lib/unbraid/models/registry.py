@@ -13,7 +13,10 @@ from typing import NamedTuple
 from unbraid import results
 from unbraid.checks import check_name
 from unbraid.models.base import ModelConfig, SequenceModel
+from unbraid.models.formula import FormulaElement
+from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction
+from unbraid.models.painted import PaintedFrames
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement
@@ -28,6 +31,7 @@ NETWORKS: dict[str, type[SequenceModel]] = {  # of a model, other than those tha
     "published_series": PublishedSeries,
     "published_speech": PublishedSpeech,
 }
+VARIANTS = {"code": SingleElement, "formula": FormulaElement}  # of paper C: its code, its formulas
 
 
 class Found(NamedTuple):
@@ -40,12 +44,25 @@ class Found(NamedTuple):
 
 
 def choose_class(settings: Mapping[str, object]) -> type[SequenceModel]:
-    """The class of a run's model, with the networks that its settings name, if they name any."""
+    """The class of a run's model: the paper's, or what its settings say that it has beside it.
+
+    Those are networks of its own, a gate, a painting decoder, or the paper's formula.
+    """
     if "networks" in settings:
         check_name("networks", settings["networks"], NETWORKS)
         return NETWORKS[settings["networks"]]
     check_name("model", settings["model"], MODELS)
-    return MODELS[settings["model"]]
+    model_class = MODELS[settings["model"]]
+    if model_class is IndependentPrediction and (
+        settings.get("opening") or any(settings.get("decoder_apart", ()))
+    ):
+        return GatedPrediction
+    if model_class is UnorderedFrames and (settings.get("multiplied") or settings.get("palette")):
+        return PaintedFrames
+    if model_class is SingleElement and "variant" in settings:
+        check_name("variant", settings["variant"], VARIANTS)
+        return VARIANTS[settings["variant"]]
+    return model_class
 
 
 def read_config(settings: Mapping[str, object]) -> ModelConfig:

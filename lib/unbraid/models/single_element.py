@@ -6,13 +6,10 @@ Sequential Disentanglement by Extracting Static Information From A Single Sequen
     q(s, d | x) = q(s | x_a) prod_t q(d_t | x)                        a: the anchor, one element
 
 The static code reads one element alone, the anchor. The dynamic code reads all elements after that
-of the anchor has been subtracted. The paper's formulas and its authors' code differ in how; both
-give true bounds, and `variant` chooses:
-
-"code" subtracts the encoder's features of the anchor. The anchor's own would then be zero and are
-    replaced by N(0, I) noise. Each d_t depends on the whole sequence, and the KL counts all t.
-"formula" subtracts the anchor's recurrent state. Each d_t depends on x_<=t and x_a, d_a is 0, and
-    the KL counts t other than a. The paper's q(d_t | d_<t, x_<=t) is read without d_<t.
+of the anchor has been subtracted. Here that is as in the authors' code: the encoder's features of
+the anchor are subtracted, its own, which would then be zero, are replaced by N(0, I) noise, each
+d_t depends on the whole sequence, and the KL counts all t. The paper's formulas differ, see
+formula.py.
 """
 
 from __future__ import annotations
@@ -66,7 +63,6 @@ class SingleElementConfig(ModelConfig):
         in training a new one for each sequence, otherwise the first.
     static_from: the static code reads the features of the "anchor", or the mean of those of "all"
         observed elements, which is not the paper's and shows what one element is for.
-    variant: "code" or "formula", see above.
     subtract: whether the anchor is subtracted at all.
     still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
@@ -88,7 +84,6 @@ class SingleElementConfig(ModelConfig):
     context: bool = False
     anchor: str = "first"
     static_from: str = "anchor"
-    variant: str = "code"
     subtract: bool = True
     still: bool = False
     initial_weights: str = "small"
@@ -100,11 +95,8 @@ class SingleElementConfig(ModelConfig):
         check_name("anchor", self.anchor, ANCHORS)
         check_name("kind", self.kind, CODECS)
         check_name("static_from", self.static_from, ("anchor", "all"))
-        check_name("variant", self.variant, ("code", "formula"))
         check_name("initial_weights", self.initial_weights, ("default", "small"))
         check_number(0, variance=self.variance)
-        if self.context and self.variant == "formula":
-            raise ValueError("context: expected none with variant formula, found one")
 
 
 class ImageCodec(nn.Module):
@@ -167,16 +159,17 @@ CODECS = {"images": ImageCodec, "series": SeriesCodec}
 class DynamicEncoder(nn.Module):
     """q(d_t | x) of the features of all elements, less those of the anchor."""
 
+    both_ways = True  # whether the LSTM reads in both directions
+
     def __init__(self, config: SingleElementConfig):
         super().__init__()
-        self.variant = config.variant
         self.subtract = config.subtract
-        hidden, both_ways = config.dynamic_hidden, self.variant == "code"
+        hidden = config.dynamic_hidden
         self.recurrent = nn.LSTM(
-            config.features, hidden, 2, batch_first=True, bidirectional=both_ways
+            config.features, hidden, 2, batch_first=True, bidirectional=self.both_ways
         )
         self.head = GaussianHead(
-            2 * hidden if both_ways else hidden,
+            2 * hidden if self.both_ways else hidden,
             config.dynamic_size,
             config.initial_log_variance,
             config.initial_gain,
@@ -187,30 +180,27 @@ class DynamicEncoder(nn.Module):
         features: Tensor,
         anchor: Tensor,
         anchor_noise: Tensor,
-        observed: Tensor | None = None,
+        observed: Tensor,
         lengths: Tensor | None = None,
     ) -> DiagonalGaussian:
         """The distributions of all d_t, (B, T, d), of features (B, T, g).
 
-        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which "code" reads in its
-        place. observed: (B, T), and lengths: (B,), None for whole sequences.
+        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which is read in its place,
+        where the difference is zero. observed: (B, T), and lengths: (B,), None for whole sequences.
         """
-        size = features.shape[2]
-        anchor_features = features.gather(1, anchor[:, None, None].expand(-1, 1, size))  # (B, 1, g)
         inputs = features
-        if self.variant == "code":
-            if self.subtract:
-                inputs = inputs - anchor_features
-            is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
-            inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
-        if observed is not None:
-            inputs = inputs * observed[..., None]
+        if self.subtract:
+            inputs = features - take_anchor(features, anchor)
 
-        hidden = run_recurrent(self.recurrent, inputs, lengths)
-        if self.variant == "formula" and self.subtract:
-            # This is the state after the anchor alone, so that a first anchor has h_a - h_a = 0.
-            hidden = hidden - run_recurrent(self.recurrent, anchor_features)
-        return self.head(hidden)
+        is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
+        inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
+        inputs = inputs * observed[..., None]
+        return self.head(run_recurrent(self.recurrent, inputs, lengths))
+
+
+def take_anchor(features: Tensor, anchor: Tensor) -> Tensor:
+    """The features (B, 1, g) of the anchors (B,), of features (B, T, g)."""
+    return features.gather(1, anchor[:, None, None].expand(-1, 1, features.shape[2]))
 
 
 @dataclass
@@ -238,6 +228,7 @@ class SingleElement(SequenceModel):
     """
 
     config_class = SingleElementConfig
+    dynamic_encoder_class = DynamicEncoder
     code_names = ("static", "dynamic")
 
     def __init__(self, config: SingleElementConfig | None = None, **values: object):
@@ -264,7 +255,7 @@ class SingleElement(SequenceModel):
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = DynamicEncoder(config)
+        self.dynamic_encoder = self.dynamic_encoder_class(config)
 
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""
@@ -331,13 +322,17 @@ class SingleElement(SequenceModel):
         anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[2]).expand(count, -1))
         dynamic = self.dynamic_encoder(features, anchor, anchor_noise, observed, lengths)
 
-        steps = torch.arange(length, device=elements.device)
-        has_code = torch.ones_like(observed) if lengths is None else steps < lengths[:, None]
-        if self.dynamic_encoder.variant == "formula":
-            has_code = has_code & (steps != anchor[:, None])
+        has_code = self.choose_coded(observed, lengths, anchor)
         d = dynamic.draw(noise.get("dynamic")).masked_fill(~has_code[..., None], 0.0)
         codes = {"static": static.draw(noise.get("static")), "dynamic": d}
         return Posterior(static, dynamic, codes, anchor, has_code)
+
+    def choose_coded(self, observed: Tensor, lengths: Tensor | None, anchor: Tensor) -> Tensor:
+        """Which elements have a dynamic code, (B, T): those up to the last observed one."""
+        if lengths is None:
+            return torch.ones_like(observed)
+        steps = torch.arange(observed.shape[1], device=observed.device)
+        return steps < lengths[:, None]
 
     def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
         """What the static code reads (B, g) of features (B, T, g): one element, or all."""
@@ -404,12 +399,11 @@ class SingleElement(SequenceModel):
     ) -> Codes:
         """Codes of sequences of `length` elements: s from N(0, I), d from its prior.
 
-        The two are independent. In "formula" the anchor's d is 0.
+        The two are independent.
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
-        zero_at = self.anchor_of(length) if self.dynamic_encoder.variant == "formula" else None
-        dynamic = self.prior.roll(noise["dynamic"], zero_at)
+        dynamic = self.prior.roll(noise["dynamic"])
         return {"static": noise["static"], "dynamic": dynamic} | given
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -13,7 +13,7 @@ to go through a z_i of two units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -41,9 +41,6 @@ from unbraid.networks import halving_stages, keep_variance, mlp, start_as_glorot
 SIDE = 4
 """Height and width of the smallest feature map, in pixels."""
 
-CONTRAST = 3.0
-"""Multiplies the palette's colours, so that they differ: a logit of 3 is a value of .95."""
-
 
 @dataclass(frozen=True)
 class UnorderedFramesConfig(ModelConfig):
@@ -57,7 +54,6 @@ class UnorderedFramesConfig(ModelConfig):
     initial_log_variance: is added to that of both posteriors before training.
     initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py). The
         paper does not say; "glorot" is the default of the library in whose style it is written.
-    multiplied, palette: of the `Decoder`, and not the paper's.
     """
 
     image_size: int = 64  # height and width in pixels
@@ -74,8 +70,6 @@ class UnorderedFramesConfig(ModelConfig):
     prior_given_static: bool = True
     initial_weights: str = "glorot"
     initial_log_variance: float = 0.0
-    multiplied: bool = False
-    palette: int = field(default=0, metadata={"least": 0})  # colours
 
     def __post_init__(self):
         super().__post_init__()
@@ -130,62 +124,35 @@ class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
     Its channels are those of the trunk in reverse order. Our copy of the paper lacks how (f, z)
-    becomes the first 4 x 4 map; here by one dense layer. Two choices are not the paper's:
-
-    multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
-        map of f to all pixels of each later one.
-    palette: K colours c_k(f), 0 for none. CONTRAST sum_k softmax_k(m) c_k(f) is added to the
-        logits of each pixel.
+    becomes the first 4 x 4 map; here by one dense layer.
     """
 
-    def __init__(self, config: UnorderedFramesConfig):
+    def __init__(self, config: UnorderedFramesConfig, outputs: int | None = None):
         super().__init__()
-        self.channels = channels = config.channels
-        self.multiplied = config.multiplied
         widths, normalise = config.widths, config.normalise
-        static_size, dynamic_size = config.static_size, config.dynamic_size
         self.slope = config.decoder_slope
-        values = SIDE * SIDE * widths[-1]
-        self.first = nn.Linear(static_size + dynamic_size, values)
+        self.first = nn.Linear(config.static_size + config.dynamic_size, SIDE * SIDE * widths[-1])
         self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
-        for inputs, outputs in pairwise(widths[::-1]):
-            convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not normalise)
+        for before, after in pairwise(widths[::-1]):
+            convolution = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not normalise)
             self.stages.append(convolution)
-            self.norms.append(nn.BatchNorm2d(outputs) if normalise else nn.Identity())
-        self.last = nn.ConvTranspose2d(widths[0], channels + config.palette, 4, 2, 1)
-        if self.multiplied:
-            self.static_factor = nn.Linear(static_size, values)
-            self.dynamic_factor = nn.Linear(dynamic_size, values)
-            paints = [nn.Linear(static_size, width, bias=False) for width in widths[-2::-1]]
-            self.paints = nn.ModuleList(paints)
-        self.palette = None
-        if config.palette:
-            self.palette = nn.Linear(static_size, channels * config.palette)
+            self.norms.append(nn.BatchNorm2d(after) if normalise else nn.Identity())
+        self.last = nn.ConvTranspose2d(widths[0], outputs or config.channels, 4, 2, 1)
 
     def forward(self, f: Tensor, z: Tensor) -> Tensor:
         """Logits (N, C, H, W) of the values of p(x | f, z), of f (N, D) and z (N, d)."""
-        first = self.first(torch.cat([f, z], -1))
-        if self.multiplied:
-            first = first + self.static_factor(f) * self.dynamic_factor(z)
-        maps = F.leaky_relu(first, self.slope).unflatten(-1, (-1, SIDE, SIDE))
-        for number, (convolution, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
-            maps = convolution(maps)
-            if self.multiplied:
-                maps = maps + self.paints[number](f)[:, :, None, None]
-            maps = F.leaky_relu(norm(maps), self.slope)
-        maps = self.last(maps)  # (N, C + K, H, W)
-        if self.palette is None:
-            return maps
-        colours = self.palette(f).unflatten(-1, (self.channels, -1))  # (N, C, K)
-        shares = maps[:, self.channels :].softmax(1)  # (N, K, H, W)
-        mixed = torch.einsum("nck,nkhw->nchw", colours, shares)
-        return maps[:, : self.channels] + CONTRAST * mixed
+        maps = F.leaky_relu(self.first(torch.cat([f, z], -1)), self.slope)
+        maps = maps.unflatten(-1, (-1, SIDE, SIDE))
+        for convolution, norm in zip(self.stages, self.norms, strict=True):
+            maps = F.leaky_relu(norm(convolution(maps)), self.slope)
+        return self.last(maps)
 
 
 class UnorderedFrames(SequenceModel):
     """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order."""
 
     config_class = UnorderedFramesConfig
+    decoder_class = Decoder
     code_names = ("static", "dynamic")
 
     def __init__(self, config: UnorderedFramesConfig | None = None, **values: object):
@@ -204,7 +171,7 @@ class UnorderedFrames(SequenceModel):
         self.prior_dense = None
         if config.prior_given_static:
             self.prior_dense = mlp(self.static_size, hidden, 2 * self.dynamic_size, 2, "relu")
-        self.decoder = Decoder(config)
+        self.decoder = self.decoder_class(config)
         self.initialise(config)
 
     @torch.no_grad()
