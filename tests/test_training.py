@@ -277,6 +277,44 @@ def test_a_checkpoint_of_another_run_is_refused(checkpoint, changes):
     assert checkpoint.read_bytes() == before
 
 
+def fit_plainly(checkpoint, weight=1.0, **sizes):
+    """Two updates of a model that no table knows."""
+
+    def draw(count, generator):
+        return torch.rand(count, 2, 3, 8, 8, generator=generator)
+
+    torch.manual_seed(0)
+    model = IndependentPrediction(image_size=8, width=2, features=3, hidden=4, **sizes)
+    weights = {"kl": weight}
+    return fit(model, draw, steps=2, batch_size=2, weights=weights, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    "changes, found",
+    (
+        ({"factor_size": 3}, r"model\.factor_size 20 \(of this run: 3\)"),
+        ({"weight": 2.0}, r"weights\.kl \[0\.0, 0\.01, .*of this run: 2\.0"),
+        ({"weight": lambda share: share**2}, r"weights\.kl \[0\.0, 0\.01, "),
+    ),
+)
+def test_a_checkpoint_belongs_to_its_config_and_its_weights(tmp_path, changes, found):
+    first = {"weight": lambda share: share}
+    rows = fit_plainly(tmp_path / "a", **first)
+    assert fit_plainly(tmp_path / "a", weight=lambda share: 1 * share) == rows
+    with pytest.raises(TrainingError, match=found):
+        fit_plainly(tmp_path / "a", **first | changes)
+
+
+def test_progress_is_told_before_each_update_and_arguments_are_checked():
+    draw, shares = MovingDigits(SQUARES, 32, 2), []
+    sizes = {"steps": 4, "batch_size": 1}
+    fit(tiny_model(tiny_settings()), draw, **sizes, on_progress=shares.append)
+    assert shares == [0, 0.25, 0.5, 0.75]
+    for name, value in {"steps": 0, "batch_size": 1.5, "precision": "16-mixed"}.items():
+        with pytest.raises(ValueError, match=f"^{name}"):
+            fit(tiny_model(tiny_settings()), draw, **sizes | {name: value})
+
+
 @pytest.mark.parametrize("share", (0.0, 0.5, 0.999))
 @pytest.mark.parametrize("damage", ("truncated", "altered"))
 def test_a_damaged_checkpoint_is_refused(checkpoint, damage, share):
