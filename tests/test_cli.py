@@ -1,6 +1,5 @@
 """python -m unbraid: from training to verified results, and mistakes answered by one message."""
 
-import json
 import os
 import shutil
 import signal
@@ -8,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from unbraid import cli, experiments, results, settings
+from unbraid import cli, experiments, provenance, results, settings
 from unbraid.data import street
 
 SMOKE = ("--profile", "smoke")
@@ -128,11 +127,64 @@ def test_a_finished_run_is_kept_and_verified(made, call):
 
 
 def test_a_fault_turns_the_exit_code(made, call, tmp_path):
-    metrics = results.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
+    shutil.copytree(made[0], tmp_path / "own")
+    path = tmp_path.joinpath("own", *FOLDER, "metrics.json")
+    metrics = results.read_json(path)
     metrics["factored"]["elbo_per_frame"] += 1
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    code, printed = call("verify", "--results", tmp_path)
-    assert code == 1 and "1 faults" in printed
+    results.write_metrics(path, metrics)
+    code, printed = call("verify", "--results", tmp_path / "own")
+    assert code == 1 and f"{path}: factored.elbo_per_frame" in printed and "1 faults" in printed
+
+
+def test_what_was_measured_is_measured_again(made, call, tmp_path):
+    """The sample of MNIST in the clone is enough, because these runs were measured on it."""
+    shutil.copytree(made[0], tmp_path / "own")
+    command = ("verify", "--results", tmp_path / "own", "--again", "--dataset", "bounce")
+    code, printed = call(*command, "--run", "factored", "--seed", 0)
+    assert code == 0 and printed.count("measured again: ") == 1
+    assert "independent/bounce/smoke/factored-seed0: 0 faults" in printed and "agree" in printed
+
+    path = tmp_path.joinpath("own", *FOLDER, "metrics.json")
+    metrics = results.read_json(path)
+    figures = metrics["factored"]["by_seed"] | {"elbo_per_frame": [0.0]}
+    metrics["factored"] = experiments.summarise([{name: figures[name][0] for name in figures}])
+    results.write_metrics(path, metrics)
+    assert call("verify", "--results", tmp_path / "own")[0] == 0
+    code, printed = call(*command, "--run", "factored")
+    assert code == 1 and f"{path}: factored.elbo_per_frame, seed 0: found 0" in printed
+
+    path.with_name("factored-seed0.safetensors").unlink()
+    assert call("stamp", "--results", tmp_path / "own")[0] == 0
+    code, printed = call(*command, "--run", "factored")
+    assert code == 0 and "not checked: independent/bounce/smoke/factored-seed0: its" in printed
+    assert "not checked, as their weights do not ship: 1 runs" in printed
+
+
+def test_the_runs_of_the_readme_are_measured_again_by_default(call, monkeypatch):
+    """And those of which no weights ship are left out."""
+    asked = []
+    monkeypatch.setattr(cli, "verify_again", lambda runs: asked.append(runs) or [])
+    monkeypatch.setattr(provenance, "verify_results", lambda folder: [])
+    shown = [("independent/circle/quick", "long")]
+    monkeypatch.setattr(results, "list_headline", lambda tables: shown)
+    circle = results.shipped() / "independent" / "circle" / "quick" / "metrics.json"
+    assert call("verify", "--again")[0] == call("verify", "--again", "--all")[0] == 0
+    assert asked[0] == [
+        (circle, "long", seed) for seed in results.find_seeds(results.read_json(circle), "long")
+    ]
+    everything = {path.parts[-4] for path, _, _ in asked[1]}
+    assert everything == {*cli.PARTS, "judges"} and len(asked[1]) > 100
+
+
+def test_data_that_are_not_those_of_the_figures_are_named_and_no_fault(call):
+    """Without MNIST the clone has a sample of it, on which figures are others."""
+    options = ("--dataset", "frames", "--run", "vae")
+    code, printed = call(
+        "verify", "--results", results.shipped() / "independent", "--again", *options
+    )
+    assert (
+        code == 0 and "not checked: independent/frames/quick/vae-seed0: data: expected" in printed
+    )
 
 
 def test_trained_weights_are_found_in_the_shipped_results_too(call, monkeypatch):
@@ -247,6 +299,8 @@ MISTAKES = {
     ("full", *SMOKE, "--results", "/proc/none"): "another folder with --results",
     ("judge", "weather"): "dataset: expected one of",
     ("verify", "--results", "none"): "expected results, found none",
+    ("verify", "--part", "independent"): "--again: expected with",
+    ("verify", "--again", "--run", "twofold"): "--again: expected a run",
     ("data", "list", "Sprites"): "did you mean sprites",
     ("data", "fetch", "emnist"): "emnist",
 }

@@ -106,6 +106,7 @@ def test_true_positions_sorted_by_digit_are_disentangled(figures_of_sorted):
     assert abs(figures["other_digit_bits"]) < FLOOR * figures["own_digit_bits"]
     assert figures["block_fraction"] > 0.95
     assert figures["own_position_r2"] > 0.97 and figures["other_position_r2"] < 0.05
+    assert figures["separated"] == 1
 
 
 def test_coordinates_sorted_across_digits_own_no_digit():
@@ -113,6 +114,7 @@ def test_coordinates_sorted_across_digits_own_no_digit():
     assert figures["mi_same_bits"] > 2 and figures["cross_to_same"] < FLOOR
     assert figures["own_digit_bits"] < 1.3 * figures["other_digit_bits"]
     assert figures["own_position_r2"] == pytest.approx(figures["other_position_r2"], abs=0.05)
+    assert figures["separated"] == 0
 
 
 def test_mixed_positions_are_entangled_even_in_the_best_partition():

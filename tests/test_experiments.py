@@ -1,9 +1,12 @@
 """Runs and judges: what there is, what they learn from, and shipped judges as measured."""
 
+import subprocess
+
 import pytest
 import torch
 from test_bound import seeded
-from unbraid import experiments, results, settings
+from unbraid import evaluation, experiments, provenance, results, settings
+from unbraid.course import reach
 from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
@@ -97,7 +100,124 @@ def test_what_is_withheld_is_never_trained_on_and_is_said(poses):
     assert see(experiments.make_sampler(chosen)) == everything
 
 
+def test_the_part_of_the_training_sequences_is_a_setting(monkeypatch):
+    monkeypatch.setitem(experiments.SAMPLERS, "parts", lambda _, split: split)
+    whole, part = Settings(sampler="parts"), Settings(sampler="parts", training_split="fit")
+    assert experiments.make_sampler(whole) == "train"
+    assert experiments.make_sampler(part) == "fit"
+    for split in ("test", "validation"):
+        assert experiments.make_sampler(part, split) == split
+
+
+# ---- what a run leaves
+
+
+class Interrupted(experiments.Sampler):
+    """A supply that ends with Ctrl-C after three batches."""
+
+    drawn = 0
+
+    def __call__(self, count, generator):
+        Interrupted.drawn += 1
+        if Interrupted.drawn > 3:
+            raise KeyboardInterrupt
+        return self.draw(count, generator)
+
+
+@pytest.fixture
+def smallest():
+    """Settings of a run of some updates, and what it learns from."""
+    chosen = settings.load("single_element.weather", "smoke")
+    return chosen, experiments.make_sampler(chosen)
+
+
+def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(smallest, tmp_path):
+    chosen, sampler = smallest
+    experiments.train_run(chosen, 0, sampler, tmp_path)
+    path = tmp_path / experiments.run_name(chosen, 0)
+    now = {"precision": "32-true", "data_sha256": sampler.digests}
+    assert experiments.find_record(chosen, path, now)["seed"] == 0
+    assert experiments.find_record(chosen, path, now | {"precision": "bf16-mixed"}) is None
+    weights = path.with_suffix(".safetensors")
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert experiments.find_record(chosen, path, now) is None
+    experiments.train_run(chosen, 0, sampler, tmp_path)
+    assert weights.read_bytes() == content
+
+
+def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
+    smallest, tmp_path, monkeypatch
+):
+    chosen, sampler = smallest
+    path = tmp_path / experiments.run_name(chosen, 0)
+    note = path.with_suffix(".begun.json")
+    monkeypatch.setattr(experiments, "read_commit", lambda: "c0")
+    with pytest.raises(KeyboardInterrupt):
+        experiments.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
+    first = results.read_json(note)
+    assert first["commit"] == "c0" and first["started"].endswith("+00:00")
+    results.write_json(note, first | {"started": "2026-01-01T00:00:00+00:00"})
+    monkeypatch.setattr(experiments, "read_commit", lambda: "c1")
+    experiments.train_run(chosen, 0, sampler, tmp_path)
+    record = results.read_json(path.with_suffix(".run.json"))
+    assert (record["started"], record["commit"]) == ("2026-01-01T00:00:00+00:00", "c0")
+    assert not note.exists()
+
+
+def test_a_run_that_begins_anew_has_a_new_beginning(tmp_path, monkeypatch):
+    old = {"started": "2026-01-01T00:00:00+00:00", "commit": "c0"}
+    results.write_json(tmp_path / "a-seed0.begun.json", old)
+    monkeypatch.setattr(experiments, "read_commit", lambda: "c1")
+    path = tmp_path / "a-seed0"
+    assert experiments.note_beginning(path, resumed=True) == old
+    assert experiments.note_beginning(path, resumed=False)["commit"] == "c1"
+    assert experiments.note_beginning(path, resumed=True)["commit"] == "c1"
+
+
+def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path, monkeypatch):
+    for name in ("notebooks", "data"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert experiments.read_commit() == "unknown"
+
+    def git(*arguments):
+        name = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", tmp_path, *name, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "a.txt").write_text("a")
+    git("init", "-q")
+    git("add", "a.txt")
+    git("commit", "-qm", "a")
+    commit = git("rev-parse", "HEAD")
+    (tmp_path / "new.txt").write_text("not tracked")
+    assert len(commit) == 40 and experiments.read_commit() == commit
+    (tmp_path / "a.txt").write_text("b")
+    assert experiments.read_commit() == f"{commit}+changes"
+    monkeypatch.setenv("PATH", str(tmp_path))  # without git
+    assert experiments.read_commit() == "unknown"
+
+
 # ---- judges
+
+
+def test_the_runs_that_a_judge_measures_are_known():
+    """Those whose evaluation reaches `open_judge`; on moving digits their settings decide."""
+    for (model, dataset), each in evaluation.EVALUATIONS.items():
+        functions = [each.examine, *each.measures]
+        lines = [f"from {f.__module__} import {f.__name__}\n{f.__name__}" for f in functions]
+        reached = reach.digest_reach("\n".join(lines))
+        is_judged = experiments.name_judge(Settings(model=model, dataset=dataset)) is not None
+        if model == "independent":
+            assert not is_judged
+        else:
+            assert is_judged == ("unbraid.experiments.open_judge" in reached), (model, dataset)
+    chosen = settings.load("independent.circle.factored", "quick")
+    (name,) = provenance.describe_judge(chosen)
+    assert name == "judges/digits/quick/judge-seed0"
+    assert provenance.describe_judge(settings.load("independent.circle.plain_start")) == {}
 
 
 def test_a_judge_is_trained_written_and_measured(tmp_path, call):
@@ -106,8 +226,10 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
         assert call("judge", "digits", *where)[0] == 0
     judge = experiments.load_judge(experiments.judge_path("digits", "smoke", 0, tmp_path))
     written = results.read_json(tmp_path / "judges/digits/smoke/metrics.json")
-    assert experiments.measure_judge(judge, "digits", "smoke") == written  # that of seed 0
-    assert results.form_faults(written) == [] and results.verify_results(tmp_path) == []
+    measured = experiments.measure_judge(judge, "digits", "smoke")
+    assert measured["judge"] == written["judge"]  # that of seed 0
+    assert measured["protocol"].items() <= written["protocol"].items()
+    assert results.form_faults(written) == [] and provenance.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
         experiments.judge_settings("weather")
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm, ttest_rel
+from scipy.stats import binom, norm, ttest_rel
 from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
@@ -95,6 +95,22 @@ def test_intervals_of_95_percent_contain_the_truth(draw, repeats, lowest):
         interval, truth = draw(generator)
         hits.append(interval.low <= truth <= interval.high)
     assert lowest <= np.mean(hits) <= 0.975
+
+
+@pytest.mark.parametrize("seeds, share", [(2, 0.324), (3, 0.480), (5, 0.668), (10, 0.883)])
+def test_where_seeds_fail_students_interval_misses_as_often_as_the_page_says(seeds, share):
+    """docs/intervals.md simulates seeds of 0.99, of which one in five fails with 0.35.
+
+    Here the shares are exact: a sum over the numbers of failures, which are binomial.
+    """
+    truth = 0.2 * 0.35 + 0.8 * 0.99
+    covered = 0.0
+    for failures in range(seeds + 1):
+        interval = mean_interval([0.35] * failures + [0.99] * (seeds - failures))
+        if interval.low <= truth <= interval.high:
+            covered += binom.pmf(failures, seeds, 0.2)
+    assert covered == pytest.approx(share, abs=0.007)
+    assert seeds > 3 or covered < 0.55
 
 
 def test_degenerate_samples_have_an_answer_and_no_warning():

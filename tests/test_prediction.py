@@ -77,6 +77,21 @@ def test_class_head_learns():
         assert abs(scores[name]["accuracy"] - 1 / 3) < 0.1
 
 
+def test_the_linear_model_on_the_window_reads_the_window_alone():
+    """It knows the class where the window is a code of it, and not where only raw is."""
+    parts = three(angles, 400, 100, 200)
+    told = [np.eye(3)[part.target.astype(int)] for part in parts]
+    for names, known in ((("window", "raw"), "window"), (("raw", "window"), "logistic")):
+        given = []
+        for part, answer in zip(parts, told, strict=True):
+            values = (answer, part.static[:, 2:])  # the second without information
+            given.append(replace(part, **dict(zip(names, values, strict=True))))
+        scores = predict_class(*given, seeds=(0,), epochs=1).scores
+        for name in ("window", "logistic"):
+            expected = 1 if name == known else pytest.approx(1 / 3, abs=0.1)
+            assert scores[name]["accuracy"] == expected
+
+
 def test_value_head_learns():
     result = predict_value(*three(values, 100, 30, 40), seeds=(0,), epochs=60)
     assert result.scores["head"]["mean_absolute_error"] < 0.4
@@ -244,6 +259,7 @@ X, W, Y = np.zeros((4, 2)), np.zeros((4, 3, 2)), np.arange(4) % 2
         (lambda: predict_event(*(replace(v, target=v.target + 1) for v in EVENTS)), "0 or 1"),
         (lambda: predict_class(*(replace(v, target=v.target - 0.5) for v in CLASSES)), "classes 0"),
         (lambda: predict_class(*CLASSES[:2], replace(CLASSES[2], raw=None)), "raw"),
+        (lambda: predict_class(*CLASSES[:2], replace(CLASSES[2], window=X[[0] * 10])), "window"),
         (lambda: predict_value(*(replace(v, target=v.target[:, :4]) for v in VALUES)), "target"),
     ],
 )

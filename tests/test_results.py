@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from unbraid import cli, experiments, results, settings
+from unbraid import cli, experiments, provenance, results, settings
 from unbraid.results import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,11 +157,17 @@ def summarise(**values):
     return experiments.summarise(rows)
 
 
+# The weights of the second seed of each run do not ship.
+FILES = dict.fromkeys(
+    ("factored", "entangled"), {str(seed): {"shipped": seed != 1} for seed in range(3)}
+)
+
+
 def make_metrics():
     return {
         "factored": summarise(elbo=[1.0, 2.0, 3.0], same=[2.0, 4.0, 6.0]),
         "entangled": summarise(elbo=[-4.0, -4.5, -5.0], same=[-8.0, -9.0, -10.0]),
-        "protocol": {"seeds": [0, 1, 2]},
+        "protocol": {"seeds": [0, 1, 2], "files": FILES},
     }
 
 
@@ -181,6 +187,18 @@ def test_a_run_may_have_seeds_of_its_own():
     assert len(results.form_faults(metrics)) == 1
     metrics["protocol"]["seeds_of"] = {"short": [0]}
     assert results.form_faults(metrics) == []
+    assert results.list_runs(metrics)[2:4] == [("factored", 2), ("entangled", 0)]
+    assert results.list_runs(metrics)[-1] == ("short", 0)
+
+
+def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
+    assert results.format_values([1.0]) == "1.00"
+    assert results.format_values([0.854, -0.89, 0.88]) == "0.85, −0.89, 0.88"
+    # Student's t of four values: 3.182 standard errors of 0.6455.
+    assert results.format_values([1.0, 2.0, 3.0, 4.0]) == "2.50 ± 2.05"
+    entry = summarise(x=[0.0, 1.0, 0.0, 1.0])
+    assert results.format_figure(entry, "x", 1) == "0.5 ± 0.9"
+    assert results.format_figure(entry, "y") == results.format_figure({}, "x") == "–"
 
 
 def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():
@@ -190,8 +208,8 @@ def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():
     assert table.splitlines() == [
         "| run | ELBO | same (bits) |",
         "|---|---|---|",
-        "| factored | 2.0 ± 2.5 | 4.00 ± 4.97 |",
-        "| entangled | −4.5 ± 1.2 | – |",
+        "| factored | 1.0, 2.0, 3.0 | 2.00, 4.00, 6.00 |",
+        "| entangled | −4.0, −4.5, −5.0 | – |",
     ]
     with pytest.raises(ResultsError, match="absent"):
         results.metrics_table(metrics, {"absent": "a"}, {})
@@ -207,8 +225,9 @@ def clone(tmp_path, monkeypatch):
     results.write_json(folder / "metrics.json", make_metrics())
     (tmp_path / "results" / "tables.toml").write_text(
         'introduction = "# Results"\n'
-        '[[headline]]\npaper = "A"\nclaim = "c"\npublished = "4.6"\nwhere = "13"\n'
-        'results = "toy/data/quick"\nmeasured = "{factored.elbo:1} and {entangled.same}"\n'
+        '[[headline]]\npaper = "A"\nclaim = "c"\npublished = "4.6"\nlimits = "l"\nwhere = "13"\n'
+        'results = "toy/data/quick"\n'
+        'measured = "{factored.elbo:1}, {factored.elbo:count} are 1 and {entangled.same}"\n'
         '[[table]]\ntitle = "A"\nintroduction = "It is so."\nresults = "toy/data/quick"\n'
         'columns = [{ figure = "elbo", title = "ELBO", digits = 1 }]\n'
         '[[table]]\ntitle = "none"\nintroduction = ""\nresults = "toy/other/quick"\ncolumns = []\n'
@@ -223,12 +242,27 @@ def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     results.write_tables()
     assert results.table_faults() == []
     readme = (home / "README.md").read_text()
-    assert "| A | c | 2.0 ± 2.5 and −9.00 ± 2.48 | 4.6 | 13 |" in readme
+    row = "| A | c | 1.0, 3.0, 1 of 2 are 1 and −8.00, −10.00 | 4.6 | l | 13 |"
+    assert row in readme  # of the seeds whose weights ship
+    assert results.list_headline(results.read_tables()) == [
+        ("toy/data/quick", "factored"),
+        ("toy/data/quick", "entangled"),
+    ]
     assert readme.startswith("a\n<!-- headline -->\n|") and readme.endswith("\nb\n")
     page = (home / "results" / "README.md").read_text()
     assert "## A\n\nIt is so.\n\n| run | ELBO |" in page and "none" not in page
     (home / "README.md").write_text("no block")
     assert "headline" in results.table_faults()[0]
+
+
+def test_a_run_of_which_no_weights_ship_has_no_place_in_the_table(clone):
+    metrics = make_metrics()
+    metrics["protocol"]["files"] = {
+        "factored": {str(seed): {"shipped": False} for seed in range(3)}
+    }
+    results.write_metrics(clone / "metrics.json", metrics)
+    (fault,) = results.table_faults()
+    assert "weights ship, found none of factored" in fault
 
 
 def test_a_table_of_quick_results_comes_again_with_those_at_full(clone):
@@ -243,55 +277,11 @@ def test_a_table_of_quick_results_comes_again_with_those_at_full(clone):
     assert "at full size" not in page
 
 
-# ---- verify
-
-
-FAULTS = {  # a text of a file, by which other it is replaced, and the fault that this makes
-    ("metrics.json", '"protocol"', '"run"'): "expected an entry protocol",
-    ("metrics.json", '"elbo": 2.0,', '"elbo": 2.01,'): "factored.elbo: expected the mean",
-    ("metrics.json", '"by_seed"', '"by"'): "factored.by_seed: expected the names",
-    ("metrics.json", '"intervals"', '"limits"'): "factored.intervals: expected the names",
-    ("metrics.json", "1.0,", ""): "expected a value per seed",
-    ("metrics.json", "{", ""): "metrics.json: expected JSON",
-    ("a-seed0.run.json", "{", ""): "run.json: expected JSON",
-    ("a-seed0.run.json", "weights_sha256", "other"): "expected SHA-256 None",
-    ("a-seed0.run.json", '256": "', '256": "0'): "safetensors: expected SHA-256",
-}
-
-
-@pytest.fixture
-def complete(clone, network):
-    """The folder of a run whose results agree."""
-    results.write_tables()
-    digest = results.save_weights(clone / "a-seed0.safetensors", network)
-    results.write_json(clone / "a-seed0.run.json", {"weights_sha256": digest})
-    assert results.verify_results(clone.parents[2]) == []
-    return clone
-
-
-@pytest.mark.parametrize("change", FAULTS, ids=FAULTS.get)
-def test_each_planted_fault_is_found(complete, change):
-    name, text, other = change
-    content = (complete / name).read_text()
-    assert text in content
-    (complete / name).write_text(content.replace(text, other, 1))
-    lines = results.verify_results(complete)
-    assert any(FAULTS[change] in line for line in lines), lines
-
-
-def test_weights_without_a_record_and_a_folder_without_results_are_faults(complete, tmp_path):
-    (complete / "a-seed0.run.json").unlink()
-    (line,) = results.verify_results(complete)
-    assert "expected a record" in line
-    with pytest.raises(ResultsError, match="found none"):
-        results.verify_results(tmp_path / "notebooks")
-
-
 # ---- what is shipped
 
 
 def test_what_is_shipped_holds_together():
-    assert results.verify_results(results.shipped()) == []
+    assert provenance.verify_results(results.shipped()) == []
 
 
 METRICS = {path.with_name("metrics.json") for path in RECORDS}
@@ -331,11 +321,11 @@ def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(p
     assert curve[-1][learnt] > curve[0][learnt]
     weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
     if weights.exists():
-        assert weights.stat().st_size <= 5e6
+        assert weights.stat().st_size <= 50e6  # GitHub warns of larger files
         trained = experiments.load_model(name_run(path))
         assert all(value.isfinite().all() for value in trained.parameters())
 
 
 def test_shipped_results_are_small():
     files = [path for path in (ROOT / "results").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 150e6
+    assert sum(path.stat().st_size for path in files) <= 220e6

@@ -12,7 +12,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.evaluation import series
 from unbraid.measures.prediction import Prediction
 from unbraid.models.base import Batch, Bound
-from unbraid.models.single_element import SingleElement
+from unbraid.models.single_element import SingleElement, Windows
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,10 +23,15 @@ class Reader(nn.Module):
     blind: it says nothing. A draw of its codes says less than their means: noise of `spread`.
     """
 
+    anchor = "first"
+    choose_anchor = SingleElement.choose_anchor
+
     def __init__(self, window, blind=False, spread=0.0):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.window, self.blind, self.spread = window, blind, spread
+        self.codec = Windows()
+        self.codec.window = window
 
     def with_anchor(self, anchor):
         return self
@@ -123,6 +128,76 @@ def test_classes_of_a_made_world(monkeypatch, blind):
         assert figures["station_accuracy"] > 0.8 and figures["station_accuracy_dynamic"] < 0.65
     low, high = figures["station_accuracy_low"], figures["station_accuracy_high"]
     assert low <= figures["station_accuracy"] <= high
+
+
+def hide_label(split, count, in_window):
+    """Series that tell their label in the anchor's window, or only in the other five.
+
+    Half of them begin with a window in which nothing was observed, so that their anchor is second.
+    """
+    generator = torch.Generator().manual_seed(count)
+    known, first = torch.arange(count) % 3, (torch.arange(count) + 1) % 2
+    mask = torch.ones(count, 6, 4, dtype=torch.bool)
+    mask[first == 1, 0] = False
+    noise = 4 * torch.randn(count, 6, 4, 4, generator=generator)
+    noise[..., 0] = 0  # the variable that `Reader` takes for a class
+    answer = nn.functional.one_hot(known + 1, 4).float()[:, None, None]
+    tells = nn.functional.one_hot(first, 6).bool() == in_window
+    frames = torch.where(tells[..., None, None], answer, noise) * mask[..., None]
+    labels = {"speaker": known}
+    return Sequences(frames.flatten(1, 2), labels, ("speaker",), (), split, mask=mask.flatten(1))
+
+
+@pytest.mark.parametrize("in_window", [True, False])
+def test_the_linear_model_on_the_window_reads_the_anchor_and_nothing_else(monkeypatch, in_window):
+    worlds = {}
+    for split, count in zip(SPLITS, (300, 60, 120), strict=True):
+        worlds[split] = hide_label(split, count, in_window)
+    monkeypatch.setattr(series, "load_series", lambda settings, split, seed: worlds[split])
+    figures = evaluate(Reader(4, blind=True), "vowels", 1)
+    window, whole = figures["speaker_accuracy_window"], figures["speaker_accuracy_logistic"]
+    if in_window:
+        assert window == 1 and whole < 0.6  # The mean of six windows drowns what one tells.
+    else:
+        assert window < 0.5 and whole > 0.85
+    lead = figures["speaker_accuracy_less_window"]
+    assert lead == pytest.approx(figures["speaker_accuracy"] - window)
+    for name, value in (("window", window), ("less_window", lead)):
+        low, high = (figures[f"speaker_accuracy_{name}_{end}"] for end in ("low", "high"))
+        assert low <= value <= high
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("weather", {}),
+        ("weather", {"anchor": "middle"}),
+        ("vowels", {"anchor": "any"}),
+        ("air_quality.published", {}),
+        ("physionet.published_death", {}),
+    ],
+)
+def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes):
+    """By gradients: they are other than 0 at the same steps of every series."""
+    options = settings.load(f"single_element.{section}", "smoke").but(**changes)
+    model = experiments.build(options, seed=0).eval()
+    windows = 6
+    frames = torch.randn(4, windows * options.window, options.channels)
+    mask = torch.ones_like(frames, dtype=torch.bool)
+    mask[1, : 2 * options.window] = False
+    mask[2, -2 * options.window :] = False
+
+    read = []
+    for look in (
+        lambda x: model.encode(Batch(x, mask))["static"],
+        lambda x: series.read_window(model, Batch(x, mask)),
+    ):
+        values = frames.clone().requires_grad_()
+        look(values).square().sum().backward()
+        read.append(values.grad.abs().sum(2) > 0)
+    # Where nothing was observed the models read 0, whatever stands there.
+    assert torch.equal(read[0], read[1] & mask.any(2))
+    assert (read[1].sum(1) == options.window).all()
 
 
 def test_events_of_a_made_world(monkeypatch):

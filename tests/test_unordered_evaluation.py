@@ -93,8 +93,8 @@ class Reader:
         return {name: nn.functional.one_hot(labels[name], len(of)).float() for name, of in names}
 
 
-def transfer(kind):
-    sequences = world()
+def transfer(kind, sequences=None):
+    sequences = sequences or world()
     pairs = torch.stack([torch.arange(PEOPLE), (torch.arange(PEOPLE) + 1) % PEOPLE], 1)
     painter, judge = Painter(sequences, kind), Reader(sequences)
     transferred = poses.transfer(painter, sequences, torch.eye(PEOPLE), pairs, judge=judge)
@@ -129,6 +129,23 @@ def test_who_copies_keeps_the_donors_attributes_and_who_looks_away_hits_by_chanc
     ranked, judged = transfer("blind")
     assert ranked["pose_transfer_top1"] == pytest.approx(1 / TIMES)
     assert judged["pose"] == pytest.approx(1 / TIMES) and judged["hair"] == 1
+
+
+def test_a_frame_is_repainted_by_hand():
+    frames_a = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    frames_b = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1, 1)
+    assert poses.repaint(frames_a, frames_b).flatten().tolist() == [19, 21]  # means 2 and 20
+
+
+def test_repainting_is_right_where_looks_and_poses_add_and_wrong_where_they_do_not():
+    generator = torch.Generator().manual_seed(1)
+    look = torch.randint(0, 120, (PEOPLE, 1, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    pose = torch.randint(0, 120, (1, TIMES, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    added, _ = transfer("copy", replace(world(), frames=look + pose))
+    assert added["repainted_top1"] == added["repainted_both_top1"] == 1
+    # Frames of noise share nothing, so the repainted frame of a stays nearest to a's own.
+    noise, _ = transfer("right")
+    assert noise["repainted_both_top1"] == 0 and noise["repainted_both_gain"] == 1
 
 
 def test_attributes_are_judged_where_the_sheets_have_them():
@@ -235,6 +252,26 @@ def test_a_random_half_is_of_what_was_observed():
     mask = torch.rand(50, 9, generator=torch.Generator().manual_seed(0)) < 0.7
     half = unordered.random_half(mask, torch.Generator().manual_seed(1))
     assert not (half & ~mask).any() and torch.equal(half.sum(1), (mask.sum(1) + 1) // 2)
+
+
+def test_whitening_within_people_by_hand():
+    """Two people of three photographs; what changes has variance 6, who it is differs by 1."""
+    changes = torch.tensor([-3.0, 0.0, 3.0]).expand(2, 3)
+    who = torch.tensor([[0.0], [1.0]]).expand(2, 3)
+    frames = torch.stack([changes, who], -1)  # (2, 3, P), a series, whose values are not bounded
+    frames = torch.cat([frames, torch.full_like(frames[:, :1], 99.0)], 1)  # was not observed
+    mask = torch.tensor([True, True, True, False]).expand(2, 4)
+    labels = {"person": torch.arange(2)}
+    people = Sequences(frames, labels, ("person",), (), "train", "made", mask)
+    whitening = unordered.fit_whitening(people)
+    expected = torch.diag(torch.tensor([6 + 0.01, 0.01]).rsqrt())
+    assert torch.allclose(whitening, expected, atol=1e-5)
+
+    known, person = torch.tensor([[0.0, 0], [3, 0], [-3, 1], [0, 1]]), torch.tensor([0, 0, 1, 1])
+    asked, answer = torch.tensor([[2.0, 0.9], [-2.0, 0.1]]), torch.tensor([1, 0])
+    assert unordered.nearest_accuracy(known, person, asked, answer) == 0
+    white = known @ whitening, person, asked @ whitening, answer
+    assert unordered.nearest_accuracy(*white) == 1
 
 
 def test_places_are_ordered_by_side_whosever_they_are():

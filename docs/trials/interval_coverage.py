@@ -4,12 +4,17 @@ python docs/trials/interval_coverage.py  (a few minutes of one core; nearly all 
 bootstrap). Each row starts from its own random numbers, so every run prints the same shares.
 """
 
+from functools import partial
+
 import numpy as np
 from unbraid.measures.intervals import bootstrap_interval, mean_interval, share_interval
 
 SEQUENCES = 1000  # that each trained model is tested on
 ACCURACY = 0.85  # mean over all models that training could give
 SPREAD = 0.03  # standard deviation between models
+SEEDS = (2, 3, 5, 10)
+RIGHT, FAILED = 0.99, 0.35  # figures of a seed that works, and of one that fails
+FAILING = 0.2  # share of the seeds that fail
 
 
 def draw_seeds(random):
@@ -32,6 +37,18 @@ def draw_over_models(random):
 
 def draw_pooled(random):
     return share_interval(int(draw_right_answers(random).sum()), 5 * SEQUENCES), ACCURACY
+
+
+def draw_failing(random, count):
+    """Seeds of which one in five fails, as where only some runs separate the factors."""
+    failed = random.random(count) < FAILING
+    truth = FAILING * FAILED + (1 - FAILING) * RIGHT
+    return mean_interval(np.where(failed, FAILED, RIGHT)), truth
+
+
+def draw_accurate(random, count):
+    """Seeds near the ceiling: accuracies with a beta(20, 1) distribution, whose mean is 20 / 21."""
+    return mean_interval(random.beta(20, 1, count)), 20 / 21
 
 
 def draw_items(random):
@@ -64,6 +81,8 @@ ROWS = (
     ("t over 5 seeds", draw_seeds, 4000),
     ("t over 5 models", draw_over_models, 4000),
     ("Wilson, 5 models pooled", draw_pooled, 4000),
+    *((f"t, {n} seeds, one in five fails", partial(draw_failing, count=n), 20_000) for n in SEEDS),
+    *((f"t, {n} seeds near the ceiling", partial(draw_accurate, count=n), 20_000) for n in SEEDS),
     ("Wilson, 60 items", draw_share, 4000),
     ("bootstrap, 50 items", draw_items, 1000),
     ("bootstrap, 25 clusters", draw_many_clusters, 1000),
@@ -79,4 +98,4 @@ if __name__ == "__main__":
         for _ in range(repeats):
             interval, truth = draw(random)
             hits += interval.low <= truth <= interval.high
-        print(f"{name:24} {100 * hits / repeats:.1f} % of {repeats}", flush=True)
+        print(f"{name:32} {100 * hits / repeats:.1f} % of {repeats}", flush=True)

@@ -6,7 +6,7 @@
 Leaves one of the six speakers out at a time: the scale and a model are fitted to the training
 recordings of the five others. Error rates are over those pairs of test recordings that contain the
 speaker left out. The same pairs are scored by a model that has heard all six, trained as long.
-Writes results/trials/unseen_speakers.json, or with --published, for the authors' networks, which
+Writes results/trials/unseen_speakers.json, or with --published, for the published networks, which
 read magnitudes, results/trials/unseen_speakers_published.json. The settings are those of
 `single_element.spoken_digits` at quick, or of its section `published` at full, but for the number
 of updates; nothing is chosen by these figures.
@@ -103,6 +103,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--published", action="store_true", help="the authors' networks")
+    parser.add_argument("--published", action="store_true", help="the published networks")
     options = parser.parse_args()
     main(options.steps, options.seed, options.published)

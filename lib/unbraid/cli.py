@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from unbraid.settings import load as load_settings
 
 LARGEST_SEED = 2**31 - 1
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
+Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
 
 PARTS: dict[str, list[str]] = {}  # the datasets of each model of profiles.toml
 for experiment in list_experiments():
@@ -61,6 +63,9 @@ SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
 Names = Annotated[list[str] | None, typer.Argument(help="Datasets or sources; by default all.")]
 Folder = Annotated[Path, typer.Option("--results", help="Where to write.")]
+Verified = Annotated[
+    Path | None, typer.Option("--results", help="A folder of results; by default results/.")
+]
 
 
 def show_version(wanted: bool) -> None:
@@ -199,7 +204,7 @@ def evaluate_runs(
         print_metrics(metrics, part, name, everything)
         if write:
             path = folder / part / name / profile / "metrics.json"
-            results.write_json(path, metrics)
+            results.write_metrics(path, metrics)
             settings, seeds = selected[0]
             first = experiments.run_name(settings, seeds[0])
             model = experiments.load_model(first, places[first])
@@ -261,18 +266,23 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
 
     places: the folder of the weights of each run, by the run's name.
     """
-    from unbraid import training
+    from unbraid import provenance, results, training
     from unbraid.evaluation import evaluation_for
     from unbraid.experiments import load_model, run_name, summarise
 
     metrics: dict = {}
+    files: dict[str, dict] = {}
+    judges: dict[str, str] = {}
     for settings, seeds in jobs:
         by_seed = []
+        files[settings.run] = {}
+        judges |= provenance.describe_judge(settings)
         for seed in seeds:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
             model = load_model(name, places[name])
             by_seed.append(evaluation_for(settings).evaluate(model, settings, seed))
+            files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
         metrics[settings.run] = summarise(by_seed)
     settings, seeds = jobs[0]
     others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
@@ -280,14 +290,16 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
         **evaluation_for(settings).protocol(settings),
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
-        "intervals": "95 %, Student t over seeds",
+        "intervals": results.OVER_SEEDS,
         "versions": training.read_versions(),
+        "files": files,
+        **({"judges": judges} if judges else {}),
     }
     return metrics
 
 
 def print_metrics(metrics: dict, part: str, dataset: str, everything: bool) -> None:
-    """A row per figure and a column per run: mean ± half-width of the interval over seeds.
+    """A row per figure and a column per run: seeds, or from four on mean ± half-width over them.
 
     Unless everything is asked for, the figures are those that the tables of results/ have on this
     model and dataset, if there are any.
@@ -321,7 +333,7 @@ def judge(
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
     profile = current_profile(profile)
-    from unbraid import experiments, results
+    from unbraid import experiments, provenance, results
 
     results.check_writable(folder)
     for name in keep_at_hand(experiments.JUDGES if dataset == "all" else [dataset]):
@@ -331,7 +343,9 @@ def judge(
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
         path = experiments.judge_path(name, profile, seed, folder)
         written = f"metrics-seed{seed}.json" if seed else "metrics.json"
-        results.write_json(path.with_name(written), metrics)
+        files = provenance.describe_files(path.with_suffix(""))
+        metrics["protocol"]["files"] = {"judge": {str(seed): files}}
+        results.write_metrics(path.with_name(written), metrics)
         typer.echo(f"written: {path.parent}")
 
 
@@ -385,22 +399,101 @@ def try_step(step: Callable[..., None], arguments: tuple) -> str:
     return ""
 
 
+@app.command("stamp")
+def stamp_folder(folder: Verified = None) -> None:
+    """Write into metrics.json the digests that it lacks: of weights, records, curves, content."""
+    from unbraid import provenance, results
+
+    paths = provenance.find_metrics(folder or results.shipped())
+    for path in paths:
+        provenance.stamp_metrics(path)
+    typer.echo(f"stamped: {len(paths)} files metrics.json")
+
+
 @app.command("verify")
 def verify_folders(
-    folder: Annotated[
-        Path | None, typer.Option("--results", help="A folder of results; by default results/.")
-    ] = None,
+    folder: Verified = None,
     write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure again what README.md shows, or what is named.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Measure all weights again.")] = False,
+    part: Annotated[str, typer.Option(help="Measure one part again, or judges.")] = "all",
+    dataset: DatasetName = "all",
+    run: RunName = "all",
+    seed: Seeds = None,
 ) -> None:
-    """Check that results hold together: digests of weights, form of metrics, pages of tables."""
-    from unbraid import results
+    """Check that results hold together: figures, weights, records, curves and pages of tables."""
+    from unbraid import provenance, results
 
+    names = (part, dataset, run)
+    headline = names == ("all", "all", "all") and not (seed or everything)
+    if not (again or headline):
+        raise ValueError("--again: expected with --all, --part, --dataset, --run or --seed")
+    folder = folder or results.shipped()
     if write:
         results.write_tables()
-    faults = results.verify_results(folder or results.shipped())
+    faults = provenance.verify_results(folder)
+    if again:
+        faults += verify_again(select_measured(folder, names, seed, headline))
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
-    typer.echo("\n".join([*faults, summary]))
+    typer.echo("\n".join([*faults, *provenance.list_unchecked(folder), summary]))
     raise typer.Exit(1 if faults else 0)
+
+
+def select_measured(
+    folder: Path, names: tuple[str, str, str], seeds: list[int] | None, headline: bool
+) -> Measured:
+    """The measured runs of a folder whose part, dataset and run have these names, or "all".
+
+    headline: only those that the table of README.md shows.
+    """
+    from unbraid import provenance, results
+
+    shown = results.list_headline(results.read_tables())
+    selected = []
+    for path in provenance.find_metrics(folder):
+        part, dataset, profile = path.resolve().parts[-4:-1]
+        for run, seed in results.list_runs(results.read_json(path)):
+            pairs = zip(names, (part, dataset, run), strict=True)
+            is_named = all(name in ("all", own) for name, own in pairs)
+            is_shown = not headline or (f"{part}/{dataset}/{profile}", run) in shown
+            if is_named and is_shown and (not seeds or seed in seeds):
+                selected.append((path, run, seed))
+    if not selected:
+        raise ValueError(f"--again: expected a run that {folder} has figures of, found none")
+    return selected
+
+
+def verify_again(runs: Measured) -> list[str]:
+    """Measure runs again where their weights and data are there; the figures that differ.
+
+    It prints the seconds of each, and which runs it leaves out.
+    """
+    from unbraid import provenance
+    from unbraid.data.fetch import DataError
+    from unbraid.results import ResultsError
+
+    faults = []
+    for path, run, seed in runs:
+        name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
+        if not path.with_name(f"{run}-seed{seed}.safetensors").exists():
+            typer.echo(f"not checked: {name}: its weights do not ship")
+            continue
+        begin = time.perf_counter()
+        try:
+            measured = provenance.measure_again(path, run, seed)
+            found = provenance.figure_faults(path, run, seed, measured)
+            verdict = f"{len(found)} faults in {len(measured)} figures"
+        except ResultsError as error:
+            found, verdict = [str(error)], "1 fault"
+        except DataError as error:
+            typer.echo(f"not checked: {name}: {' '.join(str(error).split())}")
+            continue
+        seconds = time.perf_counter() - begin
+        typer.echo(f"measured again: {name}: {verdict}, {seconds:.0f} s")
+        faults += found
+    return faults
 
 
 # ---- data

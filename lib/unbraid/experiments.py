@@ -28,7 +28,6 @@ from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
-from unbraid.measures.intervals import mean_interval
 from unbraid.measures.judges import (
     FrameJudge,
     SequenceJudge,
@@ -388,8 +387,7 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
         values[name] = [float(figures[name]) for figures in by_seed]
         if not all(map(math.isfinite, values[name])):
             raise results.ResultsError(f"metrics: expected finite numbers, found others in {name}")
-        interval = mean_interval(values[name])
-        intervals[name] = [interval.low, interval.high] if interval.n > 1 else None
+        intervals[name] = results.limits_over_seeds(values[name])
     entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
     return entry | {"by_seed": values, "intervals": intervals}
 
@@ -414,6 +412,7 @@ JUDGES = {  # A clip's motion is its action and direction in one, as in the pape
     "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
     "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
 }
+JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
 TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
 
@@ -470,24 +469,43 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
     return where / f"judge-seed{seed}.safetensors"
 
 
-def open_judge(
-    dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None
-) -> FrameJudge:
-    """The judge of a dataset, of this profile or, where there is none, of quick.
+def name_judge(settings: Settings) -> str | None:
+    """The dataset whose judge measures runs of these settings; None where there is no judge.
 
-    It is the one in results/, else the one in build/results, where the command `judge` writes.
-    classes: those of the data that it is to judge. Raises `ResultsError` where they are others, or
-    where there is no judge.
+    It is that of the run's own dataset for the models and datasets in `JUDGED`; moving digits are
+    judged in runs whose settings say so.
+    """
+    if (settings.model, settings.dataset) in JUDGED:
+        return settings.dataset
+    return getattr(settings, "evaluation_judge", None)
+
+
+def find_judge(dataset: str, profile: str = "quick") -> Path:
+    """The weights of a dataset's judge of this profile or, where there is none, of quick.
+
+    They are those in results/, else those in build/results, where the command `judge` writes.
+    Raises `ResultsError` where there are none.
     """
     for name in (profile, "quick"):
         for folder in (results.shipped(), OWN_RESULTS):
             path = judge_path(dataset, name, folder=folder)
             if path.exists():
-                return load_judge(path, classes)
+                return path
     raise results.ResultsError(
         f"judge: expected that of {dataset}, found none; "
         f"train it with python -m unbraid judge {dataset} --profile {profile}"
     )
+
+
+def open_judge(
+    dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None
+) -> FrameJudge:
+    """The judge of a dataset, as `find_judge` finds it.
+
+    classes: those of the data that it is to judge. Raises `ResultsError` where they are others, or
+    where there is no judge.
+    """
+    return load_judge(find_judge(dataset, profile), classes)
 
 
 def train_judge(

@@ -2,6 +2,7 @@
 
 results/<model>/<dataset>/<profile>/metrics.json
 results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
+results/judges/<dataset>/<profile>/: the same, with the run "judge"
 results/trials/<name>.json
 results/tables.toml says which figures results/README.md and the headline table of README.md show.
 """
@@ -25,8 +26,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from unbraid.data.fetch import repository_root
+from unbraid.measures.intervals import mean_interval
 
 RESTORE = "restore or delete it, then train and evaluate again"
+OVER_SEEDS = "95 %, Student t over seeds"  # the intervals of all figures but those of judges
+FEWEST_SEEDS = 4  # that an interval is printed of; of fewer, Student's t is too narrow if one fails
 
 
 class ResultsError(RuntimeError):
@@ -104,6 +108,19 @@ def read_json(path: Path) -> dict:
         ) from None
     except ValueError as error:
         raise ResultsError(f"{path}: expected JSON, found {error}; {RESTORE}") from None
+
+
+def write_metrics(path: Path, metrics: dict) -> None:
+    """Write metrics.json; the SHA-256 of all else in its `protocol` tells damage later."""
+    metrics["protocol"]["content_sha256"] = digest_content(metrics)
+    write_json(path, metrics)
+
+
+def digest_content(metrics: dict) -> str:
+    """SHA-256 of a metrics.json without the entry that holds it."""
+    protocol = dict(metrics["protocol"])
+    protocol.pop("content_sha256", None)
+    return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -218,13 +235,19 @@ def load_weights(model: nn.Module, path: Path, expected_digest: str | None = Non
 # ---- metrics.json: for each run its figures, and beside them `protocol`
 
 
+def format_values(values: list[float], digits: int = 2) -> str:
+    """The values of up to three seeds, or else "mean ± half-width of the 95 % interval"."""
+    if len(values) < FEWEST_SEEDS:
+        text = ", ".join(f"{value:.{digits}f}" for value in values)
+    else:
+        interval = mean_interval(values)
+        text = f"{interval.mean:.{digits}f} ± {interval.half_width:.{digits}f}"
+    return text.replace("-", "−")
+
+
 def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
-    """A figure of a run as "mean ± half-width of the 95 % interval"; a dash where it has none."""
-    if figure not in entry:
-        return "–"
-    interval = entry["intervals"].get(figure)
-    spread = f" ± {(interval[1] - interval[0]) / 2:.{digits}f}" if interval else ""
-    return f"{entry[figure]:.{digits}f}{spread}".replace("-", "−")
+    """A figure of a run over its seeds, as `format_values` writes it; a dash where it has none."""
+    return format_values(entry["by_seed"][figure], digits) if figure in entry else "–"
 
 
 def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, int]) -> pd.DataFrame:
@@ -265,54 +288,60 @@ def find_seeds(metrics: dict, run: str) -> list[int]:
     return protocol.get("seeds_of", {}).get(run, protocol.get("seeds", [0]))
 
 
+def list_runs(metrics: dict) -> list[tuple[str, int]]:
+    """Every run of a metrics.json with each of its seeds."""
+    runs = [run for run in metrics if run != "protocol"]
+    return [(run, seed) for run in runs for seed in find_seeds(metrics, run)]
+
+
+def limits_over_seeds(values: list[float]) -> list[float] | None:
+    """The limits [low, high] of Student's 95 % interval over seeds; None of a single one."""
+    interval = mean_interval(values)
+    return [interval.low, interval.high] if interval.n > 1 else None
+
+
 def form_faults(metrics: dict) -> list[str]:
     """How a metrics.json departs from its form: mean, by_seed and intervals under the same names.
 
-    by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`.
+    by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`,
+    and mean and interval are those of these values.
     """
     if "protocol" not in metrics:
         return ["expected an entry protocol, found none"]
+    over_seeds = metrics["protocol"].get("intervals", OVER_SEEDS) == OVER_SEEDS
     faults = []
-    for run in metrics.keys() - {"protocol"}:
-        entry = metrics[run]
+    for run in (run for run in metrics if run != "protocol"):
+        entry, seeds = metrics[run], find_seeds(metrics, run)
+        if len(set(seeds)) < len(seeds):
+            faults.append(f"{run}: expected every seed once, found {seeds}")
         names = entry.keys() - {"by_seed", "intervals"}
         for part in ("by_seed", "intervals"):
             if differing := names ^ entry.get(part, {}).keys():
                 faults.append(f"{run}.{part}: expected the names of {run}, not of {differing}")
-        seeds = find_seeds(metrics, run)
         for name, values in entry.get("by_seed", {}).items():
+            mean, limits = entry.get(name, math.nan), entry.get("intervals", {}).get(name)
             if len(values) != len(seeds):
                 faults.append(f"{run}.by_seed.{name}: expected a value per seed, found {values}")
-            elif not math.isclose(sum(values) / len(values), entry.get(name, math.nan)):
+            elif not math.isclose(sum(values) / len(values), mean):
                 faults.append(f"{run}.{name}: expected the mean of its seeds, found another")
+            elif not fits(limits, values if over_seeds else mean):
+                faults.append(f"{run}.intervals.{name}: expected other limits, found {limits}")
     return faults
 
 
-def verify_results(folder: Path) -> list[str]:
-    """Faults of a results folder, a line each: digests of weights, form of metrics, and tables.
+def fits(limits: list[float] | None, of: list[float] | float) -> bool:
+    """Whether limits are Student's over the values of seeds, or else contain a figure.
 
-    Tables are those of the clone, and are compared where the folder is the clone's.
+    The limits of a single seed are None.
     """
-    faults = []
-    paths = sorted([*folder.rglob("*.run.json"), *folder.rglob("metrics.json")])
-    if not paths:
-        raise ResultsError(f"{folder}: expected results, found none; name the right folder")
-    for path in paths:
-        try:
-            content = read_json(path)
-            if path.name == "metrics.json":
-                faults += [f"{path}: {fault}" for fault in form_faults(content)]
-            else:
-                weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
-                check_digest(weights, content.get("weights_sha256"))
-        except ResultsError as error:
-            faults.append(str(error))
-    for path in sorted(folder.rglob("*.safetensors")):
-        if not path.with_suffix(".run.json").exists():
-            faults.append(f"{path}: expected a record beside it, found none")
-    if folder.resolve() == shipped().resolve():
-        faults += table_faults()
-    return faults
+    if not isinstance(of, list):
+        return limits[0] <= of <= limits[1]
+    expected = limits_over_seeds(of)
+    if limits is None or expected is None:
+        return limits is expected
+    tolerance = 1e-9 * max(map(abs, expected))  # versions of SciPy may round t differently
+    pairs = zip(limits, expected, strict=True)
+    return all(math.isclose(*pair, abs_tol=tolerance) for pair in pairs)
 
 
 # ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
@@ -349,21 +378,60 @@ def render_page(tables: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+PLACE = re.compile(r"\{(\w+)\.(\w+)(?::(\w+))?\}")  # {run.figure}, {run.figure:1} or :count
+HEADLINE = {  # the columns of the README's table by the entries of its rows
+    "paper": "paper",
+    "claim": "claim",
+    "measured": "measured here",
+    "published": "published",
+    "limits": "what it does not show",
+    "where": "where",
+}
+
+
+def list_headline(tables: dict) -> list[tuple[str, str]]:
+    """The folder and the name of every run that the README's table shows."""
+    pairs = []
+    for row in tables["headline"]:
+        runs = [place[1] for place in PLACE.finditer(row["measured"])]
+        pairs += [(row["results"], run) for run in runs]
+    return list(dict.fromkeys(pairs))
+
+
 def render_headline(tables: dict) -> str:
     """The README's table: a row per paper, its measured text filled from metrics.json.
 
-    {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one.
+    {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one, over the
+    seeds whose weights ship; {run.figure:count} is how many of these seeds have a 1, such as "4 of
+    5". Raises `ResultsError` for a run of which no weights ship.
     """
-    rows = [("paper", "claim", "measured here", "published", "where"), ("---",) * 5]
+    rows = [HEADLINE.values(), ("---",) * len(HEADLINE)]
     for row in tables["headline"]:
         metrics = read_json(shipped() / row["results"] / "metrics.json")
         measured = row["measured"]
-        for place in re.finditer(r"\{(\w+)\.(\w+)(?::(\d))?\}", measured):
-            run, figure, digits = place.groups(default="2")
-            text = format_figure(metrics[run], figure, int(digits))
+        for place in PLACE.finditer(measured):
+            run, figure, form = place.groups(default="2")
+            values = select_shipped(metrics, run, figure)
+            if form == "count":
+                text = f"{values.count(1)} of {len(values)}"
+            else:
+                text = format_values(values, int(form))
             measured = measured.replace(place[0], text)
-        rows.append((row["paper"], row["claim"], measured, row["published"], row["where"]))
+        rows.append([(row | {"measured": measured})[name] for name in HEADLINE])
     return markdown_table(rows)
+
+
+def select_shipped(metrics: dict, run: str, figure: str) -> list[float]:
+    """The values of a figure for the seeds whose weights ship."""
+    files = metrics["protocol"]["files"][run]
+    pairs = zip(find_seeds(metrics, run), metrics[run]["by_seed"][figure], strict=True)
+    values = [value for seed, value in pairs if files[str(seed)]["shipped"]]
+    if not values:
+        raise ResultsError(
+            f"README.md: expected a run whose weights ship, found none of {run}; "
+            "name another one in results/tables.toml"
+        )
+    return values
 
 
 def render_pages() -> dict[Path, str]:
@@ -374,8 +442,8 @@ def render_pages() -> dict[Path, str]:
     end = rest.partition("<!-- /headline -->")[1:]
     if not (block and end[0]):
         raise ResultsError(
-            "README.md: expected a block <!-- headline --> ... <!-- /headline -->, found none; "
-            "put both lines where the table shall stand"
+            f"{root / 'README.md'}: expected a block <!-- headline --> ... <!-- /headline -->, "
+            "found none; put both lines where the table shall stand"
         )
     readme = "".join([start, block, render_headline(tables), "\n", *end])
     return {root / "results" / "README.md": render_page(tables), root / "README.md": readme}
@@ -389,12 +457,15 @@ def write_tables() -> None:
 
 def table_faults() -> list[str]:
     """A line for each page whose tables are not those of results/."""
+    path = shipped() / "tables.toml"
     try:
         pages = render_pages()
-    except (ResultsError, KeyError) as error:  # a figure or a block that does not exist
-        return [str(error)]
+    except ResultsError as error:
+        return [f"{path}: {error}"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [f"{path}: expected runs and figures that there are, found {error!r}"]
     faults = []
     for path, content in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
-            faults.append(f"{path.name}: its tables are old; run: python -m unbraid verify --write")
+            faults.append(f"{path}: its tables are old; run: python -m unbraid verify --write")
     return faults

@@ -32,6 +32,7 @@ LAWS = ("circle", "circle_equal", "circle_opposite", "bounce", "bounce_two_speed
 DIGITS_BATCH = 100  # sequences at a time
 PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 HORIZON = 20  # frames that factors are rolled forward
+LEAST_OWN, MOST_OTHER = 0.9, 0.1  # R2 of the places, for digits that count as separated
 
 
 @dataclass(frozen=True)
@@ -303,15 +304,18 @@ def position_scores(examined: Examined) -> Figures:
     """own_position_r2, other_position_r2: R2 of 15 nearest neighbours from a posterior sample of a
     factor to the position of its own and of the other digit in the same frame; of evaluation_pairs
     test sequences one frame each, half of them to test. Each digit's own factor is the one of the
-    assignment with the greatest sum. factor_<i>_<digit>_r2: all of them. A model without parts: the
-    best of 20 partitions by information."""
+    assignment with the greatest sum. factor_<i>_<digit>_r2: all of them. separated: 1 if own is at
+    least 0.9 and other at most 0.1, else 0. A model without parts: the best of 20 partitions by
+    information."""
     scores, names = examined.scores, digit_names(examined)
     own = scores[linear_sum_assignment(scores, maximize=True)]
     figures = {}
     for (factor, digit), score in np.ndenumerate(scores):
         figures[f"factor_{factor}_{names[digit]}_r2"] = float(score)
     others = (scores.sum() - own.sum()) / (scores.size - own.size)
-    return figures | {"own_position_r2": float(own.mean()), "other_position_r2": float(others)}
+    figures["own_position_r2"], figures["other_position_r2"] = float(own.mean()), float(others)
+    separated = figures["own_position_r2"] >= LEAST_OWN and others <= MOST_OTHER
+    return figures | {"separated": float(separated)}
 
 
 def digit_names(examined: Examined) -> list[str]:
@@ -327,8 +331,8 @@ def centroids(frames: Tensor) -> Tensor:
     """
     planes = frames[..., :2, :, :].clamp(min=0) + 1e-6
     weights = planes / planes.sum((-2, -1), keepdim=True)
-    x = (weights.sum(-2) * torch.arange(frames.shape[-1])).sum(-1)
-    y = (weights.sum(-1) * torch.arange(frames.shape[-2])).sum(-1)
+    x = (weights.sum(-2) * torch.arange(frames.shape[-1], device=frames.device)).sum(-1)
+    y = (weights.sum(-1) * torch.arange(frames.shape[-2], device=frames.device)).sum(-1)
     return torch.stack([x, y], -1)
 
 

@@ -49,6 +49,8 @@ class Transfer:
     rank_both: Tensor  # (Q,) how many of a's and b's
     unchanged: Tensor  # (Q,) the same two for a's frame, left as it is
     unchanged_both: Tensor
+    repainted: Tensor  # (Q,) the same two for a's frame, repainted by `repaint`
+    repainted_both: Tensor
     error: Tensor  # (Q,) the mean squared difference from the true frame
     dynamic: Tensor  # (Q, d) the codes of a's frames
     judged: dict[str, Tensor]  # classes (Q,) that the judge names; empty without a judge
@@ -76,6 +78,7 @@ def transfer(
         codes = {"static": static[b : b + 1], "dynamic": dynamic}
         decoded, left = common.decode_all(model, codes)[0], frames_a[chosen]
         frames_both = torch.cat([frames_b, frames_a])
+        painted = repaint(frames_a, frames_b)[chosen]
         part = {
             "rows": pairs[number].expand(len(chosen), 2),
             "steps": chosen,
@@ -83,6 +86,8 @@ def transfer(
             "rank_both": count_nearer(decoded, chosen, frames_both),
             "unchanged": count_nearer(left, chosen, frames_b),
             "unchanged_both": count_nearer(left, chosen, frames_both),
+            "repainted": count_nearer(painted, chosen, frames_b),
+            "repainted_both": count_nearer(painted, chosen, frames_both),
             "error": (decoded - frames_b[chosen]).square().flatten(1).mean(1),
             "dynamic": dynamic[0],
         }
@@ -90,6 +95,15 @@ def transfer(
         parts.append((part, judged))
     whole, judged = (common.concatenate(of) for of in zip(*parts, strict=True))
     return Transfer(judged=judged, **whole)
+
+
+def repaint(frames_a: Tensor, frames_b: Tensor) -> Tensor:
+    """Frames of a less their mean, plus the mean of b's frames: a transfer without a model.
+
+    Both are (T, C, H, W), and so is the result. Colours that stay through all frames of a give way
+    to those of b.
+    """
+    return frames_a - frames_a.mean(0) + frames_b.mean(0)
 
 
 def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
@@ -127,10 +141,14 @@ def retrieval_scores(transferred: Transfer) -> Figures:
     """The figures of `transfers` that need no judge; limits of a bootstrap over pairs."""
     figures = {"pose_transfer_rmse": float(transferred.error.double().mean().sqrt())}
     ranks = {
-        "": (transferred.rank, transferred.unchanged),
-        "both_": (transferred.rank_both, transferred.unchanged_both),
+        "": (transferred.rank, transferred.unchanged, transferred.repainted),
+        "both_": (
+            transferred.rank_both,
+            transferred.unchanged_both,
+            transferred.repainted_both,
+        ),
     }
-    for name, (rank, unchanged) in ranks.items():
+    for name, (rank, unchanged, repainted) in ranks.items():
         for count in (1, 5):
             figures[f"pose_transfer_{name}top{count}"] = float((rank < count).double().mean())
         figures[f"unchanged_{name}top1"] = float((unchanged < 1).double().mean())
@@ -139,6 +157,9 @@ def retrieval_scores(transferred: Transfer) -> Figures:
         figures[f"pose_transfer_{name}gain"] = float(interval.mean)
         figures[f"pose_transfer_{name}gain_low"] = float(interval.low)
         figures[f"pose_transfer_{name}gain_high"] = float(interval.high)
+        hits = float((repainted < 1).double().mean())
+        figures[f"repainted_{name}top1"] = hits
+        figures[f"repainted_{name}gain"] = figures[f"pose_transfer_{name}top1"] - hits
     return figures
 
 
@@ -303,9 +324,10 @@ def transfers(examined: Examined) -> Figures:
     """z of all frames of a, inferred with a's f, decoded with b's f. pose_transfer_*: is b's true
     frame the nearest of b's frames, or among the five nearest (top1, top5); the same among the
     frames of a and b (both); root mean square error to it. unchanged_*: the same for a's frame left
-    as it is, and *_gain the difference, with its limits. transfer_*: share in which the judge
-    names b's attribute (transfer_leak: a's, where the two differ), and a's pose, action and
-    direction; trousers and top where the sheets have them."""
+    as it is, and pose_transfer_*gain the difference, with its limits. repainted_*: the same for
+    a's frame less the mean of all frames of a, plus that of b; repainted_*gain: the transfer less
+    it. transfer_*: share in which the judge names b's attribute (transfer_leak: a's, where the two
+    differ), and a's pose, action and direction; trousers and top where the sheets have them."""
     judged = judge_scores(examined.transferred, examined.test)
     figures = {f"transfer_{name}": value for name, value in judged.items()}
     return retrieval_scores(examined.transferred) | figures

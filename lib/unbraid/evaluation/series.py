@@ -10,7 +10,9 @@ The endings of figures say what the heads are given:
                                pass and without a mask, and the epoch that their code keeps
 
 After these may follow _low and _high, 95 % limits over test series, and for means of the codes
-_less_linear, the score less that of the linear model on plain means, with its limits.
+_less_linear, the score less that of the linear model on plain means, with its limits. A label that
+is read from the static code alone has also _window and _less_window: the score of the linear model
+on the anchor's window, which is all that the static code reads, and the lead over it.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ TOGETHER = {"weather": 3, "air_quality": 12}
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
 NAMES = {"average_precision": "auprc", "mean_absolute_error": "mae"}  # of metrics, in figures
-LINEAR = ("logistic", "ridge")  # of the baselines of `Prediction`
+# The linear baselines of `Prediction`, and what the lead over each is called.
+LINEAR = {"logistic": "linear", "ridge": "linear", "window": "window"}
 SERIES_BATCH = 256  # sequences that are encoded at a time
 AUTHORS = "_authors_protocol"  # the ending of figures of heads as the authors train them
 SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
@@ -70,14 +73,15 @@ SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
 class CodedSeries:
     """Codes of N series, static (N, D) and dynamic (N, W, d), and plain numbers beside their means.
 
-    lengths (N,): how many of the W elements each series has. raw (N, F): the mean of each
-    variable's observed values and, where values are missing, the share of those observed.
+    lengths (N,): how many of the W elements each series has. raw (N, F): `plain_means` of the whole
+    series; window (N, F): of the one window that the static code reads.
     """
 
     static: Tensor
     dynamic: Tensor
     lengths: Tensor
     raw: Tensor | None = None
+    window: Tensor | None = None
 
     @property
     def codes(self) -> Codes:
@@ -127,12 +131,34 @@ def encode_series(
     lengths = -(-Batch.of(sequences).lengths // window)
     if generator is not None:
         return CodedSeries(**codes, lengths=lengths)
-    observed = observed_values(sequences)
-    count = observed.sum(1)
-    raw = sequences.frames.sum(1) / count.clamp(min=1)
-    if sequences.mask is not None:
-        raw = torch.cat([raw, count / observed.shape[1]], 1)
+    raw = plain_means(sequences.frames, observed_values(sequences), sequences.mask is not None)
     return CodedSeries(**codes, lengths=lengths, raw=raw)
+
+
+def plain_means(frames: Tensor, observed: Tensor, has_gaps: bool) -> Tensor:
+    """Means (N, F) over the steps of frames (N, T, C), which are 0 where nothing was observed.
+
+    F: the mean of each variable's observed values and, with gaps, the share of those observed.
+    """
+    count = observed.sum(1)
+    means = frames.sum(1) / count.clamp(min=1)
+    return torch.cat([means, count / observed.shape[1]], 1) if has_gaps else means
+
+
+def read_window(model: SequenceModel, sequences: Sequences) -> Tensor:
+    """`plain_means` (N, F) of the window that is each series' anchor, of evaluation.
+
+    It depends on the model's anchor and not on its weights. The static code of a model without
+    context that reads its anchor reads nothing else.
+    """
+    elements = model.codec.split(sequences.frames)  # (N, W, w, C)
+    observed = model.codec.split(observed_values(sequences))
+    has_value = observed.flatten(2).any(2)
+    if isinstance(model, PublishedSeries):  # Its anchor has the same number in every series.
+        has_value = torch.ones_like(has_value)
+    anchor = model.choose_anchor(has_value, torch.zeros(len(elements)))
+    rows = torch.arange(len(elements))
+    return plain_means(elements[rows, anchor], observed[rows, anchor], sequences.mask is not None)
 
 
 def observed_values(sequences: Sequences) -> Tensor:
@@ -217,7 +243,7 @@ def head_intervals(
 
 
 def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int = 1) -> Figures:
-    """The same, beside the scores of baselines, and of the linear one the limits and the lead."""
+    """The same, beside the scores of baselines, and of linear ones the limits and the lead."""
     figures = head_intervals(prediction, task, ending, size)
     for predictor, scores in prediction.scores.items():
         if predictor == "head":
@@ -226,7 +252,7 @@ def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int
         for metric, score in scores.items():
             figures[figure_name(task, metric, beside)] = score
         if predictor in LINEAR:
-            lead = f"{ending}_less_linear"
+            lead = f"{ending}_less_{LINEAR[predictor]}"
             figures |= head_intervals(prediction, task, beside, size, of=predictor)
             figures |= head_intervals(prediction, task, lead, size, less=predictor)
     return figures
@@ -235,15 +261,21 @@ def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int
 def classes(examined: Examined) -> Figures:
     """<label>_accuracy: read off the static code by the papers' head; _low, _high: 95 % limits over
     test series, those of one day or month together. _trivial: majority; _logistic, _boosting: on
-    plain means of the observed values, and where values are missing the share that is not;
-    _dynamic: off the mean dynamic code, by logistic regression; _paper: one draw of the codes.
-    Heads: evaluation_heads trainings each, scores averaged, the epoch chosen on validation series;
-    one training where figures have an ending."""
+    plain means of the whole series' observed values and, where values are missing, the share
+    observed; _window: logistic regression on the same of the anchor's window alone, which is all
+    that the static code reads; _dynamic: off the mean dynamic code, by logistic regression; _paper:
+    one draw of the codes. Baselines are fitted to training and validation series. Heads:
+    evaluation_heads trainings each, scores averaged, the epoch chosen on validation series; one
+    training where figures have an ending. _less_linear, _less_window: the heads' score less that of
+    _logistic, of _window."""
     figures, dataset = {}, examined.settings.dataset
+    means = []
+    for coded, part in zip(examined.means, examined.splits, strict=True):
+        means.append(replace(coded, window=read_window(examined.model, part)))
     for label in SERIES_LABELS[dataset]:
         targets = [part.labels[label] for part in examined.splits]
         train = partial(train_heads, examined, predict_class, targets)
-        prediction = train(examined.means, examined.settings.evaluation_heads)
+        prediction = train(means, examined.settings.evaluation_heads)
         figures |= compare_heads(prediction, label, size=TOGETHER.get(dataset, 1))
         if PAPER_CLASSES.get(dataset) == label:
             figures |= head_scores(train(examined.draws), label, "_paper")

@@ -105,8 +105,8 @@ def error_rates(examined: Examined) -> Figures:
     chunks of q(s)'s means; dynamic: mean over chunks and steps of one draw of d (_means: of its
     means); gap: dynamic - static. Without model or label: mean_spectrum, a recording's mean
     logarithmic spectrum less the training mean, and even_spectrum, on SpectrumScale. TIMIT, as in
-    paper C, has 24 speakers whom training has not seen and sentences of 3 s; the spoken digits have
-    known speakers and single digits of 0.4 s."""
+    paper C, has 24 speakers whom training has not heard and sentences of 3 s; the test recordings
+    of the spoken digits are other takes of the six training voices, single digits of 0.4 s."""
     test = examined.test_recordings
     vectors = {
         "static": test.voice,

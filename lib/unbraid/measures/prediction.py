@@ -3,7 +3,8 @@
 The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. On
 frozen codes two things differ: the epoch is chosen on the validation sequences, where their code
 takes the last one, and a code always meets the label of its own sequence. A constant, a linear
-model and gradient boosting on the raw means stand beside, fitted to training and validation.
+model and gradient boosting on the raw means stand beside, fitted to training and validation, and
+for a class that linear model on means of the one window that the static code reads.
 """
 
 import copy
@@ -38,7 +39,14 @@ REGRESSORS = {
     ),
 }
 LEARNING_RATE = 1e-3
-AXES = {"target": (1, 2), "static": (2,), "dynamic": (3,), "lengths": (1,), "raw": (2, 3)}
+AXES = {
+    "target": (1, 2),
+    "static": (2,),
+    "dynamic": (3,),
+    "lengths": (1,),
+    "raw": (2, 3),
+    "window": (2,),
+}
 METRICS = {
     "auroc": roc_auc_score,
     "average_precision": average_precision_score,
@@ -54,7 +62,8 @@ class Examples:
     target: (N,) 0 or 1 for an event, or classes 0..C-1; (N, W) a value for each window.
     static: (N, D). dynamic: (N, W, d), one code a window. lengths: (N,) valid windows from 1 to W,
     by default all; what lies beyond is not read. raw: (N, F) or (N, W, F) plain numbers, such as
-    means of features, for the models without codes.
+    means of features, for the models without codes. window: (N, F), the same of the one window that
+    the static code reads.
     Raises ValueError for no sequences, lengths that differ, NaN in what is read.
     """
 
@@ -63,6 +72,7 @@ class Examples:
     dynamic: np.ndarray | None = None
     lengths: np.ndarray | None = None
     raw: np.ndarray | None = None
+    window: np.ndarray | None = None
 
     def __post_init__(self):
         arrays = {n: np.asarray(array) for n, array in vars(self).items() if array is not None}
@@ -231,7 +241,9 @@ def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40) -> Predic
 
     train, validation, test: `Examples` with classes 0..C-1 as target and static codes. An epoch
     passes five times over the training sequences, as in the authors' code. "trivial" always
-    names the commonest class of training and validation. Raises ValueError as `predict_event`.
+    names the commonest class of training and validation. "window" is "logistic" on the plain
+    numbers of the window instead of those of the whole sequence. Raises ValueError as
+    `predict_event`.
     """
     parts = train, validation, test
     check_parts(parts, ("static",))
@@ -244,6 +256,7 @@ def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40) -> Predic
     commonest = np.bincount(joined(parts, "target").astype(int)).argmax()
     outputs = {"head": logits.argmax(axis=2), "trivial": np.full((1, len(test)), commonest)}
     outputs |= outputs_on_raw(parts, CLASSIFIERS, lambda model, raw: model.predict(raw))
+    outputs |= outputs_on_window(parts)
     return Prediction(test.target, outputs, ("accuracy",))
 
 
@@ -363,10 +376,19 @@ def train_pass(head, optimizer, training: HeadTraining, inputs, target) -> None:
         optimizer.step()
 
 
-def outputs_on_raw(parts, models, predict) -> dict[str, np.ndarray]:
-    """Models without codes, fitted to training and validation sequences: name -> (1, N, ...)."""
+def outputs_on_window(parts) -> dict[str, np.ndarray]:
+    """The classes that the linear model names from the window alone: "window" -> (1, N)."""
+    models = {"window": CLASSIFIERS["logistic"]}
+    return outputs_on_raw(parts, models, lambda model, raw: model.predict(raw), "window")
+
+
+def outputs_on_raw(parts, models, predict, numbers="raw") -> dict[str, np.ndarray]:
+    """Models without codes, fitted to training and validation sequences: name -> (1, N, ...).
+
+    numbers: which plain numbers they read, "raw" or "window".
+    """
     *_, test = parts
-    if test.raw is None:
+    if getattr(test, numbers) is None:
         return {}
 
     def rows(raw, target):
@@ -378,8 +400,8 @@ def outputs_on_raw(parts, models, predict) -> dict[str, np.ndarray]:
     target = joined(parts, "target")
     outputs = {}
     for name, model in models.items():
-        fitted = clone(model).fit(rows(joined(parts, "raw"), target), target.ravel())
-        predicted = predict(fitted, rows(test.raw, test.target))
+        fitted = clone(model).fit(rows(joined(parts, numbers), target), target.ravel())
+        predicted = predict(fitted, rows(getattr(test, numbers), test.target))
         outputs[name] = predicted.reshape(1, *test.target.shape)
     return outputs
 
@@ -400,7 +422,7 @@ def check_target(parts, expected: str, most=np.inf) -> None:
 
 def check_parts(parts, needed) -> None:
     """Refuse parts without a needed array, or of other widths than train."""
-    for name in (*needed, "raw"):
+    for name in (*needed, "raw", "window"):
         arrays = [getattr(part, name) for part in parts]
         shapes = {None if array is None else array.shape[1:] for array in arrays}
         if len(shapes) > 1 or (name in needed and None in shapes):

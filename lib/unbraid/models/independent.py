@@ -5,8 +5,9 @@ Disentangling Video with Independent Prediction.
     p(x, z) = p(z_1) prod_t prod_i p_i(z_t^i | z_{t-1}^i) prod_t p(x_t | z_t)
 
 Each factor i has a transition network of its own, which reads only that factor's past. The
-posterior q(z_t | z_{t-1}, x_t) is a filter. Whatever can be predicted alone ends up in a factor of
-its own. A single factor as wide as all of them together is the entangled baseline.
+posterior q(z_t | z_{t-1}, x_t) is a filter. The hope is that each factor then describes one thing;
+notebooks 12 to 14 measure when it does. A single factor as wide as all of them together is the
+entangled baseline.
 """
 
 from __future__ import annotations
