@@ -13,7 +13,6 @@ import torch
 from unbraid import experiments, settings
 from unbraid.measures.information import kraskov
 from unbraid.measures.leakage import leakage_matrix
-from unbraid.training import fit
 
 SECTIONS = (
     "independent.bounce.factored",
@@ -39,7 +38,9 @@ def bench_training(section: str, profile: str) -> None:
     frames = chosen.batch_size * sampler(1, generator).frames.shape[1]
     drawing = measure_seconds(lambda: sampler(chosen.batch_size, generator))
     model, few = experiments.build(chosen, 0), chosen.but(steps=UPDATES)
-    update = measure_seconds(lambda: fit(model, sampler, few), repeats=1) / UPDATES
+    update = (
+        measure_seconds(lambda: experiments.train_model(model, sampler, few), repeats=1) / UPDATES
+    )
     rates = f"{frames / drawing:12,.0f}{frames / update:12,.0f}{1000 * update:10.1f}"
     print(f"{section:30}{rates}{update * chosen.steps / 60:10.1f}", flush=True)
 

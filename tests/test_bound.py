@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
-from unbraid import settings
 from unbraid.distributions import (
     DiagonalGaussian,
     bernoulli_log_likelihood,
@@ -17,6 +16,7 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import Batch
+from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
 from unbraid.networks import count_parameters, keep_variance, start_as_glorot, start_as_in_2017
 
@@ -129,16 +129,16 @@ def test_weights_of_2017_count_the_inputs_of_a_layer_and_gains_are_uniform():
     assert gains.mean().item() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("name, count", (("factored", 6_235_915), ("entangled", 6_186_251)))
-def test_parameter_counts_of_paper_a(name, count):
-    model = IndependentPrediction.from_settings(settings.load(f"independent.bounce.{name}", "full"))
-    assert count_parameters(model) == count
+@pytest.mark.parametrize(
+    "sizes, count", (({}, 6_235_915), ({"factors": 1, "factor_size": 40}, 6_186_251))
+)
+def test_parameter_counts_of_paper_a(sizes, count):
+    assert count_parameters(IndependentPrediction(**sizes)) == count
 
 
-def small_model(section="independent.bounce.factored", **changes):
+def small_model(kind=IndependentPrediction, **changes):
     torch.manual_seed(0)
-    section = settings.load(section, "full", **SMALL | changes)
-    return IndependentPrediction.from_settings(section).double().eval()
+    return kind(**SMALL | changes).double().eval()
 
 
 def test_a_decoder_is_either_wider_first_or_in_groups():
@@ -234,7 +234,8 @@ def test_what_is_detached_and_what_is_not():
 
 
 def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
-    model, whole = small_model(opening=[[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]]), small_model()
+    whole = small_model()
+    model = small_model(GatedPrediction, opening=[[0.0, [1, 2, 0]], [0.5, [2, 2, 2]]])
     noise = whole.draw_noise(3, 4, seeded(1))
     model.advance(0.3)
     codes, bound = model.encode(FRAMES, noise), model.elbo(FRAMES, noise)
@@ -249,7 +250,7 @@ def test_units_that_are_not_in_use_are_zero_and_cost_nothing():
 @pytest.mark.parametrize("hidden", (0, 12))
 def test_while_the_decoder_is_apart_only_its_last_layer_joins_the_factors(hidden):
     changes = {"decoder_hidden": hidden, "decoder_apart": [0.2, 0.5], "width": 6}
-    model = small_model("independent.circle.long", **changes)
+    model = small_model(GatedPrediction, **changes)
     paint = model.decoder[2].last if hidden else model.decoder.last
     read = []  # features (N, 6, H, W) that the last layer paints with
     paint.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
@@ -273,9 +274,7 @@ def test_while_the_decoder_is_apart_only_its_last_layer_joins_the_factors(hidden
     assert all(moved(0.1)) and all(moved(0.5))
     assert moved(0.2) == moved(0.4) == [False, False, True, True, False, False]
     with pytest.raises(ValueError, match=r"^decoder_apart: .* 3 decoder_groups"):
-        small_model(
-            "independent.circle.long", **changes | {"decoder_hidden": 0} | {"decoder_groups": 3}
-        )
+        small_model(GatedPrediction, **changes | {"decoder_hidden": 0, "decoder_groups": 3})
 
 
 def test_only_a_normalised_model_starts_as_in_2017():

@@ -10,6 +10,7 @@ from unbraid.course import reach
 from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
+from unbraid.models import registry
 from unbraid.settings import Settings, SettingsError
 
 EXPERIMENTS = settings.list_experiments()
@@ -19,7 +20,7 @@ EXPERIMENTS = settings.list_experiments()
 def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
     chosen = settings.load(experiment.section, "smoke")
     first, again, other = (experiments.build(chosen, seed) for seed in (3, 3, 4))
-    assert isinstance(first, experiments.MODELS[experiment.model])
+    assert isinstance(first, registry.MODELS[experiment.model])
     digests = [results.contents(model.state_dict()) for model in (first, again, other)]
     assert digests[0] == digests[1] != digests[2]
 

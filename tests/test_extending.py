@@ -6,6 +6,7 @@ And the proof that whoever adds one touches the files that CONTRIBUTING.md count
 import ast
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from unbraid.distributions import (
     kl,
     standard_normal_like,
 )
-from unbraid.models.base import Batch, Bound, SequenceModel
+from unbraid.models import registry
+from unbraid.models.base import Batch, Bound, ModelConfig, SequenceModel
 
 LIBRARY = Path(settings.__file__).parent
 SECTION = """
@@ -52,16 +54,25 @@ columns = [{ figure = "brightness", title = "brightness", digits = 3 }]
 """
 
 
+@dataclass(frozen=True)
+class ToyConfig(ModelConfig):
+    """The sizes of `Toy`."""
+
+    image_size: int = 8
+    code_size: int = 2
+
+
 class Toy(SequenceModel):
     """Two linear layers read the static code off the mean frame, the dynamic one off each."""
 
+    config_class = ToyConfig
     code_names = ("static", "dynamic")
 
-    def __init__(self, settings):
-        super().__init__()
-        image_size = settings.image_size
+    def __init__(self, config=None, **values):
+        super().__init__(config, **values)
+        image_size = self.config.image_size
         self.frame_shape = (1, image_size, image_size)
-        self.code_size = code_size = settings.code_size
+        self.code_size = code_size = self.config.code_size
         self.encoders = nn.ModuleDict()
         for name in self.code_names:
             self.encoders[name] = nn.Linear(image_size**2, 2 * code_size)
@@ -135,7 +146,7 @@ def toy(tmp_path, monkeypatch):
     """The toys in the registries, their section in the table, and a clone with their table."""
     table = settings.read_table() | tomllib.loads(SECTION)
     monkeypatch.setattr(settings, "read_table", lambda: table)
-    monkeypatch.setitem(experiments.MODELS, "toy", Toy)
+    monkeypatch.setitem(registry.MODELS, "toy", Toy)
     monkeypatch.setitem(catalogue.DATASETS, "squares", catalogue.Dataset(load_squares))
     monkeypatch.setitem(evaluation.MEASURES, "brightness", brightness)
     for name in ("notebooks", "data", "results"):
@@ -185,10 +196,10 @@ def is_papers_own(path):
     return path.startswith("evaluation/")
 
 
-@pytest.mark.parametrize("model", sorted(experiments.MODELS))
+@pytest.mark.parametrize("model", sorted(registry.MODELS))
 def test_a_model_is_named_in_its_file_one_registry_and_the_table(model):
     files = {path for path in files_with(model) if not is_papers_own(path)}
-    assert files <= {f"models/{model}.py", "experiments.py"}
+    assert files <= {f"models/{model}.py", "models/registry.py", "experiments.py"}
     assert model in {experiment.model for experiment in settings.list_experiments()}
 
 

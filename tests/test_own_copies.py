@@ -5,7 +5,7 @@ import pytest
 import scipy.io.wavfile
 import torch
 from PIL import Image
-from unbraid import cli, experiments, results, settings, training
+from unbraid import cli, experiments, results, settings
 from unbraid.data import load
 from unbraid.data.fetch import DataError
 from unbraid.data.own_copies import EXPRESSIONS, OWN
@@ -262,6 +262,6 @@ def test_mug_at_full_has_the_published_size_weights_and_cycles():
     assert sum(weights.numel() for weights in model.parameters()) == MUG_PARAMETERS
     assert full.log_likelihood_weight + full.anchor_weight == 30
     for share, beta in ((0.0125, 0.5), (0.03, 1), (0.955, 0.0955), (0.51875, 0.8536), (1, 1)):
-        weights = training.term_weights(full, round(share * full.steps))
+        weights = experiments.term_weights(full, round(share * full.steps))
         assert weights["dynamic_kl"] == pytest.approx(beta, abs=0.01)
         assert weights["static_kl"] == pytest.approx(15 * beta, abs=0.15)

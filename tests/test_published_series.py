@@ -6,10 +6,10 @@ from test_bound import DOUBLE, close, seeded, unreached_parameters, within
 from test_single_element import cell, normal, slow_prior, walk
 from torch.distributions import Normal, kl_divergence
 from unbraid import experiments, settings
+from unbraid.experiments import term_weights
 from unbraid.models.base import Batch
 from unbraid.models.published_series import PublishedSeries
 from unbraid.networks import count_parameters
-from unbraid.training import term_weights
 
 DEATH = "single_element.physionet.published_death"
 WARD = f"{DEATH}.ward"
@@ -34,8 +34,7 @@ every_anchor = pytest.mark.parametrize("anchor", NUMBER)
 
 def small_model(**changes):
     torch.manual_seed(0)
-    section = settings.load(AIR, "full", **SMALL | changes)
-    return PublishedSeries.from_settings(section).double().eval()
+    return PublishedSeries(**SMALL | changes).double().eval()
 
 
 @pytest.mark.parametrize("section", (DEATH, WARD, AIR))

@@ -6,10 +6,10 @@ from test_bound import DOUBLE, close, seeded, unreached_parameters
 from test_single_element import normal, slow_prior, walk
 from torch.distributions import Normal, kl_divergence
 from unbraid import experiments, settings
+from unbraid.experiments import term_weights
 from unbraid.models.base import Batch
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.networks import count_parameters
-from unbraid.training import term_weights
 
 SECTION = "single_element.spoken_digits.published"
 TIMIT = {"channels": 201, "features": 201}
@@ -26,8 +26,7 @@ VALUES = torch.randn(4, 5, 3, generator=seeded(6), **DOUBLE)  # (B, T, bins)
 
 def small_model(**changes):
     torch.manual_seed(0)
-    section = settings.load(SECTION, "full", **SMALL | {"initial_weights": "default"} | changes)
-    return PublishedSpeech.from_settings(section).double().eval()
+    return PublishedSpeech(**SMALL | {"initial_weights": "default"} | changes).double().eval()
 
 
 @pytest.mark.parametrize(

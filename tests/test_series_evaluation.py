@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import settings
+from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import series
 from unbraid.measures.prediction import Prediction
 from unbraid.models.base import Batch, Bound
-from unbraid.models.published_series import PublishedSeries
 from unbraid.models.single_element import SingleElement, Windows
 
 SPLITS = ("train", "validation", "test")
@@ -181,9 +180,7 @@ def test_the_linear_model_on_the_window_reads_the_anchor_and_nothing_else(monkey
 def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes):
     """By gradients: they are other than 0 at the same steps of every series."""
     options = settings.load(f"single_element.{section}", "smoke").but(**changes)
-    torch.manual_seed(0)
-    is_published = section.partition(".")[2].startswith("published")
-    model = (PublishedSeries if is_published else SingleElement).from_settings(options).eval()
+    model = experiments.build(options, seed=0).eval()
     windows = 6
     frames = torch.randn(4, windows * options.window, options.channels)
     mask = torch.ones_like(frames, dtype=torch.bool)
@@ -321,7 +318,7 @@ def test_vowels_give_every_figure_and_hold_out_a_fifth_of_train():
     splits = [series.load_series(options, split) for split in SPLITS]
     assert [len(part) for part in splits] == [216, 54, 370]
     torch.manual_seed(0)
-    model = SingleElement.from_settings(options)
+    model = SingleElement(experiments.make_config(options))
     figures = series.SERIES["vowels"].evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures == series.SERIES["vowels"].evaluate(model, options, 0)

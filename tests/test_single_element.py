@@ -6,8 +6,9 @@ import pytest
 import torch
 from test_bound import DOUBLE, close, seeded, unreached_parameters, within
 from torch.distributions import Normal, kl_divergence
-from unbraid import settings
+from unbraid.models import registry
 from unbraid.models.base import Batch
+from unbraid.models.formula import FormulaElement
 from unbraid.models.single_element import SingleElement
 from unbraid.networks import count_parameters
 
@@ -22,7 +23,7 @@ SMALL = {
     "static_size": 3,
     "dynamic_size": 2,
     "dynamic_hidden": 2,
-    "still_weight": 1.0,
+    "still": True,
 }
 SERIES = {"kind": "series", "channels": 3, "window": 2, "width": 6}
 FRAMES = torch.rand(3, 5, 2, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
@@ -45,10 +46,9 @@ POSITION = {"first": 0, "middle": 2, "last": 4}  # of five elements
 each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
-def small_model(**changes):
+def small_model(variant="code", **changes):
     torch.manual_seed(0)
-    section = settings.load("single_element.sprites", "full", **SMALL | changes)
-    return SingleElement.from_settings(section).double().eval()
+    return registry.VARIANTS[variant](**SMALL | changes).double().eval()
 
 
 def frames_for(model):
@@ -68,7 +68,7 @@ def frames_for(model):
     ),
 )
 def test_parameter_counts_of_paper_c_on_sprites(block, count):
-    model = SingleElement.from_settings(settings.load("single_element.sprites", "full"))
+    model = SingleElement()
     assert count_parameters(model.get_submodule(block)) == count
 
 
@@ -112,7 +112,7 @@ def slow_prior(prior, d):
 def slow_dynamic_states(model, features, anchor, noise):
     """The dynamic network's outputs, a list of (B, hidden), by the paper's or its code's rule."""
     encoder = model.dynamic_encoder
-    if encoder.variant == "code":
+    if encoder.both_ways:
         inputs = [c - features[anchor] if encoder.subtract else c for c in features]
         inputs[anchor] = noise["anchor"]
         return walk(encoder.recurrent, inputs)
@@ -141,11 +141,11 @@ def slow_terms(model, frames, noise, anchor):
     hidden = slow_dynamic_states(model, features, anchor, noise)
     q_d = [normal(model.dynamic_encoder.head, h) for h in hidden]
     d = [q.mean + q.stddev * noise["dynamic"][:, t] for t, q in enumerate(q_d)]
-    if model.dynamic_encoder.variant == "formula":
+    if isinstance(model, FormulaElement):
         d[anchor] = 0 * d[anchor]
     pairs = zip(q_d, slow_prior(model.prior, d), strict=True)
     kl_d = [kl_divergence(q, p).sum(1) for q, p in pairs]
-    if model.dynamic_encoder.variant == "formula":
+    if isinstance(model, FormulaElement):
         del kl_d[anchor]
     log_likelihood = [log_p(x, code) for x, code in zip(elements, d, strict=True)]
     still = [log_p(x, 0 * d[0]) for x in elements]
@@ -164,7 +164,7 @@ def test_bound_and_terms_of_paper_c_against_a_slow_loop(options):
     close(bound.kl, {"static": kl_s, "dynamic": sum(kl_d)})
     close(bound.per_frame, (sum(log_likelihood) - kl_s - sum(kl_d)) / frames.shape[1])
     close(bound.terms, {"anchor": log_likelihood[at], "still": sum(still)})
-    assert len(kl_d) == (5 if model.dynamic_encoder.variant == "code" else 4)
+    assert len(kl_d) == (4 if isinstance(model, FormulaElement) else 5)
     close(model.elbo(frames, noise).elbo, bound.elbo)
     weights = {"log_likelihood": 5, "anchor": 1, "still": 2, "static_kl": 4, "dynamic_kl": 0.5}
     gain = 5 * sum(log_likelihood) + log_likelihood[at] + 2 * sum(still)
@@ -182,7 +182,7 @@ def exact_log_likelihood(model, series, points):
 
     first = model.prior(torch.zeros(1, 1, 1, **DOUBLE))
     d_1 = (first.mean + first.standard_deviation * grid[:, None, None])[:, 0]  # (points, 1)
-    if model.dynamic_encoder.variant == "formula":
+    if isinstance(model, FormulaElement):
         d_1 = torch.zeros_like(d_1)
     second = model.prior(torch.nn.functional.pad(d_1[..., None], (0, 0, 0, 1)))
     d_2 = second.mean[:, 1] + second.standard_deviation[:, 1] * grid  # (d_1, d_2)
@@ -273,7 +273,7 @@ def test_a_static_code_from_all_sees_all_that_was_observed(kind):
 def test_divergences_of_a_new_model_are_those_of_the_authors():
     """Nats per sequence of the model of Sprites, in training mode, on frames of even noise."""
     torch.manual_seed(0)
-    model = SingleElement.from_settings(settings.load("single_element.sprites", "full"))
+    model = SingleElement()
     frames = torch.rand(16, 8, *model.frame_shape, generator=seeded())
     found = model.elbo(frames, seeded(1)).kl
     assert found["static"].mean().item() == pytest.approx(0.012, rel=0.1)
@@ -365,7 +365,7 @@ def test_one_element(options):
     frames = frames_for(model)[:, : model.codec.window]
     bound = model.elbo(frames, seeded())
     assert bound.elbo.isfinite().all()
-    formula = model.dynamic_encoder.variant == "formula"
+    formula = isinstance(model, FormulaElement)
     assert (bound.kl["dynamic"] == 0).all() == formula
     assert model.decode(model.encode(frames)).shape == frames.shape
 
@@ -447,7 +447,6 @@ def test_bad_series_and_masks_are_refused(series):
     (
         (lambda: small_model().elbo(FRAMES * 2), "frames"),
         (lambda: small_model(anchor="start"), "anchor"),
-        (lambda: small_model(variant="paper"), "variant"),
         (lambda: small_model(kind="sound"), "kind"),
         (lambda: small_model(context=True, variant="formula"), "context"),
         (lambda: small_model(image_size=12), "image_size"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
-from unbraid import settings
+from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ACTIONS, CLASSES, DIRECTIONS, MOTION_NAMES
 from unbraid.evaluation import clips, common
@@ -189,7 +189,7 @@ def test_codes_kept_and_codes_drawn(monkeypatch):
 
 def test_the_means_of_the_prior_are_those_after_the_codes_that_were_drawn():
     section = settings.load("single_element.sprites", "smoke")
-    model = SingleElement.from_settings(section).eval()
+    model = SingleElement(experiments.make_config(section)).eval()
     drawn = model.generate(3, 4, torch.Generator().manual_seed(0))["dynamic"]
     means = clips.prior_means(model, drawn)
     path = torch.cat([torch.zeros(3, 1, drawn.shape[2]), drawn[:, :-1]], 1)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from unbraid import settings
+from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale
 from unbraid.evaluation import speech
@@ -141,7 +141,7 @@ def test_what_a_model_reads_does_not_change_how_it_is_measured(splits):
 def test_a_small_model_gives_the_same_numbers_twice(splits):
     torch.manual_seed(0)
     options = settings.load("single_element.spoken_digits", "smoke", channels=BINS, window=3)
-    model = SingleElement.from_settings(options).eval()
+    model = SingleElement(experiments.make_config(options)).eval()
     figures = speech.SPEECH.measure(examine(model, splits, options=options))
     assert all(map(math.isfinite, figures.values()))
     assert figures == speech.SPEECH.measure(examine(model, splits, options=options))

@@ -17,9 +17,10 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 TOOLS = sorted((ROOT / "tools").glob("*.py"))
 ABOVE = {"tools", "papers"}  # rooms that use the library, which knows neither
 FLOORS = (  # from the ground; a part imports what is below it, and its own floor without circles
-    {"distributions", "exercises", "networks", "readable", "settings", "data", "plots", "progress"},
+    {"checks", "distributions", "exercises", "networks", "readable", "settings", "data", "plots"}
+    | {"progress", "schedules"},
     {"models", "measures", "results"},
-    {"training", "interventions"},
+    {"checkpoint", "training", "interventions"},
     {"experiments"},
     {"evaluation", "prices"},
     {"cli", "course", "__main__"},

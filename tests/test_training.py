@@ -15,6 +15,7 @@ from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.results import ResultsError
+from unbraid.schedules import Schedule, schedule_value
 from unbraid.training import TrainingError, fit
 
 SQUARES = Digits(
@@ -32,7 +33,7 @@ def tiny_settings(**overrides):
 
 def tiny_model(options, seed=0):
     torch.manual_seed(seed)
-    return IndependentPrediction.from_settings(options)
+    return IndependentPrediction(experiments.make_config(options))
 
 
 def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overrides):
@@ -40,7 +41,9 @@ def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overr
     options = tiny_settings(**overrides)
     model = tiny_model(options, weights_seed)
     digits = MovingDigits(SQUARES, options.image_size, options.length)
-    rows = fit(model, digits, options, seed, checkpoint, every=every, report=report)
+    rows = experiments.train_model(
+        model, digits, options, seed, checkpoint, every=every, report=report
+    )
     return {name: value.clone() for name, value in model.state_dict().items()}, rows
 
 
@@ -68,7 +71,7 @@ def test_training_raises_the_bound_and_reports_it():
 def test_every_precision_trains(precision):
     options = tiny_settings()
     digits = MovingDigits(SQUARES, options.image_size, options.length)
-    rows = fit(tiny_model(options), digits, options, precision=precision)
+    rows = experiments.train_model(tiny_model(options), digits, options, precision=precision)
     assert rows[-1]["step"] == options.steps
 
 
@@ -83,7 +86,7 @@ def test_a_checkpoint_belongs_to_its_precision_and_its_data_but_to_no_evaluation
 
     digits = Others(SQUARES, options.image_size, options.length)
     with pytest.raises(TrainingError, match="data None .*precision 32-true"):
-        fit(tiny_model(options), digits, options, 0, path, "bf16-mixed")
+        experiments.train_model(tiny_model(options), digits, options, 0, path, "bf16-mixed")
 
 
 @pytest.mark.parametrize(
@@ -96,21 +99,22 @@ def test_a_checkpoint_belongs_to_its_precision_and_its_data_but_to_no_evaluation
 )
 def test_the_rate_falls(schedule, rates):
     options = tiny_settings(steps=8, **{"decay": 1.0, "learning_rate": 1.0} | schedule)
-    assert [training.learning_rate(options, step) for step in range(1, 9)] == pytest.approx(rates)
+    found = [experiments.learning_rate(options, step) for step in range(1, 9)]
+    assert found == pytest.approx(rates)
 
 
 def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
     knots = [[0.0, 8.0], [0.5, 8.0], [1.0, 2.0]]
-    assert training.schedule_value(knots, 0.2) == 8
-    assert training.schedule_value(knots, 0.75) == pytest.approx(5)
-    assert training.schedule_value(knots, 0.75, logarithmic=True) == pytest.approx(4)
-    assert training.schedule_value(3, 0.75) == 3
+    assert schedule_value(knots, 0.2) == 8
+    assert schedule_value(knots, 0.75) == pytest.approx(5)
+    assert schedule_value(Schedule(knots, "logarithmic"), 0.75) == pytest.approx(4)
+    assert schedule_value(lambda share: 4 * share, 0.75) == schedule_value(3, 0.75) == 3
 
 
 def test_schedules_of_weights_are_gone_through_once_a_cycle():
     cycled = {"weight_cycles": 2, "z_kl_weight": [[0.0, 0.0], [1.0, 1.0]]}
     options = settings.Settings(**tiny_settings(steps=8).as_dict() | cycled)
-    found = [training.term_weights(options, step)["z_kl"] for step in range(1, 9)]
+    found = [experiments.term_weights(options, step)["z_kl"] for step in range(1, 9)]
     assert found == pytest.approx(2 * [0.25, 0.5, 0.75, 1])
 
 
@@ -122,12 +126,11 @@ def test_weights_and_rate_reach_the_optimiser(monkeypatch):
             super().__init__()
             self.number = torch.nn.Parameter(torch.tensor(2.0))
 
-        def advance(self, share):
-            """Nothing of this model changes."""
-
         def forward(self, batch, noise):
             count = len(batch.frames)
-            return Bound(torch.zeros(count) * self.number, {"z": self.number.expand(count)}, 1)
+            return Bound(
+                torch.zeros(count) * self.number, {"z": (1.0 * self.number).expand(count)}, 1
+            )
 
     model = Slope()
     updates, adam = [], torch.optim.Adam.step
@@ -138,11 +141,19 @@ def test_weights_and_rate_reach_the_optimiser(monkeypatch):
         return adam(optimizer, *arguments, **more)
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    options = tiny_settings(steps=4, learning_rate=0.0, second_moment_decay=0.9).as_dict()
-    options = settings.Settings(**options, z_kl_weight=[[0.0, 0.0], [0.5, 1.0]])
-    rows = fit(model, lambda count, _: torch.zeros(count, 2, 1, 1, 1), options, every=1)
-    assert [gradient for gradient, _, _ in updates] == pytest.approx([0.5, 1, 1, 1])
-    assert {(rate, betas) for _, rate, betas in updates} == {(0.0, (0.9, 0.9))}
+    rows = fit(
+        model,
+        lambda count, _: torch.zeros(count, 2, 1, 1, 1),
+        steps=4,
+        batch_size=4,
+        learning_rate=[[0.0, 0.0], [0.5, 0.0], [1.0, 1.0]],
+        weights={"z_kl": lambda share: min(1.0, 2 * share)},
+        betas=(0.9, 0.9),
+        every=1,
+    )
+    gradients, rates, betas = zip(*updates, strict=True)
+    assert gradients == pytest.approx([0.5, 1, 1, 1]) and set(betas) == {(0.9, 0.9)}
+    assert rates == (0, 0, 0, 0.5)  # of the share before the update; weights of that after it
     assert [row["elbo_per_frame"] for row in rows] == [-2.0] * 4  # the bound has no weights
 
 
@@ -153,7 +164,7 @@ def test_longer_gradients_are_shortened(tmp_path, longest, kept):
     if longest:
         options = settings.Settings(**options.as_dict() | {"gradient_norm": longest})
     digits = MovingDigits(SQUARES, options.image_size, options.length)
-    fit(tiny_model(options), digits, options, checkpoint=tmp_path / "one")
+    experiments.train_model(tiny_model(options), digits, options, checkpoint=tmp_path / "one")
     moments = results.load_tensors(tmp_path / "one")
     gradients = [10 * value for name, value in moments.items() if name.endswith("exp_avg")]
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
@@ -264,6 +275,44 @@ def test_a_checkpoint_of_another_run_is_refused(checkpoint, changes):
     with pytest.raises(TrainingError, match=found):
         train(checkpoint, **changes)
     assert checkpoint.read_bytes() == before
+
+
+def fit_plainly(checkpoint, weight=1.0, **sizes):
+    """Two updates of a model that no table knows."""
+
+    def draw(count, generator):
+        return torch.rand(count, 2, 3, 8, 8, generator=generator)
+
+    torch.manual_seed(0)
+    model = IndependentPrediction(image_size=8, width=2, features=3, hidden=4, **sizes)
+    weights = {"kl": weight}
+    return fit(model, draw, steps=2, batch_size=2, weights=weights, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    "changes, found",
+    (
+        ({"factor_size": 3}, r"model\.factor_size 20 \(of this run: 3\)"),
+        ({"weight": 2.0}, r"weights\.kl \[0\.0, 0\.01, .*of this run: 2\.0"),
+        ({"weight": lambda share: share**2}, r"weights\.kl \[0\.0, 0\.01, "),
+    ),
+)
+def test_a_checkpoint_belongs_to_its_config_and_its_weights(tmp_path, changes, found):
+    first = {"weight": lambda share: share}
+    rows = fit_plainly(tmp_path / "a", **first)
+    assert fit_plainly(tmp_path / "a", weight=lambda share: 1 * share) == rows
+    with pytest.raises(TrainingError, match=found):
+        fit_plainly(tmp_path / "a", **first | changes)
+
+
+def test_progress_is_told_before_each_update_and_arguments_are_checked():
+    draw, shares = MovingDigits(SQUARES, 32, 2), []
+    sizes = {"steps": 4, "batch_size": 1}
+    fit(tiny_model(tiny_settings()), draw, **sizes, on_progress=shares.append)
+    assert shares == [0, 0.25, 0.5, 0.75]
+    for name, value in {"steps": 0, "batch_size": 1.5, "precision": "16-mixed"}.items():
+        with pytest.raises(ValueError, match=f"^{name}"):
+            fit(tiny_model(tiny_settings()), draw, **sizes | {name: value})
 
 
 @pytest.mark.parametrize("share", (0.0, 0.5, 0.999))

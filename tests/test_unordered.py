@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from test_bound import DOUBLE, close, seeded, unreached_parameters, within
 from torch.distributions import Bernoulli, Normal, kl_divergence
-from unbraid import settings
-from unbraid.models.unordered import CONTRAST, UnorderedFrames, mean_over_pairs
+from unbraid.models.painted import CONTRAST, PaintedFrames
+from unbraid.models.unordered import UnorderedFrames, mean_over_pairs
 from unbraid.networks import count_parameters
 
 SMALL = {
@@ -39,8 +39,8 @@ each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def new_model(**changes):
     """The paper's model, small, with new weights."""
     torch.manual_seed(0)
-    section = settings.load("unordered.digits", "full", **SMALL | changes)
-    return UnorderedFrames.from_settings(section).double().eval()
+    kind = PaintedFrames if {"multiplied", "palette"} & changes.keys() else UnorderedFrames
+    return kind(**SMALL | changes).double().eval()
 
 
 def small_model(**changes):
@@ -106,7 +106,7 @@ def test_multiplied_decoder_by_hand():
     ),
 )
 def test_parameter_counts_of_paper_b(block, count):
-    model = UnorderedFrames.from_settings(settings.load("unordered.sprites_poses", "full"))
+    model = UnorderedFrames()
     assert count_parameters(model.get_submodule(block)) == count
 
 

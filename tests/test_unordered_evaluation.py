@@ -286,7 +286,7 @@ def test_places_are_ordered_by_side_whosever_they_are():
 def test_a_small_model_has_every_figure_of_moving_digits(dataset, count):
     options = settings.load(f"unordered.{dataset}", "smoke")
     torch.manual_seed(0)
-    model = UnorderedFrames.from_settings(options)
+    model = UnorderedFrames(experiments.make_config(options))
     figures = unordered.DIGITS.evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values())) and len(figures) == count
     assert figures == unordered.DIGITS.evaluate(model, options, 0)
@@ -303,6 +303,6 @@ def test_a_small_model_has_every_figure_of_characters(monkeypatch):
     monkeypatch.setattr(poses, "READ_FRAMES", 5)
     monkeypatch.setattr(poses, "open_judge", lambda *_: reader)
     torch.manual_seed(0)
-    model = UnorderedFrames.from_settings(options)
+    model = UnorderedFrames(experiments.make_config(options))
     figures = poses.CHARACTERS.evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values())) and "unseen_pose" in figures

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from unbraid import experiments, results, settings
 from unbraid.distributions import DiagonalGaussian, kl, standard_normal_like
-from unbraid.training import term_weights
+from unbraid.experiments import term_weights
 
 SIZES = {"f_dim": 128, "z_dim": 128, "rnn_size": 256, "f_rnn_layers": 1, "fft_size": 400}
 CHUNKS, STEPS, BINS = 6, 20, 201

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unbraid import experiments, results, settings, training
+from unbraid import experiments, results, settings
 from unbraid.data import moving_digits
 from unbraid.evaluation import unordered
 
@@ -41,7 +41,8 @@ def main() -> None:
     chosen = settings.load(given.section, "quick").but(evaluation_training=3000)
     model = experiments.build(chosen, given.seed)
     sampler = experiments.make_sampler(chosen, "train")
-    training.fit(model, sampler, chosen, given.seed, given.checkpoint, every=chosen.steps // 20)
+    every = chosen.steps // 20
+    experiments.train_model(model, sampler, chosen, given.seed, given.checkpoint, every=every)
     figures = unordered.DIGITS.evaluate(model.eval(), chosen, given.seed)
     name = f"{given.section.replace('.', '_')}_held_out"
     command = f"python docs/trials/digits_held_out.py {given.section} --seed {given.seed}"

@@ -31,7 +31,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
-from unbraid import experiments, results, settings, training
+from unbraid import experiments, results, settings
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.series import held_out
 from unbraid.evaluation import series
@@ -122,7 +122,7 @@ def train_model(dataset, changes, parts, seed):
     if changes.get("timed"):
         windows = parts[0].frames.shape[1] // known.window
         model.codec.decoder = TimedDecoder(known, windows)
-    training.fit(model, draw, known, seed)
+    experiments.train_model(model, draw, known, seed)
     return known, model, time.perf_counter() - start
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from unbraid import experiments, results, settings, training
+from unbraid import experiments, results, settings
 from unbraid.data import speech
 from unbraid.data.sampling import SequenceSampler
 from unbraid.evaluation import speech as evaluation
@@ -28,7 +28,7 @@ HELD_OUT = range(5, 10)  # takes; 0 to 4 are the test recordings
 def objective(model, chunks, known, seed: int) -> float:
     """Minus the loss on all chunks, per spectrum, with the same draw of the codes each time."""
     noise = torch.Generator().manual_seed(seed)
-    weights = training.term_weights(known, step=1)
+    weights = experiments.term_weights(known, step=1)
     total = 0.0
     model.eval()
     with torch.no_grad():
@@ -55,7 +55,7 @@ def main(steps: int, seed: int, checkpoint: Path | None) -> None:
         print(curve[-1], flush=True)
 
     sampler, every = SequenceSampler(parts["train"]), max(1, steps // 40)
-    training.fit(model, sampler, known, seed, checkpoint, every=every, report=measure)
+    experiments.train_model(model, sampler, known, seed, checkpoint, every=every, report=measure)
     with torch.no_grad():
         examined = evaluation.examine_speech(
             model.cpu().eval(), known, seed, lambda known, split, seed: parts[split]

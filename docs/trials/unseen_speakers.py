@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 import torch
-from unbraid import data, experiments, results, settings, training
+from unbraid import data, experiments, results, settings
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SPEAKERS, SpectrumScale
@@ -38,7 +38,7 @@ def fit_voices(train: Sequences, test: Sequences, known, seed: int) -> dict[str,
     else:
         train, test = scale.transform(train), scale.transform(test)
     model = experiments.build(known, seed)
-    training.fit(model, SequenceSampler(train), known, seed)
+    experiments.train_model(model, SequenceSampler(train), known, seed)
     recordings = collect_recordings(model.cpu().eval(), test, seed, of_magnitudes)
     return {
         "static": recordings.voice,

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from unbraid import results, training
+from unbraid.checkpoint import read_rows
+from unbraid.checks import check_name
 from unbraid.data import load
 from unbraid.data.catalogue import get_dataset
 from unbraid.data.fetch import SOURCES, repository_root
@@ -37,24 +39,11 @@ from unbraid.measures.judges import (
     save_judge,
 )
 from unbraid.measures.swaps import generation_scores
-from unbraid.models.base import SequenceModel
-from unbraid.models.independent import IndependentPrediction
-from unbraid.models.published_series import PublishedSeries
-from unbraid.models.published_speech import PublishedSpeech
-from unbraid.models.single_element import SingleElement
-from unbraid.models.unordered import UnorderedFrames
-from unbraid.settings import OWN_RESULTS, Settings, check_name
+from unbraid.models.base import Batch, ModelConfig, SequenceModel
+from unbraid.models.registry import choose_class, read_config, read_record
+from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
+from unbraid.settings import OWN_RESULTS, Settings
 from unbraid.settings import load as load_settings
-
-MODELS: dict[str, type[SequenceModel]] = {
-    "independent": IndependentPrediction,
-    "unordered": UnorderedFrames,
-    "single_element": SingleElement,
-}
-NETWORKS: dict[str, type[SequenceModel]] = {  # of a model, other than those that it has itself
-    "published_series": PublishedSeries,
-    "published_speech": PublishedSpeech,
-}
 
 # ---- data
 
@@ -163,19 +152,91 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
 # ---- models and their runs
 
 
-def model_class(settings: Settings) -> type[SequenceModel]:
-    """The class of a run's model, with the networks that its section names, if it names any."""
-    if hasattr(settings, "networks"):
-        check_name("networks", settings.networks, NETWORKS)
-        return NETWORKS[settings.networks]
-    check_name("model", settings.model, MODELS)
-    return MODELS[settings.model]
+def make_config(settings: Settings) -> ModelConfig:
+    """The config of a run's model: the fields that it has among the run's settings."""
+    return read_config(settings.as_dict())
 
 
 def build(settings: Settings, seed: int) -> SequenceModel:
     """A new model of these settings, its weights drawn with this seed."""
     torch.manual_seed(seed)
-    return model_class(settings).from_settings(settings)
+    return choose_class(settings.as_dict())(make_config(settings))
+
+
+def train_model(
+    model: SequenceModel,
+    draw: Callable[[int, torch.Generator], Tensor | Batch],
+    settings: Settings,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    precision: str = "32-true",
+    every: int | None = None,
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """`training.fit` with the arguments that a section of profiles.toml describes."""
+    return training.fit(
+        model,
+        draw,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=rate_schedule(settings),
+        weights=weight_schedules(settings),
+        betas=(0.9, settings.second_moment_decay),
+        gradient_norm=getattr(settings, "gradient_norm", None),
+        seed=seed,
+        checkpoint=checkpoint,
+        identity=select_decisive(settings),
+        precision=precision,
+        every=every,
+        report=report,
+        on_progress=getattr(model, "advance", None),  # of a `GatedPrediction`
+    )
+
+
+def rate_schedule(settings: Settings) -> Curve:
+    """The learning rate, which falls by `decay` once for every `decay_every` sequences seen."""
+    rate = settings.learning_rate
+    if settings.decay == 1:
+        return rate
+    stairs = settings.decay, settings.decay_every, settings.batch_size, settings.steps
+    return Staircase(rate, *stairs)
+
+
+def weight_schedules(settings: Settings) -> dict[str, Curve]:
+    """The weights of the bound's terms, by the names that `Bound.loss` knows.
+
+    Every setting that ends in _weight is a schedule: static_kl_weight weighs KL(static),
+    log_likelihood_weight the likelihood. weight_cycles is optional.
+    """
+    shape = settings.weight_interpolation, getattr(settings, "weight_cycles", 1)
+    weights = {}
+    for name, schedule in settings.as_dict().items():
+        if name.endswith("_weight"):
+            is_number = isinstance(schedule, (int, float))
+            weights[name.removesuffix("_weight")] = (
+                schedule if is_number else Schedule(schedule, *shape)
+            )
+    return weights
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """The learning rate of one update, from 1 on."""
+    return schedule_value(rate_schedule(settings), (step - 1) / settings.steps)
+
+
+def term_weights(settings: Settings, step: int) -> dict[str, float]:
+    """The weights of the bound's terms at one update, from 1 on."""
+    weights = weight_schedules(settings)
+    return {name: schedule_value(curve, step / settings.steps) for name, curve in weights.items()}
+
+
+def select_decisive(settings: Settings) -> dict:
+    """The settings that decide a run: all but its seeds, its section and those of evaluations."""
+    values = {}
+    for name, value in settings.as_dict().items():
+        if name not in ("seeds", "section") and not name.startswith("evaluation_"):
+            values[name] = value
+    return values
 
 
 def run_name(settings: Settings, seed: int) -> str:
@@ -190,27 +251,12 @@ def load_record(name: str, folder: Path | None = None) -> dict:
     folder: a folder of results; by default the clone's. The profile is the one in the name, even
     where UNBRAID_PROFILE is another. Raises `ResultsError` for a missing or damaged record.
     """
-    path = (folder or results.shipped()) / f"{name}.run.json"
-    record = results.read_json(path)
-    if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
-        raise results.ResultsError(
-            f"{path}: expected a run's record, found no settings or no digest of weights; "
-            f"{results.RESTORE}"
-        )
-    return record
+    return read_record((folder or results.shipped()) / f"{name}.run.json")
 
 
 def load_model(name: str, folder: Path | None = None) -> SequenceModel:
-    """The trained model of a run by its name, with the settings and weights of its record.
-
-    Raises `ResultsError` where the record or the weights are missing or damaged.
-    """
-    record = load_record(name, folder)
-    settings = Settings(**record["settings"])
-    model = model_class(settings).from_settings(settings)
-    weights = (folder or results.shipped()) / f"{name}.safetensors"
-    results.load_weights(model, weights, record["weights_sha256"])
-    return model.eval()
+    """The trained model of a run by its name, of whatever class; see `SequenceModel.load`."""
+    return SequenceModel.load(name, folder)
 
 
 def train_command(settings: Settings, seeds: list[int], precision: str = "32-true") -> str:
@@ -248,7 +294,7 @@ def train_run(
 
     model = build(settings, seed)
     try:
-        rows = training.fit(model, sampler, settings, seed, checkpoint, precision, report=print_row)
+        rows = train_model(model, sampler, settings, seed, checkpoint, precision, report=print_row)
     except KeyboardInterrupt:
         reached = last_update(checkpoint)
         print(f"\nthe same command goes on with {path.name} after update {reached}")
@@ -259,7 +305,7 @@ def train_run(
 
     results.write_csv(path.with_suffix(".training.csv"), rows)
     command = train_command(settings, [seed], precision)
-    weights_sha256 = results.save_weights(path.with_suffix(".safetensors"), model)
+    weights_sha256 = model.save(path.with_suffix(".safetensors"))
     more = now | beginning | {"data": sampler.provenance, "weights_sha256": weights_sha256}
     record = training.run_record(command, settings, seed, rows, **more)
     results.write_json(path.with_suffix(".run.json"), record)
@@ -305,7 +351,7 @@ def print_row(row: dict) -> None:
 
 def last_update(checkpoint: Path) -> int:
     """The update that a checkpoint was written after; 0 where there is none."""
-    rows = training.read_rows(checkpoint) if checkpoint.exists() else []
+    rows = read_rows(checkpoint) if checkpoint.exists() else []
     return rows[-1]["step"] if rows else 0
 
 
@@ -326,7 +372,7 @@ def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
 def has_settings(record: dict, settings: Settings) -> bool:
     """Whether a run was trained with these settings, whatever those of the evaluation are."""
     known = record["settings"]
-    decisive = training.select_decisive(settings)
+    decisive = select_decisive(settings)
     return all(name in known and known[name] == value for name, value in decisive.items())
 
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unbraid.checks import check_name
 from unbraid.models.base import Codes
-from unbraid.settings import check_name
 
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:

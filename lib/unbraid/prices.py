@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from unbraid import experiments, training
+from unbraid import experiments
 from unbraid.settings import Settings, list_experiments, read_table
 from unbraid.settings import load as load_settings
 
@@ -67,7 +67,7 @@ def time_update(settings: Settings, sampler: experiments.Sampler) -> float:
     """Seconds of one update here: of a whole batch on a GPU, else in proportion to a small one."""
     batch_size = settings.batch_size if torch.cuda.is_available() else FEW
     few = settings.but(steps=2, batch_size=batch_size)
-    first, second = training.fit(experiments.build(few, 0), sampler, few, every=1)
+    first, second = experiments.train_model(experiments.build(few, 0), sampler, few, every=1)
     return (second["seconds"] - first["seconds"]) * settings.batch_size / batch_size
 
 

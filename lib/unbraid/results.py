@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -182,8 +182,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise ResultsError(f"{path}: expected safetensors, found {error}; {RESTORE}") from None
 
 
-def save_weights(path: Path, model: nn.Module) -> str:
-    """A model's weights in half precision (integers as they are); returns the file's SHA-256."""
+def save_weights(path: Path, model: nn.Module, described: dict | None = None) -> str:
+    """A model's weights in half precision (integers as they are); returns the file's SHA-256.
+
+    described: what the file says of the model, as JSON, for `describe_weights`.
+    """
     state = {}
     for name, value in model.state_dict().items():
         state[name] = value.half() if value.is_floating_point() else value
@@ -192,7 +195,24 @@ def save_weights(path: Path, model: nn.Module) -> str:
                 f"{path}: expected weights that half precision can hold, found NaN, infinity or "
                 f"more than 65504 in {name}"
             )
-    return save_tensors(path, state)
+    metadata = None
+    if described is not None:  # One entry, because safetensors writes several in any order.
+        metadata = {"model": json.dumps(described | {"contents": contents(state)})}
+    return save_tensors(path, state, metadata)
+
+
+def describe_weights(path: Path) -> dict | None:
+    """What a file of weights says of its model; None where it says nothing, or is not there.
+
+    "contents" is the digest of its tensors. Raises `ResultsError` for a damaged file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("model", "null"))
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, ValueError) as error:
+        raise ResultsError(f"{path}: expected safetensors, found {error}; {RESTORE}") from None
 
 
 def load_weights(model: nn.Module, path: Path, expected_digest: str | None = None) -> None:
@@ -200,6 +220,9 @@ def load_weights(model: nn.Module, path: Path, expected_digest: str | None = Non
     if expected_digest:
         check_digest(path, expected_digest)
     state = load_tensors(path)
+    described = describe_weights(path) or {}
+    if described.get("contents", contents(state)) != contents(state):
+        raise ResultsError(f"{path}: expected the weights it was written with, found others")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

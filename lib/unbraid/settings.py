@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import resources
-from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
+
+from unbraid.checks import SettingsError, check_name
 
 PROFILES = ("smoke", "quick", "full")
 OWN_RESULTS = Path("build/results")  # where the commands write, and where evaluate looks first
 SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
 COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
-
-
-class SettingsError(ValueError):
-    """A profile, section or setting that profiles.toml does not know."""
 
 
 class Settings(SimpleNamespace):
@@ -98,23 +93,6 @@ def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Expe
             check_name("part" if field == "model" else field, name, names)
             experiments = [each for each in experiments if getattr(each, field) == name]
     return experiments
-
-
-def check_name(field: str, name: str, names: Iterable[str]) -> None:
-    """Refuse a name that is none of `names`, with the nearest of them."""
-    names = list(names)
-    if name in names:
-        return
-    message = f"{field}: expected one of {', '.join(names)}, found {name!r}"
-    close = get_close_matches(str(name).lower(), names, 1)
-    raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
-
-
-def check_whole(least: int, **values: object) -> None:
-    """Refuse values, given by their names, that are no whole numbers or lie below `least`."""
-    for name, value in values.items():
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name}: expected a whole number from {least}, found {value!r}")
 
 
 def read_table() -> dict:

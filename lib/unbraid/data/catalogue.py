@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from unbraid.checks import check_name
 from unbraid.data.faces import load_faces
 from unbraid.data.fetch import SOURCES, files, locate
 from unbraid.data.intensive_care import load_physionet
@@ -20,7 +21,6 @@ from unbraid.data.series import load_air_quality, load_etth1, load_vowels, load_
 from unbraid.data.speech import load_spoken_digits
 from unbraid.data.sprites import load_directions, load_poses, load_sprites
 from unbraid.data.street import load_street
-from unbraid.settings import check_name
 
 THREE = ("train", "validation", "test")
 FOUR = ("train", "fit", "validation", "test")  # fit and validation are parts of train

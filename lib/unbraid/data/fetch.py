@@ -31,8 +31,8 @@ with warnings.catch_warnings():  # tqdm.auto, which pooch imports, warns in a ke
     warnings.simplefilter("ignore")
     import pooch
 
+from unbraid.checks import check_name
 from unbraid.progress import progress_bar
-from unbraid.settings import check_name
 
 pooch.get_logger().setLevel("WARNING")
 

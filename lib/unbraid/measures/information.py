@@ -15,9 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
+from unbraid.checks import check_whole
 from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
-from unbraid.settings import check_whole
 
 
 @dataclass(frozen=True, eq=False, repr=False)

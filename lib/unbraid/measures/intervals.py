@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from unbraid.checks import check_whole
 from unbraid.readable import Readable
-from unbraid.settings import check_whole
 
 
 @dataclass(frozen=True, repr=False)

@@ -24,9 +24,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
 
+from unbraid.checks import check_name
 from unbraid.measures.intervals import Interval, bootstrap_interval, finite_array
 from unbraid.readable import Readable
-from unbraid.settings import check_name
 
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from unbraid.settings import check_name, check_whole
+from unbraid import results
+from unbraid.checks import SettingsError, check_name, check_number, check_whole
 
 Codes = dict[str, Tensor]
 """The named latents of a batch: static codes (B, D), dynamic codes (B, T, d)."""
@@ -105,16 +108,99 @@ class Bound:
         return -total.mean() / self.frames
 
 
-class SequenceModel(nn.Module, ABC):
-    """A latent-variable model of sequences; a batch may be whatever `Batch.of` takes."""
+@dataclass(frozen=True)
+class ModelConfig:
+    """The sizes and choices of a model, by name; a subclass gives each its default.
 
+    Whole numbers are at least 1, or the field's metadata["least"]. A list becomes a tuple. Raises
+    `ValueError` with the field's name for a value of another type than its default's.
+    """
+
+    def __post_init__(self):
+        for each in fields(self):
+            if isinstance(getattr(self, each.name), list):
+                object.__setattr__(self, each.name, as_tuples(getattr(self, each.name)))
+            check_like(each.name, getattr(self, each.name), each.default, each.metadata)
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> Self:
+        """The config of those values, by name, that it has a field for; others are ignored."""
+        names = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in names})
+
+
+def as_tuples(values: list | tuple) -> tuple:
+    """A list as a tuple, and the lists in it, too."""
+    return tuple(as_tuples(value) if isinstance(value, list) else value for value in values)
+
+
+def check_like(name: str, value: object, default: object, limits: Mapping[str, object]) -> None:
+    """Refuse a value that is of another type than a field's default, or below its limit."""
+    if isinstance(default, (bool, str, tuple)):
+        if not isinstance(value, type(default)):
+            raise ValueError(f"{name}: expected a value like {default!r}, found {value!r}")
+    elif isinstance(default, int):
+        check_whole(limits.get("least", 1), **{name: value})
+    elif isinstance(default, float):
+        check_number(**{name: value})
+
+
+class SequenceModel(nn.Module, ABC):
+    """A latent-variable model of sequences; a batch may be whatever `Batch.of` takes.
+
+    config: of the model's own `config_class`. Without it the config is made of the keywords, so
+        that `Model(static_size=4)` is `Model(ModelConfig(static_size=4))`.
+    """
+
+    config_class: type[ModelConfig] = ModelConfig
     code_names: tuple[str, ...]
     frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
 
+    def __init__(self, config: ModelConfig | None = None, **values: object):
+        super().__init__()
+        own = self.config_class
+        if config is None:
+            for name in values:
+                check_name(f"fields of {own.__name__}", name, [each.name for each in fields(own)])
+            config = own(**values)
+        elif values or not isinstance(config, own):
+            more = f" and {', '.join(values)}" if values else ""
+            raise SettingsError(
+                f"config: expected one {own.__name__}, or its fields by name, found "
+                f"{type(config).__name__}{more}"
+            )
+        self.config = config
+
+    def save(self, path: Path | str) -> str:
+        """Write the weights as safetensors, in half precision, with the class and the config.
+
+        Returns the file's SHA-256. Raises `ResultsError` for weights that are not finite.
+        """
+        described = {"class": type(self).__name__, "config": asdict(self.config)}
+        return results.save_weights(Path(path), self, described)
+
     @classmethod
-    def from_settings(cls, settings) -> SequenceModel:
-        """The model that a section of profiles.toml describes, with new weights."""
-        return cls(settings)
+    def load(cls, name: str | Path, folder: Path | None = None) -> Self:
+        """A trained model in evaluation mode, with the config that lies beside its weights.
+
+        name: a file that `save` has written, or a run in `folder`, such as
+            "single_element/sprites/quick/single_element-seed0".
+        folder: of results; by default the clone's results/.
+
+        Raises `ResultsError` where weights or their record are missing, damaged or not those of the
+        record, `ValueError` where they are of another class than this one.
+        """
+        from unbraid.models.registry import find_model  # It imports all models, so this is late.
+
+        found = find_model(name, folder, cls)
+        if not issubclass(found.model_class, cls):
+            raise ValueError(
+                f"{name}: expected weights of {cls.__name__}, found those of "
+                f"{found.model_class.__name__}; load them with {found.model_class.__name__}.load"
+            )
+        model = found.model_class(found.config)
+        results.load_weights(model, found.path, found.digest)
+        return model.eval()
 
     @abstractmethod
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
@@ -145,9 +231,6 @@ class SequenceModel(nn.Module, ABC):
     def forward(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound; training calls the model itself, so that Fabric can wrap it."""
         return self.elbo(batch, noise)
-
-    def advance(self, share: float) -> None:  # noqa: B027 - most models never change
-        """Change what is to change at this share of a training run, before each update."""
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise itself, or new noise from a generator; without one from torch's own."""

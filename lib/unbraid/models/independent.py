@@ -12,17 +12,28 @@ entangled baseline.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from unbraid.checks import check_number
 from unbraid.distributions import (
     DiagonalGaussian,
     gaussian_log_likelihood,
     kl_by_unit,
     standard_normal_like,
 )
-from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
+from unbraid.models.base import (
+    Batch,
+    Bound,
+    Codes,
+    ModelConfig,
+    Noise,
+    NoiseSource,
+    SequenceModel,
+)
 from unbraid.networks import (
     ConvolutionalDecoder,
     ConvolutionalEncoder,
@@ -62,13 +73,15 @@ def bounded(distribution: DiagonalGaussian) -> DiagonalGaussian:
     return DiagonalGaussian(distribution.mean, log_variance)
 
 
-class IndependentPrediction(SequenceModel):
-    """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d).
+@dataclass(frozen=True)
+class IndependentPredictionConfig(ModelConfig):
+    """The sizes of `IndependentPrediction`; the defaults are the paper's for two digits.
 
-    settings: a section of profiles.toml, with factors (K), factor_size (d), variance (v of the
-        likelihood) and the sizes of the networks.
+    What the paper does not say is as in its authors' code, willwhitney/structure-experiments.
+
     normalise: batch normalisation, with statistics of one step and initial weights as the authors'.
     activation: of all convolutions; "paper" is leaky ReLU in the encoder, ReLU in the decoder.
+    output: of the decoder, "sigmoid" or "linear"; see `ConvolutionalDecoder`.
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
     decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
         of its own, and the decoder adds them.
@@ -76,89 +89,83 @@ class IndependentPrediction(SequenceModel):
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
-    opening: which units are in use in training, as [share of the updates, [units of each factor]];
-        the others are 0 and cost nothing. Without entries, as in the paper, all are in use.
-    decoder_apart: optional, [begin, end]: the shares of the updates between which every factor has
-        equally many of the decoder's features to itself; only the last layer joins them.
     """
 
-    def __init__(self, settings):
-        super().__init__()
-        self.factors = settings.factors
-        self.factor_size = d = settings.factor_size
-        self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
-        self.variance = settings.variance
-        self.normalise = settings.normalise
-        self.frame_shape = (3, settings.image_size, settings.image_size)
+    factors: int = 2  # K
+    factor_size: int = 20  # d, units of each factor
+    variance: float = 0.25  # v of the likelihood N(decoded, v), in squared units of a pixel
+    image_size: int = 64  # height and width in pixels
+    width: int = 64  # channels of the first convolution
+    features: int = 32  # of a frame
+    normalise: bool = True
+    activation: str = "paper"
+    output: str = "sigmoid"
+    output_bias: float = 0.5
+    hidden: int = 128  # units of each layer of a transition network
+    hidden_layers: int = field(default=4, metadata={"least": 0})
+    initial_log_variance: float = 0.0
+    decoder_groups: int = 1
+    decoder_hidden: int = field(default=0, metadata={"least": 0})
 
-        size = self.factors * d
-        in_encoder = in_decoder = settings.activation
-        if settings.activation == "paper":
-            in_encoder, in_decoder = "leaky_relu", "relu"
-        image = {
-            "image_size": settings.image_size,
-            "width": settings.width,
-            "normalise": settings.normalise,
-        }
-        self.encoder = ConvolutionalEncoder(
-            features=settings.features, activation_name=in_encoder, **image
-        )
-        self.posterior = FilteringPosterior(settings.features, size, settings.initial_log_variance)
-        self.transitions = nn.ModuleList()
-        for _ in range(self.factors):
-            self.transitions.append(mlp(d, settings.hidden, 2 * d, settings.hidden_layers))
-
-        hidden, groups = settings.decoder_hidden, settings.decoder_groups
-        if hidden and groups > 1:
+    def __post_init__(self):
+        super().__post_init__()
+        check_number(0, variance=self.variance)
+        groups = self.decoder_groups
+        if self.decoder_hidden and groups > 1:
             raise ValueError(
                 f"decoder_hidden: expected 0 with {groups} decoder_groups, because a layer that "
-                f"reads all factors would mix them, found {hidden}; set one of the two"
+                f"reads all factors would mix them, found {self.decoder_hidden}; set one of the two"
             )
+
+
+class IndependentPrediction(SequenceModel):
+    """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d)."""
+
+    config_class = IndependentPredictionConfig
+
+    def __init__(self, config: IndependentPredictionConfig | None = None, **values: object):
+        super().__init__(config, **values)
+        config = self.config
+        self.factors = config.factors
+        self.factor_size = d = config.factor_size
+        self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
+        self.variance = config.variance
+        self.normalise = config.normalise
+        self.frame_shape = (3, config.image_size, config.image_size)
+
+        size = self.factors * d
+        in_encoder = in_decoder = config.activation
+        if config.activation == "paper":
+            in_encoder, in_decoder = "leaky_relu", "relu"
+        image = {
+            "image_size": config.image_size,
+            "width": config.width,
+            "normalise": config.normalise,
+        }
+        self.encoder = ConvolutionalEncoder(
+            features=config.features, activation_name=in_encoder, **image
+        )
+        self.posterior = FilteringPosterior(config.features, size, config.initial_log_variance)
+        self.transitions = nn.ModuleList()
+        for _ in range(self.factors):
+            self.transitions.append(mlp(d, config.hidden, 2 * d, config.hidden_layers))
+
+        hidden = config.decoder_hidden
         self.decoder = ConvolutionalDecoder(
             inputs=hidden or size,
             activation_name=in_decoder,
-            output=settings.output,
-            groups=0 if hidden else groups,
+            output=config.output,
+            groups=0 if hidden else config.decoder_groups,
             **image,
         )
         if self.normalise:
             start_as_in_2017(self)
         with torch.no_grad():
-            self.decoder.last.bias += settings.output_bias
+            self.decoder.last.bias += config.output_bias
         if hidden:
             self.decoder = nn.Sequential(
                 nn.Linear(size, hidden), activation(in_decoder), self.decoder
             )
-        self.opening = settings.opening
-        self.decoder_apart = getattr(settings, "decoder_apart", (0, 0))
-        if any(self.decoder_apart) and groups > 1:
-            raise ValueError(
-                f"decoder_apart: expected [0, 0] with {groups} decoder_groups, whose features are "
-                f"apart already, found {self.decoder_apart}; set one of the two"
-            )
-        self.register_buffer("in_use", torch.ones(self.factors, d), persistent=False)
-
-    def advance(self, share: float) -> None:
-        """Do what `opening` and `decoder_apart` say at this share of a run."""
-        begin, end = self.decoder_apart
-        if begin <= share < end:
-            self.part_decoder()
-        for since, counts in self.opening:
-            if share >= since:
-                open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
-                self.in_use = open_units.to(self.in_use)
-
-    @torch.no_grad()
-    def part_decoder(self) -> None:
-        """Set the decoder's weights between the features of different factors to zero.
-
-        The update that follows moves them a little, so this is done before each.
-        """
-        weights = [weight for weight in self.decoder.parameters() if weight.ndim > 1]
-        for weight in weights[:-1]:  # The last layer paints with the features of all.
-            rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])
-            same_factor = (rows[:, None] == columns).to(weight)
-            weight *= same_factor.reshape(*same_factor.shape, *[1] * (weight.ndim - 2))
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes, drawn step by step."""
@@ -191,13 +198,21 @@ class IndependentPrediction(SequenceModel):
             # The posterior may use the prediction; only the KL term may shape it.
             detached = DiagonalGaussian(prior.mean.detach(), prior.log_variance.detach())
             posterior = self.posterior(from_frames[:, t], detached)
-            latent = posterior.draw(draws[t]) * self.in_use.flatten()
+            latent = self.draw_latent(posterior, draws[t])
             posteriors.append(posterior)
             priors.append(prior)
             latents.append(latent)
             if t + 1 < length:
                 prior = self.prior(latent)
         return self.by_factor(posteriors), self.by_factor(priors), torch.stack(latents, 1)
+
+    def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
+        """z_t (B, K d) of q(z_t | z_{t-1}, x_t): a draw, or without one the mean."""
+        return posterior.draw(draw)
+
+    def divergence(self, posteriors: DiagonalGaussian, priors: DiagonalGaussian) -> Tensor:
+        """KL(q || p) of each unit in nats, (B, T, K, d)."""
+        return kl_by_unit(posteriors, priors)
 
     def by_factor(self, steps: list[DiagonalGaussian]) -> DiagonalGaussian:
         """T distributions over (B, K d) as one over (B, T, K, d)."""
@@ -216,8 +231,7 @@ class IndependentPrediction(SequenceModel):
         posteriors, priors, latents = self.filter(frames, noise)
         means = self.decode_latents(latents)
         log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
-        by_unit = kl_by_unit(posteriors, priors) * self.in_use  # (B, T, K, d)
-        by_factor = by_unit.sum((1, 3))  # (B, K)
+        by_factor = self.divergence(posteriors, priors).sum((1, 3))  # (B, K)
         divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
         return Bound(log_likelihood, divergences, frames.shape[1])
 

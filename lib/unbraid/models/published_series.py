@@ -13,12 +13,14 @@ paper's formulas and from `SingleElement`:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.single_element import Posterior, SingleElement, Windows
+from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig, Windows
 from unbraid.networks import GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
@@ -28,11 +30,11 @@ MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not
 class StepCodec(Windows):
     """Encoder (to g features of each step) and decoder of windows, step by step."""
 
-    def __init__(self, settings):
+    def __init__(self, config: PublishedSeriesConfig):
         super().__init__()
-        channels, width, features = settings.channels, settings.width, settings.features
-        code_size = settings.static_size + settings.dynamic_size
-        self.window = settings.window
+        channels, width, features = config.channels, config.width, config.features
+        code_size = config.static_size + config.dynamic_size
+        self.window = config.window
         self.frame_shape = (channels,)
         first = nn.Linear(channels, features)
         rest = mlp(features, width, features, 1, "relu")
@@ -60,12 +62,10 @@ class StepCodec(Windows):
 class WindowEncoder(nn.Module):
     """q(d_t | x) of the features of one window: the last output of an LSTM inside it."""
 
-    variant = "code"
-
-    def __init__(self, settings):
+    def __init__(self, config: PublishedSeriesConfig):
         super().__init__()
-        self.recurrent = nn.LSTM(settings.features, settings.features, batch_first=True)
-        self.head = GaussianHead(settings.features, settings.dynamic_size)
+        self.recurrent = nn.LSTM(config.features, config.features, batch_first=True)
+        self.head = GaussianHead(config.features, config.dynamic_size)
 
     def forward(self, features):
         """The distributions of all d_t, (B, W, d), of features (B, W, window, g)."""
@@ -73,33 +73,55 @@ class WindowEncoder(nn.Module):
         return self.head(outputs[:, -1].unflatten(0, features.shape[:2]))
 
 
-class PublishedSeries(SingleElement):
-    """Paper C's model of series as its authors run it: static (B, D), dynamic (B, W, d).
+@dataclass(frozen=True)
+class PublishedSeriesConfig(SingleElementConfig):
+    """The sizes of `PublishedSeries`; the defaults are those of the authors' run of air quality.
 
-    W counts windows. In addition to the settings of `SingleElement`:
-
+    width: units of the middle layers of the dense networks. features: of a step, and units of the
+    recurrent networks. hidden: of the prior.
     monte_carlo_draws: how often each sequence stands in a training batch, with draws of its own.
     turn_mask: whether the mask is turned with the series. False is a slip of the authors' loader,
         by which hours count as missing that are not.
-
-    The bound's further terms are "mean_log_likelihood", its log-likelihood divided by T C, and
-    "anchor": a second decoding of the anchor's first step, log p(x_a1 | s, d_a), as a mean over C,
-    in which missing values count as observed zeros. With the authors' weights the loss is theirs
-    divided by T. As in their code windows after the end of a series have codes, too, and the
-    dynamic encoder reads 0 for a step most of whose variables are missing.
     """
 
-    def build_networks(self, settings) -> None:
+    kind: str = "series"
+    channels: int = 10
+    window: int = 24
+    features: int = 32
+    static_size: int = 8
+    dynamic_size: int = 8
+    dynamic_hidden: int = 32  # is not read: the LSTM inside a window has `features` units
+    anchor: str = "last"
+    subtract: bool = False
+    variance: float = 0.25
+    initial_weights: str = "default"
+    monte_carlo_draws: int = 15
+    turn_mask: bool = False
+
+
+class PublishedSeries(SingleElement):
+    """Paper C's model of series as its authors run it: static (B, D), dynamic (B, W, d).
+
+    W counts windows. The bound's further terms are "mean_log_likelihood", its log-likelihood
+    divided by T C, and "anchor": a second decoding of the anchor's first step, log p(x_a1 | s,
+    d_a), as a mean over C, in which missing values count as observed zeros. With the authors'
+    weights the loss is theirs divided by T. As in their code windows after the end of a series have
+    codes, too, and the dynamic encoder reads 0 for a step most of whose variables are missing.
+    """
+
+    config_class = PublishedSeriesConfig
+
+    def build_networks(self, config: PublishedSeriesConfig) -> None:
         """Make the codec, and the authors' networks of the two posteriors."""
-        features = settings.features
-        self.monte_carlo_draws = settings.monte_carlo_draws
-        self.turn_mask = settings.turn_mask
-        self.codec = StepCodec(settings)
+        features = config.features
+        self.monte_carlo_draws = config.monte_carlo_draws
+        self.turn_mask = config.turn_mask
+        self.codec = StepCodec(config)
         self.anchor_recurrent = nn.GRU(features, features, batch_first=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, features), nn.Tanh(), GaussianHead(features, self.static_size)
         )
-        self.dynamic_encoder = WindowEncoder(settings)
+        self.dynamic_encoder = WindowEncoder(config)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """The base class's, and what the decoder's LSTM reads."""

@@ -12,13 +12,20 @@ Written from audio/ of github.com/azencot-group/DBSE at commit ac0c5f6, which di
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch
-from unbraid.models.single_element import DynamicEncoder, SingleElement, Windows
+from unbraid.models.single_element import (
+    DynamicEncoder,
+    SingleElement,
+    SingleElementConfig,
+    Windows,
+)
 from unbraid.networks import GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
@@ -40,10 +47,10 @@ class SpectraCodec(Windows):
 
     window = 1
 
-    def __init__(self, settings):
+    def __init__(self, config: PublishedSpeechConfig):
         super().__init__()
-        bins, features = settings.channels, settings.features
-        code_size = settings.static_size + settings.dynamic_size
+        bins, features = config.channels, config.features
+        code_size = config.static_size + config.dynamic_size
         self.frame_shape = (bins,)
         self.recurrent = nn.LSTM(bins, features, batch_first=True, bidirectional=True)
         self.linear = nn.Linear(2 * features, features)
@@ -59,20 +66,39 @@ class SpectraCodec(Windows):
         return self.decoder_linear(self.decoder_recurrent(codes)[0])
 
 
+@dataclass(frozen=True)
+class PublishedSpeechConfig(SingleElementConfig):
+    """The sizes of `PublishedSpeech`; the defaults are those of the authors' run of TIMIT.
+
+    features: as many as bins. hidden: units of the static head and of the prior.
+    """
+
+    kind: str = "series"
+    channels: int = 201  # frequency bins
+    features: int = 201
+    hidden: int = 256
+    static_size: int = 128
+    dynamic_size: int = 128
+    dynamic_hidden: int = 128
+    still: bool = True
+
+
 class PublishedSpeech(SingleElement):
     """Paper C's model of speech as its authors run it: static (B, D), dynamic (B, T, d).
 
     At v = 1/2 and with the authors' weights the loss is theirs, divided by T, and a constant.
     """
 
-    def build_networks(self, settings) -> None:
+    config_class = PublishedSpeechConfig
+
+    def build_networks(self, config: PublishedSpeechConfig) -> None:
         """Make the codec, and the authors' networks of the two posteriors."""
-        features, hidden = settings.features, settings.hidden
-        self.codec = SpectraCodec(settings)
+        features, hidden = config.features, config.hidden
+        self.codec = SpectraCodec(config)
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), LeakyHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = DynamicEncoder(settings)
+        self.dynamic_encoder = DynamicEncoder(config)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
         """Elements (B, T, 1, bins), 0 where not observed, and no mask."""

@@ -6,13 +6,10 @@ Sequential Disentanglement by Extracting Static Information From A Single Sequen
     q(s, d | x) = q(s | x_a) prod_t q(d_t | x)                        a: the anchor, one element
 
 The static code reads one element alone, the anchor. The dynamic code reads all elements after that
-of the anchor has been subtracted. The paper's formulas and its authors' code differ in how; both
-give true bounds, and `variant` chooses:
-
-"code" subtracts the encoder's features of the anchor. The anchor's own would then be zero and are
-    replaced by N(0, I) noise. Each d_t depends on the whole sequence, and the KL counts all t.
-"formula" subtracts the anchor's recurrent state. Each d_t depends on x_<=t and x_a, d_a is 0, and
-    the KL counts t other than a. The paper's q(d_t | d_<t, x_<=t) is read without d_<t.
+of the anchor has been subtracted. Here that is as in the authors' code: the encoder's features of
+the anchor are subtracted, its own, which would then be zero, are replaced by N(0, I) noise, each
+d_t depends on the whole sequence, and the KL counts all t. The paper's formulas differ, see
+formula.py.
 """
 
 from __future__ import annotations
@@ -24,13 +21,22 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from unbraid.checks import check_name, check_number
 from unbraid.distributions import (
     DiagonalGaussian,
     gaussian_log_likelihood,
     kl,
     standard_normal_like,
 )
-from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
+from unbraid.models.base import (
+    Batch,
+    Bound,
+    Codes,
+    ModelConfig,
+    Noise,
+    NoiseSource,
+    SequenceModel,
+)
 from unbraid.networks import (
     AutoregressivePrior,
     ConvolutionalDecoder,
@@ -39,9 +45,58 @@ from unbraid.networks import (
     mlp,
     run_recurrent,
 )
-from unbraid.settings import check_name
 
 ANCHORS = ("first", "middle", "last", "any")
+
+
+@dataclass(frozen=True)
+class SingleElementConfig(ModelConfig):
+    """The sizes of `SingleElement`; the defaults are those of the authors' code for Sprites.
+
+    That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6. An element is a frame or a
+    window of a series.
+
+    variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
+        error and a constant, so that the authors' weights are those of the bound's terms.
+    context: whether a bidirectional LSTM runs over the features of all elements first.
+    anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
+        in training a new one for each sequence, otherwise the first.
+    static_from: the static code reads the features of the "anchor", or the mean of those of "all"
+        observed elements, which is not the paper's and shows what one element is for.
+    subtract: whether the anchor is subtracted at all.
+    still: whether the bound has a term "still", as in the authors' model of speech.
+    initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
+    initial_log_variance, initial_gain: of the dynamic posterior, see `GaussianHead`.
+    """
+
+    kind: str = "images"  # or "series"
+    image_size: int = 64  # height and width in pixels, of images
+    channels: int = 3  # of images; of series, variables
+    window: int = 1  # steps that make an element of a series
+    width: int = 64  # channels of the first convolution; of series, units of each dense layer
+    normalise: bool = True  # batch normalisation in the networks of images
+    features: int = 256  # g, of an element; the anchor's are subtracted
+    hidden: int = 64  # units of the static head and of the prior
+    static_size: int = 256  # D
+    dynamic_size: int = 256  # d
+    dynamic_hidden: int = 256  # units of the dynamic LSTM in each direction
+    variance: float = 0.5
+    context: bool = False
+    anchor: str = "first"
+    static_from: str = "anchor"
+    subtract: bool = True
+    still: bool = False
+    initial_weights: str = "small"
+    initial_log_variance: float = 0.0
+    initial_gain: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_name("anchor", self.anchor, ANCHORS)
+        check_name("kind", self.kind, CODECS)
+        check_name("static_from", self.static_from, ("anchor", "all"))
+        check_name("initial_weights", self.initial_weights, ("default", "small"))
+        check_number(0, variance=self.variance)
 
 
 class ImageCodec(nn.Module):
@@ -49,14 +104,14 @@ class ImageCodec(nn.Module):
 
     window = 1
 
-    def __init__(self, settings):
+    def __init__(self, config: SingleElementConfig):
         super().__init__()
-        size, channels, normalise = settings.image_size, settings.channels, settings.normalise
-        inputs = settings.static_size + settings.dynamic_size
+        size, channels, normalise = config.image_size, config.channels, config.normalise
+        inputs = config.static_size + config.dynamic_size
         self.frame_shape = (channels, size, size)
-        self.encoder = frame_encoder(size, channels, settings.width, settings.features, normalise)
+        self.encoder = frame_encoder(size, channels, config.width, config.features, normalise)
         self.decoder = ConvolutionalDecoder(
-            size, channels, settings.width, inputs, normalise, 0.2, groups=0
+            size, channels, config.width, inputs, normalise, 0.2, groups=0
         )
 
     def split(self, frames: Tensor) -> Tensor:
@@ -85,15 +140,15 @@ class Windows(nn.Module):
 class SeriesCodec(Windows):
     """Dense encoder (to g features) and decoder of windows of a series."""
 
-    def __init__(self, settings):
+    def __init__(self, config: SingleElementConfig):
         super().__init__()
-        shape = (settings.window, settings.channels)
-        values, width = settings.window * settings.channels, settings.width
-        inputs = settings.static_size + settings.dynamic_size
-        self.window = settings.window
-        self.frame_shape = (settings.channels,)
+        shape = (config.window, config.channels)
+        values, width = config.window * config.channels, config.width
+        inputs = config.static_size + config.dynamic_size
+        self.window = config.window
+        self.frame_shape = (config.channels,)
         # tanh makes the features about as large as the noise that replaces the anchor's.
-        dense = mlp(values, width, settings.features, 2, "relu")
+        dense = mlp(values, width, config.features, 2, "relu")
         self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
         self.decoder = nn.Sequential(mlp(inputs, width, values, 2, "relu"), nn.Unflatten(1, shape))
 
@@ -102,26 +157,22 @@ CODECS = {"images": ImageCodec, "series": SeriesCodec}
 
 
 class DynamicEncoder(nn.Module):
-    """q(d_t | x) of the features of all elements, less those of the anchor.
+    """q(d_t | x) of the features of all elements, less those of the anchor."""
 
-    settings: variant, see above; subtract, whether the anchor is subtracted at all; dynamic_hidden,
-    units of the LSTM in each direction; initial_log_variance and initial_gain, see `GaussianHead`.
-    """
+    both_ways = True  # whether the LSTM reads in both directions
 
-    def __init__(self, settings):
+    def __init__(self, config: SingleElementConfig):
         super().__init__()
-        check_name("variant", settings.variant, ("code", "formula"))
-        self.variant = settings.variant
-        self.subtract = settings.subtract
-        hidden, both_ways = settings.dynamic_hidden, self.variant == "code"
+        self.subtract = config.subtract
+        hidden = config.dynamic_hidden
         self.recurrent = nn.LSTM(
-            settings.features, hidden, 2, batch_first=True, bidirectional=both_ways
+            config.features, hidden, 2, batch_first=True, bidirectional=self.both_ways
         )
         self.head = GaussianHead(
-            2 * hidden if both_ways else hidden,
-            settings.dynamic_size,
-            settings.initial_log_variance,
-            settings.initial_gain,
+            2 * hidden if self.both_ways else hidden,
+            config.dynamic_size,
+            config.initial_log_variance,
+            config.initial_gain,
         )
 
     def forward(
@@ -129,30 +180,27 @@ class DynamicEncoder(nn.Module):
         features: Tensor,
         anchor: Tensor,
         anchor_noise: Tensor,
-        observed: Tensor | None = None,
+        observed: Tensor,
         lengths: Tensor | None = None,
     ) -> DiagonalGaussian:
         """The distributions of all d_t, (B, T, d), of features (B, T, g).
 
-        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which "code" reads in its
-        place. observed: (B, T), and lengths: (B,), None for whole sequences.
+        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which is read in its place,
+        where the difference is zero. observed: (B, T), and lengths: (B,), None for whole sequences.
         """
-        size = features.shape[2]
-        anchor_features = features.gather(1, anchor[:, None, None].expand(-1, 1, size))  # (B, 1, g)
         inputs = features
-        if self.variant == "code":
-            if self.subtract:
-                inputs = inputs - anchor_features
-            is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
-            inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
-        if observed is not None:
-            inputs = inputs * observed[..., None]
+        if self.subtract:
+            inputs = features - take_anchor(features, anchor)
 
-        hidden = run_recurrent(self.recurrent, inputs, lengths)
-        if self.variant == "formula" and self.subtract:
-            # This is the state after the anchor alone, so that a first anchor has h_a - h_a = 0.
-            hidden = hidden - run_recurrent(self.recurrent, anchor_features)
-        return self.head(hidden)
+        is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
+        inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
+        inputs = inputs * observed[..., None]
+        return self.head(run_recurrent(self.recurrent, inputs, lengths))
+
+
+def take_anchor(features: Tensor, anchor: Tensor) -> Tensor:
+    """The features (B, 1, g) of the anchors (B,), of features (B, T, g)."""
+    return features.gather(1, anchor[:, None, None].expand(-1, 1, features.shape[2]))
 
 
 @dataclass
@@ -171,18 +219,7 @@ class SingleElement(SequenceModel):
 
     An element is a frame or a window of a series, and T counts elements.
 
-    settings: a section of profiles.toml, with kind ("images" or "series"), static_size (D),
-        dynamic_size (d), hidden (units of the static head and of the prior) and what the codecs
-        and `DynamicEncoder` explain.
-    context: whether a bidirectional LSTM runs over the features of all elements first.
-    anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
-        in training a new one for each sequence, otherwise the first.
-    static_from: the static code reads the features of the "anchor", or the mean of those of "all"
-        observed elements, which is not the paper's and shows what one element is for.
-    variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
-        error and a constant, so that the authors' weights are those of the bound's terms.
-
-    The bound's further terms are "anchor", log p(x_a | s, d_a), and unless still_weight is 0
+    The bound's further terms are "anchor", log p(x_a | s, d_a), and where `still` is set
     "still", sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
 
     Values that were not observed do not count. An element without any observed value is no anchor,
@@ -190,38 +227,35 @@ class SingleElement(SequenceModel):
     that the dynamic codes are 0.
     """
 
+    config_class = SingleElementConfig
+    dynamic_encoder_class = DynamicEncoder
     code_names = ("static", "dynamic")
 
-    def __init__(self, settings):
-        super().__init__()
-        check_name("anchor", settings.anchor, ANCHORS)
-        check_name("kind", settings.kind, CODECS)
-        check_name("static_from", settings.static_from, ("anchor", "all"))
-        check_name("initial_weights", settings.initial_weights, ("default", "small"))
-        if settings.context and settings.variant == "formula":
-            raise ValueError("context: expected none with variant formula, found one")
-        self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
-        self.anchor = settings.anchor
-        self.static_from = settings.static_from
-        self.variance = settings.variance
-        self.still = bool(settings.still_weight)
-        self.build_networks(settings)
+    def __init__(self, config: SingleElementConfig | None = None, **values: object):
+        super().__init__(config, **values)
+        config = self.config
+        self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
+        self.anchor = config.anchor
+        self.static_from = config.static_from
+        self.variance = config.variance
+        self.still = config.still
+        self.build_networks(config)
         self.frame_shape = self.codec.frame_shape
-        self.prior = AutoregressivePrior(self.dynamic_size, settings.hidden)
-        if settings.initial_weights == "small":
+        self.prior = AutoregressivePrior(self.dynamic_size, config.hidden)
+        if config.initial_weights == "small":
             self.apply(draw_small_weights)
 
-    def build_networks(self, settings) -> None:
+    def build_networks(self, config: SingleElementConfig) -> None:
         """Make the codec, and the networks of the two posteriors."""
-        features, hidden = settings.features, settings.hidden
-        self.codec = CODECS[settings.kind](settings)
+        features, hidden = config.features, config.hidden
+        self.codec = CODECS[config.kind](config)
         self.context = None
-        if settings.context:
+        if config.context:
             self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = DynamicEncoder(settings)
+        self.dynamic_encoder = self.dynamic_encoder_class(config)
 
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""
@@ -288,13 +322,17 @@ class SingleElement(SequenceModel):
         anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[2]).expand(count, -1))
         dynamic = self.dynamic_encoder(features, anchor, anchor_noise, observed, lengths)
 
-        steps = torch.arange(length, device=elements.device)
-        has_code = torch.ones_like(observed) if lengths is None else steps < lengths[:, None]
-        if self.dynamic_encoder.variant == "formula":
-            has_code = has_code & (steps != anchor[:, None])
+        has_code = self.choose_coded(observed, lengths, anchor)
         d = dynamic.draw(noise.get("dynamic")).masked_fill(~has_code[..., None], 0.0)
         codes = {"static": static.draw(noise.get("static")), "dynamic": d}
         return Posterior(static, dynamic, codes, anchor, has_code)
+
+    def choose_coded(self, observed: Tensor, lengths: Tensor | None, anchor: Tensor) -> Tensor:
+        """Which elements have a dynamic code, (B, T): those up to the last observed one."""
+        if lengths is None:
+            return torch.ones_like(observed)
+        steps = torch.arange(observed.shape[1], device=observed.device)
+        return steps < lengths[:, None]
 
     def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
         """What the static code reads (B, g) of features (B, T, g): one element, or all."""
@@ -361,12 +399,11 @@ class SingleElement(SequenceModel):
     ) -> Codes:
         """Codes of sequences of `length` elements: s from N(0, I), d from its prior.
 
-        The two are independent. In "formula" the anchor's d is 0.
+        The two are independent.
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
-        zero_at = self.anchor_of(length) if self.dynamic_encoder.variant == "formula" else None
-        dynamic = self.prior.roll(noise["dynamic"], zero_at)
+        dynamic = self.prior.roll(noise["dynamic"])
         return {"static": noise["static"], "dynamic": dynamic} | given
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -13,48 +13,91 @@ to go through a z_i of two units.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from unbraid.checks import check_name, check_whole
 from unbraid.distributions import (
     DiagonalGaussian,
     bernoulli_log_likelihood,
     kl,
     standard_normal_like,
 )
-from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource, SequenceModel
+from unbraid.models.base import (
+    Batch,
+    Bound,
+    Codes,
+    ModelConfig,
+    Noise,
+    NoiseSource,
+    SequenceModel,
+)
 from unbraid.networks import halving_stages, keep_variance, mlp, start_as_glorot
-from unbraid.settings import check_name
 
 SIDE = 4
 """Height and width of the smallest feature map, in pixels."""
 
-CONTRAST = 3.0
-"""Multiplies the palette's colours, so that they differ: a logit of 3 is a value of .95."""
+
+@dataclass(frozen=True)
+class UnorderedFramesConfig(ModelConfig):
+    """The sizes of `UnorderedFrames`; the defaults are the paper's (its table of layers).
+
+    widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
+    trunk_slope, decoder_slope: of leaky ReLUs below 0.
+    normalise: batch normalisation, which the paper does not list.
+    pairs: False leaves the paper's idea out and compares each frame with itself alone.
+    prior_given_static: whether the prior of z is p(z | f) or N(0, I).
+    initial_log_variance: is added to that of both posteriors before training.
+    initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py). The
+        paper does not say; "glorot" is the default of the library in whose style it is written.
+    """
+
+    image_size: int = 64  # height and width in pixels
+    channels: int = 3  # of a frame
+    widths: tuple[int, ...] = (256, 256, 256, 256)
+    pair_width: int = 512  # channels of the pair and of the static convolution
+    hidden: int = 512  # units of each dense layer
+    static_size: int = 512  # D, units of f
+    dynamic_size: int = 2  # d, units of z
+    normalise: bool = False
+    trunk_slope: float = 0.2
+    decoder_slope: float = 0.2
+    pairs: bool = True
+    prior_given_static: bool = True
+    initial_weights: str = "glorot"
+    initial_log_variance: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_name("initial_weights", self.initial_weights, ("he", "glorot"))
+        for width in self.widths:
+            check_whole(1, widths=width)
+        if not self.widths or self.image_size != SIDE * 2 ** len(self.widths):
+            raise ValueError(
+                f"widths: expected one for each halving of {self.image_size} pixels down to "
+                f"{SIDE}, found {len(self.widths)}: {list(self.widths)}"
+            )
 
 
 class PairEncoder(nn.Module):
     """q(f | x_1 ... x_T), of what all pairs of frames have in common.
 
-    settings: pair_width, channels of both convolutions; hidden, units of the dense layer;
-    normalise, batch normalisation, which the paper does not list; pairs, False to leave the paper's
-    idea out and compare each frame with itself alone.
-
     Our copy of the paper's table lacks how pairs are aggregated; here by the mean over i != j.
     """
 
-    def __init__(self, settings):
+    def __init__(self, config: UnorderedFramesConfig):
         super().__init__()
-        width = settings.pair_width
-        self.pairs = settings.pairs
-        self.pair_convolution = nn.Conv2d(2 * settings.widths[-1], width, 3, padding=1)
+        width = config.pair_width
+        self.pairs = config.pairs
+        self.pair_convolution = nn.Conv2d(2 * config.widths[-1], width, 3, padding=1)
         self.convolution = nn.Conv2d(width, width, 3, padding=1)
-        self.norm = nn.BatchNorm2d(width) if settings.normalise else nn.Identity()
-        outputs = 2 * settings.static_size
-        self.dense = mlp(SIDE * SIDE * width, settings.hidden, outputs, 1, "relu")
+        self.norm = nn.BatchNorm2d(width) if config.normalise else nn.Identity()
+        outputs = 2 * config.static_size
+        self.dense = mlp(SIDE * SIDE * width, config.hidden, outputs, 1, "relu")
 
     def compare(self, features: Tensor) -> Tensor:
         """Mean over pairs of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4).
@@ -81,106 +124,66 @@ class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
     Its channels are those of the trunk in reverse order. Our copy of the paper lacks how (f, z)
-    becomes the first 4 x 4 map; here by one dense layer. Two settings are not the paper's:
-
-    multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
-        map of f to all pixels of each later one.
-    palette: K colours c_k(f), 0 for none. CONTRAST sum_k softmax_k(m) c_k(f) is added to the
-        logits of each pixel.
+    becomes the first 4 x 4 map; here by one dense layer.
     """
 
-    def __init__(self, settings):
+    def __init__(self, config: UnorderedFramesConfig, outputs: int | None = None):
         super().__init__()
-        self.channels = channels = settings.channels
-        self.multiplied = settings.multiplied
-        widths, normalise = settings.widths, settings.normalise
-        static_size, dynamic_size = settings.static_size, settings.dynamic_size
-        self.slope = settings.decoder_slope
-        values = SIDE * SIDE * widths[-1]
-        self.first = nn.Linear(static_size + dynamic_size, values)
+        widths, normalise = config.widths, config.normalise
+        self.slope = config.decoder_slope
+        self.first = nn.Linear(config.static_size + config.dynamic_size, SIDE * SIDE * widths[-1])
         self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
-        for inputs, outputs in pairwise(widths[::-1]):
-            convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=not normalise)
+        for before, after in pairwise(widths[::-1]):
+            convolution = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not normalise)
             self.stages.append(convolution)
-            self.norms.append(nn.BatchNorm2d(outputs) if normalise else nn.Identity())
-        self.last = nn.ConvTranspose2d(widths[0], channels + settings.palette, 4, 2, 1)
-        if self.multiplied:
-            self.static_factor = nn.Linear(static_size, values)
-            self.dynamic_factor = nn.Linear(dynamic_size, values)
-            paints = [nn.Linear(static_size, width, bias=False) for width in widths[-2::-1]]
-            self.paints = nn.ModuleList(paints)
-        self.palette = None
-        if settings.palette:
-            self.palette = nn.Linear(static_size, channels * settings.palette)
+            self.norms.append(nn.BatchNorm2d(after) if normalise else nn.Identity())
+        self.last = nn.ConvTranspose2d(widths[0], outputs or config.channels, 4, 2, 1)
 
     def forward(self, f: Tensor, z: Tensor) -> Tensor:
         """Logits (N, C, H, W) of the values of p(x | f, z), of f (N, D) and z (N, d)."""
-        first = self.first(torch.cat([f, z], -1))
-        if self.multiplied:
-            first = first + self.static_factor(f) * self.dynamic_factor(z)
-        maps = F.leaky_relu(first, self.slope).unflatten(-1, (-1, SIDE, SIDE))
-        for number, (convolution, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
-            maps = convolution(maps)
-            if self.multiplied:
-                maps = maps + self.paints[number](f)[:, :, None, None]
-            maps = F.leaky_relu(norm(maps), self.slope)
-        maps = self.last(maps)  # (N, C + K, H, W)
-        if self.palette is None:
-            return maps
-        colours = self.palette(f).unflatten(-1, (self.channels, -1))  # (N, C, K)
-        shares = maps[:, self.channels :].softmax(1)  # (N, K, H, W)
-        mixed = torch.einsum("nck,nkhw->nchw", colours, shares)
-        return maps[:, : self.channels] + CONTRAST * mixed
+        maps = F.leaky_relu(self.first(torch.cat([f, z], -1)), self.slope)
+        maps = maps.unflatten(-1, (-1, SIDE, SIDE))
+        for convolution, norm in zip(self.stages, self.norms, strict=True):
+            maps = F.leaky_relu(norm(convolution(maps)), self.slope)
+        return self.last(maps)
 
 
 class UnorderedFrames(SequenceModel):
-    """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order.
+    """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order."""
 
-    settings: a section of profiles.toml, with static_size (D), dynamic_size (d) and what
-        `PairEncoder` and `Decoder` explain.
-    widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
-    trunk_slope, decoder_slope: of leaky ReLUs below 0.
-    prior_given_static: whether the prior of z is p(z | f) or N(0, I).
-    initial_log_variance: is added to that of both posteriors before training.
-    initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py).
-    """
-
+    config_class = UnorderedFramesConfig
+    decoder_class = Decoder
     code_names = ("static", "dynamic")
 
-    def __init__(self, settings):
-        super().__init__()
-        widths, size, hidden = settings.widths, settings.image_size, settings.hidden
-        check_name("initial_weights", settings.initial_weights, ("he", "glorot"))
-        if not widths or size != SIDE * 2 ** len(widths):
-            raise ValueError(
-                f"widths: expected one for each halving of {size} pixels down to {SIDE}, "
-                f"found {len(widths)}: {widths}"
-            )
-        self.frame_shape = (settings.channels, size, size)
-        self.static_size, self.dynamic_size = settings.static_size, settings.dynamic_size
+    def __init__(self, config: UnorderedFramesConfig | None = None, **values: object):
+        super().__init__(config, **values)
+        config = self.config
+        widths, size, hidden = config.widths, config.image_size, config.hidden
+        self.frame_shape = (config.channels, size, size)
+        self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
 
-        normalise, slope = settings.normalise, settings.trunk_slope
-        stages = halving_stages((settings.channels, *widths), normalise, slope, bias=not normalise)
+        normalise, slope = config.normalise, config.trunk_slope
+        stages = halving_stages((config.channels, *widths), normalise, slope, bias=not normalise)
         self.trunk = nn.Sequential(*stages)
-        self.static_encoder = PairEncoder(settings)
+        self.static_encoder = PairEncoder(config)
         inputs = SIDE * SIDE * widths[-1] + self.static_size
         self.dynamic_dense = mlp(inputs, hidden, 2 * self.dynamic_size, 2, "relu")
         self.prior_dense = None
-        if settings.prior_given_static:
+        if config.prior_given_static:
             self.prior_dense = mlp(self.static_size, hidden, 2 * self.dynamic_size, 2, "relu")
-        self.decoder = Decoder(settings)
-        self.initialise(settings)
+        self.decoder = self.decoder_class(config)
+        self.initialise(config)
 
     @torch.no_grad()
-    def initialise(self, settings) -> None:
-        """Give all layers the initial weights and log-variances that the settings name."""
-        if settings.initial_weights == "glorot":
+    def initialise(self, config: UnorderedFramesConfig) -> None:
+        """Give all layers the initial weights and log-variances that the config names."""
+        if config.initial_weights == "glorot":
             start_as_glorot(self)
         else:
             # Batch normalisation keeps the variance of the signals in trunk and decoder.
-            keep_variance(self.static_encoder if settings.normalise else self)
+            keep_variance(self.static_encoder if config.normalise else self)
         for dense in (self.static_encoder.dense, self.dynamic_dense):
-            dense[-1].bias.chunk(2)[1].add_(settings.initial_log_variance)
+            dense[-1].bias.chunk(2)[1].add_(config.initial_log_variance)
         if self.prior_dense is not None:
             # p(z | f) begins as N(0, I), the same for every f.
             for parameter in self.prior_dense[-1].parameters():

@@ -1,0 +1,78 @@
+"""Paper A's model with a gate in training, which the paper does not have.
+
+The course's short runs find the digits with all units in use, then pass few units (the gate), too
+few for two digits in one factor, and then use all units again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unbraid.distributions import DiagonalGaussian
+from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
+
+
+@dataclass(frozen=True)
+class GatedPredictionConfig(IndependentPredictionConfig):
+    """The sizes of `GatedPrediction`, and what happens at which share of a training run.
+
+    opening: which units are in use, as [share of the updates, [units of each factor]]; the others
+        are 0 and cost nothing. Without entries all are in use.
+    decoder_apart: begin and end: the shares of the updates between which every factor has equally
+        many of the decoder's features to itself; only the last layer joins them.
+    """
+
+    opening: tuple = ()
+    decoder_apart: tuple[float, ...] = (0.0, 0.0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if any(self.decoder_apart) and self.decoder_groups > 1:
+            raise ValueError(
+                f"decoder_apart: expected [0, 0] with {self.decoder_groups} decoder_groups, whose "
+                f"features are apart already, found {self.decoder_apart}; set one of the two"
+            )
+
+
+class GatedPrediction(IndependentPrediction):
+    """`IndependentPrediction` whose `advance` is to be called in training (`fit`'s on_progress)."""
+
+    config_class = GatedPredictionConfig
+
+    def __init__(self, config: GatedPredictionConfig | None = None, **values: object):
+        super().__init__(config, **values)
+        every_unit = torch.ones(self.factors, self.factor_size)
+        self.register_buffer("in_use", every_unit, persistent=False)  # (K, d)
+
+    def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
+        """z_t (B, K d), 0 in the units that are not in use."""
+        return super().draw_latent(posterior, draw) * self.in_use.flatten()
+
+    def divergence(self, posteriors: DiagonalGaussian, priors: DiagonalGaussian) -> Tensor:
+        """KL(q || p) in nats, (B, T, K, d), 0 of the units that are not in use."""
+        return super().divergence(posteriors, priors) * self.in_use
+
+    def advance(self, share: float) -> None:
+        """Do what `opening` and `decoder_apart` say at this share of a run."""
+        begin, end = self.config.decoder_apart
+        if begin <= share < end:
+            self.part_decoder()
+        for since, counts in self.config.opening:
+            if share >= since:
+                open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
+                self.in_use = open_units.to(self.in_use)
+
+    @torch.no_grad()
+    def part_decoder(self) -> None:
+        """Set the decoder's weights between the features of different factors to zero.
+
+        The update that follows moves them a little, so this is done before each.
+        """
+        weights = [weight for weight in self.decoder.parameters() if weight.ndim > 1]
+        for weight in weights[:-1]:  # The last layer paints with the features of all.
+            rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])
+            same_factor = (rows[:, None] == columns).to(weight)
+            weight *= same_factor.reshape(*same_factor.shape, *[1] * (weight.ndim - 2))

@@ -1,0 +1,125 @@
+"""Models are made of typed configs, which say the papers' sizes, and come back from files."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from unbraid import experiments, results, settings
+from unbraid.models.base import SequenceModel
+from unbraid.models.formula import FormulaElement
+from unbraid.models.gated import GatedPrediction
+from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
+from unbraid.models.painted import PaintedFrames
+from unbraid.models.published_series import PublishedSeries
+from unbraid.models.published_speech import PublishedSpeech
+from unbraid.models.single_element import SingleElement, SingleElementConfig
+from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
+
+PAPERS = {
+    "independent.bounce.factored": IndependentPrediction,
+    "unordered.sprites_poses": UnorderedFrames,
+    "single_element.sprites": SingleElement,
+    "single_element.air_quality.published": PublishedSeries,
+    "single_element.timit": PublishedSpeech,
+}
+SMALL = {
+    IndependentPrediction: {"image_size": 8, "width": 2, "features": 3, "factor_size": 2},
+    UnorderedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "hidden": 5},
+    SingleElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
+    PublishedSeries: {"window": 2, "width": 4, "features": 3, "anchor": "middle"},
+    GatedPrediction: {"image_size": 8, "width": 2, "features": 3, "opening": ((0.5, (1, 2)),)},
+    PaintedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "palette": 2},
+    FormulaElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
+    PublishedSpeech: {"channels": 3, "features": 4, "hidden": 5, "static_size": 2},
+}
+FORMULAE = settings.load("single_element.sprites", "smoke", variant="formulas")
+every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("section, kind", PAPERS.items(), ids=PAPERS)
+def test_a_configs_defaults_are_the_papers_values(section, kind):
+    assert experiments.make_config(settings.load(section, "full")) == kind.config_class()
+
+
+@every_model
+def test_a_model_is_made_of_a_config_or_of_its_fields_by_name(kind):
+    sizes = SMALL[kind]
+    made, named = kind(kind.config_class(**sizes)), kind(**sizes)
+    assert made.config == named.config != kind.config_class()
+    shapes = [{name: value.shape for name, value in m.state_dict().items()} for m in (made, named)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    "make, field",
+    (
+        (lambda: SingleElement(static_sise=4), "static_size"),
+        (lambda: SingleElement(static_size=0), "^static_size"),
+        (lambda: SingleElement(static_size="4"), "^static_size"),
+        (lambda: SingleElement(still=1), "^still"),
+        (lambda: SingleElement(variance=0.0), "^variance"),
+        (lambda: SingleElement(anchor="frist"), "^anchor.*did you mean first"),
+        (lambda: SingleElement(SingleElementConfig(), static_size=4), "^config.*static_size"),
+        (lambda: SingleElement(UnorderedFramesConfig()), "^config.*UnorderedFramesConfig"),
+        (lambda: SingleElement(settings.load("single_element.sprites", "smoke")), "^config"),
+        (lambda: UnorderedFrames(widths=(4, 0, 4, 4)), "^widths"),
+        (lambda: UnorderedFrames(initial_weights="small"), "^initial_weights"),
+        (lambda: IndependentPrediction(variance=float("nan")), "^variance"),
+        (lambda: FormulaElement(context=True), "^context"),
+        (lambda: GatedPrediction(opening=3), "^opening"),
+        (lambda: experiments.build(FORMULAE, 0), "^variant.*did you mean formula"),
+        (lambda: IndependentPredictionConfig(factors=True), "^factors"),
+    ),
+)
+def test_a_bad_value_is_refused_with_its_field(make, field):
+    with pytest.raises(ValueError, match=field):
+        make()
+
+
+@every_model
+def test_a_saved_model_comes_back_with_its_class_and_its_config(kind, tmp_path):
+    torch.manual_seed(0)
+    model, path = kind(**SMALL[kind]), tmp_path / "any.name.safetensors"
+    digest = model.save(path)
+    assert digest == results.digest(path) == kind.load(path).save(tmp_path / "again.safetensors")
+    for loaded in (kind.load(path), SequenceModel.load(str(path)), kind.load("any.name", tmp_path)):
+        assert type(loaded) is kind and loaded.config == model.config and not loaded.training
+        for name, value in model.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], value.half().to(value.dtype)), name
+
+
+def test_weights_of_another_class_and_altered_ones_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    SingleElement(**SMALL[SingleElement]).save(path)
+    with pytest.raises(ValueError, match=r"UnorderedFrames, found .*SingleElement\.load"):
+        UnorderedFrames.load(path)
+    tensors, described = results.load_tensors(path), results.describe_weights(path)
+    metadata = {"model": json.dumps(described)}
+    tensors["prior.head.mean.bias"] += 1
+    save_file(tensors, path, metadata)
+    with pytest.raises(results.ResultsError, match="found others"):
+        SingleElement.load(path)
+    save_file(tensors, path, {"model": metadata["model"].replace("SingleElement", "Unknown")})
+    with pytest.raises(results.ResultsError, match="imported, found Unknown"):
+        SequenceModel.load(path)
+
+
+SHIPPED = sorted(results.shipped().glob("[!jt]*/*/*/*.safetensors"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-4:]))
+def test_every_shipped_weight_loads_by_its_runs_name(path):
+    name = str(path.relative_to(results.shipped())).removesuffix(".safetensors")
+    model = SequenceModel.load(name)
+    record = experiments.load_record(name)["settings"]
+    assert name.split("/")[0] == record["model"] and not model.training
+    for field in ("image_size", "features", "static_size", "factor_size", "channels"):
+        if field in record and hasattr(model.config, field):
+            assert getattr(model.config, field) == record[field]
+    others = {IndependentPrediction, UnorderedFrames, SingleElement}
+    own = next(kind for kind in others if isinstance(model, kind))
+    assert isinstance(own.load(name), own)
+    for other in others - {own}:
+        with pytest.raises(ValueError, match=other.__name__):
+            other.load(name)
