@@ -74,7 +74,7 @@ def test_train_and_evaluate_share_a_folder_and_say_so(made):
     assert "measure with: python -m unbraid evaluate independent" in trained
     assert "factored, seed 0: weights of build/results" in evaluated
     metrics = results.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
-    assert list(metrics) == [*RUNS, "protocol"] and results.form_faults(metrics) == []
+    assert list(metrics) == [*RUNS, "protocol"] and provenance.form_faults(metrics) == []
     assert metrics["protocol"]["split"] == "test" and metrics["protocol"]["seeds"] == [0]
     assert f"{metrics['factored']['mi_same_bits']:.2f}".replace("-", "−") in evaluated
     assert list(made[0].joinpath(*FOLDER).glob("*.png"))

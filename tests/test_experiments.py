@@ -229,7 +229,7 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
     measured = experiments.measure_judge(judge, "digits", "smoke")
     assert measured["judge"] == written["judge"]  # that of seed 0
     assert measured["protocol"].items() <= written["protocol"].items()
-    assert results.form_faults(written) == [] and provenance.verify_results(tmp_path) == []
+    assert provenance.form_faults(written) == [] and provenance.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
         experiments.judge_settings("weather")
 

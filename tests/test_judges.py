@@ -4,14 +4,13 @@ import math
 
 import pytest
 import torch
+from unbraid.experiments import load_judge, save_judge
 from unbraid.measures.judges import (
     FrameJudge,
     SequenceJudge,
     blurred,
     fit_judge,
-    load_judge,
     reliability,
-    save_judge,
     shifted,
 )
 from unbraid.networks import count_parameters

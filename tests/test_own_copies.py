@@ -5,7 +5,7 @@ import pytest
 import scipy.io.wavfile
 import torch
 from PIL import Image
-from unbraid import cli, experiments, results, settings
+from unbraid import cli, experiments, provenance, results, settings
 from unbraid.data import load
 from unbraid.data.fetch import DataError
 from unbraid.data.own_copies import EXPRESSIONS, OWN
@@ -160,7 +160,7 @@ def measure(call, copy, part, printed_figure):
     metrics = results.read_json(
         copy.parent / f"build/results/{part[0]}/{part[2]}/smoke/metrics.json"
     )
-    assert results.form_faults(metrics) == []
+    assert provenance.form_faults(metrics) == []
     return metrics[part[0]]
 
 

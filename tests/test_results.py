@@ -176,7 +176,7 @@ def test_a_summary_holds_means_values_and_intervals():
     entry = metrics["factored"]
     assert entry["elbo"] == 2 and entry["by_seed"]["same"] == [2, 4, 6]
     assert entry["intervals"]["elbo"] == pytest.approx([2 - 2.4841, 2 + 2.4841], abs=1e-3)
-    assert results.form_faults(metrics) == []
+    assert provenance.form_faults(metrics) == []
     assert summarise(x=[1.0])["intervals"] == {"x": None}
     with pytest.raises(ResultsError, match="others in b$"):
         summarise(a=[1.0], b=[float("nan")])
@@ -184,11 +184,20 @@ def test_a_summary_holds_means_values_and_intervals():
 
 def test_a_run_may_have_seeds_of_its_own():
     metrics = make_metrics() | {"short": summarise(elbo=[1.0])}
-    assert len(results.form_faults(metrics)) == 1
+    assert len(provenance.form_faults(metrics)) == 1
     metrics["protocol"]["seeds_of"] = {"short": [0]}
-    assert results.form_faults(metrics) == []
+    assert provenance.form_faults(metrics) == []
     assert results.list_runs(metrics)[2:4] == [("factored", 2), ("entangled", 0)]
     assert results.list_runs(metrics)[-1] == ("short", 0)
+
+
+def test_a_seed_counts_once():
+    metrics = make_metrics()
+    metrics["protocol"]["seeds"] = [0, 1, 1]
+    faults = provenance.form_faults(metrics)
+    assert sorted(faults) == [
+        f"{run}: expected every seed once, found [0, 1, 1]" for run in ("entangled", "factored")
+    ]
 
 
 def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():

@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 
 import torch
-from unbraid import data, experiments, results, settings, training
+from unbraid import data, experiments, results, settings
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common, unordered
@@ -67,7 +67,7 @@ def main(steps: int, seed: int) -> None:
         strangers = numbers[numbers % FOLDS == fold]
         others = people.subset(numbers[numbers % FOLDS != fold])
         model = experiments.build(known, seed)
-        training.fit(model, FrameSampler(others, known.length), known, seed)
+        experiments.train_model(model, FrameSampler(others, known.length), known, seed)
         codes = {
             "f": common.encode_all(model.cpu().eval(), photographs[:, None])["static"],
             "pixels": pixels,

@@ -28,15 +28,16 @@ from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
+from unbraid.measures.intervals import mean_interval
 from unbraid.measures.judges import (
+    KINDS,
+    Classes,
     FrameJudge,
     SequenceJudge,
     blurred,
     fit_judge,
-    load_judge,
     noisy,
     reliability,
-    save_judge,
 )
 from unbraid.measures.swaps import generation_scores
 from unbraid.models.base import Batch, ModelConfig, SequenceModel
@@ -376,6 +377,12 @@ def has_settings(record: dict, settings: Settings) -> bool:
     return all(name in known and known[name] == value for name, value in decisive.items())
 
 
+def limits_over_seeds(values: list[float]) -> list[float] | None:
+    """The limits [low, high] of Student's 95 % interval over seeds; None of a single one."""
+    interval = mean_interval(values)
+    return [interval.low, interval.high] if interval.n > 1 else None
+
+
 def summarise(by_seed: list[dict[str, float]]) -> dict:
     """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
 
@@ -387,7 +394,7 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
         values[name] = [float(figures[name]) for figures in by_seed]
         if not all(map(math.isfinite, values[name])):
             raise results.ResultsError(f"metrics: expected finite numbers, found others in {name}")
-        intervals[name] = results.limits_over_seeds(values[name])
+        intervals[name] = limits_over_seeds(values[name])
     entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
     return entry | {"by_seed": values, "intervals": intervals}
 
@@ -506,6 +513,47 @@ def open_judge(
     where there is no judge.
     """
     return load_judge(find_judge(dataset, profile), classes)
+
+
+def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
+    """Write <name>.safetensors and <name>.run.json: `record`, what rebuilds the judge, a digest.
+
+    Weights are in half precision: measure `reliability` on the judge that `load_judge` gives back.
+    """
+    description = {
+        "kind": "sequences" if judge.recurrent else "frames",
+        "classes": judge.classes,
+        "sizes": judge.sizes,
+    }
+    digest = results.save_weights(Path(path), judge)
+    content = {**record, "judge": description, "weights_sha256": digest}
+    results.write_json(Path(path).with_suffix(".run.json"), content)
+
+
+def load_judge(path: Path, classes: Classes | None = None) -> FrameJudge:
+    """The judge of a .safetensors file and its record, in eval mode.
+
+    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
+    for others, and for missing or damaged files.
+    """
+    record_path = Path(path).with_suffix(".run.json")
+    record = results.read_json(record_path)
+    try:
+        description = record["judge"]
+        digest = record["weights_sha256"]
+        judge = KINDS[description["kind"]](description["classes"], **description["sizes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise results.ResultsError(
+            f"{record_path}: expected a judge's record, found {error!r}; train the judge again"
+        ) from None
+    for name, names in judge.classes.items():
+        if classes is not None and tuple(classes.get(name, ())) != names:
+            found = ", ".join(map(str, classes.get(name, ()))) or "no such label"
+            raise results.ResultsError(
+                f"{path}: expected data labelled {name} = {', '.join(names)}, found {found}"
+            )
+    results.load_weights(judge, path, digest)
+    return judge.eval()
 
 
 def train_judge(

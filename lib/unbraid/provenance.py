@@ -121,6 +121,50 @@ def collect_faults(path: Path, check: Callable[[Path], list[str]]) -> list[str]:
         return [f"{path}: expected the form that the commands write, found {error!r}; {RESTORE}"]
 
 
+def form_faults(metrics: dict) -> list[str]:
+    """How a metrics.json departs from its form: mean, by_seed and intervals under the same names.
+
+    by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`,
+    and mean and interval are those of these values.
+    """
+    if "protocol" not in metrics:
+        return ["expected an entry protocol, found none"]
+    over_seeds = metrics["protocol"].get("intervals", results.OVER_SEEDS) == results.OVER_SEEDS
+    faults = []
+    for run in (run for run in metrics if run != "protocol"):
+        entry, seeds = metrics[run], find_seeds(metrics, run)
+        if len(set(seeds)) < len(seeds):
+            faults.append(f"{run}: expected every seed once, found {seeds}")
+        names = entry.keys() - {"by_seed", "intervals"}
+        for part in ("by_seed", "intervals"):
+            if differing := names ^ entry.get(part, {}).keys():
+                faults.append(f"{run}.{part}: expected the names of {run}, not of {differing}")
+        for name, values in entry.get("by_seed", {}).items():
+            mean, limits = entry.get(name, math.nan), entry.get("intervals", {}).get(name)
+            if len(values) != len(seeds):
+                faults.append(f"{run}.by_seed.{name}: expected a value per seed, found {values}")
+            elif not math.isclose(sum(values) / len(values), mean):
+                faults.append(f"{run}.{name}: expected the mean of its seeds, found another")
+            elif not fits(limits, values if over_seeds else mean):
+                faults.append(f"{run}.intervals.{name}: expected other limits, found {limits}")
+    return faults
+
+
+def fits(limits: list[float] | None, of: list[float] | float) -> bool:
+    """Whether limits are Student's over the values of seeds, or else contain a figure.
+
+    The limits of a single seed are None.
+    """
+    if not isinstance(of, list):
+        return limits[0] <= of <= limits[1]
+    expected = experiments.limits_over_seeds(of)
+    if limits is None or expected is None:
+        return limits is expected
+    tolerance = 1e-9 * max(map(abs, expected))  # versions of SciPy may round t differently
+    pairs = zip(limits, expected, strict=True)
+    return all(math.isclose(*pair, abs_tol=tolerance) for pair in pairs)
+
+
 def find_metrics(folder: Path) -> list[Path]:
     """Every metrics.json, and of judges with other seeds metrics-seed<seed>.json."""
     return sorted(folder.rglob("metrics*.json"))
@@ -128,8 +172,10 @@ def find_metrics(folder: Path) -> list[Path]:
 
 def find_runs(folder: Path) -> list[Path]:
     """The paths, without suffix, of all runs of which there is a file."""
-    paths = [path for suffix in FILES.values() for path in folder.rglob(f"*{suffix}")]
-    return sorted({path.with_name(path.name.partition(".")[0]) for path in paths})
+    runs = set()
+    for suffix in FILES.values():
+        runs |= {path.with_name(path.name.partition(".")[0]) for path in folder.rglob(f"*{suffix}")}
+    return sorted(runs)
 
 
 def split_name(path: Path) -> tuple[str, int]:
@@ -152,7 +198,7 @@ def is_measured(path: Path) -> bool:
 def metrics_faults(path: Path) -> list[str]:
     """Where a metrics.json disagrees with itself, and where with what it was measured on."""
     metrics = read_json(path)
-    faults = results.form_faults(metrics)
+    faults = form_faults(metrics)
     if "protocol" in metrics:
         if metrics["protocol"].get("content_sha256") != results.digest_content(metrics):
             faults.append(f"expected the content that protocol.content_sha256 names; {STAMP}")

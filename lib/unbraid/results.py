@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import tempfile
@@ -290,58 +289,10 @@ def find_seeds(metrics: dict, run: str) -> list[int]:
 
 def list_runs(metrics: dict) -> list[tuple[str, int]]:
     """Every run of a metrics.json with each of its seeds."""
-    runs = [run for run in metrics if run != "protocol"]
-    return [(run, seed) for run in runs for seed in find_seeds(metrics, run)]
-
-
-def limits_over_seeds(values: list[float]) -> list[float] | None:
-    """The limits [low, high] of Student's 95 % interval over seeds; None of a single one."""
-    interval = mean_interval(values)
-    return [interval.low, interval.high] if interval.n > 1 else None
-
-
-def form_faults(metrics: dict) -> list[str]:
-    """How a metrics.json departs from its form: mean, by_seed and intervals under the same names.
-
-    by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`,
-    and mean and interval are those of these values.
-    """
-    if "protocol" not in metrics:
-        return ["expected an entry protocol, found none"]
-    over_seeds = metrics["protocol"].get("intervals", OVER_SEEDS) == OVER_SEEDS
-    faults = []
+    pairs = []
     for run in (run for run in metrics if run != "protocol"):
-        entry, seeds = metrics[run], find_seeds(metrics, run)
-        if len(set(seeds)) < len(seeds):
-            faults.append(f"{run}: expected every seed once, found {seeds}")
-        names = entry.keys() - {"by_seed", "intervals"}
-        for part in ("by_seed", "intervals"):
-            if differing := names ^ entry.get(part, {}).keys():
-                faults.append(f"{run}.{part}: expected the names of {run}, not of {differing}")
-        for name, values in entry.get("by_seed", {}).items():
-            mean, limits = entry.get(name, math.nan), entry.get("intervals", {}).get(name)
-            if len(values) != len(seeds):
-                faults.append(f"{run}.by_seed.{name}: expected a value per seed, found {values}")
-            elif not math.isclose(sum(values) / len(values), mean):
-                faults.append(f"{run}.{name}: expected the mean of its seeds, found another")
-            elif not fits(limits, values if over_seeds else mean):
-                faults.append(f"{run}.intervals.{name}: expected other limits, found {limits}")
-    return faults
-
-
-def fits(limits: list[float] | None, of: list[float] | float) -> bool:
-    """Whether limits are Student's over the values of seeds, or else contain a figure.
-
-    The limits of a single seed are None.
-    """
-    if not isinstance(of, list):
-        return limits[0] <= of <= limits[1]
-    expected = limits_over_seeds(of)
-    if limits is None or expected is None:
-        return limits is expected
-    tolerance = 1e-9 * max(map(abs, expected))  # versions of SciPy may round t differently
-    pairs = zip(limits, expected, strict=True)
-    return all(math.isclose(*pair, abs_tol=tolerance) for pair in pairs)
+        pairs += [(run, seed) for seed in find_seeds(metrics, run)]
+    return pairs
 
 
 # ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md

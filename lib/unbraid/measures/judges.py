@@ -11,14 +11,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from unbraid import results
 from unbraid.measures.intervals import Interval, share_interval
 from unbraid.measures.swaps import check_labels
 from unbraid.networks import frame_encoder
@@ -248,44 +246,3 @@ def reliability(
 
 
 KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
-
-
-def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
-    """Write <name>.safetensors and <name>.run.json: `record`, what rebuilds the judge, a digest.
-
-    Weights are in half precision: measure `reliability` on the judge that `load_judge` gives back.
-    """
-    description = {
-        "kind": "sequences" if judge.recurrent else "frames",
-        "classes": judge.classes,
-        "sizes": judge.sizes,
-    }
-    digest = results.save_weights(Path(path), judge)
-    content = {**record, "judge": description, "weights_sha256": digest}
-    results.write_json(Path(path).with_suffix(".run.json"), content)
-
-
-def load_judge(path: Path, classes: Classes | None = None) -> FrameJudge:
-    """The judge of a .safetensors file and its record, in eval mode.
-
-    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
-    for others, and for missing or damaged files.
-    """
-    record_path = Path(path).with_suffix(".run.json")
-    record = results.read_json(record_path)
-    try:
-        description = record["judge"]
-        digest = record["weights_sha256"]
-        judge = KINDS[description["kind"]](description["classes"], **description["sizes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise results.ResultsError(
-            f"{record_path}: expected a judge's record, found {error!r}; train the judge again"
-        ) from None
-    for name, names in judge.classes.items():
-        if classes is not None and tuple(classes.get(name, ())) != names:
-            found = ", ".join(map(str, classes.get(name, ()))) or "no such label"
-            raise results.ResultsError(
-                f"{path}: expected data labelled {name} = {', '.join(names)}, found {found}"
-            )
-    results.load_weights(judge, path, digest)
-    return judge.eval()
