@@ -1,12 +1,12 @@
 """Runs and judges: what there is, what they learn from, and shipped judges as measured."""
 
 import subprocess
+from types import FunctionType
 
 import pytest
 import torch
 from test_bound import seeded
 from unbraid import evaluation, experiments, provenance, results, settings
-from unbraid.course import reach
 from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
@@ -203,17 +203,28 @@ def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path,
 # ---- judges
 
 
+def collect_called(function, called: set) -> set:
+    """The functions of the library that a function names, and those that these name."""
+    for name in function.__code__.co_names:
+        other = function.__globals__.get(name)
+        is_ours = isinstance(other, FunctionType) and other.__module__.startswith("unbraid.")
+        if is_ours and other not in called:
+            called.add(other)
+            collect_called(other, called)
+    return called
+
+
 def test_the_runs_that_a_judge_measures_are_known():
-    """Those whose evaluation reaches `open_judge`; on moving digits their settings decide."""
+    """Those whose evaluation calls `open_judge`; on moving digits their settings decide."""
     for (model, dataset), each in evaluation.EVALUATIONS.items():
-        functions = [each.examine, *each.measures]
-        lines = [f"from {f.__module__} import {f.__name__}\n{f.__name__}" for f in functions]
-        reached = reach.digest_reach("\n".join(lines))
+        called: set = set()
+        for function in (each.examine, *each.measures):
+            collect_called(function, called)
         is_judged = experiments.name_judge(Settings(model=model, dataset=dataset)) is not None
         if model == "independent":
             assert not is_judged
         else:
-            assert is_judged == ("unbraid.experiments.open_judge" in reached), (model, dataset)
+            assert is_judged == (experiments.open_judge in called), (model, dataset)
     chosen = settings.load("independent.circle.factored", "quick")
     (name,) = provenance.describe_judge(chosen)
     assert name == "judges/digits/quick/judge-seed0"
