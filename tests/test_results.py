@@ -201,7 +201,8 @@ def test_a_seed_counts_once():
 
 
 def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
-    assert results.format_values([1.0]) == "1.00"
+    assert results.format_values([1.0]) == results.format_values([1.0, 1.0, 1.0, 1.0]) == "1.00"
+    assert results.format_values([1.0, 1.001, 1.0]) == "1.00, 1.00, 1.00"
     assert results.format_values([0.854, -0.89, 0.88]) == "0.85, −0.89, 0.88"
     # Student's t of four values: 3.182 standard errors of 0.6455.
     assert results.format_values([1.0, 2.0, 3.0, 4.0]) == "2.50 ± 2.05"

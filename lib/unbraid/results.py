@@ -235,8 +235,13 @@ def load_weights(model: nn.Module, path: Path, expected_digest: str | None = Non
 
 
 def format_values(values: list[float], digits: int = 2) -> str:
-    """The values of up to three seeds, or else "mean ± half-width of the 95 % interval"."""
-    if len(values) < FEWEST_SEEDS:
+    """The values of up to three seeds, or else "mean ± half-width of the 95 % interval".
+
+    Where all seeds have the very same value, as baselines do, it is written once.
+    """
+    if len(set(values)) == 1:
+        text = f"{values[0]:.{digits}f}"
+    elif len(values) < FEWEST_SEEDS:
         text = ", ".join(f"{value:.{digits}f}" for value in values)
     else:
         interval = mean_interval(values)
