@@ -86,7 +86,7 @@ class UnorderedFramesConfig(ModelConfig):
 class PairEncoder(nn.Module):
     """q(f | x_1 ... x_T), of what all pairs of frames have in common.
 
-    Our copy of the paper's table lacks how pairs are aggregated; here by the mean over i != j.
+    Pairs are aggregated by the mean over i != j, which is our choice: see docs/paper-copies.md.
     """
 
     def __init__(self, config: UnorderedFramesConfig):
@@ -123,8 +123,8 @@ class PairEncoder(nn.Module):
 class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
-    Its channels are those of the trunk in reverse order. Our copy of the paper lacks how (f, z)
-    becomes the first 4 x 4 map; here by one dense layer.
+    Its channels are those of the trunk in reverse order. That one dense layer makes the
+    first 4 x 4 map of (f, z) is our choice: see docs/paper-copies.md.
     """
 
     def __init__(self, config: UnorderedFramesConfig, outputs: int | None = None):
@@ -202,7 +202,7 @@ class UnorderedFrames(SequenceModel):
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
         """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D).
 
-        Our copy of the paper's table leaves open whether q(z | f, x) reads f; here it does.
+        That q(z | f, x) reads f is our reading of the paper's table: see docs/paper-copies.md.
         """
         static = static[:, None].expand(-1, features.shape[1], -1)
         inputs = torch.cat([features.flatten(2), static], -1)
