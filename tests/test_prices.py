@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from unbraid import experiments, prices, results, settings, training
+from unbraid import experiments, prices, provenance, results, settings, training
 from unbraid.settings import load as load_settings
 
 
@@ -75,7 +75,7 @@ def test_full_says_what_it_costs_then_makes_everything_and_goes_on(call, home, t
     assert not list((tmp_path / "build").rglob("*.safetensors"))
     code, printed = call()
     assert code == 0, printed
-    assert results.verify_results(tmp_path / "build/results") == []
+    assert provenance.verify_results(tmp_path / "build/results") == []
     for place in ("single_element/vowels", "unordered/digits", "judges/digits"):
         assert (tmp_path / "build/results" / place / "smoke/metrics.json").exists()
     begun = [printed.index(name) for name in ("digits real_", "single_element-seed0 begins")]
