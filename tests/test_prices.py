@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from unbraid import experiments, prices, provenance, results, settings, training
+from unbraid import experiments, prices, provenance, settings, training
 from unbraid.settings import load as load_settings
 
 
