@@ -334,7 +334,7 @@ def render_page(tables: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PLACE = re.compile(r"\{(\w+)\.(\w+)(?::(\w+)?(\*)?)?\}")  # {run.figure}, {run.figure:1}, :count, :*
+PLACE = re.compile(r"\{(\w+)\.(\w+)(?::(\w+))?\}")  # {run.figure}, {run.figure:1} or :count
 HEADLINE = {  # the columns of the README's table by the entries of its rows
     "paper": "paper",
     "claim": "claim",
@@ -359,24 +359,20 @@ def render_headline(tables: dict) -> str:
 
     {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one, over the
     seeds whose weights ship; {run.figure:count} is how many of these seeds have a 1, such as "4 of
-    5". A star, as in {run.figure:1*}, takes all seeds and marks the figure where some of them do
-    not ship. Raises `ResultsError` for a run of which no weights ship.
+    5". Raises `ResultsError` for a run of which no weights ship.
     """
     rows = [HEADLINE.values(), ("---",) * len(HEADLINE)]
     for row in tables["headline"]:
         metrics = read_json(shipped() / row["results"] / "metrics.json")
         measured = row["measured"]
         for place in PLACE.finditer(measured):
-            run, figure, form, star = place.groups()
-            form, mark = form or "2", ""
+            run, figure, form = place.groups(default="2")
             values = select_shipped(metrics, run, figure)
-            if star and len(metrics[run]["by_seed"][figure]) > len(values):
-                values, mark = metrics[run]["by_seed"][figure], "\\*"
             if form == "count":
                 text = f"{values.count(1)} of {len(values)}"
             else:
                 text = format_values(values, int(form))
-            measured = measured.replace(place[0], text + mark)
+            measured = measured.replace(place[0], text)
         rows.append([(row | {"measured": measured})[name] for name in HEADLINE])
     return markdown_table(rows)
 
