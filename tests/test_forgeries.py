@@ -66,26 +66,20 @@ def folder(home, monkeypatch):
 # ---- changes to one file
 
 
-def edit(change):
+def edit(change, write=results.write_json):
     """A forgery of JSON: what it holds is changed by a function, and written in the same form."""
 
     def forge(path):
         content = json.loads(path.read_text())
         change(content)
-        results.write_json(path, content)
+        write(path, content)
 
     return forge
 
 
 def edit_sealed(change):
     """The same of metrics.json with a new digest of its content, so that other checks must tell."""
-
-    def forge(path):
-        metrics = json.loads(path.read_text())
-        change(metrics)
-        results.write_metrics(path, metrics)
-
-    return forge
+    return edit(change, results.write_metrics)
 
 
 def put(value, *names):
