@@ -104,23 +104,32 @@ def read_table() -> dict:
 def read_sections() -> dict[str, dict]:
     """The settings of all sections by their dotted names, outer sections first.
 
-    A section has its own settings and those of the sections around it.
+    A section has its own settings, before them those of the mix-in that it is `like`, and before
+    these those of the sections around it.
     """
+    table = read_table()
+    mixins = table.pop("mixins")
     sections: dict[str, dict] = {}
-    collect_sections(read_table(), {}, "", sections)
+    collect_sections(table, {}, "", sections, mixins)
     return sections
 
 
-def collect_sections(node: dict, outer: dict, name: str, sections: dict[str, dict]) -> None:
+def collect_sections(
+    node: dict, outer: dict, name: str, sections: dict[str, dict], mixins: dict[str, dict]
+) -> None:
     """Add a section of the table, and those inside it, with what they inherit."""
     own, inner = dict(outer), {}
+    if "like" in node:
+        check_name("like", node["like"], mixins)
+        own |= mixins[node["like"]]
     for key, value in node.items():
         is_section = isinstance(value, dict) and not set(value) <= set(PROFILES)
-        (inner if is_section else own)[key] = value
+        if key != "like":
+            (inner if is_section else own)[key] = value
     if name:
         sections[name] = own
     for key, value in inner.items():
-        collect_sections(value, own, f"{name}.{key}" if name else key, sections)
+        collect_sections(value, own, f"{name}.{key}" if name else key, sections, mixins)
 
 
 def check_changes(section: str, values: dict, changes: dict) -> None:
