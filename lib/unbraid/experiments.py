@@ -30,12 +30,11 @@ from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import mean_interval
 from unbraid.measures.judges import (
-    KINDS,
-    Classes,
     FrameJudge,
     SequenceJudge,
     blurred,
     fit_judge,
+    load_judge,
     noisy,
     reliability,
 )
@@ -528,32 +527,6 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
     digest = results.save_weights(Path(path), judge)
     content = {**record, "judge": description, "weights_sha256": digest}
     results.write_json(Path(path).with_suffix(".run.json"), content)
-
-
-def load_judge(path: Path, classes: Classes | None = None) -> FrameJudge:
-    """The judge of a .safetensors file and its record, in eval mode.
-
-    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
-    for others, and for missing or damaged files.
-    """
-    record_path = Path(path).with_suffix(".run.json")
-    record = results.read_json(record_path)
-    try:
-        description = record["judge"]
-        digest = record["weights_sha256"]
-        judge = KINDS[description["kind"]](description["classes"], **description["sizes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise results.ResultsError(
-            f"{record_path}: expected a judge's record, found {error!r}; train the judge again"
-        ) from None
-    for name, names in judge.classes.items():
-        if classes is not None and tuple(classes.get(name, ())) != names:
-            found = ", ".join(map(str, classes.get(name, ()))) or "no such label"
-            raise results.ResultsError(
-                f"{path}: expected data labelled {name} = {', '.join(names)}, found {found}"
-            )
-    results.load_weights(judge, path, digest)
-    return judge.eval()
 
 
 def train_judge(

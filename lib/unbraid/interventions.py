@@ -15,6 +15,8 @@ from torch import Tensor
 from unbraid.checks import check_name
 from unbraid.models.base import Codes
 
+MIDDLE = (0.025, 0.975)  # a grid covers the codes between these quantiles
+
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
     """The two sets with the code `name` exchanged; `ValueError` if missing or of two shapes."""
@@ -122,3 +124,17 @@ def principal_directions(code: Tensor, count: int) -> Directions:
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     vectors = vectors * largest.sign()
     return Directions(vectors, vectors @ mean, singular[:count] / math.sqrt(len(rows) - 1))
+
+
+def grid_points(dynamic: Tensor, side: int) -> Tensor:
+    """A regular grid over the middle 95 % of codes (Q, d): points (side^2, d).
+
+    The first unit grows to the right. Codes of more than two units have a grid along their two
+    principal directions.
+    """
+    count, mean = min(2, dynamic.shape[1]), dynamic.mean(0)
+    axes = torch.eye(count) if dynamic.shape[1] <= 2 else principal_directions(dynamic, 2).vectors
+    low, high = torch.quantile((dynamic - mean) @ axes.T, torch.tensor(MIDDLE), dim=0)
+    lines = [torch.linspace(float(low[axis]), float(high[axis]), side) for axis in range(count)]
+    coordinates = torch.stack(torch.meshgrid(*lines, indexing="xy"), -1).reshape(-1, count)
+    return mean + coordinates @ axes

@@ -12,7 +12,7 @@ the left, to the front and to the right; and one row, to the front, of 6 cells o
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -26,6 +26,9 @@ from torch import Tensor
 from unbraid.data.fetch import SOURCES, cached_array, files
 from unbraid.data.sequences import Sequences, check_choice
 
+ATTRIBUTES = ("skin", "trousers", "top", "hair")  # of characters: what stays the same
+# The papers' action, the label "motion", has nine classes, its parts three each.
+MOTION_LABELS = ("action", "motion_action", "motion_direction")
 # The layers in the order in which they are put on. All characters wear the same shoes, put on last.
 LAYERS = {"skin": "body", "trousers": "bottomwear", "top": "topwear", "hair": "hair"}
 SHOES = "shoes/1.png"
@@ -223,3 +226,32 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
             canvas = canvas.reduce(2)
         pixels = np.asarray(canvas)[..., :3].reshape(-1, image_size, image_size, 3)
         yield pixels.transpose(0, 3, 1, 2)
+
+
+# ---- what a judge is asked
+
+
+def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
+    """Whether each attribute can be seen at each of the named poses: booleans (poses,).
+
+    The sheets lack trousers and tops in thrust and shoot, for one class each, and all trousers in
+    "hurt front 4".
+    """
+    bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
+    fallen = torch.tensor([name == "hurt front 4" for name in poses])
+    everywhere = torch.ones_like(bare)
+    return {
+        "skin": everywhere,
+        "trousers": ~(bare | fallen),
+        "top": ~bare,
+        "hair": everywhere,
+    }
+
+
+def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
+    """The true classes (N,) of each label that the judge names; what moves comes first."""
+    names = {"expression": "expression", "subject": "subject"}
+    if "motion" in clips.labels:
+        names = dict(zip(MOTION_LABELS, ("motion", "action", "direction"), strict=True))
+        names |= {name: name for name in ATTRIBUTES}
+    return {label: clips.labels[name].numpy() for label, name in names.items()}

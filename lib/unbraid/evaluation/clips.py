@@ -15,30 +15,21 @@ import torch
 from torch import Tensor
 
 from unbraid import data
+from unbraid.codes import concatenate
 from unbraid.data.sequences import Sequences
+from unbraid.data.sprites import MOTION_LABELS, class_labels  # noqa: F401
 from unbraid.evaluation import common, generic
 from unbraid.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
 from unbraid.experiments import open_judge
-from unbraid.measures.judges import SequenceJudge
+from unbraid.measures.judges import SequenceJudge, judge_clips
 from unbraid.measures.swaps import generation_scores, random_donors
 from unbraid.models.base import Codes, SequenceModel
 
-# The papers' action, the label "motion" of the sprites, has nine classes, its parts three each.
-MOTION_LABELS = ("action", "motion_action", "motion_direction")
 BENCHMARK = ("action", *ATTRIBUTES)
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 SCORES = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
-
-
-def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
-    """The true classes (N,) of each label that the judge names; what moves comes first."""
-    names = {"expression": "expression", "subject": "subject"}
-    if "motion" in clips.labels:
-        names = dict(zip(MOTION_LABELS, ("motion", "action", "direction"), strict=True))
-        names |= {name: name for name in ATTRIBUTES}
-    return {label: clips.labels[name].numpy() for label, name in names.items()}
 
 
 def judge_codes(model: SequenceModel, judge: SequenceJudge, codes: Codes) -> dict[str, np.ndarray]:
@@ -47,19 +38,7 @@ def judge_codes(model: SequenceModel, judge: SequenceJudge, codes: Codes) -> dic
     for rows in torch.arange(len(codes["static"])).split(CLIPS_AT_ONCE):
         frames = common.decode_all(model, {name: code[rows] for name, code in codes.items()})
         parts.append(judge_clips(judge, frames))
-    return {name: values.numpy() for name, values in common.concatenate(parts).items()}
-
-
-def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
-    """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
-    probabilities = common.judge_probabilities(judge, frames)
-    probabilities = {name: values.double() for name, values in probabilities.items()}
-    if "motion" not in probabilities:
-        return probabilities
-    motion = probabilities.pop("motion")
-    parts = motion.unflatten(1, (-1, 3))  # A motion's number is 3 action + direction.
-    summed = {"motion_action": parts.sum(2), "motion_direction": parts.sum(1)}
-    return {"action": motion} | summed | probabilities
+    return {name: values.numpy() for name, values in concatenate(parts).items()}
 
 
 def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:

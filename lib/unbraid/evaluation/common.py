@@ -7,24 +7,34 @@ their docstrings are the protocol of metrics.json.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from unbraid.codes import (  # noqa: F401 - under their former names
+    as_float,
+    batches,
+    bound_over,
+    bound_per_frame,
+    concatenate,
+    decode_all,
+    device_of,
+    draw_others,
+    encode_all,
+    generator_for,
+    root_mean_square,
+)
 from unbraid.data.sequences import Sequences
+from unbraid.data.sprites import ATTRIBUTES  # noqa: F401
 from unbraid.experiments import load_sequences
-from unbraid.measures.judges import FrameJudge
+from unbraid.measures.judges import judge_probabilities  # noqa: F401
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
-from unbraid.models.base import Batch, Codes, SequenceModel
-
-ATTRIBUTES = ("skin", "trousers", "top", "hair")  # of characters: what stays the same
-FRAMES = 600  # frames that are encoded or decoded at a time
+from unbraid.models.base import SequenceModel
 
 Figures = dict[str, float]
 
@@ -103,111 +113,6 @@ def examine(model: SequenceModel, settings, seed: int, load: Callable) -> Examin
     return examined
 
 
-def device_of(model: torch.nn.Module) -> torch.device:
-    """Where a model's weights are."""
-    return next(model.parameters()).device
-
-
-def generator_for(model: torch.nn.Module, seed: int) -> torch.Generator:
-    """A new generator on the model's device."""
-    return torch.Generator(device_of(model)).manual_seed(seed)
-
-
-def batches(model: torch.nn.Module, data, size: int | None = None) -> Iterator[Batch]:
-    """Sequences or frames in batches on the model's device, by default of `FRAMES` frames each."""
-    whole, device = Batch.of(data), device_of(model)
-    size = size or max(1, FRAMES // whole.frames.shape[1])
-    for start in range(0, len(whole.frames), size):
-        rows = slice(start, start + size)
-        frames = as_float(whole.frames[rows].to(device))
-        yield Batch(frames, None if whole.mask is None else whole.mask[rows].to(device))
-
-
-def as_float(frames: Tensor) -> Tensor:
-    """Bytes as floats in [0, 1]; floats as they are."""
-    return frames.float() / 255 if frames.dtype == torch.uint8 else frames
-
-
-@torch.no_grad()
-def encode_all(
-    model: SequenceModel,
-    data,
-    generator: torch.Generator | None = None,
-    size: int | None = None,
-) -> Codes:
-    """Codes of many sequences, on the CPU: means, or with a generator of the device one draw."""
-    return concatenate([model.encode(batch, generator) for batch in batches(model, data, size)])
-
-
-def concatenate(parts: ListOf[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the tensors (n, ...) that bear the same name in several parts, on the CPU."""
-    joined = {}
-    for name in parts[0]:
-        joined[name] = torch.cat([part[name] for part in parts]).cpu()
-    return joined
-
-
-@torch.no_grad()
-def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
-    """Frames (B, T, C, H, W), or series, of many codes, on the CPU."""
-    length = max(code.shape[1] for code in codes.values() if code.ndim == 3)
-    device, size = device_of(model), max(1, FRAMES // length)
-    parts = []
-    for start in range(0, len(next(iter(codes.values()))), size):
-        rows = slice(start, start + size)
-        part = {name: code[rows].to(device) for name, code in codes.items()}
-        parts.append(model.decode(part).cpu())
-    return torch.cat(parts)
-
-
-@torch.no_grad()
-def draw_others(model: SequenceModel, codes: Codes, kept: str, generator: torch.Generator) -> Codes:
-    """The same codes, all but the one called `kept` drawn from their prior."""
-    length = next(code.shape[1] for code in codes.values() if code.ndim == 3)
-    given = {kept: codes[kept].to(device_of(model))}
-    drawn = model.generate(len(codes[kept]), length, generator, given)
-    return {name: code.cpu() for name, code in drawn.items()}
-
-
-@torch.no_grad()
-def bound_over(
-    model: SequenceModel,
-    samples: Iterable,
-    seed: int,
-    size: int | None = None,
-) -> Figures:
-    """elbo, log_likelihood, kl_<code>: means over all samples of one draw, nats per sequence."""
-    generator, parts = generator_for(model, seed), []
-    for sample in samples:
-        for batch in batches(model, sample, size):
-            bound = model.elbo(batch, generator)
-            terms = {"elbo": bound.elbo, "log_likelihood": bound.log_likelihood}
-            parts.append(terms | {f"kl_{name}": value for name, value in bound.kl.items()})
-    return {name: float(values.double().mean()) for name, values in concatenate(parts).items()}
-
-
-def bound_per_frame(model: SequenceModel, samples: Iterable, seed: int) -> Figures:
-    """The same with the ending _per_frame, in nats per frame; kl_static stays per sequence.
-
-    samples: sequences of one length, each a tensor of frames or `Sequences`.
-    """
-    samples = list(samples)
-    length = Batch.of(samples[0]).frames.shape[1]
-    figures = {}
-    for name, value in bound_over(model, samples, seed).items():
-        if name == "kl_static":
-            figures[name] = value
-        else:
-            figures[f"{name}_per_frame"] = value / length
-    return figures
-
-
-def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) -> float:
-    """The root mean square difference of two sets of frames, over the values where mask is True."""
-    squares = (as_float(first) - as_float(second)).double().square()
-    return float((squares if mask is None else squares[mask]).mean().sqrt())
-
-
 def probe(
     train: Mapping[str, Tensor],
     test: Mapping[str, Tensor],
@@ -260,12 +165,3 @@ def donor_shares(
 def at_first_frame(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Labels of sequences (N,) as they are, those of frames (N, T, ...) at the first of them."""
     return {name: values[:, 0] if values.ndim > 1 else values for name, values in labels.items()}
-
-
-def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
-    """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
-    size = judge.sizes["image_size"]
-    if frames.shape[-1] != size:
-        small = F.adaptive_avg_pool2d(frames.flatten(0, -4), size)
-        frames = small.unflatten(0, frames.shape[:-3])
-    return judge.probabilities(frames.clamp(0, 1))

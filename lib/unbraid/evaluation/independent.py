@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 
@@ -11,13 +11,20 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import r2_score
-from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 
+from unbraid.codes import (
+    SEQUENCES,
+    batches,
+    collect_pairs,
+    consecutive_pairs,
+    derived_generator,
+    sample_latents,
+)
 from unbraid.data.sequences import Sequences
 from unbraid.evaluation import common
 from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import Sampler, make_sampler, open_judge
+from unbraid.experiments import make_sampler, open_judge
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -25,23 +32,12 @@ from unbraid.measures.information import (
     ownership,
     same_and_cross,
 )
-from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
+from unbraid.measures.leakage import LeakageMatrix, leakage_matrix, neighbour_scores
 from unbraid.models.independent import IndependentPrediction
 
 LAWS = ("circle", "circle_equal", "circle_opposite", "bounce", "bounce_two_speeds")
-DIGITS_BATCH = 100  # sequences at a time
-PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 HORIZON = 20  # frames that factors are rolled forward
 LEAST_OWN, MOST_OTHER = 0.9, 0.1  # R2 of the places, for digits that count as separated
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1."""
-
-    before: np.ndarray  # (N, K d)
-    after: np.ndarray  # (N, K d)
-    positions: dict[str, np.ndarray]  # (N, 2) in [0, 1], by the name of the label
 
 
 def load_test_digits(settings, split: str, seed: int) -> Sequences:
@@ -100,16 +96,11 @@ def order_units(examined: Examined, before, after, number: int = 0) -> np.ndarra
     return best_partition(before, after, size, seed=seed).permutation
 
 
-def noise_generator(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
-    """A generator on the model's device, seeded from a CPU one."""
-    return common.generator_for(model, int(torch.randint(2**31, (1,), generator=generator)))
-
-
 @torch.no_grad()
 def bound_terms(model: IndependentPrediction, sequences, generator: torch.Generator) -> Figures:
     """The terms of `transition_bound`."""
     rows = []
-    for batch in common.batches(model, sequences, DIGITS_BATCH):
+    for batch in batches(model, sequences, SEQUENCES):
         bound = model.elbo(batch, generator)
         # The model is a filter: the posterior of a first frame does not depend on later ones.
         first = model.elbo(batch.frames[:, :1], generator)
@@ -119,50 +110,6 @@ def bound_terms(model: IndependentPrediction, sequences, generator: torch.Genera
         rows.append(torch.stack([bound.per_frame, likelihood, kl_first, later], 1))
     names = ("elbo_per_frame", "log_likelihood_per_frame", "kl_first_frame", "kl_per_transition")
     return dict(zip(names, torch.cat(rows).mean(0).tolist(), strict=True))
-
-
-@torch.no_grad()
-def sample_latents(
-    model: IndependentPrediction, sequences: Sequences, generator: torch.Generator
-) -> Tensor:
-    """Posterior samples of all sequences, (B, T, K d), on the CPU."""
-    parts = []
-    for batch in common.batches(model, sequences, DIGITS_BATCH):
-        codes = model.encode(batch, noise_generator(model, generator))
-        parts.append(model.to_latents(codes).cpu())
-    return torch.cat(parts)
-
-
-def collect_pairs(
-    model: IndependentPrediction,
-    sampler: Sampler,
-    count: int,
-    generator: torch.Generator,
-    apart: bool = False,
-) -> Pairs:
-    """`count` pairs (z_t, z_{t+1}) of posterior samples from new test sequences.
-
-    All pairs of a sequence are among them, as in the authors' code; they resemble each other, which
-    an estimate counts as information. apart: one pair per sequence, at a random step.
-    """
-    length = sampler(1, torch.Generator().manual_seed(0)).length
-    sequences = sampler(count if apart else -(-count // (length - 1)), generator)
-    latents = sample_latents(model, sequences, generator)
-    if apart:
-        rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
-    else:
-        rows, steps = consecutive_pairs(len(sequences), length)
-        rows, steps = rows[:count], steps[:count]
-    positions = {}
-    for name in sequences.dynamic:
-        positions[name] = sequences.labels[name][rows, steps + 1].numpy()
-    return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
-
-
-def consecutive_pairs(count: int, length: int) -> tuple[Tensor, Tensor]:
-    """The sequences and the steps t of all pairs (t, t + 1) of `count` sequences."""
-    rows = torch.arange(count).repeat_interleave(length - 1)
-    return rows, torch.arange(length - 1).repeat(count)
 
 
 def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
@@ -211,7 +158,7 @@ def transition_bound(examined: Examined) -> Figures:
     that of the first frame against N(0, I), kl_per_transition the mean over the later ones. A
     model with batch normalisation is measured with running statistics, and elbo and log_likelihood
     (*_batch_statistics) also with those of each step of 100 sequences, as in the authors' code."""
-    generator = noise_generator(examined.model, examined.generator)
+    generator = derived_generator(examined.model, examined.generator)
     figures = bound_terms(examined.model, examined.test, generator)
     if examined.settings.normalise:
         # The authors' log holds the bound; its divergences are reported once, as above.
@@ -280,24 +227,6 @@ def digit_leakage(examined: Examined) -> Figures:
         figures[f"own_{kind}_skill"] = float(np.mean(own))
         figures[f"other_{kind}_skill"] = float(np.mean(other))
     return figures
-
-
-def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
-    """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
-
-    pairs: of other sequences each; half are the neighbours, the others are predicted.
-    parts: the units of each factor, (K, d).
-    """
-    half = len(pairs.after) // 2
-    scores = np.empty((len(parts), len(pairs.positions)))
-    for row, units in enumerate(parts):
-        factor = pairs.after[:, units]
-        for column, position in enumerate(pairs.positions.values()):
-            neighbours = KNeighborsRegressor(min(PLACE_NEIGHBOURS, half))
-            neighbours.fit(factor[:half], position[:half])
-            predicted = neighbours.predict(factor[half:])
-            scores[row, column] = r2_score(position[half:], predicted)
-    return scores
 
 
 def position_scores(examined: Examined) -> Figures:
@@ -373,7 +302,7 @@ def motion_forecast(examined: Examined) -> Figures:
     generator = torch.Generator().manual_seed(50_000 + examined.seed)
     sequences = sampler(settings.evaluation_sequences // 2, generator)
     model, still, moved = examined.model, [], []
-    for batch in common.batches(model, sequences, DIGITS_BATCH):
+    for batch in batches(model, sequences, SEQUENCES):
         forecast, standing = forecast_errors(model, batch.frames, settings.length)
         moved.append(forecast.mean(2).cpu())
         still.append(standing.mean(2).cpu())
@@ -433,13 +362,13 @@ def decode_swapped(
 ) -> tuple[Tensor, Tensor]:
     """The last frames (N, 3, H, W) from the posterior's means, and with the units `moved` of the
     sequence before."""
-    batches = common.batches(model, sequences, DIGITS_BATCH)
-    latents = torch.cat([model.to_latents(model.encode(batch))[:, -1:] for batch in batches])
+    parts = [model.encode(batch) for batch in batches(model, sequences, SEQUENCES)]
+    latents = torch.cat([model.to_latents(codes)[:, -1:] for codes in parts])
     exchanged = latents.clone()
     exchanged[..., moved] = latents.roll(1, 0)[..., moved]
     decoded = []
     for rows in (latents, exchanged):
-        frames = [model.decode_latents(part)[:, 0] for part in rows.split(DIGITS_BATCH)]
+        frames = [model.decode_latents(part)[:, 0] for part in rows.split(SEQUENCES)]
         decoded.append(torch.cat(frames).clamp(0, 1).cpu())
     return decoded[0], decoded[1]
 

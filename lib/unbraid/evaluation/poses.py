@@ -10,32 +10,31 @@ from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from unbraid.codes import dynamic_given
 from unbraid.data.sequences import Sequences
+from unbraid.data.sprites import visible_attributes
 from unbraid.evaluation import common
 from unbraid.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
 from unbraid.evaluation.unordered import (
     accuracy_from_skill,
     class_probes,
     draw_frames,
-    dynamic_given,
     knn_accuracy,
     prior_from_average,
     unordered_bound,
 )
 from unbraid.experiments import load_frames, open_judge
-from unbraid.interventions import principal_directions
+from unbraid.interventions import grid_points
 from unbraid.measures.intervals import bootstrap_interval
-from unbraid.measures.judges import FrameJudge
-from unbraid.measures.swaps import random_donors
+from unbraid.measures.judges import FrameJudge, judge_classes
+from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
 READ_FRAMES = 20  # frames of each character whose z the probes read
 DYNAMIC_LABELS = ("pose", "action", "direction")
 FRAME_COUNTS = (2, 5, 10, 20)  # numbers of frames, beside that of training, that f is inferred from
-MIDDLE = (0.025, 0.975)  # a grid covers the codes of test frames between these quantiles
 TIE = 1e-4  # squared distances that differ by less count as equal
 
 
@@ -115,28 +114,6 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
-def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
-    """What the judge names in frames (Q, C, H, W): class numbers (Q,) by label."""
-    return {name: p.argmax(1) for name, p in common.judge_probabilities(judge, frames).items()}
-
-
-def visible_attributes(poses: ListOf[str]) -> dict[str, Tensor]:
-    """Whether each attribute can be seen at each of the named poses: booleans (poses,).
-
-    The sheets lack trousers and tops in thrust and shoot, for one class each, and all trousers in
-    "hurt front 4".
-    """
-    bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
-    fallen = torch.tensor([name == "hurt front 4" for name in poses])
-    everywhere = torch.ones_like(bare)
-    return {
-        "skin": everywhere,
-        "trousers": ~(bare | fallen),
-        "top": ~bare,
-        "hair": everywhere,
-    }
-
-
 def retrieval_scores(transferred: Transfer) -> Figures:
     """The figures of `transfers` that need no judge; limits of a bootstrap over pairs."""
     figures = {"pose_transfer_rmse": float(transferred.error.double().mean().sqrt())}
@@ -214,11 +191,6 @@ def withheld_scores(
     return figures | {"unseen_rmse": ranked["pose_transfer_rmse"]}
 
 
-def agreement(judged: Tensor) -> float:
-    """The share of identities with the commonest class of their point; judged: classes (K, P)."""
-    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
-
-
 def judge_motions(
     model: UnorderedFrames, static: Tensor, points: Tensor, judge: FrameJudge
 ) -> Tensor:
@@ -231,20 +203,6 @@ def judge_motions(
         motion = classes["action"] * len(judge.classes["direction"]) + classes["direction"]
         motions.append(motion.view(len(part), -1))
     return torch.cat(motions)
-
-
-def grid_points(dynamic: Tensor, side: int) -> Tensor:
-    """A regular grid over the middle 95 % of codes (Q, d): points (side^2, d).
-
-    The first unit grows to the right. Codes of more than two units have a grid along their two
-    principal directions.
-    """
-    count, mean = min(2, dynamic.shape[1]), dynamic.mean(0)
-    axes = torch.eye(count) if dynamic.shape[1] <= 2 else principal_directions(dynamic, 2).vectors
-    low, high = torch.quantile((dynamic - mean) @ axes.T, torch.tensor(MIDDLE), dim=0)
-    lines = [torch.linspace(float(low[axis]), float(high[axis]), side) for axis in range(count)]
-    coordinates = torch.stack(torch.meshgrid(*lines, indexing="xy"), -1).reshape(-1, count)
-    return mean + coordinates @ axes
 
 
 # ---- the measures

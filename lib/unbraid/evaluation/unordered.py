@@ -10,6 +10,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
+from unbraid.codes import dynamic_given
 from unbraid.data.moving_digits import PATH_LENGTH
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
@@ -41,30 +42,6 @@ def draw_sets(
 def shortest_length(sequences: Sequences) -> int:
     """How many frames the shortest sequence has."""
     return int(sequences.observed.sum(1).min())
-
-
-@torch.no_grad()
-def dynamic_given(
-    model: UnorderedFrames,
-    frames: Tensor,
-    static: Tensor,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """The means of q(z_i | f, x_i), (B, T, d), or with a generator draws, all on the CPU.
-
-    static: the codes f, (B, D), which may have been inferred from other frames.
-    """
-    means, deviations, start = [], [], 0
-    for batch in common.batches(model, frames):
-        part = static[start : start + len(batch.frames)].to(batch.frames.device)
-        posterior = model.dynamic_posterior(model.features(batch.frames), part)
-        means.append(posterior.mean.cpu())
-        deviations.append(posterior.standard_deviation.cpu())
-        start += len(part)
-    mean = torch.cat(means)
-    if generator is None:
-        return mean
-    return mean + torch.cat(deviations) * torch.randn(mean.shape, generator=generator)
 
 
 def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> float:

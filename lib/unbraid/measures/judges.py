@@ -11,12 +11,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from unbraid import store
 from unbraid.measures.intervals import Interval, share_interval
 from unbraid.measures.swaps import check_labels
 from unbraid.networks import frame_encoder
@@ -246,3 +248,65 @@ def reliability(
 
 
 KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
+
+
+# ---- what a judge sees
+
+
+def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
+    """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
+    size = judge.sizes["image_size"]
+    if frames.shape[-1] != size:
+        small = F.adaptive_avg_pool2d(frames.flatten(0, -4), size)
+        frames = small.unflatten(0, frames.shape[:-3])
+    return judge.probabilities(frames.clamp(0, 1))
+
+
+def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
+    """What the judge names in frames (Q, C, H, W): class numbers (Q,) by label."""
+    return {name: p.argmax(1) for name, p in judge_probabilities(judge, frames).items()}
+
+
+def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
+    """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
+    probabilities = judge_probabilities(judge, frames)
+    probabilities = {name: values.double() for name, values in probabilities.items()}
+    if "motion" not in probabilities:
+        return probabilities
+    motion = probabilities.pop("motion")
+    parts = motion.unflatten(1, (-1, 3))  # A motion's number is 3 action + direction.
+    summed = {"motion_action": parts.sum(2), "motion_direction": parts.sum(1)}
+    return {"action": motion} | summed | probabilities
+
+
+# ---- judges that ship
+
+
+def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
+    """A trained judge in eval mode, with its record beside it.
+
+    name: a .safetensors file, or the data whose shipped judge it is, such as "sprites".
+    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
+        for others, and for missing or damaged files.
+    """
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = store.shipped() / "judges" / name / "quick" / "judge-seed0.safetensors"
+    record_path = path.with_suffix(".run.json")
+    record = store.read_json(record_path)
+    try:
+        description = record["judge"]
+        digest = record["weights_sha256"]
+        judge = KINDS[description["kind"]](description["classes"], **description["sizes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise store.ResultsError(
+            f"{record_path}: expected a judge's record, found {error!r}; train the judge again"
+        ) from None
+    for name, names in judge.classes.items():
+        if classes is not None and tuple(classes.get(name, ())) != names:
+            found = ", ".join(map(str, classes.get(name, ()))) or "no such label"
+            raise store.ResultsError(
+                f"{path}: expected data labelled {name} = {', '.join(names)}, found {found}"
+            )
+    store.load_weights(judge, path, digest)
+    return judge.eval()

@@ -14,6 +14,8 @@ import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
@@ -33,6 +35,7 @@ PROBES = {
 POOLINGS = ("flattened", "averaged", "frames")
 NONLINEAR_ROWS = 3000  # The time of the non-linear probe grows with the square of its rows.
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
+PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -259,3 +262,22 @@ def read_factor(name, values, frames) -> Factor:
     of_frames = of_frames or (values.ndim == 2 and values.shape[1] == frames)
     steps = values.shape[1] if of_frames else 1
     return Factor("continuous", values.reshape(len(values), steps, -1))
+
+
+def neighbour_scores(pairs, parts: np.ndarray) -> np.ndarray:
+    """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
+
+    pairs: with latents `after` (N, K d) of as many sequences, and the `positions` (N, 2) of their
+    digits by name; half are the neighbours, the others are predicted.
+    parts: the units of each factor, (K, d).
+    """
+    half = len(pairs.after) // 2
+    scores = np.empty((len(parts), len(pairs.positions)))
+    for row, units in enumerate(parts):
+        factor = pairs.after[:, units]
+        for column, position in enumerate(pairs.positions.values()):
+            neighbours = KNeighborsRegressor(min(PLACE_NEIGHBOURS, half))
+            neighbours.fit(factor[:half], position[:half])
+            predicted = neighbours.predict(factor[half:])
+            scores[row, column] = r2_score(position[half:], predicted)
+    return scores

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch.nn.functional as F
 from scipy.special import entr, rel_entr
+from torch import Tensor
 
 from unbraid.measures.intervals import Interval, as_array, finite_array, share_interval
 from unbraid.readable import Readable
@@ -119,3 +121,8 @@ def check_labels(name: str, labels, classes: int, count: int) -> np.ndarray:
         found = f"{labels.min()} to {labels.max()}"
         raise ValueError(f"{name}: expected 0 to {classes - 1}, found {found}")
     return labels
+
+
+def agreement(judged: Tensor) -> float:
+    """The share of identities with the commonest class of their point; judged: classes (K, P)."""
+    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
