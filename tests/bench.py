@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from unbraid import experiments, settings
 from unbraid.measures.information import kraskov
 from unbraid.measures.leakage import leakage_matrix
+
+from papers import experiments, settings
 
 SECTIONS = (
     "independent.bounce.factored",

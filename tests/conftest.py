@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from unbraid import cli
+
+from papers import commands as cli
 
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -2,9 +2,10 @@
 
 import pytest
 from typer.testing import CliRunner
-from unbraid import cli
 from unbraid.data import fetch, load
-from unbraid.data.catalogue import DATASETS, describe, select_sources
+
+from papers import commands as cli
+from papers.datasets import DATASETS, describe, select_sources
 
 OWN_COPIES = ("mug", "timit", "aff_wild")
 

@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from unbraid import cli, experiments, provenance, results, settings
+from unbraid import store
 from unbraid.data import street
+
+from papers import commands as cli
+from papers import experiments, provenance, report, settings
 
 SMOKE = ("--profile", "smoke")
 BOUNCE = ("--dataset", "bounce", *SMOKE)
@@ -59,12 +62,12 @@ def test_training_leaves_weights_curve_and_record(made):
     where = made[0].joinpath(*FOLDER)
     assert not list(where.glob("*.checkpoint"))
     for run in RUNS:
-        record = results.read_json(where / f"{run}-seed0.run.json")
-        assert record["weights_sha256"] == results.digest(where / f"{run}-seed0.safetensors")
+        record = store.read_json(where / f"{run}-seed0.run.json")
+        assert record["weights_sha256"] == store.digest(where / f"{run}-seed0.safetensors")
         assert record["settings"] == settings.load(f"independent.bounce.{run}", "smoke").as_dict()
         assert f"--run {run} --profile smoke --seed 0" in record["command"]
         assert "sample" in record["data"] and list(record["data_sha256"]) == ["mnist-sample"]
-        curve = results.read_csv(where / f"{run}-seed0.training.csv")
+        curve = store.read_csv(where / f"{run}-seed0.training.csv")
         assert [row["step"] for row in curve] == list(range(1, record["steps"] + 1))
 
 
@@ -73,7 +76,7 @@ def test_train_and_evaluate_share_a_folder_and_say_so(made):
     assert "written: build/results/independent/bounce/smoke/factored-seed0" in trained
     assert "measure with: python -m unbraid evaluate independent" in trained
     assert "factored, seed 0: weights of build/results" in evaluated
-    metrics = results.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
+    metrics = store.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
     assert list(metrics) == [*RUNS, "protocol"] and provenance.form_faults(metrics) == []
     assert metrics["protocol"]["split"] == "test" and metrics["protocol"]["seeds"] == [0]
     assert f"{metrics['factored']['mi_same_bits']:.2f}".replace("-", "−") in evaluated
@@ -129,9 +132,9 @@ def test_a_finished_run_is_kept_and_verified(made, call):
 def test_a_fault_turns_the_exit_code(made, call, tmp_path):
     shutil.copytree(made[0], tmp_path / "own")
     path = tmp_path.joinpath("own", *FOLDER, "metrics.json")
-    metrics = results.read_json(path)
+    metrics = store.read_json(path)
     metrics["factored"]["elbo_per_frame"] += 1
-    results.write_metrics(path, metrics)
+    report.write_metrics(path, metrics)
     code, printed = call("verify", "--results", tmp_path / "own")
     assert code == 1 and f"{path}: factored.elbo_per_frame" in printed and "1 faults" in printed
 
@@ -145,10 +148,10 @@ def test_what_was_measured_is_measured_again(made, call, tmp_path):
     assert "independent/bounce/smoke/factored-seed0: 0 faults" in printed and "agree" in printed
 
     path = tmp_path.joinpath("own", *FOLDER, "metrics.json")
-    metrics = results.read_json(path)
+    metrics = store.read_json(path)
     figures = metrics["factored"]["by_seed"] | {"elbo_per_frame": [0.0]}
     metrics["factored"] = experiments.summarise([{name: figures[name][0] for name in figures}])
-    results.write_metrics(path, metrics)
+    report.write_metrics(path, metrics)
     assert call("verify", "--results", tmp_path / "own")[0] == 0
     code, printed = call(*command, "--run", "factored")
     assert code == 1 and f"{path}: factored.elbo_per_frame, seed 0: found 0" in printed
@@ -167,10 +170,10 @@ def test_the_runs_of_the_readme_are_measured_again_by_default(call, monkeypatch)
     monkeypatch.setattr(provenance, "verify_results", lambda folder: [])
     shown = [("independent/circle/quick", "long")]
     monkeypatch.setattr(results, "list_headline", lambda tables: shown)
-    circle = results.shipped() / "independent" / "circle" / "quick" / "metrics.json"
+    circle = store.shipped() / "independent" / "circle" / "quick" / "metrics.json"
     assert call("verify", "--again")[0] == call("verify", "--again", "--all")[0] == 0
     assert asked[0] == [
-        (circle, "long", seed) for seed in results.find_seeds(results.read_json(circle), "long")
+        (circle, "long", seed) for seed in store.find_seeds(store.read_json(circle), "long")
     ]
     everything = {path.parts[-4] for path, _, _ in asked[1]}
     assert everything == {*cli.PARTS, "judges"} and len(asked[1]) > 100
@@ -180,7 +183,7 @@ def test_data_that_are_not_those_of_the_figures_are_named_and_no_fault(call):
     """Without MNIST the clone has a sample of it, on which figures are others."""
     options = ("--dataset", "frames", "--run", "vae")
     code, printed = call(
-        "verify", "--results", results.shipped() / "independent", "--again", *options
+        "verify", "--results", store.shipped() / "independent", "--again", *options
     )
     assert (
         code == 0 and "not checked: independent/frames/quick/vae-seed0: data: expected" in printed
@@ -191,7 +194,7 @@ def test_trained_weights_are_found_in_the_shipped_results_too(call, monkeypatch)
     asked = []
     monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(places) or {})
     call("evaluate", "independent", "--dataset", "bounce", "--run", "factored", "--seed", 0)
-    assert asked == [{"independent/bounce/quick/factored-seed0": results.shipped()}]
+    assert asked == [{"independent/bounce/quick/factored-seed0": store.shipped()}]
 
 
 def test_missing_weights_are_named_with_the_command_that_trains_them(made, call, monkeypatch):
@@ -257,7 +260,7 @@ def test_the_same_command_gives_the_same_weights_after_an_interruption(call, tmp
     printed = process.stdout.read()
     assert process.wait() == 0 and "goes on after update" in printed
     weights = [folder.joinpath(*FOLDER, "factored-seed0.safetensors") for _, folder in folders]
-    assert results.digest(weights[0]) == results.digest(weights[1])
+    assert store.digest(weights[0]) == store.digest(weights[1])
 
 
 # A command in which Ctrl-C is pressed when the module named by the last argument is imported.
@@ -277,7 +280,7 @@ runpy.run_module("unbraid", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("module", ["unbraid.cli", "torch"])
+@pytest.mark.parametrize("module", ["papers.commands", "torch"])
 def test_an_interruption_while_modules_are_imported_has_no_traceback(module):
     process = start("train", "independent", *BOUNCE, module, program=("-c", INTERRUPTED))
     assert process.stdout.read() == "stopped\n"
@@ -339,7 +342,7 @@ def test_a_package_that_only_the_course_needs_is_named(call, monkeypatch):
 
 @pytest.mark.parametrize("arguments", (("-h",), ("--version",), ("tran",), ("train", "dependent")))
 def test_help_and_typos_are_answered_without_importing_torch(arguments):
-    code = "import sys; from unbraid.cli import main\ntry: main()\nfinally: "
+    code = "import sys; from papers.commands import main\ntry: main()\nfinally: "
     code += "print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, *arguments]
     printed = subprocess.run(command, capture_output=True, text=True)

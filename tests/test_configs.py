@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from unbraid import experiments, results, settings
+from unbraid import store
 from unbraid.models.base import SequenceModel
 from unbraid.models.formula import FormulaElement
 from unbraid.models.gated import GatedPrediction
@@ -15,6 +15,8 @@ from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
+
+from papers import experiments, settings
 
 PAPERS = {
     "independent.bounce.factored": IndependentPrediction,
@@ -82,7 +84,7 @@ def test_a_saved_model_comes_back_with_its_class_and_its_config(kind, tmp_path):
     torch.manual_seed(0)
     model, path = kind(**SMALL[kind]), tmp_path / "any.name.safetensors"
     digest = model.save(path)
-    assert digest == results.digest(path) == kind.load(path).save(tmp_path / "again.safetensors")
+    assert digest == store.digest(path) == kind.load(path).save(tmp_path / "again.safetensors")
     for loaded in (kind.load(path), SequenceModel.load(str(path)), kind.load("any.name", tmp_path)):
         assert type(loaded) is kind and loaded.config == model.config and not loaded.training
         for name, value in model.state_dict().items():
@@ -94,23 +96,23 @@ def test_weights_of_another_class_and_altered_ones_are_refused(tmp_path):
     SingleElement(**SMALL[SingleElement]).save(path)
     with pytest.raises(ValueError, match=r"UnorderedFrames, found .*SingleElement\.load"):
         UnorderedFrames.load(path)
-    tensors, described = results.load_tensors(path), results.describe_weights(path)
+    tensors, described = store.load_tensors(path), store.describe_weights(path)
     metadata = {"model": json.dumps(described)}
     tensors["prior.head.mean.bias"] += 1
     save_file(tensors, path, metadata)
-    with pytest.raises(results.ResultsError, match="found others"):
+    with pytest.raises(store.ResultsError, match="found others"):
         SingleElement.load(path)
     save_file(tensors, path, {"model": metadata["model"].replace("SingleElement", "Unknown")})
-    with pytest.raises(results.ResultsError, match="imported, found Unknown"):
+    with pytest.raises(store.ResultsError, match="imported, found Unknown"):
         SequenceModel.load(path)
 
 
-SHIPPED = sorted(results.shipped().glob("[!jt]*/*/*/*.safetensors"))
+SHIPPED = sorted(store.shipped().glob("[!jt]*/*/*/*.safetensors"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-4:]))
 def test_every_shipped_weight_loads_by_its_runs_name(path):
-    name = str(path.relative_to(results.shipped())).removesuffix(".safetensors")
+    name = str(path.relative_to(store.shipped())).removesuffix(".safetensors")
     model = SequenceModel.load(name)
     record = experiments.load_record(name)["settings"]
     assert name.split("/")[0] == record["model"] and not model.training

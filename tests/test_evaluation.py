@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import evaluation, experiments
-from unbraid import settings as table
 from unbraid.data import catalogue
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
-from unbraid.evaluation import common, generic, independent
 from unbraid.models.base import Batch, Bound
+
+from papers import evaluation, experiments
+from papers import settings as table
+from papers.evaluation import common, generic, independent
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
 LENGTH = 6

@@ -6,12 +6,14 @@ from types import FunctionType
 import pytest
 import torch
 from test_bound import seeded
-from unbraid import evaluation, experiments, provenance, results, settings
+from unbraid import store
 from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
 from unbraid.models import registry
-from unbraid.settings import Settings, SettingsError
+
+from papers import evaluation, experiments, provenance, settings
+from papers.settings import Settings, SettingsError
 
 EXPERIMENTS = settings.list_experiments()
 
@@ -21,7 +23,7 @@ def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
     chosen = settings.load(experiment.section, "smoke")
     first, again, other = (experiments.build(chosen, seed) for seed in (3, 3, 4))
     assert isinstance(first, registry.MODELS[experiment.model])
-    digests = [results.contents(model.state_dict()) for model in (first, again, other)]
+    digests = [store.contents(model.state_dict()) for model in (first, again, other)]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -155,19 +157,19 @@ def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
     monkeypatch.setattr(experiments, "read_commit", lambda: "c0")
     with pytest.raises(KeyboardInterrupt):
         experiments.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
-    first = results.read_json(note)
+    first = store.read_json(note)
     assert first["commit"] == "c0" and first["started"].endswith("+00:00")
-    results.write_json(note, first | {"started": "2026-01-01T00:00:00+00:00"})
+    store.write_json(note, first | {"started": "2026-01-01T00:00:00+00:00"})
     monkeypatch.setattr(experiments, "read_commit", lambda: "c1")
     experiments.train_run(chosen, 0, sampler, tmp_path)
-    record = results.read_json(path.with_suffix(".run.json"))
+    record = store.read_json(path.with_suffix(".run.json"))
     assert (record["started"], record["commit"]) == ("2026-01-01T00:00:00+00:00", "c0")
     assert not note.exists()
 
 
 def test_a_run_that_begins_anew_has_a_new_beginning(tmp_path, monkeypatch):
     old = {"started": "2026-01-01T00:00:00+00:00", "commit": "c0"}
-    results.write_json(tmp_path / "a-seed0.begun.json", old)
+    store.write_json(tmp_path / "a-seed0.begun.json", old)
     monkeypatch.setattr(experiments, "read_commit", lambda: "c1")
     path = tmp_path / "a-seed0"
     assert experiments.note_beginning(path, resumed=True) == old
@@ -236,7 +238,7 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
         where = ("--profile", "smoke", "--seed", seed, "--results", tmp_path)
         assert call("judge", "digits", *where)[0] == 0
     judge = experiments.load_judge(experiments.judge_path("digits", "smoke", 0, tmp_path))
-    written = results.read_json(tmp_path / "judges/digits/smoke/metrics.json")
+    written = store.read_json(tmp_path / "judges/digits/smoke/metrics.json")
     measured = experiments.measure_judge(judge, "digits", "smoke")
     assert measured["judge"] == written["judge"]  # that of seed 0
     assert measured["protocol"].items() <= written["protocol"].items()
@@ -250,12 +252,12 @@ def test_a_shipped_judge_is_the_one_that_was_measured():
     _, examples = experiments.judge_examples("digits", "test", chosen)
     frames, labels = experiments.show_judge("digits", examples)
     path = experiments.judge_path("digits", "quick").with_name("metrics.json")
-    shipped = results.read_json(path)["judge"]
+    shipped = store.read_json(path)["judge"]
     judge = experiments.open_judge("digits", classes=examples.classes)
     for label, probabilities in judge.probabilities(frames).items():
         scores = generation_scores(probabilities, labels[label], draws=10)
         assert scores.accuracy.mean == pytest.approx(shipped[f"real_{label}"], abs=0.02)
-    with pytest.raises(results.ResultsError):
+    with pytest.raises(store.ResultsError):
         experiments.open_judge("digits", classes={"red_digit": ("one", "two")})
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from unbraid import cli, evaluation, experiments, results, settings
+from unbraid import store
 from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import (
@@ -23,6 +23,9 @@ from unbraid.distributions import (
 )
 from unbraid.models import registry
 from unbraid.models.base import Batch, Bound, ModelConfig, SequenceModel
+
+from papers import commands as cli
+from papers import evaluation, experiments, settings
 
 LIBRARY = Path(settings.__file__).parent
 SECTION = """
@@ -167,9 +170,9 @@ def test_toys_are_trained_measured_and_shown(toy, monkeypatch):
             cli.main()
         assert not end.value.code, command
     where = toy / "results" / "toy" / "squares" / "smoke"
-    curve = results.read_csv(where / "toy-seed0.training.csv")
+    curve = store.read_csv(where / "toy-seed0.training.csv")
     assert curve[-1]["elbo_per_frame"] > curve[0]["elbo_per_frame"]
-    metrics = results.read_json(where / "metrics.json")
+    metrics = store.read_json(where / "metrics.json")
     assert 0.05 < metrics["toy"]["brightness"] < 0.95 and "elbo_per_frame" in metrics["toy"]
     assert "decoded pixels" in metrics["protocol"]["brightness"]
     page = (toy / "results" / "README.md").read_text()

@@ -14,7 +14,8 @@ PAGES = (
     " · [bibliography](../docs/bibliography.md)"
 )
 CODE = """
-from unbraid import plots, settings
+from papers import settings
+from unbraid import plots
 from unbraid.data import load
 from unbraid.measures.information import kraskov, ross as by_label
 import numpy as np

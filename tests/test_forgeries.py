@@ -5,8 +5,10 @@ import random
 import shutil
 
 import pytest
-from unbraid import experiments, provenance, results
+from unbraid import store
 from unbraid.data import fetch
+
+from papers import experiments, provenance, report
 
 CIRCLE, FRAMES, JUDGE = (
     "independent/circle/quick",
@@ -36,16 +38,16 @@ def home(tmp_path_factory):
     """A copy of a part of the clone: runs on two datasets, a judge, and the pages of tables."""
     home = tmp_path_factory.mktemp("clone")
     for folder in (CIRCLE, FRAMES, JUDGE):
-        shutil.copytree(results.shipped() / folder, home / "results" / folder)
+        shutil.copytree(store.shipped() / folder, home / "results" / folder)
     (home / "notebooks").mkdir()
     (home / "data").mkdir()
     (home / "README.md").write_text("<!-- headline -->\n<!-- /headline -->\n")
     (home / "results" / "tables.toml").write_text(TABLES)
     trial = {"command": "c", "settings": {}, "figures": {"mae": 1.5}}
-    results.write_json(home / "results" / "trials" / "a.json", trial)
+    store.write_json(home / "results" / "trials" / "a.json", trial)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNBRAID_HOME", str(home))
-        results.write_tables()
+        report.write_tables()
     return home
 
 
@@ -66,7 +68,7 @@ def folder(home, monkeypatch):
 # ---- changes to one file
 
 
-def edit(change, write=results.write_json):
+def edit(change, write=store.write_json):
     """A forgery of JSON: what it holds is changed by a function, and written in the same form."""
 
     def forge(path):
@@ -79,7 +81,7 @@ def edit(change, write=results.write_json):
 
 def edit_sealed(change):
     """The same of metrics.json with a new digest of its content, so that other checks must tell."""
-    return edit(change, results.write_metrics)
+    return edit(change, report.write_metrics)
 
 
 def put(value, *names):
@@ -343,7 +345,7 @@ def stamp_anew(folder, *names):
         metrics = json.loads(path.read_text())
         del metrics["protocol"]["files"]
         metrics["protocol"].pop("judges", None)
-        results.write_json(path, metrics)
+        store.write_json(path, metrics)
         provenance.stamp_metrics(path)
 
 
@@ -418,7 +420,7 @@ def test_a_stamp_keeps_the_digests_that_there_are(folder):
     assert (folder / METRICS).read_bytes() == before
     path.unlink()  # These weights ship no more.
     provenance.stamp_metrics(folder / METRICS)
-    results.write_tables()
+    report.write_tables()
     assert provenance.verify_results(folder) == []
     assert any("factored-seed1" in line for line in provenance.list_unchecked(folder))
 
@@ -441,7 +443,7 @@ def test_weights_without_a_record_and_a_folder_without_results_are_faults(folder
     )
     faults = provenance.verify_results(folder)
     assert any("vae-seed9.*: expected a record" in fault for fault in faults), faults
-    with pytest.raises(results.ResultsError, match="found none"):
+    with pytest.raises(store.ResultsError, match="found none"):
         provenance.verify_results(home / "notebooks")
 
 
@@ -459,15 +461,15 @@ def forge_values(folder):
     name = "elbo_per_frame"
     value = metrics["vae"][name] + 0.5
     metrics["vae"][name], metrics["vae"]["by_seed"][name] = value, [value]
-    results.write_metrics(path, metrics)
+    report.write_metrics(path, metrics)
 
 
 def change_weights(path):
     """Weights a little larger, with the digest that their record names."""
-    tensors = results.load_tensors(path)
+    tensors = store.load_tensors(path)
     for name, value in tensors.items():
         tensors[name] = value * 1.01 if value.is_floating_point() else value
-    digest = results.save_tensors(path, tensors)
+    digest = store.save_tensors(path, tensors)
     edit(put(digest, "weights_sha256"))(path.with_suffix(".run.json"))
 
 
@@ -527,8 +529,8 @@ def test_values_forged_with_mean_and_interval_differ_from_what_is_measured(folde
     assert provenance.figure_faults(path, "factored", 0, near) == []
     values[0][FIGURE] -= 0.01
     metrics["factored"] = experiments.summarise(values)
-    results.write_metrics(path, metrics)
-    results.write_tables()
+    report.write_metrics(path, metrics)
+    report.write_tables()
     assert provenance.verify_results(folder) == []
     (fault,) = provenance.figure_faults(path, "factored", 0, honest)
     assert f"factored.{FIGURE}, seed 0" in fault

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from unbraid import results
+from unbraid import store
 
 OUTSIDE = """\
 import sys
@@ -65,7 +65,5 @@ def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(tmp_p
     assert whole.returncode == 0, whole.stderr[-2000:]
     assert float(whole.stdout) > 0.9  # the code tells where the sequence is
     assert resumed.stdout == whole.stdout
-    digests = {
-        results.digest(tmp_path / name / "mine.safetensors") for name in ("resumed", "whole")
-    }
+    digests = {store.digest(tmp_path / name / "mine.safetensors") for name in ("resumed", "whole")}
     assert len(digests) == 1

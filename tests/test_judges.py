@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from unbraid.experiments import load_judge, save_judge
 from unbraid.measures.judges import (
     FrameJudge,
     SequenceJudge,
@@ -14,7 +13,9 @@ from unbraid.measures.judges import (
     shifted,
 )
 from unbraid.networks import count_parameters
-from unbraid.results import ResultsError, read_json, shipped, write_json
+from unbraid.store import ResultsError, read_json, shipped, write_json
+
+from papers.experiments import load_judge, save_judge
 
 BARS = {"colour": ("red", "green", "blue"), "motion": ("left", "right")}
 SMALL = {"image_size": 16, "width": 8, "features": 16, "hidden": 16}

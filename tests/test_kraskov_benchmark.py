@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 from scipy.stats import multivariate_normal, multivariate_t, norm
-from unbraid import results
+from unbraid import store
 from unbraid.measures.information import kraskov
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def load_script():
 
 benchmark = load_script()
 TASKS = benchmark.list_tasks()
-RECORD = results.read_json(results.shipped() / "trials" / "mutual_information_benchmark.json")
+RECORD = store.read_json(store.shipped() / "trials" / "mutual_information_benchmark.json")
 
 
 # ---- the truths, by a second way: the mean of log2 p(x, y) / (p(x) p(y)) over the task's own draws

@@ -5,10 +5,13 @@ import pytest
 import scipy.io.wavfile
 import torch
 from PIL import Image
-from unbraid import cli, experiments, provenance, results, settings
+from unbraid import store
 from unbraid.data import load
 from unbraid.data.fetch import DataError
-from unbraid.data.own_copies import EXPRESSIONS, OWN
+
+from papers import commands as cli
+from papers import experiments, provenance, settings
+from papers.own_copies import EXPRESSIONS, OWN
 
 SMOKE = ("--profile", "smoke")
 # Counted in the authors' modules, whose sizes the section has at full.
@@ -157,9 +160,7 @@ def measure(call, copy, part, printed_figure):
     """The figures of a trained run, from the command that measures all runs of a set."""
     code, printed = call("evaluate", *part, "--write", "--all")
     assert code == 0 and printed_figure in printed
-    metrics = results.read_json(
-        copy.parent / f"build/results/{part[0]}/{part[2]}/smoke/metrics.json"
-    )
+    metrics = store.read_json(copy.parent / f"build/results/{part[0]}/{part[2]}/smoke/metrics.json")
     assert provenance.form_faults(metrics) == []
     return metrics[part[0]]
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid.measures.prediction import (
+from unbraid.networks import count_parameters
+
+from papers.heads import (
     EventHead,
     Examples,
     HeadTraining,
@@ -20,7 +22,6 @@ from unbraid.measures.prediction import (
     predict_on_draws,
     predict_value,
 )
-from unbraid.networks import count_parameters
 
 BASELINES = ("logistic", "boosting")
 

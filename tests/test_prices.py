@@ -4,8 +4,10 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from unbraid import experiments, prices, provenance, settings, training
-from unbraid.settings import load as load_settings
+from unbraid import training
+
+from papers import experiments, prices, provenance, settings
+from papers.settings import load as load_settings
 
 
 @pytest.fixture(autouse=True)

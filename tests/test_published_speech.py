@@ -5,11 +5,12 @@ import torch
 from test_bound import DOUBLE, close, seeded, unreached_parameters
 from test_single_element import normal, slow_prior, walk
 from torch.distributions import Normal, kl_divergence
-from unbraid import experiments, settings
-from unbraid.experiments import term_weights
 from unbraid.models.base import Batch
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.networks import count_parameters
+
+from papers import experiments, settings
+from papers.experiments import term_weights
 
 SECTION = "single_element.spoken_digits.published"
 TIMIT = {"channels": 201, "features": 201}

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from unbraid import cli, experiments, provenance, results, settings
-from unbraid.results import ResultsError
+from unbraid import store
+from unbraid.store import ResultsError
+
+from papers import commands as cli
+from papers import experiments, provenance, report, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {experiment.model for experiment in settings.list_experiments()}
@@ -26,14 +29,14 @@ def name_run(path):
 @pytest.mark.parametrize("step", ("fsync", "replace", "chmod"))
 def test_a_write_that_fails_leaves_the_old_content_alone(tmp_path, monkeypatch, step):
     path = tmp_path / "file"
-    results.write_atomically(path, b"old")
+    store.write_atomically(path, b"old")
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="No space left"):
-        results.write_atomically(path, b"newer")
+        store.write_atomically(path, b"newer")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -42,49 +45,49 @@ def test_a_damaged_or_missing_json_is_named(tmp_path, content):
     path = tmp_path / "a.json"
     for _ in range(2):
         with pytest.raises(ResultsError, match=r"a\.json"):
-            results.read_json(path)
+            store.read_json(path)
         path.write_bytes(content)
 
 
 def test_a_trial_is_recorded_with_what_repeats_it(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "shipped", lambda: tmp_path)
-    path = results.write_trial("a_wide", "python a.py wide", {"steps": 3}, [0, 1], {"mae": 1.5})
+    path = report.write_trial("a_wide", "python a.py wide", {"steps": 3}, [0, 1], {"mae": 1.5})
     assert path == tmp_path / "trials" / "a_wide.json"
-    record = results.read_json(path)
+    record = store.read_json(path)
     assert (record["command"], record["seeds"]) == ("python a.py wide", [0, 1])
     assert (record["settings"], record["figures"]) == ({"steps": 3}, {"mae": 1.5})
     with pytest.raises(ValueError):
-        results.write_trial("b", "python b.py", {}, [0], {"mae": float("nan")})
+        report.write_trial("b", "python b.py", {}, [0], {"mae": float("nan")})
 
 
 def test_a_curve_is_read_as_it_was_written(tmp_path):
     rows = [{"step": 50, "elbo": -2902.12}, {"step": 200000, "elbo": 1e-7}]
-    results.write_csv(tmp_path / "a.csv", rows)
-    assert results.read_csv(tmp_path / "a.csv") == rows
+    store.write_csv(tmp_path / "a.csv", rows)
+    assert store.read_csv(tmp_path / "a.csv") == rows
     for content in ("a,b\n1\n", "a\nx\n"):
         (tmp_path / "b.csv").write_text(content)
         with pytest.raises(ResultsError, match=r"b\.csv"):
-            results.read_csv(tmp_path / "b.csv")
+            store.read_csv(tmp_path / "b.csv")
 
 
 @pytest.mark.parametrize("folder", ("/proc/none", "/dev/null/none"))
 def test_a_folder_that_cannot_be_written_is_refused(folder):
     with pytest.raises(ResultsError, match=f"^{folder}: expected .* --results"):
-        results.check_writable(Path(folder))
+        store.check_writable(Path(folder))
 
 
 def test_a_full_folder_is_refused_before_anything_is_made(tmp_path, monkeypatch):
     def fill(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", fill)
+    monkeypatch.setattr(store.os, "fsync", fill)
     with pytest.raises(ResultsError, match="room .* No space left on device"):
-        results.check_writable(tmp_path)
+        store.check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path):
-    results.check_writable(tmp_path / "new")
+    store.check_writable(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -100,52 +103,52 @@ def network():
 
 
 def test_weights_come_back_in_half_precision_and_are_stable(network, tmp_path):
-    digest = results.save_weights(tmp_path / "a.safetensors", network)
+    digest = store.save_weights(tmp_path / "a.safetensors", network)
     other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
-    results.load_weights(other, tmp_path / "a.safetensors", digest)
+    store.load_weights(other, tmp_path / "a.safetensors", digest)
     state = other.state_dict()
     assert state["0.weight"].dtype == torch.float32
     for name, value in network.state_dict().items():
         torch.testing.assert_close(state[name], value, rtol=2**-11, atol=2**-24)
-    assert results.save_weights(tmp_path / "b.safetensors", other) == digest
+    assert store.save_weights(tmp_path / "b.safetensors", other) == digest
 
 
 def test_tensors_come_back_bit_for_bit(tmp_path):
     numbers = torch.tensor(2.0, dtype=torch.float64)
     tensors = {"a": torch.randn(3, 4).T, "b": torch.arange(3, dtype=torch.uint8), "c": numbers}
-    results.save_tensors(tmp_path / "t", tensors)
-    digest = results.contents(tensors)
-    assert results.contents(results.load_tensors(tmp_path / "t")) == digest
-    assert results.contents(tensors | {"c": numbers + 0.5}) != digest
-    assert results.contents({"a": tensors["a"]}) != digest
+    store.save_tensors(tmp_path / "t", tensors)
+    digest = store.contents(tensors)
+    assert store.contents(store.load_tensors(tmp_path / "t")) == digest
+    assert store.contents(tensors | {"c": numbers + 0.5}) != digest
+    assert store.contents({"a": tensors["a"]}) != digest
 
 
 def test_weights_too_large_for_half_precision_are_refused(network, tmp_path):
     with torch.no_grad():
         network[3].bias[0] = 1e6
     with pytest.raises(ResultsError, match=r"3\.bias"):
-        results.save_weights(tmp_path / "a.safetensors", network)
+        store.save_weights(tmp_path / "a.safetensors", network)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_altered_and_truncated_weights_are_not_loaded(network, tmp_path):
     path = tmp_path / "a.safetensors"
     with pytest.raises(ResultsError, match="expected weights, found no file"):
-        results.load_weights(network, path)
-    digest = results.save_weights(path, network)
+        store.load_weights(network, path)
+    digest = store.save_weights(path, network)
     content = path.read_bytes()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ResultsError, match=f"expected SHA-256 {digest}"):
-        results.load_weights(network, path, digest)
+        store.load_weights(network, path, digest)
     for length in (0, 7, 40, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(ResultsError, match="expected safetensors"):
-            results.load_weights(network, path)
-    results.save_weights(path, network)
+            store.load_weights(network, path)
+    store.save_weights(path, network)
     with pytest.raises(ResultsError, match=r"expected weights for this model"):
-        results.load_weights(nn.Linear(16, 2), path)
-    assert results.contents(before) == results.contents(network.state_dict())
+        store.load_weights(nn.Linear(16, 2), path)
+    assert store.contents(before) == store.contents(network.state_dict())
 
 
 # ---- metrics and tables
@@ -187,8 +190,8 @@ def test_a_run_may_have_seeds_of_its_own():
     assert len(provenance.form_faults(metrics)) == 1
     metrics["protocol"]["seeds_of"] = {"short": [0]}
     assert provenance.form_faults(metrics) == []
-    assert results.list_runs(metrics)[2:4] == [("factored", 2), ("entangled", 0)]
-    assert results.list_runs(metrics)[-1] == ("short", 0)
+    assert report.list_runs(metrics)[2:4] == [("factored", 2), ("entangled", 0)]
+    assert report.list_runs(metrics)[-1] == ("short", 0)
 
 
 def test_a_seed_counts_once():
@@ -201,20 +204,20 @@ def test_a_seed_counts_once():
 
 
 def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
-    assert results.format_values([1.0]) == results.format_values([1.0, 1.0, 1.0, 1.0]) == "1.00"
-    assert results.format_values([1.0, 1.001, 1.0]) == "1.00, 1.00, 1.00"
-    assert results.format_values([0.854, -0.89, 0.88]) == "0.85, −0.89, 0.88"
+    assert store.format_values([1.0]) == store.format_values([1.0, 1.0, 1.0, 1.0]) == "1.00"
+    assert store.format_values([1.0, 1.001, 1.0]) == "1.00, 1.00, 1.00"
+    assert store.format_values([0.854, -0.89, 0.88]) == "0.85, −0.89, 0.88"
     # Student's t of four values: 3.182 standard errors of 0.6455.
-    assert results.format_values([1.0, 2.0, 3.0, 4.0]) == "2.50 ± 2.05"
+    assert store.format_values([1.0, 2.0, 3.0, 4.0]) == "2.50 ± 2.05"
     entry = summarise(x=[0.0, 1.0, 0.0, 1.0])
-    assert results.format_figure(entry, "x", 1) == "0.5 ± 0.9"
-    assert results.format_figure(entry, "y") == results.format_figure({}, "x") == "–"
+    assert store.format_figure(entry, "x", 1) == "0.5 ± 0.9"
+    assert store.format_figure(entry, "y") == store.format_figure({}, "x") == "–"
 
 
 def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():
     metrics = make_metrics()
     del metrics["entangled"]["same"]
-    table = results.metrics_table(metrics, {"elbo": "ELBO", "same": "same (bits)"}, {"elbo": 1})
+    table = store.metrics_table(metrics, {"elbo": "ELBO", "same": "same (bits)"}, {"elbo": 1})
     assert table.splitlines() == [
         "| run | ELBO | same (bits) |",
         "|---|---|---|",
@@ -222,7 +225,7 @@ def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():
         "| entangled | −4.0, −4.5, −5.0 | – |",
     ]
     with pytest.raises(ResultsError, match="absent"):
-        results.metrics_table(metrics, {"absent": "a"}, {})
+        store.metrics_table(metrics, {"absent": "a"}, {})
 
 
 @pytest.fixture
@@ -232,7 +235,7 @@ def clone(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
     folder = tmp_path / "results" / "toy" / "data" / "quick"
-    results.write_json(folder / "metrics.json", make_metrics())
+    store.write_json(folder / "metrics.json", make_metrics())
     (tmp_path / "results" / "tables.toml").write_text(
         'introduction = "# Results"\n'
         '[[headline]]\npaper = "A"\nclaim = "c"\npublished = "4.6"\nlimits = "l"\nwhere = "13"\n'
@@ -248,13 +251,13 @@ def clone(tmp_path, monkeypatch):
 
 def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     home = clone.parents[3]
-    assert len(results.table_faults()) == 2
-    results.write_tables()
-    assert results.table_faults() == []
+    assert len(report.table_faults()) == 2
+    report.write_tables()
+    assert report.table_faults() == []
     readme = (home / "README.md").read_text()
     row = "| A | c | 1.0, 3.0, 1 of 2 are 1 and −8.00, −10.00 | 4.6 | l | 13 |"
     assert row in readme  # of the seeds whose weights ship
-    assert results.list_headline(results.read_tables()) == [
+    assert report.list_headline(report.read_tables()) == [
         ("toy/data/quick", "factored"),
         ("toy/data/quick", "entangled"),
     ]
@@ -262,7 +265,7 @@ def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     page = (home / "results" / "README.md").read_text()
     assert "## A\n\nIt is so.\n\n| run | ELBO |" in page and "none" not in page
     (home / "README.md").write_text("no block")
-    assert "headline" in results.table_faults()[0]
+    assert "headline" in report.table_faults()[0]
 
 
 def test_a_run_of_which_no_weights_ship_has_no_place_in_the_table(clone):
@@ -270,20 +273,20 @@ def test_a_run_of_which_no_weights_ship_has_no_place_in_the_table(clone):
     metrics["protocol"]["files"] = {
         "factored": {str(seed): {"shipped": False} for seed in range(3)}
     }
-    results.write_metrics(clone / "metrics.json", metrics)
-    (fault,) = results.table_faults()
+    report.write_metrics(clone / "metrics.json", metrics)
+    (fault,) = report.table_faults()
     assert "weights ship, found none of factored" in fault
 
 
 def test_a_table_of_quick_results_comes_again_with_those_at_full(clone):
     full = clone.with_name("full")
-    results.write_json(full / "metrics.json", make_metrics())
-    page = results.render_page(results.read_tables())
+    store.write_json(full / "metrics.json", make_metrics())
+    page = report.render_page(report.read_tables())
     assert page.index("## A\n\nIt is so.") < page.index("## A, at full size\n\n")
     assert page.count("| run | ELBO |") == 2
     tables = clone.parents[2] / "tables.toml"
     tables.write_text(tables.read_text().replace("toy/other/quick", "toy/data/full"))
-    assert "## none" in (page := results.render_page(results.read_tables()))
+    assert "## none" in (page := report.render_page(report.read_tables()))
     assert "at full size" not in page
 
 
@@ -291,7 +294,7 @@ def test_a_table_of_quick_results_comes_again_with_those_at_full(clone):
 
 
 def test_what_is_shipped_holds_together():
-    assert provenance.verify_results(results.shipped()) == []
+    assert provenance.verify_results(store.shipped()) == []
 
 
 METRICS = {path.with_name("metrics.json") for path in RECORDS}
@@ -306,7 +309,7 @@ def test_profiles_train_all_seeds_of_what_is_shipped(path):
 
 def test_at_quick_the_factored_model_separates_circling_digits_and_its_twin_does_not():
     path = ROOT / "results" / "independent" / "circle" / "quick" / "metrics.json"
-    metrics = results.read_json(path)
+    metrics = store.read_json(path)
     factored, entangled = metrics["factored"]["by_seed"], metrics["entangled"]
     separated = [value <= 0.05 for value in factored["cross_to_same"]]
     assert sum(separated) >= 4
@@ -315,7 +318,7 @@ def test_at_quick_the_factored_model_separates_circling_digits_and_its_twin_does
 
 @pytest.mark.parametrize("path", RECORDS, ids=name_run)
 def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(path):
-    record = results.read_json(path)
+    record = store.read_json(path)
     (model, dataset, profile), run = path.parts[-4:-1], record["settings"]["run"]
     (experiment,) = settings.select_runs(model, dataset, run)
     today = settings.load(experiment.section, profile)
@@ -323,7 +326,7 @@ def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(p
         assert experiments.has_settings(record, today), "the table has changed; train again"
         assert record["steps"] == today.steps
     assert path.name == f"{run}-seed{record['seed']}.run.json" and record["seconds"] > 0
-    curve = results.read_csv(path.with_name(path.name.replace(".run.json", ".training.csv")))
+    curve = store.read_csv(path.with_name(path.name.replace(".run.json", ".training.csv")))
     assert curve[-1]["step"] == record["steps"]
     # Training that multiplies the likelihood, as the authors' of speech, need not raise the bound.
     is_multiplied = record["settings"].get("log_likelihood_weight", 1.0) > 1

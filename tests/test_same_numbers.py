@@ -6,8 +6,9 @@ the last row and the sum of all weights' sizes.
 
 import pytest
 import torch
-from unbraid import experiments, settings
 from unbraid.models.base import Batch
+
+from papers import experiments, settings
 
 BEFORE = {
     "independent.bounce.factored": (-8149.03125, 4826.59007813535),

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from unbraid.data import fetch, load
-from unbraid.data.catalogue import DATASETS
 from unbraid.data.intensive_care import VITALS, read_stays
 from unbraid.data.series import AIR, AIRPORTS, WEATHER, daily_mean
+
+from papers.datasets import DATASETS
 
 COUNTS = {
     "vowels": {"train": 270, "test": 370},

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
-from unbraid.evaluation import series
-from unbraid.measures.prediction import Prediction
 from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement, Windows
+
+from papers import experiments, settings
+from papers.evaluation import series
+from papers.heads import Prediction
 
 SPLITS = ("train", "validation", "test")
 

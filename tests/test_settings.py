@@ -1,8 +1,9 @@
 """profiles.toml and its door: every section at every profile, paper A's numbers, clear refusals."""
 
 import pytest
-from unbraid import settings
-from unbraid.settings import PROFILES, SettingsError, load
+
+from papers import settings
+from papers.settings import PROFILES, SettingsError, load
 
 SCHEDULES = (int, float, list)
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
-from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ACTIONS, CLASSES, DIRECTIONS, MOTION_NAMES
-from unbraid.evaluation import clips, common
 from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement
+
+from papers import experiments, settings
+from papers.evaluation import clips, common
 
 PEOPLE, T = 60, 8
 ATTRIBUTES = common.ATTRIBUTES

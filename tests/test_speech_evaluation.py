@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from unbraid import experiments, settings
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale
-from unbraid.evaluation import speech
 from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement
+
+from papers import experiments, settings
+from papers.evaluation import speech
 
 BINS, STEPS = 12, 6
 DIGITS = tuple("01234")

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from unbraid import experiments, results, settings, training
+from unbraid import store, training
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
-from unbraid.results import ResultsError
 from unbraid.schedules import Schedule, schedule_value
+from unbraid.store import ResultsError
 from unbraid.training import TrainingError, fit
+
+from papers import experiments, settings
 
 SQUARES = Digits(
     torch.full((2, 28, 28), 255, dtype=torch.uint8),
@@ -48,7 +50,7 @@ def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overr
 
 
 def equal_state(first, second):
-    return results.contents(first) == results.contents(second)
+    return store.contents(first) == store.contents(second)
 
 
 def without_seconds(rows):
@@ -165,7 +167,7 @@ def test_longer_gradients_are_shortened(tmp_path, longest, kept):
         options = settings.Settings(**options.as_dict() | {"gradient_norm": longest})
     digits = MovingDigits(SQUARES, options.image_size, options.length)
     experiments.train_model(tiny_model(options), digits, options, checkpoint=tmp_path / "one")
-    moments = results.load_tensors(tmp_path / "one")
+    moments = store.load_tensors(tmp_path / "one")
     gradients = [10 * value for name, value in moments.items() if name.endswith("exp_avg")]
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
     assert (norm == pytest.approx(0.01, rel=1e-3)) is kept
@@ -206,7 +208,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_training
-from unbraid import results
+from unbraid import store
 
 checkpoint = Path(sys.argv[2])
 
@@ -238,7 +240,7 @@ for where, after in zip(sys.argv[3::2], map(int, sys.argv[4::2])):
         run_until_killed(where, after)
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, where
-    rows = results.load_tensors(checkpoint)["rows"]  # the file is whole, or this raises
+    rows = store.load_tensors(checkpoint)["rows"]  # the file is whole, or this raises
     print(int(rows[-1, 0]))
 """
 
@@ -334,10 +336,10 @@ def test_a_checkpoint_of_older_code_is_refused_with_its_name(checkpoint):
     with safe_open(checkpoint, "pt") as file:
         metadata = file.metadata()
     for prefix in ("model.", "noise.", "rows"):
-        tensors = results.load_tensors(checkpoint)
+        tensors = store.load_tensors(checkpoint)
         older = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
         path = checkpoint.with_name(f"{prefix}checkpoint")
-        results.save_tensors(path, older, metadata | {"contents": results.contents(older)})
+        store.save_tensors(path, older, metadata | {"contents": store.contents(older)})
         with pytest.raises(TrainingError, match=f"{path}: .*older code.*delete it"):
             train(path)
     with pytest.raises(TrainingError, match="older code"):
@@ -357,7 +359,7 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         train(path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.checkpoint"]
-    assert results.load_tensors(path)["rows"][:, 0].tolist() == [4]
+    assert store.load_tensors(path)["rows"][:, 0].tolist() == [4]
 
 
 def test_a_run_that_diverges_stops_and_keeps_nothing(tmp_path):

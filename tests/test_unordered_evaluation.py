@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from unbraid import experiments, settings
 from unbraid.data.sampling import withhold
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import CLASSES, POSE_NAMES
 from unbraid.distributions import DiagonalGaussian
-from unbraid.evaluation import common, poses, unordered
 from unbraid.models.unordered import UnorderedFrames
+
+from papers import experiments, settings
+from papers.evaluation import common, poses, unordered
 
 PEOPLE, TIMES = 12, 10
 ATTRIBUTES = common.ATTRIBUTES

@@ -21,8 +21,8 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import local_file_io_cwd
 from unbraid import progress
-from unbraid.settings import current_profile
 
+from papers.settings import current_profile
 from tools import footer, recording, stamp
 from tools.files import first_line, normalise, select_notebooks, write
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from unbraid.results import write_atomically
+from unbraid.store import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand

@@ -19,9 +19,11 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
-from unbraid import experiments, results, settings
+from unbraid import store
 from unbraid.distributions import DiagonalGaussian, kl, standard_normal_like
-from unbraid.experiments import term_weights
+
+from papers import experiments, settings
+from papers.experiments import term_weights
 
 SIZES = {"f_dim": 128, "z_dim": 128, "rnn_size": 256, "f_rnn_layers": 1, "fft_size": 400}
 CHUNKS, STEPS, BINS = 6, 20, 201
@@ -116,7 +118,7 @@ def main(path: Path) -> None:
         "seed": 0,
         "figures": figures,
     }
-    results.write_json(results.shipped() / "trials" / "authors_speech.json", record)
+    store.write_json(store.shipped() / "trials" / "authors_speech.json", record)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unbraid import experiments, results, settings
 from unbraid.data import moving_digits
-from unbraid.evaluation import unordered
+
+from papers import experiments, report, settings
+from papers.evaluation import unordered
 
 HELD_OUT = 9_000  # training digits, the last ones
 
@@ -46,7 +47,7 @@ def main() -> None:
     figures = unordered.DIGITS.evaluate(model.eval(), chosen, given.seed)
     name = f"{given.section.replace('.', '_')}_held_out"
     command = f"python docs/trials/digits_held_out.py {given.section} --seed {given.seed}"
-    print(results.write_trial(name, command, chosen.as_dict(), [given.seed], figures))
+    print(report.write_trial(name, command, chosen.as_dict(), [given.seed], figures))
 
 
 if __name__ == "__main__":

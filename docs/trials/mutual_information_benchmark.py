@@ -26,8 +26,9 @@ import numpy as np
 import scipy
 from scipy.special import digamma, gammaln, i0e
 from scipy.stats import norm
-from unbraid import results
 from unbraid.measures.information import kraskov
+
+from papers import report
 
 K = 3  # neighbours
 REPETITIONS = {200: 20, 1000: 10, 5000: 3}  # fresh draws of so many pairs
@@ -304,7 +305,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - start, 1),
     }
     command = "python docs/trials/mutual_information_benchmark.py"
-    print(results.write_trial("mutual_information_benchmark", command, settings, [SEED], figures))
+    print(report.write_trial("mutual_information_benchmark", command, settings, [SEED], figures))
 
 
 if __name__ == "__main__":

@@ -31,13 +31,15 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
-from unbraid import experiments, results, settings
+from unbraid import store
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.series import held_out
-from unbraid.evaluation import series
 from unbraid.measures.intervals import bootstrap_interval
-from unbraid.measures.prediction import EventHead, HeadTraining, ValueHead, run_heads
 from unbraid.networks import mlp
+
+from papers import experiments, report, settings
+from papers.evaluation import series
+from papers.heads import EventHead, HeadTraining, ValueHead, run_heads
 
 # What a trial changes: settings of the quick model, and three changes of what is read.
 # indicators: whether a value was observed, and the hour, are variables, too.
@@ -116,7 +118,7 @@ def train_model(dataset, changes, parts, seed):
         return replace(batch, frames=batch.frames * mask, mask=mask)
 
     name, start = experiments.run_name(known, seed), time.perf_counter()
-    if not changes and (results.shipped() / f"{name}.safetensors").exists():
+    if not changes and (store.shipped() / f"{name}.safetensors").exists():
         return known, experiments.load_model(name), 0.0  # the same settings and seed
     model = experiments.build(known, seed)
     if changes.get("timed"):
@@ -281,7 +283,7 @@ def main():
     split = series.SERIES_SPLITS[scored_on]
     name = f"series_{dataset}_{options.trial}_seed{'_'.join(map(str, seeds))}_{split}"
     record = {"changes": changes, "split": split, "series": len(other[2]), "seconds": seconds}
-    results.write_trial(name, command, known.as_dict() | record, seeds, figures)
+    report.write_trial(name, command, known.as_dict() | record, seeds, figures)
     print(name, {key: value for key, value in figures.items() if "_ahead" not in key}, flush=True)
 
 

@@ -11,11 +11,11 @@ results/trials/series_same_window.json; two minutes on one core.
 
 from __future__ import annotations
 
-from unbraid import experiments, results
-from unbraid.evaluation import series
-from unbraid.evaluation.common import Figures
-from unbraid.measures.prediction import Examples, Prediction, outputs_on_window
-from unbraid.settings import Settings
+from papers import experiments, report
+from papers.evaluation import series
+from papers.evaluation.common import Figures
+from papers.heads import Examples, Prediction, outputs_on_window
+from papers.settings import Settings
 
 RUNS = (
     "weather/quick/single_element",
@@ -64,7 +64,7 @@ def main() -> None:
             figures[f"{dataset}_{run}_{name}"] = value
             print(f"{path} {name} {value:+.3f}", flush=True)
     command = "python docs/trials/series_same_window.py"
-    print(results.write_trial("series_same_window", command, {}, [0], figures))
+    print(report.write_trial("series_same_window", command, {}, [0], figures))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ import time
 from pathlib import Path
 
 import torch
-from unbraid import experiments, results, settings
+from unbraid import store
 from unbraid.data import speech
 from unbraid.data.sampling import SequenceSampler
-from unbraid.evaluation import speech as evaluation
 from unbraid.models.base import Batch
+
+from papers import experiments, settings
+from papers.evaluation import speech as evaluation
 
 SECTION = "single_element.spoken_digits.published"
 HELD_OUT = range(5, 10)  # takes; 0 to 4 are the test recordings
@@ -71,7 +73,7 @@ def main(steps: int, seed: int, checkpoint: Path | None) -> None:
         "figures": figures,
         "curve": curve,
     }
-    results.write_json(results.shipped() / "trials" / "speech_length.json", record)
+    store.write_json(store.shipped() / "trials" / "speech_length.json", record)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ import time
 from dataclasses import replace
 
 import torch
-from unbraid import data, experiments, results, settings
+from unbraid import data, store
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
-from unbraid.evaluation import common, unordered
+
+from papers import experiments, settings
+from papers.evaluation import common, unordered
 
 FOLDS = 5
 
@@ -93,7 +95,7 @@ def main(steps: int, seed: int) -> None:
         "figures": figures,
         "by_person": by_person,
     }
-    results.write_json(results.shipped() / "trials" / "strangers.json", record)
+    store.write_json(store.shipped() / "trials" / "strangers.json", record)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ import time
 
 import numpy as np
 import torch
-from unbraid import data, experiments, results, settings
+from unbraid import data, store
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SPEAKERS, SpectrumScale
-from unbraid.evaluation.speech import collect_recordings
 from unbraid.measures.verification import equal_error_rate, speaker_trials
+
+from papers import experiments, settings
+from papers.evaluation.speech import collect_recordings
 
 SMALL = "single_element.spoken_digits"
 PUBLISHED = "single_element.spoken_digits.published"
@@ -96,7 +98,7 @@ def main(steps: int, seed: int, published: bool) -> None:
         "figures": means,
         "by_speaker": by_speaker,
     }
-    results.write_json(results.shipped() / "trials" / f"{name}.json", record)
+    store.write_json(store.shipped() / "trials" / f"{name}.json", record)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from unbraid import experiments, results, settings
-from unbraid.evaluation import clips, generic
+from unbraid import store
+
+from papers import experiments, report, settings
+from papers.evaluation import clips, generic
 
 SEPARATED = 0.1  # the largest leak of the direction into s that counts as separated
 MEASURES = (generic.bound, clips.clip_reconstruction, clips.swaps)
@@ -49,7 +51,7 @@ def main() -> None:
     given = parser.parse_args()
 
     evaluation = replace(clips.CLIPS, load=load_clips, measures=MEASURES)
-    folder = given.results or results.shipped()
+    folder = given.results or store.shipped()
     sections = {
         each.run: each.section for each in settings.select_runs("single_element", "sprites")
     }
@@ -68,7 +70,7 @@ def main() -> None:
         seeds[run] = there
     command = f"python docs/trials/validation_swaps.py {' '.join(given.runs)}"
     settings_used = {"split": "validation", "separated": SEPARATED}
-    print(results.write_trial("validation_swaps", command, settings_used, seeds, figures))
+    print(report.write_trial("validation_swaps", command, settings_used, seeds, figures))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from unbraid.cli import main
+        from papers.commands import main
 
         main()
     except KeyboardInterrupt:  # pressed before a command could begin

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Generator, Tensor, nn
 
-from unbraid import results
+from unbraid import store
 
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
@@ -50,8 +50,8 @@ class Run:
             tensors[f"noise.{name}"] = generator.get_state()
         values = [list(row.values()) for row in rows]
         tensors["rows"] = torch.tensor(values, dtype=torch.float64)  # (rows, columns)
-        metadata = {"run": json.dumps(self.identity), "contents": results.contents(tensors)}
-        results.save_tensors(path, tensors, metadata)
+        metadata = {"run": json.dumps(self.identity), "contents": store.contents(tensors)}
+        store.save_tensors(path, tensors, metadata)
 
     def resume(self, path: Path) -> list[dict]:
         """Put a checkpoint back and return its curve; an empty curve where there is no file.
@@ -63,12 +63,12 @@ class Run:
             temporary.unlink()  # A run that was killed while it was writing has left this file.
         if not path.exists():
             return []
-        tensors = results.load_tensors(path)
+        tensors = store.load_tensors(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         self.check_identity(path, metadata.get("run", ""))
-        if metadata.get("contents") != results.contents(tensors):
-            raise results.ResultsError(
+        if metadata.get("contents") != store.contents(tensors):
+            raise store.ResultsError(
                 f"{path}: expected the values it was written with, found others; "
                 "delete it to start anew"
             )
@@ -107,7 +107,7 @@ class Run:
 def read_rows(checkpoint: Path) -> list[dict]:
     """The training curve that a checkpoint holds."""
     try:
-        values = results.load_tensors(checkpoint)["rows"].tolist()
+        values = store.load_tensors(checkpoint)["rows"].tolist()
         return [make_row(*row) for row in values]
     except (KeyError, ValueError) as error:
         raise older_code(checkpoint) from error

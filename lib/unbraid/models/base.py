@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor, nn
 
-from unbraid import results
+from unbraid import store
 from unbraid.checks import SettingsError, check_name, check_number, check_whole
 
 Codes = dict[str, Tensor]
@@ -177,7 +177,7 @@ class SequenceModel(nn.Module, ABC):
         Returns the file's SHA-256. Raises `ResultsError` for weights that are not finite.
         """
         described = {"class": type(self).__name__, "config": asdict(self.config)}
-        return results.save_weights(Path(path), self, described)
+        return store.save_weights(Path(path), self, described)
 
     @classmethod
     def load(cls, name: str | Path, folder: Path | None = None) -> Self:
@@ -190,7 +190,7 @@ class SequenceModel(nn.Module, ABC):
         Raises `ResultsError` where weights or their record are missing, damaged or not those of the
         record, `ValueError` where they are of another class than this one.
         """
-        from unbraid.models.registry import find_model  # It imports all models, so this is late.
+        from papers.registry import find_model  # It imports all models, so this is late.
 
         found = find_model(name, folder, cls)
         if not issubclass(found.model_class, cls):
@@ -199,7 +199,7 @@ class SequenceModel(nn.Module, ABC):
                 f"{found.model_class.__name__}; load them with {found.model_class.__name__}.load"
             )
         model = found.model_class(found.config)
-        results.load_weights(model, found.path, found.digest)
+        store.load_weights(model, found.path, found.digest)
         return model.eval()
 
     @abstractmethod

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from unbraid import experiments
-from unbraid.settings import Settings, list_experiments, read_table
-from unbraid.settings import load as load_settings
+from papers import experiments
+from papers.settings import Settings, list_experiments, read_table
+from papers.settings import load as load_settings
 
 FEW = 4  # sequences in the batch that is timed on a processor
 # Without a GPU its seconds are a guess. Two cores do 0.15 TFLOP/s in the largest models, a large

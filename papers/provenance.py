@@ -11,11 +11,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from unbraid import experiments, results
+from unbraid import store
 from unbraid.data.fetch import DataError
-from unbraid.results import RESTORE, ResultsError, find_seeds, list_runs, read_json
-from unbraid.settings import Settings, current_profile, select_runs
-from unbraid.settings import load as load_settings
+from unbraid.store import RESTORE, ResultsError, find_seeds, list_runs, read_json
+
+from papers import experiments, report
+from papers.settings import Settings, current_profile, select_runs
+from papers.settings import load as load_settings
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 STAMP = "if its figures were measured like this, run: python -m unbraid stamp"
@@ -33,9 +35,9 @@ def describe_files(path: Path) -> dict:
     weights, record, curve = (path.with_suffix(suffix) for suffix in FILES.values())
     is_there = weights.exists()
     digests = {
-        "weights": results.digest(weights) if is_there else read_json(record)["weights_sha256"],
-        "record": results.digest(record),
-        "curve": results.digest(curve),
+        "weights": store.digest(weights) if is_there else read_json(record)["weights_sha256"],
+        "record": store.digest(record),
+        "curve": store.digest(curve),
     }
     return {"shipped": is_there, **digests}
 
@@ -46,7 +48,7 @@ def describe_judge(settings: Settings) -> dict[str, str]:
     if dataset is None:
         return {}
     path = experiments.find_judge(dataset, settings.profile)
-    return {"/".join(path.with_suffix("").parts[-4:]): results.digest(path)}
+    return {"/".join(path.with_suffix("").parts[-4:]): store.digest(path)}
 
 
 def stamp_metrics(path: Path) -> None:
@@ -72,7 +74,7 @@ def stamp_metrics(path: Path) -> None:
         judges |= describe_judge(find_settings(part, dataset, run, profile))
     if judges:
         protocol["judges"] = judges | protocol.get("judges", {})
-    results.write_metrics(path, metrics)
+    report.write_metrics(path, metrics)
 
 
 def find_settings(part: str, dataset: str, run: str, profile: str) -> Settings:
@@ -91,7 +93,7 @@ def verify_results(folder: Path) -> list[str]:
     with the values by seed; records with the names, weights and curves of their runs; the tables
     of the clone, where the folder is the clone's. What all of this leaves out: `list_unchecked`.
     """
-    is_clone = folder.resolve() == results.shipped().resolve()
+    is_clone = folder.resolve() == store.shipped().resolve()
     paths, runs = find_metrics(folder), find_runs(folder)
     if not (paths or runs):
         raise ResultsError(f"{folder}: expected results, found none; name the right folder")
@@ -108,7 +110,7 @@ def verify_results(folder: Path) -> list[str]:
             )
     for path in sorted((folder / "trials").glob("*.json")):
         faults += collect_faults(path, trial_faults)
-    return faults + (results.table_faults() if is_clone else [])
+    return faults + (report.table_faults() if is_clone else [])
 
 
 def collect_faults(path: Path, check: Callable[[Path], list[str]]) -> list[str]:
@@ -129,7 +131,7 @@ def form_faults(metrics: dict) -> list[str]:
     """
     if "protocol" not in metrics:
         return ["expected an entry protocol, found none"]
-    over_seeds = metrics["protocol"].get("intervals", results.OVER_SEEDS) == results.OVER_SEEDS
+    over_seeds = metrics["protocol"].get("intervals", store.OVER_SEEDS) == store.OVER_SEEDS
     faults = []
     for run in (run for run in metrics if run != "protocol"):
         entry, seeds = metrics[run], find_seeds(metrics, run)
@@ -200,7 +202,7 @@ def metrics_faults(path: Path) -> list[str]:
     metrics = read_json(path)
     faults = form_faults(metrics)
     if "protocol" in metrics:
-        if metrics["protocol"].get("content_sha256") != results.digest_content(metrics):
+        if metrics["protocol"].get("content_sha256") != report.digest_content(metrics):
             faults.append(f"expected the content that protocol.content_sha256 names; {STAMP}")
         faults += judge_faults(metrics, path)
     faults = [f"{path}: {fault}" for fault in faults]
@@ -212,9 +214,9 @@ def judge_faults(metrics: dict, path: Path) -> list[str]:
     faults = []
     for name, expected in metrics["protocol"].get("judges", {}).items():
         # A judge that a folder of results does not have is the clone's.
-        folders = (path.resolve().parents[3], results.shipped())
+        folders = (path.resolve().parents[3], store.shipped())
         files = [folder / f"{name}{FILES['weights']}" for folder in folders]
-        if expected not in [results.digest(file) for file in files if file.exists()]:
+        if expected not in [store.digest(file) for file in files if file.exists()]:
             faults.append(f"protocol.judges: expected {name} of SHA-256 {expected}; {RESTORE}")
     return faults
 
@@ -235,7 +237,7 @@ def tie_faults(metrics: dict, path: Path) -> list[str]:
             is_expected = kind != "weights" or tied["shipped"]
             if file.exists() != is_expected:
                 faults.append(f"{file}: expected {'a' if is_expected else 'no'} file by {path}")
-            elif file.exists() and results.digest(file) != tied[kind]:
+            elif file.exists() and store.digest(file) != tied[kind]:
                 faults.append(f"{file}: expected SHA-256 {tied[kind]} by {path}; {RESTORE}")
         # Two runs may be one at small settings, but two seeds of a run are drawn differently.
         owner = owners.setdefault((run, tied["weights"]), name)
@@ -249,8 +251,8 @@ def record_faults(path: Path) -> list[str]:
     weights, record_path, curve = (path.with_suffix(suffix) for suffix in FILES.values())
     if not record_path.exists():
         return [f"{path}.*: expected a record beside it, found none; {RESTORE}"]
-    record, rows = read_json(record_path), results.read_csv(curve)
-    results.check_digest(weights, record["weights_sha256"])
+    record, rows = read_json(record_path), store.read_csv(curve)
+    store.check_digest(weights, record["weights_sha256"])
 
     model, dataset, profile = path.resolve().parts[-4:-1]
     run, seed = split_name(path)
@@ -315,7 +317,7 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
     Raises `ResultsError` for weights that are not the record's, `DataError` where the data that
     they were measured on are not at hand.
     """
-    from unbraid.evaluation import evaluation_for  # It takes seconds to import.
+    from papers.evaluation import evaluation_for  # It takes seconds to import.
 
     part, dataset, profile = path.resolve().parts[-4:-1]
     if part == "judges":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-
 from unbraid.data.sequences import Sequences
-from unbraid.evaluation import common
-from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import make_sampler
 from unbraid.models.base import SequenceModel
+
+from papers.evaluation import common
+from papers.evaluation.common import Evaluation, Examined, Figures
+from papers.experiments import make_sampler
 
 PAIR = 4  # the seed of the clips in the picture
 

@@ -12,7 +12,6 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import r2_score
 from torch import Tensor
-
 from unbraid.codes import (
     SEQUENCES,
     batches,
@@ -22,9 +21,6 @@ from unbraid.codes import (
     sample_latents,
 )
 from unbraid.data.sequences import Sequences
-from unbraid.evaluation import common
-from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import make_sampler, open_judge
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -34,6 +30,10 @@ from unbraid.measures.information import (
 )
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix, neighbour_scores
 from unbraid.models.independent import IndependentPrediction
+
+from papers.evaluation import common
+from papers.evaluation.common import Evaluation, Examined, Figures
+from papers.experiments import make_sampler, open_judge
 
 LAWS = ("circle", "circle_equal", "circle_opposite", "bounce", "bounce_two_speeds")
 HORIZON = 20  # frames that factors are rolled forward

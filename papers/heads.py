@@ -23,7 +23,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
-
 from unbraid.checks import check_name
 from unbraid.measures.intervals import Interval, bootstrap_interval, finite_array
 from unbraid.readable import Readable

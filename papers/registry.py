@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from unbraid import results
+from unbraid import store
 from unbraid.checks import check_name
 from unbraid.models.base import ModelConfig, SequenceModel
 from unbraid.models.formula import FormulaElement
@@ -80,9 +80,9 @@ def find_model(name: str | Path, folder: Path | None, wanted: type[SequenceModel
     """
     path = Path(name)
     if not path.is_file():
-        path = (folder or results.shipped()) / f"{name}.safetensors"
+        path = (folder or store.shipped()) / f"{name}.safetensors"
     record_path = path.with_name(f"{path.name.removesuffix('.safetensors')}.run.json")
-    described = results.describe_weights(path)
+    described = store.describe_weights(path)
     if described is not None and not record_path.exists():
         return Found(path, *read_description(path, described, wanted), None)
 
@@ -96,11 +96,11 @@ def find_model(name: str | Path, folder: Path | None, wanted: type[SequenceModel
 
 def read_record(path: Path) -> dict:
     """The record of a finished run; `ResultsError` where it is missing or damaged."""
-    record = results.read_json(path)
+    record = store.read_json(path)
     if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
-        raise results.ResultsError(
+        raise store.ResultsError(
             f"{path}: expected a run's record, found no settings or no digest of weights; "
-            f"{results.RESTORE}"
+            f"{store.RESTORE}"
         )
     return record
 
@@ -111,7 +111,7 @@ def read_description(
     """Class and config that a file of weights names; a class of yours has to be imported."""
     classes = {each.__name__: each for each in (*list_subclasses(SequenceModel), wanted)}
     if described["class"] not in classes:
-        raise results.ResultsError(
+        raise store.ResultsError(
             f"{path}: expected a model that is imported, found {described['class']}; import its "
             "class first, and load the weights with it"
         )

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from unbraid.settings import (
+from papers.settings import (
     OWN_RESULTS,
     Settings,
     check_name,
@@ -22,7 +22,7 @@ from unbraid.settings import (
     list_experiments,
     select_runs,
 )
-from unbraid.settings import load as load_settings
+from papers.settings import load as load_settings
 
 LARGEST_SEED = 2**31 - 1
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
@@ -100,10 +100,12 @@ def train(
     profile = current_profile(profile)
     changes = {"steps": steps} if steps else {}
     jobs = select_jobs(part, dataset, run, profile, seed, **changes)
-    from unbraid import experiments, results, training
+    from unbraid import store, training
+
+    from papers import experiments
 
     check_name("--precision", precision, training.PRECISIONS)
-    results.check_writable(folder)
+    store.check_writable(folder)
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:
@@ -139,8 +141,9 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
 
     Raises `DataError` where there is only one name.
     """
-    from unbraid.data.catalogue import check_at_hand
     from unbraid.data.fetch import DataError
+
+    from papers.datasets import check_at_hand
 
     names = list(dict.fromkeys(names))
     kept = []
@@ -184,18 +187,20 @@ def evaluate_runs(
             "--write: expected all runs and all seeds, which metrics.json holds together; "
             "leave out --run and --seed"
         )
-    from unbraid import evaluation, experiments, results
+    from unbraid import store
 
-    folders = [folder] if folder else [OWN_RESULTS, results.shipped()]
+    from papers import evaluation, experiments, report
+
+    folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
     trained = {settings.dataset for settings, _ in jobs}
     names = [name for name in names if name in trained]
     for name, place in places.items():  # what is damaged is found before anything is measured
         digest = experiments.load_record(name, place)["weights_sha256"]
-        results.check_digest(place / f"{name}.safetensors", digest)
+        store.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
-        results.check_writable(folder)
+        store.check_writable(folder)
         for name in names:
             check_nothing_is_lost(folder / part / name / profile / "metrics.json", jobs)
     for name in names:
@@ -204,26 +209,26 @@ def evaluate_runs(
         print_metrics(metrics, part, name, everything)
         if write:
             path = folder / part / name / profile / "metrics.json"
-            results.write_metrics(path, metrics)
+            report.write_metrics(path, metrics)
             settings, seeds = selected[0]
             first = experiments.run_name(settings, seeds[0])
             model = experiments.load_model(first, places[first])
             evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             typer.echo(f"written: {path}")
-    if write and folder.resolve() == results.shipped().resolve():
-        results.write_tables()
+    if write and folder.resolve() == store.shipped().resolve():
+        report.write_tables()
 
 
 def check_nothing_is_lost(path: Path, jobs: Jobs) -> None:
     """Refuse to write over figures of runs and seeds whose weights are not there."""
-    from unbraid import results
+    from unbraid import store
 
-    metrics = results.read_json(path) if path.exists() else {}
+    metrics = store.read_json(path) if path.exists() else {}
     there = {settings.run: seeds for settings, seeds in jobs if settings.dataset == path.parts[-3]}
     for run in metrics.keys() - {"protocol"}:
-        seeds = results.find_seeds(metrics, run)
+        seeds = store.find_seeds(metrics, run)
         if absent := set(seeds) - set(there.get(run, [])):
-            raise results.ResultsError(
+            raise store.ResultsError(
                 f"{path}: expected the weights of all runs that it has figures of, found none of "
                 f"{run}, seeds {sorted(absent)}; train them, or write into another --results"
             )
@@ -237,8 +242,9 @@ def find_weights(
     That is the first of the folders that has them. Raises `ResultsError` with the commands that
     train what is missing if nothing is there, or if anything is missing and `demand_all`.
     """
-    from unbraid.experiments import run_name, train_command
-    from unbraid.results import ResultsError
+    from unbraid.store import ResultsError
+
+    from papers.experiments import run_name, train_command
 
     there, places, commands = [], {}, []
     for settings, seeds in jobs:
@@ -266,9 +272,11 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
 
     places: the folder of the weights of each run, by the run's name.
     """
-    from unbraid import provenance, results, training
-    from unbraid.evaluation import evaluation_for
-    from unbraid.experiments import load_model, run_name, summarise
+    from unbraid import store, training
+
+    from papers import provenance
+    from papers.evaluation import evaluation_for
+    from papers.experiments import load_model, run_name, summarise
 
     metrics: dict = {}
     files: dict[str, dict] = {}
@@ -290,7 +298,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
         **evaluation_for(settings).protocol(settings),
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
-        "intervals": results.OVER_SEEDS,
+        "intervals": store.OVER_SEEDS,
         "versions": training.read_versions(),
         "files": files,
         **({"judges": judges} if judges else {}),
@@ -304,18 +312,20 @@ def print_metrics(metrics: dict, part: str, dataset: str, everything: bool) -> N
     Unless everything is asked for, the figures are those that the tables of results/ have on this
     model and dataset, if there are any.
     """
-    from unbraid import results
+    from unbraid import store
+
+    from papers import report
 
     columns = []
-    for table in results.read_tables()["table"]:
+    for table in report.read_tables()["table"]:
         if table["results"].startswith(f"{part}/{dataset}/") and not everything:
             columns += table["columns"]
-    titles, digits = results.split_columns(columns)
+    titles, digits = report.split_columns(columns)
     figures = list(titles)
     if not figures:
         for entry in metrics.values():
             figures += [name for name in entry.get("by_seed", ()) if name not in figures]
-    table = results.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
+    table = store.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
     typer.echo(table.T.to_string(line_width=100))
     if columns:
         typer.echo("all figures: add --all")
@@ -333,9 +343,11 @@ def judge(
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
     profile = current_profile(profile)
-    from unbraid import experiments, provenance, results
+    from unbraid import store
 
-    results.check_writable(folder)
+    from papers import experiments, provenance, report
+
+    store.check_writable(folder)
     for name in keep_at_hand(experiments.JUDGES if dataset == "all" else [dataset]):
         trained = experiments.train_judge(name, profile, folder, seed)
         metrics = experiments.measure_judge(trained, name, profile, seed)
@@ -345,7 +357,7 @@ def judge(
         written = f"metrics-seed{seed}.json" if seed else "metrics.json"
         files = provenance.describe_files(path.with_suffix(""))
         metrics["protocol"]["files"] = {"judge": {str(seed): files}}
-        results.write_metrics(path.with_name(written), metrics)
+        report.write_metrics(path.with_name(written), metrics)
         typer.echo(f"written: {path.parent}")
 
 
@@ -360,10 +372,12 @@ def run_everything(
     Judges come first, then the runs in the order of profiles.toml.
     """
     profile = current_profile(profile)
-    from unbraid import experiments, prices, results
+    from unbraid import store
+
+    from papers import experiments, prices
 
     if not plan:
-        results.check_writable(folder)
+        store.check_writable(folder)
     pairs = prices.order_datasets(profile)
     names = keep_at_hand([*(dataset for _, dataset in pairs), *experiments.JUDGES])
     pairs = [pair for pair in pairs if pair[1] in names]
@@ -385,7 +399,7 @@ def run_everything(
         steps.append((evaluate_runs, (part, dataset, "all", profile, None, folder, True)))
     failures = list(filter(None, (try_step(*step) for step in steps)))
     if failures:
-        raise results.ResultsError("\n".join(["full: all was tried, but", *failures]))
+        raise store.ResultsError("\n".join(["full: all was tried, but", *failures]))
 
 
 def try_step(step: Callable[..., None], arguments: tuple) -> str:
@@ -402,9 +416,11 @@ def try_step(step: Callable[..., None], arguments: tuple) -> str:
 @app.command("stamp")
 def stamp_folder(folder: Verified = None) -> None:
     """Write into metrics.json the digests that it lacks: of weights, records, curves, content."""
-    from unbraid import provenance, results
+    from unbraid import store
 
-    paths = provenance.find_metrics(folder or results.shipped())
+    from papers import provenance
+
+    paths = provenance.find_metrics(folder or store.shipped())
     for path in paths:
         provenance.stamp_metrics(path)
     typer.echo(f"stamped: {len(paths)} files metrics.json")
@@ -424,15 +440,17 @@ def verify_folders(
     seed: Seeds = None,
 ) -> None:
     """Check that results hold together: figures, weights, records, curves and pages of tables."""
-    from unbraid import provenance, results
+    from unbraid import store
+
+    from papers import provenance, report
 
     names = (part, dataset, run)
     headline = names == ("all", "all", "all") and not (seed or everything)
     if not (again or headline):
         raise ValueError("--again: expected with --all, --part, --dataset, --run or --seed")
-    folder = folder or results.shipped()
+    folder = folder or store.shipped()
     if write:
-        results.write_tables()
+        report.write_tables()
     faults = provenance.verify_results(folder)
     if again:
         faults += verify_again(select_measured(folder, names, seed, headline))
@@ -448,13 +466,15 @@ def select_measured(
 
     headline: only those that the table of README.md shows.
     """
-    from unbraid import provenance, results
+    from unbraid import store
 
-    shown = results.list_headline(results.read_tables())
+    from papers import provenance, report
+
+    shown = report.list_headline(report.read_tables())
     selected = []
     for path in provenance.find_metrics(folder):
         part, dataset, profile = path.resolve().parts[-4:-1]
-        for run, seed in results.list_runs(results.read_json(path)):
+        for run, seed in report.list_runs(store.read_json(path)):
             pairs = zip(names, (part, dataset, run), strict=True)
             is_named = all(name in ("all", own) for name, own in pairs)
             is_shown = not headline or (f"{part}/{dataset}/{profile}", run) in shown
@@ -470,9 +490,10 @@ def verify_again(runs: Measured) -> list[str]:
 
     It prints the seconds of each, and which runs it leaves out.
     """
-    from unbraid import provenance
     from unbraid.data.fetch import DataError
-    from unbraid.results import ResultsError
+    from unbraid.store import ResultsError
+
+    from papers import provenance
 
     faults = []
     for path, run, seed in runs:

@@ -6,9 +6,9 @@ other pair gets the generic one. A further measure of every model is a line in `
 
 from __future__ import annotations
 
-from unbraid.evaluation import clips, generic, independent, poses, series, speech, unordered
-from unbraid.evaluation.common import MEASURES, Evaluation
-from unbraid.evaluation.generic import draw_exchanges as draw
+from papers.evaluation import clips, generic, independent, poses, series, speech, unordered
+from papers.evaluation.common import MEASURES, Evaluation
+from papers.evaluation.generic import draw_exchanges as draw
 
 __all__ = ["EVALUATIONS", "MEASURES", "draw", "evaluation_for"]
 

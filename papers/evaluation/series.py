@@ -27,13 +27,15 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
-
 from unbraid import data
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean, held_out
-from unbraid.evaluation import common
-from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.measures.prediction import (
+from unbraid.models.base import Batch, Codes, SequenceModel
+from unbraid.models.published_series import PublishedSeries
+
+from papers.evaluation import common
+from papers.evaluation.common import Evaluation, Examined, Figures
+from papers.heads import (
     CLASSIFIERS,
     EventHead,
     Examples,
@@ -46,8 +48,6 @@ from unbraid.measures.prediction import (
     predict_on_draws,
     predict_value,
 )
-from unbraid.models.base import Batch, Codes, SequenceModel
-from unbraid.models.published_series import PublishedSeries
 
 SERIES_SPLITS = ("train", "validation", "test")
 SERIES_LABELS = {  # labels that heads predict from the static code

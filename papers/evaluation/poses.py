@@ -11,13 +11,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
 from unbraid.codes import dynamic_given
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import visible_attributes
-from unbraid.evaluation import common
-from unbraid.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
-from unbraid.evaluation.unordered import (
+from unbraid.interventions import grid_points
+from unbraid.measures.intervals import bootstrap_interval
+from unbraid.measures.judges import FrameJudge, judge_classes
+from unbraid.measures.swaps import agreement, random_donors
+from unbraid.models.unordered import UnorderedFrames
+
+from papers.evaluation import common
+from papers.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
+from papers.evaluation.unordered import (
     accuracy_from_skill,
     class_probes,
     draw_frames,
@@ -25,12 +30,7 @@ from unbraid.evaluation.unordered import (
     prior_from_average,
     unordered_bound,
 )
-from unbraid.experiments import load_frames, open_judge
-from unbraid.interventions import grid_points
-from unbraid.measures.intervals import bootstrap_interval
-from unbraid.measures.judges import FrameJudge, judge_classes
-from unbraid.measures.swaps import agreement, random_donors
-from unbraid.models.unordered import UnorderedFrames
+from papers.experiments import load_frames, open_judge
 
 READ_FRAMES = 20  # frames of each character whose z the probes read
 DYNAMIC_LABELS = ("pose", "action", "direction")

@@ -15,12 +15,13 @@ from unbraid.data.faces import load_faces
 from unbraid.data.fetch import SOURCES, files, locate
 from unbraid.data.intensive_care import load_physionet
 from unbraid.data.moving_digits import load_moving_digits
-from unbraid.data.own_copies import OWN, load_aff_wild, load_mug, load_timit, own_folder
 from unbraid.data.sequences import Sequences, check_choice, check_field
 from unbraid.data.series import load_air_quality, load_etth1, load_vowels, load_weather
 from unbraid.data.speech import load_spoken_digits
 from unbraid.data.sprites import load_directions, load_poses, load_sprites
 from unbraid.data.street import load_street
+
+from papers.own_copies import OWN, load_aff_wild, load_mug, load_timit, own_folder
 
 THREE = ("train", "validation", "test")
 FOUR = ("train", "fit", "validation", "test")  # fit and validation are parts of train

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from torch import Tensor
-
 from unbraid.codes import (  # noqa: F401 - under their former names
     as_float,
     batches,
@@ -31,10 +30,11 @@ from unbraid.codes import (  # noqa: F401 - under their former names
 )
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES  # noqa: F401
-from unbraid.experiments import load_sequences
 from unbraid.measures.judges import judge_probabilities  # noqa: F401
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.models.base import SequenceModel
+
+from papers.experiments import load_sequences
 
 Figures = dict[str, float]
 

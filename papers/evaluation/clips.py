@@ -13,17 +13,17 @@ from collections import defaultdict
 import numpy as np
 import torch
 from torch import Tensor
-
 from unbraid import data
 from unbraid.codes import concatenate
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import MOTION_LABELS, class_labels  # noqa: F401
-from unbraid.evaluation import common, generic
-from unbraid.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
-from unbraid.experiments import open_judge
 from unbraid.measures.judges import SequenceJudge, judge_clips
 from unbraid.measures.swaps import generation_scores, random_donors
 from unbraid.models.base import Codes, SequenceModel
+
+from papers.evaluation import common, generic
+from papers.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
+from papers.experiments import open_judge
 
 BENCHMARK = ("action", *ATTRIBUTES)
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry

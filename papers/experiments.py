@@ -18,12 +18,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-
-from unbraid import results, training
+from unbraid import store, training
 from unbraid.checkpoint import read_rows
 from unbraid.checks import check_name
 from unbraid.data import load
-from unbraid.data.catalogue import get_dataset
 from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
@@ -40,10 +38,12 @@ from unbraid.measures.judges import (
 )
 from unbraid.measures.swaps import generation_scores
 from unbraid.models.base import Batch, ModelConfig, SequenceModel
-from unbraid.models.registry import choose_class, read_config, read_record
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
-from unbraid.settings import OWN_RESULTS, Settings
-from unbraid.settings import load as load_settings
+
+from papers.datasets import get_dataset
+from papers.registry import choose_class, read_config, read_record
+from papers.settings import OWN_RESULTS, Settings
+from papers.settings import load as load_settings
 
 # ---- data
 
@@ -251,7 +251,7 @@ def load_record(name: str, folder: Path | None = None) -> dict:
     folder: a folder of results; by default the clone's. The profile is the one in the name, even
     where UNBRAID_PROFILE is another. Raises `ResultsError` for a missing or damaged record.
     """
-    return read_record((folder or results.shipped()) / f"{name}.run.json")
+    return read_record((folder or store.shipped()) / f"{name}.run.json")
 
 
 def load_model(name: str, folder: Path | None = None) -> SequenceModel:
@@ -303,12 +303,12 @@ def train_run(
         error.filename = error.filename or f"{path}.*"  # a full disk does not say what it refused
         raise
 
-    results.write_csv(path.with_suffix(".training.csv"), rows)
+    store.write_csv(path.with_suffix(".training.csv"), rows)
     command = train_command(settings, [seed], precision)
     weights_sha256 = model.save(path.with_suffix(".safetensors"))
     more = now | beginning | {"data": sampler.provenance, "weights_sha256": weights_sha256}
     record = training.run_record(command, settings, seed, rows, **more)
-    results.write_json(path.with_suffix(".run.json"), record)
+    store.write_json(path.with_suffix(".run.json"), record)
     path.with_suffix(".begun.json").unlink(missing_ok=True)
     checkpoint.unlink()  # Last of all: a run killed before this line is resumed and not lost.
     print(f"written: {path}.safetensors")
@@ -322,10 +322,10 @@ def note_beginning(path: Path, resumed: bool) -> dict[str, str]:
     """
     note = path.with_suffix(".begun.json")
     if resumed and note.exists():
-        return results.read_json(note)
+        return store.read_json(note)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     beginning = {"started": now, "commit": read_commit()}
-    results.write_json(note, beginning)
+    store.write_json(note, beginning)
     return beginning
 
 
@@ -364,7 +364,7 @@ def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
     if not all(file.exists() for file in files):
         return None
     record = load_record(path.name, path.parent)
-    is_whole = record["weights_sha256"] == results.digest(files[-1])
+    is_whole = record["weights_sha256"] == store.digest(files[-1])
     is_same = record.items() >= now.items() and has_settings(record, settings)
     return record if is_whole and is_same else None
 
@@ -392,7 +392,7 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
     for name in by_seed[0]:
         values[name] = [float(figures[name]) for figures in by_seed]
         if not all(map(math.isfinite, values[name])):
-            raise results.ResultsError(f"metrics: expected finite numbers, found others in {name}")
+            raise store.ResultsError(f"metrics: expected finite numbers, found others in {name}")
         intervals[name] = limits_over_seeds(values[name])
     entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
     return entry | {"by_seed": values, "intervals": intervals}
@@ -471,7 +471,7 @@ def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Ten
 
 def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = None) -> Path:
     """Where the weights of a judge lie."""
-    where = (folder or results.shipped()) / "judges" / dataset / profile
+    where = (folder or store.shipped()) / "judges" / dataset / profile
     return where / f"judge-seed{seed}.safetensors"
 
 
@@ -493,11 +493,11 @@ def find_judge(dataset: str, profile: str = "quick") -> Path:
     Raises `ResultsError` where there are none.
     """
     for name in (profile, "quick"):
-        for folder in (results.shipped(), OWN_RESULTS):
+        for folder in (store.shipped(), OWN_RESULTS):
             path = judge_path(dataset, name, folder=folder)
             if path.exists():
                 return path
-    raise results.ResultsError(
+    raise store.ResultsError(
         f"judge: expected that of {dataset}, found none; "
         f"train it with python -m unbraid judge {dataset} --profile {profile}"
     )
@@ -524,9 +524,9 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
         "classes": judge.classes,
         "sizes": judge.sizes,
     }
-    digest = results.save_weights(Path(path), judge)
+    digest = store.save_weights(Path(path), judge)
     content = {**record, "judge": description, "weights_sha256": digest}
-    results.write_json(Path(path).with_suffix(".run.json"), content)
+    store.write_json(Path(path).with_suffix(".run.json"), content)
 
 
 def train_judge(
@@ -549,7 +549,7 @@ def train_judge(
     optimiser = (settings.batch_size, settings.learning_rate)
     rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
     path = judge_path(dataset, settings.profile, seed, folder)
-    results.write_csv(path.with_suffix(".training.csv"), rows)
+    store.write_csv(path.with_suffix(".training.csv"), rows)
     record = training.run_record(
         f"python -m unbraid judge {dataset} --profile {settings.profile} --seed {seed}",
         settings,

@@ -9,15 +9,15 @@ from dataclasses import replace
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
-
 from unbraid.codes import dynamic_given
 from unbraid.data.moving_digits import PATH_LENGTH
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
-from unbraid.evaluation import common
-from unbraid.evaluation.common import Evaluation, Examined, Figures
-from unbraid.experiments import make_paths
 from unbraid.models.unordered import UnorderedFrames
+
+from papers.evaluation import common
+from papers.evaluation.common import Evaluation, Examined, Figures
+from papers.experiments import make_paths
 
 NEIGHBOURS = 20  # neighbours that vote on a dynamic code's class; 50 were right less often
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)

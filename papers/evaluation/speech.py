@@ -13,15 +13,15 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-
 from unbraid import data
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale, utterance_means
-from unbraid.evaluation import common
-from unbraid.evaluation.common import Evaluation, Examined, Figures
 from unbraid.measures.swaps import random_donors
 from unbraid.measures.verification import equal_error_rate, speaker_trials
 from unbraid.models.base import SequenceModel
+
+from papers.evaluation import common
+from papers.evaluation.common import Evaluation, Examined, Figures
 
 CHUNKS = 256  # chunks that are encoded at a time
 STRETCHES = 6  # equal parts of a recording, whose mean spectra the judge reads

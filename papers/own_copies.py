@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from PIL import Image, ImageOps
 from torch.nn.utils.rnn import pad_sequence
-
 from unbraid.data.fetch import DataError, data_error
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import Utterances, cut

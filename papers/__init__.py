@@ -1,0 +1,1 @@
+"""What makes results/: `python -m papers COMMAND`, run in the clone."""

@@ -1,0 +1,183 @@
+"""What is written of results: metrics.json, trials, and the pages with tables.
+
+results/tables.toml says which figures results/README.md and the headline table of README.md show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+from unbraid.store import (
+    ResultsError,
+    find_seeds,
+    format_values,
+    markdown_table,
+    metrics_table,
+    read_json,
+    shipped,
+    write_atomically,
+    write_json,
+)
+
+
+def write_trial(name: str, command: str, settings: dict, seeds: list[int], figures: dict) -> Path:
+    """Write results/trials/<name>.json, the record of a trial that a text may mention.
+
+    command: what repeats it. settings: all that ruled it. figures: finite numbers by name.
+    """
+    path = shipped() / "trials" / f"{name}.json"
+    record = {"command": command, "seeds": seeds, "settings": settings, "figures": figures}
+    write_json(path, record)
+    return path
+
+
+def write_metrics(path: Path, metrics: dict) -> None:
+    """Write metrics.json; the SHA-256 of all else in its `protocol` tells damage later."""
+    metrics["protocol"]["content_sha256"] = digest_content(metrics)
+    write_json(path, metrics)
+
+
+def digest_content(metrics: dict) -> str:
+    """SHA-256 of a metrics.json without the entry that holds it."""
+    protocol = dict(metrics["protocol"])
+    protocol.pop("content_sha256", None)
+    return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
+
+
+def list_runs(metrics: dict) -> list[tuple[str, int]]:
+    """Every run of a metrics.json with each of its seeds."""
+    pairs = []
+    for run in (run for run in metrics if run != "protocol"):
+        pairs += [(run, seed) for seed in find_seeds(metrics, run)]
+    return pairs
+
+
+# ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
+
+
+def read_tables() -> dict:
+    """results/tables.toml: `table`, a list of tables, and `headline`, rows of one more."""
+    return tomllib.loads((shipped() / "tables.toml").read_text(encoding="utf-8"))
+
+
+def split_columns(columns: list[dict]) -> tuple[dict[str, str], dict[str, int]]:
+    """The titles of a table's figures, and the digits of those that do not have two."""
+    titles = {column["figure"]: column["title"] for column in columns}
+    return titles, {column["figure"]: column.get("digits", 2) for column in columns}
+
+
+def render_page(tables: dict) -> str:
+    """results/README.md: every table whose metrics.json exists, with its introduction.
+
+    A table of quick results comes again with those of the same folder at full, where there are any.
+    """
+    parts = [tables["introduction"].strip()]
+    places = [table["results"] for table in tables["table"]]
+    for table in tables["table"]:
+        texts = {table["results"]: (table["title"], table["introduction"].strip())}
+        full = re.sub("quick$", "full", table["results"])
+        if full not in places:  # A table of its own wins.
+            texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
+        for place, (title, introduction) in texts.items():
+            path = shipped() / place / "metrics.json"
+            if path.exists():
+                content = metrics_table(read_json(path), *split_columns(table["columns"]))
+                parts += [f"## {title}", introduction, content]
+    return "\n\n".join(parts) + "\n"
+
+
+PLACE = re.compile(r"\{(\w+)\.(\w+)(?::(\w+))?\}")  # {run.figure}, {run.figure:1} or :count
+HEADLINE = {  # the columns of the README's table by the entries of its rows
+    "paper": "paper",
+    "claim": "claim",
+    "measured": "measured here",
+    "published": "published",
+    "limits": "what it does not show",
+    "where": "where",
+}
+
+
+def list_headline(tables: dict) -> list[tuple[str, str]]:
+    """The folder and the name of every run that the README's table shows."""
+    pairs = []
+    for row in tables["headline"]:
+        runs = [place[1] for place in PLACE.finditer(row["measured"])]
+        pairs += [(row["results"], run) for run in runs]
+    return list(dict.fromkeys(pairs))
+
+
+def render_headline(tables: dict) -> str:
+    """The README's table: a row per paper, its measured text filled from metrics.json.
+
+    {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one, over the
+    seeds whose weights ship; {run.figure:count} is how many of these seeds have a 1, such as "4 of
+    5". Raises `ResultsError` for a run of which no weights ship.
+    """
+    rows = [HEADLINE.values(), ("---",) * len(HEADLINE)]
+    for row in tables["headline"]:
+        metrics = read_json(shipped() / row["results"] / "metrics.json")
+        measured = row["measured"]
+        for place in PLACE.finditer(measured):
+            run, figure, form = place.groups(default="2")
+            values = select_shipped(metrics, run, figure)
+            if form == "count":
+                text = f"{values.count(1)} of {len(values)}"
+            else:
+                text = format_values(values, int(form))
+            measured = measured.replace(place[0], text)
+        rows.append([(row | {"measured": measured})[name] for name in HEADLINE])
+    return markdown_table(rows)
+
+
+def select_shipped(metrics: dict, run: str, figure: str) -> list[float]:
+    """The values of a figure for the seeds whose weights ship."""
+    files = metrics["protocol"]["files"][run]
+    pairs = zip(find_seeds(metrics, run), metrics[run]["by_seed"][figure], strict=True)
+    values = [value for seed, value in pairs if files[str(seed)]["shipped"]]
+    if not values:
+        raise ResultsError(
+            f"README.md: expected a run whose weights ship, found none of {run}; "
+            "name another one in results/tables.toml"
+        )
+    return values
+
+
+def render_pages() -> dict[Path, str]:
+    """The content of the two pages with tables, from tables.toml and metrics.json."""
+    tables, root = read_tables(), shipped().parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    start, block, rest = readme.partition("<!-- headline -->\n")
+    end = rest.partition("<!-- /headline -->")[1:]
+    if not (block and end[0]):
+        raise ResultsError(
+            f"{root / 'README.md'}: expected a block <!-- headline --> ... <!-- /headline -->, "
+            "found none; put both lines where the table shall stand"
+        )
+    readme = "".join([start, block, render_headline(tables), "\n", *end])
+    return {root / "results" / "README.md": render_page(tables), root / "README.md": readme}
+
+
+def write_tables() -> None:
+    """Write both pages from what results/ holds."""
+    for path, content in render_pages().items():
+        write_atomically(path, content.encode())
+
+
+def table_faults() -> list[str]:
+    """A line for each page whose tables are not those of results/."""
+    path = shipped() / "tables.toml"
+    try:
+        pages = render_pages()
+    except ResultsError as error:
+        return [f"{path}: {error}"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [f"{path}: expected runs and figures that there are, found {error!r}"]
+    faults = []
+    for path, content in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            faults.append(f"{path}: its tables are old; run: python -m unbraid verify --write")
+    return faults
