@@ -60,6 +60,27 @@ def test_a_film_has_a_picture_per_step_and_stops(shown):
     assert image["width"] == "22" and image["alt"].startswith("Two clips")
 
 
+def test_a_drawing_is_shown_with_its_alternative_text(shown, tmp_path):
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 1"><text>z_t</text></svg>'
+    path = tmp_path / "boxes.svg"
+    path.write_text(drawing)
+    plots.show_svg(path, 'One box with the letter "z" in it.', width=300)
+    image = BeautifulSoup(shown[0][0]["text/html"], "html.parser").img
+    assert image["alt"] == 'One box with the letter "z" in it.' and image["width"] == "300"
+    start, content = image["src"].split(",")
+    assert start == "data:image/svg+xml;base64"
+    assert base64.b64decode(content).decode() == drawing
+
+
+@pytest.mark.parametrize("content", ("<svg></svg>", "no drawing", "<svg", ""))
+def test_what_no_browser_draws_is_refused(shown, tmp_path, content):
+    path = tmp_path / "boxes.svg"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="boxes.svg"):
+        plots.show_svg(path, "One box with a letter in it.")
+    assert not shown
+
+
 @pytest.mark.parametrize("alt", ("", "figure", "a heat map", "   \n  "))
 def test_a_figure_without_a_sentence_is_not_shown(shown, alt):
     with pytest.raises(ValueError, match="alt"):

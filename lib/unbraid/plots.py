@@ -7,6 +7,8 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,7 +40,7 @@ def show(figure: Figure, alt: str) -> None:
     figure.savefig(png, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
     plt.close(figure)
     # Two pixels to one of the page: sharp, and letters at the text's size.
-    show_png(png, alt, Image.open(png).width // 2)
+    show_image("png", png.getvalue(), alt, Image.open(png).width // 2)
 
 
 def film(
@@ -56,16 +58,33 @@ def film(
     png = io.BytesIO()
     options = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 3}
     pictures[0].save(png, "PNG", **options)
-    show_png(png, alt, pictures[0].width)
+    show_image("png", png.getvalue(), alt, pictures[0].width)
 
 
-def show_png(png: io.BytesIO, alt: str, width: int) -> None:
-    """Show a PNG in the notebook, `width` pixels of the page wide, with its alternative text."""
+def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
+    """Show a drawing that lies in an SVG file, `width` pixels of the page wide.
+
+    path: of the file, such as "figures/11_model.svg"; notebooks run in their own folder.
+    alt: as in `show`. The drawing becomes a part of the output, because JupyterLab shows SVG of
+    its own kind only in notebooks that are trusted. Raises `ValueError` where the file is no SVG.
+    """
+    drawing = Path(path).read_bytes()
+    try:
+        root = ElementTree.fromstring(drawing).tag
+    except ElementTree.ParseError as error:
+        root = f"no XML ({error})"
+    if root != "{http://www.w3.org/2000/svg}svg":  # Browsers draw nothing without this address.
+        raise ValueError(f'{path}: expected <svg xmlns="http://www.w3.org/2000/svg">, found {root}')
+    show_image("svg+xml", drawing, alt, width)
+
+
+def show_image(kind: str, content: bytes, alt: str, width: int) -> None:
+    """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text."""
     if len(alt.split()) < 4:
         raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
     from IPython.display import display
 
-    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     image = f'<img alt="{html.escape(alt)}" width="{width}" src="{source}">'
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
 
