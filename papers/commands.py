@@ -523,20 +523,21 @@ def verify_again(runs: Measured) -> list[str]:
 @data.command("list")
 def list_data(names: Names = None) -> None:
     """What there is, under which licence, how large, and where it is or how it is had."""
-    from unbraid.data import catalogue
+    from papers import datasets
 
-    for name in names or catalogue.DATASETS:
-        typer.echo("\n".join(catalogue.describe(name)))
+    for name in names or datasets.DATASETS:
+        typer.echo("\n".join(datasets.describe(name)))
 
 
 @data.command("fetch")
 def fetch_data(names: Names = None) -> None:
     """Bring what is missing from the publishers into the cache, every byte checked."""
-    from unbraid.data import catalogue
     from unbraid.data.fetch import SOURCES, DataError, fetch
 
+    from papers import datasets
+
     failures = []
-    for name in catalogue.select_sources(names or SOURCES):
+    for name in datasets.select_sources(names or SOURCES):
         try:
             typer.echo(f"{name}: {len(fetch(name))} files here, all digests right")
         except DataError as error:
@@ -548,11 +549,12 @@ def fetch_data(names: Names = None) -> None:
 @data.command("verify")
 def verify_data(names: Names = None) -> None:
     """Read every file anew and check its digest; what is missing is a fault of named sets only."""
-    from unbraid.data import catalogue
     from unbraid.data.fetch import SOURCES, verify
 
+    from papers import datasets
+
     faults = 0
-    for name in catalogue.select_sources(names or SOURCES):
+    for name in datasets.select_sources(names or SOURCES):
         states = verify(name)
         counts = Counter(states.values())
         typer.echo(f"{name}: {', '.join(f'{counts[state]} {state}' for state in counts)}")

@@ -1,4 +1,4 @@
-"""One door to every dataset of the course: `unbraid.data.load(name, split)`.
+"""One door to every dataset of the course: `load(name, split)`.
 
 To add a dataset, write a loader (a function of the split that returns `Sequences`) and its row in
 `DATASETS`. A set that is downloaded also needs a section in sources.toml.
@@ -11,15 +11,20 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from unbraid.checks import check_name
-from unbraid.data.faces import load_faces
+from unbraid.data import (
+    air_quality,
+    etth1,
+    faces,
+    intensive_care,
+    moving_digits,
+    speech,
+    sprites,
+    street,
+    vowels,
+    weather,
+)
 from unbraid.data.fetch import SOURCES, files, locate
-from unbraid.data.intensive_care import load_physionet
-from unbraid.data.moving_digits import load_moving_digits
 from unbraid.data.sequences import Sequences, check_choice, check_field
-from unbraid.data.series import load_air_quality, load_etth1, load_vowels, load_weather
-from unbraid.data.speech import load_spoken_digits
-from unbraid.data.sprites import load_directions, load_poses, load_sprites
-from unbraid.data.street import load_street
 
 from papers.own_copies import OWN, load_aff_wild, load_mug, load_timit, own_folder
 
@@ -43,25 +48,25 @@ class Dataset(NamedTuple):
 
 
 DATASETS: dict[str, Dataset] = {
-    "moving_digits": Dataset(load_moving_digits, ("mnist", "mnist-sample")),
-    "sprites": Dataset(load_sprites, ("sprites-li",), FOUR),
-    "sprites_poses": Dataset(load_poses, ("sprites-li",), FOUR),
-    "sprites_directions": Dataset(load_directions, ("sprites-li",), FOUR),
-    "faces": Dataset(load_faces, ("cmu-faces",)),
-    "street": Dataset(load_street, ("street",)),
-    "spoken_digits": Dataset(load_spoken_digits, ("fsdd",)),
-    "vowels": Dataset(load_vowels, ("vowels",)),
-    "weather": Dataset(load_weather, ("weather",), THREE),
-    "air_quality": Dataset(load_air_quality, ("beijing-air",), THREE),
-    "etth1": Dataset(load_etth1, ("etth1",), THREE),
-    "physionet": Dataset(load_physionet, ("physionet-2012",), THREE),
+    "moving_digits": Dataset(moving_digits.load, ("mnist", "mnist-sample")),
+    "sprites": Dataset(sprites.load, ("sprites-li",), FOUR),
+    "sprites_poses": Dataset(sprites.load_poses, ("sprites-li",), FOUR),
+    "sprites_directions": Dataset(sprites.load_directions, ("sprites-li",), FOUR),
+    "faces": Dataset(faces.load, ("cmu-faces",)),
+    "street": Dataset(street.load, ("street",)),
+    "spoken_digits": Dataset(speech.load, ("fsdd",)),
+    "vowels": Dataset(vowels.load, ("vowels",)),
+    "weather": Dataset(weather.load, ("weather",), THREE),
+    "air_quality": Dataset(air_quality.load, ("beijing-air",), THREE),
+    "etth1": Dataset(etth1.load, ("etth1",), THREE),
+    "physionet": Dataset(intensive_care.load, ("physionet-2012",), THREE),
     "mug": Dataset(load_mug),
     "timit": Dataset(load_timit),
     "aff_wild": Dataset(load_aff_wild),
 }
 
 
-def load_dataset(name: str, split: str = "train", **options: object) -> Sequences:
+def load(name: str, split: str = "train", **options: object) -> Sequences:
     """The sequences of a dataset: their frames or series, labels, masks, and what they really are.
 
     name     one of `DATASETS`

@@ -21,7 +21,6 @@ from torch import Tensor
 from unbraid import store, training
 from unbraid.checkpoint import read_rows
 from unbraid.checks import check_name
-from unbraid.data import load
 from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
@@ -41,6 +40,7 @@ from unbraid.models.base import Batch, ModelConfig, SequenceModel
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 
 from papers.datasets import get_dataset
+from papers.datasets import load as load_dataset
 from papers.registry import choose_class, read_config, read_record
 from papers.settings import OWN_RESULTS, Settings
 from papers.settings import load as load_settings
@@ -146,7 +146,7 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     if "split_by" in options:
         options["by"] = options["split_by"]
     known = list(inspect.signature(get_dataset(name).loader).parameters)[1:]
-    return load(name, split, **{key: options[key] for key in known if key in options})
+    return load_dataset(name, split, **{key: options[key] for key in known if key in options})
 
 
 # ---- models and their runs

@@ -2,10 +2,10 @@
 
 import pytest
 from typer.testing import CliRunner
-from unbraid.data import fetch, load
+from unbraid.data import fetch
 
 from papers import commands as cli
-from papers.datasets import DATASETS, describe, select_sources
+from papers.datasets import DATASETS, describe, load, select_sources
 
 OWN_COPIES = ("mug", "timit", "aff_wild")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from unbraid.data import fetch
-from unbraid.data.faces import TEST_PEOPLE, load_faces
+from unbraid.data.faces import TEST_PEOPLE, load
 
 pytestmark = pytest.mark.skipif(
     fetch.find("cmu-faces") is None, reason="needs the CMU faces: make data, or UNBRAID_MIRROR"
@@ -17,7 +17,7 @@ def real():
     data = {}
     for by in ("image", "person"):
         for split in ("train", "test"):
-            data[by, split] = load_faces(split, by)
+            data[by, split] = load(split, by)
     return data
 
 
@@ -69,8 +69,8 @@ def test_by_person_the_test_shows_people_never_trained_on(real):
 
 def test_other_sizes(real):
     published = real["image", "test"].frames
-    square = load_faces("test", image_size=64).frames
-    small = load_faces("test", image_size=32).frames
+    square = load("test", image_size=64).frames
+    small = load("test", image_size=32).frames
     assert torch.equal(square[..., 2:62, :], published)
     assert torch.equal(square[..., 0, :], published[..., 0, :])
     assert torch.equal(square[..., 63, :], published[..., 59, :])

@@ -11,8 +11,8 @@ from unbraid.data.moving_digits import (
     PATH_LENGTH,
     Digits,
     MovingDigits,
+    load,
     load_digits,
-    load_moving_digits,
     read_idx,
 )
 
@@ -149,9 +149,9 @@ def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
 
 
 def test_a_fixed_sample_does_not_depend_on_its_count():
-    short = load_moving_digits("test", 120, 32)
-    long = load_moving_digits("test", 250, 32)
-    other = load_moving_digits("test", 120, 32, seed=1)
+    short = load("test", 120, 32)
+    long = load("test", 250, 32)
+    other = load("test", 120, 32, seed=1)
     assert short.frames.shape == (120, 5, 3, 32, 32) and short.frames.dtype == torch.uint8
     assert torch.equal(short.frames, long.frames[:120])
     assert not torch.equal(short.frames, other.frames)
@@ -163,7 +163,7 @@ def test_a_fixed_sample_does_not_depend_on_its_count():
 )
 def test_what_there_is_not_is_refused(field, options):
     with pytest.raises(ValueError, match=f"{field}: expected"):
-        load_moving_digits("test", count=1, **options)
+        load("test", count=1, **options)
 
 
 def pictures(digits):

@@ -6,11 +6,11 @@ import scipy.io.wavfile
 import torch
 from PIL import Image
 from unbraid import store
-from unbraid.data import load
 from unbraid.data.fetch import DataError
 
 from papers import commands as cli
 from papers import experiments, provenance, settings
+from papers.datasets import load
 from papers.own_copies import EXPRESSIONS, OWN
 
 SMOKE = ("--profile", "smoke")

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from unbraid.data import fetch, load
+from unbraid.data import fetch
+from unbraid.data.air_quality import AIR
 from unbraid.data.intensive_care import VITALS, read_stays
-from unbraid.data.series import AIR, AIRPORTS, WEATHER, daily_mean
+from unbraid.data.series import daily_mean
+from unbraid.data.weather import AIRPORTS, WEATHER
 
-from papers.datasets import DATASETS
+from papers.datasets import DATASETS, load
 
 COUNTS = {
     "vowels": {"train": 270, "test": 370},

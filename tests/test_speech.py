@@ -15,7 +15,7 @@ from unbraid.data.speech import (
     Utterances,
     buzzing_voices,
     cut,
-    load_spoken_digits,
+    load,
     magnitudes,
     utterance_means,
 )
@@ -26,7 +26,7 @@ def digits():
     """Chunks of each split of the spoken digits."""
     if fetch.find("fsdd") is None:
         pytest.skip("the spoken digits are not at hand: run make data, or set UNBRAID_MIRROR")
-    return {split: load_spoken_digits(split) for split in ("train", "test")}
+    return {split: load(split) for split in ("train", "test")}
 
 
 def noise(*lengths, rate=8000):
@@ -135,7 +135,7 @@ def test_the_scale_equalises_the_variation_within_chunks_and_has_an_inverse():
 
 
 def test_scaled_digits_are_on_the_scale_of_the_training_chunks(digits):
-    scaled = load_spoken_digits("test", scaled=True)
+    scaled = load("test", scaled=True)
     expected = SpectrumScale.fit(digits["train"]).transform(digits["test"])
     assert torch.equal(scaled.frames, expected.frames)
 

@@ -11,9 +11,9 @@ from unbraid.data.sprites import (
     ORDER,
     POSES,
     characters,
+    load,
     load_directions,
     load_poses,
-    load_sprites,
 )
 
 # The cells of the 8 frames, by hand from the description of the benchmark: 13 to a row.
@@ -85,13 +85,13 @@ def test_the_split_is_the_benchmarks():
 
 
 def test_sprites_are_the_sheets_composed():
-    data = {split: load_sprites(split) for split in ("train", "test", "fit", "validation")}
+    data = {split: load(split) for split in ("train", "test", "fit", "validation")}
     assert data["train"].frames.shape == (9000, 8, 3, 32, 32)
     assert data["test"].frames.shape == (2664, 8, 3, 32, 32)
     assert data["test"].frames.dtype == torch.uint8
     joined = torch.cat([data["fit"].frames, data["validation"].frames])
     assert torch.equal(joined, data["train"].frames)
-    wide = load_sprites("test", 64).frames
+    wide = load("test", 64).frames
     for split, row in (("train", 0), ("train", 7341), ("test", 2663), ("test", 1000)):
         labels = data[split].labels
         cells = CELLS[sprites.MOTIONS[labels["motion"][row]]]
@@ -102,7 +102,7 @@ def test_sprites_are_the_sheets_composed():
 
 
 def test_labels_say_who_and_what():
-    test = load_sprites("test")
+    test = load("test")
     labels, names = test.labels, test.classes
     clothes = torch.stack([labels[name] for name in CLASSES])
     numbers = (clothes * torch.tensor([216, 36, 6, 1])[:, None]).sum(0)
@@ -141,7 +141,7 @@ def test_hair_says_to_how_many_sides_a_character_turns():
 def test_only_the_split_that_is_asked_for_is_composed(cache):
     for path in (cache / "composed").iterdir():
         path.unlink()
-    load_sprites("test")
-    load_sprites("test")
+    load("test")
+    load("test")
     composed = [path.name for path in (cache / "composed").iterdir()]
     assert len(composed) == 1 and composed[0].startswith("sprites-test-32")

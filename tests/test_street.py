@@ -6,9 +6,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
-from unbraid.data import fetch, load
+from unbraid.data import fetch
 from unbraid.data.fetch import DataError
-from unbraid.data.street import read_video
+from unbraid.data.street import load, read_video
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def test_all_frames_come_in_order_and_squeezed(tmp_path):
 
 def test_chunks_of_the_clip_in_the_clone():
     """377 frames of 12.5 per second: 12 spans of five strides of six frames, two for the test."""
-    train, test = (load("street", split, image_size=16) for split in ("train", "test"))
+    train, test = (load(split, image_size=16) for split in ("train", "test"))
     assert train.frames.shape == (60, 5, 3, 16, 16) and test.frames.shape == (12, 5, 3, 16, 16)
     assert (train.labels["time"].diff(dim=1) - 6 / 12.5).abs().max() < 1e-5
     film = read_video(fetch.locate("street")["car-detection.mp4"], 16)
@@ -49,7 +49,7 @@ def test_chunks_of_the_clip_in_the_clone():
 def test_no_moment_is_in_both_splits(by):
     times = {}
     for split in ("train", "test"):
-        chunks = load("street", split, by=by, image_size=16)
+        chunks = load(split, by=by, image_size=16)
         times[split] = set((chunks.labels["time"] * 12.5).round().flatten().tolist())
     assert not times["train"] & times["test"]
     if by == "time":
@@ -59,4 +59,4 @@ def test_no_moment_is_in_both_splits(by):
 def test_without_the_video_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
     with pytest.raises(DataError, match="street"):
-        load("street")
+        load()

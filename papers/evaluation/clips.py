@@ -13,7 +13,6 @@ from collections import defaultdict
 import numpy as np
 import torch
 from torch import Tensor
-from unbraid import data
 from unbraid.codes import concatenate
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import MOTION_LABELS, class_labels  # noqa: F401
@@ -21,6 +20,7 @@ from unbraid.measures.judges import SequenceJudge, judge_clips
 from unbraid.measures.swaps import generation_scores, random_donors
 from unbraid.models.base import Codes, SequenceModel
 
+from papers import datasets
 from papers.evaluation import common, generic
 from papers.evaluation.common import ATTRIBUTES, Evaluation, Examined, Figures
 from papers.experiments import open_judge
@@ -70,7 +70,7 @@ def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
 
 def load_clips(settings, split: str, seed: int) -> Sequences:
     """The clips of randomly chosen characters, one character after the other."""
-    clips = data.load(settings.dataset, split, image_size=settings.image_size)
+    clips = datasets.load(settings.dataset, split, image_size=settings.image_size)
     count = settings.evaluation_characters
     if split == "train":
         count = settings.evaluation_training_characters

@@ -27,12 +27,12 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
-from unbraid import data
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean, held_out
 from unbraid.models.base import Batch, Codes, SequenceModel
 from unbraid.models.published_series import PublishedSeries
 
+from papers import datasets
 from papers.evaluation import common
 from papers.evaluation.common import Evaluation, Examined, Figures
 from papers.heads import (
@@ -101,8 +101,8 @@ class CodedSeries:
 def load_series(settings, split: str, seed: int = 0, **options) -> Sequences:
     """The series of a split. Vowels have no validation split: a fifth of train is held out."""
     if settings.dataset != "vowels" or split == "test":
-        return data.load(settings.dataset, split, **options)
-    train = data.load("vowels", "train")
+        return datasets.load(settings.dataset, split, **options)
+    train = datasets.load("vowels", "train")
     rows = held_out(len(train), 0.8, seed=0)[SERIES_SPLITS.index(split)]
     return train.subset(torch.from_numpy(rows))
 

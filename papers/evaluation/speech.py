@@ -13,13 +13,13 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from unbraid import data
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale, utterance_means
 from unbraid.measures.swaps import random_donors
 from unbraid.measures.verification import equal_error_rate, speaker_trials
 from unbraid.models.base import SequenceModel
 
+from papers import datasets
 from papers.evaluation import common
 from papers.evaluation.common import Evaluation, Examined, Figures
 
@@ -72,7 +72,7 @@ def collect_recordings(
 
 def load_chunks(settings, split: str, seed: int) -> Sequences:
     """The chunks of a split, as magnitudes that are not scaled yet."""
-    return data.load(settings.dataset, split)
+    return datasets.load(settings.dataset, split)
 
 
 def examine_speech(model: SequenceModel, settings, seed: int, load) -> Examined:

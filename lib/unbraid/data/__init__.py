@@ -1,6 +1,8 @@
-"""Data of the course: one type of sequences, the real files behind it, and samplers of them."""
+"""Data of the course: one type of sequences, a module with `load(split)` for each source, samplers.
 
-from papers.datasets import DATASETS
-from papers.datasets import load_dataset as load
+`sequences` has the type and `sampling` draws from it. `fetch` finds and brings the files.
+"""
 
-__all__ = ["DATASETS", "load"]
+from unbraid.data.sequences import Sequences
+
+__all__ = ["Sequences"]

@@ -23,7 +23,7 @@ FACE_CLASSES = {
 TEST_PEOPLE = ("ch4f", "karyadi", "night", "tammo")  # every fifth of the 20 people
 
 
-def load_faces(split: str = "train", by: str = "image", image_size: int | None = None) -> Sequences:
+def load(split: str = "train", by: str = "image", image_size: int | None = None) -> Sequences:
     """CMU Face Images: the photographs of each person as one sequence, bytes (N, T, 1, 60, 64).
 
     split       "train" or "test"
@@ -37,6 +37,7 @@ def load_faces(split: str = "train", by: str = "image", image_size: int | None =
     (N, T) marks as not observed (their labels are 0). Labels: person (N,), static; pose,
     expression, eyes (N, T), dynamic. Raises `DataError` without the files.
     """
+    check_choice("split", split, ("train", "test"))
     check_choice("by", by, ("image", "person"))
     check_choice("image_size", image_size, (None, 32, 64))
     people: dict[str, list[Path]] = {}

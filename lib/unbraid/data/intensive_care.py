@@ -17,7 +17,7 @@ VITALS = tuple(sorted((*PRESSURES, "GCS", "HCT", "RespRate", "Temp")))  # the va
 UNITS = ("coronary care", "cardiac surgery recovery", "medical", "surgical")
 
 
-def load_physionet(split: str = "train", scaled: bool = True) -> Sequences:
+def load(split: str = "train", scaled: bool = True) -> Sequences:
     """PhysioNet 2012, intensive care: hourly means of ten vital signs (`VITALS`), (N, 80, 10).
 
     Set A of the PhysioNet/CinC Challenge 2012, prepared as Tonekaboni et al. (2022) do, whose

@@ -224,7 +224,7 @@ def as_grey(sequences: Sequences) -> Sequences:
     )
 
 
-def load_moving_digits(
+def load(
     split: str = "train",
     count: int = 1000,
     image_size: int = 64,

@@ -57,6 +57,7 @@ def utterances(split: str = "train") -> Utterances:
     split: "test", takes 0 to 4 of each speaker and digit, the publisher's split: 300 recordings;
     "train", the other 2 700. Labels: speaker, digit, take. Raises `DataError` without the files.
     """
+    check_choice("split", split, ("train", "test"))
     rows = []
     for path in files("fsdd").values():
         digit, speaker, take = path.stem.split("_")
@@ -78,6 +79,7 @@ def buzzing_voices(split: str = "train") -> Utterances:
     word's first vowel to those of its second. Each voice says each word 12 times for training and 5
     times for the test. Labels: speaker, digit, take.
     """
+    check_choice("split", split, ("train", "test"))
     random = np.random.default_rng([7, split == "test"])
     rows = list(product(range(6), range(10), range(12 if split == "train" else 5)))
     waveforms = [equal_level(buzz(BUZZING[row[0]], WORDS[row[1]], random)) for row in rows]
@@ -117,7 +119,7 @@ def equal_level(waveform: Tensor) -> Tensor:
     return waveform * (LOUDNESS / waveform.square().mean().sqrt().clamp(min=1e-6))
 
 
-def load_spoken_digits(split: str = "train", scaled: bool = False) -> Sequences:
+def load(split: str = "train", scaled: bool = False) -> Sequences:
     """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
 
     scaled: whether they are on the `SpectrumScale` of the training chunks, as the models read them,

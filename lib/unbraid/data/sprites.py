@@ -104,7 +104,7 @@ def characters(split: str) -> np.ndarray:
     return ORDER[slice(*SPLITS[split])]
 
 
-def load_sprites(split: str = "train", image_size: int = 32) -> Sequences:
+def load(split: str = "train", image_size: int = 32) -> Sequences:
     """The Sprites benchmark: each character in each of its 9 motions, bytes (N, 8, 3, S, S).
 
     split: "train" (N = 9 000) or "test" (N = 2 664), those of Li and Mandt; or "fit" and
@@ -137,7 +137,7 @@ def load_sprites(split: str = "train", image_size: int = 32) -> Sequences:
 def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
     """All 178 poses of each Sprites character, without an order: bytes (N, 178, 3, S, S).
 
-    This is the set of paper B; N is the number of characters. split, image_size: as `load_sprites`.
+    This is the set of paper B; N is the number of characters. split, image_size: as `load`.
     Labels: skin, trousers, top, hair, character, static; pose (0 ... 177), action (6), direction
     (4; hurt is drawn to the front only), position (of the drawing in its action), dynamic.
 

@@ -18,7 +18,7 @@ from unbraid.data.sequences import Sequences, check_choice
 VIDEOS = {"vtest": ("vtest.avi", 10.0, 5), "car-detection": ("car-detection.mp4", 12.5, 6)}
 
 
-def load_street(split: str = "train", by: str = "chunk", image_size: int = 64) -> Sequences:
+def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Sequences:
     """Two street cameras in chunks of five frames, two per second: bytes (N, 5, 3, S, S).
 
     A video is cut into spans of five strides. A span gives a chunk for each frame of its first
@@ -29,6 +29,7 @@ def load_street(split: str = "train", by: str = "chunk", image_size: int = 64) -
            "time": the last fifth is the test, and the span before it is left out
     Labels: video, static; time (N, 5) in seconds, dynamic. Raises `DataError` without any video.
     """
+    check_choice("split", split, ("train", "test"))
     check_choice("by", by, ("chunk", "time"))
     find("street")  # It raises `DataError` for a damaged file.
     paths = locate("street")
