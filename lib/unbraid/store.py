@@ -188,6 +188,26 @@ def describe_weights(path: Path) -> dict | None:
         raise ResultsError(f"{path}: expected safetensors, found {error}; {RESTORE}") from None
 
 
+def describe_run(path: Path) -> tuple[dict, str | None]:
+    """Class and config of the model whose weights lie at a path, and their digest if it is known.
+
+    The record of a run, run.json beside the weights, says both. Raises `ResultsError` where neither
+    it nor the file says which model it is, or where it is damaged.
+    """
+    record_path = path.with_name(f"{path.name.removesuffix('.safetensors')}.run.json")
+    described = describe_weights(path)
+    if described is not None and not record_path.exists():
+        return described, None
+    record = read_record(record_path.name.removesuffix(".run.json"), path.parent)
+    described = record.get("model", described)
+    if described is None:
+        raise ResultsError(
+            f"{record_path}: expected class and config of the model under model, found a record of "
+            "before; in the clone, python -m papers convert adds them"
+        )
+    return described, record["weights_sha256"]
+
+
 def load_weights(model: nn.Module, path: Path, expected_digest: str | None = None) -> None:
     """Put shipped weights into a model, in the model's own precision."""
     if expected_digest:

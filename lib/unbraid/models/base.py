@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -176,30 +179,35 @@ class SequenceModel(nn.Module, ABC):
 
         Returns the file's SHA-256. Raises `ResultsError` for weights that are not finite.
         """
-        described = {"class": type(self).__name__, "config": asdict(self.config)}
-        return store.save_weights(Path(path), self, described)
+        return store.save_weights(Path(path), self, describe_model(self))
 
     @classmethod
     def load(cls, name: str | Path, folder: Path | None = None) -> Self:
-        """A trained model in evaluation mode, with the config that lies beside its weights.
+        """A trained model in evaluation mode, of this class or of one below it.
 
         name: a file that `save` has written, or a run in `folder`, such as
             "single_element/sprites/quick/single_element-seed0".
         folder: of results; by default the clone's results/.
 
+        The record of a run, which lies beside its weights, says class and config and the digest of
+        the file; where there is no record, the file itself says the first two. A class of your own
+        has to be imported before.
+
         Raises `ResultsError` where weights or their record are missing, damaged or not those of the
         record, `ValueError` where they are of another class than this one.
         """
-        from papers.registry import find_model  # It imports all models, so this is late.
-
-        found = find_model(name, folder, cls)
-        if not issubclass(found.model_class, cls):
+        path = Path(name)
+        if not path.is_file():
+            path = (folder or store.shipped()) / f"{name}.safetensors"
+        described, digest = store.describe_run(path)
+        model_class = find_class(path, described, cls)
+        if not issubclass(model_class, cls):
             raise ValueError(
                 f"{name}: expected weights of {cls.__name__}, found those of "
-                f"{found.model_class.__name__}; load them with {found.model_class.__name__}.load"
+                f"{model_class.__name__}; load them with {model_class.__name__}.load"
             )
-        model = found.model_class(found.config)
-        store.load_weights(model, found.path, found.digest)
+        model = model_class(model_class.config_class(**described["config"]))
+        store.load_weights(model, path, digest)
         return model.eval()
 
     @abstractmethod
@@ -302,3 +310,54 @@ class SequenceModel(nn.Module, ABC):
                     f"{tuple(code.shape)}"
                 )
         return dict(given or {})
+
+
+def describe_model(model: SequenceModel) -> dict[str, object]:
+    """The class of a model by its dotted name, and all fields of its config, as JSON holds them."""
+    return {"class": dotted_name(type(model)), "config": asdict(model.config)}
+
+
+def dotted_name(model_class: type) -> str:
+    """The module and the name of a class, such as "unbraid.models.gated.GatedPrediction"."""
+    return f"{model_class.__module__}.{model_class.__qualname__}"
+
+
+def find_class(path: Path, described: Mapping, wanted: type[SequenceModel]) -> type[SequenceModel]:
+    """The class that `describe_model` has named, of the weights at a path.
+
+    Only modules of this library are imported for it, because a file of weights shall not decide
+    what else runs on this machine. Raises `ResultsError` for a class that is not imported.
+    """
+    named = described["class"]
+    module, _, own_name = named.rpartition(".")
+    if module.startswith("unbraid."):
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(module)
+    elif not module:  # Files of before say the class alone.
+        for each in pkgutil.iter_modules([str(Path(__file__).parent)]):
+            importlib.import_module(f"unbraid.models.{each.name}")
+    classes: dict[str, type[SequenceModel]] = {}
+    for each in (*list_subclasses(SequenceModel), wanted):
+        classes |= {each.__name__: each, dotted_name(each): each}
+    found = classes.get(named) or classes.get(own_name)
+    if found is None:
+        raise store.ResultsError(
+            f"{path}: expected a model that is imported, found {named}; import its class first, "
+            "and load the weights with it"
+        )
+    # Fields have moved from the papers' classes into variants of them.
+    for each in (found, *list_subclasses(found)):
+        if described["config"].keys() <= {one.name for one in fields(each.config_class)}:
+            return each
+    raise store.ResultsError(
+        f"{path}: expected fields of {found.config_class.__name__}, found "
+        f"{', '.join(described['config'])}; {store.RESTORE}"
+    )
+
+
+def list_subclasses(parent: type) -> list[type]:
+    """All classes below a class."""
+    classes = []
+    for child in parent.__subclasses__():
+        classes += [child, *list_subclasses(child)]
+    return classes

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from unbraid.distributions import DiagonalGaussian
-from unbraid.models.base import Codes, NoiseSource
 from unbraid.models.single_element import (
     DynamicEncoder,
     SingleElement,
@@ -48,10 +47,8 @@ class FormulaEncoder(DynamicEncoder):
     ) -> DiagonalGaussian:
         """The distributions of all d_t, (B, T, d), of features (B, T, g); reads no noise."""
         hidden = run_recurrent(self.recurrent, features * observed[..., None], lengths)
-        if self.subtract:
-            # After the anchor alone, so that a first anchor has h_a - h_a = 0.
-            hidden = hidden - run_recurrent(self.recurrent, take_anchor(features, anchor))
-        return self.head(hidden)
+        # After the anchor alone, so that a first anchor has h_a - h_a = 0.
+        return self.head(hidden - run_recurrent(self.recurrent, take_anchor(features, anchor)))
 
 
 class FormulaElement(SingleElement):
@@ -65,11 +62,6 @@ class FormulaElement(SingleElement):
         steps = torch.arange(observed.shape[1], device=observed.device)
         return super().choose_coded(observed, lengths, anchor) & (steps != anchor[:, None])
 
-    def generate(
-        self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
-    ) -> Codes:
-        """Codes of sequences of `length` elements: s from N(0, I), d from its prior, d_a = 0."""
-        given = self.check_given(given, count, length)
-        noise = self.as_noise(noise, count, length)
-        dynamic = self.prior.roll(noise["dynamic"], zero_at=self.anchor_of(length))
-        return {"static": noise["static"], "dynamic": dynamic} | given
+    def roll_prior(self, noise: Tensor) -> Tensor:
+        """Codes d (B, T, d) of the prior, with d_a = 0."""
+        return self.prior.roll(noise, zero_at=self.anchor_of(noise.shape[1]))

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from unbraid.distributions import DiagonalGaussian
-from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
+from unbraid.models.canvases import CanvasPrediction, CanvasPredictionConfig
 
 
 @dataclass(frozen=True)
-class GatedPredictionConfig(IndependentPredictionConfig):
+class GatedPredictionConfig(CanvasPredictionConfig):
     """The sizes of `GatedPrediction`, and what happens at which share of a training run.
 
     opening: which units are in use, as [share of the updates, [units of each factor]]; the others
@@ -37,8 +37,8 @@ class GatedPredictionConfig(IndependentPredictionConfig):
             )
 
 
-class GatedPrediction(IndependentPrediction):
-    """`IndependentPrediction` whose `advance` is to be called in training (`fit`'s on_progress)."""
+class GatedPrediction(CanvasPrediction):
+    """`CanvasPrediction` whose `advance` is to be called in training (`fit`'s on_progress)."""
 
     config_class = GatedPredictionConfig
 

@@ -38,7 +38,6 @@ from unbraid.networks import (
     ConvolutionalDecoder,
     ConvolutionalEncoder,
     GaussianHead,
-    activation,
     mlp,
     start_as_in_2017,
 )
@@ -83,9 +82,6 @@ class IndependentPredictionConfig(ModelConfig):
     activation: of all convolutions; "paper" is leaky ReLU in the encoder, ReLU in the decoder.
     output: of the decoder, "sigmoid" or "linear"; see `ConvolutionalDecoder`.
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
-    decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
-        of its own, and the decoder adds them.
-    decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
     initial_log_variance: is added to that of the posterior before training. At 0 the codes start
         as noise, at -4 nearly as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
@@ -104,18 +100,10 @@ class IndependentPredictionConfig(ModelConfig):
     hidden: int = 128  # units of each layer of a transition network
     hidden_layers: int = field(default=4, metadata={"least": 0})
     initial_log_variance: float = 0.0
-    decoder_groups: int = 1
-    decoder_hidden: int = field(default=0, metadata={"least": 0})
 
     def __post_init__(self):
         super().__post_init__()
         check_number(0, variance=self.variance)
-        groups = self.decoder_groups
-        if self.decoder_hidden and groups > 1:
-            raise ValueError(
-                f"decoder_hidden: expected 0 with {groups} decoder_groups, because a layer that "
-                f"reads all factors would mix them, found {self.decoder_hidden}; set one of the two"
-            )
 
 
 class IndependentPrediction(SequenceModel):
@@ -133,39 +121,38 @@ class IndependentPrediction(SequenceModel):
         self.normalise = config.normalise
         self.frame_shape = (3, config.image_size, config.image_size)
 
-        size = self.factors * d
-        in_encoder = in_decoder = config.activation
-        if config.activation == "paper":
-            in_encoder, in_decoder = "leaky_relu", "relu"
-        image = {
-            "image_size": config.image_size,
-            "width": config.width,
-            "normalise": config.normalise,
-        }
+        is_papers = config.activation == "paper"
         self.encoder = ConvolutionalEncoder(
-            features=config.features, activation_name=in_encoder, **image
+            config.image_size,
+            width=config.width,
+            features=config.features,
+            normalise=config.normalise,
+            activation_name="leaky_relu" if is_papers else config.activation,
         )
+        size = self.factors * d
         self.posterior = FilteringPosterior(config.features, size, config.initial_log_variance)
         self.transitions = nn.ModuleList()
         for _ in range(self.factors):
             self.transitions.append(mlp(d, config.hidden, 2 * d, config.hidden_layers))
 
-        hidden = config.decoder_hidden
-        self.decoder = ConvolutionalDecoder(
-            inputs=hidden or size,
-            activation_name=in_decoder,
-            output=config.output,
-            groups=0 if hidden else config.decoder_groups,
-            **image,
-        )
+        self.decoder = self.make_decoder(size)
         if self.normalise:
             start_as_in_2017(self)
         with torch.no_grad():
             self.decoder.last.bias += config.output_bias
-        if hidden:
-            self.decoder = nn.Sequential(
-                nn.Linear(size, hidden), activation(in_decoder), self.decoder
-            )
+
+    def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
+        """The decoder of so many inputs, in groups of `ConvolutionalDecoder`."""
+        config = self.config
+        return ConvolutionalDecoder(
+            config.image_size,
+            width=config.width,
+            inputs=inputs,
+            normalise=config.normalise,
+            activation_name="relu" if config.activation == "paper" else config.activation,
+            output=config.output,
+            groups=groups,
+        )
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes, drawn step by step."""

@@ -20,7 +20,8 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig, Windows
+from unbraid.models.codecs import Windows
+from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig
 from unbraid.networks import GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
@@ -92,7 +93,6 @@ class PublishedSeriesConfig(SingleElementConfig):
     dynamic_size: int = 8
     dynamic_hidden: int = 32  # is not read: the LSTM inside a window has `features` units
     anchor: str = "last"
-    subtract: bool = False
     variance: float = 0.25
     initial_weights: str = "default"
     monte_carlo_draws: int = 15

@@ -20,12 +20,8 @@ from torch import Tensor, nn
 
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch
-from unbraid.models.single_element import (
-    DynamicEncoder,
-    SingleElement,
-    SingleElementConfig,
-    Windows,
-)
+from unbraid.models.codecs import Windows
+from unbraid.models.single_element import DynamicEncoder, SingleElement, SingleElementConfig
 from unbraid.networks import GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0

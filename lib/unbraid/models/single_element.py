@@ -37,14 +37,8 @@ from unbraid.models.base import (
     NoiseSource,
     SequenceModel,
 )
-from unbraid.networks import (
-    AutoregressivePrior,
-    ConvolutionalDecoder,
-    GaussianHead,
-    frame_encoder,
-    mlp,
-    run_recurrent,
-)
+from unbraid.models.codecs import CODECS
+from unbraid.networks import AutoregressivePrior, GaussianHead, run_recurrent
 
 ANCHORS = ("first", "middle", "last", "any")
 
@@ -61,9 +55,6 @@ class SingleElementConfig(ModelConfig):
     context: whether a bidirectional LSTM runs over the features of all elements first.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
-    static_from: the static code reads the features of the "anchor", or the mean of those of "all"
-        observed elements, which is not the paper's and shows what one element is for.
-    subtract: whether the anchor is subtracted at all.
     still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
     initial_log_variance, initial_gain: of the dynamic posterior, see `GaussianHead`.
@@ -83,8 +74,6 @@ class SingleElementConfig(ModelConfig):
     variance: float = 0.5
     context: bool = False
     anchor: str = "first"
-    static_from: str = "anchor"
-    subtract: bool = True
     still: bool = False
     initial_weights: str = "small"
     initial_log_variance: float = 0.0
@@ -94,66 +83,8 @@ class SingleElementConfig(ModelConfig):
         super().__post_init__()
         check_name("anchor", self.anchor, ANCHORS)
         check_name("kind", self.kind, CODECS)
-        check_name("static_from", self.static_from, ("anchor", "all"))
         check_name("initial_weights", self.initial_weights, ("default", "small"))
         check_number(0, variance=self.variance)
-
-
-class ImageCodec(nn.Module):
-    """Convolutional encoder (to g features) and decoder of frames; an element is one frame."""
-
-    window = 1
-
-    def __init__(self, config: SingleElementConfig):
-        super().__init__()
-        size, channels, normalise = config.image_size, config.channels, config.normalise
-        inputs = config.static_size + config.dynamic_size
-        self.frame_shape = (channels, size, size)
-        self.encoder = frame_encoder(size, channels, config.width, config.features, normalise)
-        self.decoder = ConvolutionalDecoder(
-            size, channels, config.width, inputs, normalise, 0.2, groups=0
-        )
-
-    def split(self, frames: Tensor) -> Tensor:
-        """Elements (B, T, C, H, W) of frames, which are these frames."""
-        return frames
-
-    def join(self, elements: Tensor) -> Tensor:
-        """Frames (B, T, C, H, W) of elements, which are these elements."""
-        return elements
-
-
-class Windows(nn.Module):
-    """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
-
-    window: int
-
-    def split(self, series: Tensor) -> Tensor:
-        """Elements (B, T / window, window, ...) of series (B, T, ...)."""
-        return series.unflatten(1, (-1, self.window))
-
-    def join(self, elements: Tensor) -> Tensor:
-        """Series (B, T, ...) of elements (B, T / window, window, ...)."""
-        return elements.flatten(1, 2)
-
-
-class SeriesCodec(Windows):
-    """Dense encoder (to g features) and decoder of windows of a series."""
-
-    def __init__(self, config: SingleElementConfig):
-        super().__init__()
-        shape = (config.window, config.channels)
-        values, width = config.window * config.channels, config.width
-        inputs = config.static_size + config.dynamic_size
-        self.window = config.window
-        self.frame_shape = (config.channels,)
-        # tanh makes the features about as large as the noise that replaces the anchor's.
-        dense = mlp(values, width, config.features, 2, "relu")
-        self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
-        self.decoder = nn.Sequential(mlp(inputs, width, values, 2, "relu"), nn.Unflatten(1, shape))
-
-
-CODECS = {"images": ImageCodec, "series": SeriesCodec}
 
 
 class DynamicEncoder(nn.Module):
@@ -163,7 +94,6 @@ class DynamicEncoder(nn.Module):
 
     def __init__(self, config: SingleElementConfig):
         super().__init__()
-        self.subtract = config.subtract
         hidden = config.dynamic_hidden
         self.recurrent = nn.LSTM(
             config.features, hidden, 2, batch_first=True, bidirectional=self.both_ways
@@ -188,14 +118,15 @@ class DynamicEncoder(nn.Module):
         anchor: its number in each sequence, (B,). anchor_noise: (B, g), which is read in its place,
         where the difference is zero. observed: (B, T), and lengths: (B,), None for whole sequences.
         """
-        inputs = features
-        if self.subtract:
-            inputs = features - take_anchor(features, anchor)
-
+        inputs = self.less_anchor(features, anchor)
         is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
         inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
         inputs = inputs * observed[..., None]
         return self.head(run_recurrent(self.recurrent, inputs, lengths))
+
+    def less_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """The paper's idea: features (B, T, g) without what the anchor (B,) shows."""
+        return features - take_anchor(features, anchor)
 
 
 def take_anchor(features: Tensor, anchor: Tensor) -> Tensor:
@@ -236,7 +167,6 @@ class SingleElement(SequenceModel):
         config = self.config
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
         self.anchor = config.anchor
-        self.static_from = config.static_from
         self.variance = config.variance
         self.still = config.still
         self.build_networks(config)
@@ -335,10 +265,7 @@ class SingleElement(SequenceModel):
         return steps < lengths[:, None]
 
     def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
-        """What the static code reads (B, g) of features (B, T, g): one element, or all."""
-        if self.static_from == "all":
-            shares = observed.to(features.dtype) / observed.sum(1, keepdim=True)  # (B, T)
-            return (shares[..., None] * features).sum(1)
+        """What the static code reads (B, g) of features (B, T, g): those of one element."""
         return features[torch.arange(len(anchor), device=anchor.device), anchor]
 
     def log_likelihood(self, elements: Tensor, means: Tensor, mask: Tensor | None) -> Tensor:
@@ -403,8 +330,11 @@ class SingleElement(SequenceModel):
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
-        dynamic = self.prior.roll(noise["dynamic"])
-        return {"static": noise["static"], "dynamic": dynamic} | given
+        return {"static": noise["static"], "dynamic": self.roll_prior(noise["dynamic"])} | given
+
+    def roll_prior(self, noise: Tensor) -> Tensor:
+        """Codes d (B, T, d) of the prior, drawn one after the other with noise (B, T, d)."""
+        return self.prior.roll(noise)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Elements (B, T, ...), 0 where not observed, and their mask if it hides anything."""

@@ -1,0 +1,66 @@
+"""Records of before are given class and config of their model, and the figures' digests follow."""
+
+import json
+import shutil
+
+import pytest
+from unbraid import store
+from unbraid.models.ablations import AblatedElement
+from unbraid.models.base import SequenceModel, describe_model
+
+from papers import provenance
+from papers.convert import convert_records
+
+FOLDER = "single_element/sprites/quick"
+RUN = "whole_no_subtraction-seed0"
+
+
+@pytest.fixture
+def older(tmp_path):
+    """A copy of results of one dataset as they were before records named their model."""
+    place = tmp_path / FOLDER
+    shutil.copytree(store.shipped() / FOLDER, place)
+    metrics = store.read_json(place / "metrics.json")
+    for path in place.glob("*.run.json"):
+        record = store.read_json(path)
+        del record["model"]
+        store.write_json(path, record)
+    for run, seeds in metrics["protocol"]["files"].items():
+        for seed, tied in seeds.items():
+            tied["record"] = store.digest(place / f"{run}-seed{seed}.run.json")
+    write_metrics(place / "metrics.json", metrics)
+    return tmp_path
+
+
+def write_metrics(path, metrics):
+    from papers import report
+
+    report.write_metrics(path, metrics)
+
+
+def read_all(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*.json")}
+
+
+def test_a_record_of_before_is_refused_until_it_is_converted_and_then_all_fits(older):
+    with pytest.raises(store.ResultsError, match="papers convert"):
+        SequenceModel.load(f"{FOLDER}/{RUN}", older)
+    count = len(list(older.rglob("*.run.json")))
+    assert convert_records(older) == count
+    model = SequenceModel.load(f"{FOLDER}/{RUN}", older)
+    assert type(model) is AblatedElement
+    record = store.read_record(f"{FOLDER}/{RUN}", older)
+    assert record["model"] == json.loads(json.dumps(describe_model(model)))
+    assert provenance.verify_results(older) == []
+    for path, content in read_all(older).items():
+        assert content == (store.shipped() / path.relative_to(older)).read_bytes()
+    assert convert_records(older) == 0
+
+
+def test_a_forged_record_stays_a_fault(older):
+    path = older / FOLDER / f"{RUN}.run.json"
+    path.write_text(path.read_text().replace('"steps": ', '"steps": 1'))
+    forged = path.read_bytes()
+    convert_records(older)
+    assert path.read_bytes() == forged
+    assert any(path.name in fault for fault in provenance.verify_results(older))
