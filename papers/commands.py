@@ -1,12 +1,15 @@
-"""python -m unbraid: train, evaluate, judge, verify, data. What needs PyTorch is imported late."""
+"""python -m papers: train, evaluate, judge, full, verify, stamp, convert.
+
+What needs PyTorch is imported late, so that help and typos are answered at once.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -28,21 +31,21 @@ LARGEST_SEED = 2**31 - 1
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
 Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
 
-PARTS: dict[str, list[str]] = {}  # the datasets of each model of profiles.toml
+PARTS: dict[str, list[str]] = {}  # the datasets of each model that has runs
 for experiment in list_experiments():
     if experiment.dataset not in PARTS.setdefault(experiment.model, []):
         PARTS[experiment.model].append(experiment.dataset)
 OVERVIEW = "\n\n".join(f"{part}: {', '.join(datasets)}" for part, datasets in PARTS.items())
 EXAMPLES = """Examples:
 
-python -m unbraid train independent --run factored --seed 0
+python -m papers train independent --run factored --seed 0
 
-python -m unbraid evaluate independent --run factored --seed 0
+python -m papers evaluate independent --run factored --seed 0
 
-python -m unbraid data fetch sprites"""
+python -m papers verify"""
 
 app = typer.Typer(
-    help=f"Train and measure the models of the course, on the datasets behind each:\n\n{OVERVIEW}",
+    help=f"Make results/: train and measure models, on the datasets behind each:\n\n{OVERVIEW}",
     epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
@@ -50,18 +53,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(
-    help="List, fetch and check the data.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(data, name="data")
 
 PartName = Annotated[str, typer.Argument(metavar="|".join(PARTS))]
 DatasetName = Annotated[str, typer.Option("--dataset", help="One dataset of the part, or all.")]
-RunName = Annotated[str, typer.Option("--run", "--model", help="One run of profiles.toml, or all.")]
+RunName = Annotated[str, typer.Option("--run", help="One run of the part's TOML file, or all.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
-Names = Annotated[list[str] | None, typer.Argument(help="Datasets or sources; by default all.")]
 Folder = Annotated[Path, typer.Option("--results", help="Where to write.")]
 Verified = Annotated[
     Path | None, typer.Option("--results", help="A folder of results; by default results/.")
@@ -102,7 +100,7 @@ def train(
     jobs = select_jobs(part, dataset, run, profile, seed, **changes)
     from unbraid import store, training
 
-    from papers import experiments
+    from papers import runs
 
     check_name("--precision", precision, training.PRECISIONS)
     store.check_writable(folder)
@@ -110,10 +108,10 @@ def train(
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:
         if settings.dataset in names:
-            sampler = experiments.make_sampler(settings)
+            sampler = runs.make_sampler(settings)
             for number in seeds:
-                experiments.train_run(settings, number, sampler, folder, precision)
-    command = f"python -m unbraid evaluate {part} --dataset {dataset} --run {run}"
+                runs.train_run(settings, number, sampler, folder, precision)
+    command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
     typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
 
 
@@ -188,15 +186,16 @@ def evaluate_runs(
             "leave out --run and --seed"
         )
     from unbraid import store
+    from unbraid.models.base import SequenceModel
 
-    from papers import evaluation, experiments, report
+    from papers import evaluation, report, runs
 
     folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
     trained = {settings.dataset for settings, _ in jobs}
     names = [name for name in names if name in trained]
     for name, place in places.items():  # what is damaged is found before anything is measured
-        digest = experiments.load_record(name, place)["weights_sha256"]
+        digest = store.read_record(name, place)["weights_sha256"]
         store.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
     if write:
@@ -211,8 +210,8 @@ def evaluate_runs(
             path = folder / part / name / profile / "metrics.json"
             report.write_metrics(path, metrics)
             settings, seeds = selected[0]
-            first = experiments.run_name(settings, seeds[0])
-            model = experiments.load_model(first, places[first])
+            first = runs.run_name(settings, seeds[0])
+            model = SequenceModel.load(first, places[first])
             evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
@@ -244,7 +243,7 @@ def find_weights(
     """
     from unbraid.store import ResultsError
 
-    from papers.experiments import run_name, train_command
+    from papers.runs import run_name, train_command
 
     there, places, commands = [], {}, []
     for settings, seeds in jobs:
@@ -273,10 +272,12 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
     places: the folder of the weights of each run, by the run's name.
     """
     from unbraid import store, training
+    from unbraid.models.base import SequenceModel
 
     from papers import provenance
     from papers.evaluation import evaluation_for
-    from papers.experiments import load_model, run_name, summarise
+    from papers.report import summarise
+    from papers.runs import run_name
 
     metrics: dict = {}
     files: dict[str, dict] = {}
@@ -288,7 +289,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
         for seed in seeds:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
-            model = load_model(name, places[name])
+            model = SequenceModel.load(name, places[name])
             by_seed.append(evaluation_for(settings).evaluate(model, settings, seed))
             files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
         metrics[settings.run] = summarise(by_seed)
@@ -345,15 +346,15 @@ def judge(
     profile = current_profile(profile)
     from unbraid import store
 
-    from papers import experiments, provenance, report
+    from papers import judging, provenance, report
 
     store.check_writable(folder)
-    for name in keep_at_hand(experiments.JUDGES if dataset == "all" else [dataset]):
-        trained = experiments.train_judge(name, profile, folder, seed)
-        metrics = experiments.measure_judge(trained, name, profile, seed)
+    for name in keep_at_hand(judging.JUDGES if dataset == "all" else [dataset]):
+        trained = judging.train_judge(name, profile, folder, seed)
+        metrics = judging.measure_judge(trained, name, profile, seed)
         for key, (low, high) in metrics["judge"]["intervals"].items():
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
-        path = experiments.judge_path(name, profile, seed, folder)
+        path = judging.judge_path(name, profile, seed, folder)
         written = f"metrics-seed{seed}.json" if seed else "metrics.json"
         files = provenance.describe_files(path.with_suffix(""))
         metrics["protocol"]["files"] = {"judge": {str(seed): files}}
@@ -363,35 +364,34 @@ def judge(
 
 @app.command("full", epilog="The same command goes on where an interrupted one ended.")
 def run_everything(
-    plan: Annotated[bool, typer.Option("--plan", help="Print the prices and stop.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the seconds and stop.")] = False,
     profile: Profile = "full",
     folder: Folder = OWN_RESULTS,
 ) -> None:
-    """Train and evaluate everything at the papers' size; say first how many hours it takes.
+    """Train and evaluate everything at the papers' size; first print what finished runs took.
 
-    Judges come first, then the runs in the order of profiles.toml.
+    Judges come first, then the runs in the order of papers/common.toml.
     """
     profile = current_profile(profile)
     from unbraid import store
 
-    from papers import experiments, prices
+    from papers import judging, prices
 
     if not plan:
         store.check_writable(folder)
     pairs = prices.order_datasets(profile)
-    names = keep_at_hand([*(dataset for _, dataset in pairs), *experiments.JUDGES])
+    names = keep_at_hand([*(dataset for _, dataset in pairs), *judging.JUDGES])
     pairs = [pair for pair in pairs if pair[1] in names]
     rows = []
     for pair in pairs:
         for settings, _ in select_jobs(*pair, "all", profile, None):
-            sampler = experiments.make_sampler(settings)
-            rows.append(prices.price_run(settings, sampler, folder))
+            rows.append(prices.price_run(settings, folder))
     typer.echo(prices.tabulate_prices(rows))
     if plan:
         return
     steps = []
-    for name in (name for name in names if name in experiments.JUDGES):
-        path = experiments.judge_path(name, profile, folder=folder)
+    for name in (name for name in names if name in judging.JUDGES):
+        path = judging.judge_path(name, profile, folder=folder)
         if not path.with_name("metrics.json").exists():
             steps.append((judge, (name, profile, 0, folder)))
     for part, dataset in pairs:
@@ -424,6 +424,17 @@ def stamp_folder(folder: Verified = None) -> None:
     for path in paths:
         provenance.stamp_metrics(path)
     typer.echo(f"stamped: {len(paths)} files metrics.json")
+
+
+@app.command("convert")
+def convert_folder(folder: Verified = None) -> None:
+    """Write class and config of each model into the records of before, which lack them."""
+    from unbraid import store
+
+    from papers import convert
+
+    changed = convert.convert_records(folder or store.shipped())
+    typer.echo(f"converted: {changed} records")
 
 
 @app.command("verify")
@@ -517,54 +528,9 @@ def verify_again(runs: Measured) -> list[str]:
     return faults
 
 
-# ---- data
-
-
-@data.command("list")
-def list_data(names: Names = None) -> None:
-    """What there is, under which licence, how large, and where it is or how it is had."""
-    from papers import datasets
-
-    for name in names or datasets.DATASETS:
-        typer.echo("\n".join(datasets.describe(name)))
-
-
-@data.command("fetch")
-def fetch_data(names: Names = None) -> None:
-    """Bring what is missing from the publishers into the cache, every byte checked."""
-    from unbraid.data.fetch import SOURCES, DataError, fetch
-
-    from papers import datasets
-
-    failures = []
-    for name in datasets.select_sources(names or SOURCES):
-        try:
-            typer.echo(f"{name}: {len(fetch(name))} files here, all digests right")
-        except DataError as error:
-            failures.append("; ".join(map(str.strip, str(error).splitlines())))  # one line a set
-    if failures:
-        raise DataError("\n".join(failures))
-
-
-@data.command("verify")
-def verify_data(names: Names = None) -> None:
-    """Read every file anew and check its digest; what is missing is a fault of named sets only."""
-    from unbraid.data.fetch import SOURCES, verify
-
-    from papers import datasets
-
-    faults = 0
-    for name in datasets.select_sources(names or SOURCES):
-        states = verify(name)
-        counts = Counter(states.values())
-        typer.echo(f"{name}: {', '.join(f'{counts[state]} {state}' for state in counts)}")
-        for file in states:
-            if states[file] == "damaged":
-                typer.echo(f"  damaged: {name}/{file}")
-        faults += counts["damaged"] + (counts["missing"] if names else 0)
-    verdict = f"{faults} faults" if faults else "all files here are right"
-    typer.echo(f"{verdict}; python -m unbraid data fetch NAME brings what is missing")
-    raise typer.Exit(1 if faults else 0)
+def rename_options(arguments: list[str]) -> list[str]:
+    """Arguments in which --model, the former name of --run, is --run."""
+    return [re.sub("^--model(?==|$)", "--run", argument) for argument in arguments]
 
 
 def main() -> None:
@@ -572,19 +538,19 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
-        app(prog_name="python -m unbraid")
+        app(rename_options(sys.argv[1:]), prog_name="python -m papers")
     except SystemExit as end:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)
         raise
     except ModuleNotFoundError as error:
-        if not error.name or error.name.startswith("unbraid"):
+        if not error.name or error.name.startswith(("unbraid", "papers")):
             raise
         remedy = "python -m pip install -e '.[course]' in the clone installs it"
         typer.echo(f"error: this needs the package {error.name}; {remedy}", err=True)
         sys.exit(1)
     except (OSError, ValueError, RuntimeError) as error:
-        is_ours = type(error).__module__.startswith("unbraid.")
+        is_ours = type(error).__module__.startswith(("unbraid.", "papers."))
         if isinstance(error, RuntimeError) and not is_ours:
             raise  # a fault of PyTorch or of the library, not a user's mistake
         of_files = isinstance(error, OSError) and not is_ours

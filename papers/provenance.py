@@ -8,19 +8,24 @@ what is there; `measure_again` computes the figures anew, and so finds what was 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from unbraid import store
 from unbraid.data.fetch import DataError
-from unbraid.store import RESTORE, ResultsError, find_seeds, list_runs, read_json
+from unbraid.measures.judges import load_judge
+from unbraid.models.base import SequenceModel
+from unbraid.store import RESTORE, ResultsError, find_seeds, read_json
 
-from papers import experiments, report
+from papers import judging, report
+from papers.report import list_runs
+from papers.runs import run_name
 from papers.settings import Settings, current_profile, select_runs
 from papers.settings import load as load_settings
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
-STAMP = "if its figures were measured like this, run: python -m unbraid stamp"
+STAMP = "if its figures were measured like this, run: python -m papers stamp"
 TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 
 # ---- the digests in `protocol`
@@ -44,10 +49,10 @@ def describe_files(path: Path) -> dict:
 
 def describe_judge(settings: Settings) -> dict[str, str]:
     """The judge that measures runs of these settings: its name and the SHA-256 of its weights."""
-    dataset = experiments.name_judge(settings)
+    dataset = judging.name_judge(settings)
     if dataset is None:
         return {}
-    path = experiments.find_judge(dataset, settings.profile)
+    path = judging.find_judge(dataset, settings.profile)
     return {"/".join(path.with_suffix("").parts[-4:]): store.digest(path)}
 
 
@@ -106,7 +111,7 @@ def verify_results(folder: Path) -> list[str]:
             metrics = run.with_name("metrics.json")
             faults.append(
                 f"{metrics}: expected figures of {run.name}, of which there are files, found none; "
-                "measure it with python -m unbraid evaluate --write"
+                "measure it with python -m papers evaluate --write"
             )
     for path in sorted((folder / "trials").glob("*.json")):
         faults += collect_faults(path, trial_faults)
@@ -159,7 +164,7 @@ def fits(limits: list[float] | None, of: list[float] | float) -> bool:
     """
     if not isinstance(of, list):
         return limits[0] <= of <= limits[1]
-    expected = experiments.limits_over_seeds(of)
+    expected = report.limits_over_seeds(of)
     if limits is None or expected is None:
         return limits is expected
     tolerance = 1e-9 * max(map(abs, expected))  # versions of SciPy may round t differently
@@ -259,8 +264,9 @@ def record_faults(path: Path) -> list[str]:
     expected = {"profile": profile, "seed": seed}
     found = {name: record[name] for name in expected}
     if model == "judges":
-        expected["command"] = f"python -m unbraid judge {dataset} --profile {profile} --seed {seed}"
-        found["command"] = record["command"]
+        # Until the commands moved into papers/, they began with python -m unbraid.
+        expected["command"] = f"judge {dataset} --profile {profile} --seed {seed}"
+        found["command"] = re.sub(r"^python -m (papers|unbraid) ", "", record["command"])
     else:
         named = {"model": model, "dataset": dataset, "profile": profile, "run": run}
         expected["settings"] = named
@@ -321,8 +327,8 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
 
     part, dataset, profile = path.resolve().parts[-4:-1]
     if part == "judges":
-        judge = experiments.load_judge(path.with_name(f"{run}-seed{seed}{FILES['weights']}"))
-        measured = experiments.measure_judge(judge, dataset, profile, seed)
+        judge = load_judge(path.with_name(f"{run}-seed{seed}{FILES['weights']}"))
+        measured = judging.measure_judge(judge, dataset, profile, seed)
         check_data(path, measured["protocol"])
         return {name: values[0] for name, values in measured[run]["by_seed"].items()}
     if current_profile(profile) != profile:
@@ -330,8 +336,8 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
     settings = find_settings(part, dataset, run, profile)
     evaluation = evaluation_for(settings)
     check_data(path, evaluation.protocol(settings))
-    name = experiments.run_name(settings, seed)
-    return evaluation.evaluate(experiments.load_model(name, path.parents[3]), settings, seed)
+    model = SequenceModel.load(run_name(settings, seed), path.parents[3])
+    return evaluation.evaluate(model, settings, seed)
 
 
 def check_data(path: Path, protocol: dict) -> None:

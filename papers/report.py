@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
 
+from unbraid.measures.intervals import mean_interval
 from unbraid.store import (
     ResultsError,
     find_seeds,
@@ -54,6 +56,28 @@ def list_runs(metrics: dict) -> list[tuple[str, int]]:
     for run in (run for run in metrics if run != "protocol"):
         pairs += [(run, seed) for seed in find_seeds(metrics, run)]
     return pairs
+
+
+def limits_over_seeds(values: list[float]) -> list[float] | None:
+    """The limits [low, high] of Student's 95 % interval over seeds; None of a single one."""
+    interval = mean_interval(values)
+    return [interval.low, interval.high] if interval.n > 1 else None
+
+
+def summarise(by_seed: list[dict[str, float]]) -> dict:
+    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
+
+    An interval is [low, high], Student's over seeds; None where there is one seed.
+    Raises `ResultsError` for NaN and infinity.
+    """
+    values, intervals = {}, {}
+    for name in by_seed[0]:
+        values[name] = [float(figures[name]) for figures in by_seed]
+        if not all(map(math.isfinite, values[name])):
+            raise ResultsError(f"metrics: expected finite numbers, found others in {name}")
+        intervals[name] = limits_over_seeds(values[name])
+    entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+    return entry | {"by_seed": values, "intervals": intervals}
 
 
 # ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
@@ -179,5 +203,5 @@ def table_faults() -> list[str]:
     faults = []
     for path, content in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
-            faults.append(f"{path}: its tables are old; run: python -m unbraid verify --write")
+            faults.append(f"{path}: its tables are old; run: python -m papers verify --write")
     return faults

@@ -1,10 +1,9 @@
-"""Sizes, numbers of updates, rates and schedules of every run: the columns of profiles.toml."""
+"""Sizes, numbers of updates, rates and schedules of every run, as this folder's TOML files say."""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -12,13 +11,15 @@ from typing import NamedTuple
 from unbraid.checks import SettingsError, check_name
 
 PROFILES = ("smoke", "quick", "full")
+FOLDER = Path(__file__).parent
+READ_FIRST = ("common", "independent", "unordered", "single_element")  # then any other file
 OWN_RESULTS = Path("build/results")  # where the commands write, and where evaluate looks first
 SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
 COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
 
 
 class Settings(SimpleNamespace):
-    """One column of one section of profiles.toml; values are attributes."""
+    """What a section says at one profile; values are attributes."""
 
     def as_dict(self) -> dict:
         """The settings as a plain dictionary."""
@@ -63,7 +64,7 @@ def resolve(values: dict, profile: str) -> dict:
 
 
 class Experiment(NamedTuple):
-    """A section of profiles.toml that can be trained: a run of a model on a dataset."""
+    """A section that can be trained: a run of a model on a dataset."""
 
     section: str
     model: str
@@ -96,19 +97,36 @@ def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Expe
 
 
 def read_table() -> dict:
-    """profiles.toml as nested dictionaries."""
-    path = resources.files("unbraid").joinpath("profiles.toml")
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    """The TOML files of this folder as one nested dictionary: papers' sections, and mix-ins.
+
+    Raises `SettingsError` where two files define the same section or mix-in.
+    """
+    table: dict = {"mixins": {}}
+    others = {path.stem for path in FOLDER.glob("*.toml")} - set(READ_FIRST)
+    for name in (*READ_FIRST, *sorted(others)):
+        content = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+        mixins = content.pop("mixins", {})
+        if twice := (table.keys() & content.keys()) | (table["mixins"].keys() & mixins.keys()):
+            raise SettingsError(f"{name}.toml: expected new names, found again {sorted(twice)}")
+        table["mixins"] |= mixins
+        table |= content
+    return table
+
+
+def read_order() -> list[str]:
+    """Every "<model>/<dataset>" in the order in which `python -m papers full` makes them."""
+    return read_table()["full"]["order"]
 
 
 def read_sections() -> dict[str, dict]:
     """The settings of all sections by their dotted names, outer sections first.
 
-    A section has its own settings, before them those of the mix-in that it is `like`, and before
+    A section has its own settings, before them those of the mix-ins that it is `like`, and before
     these those of the sections around it.
     """
     table = read_table()
     mixins = table.pop("mixins")
+    table.pop("full")
     sections: dict[str, dict] = {}
     collect_sections(table, {}, "", sections, mixins)
     return sections
@@ -119,9 +137,9 @@ def collect_sections(
 ) -> None:
     """Add a section of the table, and those inside it, with what they inherit."""
     own, inner = dict(outer), {}
-    if "like" in node:
-        check_name("like", node["like"], mixins)
-        own |= mixins[node["like"]]
+    for mixin in node.get("like", ()):
+        check_name(f"like of {name}", mixin, mixins)
+        own |= mixins[mixin]
     for key, value in node.items():
         is_section = isinstance(value, dict) and not set(value) <= set(PROFILES)
         if key != "like":

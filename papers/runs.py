@@ -1,17 +1,15 @@
-"""Runs of models and judges: data, settings and a seed become files in results/.
+"""Runs of models: data, settings and a seed become files in a folder of results.
 
-results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
-results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,training.csv,run.json}
+<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 
-The runs that there are stand in profiles.toml. Commands and notebooks use the functions below.
+Which runs there are, the TOML files of this folder say.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,24 +23,13 @@ from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
-from unbraid.measures.intervals import mean_interval
-from unbraid.measures.judges import (
-    FrameJudge,
-    SequenceJudge,
-    blurred,
-    fit_judge,
-    load_judge,
-    noisy,
-    reliability,
-)
-from unbraid.measures.swaps import generation_scores
-from unbraid.models.base import Batch, ModelConfig, SequenceModel
+from unbraid.models.base import Batch, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 
+from papers import datasets
 from papers.datasets import get_dataset
-from papers.datasets import load as load_dataset
-from papers.registry import choose_class, read_config, read_record
-from papers.settings import OWN_RESULTS, Settings
+from papers.registry import choose_class, read_config
+from papers.settings import Settings
 from papers.settings import load as load_settings
 
 # ---- data
@@ -146,7 +133,7 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     if "split_by" in options:
         options["by"] = options["split_by"]
     known = list(inspect.signature(get_dataset(name).loader).parameters)[1:]
-    return load_dataset(name, split, **{key: options[key] for key in known if key in options})
+    return datasets.load(name, split, **{key: options[key] for key in known if key in options})
 
 
 # ---- models and their runs
@@ -173,7 +160,7 @@ def train_model(
     every: int | None = None,
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
-    """`training.fit` with the arguments that a section of profiles.toml describes."""
+    """`training.fit` with the arguments that a run's settings describe."""
     return training.fit(
         model,
         draw,
@@ -219,11 +206,6 @@ def weight_schedules(settings: Settings) -> dict[str, Curve]:
     return weights
 
 
-def learning_rate(settings: Settings, step: int) -> float:
-    """The learning rate of one update, from 1 on."""
-    return schedule_value(rate_schedule(settings), (step - 1) / settings.steps)
-
-
 def term_weights(settings: Settings, step: int) -> dict[str, float]:
     """The weights of the bound's terms at one update, from 1 on."""
     weights = weight_schedules(settings)
@@ -245,23 +227,9 @@ def run_name(settings: Settings, seed: int) -> str:
     return f"{'/'.join(parts)}-seed{seed}"
 
 
-def load_record(name: str, folder: Path | None = None) -> dict:
-    """The record of a finished run by its name, such as "unordered/faces/quick/lone-seed0".
-
-    folder: a folder of results; by default the clone's. The profile is the one in the name, even
-    where UNBRAID_PROFILE is another. Raises `ResultsError` for a missing or damaged record.
-    """
-    return read_record((folder or store.shipped()) / f"{name}.run.json")
-
-
-def load_model(name: str, folder: Path | None = None) -> SequenceModel:
-    """The trained model of a run by its name, of whatever class; see `SequenceModel.load`."""
-    return SequenceModel.load(name, folder)
-
-
 def train_command(settings: Settings, seeds: list[int], precision: str = "32-true") -> str:
     """The command that trains these runs."""
-    command = f"python -m unbraid train {settings.model} --dataset {settings.dataset}"
+    command = f"python -m papers train {settings.model} --dataset {settings.dataset}"
     command += f" --run {settings.run} --profile {settings.profile}"
     command += "".join(f" --seed {seed}" for seed in seeds)
     if settings.steps != load_settings(settings.section, settings.profile).steps:
@@ -306,7 +274,8 @@ def train_run(
     store.write_csv(path.with_suffix(".training.csv"), rows)
     command = train_command(settings, [seed], precision)
     weights_sha256 = model.save(path.with_suffix(".safetensors"))
-    more = now | beginning | {"data": sampler.provenance, "weights_sha256": weights_sha256}
+    described = {"model": describe_model(model), "weights_sha256": weights_sha256}
+    more = now | beginning | {"data": sampler.provenance} | described
     record = training.run_record(command, settings, seed, rows, **more)
     store.write_json(path.with_suffix(".run.json"), record)
     path.with_suffix(".begun.json").unlink(missing_ok=True)
@@ -363,7 +332,7 @@ def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
     files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
     if not all(file.exists() for file in files):
         return None
-    record = load_record(path.name, path.parent)
+    record = store.read_record(path.name, path.parent)
     is_whole = record["weights_sha256"] == store.digest(files[-1])
     is_same = record.items() >= now.items() and has_settings(record, settings)
     return record if is_whole and is_same else None
@@ -374,239 +343,3 @@ def has_settings(record: dict, settings: Settings) -> bool:
     known = record["settings"]
     decisive = select_decisive(settings)
     return all(name in known and known[name] == value for name, value in decisive.items())
-
-
-def limits_over_seeds(values: list[float]) -> list[float] | None:
-    """The limits [low, high] of Student's 95 % interval over seeds; None of a single one."""
-    interval = mean_interval(values)
-    return [interval.low, interval.high] if interval.n > 1 else None
-
-
-def summarise(by_seed: list[dict[str, float]]) -> dict:
-    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
-
-    An interval is [low, high], Student's over seeds; None where there is one seed.
-    Raises `ResultsError` for NaN and infinity.
-    """
-    values, intervals = {}, {}
-    for name in by_seed[0]:
-        values[name] = [float(figures[name]) for figures in by_seed]
-        if not all(map(math.isfinite, values[name])):
-            raise store.ResultsError(f"metrics: expected finite numbers, found others in {name}")
-        intervals[name] = limits_over_seeds(values[name])
-    entry: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
-    return entry | {"by_seed": values, "intervals": intervals}
-
-
-# ---- judges
-
-
-@dataclass(frozen=True)
-class JudgeTask:
-    """What the judge of a dataset sees, the section of its settings, and the labels it names."""
-
-    kind: type[FrameJudge]
-    section: str
-    labels: tuple[str, ...]
-
-
-WORN = ("skin", "trousers", "top", "hair")
-JUDGES = {  # A clip's motion is its action and direction in one, as in the papers.
-    "sprites": JudgeTask(SequenceJudge, "judge", ("motion", *WORN)),
-    "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
-    "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
-    "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
-    "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
-}
-JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
-TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
-TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
-
-
-def judge_settings(dataset: str, profile: str | None = None) -> Settings:
-    """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
-    check_name("dataset", dataset, JUDGES)
-    return load_settings(JUDGES[dataset].section, profile)
-
-
-def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sampler, Sequences]:
-    """What a judge learns from, and fixed examples that its reliability is measured on.
-
-    Both are clips of sprites, and sequences of a single frame of all other datasets.
-    """
-    fixed = torch.Generator().manual_seed(1)
-    if dataset == "digits":
-        digits = load_digits(split)
-        draw = MovingDigits(digits, settings.image_size, length=1)
-        classes = dict.fromkeys(JUDGES[dataset].labels, tuple(map(str, range(10))))
-        examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
-        return Sampler(draw, draw.provenance, (digits.source,)), examples
-    data = load_sequences(dataset, split, settings)
-    sources = get_dataset(dataset).sources
-    if JUDGES[dataset].kind is SequenceJudge:
-        return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
-    frames = FrameSampler(data, length=1)
-    places = frames.observed.nonzero()  # (P, 2): a sequence and one of its observed frames
-
-    def draw(count: int, generator: torch.Generator) -> Sequences:
-        rows = torch.randint(len(places), (count,), generator=generator)
-        return frames.take(places[rows, 0], places[rows, 1:])
-
-    measured = places
-    if len(places) > TEST_FRAMES:
-        measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
-    examples = frames.take(measured[:, 0], measured[:, 1:])
-    return Sampler(draw, data.provenance, sources), examples
-
-
-def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
-    """Frames (N, C, H, W) or clips (N, T, C, H, W), and (N,) of each label that the judge names."""
-    single = JUDGES[dataset].kind is FrameJudge
-    labels = {name: examples.labels[name] for name in JUDGES[dataset].labels}
-    for name in labels:
-        if name in examples.dynamic:
-            labels[name] = labels[name][:, 0]
-    return examples.frames[:, 0] if single else examples.frames, labels
-
-
-def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = None) -> Path:
-    """Where the weights of a judge lie."""
-    where = (folder or store.shipped()) / "judges" / dataset / profile
-    return where / f"judge-seed{seed}.safetensors"
-
-
-def name_judge(settings: Settings) -> str | None:
-    """The dataset whose judge measures runs of these settings; None where there is no judge.
-
-    It is that of the run's own dataset for the models and datasets in `JUDGED`; moving digits are
-    judged in runs whose settings say so.
-    """
-    if (settings.model, settings.dataset) in JUDGED:
-        return settings.dataset
-    return getattr(settings, "evaluation_judge", None)
-
-
-def find_judge(dataset: str, profile: str = "quick") -> Path:
-    """The weights of a dataset's judge of this profile or, where there is none, of quick.
-
-    They are those in results/, else those in build/results, where the command `judge` writes.
-    Raises `ResultsError` where there are none.
-    """
-    for name in (profile, "quick"):
-        for folder in (store.shipped(), OWN_RESULTS):
-            path = judge_path(dataset, name, folder=folder)
-            if path.exists():
-                return path
-    raise store.ResultsError(
-        f"judge: expected that of {dataset}, found none; "
-        f"train it with python -m unbraid judge {dataset} --profile {profile}"
-    )
-
-
-def open_judge(
-    dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None
-) -> FrameJudge:
-    """The judge of a dataset, as `find_judge` finds it.
-
-    classes: those of the data that it is to judge. Raises `ResultsError` where they are others, or
-    where there is no judge.
-    """
-    return load_judge(find_judge(dataset, profile), classes)
-
-
-def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
-    """Write <name>.safetensors and <name>.run.json: `record`, what rebuilds the judge, a digest.
-
-    Weights are in half precision: measure `reliability` on the judge that `load_judge` gives back.
-    """
-    description = {
-        "kind": "sequences" if judge.recurrent else "frames",
-        "classes": judge.classes,
-        "sizes": judge.sizes,
-    }
-    digest = store.save_weights(Path(path), judge)
-    content = {**record, "judge": description, "weights_sha256": digest}
-    store.write_json(Path(path).with_suffix(".run.json"), content)
-
-
-def train_judge(
-    dataset: str, profile: str, folder: Path | None = None, seed: int = 0
-) -> FrameJudge:
-    """Train a judge, write its weights, record and curve, and return the judge as written."""
-    settings = judge_settings(dataset, profile)
-    sampler, examples = judge_examples(dataset, "train", settings)
-    classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
-    channels = examples.frames.shape[-3]
-    sizes = (settings.width, settings.features, settings.hidden)
-    torch.manual_seed(seed)
-    judge = JUDGES[dataset].kind(classes, settings.image_size, channels, *sizes)
-
-    def draw(count: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        frames, labels = show_judge(dataset, sampler(count, generator))
-        return roughen(frames, settings.roughened, generator), labels
-
-    every = max(1, settings.steps // 40)
-    optimiser = (settings.batch_size, settings.learning_rate)
-    rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
-    path = judge_path(dataset, settings.profile, seed, folder)
-    store.write_csv(path.with_suffix(".training.csv"), rows)
-    record = training.run_record(
-        f"python -m unbraid judge {dataset} --profile {settings.profile} --seed {seed}",
-        settings,
-        seed,
-        rows,
-        device=training.describe_cpu(),  # Judges train on it everywhere.
-        precision="32-true",
-        data=sampler.provenance,
-        data_sha256=sampler.digests,
-    )
-    save_judge(judge, path, record)
-    return load_judge(path)
-
-
-def roughen(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The last `share` of a batch (N, ...) blurred by 0.3 to 1 pixel and with noise up to 0.1.
-
-    Decoders draw softer frames than any real one. A judge that has never seen such frames names
-    their attributes by chance, and a model would be blamed for it.
-    """
-    kept = len(frames) - round(share * len(frames))
-    if kept == len(frames):
-        return frames
-    sigma, deviation = torch.rand(2, generator=generator).tolist()
-    rough = noisy(blurred(frames[kept:], 0.3 + 0.7 * sigma), 0.1 * deviation, generator)
-    return torch.cat([frames[:kept], rough])
-
-
-def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
-    """How far a judge is to be trusted on the test split, in the form of metrics.json.
-
-    <condition>_<label>: accuracy on examples as they are (real), blurred, shifted and noisy.
-    inception_score_<label>, conditional_entropy_<label> (nats): of real examples, which no model
-        can be expected to surpass; only for labels all of whose classes are in the test set.
-    """
-    sampler, examples = judge_examples(dataset, "test", judge_settings(dataset, profile))
-    frames, labels = show_judge(dataset, examples)
-    reliabilities = reliability(judge, frames, labels, seed=seed)
-    figures = {}
-    for condition, accuracies in reliabilities.accuracy.items():
-        figures |= {f"{condition}_{label}": figure for label, figure in accuracies.items()}
-    for label, probabilities in judge.probabilities(frames).items():
-        if len(labels[label].unique()) < len(judge.classes[label]):
-            continue
-        scores = generation_scores(probabilities, labels[label])
-        figures[f"inception_score_{label}"] = scores.inception_score
-        figures[f"conditional_entropy_{label}"] = scores.conditional_entropy
-    entry = {name: figure.mean for name, figure in figures.items()}
-    entry["by_seed"] = {name: [figure.mean] for name, figure in figures.items()}
-    entry["intervals"] = {name: [figure.low, figure.high] for name, figure in figures.items()}
-    protocol = {
-        "data": sampler.provenance,
-        "split": "test",
-        "seeds": [seed],
-        "examples": reliabilities.clips,
-        "conditions": reliabilities.conditions,
-        "intervals": "95 %, over test examples: Wilson's for accuracies, bootstrap for scores",
-        "versions": training.read_versions(),
-    }
-    return {"judge": entry, "protocol": protocol}
