@@ -6,6 +6,7 @@ PROFILE ?= quick
 NB ?=
 ONLY ?= $(NB)
 RUN ?=
+LAB ?=
 TORCH ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
@@ -33,9 +34,11 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	.venv/citation/bin/cffconvert --validate
 	$(PYTHON) -m pytest -n auto --dist worksteal
 
-lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
+lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
+	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]'"; exit 1; }
+	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk
-	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb
+	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
 
 update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
 	$(PYTHON) -m tools update
@@ -58,8 +61,8 @@ teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teach
 pages: $(ENVIRONMENT)  ## write the notebooks as HTML pages into build/pages (ONLY="00 13")
 	$(PYTHON) -m tools pages --only "$(ONLY)"
 
-assignment: $(ENVIRONMENT)  ## exercises for otter-grader, in build/assignment (ONLY=11)
-	$(PYTHON) -m tools assignment --only "$(ONLY)"
+assignment: $(ENVIRONMENT)  ## exercises for otter-grader, in build/assignment (ONLY=11, PROFILE=smoke: fast to grade)
+	$(PYTHON) -m tools assignment --only "$(ONLY)" --profile "$(PROFILE)"
 
 grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a test
 	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest -n 2 tests/test_graders.py
@@ -68,15 +71,15 @@ data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
 bench: $(ENVIRONMENT)  ## measure the speed of this machine
-	$(PYTHON) tests/bench.py
+	$(PYTHON) -m tests.bench
 
-full: $(ENVIRONMENT)  ## say what all runs at the papers' size cost, then make them (RUN=--plan: only say it)
-	$(PYTHON) -m unbraid full --results results $(RUN)
+full: $(ENVIRONMENT)  ## print what runs at the papers' size took, then make all of them (RUN=--plan: only print it)
+	$(PYTHON) -m papers full --results results $(RUN)
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache lib/*.egg-info
-	find lib tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	find lib papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache

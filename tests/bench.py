@@ -4,6 +4,7 @@ For each part: frames that are drawn per second, updates per second, and the min
 training of one model at `quick` would take. Then the seconds that measures take.
 """
 
+import argparse
 import statistics
 import timeit
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 from unbraid.measures.information import kraskov
 from unbraid.measures.leakage import leakage_matrix
 
-from papers import experiments, settings
+from papers import runs, settings
 
 SECTIONS = (
     "independent.bounce.factored",
@@ -34,14 +35,12 @@ def measure_seconds(function: Callable[[], object], repeats: int = 5) -> float:
 def bench_training(section: str, profile: str) -> None:
     """Print what one run of a section draws and learns per second."""
     chosen = settings.load(section, profile)
-    sampler = experiments.make_sampler(chosen, "train")
+    sampler = runs.make_sampler(chosen, "train")
     generator = torch.Generator().manual_seed(0)
     frames = chosen.batch_size * sampler(1, generator).frames.shape[1]
     drawing = measure_seconds(lambda: sampler(chosen.batch_size, generator))
-    model, few = experiments.build(chosen, 0), chosen.but(steps=UPDATES)
-    update = (
-        measure_seconds(lambda: experiments.train_model(model, sampler, few), repeats=1) / UPDATES
-    )
+    model, few = runs.build(chosen, 0), chosen.but(steps=UPDATES)
+    update = measure_seconds(lambda: runs.train_model(model, sampler, few), repeats=1) / UPDATES
     rates = f"{frames / drawing:12,.0f}{frames / update:12,.0f}{1000 * update:10.1f}"
     print(f"{section:30}{rates}{update * chosen.steps / 60:10.1f}", flush=True)
 
@@ -60,6 +59,7 @@ def bench_measures() -> None:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__).parse_args()
     gpu = torch.cuda.is_available()
     place = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     profile = settings.current_profile()

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_make_clean_keeps_trained_models(folder):
         path = folder / "build" / name
         path.parent.mkdir(parents=True)
         path.touch()
-    for name in ("lib", "tests", "tools", "notebooks"):
+    for name in ("lib", "papers", "tests", "tools", "notebooks"):
         (folder / name).mkdir()
     assert make("-f", ROOT / "Makefile", "clean", cwd=folder).returncode == 0
     assert [path.name for path in (folder / "build").rglob("*")] == ["results", "own.safetensors"]
@@ -121,3 +122,41 @@ def test_make_clean_keeps_trained_models(folder):
 @pytest.mark.parametrize("target", ("run", "fresh", "student", "pages", "assignment"))
 def test_make_hands_on_which_notebooks_are_chosen(target, choice):
     assert '--only "13"' in make("-n", target, choice, "PYTHON=python").stdout
+
+
+def write_program(path, code):
+    """A shell script that takes the place of a program."""
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("choice", ("", "LAB=--no-browser"))
+def test_make_lab_names_the_option_that_root_needs(folder, monkeypatch, choice):
+    write_program(folder / "id", "echo 0")
+    python = write_program(folder / "python", "exit 0")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    command = ("-f", ROOT / "Makefile", "lab", f"PYTHON=./{python.name}")
+    done = make(*command, choice, cwd=folder) if choice else make(*command, cwd=folder)
+    assert done.returncode != 0 and "make lab LAB=--allow-root" in done.stdout
+    assert make(*command, "LAB=--allow-root", cwd=folder).returncode == 0
+
+
+def test_make_lab_says_what_an_environment_lacks(folder):
+    python = write_program(folder / "python", "exit 1")
+    done = make("-f", ROOT / "Makefile", "lab", f"PYTHON=./{python.name}", cwd=folder)
+    assert done.returncode != 0 and "has no JupyterLab" in done.stdout
+
+
+def test_the_help_of_the_benchmark_runs_nothing():
+    command = [sys.executable, "-m", "tests.bench", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "usage:" in done.stdout and "drawn/s" not in done.stdout
+
+
+def test_what_is_installed_is_the_library_alone():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert packages["packages"]["find"]["where"] == ["lib"]
+    assert [path.name for path in (ROOT / "lib").iterdir() if (path / "__init__.py").exists()] == [
+        "unbraid"
+    ]

@@ -76,7 +76,8 @@ def write_pages(options: Options) -> bool:
 
 def write_assignments(options: Options) -> bool:
     """write exercises for otter-grader"""
-    return report_written(write_assignment(options.to, options.only), options)
+    paths = write_assignment(options.to, options.only, profile=options.profile)
+    return report_written(paths, options)
 
 
 def report_written(paths: list[Path], options: Options) -> bool:
@@ -110,7 +111,7 @@ COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
     "student": (write_student, "only to"),
     "teacher": (write_teacher, "only to"),
     "pages": (write_pages, "only to"),
-    "assignment": (write_assignments, "only to"),
+    "assignment": (write_assignments, "only to profile"),
     "desk": (lay_out_desk, ""),
     "update": (update_desk, ""),
 }

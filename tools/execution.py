@@ -21,8 +21,8 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import local_file_io_cwd
 from unbraid import progress
+from unbraid.checks import check_name
 
-from papers.settings import current_profile
 from tools import footer, recording, stamp
 from tools.files import first_line, normalise, select_notebooks, write
 
@@ -72,7 +72,7 @@ def execute(
     The output of a run without fault carries the stamp of what it was made from.
     """
     outcome = Outcome(Path(notebook).resolve(), Path(output).resolve())
-    profile = current_profile(profile)
+    check_name("profile", profile, CELL_SECONDS)
     parameters = {"profile": profile} | (parameters or {})
     os.environ.setdefault(progress.SWITCH, "off")  # the kernel inherits it
     log = outcome.output.with_suffix(".reads")
@@ -156,7 +156,7 @@ def run(
     """
     if cell_seconds is not None and not cell_seconds >= 1:
         raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
-    profile = current_profile(profile)
+    check_name("profile", profile, CELL_SECONDS)
     notebooks = [path.resolve() for path in select_notebooks(folder, only)]
     cell_seconds = cell_seconds or CELL_SECONDS[profile]
     cores = count_cores()
@@ -216,8 +216,6 @@ def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator
 
 def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> list[Outcome]:
     """Run notebooks at quick and put them, normalised, in their places; a failed one stays."""
-    if (profile := current_profile("quick")) != "quick":
-        raise ValueError(f"UNBRAID_PROFILE: expected quick or nothing, found {profile!r}")
     outcomes = run("quick", to, only, folder=folder)
     for outcome in outcomes:
         if not outcome.fault:

@@ -2,7 +2,7 @@
 
     git clone https://github.com/azencot-group/DBSE
     git -C DBSE checkout ac0c5f6
-    python docs/trials/authors_speech.py DBSE/audio/model/dbse.py
+    python -m docs.trials.authors_speech DBSE/audio/model/dbse.py
 
 Their code has no licence and is not part of this repository; the script runs a copy of yours. It
 copies their fresh weights into `PublishedSpeech`, gives both the same chunks of 201 bins and the
@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from unbraid import store
 from unbraid.distributions import DiagonalGaussian, kl, standard_normal_like
 
-from papers import experiments, settings
-from papers.experiments import term_weights
+from papers import runs, settings
 
 SIZES = {"f_dim": 128, "z_dim": 128, "rnn_size": 256, "f_rnn_layers": 1, "fft_size": 400}
 CHUNKS, STEPS, BINS = 6, 20, 201
@@ -90,7 +89,7 @@ def main(path: Path) -> None:
     theirs = module.DBSE(SimpleNamespace(**SIZES)).train()
     section = "single_element.spoken_digits.published"
     known = settings.load(section, "full", channels=BINS, features=BINS)
-    ours = experiments.build(known, 0).double().train()
+    ours = runs.build(known, 0).double().train()
     pairs = pair_parameters(ours, theirs)
     for own, other in pairs:
         own.data.copy_(other.data)
@@ -98,7 +97,7 @@ def main(path: Path) -> None:
     x = torch.rand(CHUNKS, STEPS, BINS)
     noise = ours.draw_noise(CHUNKS, STEPS, torch.Generator().manual_seed(1))
     constant = 120 * 0.5 * STEPS * BINS * torch.log(torch.tensor(torch.pi))  # at v = 1/2
-    own = STEPS * ours.elbo(x, noise).loss(term_weights(known, 1)) - constant
+    own = STEPS * ours.elbo(x, noise).loss(runs.term_weights(known, 1)) - constant
     other = their_loss(theirs, x, noise)
     own.backward()
     other.backward()
@@ -112,7 +111,7 @@ def main(path: Path) -> None:
     }
     print("\n".join(f"{name}: {value}" for name, value in figures.items()))
     record = {
-        "command": "python docs/trials/authors_speech.py DBSE/audio/model/dbse.py",
+        "command": "python -m docs.trials.authors_speech DBSE/audio/model/dbse.py",
         "code": "https://github.com/azencot-group/DBSE at ac0c5f6, audio/model/dbse.py",
         "settings": known.as_dict(),
         "seed": 0,

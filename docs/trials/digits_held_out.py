@@ -1,10 +1,10 @@
 """How well does paper B's model separate moving digits, judged without the test split?
 
-    python docs/trials/digits_held_out.py unordered.digits.long
-    python docs/trials/digits_held_out.py unordered.grey_digits
+    python -m docs.trials.digits_held_out unordered.digits.long
+    python -m docs.trials.digits_held_out unordered.grey_digits
 
-Trains a section of profiles.toml at `quick` on MNIST's training digits without the last 9 000, and
-measures it on paths of those 9 000. The probes learn on 3 000 paths. Writes
+Trains a section of papers/unordered.toml at `quick` on MNIST's training digits without the last
+9 000, and measures it on paths of those 9 000. The probes learn on 3 000 paths. Writes
 results/trials/<section>_held_out.json; some forty minutes on one busy core.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from unbraid.data import moving_digits
 
-from papers import experiments, report, settings
+from papers import report, runs, settings
 from papers.evaluation import unordered
 
 HELD_OUT = 9_000  # training digits, the last ones
@@ -38,15 +38,15 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=None)
     given = parser.parse_args()
 
-    experiments.load_digits = load_digits
+    runs.load_digits = load_digits
     chosen = settings.load(given.section, "quick").but(evaluation_training=3000)
-    model = experiments.build(chosen, given.seed)
-    sampler = experiments.make_sampler(chosen, "train")
+    model = runs.build(chosen, given.seed)
+    sampler = runs.make_sampler(chosen, "train")
     every = chosen.steps // 20
-    experiments.train_model(model, sampler, chosen, given.seed, given.checkpoint, every=every)
+    runs.train_model(model, sampler, chosen, given.seed, given.checkpoint, every=every)
     figures = unordered.DIGITS.evaluate(model.eval(), chosen, given.seed)
     name = f"{given.section.replace('.', '_')}_held_out"
-    command = f"python docs/trials/digits_held_out.py {given.section} --seed {given.seed}"
+    command = f"python -m docs.trials.digits_held_out {given.section} --seed {given.seed}"
     print(report.write_trial(name, command, chosen.as_dict(), [given.seed], figures))
 
 

@@ -1,6 +1,6 @@
 """How often intervals of 95 % contain the truth: the table of docs/intervals.md.
 
-python docs/trials/interval_coverage.py  (a few minutes of one core; nearly all of it is the
+python -m docs.trials.interval_coverage  (a few minutes of one core; nearly all of it is the
 bootstrap). Each row starts from its own random numbers, so every run prints the same shares.
 """
 

@@ -1,8 +1,8 @@
 """Can codes of paper C's quick model beat a linear model on plain means? A search on validation.
 
-    python docs/trials/search_series.py physionet quick
-    python docs/trials/search_series.py etth1 quick --seed 1
-    python docs/trials/search_series.py etth1 all --seed 0 --seed 1 --seed 2 --test
+    python -m docs.trials.search_series physionet quick
+    python -m docs.trials.search_series etth1 quick --seed 1
+    python -m docs.trials.search_series etth1 all --seed 0 --seed 1 --seed 2 --test
 
 A trial trains the model of `single_element.<dataset>` at quick with a few changes and writes
 results/trials/series_<dataset>_<trial>_seed<k>.json. Four readers predict death in hospital
@@ -35,9 +35,10 @@ from unbraid import store
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.series import held_out
 from unbraid.measures.intervals import bootstrap_interval
+from unbraid.models.base import SequenceModel
 from unbraid.networks import mlp
 
-from papers import experiments, report, settings
+from papers import report, runs, settings
 from papers.evaluation import series
 from papers.heads import EventHead, HeadTraining, ValueHead, run_heads
 
@@ -117,14 +118,14 @@ def train_model(dataset, changes, parts, seed):
         mask[:, 0] |= ~mask.flatten(1).any(1)[:, None]
         return replace(batch, frames=batch.frames * mask, mask=mask)
 
-    name, start = experiments.run_name(known, seed), time.perf_counter()
+    name, start = runs.run_name(known, seed), time.perf_counter()
     if not changes and (store.shipped() / f"{name}.safetensors").exists():
-        return known, experiments.load_model(name), 0.0  # the same settings and seed
-    model = experiments.build(known, seed)
+        return known, SequenceModel.load(name), 0.0  # the same settings and seed
+    model = runs.build(known, seed)
     if changes.get("timed"):
         windows = parts[0].frames.shape[1] // known.window
         model.codec.decoder = TimedDecoder(known, windows)
-    experiments.train_model(model, draw, known, seed)
+    runs.train_model(model, draw, known, seed)
     return known, model, time.perf_counter() - start
 
 
@@ -279,7 +280,7 @@ def main():
     predicted, truth = read_all(dataset, (codes, *fitted), other)
     clusters = np.arange(len(other[2])).repeat(truth.size // len(other[2]))
     figures = compare(dataset, predicted, truth, clusters)
-    command = " ".join(["python docs/trials/search_series.py", *sys.argv[1:]])
+    command = " ".join(["python -m docs.trials.search_series", *sys.argv[1:]])
     split = series.SERIES_SPLITS[scored_on]
     name = f"series_{dataset}_{options.trial}_seed{'_'.join(map(str, seeds))}_{split}"
     record = {"changes": changes, "split": split, "series": len(other[2]), "seconds": seconds}

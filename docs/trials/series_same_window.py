@@ -1,6 +1,6 @@
 """By how much do codes of series beat a linear model that reads the same window as they do?
 
-    python docs/trials/series_same_window.py
+    python -m docs.trials.series_same_window
 
 Trains the heads on the static codes of all shipped models of series (seed 0), and compares their
 accuracy with that of the linear model on the whole series and on the anchor's window, with limits
@@ -11,9 +11,12 @@ results/trials/series_same_window.json; two minutes on one core.
 
 from __future__ import annotations
 
-from papers import experiments, report
-from papers.evaluation import series
 from papers.evaluation.common import Figures
+from unbraid import store
+from unbraid.models.base import SequenceModel
+
+from papers import report
+from papers.evaluation import series
 from papers.heads import Examples, Prediction, outputs_on_window
 from papers.settings import Settings
 
@@ -31,8 +34,8 @@ RUNS = (
 def measure_leads(path: str) -> tuple[series.Examined, Figures]:
     """What was examined of a run's seed 0, and the heads' leads over both linear models."""
     name = f"single_element/{path}-seed0"
-    model = experiments.load_model(name)
-    settings = Settings(**experiments.load_record(name)["settings"])
+    model = SequenceModel.load(name)
+    settings = Settings(**store.read_record(name)["settings"])
     examined = series.examine_series(model, settings, 0, series.load_series)
     figures = series.classes(examined)
     return examined, {name: value for name, value in figures.items() if "_less_" in name}
@@ -63,7 +66,7 @@ def main() -> None:
         for name, value in leads.items():
             figures[f"{dataset}_{run}_{name}"] = value
             print(f"{path} {name} {value:+.3f}", flush=True)
-    command = "python docs/trials/series_same_window.py"
+    command = "python -m docs.trials.series_same_window"
     print(report.write_trial("series_same_window", command, {}, [0], figures))
 
 

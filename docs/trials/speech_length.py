@@ -1,6 +1,6 @@
 """For how long do the authors' networks go on learning from the spoken digits?
 
-    python docs/trials/speech_length.py --steps 8000
+    python -m docs.trials.speech_length --steps 8000
 
 Trains `single_element.spoken_digits.published` without takes 5 to 9 of the training recordings,
 and measures the objective (notebook 35, equation 5) on those takes at each row of the curve: the
@@ -20,7 +20,7 @@ from unbraid.data import speech
 from unbraid.data.sampling import SequenceSampler
 from unbraid.models.base import Batch
 
-from papers import experiments, settings
+from papers import runs, settings
 from papers.evaluation import speech as evaluation
 
 SECTION = "single_element.spoken_digits.published"
@@ -30,7 +30,7 @@ HELD_OUT = range(5, 10)  # takes; 0 to 4 are the test recordings
 def objective(model, chunks, known, seed: int) -> float:
     """Minus the loss on all chunks, per spectrum, with the same draw of the codes each time."""
     noise = torch.Generator().manual_seed(seed)
-    weights = experiments.term_weights(known, step=1)
+    weights = runs.term_weights(known, step=1)
     total = 0.0
     model.eval()
     with torch.no_grad():
@@ -48,7 +48,7 @@ def main(steps: int, seed: int, checkpoint: Path | None) -> None:
     chunks = chunks.subset(chunks.mask.any(1))
     apart = torch.isin(chunks.labels["take"], torch.tensor(HELD_OUT))
     parts = {"train": chunks.subset(~apart), "test": chunks.subset(apart)}
-    model = experiments.build(known, seed)
+    model = runs.build(known, seed)
     started, curve = time.perf_counter(), []
 
     def measure(row: dict) -> None:
@@ -57,13 +57,13 @@ def main(steps: int, seed: int, checkpoint: Path | None) -> None:
         print(curve[-1], flush=True)
 
     sampler, every = SequenceSampler(parts["train"]), max(1, steps // 40)
-    experiments.train_model(model, sampler, known, seed, checkpoint, every=every, report=measure)
+    runs.train_model(model, sampler, known, seed, checkpoint, every=every, report=measure)
     with torch.no_grad():
         examined = evaluation.examine_speech(
             model.cpu().eval(), known, seed, lambda known, split, seed: parts[split]
         )
         figures = evaluation.SPEECH.measure(examined)
-    command = f"python docs/trials/speech_length.py --steps {steps} --seed {seed}"
+    command = f"python -m docs.trials.speech_length --steps {steps} --seed {seed}"
     record = {
         "command": command,
         "settings": known.as_dict(),

@@ -1,6 +1,6 @@
 """Does paper B's static code identify people whom nobody has trained on?
 
-    python docs/trials/strangers.py
+    python -m docs.trials.strangers
 
 Leaves four of the twenty people of the CMU Face Images out at a time. A model and a whitening are
 fitted to all photographs of the sixteen others. A photograph of a stranger then asks for its
@@ -16,11 +16,12 @@ import time
 from dataclasses import replace
 
 import torch
-from unbraid import data, store
+from unbraid import store
+from unbraid.data import faces
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 
-from papers import experiments, settings
+from papers import runs, settings
 from papers.evaluation import common, unordered
 
 FOLDS = 5
@@ -28,7 +29,7 @@ FOLDS = 5
 
 def load_people(size: int) -> Sequences:
     """All photographs of all people, a row each: those of both splits, side by side in time."""
-    train, test = (data.load("faces", split, image_size=size) for split in ("train", "test"))
+    train, test = (faces.load(split, image_size=size) for split in ("train", "test"))
     labels = {"person": train.labels["person"]}
     for name in train.dynamic:
         labels[name] = torch.cat([train.labels[name], test.labels[name]], 1)
@@ -68,8 +69,8 @@ def main(steps: int, seed: int) -> None:
     for fold in range(FOLDS):
         strangers = numbers[numbers % FOLDS == fold]
         others = people.subset(numbers[numbers % FOLDS != fold])
-        model = experiments.build(known, seed)
-        experiments.train_model(model, FrameSampler(others, known.length), known, seed)
+        model = runs.build(known, seed)
+        runs.train_model(model, FrameSampler(others, known.length), known, seed)
         codes = {
             "f": common.encode_all(model.cpu().eval(), photographs[:, None])["static"],
             "pixels": pixels,
@@ -87,7 +88,7 @@ def main(steps: int, seed: int) -> None:
         right = sum(entry[name] * entry["questions"] for entry in by_person.values())
         figures[f"{name}_person_other_pose"] = right / total
     record = {
-        "command": f"python docs/trials/strangers.py --steps {steps} --seed {seed}",
+        "command": f"python -m docs.trials.strangers --steps {steps} --seed {seed}",
         "settings": known.as_dict(),
         "seed": seed,
         "split": "photographs of four of twenty people, of whom training has seen sixteen",

@@ -1,7 +1,7 @@
 """Does a model of speech know voices that it has not been trained on?
 
-    python docs/trials/unseen_speakers.py
-    python docs/trials/unseen_speakers.py --published
+    python -m docs.trials.unseen_speakers
+    python -m docs.trials.unseen_speakers --published
 
 Leaves one of the six speakers out at a time: the scale and a model are fitted to the training
 recordings of the five others. Error rates are over those pairs of test recordings that contain the
@@ -19,13 +19,14 @@ import time
 
 import numpy as np
 import torch
-from unbraid import data, store
+from unbraid import store
+from unbraid.data import speech
 from unbraid.data.sampling import SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SPEAKERS, SpectrumScale
 from unbraid.measures.verification import equal_error_rate, speaker_trials
 
-from papers import experiments, settings
+from papers import runs, settings
 from papers.evaluation.speech import collect_recordings
 
 SMALL = "single_element.spoken_digits"
@@ -39,8 +40,8 @@ def fit_voices(train: Sequences, test: Sequences, known, seed: int) -> dict[str,
         of_magnitudes = scale
     else:
         train, test = scale.transform(train), scale.transform(test)
-    model = experiments.build(known, seed)
-    experiments.train_model(model, SequenceSampler(train), known, seed)
+    model = runs.build(known, seed)
+    runs.train_model(model, SequenceSampler(train), known, seed)
     recordings = collect_recordings(model.cpu().eval(), test, seed, of_magnitudes)
     return {
         "static": recordings.voice,
@@ -68,7 +69,7 @@ def main(steps: int, seed: int, published: bool) -> None:
     if published:
         known = settings.load(PUBLISHED, "full", steps=steps)
         name, added = "unseen_speakers_published", " --published"
-    train, test = (data.load(known.dataset, split) for split in ("train", "test"))
+    train, test = (speech.load(split) for split in ("train", "test"))
     heard = test.subset(test.mask.any(1))
     _, rows = np.unique(heard.labels["utterance"].numpy(), return_index=True)
     speakers = heard.labels["speaker"].numpy()[rows]
@@ -90,7 +91,7 @@ def main(steps: int, seed: int, published: bool) -> None:
             rates = [entry[condition][key] for entry in by_speaker.values()]
             means[f"{condition}_{key}"] = sum(rates) / len(rates)
     record = {
-        "command": f"python docs/trials/unseen_speakers.py --steps {steps} --seed {seed}{added}",
+        "command": f"python -m docs.trials.unseen_speakers --steps {steps} --seed {seed}{added}",
         "settings": known.as_dict(),
         "seed": seed,
         "split": "test recordings of six speakers, of whom training has heard five, or all six",

@@ -1,6 +1,6 @@
 """Paper C on sprites, judged without the test split: which seeds keep the direction with d?
 
-    python docs/trials/validation_swaps.py released released_balanced --results build/results
+    python -m docs.trials.validation_swaps released released_balanced --results build/results
 
 Measures runs that were trained on the "fit" characters (`training_split`) on the 100 validation
 characters that they have never seen: the bound, swaps, and the true clip. From the bounds it
@@ -16,8 +16,9 @@ from itertools import combinations
 from pathlib import Path
 
 from unbraid import store
+from unbraid.models.base import SequenceModel
 
-from papers import experiments, report, settings
+from papers import report, runs, settings
 from papers.evaluation import clips, generic
 
 SEPARATED = 0.1  # the largest leak of the direction into s that counts as separated
@@ -58,17 +59,17 @@ def main() -> None:
     figures, seeds = {}, {}
     for run in given.runs:
         chosen = settings.load(sections[run], "quick")
-        names = {seed: experiments.run_name(chosen, seed) for seed in range(chosen.seeds)}
+        names = {seed: runs.run_name(chosen, seed) for seed in range(chosen.seeds)}
         there = [s for s, name in names.items() if (folder / f"{name}.safetensors").exists()]
         by_seed = []
         for seed in there:
-            model = experiments.load_model(names[seed], folder)
+            model = SequenceModel.load(names[seed], folder)
             by_seed.append(evaluation.evaluate(model, chosen, seed))
             print(run, seed, by_seed[-1], flush=True)
         values = {name: [figure[name] for figure in by_seed] for name in by_seed[0]}
         figures[run] = {"by_seed": values, "best_of_three": choose_by_bound(values)}
         seeds[run] = there
-    command = f"python docs/trials/validation_swaps.py {' '.join(given.runs)}"
+    command = f"python -m docs.trials.validation_swaps {' '.join(given.runs)}"
     settings_used = {"split": "validation", "separated": SEPARATED}
     print(report.write_trial("validation_swaps", command, settings_used, seeds, figures))
 
