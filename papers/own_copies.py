@@ -1,9 +1,16 @@
 """Sets of the papers that only their owners may hand out: MUG and TIMIT (paper C), Aff-Wild (B).
 
-A loader reads the folder of your own copy, which a variable of the environment names.
+A loader reads the folder of your own copy, which a variable of the environment names. A copy that
+is laid out in another way than `OWN` says is refused, because its labels would be wrong.
 """
 
+from __future__ import annotations
+
+import io
 import os
+import re
+import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +19,15 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn.utils.rnn import pad_sequence
 from unbraid.data.fetch import DataError, data_error
-from unbraid.data.sequences import Sequences
+from unbraid.data.sequences import Sequences, check_choice
 from unbraid.data.speech import Utterances, cut
 
 OWN = {  # environment variable, how to obtain the set, and what its folder holds
     "mug": (
         "UNBRAID_MUG",
         "lent on agreement: mug.ee.auth.gr/fed",
-        "<subject>/.../<expression>/<take>/*.jpg, 15 pictures or more in a take",
+        "<subject>/<session, if any>/<expression>/<take>/*.jpg, whose names end in their number, "
+        "15 or more in a take; several subjects",
     ),
     "timit": (
         "UNBRAID_TIMIT",
@@ -29,7 +37,8 @@ OWN = {  # environment variable, how to obtain the set, and what its folder hold
     "aff_wild": (
         "UNBRAID_AFF_WILD",
         "lent on agreement: ibug.doc.ic.ac.uk/resources",
-        "<video>/00001.jpg ..., 20 pictures or more in a video, and annotations/<video>.txt",
+        "<video>/00001.jpg ..., 20 pictures or more in a video, and annotations/<video>.txt with "
+        "the line valence,arousal and then a line per picture",
     ),
 }
 EXPRESSIONS = ("anger", "disgust", "happiness", "fear", "sadness", "surprise")
@@ -49,16 +58,21 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     root, generator = own_folder("mug"), np.random.default_rng(0)
     clips = []  # (subject, expression, fifteen paths)
     for take in sorted(root.rglob("*/")):
-        pictures = sorted(take.glob("*.jpg"))
+        pictures = list(take.glob("*.jpg"))
         if take.parent.name in EXPRESSIONS and len(pictures) >= 15:
+            pictures = [path for _, path in _number_pictures("mug", pictures)]
             stride = 2 if len(pictures) > 30 else 1
             start = int(generator.integers(len(pictures) - 14 * stride))
             fifteen = pictures[start : start + 14 * stride + 1 : stride]
-            subject = take.relative_to(root).parts[0]
+            subject, *between = take.relative_to(root).parts[:-2] or [take.parent.name]
+            if len(between) > 1 or any(map(re.compile(r"\d{3}").fullmatch, between)):
+                raise layout_error("mug", f"a folder too many in {take.relative_to(root)}")
             clips.append((subject, EXPRESSIONS.index(take.parent.name), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
     if set(subjects) & set(EXPRESSIONS):
         raise layout_error("mug", "expressions where subjects should be")
+    if len(subjects) == 1:
+        raise layout_error("mug", f"all takes in the one folder {subjects[0]}")
 
     part = [clips[number] for number in _part("mug", len(clips), 4, split)]
     subject, expression, pictures = zip(*part, strict=True)
@@ -75,11 +89,12 @@ def load_timit(split: str = "train") -> Sequences:
     split: "train", the 462 speakers of TRAIN, or "test", the 24 of the core test. SA1 and SA2,
     which all speakers say, are left out. Labels, static: speaker, sex, region, utterance, chunk.
     """
+    check_choice("split", split, ("train", "test"))
     sentences = {}  # by part, region, speaker and name: some copies hold each in two formats
     for path in sorted(own_folder("timit").glob("**/*.[Ww][Aa][Vv]")):
         row = tuple(path.as_posix().upper().split(".WAV")[0].split("/")[-4:])
         part, region, speaker, name = row
-        is_wanted = part == "TRAIN" or (part == "TEST" and speaker in CORE_TEST)
+        is_wanted = part == "TRAIN" or (part == "TEST" and speaker in CORE_TEST.split())
         if is_wanted and region in REGIONS and name not in ("SA1", "SA2"):
             sentences.setdefault(row, path)
     # Both splits name the speakers of both, so that no number means two people.
@@ -109,20 +124,20 @@ def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     does.
     """
     root = own_folder("aff_wild")
-    videos = {path.name: sorted(path.glob("*.jpg")) for path in sorted(root.glob("*/"))}
-    videos = {name: pictures for name, pictures in videos.items() if len(pictures) >= 20}
-    names = tuple(videos)
-    numbers = _part("aff_wild", len(videos), 5, split)
+    videos = {path.name: list(path.glob("*.jpg")) for path in sorted(root.glob("*/"))}
+    names = tuple(name for name, pictures in videos.items() if len(pictures) >= 20)
+    annotations = {name: root / "annotations" / f"{name}.txt" for name in names}
+    if names and not any(path.exists() for path in annotations.values()):
+        raise layout_error("aff_wild", f"no annotations of {names[0]} or of any other video")
+    numbers = _part("aff_wild", len(names), 5, split)
     films, steps = [], []
     for name in [names[number] for number in numbers]:
-        last = len(videos[name]) - 1
+        pictures = _number_pictures("aff_wild", videos[name])
+        last = len(pictures) - 1
         index = np.linspace(0, last, min(64, last + 1)).round().astype(int)
-        pictures = [videos[name][step] for step in index]
-        films.append(_read_pictures(pictures, image_size))
-        path = root / "annotations" / f"{name}.txt"
-        moods = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["valence", "arousal"])
-        moods.index += 1  # the number of the frame
-        moods = moods.where(moods >= -1).reindex([int(picture.stem) for picture in pictures])
+        chosen, paths = zip(*[pictures[step] for step in index], strict=True)
+        films.append(_read_pictures(paths, image_size))
+        moods = _read_moods(annotations[name]).reindex(chosen)
         steps.append(torch.from_numpy(moods.fillna(0.0).reset_index().to_numpy(np.float32)))
     frame, valence, arousal = pad_sequence(steps, batch_first=True).unbind(2)  # (N, T) each
     labels = {"video": numbers, "frame": frame, "valence": valence, "arousal": arousal}
@@ -150,29 +165,79 @@ def layout_error(name: str, found: str) -> DataError:
 
 def _part(name: str, count: int, share: int, split: str) -> list[int]:
     """Numbers below `count`: one in `share`, drawn at random, for the test, the others to train."""
+    check_choice("split", split, ("train", "test"))
     if count < share:
         raise layout_error(name, f"{count} sequences, which are too few for two splits")
     tests, train = np.split(np.random.default_rng(0).permutation(count), [count // share])
     return sorted(tests.tolist() if split == "test" else train.tolist())
 
 
+def _number_pictures(name: str, paths: list[Path]) -> list[tuple[int, Path]]:
+    """Pictures with the numbers at the end of their names, in the order of these numbers."""
+    pictures = {}
+    for path in paths:
+        digits = re.search(r"\d+$", path.stem)
+        if digits is None or int(digits[0]) in pictures:
+            found = "without a number" if digits is None else "with the number of another picture"
+            raise layout_error(name, f"{path.parent.name}/{path.name} {found}")
+        pictures[int(digits[0])] = path
+    return sorted(pictures.items())
+
+
+def _read_moods(path: Path) -> pd.DataFrame:
+    """The valence and the arousal of each frame of a video, NaN for none; its index counts from 1.
+
+    A video without annotations has no row.
+    """
+    columns = ["valence", "arousal"]
+    if not path.exists():
+        return pd.DataFrame(columns=columns, dtype=np.float64)
+    try:
+        text = io.StringIO(path.read_text(encoding="utf-8").rstrip())
+        moods = pd.read_csv(text, dtype=np.float64, skip_blank_lines=False)
+    except ValueError as error:
+        raise layout_error("aff_wild", f"{path.name}: {error}") from None
+    if list(moods.columns) != columns or not isinstance(moods.index, pd.RangeIndex):
+        first = text.getvalue().partition("\n")[0]
+        raise layout_error("aff_wild", f"{path.name}, which begins with the line {first!r}")
+    is_known = (moods.abs() <= 1) | (moods == -5)
+    if not is_known.all(axis=None):
+        line = 2 + int(is_known.all(axis=1).argmin())
+        raise layout_error("aff_wild", f"{path.name}, line {line}: neither in [-1, 1] nor -5")
+    moods.index += 1
+    return moods.where(moods >= -1)
+
+
+def _stated_length(path: Path) -> int:
+    """How many samples the header of a recording promises, NIST's or that of a WAV file."""
+    stated = re.search(rb"sample_count -i (\d+)", path.read_bytes()[:1024])
+    if stated:
+        return int(stated[1])
+    with wave.open(str(path)) as recording:
+        return recording.getnframes()
+
+
 def _read_sentence(path: Path) -> torch.Tensor:
-    """The samples of a recording at 16 kHz."""
+    """The samples (N,) of a recording at 16 kHz."""
     try:
         import soundfile  # It is imported late, because only this function needs it.
 
         samples, rate = soundfile.read(path, dtype="float32")
-    except (ImportError, RuntimeError) as error:
+        stated = _stated_length(path)
+    except (ImportError, RuntimeError, EOFError, wave.Error) as error:
         remedy = "python -m pip install soundfile, or turn the files into plain WAV"
         raise data_error(path, "a recording that soundfile can read", error, remedy) from None
     if rate != 16_000 or samples.ndim != 1:
         found = f"{rate} samples per second in {samples.ndim} channels"
         remedy = "use the files as they were published"
         raise data_error(path, "16000 samples per second in 1 channel", found, remedy)
+    if not 0 < len(samples) == stated:
+        expected = f"{stated} samples, as its header says" if stated else "some samples"
+        raise data_error(path, expected, len(samples), "copy the recording again")
     return torch.from_numpy(samples)
 
 
-def _read_pictures(paths: list[Path], image_size: int) -> torch.Tensor:
+def _read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
     """The middle squares of pictures as bytes (n, 3, image_size, image_size)."""
     size, filtering = (image_size, image_size), Image.Resampling.BILINEAR
     squares = []

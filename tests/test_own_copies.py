@@ -9,7 +9,7 @@ from unbraid import store
 from unbraid.data.fetch import DataError
 
 from papers import commands as cli
-from papers import experiments, provenance, settings
+from papers import provenance, runs, settings
 from papers.datasets import load
 from papers.own_copies import EXPRESSIONS, OWN
 
@@ -171,7 +171,7 @@ def test_mug_is_trained_judged_and_evaluated(copy, call):
     code, printed = call("train", *part)
     assert code == 0 and "27 clips of 3 people" in printed
     code, printed = call("evaluate", *part)
-    assert code == 1 and "python -m unbraid judge mug --profile smoke" in printed
+    assert code == 1 and "python -m papers judge mug --profile smoke" in printed
     code, printed = call("judge", "mug", *SMOKE)
     assert code == 0 and "real_expression" in printed and "real_subject" in printed
     figures = measure(call, copy, part, "swap_expression")
@@ -241,9 +241,93 @@ def test_another_layout_is_named_with_the_right_one_and_the_remedy(copy, name, m
     assert str(copy) in str(error.value) and OWN[name][2] in str(error.value)
 
 
+def rename_all(folder, name):
+    """Name the pictures below a folder by their numbers."""
+    for path in [*folder.rglob("*.jpg")]:
+        path.rename(path.with_name(name(int(path.stem))))
+
+
+def rewrite(copy, change):
+    """Change the text of all annotations."""
+    for path in (copy / "annotations").iterdir():
+        path.write_text(change(path.read_text()))
+
+
+def test_pictures_are_read_in_the_order_of_their_numbers(copy):
+    make_faces(copy, 2)
+    make_films(copy)
+    before = [load("mug", image_size=8).frames, load("aff_wild", image_size=8).frames]
+    rename_all(copy, "img_{}.jpg".format)  # img_10 comes before img_2 in the alphabet
+    after = [load("mug", image_size=8).frames, load("aff_wild", image_size=8).frames]
+    assert all(map(torch.equal, before, after))
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    (
+        (lambda copy: make_faces(copy / "x"), "folder too many in x/001"),
+        (lambda copy: make_faces(copy / "x" / "y"), "folder too many in x/y"),
+        (lambda copy: make_faces(copy, 1), "one folder 001"),
+        (lambda copy: rename_all(copy, "{}a.jpg".format), "without a number"),
+        (lambda copy: (copy / "001/fear/take000/1.jpg").touch(), "number of another picture"),
+    ),
+    ids=("parent", "grandparent", "one_person", "no_numbers", "same_numbers"),
+)
+def test_people_of_mug_who_would_be_mixed_up_are_refused(copy, make, found):
+    make_faces(copy, 0 if "folder" in found else 2)
+    make(copy)
+    with pytest.raises(DataError, match=found) as error:
+        load("mug")
+    assert str(copy) in str(error.value) and "UNBRAID_MUG" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    (
+        (lambda text: text.partition("\n")[2], "begins with the line '0.0,"),
+        (lambda text: text.replace("valence,arousal", "arousal,valence"), "'arousal,valence'"),
+        (lambda text: text.replace(",", " "), "video00.txt"),
+        (lambda text: text.replace("\n", ",1\n").replace("l,1", "l"), "begins with"),
+        (lambda text: text.replace(",", ",1000", 5), "line 3"),
+        (lambda text: text.replace("\n", "\n\n"), "line 2"),
+        (lambda text: text + "\n0.5,", "line 24"),
+        (lambda text: "", "video00.txt"),
+    ),
+    ids=("headless", "swapped", "blanks", "wide", "large", "empty_lines", "half", "empty"),
+)
+def test_annotations_in_another_form_are_refused(copy, change, found):
+    make_films(copy)
+    rewrite(copy, change)
+    with pytest.raises(DataError, match=found) as error:
+        load("aff_wild", image_size=8)
+    assert str(copy) in str(error.value) and "UNBRAID_AFF_WILD" in str(error.value)
+
+
+def test_films_without_any_annotation_are_refused(copy):
+    make_films(copy)
+    (copy / "annotations").rename(copy / "moods")
+    with pytest.raises(DataError, match="no annotations of video00"):
+        load("aff_wild", image_size=8)
+
+
+@pytest.mark.parametrize("bytes_left", (44, 44 + 2 * 7999), ids=("empty", "cut"))
+@pytest.mark.parametrize("kind", ("WAV", "NIST"))
+def test_a_cut_recording_is_refused(copy, kind, bytes_left):
+    soundfile = pytest.importorskip("soundfile")
+    make_voices(copy)
+    path = copy / "TRAIN/DR1/FCJF0/SX37.WAV"
+    if kind == "NIST":
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path, samples, rate, format="NIST")
+        bytes_left += 1024 - 44
+    path.write_bytes(path.read_bytes()[:bytes_left])
+    with pytest.raises(DataError, match=r"SX37\.WAV[^$]*8000 samples"):
+        load("timit")
+
+
 def test_files_that_cannot_be_read_are_named(copy):
     pytest.importorskip("soundfile")
-    make_faces(copy, 1)
+    make_faces(copy, 2)
     make_voices(copy / "deeper")
     assert len(load("timit")) == 12
     make_voices(copy / "a slow copy", rate=8000)  # it is read first
@@ -259,10 +343,10 @@ def test_files_that_cannot_be_read_are_named(copy):
 
 def test_mug_at_full_has_the_published_size_weights_and_cycles():
     full = settings.load("single_element.mug", "full")
-    model = experiments.build(full, 0)
+    model = runs.build(full, 0)
     assert sum(weights.numel() for weights in model.parameters()) == MUG_PARAMETERS
     assert full.log_likelihood_weight + full.anchor_weight == 30
     for share, beta in ((0.0125, 0.5), (0.03, 1), (0.955, 0.0955), (0.51875, 0.8536), (1, 1)):
-        weights = experiments.term_weights(full, round(share * full.steps))
+        weights = runs.term_weights(full, round(share * full.steps))
         assert weights["dynamic_kl"] == pytest.approx(beta, abs=0.01)
         assert weights["static_kl"] == pytest.approx(15 * beta, abs=0.15)

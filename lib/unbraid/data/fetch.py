@@ -62,15 +62,16 @@ class SourceFile(NamedTuple):
 class Source:
     """One publisher's files. The folder of the same name holds them in data/, cache and mirror.
 
-    archive: the address of a zip file whose members are found by their last names. urls: addresses
-    that are tried after it in this order, each followed by the file's name. A source without either
-    travels with the clone.
+    datasets: the names of what is read from the files. archive: the address of a zip file whose
+    members are found by their last names. urls: addresses that are tried after it in this order,
+    each followed by the file's name. A source without either travels with the clone.
     """
 
     name: str
     about: str
     licence: str
     citation: str = ""
+    datasets: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     archive: str = ""
     files: dict[str, SourceFile] = field(default_factory=dict)
@@ -108,7 +109,16 @@ def _read_sources() -> dict[str, Source]:
     return sources
 
 
+def _group_by_dataset() -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for source in SOURCES.values():
+        for dataset in source.datasets:
+            groups.setdefault(dataset, []).append(source.name)
+    return groups
+
+
 SOURCES: dict[str, Source] = _read_sources()
+SOURCES_OF: dict[str, list[str]] = _group_by_dataset()  # the preferred source comes first
 
 
 def _folder_named_by(variable: str) -> Path | None:
@@ -206,6 +216,33 @@ def files(name: str) -> dict[str, Path]:
     return paths
 
 
+def select_sources(names: Iterable[str]) -> list[str]:
+    """The sources of `names`, which are datasets (sprites) or sources (sprites-li), each once.
+
+    Raises `ValueError` for a name that is neither.
+    """
+    selected = []
+    for name in names:
+        check_name("name", name, dict.fromkeys([*SOURCES_OF, *SOURCES]))
+        selected += SOURCES_OF.get(name, [name])
+    return list(dict.fromkeys(selected))
+
+
+def describe(name: str) -> list[str]:
+    """Lines on each source of a dataset, or on one source: what it is, its licence, size, place."""
+    lines = []
+    for source in [SOURCES[name] for name in select_sources([name])]:
+        paths = locate(source.name)
+        folders = {str(path.parents[file.count("/")]) for file, path in paths.items()}
+        place = f"here: {' and '.join(sorted(folders))}"
+        if len(paths) < len(source.files):
+            place = f"{len(paths)} of {len(source.files)} files here; {source.remedy}"
+        lines.append(f"{source.name:<14} for {', '.join(source.datasets)}")
+        lines.append(f"    {source.about}")
+        lines.append(f"    {source.bytes / 1e6:.1f} MB  {source.licence}  {place}")
+    return lines
+
+
 def fetch(name: str) -> dict[str, Path]:
     """Download what is missing or damaged of a source into the cache; the path of each file.
 
@@ -232,7 +269,7 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
     print(f"{source.name}: fetching {len(missing)} files, {size:.1f} MB, from {origin}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     if source.archive:
-        with suppress(requests.RequestException, shutil.ReadError, zipfile.BadZipFile):
+        with suppress(requests.RequestException, zipfile.BadZipFile):
             _unpack_archive(source, missing, folder)
     for file in missing:
         expected = source.files[file]
@@ -249,19 +286,29 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
 
 
 def _unpack_archive(source: Source, missing: list[str], folder: Path) -> None:
-    """Place those of the missing files that the archive, or an archive in it, holds by name."""
+    """Place those of the missing files that the archive, or an archive in it, holds by name.
+
+    Nothing is unpacked whose size is not that of a missing file, so that no disk is filled.
+    """
+    sizes = {Path(file).name: source.files[file].bytes for file in missing}
+    unpacked: dict[str, Path] = {}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        archive = pooch.retrieve(source.archive, None, "all.zip", scratch, downloader=DOWNLOAD)
-        unpacked = Path(scratch, "unpacked")
-        shutil.unpack_archive(archive, unpacked)
-        for inner in list(unpacked.rglob("*.zip")):
-            shutil.unpack_archive(inner, inner.with_suffix(""))
-        members = {path.name: path for path in unpacked.rglob("*")}
+        outer = pooch.retrieve(source.archive, None, "all.zip", scratch, downloader=DOWNLOAD)
+        archives = [outer]
+        for archive in archives:  # The archives in the outer one follow it in this list.
+            with zipfile.ZipFile(archive) as members:
+                for member in members.infolist():
+                    name = Path(member.filename).name
+                    if member.file_size == sizes.get(name):
+                        unpacked[name] = Path(members.extract(member, f"{archive}.members"))
+                    inner = name.endswith(".zip") and archive == outer
+                    if inner and member.file_size < source.bytes:
+                        archives.append(members.extract(member, scratch))
         for file in missing:
-            member = members.get(Path(file).name)
-            if member and is_intact(member, source.files[file]):
+            path = unpacked.get(Path(file).name)
+            if path and is_intact(path, source.files[file]):
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(member, folder / file)
+                os.replace(path, folder / file)
 
 
 def cached_array(

@@ -122,7 +122,7 @@ class MovingDigits:
         speeds: tuple[float, float] = (0.1, 0.1),
         grey: bool = False,
         kept: int | None = None,
-    ):
+    ) -> None:
         check_choice("image_size", image_size, (32, 64))
         check_whole(1, length=length)
         check_choice("motion", motion, PATHS)

@@ -17,7 +17,7 @@ from unbraid.data.sequences import Sequences, check_field
 class SequenceSampler:
     """An endless supply of whole sequences, drawn at random with replacement."""
 
-    def __init__(self, sequences: Sequences):
+    def __init__(self, sequences: Sequences) -> None:
         check_field(len(sequences) > 0, "sequences", "at least one", "none")
         self.sequences = sequences
 
@@ -36,7 +36,7 @@ class FrameSampler:
     Raises `ValueError` when a sequence has fewer than `length` observed frames, or for a series.
     """
 
-    def __init__(self, sequences: Sequences, length: int):
+    def __init__(self, sequences: Sequences, length: int) -> None:
         holds = sequences.kind == "frames" and len(sequences) > 0
         found = f"{len(sequences)} of {sequences.kind}"
         check_field(holds, "sequences", "at least one sequence of frames", found)
