@@ -16,6 +16,7 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import Batch
+from unbraid.models.canvases import CanvasPrediction
 from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
 from unbraid.networks import count_parameters, keep_variance, start_as_glorot, start_as_in_2017
@@ -143,7 +144,7 @@ def small_model(kind=IndependentPrediction, **changes):
 
 def test_a_decoder_is_either_wider_first_or_in_groups():
     with pytest.raises(ValueError, match="^decoder_hidden: .* 2 decoder_groups"):
-        small_model(decoder_hidden=8, decoder_groups=2)
+        small_model(CanvasPrediction, decoder_hidden=8, decoder_groups=2)
 
 
 def slow_bound(model, frames, generator):
@@ -171,19 +172,20 @@ def slow_bound(model, frames, generator):
     return log_likelihood, divergence
 
 
+CANVASES = {"output": "linear", "initial_log_variance": -4.0, "decoder_groups": 2, "factors": 2}
 OPTIONS = (
-    {},
-    {"factors": 1, "factor_size": 6},
-    {"normalise": True, "activation": "silu"},
-    {"output": "linear", "initial_log_variance": -4.0, "decoder_groups": 2, "factors": 2},
-    {"decoder_hidden": 12, "output_bias": 0.5},
+    (IndependentPrediction, {}),
+    (IndependentPrediction, {"factors": 1, "factor_size": 6}),
+    (IndependentPrediction, {"normalise": True, "activation": "silu"}),
+    (CanvasPrediction, CANVASES),
+    (CanvasPrediction, {"decoder_hidden": 12, "output_bias": 0.5}),
 )
 
 
-@pytest.mark.parametrize("changes", OPTIONS)
+@pytest.mark.parametrize("kind, changes", OPTIONS)
 @torch.no_grad()
-def test_bound_of_paper_a_against_a_slow_loop(changes):
-    model = small_model(**changes)
+def test_bound_of_paper_a_against_a_slow_loop(kind, changes):
+    model = small_model(kind, **changes)
     bound = model.elbo(FRAMES, seeded(7))
     log_likelihood, divergence = slow_bound(model, FRAMES, seeded(7))
     assert torch.allclose(bound.log_likelihood, log_likelihood, rtol=1e-10)

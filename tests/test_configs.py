@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from unbraid import store
-from unbraid.models.base import SequenceModel
+from unbraid.models.ablations import AblatedElement
+from unbraid.models.base import SequenceModel, describe_model
+from unbraid.models.canvases import CanvasPrediction
 from unbraid.models.formula import FormulaElement
 from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
@@ -16,7 +18,7 @@ from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
 
-from papers import experiments, settings
+from papers import runs, settings
 
 PAPERS = {
     "independent.bounce.factored": IndependentPrediction,
@@ -32,6 +34,8 @@ SMALL = {
     PublishedSeries: {"window": 2, "width": 4, "features": 3, "anchor": "middle"},
     GatedPrediction: {"image_size": 8, "width": 2, "features": 3, "opening": ((0.5, (1, 2)),)},
     PaintedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "palette": 2},
+    CanvasPrediction: {"image_size": 8, "width": 2, "features": 3, "decoder_hidden": 5},
+    AblatedElement: {"image_size": 8, "width": 2, "features": 4, "subtract": False},
     FormulaElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
     PublishedSpeech: {"channels": 3, "features": 4, "hidden": 5, "static_size": 2},
 }
@@ -41,7 +45,7 @@ every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__nam
 
 @pytest.mark.parametrize("section, kind", PAPERS.items(), ids=PAPERS)
 def test_a_configs_defaults_are_the_papers_values(section, kind):
-    assert experiments.make_config(settings.load(section, "full")) == kind.config_class()
+    assert runs.make_config(settings.load(section, "full")) == kind.config_class()
 
 
 @every_model
@@ -70,7 +74,7 @@ def test_a_model_is_made_of_a_config_or_of_its_fields_by_name(kind):
         (lambda: IndependentPrediction(variance=float("nan")), "^variance"),
         (lambda: FormulaElement(context=True), "^context"),
         (lambda: GatedPrediction(opening=3), "^opening"),
-        (lambda: experiments.build(FORMULAE, 0), "^variant.*did you mean formula"),
+        (lambda: runs.build(FORMULAE, 0), "^variant.*did you mean formula"),
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
     ),
 )
@@ -103,7 +107,39 @@ def test_weights_of_another_class_and_altered_ones_are_refused(tmp_path):
     with pytest.raises(store.ResultsError, match="found others"):
         SingleElement.load(path)
     save_file(tensors, path, {"model": metadata["model"].replace("SingleElement", "Unknown")})
-    with pytest.raises(store.ResultsError, match="imported, found Unknown"):
+    with pytest.raises(store.ResultsError, match=r"imported, found .*\.Unknown"):
+        SequenceModel.load(path)
+
+
+@pytest.mark.parametrize(
+    "made, of_before",
+    (
+        (
+            CanvasPrediction(image_size=8, width=2, features=3, decoder_groups=2),
+            {"class": "IndependentPrediction"},
+        ),
+        (
+            AblatedElement(image_size=8, width=2, features=4, static_from="all"),
+            {"class": "SingleElement"},
+        ),
+        (GatedPrediction(image_size=8, width=2, features=3), {"class": "GatedPrediction"}),
+    ),
+    ids=lambda value: type(value).__name__,
+)
+def test_a_file_of_before_its_class_was_divided_still_loads(made, of_before, tmp_path):
+    path = tmp_path / "model.safetensors"
+    store.save_weights(path, made, describe_model(made) | of_before)
+    loaded = SequenceModel.load(path)
+    assert type(loaded) is type(made) and loaded.config == made.config
+
+
+def test_fields_that_no_class_has_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = SingleElement(**SMALL[SingleElement])
+    described = describe_model(model)
+    described["config"]["taste"] = 1
+    store.save_weights(path, model, described)
+    with pytest.raises(store.ResultsError, match="SingleElementConfig, found .*taste"):
         SequenceModel.load(path)
 
 
@@ -114,7 +150,7 @@ SHIPPED = sorted(store.shipped().glob("[!jt]*/*/*/*.safetensors"))
 def test_every_shipped_weight_loads_by_its_runs_name(path):
     name = str(path.relative_to(store.shipped())).removesuffix(".safetensors")
     model = SequenceModel.load(name)
-    record = experiments.load_record(name)["settings"]
+    record = store.read_record(name)["settings"]
     assert name.split("/")[0] == record["model"] and not model.training
     for field in ("image_size", "features", "static_size", "factor_size", "channels"):
         if field in record and hasattr(model.config, field):

@@ -9,8 +9,8 @@ from unbraid.models.base import Batch
 from unbraid.models.published_series import PublishedSeries
 from unbraid.networks import count_parameters
 
-from papers import experiments, settings
-from papers.experiments import term_weights
+from papers import runs, settings
+from papers.runs import term_weights
 
 DEATH = "single_element.physionet.published_death"
 WARD = f"{DEATH}.ward"
@@ -40,7 +40,7 @@ def small_model(**changes):
 
 @pytest.mark.parametrize("section", (DEATH, WARD, AIR))
 def test_parameters_of_the_authors_networks_of_ten_variables(section):
-    model = experiments.build(settings.load(section, "full"), seed=0)
+    model = runs.build(settings.load(section, "full"), seed=0)
     assert count_parameters(model) == 88_548
 
 
@@ -59,7 +59,7 @@ def test_parameters_of_the_authors_networks_of_ten_variables(section):
     ),
 )
 def test_parameters_of_the_authors_networks_of_six_variables(block, count):
-    model = experiments.build(settings.load(OIL, "full"), seed=0)
+    model = runs.build(settings.load(OIL, "full"), seed=0)
     assert count_parameters(model.get_submodule(block)) == count
 
 

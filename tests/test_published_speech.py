@@ -9,8 +9,8 @@ from unbraid.models.base import Batch
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.networks import count_parameters
 
-from papers import experiments, settings
-from papers.experiments import term_weights
+from papers import runs, settings
+from papers.runs import term_weights
 
 SECTION = "single_element.spoken_digits.published"
 TIMIT = {"channels": 201, "features": 201}
@@ -44,7 +44,7 @@ def small_model(**changes):
     ),
 )
 def test_parameters_of_the_authors_networks_of_201_bins(block, count):
-    model = experiments.build(settings.load(SECTION, "full", **TIMIT), seed=0)
+    model = runs.build(settings.load(SECTION, "full", **TIMIT), seed=0)
     assert count_parameters(model.get_submodule(block)) == count
 
 

@@ -18,7 +18,7 @@ from unbraid.schedules import Schedule, schedule_value
 from unbraid.store import ResultsError
 from unbraid.training import TrainingError, fit
 
-from papers import experiments, settings
+from papers import runs, settings
 
 SQUARES = Digits(
     torch.full((2, 28, 28), 255, dtype=torch.uint8),
@@ -35,7 +35,7 @@ def tiny_settings(**overrides):
 
 def tiny_model(options, seed=0):
     torch.manual_seed(seed)
-    return IndependentPrediction(experiments.make_config(options))
+    return IndependentPrediction(runs.make_config(options))
 
 
 def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overrides):
@@ -43,9 +43,7 @@ def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overr
     options = tiny_settings(**overrides)
     model = tiny_model(options, weights_seed)
     digits = MovingDigits(SQUARES, options.image_size, options.length)
-    rows = experiments.train_model(
-        model, digits, options, seed, checkpoint, every=every, report=report
-    )
+    rows = runs.train_model(model, digits, options, seed, checkpoint, every=every, report=report)
     return {name: value.clone() for name, value in model.state_dict().items()}, rows
 
 
@@ -73,7 +71,7 @@ def test_training_raises_the_bound_and_reports_it():
 def test_every_precision_trains(precision):
     options = tiny_settings()
     digits = MovingDigits(SQUARES, options.image_size, options.length)
-    rows = experiments.train_model(tiny_model(options), digits, options, precision=precision)
+    rows = runs.train_model(tiny_model(options), digits, options, precision=precision)
     assert rows[-1]["step"] == options.steps
 
 
@@ -88,7 +86,7 @@ def test_a_checkpoint_belongs_to_its_precision_and_its_data_but_to_no_evaluation
 
     digits = Others(SQUARES, options.image_size, options.length)
     with pytest.raises(TrainingError, match="data None .*precision 32-true"):
-        experiments.train_model(tiny_model(options), digits, options, 0, path, "bf16-mixed")
+        runs.train_model(tiny_model(options), digits, options, 0, path, "bf16-mixed")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +99,8 @@ def test_a_checkpoint_belongs_to_its_precision_and_its_data_but_to_no_evaluation
 )
 def test_the_rate_falls(schedule, rates):
     options = tiny_settings(steps=8, **{"decay": 1.0, "learning_rate": 1.0} | schedule)
-    found = [experiments.learning_rate(options, step) for step in range(1, 9)]
+    rate = runs.rate_schedule(options)
+    found = [schedule_value(rate, update / 8) for update in range(8)]
     assert found == pytest.approx(rates)
 
 
@@ -116,7 +115,7 @@ def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
 def test_schedules_of_weights_are_gone_through_once_a_cycle():
     cycled = {"weight_cycles": 2, "z_kl_weight": [[0.0, 0.0], [1.0, 1.0]]}
     options = settings.Settings(**tiny_settings(steps=8).as_dict() | cycled)
-    found = [experiments.term_weights(options, step)["z_kl"] for step in range(1, 9)]
+    found = [runs.term_weights(options, step)["z_kl"] for step in range(1, 9)]
     assert found == pytest.approx(2 * [0.25, 0.5, 0.75, 1])
 
 
@@ -166,7 +165,7 @@ def test_longer_gradients_are_shortened(tmp_path, longest, kept):
     if longest:
         options = settings.Settings(**options.as_dict() | {"gradient_norm": longest})
     digits = MovingDigits(SQUARES, options.image_size, options.length)
-    experiments.train_model(tiny_model(options), digits, options, checkpoint=tmp_path / "one")
+    runs.train_model(tiny_model(options), digits, options, checkpoint=tmp_path / "one")
     moments = store.load_tensors(tmp_path / "one")
     gradients = [10 * value for name, value in moments.items() if name.endswith("exp_avg")]
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
@@ -343,7 +342,7 @@ def test_a_checkpoint_of_older_code_is_refused_with_its_name(checkpoint):
         with pytest.raises(TrainingError, match=f"{path}: .*older code.*delete it"):
             train(path)
     with pytest.raises(TrainingError, match="older code"):
-        experiments.last_update(path)
+        runs.last_update(path)
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
