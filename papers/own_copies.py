@@ -159,7 +159,7 @@ def own_folder(name: str) -> Path:
 def layout_error(name: str, found: str) -> DataError:
     """What to raise for a copy that is laid out in another way."""
     variable, _, layout = OWN[name]
-    remedy = f"rename or move folders, or set {variable} to another one"
+    remedy = f"bring the copy into this form, or set {variable} to another folder"
     return data_error(own_folder(name), layout, found, remedy)
 
 

@@ -288,7 +288,7 @@ def test_people_of_mug_who_would_be_mixed_up_are_refused(copy, make, found):
         (lambda text: text.replace("valence,arousal", "arousal,valence"), "'arousal,valence'"),
         (lambda text: text.replace(",", " "), "video00.txt"),
         (lambda text: text.replace("\n", ",1\n").replace("l,1", "l"), "begins with"),
-        (lambda text: text.replace(",", ",1000", 5), "line 3"),
+        (lambda text: text + "\n0,1000", "line 24"),
         (lambda text: text.replace("\n", "\n\n"), "line 2"),
         (lambda text: text + "\n0.5,", "line 24"),
         (lambda text: "", "video00.txt"),
