@@ -186,7 +186,6 @@ def evaluate_runs(
             "leave out --run and --seed"
         )
     from unbraid import store
-    from unbraid.models.base import SequenceModel
 
     from papers import evaluation, report, runs
 
@@ -211,7 +210,7 @@ def evaluate_runs(
             report.write_metrics(path, metrics)
             settings, seeds = selected[0]
             first = runs.run_name(settings, seeds[0])
-            model = SequenceModel.load(first, places[first])
+            model = runs.load_run(settings, seeds[0], places[first])
             evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
@@ -272,12 +271,11 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
     places: the folder of the weights of each run, by the run's name.
     """
     from unbraid import store, training
-    from unbraid.models.base import SequenceModel
 
     from papers import provenance
     from papers.evaluation import evaluation_for
     from papers.report import summarise
-    from papers.runs import run_name
+    from papers.runs import load_run, run_name
 
     metrics: dict = {}
     files: dict[str, dict] = {}
@@ -289,7 +287,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
         for seed in seeds:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
-            model = SequenceModel.load(name, places[name])
+            model = load_run(settings, seed, places[name])
             by_seed.append(evaluation_for(settings).evaluate(model, settings, seed))
             files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
         metrics[settings.run] = summarise(by_seed)

@@ -15,12 +15,11 @@ from pathlib import Path
 from unbraid import store
 from unbraid.data.fetch import DataError
 from unbraid.measures.judges import load_judge
-from unbraid.models.base import SequenceModel
 from unbraid.store import RESTORE, ResultsError, find_seeds, read_json
 
 from papers import judging, report
 from papers.report import list_runs
-from papers.runs import run_name
+from papers.runs import load_run
 from papers.settings import Settings, current_profile, select_runs
 from papers.settings import load as load_settings
 
@@ -336,8 +335,7 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
     settings = find_settings(part, dataset, run, profile)
     evaluation = evaluation_for(settings)
     check_data(path, evaluation.protocol(settings))
-    model = SequenceModel.load(run_name(settings, seed), path.parents[3])
-    return evaluation.evaluate(model, settings, seed)
+    return evaluation.evaluate(load_run(settings, seed, path.parents[3]), settings, seed)
 
 
 def check_data(path: Path, protocol: dict) -> None:

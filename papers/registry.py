@@ -6,6 +6,7 @@ own ("published_series"), and hold the fields of its config among other settings
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 
 from unbraid.checks import SettingsError, check_name
@@ -36,8 +37,11 @@ VARIANTS = {"code": SingleElement, "formula": FormulaElement}  # of paper C: its
 def choose_class(settings: Mapping[str, object]) -> type[SequenceModel]:
     """The class of a run's model: the paper's, or what its settings say that it has beside it.
 
-    Those are networks of its own, a gate, another decoder, the paper's formula, or an idea less.
+    Those are networks of its own, a gate, another decoder, the paper's formula, or an idea less. A
+    model that is no paper's is named by its setting `class`, such as "unbraid.models.new.New".
     """
+    if "class" in settings:
+        return import_class(settings["class"])
     if "networks" in settings:
         check_name("networks", settings["networks"], NETWORKS)
         return NETWORKS[settings["networks"]]
@@ -50,6 +54,18 @@ def choose_class(settings: Mapping[str, object]) -> type[SequenceModel]:
     if model_class is SingleElement:
         return choose_element(settings)
     return model_class
+
+
+def import_class(name: str) -> type[SequenceModel]:
+    """The model of a dotted name; `SettingsError` where there is none."""
+    module, _, own_name = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), own_name, None)
+    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
+        found = None
+    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
+        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
+    return found
 
 
 def choose_prediction(settings: Mapping[str, object]) -> type[IndependentPrediction]:

@@ -227,6 +227,12 @@ def run_name(settings: Settings, seed: int) -> str:
     return f"{'/'.join(parts)}-seed{seed}"
 
 
+def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
+    """The trained model of a run in a folder of results, by default the clone's."""
+    choose_class(settings.as_dict())  # It imports a class that is not the library's.
+    return SequenceModel.load(run_name(settings, seed), folder)
+
+
 def train_command(settings: Settings, seeds: list[int], precision: str = "32-true") -> str:
     """The command that trains these runs."""
     command = f"python -m papers train {settings.model} --dataset {settings.dataset}"
