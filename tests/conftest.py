@@ -9,6 +9,11 @@ import pytest
 
 from papers import commands as cli
 
+ROOT = Path(__file__).resolve().parents[1]
+# papers/ and tools/ are in no installed package; commands in processes of their own find them too.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
+)
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -31,7 +36,7 @@ def call(monkeypatch, capsys):
     """A function that runs a command in this process: its exit code and what it printed."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unbraid", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["papers", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.main()
         printed = capsys.readouterr()
@@ -43,7 +48,7 @@ def call(monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The clone."""
-    return Path(__file__).resolve().parents[1]
+    return ROOT
 
 
 @pytest.fixture(scope="session")

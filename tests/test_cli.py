@@ -1,4 +1,4 @@
-"""python -m unbraid: from training to verified results, and mistakes answered by one message."""
+"""python -m papers: from training to verified results, and mistakes answered by one message."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from unbraid import store
 from unbraid.data import street
 
 from papers import commands as cli
-from papers import experiments, provenance, report, settings
+from papers import provenance, report, runs, settings
 
 SMOKE = ("--profile", "smoke")
 BOUNCE = ("--dataset", "bounce", *SMOKE)
@@ -27,7 +27,7 @@ def without_other_data(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def start(*arguments, program=("-m", "unbraid")):
+def start(*arguments, program=("-m", "papers")):
     """A command in a process of its own, which Ctrl-C reaches also where the tests ignore it."""
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
@@ -47,7 +47,7 @@ def made(tmp_path_factory):
     printed = []
     for command in (("train",), ("evaluate", "--write")):
         done = subprocess.run(
-            [sys.executable, "-m", "unbraid", command[0], "independent", *BOUNCE, *command[1:]],
+            [sys.executable, "-m", "papers", command[0], "independent", *BOUNCE, *command[1:]],
             cwd=home,
             env=environment,
             capture_output=True,
@@ -74,7 +74,7 @@ def test_training_leaves_weights_curve_and_record(made):
 def test_train_and_evaluate_share_a_folder_and_say_so(made):
     trained, evaluated = made[1]
     assert "written: build/results/independent/bounce/smoke/factored-seed0" in trained
-    assert "measure with: python -m unbraid evaluate independent" in trained
+    assert "measure with: python -m papers evaluate independent" in trained
     assert "factored, seed 0: weights of build/results" in evaluated
     metrics = store.read_json(made[0].joinpath(*FOLDER, "metrics.json"))
     assert list(metrics) == [*RUNS, "protocol"] and provenance.form_faults(metrics) == []
@@ -150,7 +150,7 @@ def test_what_was_measured_is_measured_again(made, call, tmp_path):
     path = tmp_path.joinpath("own", *FOLDER, "metrics.json")
     metrics = store.read_json(path)
     figures = metrics["factored"]["by_seed"] | {"elbo_per_frame": [0.0]}
-    metrics["factored"] = experiments.summarise([{name: figures[name][0] for name in figures}])
+    metrics["factored"] = report.summarise([{name: figures[name][0] for name in figures}])
     report.write_metrics(path, metrics)
     assert call("verify", "--results", tmp_path / "own")[0] == 0
     code, printed = call(*command, "--run", "factored")
@@ -169,7 +169,7 @@ def test_the_runs_of_the_readme_are_measured_again_by_default(call, monkeypatch)
     monkeypatch.setattr(cli, "verify_again", lambda runs: asked.append(runs) or [])
     monkeypatch.setattr(provenance, "verify_results", lambda folder: [])
     shown = [("independent/circle/quick", "long")]
-    monkeypatch.setattr(results, "list_headline", lambda tables: shown)
+    monkeypatch.setattr(report, "list_headline", lambda tables: shown)
     circle = store.shipped() / "independent" / "circle" / "quick" / "metrics.json"
     assert call("verify", "--again")[0] == call("verify", "--again", "--all")[0] == 0
     assert asked[0] == [
@@ -227,7 +227,7 @@ def test_a_disk_that_fills_up_is_named_with_the_run(call, tmp_path, monkeypatch)
     def fill(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(experiments.training, "fit", fill)
+    monkeypatch.setattr(runs.training, "fit", fill)
     code, printed = call("train", "independent", *BOUNCE, "--results", tmp_path)
     assert code == 1 and f"left on device: '{tmp_path}/independent/bounce/smoke/" in printed
 
@@ -276,7 +276,7 @@ class Interruption:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interruption(sys.argv.pop()))
-runpy.run_module("unbraid", run_name="__main__", alter_sys=True)
+runpy.run_module("papers", run_name="__main__", alter_sys=True)
 """
 
 
@@ -304,8 +304,6 @@ MISTAKES = {
     ("verify", "--results", "none"): "expected results, found none",
     ("verify", "--part", "independent"): "--again: expected with",
     ("verify", "--again", "--run", "twofold"): "--again: expected a run",
-    ("data", "list", "Sprites"): "did you mean sprites",
-    ("data", "fetch", "emnist"): "emnist",
 }
 
 
@@ -318,7 +316,7 @@ def test_a_mistake_is_answered_by_one_message(call, arguments):
 
 def test_datasets_that_are_not_at_hand_are_left_out_of_all(call, monkeypatch):
     trained = []
-    monkeypatch.setattr(experiments, "train_run", lambda chosen, *_: trained.append(chosen.dataset))
+    monkeypatch.setattr(runs, "train_run", lambda chosen, *_: trained.append(chosen.dataset))
     code, printed = call("train", "unordered", *SMOKE, "--run", "unordered")
     assert code == 0 and "faces" not in trained and "digits" in trained
     assert "data fetch cmu-faces" in printed
@@ -328,7 +326,7 @@ def test_an_error_of_the_file_system_is_one_sentence(call, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device", "weights")
 
-    monkeypatch.setattr(experiments, "train_run", fail)
+    monkeypatch.setattr(runs, "train_run", fail)
     code, printed = call("train", "independent", *BOUNCE)
     assert code == 1 and "No space left on device: 'weights'; make room" in printed
 
@@ -347,12 +345,3 @@ def test_help_and_typos_are_answered_without_importing_torch(arguments):
     command = [sys.executable, "-c", code, *arguments]
     printed = subprocess.run(command, capture_output=True, text=True)
     assert printed.stdout.splitlines()[-1] == "False"
-
-
-def test_the_data_of_the_clone_are_verified_and_what_is_missing_is_named(call):
-    code, printed = call("data", "verify")
-    assert code == 0 and "mnist-sample: 4 ok" in printed and "cmu-faces" in printed
-    code, printed = call("data", "verify", "cmu-faces")
-    assert code == 1 and "missing" in printed
-    code, printed = call("data", "list", "sprites")
-    assert code == 0 and "sprites-li" in printed

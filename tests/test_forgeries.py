@@ -8,7 +8,7 @@ import pytest
 from unbraid import store
 from unbraid.data import fetch
 
-from papers import experiments, provenance, report
+from papers import provenance, report
 
 CIRCLE, FRAMES, JUDGE = (
     "independent/circle/quick",
@@ -122,14 +122,14 @@ def list_values(entry):
 
 def drop_last_seed(metrics):
     """A seed is taken out of values, means, intervals and seeds alike."""
-    metrics["factored"] = experiments.summarise(list_values(metrics["factored"])[:-1])
+    metrics["factored"] = report.summarise(list_values(metrics["factored"])[:-1])
     metrics["protocol"]["seeds_of"]["factored"] = [0, 1, 2, 3]
 
 
 def add_seed(metrics):
     """A seed that nobody trained, with the values of another."""
     values = list_values(metrics["factored"])
-    metrics["factored"] = experiments.summarise([*values, values[0]])
+    metrics["factored"] = report.summarise([*values, values[0]])
     metrics["protocol"]["seeds_of"]["factored"] = [0, 1, 2, 3, 4, 5]
 
 
@@ -528,7 +528,7 @@ def test_values_forged_with_mean_and_interval_differ_from_what_is_measured(folde
     near = {name: value + 9e-5 for name, value in honest.items()}
     assert provenance.figure_faults(path, "factored", 0, near) == []
     values[0][FIGURE] -= 0.01
-    metrics["factored"] = experiments.summarise(values)
+    metrics["factored"] = report.summarise(values)
     report.write_metrics(path, metrics)
     report.write_tables()
     assert provenance.verify_results(folder) == []

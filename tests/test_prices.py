@@ -1,12 +1,11 @@
 """What all runs cost, and the command that makes them: order, prices, resumption, failures."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
-from unbraid import training
+from unbraid import store, training
 
-from papers import experiments, prices, provenance, settings
+from papers import judging, prices, provenance, runs, settings
 from papers.settings import load as load_settings
 
 
@@ -19,61 +18,66 @@ def home(monkeypatch, tmp_path):
 
 
 def test_datasets_are_in_the_order_of_the_table_and_others_come_last(monkeypatch):
-    order = settings.read_table()["everything"]["order"]
+    order = settings.read_order()
     assert ["/".join(pair) for pair in prices.order_datasets("smoke")] == order
     full = ["/".join(pair) for pair in prices.order_datasets("full")]
     assert full == [place for place in order if place in full] and len(full) < len(order)
-    shorter = {"everything": {"order": order[3:]}}
-    monkeypatch.setattr(prices, "read_table", lambda: shorter)
+    monkeypatch.setattr(prices, "read_order", lambda: order[3:])
     pairs = ["/".join(pair) for pair in prices.order_datasets("smoke")]
     assert pairs[:-3] == order[3:] and set(pairs[-3:]) == set(order[:3])
 
 
-def test_a_price_is_the_time_of_an_update_times_what_is_neither_finished_nor_begun(tmp_path):
+def write_record(folder, chosen, seed, **values):
+    """A record of a run, with these values in place of usual ones."""
+    record = {"settings": chosen.as_dict(), "weights_sha256": "0", "seconds": 10.0, "steps": 4}
+    path = folder / f"{runs.run_name(chosen, seed)}.run.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.write_json(path, record | values)
+
+
+def test_a_price_is_what_records_say_of_the_seeds_that_are_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "shipped", lambda: tmp_path / "shipped")
+    own = tmp_path / "own"
+    chosen = load_settings("independent.bounce.factored", "smoke").but(seeds=3, steps=8)
+    unknown = prices.price_run(chosen, own)
+    assert unknown[1:] == (8, 3, 0, None)
+
+    write_record(tmp_path / "shipped", chosen, 0)
+    write_record(settings.OWN_RESULTS, chosen, 1, seconds=50.0)
+    assert prices.price_run(chosen, own)[1:] == (8, 3, 8, 60.0)  # of seeds elsewhere
+
+    write_record(own, chosen, 2, seconds=90.0)
+    assert prices.price_run(chosen, own)[1:] == (8, 2, 12, 100.0)
+    write_record(own, chosen.but(batch_size=1), 2, seconds=90.0)
+    assert prices.price_run(chosen, own).seeds_left == 3  # it is not the run of these settings
+
+
+def test_a_record_that_is_found_twice_counts_once(tmp_path):
     chosen = load_settings("independent.bounce.factored", "smoke")
-    draw = experiments.make_sampler(chosen)
-    first = prices.price_run(chosen, draw, tmp_path)
-    assert first.updates == chosen.seeds * chosen.steps and first.seconds > 0
-    assert first.origin == "measured now"
-
-    half = chosen.steps // 2
-    drawn = []
-
-    def draw_few(count, generator):
-        drawn.append(count)
-        if len(drawn) > half:
-            raise KeyboardInterrupt
-        return draw(count, generator)
-
-    with pytest.raises(KeyboardInterrupt):
-        experiments.train_run(chosen, 0, replace(draw, draw=draw_few), tmp_path)
-    assert prices.price_run(chosen, draw, tmp_path).updates == chosen.steps - half
-    experiments.train_run(chosen, 0, draw, tmp_path)
-    finished = prices.price_run(chosen, draw, tmp_path)
-    assert (finished.updates, finished.origin) == (0, "finished")
-    more = prices.price_run(chosen.but(seeds=2), draw, tmp_path)
-    record = experiments.load_record(experiments.run_name(chosen, 0), tmp_path)
-    assert (more.updates, more.origin) == (chosen.steps, "its record")
-    assert more.seconds == record["seconds"] / record["steps"]
+    write_record(settings.OWN_RESULTS, chosen, 0)
+    assert prices.price_run(chosen, settings.OWN_RESULTS).recorded == 4
 
 
-def test_the_table_of_prices_has_hours_and_their_sum():
-    rows = [prices.Price("a", 100, 36.0, "measured now"), prices.Price("b", 10, 3600.0, "x")]
-    assert "all: 11.0 hours here" in prices.tabulate_prices(rows)
+def test_the_table_has_seconds_their_sum_and_what_is_not_known():
+    rows = [prices.Price("a", 100, 2, 100, 36.0), prices.Price("b", 10, 1, 0, None)]
+    lines = prices.tabulate_prices(rows).splitlines()
+    assert lines[1].split() == ["a", "100", "2", "100", "36"]
+    assert lines[2].split() == ["b", "10", "1", "0", "no", "record"]
+    assert lines[3] == "all: 72 seconds, and 1 runs without a record"
 
 
 @pytest.fixture
 def call(call, monkeypatch):
-    """`python -m unbraid full` at smoke, with two sets and one judge."""
+    """`python -m papers full` at smoke, with two sets and one judge."""
     pairs = [("single_element", "vowels"), ("unordered", "digits")]
     monkeypatch.setattr(prices, "order_datasets", lambda profile: pairs)
-    monkeypatch.setattr(experiments, "JUDGES", {"digits": experiments.JUDGES["digits"]})
+    monkeypatch.setattr(judging, "JUDGES", {"digits": judging.JUDGES["digits"]})
     return partial(call, "full", "--profile", "smoke")
 
 
 def test_full_says_what_it_costs_then_makes_everything_and_goes_on(call, home, tmp_path):
     code, printed = call("--plan")
-    assert code == 0 and "single_element/vowels" in printed and "hours here" in printed
+    assert code == 0 and "single_element/vowels" in printed and "no record" in printed
     assert not list((tmp_path / "build").rglob("*.safetensors"))
     code, printed = call()
     assert code == 0, printed
@@ -83,14 +87,15 @@ def test_full_says_what_it_costs_then_makes_everything_and_goes_on(call, home, t
     begun = [printed.index(name) for name in ("digits real_", "single_element-seed0 begins")]
     assert begun == sorted(begun)  # judges come first
     code, printed = call()
-    assert code == 0 and "finished" in printed and "begins" not in printed
+    assert code == 0 and "finished before" in printed and "begins" not in printed
+    assert "all: 0 seconds" in printed  # nothing is left
 
 
 def test_a_failure_does_not_stop_the_other_runs(call, monkeypatch, tmp_path):
     def fail(settings, *_):
         raise training.TrainingError(f"{settings.run} diverged")
 
-    monkeypatch.setattr(experiments, "train_run", fail)
+    monkeypatch.setattr(runs, "train_run", fail)
     code, printed = call()
     assert code == 1 and "all was tried" in printed
     assert "train single_element vowels: single_element diverged" in printed

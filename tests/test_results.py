@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 from unbraid import store
+from unbraid.models.base import SequenceModel
 from unbraid.store import ResultsError
 
 from papers import commands as cli
-from papers import experiments, provenance, report, settings
+from papers import provenance, report, runs, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {experiment.model for experiment in settings.list_experiments()}
@@ -50,7 +51,7 @@ def test_a_damaged_or_missing_json_is_named(tmp_path, content):
 
 
 def test_a_trial_is_recorded_with_what_repeats_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "shipped", lambda: tmp_path)
+    monkeypatch.setattr(report, "shipped", lambda: tmp_path)
     path = report.write_trial("a_wide", "python a.py wide", {"steps": 3}, [0, 1], {"mae": 1.5})
     assert path == tmp_path / "trials" / "a_wide.json"
     record = store.read_json(path)
@@ -157,7 +158,7 @@ def test_missing_altered_and_truncated_weights_are_not_loaded(network, tmp_path)
 def summarise(**values):
     """An entry of metrics.json: of each figure its values by seed."""
     rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    return experiments.summarise(rows)
+    return report.summarise(rows)
 
 
 # The weights of the second seed of each run do not ship.
@@ -323,7 +324,7 @@ def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(p
     (experiment,) = settings.select_runs(model, dataset, run)
     today = settings.load(experiment.section, profile)
     if profile == "quick":  # a run at full may have been stopped early
-        assert experiments.has_settings(record, today), "the table has changed; train again"
+        assert runs.has_settings(record, today), "the table has changed; train again"
         assert record["steps"] == today.steps
     assert path.name == f"{run}-seed{record['seed']}.run.json" and record["seconds"] > 0
     curve = store.read_csv(path.with_name(path.name.replace(".run.json", ".training.csv")))
@@ -335,7 +336,7 @@ def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(p
     weights = path.with_name(path.name.replace(".run.json", ".safetensors"))
     if weights.exists():
         assert weights.stat().st_size <= 50e6  # GitHub warns of larger files
-        trained = experiments.load_model(name_run(path))
+        trained = SequenceModel.load(name_run(path))
         assert all(value.isfinite().all() for value in trained.parameters())
 
 

@@ -1,4 +1,4 @@
-"""profiles.toml and its door: every section at every profile, paper A's numbers, clear refusals."""
+"""The TOML files of papers/: every section at every profile, paper A's numbers, clear refusals."""
 
 import pytest
 
@@ -51,6 +51,32 @@ def test_an_inner_section_inherits_from_all_around_it():
     }
     assert set(inner) - set(outer) >= {"dataset", "motion", "speeds"}
     assert outer["second_moment_decay"] == 0.999  # stated before the first section
+
+
+def test_a_section_takes_its_mixins_before_its_own_lines():
+    table = {"outer": {"a": 1, "b": 1, "inner": {"like": ["m", "n"], "b": 4}}}
+    mixins = {"m": {"a": 2, "b": 2, "c": 2}, "n": {"c": 3}}
+    sections = {}
+    settings.collect_sections(table, {}, "", sections, mixins)
+    assert sections == {"outer": {"a": 1, "b": 1}, "outer.inner": {"a": 2, "b": 4, "c": 3}}
+    table["outer"]["inner"]["like"] = ["k"]
+    with pytest.raises(SettingsError, match=r"like of outer\.inner"):
+        settings.collect_sections(table, {}, "", {}, mixins)
+
+
+def test_a_file_beside_the_papers_adds_sections_and_replaces_none(tmp_path, monkeypatch):
+    for path in settings.FOLDER.glob("*.toml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(settings, "FOLDER", tmp_path)
+    before = settings.read_sections()
+    (tmp_path / "mine.toml").write_text('[mine]\nlike = ["plain"]\nsteps = 3\n')
+    after = settings.read_sections()
+    assert after.pop("mine").items() >= {"steps": 3, "kl_weight": 1.0, "decay": 1.0}.items()
+    assert after == before
+    for content in ("[independent]\nsteps = 1\n", "[mixins.plain]\nsteps = 1\n"):
+        (tmp_path / "mine.toml").write_text(content)
+        with pytest.raises(SettingsError, match=r"mine\.toml"):
+            settings.read_sections()
 
 
 def test_full_is_paper_a():

@@ -7,12 +7,10 @@ import pytest
 import torch
 from test_bound import seeded
 from unbraid import store
-from unbraid.data import catalogue
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
-from unbraid.models import registry
 
-from papers import evaluation, experiments, provenance, settings
+from papers import datasets, evaluation, judging, provenance, registry, runs, settings
 from papers.settings import Settings, SettingsError
 
 EXPERIMENTS = settings.list_experiments()
@@ -21,7 +19,7 @@ EXPERIMENTS = settings.list_experiments()
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.section)
 def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
     chosen = settings.load(experiment.section, "smoke")
-    first, again, other = (experiments.build(chosen, seed) for seed in (3, 3, 4))
+    first, again, other = (runs.build(chosen, seed) for seed in (3, 3, 4))
     assert isinstance(first, registry.MODELS[experiment.model])
     digests = [store.contents(model.state_dict()) for model in (first, again, other)]
     assert digests[0] == digests[1] != digests[2]
@@ -45,7 +43,7 @@ def test_digits_are_drawn_from_their_split(section, monkeypatch, tmp_path):
     monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
     chosen = settings.load(section, "smoke")
-    train, test = (experiments.make_sampler(chosen, split) for split in ("train", "test"))
+    train, test = (runs.make_sampler(chosen, split) for split in ("train", "test"))
     frames = train(4, seeded()).frames
     assert frames.shape == (4, chosen.length, 3, 32, 32)
     assert torch.equal(frames, train(4, seeded()).frames)
@@ -55,7 +53,7 @@ def test_digits_are_drawn_from_their_split(section, monkeypatch, tmp_path):
 
 
 def test_series_come_with_their_mask():
-    sampler = experiments.make_sampler(settings.load("single_element.weather", "smoke"))
+    sampler = runs.make_sampler(settings.load("single_element.weather", "smoke"))
     batch = sampler(5, seeded())
     assert batch.frames.shape == (5, 24, 8) and batch.mask is not None
     assert sampler.sources == ("weather",)
@@ -78,8 +76,8 @@ def poses(monkeypatch):
             classes={"action": ("a", "b", "c")},
         )
 
-    row = catalogue.Dataset(load_poses, ("sprites-li",))
-    monkeypatch.setitem(catalogue.DATASETS, "squares", row)
+    row = datasets.Dataset(load_poses, ("sprites-li",))
+    monkeypatch.setitem(datasets.DATASETS, "squares", row)
 
 
 def see(sampler):
@@ -93,28 +91,28 @@ def see(sampler):
 def test_what_is_withheld_is_never_trained_on_and_is_said(poses):
     chosen = Settings(dataset="squares", sampler="frames", image_size=32, length=3, withheld=0.2)
     everything = {10 * character + action for character in range(20) for action in range(3)}
-    train = experiments.make_sampler(chosen)
+    train = runs.make_sampler(chosen)
     lacking = everything - see(train)
     assert len(lacking) == 4 and len({value // 10 for value in lacking}) == 4
     assert "one action withheld of 20 %" in train.provenance
-    assert see(experiments.make_sampler(chosen, "test")) == everything
+    assert see(runs.make_sampler(chosen, "test")) == everything
     chosen.withheld = 0.0
-    assert see(experiments.make_sampler(chosen)) == everything
+    assert see(runs.make_sampler(chosen)) == everything
 
 
 def test_the_part_of_the_training_sequences_is_a_setting(monkeypatch):
-    monkeypatch.setitem(experiments.SAMPLERS, "parts", lambda _, split: split)
+    monkeypatch.setitem(runs.SAMPLERS, "parts", lambda _, split: split)
     whole, part = Settings(sampler="parts"), Settings(sampler="parts", training_split="fit")
-    assert experiments.make_sampler(whole) == "train"
-    assert experiments.make_sampler(part) == "fit"
+    assert runs.make_sampler(whole) == "train"
+    assert runs.make_sampler(part) == "fit"
     for split in ("test", "validation"):
-        assert experiments.make_sampler(part, split) == split
+        assert runs.make_sampler(part, split) == split
 
 
 # ---- what a run leaves
 
 
-class Interrupted(experiments.Sampler):
+class Interrupted(runs.Sampler):
     """A supply that ends with Ctrl-C after three batches."""
 
     drawn = 0
@@ -130,21 +128,21 @@ class Interrupted(experiments.Sampler):
 def smallest():
     """Settings of a run of some updates, and what it learns from."""
     chosen = settings.load("single_element.weather", "smoke")
-    return chosen, experiments.make_sampler(chosen)
+    return chosen, runs.make_sampler(chosen)
 
 
 def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(smallest, tmp_path):
     chosen, sampler = smallest
-    experiments.train_run(chosen, 0, sampler, tmp_path)
-    path = tmp_path / experiments.run_name(chosen, 0)
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    path = tmp_path / runs.run_name(chosen, 0)
     now = {"precision": "32-true", "data_sha256": sampler.digests}
-    assert experiments.find_record(chosen, path, now)["seed"] == 0
-    assert experiments.find_record(chosen, path, now | {"precision": "bf16-mixed"}) is None
+    assert runs.find_record(chosen, path, now)["seed"] == 0
+    assert runs.find_record(chosen, path, now | {"precision": "bf16-mixed"}) is None
     weights = path.with_suffix(".safetensors")
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert experiments.find_record(chosen, path, now) is None
-    experiments.train_run(chosen, 0, sampler, tmp_path)
+    assert runs.find_record(chosen, path, now) is None
+    runs.train_run(chosen, 0, sampler, tmp_path)
     assert weights.read_bytes() == content
 
 
@@ -152,16 +150,16 @@ def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
     smallest, tmp_path, monkeypatch
 ):
     chosen, sampler = smallest
-    path = tmp_path / experiments.run_name(chosen, 0)
+    path = tmp_path / runs.run_name(chosen, 0)
     note = path.with_suffix(".begun.json")
-    monkeypatch.setattr(experiments, "read_commit", lambda: "c0")
+    monkeypatch.setattr(runs, "read_commit", lambda: "c0")
     with pytest.raises(KeyboardInterrupt):
-        experiments.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
+        runs.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
     first = store.read_json(note)
     assert first["commit"] == "c0" and first["started"].endswith("+00:00")
     store.write_json(note, first | {"started": "2026-01-01T00:00:00+00:00"})
-    monkeypatch.setattr(experiments, "read_commit", lambda: "c1")
-    experiments.train_run(chosen, 0, sampler, tmp_path)
+    monkeypatch.setattr(runs, "read_commit", lambda: "c1")
+    runs.train_run(chosen, 0, sampler, tmp_path)
     record = store.read_json(path.with_suffix(".run.json"))
     assert (record["started"], record["commit"]) == ("2026-01-01T00:00:00+00:00", "c0")
     assert not note.exists()
@@ -170,11 +168,11 @@ def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
 def test_a_run_that_begins_anew_has_a_new_beginning(tmp_path, monkeypatch):
     old = {"started": "2026-01-01T00:00:00+00:00", "commit": "c0"}
     store.write_json(tmp_path / "a-seed0.begun.json", old)
-    monkeypatch.setattr(experiments, "read_commit", lambda: "c1")
+    monkeypatch.setattr(runs, "read_commit", lambda: "c1")
     path = tmp_path / "a-seed0"
-    assert experiments.note_beginning(path, resumed=True) == old
-    assert experiments.note_beginning(path, resumed=False)["commit"] == "c1"
-    assert experiments.note_beginning(path, resumed=True)["commit"] == "c1"
+    assert runs.note_beginning(path, resumed=True) == old
+    assert runs.note_beginning(path, resumed=False)["commit"] == "c1"
+    assert runs.note_beginning(path, resumed=True)["commit"] == "c1"
 
 
 def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path, monkeypatch):
@@ -182,7 +180,7 @@ def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path,
         (tmp_path / name).mkdir()
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert experiments.read_commit() == "unknown"
+    assert runs.read_commit() == "unknown"
 
     def git(*arguments):
         name = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
@@ -195,21 +193,21 @@ def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path,
     git("commit", "-qm", "a")
     commit = git("rev-parse", "HEAD")
     (tmp_path / "new.txt").write_text("not tracked")
-    assert len(commit) == 40 and experiments.read_commit() == commit
+    assert len(commit) == 40 and runs.read_commit() == commit
     (tmp_path / "a.txt").write_text("b")
-    assert experiments.read_commit() == f"{commit}+changes"
+    assert runs.read_commit() == f"{commit}+changes"
     monkeypatch.setenv("PATH", str(tmp_path))  # without git
-    assert experiments.read_commit() == "unknown"
+    assert runs.read_commit() == "unknown"
 
 
 # ---- judges
 
 
 def collect_called(function, called: set) -> set:
-    """The functions of the library that a function names, and those that these name."""
+    """The functions of papers/ that a function names, and those that these name."""
     for name in function.__code__.co_names:
         other = function.__globals__.get(name)
-        is_ours = isinstance(other, FunctionType) and other.__module__.startswith("unbraid.")
+        is_ours = isinstance(other, FunctionType) and other.__module__.startswith("papers.")
         if is_ours and other not in called:
             called.add(other)
             collect_called(other, called)
@@ -222,11 +220,11 @@ def test_the_runs_that_a_judge_measures_are_known():
         called: set = set()
         for function in (each.examine, *each.measures):
             collect_called(function, called)
-        is_judged = experiments.name_judge(Settings(model=model, dataset=dataset)) is not None
+        is_judged = judging.name_judge(Settings(model=model, dataset=dataset)) is not None
         if model == "independent":
             assert not is_judged
         else:
-            assert is_judged == (experiments.open_judge in called), (model, dataset)
+            assert is_judged == (judging.open_judge in called), (model, dataset)
     chosen = settings.load("independent.circle.factored", "quick")
     (name,) = provenance.describe_judge(chosen)
     assert name == "judges/digits/quick/judge-seed0"
@@ -237,45 +235,45 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
     for seed in ("0", "1"):
         where = ("--profile", "smoke", "--seed", seed, "--results", tmp_path)
         assert call("judge", "digits", *where)[0] == 0
-    judge = experiments.load_judge(experiments.judge_path("digits", "smoke", 0, tmp_path))
+    judge = judging.load_judge(judging.judge_path("digits", "smoke", 0, tmp_path))
     written = store.read_json(tmp_path / "judges/digits/smoke/metrics.json")
-    measured = experiments.measure_judge(judge, "digits", "smoke")
+    measured = judging.measure_judge(judge, "digits", "smoke")
     assert measured["judge"] == written["judge"]  # that of seed 0
     assert measured["protocol"].items() <= written["protocol"].items()
     assert provenance.form_faults(written) == [] and provenance.verify_results(tmp_path) == []
     with pytest.raises(SettingsError, match="dataset"):
-        experiments.judge_settings("weather")
+        judging.judge_settings("weather")
 
 
 def test_a_shipped_judge_is_the_one_that_was_measured():
-    chosen = experiments.judge_settings("digits", "quick")
-    _, examples = experiments.judge_examples("digits", "test", chosen)
-    frames, labels = experiments.show_judge("digits", examples)
-    path = experiments.judge_path("digits", "quick").with_name("metrics.json")
+    chosen = judging.judge_settings("digits", "quick")
+    _, examples = judging.judge_examples("digits", "test", chosen)
+    frames, labels = judging.show_judge("digits", examples)
+    path = judging.judge_path("digits", "quick").with_name("metrics.json")
     shipped = store.read_json(path)["judge"]
-    judge = experiments.open_judge("digits", classes=examples.classes)
+    judge = judging.open_judge("digits", classes=examples.classes)
     for label, probabilities in judge.probabilities(frames).items():
         scores = generation_scores(probabilities, labels[label], draws=10)
         assert scores.accuracy.mean == pytest.approx(shipped[f"real_{label}"], abs=0.02)
     with pytest.raises(store.ResultsError):
-        experiments.open_judge("digits", classes={"red_digit": ("one", "two")})
+        judging.open_judge("digits", classes={"red_digit": ("one", "two")})
 
 
 def test_a_judge_of_frames_sees_frames_with_the_labels_of_both_kinds(poses, monkeypatch):
-    task = experiments.JudgeTask(experiments.FrameJudge, "judge.poses", ("character", "action"))
-    monkeypatch.setitem(experiments.JUDGES, "squares", task)
-    chosen = experiments.judge_settings("squares", "smoke")
-    sampler, examples = experiments.judge_examples("squares", "train", chosen)
+    task = judging.JudgeTask(judging.FrameJudge, "judge.poses", ("character", "action"))
+    monkeypatch.setitem(judging.JUDGES, "squares", task)
+    chosen = judging.judge_settings("squares", "smoke")
+    sampler, examples = judging.judge_examples("squares", "train", chosen)
     assert len(examples) == 240
     for drawn in (examples, sampler(50, seeded())):
-        frames, labels = experiments.show_judge("squares", drawn)
+        frames, labels = judging.show_judge("squares", drawn)
         values = (255 * frames[:, 0, 0, 0]).round().long()
         assert frames.ndim == 4 and torch.equal(values, 10 * labels["character"] + labels["action"])
 
 
 def test_a_part_of_a_batch_is_roughened():
     frames = torch.rand(10, 3, 16, 16, generator=seeded())
-    rough = experiments.roughen(frames, 0.4, seeded(1))
+    rough = judging.roughen(frames, 0.4, seeded(1))
     assert torch.equal(rough[:6], frames[:6]) and rough.min() >= 0 and rough.max() <= 1
     assert (rough[6:] - frames[6:]).abs().mean() > 0.02 and rough[6:].std() < frames[6:].std()
-    assert experiments.roughen(frames, 0, seeded()) is frames
+    assert judging.roughen(frames, 0, seeded()) is frames
