@@ -1,11 +1,117 @@
-"""python -m unbraid."""
+"""python -m unbraid data: list, fetch and check the data of the course.
 
+What needs PyTorch is imported late, so that help and typos are answered at once.
+"""
+
+from __future__ import annotations
+
+import shlex
 import sys
+from collections import Counter
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+MOVED = ("train", "evaluate", "judge", "full", "verify", "stamp")  # these make results/
+
+app = typer.Typer(
+    help="Unbraid, a course on sequential disentanglement: its data.",
+    epilog=f"In the clone, python -m papers has the commands {', '.join(MOVED)}.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(
+    help="List, fetch and check the data.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data, name="data")
+
+Names = Annotated[list[str] | None, typer.Argument(help="Datasets or sources; by default all.")]
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"unbraid {version('unbraid')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
+) -> None:
+    """Options in front of the command."""
+
+
+@data.command("list")
+def list_data(names: Names = None) -> None:
+    """What there is, under which licence, how large, and where it is or how it is had."""
+    from unbraid.data import fetch
+
+    for name in fetch.select_sources(names or fetch.SOURCES):
+        typer.echo("\n".join(fetch.describe(name)))
+
+
+@data.command("fetch")
+def fetch_data(names: Names = None) -> None:
+    """Bring what is missing from the publishers into the cache, every byte checked."""
+    from unbraid.data.fetch import SOURCES, DataError, fetch, select_sources
+
+    failures = []
+    for name in select_sources(names or SOURCES):
+        try:
+            typer.echo(f"{name}: {len(fetch(name))} files here, all digests right")
+        except DataError as error:
+            failures.append("; ".join(map(str.strip, str(error).splitlines())))  # one line a set
+    if failures:
+        raise DataError("\n".join(failures))
+
+
+@data.command("verify")
+def verify_data(names: Names = None) -> None:
+    """Read every file anew and check its digest; what is missing is a fault of named sets only."""
+    from unbraid.data.fetch import SOURCES, select_sources, verify
+
+    faults = 0
+    for name in select_sources(names or SOURCES):
+        states = verify(name)
+        counts = Counter(states.values())
+        typer.echo(f"{name}: {', '.join(f'{counts[state]} {state}' for state in counts)}")
+        for file in states:
+            if states[file] == "damaged":
+                typer.echo(f"  damaged: {name}/{file}")
+        faults += counts["damaged"] + (counts["missing"] if names else 0)
+    verdict = f"{faults} faults" if faults else "all files here are right"
+    typer.echo(f"{verdict}; python -m unbraid data fetch NAME brings what is missing")
+    raise typer.Exit(1 if faults else 0)
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends in one message, not in a traceback."""
+    if sys.argv[1:2] and sys.argv[1] in MOVED:
+        command = f"python -m papers {shlex.join(sys.argv[1:])}"
+        moved = f"python -m unbraid {sys.argv[1]} has moved"
+        typer.echo(f"{moved}; run in the clone: {command}", err=True)
+        sys.exit(2)
+    try:
+        app(prog_name="python -m unbraid")
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C
+            typer.echo("stopped", err=True)
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        is_ours = type(error).__module__.startswith("unbraid.")
+        if isinstance(error, RuntimeError) and not is_ours:
+            raise  # a fault of PyTorch or of the library, not a user's mistake
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
 
 if __name__ == "__main__":
     try:
-        from papers.commands import main
-
         main()
     except KeyboardInterrupt:  # pressed before a command could begin
         print("stopped", file=sys.stderr)
