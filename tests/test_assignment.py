@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import torch
 from exercise_notebook import EXERCISES, edit_answers, write_notebook_of_exercises
+from nbformat.v4 import new_code_cell
 
 from tools import assignment
 
@@ -75,6 +76,20 @@ def test_the_rest_of_the_notebook_stays(source, book):
     for cell in nbformat.read(source, 4).cells:
         is_replaced = any(tag in cell.metadata.get("tags", []) for tag in tags)
         assert (cell.source in kept) != is_replaced
+
+
+@pytest.mark.parametrize("profile", ("smoke", "full"))
+def test_the_notebook_runs_at_the_profile_that_is_asked_for(profile, source, tmp_path):
+    book = nbformat.read(source, 4)
+    parameters = 'profile: str = "quick"  # smoke, quick or full\nseed: int = 0'
+    cell = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    other = new_code_cell('profile: str = "quick"')
+    book.cells[:0] = [cell, other]
+    nbformat.write(book, source)
+    (path,) = assignment.write_assignment(tmp_path, folder=source.parent, profile=profile)
+    written = [each.source for each in nbformat.read(path, 4).cells]
+    assert written[1] == parameters.replace("quick", profile, 1)
+    assert written[2] == other.source
 
 
 @pytest.mark.parametrize(
