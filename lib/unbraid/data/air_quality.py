@@ -27,6 +27,7 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     split: as papers on this set cut it: 2016 is the "test" (144 series), the other years are
     shuffled, 85 % to "train" (367) and 15 % for "validation" (65). Stations share their days across
     these two.
+    scaled: z-scores by the observed entries of "train", or with false the units of `AIR`.
 
     Series (N, 672, 10), see `AIR`, ordered by month, then station. What is missing is 0 and false
     in the mask (N, 672, 10). Labels: station, month, season, year (N,), static; hour and rain in mm

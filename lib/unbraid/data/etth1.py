@@ -31,6 +31,7 @@ def load(
                 for the test, the others to train: 13, 5 and 5 series; all have all four seasons.
     shift_days  turns the series, but not the labels, so that this day comes first and the days
                 before it last; published code does so by 14 days
+    scaled      z-scores by the training split, or with false the loads as published
 
     Series (N, 672, 6), see `LOADS`; nothing is missing. Labels: month, season, year (N,), static;
     hour, oil_temperature in °C (N, 672), dynamic.

@@ -26,7 +26,8 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
 
     split: of the records in the order of their numbers the first fifth is the "test" (371), the
     others are shuffled, 80 % to "train" (1 188) and the rest for "validation" (298). Hours after
-    the end, 47 at most, are empty: 0 and false in the mask (N, 80, 10).
+    the end, 47 at most, are empty: 0 and false in the mask (N, 80, 10). scaled: z-scores by the
+    observed entries of "train", or with false the units of the records.
     Labels, all static: mortality (in hospital), icu, length in hours. Raises `DataError`.
     """
     hours, outcomes = read_stays(tuple(files("physionet-2012").values()))

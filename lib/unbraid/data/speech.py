@@ -122,8 +122,8 @@ def equal_level(waveform: Tensor) -> Tensor:
 def load(split: str = "train", scaled: bool = False) -> Sequences:
     """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
 
-    scaled: whether they are on the `SpectrumScale` of the training chunks, as the models read them,
-    instead of magnitudes. Labels, all static: speaker, digit, take, utterance, chunk, see `cut`.
+    split: as in `utterances`. scaled: whether they are on the `SpectrumScale` of the training
+    chunks, as the models read them, instead of magnitudes. Labels, all static: speaker, digit, take, utterance, chunk, see `cut`.
     """
     chunks = cut(utterances(split))
     if not scaled:

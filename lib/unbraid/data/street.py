@@ -25,8 +25,11 @@ def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Seque
     stride; these overlap in time, so that they are all in the same split. The videos are those
     that are at hand.
 
-    by     "chunk": a random fifth of the spans of each video is the test, as paper A splits;
-           "time": the last fifth is the test, and the span before it is left out
+    split       "train" or "test"
+    by          "chunk": a random fifth of the spans of each video is the test, as paper A splits;
+                "time": the last fifth is the test, and the span before it is left out
+    image_size  S; frames are averaged over areas
+
     Labels: video, static; time (N, 5) in seconds, dynamic. Raises `DataError` without any video.
     """
     check_choice("split", split, ("train", "test"))

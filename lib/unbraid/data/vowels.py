@@ -15,6 +15,7 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     """Japanese Vowels: nine men say /ae/; 12 cepstrum coefficients per step (Kudo et al. 1999).
 
     split: "train", 30 utterances of each speaker, or "test", 24 to 88 of each: 370.
+    scaled: z-scores by the observed entries of "train", or with false the published coefficients.
     Series (N, 29, 12) of 7 to 29 steps; those after the end are false in the mask (N, 29).
     Label: speaker (N,), static.
     """

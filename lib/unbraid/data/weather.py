@@ -28,6 +28,7 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     split: of eight weeks in a row the second is for "validation", the fourth and the eighth are the
     "test", the others "train": 126, 234 and 576 series. A split has the same days at all stations,
     and each week's last day is left out, because weather lasts.
+    scaled: z-scores by the observed entries of "train", or with false the units of `WEATHER`.
 
     A day begins at midnight of standard time, also in summer, so all have 24 hours. Missing are
     hours without a line, what the file calls NA, wind of unknown direction and one wind of 1048
