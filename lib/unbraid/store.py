@@ -89,8 +89,8 @@ def read_json(path: Path) -> dict:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(
-            f"{path}: expected a result, found no file; make it with python -m unbraid train, "
-            "then python -m unbraid evaluate --write"
+            f"{path}: expected a result, found no file; make it with python -m papers train, "
+            "then python -m papers evaluate --write"
         ) from None
     except ValueError as error:
         raise ResultsError(f"{path}: expected JSON, found {error}; {RESTORE}") from None
@@ -149,7 +149,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError:
         raise ResultsError(
-            f"{path}: expected weights, found no file; train them with python -m unbraid train"
+            f"{path}: expected weights, found no file; train them with python -m papers train"
         ) from None
     except SafetensorError as error:
         raise ResultsError(f"{path}: expected safetensors, found {error}; {RESTORE}") from None
@@ -266,7 +266,7 @@ def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]
         if not any(figure in entry for entry in metrics.values()):
             raise ResultsError(
                 f"metrics: expected the figure {figure}, found it of no run; "
-                "run: python -m unbraid evaluate --write"
+                "run: python -m papers evaluate --write"
             )
     rows = [("run", *columns.values()), ("---",) * (len(columns) + 1)]
     rows += tabulate_metrics(metrics, columns, digits).itertuples()
