@@ -123,7 +123,8 @@ def load(split: str = "train", scaled: bool = False) -> Sequences:
     """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
 
     split: as in `utterances`. scaled: whether they are on the `SpectrumScale` of the training
-    chunks, as the models read them, instead of magnitudes. Labels, all static: speaker, digit, take, utterance, chunk, see `cut`.
+    chunks, as the models read them, instead of magnitudes. Labels, all static: speaker, digit,
+    take, utterance, chunk, see `cut`.
     """
     chunks = cut(utterances(split))
     if not scaled:
