@@ -172,7 +172,18 @@ def test_a_heat_map_writes_its_numbers_and_names_its_unit():
     assert ax.texts[0].get_color() != ax.texts[2].get_color()  # on the darkest, on the brightest
     signed = plots.heatmap([[-0.2, 0.7]], digits=None, diverging=True)
     assert len(signed.texts) == 0
-    assert (signed.images[0].norm.vmin, signed.images[0].norm.vmax) == (-0.7, 0.7)
+    cells = signed.collections[0]
+    assert (cells.norm.vmin, cells.norm.vmax) == (-0.7, 0.7)
+
+
+def test_a_cell_of_a_heat_map_lies_where_its_row_and_column_say():
+    ax = plots.heatmap(np.eye(3), rows="abc", columns="def", digits=None)
+    ax.figure.canvas.draw()
+    pixels = np.asarray(ax.figure.canvas.buffer_rgba())
+    for row, column in ((0, 0), (0, 2), (2, 2), (1, 0)):
+        x, y = ax.transData.transform((column, row)).round().astype(int)
+        bright = pixels[len(pixels) - y, x, 0] > 200  # yellow, of ones
+        assert bright == (row == column)
 
 
 def test_the_leakage_matrix_marks_what_may_be_chance():

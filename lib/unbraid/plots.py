@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Affine2D
 from PIL import Image
 from torch import Tensor
 
@@ -159,21 +160,35 @@ def heatmap(
     digits: int | None = 2,
     diverging: bool = False,
 ) -> Axes:
-    """A matrix as a heat map with a colour bar labelled `unit` and its numbers in the cells.
+    """A matrix as seaborn's heat map with a colour bar labelled `unit` and numbers in the cells.
 
+    As in an image, a cell's row and column are the coordinates of its centre.
     rows, columns: names.
     high: the value of the brightest colour, by default the largest; the darkest one is 0.
     digits: decimals of the numbers, None for no numbers. NaN cells stay blank.
     diverging: a map centred on zero, for correlations.
     """
+    import seaborn  # It is imported late, because that takes a second.
+
     matrix = np.asarray(matrix, dtype=float)
     ax = ax or plt.subplots(figsize=(1.1 * matrix.shape[1] + 2, 0.8 * matrix.shape[0] + 1.2))[1]
     if high is None:
         high = float(np.nanmax(np.abs(matrix) if diverging else matrix))
     low = -high if diverging else 0.0
-    colours = "RdBu_r" if diverging else "cividis"
-    image = ax.imshow(matrix, cmap=colours, vmin=low, vmax=high)
-    ax.figure.colorbar(image, ax=ax, label=unit, fraction=0.046, pad=0.04)
+    seaborn.heatmap(
+        matrix,
+        ax=ax,
+        vmin=low,
+        vmax=high,
+        cmap="RdBu_r" if diverging else "cividis",
+        square=True,
+        xticklabels=False,
+        yticklabels=False,
+        cbar_kws={"label": unit, "fraction": 0.046, "pad": 0.04},
+    )
+    # Seaborn begins the first cell at 0, and an image half a cell before.
+    ax.collections[0].set_transform(Affine2D().translate(-0.5, -0.5) + ax.transData)
+    ax.set(xlim=(-0.5, matrix.shape[1] - 0.5), ylim=(matrix.shape[0] - 0.5, -0.5))
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     hide_frame(ax)
@@ -222,8 +237,8 @@ def write_number(value: float, digits: int = 2) -> str:
 
 def ink(ax: Axes, value: float) -> str:
     """Black or white, whichever can be read on the colour that a heat map gives to a value."""
-    image = ax.images[0]
-    red, green, blue, _ = image.cmap(image.norm(value))
+    cells = ax.collections[0]
+    red, green, blue, _ = cells.cmap(cells.norm(value))
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
 
 
