@@ -1,31 +1,32 @@
 """What frozen codes of a series tell of its labels: paper C's heads, beside what needs no codes.
 
 The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. On
-frozen codes two things differ: the epoch is chosen on the validation sequences, where their code
-takes the last one, and a code always meets the label of its own sequence. A constant, a linear
+frozen codes two things differ: the epoch is chosen on the validation series, where their code
+takes the last one, and a code always meets the label of its own series. A constant, a linear
 model and gradient boosting on the raw means stand beside, fitted to training and validation, and
 for a class that linear model on means of the one window that the static code reads.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable
+from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from scipy.special import expit
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
-from unbraid.checks import check_name
-from unbraid.measures.intervals import Interval, bootstrap_interval, finite_array
-from unbraid.readable import Readable
+from unbraid.data.sequences import Sequences
+from unbraid.measures.intervals import Interval, bootstrap_interval
 
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
@@ -38,116 +39,87 @@ REGRESSORS = {
     ),
 }
 LEARNING_RATE = 1e-3
-AXES = {
-    "target": (1, 2),
-    "static": (2,),
-    "dynamic": (3,),
-    "lengths": (1,),
-    "raw": (2, 3),
-    "window": (2,),
-}
 METRICS = {
     "auroc": roc_auc_score,
     "average_precision": average_precision_score,
     "accuracy": lambda target, predicted: np.mean(predicted == target),
     "mean_absolute_error": lambda target, predicted: np.mean(np.abs(predicted - target)),
 }
+RANKING = ("auroc", "average_precision")  # metrics that need both classes
+
+Split = tuple[tuple[Tensor, ...], Tensor]  # the inputs of a head, and the target, of one split
+Draw = Callable[[str], Split]  # of "train", "validation" or "test"
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Codes and labels of N sequences, row by row, as arrays or tensors.
+@dataclass(frozen=True)
+class CodedSeries:
+    """N series of a split with their codes, and plain numbers for models without codes.
 
-    target: (N,) 0 or 1 for an event, or classes 0..C-1; (N, W) a value for each window.
-    static: (N, D). dynamic: (N, W, d), one code a window. lengths: (N,) valid windows from 1 to W,
-    by default all; what lies beyond is not read. raw: (N, F) or (N, W, F) plain numbers, such as
-    means of features, for the models without codes. window: (N, F), the same of the one window that
-    the static code reads.
-    Raises ValueError for no sequences, lengths that differ, NaN in what is read.
+    static (N, D) and dynamic (N, W, d). lengths (N,): how many of the W elements each series has.
+    raw: plain means of the whole series, (N, F), or of each element, (N, W, F). window (N, F): the
+    same of the one window that the static code reads.
     """
 
-    target: np.ndarray
-    static: np.ndarray | None = None
-    dynamic: np.ndarray | None = None
-    lengths: np.ndarray | None = None
-    raw: np.ndarray | None = None
-    window: np.ndarray | None = None
-
-    def __post_init__(self):
-        arrays = {n: np.asarray(array) for n, array in vars(self).items() if array is not None}
-        for name, array in arrays.items():
-            if array.ndim not in AXES[name]:
-                raise ValueError(f"{name}: expected {AXES[name]} axes, found shape {array.shape}")
-            if len(array) != len(arrays["target"]) or not len(array):
-                expected = f"{len(arrays['target'])} >= 1 sequences, as target"
-                raise ValueError(f"{name}: expected {expected}, found {len(array)}")
-        if "dynamic" in arrays:
-            windows = arrays["dynamic"].shape[1]
-            lengths = arrays.setdefault("lengths", np.full(len(arrays["target"]), windows))
-            if not np.isin(lengths, np.arange(1, windows + 1)).all():
-                raise ValueError(f"lengths: expected 1 to {windows} windows, found {lengths}")
-            valid = np.arange(windows) < lengths[:, None]  # (N, W)
-            arrays["dynamic"] = np.where(valid[..., None], arrays["dynamic"], 0.0)
-        for name, array in arrays.items():
-            object.__setattr__(self, name, finite_array(name, array))
-
-    def __len__(self):
-        return len(self.target)
+    sequences: Sequences
+    static: Tensor
+    dynamic: Tensor
+    lengths: Tensor
+    raw: Tensor | None = None
+    window: Tensor | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Prediction(Readable):
-    """What the head, and all that stands beside it, say of the test sequences.
+@dataclass(frozen=True)
+class Prediction:
+    """What the head, and all that stands beside it, say of N test series.
 
     outputs: predictor -> (S, N, ...) probability of the event, class, or values; S seeds for
-    "head", one for the others. scores: predictor -> metric -> its mean over seeds.
+    "head", one for the others.
     """
 
     target: np.ndarray
     outputs: dict[str, np.ndarray]
     metrics: tuple[str, ...]
 
-    @property
-    def scores(self) -> dict[str, dict[str, float]]:
-        """The mean over seeds of each metric, by predictor and metric."""
-        table = {}
-        for name, outputs in self.outputs.items():
-            table[name] = {}
-            for metric in self.metrics:
-                values = [METRICS[metric](self.target, output) for output in outputs]
-                table[name][metric] = float(np.mean(values))
-        return table
+    def score(self, metric: str, predictor: str = "head") -> float:
+        """The mean of a metric over the seeds of a predictor."""
+        values = [METRICS[metric](self.target, output) for output in self.outputs[predictor]]
+        return float(np.mean(values))
 
-    def interval(self, metric, clusters=None, draws=1000, of="head", less=None) -> Interval:
-        """A predictor's score, a mean over seeds, with its bootstrap interval over test sequences.
+    def interval(
+        self,
+        metric: str,
+        clusters: np.ndarray | None = None,
+        draws: int = 1000,
+        of: str = "head",
+        less: str | None = None,
+    ) -> Interval:
+        """A predictor's score with its bootstrap interval over test series.
 
-        clusters: (N,) sequences that are not independent, such as those of one day, share a number.
-        less: another predictor, whose score on the same sequences is subtracted.
-        Raises ValueError for an unknown metric or predictor, and as `bootstrap_interval`.
+        clusters: (N,) series that are not independent, such as those of one day, share a number.
+        less: another predictor, whose score on the same series is subtracted.
         """
-        check_name("metric", metric, self.metrics)
-        for name in (of,) if less is None else (of, less):
-            check_name("of, less", name, self.outputs)
-        ranks = metric in ("auroc", "average_precision")
         count = len(self.outputs[of])
-        taken = () if less is None else self.outputs[less]
+        other = () if less is None else self.outputs[less]
 
         def statistic(target, *outputs):
-            if ranks and np.ptp(target) == 0:
+            if metric in RANKING and np.ptp(target) == 0:
                 return np.nan  # the ranking of one class alone is not defined
             scores = [METRICS[metric](target, output) for output in outputs]
-            return np.mean(scores[:count]) - (np.mean(scores[count:]) if len(taken) else 0.0)
+            return np.mean(scores[:count]) - (np.mean(scores[count:]) if less else 0.0)
 
         return bootstrap_interval(
             self.target,
             *self.outputs[of],
-            *taken,
+            *other,
             statistic=statistic,
             clusters=clusters,
             rate=metric != "mean_absolute_error" and less is None,
             draws=draws,
             unit="sequence",
         )
+
+
+# ---- heads
 
 
 def class_head(width: int, classes: int) -> nn.Module:
@@ -158,28 +130,28 @@ def class_head(width: int, classes: int) -> nn.Module:
 class EventHead(nn.Module):
     """(static (B, D), dynamic (B, W, d), lengths (B,)) to the logit of an event (B,)."""
 
-    def __init__(self, static, dynamic):
+    def __init__(self, static: int, dynamic: int):
         super().__init__()
         self.recurrent = nn.LSTM(dynamic, 32, batch_first=True)
         self.layers = nn.Sequential(
             nn.Linear(32 + static, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1)
         )
 
-    def forward(self, static, dynamic, lengths):
-        """The logits (B,), from the last valid window of each sequence."""
+    def forward(self, static: Tensor, dynamic: Tensor, lengths: Tensor) -> Tensor:
+        """The logits (B,), from the last element that each series has."""
         outputs, _ = self.recurrent(dynamic)  # (B, W, 32)
         last = outputs[torch.arange(len(outputs)), lengths - 1]
         return self.layers(torch.cat([last, static], dim=1))[:, 0]
 
 
 class ValueHead(nn.Module):
-    """(static (B, D), dynamic (B, W, d)) to a value for each window (B, W).
+    """(static (B, D), dynamic (B, W, d)) to a value for each element (B, W).
 
     last_activation: the paper's leaky ReLU after the last layer, which all but forbids negative
     values.
     """
 
-    def __init__(self, static, dynamic, last_activation=False):
+    def __init__(self, static: int, dynamic: int, last_activation: bool = False):
         super().__init__()
         self.normalise = nn.BatchNorm1d(dynamic + static)
         self.layers = nn.Sequential(
@@ -191,24 +163,27 @@ class ValueHead(nn.Module):
             nn.LeakyReLU() if last_activation else nn.Identity(),
         )
 
-    def forward(self, static, dynamic):
-        """The values (B, W), each from a window's code and the static one."""
+    def forward(self, static: Tensor, dynamic: Tensor) -> Tensor:
+        """The values (B, W), each from an element's code and the static one."""
         repeated = static[:, None].expand(-1, dynamic.shape[1], -1)
         codes = torch.cat([dynamic, repeated], dim=2)  # (B, W, d + D)
         values = self.layers(self.normalise(codes.flatten(0, 1)))[:, 0]
         return values.unflatten(0, codes.shape[:2])
 
 
+# ---- their training
+
+
 @dataclass(frozen=True)
 class HeadTraining:
     """Adam on mini-batches.
 
-    clip: the greatest norm of a gradient. passes: over the training sequences, an epoch.
+    clip: the greatest norm of a gradient. passes: over the training series, an epoch.
     equal: batches are as equal in size as can be; otherwise the last has what is left.
     choose: the epoch with the smallest validation loss is kept, otherwise the last.
     """
 
-    loss: Callable
+    loss: Callable[[Tensor, Tensor], Tensor]
     epochs: int
     batch: int
     clip: float | None = None
@@ -217,107 +192,66 @@ class HeadTraining:
     choose: bool = True
 
 
-def predict_event(train, validation, test, seeds=(0, 1, 2), epochs=41, batch=30) -> Prediction:
-    """Does an event, such as death in hospital, follow? AUROC and average precision.
+def fit_head(head: nn.Module, training: HeadTraining, draw: Draw) -> None:
+    """Train a head in place; it ends in eval mode.
 
-    train, validation, test: `Examples` with a target of 0 and 1, static and dynamic codes.
-    Raises ValueError for codes that lack or differ in shape.
+    Raises ValueError if the epoch is to be chosen and none has a finite validation loss.
     """
-    parts = train, validation, test
-    inputs = ("static", "dynamic", "lengths")
-    check_parts(parts, inputs)
-    check_target(parts, "(N,) 0 or 1 for an event", most=1)
-    build = partial(EventHead, train.static.shape[1], train.dynamic.shape[2])
-    training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch, clip=1.0)
-    outputs = {"head": expit(head_outputs(build, inputs, training, parts, seeds))}
-    outputs["trivial"] = np.zeros((1, len(test)))
-    outputs |= outputs_on_raw(parts, CLASSIFIERS, lambda model, raw: model.predict_proba(raw)[:, 1])
-    return Prediction(test.target, outputs, ("auroc", "average_precision"))
+    optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
+    smallest, best = np.inf, None
+    for _ in range(training.epochs):
+        head.train()
+        for _ in range(training.passes):
+            inputs, target = draw("train")
+            for rows in cut_batches(len(target), training):
+                loss = training.loss(head(*(values[rows] for values in inputs)), target[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                if training.clip is not None:
+                    nn.utils.clip_grad_norm_(head.parameters(), training.clip)
+                optimizer.step()
+        head.eval()
+        if training.choose:
+            loss = validate(head, training, draw)
+            if loss < smallest:
+                smallest, best = loss, copy.deepcopy(head.state_dict())
+    if training.choose:
+        if best is None:
+            raise ValueError("static, dynamic: expected a finite validation loss; scale the codes")
+        head.load_state_dict(best)
 
 
-def predict_class(train, validation, test, seeds=(0, 1, 2), epochs=40) -> Prediction:
-    """Which class, such as a month or a ward, does the static code alone tell? Accuracy.
-
-    train, validation, test: `Examples` with classes 0..C-1 as target and static codes. An epoch
-    passes five times over the training sequences, as in the authors' code. "trivial" always
-    names the commonest class of training and validation. "window" is "logistic" on the plain
-    numbers of the window instead of those of the whole sequence. Raises ValueError as
-    `predict_event`.
-    """
-    parts = train, validation, test
-    check_parts(parts, ("static",))
-    check_target(parts, "(N,) classes 0, 1, ...")
-    width, classes = train.static.shape[1], int(train.target.max()) + 1
-
-    build = partial(class_head, width, classes)
-    training = HeadTraining(cross_entropy, epochs, batch=30, passes=5)
-    logits = head_outputs(build, ("static",), training, parts, seeds)  # (S, N, C)
-    commonest = np.bincount(joined(parts, "target").astype(int)).argmax()
-    outputs = {"head": logits.argmax(axis=2), "trivial": np.full((1, len(test)), commonest)}
-    outputs |= outputs_on_raw(parts, CLASSIFIERS, lambda model, raw: model.predict(raw))
-    outputs |= outputs_on_window(parts)
-    return Prediction(test.target, outputs, ("accuracy",))
+def cut_batches(count: int, training: HeadTraining) -> tuple[Tensor, ...]:
+    """The numbers of all rows in a random order, in batches."""
+    order = torch.randperm(count)
+    if training.equal:
+        return order.tensor_split(-(-count // training.batch))
+    return order.split(training.batch)
 
 
-def predict_value(
-    train, validation, test, seeds=(0, 1, 2), epochs=301, batch=10, last_activation=False
-) -> Prediction:
-    """A number for each window, such as a day's mean temperature; mean absolute error in its unit.
-
-    train, validation, test: `Examples` with a target (N, W), static codes, and dynamic codes of as
-    many windows. last_activation: as `ValueHead`. Raises ValueError as `predict_event`.
-    """
-    parts = train, validation, test
-    check_parts(parts, ("static", "dynamic"))
-    for part in parts:
-        if part.target.shape != part.dynamic.shape[:2]:
-            found = f"{part.target.shape} and {part.dynamic.shape[:2]}"
-            raise ValueError(f"target, dynamic: expected the same windows, found {found}")
-    build = partial(ValueHead, train.static.shape[1], train.dynamic.shape[2], last_activation)
-    training = HeadTraining(l1_loss, epochs, batch)
-    outputs = {"head": head_outputs(build, ("static", "dynamic"), training, parts, seeds)}
-    values = joined(parts, "target")
-    outputs["constant mean"] = np.full((1, *test.target.shape), values.mean())
-    outputs["constant median"] = np.full((1, *test.target.shape), np.median(values))
-    outputs |= outputs_on_raw(parts, REGRESSORS, lambda model, raw: model.predict(raw))
-    return Prediction(test.target, outputs, ("mean_absolute_error",))
+@torch.no_grad()
+def validate(head: nn.Module, training: HeadTraining, draw: Draw) -> float:
+    """The mean validation loss of as many draws as an epoch has passes."""
+    losses = []
+    for _ in range(training.passes):
+        inputs, target = draw("validation")
+        losses.append(float(training.loss(head(*inputs), target)))
+    return float(np.mean(losses))
 
 
-def head_outputs(build, inputs, training: HeadTraining, parts, seeds) -> np.ndarray:
-    """What one head a seed says of the test sequences, (S, N, ...). inputs: names of its inputs."""
-    data = {}
-    for split, part in zip(("train", "validation", "test"), parts, strict=True):
-        tensors = [as_tensor(getattr(part, name), name == "lengths") for name in inputs]
-        data[split] = tensors, as_tensor(part.target, training.loss is cross_entropy)
-    outputs, _ = run_heads(build, training, data.__getitem__, seeds)
-    return outputs.double().numpy()
-
-
-def as_tensor(values, whole: bool) -> torch.Tensor:
-    """An array as single precision or, where it counts or names classes, as whole numbers."""
-    return torch.as_tensor(values, dtype=torch.long if whole else torch.float32)
-
-
-def predict_on_draws(
-    build, training: HeadTraining, draw, metrics, seeds=(0,), rounds=1
-) -> Prediction:
-    """What heads trained as in paper C's code say: codes are drawn anew at every pass.
-
-    draw: as in `fit_head`, and of the split "test" too, with new draws of the codes.
-    rounds: so many times the same head is trained on, with a new optimizer, and tested after each.
-    metrics: names of METRICS. The outputs are those of each seed, round and pass over the test.
-    Raises ValueError as `fit_head`.
-    """
-    outputs, target = run_heads(build, training, draw, seeds, rounds, training.passes)
-    if training.loss is cross_entropy:
-        outputs = outputs.argmax(2)
-    return Prediction(target.numpy(), {"head": outputs.numpy()}, tuple(metrics))
-
-
-def run_heads(build, training: HeadTraining, draw, seeds, rounds=1, tests=1):
+def run_heads(
+    build: Callable[[], nn.Module],
+    training: HeadTraining,
+    draw: Draw,
+    seeds: ListOf[int],
+    rounds: int = 1,
+    tests: int = 1,
+) -> tuple[Tensor, Tensor]:
     """The outputs (seeds * rounds * tests, N, ...) of trained heads on the test, and its target.
 
-    The seed rules first weights, order and dropout, and leaves the caller's random numbers alone.
+    A head is trained `rounds` times, each time on from where it was with a new optimizer, and then
+    tested `tests` times. The seed rules first weights, order and dropout, and leaves the caller's
+    random numbers alone.
     """
     outputs = []
     for seed in seeds:
@@ -333,96 +267,147 @@ def run_heads(build, training: HeadTraining, draw, seeds, rounds=1, tests=1):
     return torch.stack(outputs), target
 
 
-def fit_head(head: nn.Module, training: HeadTraining, draw) -> None:
-    """Train a head in place.
+def predict_on_draws(
+    build: Callable[[], nn.Module],
+    training: HeadTraining,
+    draw: Draw,
+    metrics: tuple[str, ...],
+    seeds: ListOf[int] = (0,),
+    rounds: int = 1,
+) -> Prediction:
+    """What heads trained as in paper C's code say: codes are drawn anew at every pass.
 
-    draw(split): a list of inputs, which the head takes in that order, and the target of "train" or
-    "validation", all of N rows. Raises ValueError if no epoch has a finite validation loss.
+    The outputs are those of each seed, round and pass over the test; see `run_heads`.
     """
-    optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
-    smallest, best = np.inf, None
-    for _ in range(training.epochs):
-        head.train()
-        for _ in range(training.passes):
-            train_pass(head, optimizer, training, *draw("train"))
-        head.eval()
-        if not training.choose:
-            continue
-
-        losses = []
-        for _ in range(training.passes):
-            inputs, target = draw("validation")
-            with torch.no_grad():
-                losses.append(float(training.loss(head(*inputs), target)))
-        if np.mean(losses) < smallest:
-            smallest, best = np.mean(losses), copy.deepcopy(head.state_dict())
-    if training.choose and best is None:
-        raise ValueError("static, dynamic: expected a finite validation loss; scale the codes")
-    if training.choose:
-        head.load_state_dict(best)
+    outputs, target = run_heads(build, training, draw, seeds, rounds, training.passes)
+    if training.loss is cross_entropy:
+        outputs = outputs.argmax(2)
+    return Prediction(target.numpy(), {"head": outputs.numpy()}, metrics)
 
 
-def train_pass(head, optimizer, training: HeadTraining, inputs, target) -> None:
-    """One pass over the training sequences in a random order."""
-    order, size = torch.randperm(len(target)), training.batch
-    parts = order.tensor_split(-(-len(order) // size)) if training.equal else order.split(size)
-    for rows in parts:
-        optimizer.zero_grad()
-        output = head(*(values[rows] for values in inputs))
-        training.loss(output, target[rows]).backward()
-        if training.clip is not None:
-            nn.utils.clip_grad_norm_(head.parameters(), training.clip)
-        optimizer.step()
+# ---- heads on codes that stay as they are, beside models without codes
+
+SPLITS = ("train", "validation", "test")
 
 
-def outputs_on_window(parts) -> dict[str, np.ndarray]:
-    """The classes that the linear model names from the window alone: "window" -> (1, N)."""
-    models = {"window": CLASSIFIERS["logistic"]}
-    return outputs_on_raw(parts, models, lambda model, raw: model.predict(raw), "window")
+def predict_class(
+    targets: ListOf[Tensor], coded: ListOf[CodedSeries], seeds: ListOf[int], epochs: int = 40
+) -> Prediction:
+    """Which class, such as a month or a ward, does the static code alone tell? Accuracy.
 
-
-def outputs_on_raw(parts, models, predict, numbers="raw") -> dict[str, np.ndarray]:
-    """Models without codes, fitted to training and validation sequences: name -> (1, N, ...).
-
-    numbers: which plain numbers they read, "raw" or "window".
+    targets (N,), classes 0 ... C - 1, and codes: of training, validation and test series. An epoch
+    passes five times over the training series, as in the authors' code. "trivial" always names the
+    commonest class of training and validation; "logistic" and "boosting" read the plain numbers of
+    the whole series, "window" is "logistic" on those of the window.
     """
-    *_, test = parts
-    if getattr(test, numbers) is None:
-        return {}
+    inputs = [(part.static,) for part in coded]
+    build = partial(class_head, coded[0].static.shape[1], int(targets[0].max()) + 1)
+    training = HeadTraining(cross_entropy, epochs, batch=30, passes=5)
+    logits = run_on_codes(build, training, inputs, targets, seeds)  # (S, N, C)
+    commonest = int(torch.cat(targets[:2]).bincount().argmax())
+    outputs = {
+        "head": logits.argmax(2).numpy(),
+        "trivial": np.full((1, len(targets[2])), commonest),
+    }
+    outputs |= fit_baselines(CLASSIFIERS, targets, [part.raw for part in coded])
+    window = [part.window for part in coded]
+    outputs |= fit_baselines({"window": CLASSIFIERS["logistic"]}, targets, window)
+    return Prediction(targets[2].numpy(), outputs, ("accuracy",))
 
-    def rows(raw, target):
-        """A row a label: each window has its sequence's numbers where it has none of its own."""
-        if raw.ndim == target.ndim:
-            raw = np.repeat(raw[:, None], target.shape[1], axis=1)
-        return raw.reshape(target.size, -1)
 
-    target = joined(parts, "target")
-    outputs = {}
-    for name, model in models.items():
-        fitted = clone(model).fit(rows(joined(parts, numbers), target), target.ravel())
-        predicted = predict(fitted, rows(getattr(test, numbers), test.target))
-        outputs[name] = predicted.reshape(1, *test.target.shape)
+def predict_event(
+    targets: ListOf[Tensor],
+    coded: ListOf[CodedSeries],
+    seeds: ListOf[int],
+    epochs: int = 41,
+    batch: int = 30,
+) -> Prediction:
+    """Does an event, such as death in hospital, follow? AUROC and average precision.
+
+    targets (N,) of 0 and 1, and codes: of training, validation and test series. "trivial" gives all
+    the same score; "logistic" and "boosting" read the plain numbers of the whole series.
+    """
+    inputs = [(part.static, part.dynamic, part.lengths) for part in coded]
+    build = partial(EventHead, coded[0].static.shape[1], coded[0].dynamic.shape[2])
+    training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch, clip=1.0)
+    logits = run_on_codes(build, training, inputs, [part.float() for part in targets], seeds)
+    outputs = {
+        "head": logits.double().sigmoid().numpy(),
+        "trivial": np.zeros((1, len(targets[2]))),
+    }
+    outputs |= fit_baselines(CLASSIFIERS, targets, [part.raw for part in coded], of_event)
+    return Prediction(targets[2].numpy(), outputs, ("auroc", "average_precision"))
+
+
+def predict_value(
+    targets: ListOf[Tensor],
+    coded: ListOf[CodedSeries],
+    seeds: ListOf[int],
+    epochs: int = 301,
+    batch: int = 10,
+    last_activation: bool = False,
+) -> Prediction:
+    """A number for each element, such as a day's mean temperature: mean absolute error, its unit.
+
+    targets (N, W), and codes with as many elements: of training, validation and test series.
+    "constant mean" and "constant median" are those of training and validation, "ridge" and
+    "boosting" read the plain numbers of the element. last_activation: as `ValueHead`.
+    """
+    inputs = [(part.static, part.dynamic) for part in coded]
+    build = partial(ValueHead, coded[0].static.shape[1], coded[0].dynamic.shape[2], last_activation)
+    training = HeadTraining(l1_loss, epochs, batch)
+    values = run_on_codes(build, training, inputs, [part.float() for part in targets], seeds)
+    known = torch.cat(targets[:2]).double().numpy()
+    target = targets[2].double().numpy()
+    outputs = {
+        "head": values.double().numpy(),
+        "constant mean": np.full((1, *target.shape), known.mean()),
+        "constant median": np.full((1, *target.shape), np.median(known)),
+    }
+    outputs |= fit_baselines(REGRESSORS, targets, [part.raw for part in coded])
+    return Prediction(target, outputs, ("mean_absolute_error",))
+
+
+def run_on_codes(
+    build: Callable[[], nn.Module],
+    training: HeadTraining,
+    inputs: ListOf[tuple[Tensor, ...]],
+    targets: ListOf[Tensor],
+    seeds: ListOf[int],
+) -> Tensor:
+    """What one head per seed says of the test series, (S, N, ...)."""
+    splits = dict(zip(SPLITS, zip(inputs, targets, strict=True), strict=True))
+    outputs, _ = run_heads(build, training, splits.__getitem__, seeds)
     return outputs
 
 
-def joined(parts, name) -> np.ndarray:
-    """An array of training and validation sequences in one."""
-    return np.concatenate([getattr(part, name) for part in parts[:2]])
+def of_class(model: BaseEstimator, rows: np.ndarray) -> np.ndarray:
+    """The classes, or the values, that a model names for rows (n, F)."""
+    return model.predict(rows)
 
 
-def check_target(parts, expected: str, most=np.inf) -> None:
-    """Refuse parts whose target is not (N,) whole numbers from 0 to `most`."""
-    for part in parts:
-        values = part.target
-        if values.ndim != 1 or (values % 1).any() or values.min() < 0 or values.max() > most:
-            found = f"{values.min():g} to {values.max():g} in {values.shape}"
-            raise ValueError(f"target: expected {expected}, found {found}")
+def of_event(model: BaseEstimator, rows: np.ndarray) -> np.ndarray:
+    """The probability of the event that a model names for rows (n, F)."""
+    return model.predict_proba(rows)[:, 1]
 
 
-def check_parts(parts, needed) -> None:
-    """Refuse parts without a needed array, or of other widths than train."""
-    for name in (*needed, "raw", "window"):
-        arrays = [getattr(part, name) for part in parts]
-        shapes = {None if array is None else array.shape[1:] for array in arrays}
-        if len(shapes) > 1 or (name in needed and None in shapes):
-            raise ValueError(f"{name}: expected the same shape in every part, found {shapes}")
+def fit_baselines(
+    models: dict[str, BaseEstimator],
+    targets: ListOf[Tensor],
+    numbers: ListOf[Tensor | None],
+    predict: Callable[[BaseEstimator, np.ndarray], np.ndarray] = of_class,
+) -> dict[str, np.ndarray]:
+    """Models without codes, fitted to training and validation series: name -> (1, N, ...).
+
+    numbers: the plain numbers (N, F), or of each element (N, W, F), that they read; none: no model.
+    """
+    if numbers[0] is None:
+        return {}
+    width = numbers[0].shape[-1]
+    rows = [part.double().reshape(-1, width).numpy() for part in numbers]
+    target = torch.cat(targets[:2]).flatten().numpy()
+    outputs = {}
+    for name, model in models.items():
+        fitted = clone(model).fit(np.concatenate(rows[:2]), target)
+        outputs[name] = predict(fitted, rows[2]).reshape(1, *targets[2].shape)
+    return outputs

@@ -13,15 +13,16 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+from unbraid.codes import bound_over, decode_all, encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale, utterance_means
 from unbraid.measures.swaps import random_donors
 from unbraid.measures.verification import equal_error_rate, speaker_trials
-from unbraid.models.base import SequenceModel
+from unbraid.models.base import Codes, SequenceModel
 
-from papers import datasets
-from papers.evaluation import common
-from papers.evaluation.common import Evaluation, Examined, Figures
+from papers.datasets import load as load_dataset
+from papers.evaluation.encoded import Figures, donor_shares, name_skills, probe
+from papers.settings import Settings
 
 CHUNKS = 256  # chunks that are encoded at a time
 STRETCHES = 6  # equal parts of a recording, whose mean spectra the judge reads
@@ -34,13 +35,50 @@ class Recordings:
     chunks: Sequences  # as the model reads them
     scale: SpectrumScale | None  # from these to `spectra`, where the model reads magnitudes
     spectra: Tensor  # (N, T, bins) on the scale which judge and baselines read for every model
-    codes: dict[str, Tensor]  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
+    codes: Codes  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
     utterance: Tensor  # (N,) the number of the recording of a chunk, 0 ... U - 1
     voice: Tensor  # (U, D) the mean static code of each recording
     course: Tensor  # (U, d) the mean dynamic code of each recording, of one draw
     course_means: Tensor  # (U, d) the same of the means of d
     spectrum: Tensor  # (U, bins) the mean of `spectra` over each recording
     labels: dict[str, Tensor]  # (U,) by name
+
+
+def evaluate_digits(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of spoken digits."""
+    train, test = (load_chunks(settings, split, seed) for split in ("train", "test"))
+    train, test = encode_recordings(model, train, test, settings, seed)
+    figures = speech_bound(model, test, seed)
+    figures |= error_rates(test)
+    figures |= voice_probes(train, test, seed)
+    figures |= voices(model, train, test, seed)
+    return figures
+
+
+def evaluate_timit(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of your own copy of TIMIT."""
+    train, test = (load_chunks(settings, split, seed) for split in ("train", "test"))
+    _, test = encode_recordings(model, train, test, settings, seed)
+    return speech_bound(model, test, seed) | error_rates(test)
+
+
+def load_chunks(settings: Settings, split: str, seed: int) -> Sequences:
+    """The chunks of a split, as magnitudes that are not scaled yet."""
+    return load_dataset(settings.dataset, split)
+
+
+def encode_recordings(
+    model: SequenceModel, train: Sequences, test: Sequences, settings: Settings, seed: int
+) -> list[Recordings]:
+    """The recordings of both splits, from chunks of magnitudes.
+
+    The model reads them on the scale of the training chunks, or with the setting scaled = false
+    as they are.
+    """
+    scale = SpectrumScale.fit(train)
+    if getattr(settings, "scaled", True):
+        return [collect_recordings(model, scale.transform(part), seed) for part in (train, test)]
+    return [collect_recordings(model, part, seed, scale) for part in (train, test)]
 
 
 def collect_recordings(
@@ -50,8 +88,8 @@ def collect_recordings(
     # A last chunk may be shorter than the way to the middle of its first spectrum.
     chunks = sequences.subset(sequences.mask.any(1))
     spectra = chunks.frames if scale is None else scale.transform(chunks).frames
-    codes = common.encode_all(model, chunks, size=CHUNKS)
-    drawn = common.encode_all(model, chunks, common.generator_for(model, seed), CHUNKS)["dynamic"]
+    codes = encode_all(model, chunks, size=CHUNKS)
+    drawn = encode_all(model, chunks, generator_for(model, seed), CHUNKS)["dynamic"]
     steps = chunks.mask.unflatten(1, (codes["dynamic"].shape[1], -1)).any(2)
     numbers = chunks.labels["utterance"].numpy()
     _, first, utterance = np.unique(numbers, return_index=True, return_inverse=True)
@@ -70,49 +108,24 @@ def collect_recordings(
     )
 
 
-def load_chunks(settings, split: str, seed: int) -> Sequences:
-    """The chunks of a split, as magnitudes that are not scaled yet."""
-    return datasets.load(settings.dataset, split)
-
-
-def examine_speech(model: SequenceModel, settings, seed: int, load) -> Examined:
-    """The recordings of both splits, with the scale of the training chunks.
-
-    The model reads chunks on that scale, or with the setting scaled = false magnitudes.
-    """
-    examined = common.prepare(model, settings, seed, load)
-    examined.scale = SpectrumScale.fit(examined.train)
-    scaled = getattr(settings, "scaled", True)
-    for split in ("train", "test"):
-        chunks = getattr(examined, split)
-        chunks = examined.scale.transform(chunks) if scaled else chunks
-        recordings = collect_recordings(model, chunks, seed, None if scaled else examined.scale)
-        setattr(examined, split, chunks)
-        examined.add(split, recordings=recordings, codes=recordings.codes)
-    return examined
-
-
-def speech_bound(examined: Examined) -> Figures:
+def speech_bound(model: SequenceModel, test: Recordings, seed: int) -> Figures:
     """elbo, kl_static and kl_dynamic are in nats per chunk of 20 spectra: means over test chunks,
     with one draw of the codes of each."""
-    chunks = [examined.test_recordings.chunks]
-    figures = common.bound_over(examined.model, chunks, examined.seed, CHUNKS)
+    figures = bound_over(model, [test.chunks], seed, CHUNKS)
     return {name: figures[name] for name in ("elbo", "kl_static", "kl_dynamic")}
 
 
-def error_rates(examined: Examined) -> Figures:
+def error_rates(test: Recordings) -> Figures:
     """eer_*: equal error rates, chance .5, all pairs of test recordings, cosine. static: mean over
     chunks of q(s)'s means; dynamic: mean over chunks and steps of one draw of d (_means: of its
-    means); gap: dynamic - static. Without model or label: mean_spectrum, a recording's mean
-    logarithmic spectrum less the training mean, and even_spectrum, on SpectrumScale. TIMIT, as in
+    means); gap: dynamic - static. Without model or label: even_spectrum, a recording's mean
+    logarithmic spectrum on SpectrumScale. TIMIT, as in
     paper C, has 24 speakers whom training has not heard and sentences of 3 s; the test recordings
     of the spoken digits are other takes of the six training voices, single digits of 0.4 s."""
-    test = examined.test_recordings
     vectors = {
         "static": test.voice,
         "dynamic": test.course,
         "dynamic_means": test.course_means,
-        "mean_spectrum": test.spectrum @ examined.scale.colouring,
         "even_spectrum": test.spectrum,
     }
     figures = {}
@@ -122,14 +135,40 @@ def error_rates(examined: Examined) -> Figures:
     return figures | {"eer_gap": figures["eer_dynamic"] - figures["eer_static"]}
 
 
-def voice_probes(examined: Examined) -> Figures:
+def voice_probes(train: Recordings, test: Recordings, seed: int) -> Figures:
     """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe
     on a recording's mean code (of d: its mean over chunks and steps), learnt on training
     recordings."""
-    parts = examined.train_recordings, examined.test_recordings
-    codes = [{"static": part.voice, "dynamic": part.course_means} for part in parts]
-    labels = [part.labels for part in parts]
-    return common.probe_figures(common.probe(*codes, *labels, "linear", examined.seed))
+    codes = [{"static": part.voice, "dynamic": part.course_means} for part in (train, test)]
+    return name_skills(probe(*codes, train.labels, test.labels, "linear", seed))
+
+
+@threadpool_limits.wrap(limits=1)
+def voices(model: SequenceModel, train: Recordings, test: Recordings, seed: int) -> Figures:
+    """A linear discriminant on the mean spectra of six equal stretches of a recording, learnt on
+    real training recordings. judge_*: share right on real test recordings; reconstruct_*: on
+    decoded ones; swap_*: with another's mean static code, the speaker being that of the static,
+    the digit that of the dynamic donor; swap_leak_*: the other way round, where the two differ."""
+    count, figures = len(test.voice), {}
+    own, donors = np.arange(count), random_donors(count, seed)
+    known = describe_stretches(train, train.spectra)
+    real = describe_stretches(test, test.spectra)
+    decoded = describe_stretches(test, decode_voices(model, test, own))
+    swapped = describe_stretches(test, decode_voices(model, test, donors))
+    for name in test.labels:
+        judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        judge.fit(known, train.labels[name].numpy())
+        truth = test.labels[name].numpy()
+        # The voice comes with the static code, what is said with the dynamic ones.
+        expected, other = truth[donors], truth
+        if name == "digit":
+            expected, other = other, expected
+        right, leaked = donor_shares(judge.predict(swapped), expected, other)
+        figures[f"judge_{name}"] = float((judge.predict(real) == truth).mean())
+        figures[f"reconstruct_{name}"] = float((judge.predict(decoded) == truth).mean())
+        figures[f"swap_{name}"] = right
+        figures[f"swap_leak_{name}"] = leaked
+    return figures
 
 
 def describe_stretches(recordings: Recordings, frames: Tensor) -> np.ndarray:
@@ -149,38 +188,5 @@ def decode_voices(model: SequenceModel, recordings: Recordings, donors: np.ndarr
     donors (U,): the number of the recording whose mean static code each recording gets.
     """
     static = recordings.voice[torch.from_numpy(donors)][recordings.utterance]
-    frames = common.decode_all(model, recordings.codes | {"static": static})
+    frames = decode_all(model, recordings.codes | {"static": static})
     return frames if recordings.scale is None else recordings.scale.apply(frames)
-
-
-@threadpool_limits.wrap(limits=1)
-def voices(examined: Examined) -> Figures:
-    """A linear discriminant on the mean spectra of six equal stretches of a recording, learnt on
-    real training recordings. judge_*: share right on real test recordings; reconstruct_*: on
-    decoded ones; swap_*: with another's mean static code, the speaker being that of the static,
-    the digit that of the dynamic donor; swap_leak_*: the other way round, where the two differ."""
-    train, test, model = examined.train_recordings, examined.test_recordings, examined.model
-    count, figures = len(test.voice), {}
-    own, donors = np.arange(count), random_donors(count, examined.seed)
-    known = describe_stretches(train, train.spectra)
-    real = describe_stretches(test, test.spectra)
-    decoded = describe_stretches(test, decode_voices(model, test, own))
-    swapped = describe_stretches(test, decode_voices(model, test, donors))
-    for name in test.labels:
-        judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        judge.fit(known, train.labels[name].numpy())
-        truth = test.labels[name].numpy()
-        # The voice comes with the static code, what is said with the dynamic ones.
-        expected, other = truth[donors], truth
-        if name == "digit":
-            expected, other = other, expected
-        right, leaked = common.donor_shares(judge.predict(swapped), expected, other)
-        figures[f"judge_{name}"] = float((judge.predict(real) == truth).mean())
-        figures[f"reconstruct_{name}"] = float((judge.predict(decoded) == truth).mean())
-        figures[f"swap_{name}"] = right
-        figures[f"swap_leak_{name}"] = leaked
-    return figures
-
-
-SPEECH = Evaluation(load_chunks, examine_speech, (speech_bound, error_rates, voice_probes, voices))
-TIMIT = Evaluation(load_chunks, examine_speech, (speech_bound, error_rates))
