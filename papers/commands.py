@@ -272,8 +272,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
     """
     from unbraid import store, training
 
-    from papers import provenance
-    from papers.evaluation import evaluation_for
+    from papers import evaluation, provenance
     from papers.report import summarise
     from papers.runs import load_run, run_name
 
@@ -288,13 +287,13 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
             model = load_run(settings, seed, places[name])
-            by_seed.append(evaluation_for(settings).evaluate(model, settings, seed))
+            by_seed.append(evaluation.evaluate(model, settings, seed))
             files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
         metrics[settings.run] = summarise(by_seed)
     settings, seeds = jobs[0]
     others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
     metrics["protocol"] = {
-        **evaluation_for(settings).protocol(settings),
+        **evaluation.describe_protocol(settings),
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
         "intervals": store.OVER_SEEDS,

@@ -322,7 +322,7 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
     Raises `ResultsError` for weights that are not the record's, `DataError` where the data that
     they were measured on are not at hand.
     """
-    from papers.evaluation import evaluation_for  # It takes seconds to import.
+    from papers import evaluation  # It takes seconds to import.
 
     part, dataset, profile = path.resolve().parts[-4:-1]
     if part == "judges":
@@ -333,8 +333,7 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
     if current_profile(profile) != profile:
         raise ValueError(f"UNBRAID_PROFILE: expected {profile}, with which {path} was measured")
     settings = find_settings(part, dataset, run, profile)
-    evaluation = evaluation_for(settings)
-    check_data(path, evaluation.protocol(settings))
+    check_data(path, evaluation.describe_protocol(settings))
     return evaluation.evaluate(load_run(settings, seed, path.parents[3]), settings, seed)
 
 

@@ -16,7 +16,8 @@ from papers import provenance, report, runs, settings
 SMOKE = ("--profile", "smoke")
 BOUNCE = ("--dataset", "bounce", *SMOKE)
 FOLDER = ("independent", "bounce", "smoke")
-RUNS = [experiment.run for experiment in settings.select_runs("independent", "bounce")]
+SECTIONS = {each.run: each.section for each in settings.select_runs("independent", "bounce")}
+RUNS = list(SECTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ def test_training_leaves_weights_curve_and_record(made):
     for run in RUNS:
         record = store.read_json(where / f"{run}-seed0.run.json")
         assert record["weights_sha256"] == store.digest(where / f"{run}-seed0.safetensors")
-        assert record["settings"] == settings.load(f"independent.bounce.{run}", "smoke").as_dict()
+        assert record["settings"] == settings.load(SECTIONS[run], "smoke").as_dict()
         assert f"--run {run} --profile smoke --seed 0" in record["command"]
         assert "sample" in record["data"] and list(record["data_sha256"]) == ["mnist-sample"]
         curve = store.read_csv(where / f"{run}-seed0.training.csv")
