@@ -151,6 +151,17 @@ def test_an_archive_is_unpacked_and_each_member_checked(house, published, offer,
     assert sorted(path.name for path in (house / "cache" / "thing").iterdir()) == ["a.bin", "deep"]
 
 
+def test_nothing_is_unpacked_whose_size_is_wrong(house, published, offer, monkeypatch):
+    folder, address = published
+    with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.bin", "other.bin", "inner.zip"):
+            archive.writestr(name, bytes(10_000_000))  # which deflate to a thousandth
+    offer(archive=f"{address}all.zip")
+    monkeypatch.setattr(zipfile.ZipFile, "extract", lambda *_: pytest.fail("was unpacked"))
+    with pytest.raises(DataError, match=r"a\.bin not fetched"):
+        fetch.fetch("thing")
+
+
 def test_without_network_the_error_comes_at_once_and_names_the_set(house, offer):
     offer(archive=f"{NOWHERE}all.zip")
     started = time.monotonic()

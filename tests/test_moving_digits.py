@@ -157,6 +157,14 @@ def test_a_fixed_sample_does_not_depend_on_its_count():
     assert not torch.equal(short.frames, other.frames)
 
 
+def test_a_path_of_the_one_split_is_none_of_the_other():
+    starts = []
+    for split in ("train", "test"):
+        positions = load(split, 200, 32).labels["red_position"][:, 0]
+        starts.append(set(map(tuple, positions.tolist())))
+    assert len(starts[0]) == len(starts[1]) == 200 and not starts[0] & starts[1]
+
+
 @pytest.mark.parametrize(
     ("field", "options"),
     [("motion", {"motion": "spiral"}), ("speeds", {"speeds": (1.0,)}), ("seed", {"seed": -1})],
