@@ -218,8 +218,7 @@ def test_the_runs_that_a_judge_measures_are_known():
     """Those whose evaluation calls `open_judge`; on moving digits their settings decide."""
     for (model, dataset), each in evaluation.EVALUATIONS.items():
         called: set = set()
-        for function in (each.examine, *each.measures):
-            collect_called(function, called)
+        collect_called(each.evaluate, called)
         is_judged = judging.name_judge(Settings(model=model, dataset=dataset)) is not None
         if model == "independent":
             assert not is_judged
