@@ -44,7 +44,7 @@ def main() -> None:
     sampler = runs.make_sampler(chosen, "train")
     every = chosen.steps // 20
     runs.train_model(model, sampler, chosen, given.seed, given.checkpoint, every=every)
-    figures = unordered.DIGITS.evaluate(model.eval(), chosen, given.seed)
+    figures = unordered.evaluate_digits(model.eval(), chosen, given.seed)
     name = f"{given.section.replace('.', '_')}_held_out"
     command = f"python -m docs.trials.digits_held_out {given.section} --seed {given.seed}"
     print(report.write_trial(name, command, chosen.as_dict(), [given.seed], figures))

@@ -40,7 +40,7 @@ from unbraid.networks import mlp
 
 from papers import report, runs, settings
 from papers.evaluation import series
-from papers.heads import EventHead, HeadTraining, ValueHead, run_heads
+from papers.heads import SPLITS, EventHead, HeadTraining, ValueHead, run_heads
 
 # What a trial changes: settings of the quick model, and three changes of what is read.
 # indicators: whether a value was observed, and the hour, are variables, too.
@@ -129,11 +129,17 @@ def train_model(dataset, changes, parts, seed):
     return known, model, time.perf_counter() - start
 
 
+def mean_of_steps(coded):
+    """The mean dynamic code (N, d) over the elements that each series has."""
+    is_there = torch.arange(coded.dynamic.shape[1]) < coded.lengths[:, None]
+    return (coded.dynamic * is_there[..., None]).sum(1) / coded.lengths[:, None]
+
+
 def describe(dataset, coded, plain):
     """Rows for linear readers: codes, plain means, and both, as arrays (rows, F)."""
     if dataset == "physionet":
         last = coded.dynamic[torch.arange(len(coded.dynamic)), coded.lengths - 1]
-        codes = torch.cat([coded.static, coded.mean_dynamic(), last], 1)
+        codes = torch.cat([coded.static, mean_of_steps(coded), last], 1)
     else:
         static = coded.static[:, None].expand(-1, coded.dynamic.shape[1], -1)
         codes = torch.cat([static, coded.dynamic], 2).flatten(0, 1)
@@ -253,7 +259,7 @@ def main():
     dataset, changes, seeds = options.dataset, TRIALS[options.trial], options.seed or [0]
 
     known = settings.load(f"single_element.{dataset}", "quick")
-    originals = [series.load_series(known, split) for split in series.SERIES_SPLITS]
+    originals = [series.load_series(known, split) for split in SPLITS]
     parts = [change_series(part, changes) for part in originals]
     plain = plain_means(dataset, originals)
     targets = [targets_of(dataset, part) for part in originals]
@@ -281,7 +287,7 @@ def main():
     clusters = np.arange(len(other[2])).repeat(truth.size // len(other[2]))
     figures = compare(dataset, predicted, truth, clusters)
     command = " ".join(["python -m docs.trials.search_series", *sys.argv[1:]])
-    split = series.SERIES_SPLITS[scored_on]
+    split = SPLITS[scored_on]
     name = f"series_{dataset}_{options.trial}_seed{'_'.join(map(str, seeds))}_{split}"
     record = {"changes": changes, "split": split, "series": len(other[2]), "seconds": seconds}
     report.write_trial(name, command, known.as_dict() | record, seeds, figures)

@@ -11,13 +11,14 @@ results/trials/series_same_window.json; two minutes on one core.
 
 from __future__ import annotations
 
-from papers.evaluation.common import Figures
+import numpy as np
 from unbraid import store
 from unbraid.models.base import SequenceModel
 
 from papers import report
 from papers.evaluation import series
-from papers.heads import Examples, Prediction, outputs_on_window
+from papers.evaluation.encoded import Figures
+from papers.heads import CLASSIFIERS, CodedSeries, Prediction, fit_baselines
 from papers.settings import Settings
 
 RUNS = (
@@ -31,26 +32,31 @@ RUNS = (
 )
 
 
-def measure_leads(path: str) -> tuple[series.Examined, Figures]:
-    """What was examined of a run's seed 0, and the heads' leads over both linear models."""
-    name = f"single_element/{path}-seed0"
-    model = SequenceModel.load(name)
-    settings = Settings(**store.read_record(name)["settings"])
-    examined = series.examine_series(model, settings, 0, series.load_series)
-    figures = series.classes(examined)
-    return examined, {name: value for name, value in figures.items() if "_less_" in name}
+def measure_leads(model: SequenceModel, splits: list[CodedSeries], settings: Settings) -> Figures:
+    """The heads' leads over the linear models, with limits over test series."""
+    figures: Figures = {}
+    for label in series.SERIES_LABELS[settings.dataset]:
+        prediction = series.predict_label(model, splits, label, settings, 0)
+        size = series.TOGETHER.get(settings.dataset, 1)
+        clusters = np.arange(len(prediction.target)) // size
+        for other in ("logistic", "window"):
+            lead = prediction.interval("accuracy", clusters, series.SET_DRAWS, less=other)
+            name = f"{label}_accuracy_less_{other}"
+            figures |= {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
+    return figures
 
 
-def measure_halves(examined: series.Examined) -> Figures:
+def measure_halves(model: SequenceModel, splits: list[CodedSeries]) -> Figures:
     """The ward's accuracy from the window's means alone, and from its shares observed alone."""
-    windows = [series.read_window(examined.model, part) for part in examined.splits]
+    windows = [series.read_window(model, split.sequences) for split in splits]
+    targets = [split.sequences.labels["icu"] for split in splits]
     half = windows[0].shape[1] // 2  # The shares come after the means.
     figures = {}
     for name, columns in (("means", slice(half)), ("shares", slice(half, None))):
-        parts = []
-        for part, window in zip(examined.splits, windows, strict=True):
-            parts.append(Examples(part.labels["icu"], window=window[:, columns]))
-        prediction = Prediction(parts[2].target, outputs_on_window(parts), ("accuracy",))
+        rows = [window[:, columns] for window in windows]
+        models = {"window": CLASSIFIERS["logistic"]}
+        outputs = fit_baselines(models, targets, rows)
+        prediction = Prediction(targets[2].numpy(), outputs, ("accuracy",))
         figures |= series.head_intervals(prediction, "icu", f"_window_{name}", of="window")
     return figures
 
@@ -59,9 +65,13 @@ def main() -> None:
     """Measure all runs, and write the record."""
     figures = {}
     for path in RUNS:
-        examined, leads = measure_leads(path)
+        name = f"single_element/{path}-seed0"
+        model = SequenceModel.load(name)
+        settings = Settings(**store.read_record(name)["settings"])
+        splits = series.encode_splits(model, series.load_splits(settings))
+        leads = measure_leads(model, splits, settings)
         if path == "physionet/quick/single_element":
-            leads |= measure_halves(examined)
+            leads |= measure_halves(model, splits)
         dataset, _, run = path.split("/")
         for name, value in leads.items():
             figures[f"{dataset}_{run}_{name}"] = value

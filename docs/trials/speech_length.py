@@ -44,7 +44,7 @@ def objective(model, chunks, known, seed: int) -> float:
 def main(steps: int, seed: int, checkpoint: Path | None) -> None:
     """Train, measure at each row, and write the record."""
     known = settings.load(SECTION, "full", steps=steps)
-    chunks = speech.load_spoken_digits("train")
+    chunks = speech.load("train")
     chunks = chunks.subset(chunks.mask.any(1))
     apart = torch.isin(chunks.labels["take"], torch.tensor(HELD_OUT))
     parts = {"train": chunks.subset(~apart), "test": chunks.subset(apart)}
@@ -59,10 +59,12 @@ def main(steps: int, seed: int, checkpoint: Path | None) -> None:
     sampler, every = SequenceSampler(parts["train"]), max(1, steps // 40)
     runs.train_model(model, sampler, known, seed, checkpoint, every=every, report=measure)
     with torch.no_grad():
-        examined = evaluation.examine_speech(
-            model.cpu().eval(), known, seed, lambda known, split, seed: parts[split]
-        )
-        figures = evaluation.SPEECH.measure(examined)
+        model = model.cpu().eval()
+        heard, test = evaluation.encode_recordings(model, *parts.values(), known, seed)
+        figures = evaluation.speech_bound(model, test, seed)
+        figures |= evaluation.error_rates(test)
+        figures |= evaluation.voice_probes(heard, test, seed)
+        figures |= evaluation.voices(model, heard, test, seed)
     command = f"python -m docs.trials.speech_length --steps {steps} --seed {seed}"
     record = {
         "command": command,

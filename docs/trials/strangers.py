@@ -17,12 +17,13 @@ from dataclasses import replace
 
 import torch
 from unbraid import store
+from unbraid.codes import as_float, encode_all
 from unbraid.data import faces
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 
 from papers import runs, settings
-from papers.evaluation import common, unordered
+from papers.evaluation import faces as evaluation
 
 FOLDS = 5
 
@@ -60,9 +61,9 @@ def main(steps: int, seed: int) -> None:
     """Five trainings, and their record."""
     known = settings.load("unordered.faces", "quick", steps=steps)
     people = load_people(known.image_size)
-    labels = unordered.labels_of_photographs(people)
+    labels = evaluation.labels_of_photographs(people)
     person, pose = labels["person"], labels["pose"]
-    photographs = common.as_float(people.frames)[people.mask]  # (n, 1, H, W)
+    photographs = as_float(people.frames)[people.mask]  # (n, 1, H, W)
     pixels = photographs.flatten(1)
     numbers = torch.arange(len(people))
     started, by_person = time.perf_counter(), {}
@@ -72,9 +73,9 @@ def main(steps: int, seed: int) -> None:
         model = runs.build(known, seed)
         runs.train_model(model, FrameSampler(others, known.length), known, seed)
         codes = {
-            "f": common.encode_all(model.cpu().eval(), photographs[:, None])["static"],
+            "f": encode_all(model.cpu().eval(), photographs[:, None])["static"],
             "pixels": pixels,
-            "whitened": pixels @ unordered.fit_whitening(others),
+            "whitened": pixels @ evaluation.fit_whitening(others),
         }
         for name, values in codes.items():
             for number, answers in are_right(values, person, pose, strangers).items():

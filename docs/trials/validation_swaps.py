@@ -11,23 +11,28 @@ among them. Writes results/trials/validation_swaps.json; half a minute of one co
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 from unbraid import store
+from unbraid.data.sprites import class_labels
 from unbraid.models.base import SequenceModel
 
 from papers import report, runs, settings
-from papers.evaluation import clips, generic
+from papers.evaluation import clips
+from papers.evaluation.encoded import encode
+from papers.evaluation.generic import bound
+from papers.judging import open_judge
 
 SEPARATED = 0.1  # the largest leak of the direction into s that counts as separated
-MEASURES = (generic.bound, clips.clip_reconstruction, clips.swaps)
 
 
-def load_clips(chosen, split: str, seed: int):
-    """Clips of validation characters where the evaluation asks for the test split."""
-    return clips.load_clips(chosen, "validation" if split == "test" else split, seed)
+def measure(model: SequenceModel, chosen: settings.Settings, seed: int) -> dict[str, float]:
+    """The bound and the swaps on clips of validation characters."""
+    test = encode(model, clips.load_clips(chosen, "validation", seed))
+    judge = open_judge(chosen.dataset, chosen.profile, test.sequences.classes)
+    labels = class_labels(test.sequences)
+    return bound(model, test, seed) | clips.swaps(model, test, judge, labels, seed)
 
 
 def choose_by_bound(by_seed: dict[str, list[float]], restarts: int = 3) -> dict[str, float]:
@@ -51,7 +56,6 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=None, help="by default the clone's")
     given = parser.parse_args()
 
-    evaluation = replace(clips.CLIPS, load=load_clips, measures=MEASURES)
     folder = given.results or store.shipped()
     sections = {
         each.run: each.section for each in settings.select_runs("single_element", "sprites")
@@ -64,7 +68,7 @@ def main() -> None:
         by_seed = []
         for seed in there:
             model = SequenceModel.load(names[seed], folder)
-            by_seed.append(evaluation.evaluate(model, chosen, seed))
+            by_seed.append(measure(model, chosen, seed))
             print(run, seed, by_seed[-1], flush=True)
         values = {name: [figure[name] for figure in by_seed] for name in by_seed[0]}
         figures[run] = {"by_seed": values, "best_of_three": choose_by_bound(values)}
