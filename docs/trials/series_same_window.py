@@ -39,9 +39,9 @@ def measure_leads(model: SequenceModel, splits: list[CodedSeries], settings: Set
         prediction = series.predict_label(model, splits, label, settings, 0)
         size = series.TOGETHER.get(settings.dataset, 1)
         clusters = np.arange(len(prediction.target)) // size
-        for other in ("logistic", "window"):
+        for kind, other in (("linear", "logistic"), ("window", "window")):
             lead = prediction.interval("accuracy", clusters, series.SET_DRAWS, less=other)
-            name = f"{label}_accuracy_less_{other}"
+            name = f"{label}_accuracy_less_{kind}"
             figures |= {name: lead.mean, f"{name}_low": lead.low, f"{name}_high": lead.high}
     return figures
 
