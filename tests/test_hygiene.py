@@ -59,6 +59,35 @@ def test_comprehensions_have_one_loop(path):
         assert nested_loops(ast.parse(cell.source)) == [], cell.source
 
 
+def find_rooms(source: str) -> set[str]:
+    """The packages that a program imports from, by their first names."""
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            rooms.add(str(node.module).partition(".")[0])
+        if isinstance(node, ast.Import):
+            rooms |= {alias.name.partition(".")[0] for alias in node.names}
+    return rooms
+
+
+@each
+def test_it_imports_neither_papers_nor_tools(path):
+    """A lesson uses the library by name, not what makes results/ or works on notebooks."""
+    for cell in code_cells(path):
+        assert not find_rooms(cell.source) & {"papers", "tools"}, cell.source
+
+
+def test_an_import_of_papers_is_seen():
+    assert find_rooms("def f():\n    from papers.runs import build") == {"papers"}
+    assert find_rooms("import numpy, tools.stamp as s") == {"numpy", "tools"}
+
+
+def test_every_drawing_is_shown_by_a_notebook():
+    sources = [cell.source for path in NOTEBOOKS for cell in code_cells(path)]
+    for drawing in sorted((FOLDER / "figures").glob("*.svg")):
+        assert any(f"figures/{drawing.name}" in source for source in sources), drawing.name
+
+
 @each
 def test_it_is_normalised(path):
     book = read(path)
