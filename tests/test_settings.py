@@ -64,6 +64,38 @@ def test_a_section_takes_its_mixins_before_its_own_lines():
         settings.collect_sections(table, {}, "", {}, mixins)
 
 
+def test_no_section_says_again_what_it_inherits():
+    sections = settings.read_sections()
+    for name, node in walk_sections(settings.read_table()):
+        outer = dict(sections.get(name.rpartition(".")[0], read_defaults()))
+        for mixin in node.get("like", ()):
+            outer |= settings.read_table()["mixins"][mixin]
+        for key in node.keys() & outer.keys():
+            for profile in PROFILES:
+                if settings.resolve(node, profile)[key] != settings.resolve(outer, profile)[key]:
+                    break
+            else:
+                raise AssertionError(f"{name}: {key} is inherited")
+
+
+def walk_sections(table, outer=""):
+    """Every section's dotted name with its own lines, of a table of sections."""
+    for key, value in table.items():
+        if isinstance(value, dict) and key not in ("mixins", "full") and not is_column(value):
+            name = f"{outer}.{key}" if outer else key
+            yield name, {n: v for n, v in value.items() if not isinstance(v, dict) or is_column(v)}
+            yield from walk_sections(value, name)
+
+
+def is_column(value):
+    return set(value) <= set(PROFILES)
+
+
+def read_defaults():
+    """The lines before the first section."""
+    return {n: v for n, v in settings.read_table().items() if not isinstance(v, dict)}
+
+
 def test_a_file_beside_the_papers_adds_sections_and_replaces_none(tmp_path, monkeypatch):
     for path in settings.FOLDER.glob("*.toml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
