@@ -219,6 +219,21 @@ def unreached_parameters(model, frames):
     return [name for name, flag in zip(names, flags, strict=True) if not flag]
 
 
+REFUSED = {
+    "an array": (FRAMES.numpy(), "found ndarray; torch.from_numpy"),
+    "an array in a batch": (Batch(FRAMES.numpy()), "found ndarray; torch.from_numpy"),
+    "a list": (list(FRAMES), "found list; .*stack"),
+    "channels last": (FRAMES.movedim(2, -1), r"come last there; frames\.movedim\(-1, 2\)"),
+    "another size": (FRAMES[..., :4], "resize the batch, or build the model for it"),
+}
+
+
+@pytest.mark.parametrize("frames, remedy", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_batch_is_refused_with_a_remedy(frames, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        small_model().encode(frames)
+
+
 def test_what_is_detached_and_what_is_not():
     model = small_model()
     posteriors, priors, _ = model.filter(FRAMES, model.draw_noise(3, 4, seeded(7)))

@@ -67,3 +67,17 @@ def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(tmp_p
     assert resumed.stdout == whole.stdout
     digests = {store.digest(tmp_path / name / "mine.safetensors") for name in ("resumed", "whole")}
     assert len(digests) == 1
+
+
+def test_what_a_user_needs_first_is_imported_from_unbraid_when_it_is_asked_for():
+    code = """
+import sys, unbraid
+assert not {"torch", "numpy"} & set(sys.modules)
+assert set(unbraid.__all__) <= set(dir(unbraid))
+things = [getattr(unbraid, name) for name in unbraid.__all__]
+assert [thing.__name__ for thing in things] == unbraid.__all__
+from unbraid import fit, SingleElement, load_judge
+assert not hasattr(unbraid, "nothing")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

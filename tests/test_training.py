@@ -316,6 +316,32 @@ def test_progress_is_told_before_each_update_and_arguments_are_checked():
             fit(tiny_model(tiny_settings()), draw, **sizes | {name: value})
 
 
+def test_several_processes_are_refused_with_one_sentence(monkeypatch):
+    """torchrun starts them; each would train the same model anew, into the same files."""
+    sizes = {"steps": 1, "batch_size": 1}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="^WORLD_SIZE: expected 1.*found 2") as refusal:
+        fit(tiny_model(tiny_settings()), MovingDigits(SQUARES, 32, 2), **sizes)
+    assert "\n" not in str(refusal.value)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert fit(tiny_model(tiny_settings()), MovingDigits(SQUARES, 32, 2), **sizes)
+
+
+def test_apple_silicon_is_used_only_when_it_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    training.tell_of_apple.cache_clear()
+    assert training.choose_accelerator("auto") == training.choose_accelerator("auto") == "cpu"
+    assert capsys.readouterr().out.count('accelerator="mps"') == 1  # said once
+    assert training.choose_accelerator("mps") == "mps"
+    assert training.choose_accelerator("cpu") == "cpu" and not capsys.readouterr().out
+    training.tell_of_apple.cache_clear()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert training.choose_accelerator("auto") == "auto" and not capsys.readouterr().out
+    with pytest.raises(ValueError, match="^accelerator: .*did you mean mps"):
+        training.choose_accelerator("mp")
+
+
 @pytest.mark.parametrize("share", (0.0, 0.5, 0.999))
 @pytest.mark.parametrize("damage", ("truncated", "altered"))
 def test_a_damaged_checkpoint_is_refused(checkpoint, damage, share):

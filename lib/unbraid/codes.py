@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unbraid.data.sequences import Sequences
-from unbraid.models.base import Batch, Codes, SequenceModel
+from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.unordered import UnorderedFrames
 
@@ -32,7 +32,7 @@ def generator_for(model: torch.nn.Module, seed: int) -> torch.Generator:
     return torch.Generator(device_of(model)).manual_seed(seed)
 
 
-def batches(model: torch.nn.Module, data, size: int | None = None) -> Iterator[Batch]:
+def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) -> Iterator[Batch]:
     """Sequences or frames in batches on the model's device, by default of `FRAMES` frames each."""
     whole, device = Batch.of(data), device_of(model)
     size = size or max(1, FRAMES // whole.frames.shape[1])
@@ -50,7 +50,7 @@ def as_float(frames: Tensor) -> Tensor:
 @torch.no_grad()
 def encode_all(
     model: SequenceModel,
-    data,
+    data: BatchLike,
     generator: torch.Generator | None = None,
     size: int | None = None,
 ) -> Codes:
@@ -91,7 +91,7 @@ def draw_others(model: SequenceModel, codes: Codes, kept: str, generator: torch.
 @torch.no_grad()
 def bound_over(
     model: SequenceModel,
-    samples: Iterable,
+    samples: Iterable[BatchLike],
     seed: int,
     size: int | None = None,
 ) -> dict[str, float]:
@@ -105,7 +105,9 @@ def bound_over(
     return {name: float(values.double().mean()) for name, values in concatenate(parts).items()}
 
 
-def bound_per_frame(model: SequenceModel, samples: Iterable, seed: int) -> dict[str, float]:
+def bound_per_frame(
+    model: SequenceModel, samples: Iterable[BatchLike], seed: int
+) -> dict[str, float]:
     """The same with the ending _per_frame, in nats per frame; kl_static stays per sequence.
 
     samples: sequences of one length, each a tensor of frames or `Sequences`.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,16 +17,17 @@ from torch import Generator, Tensor
 
 from unbraid.checkpoint import Run, TrainingError, make_row
 from unbraid.checks import check_name, check_whole
-from unbraid.models.base import Batch, Bound, SequenceModel
+from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, describe_schedule, schedule_value
 
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
 
 
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
-    draw: Callable[[int, Generator], Tensor | Batch],
+    draw: Callable[[int, Generator], BatchLike],
     *,
     steps: int,
     batch_size: int,
@@ -36,6 +39,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     checkpoint: Path | None = None,
     identity: Mapping[str, object] | None = None,
     precision: str = "32-true",
+    accelerator: str = "auto",
     every: int | None = None,
     report: Callable[[dict], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -56,20 +60,23 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     identity: what a checkpoint must agree in beside these arguments and the model's config, such as
         how the data were chosen; values that JSON can hold.
     precision: one of `PRECISIONS`, as Lightning Fabric names them.
+    accelerator: one of `ACCELERATORS`. "auto" takes a CUDA GPU where there is one, else the CPU;
+        "mps", the GPU of Apple silicon, is only taken when it is asked for.
     every: the number of updates between two rows of the curve; by default a fiftieth of the run.
     report: a function that is called with each new row.
     on_progress: a function that is called before each update with the share that is over.
 
     A row holds `COLUMNS`: means over the updates since the last row, in nats, whatever the loss
-    weights. Raises `TrainingError` where the bound stops being finite, or the checkpoint is of
-    another run.
+    weights. Raises `TrainingError` where the bound stops being finite, the checkpoint is of
+    another run, or several processes were started to train together.
     """
     from lightning_fabric import Fabric  # It is imported late, because that takes a second.
 
     check_whole(1, steps=steps, batch_size=batch_size)
     check_name("precision", precision, PRECISIONS)
+    accelerator = choose_accelerator(accelerator)
     weights = dict(weights or {})
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision)
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     rate = schedule_value(learning_rate, 0.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=betas)
     model.to(memory_format=torch.channels_last)  # convolutions run fastest in this layout
@@ -90,7 +97,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     for name, weight in weights.items():
         arguments[f"weights.{name}"] = describe_schedule(weight)
     # The unwrapped model and optimizer name their tensors without Fabric's prefixes.
-    whole_identity = arguments | describe_model(model) | dict(identity or {})
+    whole_identity = arguments | identify_model(model) | dict(identity or {})
     run = Run(model, optimizer, data_noise, code_noise, whole_identity)
     rows = run.resume(checkpoint) if checkpoint else []
     first = rows[-1]["step"] + 1 if rows else 1
@@ -127,7 +134,34 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     return rows
 
 
-def describe_model(model: SequenceModel) -> dict[str, object]:
+def choose_accelerator(accelerator: str) -> str:
+    """The accelerator as Fabric names it; refuses other names, and several processes.
+
+    Raises `TrainingError` where WORLD_SIZE, which torchrun sets, is above 1.
+    """
+    check_name("accelerator", accelerator, ACCELERATORS)
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes not in ("", "0", "1"):
+        raise TrainingError(
+            "WORLD_SIZE: expected 1, because fit trains in one process and each would train the "
+            f"same model anew, found {processes}; start it without torchrun, one process for a run"
+        )
+    is_apple = torch.backends.mps.is_available() and not torch.cuda.is_available()
+    if accelerator == "auto" and is_apple:
+        tell_of_apple()
+        return "cpu"
+    return accelerator
+
+
+@cache
+def tell_of_apple() -> None:
+    """Say once where a model is trained on Apple silicon, and how to train it elsewhere."""
+    print(
+        'training on the CPU; accelerator="mps" tries Apple\'s GPU, on which nothing was measured'
+    )
+
+
+def identify_model(model: SequenceModel) -> dict[str, object]:
     """The class and the config of a model, by which a checkpoint knows it."""
     described = {"model": type(model).__name__}
     config = getattr(model, "config", None)

@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -27,6 +28,17 @@ NoiseSource = Noise | Generator | None
 """The numbers themselves, a generator that makes them, or None."""
 
 
+class Framed(Protocol):
+    """Anything with frames and a mask, such as `Batch` and `Sequences`."""
+
+    frames: Tensor
+    mask: Tensor | None
+
+
+BatchLike = Tensor | Framed
+"""What a model reads: frames alone, or frames with a mask."""
+
+
 @dataclass
 class Batch:
     """What a model reads: B sequences of T steps.
@@ -39,16 +51,21 @@ class Batch:
     mask: Tensor | None = None
 
     @classmethod
-    def of(cls, data) -> Batch:
-        """A batch from a tensor of frames, or from anything with frames and mask."""
-        if isinstance(data, Tensor):
-            return cls(data)
-        if not hasattr(data, "frames"):
+    def of(cls, data: BatchLike) -> Batch:
+        """A batch from a tensor of frames, or from anything with frames and mask.
+
+        Raises `ValueError` for anything else, such as a NumPy array.
+        """
+        frames = getattr(data, "frames", data)
+        if not isinstance(frames, Tensor):
+            remedy = "resize the frames to one size and stack them"
+            if isinstance(frames, np.ndarray):
+                remedy = "torch.from_numpy makes a tensor of an array"
             raise ValueError(
-                f"batch: expected a tensor, a Batch or Sequences, found {type(data).__name__}; "
-                "resize the frames to one size and stack them"
+                f"batch: expected a tensor, a Batch or Sequences, found {type(frames).__name__}; "
+                f"{remedy}"
             )
-        return cls(data.frames, getattr(data, "mask", None))
+        return cls(frames, getattr(data, "mask", None))
 
     @property
     def lengths(self) -> Tensor:
@@ -263,9 +280,12 @@ class SequenceModel(nn.Module, ABC):
     def check_frames(self, frames: Tensor) -> None:
         """Refuse frames of another shape or type than this model's, and values it cannot read."""
         if tuple(frames.shape[2:]) != self.frame_shape or not frames.numel():
+            remedy = "resize the batch, or build the model for it"
+            if is_channels_last(frames.shape, self.frame_shape):
+                remedy = "the channels come last there; frames.movedim(-1, 2) puts them first"
             raise ValueError(
                 f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), none of them "
-                f"0, found {tuple(frames.shape)}; resize the batch, or build the model for it"
+                f"0, found {tuple(frames.shape)}; {remedy}"
             )
         own_type = next(self.parameters()).dtype
         if frames.dtype != own_type and not torch.is_autocast_enabled(frames.device.type):
@@ -310,6 +330,14 @@ class SequenceModel(nn.Module, ABC):
                     f"{tuple(code.shape)}"
                 )
         return dict(given or {})
+
+
+def is_channels_last(found: tuple[int, ...], frame_shape: tuple[int, ...]) -> bool:
+    """Whether frames (B, T, H, W, C) were given where (B, T, C, H, W) of `frame_shape` are read."""
+    if len(found) != 5 or len(frame_shape) != 3:
+        return False
+    channels = frame_shape[0]
+    return found[4] == channels and found[2] != channels
 
 
 def describe_model(model: SequenceModel) -> dict[str, object]:
