@@ -270,10 +270,10 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
 
     places: the folder of the weights of each run, by the run's name.
     """
-    from unbraid import store, training
+    from unbraid import store
 
     from papers import evaluation, provenance
-    from papers.report import summarise
+    from papers.report import read_versions, summarise
     from papers.runs import load_run, run_name
 
     metrics: dict = {}
@@ -297,7 +297,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
         "intervals": store.OVER_SEEDS,
-        "versions": training.read_versions(),
+        "versions": read_versions(),
         "files": files,
         **({"judges": judges} if judges else {}),
     }

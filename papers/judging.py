@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from unbraid import store, training
+from unbraid import store
 from unbraid.checks import check_name
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
@@ -27,6 +27,7 @@ from unbraid.measures.judges import (
 )
 from unbraid.measures.swaps import generation_scores
 
+from papers import report
 from papers.datasets import get_dataset
 from papers.runs import Sampler, load_sequences, print_row
 from papers.settings import OWN_RESULTS, Settings
@@ -182,12 +183,12 @@ def train_judge(
     rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
     path = judge_path(dataset, settings.profile, seed, folder)
     store.write_csv(path.with_suffix(".training.csv"), rows)
-    record = training.run_record(
+    record = report.run_record(
         f"python -m papers judge {dataset} --profile {settings.profile} --seed {seed}",
         settings,
         seed,
         rows,
-        device=training.describe_cpu(),  # Judges train on it everywhere.
+        device=report.describe_cpu(),  # Judges train on it everywhere.
         precision="32-true",
         data=sampler.provenance,
         data_sha256=sampler.digests,
@@ -239,6 +240,6 @@ def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) 
         "examples": reliabilities.clips,
         "conditions": reliabilities.conditions,
         "intervals": "95 %, over test examples: Wilson's for accuracies, bootstrap for scores",
-        "versions": training.read_versions(),
+        "versions": report.read_versions(),
     }
     return {"judge": entry, "protocol": protocol}

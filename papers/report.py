@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import platform
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
 from unbraid.measures.intervals import mean_interval
 from unbraid.store import (
     ResultsError,
@@ -24,6 +27,45 @@ from unbraid.store import (
     write_atomically,
     write_json,
 )
+
+from papers.settings import Settings
+
+
+def run_record(
+    command: str, settings: Settings, seed: int, rows: list[dict], **more: object
+) -> dict[str, object]:
+    """run.json: the command, settings, device and versions with which a run can be made again.
+
+    more: what else the record holds, such as precision, data, data_sha256 and weights_sha256.
+    """
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
+    return {
+        "command": command,
+        "profile": settings.profile,
+        "seed": seed,
+        "settings": settings.as_dict(),
+        "device": device,
+        "versions": read_versions(),
+        "steps": rows[-1]["step"],
+        "seconds": round(rows[-1]["seconds"], 1),
+        **more,
+    }
+
+
+def describe_cpu() -> str:
+    """The processor, as a record names it."""
+    return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def read_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    versions = {"python": platform.python_version()}
+    for package in ("unbraid", "torch", "numpy", "lightning-fabric"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a GPU machine may carry Fabric inside the package lightning
+            versions[package] = "not installed under this name"
+    return versions
 
 
 def write_trial(name: str, command: str, settings: dict, seeds: list[int], figures: dict) -> Path:

@@ -26,7 +26,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 
-from papers import datasets
+from papers import datasets, report
 from papers.datasets import get_dataset
 from papers.registry import choose_class, read_config
 from papers.settings import Settings
@@ -282,7 +282,7 @@ def train_run(
     weights_sha256 = model.save(path.with_suffix(".safetensors"))
     described = {"model": describe_model(model), "weights_sha256": weights_sha256}
     more = now | beginning | {"data": sampler.provenance} | described
-    record = training.run_record(command, settings, seed, rows, **more)
+    record = report.run_record(command, settings, seed, rows, **more)
     store.write_json(path.with_suffix(".run.json"), record)
     path.with_suffix(".begun.json").unlink(missing_ok=True)
     checkpoint.unlink()  # Last of all: a run killed before this line is resumed and not lost.

@@ -9,13 +9,14 @@ from unbraid.measures.judges import (
     SequenceJudge,
     blurred,
     fit_judge,
+    load_judge,
     reliability,
     shifted,
 )
 from unbraid.networks import count_parameters
 from unbraid.store import ResultsError, read_json, shipped, write_json
 
-from papers.experiments import load_judge, save_judge
+from papers.judging import save_judge
 
 BARS = {"colour": ("red", "green", "blue"), "motion": ("left", "right")}
 SMALL = {"image_size": 16, "width": 8, "features": 16, "hidden": 16}

@@ -18,7 +18,7 @@ from unbraid.schedules import Schedule, schedule_value
 from unbraid.store import ResultsError
 from unbraid.training import TrainingError, fit
 
-from papers import runs, settings
+from papers import report, runs, settings
 
 SQUARES = Digits(
     torch.full((2, 28, 28), 255, dtype=torch.uint8),
@@ -395,7 +395,7 @@ def test_a_run_that_diverges_stops_and_keeps_nothing(tmp_path):
 
 def test_the_record_names_what_made_the_run():
     rows = train(steps=4)[1]
-    record = training.run_record("python -m unbraid train", tiny_settings(), 3, rows, data="x")
+    record = report.run_record("python -m papers train", tiny_settings(), 3, rows, data="x")
     assert (record["seed"], record["steps"], record["data"]) == (3, 4, "x")
     assert record["settings"]["section"] == "independent.bounce.factored"
     assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])

@@ -68,13 +68,13 @@ class ConvolutionalEncoder(nn.Sequential):
 
     def __init__(
         self,
-        image_size=64,
-        channels=3,
-        width=64,
-        features=32,
-        normalise=True,
-        activation_name="leaky_relu",
-        output=None,
+        image_size: int = 64,
+        channels: int = 3,
+        width: int = 64,
+        features: int = 32,
+        normalise: bool = True,
+        activation_name: str | float = "leaky_relu",
+        output: str | None = None,
     ):
         widths = stage_widths(image_size, width)
         layers = halving_stages((channels, *widths), normalise, activation_name)
@@ -100,14 +100,14 @@ class ConvolutionalDecoder(nn.Sequential):
 
     def __init__(
         self,
-        image_size=64,
-        channels=3,
-        width=64,
-        inputs=40,
-        normalise=True,
-        activation_name="relu",
-        output="sigmoid",
-        groups=1,
+        image_size: int = 64,
+        channels: int = 3,
+        width: int = 64,
+        inputs: int = 40,
+        normalise: bool = True,
+        activation_name: str | float = "relu",
+        output: str = "sigmoid",
+        groups: int = 1,
     ):
         if output not in ("sigmoid", "linear"):
             raise ValueError(f"output: expected sigmoid or linear, found {output!r}")

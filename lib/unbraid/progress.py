@@ -11,7 +11,7 @@ from tqdm import tqdm
 SWITCH = "UNBRAID_PROGRESS"  # "off" in the environment hides all bars
 
 
-def progress_bar(iterable: Iterable, label: str, **options) -> tqdm:
+def progress_bar(iterable: Iterable, label: str, **options: object) -> tqdm:
     """Iterate under a bar on the standard error; `options` are tqdm's, e.g. initial and total."""
     return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), **options)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -195,38 +193,3 @@ class Log:
             )
         seconds = round(time.perf_counter() - self.started, 3)
         return make_row(step, step * self.batch_size, seconds, *means)
-
-
-def run_record(command: str, settings, seed: int, rows: list[dict], **more) -> dict:
-    """run.json: the command, settings, device and versions with which a run can be made again.
-
-    more: what else the record holds, such as precision, data, data_sha256 and weights_sha256.
-    """
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
-    return {
-        "command": command,
-        "profile": settings.profile,
-        "seed": seed,
-        "settings": settings.as_dict(),
-        "device": device,
-        "versions": read_versions(),
-        "steps": rows[-1]["step"],
-        "seconds": round(rows[-1]["seconds"], 1),
-        **more,
-    }
-
-
-def describe_cpu() -> str:
-    """The processor, as a record names it."""
-    return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def read_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers."""
-    versions = {"python": platform.python_version()}
-    for package in ("unbraid", "torch", "numpy", "lightning-fabric"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # a GPU machine may carry Fabric inside the package lightning
-            versions[package] = "not installed under this name"
-    return versions

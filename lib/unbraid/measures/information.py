@@ -7,10 +7,13 @@ uses Kraskov's with k = 3 on N = 1000 pairs, in bits. In many dimensions the est
 the truth: compare only figures that share N, k and dimension.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import digamma
@@ -65,8 +68,15 @@ class Ownership(Readable):
     other: float  # mean over all other pairs of the assigned codes; NaN for one factor
 
 
-def kraskov(x, y, k=3, shuffles=0, jitter=1e-10, seed=0):
-    """Estimate I(x; y) in bits from N paired samples; returns `MutualInformation`.
+def kraskov(
+    x: ArrayLike,
+    y: ArrayLike,
+    k: int = 3,
+    shuffles: int = 0,
+    jitter: float = 1e-10,
+    seed: int = 0,
+) -> MutualInformation:
+    """Estimate I(x; y) in bits from N paired samples.
 
     x, y: (N,) or (N, d) arrays or tensors; their d may differ. Distance is the max-norm over raw
         scales: rescaling a unit changes the estimate.
@@ -84,14 +94,14 @@ def kraskov(x, y, k=3, shuffles=0, jitter=1e-10, seed=0):
     x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
     y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
 
-    def estimate(y):
+    def estimate(y: np.ndarray) -> float:
         return kraskov_nats(x, y, k) / np.log(2)
 
     null = [estimate(y[for_null.permutation(len(y))]) for _ in range(shuffles)]
     return MutualInformation(estimate(y), np.array(null) if null else None, len(x), k)
 
 
-def kraskov_nats(x, y, k) -> float:
+def kraskov_nats(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
     joint = np.hstack([x, y])
     distances, _ = cKDTree(joint).query(joint, k + 1, p=np.inf)
@@ -102,14 +112,16 @@ def kraskov_nats(x, y, k) -> float:
     return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
 
 
-def count_within(points, radius) -> np.ndarray:
+def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
     tree = cKDTree(points)
     return tree.query_ball_point(points, radius, p=np.inf, return_length=True)
 
 
-def ross(x, labels, *, jitter=1e-10, seed=0):
-    """Estimate I(x; label) in bits, at most the entropy of the labels; returns `MutualInformation`.
+def ross(
+    x: ArrayLike, labels: ArrayLike, *, jitter: float = 1e-10, seed: int = 0
+) -> MutualInformation:
+    """Estimate I(x; label) in bits, at most the entropy of the labels.
 
     x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. k = 3; a class of n <= k
     members is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
@@ -136,7 +148,7 @@ def ross(x, labels, *, jitter=1e-10, seed=0):
     return MutualInformation(estimate, None, len(x), k)
 
 
-def ross_nats(x, labels, k) -> float:
+def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
     """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats."""
     radius, terms = np.empty(len(x)), np.empty(len(x))
     for label in np.unique(labels):
@@ -148,12 +160,14 @@ def ross_nats(x, labels, k) -> float:
     return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius))))
 
 
-def same_and_cross(before, after, full=False, seed=0):
+def same_and_cross(
+    before: Sequence[ArrayLike], after: Sequence[ArrayLike], full: bool = False, seed: int = 0
+) -> FactorInformation:
     """Information of factors about their own and each other's next value (paper A, Table 2).
 
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
-    the authors' code, also where full=True fills the whole matrix. Returns `FactorInformation`.
+    the authors' code, also where full=True fills the whole matrix.
     Raises ValueError for what is no list, lists that differ in K, and as `kraskov`.
     """
     lists = isinstance(before, (list, tuple)) and isinstance(after, (list, tuple))
@@ -171,8 +185,10 @@ def same_and_cross(before, after, full=False, seed=0):
     return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)
 
 
-def best_partition(before, after, block, tries=20, seed=0):
-    """The favourable reading of an entangled code, as in paper A's code; returns `Partition`.
+def best_partition(
+    before: ArrayLike, after: ArrayLike, block: int, tries: int = 20, seed: int = 0
+) -> Partition:
+    """The favourable reading of an entangled code, as in paper A's code.
 
     before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
     times, alike at both times, and cut into factors of `block` units; the partition with the
@@ -201,8 +217,10 @@ def best_partition(before, after, block, tries=20, seed=0):
     return Partition(float(tried[best, 0]), float(tried[best, 1]), permutations[best], tried)
 
 
-def ownership(codes, factors, seed=0):
-    """Which code carries which known factor, such as a digit's position; returns `Ownership`.
+def ownership(
+    codes: Sequence[ArrayLike], factors: Mapping[str, ArrayLike], seed: int = 0
+) -> Ownership:
+    """Which code carries which known factor, such as a digit's position.
 
     codes: list of K arrays (N, d). factors: name -> (N,) or (N, m) values of a continuous factor.
     Codes and factors are paired one to one so that the assigned information is greatest. Each
@@ -225,7 +243,7 @@ def ownership(codes, factors, seed=0):
     return Ownership(matrix, float(matrix[assigned].mean()), other)
 
 
-def cross_block(before, after) -> np.ndarray:
+def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E).
 
     Raises ValueError for unequal rows, a constant column, or NaN.
@@ -236,7 +254,7 @@ def cross_block(before, after) -> np.ndarray:
     return np.corrcoef(before, after, rowvar=False)[:width, width:]
 
 
-def block_fraction(cross, sizes) -> float:
+def block_fraction(cross: ArrayLike, sizes: Sequence[int]) -> float:
     """Share of the squared cross-time correlation within the factors' own blocks, from 0 to 1.
 
     cross: (D, D) as `cross_block` returns it; sizes: units of each factor in order, D in all.
@@ -253,7 +271,7 @@ def block_fraction(cross, sizes) -> float:
     return float(np.sum(cross[within] ** 2) / np.sum(cross**2))
 
 
-def samples(name, values) -> np.ndarray:
+def samples(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a checked (N, d) float64 array with N >= 2; the name is for the error message."""
     values = finite_array(name, values)
     if values.ndim == 1:
@@ -266,7 +284,7 @@ def samples(name, values) -> np.ndarray:
     return values
 
 
-def check_pairs(name, first, second, k=1) -> None:
+def check_pairs(name: str, first: np.ndarray, second: np.ndarray, k: int = 1) -> None:
     """Refuse arrays without a row for each other's rows, and k neighbours that they lack."""
     if len(first) != len(second):
         raise ValueError(f"{name}: expected equally many rows, found {len(first)}, {len(second)}")

@@ -8,11 +8,14 @@
 All are of 95 %; of few skewed clusters the bootstrap's contains the truth less often.
 """
 
+from __future__ import annotations
+
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from unbraid.checks import check_whole
@@ -61,7 +64,7 @@ class Comparison(Readable):
     p_value: float  # NaN where the difference is the same in every item
 
 
-def mean_interval(values, unit="seed", coverage=0.95) -> Interval:
+def mean_interval(values: ArrayLike, unit: str = "seed", coverage: float = 0.95) -> Interval:
     """Mean and Student t interval of independent values (n,); NaN limits for a single value.
 
     Raises ValueError for no values, NaN or infinity, and a coverage that is not between 0 and 1.
@@ -80,7 +83,7 @@ def mean_interval(values, unit="seed", coverage=0.95) -> Interval:
     return Interval(mean, mean - reach, mean + reach, n, unit)
 
 
-def share_interval(successes, n, unit="item") -> Interval:
+def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
     """Share of n independent items with Wilson's interval.
 
     The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
@@ -97,13 +100,13 @@ def share_interval(successes, n, unit="item") -> Interval:
 
 
 def bootstrap_interval(
-    *values,
-    statistic: Callable = np.mean,
-    clusters=None,
-    rate=False,
-    draws=2000,
-    unit="item",
-    seed=0,
+    *values: ArrayLike,
+    statistic: Callable[..., float] = np.mean,
+    clusters: ArrayLike | None = None,
+    rate: bool = False,
+    draws: int = 2000,
+    unit: str = "item",
+    seed: int = 0,
 ) -> Interval:
     """Any statistic with its BCa interval, drawing items or whole clusters with replacement.
 
@@ -135,7 +138,7 @@ def bootstrap_interval(
     if len(members) == 1:
         return Interval(estimate, np.nan, np.nan, 1, unit)
 
-    def evaluate(drawn):
+    def evaluate(drawn: np.ndarray) -> float:
         rows = np.concatenate([members[cluster] for cluster in drawn.astype(int)])
         return statistic(*(array[rows] for array in values))
 
@@ -148,7 +151,9 @@ def bootstrap_interval(
     return Interval(estimate, low, high, len(members), unit)
 
 
-def bca_limits(evaluate, count, draws, seed) -> tuple[float, float]:
+def bca_limits(
+    evaluate: Callable[[np.ndarray], float], count: int, draws: int, seed: int
+) -> tuple[float, float]:
     """Limits of evaluate(units) over draws of `count` units with replacement."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -171,7 +176,9 @@ def bca_limits(evaluate, count, draws, seed) -> tuple[float, float]:
     return low, high
 
 
-def paired_difference(a, b, unit="seed", coverage=0.95) -> Interval:
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, unit: str = "seed", coverage: float = 0.95
+) -> Interval:
     """Mean of a - b with its t interval, where a[i] and b[i] (n,) share a seed or a test item.
 
     Raises ValueError for shapes that differ, and as `mean_interval`.
@@ -182,7 +189,7 @@ def paired_difference(a, b, unit="seed", coverage=0.95) -> Interval:
     return mean_interval(a - b, unit, coverage)
 
 
-def paired_comparison(a, b, unit="item") -> Comparison:
+def paired_comparison(a: ArrayLike, b: ArrayLike, unit: str = "item") -> Comparison:
     """Two models' numbers (n,) on the same independent items, compared by the paired t test.
 
     Raises ValueError as `paired_difference`.
@@ -194,7 +201,9 @@ def paired_comparison(a, b, unit="item") -> Comparison:
     return Comparison(difference, float(stats.ttest_rel(a, b).pvalue))
 
 
-def corrected_comparisons(pairs) -> dict[object, Comparison]:
+def corrected_comparisons(
+    pairs: Mapping[object, tuple[ArrayLike, ArrayLike]],
+) -> dict[object, Comparison]:
     """Paired comparisons of m pairs (a, b), a number per seed each, by name, corrected for m.
 
     The intervals together contain all m true differences in 95 % of cases or more (Bonferroni); the
@@ -213,7 +222,7 @@ def corrected_comparisons(pairs) -> dict[object, Comparison]:
     return {name: Comparison(differences[name], p_values[name]) for name in pairs}
 
 
-def format_interval(interval, digits=2) -> str:
+def format_interval(interval: Interval, digits: int = 2) -> str:
     """ "value ± half-width (n seeds)", or "value [low, high] (n seeds)" where the sides differ.
 
     They differ if they do so by a unit of the last digit. Without limits: "value (1 seed)".
@@ -228,7 +237,7 @@ def format_interval(interval, digits=2) -> str:
     return f"{value} ({interval.count})"
 
 
-def as_array(values) -> np.ndarray:
+def as_array(values: ArrayLike) -> np.ndarray:
     """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
@@ -236,7 +245,7 @@ def as_array(values) -> np.ndarray:
     return np.asarray(values)
 
 
-def to_index(name, labels) -> np.ndarray:
+def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     """The number 0, 1, ... of each label's class; refuses missing labels by `name`."""
     expected = "labels that can be sorted, none missing"
     try:
@@ -248,7 +257,7 @@ def to_index(name, labels) -> np.ndarray:
     return numbers
 
 
-def finite_array(name, values) -> np.ndarray:
+def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
     values = as_array(values)
     if values.dtype.kind not in "biuf":

@@ -42,7 +42,13 @@ class FrameJudge(nn.Module):
     recurrent = False
 
     def __init__(
-        self, classes: Classes, image_size=64, channels=3, width=64, features=128, hidden=256
+        self,
+        classes: Classes,
+        image_size: int = 64,
+        channels: int = 3,
+        width: int = 64,
+        features: int = 128,
+        hidden: int = 256,
     ):
         super().__init__()
         self.classes = {name: tuple(map(str, names)) for name, names in classes.items()}

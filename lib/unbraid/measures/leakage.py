@@ -6,11 +6,15 @@ the loss is the error rate, so the skill is (accuracy - chance) / (1 - chance); 
 factors it is the squared error, so the skill is R^2.
 """
 
+from __future__ import annotations
+
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -49,7 +53,7 @@ class LeakageMatrix(Readable):
     columns: tuple[str, ...]
     probe: str  # "linear" or "nonlinear"
 
-    def __getitem__(self, cell) -> float:
+    def __getitem__(self, cell: tuple[str, str]) -> float:
         row, column = cell
         for field, name, names in (("row", row, self.rows), ("column", column, self.columns)):
             if name not in names:
@@ -76,14 +80,14 @@ class Factor:
 
 @threadpool_limits.wrap(limits=1)  # The threads of small matrix products wait for each other.
 def leakage_matrix(
-    codes,
-    factors,
+    codes: Mapping[str, ArrayLike],
+    factors: Mapping[str, ArrayLike],
     *,
-    probe="linear",
-    pooling=("flattened", "averaged"),
-    test=0.3,
-    permutations=999,
-    seed=0,
+    probe: str = "linear",
+    pooling: str | Sequence[str] = ("flattened", "averaged"),
+    test: float | ArrayLike = 0.3,
+    permutations: int = 999,
+    seed: int = 0,
 ) -> LeakageMatrix:
     """Train a probe for every code and factor on some sequences and score it on the others.
 
@@ -127,7 +131,7 @@ def leakage_matrix(
     return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), probe)
 
 
-def predict(code, target, held_out, probe):
+def predict(code: np.ndarray, target: Factor, held_out: np.ndarray, probe: str) -> list[np.ndarray]:
     """What the probe says of the test sequences, what is true, and the best constant, each (n, s).
 
     code: (N, S, p). Continuous values are in standard deviations of the training set, so that
@@ -163,16 +167,16 @@ def predict(code, target, held_out, probe):
     return [values.reshape(count, -1) for values in (predicted, y[test], constant)]
 
 
-def mean_loss(predicted, true, target) -> np.ndarray:
+def mean_loss(predicted: np.ndarray, true: np.ndarray, target: Factor) -> np.ndarray:
     """Error rate or mean squared error of each sequence, (n,), of values (n, s)."""
     wrong = predicted != true if target.kind == "classes" else (predicted - true) ** 2
     return wrong.mean(axis=1)
 
 
-def skill_limits(loss, base, seed) -> tuple[float, float]:
+def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> tuple[float, float]:
     """BCa limits of the skill over test sequences with these losses (n,)."""
 
-    def skill(rows):
+    def skill(rows: np.ndarray) -> float:
         rows = rows.astype(int)
         return 1 - loss[rows].sum() / base[rows].sum()
 
@@ -184,7 +188,9 @@ def skill_limits(loss, base, seed) -> tuple[float, float]:
     return tuple(np.clip(bca_limits(skill, len(loss), BOOTSTRAP_DRAWS, seed), -1, 1))
 
 
-def held_out_mask(test, count, generator) -> np.ndarray:
+def held_out_mask(
+    test: float | ArrayLike, count: int, generator: np.random.Generator
+) -> np.ndarray:
     """The test sequences as a mask (N,)."""
     mask = np.zeros(count, dtype=bool)
     if isinstance(test, float):
@@ -202,7 +208,11 @@ def held_out_mask(test, count, generator) -> np.ndarray:
     return mask
 
 
-def read(codes, factors, pooling):
+def read(
+    codes: Mapping[str, ArrayLike],
+    factors: Mapping[str, ArrayLike],
+    pooling: str | Sequence[str],
+) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
     for argument, values, example in (("codes", codes, "code"), ("factors", factors, "label")):
         if not isinstance(values, Mapping) or not values:
@@ -232,7 +242,7 @@ def read(codes, factors, pooling):
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
 
 
-def read_code(name, code) -> np.ndarray:
+def read_code(name: str, code: ArrayLike) -> np.ndarray:
     """One checked code, (N, D) or (N, T, d)."""
     code = finite_array(f"code {name!r}", code)
     if code.ndim not in (2, 3) or 0 in code.shape:
@@ -241,7 +251,7 @@ def read_code(name, code) -> np.ndarray:
     return code
 
 
-def read_factor(name, values, frames) -> Factor:
+def read_factor(name: str, values: ArrayLike, frames: int | None) -> Factor:
     """One checked column; frames: T of the codes of frames, or None."""
     name, values = f"factor {name!r}", as_array(values)
     classes = values.dtype.kind in "biuUSO"
@@ -264,11 +274,17 @@ def read_factor(name, values, frames) -> Factor:
     return Factor("continuous", values.reshape(len(values), steps, -1))
 
 
-def neighbour_scores(pairs, parts: np.ndarray) -> np.ndarray:
+class Placed(Protocol):
+    """Latents (N, K d), and by name the positions (N, 2) of the digits in the same frames."""
+
+    after: np.ndarray
+    positions: Mapping[str, np.ndarray]
+
+
+def neighbour_scores(pairs: Placed, parts: np.ndarray) -> np.ndarray:
     """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
 
-    pairs: with latents `after` (N, K d) of as many sequences, and the `positions` (N, 2) of their
-    digits by name; half are the neighbours, the others are predicted.
+    pairs: such as `codes.collect_pairs` gives; half are the neighbours, the others are predicted.
     parts: the units of each factor, (K, d).
     """
     half = len(pairs.after) // 2

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 from torch import Tensor
 
@@ -37,7 +38,7 @@ class GenerationScores(Readable):
     inception_score: Interval
 
 
-def entropies(probabilities) -> Entropies:
+def entropies(probabilities: ArrayLike) -> Entropies:
     """H(y|x), H(y) and the inception score of p(y|x) (n, classes), rows summing to one.
 
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
@@ -50,7 +51,9 @@ def entropies(probabilities) -> Entropies:
     return Entropies(float(entr(p).sum(1).mean()), float(entr(mean).sum()), score)
 
 
-def generation_scores(probabilities, labels, draws: int = 1000, seed: int = 0) -> GenerationScores:
+def generation_scores(
+    probabilities: ArrayLike, labels: ArrayLike, draws: int = 1000, seed: int = 0
+) -> GenerationScores:
     """Accuracy, H(y|x), H(y) and inception score of a label that was kept.
 
     probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the
@@ -100,7 +103,7 @@ def random_donors(count: int, seed: int = 0) -> np.ndarray:
     return np.roll(circle, 1)[np.argsort(circle)]
 
 
-def check_probabilities(probabilities) -> np.ndarray:
+def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
     """As float64 (n, classes), or ValueError: rows of two or more, none negative, sums of one."""
     p = finite_array("probabilities", probabilities)
     if p.ndim != 2 or not len(p) or p.shape[1] < 2:
@@ -111,7 +114,7 @@ def check_probabilities(probabilities) -> np.ndarray:
     return p
 
 
-def check_labels(name: str, labels, classes: int, count: int) -> np.ndarray:
+def check_labels(name: str, labels: ArrayLike, classes: int, count: int) -> np.ndarray:
     """Labels as an array (count,) of integers from 0 to classes - 1, or ValueError."""
     labels = as_array(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":

@@ -9,9 +9,12 @@ Pairs share utterances and utterances share speakers, so that an interval must d
 weigh the trials by how often theirs were drawn, as in notebook 35.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
 from unbraid.measures.intervals import finite_array
@@ -36,7 +39,9 @@ class DetectionCurve(Readable):
         return float((1 - share) * self.miss[after] + share * self.miss[after - 1])
 
 
-def detection_curve(scores, targets, weights=None) -> DetectionCurve:
+def detection_curve(
+    scores: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
+) -> DetectionCurve:
     """False-alarm and miss rate at every threshold.
 
     scores: (P,). targets: (P,) booleans, at least one of each kind. weights: (P,) how often each
@@ -53,7 +58,7 @@ def detection_curve(scores, targets, weights=None) -> DetectionCurve:
     return DetectionCurve(false_alarm, 1 - hit)
 
 
-def check_weights(weights, targets) -> np.ndarray:
+def check_weights(weights: ArrayLike, targets: np.ndarray) -> np.ndarray:
     """The weights as an array; refuses others than (P,), 0 or more, above 0 in each kind."""
     weights = finite_array("weights", weights)
     if weights.shape != targets.shape:
@@ -65,12 +70,12 @@ def check_weights(weights, targets) -> np.ndarray:
     return weights
 
 
-def equal_error_rate(scores, targets) -> float:
+def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
     """The rate, 0 to 1, where false alarms and misses are equal; raises as `detection_curve`."""
     return detection_curve(scores, targets).equal_error_rate
 
 
-def speaker_trials(vectors, speakers):
+def speaker_trials(vectors: ArrayLike, speakers: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Cosine scores of all P = N (N - 1) / 2 pairs of utterances; returns scores and targets (P,).
 
     vectors: (N, D), one for each utterance; speakers: (N,). Pairs are in the order of

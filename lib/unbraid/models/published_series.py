@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 
+from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
 from unbraid.models.codecs import Windows
 from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig
@@ -68,7 +69,7 @@ class WindowEncoder(nn.Module):
         self.recurrent = nn.LSTM(config.features, config.features, batch_first=True)
         self.head = GaussianHead(config.features, config.dynamic_size)
 
-    def forward(self, features):
+    def forward(self, features: Tensor) -> DiagonalGaussian:
         """The distributions of all d_t, (B, W, d), of features (B, W, window, g)."""
         outputs, _ = self.recurrent(features.flatten(0, 1))
         return self.head(outputs[:, -1].unflatten(0, features.shape[:2]))
