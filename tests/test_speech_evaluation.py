@@ -11,7 +11,7 @@ from unbraid.data.speech import SpectrumScale
 from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement
 
-from papers import experiments, settings
+from papers import evaluation, runs, settings
 from papers.evaluation import speech
 
 BINS, STEPS = 12, 6
@@ -76,8 +76,21 @@ def splits():
     return {"train": voices("train", 8), "test": voices("test", 3)}
 
 
-def examine(model, splits, seed=0, options=None):
-    return speech.examine_speech(model, options, seed, load=lambda _, split, __: splits[split])
+@pytest.fixture
+def measure(splits, monkeypatch):
+    """A function of a model, and of settings, which measures it on the made voices."""
+    monkeypatch.setattr(speech, "load_chunks", lambda settings, split, seed: splits[split])
+
+    def evaluate(model, **options):
+        named = SimpleNamespace(model="single_element", dataset="spoken_digits", **options)
+        return speech.evaluate_digits(model.eval(), named, 0)
+
+    return evaluate
+
+
+@pytest.fixture
+def expected(measure):
+    return measure(Reader())
 
 
 def test_vectors_of_recordings_are_means_over_what_was_heard(splits):
@@ -93,8 +106,8 @@ def test_vectors_of_recordings_are_means_over_what_was_heard(splits):
     torch.testing.assert_close(recordings.course_means[4], course, rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_that_takes_voices_apart_as_they_were_made(splits):
-    figures = speech.SPEECH.measure(examine(Reader(), splits))
+def test_a_model_that_takes_voices_apart_as_they_were_made(expected):
+    figures = expected
     assert figures["eer_static"] < 0.02 and abs(figures["eer_dynamic"] - 0.5) < 0.1
     assert figures["eer_gap"] == pytest.approx(figures["eer_dynamic"] - figures["eer_static"])
     assert figures["eer_even_spectrum"] < 0.2  # The voice is the mean of the spectra.
@@ -106,8 +119,8 @@ def test_a_model_that_takes_voices_apart_as_they_were_made(splits):
     assert (figures["elbo"], figures["kl_static"], figures["kl_dynamic"]) == (-60, 3, 7)
 
 
-def test_a_model_with_the_codes_exchanged_is_found_out(splits):
-    figures = speech.SPEECH.measure(examine(Reader(exchanged=True), splits))
+def test_a_model_with_the_codes_exchanged_is_found_out(measure):
+    figures = measure(Reader(exchanged=True))
     assert figures["eer_gap"] < -0.3 and figures["eer_dynamic"] < 0.1
     assert figures["reconstruct_speaker"] > 0.95  # A reconstruction does not show it.
     assert figures["swap_speaker"] < 0.3 and figures["swap_leak_speaker"] > 0.9
@@ -128,21 +141,20 @@ class MagnitudeReader(Reader):
         return self.scale.inverse(super().decode(codes))
 
 
-def test_what_a_model_reads_does_not_change_how_it_is_measured(splits):
+def test_what_a_model_reads_does_not_change_how_it_is_measured(splits, measure, expected):
     """Judge and baselines use one scale for models of magnitudes and for models of that scale."""
-    reader = MagnitudeReader(SpectrumScale.fit(splits["train"]))
-    options = SimpleNamespace(scaled=False)
-    figures = speech.SPEECH.measure(examine(reader, splits, options=options))
-    expected = speech.SPEECH.measure(examine(Reader(), splits))
+    figures = measure(MagnitudeReader(SpectrumScale.fit(splits["train"])), scaled=False)
     assert figures.keys() == expected.keys()
     for name in figures:
         assert figures[name] == pytest.approx(expected[name], abs=0.02), name
 
 
-def test_a_small_model_gives_the_same_numbers_twice(splits):
+def test_a_small_model_gives_the_same_numbers_twice(measure):
     torch.manual_seed(0)
     options = settings.load("single_element.spoken_digits", "smoke", channels=BINS, window=3)
-    model = SingleElement(experiments.make_config(options)).eval()
-    figures = speech.SPEECH.measure(examine(model, splits, options=options))
-    assert all(map(math.isfinite, figures.values()))
-    assert figures == speech.SPEECH.measure(examine(model, splits, options=options))
+    model = SingleElement(runs.make_config(options))
+    figures = measure(model)
+    assert all(map(math.isfinite, figures.values())) and figures == measure(model)
+    measures = evaluation.list_measures(speech.evaluate_digits)
+    names = [each.__name__ for each in measures]
+    assert names == ["speech_bound", "error_rates", "voice_probes", "voices"]
