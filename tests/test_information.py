@@ -9,7 +9,6 @@ from unbraid.measures.information import (
     block_fraction,
     cross_block,
     kraskov,
-    ownership,
     ross,
     same_and_cross,
 )
@@ -160,31 +159,6 @@ def test_best_partition_is_the_best_of_those_tried():
     assert (again.same, again.cross) == (found.same, found.cross)
 
 
-def test_ownership():
-    generator = np.random.default_rng(0)
-    red, green = generator.uniform(-1, 1, size=(2, 600, 2))
-    noise = generator.normal(size=(3, 600, 4))
-    codes = [
-        green @ generator.normal(size=(2, 4)) + 0.05 * noise[0],
-        noise[1],
-        red @ generator.normal(size=(2, 4)) + 0.05 * noise[2],
-    ]
-    found = ownership(codes, {"red": red, "green": green})
-    assert found.own == pytest.approx((found.matrix[2, 0] + found.matrix[0, 1]) / 2)
-    assert found.other == pytest.approx((found.matrix[2, 1] + found.matrix[0, 0]) / 2)
-    assert found.own > 2 and found.other < 0.2
-    assert np.isnan(ownership(codes, {"abscissa": green[:, 0]}).other)
-
-
-def test_the_scale_of_a_factors_column_changes_nothing_of_its_ownership():
-    """Beside metres a column in kilometres would seem constant, and its code to own nothing."""
-    generator = np.random.default_rng(0)
-    place = generator.normal(size=(400, 2))
-    codes = [place[:, :1] + 0.1 * generator.normal(size=(400, 1))]
-    found = ownership(codes, {"place": place * [1, 1000]})
-    assert found.own == pytest.approx(ownership(codes, {"place": place}).own, abs=1e-6)
-
-
 def test_block_fraction():
     assert block_fraction(np.eye(4), [2, 2]) == 1
     assert block_fraction(np.ones((4, 4)), [1, 3]) == pytest.approx(10 / 16)
@@ -225,10 +199,6 @@ CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
         (lambda: same_and_cross(np.stack([X, X], 1), np.stack([Y, Y], 1)), "before, after:"),
         (lambda: best_partition(X, Y, block=2), "block:"),
         (lambda: best_partition(X, Y[:, :1], block=1), "after:"),
-        (lambda: ownership([X], {}), "codes, factors:"),
-        (lambda: ownership([X], [Y]), "codes, factors:"),
-        (lambda: ownership(3, {"red": Y}), "codes, factors:"),
-        (lambda: ownership([X], {"red": CONSTANT}), "factor 'red':"),
         (lambda: cross_block(X, Y[:5]), "before, after:"),
         (lambda: block_fraction(np.eye(4), [1, 2]), "sizes:"),
         (lambda: block_fraction(np.zeros((4, 4)), [2, 2]), "^cross:"),

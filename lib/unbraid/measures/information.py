@@ -9,12 +9,11 @@ the truth: compare only figures that share N, k and dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
@@ -57,15 +56,6 @@ class Partition(Readable):
     cross: float
     permutation: np.ndarray  # (D,) units; block b is permutation[b * block:(b + 1) * block]
     tried: np.ndarray = field(repr=False)  # (tries, 2) same and cross of every partition
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Ownership(Readable):
-    """`matrix[i, f]` is the information of code i on factor f."""
-
-    matrix: np.ndarray = field(repr=False)  # (K, F) bits
-    own: float  # mean over the assigned pairs
-    other: float  # mean over all other pairs of the assigned codes; NaN for one factor
 
 
 def kraskov(
@@ -215,32 +205,6 @@ def best_partition(
     positive = (tried > 0).all(axis=1)
     best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))
     return Partition(float(tried[best, 0]), float(tried[best, 1]), permutations[best], tried)
-
-
-def ownership(
-    codes: Sequence[ArrayLike], factors: Mapping[str, ArrayLike], seed: int = 0
-) -> Ownership:
-    """Which code carries which known factor, such as a digit's position.
-
-    codes: list of K arrays (N, d). factors: name -> (N,) or (N, m) values of a continuous factor.
-    Codes and factors are paired one to one so that the assigned information is greatest. Each
-    column of a factor is divided by its standard deviation: beside codes that spread much wider it
-    would look constant, and the estimate would be near 0.
-    Raises ValueError without a code or a factor, for factors without names, and as `kraskov`.
-    """
-    if not isinstance(factors, Mapping) or not factors or not np.iterable(codes) or not len(codes):
-        raise ValueError("codes, factors: expected a list of arrays, and arrays by name")
-    codes = [samples(f"codes[{i}]", code) for i, code in enumerate(codes)]
-    factors = [samples(f"factor {name!r}", values) for name, values in factors.items()]
-    matrix = np.empty((len(codes), len(factors)))
-    for i, j in np.ndindex(matrix.shape):
-        matrix[i, j] = kraskov(codes[i], factors[j] / factors[j].std(0), seed=seed).estimate
-    rows, columns = linear_sum_assignment(matrix, maximize=True)
-    assigned = np.zeros(matrix.shape, dtype=bool)
-    assigned[rows, columns] = True
-    rest = matrix[rows][~assigned[rows]]
-    other = float(rest.mean()) if rest.size else np.nan
-    return Ownership(matrix, float(matrix[assigned].mean()), other)
 
 
 def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
