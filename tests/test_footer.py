@@ -14,9 +14,8 @@ PAGES = (
     " · [bibliography](../docs/bibliography.md)"
 )
 CODE = """
-from papers import settings
-from unbraid import plots
-from unbraid.data import load
+from unbraid import plots, store
+from unbraid.data.sprites import load_poses
 from unbraid.measures.information import kraskov, ross as by_label
 import numpy as np
 """
@@ -48,9 +47,9 @@ def test_it_leads_to_the_map_the_neighbours_and_the_code(folder):
     assert middle == (
         "---\n\n[Map](10_name.ipynb) · Previous: [10 · Title 0](10_name.ipynb)"
         f" · Next: [12 · Title 2](12_name.ipynb){PAGES}\n\n"
-        "Source: [data.catalogue](../lib/unbraid/data/catalogue.py) `load_dataset`"
+        "Source: [data.sprites](../lib/unbraid/data/sprites.py) `load_poses`"
         " · [measures.information](../lib/unbraid/measures/information.py) `kraskov`, `ross`"
-        " · [plots](../lib/unbraid/plots.py) · [settings](../lib/unbraid/settings.py)"
+        " · [plots](../lib/unbraid/plots.py) · [store](../lib/unbraid/store.py)"
     )
     assert last.endswith(f"Previous: [11 · Title 1](11_name.ipynb){PAGES}")
 
