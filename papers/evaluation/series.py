@@ -61,6 +61,7 @@ WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological O
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
 NAMES = {"average_precision": "auprc", "mean_absolute_error": "mae"}  # of metrics, in figures
 LINEAR = ("logistic", "ridge", "window")  # models whose scores have limits
+ON_THE_WHOLE = ("logistic", "ridge")  # those that read the whole series
 SERIES_BATCH = 256  # sequences that are encoded at a time
 AUTHORS = "_authors_protocol"  # the ending of figures of heads as the authors train them
 SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
@@ -179,15 +180,21 @@ def name_figure(task: str, metric: str, ending: str) -> str:
 
 
 def head_intervals(
-    prediction: Prediction, task: str, ending: str = "", size: int = 1, of: str = "head"
+    prediction: Prediction,
+    task: str,
+    ending: str = "",
+    size: int = 1,
+    of: str = "head",
+    less: str | None = None,
 ) -> Figures:
     """A predictor's scores with _low and _high; the score itself where an interval has no limits.
 
-    size: so many neighbouring test series are one unit of the bootstrap.
+    size: so many neighbouring test series are one unit of the bootstrap. less: a predictor whose
+    scores are subtracted.
     """
     figures, clusters = {}, np.arange(len(prediction.target)) // size
     for metric in prediction.metrics:
-        interval = prediction.interval(metric, clusters, SET_DRAWS, of=of)
+        interval = prediction.interval(metric, clusters, SET_DRAWS, of, less)
         name = name_figure(task, metric, ending)
         figures[name] = interval.mean
         for end, limit in (("low", interval.low), ("high", interval.high)):
@@ -204,6 +211,9 @@ def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int
             figures[name_figure(task, metric, beside)] = prediction.score(metric, predictor)
         if predictor in LINEAR:
             figures |= head_intervals(prediction, task, beside, size, of=predictor)
+        if predictor in ON_THE_WHOLE:
+            lead = f"{ending}_less_linear"
+            figures |= head_intervals(prediction, task, lead, size, less=predictor)
     return figures
 
 
@@ -216,7 +226,7 @@ def classes(
     observed; _window: logistic regression on the same of the anchor's window alone, which is all
     that the static code reads. Baselines are fitted to training and validation series. Heads:
     evaluation_heads trainings each, scores averaged, the epoch chosen on validation series.
-    _less_window: the heads' score less that of _window."""
+    _less_window: the heads' score less that of _window; _less_linear: less that of _logistic."""
     figures: Figures = {}
     for label in SERIES_LABELS[settings.dataset]:
         prediction = predict_label(model, splits, label, settings, seed)
