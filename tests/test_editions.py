@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,7 @@ import pytest
 from exercise_notebook import EXERCISES, write_notebook_of_exercises
 
 from tools import __main__ as commands
-from tools import editions, execution, files, prose
+from tools import assignment, desk, editions, execution, files, prose
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 NOTE = """\
@@ -199,3 +200,20 @@ def collect_names(tree, names):
             names[ast.Store] |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         elif isinstance(node, ast.arg):
             names[ast.Store].add(node.arg)
+
+
+def test_copies_of_every_kind_have_the_drawings_that_they_show(tmp_path, monkeypatch):
+    """A cell reads its drawing from beside the notebook, wherever a copy of it runs."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))  # of signatures
+    lessons = tmp_path / "clone" / "notebooks"
+    shutil.copytree(files.ROOT / "notebooks", lessons, ignore=shutil.ignore_patterns("1*", "2*"))
+    copies = [*desk.lay_out(lessons.parent)[1]]
+    for edition in ("student", "teacher"):
+        copies += editions.write_edition(edition, tmp_path / edition, folder=lessons)
+    copies += assignment.write_assignment(tmp_path / "assignment", only="00 34", folder=lessons)
+    shown = []
+    for path in copies:
+        for name in re.findall(r"figures/\w+\.svg", path.read_text(encoding="utf-8")):
+            assert (path.parent / name).exists(), (path, name)
+            shown.append(name)
+    assert len(shown) >= 3 * 9

@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output, new_raw_cell
 
-from tools.files import select_notebooks, tags, write
+from tools.files import copy_drawings, select_notebooks, tags, write
 
 POINTS = {"recall": 1, "build": 2, "investigate": 3}
 CELL_TAGS = ("exercise", "stub", "expectation", "check", "solution")
@@ -98,14 +98,19 @@ def write_assignment(
         for exercise in find_exercises(book):
             question = exercise.write_question()
             replaced |= {id(cell): question.get(tag, []) for tag, cell in exercise.parts.items()}
-        cells = [new_raw_cell(OTTER_SETTINGS.format(name=notebook.stem))]
+        place = Path(to) / notebook.name[:2]
+        drawings = copy_drawings(notebook.parent, place, book)
+        settings = OTTER_SETTINGS.format(name=notebook.stem)
+        if drawings:
+            settings += "".join(["\nfiles:", *(f"\n  - {path.as_posix()}" for path in drawings)])
+        cells = [new_raw_cell(settings)]
         for cell in book.cells:
             # A solution's discussion, which is no part, gives the answer away as well.
             kept = [] if "solution" in tags(cell) else [cell]
             cells += replaced.get(id(cell), kept)
         book.cells = cells
         set_profile(book, profile)
-        written.append(write(book, Path(to) / notebook.name[:2] / notebook.name))
+        written.append(write(book, place / notebook.name))
     return written
 
 

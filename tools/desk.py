@@ -21,7 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
 
-from tools.files import select_notebooks, tags, write
+from tools.files import copy_drawings, select_notebooks, tags, write
 
 BASES = ".base"  # in the desk: each notebook as it was when it came from the course
 BACKUPS = ".before-update"  # in the desk: a dated folder for each update, with the copies before
@@ -45,9 +45,11 @@ Cells = list[NotebookNode]
 def lay_out(root: Path) -> tuple[Path, list[Path]]:
     """Copy the notebooks of a clone into its mine/, and trust the copies; what is there stays.
 
-    Returns the desk and the new copies.
+    The drawings that they show come along, always as the course has them now. Returns the desk and
+    the new copies.
     """
     desk = root / "mine"
+    copy_drawings(root / "notebooks", desk)
     created = []
     for notebook in select_notebooks(root / "notebooks"):
         mine = desk / notebook.name

@@ -16,7 +16,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
-from tools.files import first_line, select_notebooks, tags, write
+from tools.files import copy_drawings, first_line, select_notebooks, tags, write
 
 STYLE = Path(__file__).with_name("pages.css")
 FOR_LEARNERS = TagRemovePreprocessor(
@@ -62,6 +62,7 @@ def write_edition(
         move_links(book, notebooks, Path(to))
         book.metadata.pop("unbraid", None)  # The stamp speaks of the whole notebook.
         written.append(write(book, Path(to) / notebook.name))
+    copy_drawings(notebooks[0].parent, Path(to))
     return written
 
 

@@ -60,6 +60,20 @@ def write(book: NotebookNode, path: Path) -> Path:
     return path
 
 
+def copy_drawings(folder: Path, to: Path, book: NotebookNode | None = None) -> list[Path]:
+    """Copy the SVG files of a folder of notebooks, which cells show, to where copies of these lie.
+
+    book: copy only those that this notebook shows. Returns them relative to the folder `to`.
+    """
+    copied = []
+    for drawing in sorted((folder / "figures").glob("*.svg")):
+        place = Path("figures", drawing.name)
+        if book is None or any(place.as_posix() in cell.source for cell in book.cells):
+            write_atomically(to / place, drawing.read_bytes())
+            copied.append(place)
+    return copied
+
+
 def normalise(book: NotebookNode) -> NotebookNode:
     """The notebook as it is committed, changed in place: equal outputs give equal files."""
     book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
