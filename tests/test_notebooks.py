@@ -47,5 +47,6 @@ def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(
     assert expected
     assert checked_outputs(outcome.output) == expected
     assert answers(outcome.output) == answers(notebook)
+    files.copy_drawings(FOLDER, tmp_path)  # The copy runs where it lies.
     code, report = nbval(outcome.output, "--nbval")  # strict: every output but pictures
     assert code == 0, report
