@@ -11,16 +11,16 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from unbraid.__main__ import show_version
+from unbraid.checks import check_name
 
 from papers.settings import (
     OWN_RESULTS,
     Settings,
-    check_name,
     current_profile,
     list_experiments,
     select_runs,
@@ -64,13 +64,6 @@ Folder = Annotated[Path, typer.Option("--results", help="Where to write.")]
 Verified = Annotated[
     Path | None, typer.Option("--results", help="A folder of results; by default results/.")
 ]
-
-
-def show_version(wanted: bool) -> None:
-    """Print the version and stop."""
-    if wanted:
-        typer.echo(f"unbraid {version('unbraid')}")
-        raise typer.Exit
 
 
 @app.callback()

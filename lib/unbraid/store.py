@@ -1,10 +1,8 @@
-"""Reads, writes and checks results/, and renders its tables. No file is ever half-written.
+"""Reads, writes and checks weights, records and figures. No file is ever half-written.
 
 results/<model>/<dataset>/<profile>/metrics.json
 results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 results/judges/<dataset>/<profile>/: the same, with the run "judge"
-results/trials/<name>.json
-results/tables.toml says which figures results/README.md and the headline table of README.md show.
 """
 
 from __future__ import annotations
