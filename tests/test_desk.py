@@ -192,6 +192,24 @@ def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
     assert list((root / "mine" / desk.BACKUPS).iterdir()) == [backup]
 
 
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_copy_follows_its_notebook_to_a_new_name(root, is_interrupted):
+    first = desk.lay_out(root)[1][0]
+    nbformat.write(reader(3, "answer = 7"), first)
+    (root / "notebooks" / "00_start.ipynb").unlink()
+    nbformat.write(make_book(*NEWER), root / "notebooks" / "00_begin_here.ipynb")
+    renamed = first.with_name("00_begin_here.ipynb")
+    if is_interrupted:  # between the renaming of the copy and of what it came from
+        first.replace(renamed)
+    assert desk.update(root) == ["00_begin_here.ipynb: updated, 0 cells stand beside yours"]
+    sources = [cell.source for cell in nbformat.read(renamed, 4).cells]
+    assert sources == [*NEWER[:3], "answer = 7", "z = 3"]
+    assert sorted(path.name for path in first.parent.glob("*.ipynb")) == [
+        "00_begin_here.ipynb",
+        "01_next.ipynb",
+    ]
+
+
 def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch):
     for path in desk.lay_out(root)[1]:
         path.chmod(0o600)

@@ -45,20 +45,32 @@ Cells = list[NotebookNode]
 def lay_out(root: Path) -> tuple[Path, list[Path]]:
     """Copy the notebooks of a clone into its mine/, and trust the copies; what is there stays.
 
-    The drawings that they show come along, always as the course has them now. Returns the desk and
-    the new copies.
+    The drawings that they show come along, always as the course has them now. A copy follows its
+    notebook to a new name. Returns the desk and the new copies.
     """
     desk = root / "mine"
     copy_drawings(root / "notebooks", desk)
     created = []
     for notebook in select_notebooks(root / "notebooks"):
         mine = desk / notebook.name
+        follow_rename(mine)
         if not mine.exists():
             book = read_course(notebook)
             write_whole(book, desk / BASES / notebook.name)
             trust(write_whole(book, mine))
             created.append(mine)
     return desk, created
+
+
+def follow_rename(mine: Path) -> None:
+    """Rename a reader's copy whose notebook has a new name: the number of a notebook stays."""
+    bases = mine.parent / BASES
+    for base in sorted(bases.glob(f"{mine.name[:2]}_*.ipynb")):
+        before = mine.parent / base.name
+        if before.exists() and not mine.exists():
+            before.replace(mine)
+        if mine.exists() and not (bases / mine.name).exists():
+            base.replace(bases / mine.name)  # An interrupted call can leave this to the next one.
 
 
 def read_course(notebook: Path) -> NotebookNode:
