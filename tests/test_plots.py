@@ -52,12 +52,42 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     assert not plt.fignum_exists(figure.number)
 
 
+def open_film(shown):
+    """The image that was displayed."""
+    image = BeautifulSoup(shown[-1][0]["text/html"], "html.parser").img
+    return Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
+
+
 def test_a_film_has_a_picture_per_step_and_stops(shown):
     plots.film(np.random.rand(2, 3, 1, 4, 5), "Two clips of three steps each, of noise.", scale=2)
     image = BeautifulSoup(shown[0][0]["text/html"], "html.parser").img
     film = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
     assert (film.n_frames, film.size) == (3, (22, 8)) and film.info["loop"] == 3
     assert image["width"] == "22" and image["alt"].startswith("Two clips")
+
+
+def test_titles_stand_above_the_clips_of_a_film(shown):
+    clips = np.zeros((2, 3, 1, 20, 20))
+    plots.film(clips, "Two clips of three steps each, all black.", scale=2, titles=["one", "two"])
+    film = open_film(shown)
+    strip = np.asarray(film.convert("L"))[:-40]  # above the pictures
+    assert film.size == (82, 58) and strip.min() < 100 and strip[:, 35:47].min() == 255
+    with pytest.raises(ValueError, match="titles"):
+        plots.film(clips, "Two clips of three steps each, all black.", titles=["one"])
+
+
+def test_an_animation_shows_each_figure_once_a_round(shown):
+    def draw(number):
+        figure, ax = plt.subplots(figsize=(2, 1))
+        ax.bar([0, 1], [number, 3])
+        ax.set(ylim=(0, 3), title="x" * number)  # a tight cut would change from figure to figure
+        return figure
+
+    plots.animate(draw, 3, "A bar that grows from zero to two.")
+    film = open_film(shown)
+    assert (film.n_frames, film.size) == (3, (200, 100)) and film.info["loop"] == 3
+    assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
+    assert not plt.get_fignums()
 
 
 def test_a_drawing_is_shown_with_its_alternative_text(shown, tmp_path):

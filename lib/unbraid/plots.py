@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from unbraid.progress import is_watched
@@ -44,22 +44,69 @@ def show(figure: Figure, alt: str) -> None:
     show_image("png", png.getvalue(), alt, Image.open(png).width // 2)
 
 
-def film(
-    clips: Tensor | np.ndarray, alt: str, rows: int = 1, scale: int = 4, milliseconds: int = 250
+def film(  # noqa: PLR0913 - all but the first two go by name
+    clips: Tensor | np.ndarray,
+    alt: str,
+    rows: int = 1,
+    scale: int = 4,
+    milliseconds: int = 250,
+    titles: Sequence[str] = (),
 ) -> None:
     """Show clips (N, T, C, H, W) in [0, 1] as a film, side by side, for three rounds.
 
     alt: as in `show`. scale: how many pixels each way show one. milliseconds: of each frame.
+    titles: a word or two for each clip of a single row, written above it.
     """
+    if titles and (rows > 1 or len(titles) != len(clips)):
+        raise ValueError(f"titles: expected one row and {len(clips)} of them, found {len(titles)}")
     pictures = []
     for frames in np.asarray(clips).swapaxes(0, 1):
         image = Image.fromarray((255 * picture(frames, rows)).astype("uint8"))
         size = (scale * image.width, scale * image.height)
-        pictures.append(image.resize(size, Image.Resampling.NEAREST))
+        pictures.append(write_above(image.resize(size, Image.Resampling.NEAREST), titles))
+    show_film(pictures, alt, milliseconds, width=pictures[0].width)
+
+
+def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
+    """The image below a white strip with the titles, each above its share of the width."""
+    if not titles:
+        return image
+    strip = 18  # pixels
+    page = Image.new("RGB", (image.width, image.height + strip), "white")
+    page.paste(image, (0, strip))
+    pen = ImageDraw.Draw(page)
+    for number, title in enumerate(titles):
+        middle = (number + 0.5) * image.width / len(titles)
+        pen.text((middle, strip - 4), title, fill="black", anchor="ms", font_size=12)
+    return page
+
+
+def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
+    """Show the figures draw(0) ... draw(count - 1), all of one size, as a film of three rounds.
+
+    alt: as in `show`. milliseconds: of each figure. A film has 64 colours, which keeps it small.
+    """
+    pictures = []
+    for number in range(count):
+        figure, png = draw(number), io.BytesIO()
+        with plt.rc_context({"savefig.bbox": None}):  # cut tightly, they would differ in size
+            figure.savefig(png, format="png", dpi=figure.dpi)
+        plt.close(figure)
+        pictures.append(Image.open(png).convert("RGB"))
+    all_pictures = Image.fromarray(np.concatenate([np.asarray(one) for one in pictures]))
+    colours = all_pictures.quantize(
+        64, Image.Quantize.FASTOCTREE
+    )  # one palette for all, or each would be stored in full
+    pictures = [one.quantize(palette=colours, dither=Image.Dither.NONE) for one in pictures]
+    show_film(pictures, alt, milliseconds, width=pictures[0].width)
+
+
+def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int, width: int) -> None:
+    """Show pictures of one size one after another, three times, in a moving PNG."""
     png = io.BytesIO()
-    options = {"save_all": True, "append_images": pictures[1:], "duration": milliseconds, "loop": 3}
-    pictures[0].save(png, "PNG", **options)
-    show_image("png", png.getvalue(), alt, pictures[0].width)
+    options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 3}
+    pictures[0].save(png, "PNG", save_all=True, optimize=True, **options)
+    show_image("png", png.getvalue(), alt, width)
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
