@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import DOUBLE, FACTORS, close, seeded, within
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from unbraid.distributions import (
@@ -21,24 +22,6 @@ from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
 from unbraid.networks import count_parameters, keep_variance, start_as_glorot, start_as_in_2017
 
-SMALL = {
-    "image_size": 8,
-    "width": 4,
-    "features": 5,
-    "factors": 3,
-    "factor_size": 2,
-    "hidden": 6,
-    "hidden_layers": 2,
-    "normalise": False,
-    "output_bias": 0.0,
-}
-DOUBLE = {"dtype": torch.float64}
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 FRAMES = torch.rand(3, 4, 3, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
 
 
@@ -46,17 +29,6 @@ def gaussian(*shape, seed=0):
     """A random Gaussian, ours and torch's."""
     q = DiagonalGaussian(*torch.randn(2, *shape, generator=seeded(seed), **DOUBLE))
     return q, Normal(q.mean, q.standard_deviation)
-
-
-def close(actual, expected):
-    """Equal but for the order of sums: 1e-10 is far above the rounding of doubles."""
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
-
-
-def within(draws, value, errors=5):
-    """Whether the mean of draws (N, ...) is within so many standard errors of `value`."""
-    error = draws.std(0) / math.sqrt(len(draws))
-    return bool(((draws.mean(0) - value).abs() <= errors * error).all())
 
 
 def test_kl_three_ways():
@@ -139,7 +111,7 @@ def test_parameter_counts_of_paper_a(sizes, count):
 
 def small_model(kind=IndependentPrediction, **changes):
     torch.manual_seed(0)
-    return kind(**SMALL | changes).double().eval()
+    return kind(**FACTORS | changes).double().eval()
 
 
 def test_a_decoder_is_either_wider_first_or_in_groups():
@@ -210,28 +182,6 @@ def reached(value, module):
     parameters = list(module.parameters())
     gradients = torch.autograd.grad(value, parameters, allow_unused=True, retain_graph=True)
     return [gradient is not None and bool(gradient.any()) for gradient in gradients]
-
-
-def unreached_parameters(model, frames):
-    """Names of the parameters that the gradient of the loss does not reach."""
-    flags = reached(model.train()(frames, seeded(1)).loss(), model)
-    names = [name for name, _ in model.named_parameters()]
-    return [name for name, flag in zip(names, flags, strict=True) if not flag]
-
-
-REFUSED = {
-    "an array": (FRAMES.numpy(), "found ndarray; torch.from_numpy"),
-    "an array in a batch": (Batch(FRAMES.numpy()), "found ndarray; torch.from_numpy"),
-    "a list": (list(FRAMES), "found list; .*stack"),
-    "channels last": (FRAMES.movedim(2, -1), r"come last there; frames\.movedim\(-1, 2\)"),
-    "another size": (FRAMES[..., :4], "resize the batch, or build the model for it"),
-}
-
-
-@pytest.mark.parametrize("frames, remedy", REFUSED.values(), ids=REFUSED)
-def test_what_is_no_batch_is_refused_with_a_remedy(frames, remedy):
-    with pytest.raises(ValueError, match=remedy):
-        small_model().encode(frames)
 
 
 def test_what_is_detached_and_what_is_not():
@@ -352,43 +302,6 @@ def test_sequences_from_the_prior_follow_the_transitions():
     kept = model.generate(2000, 3, seeded(1), {"factor_1": codes["factor_1"] + 1})
     assert torch.equal(kept["factor_0"], codes["factor_0"])
     assert torch.equal(kept["factor_1"], codes["factor_1"] + 1)
-
-
-@pytest.mark.parametrize("name, count, length", (("length", 1, 0), ("count", -1, 3)))
-def test_no_sequence_and_no_step_are_refused(name, count, length):
-    with pytest.raises(ValueError, match=f"^{name}: "):
-        small_model().generate(count, length)
-
-
-@pytest.mark.parametrize("shape", ((2, 4, 3), (2, 5, 2), (3, 4, 2), (2, 2)))
-def test_factors_of_other_sizes_are_refused(shape):
-    codes = {f"factor_{number}": torch.zeros(2, 4, 2, **DOUBLE) for number in range(3)}
-    model = small_model()
-    assert model.decode(codes).shape == (2, 4, 3, 8, 8)
-    with pytest.raises(ValueError, match="^codes: "):
-        model.decode(codes | {"factor_1": torch.zeros(shape, **DOUBLE)})
-    with pytest.raises(ValueError, match="^codes: "):  # alike, but not as the model's
-        model.decode(dict.fromkeys(codes, torch.zeros(2, 4, 3, **DOUBLE)))
-
-
-SPOILT = {
-    "axes": FRAMES[0],
-    "list": list(FRAMES[0]),
-    "size": FRAMES[..., :4, :4],
-    "empty": FRAMES[:, :0],
-    "type": FRAMES.float(),
-    "bytes": FRAMES * 255,
-    "negative": FRAMES * 2 - 1,
-    "NaN": FRAMES.masked_fill(FRAMES > 0.9, math.nan),
-    "mask": Batch(FRAMES, torch.arange(4).expand(3, 4) < 3),
-}
-
-
-@pytest.mark.parametrize("case", SPOILT)
-def test_bad_frames_are_refused(case):
-    for use in (small_model().elbo, small_model().encode):
-        with pytest.raises(ValueError, match="^(frames|batch|mask):"):
-            use(SPOILT[case])
 
 
 def test_a_batch_is_as_long_as_what_was_observed_of_it():

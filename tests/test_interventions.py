@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_bound import seeded
+from helpers import seeded
 from unbraid.interventions import hold, move_one, principal_directions, swap, traverse
 
 

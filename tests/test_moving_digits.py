@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from test_bound import seeded
+from helpers import seeded
 from unbraid.data import fetch
 from unbraid.data.moving_digits import (
     PATH_LENGTH,

@@ -5,7 +5,7 @@ from types import FunctionType
 
 import pytest
 import torch
-from test_bound import seeded
+from helpers import seeded
 from unbraid import store
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores

@@ -54,6 +54,23 @@ def world(people=PEOPLE, seed=0):
     return Sequences(frames, labels, tuple(labels), (), "test", "a made world", None, classes)
 
 
+def test_the_characters_measured_are_drawn_at_random_each_in_all_motions(monkeypatch):
+    monkeypatch.setattr(clips, "load_split", lambda settings, split, seed: world())
+    sizes = {"evaluation_characters": 12, "evaluation_training_characters": 30}
+    chosen = settings.Settings(dataset="sprites", **sizes)
+    parts = {split: clips.load_clips(chosen, split, 0) for split in ("test", "train")}
+    for split, count in (("test", 12), ("train", 30)):
+        character = parts[split].labels["character"].view(count, 9)
+        motion = parts[split].labels["motion"].view(count, 9)
+        assert (character == character[:, :1]).all()  # one character after the other
+        assert motion.sort(1).values.tolist() == [list(range(9))] * count
+        people = character[:, 0]
+        assert len(people.unique()) == count
+        assert not torch.equal(people, torch.arange(count))  # not the first ones
+    again = clips.load_clips(chosen, "test", 1)  # the same characters for all seeds
+    assert torch.equal(again.labels["character"], parts["test"].labels["character"])
+
+
 class Painter(nn.Module):
     """static: attributes and the motion as indicators; dynamic: both as numbers.
 

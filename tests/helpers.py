@@ -1,0 +1,159 @@
+"""What several test files share: seeds, closeness of doubles, and one small model of each kind."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from unbraid.models.ablations import AblatedElement
+from unbraid.models.base import Batch
+from unbraid.models.canvases import CanvasPrediction
+from unbraid.models.formula import FormulaElement
+from unbraid.models.gated import GatedPrediction
+from unbraid.models.independent import IndependentPrediction
+from unbraid.models.painted import PaintedFrames
+from unbraid.models.published_series import PublishedSeries
+from unbraid.models.published_speech import PublishedSpeech
+from unbraid.models.single_element import SingleElement
+from unbraid.models.unordered import UnorderedFrames
+
+DOUBLE = {"dtype": torch.float64}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def close(actual, expected):
+    """Equal but for the order of sums: 1e-10 is far above the rounding of doubles."""
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+def within(draws, value, errors=5):
+    """Whether the mean of draws (N, ...) is within so many standard errors of `value`."""
+    error = draws.std(0) / math.sqrt(len(draws))
+    return bool(((draws.mean(0) - value).abs() <= errors * error).all())
+
+
+FACTORS = {
+    "image_size": 8,
+    "width": 4,
+    "features": 5,
+    "factors": 3,
+    "factor_size": 2,
+    "hidden": 6,
+    "hidden_layers": 2,
+    "normalise": False,
+    "output_bias": 0.0,
+}
+FRAMES_ALONE = {
+    "image_size": 8,
+    "channels": 2,
+    "widths": [5],
+    "pair_width": 6,
+    "hidden": 9,
+    "static_size": 4,
+    "dynamic_size": 3,
+}
+ELEMENT = {
+    "initial_weights": "default",
+    "image_size": 8,
+    "channels": 2,
+    "width": 3,
+    "features": 4,
+    "hidden": 5,
+    "static_size": 3,
+    "dynamic_size": 2,
+    "dynamic_hidden": 2,
+}
+SERIES = ELEMENT | {"kind": "series", "channels": 3, "window": 2, "width": 6}
+RELEASED_SERIES = {
+    "channels": 3,
+    "window": 2,
+    "width": 6,
+    "features": 4,
+    "hidden": 5,
+    "static_size": 3,
+    "dynamic_size": 2,
+    "monte_carlo_draws": 3,
+}
+RELEASED_SPEECH = {
+    "channels": 3,
+    "features": 4,
+    "hidden": 5,
+    "static_size": 3,
+    "dynamic_size": 2,
+    "dynamic_hidden": 2,
+    "initial_weights": "default",
+}
+PALETTE = {"image_size": 16, "widths": [4, 5], "normalise": True, "multiplied": True, "palette": 3}
+FROM_ALL = {"static_from": "all"}
+MODELS = {  # by name: the class and its sizes
+    "independent": (IndependentPrediction, FACTORS),
+    "independent, entangled": (IndependentPrediction, FACTORS | {"factors": 1, "factor_size": 6}),
+    "independent, paper's activation": (IndependentPrediction, FACTORS | {"activation": "paper"}),
+    "canvases": (CanvasPrediction, FACTORS | {"width": 6, "decoder_groups": 3}),
+    "gated": (GatedPrediction, FACTORS | {"decoder_hidden": 12}),
+    "unordered": (UnorderedFrames, FRAMES_ALONE),
+    "unordered, no pairs": (UnorderedFrames, FRAMES_ALONE | {"pairs": False}),
+    "unordered, plain prior": (UnorderedFrames, FRAMES_ALONE | {"prior_given_static": False}),
+    "painted": (PaintedFrames, FRAMES_ALONE | PALETTE),
+    "element": (SingleElement, ELEMENT),
+    "element, still": (SingleElement, ELEMENT | {"still": True}),
+    "element, middle": (SingleElement, ELEMENT | {"anchor": "middle"}),
+    "element, context": (SingleElement, ELEMENT | {"context": True}),
+    "element, plain networks": (SingleElement, ELEMENT | {"normalise": False, "variance": 0.1}),
+    "element, series": (SingleElement, SERIES),
+    "formula": (FormulaElement, ELEMENT),
+    "formula, last": (FormulaElement, ELEMENT | {"anchor": "last"}),
+    "formula, series": (FormulaElement, SERIES | {"anchor": "middle"}),
+    "not subtracted": (AblatedElement, ELEMENT | {"subtract": False}),
+    "static from all": (AblatedElement, ELEMENT | FROM_ALL),
+    "static from all, not subtracted": (AblatedElement, ELEMENT | FROM_ALL | {"subtract": False}),
+    "released series": (PublishedSeries, RELEASED_SERIES),
+    "released series, last": (PublishedSeries, RELEASED_SERIES | {"anchor": "last"}),
+    "released speech": (PublishedSpeech, RELEASED_SPEECH),
+}
+
+
+def small(name, **changes):
+    """One of MODELS in doubles, in evaluation mode, whose every layer has been started anew.
+
+    Some layers begin at zero, where gradients of others vanish; a little noise takes them away.
+    """
+    kind, sizes = MODELS[name]
+    torch.manual_seed(0)
+    model = kind(**sizes | changes).double().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=seeded(weight.numel()), **DOUBLE)
+    return model
+
+
+def is_of_images(model):
+    return len(model.frame_shape) == 3
+
+
+def example_frames(model, count=3, length=10):
+    """Frames that a model reads: images in [0, 1] of 5 steps, or series of `length` steps."""
+    shape = model.frame_shape
+    if is_of_images(model):
+        frames = torch.rand(count * 5, shape[0], 8, 8, generator=seeded(5), **DOUBLE)
+        return F.interpolate(frames, shape[1:]).unflatten(0, (count, 5))
+    return torch.randn(count, length, *shape, generator=seeded(6), **DOUBLE)
+
+
+def example_noise(model, seed=1):
+    """The noise of one draw of the codes of `example_frames`."""
+    code = model.encode(example_frames(model))[model.code_names[-1]]  # (B, T, d)
+    return model.draw_noise(*code.shape[:2], seeded(seed))
+
+
+def reads_masks(model):
+    return isinstance(model, (SingleElement, PublishedSeries))
+
+
+def hide(frames):
+    """A batch whose second sequence ends four steps before the others."""
+    mask = torch.ones(frames.shape[:2], dtype=torch.bool)
+    mask[1, -4:] = False
+    return Batch(frames, mask)

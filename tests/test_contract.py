@@ -1,0 +1,227 @@
+"""What holds for every model: one table of models, one of refusals."""
+
+import math
+
+import pytest
+import torch
+from helpers import (
+    MODELS,
+    close,
+    example_frames,
+    example_noise,
+    hide,
+    is_of_images,
+    reads_masks,
+    seeded,
+    small,
+)
+from unbraid.models.base import Batch
+from unbraid.models.independent import IndependentPrediction
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+@every_model
+def test_gradients_reach_every_parameter(name):
+    model = small(name).train()
+    model(example_frames(model), seeded(1)).loss().backward()
+    missed = [key for key, weight in model.named_parameters() if weight.grad is None]
+    assert missed == []
+
+
+@every_model
+@pytest.mark.parametrize("direction", range(3))
+def test_the_gradient_is_the_slope_of_the_bound(name, direction, monkeypatch):
+    """A path that is cut (a detached code, a buffer for a parameter) gives another slope."""
+    model = small(name)
+    frames, noise = example_frames(model), example_noise(model)
+    if isinstance(model, IndependentPrediction):  # It cuts one path on purpose: see test_bound.
+        monkeypatch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
+    weights = list(model.parameters())
+    steps = [torch.randn(w.shape, generator=seeded(direction), dtype=w.dtype) for w in weights]
+
+    def terms():
+        bound = model.elbo(frames, noise)
+        return torch.stack([bound.log_likelihood.sum(), *(kl.sum() for kl in bound.kl.values())])
+
+    slopes = []
+    for term in terms():
+        found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+        pairs = zip(found, steps, strict=True)
+        slopes.append(sum((one * step).sum() for one, step in pairs if one is not None))
+    size = 1e-6
+    values = []
+    for sign in (1, -2):
+        with torch.no_grad():
+            for weight, step in zip(weights, steps, strict=True):
+                weight += sign * size * step
+            values.append(terms())
+    expected = (values[0] - values[1]) / (2 * size)
+    slopes = torch.stack([torch.as_tensor(slope, dtype=torch.float64) for slope in slopes])
+    limits = {"rtol": 2e-3, "atol": 1e-6 * float(expected.abs().max())}  # a kink may lie between
+    torch.testing.assert_close(slopes, expected, **limits)
+
+
+@every_model
+@torch.no_grad()
+def test_a_sequence_does_not_see_its_neighbours(name):
+    model = small(name)
+    frames = example_frames(model)
+    whole = model.elbo(frames, example_noise(model))
+    assert whole.elbo.shape == (3,) and whole.elbo.isfinite().all()
+    codes = model.encode(frames)
+    decoded = model.decode(codes)
+    for code in codes.values():
+        assert not torch.allclose(code[0], code[1])  # or the test would show nothing
+    turned = model.encode(frames.flip(0))
+    for key, code in codes.items():
+        close(turned[key].flip(0), code)
+    close(model.decode({key: code[1:] for key, code in codes.items()}), decoded[1:])
+
+
+@every_model
+@torch.no_grad()
+def test_codes_are_means_or_draws(name):
+    model = small(name)
+    frames = example_frames(model)
+    means, draws = model.encode(frames), model.encode(frames, seeded(3))
+    assert tuple(means) == tuple(model.code_names)
+    noise = example_noise(model, seed=3)
+    for key, code in means.items():
+        close(model.encode(frames)[key], code)
+        assert draws[key].shape == code.shape and not torch.allclose(draws[key], code)
+        close(model.encode(frames, noise)[key], draws[key])
+    close(model.elbo(frames, seeded(3)).elbo, model.elbo(frames, noise).elbo)
+
+
+@every_model
+@torch.no_grad()
+def test_decoding_gives_frames_and_is_not_random(name):
+    model = small(name)
+    frames = example_frames(model)
+    codes = model.encode(frames)
+    decoded = model.decode(codes)
+    assert decoded.shape == frames.shape and torch.equal(decoded, model.decode(codes))
+    if is_of_images(model):
+        last = model.config.output if hasattr(model.config, "output") else "sigmoid"
+        assert last == "linear" or 0 <= decoded.min() <= decoded.max() <= 1
+
+
+@every_model
+@torch.no_grad()
+def test_codes_from_the_prior_keep_what_is_given(name):
+    model = small(name)
+    new = model.generate(4, 5, seeded())
+    assert {key: code.shape[0] for key, code in new.items()} == dict.fromkeys(model.code_names, 4)
+    for key, code in new.items():
+        close(model.generate(4, 5, seeded())[key], code)
+        kept = model.generate(4, 5, seeded(), {key: code + 1})
+        assert torch.equal(kept[key], code + 1)
+    decoded = model.decode(new)
+    assert len(decoded) == 4 and decoded.isfinite().all()
+
+
+# What it refuses
+
+
+def with_nan(frames):
+    return frames.masked_fill(frames == frames.max(), math.nan)
+
+
+def part_hidden(frames):
+    return Batch(frames, torch.arange(frames.shape[1]).expand(frames.shape[:2]) < 3)
+
+
+def nothing_seen(frames):
+    return Batch(frames, torch.zeros(frames.shape[:2], dtype=torch.bool))
+
+
+FRAMES = {  # what is done to frames (B, T, ...), and the message about it
+    "an array": (lambda frames: frames.numpy(), "^batch: .* ndarray; torch.from_numpy"),
+    "an array in a batch": (lambda frames: Batch(frames.numpy()), "^batch: .* ndarray"),
+    "a list": (list, "^batch: .* list; .*stack"),
+    "one axis less": (lambda frames: frames[0], "^frames: "),
+    "other channels": (lambda frames: frames.repeat_interleave(2, 2), "^frames: .*resize"),
+    "no steps": (lambda frames: frames[:, :0], "^frames: "),
+    "another type": (lambda frames: frames.float(), "^frames: .*float32"),
+    "NaN": (with_nan, "^frames: .*finite"),
+}
+IMAGES = {
+    "channels last": (lambda frames: frames.movedim(2, -1), r"come last .*movedim\(-1, 2\)"),
+    "another size": (lambda frames: frames[..., :4], "^frames: .*resize"),
+    "bytes": (lambda frames: frames * 255, "^frames: .*255"),
+    "negative": (lambda frames: frames * 2 - 1, "^frames: .*255"),
+}
+SERIES = {"no whole windows": (lambda frames: frames[:, :9], "^frames: ")}
+MASKS = {
+    "nothing observed": (nothing_seen, "^mask: .*observed value in every sequence"),
+    "a mask of numbers": (lambda x: Batch(x, torch.ones(x.shape[:2])), "^mask: "),
+    "a mask of another length": (lambda x: Batch(x, x[:, 1:, 0] < 9), "^mask: "),
+}
+ONE_OF_EACH = ("independent", "unordered", "element", "element, series", "released series")
+
+
+def list_refusals():
+    """(model, case, what is done, message) of all that each kind of model refuses."""
+    for name in ONE_OF_EACH:
+        model = small(name)
+        cases = FRAMES | (IMAGES if is_of_images(model) else SERIES)
+        cases |= MASKS if reads_masks(model) else {"a mask": (part_hidden, "^mask: .*reads no")}
+        for case, (spoil, message) in cases.items():
+            yield pytest.param(name, spoil, message, id=f"{name}: {case}")
+
+
+@pytest.mark.parametrize("name, spoil, message", list_refusals())
+def test_bad_frames_are_refused_with_a_remedy(name, spoil, message):
+    model = small(name)
+    spoilt = spoil(example_frames(model))
+    for use in (model.elbo, model.encode):
+        with pytest.raises(ValueError, match=message):
+            use(spoilt)
+
+
+@every_model
+def test_sequences_may_end_early_where_masks_are_read(name):
+    model = small(name)
+    if not reads_masks(model):
+        pytest.skip("reads no masks")
+    frames = example_frames(model)
+    changed = frames.clone()
+    changed[1, frames.shape[1] - 4 :] = 0.5  # what is hidden changes nothing
+    noise = example_noise(model)
+    bounds = [model.elbo(hide(values), noise) for values in (frames, changed)]
+    close(bounds[0].elbo, bounds[1].elbo)
+    assert not torch.allclose(bounds[0].elbo[1], model.elbo(frames, noise).elbo[1])
+
+
+@every_model
+def test_other_codes_are_refused(name):
+    model = small(name)
+    codes = model.encode(example_frames(model))
+    (first, code), *others = codes.items()
+    wrongs = [dict(others), codes | {"action": code}, codes | {first: code[None]}]
+    wrongs.append(codes | {first: torch.cat([code, code], -1)})
+    wrongs.append({key: torch.cat([code, code], -1) for key, code in codes.items()})
+    if others:
+        wrongs.append(codes | {first: code[:1]})
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match=r"^codes: "):
+            model.decode(wrong)
+
+
+@every_model
+def test_what_cannot_be_drawn_is_refused(name):
+    model = small(name)
+    new = model.generate(3, 5, seeded())
+    with pytest.raises(ValueError, match=r"^count: "):
+        model.generate(-1, 5)
+    with pytest.raises(ValueError, match=r"^length: "):
+        model.generate(2, 0)
+    with pytest.raises(ValueError, match=r"^given"):
+        model.generate(3, 5, None, {"action": new[model.code_names[0]]})
+    for key, code in new.items():
+        with pytest.raises(ValueError, match=r"^given"):
+            model.generate(2, 5, None, {key: code})
+        if code.ndim == 3:
+            with pytest.raises(ValueError, match=r"^given"):
+                model.generate(3, 4, None, {key: code})
