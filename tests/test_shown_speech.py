@@ -1,0 +1,82 @@
+"""The published networks that 35 and 36 show give the numbers of the library's classes."""
+
+import ast
+import json
+
+import pytest
+import torch
+from unbraid.models.published_series import PublishedSeries
+from unbraid.models.published_speech import PublishedSpeech
+
+
+@pytest.fixture(scope="module")
+def shown(root):
+    """A function that gives the class `PublishedNetworks` of a notebook, by its number."""
+
+    def define(number: str) -> type[torch.nn.Module]:
+        (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        wanted = []
+        for statement in (one for source in sources for one in ast.parse(source).body):
+            is_import = isinstance(statement, ast.Import | ast.ImportFrom)
+            if is_import or getattr(statement, "name", "") in ("Gaussian", "PublishedNetworks"):
+                wanted.append(statement)
+        space: dict = {}
+        exec(compile(ast.Module(wanted, type_ignores=[]), str(path), "exec"), space)
+        return space["PublishedNetworks"]
+
+    return define
+
+
+@pytest.fixture(autouse=True)
+def without_gradients():
+    with torch.no_grad():
+        yield
+
+
+def with_weights(networks, model):
+    """The shown networks with a model's weights, which stand in the same order."""
+    weights = dict(zip(networks.state_dict(), model.state_dict().values(), strict=True))
+    networks.load_state_dict(weights)
+    return networks
+
+
+def differ(ours, theirs):
+    return (ours - theirs).abs().max().item()
+
+
+def test_the_speech_networks_of_35(shown):
+    torch.manual_seed(0)
+    model = PublishedSpeech(channels=101, features=101).eval()
+    networks = with_weights(shown("35")(), model)
+    x = torch.rand(3, 20, 101)
+    noise = model.draw_noise(3, 20, torch.Generator().manual_seed(0))
+    codes = model.encode(x, noise)
+    s, d = networks.encode(x, noise["anchor"][:, None])
+    assert differ(s.draw(noise["static"]), codes["static"]) < 1e-6
+    assert differ(d.draw(noise["dynamic"]), codes["dynamic"]) < 1e-6
+    assert differ(networks.decode(codes["static"], codes["dynamic"]), model.decode(codes)) < 1e-6
+    prior = model.prior(codes["dynamic"])
+    assert differ(networks.prior(codes["dynamic"]).mean, prior.mean) < 1e-6
+    assert differ(networks.prior(codes["dynamic"]).log_variance, prior.log_variance) < 1e-6
+
+
+def test_the_series_networks_of_36(shown):
+    torch.manual_seed(0)
+    model = PublishedSeries(anchor="first").eval()
+    networks = with_weights(shown("36")(), model)
+    x = torch.randn(3, 5 * 24, 10)
+    noise = model.draw_noise(3, 5, torch.Generator().manual_seed(0))
+    windows = x.unflatten(1, (5, 24))
+    observed = torch.rand(windows.shape, generator=torch.Generator().manual_seed(1)) > 0.4
+    posterior = model.posterior(windows, observed, noise)
+    s, d = networks.encode(windows, observed, noise["anchor"])
+    assert differ(s.mean, posterior.static.mean) < 1e-6
+    assert differ(s.log_variance, posterior.static.log_variance) < 1e-6
+    assert differ(d.mean, posterior.dynamic.mean) < 1e-6
+    assert differ(d.log_variance, posterior.dynamic.log_variance) < 1e-6
+    codes = posterior.codes["static"], posterior.codes["dynamic"], noise["decoder"]
+    ours, theirs = networks.decode(*codes), model.codec.decode(*codes)
+    assert differ(ours.mean, theirs.mean) < 1e-6 and differ(ours.stddev, theirs.stddev) < 1e-6
+    assert differ(networks.prior(codes[1]).mean, model.prior(codes[1]).mean) < 1e-6
