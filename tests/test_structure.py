@@ -25,7 +25,7 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
         {"checks", "distributions", "exercises", "networks", "readable", "data", "plots"}
         | {"progress", "schedules"},
         {"models", "measures", "store"},
-        {"checkpoint", "codes", "interventions", "training"},
+        {"checkpoint", "codes", "interventions", "report", "training"},
         {"course", "__main__"},
     ),
     "papers": (
@@ -41,7 +41,7 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
 APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data", "training"}}
 PICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
-OF_THE_COURSE = {"plots.py"}  # may need what the notebooks need
+OF_THE_COURSE = {"plots.py", "report.py"}  # may need what the notebooks need
 each = pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(ROOT)))
 
 

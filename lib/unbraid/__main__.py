@@ -1,4 +1,4 @@
-"""python -m unbraid data: list, fetch and check the data of the course.
+"""python -m unbraid: the data of the course (data), and the measures on your codes (measure).
 
 What needs PyTorch is imported late, so that help and typos are answered at once.
 """
@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections import Counter
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ import typer
 MOVED = ("train", "evaluate", "judge", "full", "verify", "stamp")  # these make results/
 
 app = typer.Typer(
-    help="Unbraid, a course on sequential disentanglement: its data.",
+    help="Unbraid, a course on sequential disentanglement: its data and its measures.",
     epilog=f"In the clone, python -m papers has the commands {', '.join(MOVED)}.",
     no_args_is_help=True,
     add_completion=False,
@@ -87,6 +88,43 @@ def verify_data(names: Names = None) -> None:
     verdict = f"{faults} faults" if faults else "all files here are right"
     typer.echo(f"{verdict}; python -m unbraid data fetch NAME brings what is missing")
     raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def measure(
+    codes: Annotated[Path, typer.Argument(help="npz: each code (N, D), or of steps (N, T, d).")],
+    factors: Annotated[Path, typer.Argument(help="npz or csv: each factor (N,) or (N, T).")],
+    dynamic: Annotated[str, typer.Option(help="Factors of the motion, with commas.")] = "",
+    frames: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="npy files: true and decoded frames.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything there.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one page with figures there.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits and shuffles.")] = 0,
+) -> None:
+    """Is my model disentangled? Measure the codes of any model against known factors."""
+    from unbraid import report, store
+    from unbraid.data.arrays import read_arrays
+
+    for path in (json, html):
+        if path and not path.parent.is_dir():
+            raise ValueError(f"{path}: expected a folder to write into, found no {path.parent}")
+    pictures = None
+    if frames:
+        pictures = tuple(next(iter(read_arrays(path, "frames").values())) for path in frames)
+    names = [name.strip() for name in dynamic.split(",") if name.strip()]
+    found = report.measure(
+        read_arrays(codes, "codes"),
+        read_arrays(factors, "factors"),
+        dynamic=names,
+        frames=pictures,
+        seed=seed,
+    )
+    typer.echo(repr(found))
+    for path, text in ((json, found.as_json), (html, found.as_html)):
+        if path:
+            store.write_atomically(path, text().encode())
+            typer.echo(f"written: {path}")
 
 
 def main() -> None:

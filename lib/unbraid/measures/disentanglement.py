@@ -1,0 +1,339 @@
+"""Scores of a whole code against known factors: DCI, MIG, SAP and InfoMEC.
+
+Each begins with a matrix that has a row for each unit, or for each block of units, and a column for
+each factor, and asks how near every row is to having one entry (is a unit about one factor?) and
+every column (is a factor in one unit?). A block of units, such as a whole static code, is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import entropy
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_selection import mutual_info_classif
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, mutual_info_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
+
+from unbraid.measures.information import ross
+from unbraid.measures.intervals import finite_array, to_index
+from unbraid.readable import Readable
+
+BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
+TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
+BLOCK_ROWS = 1500  # behind the information of a block, whose neighbours are slow to find
+QUANTILES = 10  # classes of a continuous factor
+ACTIVE = 1 / 20  # A unit of a smaller range, as a share of the largest, is not active.
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Readable):
+    """What `scores` measures, each 1 at best; those of a code that tells nothing are near 0.
+
+    A score that cannot be told, such as compactness with a single row, is NaN.
+    """
+
+    disentanglement: float  # DCI: is each row important for one factor?
+    completeness: float  # DCI: is each factor predicted from one row?
+    informativeness: float  # DCI: skill of the forests on held-out rows
+    gap: float  # MIG: nats by which the best unit is ahead of the second, by the factor's entropy
+    separation: float  # SAP: points by which the best unit's accuracy is ahead of the second's
+    modularity: float  # InfoM: does each active row tell of one factor?
+    compactness: float  # InfoC: is each factor in one row?
+    explicitness: float  # InfoE: share of the factors' nats that a linear classifier reads
+
+
+def scores(
+    codes: Mapping[str, ArrayLike],
+    factors: Mapping[str, ArrayLike],
+    *,
+    blocks: bool = True,
+    test: float = 0.3,
+    seed: int = 0,
+) -> Scores:
+    """All scores of named codes.
+
+    codes: name -> (N, D) floats. factors: name -> (N,); integers, booleans and strings are classes,
+        floats are continuous. blocks: each code is one row of every matrix; otherwise each unit is.
+    test: the share of rows on which informativeness and SAP are scored.
+    Raises ValueError for NaN, other shapes, unequal numbers of rows, a factor of one value.
+    """
+    return both_scores(codes, factors, test=test, seed=seed)[0 if blocks else 1]
+
+
+@threadpool_limits.wrap(limits=1)
+def both_scores(
+    codes: Mapping[str, ArrayLike],
+    factors: Mapping[str, ArrayLike],
+    *,
+    test: float = 0.3,
+    seed: int = 0,
+) -> tuple[Scores, Scores]:
+    """The scores by block and by unit; what needs no matrix is the same. See `scores`."""
+    units, columns = as_units(codes), as_columns(factors)
+    code = np.hstack([values for values, _ in units])  # (N, D)
+    if any(len(column) != len(code) for column in columns):
+        found = {name: len(values) for name, values in (dict(codes) | dict(factors)).items()}
+        raise ValueError(
+            f"codes, factors: expected one row for each sequence in all, found {found}"
+        )
+    rows = np.random.default_rng(seed).permutation(len(code))
+    held_out = np.zeros(len(code), dtype=bool)
+    held_out[rows[: round(test * len(code))]] = True
+
+    classes = [as_classes(column) for column in columns]
+    importance, skill = importances(code, columns, held_out, seed)
+    shared = {
+        "informativeness": skill,
+        "gap": mutual_information_gap(code, classes),
+        "separation": separation(code, columns, held_out),
+        "explicitness": explicitness(code, classes),
+    }
+    found = []
+    for sizes in ([width for _, width in units], None):
+        rows_of = sum_blocks(importance, sizes)
+        information = normalised_information(code, classes, sizes)
+        modularity, compactness = modularity_and_compactness(code, information, sizes)
+        found.append(
+            Scores(
+                disentanglement=disentanglement(rows_of),
+                completeness=completeness(rows_of),
+                modularity=modularity,
+                compactness=compactness,
+                **shared,
+            )
+        )
+    return tuple(found)
+
+
+# DCI: Eastwood and Williams, ICLR 2018, section 2
+
+
+def importances(
+    code: np.ndarray, columns: Sequence[np.ndarray], held_out: np.ndarray, seed: int
+) -> tuple[np.ndarray, float]:
+    """How much of each factor a random forest takes from each unit, (D, F), and its mean skill.
+
+    The skill is 1 - loss / loss of the best constant on the rows held out. Random forests are one
+    of the two regressors of the paper; other codes take gradient boosting, which is slower and
+    gives other importances.
+    """
+    importance, skills = np.zeros((code.shape[1], len(columns))), []
+    for j, values in enumerate(columns):
+        is_continuous = values.dtype.kind == "f"
+        kind = RandomForestRegressor if is_continuous else RandomForestClassifier
+        # Each tree may split by any unit, or units that know nothing would be given importance.
+        options = {"min_samples_leaf": 5, "max_features": 1.0, "random_state": seed}
+        rows = min(TREE_ROWS, int((~held_out).sum()))
+        forest = kind(TREES, max_samples=rows, **options)
+        forest.fit(code[~held_out], values[~held_out])
+        importance[:, j] = forest.feature_importances_
+        true, known = values[held_out], values[~held_out]
+        predicted = forest.predict(code[held_out])
+        if is_continuous:
+            loss, base = ((predicted - true) ** 2).mean(), ((known.mean() - true) ** 2).mean()
+        else:
+            loss, base = (predicted != true).mean(), (np.bincount(known).argmax() != true).mean()
+        skills.append(max(1 - loss / base, 0.0) if base else 0.0)
+    return importance, float(np.mean(skills))
+
+
+def disentanglement(importance: np.ndarray) -> float:
+    """Is each row of an importance matrix (R, F) about one factor? 1: yes, 0: about all alike."""
+    if importance.shape[1] < 2:
+        return float("nan")
+    by_row = 1 - entropy(importance.T + 1e-11, base=importance.shape[1])
+    return weighted(by_row, importance.sum(1))
+
+
+def completeness(importance: np.ndarray) -> float:
+    """Is each factor of an importance matrix (R, F) in one row? 1: yes, 0: in all alike."""
+    if len(importance) < 2:
+        return float("nan")
+    by_factor = 1 - entropy(importance + 1e-11, base=len(importance))
+    return weighted(by_factor, importance.sum(0))
+
+
+def weighted(values: np.ndarray, weights: np.ndarray) -> float:
+    """The mean of values, weighted by importance; without any importance the plain mean."""
+    return float(np.average(values, weights=weights if weights.sum() else None))
+
+
+# MIG: Chen et al., NeurIPS 2018, section 4.1
+
+
+def mutual_information_gap(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
+    """By how much the best unit knows more of a factor than the second, over the factor's entropy.
+
+    Information is that of a histogram of 20 bins. It is about single units: there is no gap between
+    a block and its own parts. NaN for a single unit.
+    """
+    if code.shape[1] < 2:
+        return float("nan")
+    bins = [np.digitize(unit, np.histogram(unit, BINS)[1][:-1]) for unit in code.T]
+    gaps = []
+    for factor in classes:
+        second, best = np.sort([mutual_info_score(factor, unit) for unit in bins])[-2:]
+        gaps.append((best - second) / mutual_info_score(factor, factor))
+    return float(np.mean(gaps))
+
+
+# SAP: Kumar et al., ICLR 2018, section 3
+
+
+def separation(code: np.ndarray, columns: Sequence[np.ndarray], held_out: np.ndarray) -> float:
+    """By how much the best unit predicts a factor better than the second, in accuracy or R^2.
+
+    Of classes a linear classifier of one unit is scored on the rows held out, of a continuous
+    factor the squared correlation. NaN for a single unit.
+    """
+    if code.shape[1] < 2:
+        return float("nan")
+    gaps = []
+    for values in columns:
+        found = []
+        for unit in code.T[:, :, None]:
+            if not np.ptp(unit):
+                found.append(0.0)
+            elif values.dtype.kind == "f":
+                found.append(np.corrcoef(unit[:, 0], values)[0, 1] ** 2)
+            else:
+                classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=0)
+                classifier.fit(unit[~held_out], values[~held_out])
+                found.append((classifier.predict(unit[held_out]) == values[held_out]).mean())
+        second, best = np.sort(found)[-2:]
+        gaps.append(best - second)
+    return float(np.mean(gaps))
+
+
+# InfoMEC: Hsu et al., NeurIPS 2023, section 4
+
+
+def normalised_information(
+    code: np.ndarray, classes: Sequence[np.ndarray], sizes: Sequence[int] | None
+) -> np.ndarray:
+    """I(row; factor) / H(factor), (R, F), by nearest neighbours (Ross 2014).
+
+    A row is a unit, with ten neighbours as in the authors' code, or a block, by `ross` on the first
+    1500 rows.
+    """
+    spread = code.std(0)
+    standard = (code - code.mean(0)) / np.where(spread > 0, spread, 1)
+    found = []
+    for factor in classes:
+        whole = mutual_info_score(factor, factor)
+        if sizes is None:
+            options = {"n_neighbors": 10, "random_state": 0, "discrete_features": False}
+            found.append(mutual_info_classif(standard, factor, **options) / whole)
+            continue
+        parts = np.split(standard[:BLOCK_ROWS], np.cumsum(sizes)[:-1], axis=1)
+        nats = []
+        for part in map(varied, parts):
+            nats.append(ross(part, factor[:BLOCK_ROWS]).estimate * np.log(2) if part.size else 0.0)
+        found.append(np.clip(nats, 0, None) / whole)
+    return np.array(found).T
+
+
+def varied(part: np.ndarray) -> np.ndarray:
+    """The units (N, D) that are not constant."""
+    return part[:, np.ptp(part, axis=0) > 0]
+
+
+def modularity_and_compactness(
+    code: np.ndarray, information: np.ndarray, sizes: Sequence[int] | None
+) -> tuple[float, float]:
+    """Of normalised information (R, F): the share that goes to the largest entry of each active
+    row (modularity) and of each factor (compactness), less what it would be with all alike."""
+    ranges = np.ptp(code, axis=0)
+    starts = [0, *np.cumsum(sizes)[:-1]] if sizes is not None else range(code.shape[1])
+    widest = np.maximum.reduceat(ranges, list(starts))
+    active = information[widest > widest.max() * ACTIVE] if widest.max() else information[:0]
+    return above_even(active), above_even(active.T)
+
+
+def above_even(matrix: np.ndarray) -> float:
+    """The mean share of a row's sum in its largest entry, from 0 (all alike) to 1 (one only)."""
+    count, width = matrix.shape
+    if width < 2 or not count:
+        return float("nan")
+    sums = matrix.sum(1)
+    shares = np.where(sums > 0, matrix.max(1) / np.where(sums > 0, sums, 1), 1 / width)
+    return float((shares.mean() - 1 / width) / (1 - 1 / width))
+
+
+def explicitness(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
+    """The share of each factor's nats that a linear classifier reads off the code, their mean.
+
+    As in the paper it is fitted and scored on the same rows, without a penalty: with many units and
+    few rows it flatters.
+    """
+    x = (
+        StandardScaler().fit_transform(varied(code))
+        if varied(code).size
+        else np.zeros((len(code), 1))
+    )
+    shares = []
+    for factor in classes:
+        model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
+        losses = []
+        for inputs in (np.zeros((len(code), 1)), x):
+            with np.errstate(all="ignore"):
+                losses.append(log_loss(factor, model.fit(inputs, factor).predict_proba(inputs)))
+        shares.append(1 - losses[1] / losses[0])
+    return float(np.mean(shares))
+
+
+# What goes in
+
+
+def as_units(codes: Mapping[str, ArrayLike]) -> list[tuple[np.ndarray, int]]:
+    """Each code as floats (N, D), and its width."""
+    found = []
+    for name, code in codes.items():
+        values = finite_array(f"code {name!r}", code)
+        if values.ndim != 2 or not values.size:
+            raise ValueError(f"code {name!r}: expected (N, D), found {values.shape}")
+        found.append((values, values.shape[1]))
+    if len({len(values) for values, _ in found}) != 1:
+        raise ValueError("codes: expected at least one code, all with the same number of rows")
+    return found
+
+
+def as_columns(factors: Mapping[str, ArrayLike]) -> list[np.ndarray]:
+    """Each factor as class numbers or as floats, (N,)."""
+    found = []
+    for name, factor in factors.items():
+        values = np.asarray(factor)
+        if values.ndim != 1 or not values.size:
+            raise ValueError(f"factor {name!r}: expected (N,), found {values.shape}")
+        if values.dtype.kind == "f":
+            values = finite_array(f"factor {name!r}", values)
+        else:
+            values = to_index(f"factor {name!r}", values)
+        if (values == values[0]).all():
+            raise ValueError(f"factor {name!r}: expected values that differ, found one only")
+        found.append(values)
+    if not found:
+        raise ValueError("factors: expected at least one")
+    return found
+
+
+def as_classes(column: np.ndarray) -> np.ndarray:
+    """Class numbers; a continuous factor is cut into ten classes of equally many rows."""
+    if column.dtype.kind != "f":
+        return column
+    edges = np.quantile(column, np.linspace(0, 1, QUANTILES + 1)[1:-1])
+    return np.unique(np.digitize(column, edges), return_inverse=True)[1]
+
+
+def sum_blocks(importance: np.ndarray, sizes: Sequence[int] | None) -> np.ndarray:
+    """The importances of units (D, F) added up by block, (R, F); without sizes as they are."""
+    if sizes is None:
+        return importance
+    return np.add.reduceat(importance, [0, *np.cumsum(sizes)[:-1]], axis=0)

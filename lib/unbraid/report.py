@@ -1,0 +1,451 @@
+"""Is my model disentangled? All measures of the course on anybody's codes, in words and figures.
+
+`measure` needs codes and known factors, and no model. Its report shows itself as a table, as JSON
+and as one HTML page.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import itertools
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+
+from unbraid.checks import check_name
+from unbraid.measures.disentanglement import Scores, both_scores
+from unbraid.measures.information import kraskov, ross
+from unbraid.measures.intervals import as_array
+from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
+from unbraid.readable import Readable
+
+FEW = 100  # sequences: with fewer, nothing is concluded
+SURE = 0.01  # the chance that any cell of a matrix counts as told where none is
+WEAK = 0.05  # skills below it are no leak, however small their p-value
+SHARP = 0.8  # of the true frames' contrast; below, frames are blurred
+WIDE = 10  # units: above, an estimate by neighbours is much too low
+PERMUTATIONS = 1999  # of the factors, enough to correct for 20 cells
+INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
+HALVES = 5  # random halves behind the range of a score
+HALF_ROWS = 500  # at most, since a forest is grown for each half
+MEANING = {
+    "disentanglement": "DCI: each code is important for one factor only",
+    "completeness": "DCI: each factor is predicted from one code only",
+    "informativeness": "DCI: how well forests predict the factors from all codes",
+    "gap": "MIG: the best unit is ahead of the second best in information, as a share of entropy",
+    "separation": "SAP: the best unit is ahead of the second best in accuracy or R²",
+    "modularity": "InfoM: the information in each code is about one factor",
+    "compactness": "InfoC: the information about each factor is in one code",
+    "explicitness": "InfoE: the share of the factors' entropy that a linear classifier reads",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Readable):
+    """What `measure` has found."""
+
+    count: int  # sequences
+    kinds: dict[str, str]  # by factor: "4 classes" or "continuous"
+    constants: dict[str, float]  # by factor: accuracy of the best constant; NaN if continuous
+    own: dict[str, str]  # by factor: the code that should hold it
+    linear: LeakageMatrix
+    nonlinear: LeakageMatrix
+    bits: dict[str, dict[str, tuple[float, float]]]  # code, factor: estimate, largest shuffled one
+    doubts: list[str]  # why an estimate of information cannot be believed
+    by_code: dict[str, tuple[float, float, float, float]]  # score: value, range of halves, floor
+    by_unit: dict[str, tuple[float, float, float, float]]
+    sharpness: float  # of decoded frames as a share of the true ones'; NaN without frames
+    findings: list[str]  # sentences, the verdict first
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The verdict, a row for each code and factor, and a row for each score."""
+        rows = [("found", sentence) for sentence in self.findings]
+        for matrix in (self.linear, self.nonlinear):
+            rows += matrix.table()
+        rows.append(("bits", *next(iter(self.bits.values()))))
+        for code, cells in self.bits.items():
+            texts = [f"{bits:.2f} (shuffled {null:.2f})" for bits, null in cells.values()]
+            rows.append((code, *texts))
+        for title, found in (("by code", self.by_code), ("by unit", self.by_unit)):
+            rows.append((title, "score", "five halves", "shuffled"))
+            for name, (value, low, high, floor) in found.items():
+                rows.append((name, f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"))
+        return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
+
+    def as_json(self) -> str:
+        """Everything, as JSON; what cannot be told is null."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("linear", "nonlinear"):
+            found[name] = asdict(found[name])
+        return json.dumps(without_nan(found), indent=1, ensure_ascii=False)
+
+    def as_html(self) -> str:
+        """One page with figures, which needs no other file."""
+        return write_page(self)
+
+
+def measure(
+    codes: Mapping[str, ArrayLike],
+    factors: Mapping[str, ArrayLike],
+    *,
+    dynamic: Sequence[str] = (),
+    frames: tuple[ArrayLike, ArrayLike] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Measure named codes against known factors.
+
+    codes: name -> (N, D), one a sequence, or (N, T, d), one a step.
+    factors: name -> (N,), or (N, T) of the steps; integers, booleans and strings are classes,
+        floats are continuous.
+    dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
+        dynamic without being named.
+    frames: true and decoded ones, alike in shape (N, T, C, H, W) or (N, C, H, W).
+    Raises ValueError for what cannot be read, with its name.
+    """
+    codes, factors = check_inputs(codes, factors, dynamic)
+    count = len(next(iter(codes.values())))
+    own = assign(codes, factors, dynamic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
+        options = {"pooling": "averaged", "permutations": PERMUTATIONS, "seed": seed}
+        linear = leakage_matrix(codes, factors, probe="linear", **options)
+        nonlinear = leakage_matrix(codes, factors, probe="nonlinear", **options)
+    flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in codes.items()}
+    still = {name: values for name, values in factors.items() if values.ndim == 1}
+    bits, doubts = estimate_information(flat, still, seed)
+    sharpness = compare_sharpness(*frames) if frames else float("nan")
+    by_code, by_unit = score_halves(flat, still, seed)
+    report = Report(
+        count=count,
+        kinds={name: describe_kind(values) for name, values in factors.items()},
+        constants={name: best_constant(values) for name, values in factors.items()},
+        own=own,
+        linear=linear,
+        nonlinear=nonlinear,
+        bits=bits,
+        doubts=doubts,
+        by_code=by_code,
+        by_unit=by_unit,
+        sharpness=sharpness,
+        findings=[],
+    )
+    report.findings.extend(conclude(report))
+    return report
+
+
+# What goes in
+
+
+def check_inputs(
+    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], dynamic: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Codes and factors as arrays, checked as far as the measures do not check them."""
+    codes = {name: as_array(code) for name, code in codes.items()}
+    factors = {name: as_array(values) for name, values in factors.items()}
+    if not codes or not factors:
+        raise ValueError("codes, factors: expected at least one array in each, found none")
+    for name in dynamic:
+        check_name("dynamic", name, factors)
+    for name, values in factors.items():
+        if values.ndim not in (1, 2):
+            raise ValueError(f"factor {name!r}: expected (N,) or (N, T), found {values.shape}")
+    if not any(values.ndim == 1 for values in factors.values()):
+        raise ValueError(
+            "factors: expected at least one with a single value for each sequence (N,)"
+        )
+    return codes, factors
+
+
+def assign(
+    codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], dynamic: Sequence[str]
+) -> dict[str, str]:
+    """For each factor the code that should hold it: of steps or of sequences; "" if unknown."""
+    of_steps = [name for name, code in codes.items() if code.ndim == 3 or name == "dynamic"]
+    of_sequences = [name for name in codes if name not in of_steps]
+    own = {}
+    for name, values in factors.items():
+        candidates = of_steps if name in dynamic or values.ndim == 2 else of_sequences
+        own[name] = candidates[0] if len(candidates) == 1 and len(codes) > 1 else ""
+    return own
+
+
+def describe_kind(values: np.ndarray) -> str:
+    """The kind of a factor in words."""
+    if values.dtype.kind == "f":
+        return "continuous"
+    return f"{len(np.unique(values))} classes"
+
+
+def best_constant(values: np.ndarray) -> float:
+    """The accuracy of always naming the most frequent class; NaN for a continuous factor."""
+    if values.dtype.kind == "f":
+        return float("nan")
+    return float(np.unique(values, return_counts=True)[1].max() / values.size)
+
+
+# Measures
+
+
+def estimate_information(
+    codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], seed: int
+) -> tuple[dict[str, dict[str, tuple[float, float]]], list[str]]:
+    """Bits between each code and each factor on at most 1000 rows, the largest of ten shuffled
+    estimates, and doubts."""
+    bits, doubts = {}, []
+    random = np.random.default_rng(seed)
+    rows = random.permutation(len(next(iter(codes.values()))))[:INFORMATION_ROWS]
+    factors = {name: values[rows] for name, values in factors.items()}
+    for name, code in codes.items():
+        code = code[rows]
+        code = code[:, np.ptp(code, axis=0) > 0]
+        count, width = code.shape
+        cells = {}
+        for factor, values in factors.items():
+            cells[factor] = (0.0, 0.0)
+            if width:
+                estimate = kraskov if values.dtype.kind == "f" else ross
+                null = [estimate(code, random.permutation(values)).estimate for _ in range(10)]
+                cells[factor] = (estimate(code, values).estimate, max(null))
+        bits[name] = cells
+        if width > WIDE:
+            doubts.append(
+                f"{name}: its {width} units are too many for estimates by neighbours; the bits are "
+                "much too low, so compare them with the shuffled ones only"
+            )
+        most = max((value for value, _ in cells.values()), default=0.0)
+        if width and most > np.log2(count) - 4:
+            doubts.append(
+                f"{name}: {most:.1f} bits are near what {count} sequences can show; take more"
+            )
+    return bits, doubts
+
+
+def score_halves(
+    codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], seed: int
+) -> list[dict[str, tuple[float, float, float, float]]]:
+    """For blocks and for units, by score: its value on all rows, its range in five random halves,
+    and its value where the rows of the factors are shuffled."""
+    random = np.random.default_rng(seed)
+    count = len(next(iter(codes.values())))
+    whole = both_scores(codes, factors, seed=seed)
+    halves = []
+    for _ in range(HALVES):
+        rows = random.permutation(count)[: min(count // 2, HALF_ROWS)]
+        halves.append(score_some(codes, factors, rows, rows))
+    rows = random.permutation(count)[:HALF_ROWS]
+    floor = score_some(codes, factors, rows, random.permutation(rows))
+    found: list[dict[str, tuple[float, float, float, float]]] = [{}, {}]
+    for number, name in itertools.product(range(2), MEANING):
+        values = [getattr(half[number], name) for half in halves if half]
+        low, high = (min(values), max(values)) if values else (float("nan"),) * 2
+        least = getattr(floor[number], name) if floor else float("nan")
+        found[number][name] = (getattr(whole[number], name), low, high, least)
+    return found
+
+
+def score_some(
+    codes: Mapping[str, np.ndarray],
+    factors: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    others: np.ndarray,
+) -> tuple[Scores, Scores] | None:
+    """The scores of some rows of the codes with `others` of the factors; None if too few vary."""
+    some = {name: values[others] for name, values in factors.items()}
+    if any(len(np.unique(values[: len(values) // 2])) < 2 for values in some.values()):
+        return None
+    return both_scores({name: code[rows] for name, code in codes.items()}, some)
+
+
+def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
+    """Mean absolute difference of neighbouring pixels in decoded frames, over that in true ones."""
+    true, decoded = as_array(true).astype(float), as_array(decoded).astype(float)
+    if true.shape != decoded.shape or true.ndim < 4:
+        raise ValueError(
+            f"frames: expected true and decoded ones of one shape (N, ..., C, H, W), found "
+            f"{true.shape} and {decoded.shape}"
+        )
+    edges = [
+        np.abs(np.diff(x, axis=-1)).mean() + np.abs(np.diff(x, axis=-2)).mean()
+        for x in (true, decoded)
+    ]
+    if not edges[0]:
+        raise ValueError("frames: expected true ones that are not of one colour")
+    return float(edges[1] / edges[0])
+
+
+# Words
+
+
+def conclude(report: Report) -> list[str]:
+    """The findings in sentences, the verdict first."""
+    linear, both = told_by(report.linear), told_by(report.linear) | told_by(report.nonlinear)
+    codes = list(report.bits)
+    silent = [code for code in codes if not any(one == code for one, _ in both)]
+    lost = [name for name in report.own if not any(one == name for _, one in both)]
+    sentences = []
+    if report.count < FEW:
+        sentences.append(
+            f"Cannot be concluded: {report.count} sequences are too few; with {FEW} or more, "
+            "shares differ by less than a tenth from draw to draw."
+        )
+    elif len(silent) == len(codes):
+        sentences.append("Useless: no probe reads any factor from any code.")
+    elif silent:
+        rest = ", ".join(code for code in codes if code not in silent)
+        names = ", ".join(silent)
+        sentences.append(f"Collapsed: {names} tells no factor; what is known is in {rest}.")
+    elif any(report.own.values()):
+        sentences.append(describe_leak(report.own, linear, both))
+    if lost and len(silent) < len(codes):
+        sentences.append(f"Lost: no code tells {', '.join(lost)}.")
+    if not any(report.own.values()):
+        sentences.append(
+            "Which code should hold which factor is not known: give codes of steps (N, T, d) or "
+            "the name dynamic, and name the dynamic factors."
+        )
+    if np.isfinite(report.sharpness):
+        word = "Blurred" if report.sharpness < SHARP else "Sharp"
+        sentences.append(
+            f"{word}: decoded frames have {report.sharpness:.0%} of the contrast between "
+            "neighbouring pixels of the true ones."
+        )
+    return sentences
+
+
+def told_by(matrix: LeakageMatrix) -> set[tuple[str, str]]:
+    """The (code, factor) that a probe reads beyond chance, corrected for the number of cells."""
+    least = max(SURE / matrix.value.size, 1 / (1 + PERMUTATIONS))
+    clear = (matrix.p_value <= least) & (matrix.value >= WEAK)
+    names = [row.removesuffix(", averaged") for row in matrix.rows]
+    return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
+
+
+def describe_leak(
+    own: Mapping[str, str], linear: set[tuple[str, str]], both: set[tuple[str, str]]
+) -> str:
+    """The verdict on codes that all tell something, from what each probe reads."""
+    foreign = [(code, name) for code, name in sorted(both) if own[name] not in ("", code)]
+    pairs = ", ".join(f"{name} in {code}" for code, name in foreign)
+    if not foreign:
+        return "No leak was found: each code tells its own factors and no others."
+    if not linear & set(foreign):
+        return f"Hidden leak: only the non-linear probe reads {pairs}."
+    if {name for _, name in foreign} == {name for name, code in own.items() if code}:
+        return f"Mixed (rotated): every factor is told by a code that should not hold it: {pairs}."
+    return f"Leak: {pairs}."
+
+
+def without_nan(value: object) -> object:
+    """The same for JSON: arrays as lists, and null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(name): without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# The page
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Is it disentangled?</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:46em;margin:2em auto;padding:0 1em;color:#222}}
+table{{border-collapse:collapse;font-size:.9em}}td,th{{padding:.25em .7em;text-align:left;
+border-bottom:1px solid #ddd}}img{{max-width:100%}}li:first-child{{font-weight:bold}}</style>
+<h1>Is it disentangled?</h1><ul>{findings}</ul>
+<p>{count} sequences. The table says what is known of each factor, what the most frequent class
+alone would score, and which code should hold it.</p>{factors}
+<h2>What each code tells</h2>
+<p>A cell is the skill of a probe that reads the factor off the code, on sequences held out: 0 is
+the best constant, 1 is perfect. Codes of steps are averaged over time. A cell is in brackets where
+shuffled factors do as well in one of a hundred cases; for the verdict this is corrected for the
+number of cells.</p>{matrices}
+<h2>Information</h2><p>Bits that a code and a factor share, by nearest neighbours; in brackets the
+largest of ten estimates with shuffled factors, which is what the estimator takes for nothing.</p>
+{bits}<ul>{doubts}</ul>
+<h2>Scores</h2><p>One number for all codes together. <em>By code</em> a code is one block, <em>by
+unit</em> each of its units stands alone. The range is that of five random halves (of at most
+{half} sequences); <em>shuffled</em> is the score of codes that know nothing.</p>{scores}</html>
+"""
+
+
+def write_page(report: Report) -> str:
+    """The report as one HTML page."""
+    rows = [("factor", "kind", "best constant", "should be in")]
+    for name, kind in report.kinds.items():
+        constant = report.constants[name]
+        shown = f"{constant:.2f}" if np.isfinite(constant) else "R² 0"
+        rows.append((name, kind, shown, report.own[name] or "?"))
+    names = list(next(iter(report.bits.values())))
+    bits = [("", *names)]
+    for code, cells in report.bits.items():
+        bits.append((code, *(f"{value:.2f} ({null:.2f})" for value, null in cells.values())))
+    lines = [("score", "by code", "range", "shuffled", "by unit", "range", "shuffled", "meaning")]
+    for name, meaning in MEANING.items():
+        cells = []
+        for value, low, high, floor in (report.by_code[name], report.by_unit[name]):
+            cells += [f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"]
+        cells = [cell.replace("nan to nan", "–").replace("nan", "–") for cell in cells]
+        lines.append((name, *cells, meaning))
+    return PAGE.format(
+        findings=as_items(report.findings),
+        count=report.count,
+        factors=as_table(rows),
+        matrices="".join(draw_matrix(matrix) for matrix in (report.linear, report.nonlinear)),
+        bits=as_table(bits),
+        doubts=as_items(report.doubts),
+        half=HALF_ROWS,
+        scores=as_table(lines),
+    )
+
+
+def as_items(sentences: Sequence[str]) -> str:
+    """HTML list items."""
+    return "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+
+
+def as_table(rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table, its first row the head."""
+    lines = []
+    for number, row in enumerate(rows):
+        kind = "td" if number else "th"
+        cells = "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def draw_matrix(matrix: LeakageMatrix) -> str:
+    """A leakage matrix as an embedded picture with its alternative text."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    from unbraid import plots
+
+    with plt.rc_context():
+        plots.use_style()
+        size = (2.2 + 0.9 * len(matrix.columns), 1.2 + 0.5 * len(matrix.rows))
+        ax = Figure(figsize=size, layout="constrained").subplots()
+        names = [row.removesuffix(", averaged") for row in matrix.rows]
+        limits = matrix.test_interval
+        plots.leakage(matrix.value, limits, matrix.p_value, ax, names, matrix.columns)
+        ax.set_title(f"{matrix.probe} probe")
+        png = io.BytesIO()
+        ax.figure.savefig(png, format="png", dpi=150)
+    text = f"Leakage matrix of the {matrix.probe} probe: " + "; ".join(
+        f"{row}: "
+        + ", ".join(
+            f"{name} {value:.2f}" for name, value in zip(matrix.columns, values, strict=True)
+        )
+        for row, values in zip(matrix.rows, matrix.value, strict=True)
+    )
+    source = base64.b64encode(png.getvalue()).decode()
+    return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{source}"></p>'

@@ -1,0 +1,195 @@
+"""python -m unbraid measure: four liars are named from their codes, and bad files get one line."""
+
+import json
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from scipy.stats import norm
+from typer.testing import CliRunner
+from unbraid import report
+from unbraid.__main__ import app
+
+N = 300
+DYNAMIC = ("action", "direction")
+
+
+def liars():
+    """The codes of the honest model and of four liars of notebook 06, and the factors."""
+    random = np.random.default_rng([0, 10])
+    g, noise = random.standard_normal((N, 4)), random.standard_normal((N, 4))
+    classes = np.floor(3 * norm.cdf(g)).astype(int)
+    who, what = g[:, :2], g[:, 2:]
+    v, w = random.standard_normal((2, N))
+    w = np.abs(w) * np.sign(v) * np.where(classes[:, 0] == 0, 1, -1)
+    codes = {
+        "No leak": (who, what),
+        "Useless": (noise[:, :2], noise[:, 2:]),
+        "Mixed (rotated)": ((who + what) / 2**0.5, (who - what) / 2**0.5),
+        "Hidden leak": (who, np.column_stack([what, v, w])),
+        "Collapsed": (noise[:, :2], g),
+    }
+    return codes, dict(zip(("skin", "hair", *DYNAMIC), classes.T, strict=True))
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """The verdict comes from the probes; the scores have a test of their own."""
+    made = dict.fromkeys(report.MEANING, (0.5,) * 4)
+    monkeypatch.setattr(report, "score_halves", lambda *_: [made, made])
+
+
+@pytest.mark.parametrize("verdict", liars()[0])
+def test_the_liars_are_named_from_their_codes(verdict, fast):
+    codes, factors = liars()
+    static, dynamic = codes[verdict]
+    found = report.measure({"static": static, "dynamic": dynamic}, factors, dynamic=DYNAMIC)
+    assert found.findings[0].startswith(verdict)
+    assert found.own["skin"] == "static" and found.own["action"] == "dynamic"
+    assert found.constants["skin"] == np.bincount(factors["skin"]).max() / N
+
+
+def test_a_blurred_decoder_is_named_from_its_frames(fast):
+    codes, factors = liars()
+    static, dynamic = codes["No leak"]
+    frames = np.random.default_rng(0).random((10, 3, 1, 8, 8))
+    blurred = (frames + np.roll(frames, 1, -1) + np.roll(frames, 1, -2)) / 3
+    for decoded, word in ((frames, "Sharp: "), (blurred, "Blurred: ")):
+        pair = {"static": static, "dynamic": dynamic}
+        found = report.measure(pair, factors, dynamic=DYNAMIC, frames=(frames, decoded))
+        assert found.findings[0].startswith("No leak") and found.findings[1].startswith(word)
+
+
+def test_with_few_sequences_nothing_is_concluded(fast):
+    codes, factors = liars()
+    few = {name: values[:40] for name, values in factors.items()}
+    static, dynamic = (code[:40] for code in codes["Collapsed"])
+    found = report.measure({"static": static, "dynamic": dynamic}, few, dynamic=DYNAMIC)
+    assert found.findings[0].startswith("Cannot be concluded: 40 sequences")
+
+
+def test_many_units_and_many_bits_are_doubted():
+    random = np.random.default_rng(0)
+    wide = random.standard_normal((N, 12))
+    _, doubts = report.estimate_information({"wide": wide}, {"f": wide[:, 0]}, 0)
+    assert len(doubts) == 1 and doubts[0].startswith("wide: its 12 units")
+    x = random.standard_normal(N)
+    _, doubts = report.estimate_information({"x": x[:, None]}, {"f": x + 1e-6}, 0)
+    assert len(doubts) == 1 and "near what 300 sequences can show" in doubts[0]
+
+
+@pytest.fixture
+def files(tmp_path):
+    codes, factors = liars()
+    static, dynamic = codes["Hidden leak"]
+    steps = np.repeat(dynamic[:, None], 3, 1)  # the same at each of three steps
+    np.savez(tmp_path / "codes.npz", static=static, dynamic=steps)
+    np.savez(tmp_path / "factors.npz", **factors)
+    lines = [
+        ",".join(factors),
+        *(",".join(map(str, row)) for row in zip(*factors.values(), strict=True)),
+    ]
+    (tmp_path / "factors.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, ["measure", *map(str, arguments)])
+    return result
+
+
+@pytest.mark.parametrize("factors", ("factors.npz", "factors.csv"))
+def test_the_command_writes_a_table_json_and_a_page(files, factors):
+    wanted = [files / "codes.npz", files / factors, "--dynamic", "action, direction"]
+    result = call(*wanted, "--json", files / "out.json", "--html", files / "out.html")
+    assert result.exit_code == 0, result.output
+    assert "Hidden leak: only the non-linear probe reads skin in dynamic." in result.output
+    written = json.loads((files / "out.json").read_text())
+    assert written["own"]["action"] == "dynamic" and written["sharpness"] is None
+    assert len(written["linear"]["value"]) == 2
+    page = BeautifulSoup((files / "out.html").read_text(), "html.parser")
+    assert page.li.text in result.output and len(page.find_all("img")) == 2
+    assert all("skin" in image["alt"] for image in page.find_all("img"))
+    assert all(name in page.text for name in report.MEANING)
+
+
+def write(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+GOOD = np.arange(120) % 3
+CODE = np.random.default_rng(0).random((120, 2))
+BAD = {  # what a stranger may give instead, and what the message names
+    "no file": (lambda p: (p / "none.npz", p / "factors.npz"), "codes: .* does not exist"),
+    "a folder": (lambda p: (p, p / "factors.npz"), "codes: .* is a folder"),
+    "another kind": (lambda p: (p / "a.txt", p / "factors.npz"), "codes: expected an npz"),
+    "no zip": (lambda p: (p / "text.npz", p / "factors.npz"), "codes: text.npz cannot be read"),
+    "objects": (lambda p: (p / "objects.npz", p / "factors.npz"), "codes: .* not of objects"),
+    "nothing in it": (lambda p: (p / "empty.npz", p / "factors.npz"), "codes: .* has none"),
+    "one axis": (lambda p: (write(p / "x.npz", a=CODE[:, 0]), p / "factors.npz"), "code 'a'"),
+    "four axes": (lambda p: (write(p / "x.npz", a=CODE[..., None, None]), p / "f.csv"), "code 'a'"),
+    "NaN": (
+        lambda p: (write(p / "x.npz", a=np.full((120, 2), np.nan)), p / "f.csv"),
+        "code 'a': .*finite",
+    ),
+    "complex": (lambda p: (write(p / "x.npz", a=CODE * 1j), p / "f.csv"), "code 'a': .*real"),
+    "text": (lambda p: (write(p / "x.npz", a=CODE.astype(str)), p / "f.csv"), "code 'a'"),
+    "a scalar": (lambda p: (write(p / "x.npz", a=3.0), p / "f.csv"), "codes 'a': .*one row"),
+    "no rows": (lambda p: (write(p / "x.npz", a=CODE[:0]), p / "f.csv"), "codes 'a': .*one row"),
+    "rows lacking": (lambda p: (write(p / "x.npz", a=CODE[1:]), p / "f.csv"), "one row a sequence"),
+    "unequal steps": (
+        lambda p: (write(p / "x.npz", a=CODE[:, None], b=CODE.reshape(120, 2, 1)), p / "f.csv"),
+        "equally many frames",
+    ),
+    "one class": (
+        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=GOOD * 0)),
+        "factor 'f': .*differ",
+    ),
+    "three axes": (
+        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=CODE[..., None])),
+        "factor 'f'",
+    ),
+    "gaps": (lambda p: (write(p / "x.npz", a=CODE), p / "gaps.csv"), "factors 'f': .* line 4"),
+    "no csv": (lambda p: (write(p / "x.npz", a=CODE), p / "bytes.csv"), "factors: bytes.csv is no"),
+    "an empty csv": (lambda p: (write(p / "x.npz", a=CODE), p / "nothing.csv"), "factors: nothing"),
+    "wrong name": (
+        lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--dynamic", "actoin"),
+        "dynamic: expected one of f, action, found 'actoin'; did you mean action",
+    ),
+    "no folder": (
+        lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--html", p / "no" / "x.html"),
+        "expected a folder to write into",
+    ),
+    "other frames": (
+        lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--frames", p / "1.npy", p / "2.npy"),
+        "frames: expected true and decoded ones of one shape",
+    ),
+}
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A folder of what strangers have."""
+    (tmp_path / "a.txt").write_text("1 2 3")
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "objects.npz", a=np.array([{}, []], dtype=object))
+    np.savez(tmp_path / "empty.npz")
+    np.savez(tmp_path / "factors.npz", f=GOOD)
+    pairs = "".join(f"{value},{value % 2}\n" for value in GOOD)
+    (tmp_path / "f.csv").write_text(f"f,action\n{pairs}")
+    (tmp_path / "gaps.csv").write_text("e,f\n0,1\n1,2\n2,\n" + "1,1\n" * 117)
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00\x01" * 30)
+    (tmp_path / "nothing.csv").write_text("")
+    np.save(tmp_path / "1.npy", np.zeros((2, 1, 4, 4)))
+    np.save(tmp_path / "2.npy", np.zeros((2, 1, 4, 5)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_get_one_clear_sentence_before_anything_is_measured(case, strange, monkeypatch):
+    monkeypatch.setattr(report, "score_halves", None)  # nothing is measured
+    make, message = BAD[case]
+    with pytest.raises(ValueError, match=message) as refusal:
+        raise call(*make(strange)).exception
+    assert "\n" not in str(refusal.value).strip()
