@@ -440,12 +440,10 @@ def draw_matrix(matrix: LeakageMatrix) -> str:
         ax.set_title(f"{matrix.probe} probe")
         png = io.BytesIO()
         ax.figure.savefig(png, format="png", dpi=150)
-    text = f"Leakage matrix of the {matrix.probe} probe: " + "; ".join(
-        f"{row}: "
-        + ", ".join(
-            f"{name} {value:.2f}" for name, value in zip(matrix.columns, values, strict=True)
-        )
-        for row, values in zip(matrix.rows, matrix.value, strict=True)
-    )
+    lines = []
+    for row, values in zip(matrix.rows, matrix.value, strict=True):
+        pairs = zip(matrix.columns, values, strict=True)
+        lines.append(f"{row}: " + ", ".join(f"{name} {value:.2f}" for name, value in pairs))
+    text = f"Leakage matrix of the {matrix.probe} probe: {'; '.join(lines)}"
     source = base64.b64encode(png.getvalue()).decode()
     return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{source}"></p>'
