@@ -288,8 +288,9 @@ def conclude(report: Report) -> list[str]:
     """The findings in sentences, the verdict first."""
     linear, both = told_by(report.linear), told_by(report.linear) | told_by(report.nonlinear)
     codes = list(report.bits)
-    silent = [code for code in codes if not any(one == code for one, _ in both)]
-    lost = [name for name in report.own if not any(one == name for _, one in both)]
+    telling, told = {code for code, _ in both}, {name for _, name in both}
+    silent = [code for code in codes if code not in telling]
+    lost = [name for name in report.own if name not in told]
     sentences = []
     if report.count < FEW:
         sentences.append(
