@@ -77,7 +77,7 @@ def options(
 
 
 @app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
-def train(
+def train(  # noqa: PLR0913 - the options of a command
     part: PartName,
     dataset: DatasetName = "all",
     run: RunName = "all",
@@ -86,6 +86,7 @@ def train(
     folder: Folder = OWN_RESULTS,
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
 ) -> None:
     """Train the runs of one part; of several datasets, those that are at hand."""
     profile = current_profile(profile)
@@ -103,7 +104,7 @@ def train(
         if settings.dataset in names:
             sampler = runs.make_sampler(settings)
             for number in seeds:
-                runs.train_run(settings, number, sampler, folder, precision)
+                runs.train_run(settings, number, sampler, folder, precision, again)
     command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
     typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from unbraid import store, training
 from unbraid.checkpoint import read_rows
@@ -249,18 +251,52 @@ def train_run(
     sampler: Sampler,
     folder: Path,
     precision: str = "32-true",
+    again: bool = False,
 ) -> None:
     """Train one run with one seed, write its curve, weights and record, and print what is done.
 
     A run that was interrupted goes on at its last checkpoint; one that is finished is left alone.
+    again: a finished run of other settings, precision or data is replaced. Raises `TrainingError`
+    for such a run without `again`, and where another process trains the same run.
     """
     path = folder / run_name(settings, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with hold(path):
+        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in writing
+            left.unlink()
+        train_held_run(settings, seed, sampler, path, precision, again)
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep a run to this process, by a lock of the operating system, which ends with it."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise training.TrainingError(
+            f"{path.name}: expected to train it alone, but another process does; wait for it, or "
+            "name another folder with --results"
+        ) from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def train_held_run(
+    settings: Settings, seed: int, sampler: Sampler, path: Path, precision: str, again: bool
+) -> None:
+    """`train_run` of a run that no other process writes."""
     checkpoint = path.with_suffix(".checkpoint")
     now = {"precision": precision, "data_sha256": sampler.digests}
     if find_record(settings, path, now):
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
         checkpoint.unlink(missing_ok=True)
         return
+    if not again:
+        refuse_another(settings, path, now)
     begin = last_update(checkpoint)
     beginning = note_beginning(path, resumed=bool(begin))
     updates = f"goes on after update {begin} of" if begin else "begins:"
@@ -335,13 +371,34 @@ def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
 
     now: what the record must say as well, such as the precision and the digests of the data.
     """
-    files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
-    if not all(file.exists() for file in files):
+    if not is_whole(path):
         return None
     record = store.read_record(path.name, path.parent)
-    is_whole = record["weights_sha256"] == store.digest(files[-1])
     is_same = record.items() >= now.items() and has_settings(record, settings)
-    return record if is_whole and is_same else None
+    return record if is_same else None
+
+
+def refuse_another(settings: Settings, path: Path, now: dict) -> None:
+    """Refuse to replace a whole run of other settings, with what differs."""
+    if not is_whole(path):
+        return
+    record = store.read_record(path.name, path.parent)
+    before, after = record["settings"] | record, select_decisive(settings) | now
+    differing = [name for name, value in after.items() if before.get(name) != value]
+    changes = ", ".join(f"{name} {before.get(name)} (now {after[name]})" for name in differing[:4])
+    raise training.TrainingError(
+        f"{path}.run.json: expected no finished run of other settings, found one with {changes}; "
+        "--again replaces it, --results names another folder"
+    )
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a run's record, curve and weights are there, and the weights are the record's."""
+    files = [path.with_suffix(suffix) for suffix in (".run.json", ".training.csv", ".safetensors")]
+    if not all(file.exists() for file in files):
+        return False
+    record = store.read_record(path.name, path.parent)
+    return record["weights_sha256"] == store.digest(files[-1])
 
 
 def has_settings(record: dict, settings: Settings) -> bool:

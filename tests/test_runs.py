@@ -1,6 +1,7 @@
 """Runs and judges: what there is, what they learn from, and shipped judges as measured."""
 
 import subprocess
+import sys
 from types import FunctionType
 
 import pytest
@@ -9,6 +10,7 @@ from helpers import seeded
 from unbraid import store
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
+from unbraid.training import TrainingError
 
 from papers import datasets, evaluation, judging, provenance, registry, runs, settings
 from papers.settings import Settings, SettingsError
@@ -144,6 +146,52 @@ def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(smallest,
     assert runs.find_record(chosen, path, now) is None
     runs.train_run(chosen, 0, sampler, tmp_path)
     assert weights.read_bytes() == content
+
+
+def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(smallest, tmp_path):
+    chosen, sampler = smallest
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    path = tmp_path / runs.run_name(chosen, 0)
+    kept = path.with_suffix(".safetensors").read_bytes()
+    longer = settings.load("single_element.weather", "smoke", steps=chosen.steps + 1)
+    said = rf"run\.json: .*steps {chosen.steps} \(now {longer.steps}\).*--again"
+    with pytest.raises(TrainingError, match=said):
+        runs.train_run(longer, 0, sampler, tmp_path)
+    with pytest.raises(TrainingError, match=r"precision 32-true \(now bf16-mixed\)"):
+        runs.train_run(chosen, 0, sampler, tmp_path, "bf16-mixed")
+    assert path.with_suffix(".safetensors").read_bytes() == kept
+    runs.train_run(longer, 0, sampler, tmp_path, again=True)
+    assert path.with_suffix(".safetensors").read_bytes() != kept
+    assert store.read_record(path.name, path.parent)["steps"] == longer.steps
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from papers.runs import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_train_one_run_and_nothing_is_left(smallest, tmp_path):
+    chosen, sampler = smallest
+    path = tmp_path / runs.run_name(chosen, 0)
+    path.parent.mkdir(parents=True)
+    orphan = path.parent / f".{path.name}.safetensors.kbt5lmpe"
+    orphan.write_bytes(b"half of a file")
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=store.shipped().parent) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(TrainingError, match=r"seed0: .* another process"):
+            runs.train_run(chosen, 0, sampler, tmp_path)
+        assert orphan.exists()  # it may be the other process's
+        other.kill()
+    runs.train_run(chosen, 0, sampler, tmp_path)  # the lock ended with its process
+    kinds = sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
+    assert kinds == [".run.json", ".safetensors", ".training.csv"]
 
 
 def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
