@@ -1,0 +1,114 @@
+"""What 23 to 26 and 33 show gives the numbers of the library's or of papers' own copy."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import seeded, small
+from test_shown import define, without_gradients  # noqa: F401 - fixtures
+from unbraid.data.sequences import Sequences
+from unbraid.distributions import DiagonalGaussian
+from unbraid.measures import swaps
+
+from papers.evaluation import clips, encoded, faces, poses, unordered
+
+FRAMES_A = torch.rand(30, 3, 4, 4, generator=seeded(1))
+FRAMES_B = torch.rand(30, 3, 4, 4, generator=seeded(2))
+
+
+def people(masked=False):
+    """Six people in five pictures each of 4 x 4 pixels, some of them not observed."""
+    of_person = torch.rand(6, 1, 1, 4, 4, generator=seeded(3))
+    frames = (255 * (0.7 * of_person + 0.3 * torch.rand(6, 5, 1, 4, 4, generator=seeded(4)))).byte()
+    mask = torch.ones(6, 5, dtype=torch.bool)
+    mask[2, 3:] = not masked
+    labels = {"person": torch.arange(6)}
+    return Sequences(frames, labels, ("person",), (), "train", "made people", mask)
+
+
+# ---- part 2
+
+
+def test_24_counts_repaints_and_finds_the_commonest_as_papers_do(define):  # noqa: F811
+    shown = define("24", "TIE", "count_nearer", "repaint", "coherence")
+    made = shown.repaint(FRAMES_A, FRAMES_B)
+    assert torch.equal(made, poses.repaint(FRAMES_A, FRAMES_B))
+    truth, among = torch.arange(30), torch.cat([FRAMES_B, FRAMES_A, FRAMES_B])  # with twins
+    ranks = shown.count_nearer(made, truth, among)
+    assert torch.equal(ranks, poses.count_nearer(made, truth, among)) and ranks.max() > 0
+    named = torch.randint(4, (7, 9), generator=seeded(5))
+    expected = swaps.agreement(named)
+    assert math.isclose(float(shown.coherence(named.numpy())), expected, rel_tol=1e-9)
+    assert 0.3 < expected < 1
+
+
+@pytest.mark.parametrize("masked", (False, True))
+def test_26_whitens_and_identifies_as_papers_do(define, masked):  # noqa: F811
+    shown = define("26", "fit_whitening", "is_right")
+    matrix = shown.fit_whitening(people(masked))
+    torch.testing.assert_close(matrix, faces.fit_whitening(people(masked)))
+    known, asked = torch.rand(20, 5, generator=seeded(6)), torch.rand(30, 5, generator=seeded(7))
+    names, truth = torch.arange(20) % 4, torch.arange(30) % 4
+    share = shown.is_right(known, names, asked, truth).double().mean()
+    assert float(share) == faces.nearest_accuracy(known, names, asked, truth)
+    assert 0 < share < 1
+
+
+def test_23_draws_frames_and_reads_skills_as_papers_do(define):  # noqa: F811
+    shown = define("23", "draw_frames", "accuracy_from_skill")
+    for count in (2, 5):
+        drawn = [
+            f(people(True), count, seeded(8)) for f in (shown.draw_frames, unordered.draw_frames)
+        ]
+        assert torch.equal(drawn[0].frames, drawn[1].frames) and drawn[0].mask is None
+        assert drawn[0].frames.shape[1] == min(count, 3)  # as many as the shortest has
+    known, asked = torch.tensor([0, 1, 1, 2]), torch.tensor([1, 1, 2, 0, 1])
+    accuracy = shown.accuracy_from_skill(0.25, known, asked)
+    assert accuracy == unordered.accuracy_from_skill(0.25, known, asked) == 1 - 0.75 * 0.4
+
+
+def test_25_averages_the_prior_as_papers_do(define):  # noqa: F811
+    model = small("unordered", initial_log_variance=0.0)
+    for layer in model.prior_dense[::2]:
+        layer.weight *= 6  # so that p(z | f) differs from f to f
+    static = torch.randn(40, 4, generator=seeded(9), dtype=torch.float64)
+    shown = define("25", "prior_from_average", seed=0)
+    prior = model.prior(static)
+    assert isinstance(prior, DiagonalGaussian)
+    found = shown.prior_from_average(prior)
+    expected = unordered.prior_from_average(model, static, 0)["prior_from_average"]
+    assert 0.1 < expected < math.log(40) and abs(found - expected) < 0.1 * expected  # other draws
+
+
+# ---- part 3
+
+
+def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):  # noqa: F811
+    real = torch.rand(50, 3, 3, 4, 4, generator=seeded(10))
+    made = (real[:40] + 0.6 * torch.rand(40, 3, 3, 4, 4, generator=seeded(11))).clamp(0, 1)
+    shown = define("33", "share_nearest", "donor_shares", "compute_scores", real=real)
+    truth = torch.arange(40).roll(3)
+    truth[:20] = torch.arange(20)
+    among = Sequences(real, {}, (), (), "test", "made clips")
+    share = shown.share_nearest(made, truth)
+    assert share == clips.share_nearest(made, among, truth) and 0 < share < 1
+
+    judged, right, other = (torch.randint(3, (90,), generator=seeded(n)).numpy() for n in (1, 2, 3))
+    own, others = shown.donor_shares(judged, right, other)
+    assert others == encoded.donor_shares(judged, right, other)[1]
+    differ = right != other  # 33's share of the right donor is over these, papers' over all
+    assert own == encoded.donor_shares(judged[differ], right[differ], other[differ])[0]
+    assert own != encoded.donor_shares(judged, right, other)[0]
+
+    chances = torch.rand(90, 3, generator=seeded(12)).softmax(1).numpy()
+    found = shown.compute_scores(chances, right)
+    expected = swaps.generation_scores(chances, right)
+    names = ("conditional_entropy", "marginal_entropy", "inception_score")
+    np.testing.assert_allclose(found, [getattr(expected, name).mean for name in names], rtol=1e-9)
+
+
+def test_the_made_people_are_as_said():
+    assert not people(True).observed.all() and people().observed.all()
+    assert replace(people(), mask=None).observed.all()
