@@ -171,7 +171,7 @@ def list_refusals():
             yield pytest.param(name, spoil, message, id=f"{name}: {case}")
 
 
-@pytest.mark.parametrize("name, spoil, message", list_refusals())
+@pytest.mark.parametrize("name, spoil, message", list(list_refusals()))
 def test_bad_frames_are_refused_with_a_remedy(name, spoil, message):
     model = small(name)
     spoilt = spoil(example_frames(model))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers import DOUBLE, close, seeded, within
+from helpers import DOUBLE, ELEMENT, close, seeded, within
 from torch.distributions import Normal, kl_divergence
 from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import Batch
@@ -12,19 +12,6 @@ from unbraid.models.formula import FormulaElement
 from unbraid.models.single_element import SingleElement
 from unbraid.networks import count_parameters
 
-SMALL = {
-    "initial_weights": "default",
-    "kind": "images",
-    "image_size": 8,
-    "channels": 2,
-    "width": 3,
-    "features": 4,
-    "hidden": 5,
-    "static_size": 3,
-    "dynamic_size": 2,
-    "dynamic_hidden": 2,
-    "still": True,
-}
 SERIES = {"kind": "series", "channels": 3, "window": 2, "width": 6}
 FRAMES = torch.rand(3, 5, 2, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
 VALUES = torch.randn(3, 10, 3, generator=seeded(6), **DOUBLE)  # (B, T, D), five windows
@@ -51,7 +38,7 @@ def small_model(variant="code", **changes):
     if {"subtract", "static_from"} & set(changes):
         kind = AblatedElement
     torch.manual_seed(0)
-    return kind(**SMALL | changes).double().eval()
+    return kind(**ELEMENT | {"still": True} | changes).double().eval()
 
 
 def frames_for(model):
