@@ -60,6 +60,27 @@ def test_a_blurred_decoder_is_named_from_its_frames(fast):
         assert found.findings[0].startswith("No leak") and found.findings[1].startswith(word)
 
 
+def test_a_code_of_which_no_factor_is_known_may_be_silent(fast):
+    codes, factors = liars()
+    static, dynamic = codes["No leak"]
+    pair = {"static": static, "dynamic": dynamic}
+    found = report.measure(pair, {"skin": factors["skin"]})
+    assert found.findings == ["No leak was found: each code tells its own factors and no others."]
+    found = report.measure(pair | {"static": 0 * static}, {"skin": factors["skin"]})
+    assert found.findings == ["Useless: no probe reads any factor from any code."]
+
+
+def test_a_factor_of_the_steps_and_a_continuous_one_are_read(fast):
+    random = np.random.default_rng(0)
+    who, moves = random.random(N), random.integers(2, size=(N, 4))
+    static = who[:, None] + 0.05 * random.normal(size=(N, 2))
+    dynamic = moves[..., None] + 0.1 * random.normal(size=(N, 4, 1))
+    found = report.measure({"static": static, "dynamic": dynamic}, {"who": who, "move": moves})
+    assert found.own == {"who": "static", "move": "dynamic"}
+    assert found.kinds == {"who": "continuous", "move": "2 classes"}
+    assert found.findings[0].startswith("No leak")
+
+
 def test_with_few_sequences_nothing_is_concluded(fast):
     codes, factors = liars()
     few = {name: values[:40] for name, values in factors.items()}
@@ -153,6 +174,14 @@ BAD = {  # what a stranger may give instead, and what the message names
     "gaps": (lambda p: (write(p / "x.npz", a=CODE), p / "gaps.csv"), "factors 'f': .* line 4"),
     "no csv": (lambda p: (write(p / "x.npz", a=CODE), p / "bytes.csv"), "factors: bytes.csv is no"),
     "an empty csv": (lambda p: (write(p / "x.npz", a=CODE), p / "nothing.csv"), "factors: nothing"),
+    "names": (
+        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=np.arange(120))),
+        "factor 'f': expected classes of 4 rows or more, found 120 classes",
+    ),
+    "nearly one class": (
+        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=np.arange(120) < 2)),
+        "factor 'f': expected at least 10 rows outside",
+    ),
     "wrong name": (
         lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--dynamic", "actoin"),
         "dynamic: expected one of f, action, found 'actoin'; did you mean action",

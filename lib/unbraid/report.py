@@ -26,6 +26,8 @@ from unbraid.measures.intervals import as_array
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
 
+REPEATS = 4  # rows of a class, on average, at least
+FEWEST = 10  # rows outside the most frequent class, at least
 FEW = 100  # sequences: with fewer, nothing is concluded
 SURE = 0.01  # the chance that any cell of a matrix counts as told where none is
 WEAK = 0.05  # skills below it are no leak, however small their p-value
@@ -157,11 +159,30 @@ def check_inputs(
     for name, values in factors.items():
         if values.ndim not in (1, 2):
             raise ValueError(f"factor {name!r}: expected (N,) or (N, T), found {values.shape}")
+        check_classes(name, values)
     if not any(values.ndim == 1 for values in factors.values()):
         raise ValueError(
             "factors: expected at least one with a single value for each sequence (N,)"
         )
     return codes, factors
+
+
+def check_classes(name: str, values: np.ndarray) -> None:
+    """Refuse classes that nothing can be learnt of: one for nearly each row, or nearly one only."""
+    if values.dtype.kind == "f":
+        return
+    sizes = np.unique(values, return_counts=True)[1]
+    if len(sizes) > values.size / REPEATS:
+        raise ValueError(
+            f"factor {name!r}: expected classes of {REPEATS} rows or more, found {len(sizes)} "
+            f"classes in {values.size} rows; give numbers as floats, and leave names out"
+        )
+    rest = values.size - sizes.max()
+    if 0 < rest < FEWEST:
+        raise ValueError(
+            f"factor {name!r}: expected at least {FEWEST} rows outside the most frequent class, "
+            f"found {rest}"
+        )
 
 
 def assign(
@@ -289,7 +310,8 @@ def conclude(report: Report) -> list[str]:
     linear, both = told_by(report.linear), told_by(report.linear) | told_by(report.nonlinear)
     codes = list(report.bits)
     telling, told = {code for code, _ in both}, {name for _, name in both}
-    silent = [code for code in codes if code not in telling]
+    expected = set(report.own.values()) - {""} or codes  # A code without factors may be silent.
+    silent = [code for code in codes if code in expected and code not in telling]
     lost = [name for name in report.own if name not in told]
     sentences = []
     if report.count < FEW:
@@ -297,15 +319,15 @@ def conclude(report: Report) -> list[str]:
             f"Cannot be concluded: {report.count} sequences are too few; with {FEW} or more, "
             "shares differ by less than a tenth from draw to draw."
         )
-    elif len(silent) == len(codes):
+    elif not both:
         sentences.append("Useless: no probe reads any factor from any code.")
     elif silent:
-        rest = ", ".join(code for code in codes if code not in silent)
+        rest = ", ".join(code for code in codes if code in telling)
         names = ", ".join(silent)
         sentences.append(f"Collapsed: {names} tells no factor; what is known is in {rest}.")
     elif any(report.own.values()):
         sentences.append(describe_leak(report.own, linear, both))
-    if lost and len(silent) < len(codes):
+    if lost and both:
         sentences.append(f"Lost: no code tells {', '.join(lost)}.")
     if not any(report.own.values()):
         sentences.append(

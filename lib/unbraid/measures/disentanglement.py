@@ -7,6 +7,7 @@ every column (is a factor in one unit?). A block of units, such as a whole stati
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import entropy
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, mutual_info_score
@@ -283,7 +285,8 @@ def explicitness(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         losses = []
         for inputs in (np.zeros((len(code), 1)), x):
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps, as the authors
                 losses.append(log_loss(factor, model.fit(inputs, factor).predict_proba(inputs)))
         shares.append(1 - losses[1] / losses[0])
     return float(np.mean(shares))
