@@ -8,18 +8,30 @@ ONLY ?= $(NB)
 RUN ?=
 LAB ?=
 TORCH ?=
+TARGET ?= all
+MACHINE ?= laptop
+JOBS ?=
+RESULTS ?= build/results
+GRID ?=
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
 endif
+ifneq ($(origin SNAKEMAKE),command line)
+SNAKEMAKE := .venv/grid/bin/snakemake
+SCHEDULER := .venv/grid/complete
+endif
+LIMIT_laptop = --cores=
+LIMIT_gpus = --resources gpu=
+LIMIT_slurm = --jobs=
 
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update notebooks fresh footer student teacher assignment grading pages data bench full clean distclean
+.PHONY: help env run test lab update notebooks fresh footer student teacher assignment grading pages data bench full grid grid-test clean distclean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 env: $(ENVIRONMENT)  ## make the environment .venv (TORCH=cpu: PyTorch without CUDA); the others do so when needed
 	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
@@ -70,11 +82,18 @@ grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
-bench: $(ENVIRONMENT)  ## measure the speed of this machine
+bench: $(ENVIRONMENT)  ## compare speed with the authors' steps, NPEET and plain loops, and write docs/speed.md
 	$(PYTHON) -m tests.bench
 
 full: $(ENVIRONMENT)  ## print what runs at the papers' size took, then make all of them (RUN=--plan: only print it)
 	$(PYTHON) -m papers full --results results $(RUN)
+
+grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
+	$(SNAKEMAKE) $(GRID) --snakefile workflow/Snakefile --profile "workflow/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
+		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
+
+grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
+	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest workflow/tests
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
@@ -111,4 +130,10 @@ endif
 	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
 		"$$(.venv/grading/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
 	.venv/grading/bin/python -m pip install otter-grader==7.0.0
+	touch $@
+
+# Snakemake needs packages that the course does not: an environment of its own.
+.venv/grid/complete: workflow/requirements.txt | $(ENVIRONMENT)
+	$(PYTHON) -m venv .venv/grid
+	.venv/grid/bin/python -m pip install -r workflow/requirements.txt
 	touch $@

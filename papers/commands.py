@@ -1,11 +1,12 @@
-"""python -m papers: train, evaluate, judge, full, verify, stamp, convert.
+"""python -m papers: train, evaluate, judge, full, runs, verify, stamp, convert.
 
 What needs PyTorch is imported late, so that help and typos are answered at once.
 """
 
 from __future__ import annotations
 
-import logging
+import json
+import os
 import re
 import sys
 import time
@@ -68,9 +69,16 @@ Verified = Annotated[
 
 @app.callback()
 def options(
+    context: typer.Context,
     _: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
 ) -> None:
     """Options in front of the command."""
+    started = os.environ.get("WORLD_SIZE") or "1"
+    if context.invoked_subcommand != "train" and started != "1":
+        raise ValueError(
+            f"WORLD_SIZE: expected 1, because only train divides its work among processes, found "
+            f"{started}; start {context.invoked_subcommand} without torchrun"
+        )
 
 
 # ---- train
@@ -87,8 +95,23 @@ def train(  # noqa: PLR0913 - the options of a command
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes, one a device.")] = 1,
+    num_nodes: Annotated[int, typer.Option(min=1, help="Machines of so many processes.")] = 1,
+    synchronise: Annotated[
+        bool, typer.Option(help="Batch normalisation over all processes, or in each alone.")
+    ] = True,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Parts of a batch in a process, for a small device.")
+    ] = 1,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for another process that trains the same run.")
+    ] = False,
 ) -> None:
-    """Train the runs of one part; of several datasets, those that are at hand."""
+    """Train the runs of one part; of several datasets, those that are at hand.
+
+    Under torchrun and SLURM the processes that these start divide each batch.
+    """
     profile = current_profile(profile)
     changes = {"steps": steps} if steps else {}
     jobs = select_jobs(part, dataset, run, profile, seed, **changes)
@@ -97,14 +120,20 @@ def train(  # noqa: PLR0913 - the options of a command
     from papers import runs
 
     check_name("--precision", precision, training.PRECISIONS)
+    check_name("--accelerator", accelerator, training.ACCELERATORS)
     store.check_writable(folder)
+    machine = runs.Machine(accelerator, devices, num_nodes, synchronise, accumulate)
+    fabric = training.start_processes(accelerator, devices, num_nodes, precision)
+    if not fabric.is_global_zero:
+        sys.stdout = None  # The first process speaks for all.
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:
         if settings.dataset in names:
             sampler = runs.make_sampler(settings)
             for number in seeds:
-                runs.train_run(settings, number, sampler, folder, precision, again)
+                told = precision, again, machine, wait
+                runs.train_run(settings, number, sampler, folder, *told)
     command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
     typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
 
@@ -201,11 +230,11 @@ def evaluate_runs(
         print_metrics(metrics, part, name, everything)
         if write:
             path = folder / part / name / profile / "metrics.json"
-            report.write_metrics(path, metrics)
             settings, seeds = selected[0]
             first = runs.run_name(settings, seeds[0])
             model = runs.load_run(settings, seeds[0], places[first])
             evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
+            report.write_metrics(path, metrics)  # The last file: where it is, all is written.
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
         report.write_tables()
@@ -404,6 +433,22 @@ def try_step(step: Callable[..., None], arguments: tuple) -> str:
     return ""
 
 
+@app.command("runs")
+def list_runs(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET."),
+    ] = None,
+    profile: Profile = "quick",
+    folder: Folder = OWN_RESULTS,
+) -> None:
+    """Print as JSON the trainings of a grid, with the memory and minutes that each may need."""
+    profile = current_profile(profile)
+    from papers import jobs
+
+    typer.echo(json.dumps(jobs.list_jobs(targets or ["all"], profile, folder), indent=1))
+
+
 @app.command("stamp")
 def stamp_folder(folder: Verified = None) -> None:
     """Write into metrics.json the digests that it lacks: of weights, records, curves, content."""
@@ -527,7 +572,6 @@ def rename_options(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         app(rename_options(sys.argv[1:]), prog_name="python -m papers")
     except SystemExit as end:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import pandas as pd
 from unbraid import store
 
+from papers.costs import median_update
 from papers.runs import has_settings, run_name
 from papers.settings import OWN_RESULTS, Settings, list_experiments, read_order
 from papers.settings import load as load_settings
@@ -16,8 +18,8 @@ from papers.settings import load as load_settings
 class Price(NamedTuple):
     """What the seeds of one run that are not yet trained cost.
 
-    seconds: of one seed, the mean over its records; None where there is no record. recorded: the
-    updates that these records have together; seconds are in proportion to them.
+    seconds: of one seed, by the median over its records of the median seconds of an update; None
+    where there is no record. recorded: the updates that these records have together.
     """
 
     run: str
@@ -43,27 +45,36 @@ def order_datasets(profile: str) -> list[tuple[str, str]]:
 
 
 def price_run(settings: Settings, folder: Path) -> Price:
-    """The price of one run: its seeds that `folder` lacks, at the seconds of finished records.
+    """The price of one run: its seeds that `folder` lacks, at the seconds of finished runs.
 
-    Records count if they are of the same run at the same profile, in `folder`, in build/results or
-    in results/.
+    Runs count if they are of the same name at the same profile and have a record, in `folder`, in
+    build/results or in results/. Their seconds are those of the training curves beside the records.
     """
-    found, left = [], 0
+    updates, seconds, left = [], [], 0
     for seed in range(settings.seeds):
         name = run_name(settings, seed)
-        records = {}
-        for place in (folder, OWN_RESULTS, store.shipped()):
-            if (place / f"{name}.run.json").exists():
-                records[place.resolve()] = store.read_record(name, place)
-        found += records.values()
+        records = find_records(name, folder)
+        for place, record in records.items():
+            updates.append(record["steps"])
+            seconds.append(median_update(store.read_csv(place / f"{name}.training.csv")))
         here = records.get(folder.resolve())
         left += here is None or not has_settings(here, settings)
     run = "/".join((settings.model, settings.dataset, settings.run))
-    recorded = sum(record["steps"] for record in found)
-    seconds = None
-    if recorded:
-        seconds = sum(record["seconds"] for record in found) / recorded * settings.steps
-    return Price(run, settings.steps, left, recorded, seconds)
+    price = median(seconds) * settings.steps if seconds else None
+    return Price(run, settings.steps, left, sum(updates), price)
+
+
+def find_records(name: str, folder: Path) -> dict[Path, dict]:
+    """The records of one run in `folder`, in build/results and in results/, by these folders.
+
+    Those without a curve beside them are of runs that must be trained again, and left out.
+    """
+    records = {}
+    for place in (folder, OWN_RESULTS, store.shipped()):
+        files = (place / f"{name}.run.json", place / f"{name}.training.csv")
+        if all(file.exists() for file in files):
+            records[place.resolve()] = store.read_record(name, place)
+    return records
 
 
 def tabulate_prices(prices: list[Price]) -> str:

@@ -8,17 +8,17 @@ Which runs there are, the TOML files of this folder say.
 from __future__ import annotations
 
 import inspect
+import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
-from unbraid import store, training
+from unbraid import locks, store, training
 from unbraid.checkpoint import read_rows
 from unbraid.checks import check_name
 from unbraid.data.fetch import SOURCES, repository_root
@@ -26,9 +26,11 @@ from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch, ModelConfig, SequenceModel, describe_model
+from unbraid.parallel import end_together
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 
 from papers import datasets, report
+from papers.costs import Meter
 from papers.datasets import get_dataset
 from papers.registry import choose_class, read_config
 from papers.settings import Settings
@@ -80,10 +82,12 @@ def make_paths(settings: Settings, split: str, kept: int | None = None) -> Movin
 
 def sample_frames(settings: Settings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
-    data = load_frames(settings, split)
-    sentence = f"{settings.length} frames at a time of {data.provenance}"
+    data, length = load_frames(settings, split), settings.length
+    if split == "test":  # Test sequences may have fewer frames.
+        length = min(length, int(data.observed.sum(1).min()))
+    sentence = f"{length} frames at a time of {data.provenance}"
     sources = get_dataset(settings.dataset).sources
-    return Sampler(FrameSampler(data, settings.length), sentence, sources)
+    return Sampler(FrameSampler(data, length), sentence, sources)
 
 
 def load_frames(settings: Settings, split: str) -> Sequences:
@@ -141,6 +145,31 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
 # ---- models and their runs
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a run is trained on, and by how many processes: arguments of `training.fit`."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    synchronise: bool = True
+    accumulate: int = 1
+
+    @property
+    def options(self) -> str:
+        """The options of the command for what is not the default."""
+        options = ""
+        for each in fields(self):
+            value, option = getattr(self, each.name), each.name.replace("_", "-")
+            if value != each.default:
+                options += " --no-synchronise" if value is False else f" --{option} {value}"
+        return options
+
+
+ONE_PROCESS = Machine()
+REFUSED = "refused"  # what the first process tells the others when it cannot begin a run
+
+
 def make_config(settings: Settings) -> ModelConfig:
     """The config of a run's model: the fields that it has among the run's settings."""
     return read_config(settings.as_dict())
@@ -152,7 +181,7 @@ def build(settings: Settings, seed: int) -> SequenceModel:
     return choose_class(settings.as_dict())(make_config(settings))
 
 
-def train_model(
+def train_model(  # noqa: PLR0913 - all but the first four go by name
     model: SequenceModel,
     draw: Callable[[int, torch.Generator], Tensor | Batch],
     settings: Settings,
@@ -161,6 +190,7 @@ def train_model(
     precision: str = "32-true",
     every: int | None = None,
     report: Callable[[dict], None] | None = None,
+    machine: Machine = ONE_PROCESS,
 ) -> list[dict]:
     """`training.fit` with the arguments that a run's settings describe."""
     return training.fit(
@@ -179,6 +209,7 @@ def train_model(
         every=every,
         report=report,
         on_progress=getattr(model, "advance", None),  # of a `GatedPrediction`
+        **vars(machine),
     )
 
 
@@ -235,16 +266,24 @@ def load_run(settings: Settings, seed: int, folder: Path | None = None) -> Seque
     return SequenceModel.load(run_name(settings, seed), folder)
 
 
-def train_command(settings: Settings, seeds: list[int], precision: str = "32-true") -> str:
+def train_command(
+    settings: Settings,
+    seeds: list[int],
+    precision: str = "32-true",
+    machine: Machine = ONE_PROCESS,
+) -> str:
     """The command that trains these runs."""
     command = f"python -m papers train {settings.model} --dataset {settings.dataset}"
     command += f" --run {settings.run} --profile {settings.profile}"
     command += "".join(f" --seed {seed}" for seed in seeds)
     if settings.steps != load_settings(settings.section, settings.profile).steps:
         command += f" --steps {settings.steps}"
-    return command + (f" --precision {precision}" if precision != "32-true" else "")
+    if precision != "32-true":
+        command += f" --precision {precision}"
+    return command + machine.options
 
 
+@end_together()
 def train_run(
     settings: Settings,
     seed: int,
@@ -252,59 +291,111 @@ def train_run(
     folder: Path,
     precision: str = "32-true",
     again: bool = False,
+    machine: Machine = ONE_PROCESS,
+    wait: bool = False,
 ) -> None:
     """Train one run with one seed, write its curve, weights and record, and print what is done.
 
     A run that was interrupted goes on at its last checkpoint; one that is finished is left alone.
-    again: a finished run of other settings, precision or data is replaced. Raises `TrainingError`
-    for such a run without `again`, and where another process trains the same run.
+    Of several processes the first one decides, locks the run and writes, and all of them train.
+
+    again: a finished run of other settings, precision or data is replaced. wait: for another
+    process that trains the same run. Raises `TrainingError` for such runs without these two.
     """
     path = folder / run_name(settings, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with hold(path):
-        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in writing
-            left.unlink()
-        train_held_run(settings, seed, sampler, path, precision, again)
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Keep a run to this process, by a lock of the operating system, which ends with it."""
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise training.TrainingError(
-            f"{path.name}: expected to train it alone, but another process does; wait for it, or "
-            "name another folder with --results"
-        ) from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-
-
-def train_held_run(
-    settings: Settings, seed: int, sampler: Sampler, path: Path, precision: str, again: bool
-) -> None:
-    """`train_run` of a run that no other process writes."""
-    checkpoint = path.with_suffix(".checkpoint")
     now = {"precision": precision, "data_sha256": sampler.digests}
+    asked = machine.accelerator, machine.devices, machine.num_nodes
+    fabric = training.start_processes(*asked, precision)
+    with ExitStack() as held:
+        beginning = None
+        if fabric.is_global_zero:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(hold(path, wait))
+                beginning = begin_run(settings, path, now, sampler, again)
+            except BaseException:
+                fabric.broadcast(REFUSED)  # The others wait for it, and end without a word.
+                raise
+        beginning = fabric.broadcast(beginning)
+        if beginning == REFUSED:
+            raise SystemExit(1)
+        if beginning is None:
+            return
+        updates_before, meter = last_update(path.with_suffix(".checkpoint")), Meter()
+        model = build(settings, seed)
+        rows = train_begun_run(model, settings, seed, sampler, path, precision, machine)
+        if fabric.is_global_zero:
+            command = train_command(settings, [seed], precision, machine)
+            more = now | beginning | {"data": sampler.provenance, "processes": fabric.world_size}
+            more["costs"] = meter.read(rows, updates_before)
+            write_run(model, settings, seed, rows, path, command, more)
+
+
+def hold(path: Path, wait: bool = False) -> AbstractContextManager[None]:
+    """Keep a run to this process; where another has it, wait for it, or raise `TrainingError`."""
+    refusal = training.TrainingError(
+        f"{path.name}: expected to train it alone, but another process does; wait for it, or "
+        "name another folder with --results"
+    )
+    return locks.hold(path.with_suffix(".lock"), None if wait else refusal)
+
+
+def begin_run(
+    settings: Settings, path: Path, now: dict, sampler: Sampler, again: bool
+) -> dict[str, str] | None:
+    """When and at which commit a run began, said in a line; None for one that is finished.
+
+    The arguments are those of `train_run`, and `now` that of `find_record`.
+    """
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in writing
+        left.unlink()
+    checkpoint = path.with_suffix(".checkpoint")
     if find_record(settings, path, now):
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
+        path.with_suffix(".begun.json").unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
-        return
+        return None
     if not again:
         refuse_another(settings, path, now)
+    check_room(settings, path)
     begin = last_update(checkpoint)
     beginning = note_beginning(path, resumed=bool(begin))
     updates = f"goes on after update {begin} of" if begin else "begins:"
     print(f"{path.name} {updates} {settings.steps} updates; {sampler.provenance}", flush=True)
+    return beginning
 
-    model = build(settings, seed)
+
+def check_room(settings: Settings, path: Path) -> None:
+    """Refuse a disk without room for a run's checkpoints before hours are spent.
+
+    A checkpoint holds the weights and the optimizer's two moments of each; a new one is written
+    beside the one before, and the weights in half precision come last, when there is one. The
+    curve and the names of the weights are given a megabyte.
+    """
+    state = build(settings, 0).state_dict()
+    size = 2 * 3 * sum(value.nbytes for value in state.values()) + 2**20
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise store.ResultsError(
+            f"{path.parent}: expected {size / 1e6:.1f} MB of room for the checkpoints of "
+            f"{path.name}, found {free / 1e6:.1f}; make room, or name another folder with --results"
+        )
+
+
+def train_begun_run(
+    model: SequenceModel,
+    settings: Settings,
+    seed: int,
+    sampler: Sampler,
+    path: Path,
+    precision: str,
+    machine: Machine,
+) -> list[dict]:
+    """`train_model` with a checkpoint beside the run's other files; what ends it is explained."""
+    checkpoint = path.with_suffix(".checkpoint")
+    given = settings, seed, checkpoint, precision
     try:
-        rows = train_model(model, sampler, settings, seed, checkpoint, precision, report=print_row)
+        return train_model(model, sampler, *given, report=print_row, machine=machine)
     except KeyboardInterrupt:
         reached = last_update(checkpoint)
         print(f"\nthe same command goes on with {path.name} after update {reached}")
@@ -313,15 +404,30 @@ def train_held_run(
         error.filename = error.filename or f"{path}.*"  # a full disk does not say what it refused
         raise
 
+
+def write_run(
+    model: SequenceModel,
+    settings: Settings,
+    seed: int,
+    rows: list[dict],
+    path: Path,
+    command: str,
+    more: dict,
+) -> None:
+    """Write the curve, the weights and the record of a trained run, and remove its checkpoint.
+
+    more: what the record says beside the command, the settings and the model.
+    """
+    # A record says that the files beside it are whole, and so it is the first to go.
+    path.with_suffix(".run.json").unlink(missing_ok=True)
     store.write_csv(path.with_suffix(".training.csv"), rows)
-    command = train_command(settings, [seed], precision)
     weights_sha256 = model.save(path.with_suffix(".safetensors"))
     described = {"model": describe_model(model), "weights_sha256": weights_sha256}
-    more = now | beginning | {"data": sampler.provenance} | described
-    record = report.run_record(command, settings, seed, rows, **more)
+    record = report.run_record(command, settings, seed, rows, **more | described)
     store.write_json(path.with_suffix(".run.json"), record)
     path.with_suffix(".begun.json").unlink(missing_ok=True)
-    checkpoint.unlink()  # Last of all: a run killed before this line is resumed and not lost.
+    # Last of all: a run killed before this line is resumed and not lost.
+    path.with_suffix(".checkpoint").unlink()
     print(f"written: {path}.safetensors")
 
 
@@ -383,7 +489,7 @@ def refuse_another(settings: Settings, path: Path, now: dict) -> None:
     if not is_whole(path):
         return
     record = store.read_record(path.name, path.parent)
-    before, after = record["settings"] | record, select_decisive(settings) | now
+    before, after = record | record["settings"], select_decisive(settings) | now
     differing = [name for name, value in after.items() if before.get(name) != value]
     changes = ", ".join(f"{name} {before.get(name)} (now {after[name]})" for name in differing[:4])
     raise training.TrainingError(

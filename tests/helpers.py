@@ -16,6 +16,9 @@ from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 
+from papers.benchmark.averages import FrameVAE, PrincipalComponents
+from papers.benchmark.sequence_vae import ContrastiveVAE, SequenceVAE
+
 DOUBLE = {"dtype": torch.float64}
 
 
@@ -85,6 +88,17 @@ RELEASED_SPEECH = {
     "dynamic_hidden": 2,
     "initial_weights": "default",
 }
+SEQUENCE_VAE = {
+    "image_size": 8,
+    "channels": 2,
+    "width": 3,
+    "features": 4,
+    "hidden": 3,
+    "static_size": 3,
+    "dynamic_size": 2,
+}
+FRAME_VAE = {"image_size": 8, "channels": 2, "width": 3, "features": 4, "size": 3}
+COMPONENTS = {"image_size": 8, "channels": 2, "size": 3}
 PALETTE = {"image_size": 16, "widths": [4, 5], "normalise": True, "multiplied": True, "palette": 3}
 FROM_ALL = {"static_from": "all"}
 MODELS = {  # by name: the class and its sizes
@@ -112,6 +126,10 @@ MODELS = {  # by name: the class and its sizes
     "released series": (PublishedSeries, RELEASED_SERIES),
     "released series, last": (PublishedSeries, RELEASED_SERIES | {"anchor": "last"}),
     "released speech": (PublishedSpeech, RELEASED_SPEECH),
+    "sequence VAE": (SequenceVAE, SEQUENCE_VAE),
+    "contrastive VAE": (ContrastiveVAE, SEQUENCE_VAE),
+    "frame VAE": (FrameVAE, FRAME_VAE),
+    "principal components": (PrincipalComponents, COMPONENTS),
 }
 
 

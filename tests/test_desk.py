@@ -4,6 +4,7 @@ Solutions are text to unfold there: a run of all cells shows none.
 """
 
 import copy
+import multiprocessing
 import re
 
 import nbformat
@@ -284,6 +285,12 @@ def test_what_was_not_trusted_stays_so(root):
         ({"text/html": "<a href='javascript:foreign()'>x</a>"}, False),
         ({"image/svg+xml": "<svg onload=foreign()>"}, False),
         ({"application/javascript": "foreign()"}, False),
+        ({"text/html": "<x/base64,/onfocus=foreign() autofocus tabindex=1>"}, False),
+        ({"text/html": "<img src='data:image/png;base64,/onerror='foreign()'>"}, False),
+        ({"text/html": "<a href='jav&#x61;script:foreign()'>x</a>"}, False),
+        ({"text/html": "<a href='java\nscript:foreign()'>x</a>"}, False),
+        ({"text/html": "<meta http-equiv=refresh content='0;url=https://foreign'>"}, False),
+        ({"text/markdown": "<svg><animate onbegin = foreign()></svg>"}, False),
     ),
 )
 def test_outputs_with_programs_are_not_trusted(root, data, is_trusted):
@@ -299,6 +306,40 @@ def test_outputs_with_programs_are_not_trusted(root, data, is_trusted):
     second = nbformat.read(root / "mine" / "01_next.ipynb", 4)
     assert second.cells[1].outputs[0].data == data
     assert NotebookNotary().check_signature(second) == is_trusted
+
+
+def test_saved_widgets_are_not_trusted(root):
+    book = make_book(*TEXTS)
+    book.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    nbformat.write(book, root / "notebooks" / "00_start.ipynb")
+    first, second = desk.lay_out(root)[1]
+    assert not NotebookNotary().check_signature(nbformat.read(first, 4))
+    assert NotebookNotary().check_signature(nbformat.read(second, 4))
+
+
+def test_commands_at_once_leave_what_one_after_another_leave(root):
+    """Three of them find a new notebook, a changed one, and what a killed process left."""
+    first, second = desk.lay_out(root)[1]
+    nbformat.write(reader(3, "answer = 7"), first)
+    kept = first.read_bytes()
+    nbformat.write(make_book(*NEW_TASK), root / "notebooks" / first.name)
+    nbformat.write(make_book("# New"), root / "notebooks" / "02_new.ipynb")
+    (root / "mine" / desk.BASES / f".{first.name}.kbt5lmpe").write_text("half of a notebook")
+    (root / "mine" / "desk.lock").touch()
+    processes = []
+    for command in (desk.update, desk.lay_out, desk.update):
+        processes.append(multiprocessing.get_context("fork").Process(target=command, args=(root,)))
+        processes[-1].start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    sources = [cell.source for cell in nbformat.read(first, 4).cells]
+    assert sources == [*TEXTS[:3], "answer = 7", desk.MARK, *NEW_TASK[3:]]
+    (backup,) = (root / "mine" / desk.BACKUPS).iterdir()
+    assert [path.read_bytes() for path in backup.iterdir()] == [kept]
+    names = {path.name for path in (root / "mine").rglob("*") if path.is_file()}
+    assert names == {first.name, second.name, "02_new.ipynb"}
+    assert desk.update(root) == []
 
 
 def test_every_notebook_of_the_course_is_trusted(root):

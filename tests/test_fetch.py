@@ -6,9 +6,14 @@ Nothing here asks the network: the publisher is a server on this machine.
 import functools
 import hashlib
 import io
+import shutil
+import subprocess
+import sys
 import threading
 import time
+import tracemalloc
 import zipfile
+from collections import namedtuple
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -65,6 +70,7 @@ def published(house):
 
     handler = functools.partial(Quiet, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *_: None  # Who is sent too much hangs up.
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield folder, f"http://127.0.0.1:{server.server_address[1]}/"
@@ -157,9 +163,144 @@ def test_nothing_is_unpacked_whose_size_is_wrong(house, published, offer, monkey
         for name in ("a.bin", "other.bin", "inner.zip"):
             archive.writestr(name, bytes(10_000_000))  # which deflate to a thousandth
     offer(archive=f"{address}all.zip")
-    monkeypatch.setattr(zipfile.ZipFile, "extract", lambda *_: pytest.fail("was unpacked"))
+    unpacked = []
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda _, member: unpacked.append(member))
     with pytest.raises(DataError, match=r"a\.bin not fetched"):
         fetch.fetch("thing")
+    assert unpacked == []
+
+
+@pytest.mark.parametrize("kind", ["file", "archive", "inner archive", "lying archive"])
+def test_no_more_is_read_than_what_is_expected(house, published, offer, kind):
+    """Of an address, of an archive, and of a member that is longer than the archive says."""
+    folder, address = published
+    long = CONTENT["a.bin"] + bytes(10_000_000)
+    (folder / "a.bin").write_bytes(long)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner.zip" if kind == "inner archive" else "a.bin", long)
+    packed = packed.getvalue()
+    if kind == "lying archive":
+        sizes = (len(size).to_bytes(4, "little") for size in (long, CONTENT["a.bin"]))
+        packed = packed.replace(*sizes)
+    if kind == "archive":
+        packed += bytes(10_000_000)
+    (folder / "all.zip").write_bytes(packed)
+    offer([address], "" if kind == "file" else f"{address}all.zip")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a\.bin not fetched"):
+        fetch.fetch("thing")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_a_broken_archive_is_left_for_the_single_files(house, published, offer):
+    folder, address = published
+    write_files(folder, CONTENT)
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", kind) as archive:
+            for name, data in CONTENT.items():
+                archive.writestr(name, data)
+        random = np.random.default_rng(kind)
+        for _ in range(30):
+            broken = bytearray(packed.getvalue())
+            for place in random.integers(0, len(broken), 3):
+                broken[place] = random.integers(256)
+            (folder / "all.zip").write_bytes(broken[: random.integers(len(broken) // 2, 10**6)])
+            offer([address], f"{address}all.zip")
+            assert contents(fetch.fetch("thing")) == CONTENT
+            shutil.rmtree(house / "cache" / "thing")
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from unbraid.locks import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held():
+    """A function that has another process hold a lock file."""
+    processes = []
+
+    def start(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", HOLDER, str(path)]
+        processes.append(subprocess.Popen(command, stdin=pipe, stdout=pipe))
+        assert processes[-1].stdout.readline() == b"held\n"
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_killed_process_is_swept_after_and_a_living_one_waited_for(
+    house, published, offer, held, capsys, monkeypatch
+):
+    monkeypatch.setattr("unbraid.locks.is_watched", lambda: True)
+    folder, address = published
+    write_files(folder)
+    offer([address])
+    cache = house / "cache"
+    other = held(cache / "thing.lock")
+    (cache / "thing").mkdir()
+    part = cache / "thing" / fetch.PART
+    part.write_bytes(b"half of a file")
+    waiting = threading.Thread(target=fetch.fetch, args=["thing"])
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive() and part.exists() and not (cache / "thing" / "a.bin").exists()
+    assert "thing: waiting for another process" in capsys.readouterr().err
+    other.kill()
+    waiting.join(10)
+    names = sorted(path.name for path in cache.rglob("*"))
+    assert names == ["a.bin", "b.bin", "deep", "thing"]
+    # Of a process that was killed between its last file and its end.
+    part.write_bytes(b"half of a file")
+    (cache / "thing.lock").touch()
+    fetch.fetch("thing")
+    assert sorted(path.name for path in cache.rglob("*")) == names
+
+
+def test_a_full_disk_is_found_before_anything_is_asked_of_the_network(
+    house, published, offer, capsys, monkeypatch
+):
+    folder, address = published
+    write_files(folder)
+    offer([address])
+    Usage = namedtuple("Usage", "free")
+    size = SOURCES["thing"].bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(size - 1))
+    with pytest.raises(DataError, match=f"{size - 1} bytes free.*{size} to write\n.*make room"):
+        fetch.fetch("thing")
+    assert capsys.readouterr().out == "" and not list((house / "cache").iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(size))
+    assert contents(fetch.fetch("thing")) == CONTENT
+
+
+def test_outside_of_a_clone_files_are_fetched_or_the_error_says_what_to_set(
+    published, offer, monkeypatch
+):
+    folder, address = published
+    write_files(folder)
+    offer([address])
+    with pytest.raises(DataError, match="python -m unbraid data fetch thing"):
+        fetch.files("thing")
+    monkeypatch.setattr(fetch, "repository_root", lambda: None)
+    assert contents(fetch.files("thing")) == CONTENT
+    for name in ("weather", "vowels", "mnist-sample"):
+        with pytest.raises(DataError, match="UNBRAID_HOME") as error:
+            fetch.files(name)
+        assert "git" not in str(error.value)
 
 
 def test_without_network_the_error_comes_at_once_and_names_the_set(house, offer):
@@ -231,3 +372,44 @@ def test_an_interrupted_array_leaves_nothing(house):
     with pytest.raises(KeyboardInterrupt):
         cached_array("made", "inputs", (3, 2, 4), interrupted)
     assert list((house / "cache" / "composed").iterdir()) == []
+
+
+def test_a_damaged_array_is_made_again_with_a_word(house, capsys):
+    values = cached_array("made", "inputs", (3, 2, 4), rows).clone()
+    (path,) = (house / "cache" / "composed").glob("*.npy")
+    digest = path.with_suffix(".sha256")
+    whole = path.read_bytes()
+    assert digest.read_text() == f"{hashlib.sha256(whole).hexdigest()}  {path.name}\n"
+    random = np.random.default_rng(0)
+    for number in range(40):
+        damaged = bytearray(whole)
+        damaged[random.integers(len(whole))] ^= 1 << random.integers(8)
+        path.write_bytes(damaged[: len(whole) - number % 3])
+        if number == 39:
+            digest.write_bytes(b"\xff")
+        fetch._digest_once.cache_clear()  # Changes may come faster than the clock of the disk.
+        assert torch.equal(cached_array("made", "inputs", (3, 2, 4), rows), values)
+        assert capsys.readouterr().out == f"{path}: damaged, composing it again\n"
+        assert path.read_bytes() == whole
+    digest.unlink()  # as versions of before left it
+    cached_array("made", "inputs", (3, 2, 4), rows)
+    assert digest.exists() and capsys.readouterr().out == ""
+
+
+def test_one_process_makes_an_array_and_others_wait_for_it(house, held):
+    cached_array("made", "", (3, 2, 4), rows)
+    (path,) = (house / "cache" / "composed").glob("*.npy")
+    path.unlink()
+    other = held(path.with_suffix(".lock"))
+    path.with_suffix(fetch.PART).write_bytes(b"half of an array")
+    made = []
+    waiting = threading.Thread(
+        target=lambda: made.append(cached_array("made", "", (3, 2, 4), rows))
+    )
+    waiting.start()
+    waiting.join(0.5)
+    assert not made and path.with_suffix(fetch.PART).exists()
+    other.kill()
+    waiting.join(10)
+    assert made[0][:, 0, 0].tolist() == [0, 1, 2]
+    assert {file.suffix for file in path.parent.iterdir()} == {".npy", ".sha256"}

@@ -114,6 +114,21 @@ def test_a_kernel_whose_ports_were_taken_is_started_anew(
     assert len(list(taken)) == 5 * max(0, taken_starts - execution.STARTS)
 
 
+def test_a_run_leaves_solutions_out_and_renewing_does_not(good, tmp_path, monkeypatch):
+    book = nbformat.read(good, 4)
+    book.cells.append(new_code_cell('print("so" + "lved")', metadata={"tags": ["solution"]}))
+    notebook = tmp_path / "notebooks" / good.name
+    notebook.parent.mkdir()
+    nbformat.write(book, notebook)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command, is_solved in (("run", False), ("run --solutions", True), ("notebooks", True)):
+        assert commands.main(command.split()) == 0
+        output = tmp_path / "build" / command.split()[0] / good.name
+        assert ('"solved' in output.read_text()) == is_solved
+        assert "checked" in output.read_text()
+
+
 def test_what_failed_is_named_and_the_rest_still_runs(good, tmp_path, capsys, monkeypatch):
     write(tmp_path / "notebooks" / "10_bad.ipynb", "1 / 0")
     shutil.copy(good, tmp_path / "notebooks" / "20_good.ipynb")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif
+from unbraid.measures import information
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -48,6 +49,36 @@ def test_kraskov_equals_its_definition(width_x, width_y):
     for k in (1, 3, 69):
         estimate = kraskov(x, y, k, jitter=0).estimate
         assert estimate == pytest.approx(kraskov_by_loop(x, y, k), abs=1e-9)
+
+
+def ross_by_loop(x, labels, k=3):
+    """Bits, straight from the definition; every class has more than k members."""
+    count, total = len(x), 0.0
+    for i in range(count):
+        distance = np.abs(np.delete(x, i, 0) - x[i]).max(axis=1)
+        alike = np.delete(labels, i) == labels[i]
+        radius = np.sort(distance[alike])[k - 1]
+        total += digamma(alike.sum() + 1) + digamma((distance < radius).sum() + 1)
+    return (digamma(k) + digamma(count) - total / count) / np.log(2)
+
+
+@pytest.mark.parametrize("width", [1, 3, 20])
+def test_ross_equals_its_definition(width):
+    generator = np.random.default_rng(width)
+    labels = generator.integers(4, size=90)
+    x = generator.normal(size=(90, width)) + labels[:, None]
+    assert ross(x, labels, jitter=0).estimate == pytest.approx(ross_by_loop(x, labels), abs=1e-9)
+
+
+@pytest.mark.parametrize("block", [1, 1000, 10**6])
+def test_a_tree_and_blocks_of_distances_count_alike(monkeypatch, block):
+    """Of 70 points a block holds one row, some rows with a rest, or all of them."""
+    points = np.random.default_rng(0).normal(size=(70, 3)).round(1)  # with distances that tie
+    radius = information.distance_of_neighbour(points, 3)
+    by_tree = information.count_within(points, radius)
+    monkeypatch.setattr(information, "WIDE", 1)
+    monkeypatch.setattr(information, "BLOCK", block)
+    assert np.array_equal(information.count_within(points, radius), by_tree)
 
 
 @pytest.mark.parametrize("width, correlation", [(1, 0.0), (1, 0.6), (1, 0.9), (2, 0.6)])

@@ -68,6 +68,17 @@ def test_rows_of_a_cluster_are_drawn_together():
     assert bootstrap_interval(rows).half_width < 0.5 * together.half_width
 
 
+@pytest.mark.parametrize("shape", [(60,), (60, 3)])
+@pytest.mark.parametrize("clusters", [None, np.arange(60) // 7])
+def test_the_mean_of_sums_is_the_mean_of_the_rows(shape, clusters):
+    """The mean has a way of its own; a function that is not np.mean itself takes the other one."""
+    values = np.random.default_rng(2).exponential(size=shape)
+    found = bootstrap_interval(values, clusters=clusters)
+    slow = bootstrap_interval(values, statistic=lambda rows: rows.mean(), clusters=clusters)
+    assert (found.mean, found.n) == (slow.mean, slow.n)
+    assert (found.low, found.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
+
+
 def draw_mean(generator):
     return mean_interval(generator.normal(size=5)), 0.0
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from unbraid.measures import leakage
+from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.leakage import leakage_matrix
 
 OWN = {"static": {"hair", "skin", "size"}, "dynamic": {"motion", "place"}}
@@ -172,6 +173,18 @@ def test_limits_of_the_skill_are_of_the_same_sequences_in_both_losses():
     base = np.random.default_rng(0).uniform(0.1, 3, 40)
     limits = leakage.skill_limits(0.3 * base, base, seed=0)
     np.testing.assert_allclose(limits, (0.7, 0.7))
+
+
+def test_limits_of_the_skill_are_those_of_any_other_statistic():
+    loss, base = np.random.default_rng(0).uniform(0.1, 3, (2, 40))
+    limits = leakage.skill_limits(loss / 2, base, seed=3)
+
+    def skill(loss, base):
+        return 1 - loss.sum() / base.sum()
+
+    draws = leakage.BOOTSTRAP_DRAWS
+    slow = bootstrap_interval(loss / 2, base, statistic=skill, draws=draws, seed=3)
+    np.testing.assert_allclose(limits, (slow.low, slow.high), atol=1e-12)
 
 
 def test_a_perfect_score_has_wilsons_limits_and_a_constant_code_none():

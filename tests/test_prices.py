@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from unbraid import store, training
 
-from papers import judging, prices, provenance, runs, settings
+from papers import costs, judging, prices, provenance, runs, settings
 from papers.settings import load as load_settings
 
 
@@ -27,12 +27,13 @@ def test_datasets_are_in_the_order_of_the_table_and_others_come_last(monkeypatch
     assert pairs[:-3] == order[3:] and set(pairs[-3:]) == set(order[:3])
 
 
-def write_record(folder, chosen, seed, **values):
-    """A record of a run, with these values in place of usual ones."""
-    record = {"settings": chosen.as_dict(), "weights_sha256": "0", "seconds": 10.0, "steps": 4}
-    path = folder / f"{runs.run_name(chosen, seed)}.run.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(path, record | values)
+def write_record(folder, chosen, seed, seconds=10.0):
+    """A record of a run of 4 updates, as before there were costs in it, and its curve."""
+    record = {"settings": chosen.as_dict(), "weights_sha256": "0", "seconds": seconds, "steps": 4}
+    name = runs.run_name(chosen, seed)
+    store.write_json(folder / f"{name}.run.json", record)
+    rows = [{"step": step, "seconds": seconds * step / 4} for step in (2, 4)]
+    store.write_csv(folder / f"{name}.training.csv", rows)
 
 
 def test_a_price_is_what_records_say_of_the_seeds_that_are_left(tmp_path, monkeypatch):
@@ -50,6 +51,17 @@ def test_a_price_is_what_records_say_of_the_seeds_that_are_left(tmp_path, monkey
     assert prices.price_run(chosen, own)[1:] == (8, 2, 12, 100.0)
     write_record(own, chosen.but(batch_size=1), 2, seconds=90.0)
     assert prices.price_run(chosen, own).seeds_left == 3  # it is not the run of these settings
+
+
+def test_a_price_is_not_that_of_a_seed_that_was_trained_on_a_busy_machine(tmp_path):
+    """Of three seeds one took fourteen times as long, and of one curve a row has a pause."""
+    chosen = load_settings("independent.bounce.factored", "smoke").but(seeds=3, steps=8)
+    for seed, seconds in enumerate((10.0, 140.0, 11.0)):
+        write_record(tmp_path, chosen, seed, seconds=seconds)
+    assert prices.price_run(chosen, tmp_path).seconds == pytest.approx(22.0)
+    rows = [{"step": 10, "seconds": 1.0}, {"step": 20, "seconds": 500.0}]
+    rows += [{"step": 30, "seconds": 501.0}, {"step": 35, "seconds": 501.5}]
+    assert costs.median_update(rows) == pytest.approx(0.1)
 
 
 def test_a_record_that_is_found_twice_counts_once(tmp_path):

@@ -92,5 +92,5 @@ def test_a_linked_record_supports_its_sentence_alone(clone):
 def test_footers_are_left_out_and_a_line_names_the_decimal(tmp_path):
     footer = new_markdown_cell("[A 7777.77](x)", metadata={"tags": ["footer"]})
     notebook = tmp_path / "10_a.ipynb"
-    nbformat.write(new_notebook(cells=[new_markdown_cell("It is 9.99."), footer]), notebook)
-    assert prose.find_unsupported([notebook]) == ["10_a: 9.99 in: It is 9.99."]
+    nbformat.write(new_notebook(cells=[new_markdown_cell("It is 9999.99."), footer]), notebook)
+    assert prose.find_unsupported([notebook]) == ["10_a: 9999.99 in: It is 9999.99."]

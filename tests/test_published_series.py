@@ -161,6 +161,22 @@ def test_in_training_a_batch_is_repeated():
     assert model.elbo(VALUES, seeded()).elbo.shape == (3,)
 
 
+@torch.no_grad()
+def test_a_series_of_one_window_has_a_bound():
+    """Its anchor has no neighbours."""
+    length = small_model().codec.window
+    assert small_model().elbo(VALUES[:, :length], seeded()).elbo.isfinite().all()
+
+
+def test_in_training_every_window_is_encoded_once():
+    model, rows = small_model().train(), []
+    model.codec.encoder.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape))
+    lstm = model.dynamic_encoder.recurrent
+    lstm.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape))
+    model.elbo(VALUES, seeded())
+    assert rows == [(3, 5, 2, 3), (3 * 3 + 3 * 4, 2, 4)]  # the anchor's noise at every draw
+
+
 # What each code sees
 
 

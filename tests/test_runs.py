@@ -1,7 +1,11 @@
 """Runs and judges: what there is, what they learn from, and shipped judges as measured."""
 
+import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections import namedtuple
 from types import FunctionType
 
 import pytest
@@ -10,9 +14,11 @@ from helpers import seeded
 from unbraid import store
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import generation_scores
+from unbraid.models.base import SequenceModel
 from unbraid.training import TrainingError
 
 from papers import datasets, evaluation, judging, provenance, registry, runs, settings
+from papers.costs import Meter
 from papers.settings import Settings, SettingsError
 
 EXPERIMENTS = settings.list_experiments()
@@ -22,7 +28,9 @@ EXPERIMENTS = settings.list_experiments()
 def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
     chosen = settings.load(experiment.section, "smoke")
     first, again, other = (runs.build(chosen, seed) for seed in (3, 3, 4))
-    assert isinstance(first, registry.MODELS[experiment.model])
+    assert type(first) is registry.choose_class(chosen.as_dict())
+    if experiment.model in registry.MODELS:
+        assert isinstance(first, registry.MODELS[experiment.model])
     digests = [store.contents(model.state_dict()) for model in (first, again, other)]
     assert digests[0] == digests[1] != digests[2]
 
@@ -129,6 +137,7 @@ class Interrupted(runs.Sampler):
 @pytest.fixture
 def smallest():
     """Settings of a run of some updates, and what it learns from."""
+    Interrupted.drawn = 0
     chosen = settings.load("single_element.weather", "smoke")
     return chosen, runs.make_sampler(chosen)
 
@@ -194,6 +203,72 @@ def test_two_processes_do_not_train_one_run_and_nothing_is_left(smallest, tmp_pa
     assert kinds == [".run.json", ".safetensors", ".training.csv"]
 
 
+def test_a_disk_without_room_for_two_checkpoints_is_refused_before_the_first(
+    smallest, tmp_path, monkeypatch
+):
+    chosen, sampler = smallest
+    with pytest.raises(KeyboardInterrupt):
+        runs.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
+    path = tmp_path / runs.run_name(chosen, 0)
+    needed = 2 * path.with_suffix(".checkpoint").stat().st_size
+    for left in path.parent.iterdir():
+        left.unlink()
+    Usage = namedtuple("Usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed))
+    with pytest.raises(store.ResultsError, match="room.*make room"):
+        runs.train_run(chosen, 0, sampler, tmp_path)
+    assert not list(path.parent.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(needed + 2**20))
+    runs.train_run(chosen, 0, sampler, tmp_path)
+
+
+def test_a_process_that_is_told_to_waits_for_the_one_that_trains_the_run(smallest, tmp_path):
+    path = tmp_path / "run"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=store.shipped().parent) as other:
+        assert other.stdout.readline() == b"held\n"
+        timer = threading.Timer(0.5, other.kill)
+        begin = time.perf_counter()
+        timer.start()
+        with runs.hold(path, wait=True):
+            assert time.perf_counter() - begin > 0.4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_never_stands_beside_files_that_are_being_replaced(
+    smallest, tmp_path, monkeypatch
+):
+    """A run whose curve was deleted is trained again, and killed when it has written the curve."""
+    chosen, sampler = smallest
+    path = tmp_path / runs.run_name(chosen, 0)
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    path.with_suffix(".training.csv").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(SequenceModel, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            runs.train_run(chosen, 0, sampler, tmp_path)
+    kinds = {file.name.removeprefix(path.name) for file in path.parent.iterdir()}
+    assert ".run.json" not in kinds and {".training.csv", ".checkpoint"} <= kinds
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    assert runs.is_whole(path) and not path.with_suffix(".checkpoint").exists()
+
+
+def test_what_a_run_leaves_that_was_killed_after_its_record_is_removed(smallest, tmp_path):
+    chosen, sampler = smallest
+    path = tmp_path / runs.run_name(chosen, 0)
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    whole = sorted(path.parent.iterdir())
+    runs.note_beginning(path, resumed=False)
+    path.with_suffix(".checkpoint").write_bytes(b"of the last update")
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    assert sorted(path.parent.iterdir()) == whole
+
+
+def stop(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
     smallest, tmp_path, monkeypatch
 ):
@@ -211,6 +286,29 @@ def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
     record = store.read_json(path.with_suffix(".run.json"))
     assert (record["started"], record["commit"]) == ("2026-01-01T00:00:00+00:00", "c0")
     assert not note.exists()
+    assert record["costs"]["cpu_updates"] == chosen.steps - 3  # the others were of another process
+
+
+def test_a_record_says_what_its_run_cost(smallest, tmp_path):
+    chosen, sampler = smallest
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    record = store.read_record(runs.run_name(chosen, 0), tmp_path)
+    costs = record["costs"]
+    assert costs["cpu_updates"] == record["steps"] == chosen.steps
+    assert costs["threads"] == torch.get_num_threads()
+    assert 0 < costs["update_seconds"] < record["seconds"]
+    assert 100 < costs["peak_memory_mb"] < 20_000
+
+
+def test_processor_seconds_are_those_of_the_work_between():
+    meter = Meter()
+    begin = time.process_time()
+    while time.process_time() < begin + 0.3:
+        pass
+    time.sleep(0.3)
+    found = meter.read([{"step": 4, "seconds": 2.0}], updates_before=1)
+    assert found["cpu_seconds"] == pytest.approx(0.3, abs=0.15)
+    assert (found["update_seconds"], found["cpu_updates"]) == (0.5, 3)
 
 
 def test_a_run_that_begins_anew_has_a_new_beginning(tmp_path, monkeypatch):
@@ -263,12 +361,12 @@ def collect_called(function, called: set) -> set:
 
 
 def test_the_runs_that_a_judge_measures_are_known():
-    """Those whose evaluation calls `open_judge`; on moving digits their settings decide."""
+    """Those whose evaluation calls `open_judge`; of digits and benchmark their settings decide."""
     for (model, dataset), each in evaluation.EVALUATIONS.items():
         called: set = set()
         collect_called(each.evaluate, called)
         is_judged = judging.name_judge(Settings(model=model, dataset=dataset)) is not None
-        if model == "independent":
+        if model in ("independent", "benchmark"):
             assert not is_judged
         else:
             assert is_judged == (judging.open_judge in called), (model, dataset)

@@ -97,6 +97,7 @@ def dependent_factors(factors, units=3, samples=120):
     return list(now), list(later)
 
 
+MODELS = ("log_likelihood", "kl_by_unit", "Networks", "PlainModel", "FactorModel")  # of 11
 OPENING = ((0.0, (16, 16)), (0.0125, (5, 5)), (0.07, (16, 16)))  # of the long run, and of 11
 GATED = {"image_size": 32, "width": 4, "features": 8, "hidden": 8, "hidden_layers": 2}
 GATED |= {"factor_size": 6, "decoder_hidden": 24, "activation": "silu", "normalise": False}
@@ -113,7 +114,7 @@ def build_gated():
 def built(define):
     """What 11 builds, with the library's weights."""
     parts = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")
-    shown = define("11", *parts, "log_likelihood", "kl_by_unit", "FactorModel")
+    shown = define("11", *parts, *MODELS)
     model = shown.FactorModel(d=6, width=4, features=8, wide=24, hidden=8)
     model.load_state_dict(build_gated().state_dict())
     return model
@@ -137,7 +138,7 @@ def test_the_class_of_11_is_the_librarys(built, sampler, share):
 
 def test_the_long_run_opens_in_the_class_of_11(define, root):
     parts = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")
-    shown = define("11", *parts, "log_likelihood", "kl_by_unit", "FactorModel")
+    shown = define("11", *parts, *MODELS)
     name = root / "results" / "independent" / "circle" / "quick" / "long-seed0.safetensors"
     library = GatedPrediction.load(name)
     model = shown.FactorModel()
@@ -213,12 +214,6 @@ def test_the_best_partition_of_13(define, positive):
     assert found.permutation.tolist() == expected.permutation.tolist()
     assert found.tried == pytest.approx(expected.tried)
     assert (found.same, found.cross) == pytest.approx((expected.same, expected.cross))
-
-
-def test_the_blocks_of_13(define):
-    shown = define("13", "cross_block")
-    now, later = (np.hstack(each) for each in dependent_factors(2))
-    assert shown.cross_block(now, later) == pytest.approx(information.cross_block(now, later))
 
 
 def test_the_places_and_labels_of_13(define, model, sampler):

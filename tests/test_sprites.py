@@ -1,5 +1,7 @@
 """Sprites: the composition against Pillow on whole sheets, the frames against the benchmark."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -143,5 +145,6 @@ def test_only_the_split_that_is_asked_for_is_composed(cache):
         path.unlink()
     load("test")
     load("test")
-    composed = [path.name for path in (cache / "composed").iterdir()]
-    assert len(composed) == 1 and composed[0].startswith("sprites-test-32")
+    composed = sorted(path.name for path in (cache / "composed").iterdir())
+    assert [name[:16] for name in composed] == 2 * ["sprites-test-32-"]
+    assert [Path(name).suffix for name in composed] == [".npy", ".sha256"]

@@ -15,8 +15,9 @@ CLONE = files.ROOT  # whose library the notebooks must import
 
 
 def run_notebooks(options: Options) -> bool:
-    """run notebooks into a folder of their own"""
-    outcomes = execution.run(options.profile, options.to, options.only, options.cell_seconds)
+    """run notebooks into a folder of their own, without the solutions of exercises"""
+    chosen = options.profile, options.to, options.only, options.cell_seconds
+    outcomes = execution.run(*chosen, solutions=options.solutions)
     return not any(outcome.fault for outcome in outcomes)
 
 
@@ -102,7 +103,7 @@ def update_desk(_: Options) -> bool:
 
 # Each says whether all is as it must be, and takes the options beside it.
 COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
-    "run": (run_notebooks, "only profile to cell-seconds"),
+    "run": (run_notebooks, "only profile to cell-seconds solutions"),
     "notebooks": (renew_notebooks, "only"),
     "fresh": (check_freshness, "only run"),
     "footer": (renew_footers, "only"),
@@ -121,6 +122,7 @@ OPTIONS = {
     "to": {"help": "folder to write into, instead of build/COMMAND"},
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
     "run": {"action": "store_true", "help": "renew the stale notebooks"},
+    "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},
 }
 
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import copy
 import difflib
+import html
 import platform
 import re
 import shutil
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
+from unbraid.locks import hold
 
 from tools.files import copy_drawings, select_notebooks, tags, write
 
@@ -36,9 +39,11 @@ To run it, copy it into a cell of its own.
 ````
 
 </details>"""
-# What runs by itself when a page shows it: JupyterLab lets it, in a notebook that is trusted.
-PROGRAM = re.compile(r"<(?:script|iframe|object|embed)\b|\bon\w+\s*=|javascript:", re.IGNORECASE)
-EMBEDDED = re.compile(r"base64,[\w+/=]*")  # pictures and sounds
+# What runs by itself when a page shows it: JupyterLab lets it, in a notebook that is trusted. No
+# text is left out of the search, because whatever marks pictures and sounds can mark a program.
+ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
+PROGRAM = re.compile(rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|javascript:", re.IGNORECASE)
+HALF_WRITTEN = (".*.ipynb.????????", ".*.svg.????????")  # as store.write_atomically names them
 Cells = list[NotebookNode]
 
 
@@ -48,7 +53,23 @@ def lay_out(root: Path) -> tuple[Path, list[Path]]:
     The drawings that they show come along, always as the course has them now. A copy follows its
     notebook to a new name. Returns the desk and the new copies.
     """
+    with sit_down(root / "mine"):
+        return lay_out_alone(root)
+
+
+def sit_down(desk: Path) -> AbstractContextManager[None]:
+    """Keep a desk to this process; another one waits."""
+    desk.mkdir(exist_ok=True)
+    return hold(desk / "desk.lock")
+
+
+def lay_out_alone(root: Path) -> tuple[Path, list[Path]]:
+    """`lay_out`, in a process that has the desk to itself; what killed ones left is removed."""
     desk = root / "mine"
+    for pattern in HALF_WRITTEN:
+        for folder in (desk, desk / BASES, desk / "figures"):
+            for left in folder.glob(pattern):
+                left.unlink()
     copy_drawings(root / "notebooks", desk)
     created = []
     for notebook in select_notebooks(root / "notebooks"):
@@ -90,7 +111,13 @@ def update(root: Path) -> list[str]:
     A copy that cannot be merged is named and left alone. Each update that changes any keeps the
     copies before in a dated folder of its own in mine/.before-update.
     """
-    desk, created = lay_out(root)
+    with sit_down(root / "mine"):
+        return update_alone(root)
+
+
+def update_alone(root: Path) -> list[str]:
+    """`update`, in a process that has the desk to itself."""
+    desk, created = lay_out_alone(root)
     lines = [f"{path.name}: new" for path in created]
     merges = {}
     for notebook in select_notebooks(root / "notebooks"):
@@ -142,8 +169,11 @@ def write_whole(book: NotebookNode, path: Path) -> NotebookNode:
 
 
 def trust(book: NotebookNode) -> None:
-    """Let JupyterLab play the sounds of a notebook, unless its outputs hold programs."""
-    if not any(holds_programs(cell) for cell in book.cells):
+    """Let JupyterLab play the sounds of a notebook, unless its outputs hold programs.
+
+    Saved widgets, which can hold HTML, are no part of any cell.
+    """
+    if "widgets" not in book.metadata and not any(holds_programs(cell) for cell in book.cells):
         notary = NotebookNotary()
         notary.sign(book)
         notary.store.close()
@@ -153,8 +183,12 @@ def holds_programs(cell: NotebookNode) -> bool:
     """Whether something in a cell's outputs would run before the reader runs the cell."""
     for output in cell.get("outputs", []):
         for kind, content in output.get("data", {}).items():
-            is_page = not kind.startswith("image/png") and kind != "text/plain"
-            if "javascript" in kind or is_page and PROGRAM.search(EMBEDDED.sub("", str(content))):
+            if kind in ("image/png", "text/plain"):
+                continue
+            # A browser reads letters written as numbers, and addresses over the ends of lines.
+            text = html.unescape(str(content))
+            joined = re.sub(r"[\t\r\n]", "", text)
+            if "javascript" in kind or PROGRAM.search(text) or PROGRAM.search(joined):
                 return True
     return False
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import local_file_io_cwd
@@ -28,7 +29,8 @@ from tools.files import first_line, normalise, select_notebooks, write
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
 CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 172_800}
-AT_ONCE = 2  # notebooks, where there are so many cores; each needs up to 1.5 GB of memory
+AT_ONCE = 2  # notebooks, where there are so many cores; each needs up to 2.7 GB of memory
+WITHOUT_SOLUTIONS = TagRemovePreprocessor(enabled=True, remove_cell_tags={"solution"})
 # What jupyter_client says of a kernel that ends before it answers, mostly because another program
 # took one of its ports between their choice and their use. Only starting anew helps.
 DIED_AT_START = "Kernel died before replying"
@@ -66,10 +68,12 @@ def execute(
     profile: str = "quick",
     parameters: dict | None = None,
     seconds: float | None = None,
+    solutions: bool = True,
 ) -> Outcome:
     """Run one notebook into `output`; `seconds` limit each cell. What fails is in the outcome.
 
-    The output of a run without fault carries the stamp of what it was made from.
+    solutions: whether those of the exercises run, too; otherwise the output lacks them. The output
+    of a run without fault carries the stamp of what it was made from.
     """
     outcome = Outcome(Path(notebook).resolve(), Path(output).resolve())
     check_name("profile", profile, CELL_SECONDS)
@@ -84,7 +88,11 @@ def execute(
         # The library as it is now: what is edited during the run makes its output stale.
         made_from = stamp.stamp_code(nbformat.read(outcome.notebook, 4))
         check_parameters(outcome.notebook, parameters)
-        run_cells(outcome, parameters, int(seconds or CELL_SECONDS[profile]), log)
+        source = outcome.notebook
+        if not solutions:
+            book, _ = WITHOUT_SOLUTIONS(nbformat.read(source, 4), {})
+            source = write(book, outcome.output)  # papermill reads it before it writes there
+        run_cells(outcome, source, parameters, int(seconds or CELL_SECONDS[profile]), log)
         outcome.fault = find_fault(outcome.output)
     except Exception as error:  # a cell's error, a timeout, a dead kernel, a damaged file
         outcome.fault = find_fault(outcome.output, error)
@@ -98,12 +106,12 @@ def execute(
     return outcome
 
 
-def run_cells(outcome: Outcome, parameters: dict, seconds: int, log: Path) -> None:
+def run_cells(outcome: Outcome, source: Path, parameters: dict, seconds: int, log: Path) -> None:
     """Papermill's part of `execute`, at most STARTS times where a kernel dies while it starts."""
     for start in range(1, STARTS + 1):
         try:
             papermill.execute_notebook(
-                str(outcome.notebook),
+                str(source),
                 str(outcome.output),
                 parameters,
                 kernel_name="python3",
@@ -148,11 +156,12 @@ def run(
     only: str = "",
     cell_seconds: float | None = None,
     folder: Path | None = None,
+    solutions: bool = True,
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
     So many run at once as there are cores, and at most AT_ONCE, each in a thread of its own.
-    cell_seconds: the longest a cell may take; by default generous.
+    cell_seconds: the longest a cell may take; by default generous. solutions: as in `execute`.
     """
     if cell_seconds is not None and not cell_seconds >= 1:
         raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
@@ -167,7 +176,7 @@ def run(
 
     outcomes = []
     started = time.perf_counter()
-    work = partial(execute, profile=profile, seconds=cell_seconds)
+    work = partial(execute, profile=profile, seconds=cell_seconds, solutions=solutions)
     target, home = Path(to).resolve(), notebooks[0].parent
     target.mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     # papermill enters a notebook's folder, and the threads share one: they are all in it already.

@@ -1,4 +1,5 @@
-"""python -m unbraid: the data of the course (data), and the measures on your codes (measure).
+"""python -m unbraid: the course's data (data), measures on your codes (measure), and the training
+of a model on your own data with a report (train).
 
 What needs PyTorch is imported late, so that help and typos are answered at once.
 """
@@ -15,9 +16,10 @@ from typing import Annotated
 import typer
 
 MOVED = ("train", "evaluate", "judge", "full", "verify", "stamp")  # these make results/
+OWN = {"--data", "-h", "--help"}  # with one of these options, train is a command of this module
 
 app = typer.Typer(
-    help="Unbraid, a course on sequential disentanglement: its data and its measures.",
+    help="Unbraid, a course on sequential disentanglement: its data, its measures, its models.",
     epilog=f"In the clone, python -m papers has the commands {', '.join(MOVED)}.",
     no_args_is_help=True,
     add_completion=False,
@@ -127,9 +129,68 @@ def measure(
             typer.echo(f"written: {path}")
 
 
+@app.command()
+def train(  # noqa: PLR0913 - options of a command
+    model: Annotated[str, typer.Argument(help="independent, unordered or single_element.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="A folder of films, of folders of pictures or of recordings; a film; npy, npz; "
+            "a csv of series with a column of names and one of times."
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="A csv whose first column names films, folders, files or series."),
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(help="Of a csv: tells series apart.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="Of a csv: orders a series.")] = None,
+    group: Annotated[str | None, typer.Option(help="A label kept together by the split.")] = None,
+    dynamic: Annotated[str, typer.Option(help="Labels of the motion, with commas.")] = "",
+    size: Annotated[int, typer.Option(help="Pixels of a frame: 8, 16, 32, 64, 128, 256.")] = 32,
+    length: Annotated[int | None, typer.Option(help="Steps of a clip.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Steps between beginnings of clips.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of split, weights and training.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates at most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences per update.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder; by default build/own/<data>-<model>.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace a run in the folder.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Train a model on your own data, in a few minutes, and write one report page.
+
+    Into the folder go report.html (all figures are inside), model.safetensors (for
+    SequenceModel.load), model.run.json (settings with their reasons, what was read, digests,
+    best update), model.training.csv (the bound on the training and validation split), codes.npz
+    and, where there are labels, factors.npz (of the test split, for python -m unbraid measure).
+    While it trains there are also model.checkpoint and model.best: the same command goes on after
+    an interruption. Of a finished run it writes the report anew.
+    """
+    import matplotlib  # noqa: F401 - that the report lacks it is told before the training
+
+    from unbraid import own_report, own_training
+    from unbraid.data import own
+
+    folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
+    own_training.check_request(model, folder, data, accelerator)
+    columns = {"id_column": id_column, "time_column": time_column, "group": group}
+    cuts = {"size": size, "length": length, "stride": stride}
+    read = own.load(data, labels=labels, seed=seed, **columns, **cuts)
+    plan = own_training.choose(model, read, seed=seed, steps=steps, batch_size=batch_size)
+    names = [name.strip() for name in dynamic.split(",") if name.strip()]
+    own_report.check_labels(read, names)
+    with own_training.hold(folder):
+        trained = own_training.train(plan, read, folder, again=again, accelerator=accelerator)
+        written = own_report.write(trained, read, folder, dynamic=names)
+    typer.echo(f"written: {written}")
+
+
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
-    if sys.argv[1:2] and sys.argv[1] in MOVED:
+    is_own = sys.argv[1:2] == ["train"] and {word.split("=")[0] for word in sys.argv} & OWN
+    if sys.argv[1:2] and sys.argv[1] in MOVED and not is_own:
         command = f"python -m papers {shlex.join(sys.argv[1:])}"
         moved = f"python -m unbraid {sys.argv[1]} has moved"
         typer.echo(f"{moved}; run in the clone: {command}", err=True)
@@ -140,6 +201,12 @@ def main() -> None:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)
         raise
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("unbraid"):
+            raise
+        remedy = "python -m pip install 'unbraid[course]', or -e '.[course]' in the clone"
+        typer.echo(f"error: this needs the package {error.name}; {remedy}", err=True)
+        sys.exit(1)
     except (OSError, ValueError, RuntimeError) as error:
         is_ours = type(error).__module__.startswith("unbraid.")
         if isinstance(error, RuntimeError) and not is_ours:

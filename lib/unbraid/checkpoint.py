@@ -60,7 +60,8 @@ class Run:
         `ResultsError` for a damaged one.
         """
         for temporary in path.parent.glob(f".{path.name}.*"):
-            temporary.unlink()  # A run that was killed while it was writing has left this file.
+            # A run that was killed while it was writing has left this file.
+            temporary.unlink(missing_ok=True)  # Another process of this run may have been faster.
         if not path.exists():
             return []
         tensors = store.load_tensors(path)
@@ -72,6 +73,7 @@ class Run:
                 f"{path}: expected the values it was written with, found others; "
                 "delete it to start anew"
             )
+        self.check_device(path, tensors)
         moments: dict[int, dict[str, Tensor]] = {}  # of each parameter, by its number
         for key, value in select(tensors, "optimizer.").items():
             index, name = key.split(".")
@@ -84,6 +86,16 @@ class Run:
         except (KeyError, RuntimeError) as error:
             raise older_code(path) from error
         return read_rows(path)
+
+    def check_device(self, path: Path, tensors: dict[str, Tensor]) -> None:
+        """Refuse noise that a generator of another kind of device has drawn."""
+        generator, state = self.generators["codes"], tensors.get("noise.codes")
+        if state is not None and state.shape != generator.get_state().shape:
+            raise TrainingError(
+                f"{path}: expected a checkpoint of a run on a {generator.device.type}, found one "
+                "of another device, which draws other numbers; go on with its --accelerator, or "
+                "delete it to start anew"
+            )
 
     def check_identity(self, path: Path, written: str) -> None:
         """Refuse a checkpoint of another run, and name what differs."""

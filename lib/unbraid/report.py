@@ -14,6 +14,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +26,9 @@ from unbraid.measures.information import kraskov, ross
 from unbraid.measures.intervals import as_array
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REPEATS = 4  # rows of a class, on average, at least
 FEWEST = 10  # rows outside the most frequent class, at least
@@ -379,14 +383,15 @@ def without_nan(value: object) -> object:
 
 # The page
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>Is it disentangled?</title>
+HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:46em;margin:2em auto;padding:0 1em;color:#222}}
 table{{border-collapse:collapse;font-size:.9em}}td,th{{padding:.25em .7em;text-align:left;
-border-bottom:1px solid #ddd}}img{{max-width:100%}}li:first-child{{font-weight:bold}}</style>
-<h1>Is it disentangled?</h1><ul>{findings}</ul>
-<p>{count} sequences. The table says what is known of each factor, what the most frequent class
-alone would score, and which code should hold it.</p>{factors}
+border-bottom:1px solid #ddd}}img{{max-width:100%}}.found li:first-child{{font-weight:bold}}</style>
+<h1>{title}</h1><ul class="found">{findings}</ul>
+"""
+BODY = """<p>{count} sequences. The table says what is known of each factor, what the most frequent
+class alone would score, and which code should hold it.</p>{factors}
 <h2>What each code tells</h2>
 <p>A cell is the skill of a probe that reads the factor off the code, on sequences held out: 0 is
 the best constant, 1 is perfect. Codes of steps are averaged over time. A cell is in brackets where
@@ -399,6 +404,11 @@ largest of ten estimates with shuffled factors, which is what the estimator take
 unit</em> each of its units stands alone. The range is that of five random halves (of at most
 {half} sequences); <em>shuffled</em> is the score of codes that know nothing.</p>{scores}</html>
 """
+
+
+def write_head(title: str, findings: Sequence[str]) -> str:
+    """The beginning of a page: its title, and what was found, the verdict first."""
+    return HEAD.format(title=html.escape(title), findings=as_items(findings))
 
 
 def write_page(report: Report) -> str:
@@ -419,8 +429,7 @@ def write_page(report: Report) -> str:
             cells += [f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"]
         cells = [cell.replace("nan to nan", "–").replace("nan", "–") for cell in cells]
         lines.append((name, *cells, meaning))
-    return PAGE.format(
-        findings=as_items(report.findings),
+    return write_head("Is it disentangled?", report.findings) + BODY.format(
         count=report.count,
         factors=as_table(rows),
         matrices="".join(draw_matrix(matrix) for matrix in (report.linear, report.nonlinear)),
@@ -461,12 +470,23 @@ def draw_matrix(matrix: LeakageMatrix) -> str:
         limits = matrix.test_interval
         plots.leakage(matrix.value, limits, matrix.p_value, ax, names, matrix.columns)
         ax.set_title(f"{matrix.probe} probe")
-        png = io.BytesIO()
-        ax.figure.savefig(png, format="png", dpi=150)
+        png = draw_png(ax.figure)
     lines = []
     for row, values in zip(matrix.rows, matrix.value, strict=True):
         pairs = zip(matrix.columns, values, strict=True)
         lines.append(f"{row}: " + ", ".join(f"{name} {value:.2f}" for name, value in pairs))
     text = f"Leakage matrix of the {matrix.probe} probe: {'; '.join(lines)}"
-    source = base64.b64encode(png.getvalue()).decode()
+    return embed(png, text)
+
+
+def draw_png(figure: Figure) -> bytes:
+    """A figure as a PNG."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=150)
+    return png.getvalue()
+
+
+def embed(png: bytes, text: str) -> str:
+    """A picture inside a page, with its alternative text."""
+    source = base64.b64encode(png).decode()
     return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{source}"></p>'

@@ -38,7 +38,7 @@ def shipped() -> Path:
     if root is None:
         raise ResultsError(
             "results: expected the project's clone around the library, found none; "
-            "run pip install -e . inside the clone"
+            "set UNBRAID_HOME to a clone, or name a file or another folder"
         )
     return root / "results"
 
@@ -47,8 +47,11 @@ def check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be written into, or is full, before hours are spent for it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / ".writable", bytes(2**20))
-        (folder / ".writable").unlink(missing_ok=True)  # Another run may have removed it.
+        # A file without a name, of which a killed process leaves nothing.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**20))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise ResultsError(
             f"{folder}: expected a folder with room that can be written into, found "

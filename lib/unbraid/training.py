@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
+from unbraid import parallel
 from unbraid.checkpoint import Run, TrainingError, make_row
 from unbraid.checks import check_name, check_whole
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, describe_schedule, schedule_value
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
+PATIENCE = timedelta(minutes=10)  # with a process that does not answer
 
 
+@parallel.end_together()
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
     draw: Callable[[int, Generator], BatchLike],
@@ -38,6 +47,10 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     identity: Mapping[str, object] | None = None,
     precision: str = "32-true",
     accelerator: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+    synchronise: bool = True,
+    accumulate: int = 1,
     every: int | None = None,
     report: Callable[[dict], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -60,21 +73,31 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     precision: one of `PRECISIONS`, as Lightning Fabric names them.
     accelerator: one of `ACCELERATORS`. "auto" takes a CUDA GPU where there is one, else the CPU;
         "mps", the GPU of Apple silicon, is only taken when it is asked for.
+    devices, num_nodes: processes of each machine, one a device, and machines; see below.
+    synchronise: whether batch normalisation takes the statistics of the whole batch, over all
+        processes. False is faster, but the gradient becomes another one, and the results depend on
+        the number of processes.
+    accumulate: the parts, one after the other, in which each process works through its share of a
+        batch, for a device that does not hold it. The gradient is the same but for the order of its
+        sums, except that batch normalisation has the statistics of a part.
     every: the number of updates between two rows of the curve; by default a fiftieth of the run.
     report: a function that is called with each new row.
     on_progress: a function that is called before each update with the share that is over.
 
+    Several processes divide each batch, and see the data and the noise that one process sees. A
+    script that asks for `devices` is started again for each of them, from its first line on;
+    torchrun and SLURM start them themselves. Every process calls `fit`; the first one alone writes
+    the checkpoint, calls `report` and shows progress, and all read the checkpoint from the same
+    folder. A run goes on with another number of processes. All parameters must have a gradient.
+
     A row holds `COLUMNS`: means over the updates since the last row, in nats, whatever the loss
     weights. Raises `TrainingError` where the bound stops being finite, the checkpoint is of
-    another run, or several processes were started to train together.
+    another run, the batch or its noise cannot be divided, or another process has ended.
     """
-    from lightning_fabric import Fabric  # It is imported late, because that takes a second.
-
-    check_whole(1, steps=steps, batch_size=batch_size)
-    check_name("precision", precision, PRECISIONS)
-    accelerator = choose_accelerator(accelerator)
+    check_whole(1, steps=steps, batch_size=batch_size, accumulate=accumulate)
     weights = dict(weights or {})
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric = start_processes(accelerator, devices, num_nodes, precision)
+    parts = parallel.divide(batch_size, fabric.world_size, accumulate)[fabric.global_rank]
     rate = schedule_value(learning_rate, 0.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=betas)
     model.to(memory_format=torch.channels_last)  # convolutions run fastest in this layout
@@ -91,6 +114,9 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         "seed": seed,
         "precision": precision,
         "data": getattr(draw, "digests", None),
+        "batch_normalisation_parts": parallel.count_statistics(
+            model, accumulate, 1 if synchronise else fabric.world_size
+        ),
     }
     for name, weight in weights.items():
         arguments[f"weights.{name}"] = describe_schedule(weight)
@@ -99,50 +125,87 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     run = Run(model, optimizer, data_noise, code_noise, whole_identity)
     rows = run.resume(checkpoint) if checkpoint else []
     first = rows[-1]["step"] + 1 if rows else 1
-    log = Log(rows[-1]["seconds"] if rows else 0.0, batch_size)
+    parallel.check_same_update(fabric, first)
+    log = Log(rows[-1]["seconds"] if rows else 0.0, batch_size, accumulate)
     every = every or max(1, steps // 50)
 
     model.train()
     updates = range(first, steps + 1)
-    for step in progress_bar(updates, "updates", initial=first - 1, total=steps):
-        before, after = (step - 1) / steps, step / steps
-        optimizer.param_groups[0]["lr"] = schedule_value(learning_rate, before)
-        if on_progress:
-            on_progress(before)
+    if fabric.is_global_zero:
+        updates = progress_bar(updates, "updates", initial=first - 1, total=steps)
+    with parallel.divided(model, code_noise, parts, synchronise, fabric.world_size) as noise:
+        for step in updates:
+            before, after = (step - 1) / steps, step / steps
+            optimizer.param_groups[0]["lr"] = schedule_value(learning_rate, before)
+            if on_progress:
+                on_progress(before)
 
-        batch = Batch.of(draw(batch_size, data_noise)).to(fabric.device)
-        bound = wrapped_model(batch, code_noise)  # `SequenceModel.forward` computes the bound
-        now = {name: schedule_value(weight, after) for name, weight in weights.items()}
-        loss = bound.loss(now)
+            batch = Batch.of(draw(batch_size, data_noise))
+            now = {name: schedule_value(weight, after) for name, weight in weights.items()}
+            wrapped_optimizer.zero_grad()
+            for part in parts:
+                is_last = part is parts[-1]
+                with fabric.no_backward_sync(wrapped_model, enabled=not is_last):
+                    # `SequenceModel.forward` computes the bound.
+                    bound = wrapped_model(part.of(batch).to(fabric.device), noise.of(part))
+                    loss = part.share * bound.loss(now)
+                    # Fabric takes the mean over the processes, and the gradient is their sum.
+                    fabric.backward(fabric.world_size * loss)
+                log.add(bound, part.share)  # always the bound itself, whatever the loss weights
+            if gradient_norm:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
+            wrapped_optimizer.step()
 
-        wrapped_optimizer.zero_grad()
-        fabric.backward(loss)
-        if gradient_norm:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
-        wrapped_optimizer.step()
-
-        log.add(bound)  # always the bound itself, whatever the loss weights
-        if step % every == 0 or step == steps:
-            rows.append(log.row(step))
-            if report:
-                report(rows[-1])
-            if checkpoint:
-                run.save(checkpoint, rows)
+            if step % every == 0 or step == steps:
+                rows.append(log.row(step, fabric))
+                if report and fabric.is_global_zero:
+                    report(rows[-1])
+                if checkpoint and fabric.is_global_zero:
+                    run.save(checkpoint, rows)
+        fabric.barrier()  # Whoever returns finds the last checkpoint.
     model.eval()
     return rows
 
 
-def choose_accelerator(accelerator: str) -> str:
-    """The accelerator as Fabric names it; refuses other names, and several processes.
+def start_processes(
+    accelerator: str = "auto", devices: int = 1, num_nodes: int = 1, precision: str = "32-true"
+) -> Fabric:
+    """Lightning Fabric, in as many processes as `fit` is to train with; these are its arguments.
 
-    Raises `TrainingError` where WORLD_SIZE, which torchrun sets, is above 1.
+    Processes are started once. A later call finds those that are there.
     """
+    from lightning_fabric import Fabric  # It is imported late, because that takes a second.
+    from lightning_fabric.strategies import DDPStrategy
+
+    # Otherwise every process prints that it has begun.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    check_whole(1, devices=devices, num_nodes=num_nodes)
+    check_name("precision", precision, PRECISIONS)
+    accelerator = choose_accelerator(accelerator)
+    devices, num_nodes = parallel.count_processes(devices, num_nodes)
+    if devices * num_nodes == 1:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy=DDPStrategy(timeout=PATIENCE),
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=precision,
+    )
+    fabric.launch()
+    atexit.unregister(parallel.leave_group)  # so that a second call does not add a second one
+    atexit.register(parallel.leave_group)
+    return fabric
+
+
+def choose_accelerator(accelerator: str) -> str:
+    """The accelerator as Fabric names it; refuses other names, and what this machine lacks."""
     check_name("accelerator", accelerator, ACCELERATORS)
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if processes not in ("", "0", "1"):
-        raise TrainingError(
-            "WORLD_SIZE: expected 1, because fit trains in one process and each would train the "
-            f"same model anew, found {processes}; start it without torchrun, one process for a run"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(accelerator, True):
+        raise ValueError(
+            f"accelerator: expected one that this machine has, found {accelerator}; "
+            "take auto or cpu, or install PyTorch for it"
         )
     is_apple = torch.backends.mps.is_available() and not torch.cuda.is_available()
     if accelerator == "auto" and is_apple:
@@ -171,20 +234,23 @@ def identify_model(model: SequenceModel) -> dict[str, object]:
 class Log:
     """Means of the bound's terms over the updates since the last row of the training curve."""
 
-    def __init__(self, seconds_before: float, batch_size: int):
+    def __init__(self, seconds_before: float, batch_size: int, accumulate: int):
         self.started = time.perf_counter() - seconds_before
         self.batch_size = batch_size
+        self.accumulate = accumulate
         self.bounds: list[Tensor] = []
 
-    def add(self, bound: Bound) -> None:
-        """Keep the mean terms of one batch, in nats per frame."""
+    def add(self, bound: Bound, share: float) -> None:
+        """Keep the mean terms of a part in nats per frame; share: its size in its batch's."""
         likelihood = bound.log_likelihood.detach().mean() / bound.frames
         divergence = sum(bound.kl.values()).detach().mean() / bound.frames
-        self.bounds.append(torch.stack([likelihood - divergence, likelihood, divergence]))
+        terms = torch.stack([likelihood - divergence, likelihood, divergence])
+        self.bounds.append(share * terms)
 
-    def row(self, step: int) -> dict:
+    def row(self, step: int, fabric: Fabric) -> dict:
         """The next row of the curve; `TrainingError` where the bound is not finite any more."""
-        means = torch.stack(self.bounds).mean(0).tolist()
+        means = torch.stack(self.bounds).mean(0) * self.accumulate
+        means = fabric.all_reduce(means, reduce_op="sum").tolist()
         self.bounds.clear()
         if not all(map(math.isfinite, means)):
             raise TrainingError(

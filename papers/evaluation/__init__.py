@@ -14,7 +14,17 @@ from typing import NamedTuple
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 
-from papers.evaluation import clips, faces, generic, independent, poses, series, speech, unordered
+from papers.evaluation import (
+    benchmark,
+    clips,
+    faces,
+    generic,
+    independent,
+    poses,
+    series,
+    speech,
+    unordered,
+)
 from papers.evaluation.encoded import Figures, load_split
 from papers.evaluation.generic import draw_exchanges as draw
 from papers.settings import Settings
@@ -37,6 +47,7 @@ MOVING = Evaluation(independent.evaluate_digits, independent.load_digits)
 UNORDERED = Evaluation(unordered.evaluate_digits, unordered.load_paths)
 CLIPS = Evaluation(clips.evaluate_clips, clips.load_clips)
 LABELS = Evaluation(series.evaluate_labels, series.load_series)
+BENCHMARK = Evaluation(benchmark.evaluate, benchmark.load)
 GENERIC = Evaluation(generic.evaluate, generic.load_samples)
 
 EVALUATIONS: dict[tuple[str, str], Evaluation] = {
@@ -63,6 +74,10 @@ EVALUATIONS: dict[tuple[str, str], Evaluation] = {
     ("single_element", "air_quality"): Evaluation(series.evaluate_air_quality, series.load_series),
     ("single_element", "etth1"): Evaluation(series.evaluate_etth1, series.load_series),
     ("single_element", "physionet"): Evaluation(series.evaluate_physionet, series.load_series),
+    ("benchmark", "circle"): BENCHMARK,
+    ("benchmark", "sprites"): BENCHMARK,
+    ("benchmark", "bounce"): BENCHMARK,
+    ("benchmark", "faces"): BENCHMARK,
 }
 
 

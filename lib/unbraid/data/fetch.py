@@ -3,21 +3,21 @@
 A file is looked for in data/ of the clone, in the cache, and in the folder that UNBRAID_MIRROR
 names. Wherever it lies, its SHA-256 must be the one of `sources.toml` (or, for the sets of many
 files, of digests/SOURCE.txt). `find` and `files` only look. `fetch` downloads what is in none of
-these places from the publisher into the cache.
+these places from the publisher into the cache. Outside of a clone, `files` fetches as well.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import math
 import os
 import shutil
-import tempfile
 import tomllib
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ with warnings.catch_warnings():  # tqdm.auto, which pooch imports, warns in a ke
     import pooch
 
 from unbraid.checks import check_name
+from unbraid.locks import hold
 from unbraid.progress import progress_bar
 
 pooch.get_logger().setLevel("WARNING")
@@ -39,6 +40,7 @@ pooch.get_logger().setLevel("WARNING")
 # After 20 seconds without an answer an address counts as unreachable. Without the header some
 # servers send a .gz file unpacked.
 DOWNLOAD = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
+PART = ".part"  # what a killed fetch leaves in the folder of its source, for the next one to remove
 CACHE_REMEDY = "make room, or set UNBRAID_CACHE to a folder with room that can be written to"
 
 
@@ -82,11 +84,18 @@ class Source:
         return sum(file.bytes for file in self.files.values())
 
     @property
+    def is_published(self) -> bool:
+        """Whether there is an address to fetch it from."""
+        return bool(self.urls or self.archive)
+
+    @property
     def remedy(self) -> str:
-        """The command that brings what is missing."""
-        if self.urls or self.archive:
+        """What brings what is missing."""
+        if self.is_published:
             return f"python -m unbraid data fetch {self.name}"
-        return f"git checkout -- data/{self.name}"
+        if repository_root():
+            return f"git checkout -- data/{self.name}"
+        return "set UNBRAID_HOME to a clone of the project, with which these files travel"
 
     @property
     def fingerprint(self) -> str:
@@ -207,8 +216,13 @@ def find(name: str) -> dict[str, Path] | None:
 
 
 def files(name: str) -> dict[str, Path]:
-    """As `find`, but raises `DataError` where files are missing, with the command that helps."""
+    """As `find`, but raises `DataError` where files are missing, with the command that helps.
+
+    Outside of a clone, where no `make data` has been run, what has an address is fetched instead.
+    """
     paths = find(name)
+    if paths is None and repository_root() is None and SOURCES[name].is_published:
+        return fetch(name)
     if paths is None:
         expected = f"its {len(SOURCES[name].files)} files in data/, the cache or UNBRAID_MIRROR"
         found = f"{len(locate(name))} of them"
@@ -247,19 +261,35 @@ def fetch(name: str) -> dict[str, Path]:
     """Download what is missing or damaged of a source into the cache; the path of each file.
 
     It says what it brings and how large that is before it starts. A file appears whole or not at
-    all; after an interruption the next call goes on with what is missing. Raises `DataError`.
+    all; after an interruption the next call goes on with what is missing. While one process
+    fetches a source, others wait for it. Raises `DataError`.
     """
     states = _examine(name, locate(name))
     source = SOURCES[name]
-    missing = [file for file, state in states.items() if state != "ok"]
-    if missing and (source.urls or source.archive):
-        folder = cache_directory() / name
+    place = cache_directory()
+    leftovers = place / f"{name}.lock", place / name / PART
+    is_to_do = {*states.values()} != {"ok"} or any(path.exists() for path in leftovers)
+    if source.is_published and is_to_do:
         try:
-            _download(source, missing, folder)
+            place.mkdir(parents=True, exist_ok=True)
+            with hold(leftovers[0]):
+                leftovers[1].unlink(missing_ok=True)
+                states = _examine(name, locate(name))  # Another process may have brought some.
+                missing = [file for file, state in states.items() if state != "ok"]
+                _check_room(place, sum(source.files[file].bytes for file in missing))
+                if missing:
+                    _download(source, missing, place / name)
         except OSError as error:
-            thing = f"{folder}: cannot be written"
+            thing = f"{place / name}: cannot be written"
             raise data_error(thing, f"{source.bytes} bytes", error, CACHE_REMEDY) from error
     return files(name)
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuse a disk with less room than what will be written, before work begins."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OSError(f"{free} bytes free on the disk, and {size} to write")
 
 
 def _download(source: Source, missing: list[str], folder: Path) -> None:
@@ -267,17 +297,16 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
     origin = source.archive or source.urls[0]
     size = sum(source.files[file].bytes for file in missing) / 1e6
     print(f"{source.name}: fetching {len(missing)} files, {size:.1f} MB, from {origin}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    if source.archive:
-        with suppress(requests.RequestException, zipfile.BadZipFile):
-            _unpack_archive(source, missing, folder)
+    for file, content in _read_archive(source, missing).items():
+        _place(content, source.files[file], folder, file)
     for file in missing:
         expected = source.files[file]
         for base in source.urls:
             if not is_intact(folder / file, expected):
-                with suppress(requests.RequestException, ValueError):  # ValueError: a wrong digest
-                    digest = f"sha256:{expected.sha256}"
-                    pooch.retrieve(base + file, digest, file, folder, downloader=DOWNLOAD)
+                content = b""
+                with suppress(requests.RequestException, ValueError):  # ValueError: too large
+                    content = _read_address(base + file, expected.bytes)
+                _place(content, expected, folder, file)
         if not is_intact(folder / file, expected):
             remedy = "look at the network and try again, or set UNBRAID_MIRROR to a folder with it"
             found = f"no answer, or other bytes, from {' and '.join(source.urls) or origin}"
@@ -285,30 +314,67 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
             raise data_error(thing, f"{expected.bytes} bytes", found, remedy)
 
 
-def _unpack_archive(source: Source, missing: list[str], folder: Path) -> None:
-    """Place those of the missing files that the archive, or an archive in it, holds by name.
+class _Limited(io.BytesIO):
+    """A file in memory that takes no more than `limit` bytes."""
 
-    Nothing is unpacked whose size is not that of a missing file, so that no disk is filled.
+    def __init__(self, limit: int):
+        super().__init__()
+        self.limit = limit
+
+    def write(self, content: bytes) -> int:
+        """As of any file; raises ValueError above the limit."""
+        if self.tell() + len(content) > self.limit:
+            raise ValueError(f"expected at most {self.limit} bytes, found more")
+        return super().write(content)
+
+
+def _read_address(url: str, limit: int) -> bytes:
+    """What lies at an address; ValueError if it is larger than `limit` bytes."""
+    content = _Limited(limit)
+    DOWNLOAD(url, content, None)
+    return content.getvalue()
+
+
+def _place(content: bytes, expected: SourceFile, folder: Path, file: str) -> None:
+    """Put a file into its folder, whole, if it has the right digest."""
+    if hashlib.sha256(content).hexdigest() != expected.sha256:
+        return
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    part = folder / PART
+    try:
+        part.write_bytes(content)
+        os.replace(part, folder / file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read_archive(source: Source, missing: list[str]) -> dict[str, bytes]:
+    """Those of the missing files that the archive holds; none if it cannot be had or read."""
+    if not source.archive:
+        return {}
+    limit = 2 * source.bytes  # It may hold other files, too.
+    try:
+        return dict(_read_members(_read_address(source.archive, limit), source, missing, limit))
+    except Exception:  # A broken archive can make zipfile raise nearly anything.
+        return {}
+
+
+def _read_members(
+    content: bytes, source: Source, missing: list[str], limit: int
+) -> Iterator[tuple[str, bytes]]:
+    """The missing files that a zip file, or a zip file in it of at most `limit` bytes, holds.
+
+    They are found by their last names. Nothing is unpacked whose size is not that of a missing
+    file, and zipfile gives no more bytes than a member is said to have, so that nothing is filled.
     """
-    sizes = {Path(file).name: source.files[file].bytes for file in missing}
-    unpacked: dict[str, Path] = {}
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        outer = pooch.retrieve(source.archive, None, "all.zip", scratch, downloader=DOWNLOAD)
-        archives = [outer]
-        for archive in archives:  # The archives in the outer one follow it in this list.
-            with zipfile.ZipFile(archive) as members:
-                for member in members.infolist():
-                    name = Path(member.filename).name
-                    if member.file_size == sizes.get(name):
-                        unpacked[name] = Path(members.extract(member, f"{archive}.members"))
-                    inner = name.endswith(".zip") and archive == outer
-                    if inner and member.file_size < source.bytes:
-                        archives.append(members.extract(member, scratch))
-        for file in missing:
-            path = unpacked.get(Path(file).name)
-            if path and is_intact(path, source.files[file]):
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, folder / file)
+    wanted = {Path(file).name: file for file in missing}
+    with zipfile.ZipFile(io.BytesIO(content)) as members:
+        for member in members.infolist():
+            name = Path(member.filename).name
+            if name in wanted and member.file_size == source.files[wanted[name]].bytes:
+                yield wanted[name], members.read(member)
+            elif name.endswith(".zip") and member.file_size <= limit:
+                yield from _read_members(members.read(member), source, missing, limit=0)
 
 
 def cached_array(
@@ -317,25 +383,52 @@ def cached_array(
     """Bytes of `shape` that are made once, and mapped from a file of the cache ever after.
 
     inputs: what the content depends on; its digest is part of the file's name. rows: gives the
-    content in order; it is called if there is no file. The file appears whole or not at all.
-    Raises `DataError` where it cannot be written.
+    content in order; it is called if there is no file, or if the file is not what was written, by
+    the SHA-256 beside it. The file appears whole or not at all, and one process makes it while
+    others wait. Raises `DataError` where it cannot be written.
     """
     key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
     path = cache_directory() / "composed" / f"{name}-{key}.npy"
-    if not path.exists():
+    if not _is_as_written(path):
         size = math.prod(shape)
-        label = f"{path.stem}: composing {size / 1e6:.0f} MB once, into {path.parent}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(path.parent).free < size:
-                raise OSError("less room on the disk")
-            with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-                part = Path(scratch, path.name)
-                array = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
-                for number, row in enumerate(progress_bar(rows(), label, total=shape[0])):
-                    array[number] = row
-                os.replace(part, path)
+            with hold(path.with_suffix(".lock")):
+                if not _is_as_written(path):  # Another process may have made it meanwhile.
+                    _check_room(path.parent, size)
+                    _compose(path, shape, rows)
         except OSError as error:
             thing = f"{path}: cannot be written"
             raise data_error(thing, f"{size} bytes", error, CACHE_REMEDY) from error
     return torch.from_numpy(np.load(path, mmap_mode="c"))  # "c": writable, but not to the file
+
+
+def _is_as_written(path: Path) -> bool:
+    """Whether a file has the SHA-256 that the file beside it says."""
+    with suppress(OSError):
+        written = path.with_suffix(".sha256").read_bytes().split()
+        return written[:1] == [_digest_once(path, path.stat().st_mtime_ns).encode()]
+    return False
+
+
+def _compose(path: Path, shape: tuple[int, ...], rows: Callable[[], Iterable[np.ndarray]]) -> None:
+    """Write an array of bytes and its SHA-256, as sha256sum would; nothing stays of an attempt."""
+    beside = path.with_suffix(".sha256")
+    if path.exists() and beside.exists():
+        print(f"{path}: damaged, composing it again", flush=True)
+    label = f"{path.stem}: composing {math.prod(shape) / 1e6:.0f} MB once, into {path.parent}"
+    part = path.with_suffix(PART)
+    try:
+        with part.open("wb") as file:
+            described = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, described)
+            # A full disk is an error in writing; in a mapped array it would end the process.
+            for row in progress_bar(rows(), label, total=shape[0]):
+                file.write(np.asarray(row, np.uint8).reshape(shape[1:]).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        digest = pooch.file_hash(part)
+        os.replace(part, path)
+        beside.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    finally:
+        part.unlink(missing_ok=True)

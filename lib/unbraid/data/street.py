@@ -35,10 +35,8 @@ def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Seque
     check_choice("split", split, ("train", "test"))
     check_choice("by", by, ("chunk", "time"))
     find("street")  # It raises `DataError` for a damaged file.
-    paths = locate("street")
+    paths = locate("street") or files("street")
     names = [name for name in VIDEOS if VIDEOS[name][0] in paths]
-    if not names:
-        files("street")  # It raises the error.
 
     frames, numbers, times = [], [], []
     for name in names:

@@ -14,12 +14,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 from scipy.special import digamma
+from sklearn.neighbors import KDTree
 
 from unbraid.checks import check_whole
 from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
+
+LEAF = 20  # points of a leaf, with which a tree of few units is fastest
+WIDE = 8  # units, from which distances to all points are faster than a tree to count with
+BLOCK = 2**17  # distances that are held at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,18 +99,32 @@ def kraskov(
 def kraskov_nats(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
     joint = np.hstack([x, y])
-    distances, _ = cKDTree(joint).query(joint, k + 1, p=np.inf)
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
     # The counts include the point itself, which is the + 1 of equation (8).
-    radius = np.nextafter(distances[:, k], 0)
+    radius = np.nextafter(distance_of_neighbour(joint, k), 0)
     counts = [count_within(x, radius), count_within(y, radius)]
     return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
 
 
+def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
+    """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
+    tree = KDTree(points, LEAF, metric="chebyshev")
+    distances, _ = tree.query(points, k + 1)  # the nearest is the point itself
+    return distances[:, k]
+
+
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
-    tree = cKDTree(points)
-    return tree.query_ball_point(points, radius, p=np.inf, return_length=True)
+    if points.shape[1] < WIDE:
+        tree = KDTree(points, LEAF, metric="chebyshev")
+        return tree.query_radius(points, radius, count_only=True)
+    counts = np.empty(len(points), dtype=int)
+    height = max(1, BLOCK // len(points))
+    for start in range(0, len(points), height):
+        rows = slice(start, start + height)
+        within = cdist(points[rows], points, "chebyshev") <= radius[rows, None]
+        counts[rows] = within.sum(axis=1)
+    return counts
 
 
 def ross(
@@ -144,8 +163,7 @@ def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         neighbours = min(k, len(rows) - 1)
-        distances, _ = cKDTree(x[rows]).query(x[rows], neighbours + 1, p=np.inf)
-        radius[rows] = np.nextafter(distances[:, neighbours], 0)
+        radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
         terms[rows] = digamma(neighbours) - digamma(len(rows))
     return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius))))
 

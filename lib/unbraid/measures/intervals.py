@@ -134,33 +134,51 @@ def bootstrap_interval(
     if not np.isfinite(estimate):
         raise ValueError(f"statistic: expected a finite number of all rows, found {estimate}")
     sizes = np.bincount(numbers)
-    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
-    if len(members) == 1:
+    if len(sizes) == 1:
         return Interval(estimate, np.nan, np.nan, 1, unit)
+
+    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
 
     def evaluate(drawn: np.ndarray) -> float:
         rows = np.concatenate([members[cluster] for cluster in drawn.astype(int)])
         return statistic(*(array[rows] for array in values))
 
-    low, high = bca_limits(evaluate, len(members), draws, seed)
+    if statistic is np.mean:  # of the clusters' sums and sizes, which is faster than of all rows
+        rows = values[0].reshape(len(numbers), -1)
+        sums = np.bincount(numbers, weights=rows.sum(axis=1))
+        low, high = bca_limits(mean_of_sums, (sums, rows.shape[1] * sizes), draws, seed)
+    else:
+        low, high = bca_limits(evaluate, (np.arange(len(sizes)),), draws, seed)
     if low == high:
         low = high = np.nan
         if rate:
-            wilson = share_interval(round(estimate * len(members)), len(members))
+            wilson = share_interval(round(estimate * len(sizes)), len(sizes))
             low, high = wilson.low, wilson.high
-    return Interval(estimate, low, high, len(members), unit)
+    return Interval(estimate, low, high, len(sizes), unit)
+
+
+def mean_of_sums(sums: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of all rows of clusters, from their sums and numbers of rows (..., clusters)."""
+    return sums.sum(axis) / sizes.sum(axis)
 
 
 def bca_limits(
-    evaluate: Callable[[np.ndarray], float], count: int, draws: int, seed: int
+    statistic: Callable[..., float | np.ndarray],
+    values: tuple[np.ndarray, ...],
+    draws: int,
+    seed: int,
 ) -> tuple[float, float]:
-    """Limits of evaluate(units) over draws of `count` units with replacement."""
+    """Limits of statistic(*values) over draws of units with replacement.
+
+    values: arrays (n,) with a number of each unit. A statistic with the argument `axis` is called
+        with many draws at once, arrays (draws, n).
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
-            (np.arange(count),),
-            evaluate,
-            vectorized=False,
+            values,
+            statistic,
+            paired=True,
             n_resamples=draws,
             batch=min(draws, 100),  # else the jackknife lays out count x count indices at once
             method="BCa",

@@ -111,6 +111,8 @@ def leakage_matrix(
     for_split, _, for_null = np.random.SeedSequence(seed).spawn(3)
     count = len(next(iter(features.values())))
     held_out = held_out_mask(test, count, np.random.default_rng(for_split))
+    null, tested = np.random.default_rng(for_null), held_out.sum()
+    orders = [null.permutation(tested) for _ in range(permutations)]  # the same for every cell
 
     shape = len(features), len(targets)
     value, limits, p_value = np.empty(shape), np.empty((*shape, 2)), np.empty(shape)
@@ -122,9 +124,6 @@ def leakage_matrix(
                 raise ValueError(f"factor {name!r}: expected test sequences that differ")
             value[i, j] = max(1 - loss.sum() / base.sum(), -1.0)
             limits[i, j] = skill_limits(loss, base, seed)
-            # The same permutations for every cell.
-            null = np.random.default_rng(for_null)
-            orders = [null.permutation(len(true)) for _ in range(permutations)]
             shuffled = [mean_loss(predicted, true[order], target).mean() for order in orders]
             reached = np.sum(np.array(shuffled) <= loss.mean() + 1e-12)
             p_value[i, j] = (1 + reached) / (1 + permutations)
@@ -176,16 +175,15 @@ def mean_loss(predicted: np.ndarray, true: np.ndarray, target: Factor) -> np.nda
 def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> tuple[float, float]:
     """BCa limits of the skill over test sequences with these losses (n,)."""
 
-    def skill(rows: np.ndarray) -> float:
-        rows = rows.astype(int)
-        return 1 - loss[rows].sum() / base[rows].sum()
+    def skill(loss: np.ndarray, base: np.ndarray, axis: int) -> np.ndarray:
+        return 1 - loss.sum(axis) / base.sum(axis)
 
     if not loss.any():  # No draw can differ: Wilson's limits of a share of n without an error.
         wrong = 1 - share_interval(len(loss), len(loss)).low
         return max(1 - wrong / base.mean(), -1.0), 1.0
     if (loss == base).all():
         return 0.0, 0.0
-    return tuple(np.clip(bca_limits(skill, len(loss), BOOTSTRAP_DRAWS, seed), -1, 1))
+    return tuple(np.clip(bca_limits(skill, (loss, base), BOOTSTRAP_DRAWS, seed), -1, 1))
 
 
 def held_out_mask(

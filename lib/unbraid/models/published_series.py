@@ -146,7 +146,11 @@ class PublishedSeries(SingleElement):
     def posterior(
         self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
     ) -> Posterior:
-        """As the base class's, of windows (B, W, window, C), the anchor's first."""
+        """As the base class's, of windows (B, W, window, C), the anchor's first.
+
+        Noise of R B sequences gives R draws of each sequence, all first ones before all second
+        ones. Only the anchor's d_t reads noise, so that everything else is encoded once.
+        """
         count, length = elements.shape[:2]
         if noise is None:
             noise = {}
@@ -157,26 +161,37 @@ class PublishedSeries(SingleElement):
         static = self.static_head(summary)
 
         anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[3]).expand(count, -1))
-        anchor_noise = anchor_noise[:, None, None].expand(-1, 1, self.codec.window, -1)
-        inputs = torch.cat([anchor_noise, features[:, 1:]], 1)
+        draws = len(anchor_noise) // count  # R
+        read_noise = anchor_noise[:, None].expand(-1, self.codec.window, -1)  # (R B, window, g)
         if mask is not None:
             missing = mask.logical_not().sum(3, keepdim=True)  # (B, W, window, 1)
-            inputs = inputs * (missing < int(MISSING_SHARE * mask.shape[3]))
-        dynamic = self.dynamic_encoder(inputs)
+            is_read = missing < int(MISSING_SHARE * mask.shape[3])
+            read_noise = read_noise * is_read[:, 0].repeat(draws, 1, 1)
+            features = features * is_read
+        others = features[:, 1:].flatten(0, 1)  # (B (W - 1), window, g)
+        encoded = self.dynamic_encoder(torch.cat([read_noise, others])[:, None])
 
-        draws = static.draw(noise.get("static")), dynamic.draw(noise.get("dynamic"))
-        codes = dict(zip(self.code_names, draws, strict=True))
-        first = torch.zeros(count, dtype=torch.long, device=elements.device)
-        has_code = torch.ones(count, length, dtype=torch.bool, device=elements.device)
+        def arrange(values: Tensor) -> Tensor:
+            """What was encoded, one after the other, as (R B, W, d)."""
+            of_anchor, of_others = values.split([len(read_noise), len(others)])
+            of_others = of_others.reshape(count, length - 1, values.shape[-1]).repeat(draws, 1, 1)
+            return torch.cat([of_anchor, of_others], 1)
+
+        static = DiagonalGaussian(
+            static.mean.repeat(draws, 1), static.log_variance.repeat(draws, 1)
+        )
+        dynamic = DiagonalGaussian(arrange(encoded.mean), arrange(encoded.log_variance))
+        drawn = static.draw(noise.get("static")), dynamic.draw(noise.get("dynamic"))
+        codes = dict(zip(self.code_names, drawn, strict=True))
+        first = torch.zeros(draws * count, dtype=torch.long, device=elements.device)
+        has_code = torch.ones(draws * count, length, dtype=torch.bool, device=elements.device)
         return Posterior(static, dynamic, codes, first, has_code)
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound; in training of monte_carlo_draws times as many sequences as the batch."""
-        batch = Batch.of(batch)
-        if self.training:
-            frames = torch.cat([batch.frames] * self.monte_carlo_draws)
-            mask = None if batch.mask is None else torch.cat([batch.mask] * self.monte_carlo_draws)
-            batch = Batch(frames, mask)
+        elements, _ = self.check_batch(batch)
+        draws = self.monte_carlo_draws if self.training else 1
+        noise = self.as_noise(noise, draws * len(elements), elements.shape[1])
         return super().elbo(batch, noise)
 
     def reconstruct(
@@ -184,9 +199,11 @@ class PublishedSeries(SingleElement):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """log p(x | s, d), (B,), of what was observed, and the bound's further terms, (B,) each."""
         static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
+        draws = len(static) // len(elements)
+        elements = elements.repeat(draws, 1, 1, 1)
         by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(elements)
         if mask is not None:
-            by_value = by_value * mask
+            by_value = by_value * mask.repeat(draws, 1, 1, 1)
         log_likelihood = by_value.flatten(1).sum(1)
         first_step = self.codec.decode(static, dynamic[:, :1], noise["anchor_decoder"])
         terms = {

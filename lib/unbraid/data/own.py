@@ -1,0 +1,341 @@
+"""Anybody's own data as `Sequences`: films, pictures, recordings, arrays, or a table of series."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from unbraid.checks import check_name, check_whole
+from unbraid.data.own_files import LABELS, SUFFIXES, Found, find_films, find_in_folder
+from unbraid.data.own_tables import add_label_file, encode, find_arrays, find_series
+from unbraid.data.sequences import Sequences, check_field
+from unbraid.data.series import make_series
+from unbraid.data.speech import SpectrumScale
+from unbraid.progress import progress_bar
+from unbraid.readable import Readable
+
+SPLITS = ("train", "validation", "test")
+CUTS = (0.7, 0.85)  # where the training split ends, and the validation split
+DRAWS = 100  # of the split, of which the best is taken
+LONGEST = 1000  # steps of a sequence that nobody asked to cut
+
+Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]
+"""Labels by name: numbers, and for classes their names."""
+
+
+@dataclass(frozen=True, repr=False)
+class OwnData(Readable):
+    """What was read, in three splits that share no film, folder, file or id.
+
+    splits  "train", "validation" and "test"
+    notes   sentences on what was found and what was done to it
+    names   by split the name of each sequence, such as "walk.mp4 #3" for a film's third clip
+    kind    "films", "folders", "recordings", "rows" of an array, or "series"
+    scale   of recordings: by it their spectra become magnitudes again
+    """
+
+    splits: dict[str, Sequences]
+    notes: list[str]
+    names: dict[str, list[str]]
+    kind: str = ""
+    scale: SpectrumScale | None = None
+
+    def table(self) -> list[tuple[str, ...]]:
+        """A row for each split, then the notes."""
+        rows = [sequences.table()[0] for sequences in self.splits.values()]
+        return [*rows, *((note,) for note in self.notes)]
+
+
+def load(  # noqa: PLR0913 - all but the first go by name
+    path: Path | str,
+    *,
+    labels: Path | str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    group: str | None = None,
+    size: int = 32,
+    length: int | None = None,
+    stride: int | None = None,
+    seed: int = 0,
+) -> OwnData:
+    """Read anybody's own sequences and split them 70 : 15 : 15 so that nothing leaks.
+
+    path         a folder of films (mp4, mov, webm, gif, avi, mkv), or one film; a folder with one
+                 folder of pictures per sequence; a folder of recordings (wav, flac); an npy or npz
+                 file with frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), beside
+                 them mask and labels (N,) or (N, T); a csv file of series
+    labels       a csv file: the first column names films, folders, files or ids, each other one is
+                 a label; where names repeat, a column time or frame makes labels of steps. By
+                 default labels.csv in the folder, if it is there. Text and whole numbers are
+                 classes, other numbers are values
+    id_column    of a csv file of series: which column tells the series apart; guessed by its name
+    time_column  likewise: which column orders a series
+    group        the label whose classes are kept together by the split, such as a person
+    size         height and width of frames, which are scaled and cut to their middle square
+    length       steps of a clip; by default 16 for films, and the others whole
+    stride       steps from the beginning of a clip to that of the next; by default `length`, or a
+                 quarter of it where a film or two have to be cut by time
+    seed         of the split
+
+    Films become bytes (N, T, 3, size, size), recordings chunks as in `unbraid.data.speech`, series
+    z-scores by the training split. What is missing or after the end is 0 and not in the mask.
+    Raises `ValueError` in one sentence that names the file and the remedy.
+    """
+    path = Path(path)
+    check_field(size in (8, 16, 32, 64, 128, 256), "size", "8, 16, 32, 64, 128 or 256", size)
+    check_whole(2, length=2 if length is None else length)
+    check_whole(1, stride=1 if stride is None else stride)
+    found = find(path, id_column, time_column, size)
+    if found.kind == "recordings":
+        expected = "none, since recordings are cut into chunks of 200 ms"
+        check_field(not (length or stride), "length, stride", expected, (length, stride))
+    file = Path(labels or path / LABELS)
+    check_field(labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
+    if file.is_file():
+        add_label_file(file, found, time_column)
+    static: Encoded = {name: encode(name, found.static[name]) for name in found.static}
+    dynamic: Encoded = {name: encode(name, label) for name, label in found.dynamic.items()}
+    part = draw_parts(found, static, group, length, seed)
+    clips = cut(found, part, length, stride)
+    splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
+    return OwnData(splits, found.notes, name_clips(found, clips), found.kind, found.scale)
+
+
+def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> Found:
+    """The sequences of a folder or a file, as its name tells; the arguments are those of `load`."""
+    suffix = path.suffix.lower()
+    check_field(path.exists(), "path", "a folder or a file", f"no {path}")
+    if path.is_file() and suffix == ".csv":
+        return find_series(path, id_column, time_column)
+    expected = "none, since only a csv file has columns"
+    check_field(id_column is None, "id_column", expected, id_column)
+    if path.is_dir():
+        return find_in_folder(path, size)
+    if suffix in (".npy", ".npz"):
+        return find_arrays(path, size)
+    expected = f"a folder, or a file {', '.join(SUFFIXES['films'])}, .npy, .npz or .csv"
+    check_field(suffix in SUFFIXES["films"], "path", expected, path.name)
+    return find_films([path], size)
+
+
+# ---- splits
+
+
+def draw_parts(
+    found: Found, static: Encoded, group: str | None, length: int | None, seed: int
+) -> np.ndarray | None:
+    """The number (U,) of the split of each sequence; None if each has to be cut by time.
+
+    Of `DRAWS` draws it is the first whose training split lacks the fewest classes.
+    """
+    field, what, owner = "path", found.kind, np.arange(len(found.names))
+    if group is not None:
+        expected = "a label of sequences: a column of text, or one of --labels"
+        check_field(len(found.static.columns) > 0, "group", expected, "none")
+        check_name("group", group, found.static)
+        field, what, owner = "group", f"groups of {group}", pd.factorize(found.static[group])[0]
+    count = owner.max() + 1
+    can_cut = group is None and found.kind != "recordings"
+    if count < 3 and can_cut and (length or found.length):
+        gap = "between which a clip's length is left out"
+        found.notes.append(f"For want of 3 {what} each is split by time, 70 : 15 : 15, {gap}.")
+        return None
+    remedy = ", or a length (--length) to cut them by time" if can_cut else ""
+    check_field(count >= 3, field, f"3 {what} or more{remedy}", count)
+
+    random = np.random.default_rng(seed)
+    tests = max(1, round((1 - CUTS[1]) * count))
+    draws = []
+    for _ in range(DRAWS):
+        lots = random.permutation(count)[owner]
+        draws.append(np.where(lots < tests, 2, np.where(lots < 2 * tests, 1, 0)))
+    part = min(draws, key=lambda draw: sum(map(len, find_unseen(static, draw).values())))
+    shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
+    found.notes.append(f"No two splits share {what}: {shares}.")
+    for name, classes in find_unseen(static, part).items():
+        lacking = f"{len(classes)} classes of {name} never occur in training"
+        advice = "no model can learn these, and a label that names the split is no factor"
+        found.notes.append(f"Careful: {lacking} ({', '.join(classes[:3])}): {advice}.")
+    return part
+
+
+def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
+    """By label the classes that occur, but not in training, if there are any."""
+    unseen = {}
+    for name, (numbers, classes) in static.items():
+        if classes is not None:
+            missing = np.setdiff1d(numbers, numbers[part == 0])
+            if len(missing):
+                unseen[name] = [classes[number] for number in missing]
+    return unseen
+
+
+# ---- clips
+
+
+class Clip(NamedTuple):
+    """Some steps of a sequence: its number, the first step, the split, values, what is observed."""
+
+    number: int
+    start: int
+    split: int
+    values: np.ndarray
+    observed: np.ndarray
+
+
+def cut(
+    found: Found, part: np.ndarray | None, length: int | None, stride: int | None
+) -> list[Clip]:
+    """Read the sequences, one after another, and cut them into clips, or take them whole."""
+    length = length or found.length
+    if part is None:
+        stride = stride or max(1, length // 4)
+    clips, counts = [], []
+    for number in progress_bar(range(len(found.names)), f"reading {found.kind}"):
+        values, observed = found.read(number)
+        name, count, seen = found.names[number], len(values), int(observed.sum())
+        expected = "2 steps or more that are observed in each"
+        check_field(seen > 1, found.kind, expected, f"{seen} in {name}")
+        expected = f"at most {LONGEST} steps in each, or a length (--length) to cut them into clips"
+        check_field(bool(length) or count <= LONGEST, found.kind, expected, f"{count} in {name}")
+        counts.append(count)
+        steps, owner = length or count, None if part is None else part[number]
+        for start, split in places(count, steps, stride or steps, owner):
+            window = slice(start, start + steps)
+            if observed[window].sum() > 1:
+                clips.append(Clip(number, start, split, values[window], observed[window]))
+
+    sizes = np.bincount([clip.split for clip in clips], minlength=3)
+    expected = f"sequences long enough for clips of {length} steps in each of three splits"
+    check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
+    if len(clips) > len(counts):
+        note = (
+            f"They are cut into {len(clips)} clips of {length} steps, one every {stride or length}"
+        )
+        found.notes.append(f"{note}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test.")
+    ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    found.notes.insert(0, f"Found: {len(counts)} {found.kind} of {ends} steps.")
+    return clips
+
+
+def places(count: int, length: int, stride: int, split: int | None) -> list[tuple[int, int]]:
+    """The first step and the split of each clip of a sequence of `count` steps.
+
+    split: that of the whole sequence; None: it is cut by time, and between the clips of two splits
+    lies the length of a clip, since neighbouring frames are alike.
+    """
+    spans = [(0, max(count, length), split)]
+    if split is None:
+        one, two = (int(share * count) for share in CUTS)
+        spans = [(0, one, 0), (one + length, two, 1), (two + length, count, 2)]
+    starts = []
+    for first, end, number in spans:
+        starts += [(start, number) for start in range(first, end - length + 1, stride)]
+    return starts
+
+
+def assemble(
+    found: Found, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
+) -> dict[str, Sequences]:
+    """The three splits, their clips padded to one length with what was not observed."""
+    steps = max(len(clip.values) for clip in clips)
+    owner = np.array([clip.number for clip in clips])
+    labels = {name: numbers[owner] for name, (numbers, _) in static.items()}
+    for name, (numbers, _) in dynamic.items():
+        labels[name] = label_steps(name, numbers, found, clips, steps)
+    classes = {name: names for name, (_, names) in (static | dynamic).items() if names is not None}
+    split = np.array([clip.split for clip in clips])
+    parts = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
+
+    splits = {}
+    if found.kind in ("rows", "series") and clips[0].values.ndim == 2:
+        values, _ = pad(clips, steps)
+        check_variables(values[parts["train"]], found.columns)
+        found.notes.append("Values are z-scores by the mean and deviation of the training split.")
+        for name in SPLITS:
+            splits[name] = make_series(values, parts, name, True, labels, classes, about)
+    else:
+        is_whole = all(clip.observed.all() and len(clip.values) == steps for clip in clips)
+        for name, rows in parts.items():
+            values, observed = pad([clips[row] for row in rows], steps)
+            splits[name] = Sequences(
+                frames=values,
+                labels={label: numbers[rows] for label, numbers in labels.items()},
+                static=tuple(static),
+                dynamic=tuple(dynamic),
+                split=name,
+                provenance=f"{about}, {name} split",
+                mask=None if is_whole and found.kind != "recordings" else observed,
+                classes=classes,
+            )
+    if found.kind == "recordings":
+        found.notes.append("Spectra are logarithms, whitened by the training split.")
+        found.scale = SpectrumScale.fit(splits["train"])
+        splits = {name: found.scale.transform(chunks) for name, chunks in splits.items()}
+    missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
+    if missing.any():
+        share = float(missing.float().mean())
+        found.notes.append(
+            f"{share:.1%} are missing or after the end, and the mask leaves them out."
+        )
+    return splits
+
+
+def pad(clips: list[Clip], steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values (N, T, ...) of clips, and what was observed (N, T); ends are filled up."""
+    first = clips[0].values
+    empty = 0 if first.dtype == np.uint8 else np.nan
+    values = np.full((len(clips), steps, *first.shape[1:]), empty, first.dtype)
+    observed = np.zeros((len(clips), steps), bool)
+    for row, clip in enumerate(clips):
+        values[row, : len(clip.values)] = clip.values
+        observed[row, : len(clip.values)] = clip.observed
+    if first.dtype == np.uint8:
+        values[~observed] = 0
+    return values, observed
+
+
+def label_steps(
+    name: str, numbers: np.ndarray, found: Found, clips: list[Clip], steps: int
+) -> np.ndarray:
+    """A label of steps for each clip (N, T); where nothing was observed it keeps its last value."""
+    column = pd.Series(numbers, found.dynamic[name].index)
+    values = {owner: part.droplevel(0) for owner, part in column.groupby(level=0)}
+    rows = []
+    for number, start, _, frames, observed in clips:
+        times = pd.RangeIndex(start + len(frames)) if found.times is None else found.times[number]
+        times = times[start : start + len(frames)]
+        row = values[found.names[number]].reindex(times)
+        lacks = row.isna().to_numpy() & observed
+        expected = "a value at each step" + ", counted from 0" * (found.times is None)
+        where = f"the label {name} of {found.names[number]}"
+        check_field(not lacks.any(), where, expected, f"none at {times[lacks.argmax()]}")
+        row = row.ffill().bfill().to_numpy(numbers.dtype)
+        rows.append(np.pad(row, (0, steps - len(row)), "edge"))
+    return np.stack(rows)
+
+
+def check_variables(train: np.ndarray, columns: list[str]) -> None:
+    """Refuse a variable of which the training split (N, T, D) has no two values."""
+    for number, name in enumerate(columns):
+        values = train[..., number]
+        values = values[~np.isnan(values)]
+        expected = "different values in the training split, or no such column"
+        check_field(len(values) > 0 and values.min() < values.max(), name, expected, "none or one")
+
+
+def name_clips(found: Found, clips: list[Clip]) -> dict[str, list[str]]:
+    """By split a name for each clip; several clips of one sequence are counted from 1."""
+    counts, seen = Counter(clip.number for clip in clips), Counter()
+    names: dict[str, list[str]] = {name: [] for name in SPLITS}
+    for clip in clips:
+        seen[clip.number] += 1
+        ending = f" #{seen[clip.number]}" if counts[clip.number] > 1 else ""
+        names[SPLITS[clip.split]].append(found.names[clip.number] + ending)
+    return names

@@ -1,0 +1,213 @@
+"""Anybody's own folders of films, pictures and recordings, read one file at a time.
+
+What finds them looks at names and headers only, so that a mistake is told before films are decoded.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageOps
+
+from unbraid.data import speech
+from unbraid.data.sequences import check_field
+
+SUFFIXES = {
+    "films": (".mp4", ".mov", ".webm", ".gif", ".avi", ".mkv"),
+    "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
+    "recordings": (".wav", ".flac"),
+}
+LABELS = "labels.csv"  # is read when it lies in the folder
+
+Values = tuple[np.ndarray, np.ndarray]
+"""A sequence's bytes (T, C, size, size) or floats (T, D), NaN if missing; which steps are there."""
+
+
+@dataclass
+class Found:
+    """U named sequences, before the large files are read.
+
+    kind     what the sequences are: "films", "folders", "recordings", "rows" of an array, "series"
+    names    U of them, in NFC
+    read     from a sequence's number to its `Values`
+    static   labels of whole sequences, one row per name
+    dynamic  labels of steps, one row per name and time
+    times    of each sequence the times of its steps; None: 0, 1, ...
+    length   steps of a clip where nobody asks for others; None: whole sequences
+    columns  names of a series' variables
+    notes    sentences on what was found
+    scale    of recordings, once their spectra are on one scale
+    """
+
+    kind: str
+    names: list[str]
+    read: Callable[[int], Values]
+    static: pd.DataFrame
+    dynamic: dict[str, pd.Series] = field(default_factory=dict)
+    times: list[pd.Index] | None = None
+    length: int | None = None
+    columns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    scale: speech.SpectrumScale | None = None
+
+    @classmethod
+    def of(cls, kind: str, names: Iterable[str], read: Callable[[int], Values]) -> Found:
+        """Sequences without labels."""
+        names = [normalise(name) for name in names]
+        return cls(kind, names, read, pd.DataFrame(index=names))
+
+
+def normalise(name: object) -> str:
+    """A name in one Unicode form (NFC): systems write umlauts in different ones."""
+    return unicodedata.normalize("NFC", str(name).strip())
+
+
+def natural_order(path: Path) -> list[str | int]:
+    """A key that sorts frame 2 before frame 10."""
+    parts = re.split(r"([0-9]+)", normalise(path.name))
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+
+
+def kind_of(path: Path) -> str:
+    """What a file or folder holds, as its name says."""
+    if path.is_dir():
+        return "folders"
+    kinds = (kind for kind, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes)
+    return next(kinds, "other files")
+
+
+def find_in_folder(folder: Path, size: int) -> Found:
+    """The films, folders of pictures or recordings in a folder, which may hold one of the three."""
+    entries: dict[str, list[Path]] = {}
+    for entry in sorted(folder.iterdir(), key=natural_order):
+        if not entry.name.startswith(".") and entry.name != LABELS:
+            entries.setdefault(kind_of(entry), []).append(entry)
+    counts = [f"{len(paths)} {kind} ({paths[0].name})" for kind, paths in entries.items()]
+    others = entries.pop("other files", [])
+    expected = "films alone, recordings alone, or folders of pictures alone, a folder per sequence"
+    counted = ", ".join(counts) or "an empty folder"
+    check_field(len(entries) == 1 and "pictures" not in entries, str(folder), expected, counted)
+    ((kind, paths),) = entries.items()
+    names = pd.Index([normalise(path.name) for path in paths])
+    check_field(names.is_unique, str(folder), "different names", names[names.duplicated()].tolist())
+    finders = {"films": find_films, "folders": find_folders, "recordings": find_recordings}
+    found = finders[kind](paths, size)
+    if others:
+        listed = ", ".join(path.name for path in others[:3])
+        found.notes.append(f"Other files, {len(others)}, are left out, such as {listed}.")
+    return found
+
+
+# ---- films and pictures
+
+
+def find_films(paths: list[Path], size: int) -> Found:
+    """Films, each a sequence of all its frames."""
+    import imageio_ffmpeg  # noqa: F401 - that it is lacking is told before the first film
+
+    for path in paths:
+        check_field(path.stat().st_size > 0, path.name, "a film", "an empty file")
+    found = Found.of("films", (path.name for path in paths), lambda u: read_film(paths[u], size))
+    found.length = 16
+    return found
+
+
+def read_film(path: Path, size: int) -> Values:
+    """All frames of a film, scaled and cut to their middle square."""
+    import imageio_ffmpeg  # It is imported late, because only films need it.
+
+    scale = f"scale={size}:{size}:force_original_aspect_ratio=increase"
+    filters = f"{scale}:flags=area+accurate_rnd+bitexact,crop={size}:{size}"
+    output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    # With "file:" a colon in a name is no protocol.
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", f"file:{path}"]
+    result = subprocess.run([*program, *output, "-"], capture_output=True, stdin=subprocess.DEVNULL)
+    if result.stderr or not result.stdout:  # Of a torn film the frames before the tear are decoded.
+        reason = result.stderr.decode(errors="replace").partition("\n")[0]
+        remedy = "copy it again, convert it, or remove it"
+        raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {remedy}")
+    frames = np.frombuffer(result.stdout, np.uint8).reshape(-1, size, size, 3)
+    return frames.transpose(0, 3, 1, 2), np.ones(len(frames), bool)
+
+
+def find_folders(folders: list[Path], size: int) -> Found:
+    """Folders of pictures, each a sequence in the order of the pictures' names."""
+    pictures = []
+    for folder in folders:
+        paths = [path for path in folder.iterdir() if kind_of(path) == "pictures"]
+        expected = "two pictures or more, in this folder itself"
+        check_field(len(paths) > 1, f"the folder {folder.name}", expected, len(paths))
+        pictures.append(sorted(paths, key=natural_order))
+
+    def read(number: int) -> Values:
+        frames = [read_picture(path, size) for path in pictures[number]]
+        return np.stack(frames), np.ones(len(frames), bool)
+
+    return Found.of("folders", (folder.name for folder in folders), read)
+
+
+def read_picture(path: Path, size: int) -> np.ndarray:
+    """The middle square of a picture, bytes (3, size, size)."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError("it has more than 8 bits per colour; save it with 8")
+            return fit_picture(ImageOps.exif_transpose(image).convert("RGB"), size)
+    except (OSError, SyntaxError, ValueError) as error:  # a broken PNG is a SyntaxError
+        raise ValueError(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
+
+
+def fit_picture(image: Image.Image, size: int) -> np.ndarray:
+    """The middle square of an image, averaged over areas: bytes (C, size, size)."""
+    pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BOX))
+    return np.atleast_3d(pixels).transpose(2, 0, 1)
+
+
+# ---- recordings
+
+
+def find_recordings(paths: list[Path], _: int) -> Found:
+    """Recordings, each a sequence of the spectra of its chunks of 200 ms, see `speech.cut`."""
+    import soundfile  # It is imported late, because only recordings need it.
+
+    rates = set()
+    for path in paths:
+        try:
+            rates.add(soundfile.info(path).samplerate)
+        except RuntimeError as error:
+            raise ValueError(f"{path.name} is no recording ({error}); remove it") from None
+        check_field(min(rates) >= 8000, path.name, "8000 samples per second or more", min(rates))
+    rate = 16_000 if min(rates) >= 16_000 else 8000
+
+    def read(number: int) -> Values:
+        waveform = speech.equal_level(read_waveform(paths[number], rate))
+        chunks = speech.cut(speech.Utterances([waveform], {}, {}, rate, "", ""))
+        return chunks.frames.flatten(0, 1).numpy(), chunks.mask.flatten().numpy()
+
+    found = Found.of("recordings", (path.name for path in paths), read)
+    found.length = speech.STEPS
+    rates = ", ".join(map(str, sorted(rates)))
+    found.notes.append(f"Recordings of {rates} Hz are read at {rate} Hz, their channels averaged.")
+    return found
+
+
+def read_waveform(path: Path, rate: int) -> torch.Tensor:
+    """The mean of a recording's channels at `rate` samples per second, (samples,)."""
+    import soundfile
+    from scipy.signal import resample_poly  # It is imported late, because that takes a second.
+
+    samples, original = soundfile.read(path, dtype="float32", always_2d=True)
+    check_field(len(samples) > 0, path.name, "some samples", "none")
+    check_field(bool(np.isfinite(samples).all()), path.name, "finite samples", "NaN or infinity")
+    common = math.gcd(rate, original)
+    mono = resample_poly(samples.mean(1), rate // common, original // common)
+    return torch.from_numpy(mono.astype(np.float32))

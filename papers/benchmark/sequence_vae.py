@@ -1,0 +1,239 @@
+"""A plain sequence VAE, and the same with a contrast of augmented clips.
+
+    p(x, s, d) = p(s) prod_t p(d_t | d_<t) p(x_t | s, d_t)            s ~ N(0, I)
+    q(s, d | x) = q(s | x) prod_t q(d_t | x)
+
+`SequenceVAE` has the structure of DSVAE (Li and Mandt 2018, arXiv 1803.02991): the static code
+reads the whole sequence, the dynamic code has an LSTM for a prior, and nothing is subtracted.
+`ContrastiveVAE` adds the three terms of C-DSVAE (Bai et al. 2021, arXiv 2110.12091) to its bound.
+What departs from both papers: docs/paper-copies.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from unbraid.checks import check_number
+from unbraid.distributions import (
+    DiagonalGaussian,
+    gaussian_log_likelihood,
+    kl,
+    standard_normal_like,
+)
+from unbraid.models.base import (
+    Batch,
+    Bound,
+    Codes,
+    ModelConfig,
+    Noise,
+    NoiseSource,
+    SequenceModel,
+)
+from unbraid.networks import (
+    AutoregressivePrior,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    GaussianHead,
+)
+
+TEMPERATURE = 0.5  # of the contrast, as in the authors' code of C-DSVAE
+
+
+@dataclass(frozen=True)
+class SequenceVAEConfig(ModelConfig):
+    """The sizes of `SequenceVAE`; images and their networks are those of the course's paper A.
+
+    variance: v of the likelihood N(decoded, v).
+    """
+
+    image_size: int = 32  # height and width in pixels
+    channels: int = 3
+    width: int = 16  # channels of the first convolution
+    features: int = 96  # of a frame
+    hidden: int = 64  # units of each LSTM, in each direction
+    static_size: int = 32  # D
+    dynamic_size: int = 12  # d
+    activation: str = "silu"
+    output: str = "linear"
+    variance: float = 0.05
+    initial_log_variance: float = -4.0  # of both posteriors
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number(0, variance=self.variance)
+
+
+class Posteriors(NamedTuple):
+    """q(s | x), (B, D), and q(d_t | x), (B, T, d)."""
+
+    static: DiagonalGaussian
+    dynamic: DiagonalGaussian
+
+    def draw(self, noise: Noise | None = None) -> Codes:
+        """Codes from both: a draw with this noise, or without it the means."""
+        noise = noise or {}
+        pairs = zip(("static", "dynamic"), self, strict=True)
+        return {name: posterior.draw(noise.get(name)) for name, posterior in pairs}
+
+
+class SequenceVAE(SequenceModel):
+    """Codes static (B, D), of the whole sequence, and dynamic (B, T, d), of each step."""
+
+    config_class = SequenceVAEConfig
+    code_names = ("static", "dynamic")
+
+    def __init__(self, config: SequenceVAEConfig | None = None, **values: object):
+        super().__init__(config, **values)
+        config = self.config
+        size, hidden = config.image_size, config.hidden
+        self.frame_shape = (config.channels, size, size)
+        self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
+        self.encoder = ConvolutionalEncoder(
+            size, config.channels, config.width, config.features, False, config.activation
+        )
+        self.context = nn.LSTM(config.features, hidden, batch_first=True, bidirectional=True)
+        self.recurrent = nn.LSTM(2 * hidden, hidden, batch_first=True)
+        start = config.initial_log_variance
+        self.static_head = GaussianHead(2 * hidden, self.static_size, start)
+        self.dynamic_head = GaussianHead(hidden, self.dynamic_size, start)
+        self.prior = AutoregressivePrior(self.dynamic_size, hidden)
+        self.decoder = ConvolutionalDecoder(
+            size,
+            config.channels,
+            config.width,
+            self.static_size + self.dynamic_size,
+            False,
+            config.activation,
+            config.output,
+        )
+
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
+        """Standard normal numbers of the shape of the codes."""
+        static = self.normal(generator, count, self.static_size)
+        return {
+            "static": static,
+            "dynamic": self.normal(generator, count, length, self.dynamic_size),
+        }
+
+    def posteriors(self, frames: Tensor) -> Posteriors:
+        """The posteriors of both codes, of frames (B, T, C, H, W)."""
+        features = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # (B, T, g)
+        outputs, _ = self.context(features)  # (B, T, 2 hidden)
+        forward, backward = outputs.chunk(2, -1)
+        whole = torch.cat([forward[:, -1], backward[:, 0]], -1)
+        return Posteriors(self.static_head(whole), self.dynamic_head(self.recurrent(outputs)[0]))
+
+    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+        """The bound of each sequence in nats, by one draw of each code.
+
+        sum_t E log p(x_t | s, d_t) - sum_t KL(q(d_t | x) || p(d_t | d_<t)) - KL(q(s | x) || p(s))
+        """
+        frames = self.whole_frames(batch)
+        noise = self.as_noise(noise, *frames.shape[:2])
+        posteriors = self.posteriors(frames)
+        codes = posteriors.draw(noise)
+        means = self.decode(codes)
+        log_likelihood = gaussian_log_likelihood(frames, means, self.config.variance).sum(1)
+        divergences = {
+            "static": kl(posteriors.static, standard_normal_like(posteriors.static.mean)),
+            "dynamic": kl(posteriors.dynamic, self.prior(codes["dynamic"])).sum(1),
+        }
+        terms = self.further_terms(frames, posteriors, codes, noise)
+        return Bound(log_likelihood, divergences, frames.shape[1], terms)
+
+    def further_terms(
+        self, frames: Tensor, posteriors: Posteriors, codes: Codes, noise: Noise
+    ) -> dict[str, Tensor]:
+        """What a paper's objective contains beside the bound; here nothing."""
+        return {}
+
+    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+        """Codes s (B, D) and d (B, T, d) of q(s, d | x): means, or with noise a draw."""
+        frames = self.whole_frames(batch)
+        if noise is not None:
+            noise = self.as_noise(noise, *frames.shape[:2])
+        return self.posteriors(frames).draw(noise)
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Means of p(x | s, d), (B, T, C, H, W)."""
+        self.check_sizes(codes, self.static_size, self.dynamic_size)
+        static, dynamic = codes["static"], codes["dynamic"]
+        static = static[:, None].expand(-1, dynamic.shape[1], -1)
+        inputs = torch.cat([static, dynamic], -1)
+        return self.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+
+    def generate(
+        self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
+    ) -> Codes:
+        """Codes of new sequences: s from N(0, I), d from its prior. The two are independent."""
+        given = self.check_given(given, count, length)
+        noise = self.as_noise(noise, count, length)
+        return {"static": noise["static"], "dynamic": self.prior.roll(noise["dynamic"])} | given
+
+
+class ContrastiveVAE(SequenceVAE):
+    """`SequenceVAE` with the further terms of C-DSVAE, each (B,), which the objective weighs.
+
+    static_contrast: log of the share that s of the same clip with its frames in another order has
+        among those of the batch, by exp(cosine / TEMPERATURE); at best 0.
+    dynamic_contrast: the same of the path d, and of the clip in other colours and a little blurred.
+    shared_information: I(s; d) in nats of the aggregate posterior, by weighted sampling from the
+        batch, never below 0. Its constant, the logarithm of the number of clips, is left out.
+    """
+
+    compares_sequences = True  # so that a batch cannot be divided
+
+    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
+        """Of the codes; then lots (B, T) for an order, gains of the channels and shares of blur."""
+        noise = super().draw_noise(count, length, generator)
+        for name, size in (("order", length), ("gain", self.frame_shape[0]), ("blur", 1)):
+            lots = torch.empty_like(noise["static"][:, :1]).expand(-1, size).contiguous()
+            noise[name] = lots.uniform_(generator=generator)
+        return noise
+
+    def further_terms(
+        self, frames: Tensor, posteriors: Posteriors, codes: Codes, noise: Noise
+    ) -> dict[str, Tensor]:
+        """The two contrasts of posterior means, and the information that the codes share."""
+        order = noise["order"].argsort(1)[:, :, None, None, None].expand_as(frames)
+        shuffled = self.posteriors(frames.gather(1, order)).static.mean
+        recoloured = self.posteriors(recolour(frames, noise["gain"], noise["blur"])).dynamic.mean
+        return {
+            "static_contrast": contrast(posteriors.static.mean, shuffled),
+            "dynamic_contrast": contrast(posteriors.dynamic.mean.flatten(1), recoloured.flatten(1)),
+            "shared_information": shared_information(posteriors, codes),
+        }
+
+
+def recolour(frames: Tensor, gain: Tensor, blur: Tensor) -> Tensor:
+    """Clips (B, T, C, H, W) in other colours and a little blurred, all frames of a clip alike.
+
+    gain: lots (B, C), which become factors of the channels from 0.4 to 1. blur: (B, 1), the share
+    of a 3 x 3 mean.
+    """
+    flat = frames.flatten(0, 1)
+    smooth = F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False).view_as(frames)
+    share = blur[:, :, None, None, None]
+    return (0.4 + 0.6 * gain)[:, None, :, None, None] * torch.lerp(frames, smooth, share)
+
+
+def contrast(codes: Tensor, others: Tensor) -> Tensor:
+    """log of the share of the own partner among all of a batch, (B,), of codes (B, D) each."""
+    similarity = F.normalize(codes, dim=1) @ F.normalize(others, dim=1).T / TEMPERATURE
+    return similarity.log_softmax(1).diagonal()
+
+
+def shared_information(posteriors: Posteriors, codes: Codes) -> Tensor:
+    """I(s; d) by minibatch-weighted sampling, at least 0 and (B,), without its constant log N."""
+    densities = []
+    for name, posterior in zip(("static", "dynamic"), posteriors, strict=True):
+        mean, deviation = posterior.mean.flatten(1), posterior.standard_deviation.flatten(1)
+        normal = torch.distributions.Normal(mean, deviation)
+        densities.append(normal.log_prob(codes[name].flatten(1)[:, None]).sum(2))  # (B, B)
+    joint, static, dynamic = (each.logsumexp(1) for each in (sum(densities), *densities))
+    return F.relu(joint - static - dynamic + math.log(len(joint)))

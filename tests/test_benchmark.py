@@ -1,0 +1,260 @@
+"""The benchmark: rivals against known answers, instruments on codes that are made right."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from helpers import DOUBLE, close, example_frames, seeded, small
+from unbraid import store
+from unbraid.distributions import DiagonalGaussian
+from unbraid.networks import count_parameters
+from unbraid.store import read_json
+
+from papers import commands, provenance, runs, settings
+from papers.benchmark import sequence_vae
+from papers.benchmark.averages import PrincipalComponents
+from papers.benchmark.sequence_vae import Posteriors
+from papers.evaluation import benchmark, evaluate
+from papers.evaluation.encoded import Encoded
+
+SMOKE = settings.load("benchmark.circle.pca", "smoke")
+RUNS = [run for run in settings.list_experiments() if run.model == "benchmark"]
+
+
+# ---- the rivals
+
+
+def test_the_bound_of_principal_components_is_the_likelihood_of_their_gaussian():
+    model = PrincipalComponents(image_size=8, channels=1, size=3, variance=0.01).double()
+    frames = torch.rand(20, 5, 1, 8, 8, generator=seeded(), dtype=torch.float64)
+    frames[..., 2:, :] *= 0.1
+    model.train()(frames)
+    model.eval()
+    weight, mean = model.weight.detach(), model.mean.detach()
+    covariance = weight @ weight.T + 0.01 * torch.eye(64, dtype=torch.float64)
+    gaussian = torch.distributions.MultivariateNormal(mean, covariance)
+    exact = gaussian.log_prob(frames.flatten(2)).sum(1)
+    noise = [model.draw_noise(20, 5, seeded(seed)) for seed in range(400)]
+    with torch.no_grad():
+        bounds = torch.stack([model.elbo(frames, each).elbo for each in noise])
+    error = bounds.std(0) / math.sqrt(len(bounds))
+    assert ((bounds.mean(0) - exact).abs() < 5 * error + 1e-9).all()
+    assert ((weight.T @ weight).fill_diagonal_(0).abs() < 1e-9).all()
+
+
+@pytest.mark.parametrize("name", ("frame VAE", "principal components"))
+@torch.no_grad()
+def test_the_static_code_is_the_mean_over_time_and_the_rest_is_dynamic(name):
+    model = small(name)
+    frames = example_frames(model)
+    codes = model.encode(frames)
+    close(codes["dynamic"].mean(1), torch.zeros_like(codes["static"]))
+    still = frames[:, :1].expand_as(frames)
+    of_still = model.encode(still)
+    close(of_still["dynamic"], torch.zeros_like(codes["dynamic"]))
+    close(model.encode(frames.flip(1))["static"], codes["static"])
+    assert not torch.allclose(of_still["static"], codes["static"])
+
+
+@torch.no_grad()
+def test_the_terms_of_the_contrast_have_their_known_values():
+    codes = torch.eye(4, **DOUBLE)
+    partner = sequence_vae.contrast(codes, 3 * codes)
+    close(partner, torch.full((4,), 2 - math.log(math.exp(2) + 3), **DOUBLE))
+    close(
+        sequence_vae.contrast(codes, torch.ones(4, 4, **DOUBLE)),
+        torch.full((4,), -math.log(4), **DOUBLE),
+    )
+
+    def information(means):
+        same = DiagonalGaussian(means, torch.zeros_like(means))
+        posteriors = Posteriors(
+            same, DiagonalGaussian(means[:, None], torch.zeros(len(means), 1, 2, **DOUBLE))
+        )
+        return sequence_vae.shared_information(posteriors, posteriors.draw())
+
+    close(
+        information(torch.zeros(5, 2, **DOUBLE)), torch.zeros(5, **DOUBLE)
+    )  # one posterior for all
+    apart = 100 * torch.arange(5, **DOUBLE)[:, None].expand(-1, 2)
+    close(information(apart), torch.full((5,), math.log(5), **DOUBLE))  # each code tells which
+
+
+@torch.no_grad()
+def test_other_colours_move_nothing_and_another_order_loses_the_motion():
+    frames = torch.rand(3, 4, 2, 8, 8, generator=seeded(), **DOUBLE)
+    same = sequence_vae.recolour(frames, torch.ones(3, 2, **DOUBLE), torch.zeros(3, 1, **DOUBLE))
+    close(same, frames)
+    half = sequence_vae.recolour(frames, torch.zeros(3, 2, **DOUBLE), torch.zeros(3, 1, **DOUBLE))
+    close(half, 0.4 * frames)
+    flat = sequence_vae.recolour(torch.ones(1, 1, 1, 8, 8), torch.ones(1, 1), torch.ones(1, 1))
+    close(flat, torch.ones(1, 1, 1, 8, 8))
+    model = small("contrastive VAE")
+    bound = model.elbo(example_frames(model), seeded(1))
+    assert set(bound.terms) == {"static_contrast", "dynamic_contrast", "shared_information"}
+    assert all(term.shape == (3,) for term in bound.terms.values())
+    plain = small("sequence VAE")
+    plain.load_state_dict(model.state_dict())
+    noise = model.draw_noise(3, 5, seeded(1))
+    close(
+        plain.elbo(example_frames(model), noise).elbo, model.elbo(example_frames(model), noise).elbo
+    )
+
+
+# ---- the instruments
+
+
+class Oracle:
+    """A model whose codes are which digits, and where they are: looks and motion, or two things."""
+
+    def __init__(self, draw, by_thing):
+        self.draw, self.by_thing = draw, by_thing
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def parameters(self):
+        return iter([self.weight])
+
+    def decode(self, codes):
+        if self.by_thing:
+            parts = list(codes.values())  # (N, T, 3): which, x and y of one digit
+            which = torch.stack([part[:, 0, 0] for part in parts], 1)
+            places = torch.stack([part[..., 1:] for part in parts], 2)
+        else:
+            which, places = codes["static"], codes["dynamic"].unflatten(2, (2, 2))
+        return self.draw.render(which.long(), places)
+
+
+def make_oracle(by_thing):
+    """An oracle, and test digits with the codes that it would give them."""
+    draw = benchmark.digits_of(SMOKE, "test")
+    test = benchmark.load(SMOKE, "test", 0)
+    places = [test.labels[name] for name in benchmark.DIGITS.dynamic]  # (N, T, 2) each
+    which = test.labels["which"].float()
+    codes = {"static": which, "dynamic": torch.cat(places, 2)}
+    if by_thing:
+        codes = {}
+        for number, name in enumerate(("factor_0", "factor_1")):
+            names = which[:, number, None, None].expand(-1, test.length, 1)
+            codes[name] = torch.cat([names, places[number]], 2)
+    return Oracle(draw, by_thing), Encoded(test, codes, test.labels)
+
+
+def test_a_model_that_keeps_looks_and_motion_apart_swaps_them_and_not_the_things():
+    oracle, test = make_oracle(by_thing=False)
+    figures = benchmark.swaps(oracle, test, SMOKE, ("static", "dynamic"), 0)
+    assert figures["swap_right"] == 1 and figures["swap_unchanged"] == 0
+    assert figures["swap_rmse"] < 1e-6 < figures["unchanged_rmse"]
+    assert figures["swap_motion"] == pytest.approx(1) and figures["swap_looks"] > 0.8
+    reversed_roles = benchmark.swaps(oracle, test, SMOKE, ("dynamic", "static"), 0)
+    assert reversed_roles["swap_right"] == 0 and reversed_roles["swap_rmse"] > 0.05
+    things = benchmark.exchanged_things(oracle, test, SMOKE, ("dynamic", "static"), 0)
+    assert things["thing_right"] < 0.5
+
+
+def test_a_model_that_keeps_two_things_apart_exchanges_them_and_not_the_looks():
+    oracle, test = make_oracle(by_thing=True)
+    things = benchmark.assign(test, benchmark.THINGS, 0, free=True)
+    assert things == ("factor_0", "factor_1")
+    turned = Encoded(test.sequences, dict(reversed(test.codes.items())), test.labels)
+    assert benchmark.assign(turned, benchmark.THINGS, 0, free=True) == things
+    found = benchmark.exchanged_things(oracle, test, SMOKE, things, 0)
+    assert found == {"red_code": 0, "thing_right": 1}
+    assert benchmark.swaps(oracle, test, SMOKE, things, 0)["swap_right"] < 0.5
+
+
+def test_leakage_tells_right_codes_from_mixed_ones():
+    random = np.random.default_rng(0)
+    name, path = random.integers(2, size=600), random.normal(size=(600, 4, 2))
+    labels = {"name": torch.as_tensor(name), "place": torch.as_tensor(path)}
+    known = benchmark.Known(("name",), ("place",))
+    looks = torch.as_tensor(2.0 * name[:, None] + 0.1 * random.normal(size=(600, 3)))
+    right = {"static": looks, "dynamic": labels["place"]}
+    mixed = right | {"dynamic": torch.cat([labels["place"], looks[:, None].expand(-1, 4, -1)], 2)}
+    found = {}
+    for title, codes in (("right", right), ("mixed", mixed)):
+        halves = []
+        for rows in (slice(300), slice(300, None)):
+            own = {key: values[rows] for key, values in labels.items()}
+            halves.append(Encoded(None, {key: code[rows] for key, code in codes.items()}, own))
+        found[title] = benchmark.leakage(*halves, known, ("static", "dynamic"), 0)
+    assert found["right"]["kept_apart"] > 0.9 and found["right"]["dynamic_leaks"] < 0.1
+    assert found["mixed"]["dynamic_leaks"] > 0.9 and found["mixed"]["kept_apart"] < 0.6
+    assert found["mixed"]["static_knows"] == found["right"]["static_knows"] > 0.9
+
+
+def test_the_true_clip_of_a_reversed_swap_of_sprites_is_found():
+    chosen = settings.load("benchmark.sprites.pca", "smoke")
+    test = benchmark.load(chosen, "test", 0)
+    donors = benchmark.random_donors(len(test), 0)
+    reverse = benchmark.true_swaps(test, np.argsort(donors))[donors]
+    for label, rows in (("character", np.arange(len(test))), ("motion", donors)):
+        assert torch.equal(test.labels[label][reverse], test.labels[label][rows]), label
+
+
+@pytest.mark.parametrize("section", ("circle.independent", "sprites.contrastive_vae", "bounce.pca"))
+def test_a_run_of_the_benchmark_is_measured_twice_alike(section):
+    chosen = settings.load(f"benchmark.{section}", "smoke")
+    model = runs.build(chosen, 0)
+    figures = evaluate(model, chosen, 0)
+    assert figures == evaluate(model, chosen, 0)
+    assert all(map(math.isfinite, figures.values()))
+    assert ("thing_right" in figures) == ("sprites" not in section)
+    assert ("pixels_probe_skin" in figures) == (section == "sprites.pca")
+
+
+# ---- what makes it fair
+
+
+def test_runs_have_near_equal_sizes_and_the_same_batches():
+    sizes, batches = {}, set()
+    for run in RUNS:
+        chosen = settings.load(run.section, "quick")
+        if run.run != "pca":
+            sizes[run.section] = count_parameters(runs.build(chosen, 0))
+            batches.add((chosen.batch_size, chosen.length, chosen.image_size))
+    assert batches == {(8, 8, 32)}
+    assert max(sizes.values()) < 1.6 * min(sizes.values()), sizes
+
+
+def test_every_run_that_is_there_was_begun_after_its_prediction():
+    began = [read_json(path)["started"] for path in store.shipped().glob("benchmark/**/*.run.json")]
+    assert all(time > "2026-11-24T14:56" for time in began)
+
+
+# ---- a row of a reader's
+
+MINE = """
+from papers.benchmark.averages import FrameVAE
+
+
+class Mine(FrameVAE):
+    'A model of a reader.'
+"""
+
+
+def test_a_model_of_a_reader_joins_by_one_file_one_section_and_one_command(tmp_path, monkeypatch):
+    """Its row has record, weights, digest and command, and is measured again by `verify`."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    tables = shutil.copytree(settings.FOLDER, tmp_path / "tables", ignore=only_tables)
+    with (tables / "benchmark.toml").open("a") as file:
+        file.write('\n[benchmark.circle.mine]\nlike = ["benchmark_rival", "benchmark_frames"]\n')
+        file.write('run = "mine"\nclass = "mine.Mine"\n')
+    monkeypatch.setattr(settings, "FOLDER", tables)
+    results = tmp_path / "results"
+    commands.train("benchmark", "circle", "mine", "smoke", None, results)
+    commands.evaluate_runs("benchmark", "circle", "all", "smoke", None, results, write=True)
+    metrics = results / "benchmark" / "circle" / "smoke" / "metrics.json"
+    assert provenance.verify_results(results) == []
+    again = provenance.measure_again(metrics, "mine", 0)
+    assert provenance.figure_faults(metrics, "mine", 0, again) == []
+    assert "kept_apart" in again
+    record = read_json(metrics.with_name("mine-seed0.run.json"))
+    assert record["model"]["class"] == "mine.Mine" and "--run mine" in record["command"]
+
+
+def only_tables(folder, names):
+    """What `copytree` leaves out."""
+    return [name for name in names if not name.endswith(".toml")]

@@ -1,0 +1,713 @@
+"""Own data: what is written comes back, no split leaks, and bad files get one clear sentence."""
+
+import unicodedata
+
+import imageio_ffmpeg
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from PIL import Image
+from unbraid.data import own, own_files, speech, sprites, weather
+
+PSNR = 28.0  # dB; the worst of 99 sprite clips had 28.4, since x264 halves the colours' resolution
+
+
+def write_film(path, frames):
+    """A film of frames (T, H, W, 3), near the codec's best quality."""
+    path.parent.mkdir(exist_ok=True)
+    codec = "libvpx" if path.suffix == ".webm" else "libx264"
+    options = {"fps": 8, "codec": codec, "quality": 10, "macro_block_size": 2}
+    stream = imageio_ffmpeg.write_frames(str(path), frames.shape[2:0:-1], **options)
+    stream.send(None)
+    for frame in frames:
+        stream.send(np.ascontiguousarray(frame))
+    stream.close()
+
+
+def ramp(count, height=16, width=16):
+    """Frames (T, H, W, 3) whose number k is told by their brightness, 6 k."""
+    levels = 6 * np.arange(count, dtype=np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, height, width, 3))
+
+
+def frame_numbers(clips):
+    """The number of each frame (N, T) of films made by `ramp`."""
+    return (clips.frames.float().mean((2, 3, 4)) / 6).round().int()
+
+
+def write_pictures(folder, count, size=(16, 16), first=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        Image.new("RGB", size, (6 * number, 0, 0)).save(folder / f"frame {number}.png")
+
+
+def write_text(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def by_name(data, get=lambda sequences: sequences.frames):
+    """The sequences of all splits by their names."""
+    pairs = []
+    for split, names in data.names.items():
+        pairs += zip(names, get(data.splits[split]), strict=True)
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+# ---- what is written comes back
+
+
+def test_sprites_come_back_from_films_within_the_codecs_error(tmp_path):
+    true = sprites.load("test").subset(slice(0, 90, 9)).frames
+    for number, clip in enumerate(true):
+        write_film(tmp_path / f"{number}.mp4", clip.permute(0, 2, 3, 1).numpy())
+    data = own.load(tmp_path)
+    read = by_name(data)
+    assert len(read) == 10 and data.splits["train"].frames.dtype == torch.uint8
+    for name, clip in read.items():
+        errors = clip.double() - true[int(name.removesuffix(".mp4"))].double()
+        assert 10 * torch.log10(255**2 / errors.square().mean()) > PSNR
+
+
+def test_a_table_of_the_weather_gives_the_loaders_tensors(tmp_path):
+    true = weather.load("test", scaled=False).subset(slice(0, 30))
+    mask = true.mask if true.mask.ndim == 3 else true.mask[..., None].expand_as(true.frames)
+    values = true.frames.double().where(mask, torch.nan).flatten(0, 1)
+    table = pd.DataFrame(values.numpy(), columns=weather.WEATHER)
+    table.insert(0, "series", np.repeat(np.arange(30), 24))
+    table.insert(1, "hour", np.tile(np.arange(24), 30))
+    station = np.array(weather.AIRPORTS)[true.labels["station"]]
+    table["station"] = np.repeat(station, 24)
+    table["light"] = np.where((table["hour"] > 6) & (table["hour"] < 18), "day", "night")
+    table = table.sample(frac=1, random_state=0)  # Lines may come in any order.
+    table.to_csv(tmp_path / "weather.csv", index=False)
+
+    data = own.load(tmp_path / "weather.csv")
+    rows = [int(name) for name in data.names["train"]]
+    train = true.frames[rows].double().where(mask[rows], torch.nan).flatten(0, 1).numpy()
+    mean, deviation = map(torch.from_numpy, (np.nanmean(train, 0), np.nanstd(train, 0)))
+    for split, read in data.splits.items():
+        rows = [int(name) for name in data.names[split]]
+        expected = (true.frames[rows] - mean) / deviation * mask[rows]
+        torch.testing.assert_close(read.frames, expected.float(), rtol=1e-5, atol=1e-5)
+        assert torch.equal(read.mask.expand_as(mask[rows]), mask[rows])
+        assert torch.equal(read.labels["station"], true.labels["station"][rows])
+        assert read.static == ("station",) and read.dynamic == ("light",)
+        assert read.classes["station"] == weather.AIRPORTS
+        assert torch.equal(read.labels["light"][0], torch.tensor([1] * 7 + [0] * 11 + [1] * 6))
+
+
+def test_pictures_come_back_exactly_in_the_order_of_their_numbers(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 11, 32, 32, 3), np.uint8)
+    for name, clip in enumerate(pixels):
+        (tmp_path / str(name)).mkdir()
+        for number, picture in enumerate(clip):
+            Image.fromarray(picture).save(tmp_path / str(name) / f"{number}.png")
+    for name, clip in by_name(own.load(tmp_path)).items():
+        assert np.array_equal(clip.permute(0, 2, 3, 1), pixels[int(name)])
+
+
+def test_pictures_of_other_sizes_are_cut_to_their_middle_square(tmp_path):
+    """The left and right quarters of a wide picture are cut off, the rest is halved."""
+    for name in "abc":
+        write_pictures(tmp_path / name, 2, (64, 32))
+        wide = np.zeros((32, 64, 3), np.uint8)
+        wide[:, 16:48] = 200
+        Image.fromarray(wide).save(tmp_path / name / "frame 1.png")
+        Image.new("L", (5, 7), 100).save(tmp_path / name / "frame 2.png")
+    for clip in by_name(own.load(tmp_path, size=16)).values():
+        assert clip.shape == (3, 3, 16, 16)
+        assert (clip[1] == 200).all() and (clip[2] == 100).all()
+
+
+def test_films_of_all_formats_are_cut_to_their_middle_square(tmp_path):
+    levels = np.array([200, 180, 160, 140])
+    wide = np.zeros((4, 32, 64, 3), np.uint8)
+    wide[:, :, 16:48] = levels[:, None, None, None]
+    for name in ("a: 1.mp4", "b.mov", "c.MKV", "d.webm"):
+        write_film(tmp_path / name, wide)
+    first, *others = map(Image.fromarray, wide)
+    first.save(tmp_path / "ü.gif", save_all=True, append_images=others)
+    clips = by_name(own.load(tmp_path, size=16))
+    assert len(clips) == 5
+    for name, clip in clips.items():
+        inside = clip[..., 2:-2].double() - torch.from_numpy(levels)[:, None, None, None]
+        assert clip.shape == (4, 3, 16, 16) and inside.abs().max() < 6, name
+
+
+def test_recordings_become_the_chunks_of_speech(tmp_path):
+    random = np.random.default_rng(0)
+    waves = [random.normal(0, 0.1, (6000 + 700 * number, 2)) for number in range(4)]
+    for number, wave in enumerate(waves):
+        soundfile.write(tmp_path / f"{number}.wav", wave, 16_000, "FLOAT")
+    data = own.load(tmp_path)
+    waveforms = [speech.equal_level(torch.from_numpy(wave.mean(1)).float()) for wave in waves]
+    chunks = speech.cut(speech.Utterances(waveforms, {}, {}, 16_000, "", ""))
+    names = []
+    for number, chunk in zip(chunks.labels["utterance"], chunks.labels["chunk"], strict=True):
+        names.append(f"{number}.wav #{chunk + 1}")
+    rows = [names.index(name) for name in data.names["train"]]
+    scale = speech.SpectrumScale.fit(chunks.subset(rows))
+    for split, read in data.splits.items():
+        expected = chunks.subset([names.index(name) for name in data.names[split]])
+        assert torch.equal(read.mask, expected.mask)
+        frames = scale.transform(expected).frames
+        torch.testing.assert_close(read.frames, frames, rtol=1e-3, atol=1e-3)
+
+
+def test_other_rates_are_resampled(tmp_path):
+    """A tone of 1 000 Hz is at 1 000 Hz, spectrum 25 of 40 Hz each, whatever the rate."""
+    for number, rate in enumerate((16_000, 22_050, 48_000)):
+        tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate // 2) / rate)
+        soundfile.write(tmp_path / f"{number}.wav", tone, rate)
+    found = own_files.find_in_folder(tmp_path, 32)
+    for number in range(3):
+        assert (found.read(number)[0][2:18].argmax(1) == 25).all()
+    assert "Recordings of 16000, 22050, 48000 Hz are read at 16000 Hz" in found.notes[0]
+
+
+@pytest.mark.parametrize("scale", (1, 255))
+@pytest.mark.parametrize("colours", ("first", "last", "none"))
+def test_frames_of_arrays_keep_their_values(tmp_path, scale, colours):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 16, 16))
+    values = (pixels / scale).astype(np.float32 if scale == 255 else np.uint8)
+    if colours == "last":
+        values = np.moveaxis(values, 2, 4)
+    if colours == "none":
+        values, pixels = values[:, :, 0], pixels[:, :, :1]
+    who = np.array(["a", "ü"] * 3)
+    np.savez(tmp_path / "a.npz", pictures=values, who=who, step=np.tile(np.arange(3), (6, 1)))
+    data = own.load(tmp_path / "a.npz", size=16)
+    for name, clip in by_name(data).items():
+        assert clip.dtype == torch.uint8 and np.array_equal(clip, pixels[int(name)])
+    assert data.splits["train"].mask is None
+    assert data.splits["train"].classes == {"who": ("a", "ü"), "step": ("0", "1", "2")}
+    for name, label in by_name(data, lambda split: split.labels["who"]).items():
+        assert label == int(name) % 2
+    assert any("last axis" in note for note in data.notes) == (colours == "last")
+
+
+def test_a_mask_and_missing_values_are_kept(tmp_path):
+    series = np.random.default_rng(0).normal(3, 2, (8, 5, 2))
+    series[2, 1, 0] = np.nan
+    mask = np.ones((8, 5), bool)
+    mask[3, 4:] = False
+    series[3, 4] = 1e6  # It must not count.
+    np.savez(tmp_path / "a.npz", x=series, mask=mask)
+    data = own.load(tmp_path / "a.npz")
+    true = np.repeat(mask[..., None], 2, 2)
+    true[2, 1, 0] = False
+    for name, observed in by_name(data, lambda split: split.mask).items():
+        assert np.array_equal(observed, true[int(name)])
+    assert max(split.frames.abs().max() for split in data.splits.values()) < 5
+    train = data.splits["train"]
+    for number in range(2):
+        values = train.frames[..., number][train.mask[..., number]]
+        assert abs(values.mean()) < 1e-5 and abs(values.std(correction=0) - 1) < 1e-5
+
+
+# ---- clips and splits
+
+
+def test_clips_of_a_film_stay_in_one_split_and_short_films_are_masked(tmp_path):
+    for number in range(7):
+        write_film(tmp_path / f"{number}.mp4", ramp(3 if number == 0 else 11))
+    data = own.load(tmp_path, length=4, stride=3, size=16)
+    films = {}
+    for split, names in data.names.items():
+        films[split] = {name.partition(" #")[0] for name in names}
+    assert [len(films[split]) for split in own.SPLITS] == [5, 1, 1]
+    assert len(set.union(*films.values())) == 7
+    clips, masks = by_name(data), by_name(data, lambda split: split.mask)
+    assert len(clips) == 1 + 6 * 3
+    for name, clip in clips.items():
+        film, _, place = name.partition(" #")
+        first = 3 * int(place or 1) - 3
+        expected = [first, first + 1, first + 2, first + 3]
+        assert masks[name].tolist() == [True, True, True, film != "0.mp4"]
+        numbers = (clip.float().mean((1, 2, 3)) / 6).round().int()
+        assert numbers[masks[name]].tolist() == expected[: masks[name].sum()]
+    assert "cut into 19 clips of 4 steps" in " ".join(data.notes)
+
+
+def test_one_film_is_split_by_time_without_a_shared_frame(tmp_path):
+    write_film(tmp_path / "one.mp4", ramp(40))
+    data = own.load(tmp_path / "one.mp4", length=3, size=16)
+    numbers = {split: frame_numbers(clips) for split, clips in data.splits.items()}
+    for clips in numbers.values():
+        assert (clips.diff(dim=1) == 1).all() and (clips[:, 0].diff() == 1).all()
+    ends = [(int(clips.min()), int(clips.max())) for clips in numbers.values()]
+    assert ends == [(0, 27), (31, 33), (37, 39)]  # Of 28, 6 and 6 frames, 3 are left out twice.
+    assert data.names["validation"] == ["one.mp4 #27"]
+    assert "each is split by time" in " ".join(data.notes)
+
+
+def test_groups_stay_together_and_the_seed_draws(tmp_path):
+    group, kind = np.arange(40) // 4, np.arange(40) % 2
+    np.savez(
+        tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 3, 2)), who=group, kind=kind
+    )
+    drawn = []
+    for seed in (0, 0, 1):
+        data = own.load(tmp_path / "a.npz", group="who", seed=seed)
+        groups = [set(split.labels["who"].tolist()) for split in data.splits.values()]
+        assert [len(part) for part in groups] == [6, 2, 2] and len(set.union(*groups)) == 10
+        drawn.append(data.names)
+    assert drawn[0] == drawn[1] != drawn[2]
+    (warning,) = (note for note in data.notes if note.startswith("Careful"))
+    assert "4 classes of who never occur in training" in warning
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_training_has_every_class_if_it_can(tmp_path, seed):
+    rare = np.array(["usual"] * 36 + ["rare"] * 2 + ["other"] * 2)
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 3, 2)), label=rare)
+    data = own.load(tmp_path / "a.npz", seed=seed)
+    assert len(data.splits["train"].labels["label"].unique()) == 3
+    assert not any(note.startswith("Careful") for note in data.notes)
+
+
+# ---- labels
+
+
+def test_names_match_in_any_unicode_form_and_without_their_ending(tmp_path):
+    for name in ("ü", "ö", "a", "b"):
+        write_pictures(tmp_path / unicodedata.normalize("NFD", name), 2)
+    lines = "name,who,age,day\nü,Zoë,1.5,1\nö,Ann,2.5,2\na,Zoë,1,1\nb,Ann,1,2\nother,Bob,0,3\n"
+    write_text(tmp_path / "labels.csv", unicodedata.normalize("NFC", lines))
+    data = own.load(tmp_path)
+    train = data.splits["train"]
+    assert train.classes == {"who": ("Ann", "Zoë"), "day": ("1", "2")}
+    ages = by_name(data, lambda split: split.labels["age"])
+    assert {name: float(age) for name, age in ages.items()} == {"ü": 1.5, "ö": 2.5, "a": 1, "b": 1}
+    assert "1 lines of labels.csv name no folders that are here." in data.notes
+
+
+def test_labels_of_steps_follow_the_clips(tmp_path):
+    lines = ["film,frame,who,number,half"]
+    for film in range(4):
+        write_film(tmp_path / "films" / f"{film}.mp4", ramp(8))
+        lines += [f"{film},{k},{'ab'[film % 2]},{k},{k / 2}" for k in range(8)]
+    labels = write_text(tmp_path / "mine.csv", "\n".join(lines))
+    data = own.load(tmp_path / "films", labels=labels, length=3, stride=2, size=16)
+    for split in data.splits.values():
+        assert split.static == ("who",) and split.dynamic == ("number", "half")
+        assert torch.equal(split.labels["number"].int(), frame_numbers(split))
+        assert torch.equal(split.labels["half"], frame_numbers(split) / 2)
+        films = [int(name[0]) % 2 for name in data.names[split.split]]
+        assert split.labels["who"].tolist() == films
+
+
+def test_series_of_unequal_lengths_lie_on_one_grid_if_they_share_times(tmp_path):
+    lines = ["id,date,x"]
+    for name in "abcd":
+        days = (1, 2, 4) if name == "a" else (1, 2, 3, 4)
+        lines += [f"{name},2020-01-{day:02},{day}.5" for day in days]
+    data = own.load(write_text(tmp_path / "a.csv", "\n".join(lines)))
+    masks = by_name(data, lambda split: split.mask)
+    assert masks["a"].tolist() == [True, True, False, True] and masks["b"].all()
+
+
+def test_series_that_share_no_times_keep_their_own_steps(tmp_path):
+    lines = ["id,time,x,age"]
+    for number, name in enumerate(("007", "7", "NA", "null", "e")):
+        times = range(100 * number, 100 * number + 4 + (number == 0))
+        lines += [f"{name},{time},{time % 100},{number}" for time in times]
+    lines[1:] = reversed(lines[1:])
+    data = own.load(write_text(tmp_path / "a.csv", "\n".join(lines)))
+    masks = by_name(data, lambda split: split.mask)
+    assert sorted(masks) == ["007", "7", "NA", "e", "null"]
+    for name, mask in masks.items():
+        assert mask.tolist() == [True] * 4 + [name == "007"]
+    for name, frames in by_name(data).items():
+        assert (frames[:4, 0].diff() > 0).all(), name
+    assert "They share few times" in " ".join(data.notes)
+    assert "age never change within a series" in " ".join(data.notes)
+
+
+def test_a_file_that_is_none_of_them_is_left_out_and_named(tmp_path):
+    for name in "abc":
+        write_pictures(tmp_path / name, 2)
+    write_text(tmp_path / "notes.txt", "mine")
+    (tmp_path / ".hidden").mkdir()
+    data = own.load(tmp_path)
+    assert "Other files, 1, are left out, such as notes.txt." in data.notes
+    assert "2 of 2 steps" not in repr(data) and "1 of 2 steps, frames of 3 x 32 x 32" in repr(data)
+
+
+def test_labels_of_steps_keep_their_last_value_where_nothing_was_observed(tmp_path):
+    lines = ["name,frame,what"]
+    for folder, count in zip("abc", (3, 5, 5), strict=True):
+        write_pictures(tmp_path / "clips" / folder, count)
+        lines += [f"{folder},{k},{'xyz'[k % 3]}" for k in range(count)]
+    labels = write_text(tmp_path / "labels.csv", "\n".join(lines))
+    data = own.load(tmp_path / "clips", labels=labels)
+    what = by_name(data, lambda split: split.labels["what"])
+    assert what["a"].tolist() == [0, 1, 2, 2, 2] and what["b"].tolist() == [0, 1, 2, 0, 1]
+
+    lines = ["id,time,x,what"]
+    for name in "abc":
+        times = (0, 1, 4) if name == "a" else range(5)
+        lines += [f"{name},{time},{time},{'xyz'[time % 3]}" for time in times]
+    data = own.load(write_text(tmp_path / "a.csv", "\n".join(lines)))
+    what = by_name(data, lambda split: split.labels["what"])
+    assert what["a"].tolist() == [0, 1, 1, 1, 1] and what["b"].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_clips_with_less_than_two_steps_observed_are_left_out(tmp_path):
+    series = np.random.default_rng(0).random((6, 9, 1))
+    series[2, 3:6] = series[4, 4:6] = np.nan
+    np.save(tmp_path / "a.npy", series)
+    names = by_name(own.load(tmp_path / "a.npy", length=3)).keys()
+    assert len(names) == 16 and {"2 #2", "4 #2"} < names and not {"2 #3", "4 #3"} & names
+
+
+def test_dark_bytes_stay_dark_and_zeros_and_ones_are_black_and_white(tmp_path):
+    for brightest, expected in ((2, 2), (1, 255)):
+        np.save(tmp_path / "a.npy", np.full((3, 2, 3, 8, 8), brightest, np.uint8))
+        data = own.load(tmp_path / "a.npy", size=8)
+        assert (data.splits["train"].frames == expected).all()
+        assert any("black and white" in note for note in data.notes) == (brightest == 1)
+
+
+def test_masked_frames_are_zero(tmp_path):
+    mask = np.ones((6, 3), bool)
+    mask[:, 2] = False
+    np.savez(tmp_path / "a.npz", x=np.full((6, 3, 3, 8, 8), 126, np.uint8), mask=mask)
+    for split in own.load(tmp_path / "a.npz", size=8).splits.values():
+        assert (split.frames[:, :2] == 126).all() and (split.frames[:, 2] == 0).all()
+
+
+def test_a_turned_photograph_is_put_upright(tmp_path):
+    upright = Image.fromarray(np.repeat(np.array([[0], [200]], np.uint8), 8, 0).repeat(16, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 8  # It is to be turned by 90 degrees to the left.
+    upright.rotate(-90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(own_files.read_picture(tmp_path / "turned.png", 16)[0], upright)
+
+
+# ---- bad input
+
+X = np.random.default_rng(0).random((8, 3, 2))
+FRAMES = np.zeros((8, 2, 3, 16, 16), np.uint8)
+
+
+def arrays(folder, **named):
+    np.savez(folder / "a.npz", **named)
+    return folder / "a.npz"
+
+
+def objects(folder):
+    np.save(folder / "a.npy", np.array([{}, []], dtype=object))
+    return folder / "a.npy"
+
+
+def changed(values, index, value):
+    values = values.copy()
+    values[index] = value
+    return values
+
+
+def films(folder, content=b"no film", names="abcd"):
+    for name in names:
+        (folder / f"{name}.mp4").write_bytes(content)
+    return folder
+
+
+def torn(folder, suffix):
+    """Films of which the second ends too early."""
+    for name in "abc":
+        write_film(folder / f"{name}{suffix}", ramp(20))
+    path = folder / f"b{suffix}"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return folder
+
+
+def gifs(folder):
+    for name in "abc":
+        Image.new("RGB", (16, 16)).save(folder / f"{name}.gif")
+    return folder
+
+
+def pictures(folder, count=2, names="abcd"):
+    for name in names:
+        write_pictures(folder / name, count)
+    return folder
+
+
+def with_file(folder, name, content=""):
+    write_text(folder / name, content)
+    return folder
+
+
+def deep(folder):
+    with Image.new("I;16", (16, 16)) as image:
+        image.save(pictures(folder) / "b" / "deep.png")
+    return folder
+
+
+def two_forms(folder):
+    """Two folders whose names look the same."""
+    for form in ("NFC", "NFD"):
+        write_pictures(folder / unicodedata.normalize(form, "ü"), 2)
+    if len(list(folder.iterdir())) == 1:
+        pytest.skip("this file system knows one form of Unicode only")
+    return pictures(folder)
+
+
+def sounds(folder, rate=16_000, samples=8000, value=0.1):
+    for name in "abc":
+        soundfile.write(folder / f"{name}.wav", np.full(samples, value), rate, "FLOAT")
+    return folder
+
+
+def table(folder, lines, header="id,time,x"):
+    return write_text(folder / "a.csv", f"{header}\n{lines}")
+
+
+def unreadable(folder):
+    (folder / "a.csv").write_bytes(b"\xff\xfe\x00\x01" * 30)
+    return folder / "a.csv"
+
+
+def series(count=6, ends=("1", "2", "4"), add=""):
+    return "".join(f"{k},{t},{x}{add}\n" for k in range(count) for t, x in enumerate(ends))
+
+
+def labelled(folder, text, name="labels.csv"):
+    return with_file(films(folder), name, text)
+
+
+LINES = "a,0\nb,1\nc,0\nd,1\n"
+NUMBERED = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
+REGIONS = "".join(f"{k},{t},{t + k},{'NA' if k < 3 else 'EU'}\n" for k in range(6) for t in (0, 1))
+GROUPED = {"x": X, "who": np.arange(8) % 2}
+BAD = {  # what a stranger may have, the options, and what the message says
+    "nothing there": (lambda p: p / "none", {}, "path: expected a folder or a file, found no"),
+    "an empty folder": (lambda p: p, {}, "an empty folder"),
+    "text files alone": (lambda p: with_file(p, "a.txt"), {}, "found 1 other files .a.txt."),
+    "a text file": (lambda p: with_file(p, "a.txt") / "a.txt", {}, "path: .* found a.txt"),
+    "mixed kinds": (lambda p: films(pictures(p)), {}, "found 4 folders .a., 4 films .a.mp4."),
+    "loose pictures": (lambda p: pictures(p) / "a", {}, "a folder per sequence, found 2 pictures"),
+    "films in folders": (
+        lambda p: films(pictures(p, 0) / "a").parent,
+        {},
+        "the folder a: .* found 0",
+    ),
+    "an empty film": (lambda p: films(p, b""), {}, "a.mp4: expected a film, found an empty file"),
+    "two pictures lack": (lambda p: pictures(p, 1), {}, "the folder a: expected two pictures"),
+    "one clip only": (
+        lambda p: pictures(p, 2, "a"),
+        {},
+        "path: expected 3 folders or more.* found 1",
+    ),
+    "two rows": (lambda p: arrays(p, x=X[:2]), {}, "path: expected 3 rows or more.* found 2"),
+    "names alike": (two_forms, {}, "different names"),
+    "too low a rate": (lambda p: sounds(p, 4000), {}, "a.wav: expected 8000 samples per second"),
+    "no recording": (lambda p: with_file(p, "a.wav", "text"), {}, "a.wav is no recording"),
+    "length of sound": (sounds, {"length": 5}, "length, stride: expected none"),
+    "too large a size": (lambda p: p, {"size": 31}, "size: expected 8, 16, 32"),
+    "length 1": (lambda p: p, {"length": 1}, "length: expected a whole number from 2"),
+    "stride 0": (lambda p: p, {"stride": 0}, "stride: expected a whole number from 1"),
+    "id of no table": (lambda p: arrays(p, x=X), {"id_column": "k"}, "id_column: expected none"),
+    # arrays
+    "pickled": (objects, {}, "a.npy cannot be read .* not of objects"),
+    "two arrays": (lambda p: arrays(p, x=X, y=X), {}, "a.npz: expected one array of numbers"),
+    "two axes": (lambda p: arrays(p, x=X[0]), {}, "a.npz: expected one array of numbers"),
+    "text": (lambda p: arrays(p, x=X.astype(str)), {}, "a.npz: expected one array of numbers"),
+    "infinity": (lambda p: arrays(p, x=changed(X, 1, np.inf)), {}, "a.npz: .* found infinity"),
+    "NaN in frames": (lambda p: arrays(p, x=FRAMES * np.nan), {}, "a.npz: .* found nan to nan"),
+    "negative": (lambda p: arrays(p, x=FRAMES - 1.0), {}, "a.npz: .* found -1 to -1"),
+    "one film": (lambda p: arrays(p, x=FRAMES[0].swapaxes(1, 3)), {}, "a.npz: expected frames"),
+    "five colours": (lambda p: arrays(p, x=np.zeros((8, 2, 5, 9, 9))), {}, "1 or 3 colours"),
+    "other mask": (lambda p: arrays(p, x=X, mask=X[0]), {}, "a.npz, mask: expected a shape of"),
+    "other labels": (lambda p: arrays(p, x=X, y=np.arange(7)), {}, "a.npz, y: expected one of"),
+    "labels with NaN": (
+        lambda p: arrays(p, x=X, y=X[:, 0, 0] * np.nan),
+        {},
+        "the label y: expected no gaps, found a gap .* at ..0",
+    ),
+    "two groups": (
+        lambda p: arrays(p, **GROUPED),
+        {"group": "who"},
+        "group: expected 3 groups of who",
+    ),
+    "no such group": (lambda p: arrays(p, **GROUPED), {"group": "whom"}, "group: .* mean who"),
+    # tables
+    "no csv": (unreadable, {}, "a.csv is no csv file in UTF-8"),
+    "semicolons": (lambda p: table(p, "a;0;1", "id;time;x"), {}, "a.csv: .* with commas"),
+    "no lines": (lambda p: table(p, ""), {}, "a.csv: expected lines of data"),
+    "no id": (lambda p: table(p, "1,0,2", "k,time,x"), {}, "id_column: .* columns k, time, x"),
+    "no time": (
+        lambda p: table(p, "1,0,2", "id,k,x"),
+        {},
+        "time_column: .* id, k, x .--time-column COLUMN",
+    ),
+    "two times": (lambda p: table(p, "1,0,2", "id,year,month"), {}, "found year, month"),
+    "other name": (lambda p: table(p, series()), {"id_column": "k"}, "id_column: .* found k"),
+    "one column twice": (
+        lambda p: table(p, series()),
+        {"id_column": "time"},
+        "time_column: expected ano",
+    ),
+    "a name lacks": (lambda p: table(p, series() + ",3,1"), {}, "a.csv, id: .* none in line 20"),
+    "a time lacks": (lambda p: table(p, series() + "1,,1"), {}, "a.csv, time: .* in line 20"),
+    "times of words": (lambda p: table(p, series() + "1,soon,1"), {}, "a.csv, time: .* in line 2"),
+    "repeated times": (lambda p: table(p, series() + "1,0,9"), {}, "a.csv, time: .* in line 20"),
+    "a comma in a number": (
+        lambda p: table(p, series() + '1,9,"2,5"'),
+        {},
+        "a.csv, x: .* in line 20",
+    ),
+    "text alone": (
+        lambda p: table(p, series(ends="ab")),
+        {},
+        "a.csv: expected a column of numbers",
+    ),
+    "infinite": (lambda p: table(p, series() + "1,9,inf"), {}, "a.csv: expected finite numbers"),
+    "gaps in a text": (
+        lambda p: table(p, "9,0,1,\n" + series(add=",t"), "id,time,x,w"),
+        {},
+        "the label w: expected no gaps",
+    ),
+    "many texts": (
+        lambda p: table(p, "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90)), "id,time,x,w"),
+        {},
+        "the column w: expected at most 50 different texts",
+    ),
+    "two series": (
+        lambda p: table(p, series(2)),
+        {},
+        "path: expected 3 series or more, or a length",
+    ),
+    # labels
+    "labels of others": (
+        lambda p: labelled(p, "n,y\nz,1\n"),
+        {},
+        "found 4 without one, such as a.mp4.* has .'z'",
+    ),
+    "labels lack": (
+        lambda p: labelled(p, "n,y\n" + LINES[:12]),
+        {},
+        "1 without one, such as d.mp4",
+    ),
+    "a label is empty": (lambda p: labelled(p, f"n,y\n{LINES},\n"), {}, "labels.csv, y: .* line 6"),
+    "a name twice": (
+        lambda p: labelled(p, f"n,y\n{LINES}a,1\n"),
+        {},
+        "labels.csv: .* found a.mp4 twice",
+    ),
+    "a step twice": (
+        lambda p: labelled(p, "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"),
+        {},
+        "labels.csv, frame: expected each time once for each n, found a second in line 5",
+    ),
+    "no labels there": (
+        films,
+        {"labels": "none.csv"},
+        "labels: expected a csv file, found no .*none.csv",
+    ),
+    "a label twice": (
+        lambda p: arrays(with_file(p, "mine.csv", NUMBERED), x=X, y=np.arange(8)),
+        {"labels": "mine.csv"},
+        "mine.csv: expected other labels",
+    ),
+    "decimal commas": (
+        lambda p: table(p, series(add=",5")),
+        {},
+        "a.csv: expected as many cells in each line .* decimal point",
+    ),
+    "decimal commas in labels": (
+        lambda p: labelled(p, "n,y\na,0,5\nb,1,5\nc,0,5\nd,1,5\n"),
+        {},
+        "labels.csv: expected as many cells",
+    ),
+    "no usual id": (
+        lambda p: table(p, series(), "station,time,x"),
+        {},
+        "id_column: .*--id-column COLUMN names it",
+    ),
+    "a text like NA": (
+        lambda p: table(p, REGIONS, "id,time,x,region"),
+        {},
+        "the label region: .*.an empty cell, or one like NA",
+    ),
+    "a group of numbers alone": (
+        lambda p: table(p, series()),
+        {"group": "x"},
+        "group: expected a label of sequences",
+    ),
+    "an infinite label": (
+        lambda p: labelled(p, f"n,y\n{LINES[:-2]}inf\n"),
+        {},
+        "the label y: expected finite numbers",
+    ),
+}
+STEPS = "n,frame,y\n" + "".join(f"{name},{k},{k}\n" for name in "abcd" for k in (1, 2))
+READ = {  # what is seen only when the files are read
+    "torn": (lambda p: torn(p, ".mp4"), {}, "b.mp4 cannot be decoded to its end"),
+    "torn, but readable": (lambda p: torn(p, ".mkv"), {}, "b.mkv cannot be .*; copy it again"),
+    "no films": (films, {}, "a.mp4 cannot be decoded"),
+    "one frame": (gifs, {}, "films: expected 2 steps or more .* found 1 in a.gif"),
+    "one step": (
+        lambda p: arrays(p, x=X[:, :1]),
+        {},
+        "rows: expected 2 steps or more .* found 1 in 0",
+    ),
+    "nothing observed": (
+        lambda p: arrays(p, x=changed(X, (1, slice(1, 3)), np.nan)),
+        {},
+        "rows: .* found 1 in 1",
+    ),
+    "a line alone": (
+        lambda p: table(p, series() + "new,0,3"),
+        {},
+        "series: expected 2 steps or more .* found 1 in new",
+    ),
+    "no picture": (
+        lambda p: with_file(pictures(p) / "b", "z.png").parent,
+        {},
+        "b/z.png cannot be read",
+    ),
+    "deep colours": (deep, {}, "b/deep.png cannot be read .*more than 8 bits"),
+    "no sound": (lambda p: sounds(p, samples=0), {}, "a.wav: expected some samples"),
+    "NaN in a sound": (lambda p: sounds(p, value=np.nan), {}, "a.wav: expected finite samples"),
+    "too short": (lambda p: arrays(p, x=X[:2]), {"length": 2}, "length: .* at most 3 steps"),
+    "too long": (
+        lambda p: arrays(p, x=np.zeros((4, 1001, 1))),
+        {},
+        "rows: expected at most 1000 steps",
+    ),
+    "one value": (
+        lambda p: arrays(p, x=changed(X, (..., 1), 7)),
+        {},
+        "variable 1: expected different",
+    ),
+    "a column of gaps": (
+        lambda p: table(p, series(add=","), "id,time,x,y"),
+        {},
+        "y: expected different",
+    ),
+    "steps lack": (
+        lambda p: with_file(pictures(p), "labels.csv", STEPS),
+        {},
+        "the label y of a: expected a value at each step, counted from 0, found none at 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [*BAD, *READ])
+def test_bad_input_gets_one_clear_sentence(case, tmp_path, monkeypatch):
+    make, options, message = (BAD | READ)[case]
+    path = make(tmp_path)
+    if "labels" in options:
+        options = options | {"labels": tmp_path / options["labels"]}
+    if case in BAD:
+        monkeypatch.setattr(own, "cut", None)  # No film is decoded, nor any picture read.
+    with pytest.raises(ValueError, match=message) as refusal:
+        own.load(path, **options)
+    assert "\n" not in str(refusal.value).strip()
+    assert len(BAD) + len(READ) > 60

@@ -1,0 +1,554 @@
+"""python -m unbraid train --data: from a folder or a table to weights and a page, or a sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from bs4 import BeautifulSoup
+from PIL import Image
+from typer.testing import CliRunner
+from unbraid import own_report, own_training, store
+from unbraid.__main__ import app, main
+from unbraid.data import own
+from unbraid.data.sequences import Sequences
+from unbraid.measures.intervals import bootstrap_interval
+from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
+from unbraid.models.base import SequenceModel
+
+PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
+LABELS = "What the codes tell, beside linear models on the same inputs"
+FILES = {"codes.npz", "model.begun.json", "model.run.json", "model.safetensors"}
+FILES |= {"model.training.csv", "report.html"}
+QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Films of a square that moves in one of two colours, and a table of waves; labels of both."""
+    folder = tmp_path_factory.mktemp("own")
+    films = folder / "films"
+    films.mkdir()
+    lines = ["film,colour"]
+    for number in range(24):
+        colour = (255, 128, 0) if number % 2 else (0, 128, 255)
+        frames = []
+        for step in range(4):
+            frame = Image.new("RGB", (16, 16))
+            left = (number + 3 * step) % 12
+            frame.paste(colour, (left, 4, left + 4, 8))
+            frames.append(frame)
+        frames[0].save(films / f"{number}.gif", save_all=True, append_images=frames[1:])
+        lines.append(f"{number}.gif,{'orange' if number % 2 else 'blue'}")
+    (films / "labels.csv").write_text("\n".join(lines))
+    rows = []
+    for number in range(140):
+        for step in range(6):
+            values = np.sin(step + number), np.cos(step * (1 + number % 2))
+            rows.append((number, step, *values, "ab"[number % 2], "up" if step > 2 else "down"))
+    columns = ["id", "time", "x", "y", "kind", "half"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "waves.csv", index=False)
+    return folder
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    return result
+
+
+def run(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return result.output
+
+
+def parts_of(folder):
+    page = BeautifulSoup((folder / "report.html").read_text(encoding="utf-8"), "html.parser")
+    for image in page.find_all("img"):
+        assert image["src"].startswith("data:image/png;base64,") and len(image["alt"].split()) > 4
+    assert not page.find_all(["link", "script"])
+    return page
+
+
+@pytest.mark.parametrize("model", own_training.MODELS)
+def test_films_become_weights_and_a_page(model, folder, tmp_path):
+    printed = run(model, "--data", folder / "films", *QUICK, "--to", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {"factors.npz"}
+    loaded = SequenceModel.load(tmp_path / "model.safetensors")
+    assert type(loaded) is own_training.MODELS[model]
+    record = store.read_json(tmp_path / "model.run.json")
+    for reason in record["reasons"]:
+        assert reason in printed
+    page = parts_of(tmp_path)
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
+    assert page.find("li").text.startswith("Cannot be concluded: too few test films")
+    assert "recoloured" in str(page) and len(page.find_all("img")) == 5
+    with np.load(tmp_path / "codes.npz") as codes:
+        assert set(codes) == set(loaded.code_names) and {len(codes[name]) for name in codes} == {4}
+
+
+def test_a_table_becomes_a_page_and_its_config_says_why(folder, tmp_path):
+    data = ("--data", folder / "waves.csv")
+    printed = run("single_element", *data, "--steps", 60, "--to", tmp_path)
+    assert "Static code of 16 units, which reads the step in the middle" in printed
+    assert "Dynamic code of 4 units per step" in printed
+    config = SequenceModel.load(tmp_path / "model.safetensors").config
+    assert (config.static_size, config.dynamic_size, config.anchor) == (16, 4, "middle")
+    page = parts_of(tmp_path)
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
+    assert not page.find("li").text.startswith("Cannot")  # 21 test series
+    assert "linear model on the inputs" in page.text and "recoloured" not in page.text
+    curve = store.read_csv(tmp_path / "model.training.csv")
+    best = max(curve, key=lambda row: row["validation"])
+    assert store.read_json(tmp_path / "model.run.json")["best_update"] == best["step"]
+    before = store.digest(tmp_path / "model.safetensors")
+    (tmp_path / "report.html").unlink()
+    assert "trained before" in run("single_element", *data, "--steps", 60, "--to", tmp_path)
+    assert store.digest(tmp_path / "model.safetensors") == before
+    assert (tmp_path / "report.html").exists()
+
+
+def test_recordings_become_a_page(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "voices").mkdir()
+    for number in range(6):
+        tone = np.sin(2 * np.pi * (200 + 50 * number) * np.arange(6000) / 8000)
+        tone += 0.01 * random.normal(size=6000)
+        soundfile.write(tmp_path / "voices" / f"{number}.wav", tone, 8000)
+    to = ("--steps", 4, "--batch-size", 4, "--to", tmp_path / "out")
+    printed = run("single_element", "--data", tmp_path / "voices", *to)
+    assert "Recordings in chunks of 20 spectra of 101 bins" in printed
+    page = parts_of(tmp_path / "out")
+    assert [title.text for title in page.find_all("h2")] == PARTS
+    assert "Without labels it cannot be concluded" in page.text
+
+
+def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch):
+    arguments = ("single_element", "--data", folder / "films", *QUICK, "--to")
+    run(*arguments, tmp_path / "whole")
+    watched = own_training.Watch.__call__
+
+    def press(self, row):
+        watched(self, row)  # The bound of update 6 is kept, and its checkpoint is lost.
+        if row["step"] == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_training.Watch, "__call__", press)
+    result = call(*arguments, tmp_path / "broken")
+    assert result.exit_code == 130 and "the same command goes on after update 5" in result.output
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    monkeypatch.undo()
+    assert "goes on after update 5" in run(*arguments, tmp_path / "broken")
+    for name in ("model.safetensors", "codes.npz"):
+        digests = {store.digest(tmp_path / each / name) for each in ("whole", "broken")}
+        assert len(digests) == 1
+
+
+def test_codes_of_whole_sequences_are_scored_against_the_constant_of_all_steps(
+    folder, tmp_path, monkeypatch
+):
+    """A code (N, D) would have a constant for each step, and look better than one (N, T, d)."""
+    table = pd.read_csv(folder / "waves.csv")
+    table["turn"] = [("ab", "cd", "ef")[n % 3] for n in table["time"] + table["id"]]
+    table.to_csv(tmp_path / "turns.csv", index=False)
+    shapes = []
+
+    def note(rows, factors, **options):
+        if options["pooling"] == "frames":
+            shapes.extend(values.shape[:2] for values in rows.values())
+        return leakage_matrix(rows, factors, **options)
+
+    monkeypatch.setattr(own_report, "leakage_matrix", note)
+    run("single_element", "--data", tmp_path / "turns.csv", "--steps", 4, "--to", tmp_path / "to")
+    assert len(shapes) == 3 and {shape[1] for shape in shapes} == {6}
+
+
+# The command, with a training that rests after update 40 until a signal comes.
+RESTING = """
+import signal, time
+from unbraid import own_training
+from unbraid.__main__ import main
+
+watched = own_training.Watch.__call__
+
+
+def rest(self, row):
+    watched(self, row)
+    time.sleep(120 if row["step"] > 40 else 0)
+
+
+own_training.Watch.__call__ = rest
+# Who is started in the background by a shell that is no person's ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
+def test_ctrl_c_loses_nothing(folder, tmp_path):
+    command = [sys.executable, "-c", RESTING, "train", "single_element"]
+    command += ["--data", str(folder / "waves.csv"), "--steps", "400", "--to", str(tmp_path)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ, **options)
+    for line in process.stdout:
+        if "update 40:" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait() == 130 and "Traceback" not in rest
+    assert "the same command goes on after update" in rest
+    finished = run(*command[4:])
+    assert "goes on after update" in finished and "report.html" in finished
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {"factors.npz"}
+
+
+def test_training_ends_when_the_validation_bound_falls(folder, tmp_path, monkeypatch):
+    bounds = iter([1.0, 2.0, *range(0, -100, -1)])
+    found = {"elbo_per_frame": 0.0}
+    monkeypatch.setattr(
+        own_training, "bound_per_frame", lambda *_: found | {"elbo_per_frame": next(bounds)}
+    )
+    printed = run("single_element", "--data", folder / "waves.csv", "--steps", 50, "--to", tmp_path)
+    record = store.read_json(tmp_path / "model.run.json")
+    assert "training ends" in printed and record["best_update"] == 2
+    assert record["updates"] < 30
+    assert "fitted the training sequences alone" in parts_of(tmp_path).text
+
+
+def test_a_folder_belongs_to_one_run_and_one_process(folder, tmp_path):
+    data = ("--data", folder / "waves.csv", "--to", tmp_path)
+    run("single_element", *data, "--steps", 4)
+    result = call("single_element", *data, "--steps", 5)
+    assert "steps 4 (now 5); --again replaces it, --to names another" in str(result.exception)
+    result = call("single_element", *data, "--steps", 4, "--seed", 1)
+    assert "seed 0 (now 1)" in str(result.exception)
+    with own_training.hold(tmp_path):
+        result = call("single_element", *data, "--steps", 4)
+        assert "another process does" in str(result.exception)
+    result = call("single_element", *data, "--again", "--accelerator", "gpu")
+    assert "did you mean cpu" in str(result.exception)  # before anything is removed
+    assert own_training.list_files(tmp_path)[0].exists()
+    run("single_element", *data, "--steps", 5, "--again")
+    assert store.read_json(tmp_path / "model.run.json")["settings"]["steps"] == 5
+
+
+def test_bad_requests_get_one_sentence_and_leave_nothing(folder, tmp_path):
+    films, waves, to = folder / "films", folder / "waves.csv", ("--to", tmp_path / "out")
+    one = tmp_path / "one"
+    one.mkdir()
+    (one / "0.gif").write_bytes((films / "0.gif").read_bytes())
+    np.save(tmp_path / "grey.npy", np.zeros((8, 4, 1, 8, 8)))
+    mistakes = {
+        ("independant", "--data", films, *to): "did you mean independent",
+        ("unordered", "--data", waves, *to): "unordered reads no series (single_element does)",
+        ("independent", "--data", waves, *to): "independent reads no series",
+        ("single_element", "--data", one, *to): "long enough for clips of 16 steps",
+        ("single_element", "--data", one, "--group", "x", *to): "a label of sequences",
+        ("unordered", "--data", films, "--labels", "none.csv", *to): "labels: expected a csv file",
+        ("unordered", "--data", films, "--to", "/proc/none"): "another folder with --to",
+        ("unordered", "--data", films, "--dynamic", "speed", *QUICK, *to): "dynamic: expected one",
+        ("independent", "--data", tmp_path / "grey.npy", "--size", 8, *to): "three colours",
+        ("unordered", "--data", films, "--accelerator", "gpu", *to): "did you mean cpu",
+        ("unordered", "--data", films, "--accelerator", "cuda", *to): "this machine has",
+        ("unordered", "--data", films, "--to", films / "out"): "a folder outside the data",
+        ("unordered", "--data", tmp_path / "none", *to): "data: expected a file or a folder",
+    }
+    for arguments, sentence in mistakes.items():
+        result = call(*arguments)
+        assert result.exit_code == 1 and type(result.exception) is not SystemExit
+        assert sentence in str(result.exception), str(result.exception)
+        assert "\n" not in str(result.exception)
+    out = tmp_path / "out"
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_what_another_run_made_of_its_data_does_not_stay(folder, tmp_path):
+    """Codes of new data beside old factors would be measured with them."""
+    run("single_element", "--data", folder / "films", *QUICK, "--to", tmp_path)
+    assert (tmp_path / "factors.npz").exists()
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).random((24, 4, 1, 8, 8)))
+    run("single_element", "--data", tmp_path / "grey.npy", *QUICK, "--to", tmp_path, "--again")
+    assert (tmp_path / "codes.npz").exists() and not (tmp_path / "factors.npz").exists()
+
+
+def test_a_lacking_package_is_named_with_its_remedy(folder, monkeypatch, capsys):
+    def lack(*arguments, **options):
+        raise ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
+
+    monkeypatch.setattr(own, "load", lack)
+    words = ["unbraid", "train", "single_element", "--data", str(folder / "films")]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert said.startswith("error: this needs the package soundfile; python -m pip install")
+
+
+def test_sequences_of_unequal_length_are_refused_where_masks_are_not_read():
+    frames = torch.zeros(6, 4, 3, 8, 8)
+    mask = torch.ones(6, 4, dtype=torch.bool)
+    mask[2, 3] = False
+    parts = {name: Sequences(frames, split=name, mask=mask) for name in own.SPLITS}
+    with pytest.raises(ValueError, match="--length 3"):
+        own_training.choose("unordered", own.OwnData(parts, [], {}, "folders"))
+    few = {name: part.subset([0, 1, 2]) for name, part in parts.items()}
+    with pytest.raises(ValueError, match="4 training sequences or more"):
+        own_training.choose("single_element", own.OwnData(few, [], {}, "folders"))
+    plan = own_training.choose("single_element", own.OwnData(parts, [], {}, "folders"))
+    assert any("are few" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize("size", (8, 16, 32, 64, 128, 256))
+@pytest.mark.parametrize("model", own_training.MODELS)
+def test_each_size_of_frames_has_a_config(model, size):
+    parts = {name: Sequences(torch.zeros(4, 2, 3, size, size), split=name) for name in own.SPLITS}
+    plan = own_training.choose(model, own.OwnData(parts, [], {}, "films"))
+    with torch.device("meta"):
+        assert own_training.MODELS[model](plan.config).frame_shape == (3, size, size)
+
+
+# ---- numbers of the page
+
+
+def test_a_recoloured_clip_has_its_donors_mean_colour():
+    frames, donors = torch.rand(2, 5, 4, 3, 8, 8) * 0.2 + 0.4
+    made = own_report.recolour(frames, donors)
+    torch.testing.assert_close(made.mean((1, 3, 4)), donors.mean((1, 3, 4)))
+    shape = made - made.mean((1, 3, 4), keepdim=True)
+    torch.testing.assert_close(shape, frames - frames.mean((1, 3, 4), keepdim=True))
+
+
+def test_the_mean_over_time_leaves_out_what_was_not_observed():
+    frames = torch.tensor([[[1.0, 5.0], [3.0, 0.0]]])
+    mask = torch.tensor([[[True, True], [True, False]]])
+    assert own_report.average(frames, mask).tolist() == [[2.0, 5.0]]
+
+
+# ---- codes beside linear models on inputs: known answers
+
+
+GROUPS = np.arange(40)
+BASE = np.ones(40)
+EASY = np.arange(40) % 2 * 1.0  # losses of a probe that is right on every second sequence
+
+
+def compare(first, second, base=BASE, groups=GROUPS):
+    word, found = own_report.compare_losses(first[:, None], second[:, None], base, groups)
+    return word, found.difference
+
+
+def test_equal_losses_are_no_difference():
+    assert compare(EASY, EASY)[0] == "as much as"
+
+
+def test_a_probe_that_errs_less_is_ahead_and_the_other_one_behind():
+    worse = np.maximum(EASY, np.arange(40) % 4 == 0)  # It errs on ten sequences more.
+    (ahead, gain), (behind, loss) = compare(EASY, worse), compare(worse, EASY)
+    assert (ahead, behind) == ("more than", "less than")
+    assert gain.mean == -loss.mean == 0.25
+    assert 0 < gain.low < 0.25 < gain.high
+
+
+def test_a_paired_difference_is_decided_though_the_intervals_overlap():
+    """Both probes fail on the same hard sequences, which makes both skills uncertain."""
+    random = np.random.default_rng(0)
+    hard = random.exponential(size=40)
+    ours, theirs = 0.5 * hard, 0.5 * hard + 0.05 + 0.02 * random.random(40)
+    limits = [bootstrap_interval(1 - losses) for losses in (ours, theirs)]
+    assert limits[0].low < limits[1].mean < limits[0].mean < limits[1].high
+    assert compare(ours, theirs)[0] == "more than"
+    assert compare(ours, random.permutation(theirs))[0] == own_report.OPEN
+
+
+def test_clips_of_one_film_count_as_one():
+    """Three films of 40 decide, and the same three films with ten clips each do no more."""
+    few = np.zeros(40)
+    few[:3] = 1
+    assert compare(np.zeros(40), few)[0] == own_report.OPEN
+    many = np.repeat(few, 10), np.repeat(BASE, 10)
+    word, difference = compare(np.zeros(400), *many, np.repeat(GROUPS, 10))
+    assert (word, difference.n) == (own_report.OPEN, 40)
+    assert compare(np.zeros(400), *many, np.arange(400))[0] == "more than"
+
+
+@pytest.mark.parametrize("wrong, word", ((5, own_report.OPEN), (6, "more than")))
+def test_no_difference_is_decided_on_fewer_groups_than_a_sign_test_needs(wrong, word):
+    """All draws agree that a perfect probe is one better than the constant, even if one errs."""
+    base = (np.arange(40) < wrong).astype(float)
+    assert compare(np.zeros(40), base, base)[0] == word
+
+
+def test_of_few_groups_nothing_is_concluded_however_clear_the_difference():
+    count = own_report.FEWEST - 1
+    rows = np.ones(count), np.arange(count)
+    assert compare(np.zeros(count), np.ones(count), *rows)[0] == own_report.UNKNOWN
+    more = np.ones(count + 1), np.arange(count + 1)
+    assert compare(np.zeros(count + 1), np.ones(count + 1), *more)[0] == "more than"
+
+
+def test_of_few_skewed_groups_the_bootstrap_alone_does_not_decide():
+    """Twenty squared errors of two equal probes, of a draw in which the bootstrap is mistaken."""
+    ours, theirs = np.random.default_rng(6).normal(size=(2, 20)) ** 2
+    word, difference = compare(ours, theirs, 2 * np.ones(20), np.arange(20))
+    assert difference.high < 0 and word == own_report.OPEN
+
+
+def test_swaps_are_compared_with_the_best_of_the_other_rows():
+    page, judged = make_page(40), np.ones(40)
+    right, wrong = np.zeros(40), np.ones(40)
+    ahead = page.compare_swaps(np.stack([right, wrong, EASY]), judged)
+    assert "more often than" in ahead and "difference +0.50" in ahead and "40 test films" in ahead
+    assert "less often than" in page.compare_swaps(np.stack([EASY, wrong, right]), judged)
+    assert "as often as" in page.compare_swaps(np.stack([EASY, wrong, EASY]), judged)
+    assert page.compare_swaps(np.stack([EASY, 1 - EASY]), judged).startswith("It is open whether")
+    page.groups = page.groups // 4
+    few = page.compare_swaps(np.stack([right, wrong, EASY]), judged)
+    assert few == "Nothing can be concluded about swaps: there are 10 test films."
+
+
+@pytest.mark.parametrize(
+    "code, inputs, sentence",
+    (
+        (0.5, 0.5, "hair: the static code tells as much as a linear model on the inputs"),
+        (0.1, 3.0, "hair: the static code tells more than a linear model on the inputs"),
+        (3.0, 0.1, "hair: the static code tells less than a linear model on the inputs"),
+        (1.0, 1.05, "hair: it is open whether the static code tells more or less than a linear"),
+    ),
+)
+def test_codes_and_inputs_of_known_noise_are_ranked(code, inputs, sentence):
+    """Values of a label, seen through noise, which is the same for both if it is of one size."""
+    hair = np.random.default_rng(0).normal(size=300)
+    views = {}
+    for seed, noise in enumerate((code, inputs)):
+        random = np.random.default_rng(1 if code == inputs else 1 + seed)
+        views[seed] = (hair + noise * random.normal(size=300))[:, None]
+    held_out = np.arange(300) >= 200
+    pair = {"static": views[0]}, {own_report.MEAN: views[1]}
+    probed = own_report.probe(*pair, {"hair": hair}, "averaged", held_out)
+    found = own_report.compare_with_inputs(probed, "hair", "static", np.arange(100), "films")
+    assert found.startswith(sentence)
+    assert found.endswith("over 100 test films).")
+    assert ("p " in found.split(";")[1]) == (code != inputs)
+
+
+def test_the_losses_are_those_behind_the_skills_of_the_matrix():
+    random = np.random.default_rng(0)
+    hair, turn = random.integers(3, size=90), random.normal(size=(90, 4))
+    static = np.eye(3)[hair] + random.normal(size=(90, 3))
+    steps = turn[..., None] + random.normal(size=(90, 4, 2))
+    held_out = np.arange(90) >= 60
+    for factors, rows, pooling in (
+        ({"hair": hair}, {"static": static}, "averaged"),
+        ({"turn": turn}, {"dynamic": steps}, "frames"),
+    ):
+        inputs = {own_report.MEAN: random.normal(size=next(iter(rows.values())).shape)}
+        probed = own_report.probe(rows, inputs, factors, pooling, held_out)
+        for column, name in enumerate(factors):
+            skills = 1 - probed.losses[name].sum(1) / probed.constant[name].sum()
+            np.testing.assert_allclose(np.maximum(skills, -1), probed.matrix.value[:, column])
+
+
+def test_groups_are_what_the_split_keeps_together():
+    """Films, or the classes of a label that no two splits share, if these are fewer."""
+    owner, hair = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    parts = {}
+    for number, name in enumerate(own.SPLITS):
+        options = {"classes": {"owner": tuple("abcdef"), "hair": ("fair", "dark")}, "split": name}
+        labels = {"owner": owner + 2 * number, "hair": hair}
+        frames = torch.zeros(4, 3, 2)
+        parts[name] = Sequences(frames, labels=labels, static=("owner", "hair"), **options)
+    names = {"test": ["a #1", "a #2", "b #1", "c #1"]}
+    groups, unit = own_report.find_groups(own.OwnData(parts, [], names, "films"), torch.arange(4))
+    assert (groups.tolist(), unit) == ([4, 4, 5, 5], "groups of owner")
+    shared = {name: parts["test"] for name in own.SPLITS}
+    data = own.OwnData(shared, [], names, "films")
+    groups, unit = own_report.find_groups(data, torch.arange(4))
+    assert (len(set(groups[:2])), len(set(groups)), unit) == (1, 3, "films")
+
+
+def make_page(groups):
+    """A page before its sentences, with so many test films."""
+    page = object.__new__(own_report.Page)
+    page.groups, page.unit = np.arange(groups), "films"
+    page.verdict, page.findings = [], []
+    page.codes = {"test": {"static": 0, "dynamic": 0}}
+    return page
+
+
+def make_probed(value, groups):
+    """Skills of both codes and of inputs for hair and side; losses that agree with them."""
+    rows = ("static", "dynamic", own_report.MEAN)
+    p_value = np.where(value > 0.3, 0.0005, 1.0)
+    limits = np.stack([value - 0.1, value + 0.1], -1)
+    matrix = LeakageMatrix(value, limits, p_value, rows, ("hair", "side"), "linear")
+    losses = {}
+    for name, skills in zip(matrix.columns, value.T, strict=True):
+        losses[name] = np.repeat(1 - skills[:, None], groups, 1)
+    return own_report.Probed(matrix, losses, dict.fromkeys(losses, np.ones(groups)))
+
+
+@pytest.mark.parametrize(
+    "dynamic, own, films, verdict",
+    (
+        ([0.0, 0.6], "static", 30, "Leak: side in dynamic."),
+        ([0.0, 0.0], "static", 30, "No leak was found"),
+        ([0.9, 0.9], "static", 30, "Mixed (rotated)"),
+        ([0.0, 0.6], "", 30, "No factor is meant for a label; read were side by dynamic"),
+        ([0.0, 0.6], "static", 10, "Cannot be concluded: too few test films"),
+    ),
+)
+def test_the_verdict_follows_from_what_probes_read(dynamic, own, films, verdict):
+    page = make_page(films)
+    page.own = dict.fromkeys(("hair", "side"), own)
+    static = [0.9, 0.9] if own else [0.0, 0.0]
+    page.judge_labels([make_probed(np.array([static, dynamic, [0.5, 0.5]]), films)], [])
+    assert page.verdict[0].startswith(verdict)
+    assert len(page.findings) == 2
+    unknown = [own_report.UNKNOWN in sentence for sentence in page.findings]
+    assert unknown == [films < own_report.FEWEST] * 2
+
+
+@pytest.mark.parametrize("skill, word", ((0.0, "Useless"), (0.9, "No leak")))
+def test_a_verdict_is_on_the_labels_that_were_probed(skill, word):
+    page, value = make_page(30), np.zeros((3, 2))
+    value[0] = skill
+    page.own = dict.fromkeys(("hair", "side", "coat"), "static")
+    page.judge_labels([make_probed(value, 30)], [])
+    page.judge_labels([make_probed(value, 30)], ["coat"])
+    whole, part = page.verdict
+    assert whole.startswith(word) and "coat" not in whole
+    assert part.startswith(word) and "Nothing is concluded about coat" in part
+    assert "concluded" not in whole
+    if word == "Useless":
+        assert "any label" in whole and "any label" not in part and "hair, side" in part
+
+
+def test_a_label_of_one_class_is_not_probed_and_named(folder, tmp_path):
+    table = pd.read_csv(folder / "waves.csv")
+    table["place"] = "here"
+    table.to_csv(tmp_path / "waves.csv", index=False)
+    data = ("--data", tmp_path / "waves.csv")
+    run("single_element", *data, "--steps", 4, "--to", tmp_path / "to")
+    found = parts_of(tmp_path / "to").find(class_="found")
+    sentences = [item.text for item in found.find_all("li")]
+    (verdict,) = (sentence for sentence in sentences if "Nothing is concluded about" in sentence)
+    assert verdict.endswith("about place, half, which could not be probed.")
+    assert "place: cannot be concluded, because it has one value" in "".join(sentences)
+    assert sum(sentence.startswith("place:") for sentence in sentences) == 1
+    assert sum(sentence.startswith("kind:") for sentence in sentences) == 1
+
+
+def test_films_that_are_split_by_person_are_witnesses_by_person(folder, tmp_path):
+    lines = (folder / "films" / "labels.csv").read_text().splitlines()
+    lines = [f"{line},{number // 6}" for number, line in enumerate(lines[1:])]
+    (tmp_path / "labels.csv").write_text("\n".join(["film,colour,person", *lines]))
+    labels = ("--labels", tmp_path / "labels.csv", "--group", "person")
+    run("unordered", "--data", folder / "films", *labels, *QUICK, "--to", tmp_path / "to")
+    page = parts_of(tmp_path / "to")
+    assert page.find("li").text.startswith("Cannot be concluded: too few test groups of person")
+    assert "colour: nothing can be concluded on whether" in page.text
