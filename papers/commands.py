@@ -198,15 +198,18 @@ def evaluate_runs(
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Print all figures.")] = False,
 ) -> None:
-    """Measure trained models on test sequences; print means with their intervals over seeds."""
+    """Measure trained models on test sequences; print means with their intervals over seeds.
+
+    With --run, --write puts this run beside the others, whose figures stay as they are.
+    """
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
     jobs = [job for job in jobs if job[0].dataset in names]
-    if write and (run != "all" or seed):
+    if write and seed:
         raise ValueError(
-            "--write: expected all runs and all seeds, which metrics.json holds together; "
-            "leave out --run and --seed"
+            "--write: expected all seeds of a run, which metrics.json holds together; leave out "
+            "--seed"
         )
     from unbraid import store
 
@@ -223,35 +226,42 @@ def evaluate_runs(
     if write:
         store.check_writable(folder)
         for name in names:
-            check_nothing_is_lost(folder / part / name / profile / "metrics.json", jobs)
+            path = folder / part / name / profile / "metrics.json"
+            check_nothing_is_lost(path, jobs, None if run == "all" else run)
     for name in names:
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places)
         print_metrics(metrics, part, name, everything)
         if write:
             path = folder / part / name / profile / "metrics.json"
-            settings, seeds = selected[0]
-            first = runs.run_name(settings, seeds[0])
-            model = runs.load_run(settings, seeds[0], places[first])
-            evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
+            if run != "all" and path.exists():
+                metrics = report.add_run(store.read_json(path), metrics, run)
+            else:
+                settings, seeds = selected[0]
+                first = runs.run_name(settings, seeds[0])
+                model = runs.load_run(settings, seeds[0], places[first])
+                evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             report.write_metrics(path, metrics)  # The last file: where it is, all is written.
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
         report.write_tables()
 
 
-def check_nothing_is_lost(path: Path, jobs: Jobs) -> None:
-    """Refuse to write over figures of runs and seeds whose weights are not there."""
+def check_nothing_is_lost(path: Path, jobs: Jobs, run: str | None = None) -> None:
+    """Refuse to write over figures of runs and seeds whose weights are not there.
+
+    run: the only one whose figures are written, if not all are.
+    """
     from unbraid import store
 
     metrics = store.read_json(path) if path.exists() else {}
     there = {settings.run: seeds for settings, seeds in jobs if settings.dataset == path.parts[-3]}
-    for run in metrics.keys() - {"protocol"}:
-        seeds = store.find_seeds(metrics, run)
-        if absent := set(seeds) - set(there.get(run, [])):
+    for name in metrics.keys() & {run} if run else metrics.keys() - {"protocol"}:
+        seeds = store.find_seeds(metrics, name)
+        if absent := set(seeds) - set(there.get(name, [])):
             raise store.ResultsError(
                 f"{path}: expected the weights of all runs that it has figures of, found none of "
-                f"{run}, seeds {sorted(absent)}; train them, or write into another --results"
+                f"{name}, seeds {sorted(absent)}; train them, or write into another --results"
             )
 
 

@@ -92,6 +92,36 @@ def digest_content(metrics: dict) -> str:
     return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
 
 
+def add_run(metrics: dict, measured: dict, run: str) -> dict:
+    """metrics.json with one more run, or with this run measured anew; all others stay as they are.
+
+    Raises `ResultsError` if it was measured in another way than the others.
+    """
+    protocol, added = dict(metrics["protocol"]), measured["protocol"]
+    of_runs = {"seeds", "seeds_of", "versions", "files", "judges", "content_sha256"}
+    differing = [key for key in added.keys() - of_runs if added[key] != protocol.get(key)]
+    if differing:
+        raise ResultsError(
+            f"{run}: expected to be measured as the other runs of metrics.json, found another "
+            f"protocol ({', '.join(sorted(differing))}); measure all runs, without --run"
+        )
+    for key in ("files", "judges"):
+        if key in added:
+            protocol[key] = protocol.get(key, {}) | added[key]
+    seeds_of = {key: seeds for key, seeds in protocol.pop("seeds_of", {}).items() if key != run}
+    if added["seeds"] != protocol["seeds"]:
+        seeds_of[run] = added["seeds"]
+    if seeds_of:
+        protocol["seeds_of"] = seeds_of
+    versions_of = {k: each for k, each in protocol.pop("versions_of", {}).items() if k != run}
+    if added["versions"] != protocol["versions"]:
+        versions_of[run] = added["versions"]
+    if versions_of:
+        protocol["versions_of"] = versions_of
+    others = {name: entry for name, entry in metrics.items() if name != "protocol"}
+    return others | {run: measured[run], "protocol": protocol}
+
+
 def list_runs(metrics: dict) -> list[tuple[str, int]]:
     """Every run of a metrics.json with each of its seeds."""
     pairs = []

@@ -299,7 +299,7 @@ MISTAKES = {
     ("train", "independent", *BOUNCE, "--results", "/proc/none"): "another folder with --results",
     ("train", "unordered", *SMOKE, "--dataset", "faces"): "data fetch cmu-faces",
     ("evaluate", "unordered", *SMOKE, "--dataset", "digits"): "--dataset digits --run dynamic_4",
-    ("evaluate", "independent", "--write", "--run", "factored"): "--write",
+    ("evaluate", "independent", "--write", "--seed", "0"): "--write",
     ("full", *SMOKE, "--results", "/proc/none"): "another folder with --results",
     ("judge", "weather"): "dataset: expected one of",
     ("verify", "--results", "none"): "expected results, found none",
