@@ -223,17 +223,17 @@ def evaluate_runs(
         digest = store.read_record(name, place)["weights_sha256"]
         store.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
+    paths = {name: folder / part / name / profile / "metrics.json" for name in names}
     if write:
         store.check_writable(folder)
-        for name in names:
-            path = folder / part / name / profile / "metrics.json"
+        for path in paths.values():
             check_nothing_is_lost(path, jobs, None if run == "all" else run)
     for name in names:
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places)
         print_metrics(metrics, part, name, everything)
         if write:
-            path = folder / part / name / profile / "metrics.json"
+            path = paths[name]
             if run != "all" and path.exists():
                 metrics = report.add_run(store.read_json(path), metrics, run)
             else:

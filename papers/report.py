@@ -108,16 +108,12 @@ def add_run(metrics: dict, measured: dict, run: str) -> dict:
     for key in ("files", "judges"):
         if key in added:
             protocol[key] = protocol.get(key, {}) | added[key]
-    seeds_of = {key: seeds for key, seeds in protocol.pop("seeds_of", {}).items() if key != run}
-    if added["seeds"] != protocol["seeds"]:
-        seeds_of[run] = added["seeds"]
-    if seeds_of:
-        protocol["seeds_of"] = seeds_of
-    versions_of = {k: each for k, each in protocol.pop("versions_of", {}).items() if k != run}
-    if added["versions"] != protocol["versions"]:
-        versions_of[run] = added["versions"]
-    if versions_of:
-        protocol["versions_of"] = versions_of
+    for key in ("seeds", "versions"):  # Those of a run stand apart where they differ.
+        apart = {name: own for name, own in protocol.pop(f"{key}_of", {}).items() if name != run}
+        if added[key] != protocol[key]:
+            apart[run] = added[key]
+        if apart:
+            protocol[f"{key}_of"] = apart
     others = {name: entry for name, entry in metrics.items() if name != "protocol"}
     return others | {run: measured[run], "protocol": protocol}
 
