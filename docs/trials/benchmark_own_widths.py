@@ -1,0 +1,87 @@
+"""Papers B and C at their own widths, by the instruments of the benchmark, on its test clips.
+
+    python -m docs.trials.benchmark_own_widths
+
+Nothing is trained: the models are the runs below, wherever their weights are. They differ from the
+rows of the benchmark in more than width, as `given` says of each. Writes
+results/trials/benchmark_own_widths.json, with the digest of every file of weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from unbraid import store
+from unbraid.models.base import SequenceModel
+from unbraid.networks import count_parameters
+
+from papers import settings
+from papers.evaluation import benchmark
+
+RUNS = {  # results' folder and run: what its training was given
+    "single_element/sprites/quick/released": "released objective, 3 500 batches of 32 clips",
+    "single_element/sprites/quick/released_balanced": "the same, four times the nats per pixel",
+    "single_element/sprites/quick/released_balanced_long": "the same for 20 000 batches",
+    "unordered/sprites_poses/quick/paper_width": "14 000 batches of 8 sets of 4 of 178 poses",
+}
+SHOWN = (
+    "static_knows",
+    "dynamic_knows",
+    "static_leaks",
+    "dynamic_leaks",
+    "kept_apart",
+    "swap_right",
+    "swap_unchanged",
+    "swap_donor",
+    "swap_rmse",
+    "swap_looks",
+    "swap_motion",
+)
+
+
+def main(seeds: int, folder: Path) -> None:
+    """The figures of each run and seed whose weights are here, and their record."""
+    known = settings.load("benchmark.sprites.single_element", "quick")
+    started, figures, by_run = time.perf_counter(), {}, {}
+    for name, given in RUNS.items():
+        found = [folder / f"{name}-seed{seed}.safetensors" for seed in range(seeds)]
+        numbers = [seed for seed, path in enumerate(found) if path.exists()]
+        measured, digests = [], {}
+        for seed in numbers:
+            model = SequenceModel.load(found[seed])
+            digests[str(seed)] = store.digest(found[seed])
+            whole = benchmark.evaluate(model, known, seed)
+            measured.append({key: whole[key] for key in SHOWN})
+            row = ", ".join(f"{key} {measured[-1][key]:.2f}" for key in SHOWN)
+            print(f"{name.rpartition('/')[2]}, seed {seed}: {row}", flush=True)
+        if not measured:
+            continue
+        run = name.rpartition("/")[2]
+        columns = {key: [each[key] for each in measured] for key in SHOWN}
+        by_run[run] = {
+            "given": given,
+            "parameters": count_parameters(model),
+            "seeds": numbers,
+            "weights": digests,
+            "by_seed": columns,
+        }
+        for key, values in columns.items():
+            figures[f"{run}.{key}"] = sum(values) / len(values)
+    record = {
+        "command": f"python -m docs.trials.benchmark_own_widths --seeds {seeds}",
+        "split": "the 500 test clips of benchmark/sprites; probes learn from its training clips",
+        "seconds": round(time.perf_counter() - started, 1),
+        "figures": figures,
+        "by_run": by_run,
+    }
+    store.write_json(store.shipped() / "trials" / "benchmark_own_widths.json", record)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="0, 1, ... of each run")
+    parser.add_argument("--results", type=Path, default=store.shipped(), help="where the runs are")
+    options = parser.parse_args()
+    main(options.seeds, options.results)
