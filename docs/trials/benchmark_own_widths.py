@@ -4,7 +4,8 @@
 
 Nothing is trained: the models are the runs below, wherever their weights are. They differ from the
 rows of the benchmark in more than width, as `given` says of each. Writes
-results/trials/benchmark_own_widths.json, with the digest of every file of weights.
+results/trials/benchmark_own_widths.json, with the digest of every file of weights; runs whose
+weights are those of the record are not measured again.
 """
 
 from __future__ import annotations
@@ -44,21 +45,27 @@ SHOWN = (
 def main(seeds: int, folder: Path) -> None:
     """The figures of each run and seed whose weights are here, and their record."""
     known = settings.load("benchmark.sprites.single_element", "quick")
+    place = store.shipped() / "trials" / "benchmark_own_widths.json"
+    before = store.read_json(place)["by_run"] if place.exists() else {}
     started, figures, by_run = time.perf_counter(), {}, {}
     for name, given in RUNS.items():
         found = [folder / f"{name}-seed{seed}.safetensors" for seed in range(seeds)]
         numbers = [seed for seed, path in enumerate(found) if path.exists()]
-        measured, digests = [], {}
-        for seed in numbers:
+        if not numbers:
+            continue
+        run = name.rpartition("/")[2]
+        digests = {str(seed): store.digest(found[seed]) for seed in numbers}
+        kept = before.get(run, {})
+        measured = []
+        for row_of, seed in enumerate(numbers):
             model = SequenceModel.load(found[seed])
-            digests[str(seed)] = store.digest(found[seed])
+            if kept.get("weights") == digests:
+                measured.append({key: kept["by_seed"][key][row_of] for key in SHOWN})
+                continue
             whole = benchmark.evaluate(model, known, seed)
             measured.append({key: whole[key] for key in SHOWN})
             row = ", ".join(f"{key} {measured[-1][key]:.2f}" for key in SHOWN)
-            print(f"{name.rpartition('/')[2]}, seed {seed}: {row}", flush=True)
-        if not measured:
-            continue
-        run = name.rpartition("/")[2]
+            print(f"{run}, seed {seed}: {row}", flush=True)
         columns = {key: [each[key] for each in measured] for key in SHOWN}
         by_run[run] = {
             "given": given,
@@ -76,7 +83,7 @@ def main(seeds: int, folder: Path) -> None:
         "figures": figures,
         "by_run": by_run,
     }
-    store.write_json(store.shipped() / "trials" / "benchmark_own_widths.json", record)
+    store.write_json(place, record)
 
 
 if __name__ == "__main__":
