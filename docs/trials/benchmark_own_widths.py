@@ -42,6 +42,18 @@ SHOWN = (
 )
 
 
+def measure(paths: dict[int, Path], known: settings.Settings) -> dict:
+    """The number of parameters of a run, and its figures by seed; paths: of the weights."""
+    measured = []
+    for seed, path in paths.items():
+        model = SequenceModel.load(path)
+        measured.append(benchmark.evaluate(model, known, seed))
+        row = ", ".join(f"{key} {measured[-1][key]:.2f}" for key in SHOWN)
+        print(f"{path.stem}: {row}", flush=True)
+    by_seed = {key: [each[key] for each in measured] for key in SHOWN}
+    return {"parameters": count_parameters(model), "by_seed": by_seed}
+
+
 def main(seeds: int, folder: Path) -> None:
     """The figures of each run and seed whose weights are here, and their record."""
     known = settings.load("benchmark.sprites.single_element", "quick")
@@ -49,32 +61,17 @@ def main(seeds: int, folder: Path) -> None:
     before = store.read_json(place)["by_run"] if place.exists() else {}
     started, figures, by_run = time.perf_counter(), {}, {}
     for name, given in RUNS.items():
-        found = [folder / f"{name}-seed{seed}.safetensors" for seed in range(seeds)]
-        numbers = [seed for seed, path in enumerate(found) if path.exists()]
-        if not numbers:
+        found = {seed: folder / f"{name}-seed{seed}.safetensors" for seed in range(seeds)}
+        paths = {seed: path for seed, path in found.items() if path.exists()}
+        if not paths:
             continue
         run = name.rpartition("/")[2]
-        digests = {str(seed): store.digest(found[seed]) for seed in numbers}
-        kept = before.get(run, {})
-        measured = []
-        for row_of, seed in enumerate(numbers):
-            model = SequenceModel.load(found[seed])
-            if kept.get("weights") == digests:
-                measured.append({key: kept["by_seed"][key][row_of] for key in SHOWN})
-                continue
-            whole = benchmark.evaluate(model, known, seed)
-            measured.append({key: whole[key] for key in SHOWN})
-            row = ", ".join(f"{key} {measured[-1][key]:.2f}" for key in SHOWN)
-            print(f"{run}, seed {seed}: {row}", flush=True)
-        columns = {key: [each[key] for each in measured] for key in SHOWN}
-        by_run[run] = {
-            "given": given,
-            "parameters": count_parameters(model),
-            "seeds": numbers,
-            "weights": digests,
-            "by_seed": columns,
-        }
-        for key, values in columns.items():
+        digests = {str(seed): store.digest(path) for seed, path in paths.items()}
+        by_run[run] = before.get(run, {})
+        if by_run[run].get("weights") != digests:
+            about = {"given": given, "seeds": list(paths), "weights": digests}
+            by_run[run] = about | measure(paths, known)
+        for key, values in by_run[run]["by_seed"].items():
             figures[f"{run}.{key}"] = sum(values) / len(values)
     record = {
         "command": f"python -m docs.trials.benchmark_own_widths --seeds {seeds}",
@@ -88,7 +85,7 @@ def main(seeds: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="0, 1, ... of each run")
+    parser.add_argument("--seeds", type=int, default=5, help="0, 1, ... of each run")
     parser.add_argument("--results", type=Path, default=store.shipped(), help="where the runs are")
     options = parser.parse_args()
     main(options.seeds, options.results)

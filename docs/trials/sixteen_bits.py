@@ -6,19 +6,21 @@
         --results build/bf16 --write
     python -m docs.trials.sixteen_bits --results build/bf16
 
-The figures are those that results/README.md prints of a run. The rule is that of section 12 of
-docs/predictions.md: a figure stays if the means of the same seeds differ by less than the range of
-the seeds in float32, or by less than .02. Writes results/trials/sixteen_bits.json.
+The other runs are made in the same way; what is not there is left out. The figures are those that
+results/README.md prints of a run. The rule is that of section 12 of docs/predictions.md: a figure
+stays if the means of the same seeds differ by less than the range of the seeds in float32, or by
+less than .02. Writes results/trials/sixteen_bits.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import tomllib
 from pathlib import Path
 
 import numpy as np
 from unbraid import store
+
+from papers import report
 
 RUNS = (
     ("independent/circle/quick", "factored"),
@@ -30,9 +32,8 @@ LEAST = 0.02
 
 def list_figures(folder: str) -> list[str]:
     """The figures of a folder that results/README.md prints."""
-    text = (store.shipped() / "tables.toml").read_text(encoding="utf-8")
     names = []
-    for table in tomllib.loads(text)["table"]:
+    for table in report.read_tables()["table"]:
         if table["results"] == folder:
             names += [column["figure"] for column in table["columns"]]
     return sorted(set(names))
