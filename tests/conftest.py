@@ -25,24 +25,6 @@ def pytest_xdist_auto_num_workers() -> int:
     return execution.count_cores() + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every worker begin with notebooks, the longest tests, the last of them first.
-
-    Workers divide the tests in order and steal from each other's ends; two tests are never stolen.
-    If these are notebooks, one core works at the end and the others wait.
-    """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    long = [item for item in items if item.path.name == "test_notebooks.py"][::-1]
-    others = [item for item in items if item.path.name != "test_notebooks.py"]
-    ordered = []
-    for number in range(workers):
-        mine = long[number::workers]
-        share = max(0, (len(items) - len(ordered)) // (workers - number) - len(mine))
-        ordered += mine + others[:share]
-        del others[:share]
-    items[:] = ordered
-
-
 @pytest.fixture(autouse=True)
 def no_profile_from_outside(monkeypatch):
     """What a test sees of the environment does not depend on the caller's."""
