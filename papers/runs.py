@@ -25,6 +25,7 @@ from unbraid.data.fetch import SOURCES, repository_root
 from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
+from unbraid.data.sprites import ATTRIBUTES
 from unbraid.models.base import Batch, ModelConfig, SequenceModel, describe_model
 from unbraid.parallel import end_together
 from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
@@ -103,6 +104,18 @@ def load_frames(settings: Settings, split: str) -> Sequences:
     return sequences
 
 
+def sample_characters(settings: Settings, split: str) -> Sampler:
+    """Some frames of all clips of a character, without their order: all they share is its looks."""
+    clips = load_sequences(settings.dataset, split, settings)
+    order = clips.labels["character"].argsort(stable=True)
+    rows = order.unflatten(0, (len(clips.labels["character"].unique()), -1))  # (M, clips of each)
+    labels = {name: clips.labels[name][rows[:, 0]] for name in ATTRIBUTES}
+    data = Sequences(clips.frames[rows].flatten(1, 2), labels, static=ATTRIBUTES, split=split)
+    sentence = f"{settings.length} frames at a time of all {rows.shape[1]} clips of a character; "
+    sources = get_dataset(settings.dataset).sources
+    return Sampler(FrameSampler(data, settings.length), sentence + clips.provenance, sources)
+
+
 def sample_sequences(settings: Settings, split: str) -> Sampler:
     """Whole sequences, as paper C reads them."""
     data = load_sequences(settings.dataset, split, settings)
@@ -113,6 +126,7 @@ SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
     "moving_digits": sample_digits,
     "unordered_digits": sample_unordered_digits,
     "frames": sample_frames,
+    "characters": sample_characters,
     "sequences": sample_sequences,
 }
 

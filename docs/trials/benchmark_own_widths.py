@@ -1,11 +1,11 @@
-"""Papers B and C at their own widths, by the instruments of the benchmark, on its test clips.
+"""Papers B and C by the instruments of the benchmark, at their own widths or with sets of their own.
 
     python -m docs.trials.benchmark_own_widths
 
 Nothing is trained: the models are the runs below, wherever their weights are. They differ from the
 rows of the benchmark in more than width, as `given` says of each. Writes
-results/trials/benchmark_own_widths.json, with the digest of every file of weights; runs whose
-weights are those of the record are not measured again.
+results/trials/benchmark_own_widths.json, with the digest of every file of weights. A seed whose
+weights are those of the record, or are not here, keeps what the record says of it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from unbraid.networks import count_parameters
 from papers import settings
 from papers.evaluation import benchmark
 
-RUNS = {  # results' folder and run: what its training was given
-    "single_element/sprites/quick/released": "released objective, 3 500 batches of 32 clips",
-    "single_element/sprites/quick/released_balanced": "the same, four times the nats per pixel",
-    "single_element/sprites/quick/released_balanced_long": "the same for 20 000 batches",
-    "unordered/sprites_poses/quick/paper_width": "14 000 batches of 8 sets of 4 of 178 poses",
-}
+RUNS = {  # results' folder and run: its seeds, and what its training was given
+    "single_element/sprites/quick/released": (5, "released objective, 3 500 batches of 32 clips"),
+    "single_element/sprites/quick/released_balanced": (3, "the same, four times the nats a pixel"),
+    "single_element/sprites/quick/released_balanced_long": (3, "the same for 20 000 batches"),
+    "unordered/sprites_poses/quick/unordered": (2, "our networks, 14 000 batches of 8 sets of 4"),
+    "unordered/sprites_poses/quick/long": (1, "the same for 27 000 batches"),
+    "unordered/sprites_poses/quick/paper_width": (1, "the paper's, 14 000 batches of 8 sets of 4"),
+}  # B's sets are four of all 178 poses of a character, and no clips.
 SHOWN = (
     "static_knows",
     "dynamic_knows",
@@ -42,39 +44,46 @@ SHOWN = (
 )
 
 
-def measure(paths: dict[int, Path], known: settings.Settings) -> dict:
-    """The number of parameters of a run, and its figures by seed; paths: of the weights."""
-    measured = []
-    for seed, path in paths.items():
-        model = SequenceModel.load(path)
-        measured.append(benchmark.evaluate(model, known, seed))
-        row = ", ".join(f"{key} {measured[-1][key]:.2f}" for key in SHOWN)
-        print(f"{path.stem}: {row}", flush=True)
-    by_seed = {key: [each[key] for each in measured] for key in SHOWN}
-    return {"parameters": count_parameters(model), "by_seed": by_seed}
+def list_known(before: dict) -> dict[int, dict]:
+    """What the record says of a run: its figures and the digest of its weights, by seed."""
+    known = {}
+    for place, seed in enumerate(before.get("seeds", [])):
+        known[seed] = {key: values[place] for key, values in before["by_seed"].items()}
+        known[seed]["weights"] = before["weights"][str(seed)]
+    return known
 
 
-def main(seeds: int, folder: Path) -> None:
-    """The figures of each run and seed whose weights are here, and their record."""
-    known = settings.load("benchmark.sprites.single_element", "quick")
+def main(folder: Path) -> None:
+    """The figures of each run and seed, and their record."""
+    shown = settings.load("benchmark.sprites.single_element", "quick")
     place = store.shipped() / "trials" / "benchmark_own_widths.json"
     before = store.read_json(place)["by_run"] if place.exists() else {}
     started, figures, by_run = time.perf_counter(), {}, {}
-    for name, given in RUNS.items():
-        found = {seed: folder / f"{name}-seed{seed}.safetensors" for seed in range(seeds)}
-        paths = {seed: path for seed, path in found.items() if path.exists()}
-        if not paths:
-            continue
+    for name, (seeds, given) in RUNS.items():
         run = name.rpartition("/")[2]
-        digests = {str(seed): store.digest(path) for seed, path in paths.items()}
-        by_run[run] = before.get(run, {})
-        if by_run[run].get("weights") != digests:
-            about = {"given": given, "seeds": list(paths), "weights": digests}
-            by_run[run] = about | measure(paths, known)
+        rows = list_known(before.get(run, {}))
+        parameters = before.get(run, {}).get("parameters", 0)
+        for seed in range(seeds):
+            path = folder / f"{name}-seed{seed}.safetensors"
+            if not path.exists() or rows.get(seed, {}).get("weights") == store.digest(path):
+                continue
+            model = SequenceModel.load(path)
+            parameters = count_parameters(model)
+            measured = benchmark.evaluate(model, shown, seed)
+            rows[seed] = {key: measured[key] for key in SHOWN}
+            print(path.stem, ", ".join(f"{key} {rows[seed][key]:.2f}" for key in SHOWN), flush=True)
+            rows[seed]["weights"] = store.digest(path)
+        by_run[run] = {
+            "given": given,
+            "seeds": sorted(rows),
+            "weights": {str(seed): rows[seed]["weights"] for seed in sorted(rows)},
+            "parameters": parameters,
+            "by_seed": {key: [rows[seed][key] for seed in sorted(rows)] for key in SHOWN},
+        }
         for key, values in by_run[run]["by_seed"].items():
             figures[f"{run}.{key}"] = sum(values) / len(values)
     record = {
-        "command": f"python -m docs.trials.benchmark_own_widths --seeds {seeds}",
+        "command": "python -m docs.trials.benchmark_own_widths",
         "split": "the 500 test clips of benchmark/sprites; probes learn from its training clips",
         "seconds": round(time.perf_counter() - started, 1),
         "figures": figures,
@@ -85,7 +94,5 @@ def main(seeds: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="0, 1, ... of each run")
     parser.add_argument("--results", type=Path, default=store.shipped(), help="where the runs are")
-    options = parser.parse_args()
-    main(options.seeds, options.results)
+    main(parser.parse_args().results)

@@ -90,7 +90,7 @@ def load(settings: Settings, split: str, seed: int) -> Sequences:
     """
     if settings.sampler == "moving_digits":
         return draw_digits(settings, split, seed)
-    if settings.sampler == "sequences":
+    if settings.dataset == "sprites":
         split = {"train": settings.training_split}.get(split, split)
         return load_clips(settings, split, seed).as_float()
     count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
