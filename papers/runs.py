@@ -62,10 +62,14 @@ class Sampler:
 
 
 def sample_digits(settings: Settings, split: str) -> Sampler:
-    """Moving digits in their order, as paper A reads them."""
-    digits = load_digits(split)
+    """Moving digits in their order, as paper A reads them.
+
+    The optional setting path_length draws the frames from a path of so many, without their order.
+    """
+    digits, path = load_digits(split), getattr(settings, "path_length", None)
     law = settings.motion, tuple(settings.speeds)
-    draw = MovingDigits(digits, settings.image_size, settings.length, *law)
+    kept = settings.length if path else None
+    draw = MovingDigits(digits, settings.image_size, path or settings.length, *law, kept=kept)
     return Sampler(draw, draw.provenance, (digits.source,))
 
 
