@@ -35,6 +35,27 @@ def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_a_set_holds_frames_of_all_clips_of_one_character(monkeypatch):
+    character = torch.tensor([7, 3, 7, 3])  # Each clip has a value of its own in all pixels.
+    frames = torch.arange(4, dtype=torch.uint8)[:, None, None, None, None].expand(4, 5, 1, 2, 2)
+    names = ("character", "skin", "trousers", "top", "hair")
+    clips = Sequences(frames, dict.fromkeys(names, character), static=names)
+    monkeypatch.setattr(runs, "load_sequences", lambda *_: clips)
+    chosen = settings.load("benchmark.sprites.unordered_sets", "smoke")
+    sets = runs.make_sampler(chosen)(50, seeded(0))
+    assert sets.frames.shape == (50, chosen.length, 1, 2, 2)
+    shown = (255 * sets.frames[:, :, 0, 0, 0]).round().long()  # the clip of each frame
+    assert torch.equal(shown % 2 == 0, (sets.labels["hair"] == 7)[:, None].expand_as(shown))
+    assert any(len(row.unique()) == 2 for row in shown)  # and not from one clip
+
+
+def test_a_set_of_digits_is_drawn_from_the_path_that_its_settings_name():
+    chosen = settings.load("benchmark.circle.unordered_sets", "smoke")
+    sampler = runs.make_sampler(chosen)
+    assert sampler(2, seeded(0)).frames.shape[:2] == (2, chosen.length)
+    assert f"{chosen.length} of {chosen.path_length} frames" in sampler.provenance
+
+
 def test_runs_are_selected_by_model_dataset_and_run():
     selected = settings.select_runs("unordered", run="no_pairs")
     assert [each.dataset for each in selected] == ["sprites_poses"]

@@ -1,4 +1,4 @@
-"""Papers B and C by the instruments of the benchmark, at their own widths or with sets of their own.
+"""Papers B and C by the benchmark's instruments, at their own widths or with sets of their own.
 
     python -m docs.trials.benchmark_own_widths
 
