@@ -55,30 +55,32 @@ def list_known(before: dict) -> dict[int, dict]:
 
 def main(folder: Path) -> None:
     """The figures of each run and seed, and their record."""
-    shown = settings.load("benchmark.sprites.single_element", "quick")
+    options = settings.load("benchmark.sprites.single_element", "quick")
     place = store.shipped() / "trials" / "benchmark_own_widths.json"
     before = store.read_json(place)["by_run"] if place.exists() else {}
     started, figures, by_run = time.perf_counter(), {}, {}
     for name, (seeds, given) in RUNS.items():
         run = name.rpartition("/")[2]
-        rows = list_known(before.get(run, {}))
-        parameters = before.get(run, {}).get("parameters", 0)
+        kept = before.get(run, {})
+        rows, parameters = list_known(kept), kept.get("parameters")
         for seed in range(seeds):
             path = folder / f"{name}-seed{seed}.safetensors"
             if not path.exists() or rows.get(seed, {}).get("weights") == store.digest(path):
                 continue
             model = SequenceModel.load(path)
             parameters = count_parameters(model)
-            measured = benchmark.evaluate(model, shown, seed)
-            rows[seed] = {key: measured[key] for key in SHOWN}
-            print(path.stem, ", ".join(f"{key} {rows[seed][key]:.2f}" for key in SHOWN), flush=True)
-            rows[seed]["weights"] = store.digest(path)
+            measured = benchmark.evaluate(model, options, seed)
+            print(path.stem, ", ".join(f"{key} {measured[key]:.2f}" for key in SHOWN), flush=True)
+            rows[seed] = {key: measured[key] for key in SHOWN} | {"weights": store.digest(path)}
+        if not rows:  # neither weights nor a record
+            continue
+        rows = dict(sorted(rows.items()))
         by_run[run] = {
             "given": given,
-            "seeds": sorted(rows),
-            "weights": {str(seed): rows[seed]["weights"] for seed in sorted(rows)},
+            "seeds": list(rows),
+            "weights": {str(seed): row["weights"] for seed, row in rows.items()},
             "parameters": parameters,
-            "by_seed": {key: [rows[seed][key] for seed in sorted(rows)] for key in SHOWN},
+            "by_seed": {key: [row[key] for row in rows.values()] for key in SHOWN},
         }
         for key, values in by_run[run]["by_seed"].items():
             figures[f"{run}.{key}"] = sum(values) / len(values)
