@@ -75,8 +75,13 @@ def sample_digits(settings: Settings, split: str) -> Sampler:
 
 def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
     """Moving digits without their order, as paper B reads them; grey with one channel."""
-    draw = make_paths(settings, split, kept=settings.length)
+    draw = make_paths(settings, split, kept=count_drawn(settings))
     return Sampler(draw, draw.provenance, (draw.digits.source,))
+
+
+def count_drawn(settings: Settings) -> int:
+    """How many frames are drawn of a sequence: the optional setting frames_drawn, otherwise N."""
+    return getattr(settings, "frames_drawn", settings.length)
 
 
 def make_paths(settings: Settings, split: str, kept: int | None = None) -> MovingDigits:
@@ -87,7 +92,7 @@ def make_paths(settings: Settings, split: str, kept: int | None = None) -> Movin
 
 def sample_frames(settings: Settings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
-    data, length = load_frames(settings, split), settings.length
+    data, length = load_frames(settings, split), count_drawn(settings)
     if split == "test":  # Test sequences may have fewer frames.
         length = min(length, int(data.observed.sum(1).min()))
     sentence = f"{length} frames at a time of {data.provenance}"

@@ -1,0 +1,65 @@
+"""Paper B trained on frames that f has not read."""
+
+import pytest
+import torch
+from unbraid.models.painted import PaintedFrames
+
+from papers import runs, settings
+from papers.distinct import DistinctFrames
+
+SIZES = dict(image_size=8, widths=(8,), pair_width=8, hidden=8, static_size=4, dynamic_size=2)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return DistinctFrames(palette=2, **SIZES)
+
+
+def test_f_tells_nothing_about_single_frames_that_are_scored(model):
+    frames = torch.rand(3, 6, 3, 8, 8, requires_grad=True)
+    bound = model.elbo(frames, torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(bound.kl["static"].sum(), frames, retain_graph=True)
+    assert gradient[:, :3].abs().sum() > 0 and gradient[:, 3:].abs().sum() == 0
+    # The frames that f has read are scored by nothing: they count through f alone.
+    noise = model.draw_noise(3, 6)
+    changed = frames.detach().clone()
+    changed[:, :3] = changed[:, :3].flip(1)  # q(f | y) does not depend on their order
+    for one, other in zip(
+        *(model.elbo(each, noise).kl.values() for each in (frames, changed)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    assert bound.frames == 3
+
+
+def test_what_is_not_in_training_is_scored_as_paper_b_does(model):
+    plain = PaintedFrames(model.config)
+    plain.load_state_dict(model.state_dict())
+    frames = torch.rand(3, 5, 3, 8, 8)
+    noise = model.draw_noise(3, 5)
+    one, other = model.eval().elbo(frames, noise), plain.eval().elbo(frames, noise)
+    torch.testing.assert_close(one.elbo, other.elbo)
+    assert one.frames == 5
+
+
+def test_the_same_frames_twice_give_the_bound_of_paper_b(model):
+    """With f read from a copy of the scored frames, the two bounds are one."""
+    frames = torch.rand(3, 4, 3, 8, 8)
+    noise = model.draw_noise(3, 8)
+    twice = model.elbo(torch.cat([frames, frames], 1), noise)
+    noise["dynamic"] = noise["dynamic"][:, 4:]
+    once = model.eval().elbo(frames, noise)
+    torch.testing.assert_close(twice.elbo, once.elbo)
+
+
+def test_an_odd_number_of_frames_cannot_be_divided(model):
+    with pytest.raises(ValueError, match="even number to divide, found 5"):
+        model.elbo(torch.rand(2, 5, 3, 8, 8))
+
+
+@pytest.mark.parametrize("dataset", ("digits", "sprites_poses"))
+def test_twice_as_many_frames_are_drawn_as_f_reads(dataset):
+    chosen = settings.load(f"unordered.{dataset}.distinct", "smoke")
+    drawn = runs.make_sampler(chosen)(2, torch.Generator().manual_seed(0)).frames
+    assert drawn.shape[1] == 2 * chosen.length
+    assert type(runs.build(chosen, 0)) is DistinctFrames
