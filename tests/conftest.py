@@ -1,7 +1,6 @@
-"""What several test files share: workers and threads, commands, the clone's folder, nbval."""
+"""What several test files share: workers and threads, commands, the clone's folder."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -49,35 +48,3 @@ def call(monkeypatch, capsys):
 def root() -> Path:
     """The clone."""
     return ROOT
-
-
-@pytest.fixture(scope="session")
-def nbval():
-    """Run a notebook under nbval: nbval(path, "--nbval-lax") -> (exit code, report)."""
-    from tools import execution
-
-    def run(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            mode,
-            "--nbval-current-env",
-            f"--nbval-cell-timeout={seconds}",
-        ]
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
-        }
-        for _ in range(execution.STARTS):
-            done = subprocess.run(
-                [*command, "-p", "no:cacheprovider", "-q", str(path)],
-                env=inherited,
-                capture_output=True,
-                text=True,
-                cwd=path.parent,
-            )
-            if execution.DIED_AT_START not in done.stdout + done.stderr:
-                break
-        return done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
-
-    return run

@@ -47,11 +47,11 @@ def good(tmp_path_factory):
     return notebook
 
 
-def test_a_good_notebook_is_green_everywhere(good, tmp_path, nbval):
+def test_a_good_notebook_is_green_everywhere(good, tmp_path):
     outcome = execution.execute(good, tmp_path / good.name, "smoke")
     assert outcome.fault == ""
-    assert nbval(good, "--nbval-lax")[0] == 0
-    assert nbval(outcome.output, "--nbval")[0] == 0
+    assert execution.run_nbval(good, "--nbval-lax")[0] == 0
+    assert execution.run_nbval(outcome.output, "--nbval")[0] == 0
 
 
 def test_renewing_again_changes_nothing(good, tmp_path):
@@ -72,23 +72,40 @@ def test_a_bad_notebook_fails_papermills_gate(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_notebook_fails_nbvals_gate(kind, tmp_path, nbval):
-    code, report = nbval(write(tmp_path / "10_bad.ipynb", BAD[kind][0]), "--nbval-lax", seconds=2)
+def test_a_bad_notebook_fails_nbvals_gate(kind, tmp_path):
+    code, report = execution.run_nbval(
+        write(tmp_path / "10_bad.ipynb", BAD[kind][0]), "--nbval-lax", seconds=2
+    )
     assert code == 1, report
 
 
-def test_a_checked_output_that_changes_fails_nbvals_gate(good, tmp_path, nbval):
+def test_a_checked_output_that_changes_fails_nbvals_gate(good, tmp_path):
     changed = tmp_path / good.name
     changed.write_text(good.read_text().replace('"checked\\n"', '"something else\\n"'))
-    code, report = nbval(changed, "--nbval-lax")
+    code, report = execution.run_nbval(changed, "--nbval-lax")
     assert code == 1 and "something else" in report
 
 
-def test_a_notebook_that_differs_from_run_to_run_fails_the_strict_gate(tmp_path, nbval):
+def test_a_notebook_that_differs_from_run_to_run_fails_the_strict_gate(tmp_path):
     notebook = write(tmp_path / "10_bad.ipynb", "import os\nprint(os.urandom(8))")
     outcome = execution.execute(notebook, tmp_path / "out.ipynb", "smoke")
     assert outcome.fault == ""
-    assert nbval(outcome.output, "--nbval")[0] == 1
+    assert execution.run_nbval(outcome.output, "--nbval")[0] == 1
+
+
+def test_what_differs_from_run_to_run_is_not_renewed(tmp_path):
+    notebook = write(tmp_path / "notebooks" / "10_bad.ipynb", "import os\nos.urandom(8)")
+    before = notebook.read_bytes()
+    (outcome,) = execution.renew(folder=notebook.parent, to=tmp_path / "build")
+    assert "another run at smoke differs" in outcome.fault and "os.urandom" in outcome.fault
+    assert notebook.read_bytes() == before and not execution.has_repeated(notebook)
+
+
+def test_a_notebook_that_has_repeated_itself_says_so_until_its_code_changes(good, tmp_path):
+    assert execution.has_repeated(good)
+    changed = tmp_path / good.name
+    changed.write_text(good.read_text().replace("1 + 1", "1 + 2"))
+    assert not execution.has_repeated(changed)
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(good, tmp_path):

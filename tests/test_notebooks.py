@@ -1,4 +1,4 @@
-"""Every notebook of the course runs at smoke, twice alike, and its checked outputs hold there."""
+"""Every notebook of the course runs at smoke, its checked outputs hold, and it repeats itself."""
 
 from pathlib import Path
 
@@ -38,15 +38,13 @@ def answers(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.timeout(1800)
-def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(
-    notebook, tmp_path, nbval
-):
+def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(notebook, tmp_path):
     outcome = execution.execute(notebook, tmp_path / notebook.name, "smoke")
     assert outcome.fault == ""
     expected = checked_outputs(notebook)
     assert expected
     assert checked_outputs(outcome.output) == expected
     assert answers(outcome.output) == answers(notebook)
-    files.copy_drawings(FOLDER, tmp_path)  # The copy runs where it lies.
-    code, report = nbval(outcome.output, "--nbval")  # strict: every output but pictures
-    assert code == 0, report
+    # `make notebooks` ran it twice; with other code or other versions of packages it runs again.
+    if not execution.has_repeated(notebook):
+        assert execution.find_difference(outcome) == ""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,7 @@ from unbraid import progress
 from unbraid.checks import check_name
 
 from tools import footer, recording, stamp
-from tools.files import first_line, normalise, select_notebooks, write
+from tools.files import copy_drawings, first_line, normalise, select_notebooks, write
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
 CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 172_800}
@@ -106,6 +108,56 @@ def execute(
     return outcome
 
 
+def execute_and_repeat(notebook: Path, output: Path, **options) -> Outcome:
+    """As `execute`; then the notebook runs twice at smoke, and must repeat itself.
+
+    The output says by a digest (`unbraid.repeats`) what code and packages have repeated themselves,
+    so that the tests need not run it twice again (`has_repeated`).
+    """
+    made_from = stamp.digest_run(nbformat.read(notebook, 4))
+    outcome = execute(notebook, output, **options)
+    if not outcome.fault:
+        small = execute(notebook, outcome.output.parent / "smoke" / outcome.output.name, "smoke")
+        outcome.fault = small.fault or find_difference(small)
+    if not outcome.fault:
+        book = nbformat.read(outcome.output, 4)
+        book.metadata.unbraid["repeats"] = made_from
+        nbformat.write(book, outcome.output)
+    return outcome
+
+
+def has_repeated(notebook: Path) -> bool:
+    """Whether a notebook says of this code and these packages that it has repeated itself."""
+    book = nbformat.read(notebook, 4)
+    return book.metadata.get("unbraid", {}).get("repeats") == stamp.digest_run(book)
+
+
+def find_difference(outcome: Outcome) -> str:
+    """What strict nbval says of the first output, pictures left out, that another run changes."""
+    copy_drawings(outcome.notebook.parent, outcome.output.parent)  # The copy runs where it lies.
+    code, report = run_nbval(outcome.output, "--nbval")
+    return f"another run at smoke differs\n{report}" if code else ""
+
+
+def run_nbval(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
+    """The exit code and the report of a notebook under nbval, with mode --nbval or --nbval-lax.
+
+    seconds: the longest that a cell may take.
+    """
+    command = [sys.executable, "-m", "pytest", mode, "--nbval-current-env", "-q", str(path)]
+    command += [f"--nbval-cell-timeout={seconds}", "-p", "no:cacheprovider"]
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }
+    for _ in range(STARTS):
+        done = subprocess.run(
+            command, env=inherited, capture_output=True, text=True, cwd=path.parent
+        )
+        if DIED_AT_START not in done.stdout + done.stderr:
+            break
+    return done.returncode, done.stdout[-6000:] + done.stderr[-2000:]
+
+
 def run_cells(outcome: Outcome, source: Path, parameters: dict, seconds: int, log: Path) -> None:
     """Papermill's part of `execute`, at most STARTS times where a kernel dies while it starts."""
     for start in range(1, STARTS + 1):
@@ -157,11 +209,13 @@ def run(
     cell_seconds: float | None = None,
     folder: Path | None = None,
     solutions: bool = True,
+    work: Callable[..., Outcome] = execute,
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
     So many run at once as there are cores, and at most AT_ONCE, each in a thread of its own.
     cell_seconds: the longest a cell may take; by default generous. solutions: as in `execute`.
+    work: what is done with each, `execute` or `execute_and_repeat`.
     """
     if cell_seconds is not None and not cell_seconds >= 1:
         raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
@@ -176,7 +230,7 @@ def run(
 
     outcomes = []
     started = time.perf_counter()
-    work = partial(execute, profile=profile, seconds=cell_seconds, solutions=solutions)
+    work = partial(work, profile=profile, seconds=cell_seconds, solutions=solutions)
     target, home = Path(to).resolve(), notebooks[0].parent
     target.mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     # papermill enters a notebook's folder, and the threads share one: they are all in it already.
@@ -224,8 +278,11 @@ def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator
 
 
 def renew(only: str = "", folder: Path | None = None, to="build/notebooks") -> list[Outcome]:
-    """Run notebooks at quick and put them, normalised, in their places; a failed one stays."""
-    outcomes = run("quick", to, only, folder=folder)
+    """Run notebooks at quick, and twice at smoke, and put them, normalised, in their places.
+
+    One that fails, or does not repeat itself, stays as it was.
+    """
+    outcomes = run("quick", to, only, folder=folder, work=execute_and_repeat)
     for outcome in outcomes:
         if not outcome.fault:
             book = nbformat.read(outcome.output, 4)

@@ -162,10 +162,22 @@ def complete(stamp: dict, entries: list[list[str]], profile: str) -> dict:
         names.add(f"data/{thing}" if event == "unbraid.source" else name_read(Path(thing)))
     read = {name: digest_file(name) for name in names - {""}}
     read = {name: digest for name, digest in read.items() if digest != MISSING}
-    versions = {name: version(name).split("+")[0] for name in PACKAGES}
-    versions["python"] = ".".join(platform.python_version_tuple()[:2])
     files = dict(sorted((stamp["files"] | read).items()))
-    return stamp | {"files": files, "profile": profile, "versions": versions}
+    return stamp | {"files": files, "profile": profile, "versions": read_versions()}
+
+
+def read_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that compute the outputs."""
+    versions = {name: version(name).split("+")[0] for name in PACKAGES}
+    return versions | {"python": ".".join(platform.python_version_tuple()[:2])}
+
+
+def digest_run(book: NotebookNode) -> str:
+    """The digest of what decides whether a notebook repeats itself: its code, imports, versions."""
+    made_from = stamp_code(book)
+    return digest_text(
+        f"{made_from['code']} {sorted(made_from['files'].items())} {read_versions()}"
+    )
 
 
 def name_read(path: Path) -> str:
