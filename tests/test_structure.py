@@ -31,7 +31,7 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
         {"course", "__main__"},
     ),
     "papers": (
-        {"benchmark", "costs", "heads", "own_copies", "registry", "settings"}
+        {"benchmark", "costs", "distinct", "heads", "own_copies", "registry", "settings"}
         | {"reference_measures", "reference_steps"},
         {"datasets", "report"},
         {"runs"},
