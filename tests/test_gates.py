@@ -101,11 +101,15 @@ def test_what_differs_from_run_to_run_is_not_renewed(tmp_path):
     assert notebook.read_bytes() == before and not execution.has_repeated(notebook)
 
 
-def test_a_notebook_that_has_repeated_itself_says_so_until_its_code_changes(good, tmp_path):
+def test_a_notebook_that_has_repeated_itself_says_so_until_something_changes(
+    good, tmp_path, monkeypatch
+):
     assert execution.has_repeated(good)
     changed = tmp_path / good.name
     changed.write_text(good.read_text().replace("1 + 1", "1 + 2"))
     assert not execution.has_repeated(changed)
+    monkeypatch.setattr(stamp, "read_versions", lambda: {"torch": "1.0"})
+    assert not execution.has_repeated(good)
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(good, tmp_path):

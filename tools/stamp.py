@@ -172,14 +172,6 @@ def read_versions() -> dict[str, str]:
     return versions | {"python": ".".join(platform.python_version_tuple()[:2])}
 
 
-def digest_run(book: NotebookNode) -> str:
-    """The digest of what decides whether a notebook repeats itself: its code, imports, versions."""
-    made_from = stamp_code(book)
-    return digest_text(
-        f"{made_from['code']} {sorted(made_from['files'].items())} {read_versions()}"
-    )
-
-
 def name_read(path: Path) -> str:
     """What a file that was read is called in a stamp; "" for one that does not count."""
     for folder in (ROOT / "data", cache_directory(), mirror_directory()):
