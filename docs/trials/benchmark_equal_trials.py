@@ -110,8 +110,9 @@ def main(dataset: str, folder: Path) -> None:
             for each, row in rows.items():
                 for key, values in row["by_seed"].items():
                     figures[f"{name}.{each}.{key}"] = sum(values) / len(values)
+        names = " ".join(record["by_data"])
         record = {
-            "command": f"python -m docs.trials.benchmark_equal_trials {' '.join(record['by_data'])}",
+            "command": f"python -m docs.trials.benchmark_equal_trials {names}",
             "split": "chosen by the bound of validation sequences; figures of the test sequences",
             "figures": figures,
             "by_data": record["by_data"],
