@@ -13,6 +13,7 @@ interrupted goes on. Some 80 minutes of one core for a data set.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from unbraid import store
@@ -52,10 +53,12 @@ def scale_rate(chosen: settings.Settings, factor: float) -> settings.Settings:
 
 def open_or_train(chosen: settings.Settings, rate: str, seed: int, folder: Path) -> SequenceModel:
     """The model of a trial: shipped or trained before, or trained now."""
+    trained = f"{chosen.run}-{rate.replace(' ', '_')}-seed{seed}.safetensors"
+    path = folder / chosen.dataset / trained
     shipped = store.shipped() / "benchmark" / chosen.dataset / "quick"
-    path = folder / chosen.dataset / f"{chosen.run}-{rate.replace(' ', '_')}-seed{seed}.safetensors"
-    if RATES[rate] == 1 and (shipped / f"{chosen.run}-seed{seed}.safetensors").exists():
-        path = shipped / f"{chosen.run}-seed{seed}.safetensors"
+    as_shipped = shipped / f"{chosen.run}-seed{seed}.safetensors"
+    if RATES[rate] == 1 and as_shipped.exists():
+        path = as_shipped
     model = runs.build(chosen, seed)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +75,7 @@ def validation_bound(model: SequenceModel, chosen: settings.Settings) -> float:
     """The bound of validation sequences in nats per frame, minus infinity for a broken model."""
     validation = benchmark.load(chosen, "validation", 0)
     found = bound_per_frame(model, [validation], 0)["elbo_per_frame"]
-    return found if found == found else -float("inf")
+    return -math.inf if math.isnan(found) else found
 
 
 def try_method(dataset: str, run: str, folder: Path) -> dict:
@@ -84,8 +87,8 @@ def try_method(dataset: str, run: str, folder: Path) -> dict:
         print(f"{dataset} {run}, rate {rate}: validation bound {bounds[rate]:.1f}", flush=True)
     best = max(bounds, key=bounds.__getitem__)
     if RATES[best] == 1:
-        known = store.read_json(store.shipped() / "benchmark" / dataset / "quick" / "metrics.json")
-        by_seed = {key: known[run]["by_seed"][key] for key in SHOWN}
+        known = store.read_metrics(f"benchmark/{dataset}/quick")[run]["by_seed"]
+        by_seed = {key: known[key] for key in SHOWN}
     else:
         measured = []
         for seed in SEEDS:
