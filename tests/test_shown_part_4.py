@@ -12,7 +12,6 @@ FRAMES = torch.rand(3, 8, 3, 32, 32, generator=seeded(1))
 CLASSES = {
     "SequenceVAE": (sequence_vae.SequenceVAE, {"hidden": 32}),
     "FrameVAE": (averages.FrameVAE, {}),
-    "PrincipalComponents": (averages.PrincipalComponents, {}),
 }
 
 

@@ -1,4 +1,4 @@
-"""Papers B and C by the benchmark's instruments, at their own widths or with sets of their own.
+"""The papers by the benchmark's instruments, at their own widths, or longer, or on other sets.
 
     python -m docs.trials.benchmark_own_widths
 
@@ -28,7 +28,10 @@ RUNS = {  # results' folder and run: its seeds, and what its training was given
     "unordered/sprites_poses/quick/unordered": (2, "our networks, 14 000 batches of 8 sets of 4"),
     "unordered/sprites_poses/quick/long": (1, "the same for 27 000 batches"),
     "unordered/sprites_poses/quick/paper_width": (1, "the paper's, 14 000 batches of 8 sets of 4"),
+    "independent/circle/quick/long": (3, "our width, the central model of notebooks 11 to 13"),
+    "independent/circle/quick/paper_width_long": (1, "the paper's, 7 680 batches of five frames"),
 }  # B's sets are four of all 178 poses of a character, and no clips.
+DATA = {"independent": "circle"}  # Each paper is read on the benchmark's clips of its own data.
 SHOWN = (
     "static_knows",
     "dynamic_knows",
@@ -41,6 +44,7 @@ SHOWN = (
     "swap_rmse",
     "swap_looks",
     "swap_motion",
+    "thing_right",  # of digits alone
 )
 
 
@@ -53,40 +57,47 @@ def list_known(before: dict) -> dict[int, dict]:
     return known
 
 
+def measured_by(rows: dict[int, dict]) -> list[str]:
+    """The names of the figures that a run has, in their order."""
+    return [key for key in SHOWN if all(key in row for row in rows.values())]
+
+
 def main(folder: Path) -> None:
     """The figures of each run and seed, and their record."""
-    options = settings.load("benchmark.sprites.single_element", "quick")
     place = store.shipped() / "trials" / "benchmark_own_widths.json"
     before = store.read_json(place)["by_run"] if place.exists() else {}
     started, figures, by_run = time.perf_counter(), {}, {}
     for name, (seeds, given) in RUNS.items():
-        run = name.rpartition("/")[2]
-        kept = before.get(run, {})
+        paper, run = name.partition("/")[0], name.rpartition("/")[2]
+        kept = before.get(f"{paper}.{run}", {})
         rows, parameters = list_known(kept), kept.get("parameters")
         for seed in range(seeds):
             path = folder / f"{name}-seed{seed}.safetensors"
             if not path.exists() or rows.get(seed, {}).get("weights") == store.digest(path):
                 continue
+            data = DATA.get(paper, "sprites")
+            options = settings.load(f"benchmark.{data}.single_element", "quick")
             model = SequenceModel.load(path)
             parameters = count_parameters(model)
             measured = benchmark.evaluate(model, options, seed)
-            print(path.stem, ", ".join(f"{key} {measured[key]:.2f}" for key in SHOWN), flush=True)
-            rows[seed] = {key: measured[key] for key in SHOWN} | {"weights": store.digest(path)}
+            measured = {key: measured[key] for key in SHOWN if key in measured}
+            print(path.stem, *(f"{key} {value:.2f}" for key, value in measured.items()), flush=True)
+            rows[seed] = measured | {"weights": store.digest(path)}
         if not rows:  # neither weights nor a record
             continue
         rows = dict(sorted(rows.items()))
-        by_run[run] = {
+        by_run[f"{paper}.{run}"] = {
             "given": given,
             "seeds": list(rows),
             "weights": {str(seed): row["weights"] for seed, row in rows.items()},
             "parameters": parameters,
-            "by_seed": {key: [row[key] for row in rows.values()] for key in SHOWN},
+            "by_seed": {key: [row[key] for row in rows.values()] for key in measured_by(rows)},
         }
-        for key, values in by_run[run]["by_seed"].items():
-            figures[f"{run}.{key}"] = sum(values) / len(values)
+        for key, values in by_run[f"{paper}.{run}"]["by_seed"].items():
+            figures[f"{paper}.{run}.{key}"] = sum(values) / len(values)
     record = {
         "command": "python -m docs.trials.benchmark_own_widths",
-        "split": "the 500 test clips of benchmark/sprites; probes learn from its training clips",
+        "split": "test clips of benchmark/sprites (A: circle); probes learn from training clips",
         "seconds": round(time.perf_counter() - started, 1),
         "figures": figures,
         "by_run": by_run,
