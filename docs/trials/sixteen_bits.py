@@ -6,10 +6,10 @@
         --results build/bf16 --write
     python -m docs.trials.sixteen_bits --results build/bf16
 
-The other runs are made in the same way; what is not there is left out. The figures are those that
-results/README.md prints of a run. The rule is that of section 12 of docs/predictions.md: a figure
-stays if the means of the same seeds differ by less than the range of the seeds in float32, or by
-less than .02. Writes results/trials/sixteen_bits.json.
+The other runs are made in the same way; of what is not there the record's rows are kept. The
+figures are those that results/README.md prints of a run. The rule is that of section 12 of
+docs/predictions.md: a figure stays if the means of the same seeds differ by less than the range of
+the seeds in float32, or by less than .02. Writes results/trials/sixteen_bits.json.
 """
 
 from __future__ import annotations
@@ -54,10 +54,13 @@ def compare(made: list[float], known: list[float]) -> dict:
 
 def main(folder: Path) -> None:
     """Compare all runs that are there."""
+    place = store.shipped() / "trials" / "sixteen_bits.json"
+    before = store.read_json(place)["compared"] if place.exists() else {}
     compared, figures = {}, {}
     for name, run in RUNS:
         path = folder / name / "metrics.json"
         if not path.exists():
+            compared |= {key: rows for key, rows in before.items() if key == f"{name}/{run}"}
             continue
         made = store.read_json(path)[run]["by_seed"]
         known = store.read_json(store.shipped() / name / "metrics.json")[run]["by_seed"]
@@ -66,9 +69,10 @@ def main(folder: Path) -> None:
             if figure in made and figure in known:
                 rows[figure] = compare(made[figure], known[figure])
         compared[f"{name}/{run}"] = rows
+    for name, rows in compared.items():
         staying = sum(row["stays"] for row in rows.values())
-        figures |= {f"{name}/{run}.stay": staying, f"{name}/{run}.figures": len(rows)}
-        print(f"{name}/{run}: {staying} of {len(rows)} figures stay")
+        figures |= {f"{name}.stay": staying, f"{name}.figures": len(rows)}
+        print(f"{name}: {staying} of {len(rows)} figures stay")
         for figure, row in rows.items():
             values = [" ".join(f"{x:.3f}" for x in row[key]) for key in ("bf16-mixed", "32-true")]
             print(f"  {'' if row['stays'] else 'NOT '}{figure}: {values[0]} against {values[1]}")
@@ -77,7 +81,7 @@ def main(folder: Path) -> None:
         "figures": figures,
         "compared": compared,
     }
-    store.write_json(store.shipped() / "trials" / "sixteen_bits.json", record)
+    store.write_json(place, record)
 
 
 if __name__ == "__main__":
