@@ -1,4 +1,4 @@
-"""What 23 to 26 and 33 show gives the numbers of the library's or of papers' own copy."""
+"""What 23 to 27 and 33 show gives the numbers of the library's or of papers' own copy."""
 
 import math
 from dataclasses import replace
@@ -45,8 +45,8 @@ def test_24_counts_repaints_and_finds_the_commonest_as_papers_do(define):  # noq
 
 
 @pytest.mark.parametrize("masked", (False, True))
-def test_26_whitens_and_identifies_as_papers_do(define, masked):  # noqa: F811
-    shown = define("26", "fit_whitening", "is_right")
+def test_27_whitens_and_identifies_as_papers_do(define, masked):  # noqa: F811
+    shown = define("27", "fit_whitening", "is_right")
     matrix = shown.fit_whitening(people(masked))
     torch.testing.assert_close(matrix, faces.fit_whitening(people(masked)))
     known, asked = torch.rand(20, 5, generator=seeded(6)), torch.rand(30, 5, generator=seeded(7))
