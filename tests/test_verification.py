@@ -89,7 +89,7 @@ def spelt_out(vectors, speakers, copies):
 
 
 def test_a_speaker_drawn_twice_counts_as_two_people():
-    """The rate of a draw is that of trials weighted by copies, as in notebook 35."""
+    """The rate of a draw is that of trials weighted by copies, as in notebook 38."""
     generator = np.random.default_rng(1)
     for _ in range(20):
         vectors, speakers = voices(generator, 5, 3, 1.0)
