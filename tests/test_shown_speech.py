@@ -1,30 +1,31 @@
-"""The published networks that 35 and 36 show give the numbers of the library's classes."""
+"""The networks that 35 and 36 show, and the rate that 38 shows, give the library's numbers."""
 
 import ast
 import json
 
 import pytest
 import torch
+from unbraid.measures import verification
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 
 
 @pytest.fixture(scope="module")
 def shown(root):
-    """A function that gives the class `PublishedNetworks` of a notebook, by its number."""
+    """A function that gives a class or function of a notebook, by the notebook's number."""
 
-    def define(number: str) -> type[torch.nn.Module]:
+    def define(number: str, name: str = "PublishedNetworks"):
         (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         wanted = []
         for statement in (one for source in sources for one in ast.parse(source).body):
             is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-            if is_import or getattr(statement, "name", "") in ("Gaussian", "PublishedNetworks"):
+            if is_import or getattr(statement, "name", "") in ("Gaussian", name):
                 wanted.append(statement)
         space: dict = {}
         exec(compile(ast.Module(wanted, type_ignores=[]), str(path), "exec"), space)
-        return space["PublishedNetworks"]
+        return space[name]
 
     return define
 
@@ -80,3 +81,12 @@ def test_the_series_networks_of_36(shown):
     ours, theirs = networks.decode(*codes), model.codec.decode(*codes)
     assert differ(ours.mean, theirs.mean) < 1e-6 and differ(ours.stddev, theirs.stddev) < 1e-6
     assert differ(networks.prior(codes[1]).mean, model.prior(codes[1]).mean) < 1e-6
+
+
+@pytest.mark.parametrize("distance", (0.0, 1.0, 3.0))
+def test_the_equal_error_rate_of_38(shown, distance):
+    scores = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    same = torch.arange(4000) < 1000
+    scores[same] += distance
+    expected = verification.equal_error_rate(scores, same)
+    assert abs(shown("38", "equal_error_rate")(scores, same) - expected) < 2e-3
