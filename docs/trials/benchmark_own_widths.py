@@ -69,7 +69,8 @@ def main(folder: Path) -> None:
     started, figures, by_run = time.perf_counter(), {}, {}
     for name, (seeds, given) in RUNS.items():
         paper, run = name.partition("/")[0], name.rpartition("/")[2]
-        kept = before.get(f"{paper}.{run}", {})
+        key = f"{paper}.{run}"
+        kept = before.get(key, {})
         rows, parameters = list_known(kept), kept.get("parameters")
         for seed in range(seeds):
             path = folder / f"{name}-seed{seed}.safetensors"
@@ -80,21 +81,24 @@ def main(folder: Path) -> None:
             model = SequenceModel.load(path)
             parameters = count_parameters(model)
             measured = benchmark.evaluate(model, options, seed)
-            measured = {key: measured[key] for key in SHOWN if key in measured}
-            print(path.stem, *(f"{key} {value:.2f}" for key, value in measured.items()), flush=True)
+            measured = {figure: measured[figure] for figure in SHOWN if figure in measured}
+            shown = (f"{figure} {value:.2f}" for figure, value in measured.items())
+            print(path.stem, *shown, flush=True)
             rows[seed] = measured | {"weights": store.digest(path)}
         if not rows:  # neither weights nor a record
             continue
         rows = dict(sorted(rows.items()))
-        by_run[f"{paper}.{run}"] = {
+        by_run[key] = {
             "given": given,
             "seeds": list(rows),
             "weights": {str(seed): row["weights"] for seed, row in rows.items()},
             "parameters": parameters,
-            "by_seed": {key: [row[key] for row in rows.values()] for key in measured_by(rows)},
+            "by_seed": {
+                figure: [row[figure] for row in rows.values()] for figure in measured_by(rows)
+            },
         }
-        for key, values in by_run[f"{paper}.{run}"]["by_seed"].items():
-            figures[f"{paper}.{run}.{key}"] = sum(values) / len(values)
+        for figure, values in by_run[key]["by_seed"].items():
+            figures[f"{key}.{figure}"] = sum(values) / len(values)
     record = {
         "command": "python -m docs.trials.benchmark_own_widths",
         "split": "test clips of benchmark/sprites (A: circle); probes learn from training clips",

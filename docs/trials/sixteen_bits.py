@@ -60,7 +60,8 @@ def main(folder: Path) -> None:
     for name, run in RUNS:
         path = folder / name / "metrics.json"
         if not path.exists():
-            compared |= {key: rows for key, rows in before.items() if key == f"{name}/{run}"}
+            if (kept := f"{name}/{run}") in before:
+                compared[kept] = before[kept]
             continue
         made = store.read_json(path)[run]["by_seed"]
         known = store.read_json(store.shipped() / name / "metrics.json")[run]["by_seed"]
