@@ -1,39 +1,11 @@
 """The networks that 35 and 36 show, and the rate that 38 shows, give the library's numbers."""
 
-import ast
-import json
-
 import pytest
 import torch
+from test_shown import define, without_gradients  # noqa: F401 - fixtures
 from unbraid.measures import verification
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
-
-
-@pytest.fixture(scope="module")
-def shown(root):
-    """A function that gives a class or function of a notebook, by the notebook's number."""
-
-    def define(number: str, name: str = "PublishedNetworks"):
-        (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        wanted = []
-        for statement in (one for source in sources for one in ast.parse(source).body):
-            is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-            if is_import or getattr(statement, "name", "") in ("Gaussian", name):
-                wanted.append(statement)
-        space: dict = {}
-        exec(compile(ast.Module(wanted, type_ignores=[]), str(path), "exec"), space)
-        return space[name]
-
-    return define
-
-
-@pytest.fixture(autouse=True)
-def without_gradients():
-    with torch.no_grad():
-        yield
 
 
 def with_weights(networks, model):
@@ -47,10 +19,12 @@ def differ(ours, theirs):
     return (ours - theirs).abs().max().item()
 
 
-def test_the_speech_networks_of_35(shown):
+def test_the_speech_networks_of_35(define):  # noqa: F811
     torch.manual_seed(0)
     model = PublishedSpeech(channels=101, features=101).eval()
-    networks = with_weights(shown("35")(), model)
+    networks = with_weights(
+        define("35", "Gaussian", "PublishedNetworks").PublishedNetworks(), model
+    )
     x = torch.rand(3, 20, 101)
     noise = model.draw_noise(3, 20, torch.Generator().manual_seed(0))
     codes = model.encode(x, noise)
@@ -63,10 +37,12 @@ def test_the_speech_networks_of_35(shown):
     assert differ(networks.prior(codes["dynamic"]).log_variance, prior.log_variance) < 1e-6
 
 
-def test_the_series_networks_of_36(shown):
+def test_the_series_networks_of_36(define):  # noqa: F811
     torch.manual_seed(0)
     model = PublishedSeries(anchor="first").eval()
-    networks = with_weights(shown("36")(), model)
+    networks = with_weights(
+        define("36", "Gaussian", "PublishedNetworks").PublishedNetworks(), model
+    )
     x = torch.randn(3, 5 * 24, 10)
     noise = model.draw_noise(3, 5, torch.Generator().manual_seed(0))
     windows = x.unflatten(1, (5, 24))
@@ -84,9 +60,9 @@ def test_the_series_networks_of_36(shown):
 
 
 @pytest.mark.parametrize("distance", (0.0, 1.0, 3.0))
-def test_the_equal_error_rate_of_38(shown, distance):
+def test_the_equal_error_rate_of_38(define, distance):  # noqa: F811
     scores = torch.randn(4000, generator=torch.Generator().manual_seed(0))
     same = torch.arange(4000) < 1000
     scores[same] += distance
     expected = verification.equal_error_rate(scores, same)
-    assert abs(shown("38", "equal_error_rate")(scores, same) - expected) < 2e-3
+    assert abs(define("38", "equal_error_rate").equal_error_rate(scores, same) - expected) < 2e-3

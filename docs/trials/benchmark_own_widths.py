@@ -72,12 +72,12 @@ def main(folder: Path) -> None:
         key = f"{paper}.{run}"
         kept = before.get(key, {})
         rows, parameters = list_known(kept), kept.get("parameters")
+        data = DATA.get(paper, "sprites")
+        options = settings.load(f"benchmark.{data}.single_element", "quick")
         for seed in range(seeds):
             path = folder / f"{name}-seed{seed}.safetensors"
             if not path.exists() or rows.get(seed, {}).get("weights") == store.digest(path):
                 continue
-            data = DATA.get(paper, "sprites")
-            options = settings.load(f"benchmark.{data}.single_element", "quick")
             model = SequenceModel.load(path)
             parameters = count_parameters(model)
             measured = benchmark.evaluate(model, options, seed)

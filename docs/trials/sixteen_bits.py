@@ -64,7 +64,7 @@ def main(folder: Path) -> None:
                 compared[kept] = before[kept]
             continue
         made = store.read_json(path)[run]["by_seed"]
-        known = store.read_json(store.shipped() / name / "metrics.json")[run]["by_seed"]
+        known = store.read_metrics(name)[run]["by_seed"]
         rows = {}
         for figure in list_figures(name):
             if figure in made and figure in known:
