@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from unbraid.distributions import bernoulli_log_likelihood, kl, standard_normal_like
 from unbraid.models.base import Batch, Bound, NoiseSource
 from unbraid.models.painted import PaintedFrames
 
@@ -32,9 +31,5 @@ class DistinctFrames(PaintedFrames):
         f = static_posterior.draw(noise["static"])
         dynamic_posterior = self.dynamic_posterior(scored, f)
         z = dynamic_posterior.draw(noise["dynamic"][:, length // 2 :])
-        log_likelihood = bernoulli_log_likelihood(frames[:, length // 2 :], self.logits(f, z))
-        divergences = {
-            "static": kl(static_posterior, standard_normal_like(f)),
-            "dynamic": kl(dynamic_posterior, self.prior(f)).sum(1),
-        }
-        return Bound(log_likelihood.sum(1), divergences, length // 2)
+        codes = {"static": f, "dynamic": z}
+        return self.bound_of(frames[:, length // 2 :], static_posterior, dynamic_posterior, codes)

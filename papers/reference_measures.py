@@ -7,6 +7,7 @@ from scipy.special import digamma
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import BallTree, KDTree
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 
 def npeet_tree(points: np.ndarray) -> KDTree | BallTree:
@@ -64,6 +65,7 @@ def bootstrap_by_loop(values: np.ndarray, draws: int = 2000) -> np.ndarray:
     return np.quantile(means, [0.025, 0.975])
 
 
+@threadpool_limits.wrap(limits=1)  # as ours: with two threads it takes nine times as long
 def leakage_by_loop(codes: dict[str, np.ndarray], factors: dict[str, np.ndarray]) -> np.ndarray:
     """The accuracy of a linear probe for each code (N, D) and factor (N,), and nothing else."""
     accuracy = np.empty((len(codes), len(factors)))

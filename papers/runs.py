@@ -227,7 +227,7 @@ def train_model(  # noqa: PLR0913 - all but the first four go by name
         gradient_norm=getattr(settings, "gradient_norm", None),
         seed=seed,
         checkpoint=checkpoint,
-        identity=select_decisive(settings),
+        identity=training_settings(settings),
         precision=precision,
         every=every,
         report=report,
@@ -268,7 +268,7 @@ def term_weights(settings: Settings, step: int) -> dict[str, float]:
     return {name: schedule_value(curve, step / settings.steps) for name, curve in weights.items()}
 
 
-def select_decisive(settings: Settings) -> dict:
+def training_settings(settings: Settings) -> dict:
     """The settings that decide a run: all but its seeds, its section and those of evaluations."""
     values = {}
     for name, value in settings.as_dict().items():
@@ -512,7 +512,7 @@ def refuse_another(settings: Settings, path: Path, now: dict) -> None:
     if not is_whole(path):
         return
     record = store.read_record(path.name, path.parent)
-    before, after = record | record["settings"], select_decisive(settings) | now
+    before, after = record | record["settings"], training_settings(settings) | now
     differing = [name for name, value in after.items() if before.get(name) != value]
     changes = ", ".join(f"{name} {before.get(name)} (now {after[name]})" for name in differing[:4])
     raise training.TrainingError(
@@ -533,5 +533,5 @@ def is_whole(path: Path) -> bool:
 def has_settings(record: dict, settings: Settings) -> bool:
     """Whether a run was trained with these settings, whatever those of the evaluation are."""
     known = record["settings"]
-    decisive = select_decisive(settings)
+    decisive = training_settings(settings)
     return all(name in known and known[name] == value for name, value in decisive.items())

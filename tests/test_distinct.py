@@ -29,7 +29,7 @@ def test_f_tells_nothing_about_single_frames_that_are_scored(model):
         *(model.elbo(each, noise).kl.values() for each in (frames, changed)), strict=True
     ):
         torch.testing.assert_close(one, other)
-    assert bound.frames == 3
+    assert bound.length == 3
 
 
 def test_what_is_not_in_training_is_scored_as_paper_b_does(model):
@@ -39,7 +39,7 @@ def test_what_is_not_in_training_is_scored_as_paper_b_does(model):
     noise = model.draw_noise(3, 5)
     one, other = model.eval().elbo(frames, noise), plain.eval().elbo(frames, noise)
     torch.testing.assert_close(one.elbo, other.elbo)
-    assert one.frames == 5
+    assert one.length == 5
 
 
 def test_the_same_frames_twice_give_the_bound_of_paper_b(model):

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 import torch
 from unbraid.data import fetch
-from unbraid.data.faces import TEST_PEOPLE, load
-
-pytestmark = pytest.mark.skipif(
-    fetch.find("cmu-faces") is None, reason="needs the CMU faces: make data, or UNBRAID_MIRROR"
-)
+from unbraid.data.faces import TEST_PEOPLE, invented, load
 
 
 @pytest.fixture(scope="module")
 def real():
     """Both splits by image and by person."""
+    if fetch.find("cmu-faces") is None:
+        pytest.skip("needs the CMU faces: make data, or UNBRAID_MIRROR")
     data = {}
     for by in ("image", "person"):
         for split in ("train", "test"):
@@ -76,3 +74,21 @@ def test_other_sizes(real):
     assert torch.equal(square[..., 63, :], published[..., 59, :])
     quarters = square.float().unflatten(-2, (32, 2)).unflatten(-1, (32, 2)).mean((-3, -1))
     assert small.shape == (20, 8, 1, 32, 32) and (small - quarters).abs().max() <= 0.5
+
+
+def test_invented_people_are_divided_as_the_photographs_are():
+    frames = torch.arange(10 * 8, dtype=torch.uint8).view(10, 8, 1, 1, 1)
+    turns = torch.stack([torch.linspace(-1, 1, 8), -torch.ones(8)], 1).expand(10, 8, 2)
+    by_image = [invented(frames, turns, split) for split in ("train", "test")]
+    assert [tuple(part.mask.shape) for part in by_image] == [(10, 6), (10, 2)]
+    assert torch.equal(torch.cat([part.frames for part in by_image], 1), frames)
+    poses = torch.cat([part.labels["pose"] for part in by_image], 1)
+    assert poses[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and (poses == poses[0]).all()
+    assert not by_image[0].labels["eyes"].any()
+    train, test = (invented(frames, turns, split, "person") for split in ("train", "test"))
+    assert test.labels["person"].tolist() == [4, 9]
+    people = torch.cat([train.labels["person"], test.labels["person"]]).sort().values
+    assert torch.equal(people, torch.arange(10))
+    assert torch.equal(test.frames, frames[[4, 9]])
+    with pytest.raises(ValueError, match="by"):
+        invented(frames, turns, by="pose")

@@ -192,6 +192,36 @@ def test_a_grid_has_a_row_a_sequence():
         assert 9 * row <= middle + 0.5 <= 9 * row + 8  # within each row's pixels
 
 
+def test_a_table_of_pictures_is_as_large_on_the_page_as_was_asked():
+    ax = plots.table_axes(2, 3, left=0.5, zoom=4, size=8)
+    plots.grid(torch.rand(2, 3, 1, 8, 8), ("a", "b"), ax)
+    plots.name_columns(ax, ["c", "d", "e"])
+    place = ax.get_window_extent()  # in the pixels of the page, 100 an inch
+    scale = 100 / ax.figure.dpi
+    assert place.width * scale == pytest.approx(4 * (3 * 9 - 1))
+    assert place.height * scale == pytest.approx(4 * (2 * 9 - 1))
+    assert place.x0 * scale == pytest.approx(50)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["c", "d", "e"]
+
+
+def test_a_sound_is_played_at_one_loudness_and_says_how_long_it_is(monkeypatch):
+    calls = []
+    monkeypatch.setattr(IPython.display, "display", lambda *things: calls.append(things))
+    wave = torch.sin(torch.arange(4000) / 5)
+    for loudness in (0.01, 3.0):
+        plots.play(2 + loudness * wave, 8000, "a tone")
+    words, players = zip(*calls, strict=True)
+    assert words[0].data == "*a tone* (0.5 seconds)"
+    # After the header of a WAV file.
+    samples, louder = (np.frombuffer(player.data[44:], "<i2") / 32767 for player in players)
+    assert np.allclose(samples, louder, atol=1e-3)
+    assert len(samples) == 4000 and abs(samples.mean()) < 0.01
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.1, abs=0.001)
+    plots.play(torch.eye(1, 4000)[0], 8000, "a click")
+    click = np.frombuffer(calls[-1][1].data[44:], "<i2") / 32767
+    assert click.max() == pytest.approx(0.99, abs=0.001)
+
+
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():
     ax = plots.heatmap(
         [[0.0, -1.25], [np.nan, 3.0]], rows=("a", "b"), columns=("c", "d"), unit="bits", digits=1

@@ -81,7 +81,7 @@ def test_the_table_has_seconds_their_sum_and_what_is_not_known():
 @pytest.fixture
 def call(call, monkeypatch):
     """`python -m papers full` at smoke, with two sets and one judge."""
-    pairs = [("single_element", "vowels"), ("unordered", "digits")]
+    pairs = [("single_element", "vowels"), ("independent", "bounce_two_speeds")]
     monkeypatch.setattr(prices, "order_datasets", lambda profile: pairs)
     monkeypatch.setattr(judging, "JUDGES", {"digits": judging.JUDGES["digits"]})
     return partial(call, "full", "--profile", "smoke")
@@ -94,7 +94,7 @@ def test_full_says_what_it_costs_then_makes_everything_and_goes_on(call, home, t
     code, printed = call()
     assert code == 0, printed
     assert provenance.verify_results(tmp_path / "build/results") == []
-    for place in ("single_element/vowels", "unordered/digits", "judges/digits"):
+    for place in ("single_element/vowels", "independent/bounce_two_speeds", "judges/digits"):
         assert (tmp_path / "build/results" / place / "smoke/metrics.json").exists()
     begun = [printed.index(name) for name in ("digits real_", "single_element-seed0 begins")]
     assert begun == sorted(begun)  # judges come first
@@ -111,4 +111,4 @@ def test_a_failure_does_not_stop_the_other_runs(call, monkeypatch, tmp_path):
     code, printed = call()
     assert code == 1 and "all was tried" in printed
     assert "train single_element vowels: single_element diverged" in printed
-    assert "train unordered digits" in printed
+    assert "train independent bounce_two_speeds" in printed

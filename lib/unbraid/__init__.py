@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
     from unbraid.training import fit
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "Batch",
     "IndependentPrediction",

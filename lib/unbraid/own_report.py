@@ -35,10 +35,10 @@ from unbraid.measures.intervals import (
 from unbraid.measures.leakage import (
     PROBES,
     LeakageMatrix,
+    fit_and_predict,
     leakage_matrix,
     mean_loss,
-    predict,
-    read,
+    parse_inputs,
 )
 from unbraid.measures.swaps import random_donors
 from unbraid.models.single_element import SingleElement
@@ -598,12 +598,12 @@ def probe(
     """Linear probes of codes and of inputs; the arguments are those of `leakage_matrix`."""
     options = {"pooling": pooling, "test": held_out, "permutations": report.PERMUTATIONS}
     matrix = leakage_matrix({**codes, **inputs}, factors, **options)
-    rows, targets = read({**codes, **inputs}, factors, pooling)
+    rows, targets = parse_inputs({**codes, **inputs}, factors, pooling)
     losses, constants = {}, {}
     for name, target in targets.items():
         losses[name] = []
         for row in rows.values():
-            predicted, true, constant = predict(row, target, held_out, "linear")
+            predicted, true, constant = fit_and_predict(row, target, held_out, "linear")
             losses[name].append(mean_loss(predicted, true, target))
             constants[name] = mean_loss(constant, true, target)
         losses[name] = np.stack(losses[name])

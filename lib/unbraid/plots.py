@@ -137,6 +137,19 @@ def show_image(kind: str, content: bytes, alt: str, width: int) -> None:
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
 
 
+def play(sound: Tensor, rate: int, name: str) -> None:
+    """Show a player of a sound (samples,) below its name, at one loudness for all sounds.
+
+    rate: samples per second. What would be louder than the loudest is cut off.
+    """
+    from IPython.display import Audio, Markdown, display  # There are pages without a notebook.
+
+    sound = sound - sound.mean()
+    sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
+    player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)
+    display(Markdown(f"*{name}* ({len(sound) / rate:.1f} seconds)"), player)
+
+
 def explore(draw: Callable[..., None], **controls: object) -> None:
     """Draw a figure at its default values and, where somebody watches, again with sliders.
 
@@ -195,6 +208,23 @@ def grid(
     ax.set_xlabel(xlabel)
     hide_frame(ax)
     return ax
+
+
+def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3, size: int = 32) -> Axes:
+    """Axes for a `grid` of pictures of `size` pixels, each `zoom` pixels of the page wide and high.
+
+    left: inches for the words beside the rows.
+    """
+    width, height = (zoom * ((size + 1) * count - 1) / 100 for count in (columns, rows))
+    figure = plt.figure(figsize=(left + width, height + 0.5), layout="none")
+    shares = (left / (left + width), 0, width / (left + width), height / (height + 0.5))
+    return figure.add_axes(shares)
+
+
+def name_columns(ax: Axes, names: Sequence[str]) -> None:
+    """Write names above the columns of a `grid`."""
+    ax.set_xticks(ax.get_xticks(), names)
+    ax.xaxis.tick_top()
 
 
 def heatmap(

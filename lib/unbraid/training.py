@@ -242,8 +242,8 @@ class Log:
 
     def add(self, bound: Bound, share: float) -> None:
         """Keep the mean terms of a part in nats per frame; share: its size in its batch's."""
-        likelihood = bound.log_likelihood.detach().mean() / bound.frames
-        divergence = sum(bound.kl.values()).detach().mean() / bound.frames
+        likelihood = bound.log_likelihood.detach().mean() / bound.length
+        divergence = sum(bound.kl.values()).detach().mean() / bound.length
         terms = torch.stack([likelihood - divergence, likelihood, divergence])
         self.bounds.append(share * terms)
 

@@ -112,8 +112,8 @@ def bound_terms(
         # The model is a filter: the posterior of a first frame does not depend on later ones.
         first = model.elbo(batch.frames[:, :1], generator)
         kl, kl_first = sum(bound.kl.values()), sum(first.kl.values())
-        later = (kl - kl_first) / max(bound.frames - 1, 1)
-        likelihood = bound.log_likelihood / bound.frames
+        later = (kl - kl_first) / max(bound.length - 1, 1)
+        likelihood = bound.log_likelihood / bound.length
         rows.append(torch.stack([bound.per_frame, likelihood, kl_first, later], 1))
     names = ("elbo_per_frame", "log_likelihood_per_frame", "kl_first_frame", "kl_per_transition")
     return dict(zip(names, torch.cat(rows).mean(0).tolist(), strict=True))

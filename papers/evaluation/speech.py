@@ -37,9 +37,9 @@ class Recordings:
     spectra: Tensor  # (N, T, bins) on the scale which judge and baselines read for every model
     codes: Codes  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
     utterance: Tensor  # (N,) the number of the recording of a chunk, 0 ... U - 1
-    voice: Tensor  # (U, D) the mean static code of each recording
-    course: Tensor  # (U, d) the mean dynamic code of each recording, of one draw
-    course_means: Tensor  # (U, d) the same of the means of d
+    static_mean: Tensor  # (U, D) the mean static code of each recording
+    dynamic_mean: Tensor  # (U, d) the mean dynamic code of each recording, of one draw
+    dynamic_means: Tensor  # (U, d) the same of the means of d
     spectrum: Tensor  # (U, bins) the mean of `spectra` over each recording
     labels: dict[str, Tensor]  # (U,) by name
 
@@ -100,9 +100,9 @@ def collect_recordings(
         spectra=spectra,
         codes=codes,
         utterance=utterance,
-        voice=utterance_means(codes["static"], utterance),
-        course=utterance_means(drawn, utterance, steps),
-        course_means=utterance_means(codes["dynamic"], utterance, steps),
+        static_mean=utterance_means(codes["static"], utterance),
+        dynamic_mean=utterance_means(drawn, utterance, steps),
+        dynamic_means=utterance_means(codes["dynamic"], utterance, steps),
         spectrum=utterance_means(spectra, utterance, chunks.mask),
         labels={name: chunks.labels[name][first] for name in chunks.classes},
     )
@@ -123,9 +123,9 @@ def error_rates(test: Recordings) -> Figures:
     paper C, has 24 speakers whom training has not heard and sentences of 3 s; the test recordings
     of the spoken digits are other takes of the six training voices, single digits of 0.4 s."""
     vectors = {
-        "static": test.voice,
-        "dynamic": test.course,
-        "dynamic_means": test.course_means,
+        "static": test.static_mean,
+        "dynamic": test.dynamic_mean,
+        "dynamic_means": test.dynamic_means,
         "even_spectrum": test.spectrum,
     }
     figures = {}
@@ -139,7 +139,7 @@ def voice_probes(train: Recordings, test: Recordings, seed: int) -> Figures:
     """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe
     on a recording's mean code (of d: its mean over chunks and steps), learnt on training
     recordings."""
-    codes = [{"static": part.voice, "dynamic": part.course_means} for part in (train, test)]
+    codes = [{"static": part.static_mean, "dynamic": part.dynamic_means} for part in (train, test)]
     return name_skills(probe(*codes, train.labels, test.labels, "linear", seed))
 
 
@@ -149,7 +149,7 @@ def voices(model: SequenceModel, train: Recordings, test: Recordings, seed: int)
     real training recordings. judge_*: share right on real test recordings; reconstruct_*: on
     decoded ones; swap_*: with another's mean static code, the speaker being that of the static,
     the digit that of the dynamic donor; swap_leak_*: the other way round, where the two differ."""
-    count, figures = len(test.voice), {}
+    count, figures = len(test.static_mean), {}
     own, donors = np.arange(count), random_donors(count, seed)
     known = describe_stretches(train, train.spectra)
     real = describe_stretches(test, test.spectra)
@@ -174,7 +174,7 @@ def voices(model: SequenceModel, train: Recordings, test: Recordings, seed: int)
 def describe_stretches(recordings: Recordings, frames: Tensor) -> np.ndarray:
     """The mean spectra (U, STRETCHES bins) of stretches of recordings; frames: (N, T, bins)."""
     mask, rows = recordings.chunks.mask, []
-    for number in range(len(recordings.voice)):
+    for number in range(len(recordings.static_mean)):
         own = recordings.utterance == number
         spectra = frames[own][mask[own]]  # (steps, bins)
         means = torch.nn.functional.adaptive_avg_pool1d(spectra.T[None], STRETCHES)[0]
@@ -187,6 +187,6 @@ def decode_voices(model: SequenceModel, recordings: Recordings, donors: np.ndarr
 
     donors (U,): the number of the recording whose mean static code each recording gets.
     """
-    static = recordings.voice[torch.from_numpy(donors)][recordings.utterance]
+    static = recordings.static_mean[torch.from_numpy(donors)][recordings.utterance]
     frames = decode_all(model, recordings.codes | {"static": static})
     return frames if recordings.scale is None else recordings.scale.apply(frames)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences, check_choice
@@ -81,6 +82,40 @@ def load(split: str = "train", by: str = "image", image_size: int | None = None)
         provenance=f"CMU Face Images, {split} split by {by}: {count}",
         mask=mask,
         classes={"person": names, **FACE_CLASSES},
+    )
+
+
+def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "image") -> Sequences:
+    """Pictures of invented people, which stand in where there are no photographs.
+
+    frames: bytes (N, T, 1, H, W), as a model draws them. turns: two numbers (N, T, 2) from which it
+    drew each; the first makes one of four poses, the second the eyes. split and by are as in
+    `load`: the last quarter of each person's pictures is the test, or every fifth person.
+    """
+    check_choice("split", split, ("train", "test"))
+    check_choice("by", by, ("image", "person"))
+    rows, places = torch.arange(len(frames)), torch.arange(frames.shape[1])
+    if by == "image":
+        first = 3 * len(places) // 4
+        places = places[:first] if split == "train" else places[first:]
+    else:
+        rows = rows[(rows % 5 == 4) == (split == "test")]
+    here = (rows[:, None], places)
+    pose = torch.bucketize(turns[..., 0].contiguous(), torch.tensor([-0.7, 0.0, 0.7]))
+    people = tuple(f"no. {n}" for n in range(len(frames)))
+    return Sequences(
+        frames=frames[here],
+        labels={"person": rows, "pose": pose[here], "eyes": (turns[..., 1] > 0).long()[here]},
+        static=("person",),
+        dynamic=("pose", "eyes"),
+        split=split,
+        provenance=f"pictures of invented people in place of photographs, {split} split by {by}",
+        mask=torch.ones(len(rows), len(places), dtype=torch.bool),
+        classes={
+            "person": people,
+            "pose": ("1st", "2nd", "3rd", "4th"),
+            "eyes": ("low", "high"),
+        },
     )
 
 

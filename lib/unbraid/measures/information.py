@@ -23,7 +23,7 @@ from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
 
 LEAF = 20  # points of a leaf, with which a tree of few units is fastest
-WIDE = 8  # units, from which distances to all points are faster than a tree to count with
+WIDE = 4  # units, from which distances to all points are faster than a tree to count with
 BLOCK = 2**17  # distances that are held at once
 
 
@@ -80,7 +80,7 @@ def kraskov(
     jitter: uniform noise, in standard deviations of a column, so that no two distances tie.
     Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
-    x, y = samples("x", x), samples("y", y)
+    x, y = as_samples("x", x), as_samples("y", y)
     check_pairs("x, y", x, y, k)
     check_whole(0, shuffles=shuffles, seed=seed)
     if not jitter >= 0:
@@ -137,7 +137,7 @@ def ross(
     mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`, and for other labels.
     """
     k = 3  # as `kraskov` unless told otherwise
-    x, labels = samples("x", x), as_array(labels)
+    x, labels = as_samples("x", x), as_array(labels)
     if labels.dtype.kind not in "biuUSO" or labels.ndim != 1:
         raise ValueError(
             f"labels: expected (N,) integers, booleans or strings, found {labels.dtype} "
@@ -182,8 +182,8 @@ def same_and_cross(
     if not lists or not before or len(after) != len(before):
         raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
     factors = len(before)
-    before = [samples(f"before[{i}]", values) for i, values in enumerate(before)]
-    after = [samples(f"after[{i}]", values) for i, values in enumerate(after)]
+    before = [as_samples(f"before[{i}]", values) for i, values in enumerate(before)]
+    after = [as_samples(f"after[{i}]", values) for i, values in enumerate(after)]
     matrix = np.full((factors, factors), np.nan)
     for i in range(factors):
         for j in range(0 if full else i, factors):
@@ -205,7 +205,7 @@ def best_partition(
     """
     check_whole(1, block=block, tries=tries)
     check_whole(0, seed=seed)
-    before, after = samples("before", before), samples("after", after)
+    before, after = as_samples("before", before), as_samples("after", after)
     width = before.shape[1]
     if after.shape[1] != width:
         raise ValueError(f"after: expected {width} units as in before, found {after.shape[1]}")
@@ -230,7 +230,7 @@ def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
     Raises ValueError for unequal rows, a constant column, or NaN.
     """
-    before, after = samples("before", before), samples("after", after)
+    before, after = as_samples("before", before), as_samples("after", after)
     check_pairs("before, after", before, after)
     width = before.shape[1]
     return np.corrcoef(before, after, rowvar=False)[:width, width:]
@@ -253,7 +253,7 @@ def block_fraction(cross: ArrayLike, sizes: Sequence[int]) -> float:
     return float(np.sum(cross[within] ** 2) / np.sum(cross**2))
 
 
-def samples(name: str, values: ArrayLike) -> np.ndarray:
+def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a checked (N, d) float64 array with N >= 2; the name is for the error message."""
     values = finite_array(name, values)
     if values.ndim == 1:

@@ -107,7 +107,7 @@ def leakage_matrix(
         raise ValueError(f"probe: expected 'linear' or 'nonlinear', found {probe!r}")
     if permutations < 1:
         raise ValueError(f"permutations: expected at least 1, found {permutations}")
-    features, targets = read(codes, factors, pooling)
+    features, targets = parse_inputs(codes, factors, pooling)
     for_split, _, for_null = np.random.SeedSequence(seed).spawn(3)
     count = len(next(iter(features.values())))
     held_out = held_out_mask(test, count, np.random.default_rng(for_split))
@@ -118,7 +118,7 @@ def leakage_matrix(
     value, limits, p_value = np.empty(shape), np.empty((*shape, 2)), np.empty(shape)
     for j, (name, target) in enumerate(targets.items()):
         for i, code in enumerate(features.values()):
-            predicted, true, constant = predict(code, target, held_out, probe)
+            predicted, true, constant = fit_and_predict(code, target, held_out, probe)
             loss, base = mean_loss(predicted, true, target), mean_loss(constant, true, target)
             if not base.any():
                 raise ValueError(f"factor {name!r}: expected test sequences that differ")
@@ -130,7 +130,9 @@ def leakage_matrix(
     return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), probe)
 
 
-def predict(code: np.ndarray, target: Factor, held_out: np.ndarray, probe: str) -> list[np.ndarray]:
+def fit_and_predict(
+    code: np.ndarray, target: Factor, held_out: np.ndarray, probe: str
+) -> list[np.ndarray]:
     """What the probe says of the test sequences, what is true, and the best constant, each (n, s).
 
     code: (N, S, p). Continuous values are in standard deviations of the training set, so that
@@ -206,7 +208,7 @@ def held_out_mask(
     return mask
 
 
-def read(
+def parse_inputs(
     codes: Mapping[str, ArrayLike],
     factors: Mapping[str, ArrayLike],
     pooling: str | Sequence[str],

@@ -6,7 +6,7 @@ above it, and the miss rate the share of targets below it. The equal error rate 
 two meet. Static codes should know the speaker (low), dynamic codes should not (.5, chance).
 
 Pairs share utterances and utterances share speakers, so that an interval must draw speakers and
-weigh the trials by how often theirs were drawn, as in notebook 35.
+weigh the trials by how often theirs were drawn, as in notebook 38.
 """
 
 from __future__ import annotations

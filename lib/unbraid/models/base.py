@@ -87,13 +87,13 @@ class Bound:
 
     log_likelihood: E_q log p(x | codes), (B,).
     kl: by code the divergence of its posterior from its prior, (B,).
-    frames: T, by which figures per frame are divided.
+    length: T, by which figures per frame are divided.
     terms: further quantities (B,) that a paper's objective contains and the bound does not.
     """
 
     log_likelihood: Tensor
     kl: dict[str, Tensor]
-    frames: int
+    length: int
     terms: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -104,7 +104,7 @@ class Bound:
     @property
     def per_frame(self) -> Tensor:
         """The bound of each sequence in nats per frame, (B,)."""
-        return self.elbo / self.frames
+        return self.elbo / self.length
 
     def loss(self, weights: Mapping[str, float] | None = None) -> Tensor:
         """What training minimises: minus the weighted sum of all terms per frame, a mean over B.
@@ -125,7 +125,7 @@ class Bound:
             raise ValueError(
                 f"weights: expected some of {', '.join(names)}, found {', '.join(weights)}"
             )
-        return -total.mean() / self.frames
+        return -total.mean() / self.length
 
 
 @dataclass(frozen=True)

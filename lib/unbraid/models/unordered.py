@@ -242,7 +242,16 @@ class UnorderedFrames(SequenceModel):
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
-        static_posterior, dynamic_posterior, codes = self.posterior(frames, noise)
+        return self.bound_of(frames, *self.posterior(frames, noise))
+
+    def bound_of(
+        self,
+        frames: Tensor,
+        static_posterior: DiagonalGaussian,
+        dynamic_posterior: DiagonalGaussian,
+        codes: Codes,
+    ) -> Bound:
+        """The bound of frames (B, T, C, H, W), with codes drawn from these posteriors."""
         log_likelihood = bernoulli_log_likelihood(frames, self.logits(**codes)).sum(1)
         divergences = {
             "static": kl(static_posterior, standard_normal_like(static_posterior.mean)),
