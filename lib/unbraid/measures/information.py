@@ -23,7 +23,9 @@ from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
 
 LEAF = 20  # points of a leaf, with which a tree of few units is fastest
-WIDE = 4  # units, from which distances to all points are faster than a tree to count with
+# Units from which distances to all points are faster to count with than a tree: a radius of
+# Kraskov's holds many points of x or y, because it reaches a neighbour in both; one of Ross's few.
+WIDE, WIDE_OF_FEW = 4, 8
 BLOCK = 2**17  # distances that are held at once
 
 
@@ -102,7 +104,7 @@ def kraskov_nats(x: np.ndarray, y: np.ndarray, k: int) -> float:
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
     # The counts include the point itself, which is the + 1 of equation (8).
     radius = np.nextafter(distance_of_neighbour(joint, k), 0)
-    counts = [count_within(x, radius), count_within(y, radius)]
+    counts = [count_within(values, radius, WIDE) for values in (x, y)]
     return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
 
 
@@ -113,9 +115,12 @@ def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     return distances[:, k]
 
 
-def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """How many points, itself included, lie no farther from each point than its radius; (N,)."""
-    if points.shape[1] < WIDE:
+def count_within(points: np.ndarray, radius: np.ndarray, wide: int) -> np.ndarray:
+    """How many points, itself included, lie no farther from each point than its radius; (N,).
+
+    wide: from so many units on distances to all points are computed, and a tree before.
+    """
+    if points.shape[1] < wide:
         tree = KDTree(points, LEAF, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     counts = np.empty(len(points), dtype=int)
@@ -165,7 +170,7 @@ def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
         neighbours = min(k, len(rows) - 1)
         radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
         terms[rows] = digamma(neighbours) - digamma(len(rows))
-    return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius))))
+    return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius, WIDE_OF_FEW))))
 
 
 def same_and_cross(
