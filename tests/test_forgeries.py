@@ -306,11 +306,12 @@ FORGERIES = {  # a kind of change: the file, and what is done to it
 def test_the_honest_copy_has_no_fault_and_says_what_it_cannot_check(folder):
     assert provenance.verify_results(folder) == []
     title, runs = provenance.list_unchecked(folder)
-    assert title == "not checked, as their weights do not ship: 10 runs"
+    assert title == "not checked, as their weights do not ship: 13 runs"
     of_width = ["paper_width-seed0", "paper_width-seed1", "paper_width_entangled-seed0"]
     of_width += [f"paper_width_2500-seed{n}" for n in (0, 1, 2)]
     of_width += ["paper_width_entangled_2500-seed0"]
-    lacking = of_width + [f"plain_start-seed{n}" for n in (2, 3, 4)]
+    of_small = [f"{run}-seed{n}" for run in ("plain_start", "plain_entangled") for n in (2, 3, 4)]
+    lacking = of_width + of_small
     place, names = runs.split(": ")
     assert (place, sorted(names.split(", "))) == (f"  {CIRCLE}", sorted(lacking))
 

@@ -41,7 +41,7 @@ def kraskov_by_loop(x, y, k):
     return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-@pytest.mark.parametrize("width_x, width_y", [(1, 1), (3, 1), (20, 20)])
+@pytest.mark.parametrize("width_x, width_y", [(1, 1), (3, 1), (5, 4), (20, 20)])
 def test_kraskov_equals_its_definition(width_x, width_y):
     generator = np.random.default_rng(width_x)
     x, y = generator.normal(size=(70, width_x)), generator.normal(size=(70, width_y))
@@ -62,7 +62,7 @@ def ross_by_loop(x, labels, k=3):
     return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-@pytest.mark.parametrize("width", [1, 3, 20])
+@pytest.mark.parametrize("width", [1, 3, 5, 20])
 def test_ross_equals_its_definition(width):
     generator = np.random.default_rng(width)
     labels = generator.integers(4, size=90)
@@ -75,10 +75,9 @@ def test_a_tree_and_blocks_of_distances_count_alike(monkeypatch, block):
     """Of 70 points a block holds one row, some rows with a rest, or all of them."""
     points = np.random.default_rng(0).normal(size=(70, 3)).round(1)  # with distances that tie
     radius = information.distance_of_neighbour(points, 3)
-    by_tree = information.count_within(points, radius)
-    monkeypatch.setattr(information, "WIDE", 1)
+    by_tree = information.count_within(points, radius, wide=4)
     monkeypatch.setattr(information, "BLOCK", block)
-    assert np.array_equal(information.count_within(points, radius), by_tree)
+    assert np.array_equal(information.count_within(points, radius, wide=1), by_tree)
 
 
 @pytest.mark.parametrize("width, correlation", [(1, 0.0), (1, 0.6), (1, 0.9), (2, 0.6)])

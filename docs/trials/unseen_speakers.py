@@ -44,9 +44,9 @@ def fit_voices(train: Sequences, test: Sequences, known, seed: int) -> dict[str,
     runs.train_model(model, SequenceSampler(train), known, seed)
     recordings = collect_recordings(model.cpu().eval(), test, seed, of_magnitudes)
     return {
-        "static": recordings.voice,
-        "dynamic": recordings.course,
-        "dynamic_means": recordings.course_means,
+        "static": recordings.static_mean,
+        "dynamic": recordings.dynamic_mean_drawn,
+        "dynamic_means": recordings.dynamic_mean,
         "even_spectrum": recordings.spectrum,
     }
 

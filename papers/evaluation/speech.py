@@ -38,8 +38,8 @@ class Recordings:
     codes: Codes  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
     utterance: Tensor  # (N,) the number of the recording of a chunk, 0 ... U - 1
     static_mean: Tensor  # (U, D) the mean static code of each recording
-    dynamic_mean: Tensor  # (U, d) the mean dynamic code of each recording, of one draw
-    dynamic_means: Tensor  # (U, d) the same of the means of d
+    dynamic_mean_drawn: Tensor  # (U, d) the mean dynamic code of each recording, of one draw
+    dynamic_mean: Tensor  # (U, d) the same of the means of d
     spectrum: Tensor  # (U, bins) the mean of `spectra` over each recording
     labels: dict[str, Tensor]  # (U,) by name
 
@@ -101,8 +101,8 @@ def collect_recordings(
         codes=codes,
         utterance=utterance,
         static_mean=utterance_means(codes["static"], utterance),
-        dynamic_mean=utterance_means(drawn, utterance, steps),
-        dynamic_means=utterance_means(codes["dynamic"], utterance, steps),
+        dynamic_mean_drawn=utterance_means(drawn, utterance, steps),
+        dynamic_mean=utterance_means(codes["dynamic"], utterance, steps),
         spectrum=utterance_means(spectra, utterance, chunks.mask),
         labels={name: chunks.labels[name][first] for name in chunks.classes},
     )
@@ -124,8 +124,8 @@ def error_rates(test: Recordings) -> Figures:
     of the spoken digits are other takes of the six training voices, single digits of 0.4 s."""
     vectors = {
         "static": test.static_mean,
-        "dynamic": test.dynamic_mean,
-        "dynamic_means": test.dynamic_means,
+        "dynamic": test.dynamic_mean_drawn,
+        "dynamic_means": test.dynamic_mean,
         "even_spectrum": test.spectrum,
     }
     figures = {}
@@ -139,7 +139,7 @@ def voice_probes(train: Recordings, test: Recordings, seed: int) -> Figures:
     """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe
     on a recording's mean code (of d: its mean over chunks and steps), learnt on training
     recordings."""
-    codes = [{"static": part.static_mean, "dynamic": part.dynamic_means} for part in (train, test)]
+    codes = [{"static": part.static_mean, "dynamic": part.dynamic_mean} for part in (train, test)]
     return name_skills(probe(*codes, train.labels, test.labels, "linear", seed))
 
 
