@@ -102,6 +102,13 @@ def test_its_outputs_come_from_one_run_in_order(path):
 
 
 @each
+def test_its_solutions_show_nothing_before_they_are_opened(path):
+    solutions = [cell for cell in code_cells(path) if "solution" in files.tags(cell)]
+    folded = [cell.metadata.get("jupyter", {}) for cell in solutions]
+    assert folded == [{"source_hidden": True, "outputs_hidden": True}] * len(solutions)
+
+
+@each
 def test_its_outputs_hold_no_error_no_warning_and_no_widget(path):
     assert [o for o in outputs(path) if o.output_type == "error" or o.get("name") == "stderr"] == []
     assert "widget" not in "".join(kind for o in outputs(path) for kind in o.get("data", {}))
