@@ -166,6 +166,18 @@ def test_pairs_are_of_one_sequence_with_the_later_position():
     np.testing.assert_array_equal(pairs.after[: LENGTH - 2], pairs.before[1 : LENGTH - 1])
 
 
+def test_pairs_apart_are_of_a_sequence_each():
+    draws = [torch.Generator().manual_seed(4) for _ in range(2)]
+    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, draws[0], apart=True)
+    places = sample_positions(23, draws[1]).labels["red_position"].numpy()  # (23, T, 2)
+    steps = np.abs(places[:, 1:] - pairs.after[:, None, :2]).sum(-1).argmin(1)
+    rows = np.arange(23)
+    np.testing.assert_allclose(pairs.before[:, :2], places[rows, steps], atol=1e-6)
+    np.testing.assert_allclose(pairs.after[:, :2], places[rows, steps + 1], atol=1e-6)
+    np.testing.assert_allclose(pairs.after[:, :2], pairs.positions["red_position"], atol=1e-6)
+    assert len(set(steps.tolist())) > 1  # at a random step
+
+
 def test_batch_statistics_are_used_and_leave_no_trace():
     torch.manual_seed(0)
     layer = nn.Sequential(nn.BatchNorm2d(3)).eval()

@@ -8,10 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from unbraid import codes
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.measures import information
-from unbraid.measures.leakage import leakage_matrix, neighbour_scores
 from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction
 from unbraid.training import fit
@@ -181,17 +179,6 @@ def test_the_units_that_are_counted(define, sampler, number):
     assert shown(library, frames).sum(1) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_pairs_of_13(define, model, sampler):
-    shown = define("13", "Pairs", "sample_codes", "collect_pairs")
-    found = shown.collect_pairs(model, sampler, 130, seeded(3))
-    expected = codes.collect_pairs(model, sampler, 130, seeded(3), apart=True)
-    assert np.array_equal(found.before, expected.before)
-    assert np.array_equal(found.after, expected.after)
-    assert found.positions.keys() == expected.positions.keys()
-    for name, places in found.positions.items():
-        assert np.array_equal(places, expected.positions[name])
-
-
 @pytest.mark.parametrize("factors", [2, 3])
 def test_same_and_cross_of_13(define, factors):
     shown = define("13", "FactorInformation", "same_and_cross").same_and_cross
@@ -214,22 +201,6 @@ def test_the_best_partition_of_13(define, positive):
     assert found.permutation.tolist() == expected.permutation.tolist()
     assert found.tried == pytest.approx(expected.tried)
     assert (found.same, found.cross) == pytest.approx((expected.same, expected.cross))
-
-
-def test_the_places_and_labels_of_13(define, model, sampler):
-    shown = define("13", "sample_codes", "score_places", "read_labels")
-    pairs = codes.collect_pairs(model, sampler, 100, seeded(6), apart=True)
-    parts = np.array([[0, 2, 4], [1, 3, 5]])
-    assert shown.score_places(pairs, parts) == pytest.approx(neighbour_scores(pairs, parts))
-
-    order, sequences = parts.flatten(), sampler(60, seeded(7))
-    latents = codes.sample_latents(model, sequences, seeded(30_008)).numpy()
-    factors = {f"factor_{row}": latents[..., part] for row, part in enumerate(parts)}
-    names = {name: sequences.labels[name].numpy() for name in sequences.static}
-    how = {"probe": "nonlinear", "pooling": "flattened", "permutations": 1, "seed": 8}
-    skills = shown.read_labels(model, sequences, 3, order, 8)
-    assert skills.shape == (2, 4)
-    assert skills[:, :2] == pytest.approx(leakage_matrix(factors, names, **how).value)
 
 
 def test_the_forecasts_of_13(define, model):
