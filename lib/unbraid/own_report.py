@@ -63,30 +63,19 @@ STEP = "inputs at the step"
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What the sections read: a model, some sequences, what it makes of them; and sentences.
-
-    parts     training and test sequences as floats, at most `PROBED` of each
-    names     of the test sequences
-    codes     by part
-    decoded   from the codes of the test sequences
-    own       by label the code that should hold it; "" if unknown
-    donors    for each test sequence the number of another one
-    groups    for each test sequence the number of what the split keeps together with it
-    unit      the name of these groups, such as "films"
-    verdict, findings    sentences, which the sections add
-    """
+    """What the sections read: a model, some sequences, what it makes of them; and sentences."""
 
     model: SequenceModel
     data: OwnData
-    parts: dict[str, Sequences]
-    names: list[str]
-    codes: dict[str, Codes]
-    decoded: Tensor
-    own: dict[str, str]
-    donors: Tensor
-    groups: np.ndarray
-    unit: str
-    verdict: list[str] = field(default_factory=list)
+    parts: dict[str, Sequences]  # of the training and of the test split, as floats
+    names: list[str]  # of the test sequences
+    codes: dict[str, Codes]  # by part
+    decoded: Tensor  # from the codes of the test sequences
+    own: dict[str, str]  # by label the code that should hold it; "" if unknown
+    donors: Tensor  # for each test sequence the number of another one
+    groups: np.ndarray  # for each test sequence what the split keeps together with it, as a number
+    unit: str  # the name of these groups, such as "films"
+    verdict: list[str] = field(default_factory=list)  # The sections add to it, and to findings.
     findings: list[str] = field(default_factory=list)
 
     @property

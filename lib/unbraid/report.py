@@ -144,10 +144,11 @@ def measure(
     still = {name: values for name, values in factors.items() if values.ndim == 1}
     bits, doubts = estimate_information(flat, still, seed)
     by_code, by_unit = score_halves(flat, still, seed)
+    described = {name: describe_factor(values) for name, values in factors.items()}
     report = Report(
         count=len(next(iter(codes.values()))),
-        kinds={name: describe_kind(values) for name, values in factors.items()},
-        constants={name: best_constant(values) for name, values in factors.items()},
+        kinds={name: kind for name, (kind, _) in described.items()},
+        constants={name: constant for name, (_, constant) in described.items()},
         own=assign(codes, factors, dynamic),
         linear=linear,
         nonlinear=nonlinear,
@@ -208,18 +209,12 @@ def assign(
     return own
 
 
-def describe_kind(values: np.ndarray) -> str:
-    """The kind of a factor in words."""
+def describe_factor(values: np.ndarray) -> tuple[str, float]:
+    """The kind of a factor in words, and the share of its most frequent class, or NaN."""
     if values.dtype.kind == "f":
-        return "continuous"
-    return f"{len(np.unique(values))} classes"
-
-
-def best_constant(values: np.ndarray) -> float:
-    """The accuracy of always naming the most frequent class; NaN for a continuous factor."""
-    if values.dtype.kind == "f":
-        return float("nan")
-    return float(np.unique(values, return_counts=True)[1].max() / values.size)
+        return "continuous", float("nan")
+    sizes = np.unique(values, return_counts=True)[1]
+    return f"{len(sizes)} classes", float(sizes.max() / values.size)
 
 
 # Measures

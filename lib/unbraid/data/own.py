@@ -92,9 +92,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
     check_whole(2, length=2 if length is None else length)
     check_whole(1, stride=1 if stride is None else stride)
     found = find(path, id_column, time_column, size)
-    if found.kind == "recordings":
-        expected = "none, since recordings are cut into chunks of 200 ms"
-        check_field(not (length or stride), "length, stride", expected, (length, stride))
+    is_cut = found.kind != "recordings" or not (length or stride)
+    check_field(is_cut, "length, stride", "none, since chunks have 200 ms", (length, stride))
     file = Path(labels or path / LABELS)
     check_field(labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
     if file.is_file():
@@ -113,8 +112,7 @@ def find(path: Path, id_column: str | None, time_column: str | None, size: int) 
     check_field(path.exists(), "path", "a folder or a file", f"no {path}")
     if path.is_file() and suffix == ".csv":
         return find_series(path, id_column, time_column)
-    expected = "none, since only a csv file has columns"
-    check_field(id_column is None, "id_column", expected, id_column)
+    check_field(id_column is None, "id_column", "a csv file, which has columns", path.name)
     if path.is_dir():
         return find_in_folder(path, size)
     if suffix in (".npy", ".npz"):
@@ -136,15 +134,17 @@ def draw_parts(
     """
     field, what, owner = "path", found.kind, np.arange(len(found.names))
     if group is not None:
-        expected = "a label of sequences: a column of text, or one of --labels"
-        check_field(len(found.static.columns) > 0, "group", expected, "none")
+        has_labels = len(found.static.columns) > 0
+        check_field(has_labels, "group", "text or --labels with a value per sequence", "none")
         check_name("group", group, found.static)
         field, what, owner = "group", f"groups of {group}", pd.factorize(found.static[group])[0]
     count = owner.max() + 1
     can_cut = group is None and found.kind != "recordings"
     if count < 3 and can_cut and (length or found.length):
-        gap = "between which a clip's length is left out"
-        found.notes.append(f"For want of 3 {what} each is split by time, 70 : 15 : 15, {gap}.")
+        found.notes.append(
+            f"For want of 3 {what} each is split by time, 70 : 15 : 15, between which a clip's "
+            "length is left out."
+        )
         return None
     remedy = ", or a length (--length) to cut them by time" if can_cut else ""
     check_field(count >= 3, field, f"3 {what} or more{remedy}", count)
@@ -159,9 +159,11 @@ def draw_parts(
     shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
     found.notes.append(f"No two splits share {what}: {shares}.")
     for name, classes in find_unseen(static, part).items():
-        lacking = f"{len(classes)} classes of {name} never occur in training"
-        advice = "no model can learn these, and a label that names the split is no factor"
-        found.notes.append(f"Careful: {lacking} ({', '.join(classes[:3])}): {advice}.")
+        found.notes.append(
+            f"Careful: {len(classes)} classes of {name} never occur in training "
+            f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
+            "split is no factor."
+        )
     return part
 
 
@@ -200,10 +202,10 @@ def cut(
     for number in progress_bar(range(len(found.names)), f"reading {found.kind}"):
         values, observed = found.read(number)
         name, count, seen = found.names[number], len(values), int(observed.sum())
-        expected = "2 steps or more that are observed in each"
-        check_field(seen > 1, found.kind, expected, f"{seen} in {name}")
-        expected = f"at most {LONGEST} steps in each, or a length (--length) to cut them into clips"
-        check_field(bool(length) or count <= LONGEST, found.kind, expected, f"{count} in {name}")
+        check_field(seen > 1, found.kind, "2 observed steps or more in each", f"{seen} in {name}")
+        is_cut = bool(length) or count <= LONGEST
+        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+        check_field(is_cut, found.kind, expected, f"{count} in {name}")
         counts.append(count)
         steps, owner = length or count, None if part is None else part[number]
         for start, split in places(count, steps, stride or steps, owner):
@@ -212,13 +214,13 @@ def cut(
                 clips.append(Clip(number, start, split, values[window], observed[window]))
 
     sizes = np.bincount([clip.split for clip in clips], minlength=3)
-    expected = f"sequences long enough for clips of {length} steps in each of three splits"
+    expected = f"clips of {length} steps in each of three splits"
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
     if len(clips) > len(counts):
-        note = (
-            f"They are cut into {len(clips)} clips of {length} steps, one every {stride or length}"
+        found.notes.append(
+            f"They are cut into {len(clips)} clips of {length} steps, one every "
+            f"{stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
         )
-        found.notes.append(f"{note}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test.")
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     found.notes.insert(0, f"Found: {len(counts)} {found.kind} of {ends} steps.")
     return clips
@@ -280,10 +282,8 @@ def assemble(
         splits = {name: found.scale.transform(chunks) for name, chunks in splits.items()}
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
     if missing.any():
-        share = float(missing.float().mean())
-        found.notes.append(
-            f"{share:.1%} are missing or after the end, and the mask leaves them out."
-        )
+        share = f"{float(missing.float().mean()):.1%}"
+        found.notes.append(f"{share} are missing or after the end, and the mask leaves them out.")
     return splits
 
 
