@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +102,10 @@ def load(  # noqa: PLR0913 - all but the first go by name
     part = draw_parts(found, static, group, length, seed)
     clips = cut(found, part, length, stride)
     splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
-    return OwnData(splits, found.notes, name_clips(found, clips), found.kind, found.scale)
+    names: dict[str, list[str]] = {name: [] for name in SPLITS}
+    for clip in clips:
+        names[SPLITS[clip.split]].append(clip.name)
+    return OwnData(splits, found.notes, names, found.kind, found.scale)
 
 
 def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> Found:
@@ -182,10 +184,11 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
 
 
 class Clip(NamedTuple):
-    """Some steps of a sequence: its number, the first step, the split, values, what is observed."""
+    """Some steps of a sequence; several clips of one sequence are counted in their names."""
 
-    number: int
-    start: int
+    number: int  # of the sequence
+    name: str
+    start: int  # the first step
     split: int
     values: np.ndarray
     observed: np.ndarray
@@ -208,10 +211,13 @@ def cut(
         check_field(is_cut, found.kind, expected, f"{count} in {name}")
         counts.append(count)
         steps, owner = length or count, None if part is None else part[number]
-        for start, split in places(count, steps, stride or steps, owner):
-            window = slice(start, start + steps)
-            if observed[window].sum() > 1:
-                clips.append(Clip(number, start, split, values[window], observed[window]))
+        starts = places(count, steps, stride or steps, owner)
+        starts = [pair for pair in starts if observed[pair[0] : pair[0] + steps].sum() > 1]
+        for place, (start, split) in enumerate(starts, 1):
+            window, title = slice(start, start + steps), name
+            if len(starts) > 1:
+                title = f"{name} #{place}"
+            clips.append(Clip(number, title, start, split, values[window], observed[window]))
 
     sizes = np.bincount([clip.split for clip in clips], minlength=3)
     expected = f"clips of {length} steps in each of three splits"
@@ -246,36 +252,28 @@ def assemble(
     found: Found, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
 ) -> dict[str, Sequences]:
     """The three splits, their clips padded to one length with what was not observed."""
-    steps = max(len(clip.values) for clip in clips)
+    values, observed = pad(clips)
     owner = np.array([clip.number for clip in clips])
     labels = {name: numbers[owner] for name, (numbers, _) in static.items()}
     for name, (numbers, _) in dynamic.items():
-        labels[name] = label_steps(name, numbers, found, clips, steps)
+        labels[name] = label_steps(name, numbers, found, clips)
     classes = {name: names for name, (_, names) in (static | dynamic).items() if names is not None}
     split = np.array([clip.split for clip in clips])
     parts = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
 
     splits = {}
-    if found.kind in ("rows", "series") and clips[0].values.ndim == 2:
-        values, _ = pad(clips, steps)
+    if found.kind in ("rows", "series") and values.ndim == 3:
         check_variables(values[parts["train"]], found.columns)
         found.notes.append("Values are z-scores by the mean and deviation of the training split.")
         for name in SPLITS:
             splits[name] = make_series(values, parts, name, True, labels, classes, about)
     else:
-        is_whole = all(clip.observed.all() and len(clip.values) == steps for clip in clips)
+        mask = None if observed.all() and found.kind != "recordings" else observed
+        names = {"static": tuple(static), "dynamic": tuple(dynamic), "classes": classes}
+        whole = Sequences(values, labels, mask=mask, **names)
         for name, rows in parts.items():
-            values, observed = pad([clips[row] for row in rows], steps)
-            splits[name] = Sequences(
-                frames=values,
-                labels={label: numbers[rows] for label, numbers in labels.items()},
-                static=tuple(static),
-                dynamic=tuple(dynamic),
-                split=name,
-                provenance=f"{about}, {name} split",
-                mask=None if is_whole and found.kind != "recordings" else observed,
-                classes=classes,
-            )
+            source = {"split": name, "provenance": f"{about}, {name} split"}
+            splits[name] = replace(whole.subset(rows), **source)
     if found.kind == "recordings":
         found.notes.append("Spectra are logarithms, whitened by the training split.")
         found.scale = SpectrumScale.fit(splits["train"])
@@ -287,9 +285,9 @@ def assemble(
     return splits
 
 
-def pad(clips: list[Clip], steps: int) -> tuple[np.ndarray, np.ndarray]:
+def pad(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
     """The values (N, T, ...) of clips, and what was observed (N, T); ends are filled up."""
-    first = clips[0].values
+    first, steps = clips[0].values, max(len(clip.values) for clip in clips)
     empty = 0 if first.dtype == np.uint8 else np.nan
     values = np.full((len(clips), steps, *first.shape[1:]), empty, first.dtype)
     observed = np.zeros((len(clips), steps), bool)
@@ -301,20 +299,20 @@ def pad(clips: list[Clip], steps: int) -> tuple[np.ndarray, np.ndarray]:
     return values, observed
 
 
-def label_steps(
-    name: str, numbers: np.ndarray, found: Found, clips: list[Clip], steps: int
-) -> np.ndarray:
+def label_steps(name: str, numbers: np.ndarray, found: Found, clips: list[Clip]) -> np.ndarray:
     """A label of steps for each clip (N, T); where nothing was observed it keeps its last value."""
     column = pd.Series(numbers, found.dynamic[name].index)
     values = {owner: part.droplevel(0) for owner, part in column.groupby(level=0)}
+    steps = max(len(clip.values) for clip in clips)
     rows = []
-    for number, start, _, frames, observed in clips:
-        times = pd.RangeIndex(start + len(frames)) if found.times is None else found.times[number]
-        times = times[start : start + len(frames)]
-        row = values[found.names[number]].reindex(times)
-        lacks = row.isna().to_numpy() & observed
+    for clip in clips:
+        sequence, end = found.names[clip.number], clip.start + len(clip.values)
+        times = pd.RangeIndex(end) if found.times is None else found.times[clip.number]
+        times = times[clip.start : end]
+        row = values[sequence].reindex(times)
+        lacks = row.isna().to_numpy() & clip.observed
         expected = "a value at each step" + ", counted from 0" * (found.times is None)
-        where = f"the label {name} of {found.names[number]}"
+        where = f"the label {name} of {sequence}"
         check_field(not lacks.any(), where, expected, f"none at {times[lacks.argmax()]}")
         row = row.ffill().bfill().to_numpy(numbers.dtype)
         rows.append(np.pad(row, (0, steps - len(row)), "edge"))
@@ -322,20 +320,8 @@ def label_steps(
 
 
 def check_variables(train: np.ndarray, columns: list[str]) -> None:
-    """Refuse a variable of which the training split (N, T, D) has no two values."""
-    for number, name in enumerate(columns):
-        values = train[..., number]
-        values = values[~np.isnan(values)]
-        expected = "different values in the training split, or no such column"
-        check_field(len(values) > 0 and values.min() < values.max(), name, expected, "none or one")
-
-
-def name_clips(found: Found, clips: list[Clip]) -> dict[str, list[str]]:
-    """By split a name for each clip; several clips of one sequence are counted from 1."""
-    counts, seen = Counter(clip.number for clip in clips), Counter()
-    names: dict[str, list[str]] = {name: [] for name in SPLITS}
-    for clip in clips:
-        seen[clip.number] += 1
-        ending = f" #{seen[clip.number]}" if counts[clip.number] > 1 else ""
-        names[SPLITS[clip.split]].append(found.names[clip.number] + ending)
-    return names
+    """Refuse variables of which the training split (N, T, D) has no two values."""
+    values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns).nunique()
+    constant = ", ".join(values.index[values < 2][:3])
+    expected = "different values in the training split, or no such column"
+    check_field(not constant, constant, expected, "none or one")
