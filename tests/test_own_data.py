@@ -48,6 +48,16 @@ def write_text(path, text):
     return path
 
 
+def arrays(**named):
+    """A function that writes arrays into a folder, and gives the file's path."""
+
+    def make(folder):
+        np.savez(folder / "a.npz", **named)
+        return folder / "a.npz"
+
+    return make
+
+
 def by_name(data, get=lambda sequences: sequences.frames):
     """The sequences of all splits by their names."""
     pairs = []
@@ -179,8 +189,8 @@ def test_frames_of_arrays_keep_their_values(tmp_path, scale, colours):
     if colours == "none":
         values, pixels = values[:, :, 0], pixels[:, :, :1]
     who = np.array(["a", "ü"] * 3)
-    np.savez(tmp_path / "a.npz", pictures=values, who=who, step=np.tile(np.arange(3), (6, 1)))
-    data = own.load(tmp_path / "a.npz", size=16)
+    steps = np.tile(np.arange(3), (6, 1))
+    data = own.load(arrays(pictures=values, who=who, step=steps)(tmp_path), size=16)
     for name, clip in by_name(data).items():
         assert clip.dtype == torch.uint8 and np.array_equal(clip, pixels[int(name)])
     assert data.splits["train"].mask is None
@@ -196,8 +206,7 @@ def test_a_mask_and_missing_values_are_kept(tmp_path):
     mask = np.ones((8, 5), bool)
     mask[3, 4:] = False
     series[3, 4] = 1e6  # It must not count.
-    np.savez(tmp_path / "a.npz", x=series, mask=mask)
-    data = own.load(tmp_path / "a.npz")
+    data = own.load(arrays(x=series, mask=mask)(tmp_path))
     true = np.repeat(mask[..., None], 2, 2)
     true[2, 1, 0] = False
     for name, observed in by_name(data, lambda split: split.mask).items():
@@ -246,13 +255,11 @@ def test_one_film_is_split_by_time_without_a_shared_frame(tmp_path):
 
 
 def test_groups_stay_together_and_the_seed_draws(tmp_path):
-    group, kind = np.arange(40) // 4, np.arange(40) % 2
-    np.savez(
-        tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 3, 2)), who=group, kind=kind
-    )
+    x, group = np.random.default_rng(0).random((40, 3, 2)), np.arange(40) // 4
+    path = arrays(x=x, who=group, kind=np.arange(40) % 2)(tmp_path)
     drawn = []
     for seed in (0, 0, 1):
-        data = own.load(tmp_path / "a.npz", group="who", seed=seed)
+        data = own.load(path, group="who", seed=seed)
         groups = [set(split.labels["who"].tolist()) for split in data.splits.values()]
         assert [len(part) for part in groups] == [6, 2, 2] and len(set.union(*groups)) == 10
         drawn.append(data.names)
@@ -264,8 +271,8 @@ def test_groups_stay_together_and_the_seed_draws(tmp_path):
 @pytest.mark.parametrize("seed", range(5))
 def test_training_has_every_class_if_it_can(tmp_path, seed):
     rare = np.array(["usual"] * 36 + ["rare"] * 2 + ["other"] * 2)
-    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 3, 2)), label=rare)
-    data = own.load(tmp_path / "a.npz", seed=seed)
+    x = np.random.default_rng(0).random((40, 3, 2))
+    data = own.load(arrays(x=x, label=rare)(tmp_path), seed=seed)
     assert len(data.splits["train"].labels["label"].unique()) == 3
     assert not any(note.startswith("Careful") for note in data.notes)
 
@@ -360,8 +367,7 @@ def test_labels_of_steps_keep_their_last_value_where_nothing_was_observed(tmp_pa
 def test_clips_with_less_than_two_steps_observed_are_left_out(tmp_path):
     series = np.random.default_rng(0).random((6, 9, 1))
     series[2, 3:6] = series[4, 4:6] = np.nan
-    np.save(tmp_path / "a.npy", series)
-    names = by_name(own.load(tmp_path / "a.npy", length=3)).keys()
+    names = by_name(own.load(arrays(x=series)(tmp_path), length=3)).keys()
     assert len(names) == 16 and {"2 #2", "4 #2"} < names and not {"2 #3", "4 #3"} & names
 
 
@@ -376,8 +382,8 @@ def test_dark_bytes_stay_dark_and_zeros_and_ones_are_black_and_white(tmp_path):
 def test_masked_frames_are_zero(tmp_path):
     mask = np.ones((6, 3), bool)
     mask[:, 2] = False
-    np.savez(tmp_path / "a.npz", x=np.full((6, 3, 3, 8, 8), 126, np.uint8), mask=mask)
-    for split in own.load(tmp_path / "a.npz", size=8).splits.values():
+    grey = np.full((6, 3, 3, 8, 8), 126, np.uint8)
+    for split in own.load(arrays(x=grey, mask=mask)(tmp_path), size=8).splits.values():
         assert (split.frames[:, :2] == 126).all() and (split.frames[:, 2] == 0).all()
 
 
@@ -409,14 +415,6 @@ def case(make, names, **options):
 
 def here(folder):
     return folder
-
-
-def arrays(**named):
-    def make(folder):
-        np.savez(folder / "a.npz", **named)
-        return folder / "a.npz"
-
-    return make
 
 
 def objects(folder):

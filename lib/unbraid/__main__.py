@@ -162,6 +162,7 @@ def train(  # noqa: PLR0913 - options of a command
     an interruption. Of a finished run it writes the report anew.
     """
     from unbraid import own_report, own_training
+    from unbraid.checks import check_name
     from unbraid.data import own
 
     folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
@@ -171,7 +172,8 @@ def train(  # noqa: PLR0913 - options of a command
     read = own.load(data, labels=labels, seed=seed, **columns, **cuts)
     plan = own_training.choose(model, read, seed=seed, steps=steps, batch_size=batch_size)
     names = split_names(dynamic)
-    own_report.check_labels(read, names)
+    for name in names:
+        check_name("dynamic", name, read.splits["train"].labels)
     with own_training.hold(folder):
         trained = own_training.train(plan, read, folder, again=again, accelerator=accelerator)
         written = own_report.write(trained, read, folder, dynamic=names)

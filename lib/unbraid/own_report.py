@@ -21,17 +21,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from unbraid import pages, plots, report, store
-from unbraid.checks import check_name
 from unbraid.codes import decode_all, encode_all, root_mean_square
 from unbraid.data.own import OwnData
 from unbraid.data.sequences import Sequences
 from unbraid.interventions import MIDDLE, traverse
-from unbraid.measures.intervals import (
-    Comparison,
-    bootstrap_interval,
-    paired_comparison,
-    to_index,
-)
+from unbraid.measures.intervals import Comparison, bootstrap_interval, paired_comparison, to_index
 from unbraid.measures.leakage import (
     PROBES,
     LeakageMatrix,
@@ -87,12 +81,6 @@ class Page:
     def is_coloured(self) -> bool:
         """Whether sequences are frames of three colours."""
         return self.test.kind == "frames" and self.test.frames.shape[2] == 3
-
-
-def check_labels(data: OwnData, dynamic: Sequence[str]) -> None:
-    """Refuse names of labels that there are not."""
-    for name in dynamic:
-        check_name("dynamic", name, data.splits["train"].labels)
 
 
 @pages.course_style()
