@@ -137,19 +137,21 @@ def test_what_was_fetched_before_a_failure_stays(house, published, offer):
     assert fetch.verify("thing") == {"a.bin": "ok", "deep/b.bin": "missing"}
 
 
+def pack(members, kind=zipfile.ZIP_DEFLATED):
+    """The bytes of a zip file."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_an_archive_is_unpacked_and_each_member_checked(house, published, offer, nested):
     folder, address = published
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("top/a.bin", CONTENT["a.bin"])
-        archive.writestr("top/deep/b.bin", b"damaged")
-        archive.writestr("../outside.bin", b"?")
-    if nested:
-        inner, packed = packed.getvalue(), io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr("inner.zip", inner)
-    (folder / "all.zip").write_bytes(packed.getvalue())
+    members = {"top/a.bin": CONTENT["a.bin"], "top/deep/b.bin": b"damaged", "../outside.bin": b"?"}
+    packed = pack({"inner.zip": pack(members)} if nested else members)
+    (folder / "all.zip").write_bytes(packed)
     write_files(folder / "single", {"deep/b.bin": CONTENT["deep/b.bin"]})
     offer([f"{address}single/"], f"{address}all.zip")
     assert contents(fetch.fetch("thing")) == CONTENT
@@ -159,9 +161,9 @@ def test_an_archive_is_unpacked_and_each_member_checked(house, published, offer,
 
 def test_nothing_is_unpacked_whose_size_is_wrong(house, published, offer, monkeypatch):
     folder, address = published
-    with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("a.bin", "other.bin", "inner.zip"):
-            archive.writestr(name, bytes(10_000_000))  # which deflate to a thousandth
+    large = bytes(10_000_000)  # which deflate to a thousandth
+    packed = pack(dict.fromkeys(("a.bin", "other.bin", "inner.zip"), large))
+    (folder / "all.zip").write_bytes(packed)
     offer(archive=f"{address}all.zip")
     unpacked = []
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda _, member: unpacked.append(member))
@@ -176,10 +178,7 @@ def test_no_more_is_read_than_what_is_expected(house, published, offer, kind):
     folder, address = published
     long = CONTENT["a.bin"] + bytes(10_000_000)
     (folder / "a.bin").write_bytes(long)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("inner.zip" if kind == "inner archive" else "a.bin", long)
-    packed = packed.getvalue()
+    packed = pack({"inner.zip" if kind == "inner archive" else "a.bin": long})
     if kind == "lying archive":
         sizes = (len(size).to_bytes(4, "little") for size in (long, CONTENT["a.bin"]))
         packed = packed.replace(*sizes)
@@ -199,13 +198,10 @@ def test_a_broken_archive_is_left_for_the_single_files(house, published, offer):
     folder, address = published
     write_files(folder, CONTENT)
     for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", kind) as archive:
-            for name, data in CONTENT.items():
-                archive.writestr(name, data)
+        packed = pack(CONTENT, kind)
         random = np.random.default_rng(kind)
         for _ in range(30):
-            broken = bytearray(packed.getvalue())
+            broken = bytearray(packed)
             for place in random.integers(0, len(broken), 3):
                 broken[place] = random.integers(256)
             (folder / "all.zip").write_bytes(broken[: random.integers(len(broken) // 2, 10**6)])

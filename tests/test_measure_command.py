@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from scipy.stats import norm
@@ -106,17 +107,12 @@ def files(tmp_path):
     steps = np.repeat(dynamic[:, None], 3, 1)  # the same at each of three steps
     np.savez(tmp_path / "codes.npz", static=static, dynamic=steps)
     np.savez(tmp_path / "factors.npz", **factors)
-    lines = [
-        ",".join(factors),
-        *(",".join(map(str, row)) for row in zip(*factors.values(), strict=True)),
-    ]
-    (tmp_path / "factors.csv").write_text("\n".join(lines))
+    pd.DataFrame(factors).to_csv(tmp_path / "factors.csv", index=False)
     return tmp_path
 
 
 def call(*arguments):
-    result = CliRunner().invoke(app, ["measure", *map(str, arguments)])
-    return result
+    return CliRunner().invoke(app, ["measure", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("factors", ("factors.npz", "factors.csv"))
@@ -134,77 +130,51 @@ def test_the_command_writes_a_table_json_and_a_page(files, factors):
     assert all(name in page.text for name in report.MEANING)
 
 
-def write(path, **arrays):
-    np.savez(path, **arrays)
-    return path
-
-
 GOOD = np.arange(120) % 3
 CODE = np.random.default_rng(0).random((120, 2))
-BAD = {  # what a stranger may give instead, and what the message names
-    "no file": (lambda p: (p / "none.npz", p / "factors.npz"), "codes: .* does not exist"),
-    "a folder": (lambda p: (p, p / "factors.npz"), "codes: .* is a folder"),
-    "another kind": (lambda p: (p / "a.txt", p / "factors.npz"), "codes: expected an npz"),
-    "no zip": (lambda p: (p / "text.npz", p / "factors.npz"), "codes: text.npz cannot be read"),
-    "objects": (lambda p: (p / "objects.npz", p / "factors.npz"), "codes: .* not of objects"),
-    "nothing in it": (lambda p: (p / "empty.npz", p / "factors.npz"), "codes: .* has none"),
-    "one axis": (lambda p: (write(p / "x.npz", a=CODE[:, 0]), p / "factors.npz"), "code 'a'"),
-    "four axes": (lambda p: (write(p / "x.npz", a=CODE[..., None, None]), p / "f.csv"), "code 'a'"),
-    "NaN": (
-        lambda p: (write(p / "x.npz", a=np.full((120, 2), np.nan)), p / "f.csv"),
-        "code 'a': .*finite",
-    ),
-    "complex": (lambda p: (write(p / "x.npz", a=CODE * 1j), p / "f.csv"), "code 'a': .*real"),
-    "text": (lambda p: (write(p / "x.npz", a=CODE.astype(str)), p / "f.csv"), "code 'a'"),
-    "a scalar": (lambda p: (write(p / "x.npz", a=3.0), p / "f.csv"), "codes 'a': .*one row"),
-    "no rows": (lambda p: (write(p / "x.npz", a=CODE[:0]), p / "f.csv"), "codes 'a': .*one row"),
-    "rows lacking": (lambda p: (write(p / "x.npz", a=CODE[1:]), p / "f.csv"), "one row a sequence"),
-    "unequal steps": (
-        lambda p: (write(p / "x.npz", a=CODE[:, None], b=CODE.reshape(120, 2, 1)), p / "f.csv"),
-        "equally many frames",
-    ),
-    "one class": (
-        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=GOOD * 0)),
-        "factor 'f': .*differ",
-    ),
-    "three axes": (
-        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=CODE[..., None])),
-        "factor 'f'",
-    ),
-    "gaps": (lambda p: (write(p / "x.npz", a=CODE), p / "gaps.csv"), "factors 'f': .* line 4"),
-    "no csv": (lambda p: (write(p / "x.npz", a=CODE), p / "bytes.csv"), "factors: bytes.csv is no"),
-    "an empty csv": (lambda p: (write(p / "x.npz", a=CODE), p / "nothing.csv"), "factors: nothing"),
-    "names": (
-        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=np.arange(120))),
-        "factor 'f': expected classes of 4 rows or more, found 120 classes",
-    ),
-    "nearly one class": (
-        lambda p: (write(p / "x.npz", a=CODE), write(p / "y.npz", f=np.arange(120) < 2)),
-        "factor 'f': expected at least 10 rows outside",
-    ),
-    "wrong name": (
-        lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--dynamic", "actoin"),
-        "dynamic: expected one of f, action, found 'actoin'; did you mean action",
-    ),
-    "no folder": (
-        lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--html", p / "no" / "x.html"),
-        "expected a folder to write into",
-    ),
-    "other frames": (
-        lambda p: (write(p / "x.npz", a=CODE), p / "f.csv", "--frames", p / "1.npy", p / "2.npy"),
-        "frames: expected true and decoded ones of one shape",
-    ),
+CODES = {  # arrays of codes that a stranger may give, and what the message names
+    "one axis": ({"a": CODE[:, 0]}, "code 'a'"),
+    "four axes": ({"a": CODE[..., None, None]}, "code 'a'"),
+    "NaN": ({"a": CODE * np.nan}, "code 'a': .*finite"),
+    "complex": ({"a": CODE * 1j}, "code 'a': .*real"),
+    "text": ({"a": CODE.astype(str)}, "code 'a'"),
+    "a scalar": ({"a": 3.0}, "codes 'a': "),
+    "no rows": ({"a": CODE[:0]}, "codes 'a': "),
+    "rows lacking": ({"a": CODE[1:]}, "one row a sequence"),
+    "unequal steps": ({"a": CODE[:, None], "b": CODE.reshape(120, 2, 1)}, "equally many frames"),
+    "nothing": ({}, "codes: .* has none"),
+}
+FACTORS = {  # the same of a factor "f"
+    "one class": (GOOD * 0, "factor 'f': .*differ"),
+    "three axes": (CODE[..., None], "factor 'f': "),
+    "names": (np.arange(120), "factor 'f': .* 120 classes"),
+    "nearly one class": (np.arange(120) < 2, "factor 'f': .* 10 rows .* found 2"),
+    "of steps alone": (np.stack([GOOD, GOOD], 1), "factors: .*per sequence"),
+}
+OTHERS = {  # the command's words instead of good ones
+    "no file": (("none.npz", "f.csv"), "codes: .* does not exist"),
+    "a folder": ((".", "f.csv"), "codes: .* is a folder"),
+    "another kind": (("a.txt", "f.csv"), "codes: .* a.txt"),
+    "no zip": (("text.npz", "f.csv"), "codes: text.npz cannot be read"),
+    "objects": (("objects.npz", "f.csv"), "codes: .* not of objects"),
+    "gaps": (("codes.npz", "gaps.csv"), "factors 'f': .* line 4"),
+    "no csv": (("codes.npz", "bytes.csv"), "factors: bytes.csv is no"),
+    "an empty csv": (("codes.npz", "nothing.csv"), "factors: nothing"),
+    "wrong name": (("codes.npz", "f.csv", "--dynamic", "actoin"), "dynamic: .* mean action"),
+    "no folder": (("codes.npz", "f.csv", "--html", "no/x.html"), "no/x.html: .* folder"),
+    "other frames": (("codes.npz", "f.csv", "--frames", "1.npy", "2.npy"), "frames: .*shape"),
+    "one colour": (("codes.npz", "f.csv", "--frames", "1.npy", "1.npy"), "frames: .*colour"),
 }
 
 
 @pytest.fixture
-def strange(tmp_path):
-    """A folder of what strangers have."""
+def strange(tmp_path, monkeypatch):
+    """We are in a folder of what strangers have."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("1 2 3")
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "objects.npz", a=np.array([{}, []], dtype=object))
-    np.savez(tmp_path / "empty.npz")
-    np.savez(tmp_path / "factors.npz", f=GOOD)
+    np.savez(tmp_path / "codes.npz", a=CODE)
     pairs = "".join(f"{value},{value % 2}\n" for value in GOOD)
     (tmp_path / "f.csv").write_text(f"f,action\n{pairs}")
     (tmp_path / "gaps.csv").write_text("e,f\n0,1\n1,2\n2,\n" + "1,1\n" * 117)
@@ -212,13 +182,18 @@ def strange(tmp_path):
     (tmp_path / "nothing.csv").write_text("")
     np.save(tmp_path / "1.npy", np.zeros((2, 1, 4, 4)))
     np.save(tmp_path / "2.npy", np.zeros((2, 1, 4, 5)))
-    return tmp_path
 
 
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("case", [*CODES, *FACTORS, *OTHERS])
 def test_bad_files_get_one_clear_sentence_before_anything_is_measured(case, strange, monkeypatch):
     monkeypatch.setattr(report, "score_halves", None)  # nothing is measured
-    make, message = BAD[case]
-    with pytest.raises(ValueError, match=message) as refusal:
-        raise call(*make(strange)).exception
+    bad, named = (CODES | FACTORS | OTHERS)[case]
+    words = bad if case in OTHERS else ("bad.npz", "f.csv")
+    if case in CODES:
+        np.savez("bad.npz", **bad)
+    elif case in FACTORS:
+        np.savez("bad.npz", f=bad)
+        words = ("codes.npz", "bad.npz")
+    with pytest.raises(ValueError, match=named) as refusal:
+        raise call(*words).exception
     assert "\n" not in str(refusal.value).strip()

@@ -48,6 +48,16 @@ def write_text(path, text):
     return path
 
 
+def arrays(**named):
+    """A function that writes arrays into a folder, and gives the file's path."""
+
+    def make(folder):
+        np.savez(folder / "a.npz", **named)
+        return folder / "a.npz"
+
+    return make
+
+
 def by_name(data, get=lambda sequences: sequences.frames):
     """The sequences of all splits by their names."""
     pairs = []
@@ -179,8 +189,8 @@ def test_frames_of_arrays_keep_their_values(tmp_path, scale, colours):
     if colours == "none":
         values, pixels = values[:, :, 0], pixels[:, :, :1]
     who = np.array(["a", "ü"] * 3)
-    np.savez(tmp_path / "a.npz", pictures=values, who=who, step=np.tile(np.arange(3), (6, 1)))
-    data = own.load(tmp_path / "a.npz", size=16)
+    steps = np.tile(np.arange(3), (6, 1))
+    data = own.load(arrays(pictures=values, who=who, step=steps)(tmp_path), size=16)
     for name, clip in by_name(data).items():
         assert clip.dtype == torch.uint8 and np.array_equal(clip, pixels[int(name)])
     assert data.splits["train"].mask is None
@@ -196,8 +206,7 @@ def test_a_mask_and_missing_values_are_kept(tmp_path):
     mask = np.ones((8, 5), bool)
     mask[3, 4:] = False
     series[3, 4] = 1e6  # It must not count.
-    np.savez(tmp_path / "a.npz", x=series, mask=mask)
-    data = own.load(tmp_path / "a.npz")
+    data = own.load(arrays(x=series, mask=mask)(tmp_path))
     true = np.repeat(mask[..., None], 2, 2)
     true[2, 1, 0] = False
     for name, observed in by_name(data, lambda split: split.mask).items():
@@ -246,13 +255,11 @@ def test_one_film_is_split_by_time_without_a_shared_frame(tmp_path):
 
 
 def test_groups_stay_together_and_the_seed_draws(tmp_path):
-    group, kind = np.arange(40) // 4, np.arange(40) % 2
-    np.savez(
-        tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 3, 2)), who=group, kind=kind
-    )
+    x, group = np.random.default_rng(0).random((40, 3, 2)), np.arange(40) // 4
+    path = arrays(x=x, who=group, kind=np.arange(40) % 2)(tmp_path)
     drawn = []
     for seed in (0, 0, 1):
-        data = own.load(tmp_path / "a.npz", group="who", seed=seed)
+        data = own.load(path, group="who", seed=seed)
         groups = [set(split.labels["who"].tolist()) for split in data.splits.values()]
         assert [len(part) for part in groups] == [6, 2, 2] and len(set.union(*groups)) == 10
         drawn.append(data.names)
@@ -264,8 +271,8 @@ def test_groups_stay_together_and_the_seed_draws(tmp_path):
 @pytest.mark.parametrize("seed", range(5))
 def test_training_has_every_class_if_it_can(tmp_path, seed):
     rare = np.array(["usual"] * 36 + ["rare"] * 2 + ["other"] * 2)
-    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((40, 3, 2)), label=rare)
-    data = own.load(tmp_path / "a.npz", seed=seed)
+    x = np.random.default_rng(0).random((40, 3, 2))
+    data = own.load(arrays(x=x, label=rare)(tmp_path), seed=seed)
     assert len(data.splits["train"].labels["label"].unique()) == 3
     assert not any(note.startswith("Careful") for note in data.notes)
 
@@ -360,8 +367,7 @@ def test_labels_of_steps_keep_their_last_value_where_nothing_was_observed(tmp_pa
 def test_clips_with_less_than_two_steps_observed_are_left_out(tmp_path):
     series = np.random.default_rng(0).random((6, 9, 1))
     series[2, 3:6] = series[4, 4:6] = np.nan
-    np.save(tmp_path / "a.npy", series)
-    names = by_name(own.load(tmp_path / "a.npy", length=3)).keys()
+    names = by_name(own.load(arrays(x=series)(tmp_path), length=3)).keys()
     assert len(names) == 16 and {"2 #2", "4 #2"} < names and not {"2 #3", "4 #3"} & names
 
 
@@ -376,8 +382,8 @@ def test_dark_bytes_stay_dark_and_zeros_and_ones_are_black_and_white(tmp_path):
 def test_masked_frames_are_zero(tmp_path):
     mask = np.ones((6, 3), bool)
     mask[:, 2] = False
-    np.savez(tmp_path / "a.npz", x=np.full((6, 3, 3, 8, 8), 126, np.uint8), mask=mask)
-    for split in own.load(tmp_path / "a.npz", size=8).splits.values():
+    grey = np.full((6, 3, 3, 8, 8), 126, np.uint8)
+    for split in own.load(arrays(x=grey, mask=mask)(tmp_path), size=8).splits.values():
         assert (split.frames[:, :2] == 126).all() and (split.frames[:, 2] == 0).all()
 
 
@@ -389,15 +395,26 @@ def test_a_turned_photograph_is_put_upright(tmp_path):
     assert np.array_equal(own_files.read_picture(tmp_path / "turned.png", 16)[0], upright)
 
 
-# ---- bad input
+# ---- bad input: what a stranger may have, and what the one sentence names
 
 X = np.random.default_rng(0).random((8, 3, 2))
 FRAMES = np.zeros((8, 2, 3, 16, 16), np.uint8)
+LINES = "n,y\na,0\nb,1\nc,0\nd,1\n"
+COMMAS = "n,y\na,0,5\nb,1,5\nc,0,5\nd,1,5\n"
+EIGHT = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
+STEPS = "n,frame,y\n" + "".join(f"{name},{k},{k}\n" for name in "abcd" for k in (1, 2))
+TWICE = "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"
+TEXTS = "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90))
+REGIONS = "".join(f"{k},{t},{t + k},{'NA' if k < 3 else 'EU'}\n" for k in range(6) for t in (0, 1))
 
 
-def arrays(folder, **named):
-    np.savez(folder / "a.npz", **named)
-    return folder / "a.npz"
+def case(make, names, **options):
+    """make(folder) gives the path; names: what the message matches; options of `own.load`."""
+    return make, names, options
+
+
+def here(folder):
+    return folder
 
 
 def objects(folder):
@@ -411,19 +428,34 @@ def changed(values, index, value):
     return values
 
 
-def films(folder, content=b"no film", names="abcd"):
-    for name in names:
+def file(name, content="", beside=here):
+    """A file in a folder, in which `beside` makes other things."""
+
+    def make(folder):
+        made = beside(folder)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return made
+
+    return make
+
+
+def films(folder, content=b"no film"):
+    for name in "abcd":
         (folder / f"{name}.mp4").write_bytes(content)
     return folder
 
 
-def torn(folder, suffix):
+def torn(suffix):
     """Films of which the second ends too early."""
-    for name in "abc":
-        write_film(folder / f"{name}{suffix}", ramp(20))
-    path = folder / f"b{suffix}"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    return folder
+
+    def make(folder):
+        for name in "abc":
+            write_film(folder / f"{name}{suffix}", ramp(20))
+        path = folder / f"b{suffix}"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        return folder
+
+    return make
 
 
 def gifs(folder):
@@ -435,11 +467,6 @@ def gifs(folder):
 def pictures(folder, count=2, names="abcd"):
     for name in names:
         write_pictures(folder / name, count)
-    return folder
-
-
-def with_file(folder, name, content=""):
-    write_text(folder / name, content)
     return folder
 
 
@@ -458,256 +485,127 @@ def two_forms(folder):
     return pictures(folder)
 
 
-def sounds(folder, rate=16_000, samples=8000, value=0.1):
-    for name in "abc":
-        soundfile.write(folder / f"{name}.wav", np.full(samples, value), rate, "FLOAT")
-    return folder
+def sounds(rate=16_000, samples=8000, value=0.1):
+    def make(folder):
+        for name in "abc":
+            soundfile.write(folder / f"{name}.wav", np.full(samples, value), rate, "FLOAT")
+        return folder
+
+    return make
 
 
-def table(folder, lines, header="id,time,x"):
-    return write_text(folder / "a.csv", f"{header}\n{lines}")
+def table(lines, header="id,time,x"):
+    return lambda folder: write_text(folder / "a.csv", f"{header}\n{lines}")
 
 
-def unreadable(folder):
-    (folder / "a.csv").write_bytes(b"\xff\xfe\x00\x01" * 30)
-    return folder / "a.csv"
+def series(more="", count=6, ends=("1", "2", "4"), add=""):
+    lines = "".join(f"{k},{t},{x}{add}\n" for k in range(count) for t, x in enumerate(ends))
+    return lines + more
 
 
-def series(count=6, ends=("1", "2", "4"), add=""):
-    return "".join(f"{k},{t},{x}{add}\n" for k in range(count) for t, x in enumerate(ends))
+def labelled(text):
+    return file("labels.csv", text, films)
 
 
-def labelled(folder, text, name="labels.csv"):
-    return with_file(films(folder), name, text)
-
-
-LINES = "a,0\nb,1\nc,0\nd,1\n"
-NUMBERED = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
-REGIONS = "".join(f"{k},{t},{t + k},{'NA' if k < 3 else 'EU'}\n" for k in range(6) for t in (0, 1))
-GROUPED = {"x": X, "who": np.arange(8) % 2}
-BAD = {  # what a stranger may have, the options, and what the message says
-    "nothing there": (lambda p: p / "none", {}, "path: expected a folder or a file, found no"),
-    "an empty folder": (lambda p: p, {}, "an empty folder"),
-    "text files alone": (lambda p: with_file(p, "a.txt"), {}, "found 1 other files .a.txt."),
-    "a text file": (lambda p: with_file(p, "a.txt") / "a.txt", {}, "path: .* found a.txt"),
-    "mixed kinds": (lambda p: films(pictures(p)), {}, "found 4 folders .a., 4 films .a.mp4."),
-    "loose pictures": (lambda p: pictures(p) / "a", {}, "a folder per sequence, found 2 pictures"),
-    "films in folders": (
-        lambda p: films(pictures(p, 0) / "a").parent,
-        {},
-        "the folder a: .* found 0",
-    ),
-    "an empty film": (lambda p: films(p, b""), {}, "a.mp4: expected a film, found an empty file"),
-    "two pictures lack": (lambda p: pictures(p, 1), {}, "the folder a: expected two pictures"),
-    "one clip only": (
-        lambda p: pictures(p, 2, "a"),
-        {},
-        "path: expected 3 folders or more.* found 1",
-    ),
-    "two rows": (lambda p: arrays(p, x=X[:2]), {}, "path: expected 3 rows or more.* found 2"),
-    "names alike": (two_forms, {}, "different names"),
-    "too low a rate": (lambda p: sounds(p, 4000), {}, "a.wav: expected 8000 samples per second"),
-    "no recording": (lambda p: with_file(p, "a.wav", "text"), {}, "a.wav is no recording"),
-    "length of sound": (sounds, {"length": 5}, "length, stride: expected none"),
-    "too large a size": (lambda p: p, {"size": 31}, "size: expected 8, 16, 32"),
-    "length 1": (lambda p: p, {"length": 1}, "length: expected a whole number from 2"),
-    "stride 0": (lambda p: p, {"stride": 0}, "stride: expected a whole number from 1"),
-    "id of no table": (lambda p: arrays(p, x=X), {"id_column": "k"}, "id_column: expected none"),
+BAD = {
+    "nothing there": case(lambda p: p / "none", "path: .* found no"),
+    "an empty folder": case(here, "an empty folder"),
+    "text files alone": case(file("a.txt"), "1 other files .a.txt."),
+    "a text file": case(file("a.txt", beside=lambda p: p / "a.txt"), "path: .* found a.txt"),
+    "mixed kinds": case(lambda p: films(pictures(p)), "4 folders .a., 4 films .a.mp4."),
+    "loose pictures": case(lambda p: pictures(p) / "a", "found 2 pictures"),
+    "films in folders": case(lambda p: films(pictures(p, 0) / "a").parent, "the folder a: "),
+    "an empty film": case(lambda p: films(p, b""), "a.mp4: .* empty"),
+    "two pictures lack": case(lambda p: pictures(p, 1), "the folder a: "),
+    "one clip only": case(lambda p: pictures(p, 2, "a"), "path: .* 3 folders .* found 1"),
+    "two rows": case(arrays(x=X[:2]), "path: .* 3 rows .* found 2"),
+    "names alike": case(two_forms, "different names"),
+    "too low a rate": case(sounds(4000), "a.wav: .* 8000"),
+    "no recording": case(file("a.wav", "text"), "a.wav is no recording"),
+    "length of sound": case(sounds(), "length, stride: ", length=5),
+    "too large a size": case(here, "size: ", size=31),
+    "length 1": case(here, "length: ", length=1),
+    "stride 0": case(here, "stride: ", stride=0),
+    "id of no table": case(arrays(x=X), "id_column: .* a.npz", id_column="k"),
     # arrays
-    "pickled": (objects, {}, "a.npy cannot be read .* not of objects"),
-    "two arrays": (lambda p: arrays(p, x=X, y=X), {}, "a.npz: expected one array of numbers"),
-    "two axes": (lambda p: arrays(p, x=X[0]), {}, "a.npz: expected one array of numbers"),
-    "text": (lambda p: arrays(p, x=X.astype(str)), {}, "a.npz: expected one array of numbers"),
-    "infinity": (lambda p: arrays(p, x=changed(X, 1, np.inf)), {}, "a.npz: .* found infinity"),
-    "NaN in frames": (lambda p: arrays(p, x=FRAMES * np.nan), {}, "a.npz: .* found nan to nan"),
-    "negative": (lambda p: arrays(p, x=FRAMES - 1.0), {}, "a.npz: .* found -1 to -1"),
-    "one film": (lambda p: arrays(p, x=FRAMES[0].swapaxes(1, 3)), {}, "a.npz: expected frames"),
-    "five colours": (lambda p: arrays(p, x=np.zeros((8, 2, 5, 9, 9))), {}, "1 or 3 colours"),
-    "other mask": (lambda p: arrays(p, x=X, mask=X[0]), {}, "a.npz, mask: expected a shape of"),
-    "other labels": (lambda p: arrays(p, x=X, y=np.arange(7)), {}, "a.npz, y: expected one of"),
-    "labels with NaN": (
-        lambda p: arrays(p, x=X, y=X[:, 0, 0] * np.nan),
-        {},
-        "the label y: expected no gaps, found a gap .* at ..0",
-    ),
-    "two groups": (
-        lambda p: arrays(p, **GROUPED),
-        {"group": "who"},
-        "group: expected 3 groups of who",
-    ),
-    "no such group": (lambda p: arrays(p, **GROUPED), {"group": "whom"}, "group: .* mean who"),
+    "pickled": case(objects, "a.npy cannot be read .* not of objects"),
+    "two arrays": case(arrays(x=X, y=X), "a.npz: .* x .* y "),
+    "two axes": case(arrays(x=X[0]), "a.npz: "),
+    "text": case(arrays(x=X.astype(str)), "a.npz: .* found x .* of <U"),
+    "infinity": case(arrays(x=changed(X, 1, np.inf)), "a.npz: .* infinity"),
+    "NaN in frames": case(arrays(x=FRAMES * np.nan), "a.npz: .* nan to nan"),
+    "negative": case(arrays(x=FRAMES - 1.0), "a.npz: .* -1 to -1"),
+    "one film": case(arrays(x=FRAMES[0].swapaxes(1, 3)), "a.npz: .* frames"),
+    "five colours": case(arrays(x=np.zeros((8, 2, 5, 9, 9))), "a.npz: .* colours"),
+    "other mask": case(arrays(x=X, mask=X[0]), "a.npz, mask: "),
+    "other labels": case(arrays(x=X, y=np.arange(7)), "a.npz, y: "),
+    "labels with NaN": case(arrays(x=X, y=X[:, 0, 0] * np.nan), "the label y: .* at ..0"),
+    "two groups": case(arrays(x=X, who=np.arange(8) % 2), "group: .* 3 .* who", group="who"),
+    "no such group": case(arrays(x=X, who=np.arange(8)), "group: .* mean who", group="whom"),
     # tables
-    "no csv": (unreadable, {}, "a.csv is no csv file in UTF-8"),
-    "semicolons": (lambda p: table(p, "a;0;1", "id;time;x"), {}, "a.csv: .* with commas"),
-    "no lines": (lambda p: table(p, ""), {}, "a.csv: expected lines of data"),
-    "no id": (lambda p: table(p, "1,0,2", "k,time,x"), {}, "id_column: .* columns k, time, x"),
-    "no time": (
-        lambda p: table(p, "1,0,2", "id,k,x"),
-        {},
-        "time_column: .* id, k, x .--time-column COLUMN",
-    ),
-    "two times": (lambda p: table(p, "1,0,2", "id,year,month"), {}, "found year, month"),
-    "other name": (lambda p: table(p, series()), {"id_column": "k"}, "id_column: .* found k"),
-    "one column twice": (
-        lambda p: table(p, series()),
-        {"id_column": "time"},
-        "time_column: expected ano",
-    ),
-    "a name lacks": (lambda p: table(p, series() + ",3,1"), {}, "a.csv, id: .* none in line 20"),
-    "a time lacks": (lambda p: table(p, series() + "1,,1"), {}, "a.csv, time: .* in line 20"),
-    "times of words": (lambda p: table(p, series() + "1,soon,1"), {}, "a.csv, time: .* in line 2"),
-    "repeated times": (lambda p: table(p, series() + "1,0,9"), {}, "a.csv, time: .* in line 20"),
-    "a comma in a number": (
-        lambda p: table(p, series() + '1,9,"2,5"'),
-        {},
-        "a.csv, x: .* in line 20",
-    ),
-    "text alone": (
-        lambda p: table(p, series(ends="ab")),
-        {},
-        "a.csv: expected a column of numbers",
-    ),
-    "infinite": (lambda p: table(p, series() + "1,9,inf"), {}, "a.csv: expected finite numbers"),
-    "gaps in a text": (
-        lambda p: table(p, "9,0,1,\n" + series(add=",t"), "id,time,x,w"),
-        {},
-        "the label w: expected no gaps",
-    ),
-    "many texts": (
-        lambda p: table(p, "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90)), "id,time,x,w"),
-        {},
-        "the column w: expected at most 50 different texts",
-    ),
-    "two series": (
-        lambda p: table(p, series(2)),
-        {},
-        "path: expected 3 series or more, or a length",
-    ),
+    "no csv": case(file("a.csv", b"\xff\xfe\x00\x01" * 30, lambda p: p / "a.csv"), "a.csv: "),
+    "semicolons": case(table("a;0;1", "id;time;x"), "a.csv: .* commas"),
+    "no lines": case(table(""), "a.csv: .* lines"),
+    "no id": case(table("1,0,2", "k,time,x"), "id_column: .* k, time, x"),
+    "no time": case(table("1,0,2", "id,k,x"), "time_column: .* id, k, x .--time-column"),
+    "two times": case(table("1,0,2", "id,year,month"), "time_column: .* found year, month"),
+    "other name": case(table(series()), "id_column: .* found k", id_column="k"),
+    "one column twice": case(table(series()), "time_column: ", id_column="time"),
+    "a name lacks": case(table(series(",3,1")), "a.csv, id: .* line 20"),
+    "a time lacks": case(table(series("1,,1")), "a.csv, time: .* line 20"),
+    "times of words": case(table(series("1,soon,1")), "a.csv, time: .* line 2"),
+    "repeated times": case(table(series("1,0,9")), "a.csv, time: .* line 20"),
+    "a comma in a number": case(table(series('1,9,"2,5"')), "a.csv, x: .* line 20"),
+    "text alone": case(table(series(ends="ab")), "a.csv: .* numbers"),
+    "infinite": case(table(series("1,9,inf")), "a.csv: .* infinity"),
+    "gaps in a text": case(table("9,0,1,\n" + series(add=",t"), "id,time,x,w"), "the label w: "),
+    "many texts": case(table(TEXTS, "id,time,x,w"), "the column w: "),
+    "two series": case(table(series(count=2)), "path: .* 3 series .* length"),
+    "decimal commas": case(table(series(add=",5")), "a.csv: .* decimals"),
+    "no usual id": case(table(series(), "station,time,x"), "id_column: .*--id-column COLUMN"),
+    "a text like NA": case(table(REGIONS, "id,time,x,region"), "the label region: .* NA"),
+    "a group of numbers alone": case(table(series()), "group: ", group="x"),
     # labels
-    "labels of others": (
-        lambda p: labelled(p, "n,y\nz,1\n"),
-        {},
-        "found 4 without one, such as a.mp4.* has .'z'",
+    "labels of others": case(labelled("n,y\nz,1\n"), "labels.csv: .* 4 .* a.mp4.* has .'z'"),
+    "labels lack": case(labelled(LINES[:-4]), "labels.csv: .* 1 .* d.mp4"),
+    "a label is empty": case(labelled(f"{LINES},\n"), "labels.csv, y: .* line 6"),
+    "a name twice": case(labelled(f"{LINES}a,1\n"), "labels.csv: .* a.mp4 twice"),
+    "a step twice": case(labelled(TWICE), "labels.csv, frame: .* line 5"),
+    "no labels there": case(films, "labels: .*none.csv", labels="none.csv"),
+    "a label twice": case(
+        file("mine.csv", EIGHT, arrays(x=X, y=np.arange(8))), "mine.csv: ", labels="mine.csv"
     ),
-    "labels lack": (
-        lambda p: labelled(p, "n,y\n" + LINES[:12]),
-        {},
-        "1 without one, such as d.mp4",
-    ),
-    "a label is empty": (lambda p: labelled(p, f"n,y\n{LINES},\n"), {}, "labels.csv, y: .* line 6"),
-    "a name twice": (
-        lambda p: labelled(p, f"n,y\n{LINES}a,1\n"),
-        {},
-        "labels.csv: .* found a.mp4 twice",
-    ),
-    "a step twice": (
-        lambda p: labelled(p, "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"),
-        {},
-        "labels.csv, frame: expected each time once for each n, found a second in line 5",
-    ),
-    "no labels there": (
-        films,
-        {"labels": "none.csv"},
-        "labels: expected a csv file, found no .*none.csv",
-    ),
-    "a label twice": (
-        lambda p: arrays(with_file(p, "mine.csv", NUMBERED), x=X, y=np.arange(8)),
-        {"labels": "mine.csv"},
-        "mine.csv: expected other labels",
-    ),
-    "decimal commas": (
-        lambda p: table(p, series(add=",5")),
-        {},
-        "a.csv: expected as many cells in each line .* decimal point",
-    ),
-    "decimal commas in labels": (
-        lambda p: labelled(p, "n,y\na,0,5\nb,1,5\nc,0,5\nd,1,5\n"),
-        {},
-        "labels.csv: expected as many cells",
-    ),
-    "no usual id": (
-        lambda p: table(p, series(), "station,time,x"),
-        {},
-        "id_column: .*--id-column COLUMN names it",
-    ),
-    "a text like NA": (
-        lambda p: table(p, REGIONS, "id,time,x,region"),
-        {},
-        "the label region: .*.an empty cell, or one like NA",
-    ),
-    "a group of numbers alone": (
-        lambda p: table(p, series()),
-        {"group": "x"},
-        "group: expected a label of sequences",
-    ),
-    "an infinite label": (
-        lambda p: labelled(p, f"n,y\n{LINES[:-2]}inf\n"),
-        {},
-        "the label y: expected finite numbers",
-    ),
+    "decimal commas in labels": case(labelled(COMMAS), "labels.csv: .* decimals"),
+    "an infinite label": case(labelled(f"{LINES[:-2]}inf\n"), "the label y: .* infinity"),
 }
-STEPS = "n,frame,y\n" + "".join(f"{name},{k},{k}\n" for name in "abcd" for k in (1, 2))
 READ = {  # what is seen only when the files are read
-    "torn": (lambda p: torn(p, ".mp4"), {}, "b.mp4 cannot be decoded to its end"),
-    "torn, but readable": (lambda p: torn(p, ".mkv"), {}, "b.mkv cannot be .*; copy it again"),
-    "no films": (films, {}, "a.mp4 cannot be decoded"),
-    "one frame": (gifs, {}, "films: expected 2 steps or more .* found 1 in a.gif"),
-    "one step": (
-        lambda p: arrays(p, x=X[:, :1]),
-        {},
-        "rows: expected 2 steps or more .* found 1 in 0",
-    ),
-    "nothing observed": (
-        lambda p: arrays(p, x=changed(X, (1, slice(1, 3)), np.nan)),
-        {},
-        "rows: .* found 1 in 1",
-    ),
-    "a line alone": (
-        lambda p: table(p, series() + "new,0,3"),
-        {},
-        "series: expected 2 steps or more .* found 1 in new",
-    ),
-    "no picture": (
-        lambda p: with_file(pictures(p) / "b", "z.png").parent,
-        {},
-        "b/z.png cannot be read",
-    ),
-    "deep colours": (deep, {}, "b/deep.png cannot be read .*more than 8 bits"),
-    "no sound": (lambda p: sounds(p, samples=0), {}, "a.wav: expected some samples"),
-    "NaN in a sound": (lambda p: sounds(p, value=np.nan), {}, "a.wav: expected finite samples"),
-    "too short": (lambda p: arrays(p, x=X[:2]), {"length": 2}, "length: .* at most 3 steps"),
-    "too long": (
-        lambda p: arrays(p, x=np.zeros((4, 1001, 1))),
-        {},
-        "rows: expected at most 1000 steps",
-    ),
-    "one value": (
-        lambda p: arrays(p, x=changed(X, (..., 1), 7)),
-        {},
-        "variable 1: expected different",
-    ),
-    "a column of gaps": (
-        lambda p: table(p, series(add=","), "id,time,x,y"),
-        {},
-        "y: expected different",
-    ),
-    "steps lack": (
-        lambda p: with_file(pictures(p), "labels.csv", STEPS),
-        {},
-        "the label y of a: expected a value at each step, counted from 0, found none at 0",
-    ),
+    "torn": case(torn(".mp4"), "b.mp4 cannot be decoded"),
+    "torn, but readable": case(torn(".mkv"), "b.mkv cannot be .*; copy it again"),
+    "no films": case(films, "a.mp4 cannot be decoded"),
+    "one frame": case(gifs, "films: .* found 1 in a.gif"),
+    "one step": case(arrays(x=X[:, :1]), "rows: .* found 1 in 0"),
+    "nothing observed": case(arrays(x=changed(X, (1, slice(1, 3)), np.nan)), "rows: .* 1 in 1"),
+    "a line alone": case(table(series("new,0,3")), "series: .* 1 in new"),
+    "no picture": case(lambda p: file("z.png")(pictures(p) / "b").parent, "b/z.png cannot be read"),
+    "deep colours": case(deep, "b/deep.png cannot be read .*8 bits"),
+    "no sound": case(sounds(samples=0), "a.wav: .* samples"),
+    "NaN in a sound": case(sounds(value=np.nan), "a.wav: .* NaN"),
+    "too short": case(arrays(x=X[:2]), "length: .* 3 steps", length=2),
+    "too long": case(arrays(x=np.zeros((4, 1001, 1))), "rows: .* 1000 steps"),
+    "one value": case(arrays(x=changed(X, (..., 1), 7)), "variable 1: "),
+    "a column of gaps": case(table(series(add=","), "id,time,x,y"), "y: "),
+    "steps lack": case(file("labels.csv", STEPS, pictures), "the label y of a: .* none at 0"),
 }
 
 
-@pytest.mark.parametrize("case", [*BAD, *READ])
-def test_bad_input_gets_one_clear_sentence(case, tmp_path, monkeypatch):
-    make, options, message = (BAD | READ)[case]
+@pytest.mark.parametrize("name", [*BAD, *READ])
+def test_bad_input_gets_one_clear_sentence(name, tmp_path, monkeypatch):
+    make, names, options = (BAD | READ)[name]
     path = make(tmp_path)
     if "labels" in options:
         options = options | {"labels": tmp_path / options["labels"]}
-    if case in BAD:
+    if name in BAD:
         monkeypatch.setattr(own, "cut", None)  # No film is decoded, nor any picture read.
-    with pytest.raises(ValueError, match=message) as refusal:
+    with pytest.raises(ValueError, match=names) as refusal:
         own.load(path, **options)
     assert "\n" not in str(refusal.value).strip()
-    assert len(BAD) + len(READ) > 60

@@ -1,9 +1,12 @@
 """python -m unbraid train --data: from a folder or a table to weights and a page, or a sentence."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 from typer.testing import CliRunner
-from unbraid import own_report, own_training, store
+from unbraid import own_report, own_training, store, training
 from unbraid.__main__ import app, main
 from unbraid.data import own
 from unbraid.data.sequences import Sequences
@@ -23,14 +26,17 @@ from unbraid.models.base import SequenceModel
 
 PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
 LABELS = "What the codes tell, beside linear models on the same inputs"
-FILES = {"codes.npz", "model.begun.json", "model.run.json", "model.safetensors"}
-FILES |= {"model.training.csv", "report.html"}
+FILES = {"report.html", "codes.npz", *own_training.RESULTS}
 QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Films of a square that moves in one of two colours, and a table of waves; labels of both."""
+    """Films of a square that moves in one of two colours, and a table of waves; labels of both.
+
+    Of the waves' labels `half` is the same in all series, and `place` has one class. There are
+    also films without colours, and a folder with one film alone.
+    """
     folder = tmp_path_factory.mktemp("own")
     films = folder / "films"
     films.mkdir()
@@ -46,19 +52,23 @@ def folder(tmp_path_factory):
         frames[0].save(films / f"{number}.gif", save_all=True, append_images=frames[1:])
         lines.append(f"{number}.gif,{'orange' if number % 2 else 'blue'}")
     (films / "labels.csv").write_text("\n".join(lines))
+    shutil.copytree(films, folder / "one", ignore=lambda *_: [f"{n}.gif" for n in range(1, 24)])
+    (folder / "one" / "labels.csv").unlink()
+    np.save(folder / "grey.npy", np.random.default_rng(0).random((24, 4, 1, 8, 8)))
     rows = []
     for number in range(140):
         for step in range(6):
             values = np.sin(step + number), np.cos(step * (1 + number % 2))
-            rows.append((number, step, *values, "ab"[number % 2], "up" if step > 2 else "down"))
-    columns = ["id", "time", "x", "y", "kind", "half"]
+            texts = "ab"[number % 2], "up" if step > 2 else "down"
+            turn = ("ab", "cd", "ef")[(number + step) % 3]
+            rows.append((number, step, *values, *texts, turn, "here"))
+    columns = ["id", "time", "x", "y", "kind", "half", "turn", "place"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "waves.csv", index=False)
     return folder
 
 
 def call(*arguments):
-    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
-    return result
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
 def run(*arguments):
@@ -92,7 +102,15 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
         assert set(codes) == set(loaded.code_names) and {len(codes[name]) for name in codes} == {4}
 
 
-def test_a_table_becomes_a_page_and_its_config_says_why(folder, tmp_path):
+def test_a_table_becomes_a_page_and_its_config_says_why(folder, tmp_path, monkeypatch):
+    shapes = []
+
+    def note(rows, factors, **options):
+        if options["pooling"] == "frames":
+            shapes.extend(values.shape[:2] for values in rows.values())
+        return leakage_matrix(rows, factors, **options)
+
+    monkeypatch.setattr(own_report, "leakage_matrix", note)
     data = ("--data", folder / "waves.csv")
     printed = run("single_element", *data, "--steps", 60, "--to", tmp_path)
     assert "Static code of 16 units, which reads the step in the middle" in printed
@@ -101,8 +119,18 @@ def test_a_table_becomes_a_page_and_its_config_says_why(folder, tmp_path):
     assert (config.static_size, config.dynamic_size, config.anchor) == (16, 4, "middle")
     page = parts_of(tmp_path)
     assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
-    assert not page.find("li").text.startswith("Cannot")  # 21 test series
+    sentences = [item.text for item in page.find(class_="found").find_all("li")]
+    assert not sentences[0].startswith("Cannot")  # 21 test series
     assert "linear model on the inputs" in page.text and "recoloured" not in page.text
+    # A code (N, D) would have a constant for each step, and look better than one (N, T, d).
+    assert len(shapes) == 3 and {shape[1] for shape in shapes} == {6}
+    # Labels that cannot be probed are named, once each.
+    (verdict,) = (sentence for sentence in sentences if "Nothing is concluded about" in sentence)
+    assert verdict.endswith("about place, half, which could not be probed.")
+    assert "place: cannot be concluded, because it has one value" in "".join(sentences)
+    for name in ("place:", "kind:", "turn:"):
+        assert sum(sentence.startswith(name) for sentence in sentences) == 1
+
     curve = store.read_csv(tmp_path / "model.training.csv")
     best = max(curve, key=lambda row: row["validation"])
     assert store.read_json(tmp_path / "model.run.json")["best_update"] == best["step"]
@@ -143,29 +171,12 @@ def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch)
     assert result.exit_code == 130 and "the same command goes on after update 5" in result.output
     assert not (tmp_path / "broken" / "model.safetensors").exists()
     monkeypatch.undo()
+    result = call(*arguments, tmp_path / "broken", "--seed", 1)
+    assert type(result.exception) is training.TrainingError  # of other settings
     assert "goes on after update 5" in run(*arguments, tmp_path / "broken")
     for name in ("model.safetensors", "codes.npz"):
         digests = {store.digest(tmp_path / each / name) for each in ("whole", "broken")}
         assert len(digests) == 1
-
-
-def test_codes_of_whole_sequences_are_scored_against_the_constant_of_all_steps(
-    folder, tmp_path, monkeypatch
-):
-    """A code (N, D) would have a constant for each step, and look better than one (N, T, d)."""
-    table = pd.read_csv(folder / "waves.csv")
-    table["turn"] = [("ab", "cd", "ef")[n % 3] for n in table["time"] + table["id"]]
-    table.to_csv(tmp_path / "turns.csv", index=False)
-    shapes = []
-
-    def note(rows, factors, **options):
-        if options["pooling"] == "frames":
-            shapes.extend(values.shape[:2] for values in rows.values())
-        return leakage_matrix(rows, factors, **options)
-
-    monkeypatch.setattr(own_report, "leakage_matrix", note)
-    run("single_element", "--data", tmp_path / "turns.csv", "--steps", 4, "--to", tmp_path / "to")
-    assert len(shapes) == 3 and {shape[1] for shape in shapes} == {6}
 
 
 # The command, with a training that rests after update 40 until a signal comes.
@@ -208,10 +219,8 @@ def test_ctrl_c_loses_nothing(folder, tmp_path):
 
 def test_training_ends_when_the_validation_bound_falls(folder, tmp_path, monkeypatch):
     bounds = iter([1.0, 2.0, *range(0, -100, -1)])
-    found = {"elbo_per_frame": 0.0}
-    monkeypatch.setattr(
-        own_training, "bound_per_frame", lambda *_: found | {"elbo_per_frame": next(bounds)}
-    )
+    found = (dict.fromkeys(["elbo_per_frame"], bound) for bound in bounds)
+    monkeypatch.setattr(own_training, "bound_per_frame", lambda *_: next(found))
     printed = run("single_element", "--data", folder / "waves.csv", "--steps", 50, "--to", tmp_path)
     record = store.read_json(tmp_path / "model.run.json")
     assert "training ends" in printed and record["best_update"] == 2
@@ -222,56 +231,55 @@ def test_training_ends_when_the_validation_bound_falls(folder, tmp_path, monkeyp
 def test_a_folder_belongs_to_one_run_and_one_process(folder, tmp_path):
     data = ("--data", folder / "waves.csv", "--to", tmp_path)
     run("single_element", *data, "--steps", 4)
-    result = call("single_element", *data, "--steps", 5)
-    assert "steps 4 (now 5); --again replaces it, --to names another" in str(result.exception)
-    result = call("single_element", *data, "--steps", 4, "--seed", 1)
-    assert "seed 0 (now 1)" in str(result.exception)
+    refusals = {
+        ("--steps", 5): "steps 4 (now 5)",
+        ("--steps", 4, "--seed", 1): "seed 0 (now 1)",
+        ("--again", "--accelerator", "gpu"): "accelerator",  # before anything is removed
+    }
+    for options, named in refusals.items():
+        assert named in str(call("single_element", *data, *options).exception)
     with own_training.hold(tmp_path):
         result = call("single_element", *data, "--steps", 4)
-        assert "another process does" in str(result.exception)
-    result = call("single_element", *data, "--again", "--accelerator", "gpu")
-    assert "did you mean cpu" in str(result.exception)  # before anything is removed
-    assert own_training.list_files(tmp_path)[0].exists()
+        assert "another process" in str(result.exception)
+    assert (tmp_path / "model.safetensors").exists()
     run("single_element", *data, "--steps", 5, "--again")
     assert store.read_json(tmp_path / "model.run.json")["settings"]["steps"] == 5
 
 
-def test_bad_requests_get_one_sentence_and_leave_nothing(folder, tmp_path):
-    films, waves, to = folder / "films", folder / "waves.csv", ("--to", tmp_path / "out")
-    one = tmp_path / "one"
-    one.mkdir()
-    (one / "0.gif").write_bytes((films / "0.gif").read_bytes())
-    np.save(tmp_path / "grey.npy", np.zeros((8, 4, 1, 8, 8)))
-    mistakes = {
-        ("independant", "--data", films, *to): "did you mean independent",
-        ("unordered", "--data", waves, *to): "unordered reads no series (single_element does)",
-        ("independent", "--data", waves, *to): "independent reads no series",
-        ("single_element", "--data", one, *to): "long enough for clips of 16 steps",
-        ("single_element", "--data", one, "--group", "x", *to): "a label of sequences",
-        ("unordered", "--data", films, "--labels", "none.csv", *to): "labels: expected a csv file",
-        ("unordered", "--data", films, "--to", "/proc/none"): "another folder with --to",
-        ("unordered", "--data", films, "--dynamic", "speed", *QUICK, *to): "dynamic: expected one",
-        ("independent", "--data", tmp_path / "grey.npy", "--size", 8, *to): "three colours",
-        ("unordered", "--data", films, "--accelerator", "gpu", *to): "did you mean cpu",
-        ("unordered", "--data", films, "--accelerator", "cuda", *to): "this machine has",
-        ("unordered", "--data", films, "--to", films / "out"): "a folder outside the data",
-        ("unordered", "--data", tmp_path / "none", *to): "data: expected a file or a folder",
-    }
-    for arguments, sentence in mistakes.items():
-        result = call(*arguments)
-        assert result.exit_code == 1 and type(result.exception) is not SystemExit
-        assert sentence in str(result.exception), str(result.exception)
-        assert "\n" not in str(result.exception)
-    out = tmp_path / "out"
-    assert not out.exists() or not list(out.iterdir())
+BAD = [  # model, data, options, and what the sentence names
+    ("independant", "films", (), "model: .*independent"),
+    ("unordered", "waves.csv", (), "model: .*single_element"),
+    ("independent", "waves.csv", (), "model: .*single_element"),
+    ("single_element", "one", (), "length: .*16 steps"),
+    ("single_element", "one", ("--group", "x"), "group: "),
+    ("unordered", "films", ("--labels", "none.csv"), "labels: "),
+    ("unordered", "films", ("--to", "/proc/none"), "--to"),
+    ("unordered", "films", ("--dynamic", "speed", *QUICK), "dynamic: "),
+    ("independent", "grey.npy", ("--size", 8), "data: .*grey"),
+    ("unordered", "films", ("--accelerator", "gpu"), "accelerator: .*cpu"),
+    ("unordered", "films", ("--accelerator", "cuda"), "accelerator: .*cuda"),
+    ("unordered", "films", ("--to", "films/out"), "to: .*--to"),
+    ("unordered", "none", (), "data: "),
+]
+
+
+@pytest.mark.parametrize("model, data, options, named", BAD)
+def test_a_bad_request_gets_one_sentence_and_leaves_nothing(
+    model, data, options, named, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(folder)
+    result = call(model, "--data", data, "--to", tmp_path, *options)
+    assert result.exit_code == 1 and isinstance(result.exception, ValueError)
+    assert re.search(named, str(result.exception)) and "\n" not in str(result.exception)
+    assert not list(tmp_path.iterdir()) and not (folder / "films" / "out").exists()
 
 
 def test_what_another_run_made_of_its_data_does_not_stay(folder, tmp_path):
     """Codes of new data beside old factors would be measured with them."""
     run("single_element", "--data", folder / "films", *QUICK, "--to", tmp_path)
     assert (tmp_path / "factors.npz").exists()
-    np.save(tmp_path / "grey.npy", np.random.default_rng(0).random((24, 4, 1, 8, 8)))
-    run("single_element", "--data", tmp_path / "grey.npy", *QUICK, "--to", tmp_path, "--again")
+    run("single_element", "--data", folder / "grey.npy", *QUICK, "--to", tmp_path, "--again")
     assert (tmp_path / "codes.npz").exists() and not (tmp_path / "factors.npz").exists()
 
 
@@ -342,16 +350,40 @@ def compare(first, second, base=BASE, groups=GROUPS):
     return word, found.difference
 
 
-def test_equal_losses_are_no_difference():
-    assert compare(EASY, EASY)[0] == "as much as"
+def first(count):
+    """A perfect probe, one that is never right, and the constant, on so many sequences."""
+    return np.zeros(count), np.ones(count), np.ones(count), np.arange(count)
 
 
-def test_a_probe_that_errs_less_is_ahead_and_the_other_one_behind():
-    worse = np.maximum(EASY, np.arange(40) % 4 == 0)  # It errs on ten sequences more.
-    (ahead, gain), (behind, loss) = compare(EASY, worse), compare(worse, EASY)
-    assert (ahead, behind) == ("more than", "less than")
-    assert gain.mean == -loss.mean == 0.25
-    assert 0 < gain.low < 0.25 < gain.high
+WORSE = np.maximum(EASY, np.arange(40) % 4 == 0)  # It errs on ten sequences more.
+RIGHT, FEW = np.zeros(40), (np.arange(40) < 3) * 1.0
+CLIPS = np.zeros(400), np.repeat(FEW, 10), np.ones(400)
+FIVE, SIX = ((np.arange(40) < wrong) * 1.0 for wrong in (5, 6))
+KNOWN = {  # losses of both probes and of the constant, groups, and the word
+    "equal losses": (EASY, EASY, BASE, GROUPS, "as much as"),
+    "it errs less": (EASY, WORSE, BASE, GROUPS, "more than"),
+    "it errs more": (WORSE, EASY, BASE, GROUPS, "less than"),
+    "three films of forty differ": (RIGHT, FEW, BASE, GROUPS, own_report.OPEN),
+    "ten clips of a film count as one": (*CLIPS, np.repeat(GROUPS, 10), own_report.OPEN),
+    "ten clips of ten films": (*CLIPS, np.arange(400), "more than"),
+    # All draws agree that a perfect probe is one better than the constant, even if one errs.
+    "a sign test needs more than five": (RIGHT, FIVE, FIVE, GROUPS, own_report.OPEN),
+    "a sign test reaches 5 % with six": (RIGHT, SIX, SIX, GROUPS, "more than"),
+    "too few groups": (*first(own_report.FEWEST - 1), own_report.UNKNOWN),
+    "enough groups": (*first(own_report.FEWEST), "more than"),
+}
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_losses_of_known_answer_are_compared(case):
+    *losses, groups, word = KNOWN[case]
+    found, difference = compare(*losses, groups)
+    assert (found, difference.n) == (word, len(np.unique(groups)))
+
+
+def test_a_difference_has_limits_and_a_sign():
+    gain, loss = compare(EASY, WORSE)[1], compare(WORSE, EASY)[1]
+    assert gain.mean == -loss.mean == 0.25 and 0 < gain.low < 0.25 < gain.high
 
 
 def test_a_paired_difference_is_decided_though_the_intervals_overlap():
@@ -365,32 +397,6 @@ def test_a_paired_difference_is_decided_though_the_intervals_overlap():
     assert compare(ours, random.permutation(theirs))[0] == own_report.OPEN
 
 
-def test_clips_of_one_film_count_as_one():
-    """Three films of 40 decide, and the same three films with ten clips each do no more."""
-    few = np.zeros(40)
-    few[:3] = 1
-    assert compare(np.zeros(40), few)[0] == own_report.OPEN
-    many = np.repeat(few, 10), np.repeat(BASE, 10)
-    word, difference = compare(np.zeros(400), *many, np.repeat(GROUPS, 10))
-    assert (word, difference.n) == (own_report.OPEN, 40)
-    assert compare(np.zeros(400), *many, np.arange(400))[0] == "more than"
-
-
-@pytest.mark.parametrize("wrong, word", ((5, own_report.OPEN), (6, "more than")))
-def test_no_difference_is_decided_on_fewer_groups_than_a_sign_test_needs(wrong, word):
-    """All draws agree that a perfect probe is one better than the constant, even if one errs."""
-    base = (np.arange(40) < wrong).astype(float)
-    assert compare(np.zeros(40), base, base)[0] == word
-
-
-def test_of_few_groups_nothing_is_concluded_however_clear_the_difference():
-    count = own_report.FEWEST - 1
-    rows = np.ones(count), np.arange(count)
-    assert compare(np.zeros(count), np.ones(count), *rows)[0] == own_report.UNKNOWN
-    more = np.ones(count + 1), np.arange(count + 1)
-    assert compare(np.zeros(count + 1), np.ones(count + 1), *more)[0] == "more than"
-
-
 def test_of_few_skewed_groups_the_bootstrap_alone_does_not_decide():
     """Twenty squared errors of two equal probes, of a draw in which the bootstrap is mistaken."""
     ours, theirs = np.random.default_rng(6).normal(size=(2, 20)) ** 2
@@ -399,15 +405,17 @@ def test_of_few_skewed_groups_the_bootstrap_alone_does_not_decide():
 
 
 def test_swaps_are_compared_with_the_best_of_the_other_rows():
-    page, judged = make_page(40), np.ones(40)
     right, wrong = np.zeros(40), np.ones(40)
-    ahead = page.compare_swaps(np.stack([right, wrong, EASY]), judged)
+
+    def say(*losses, groups=GROUPS):
+        return own_report.compare_swaps(np.stack(losses), np.ones(40), groups, "films")
+
+    ahead = say(right, wrong, EASY)
     assert "more often than" in ahead and "difference +0.50" in ahead and "40 test films" in ahead
-    assert "less often than" in page.compare_swaps(np.stack([EASY, wrong, right]), judged)
-    assert "as often as" in page.compare_swaps(np.stack([EASY, wrong, EASY]), judged)
-    assert page.compare_swaps(np.stack([EASY, 1 - EASY]), judged).startswith("It is open whether")
-    page.groups = page.groups // 4
-    few = page.compare_swaps(np.stack([right, wrong, EASY]), judged)
+    assert "less often than" in say(EASY, wrong, right)
+    assert "as often as" in say(EASY, wrong, EASY)
+    assert say(EASY, 1 - EASY).startswith("It is open whether")
+    few = say(right, wrong, EASY, groups=GROUPS // 4)
     assert few == "Nothing can be concluded about swaps: there are 10 test films."
 
 
@@ -471,12 +479,11 @@ def test_groups_are_what_the_split_keeps_together():
     assert (len(set(groups[:2])), len(set(groups)), unit) == (1, 3, "films")
 
 
-def make_page(groups):
-    """A page before its sentences, with so many test films."""
-    page = object.__new__(own_report.Page)
-    page.groups, page.unit = np.arange(groups), "films"
-    page.verdict, page.findings = [], []
-    page.codes = {"test": {"static": 0, "dynamic": 0}}
+def make_page(groups, own):
+    """What `conclude` reads of a page, with so many test films, and labels that belong to `own`."""
+    page = SimpleNamespace(groups=np.arange(groups), unit="films", verdict=[], findings=[])
+    page.model = SimpleNamespace(code_names=("static", "dynamic"))
+    page.own = dict.fromkeys(("hair", "side", "coat"), own)
     return page
 
 
@@ -503,10 +510,10 @@ def make_probed(value, groups):
     ),
 )
 def test_the_verdict_follows_from_what_probes_read(dynamic, own, films, verdict):
-    page = make_page(films)
-    page.own = dict.fromkeys(("hair", "side"), own)
+    page = make_page(films, own)
     static = [0.9, 0.9] if own else [0.0, 0.0]
-    page.judge_labels([make_probed(np.array([static, dynamic, [0.5, 0.5]]), films)], [])
+    probed = make_probed(np.array([static, dynamic, [0.5, 0.5]]), films)
+    own_report.conclude(page, [probed], [])
     assert page.verdict[0].startswith(verdict)
     assert len(page.findings) == 2
     unknown = [own_report.UNKNOWN in sentence for sentence in page.findings]
@@ -515,32 +522,16 @@ def test_the_verdict_follows_from_what_probes_read(dynamic, own, films, verdict)
 
 @pytest.mark.parametrize("skill, word", ((0.0, "Useless"), (0.9, "No leak")))
 def test_a_verdict_is_on_the_labels_that_were_probed(skill, word):
-    page, value = make_page(30), np.zeros((3, 2))
+    page, value = make_page(30, "static"), np.zeros((3, 2))
     value[0] = skill
-    page.own = dict.fromkeys(("hair", "side", "coat"), "static")
-    page.judge_labels([make_probed(value, 30)], [])
-    page.judge_labels([make_probed(value, 30)], ["coat"])
+    own_report.conclude(page, [make_probed(value, 30)], [])
+    own_report.conclude(page, [make_probed(value, 30)], ["coat"])
     whole, part = page.verdict
     assert whole.startswith(word) and "coat" not in whole
     assert part.startswith(word) and "Nothing is concluded about coat" in part
     assert "concluded" not in whole
     if word == "Useless":
         assert "any label" in whole and "any label" not in part and "hair, side" in part
-
-
-def test_a_label_of_one_class_is_not_probed_and_named(folder, tmp_path):
-    table = pd.read_csv(folder / "waves.csv")
-    table["place"] = "here"
-    table.to_csv(tmp_path / "waves.csv", index=False)
-    data = ("--data", tmp_path / "waves.csv")
-    run("single_element", *data, "--steps", 4, "--to", tmp_path / "to")
-    found = parts_of(tmp_path / "to").find(class_="found")
-    sentences = [item.text for item in found.find_all("li")]
-    (verdict,) = (sentence for sentence in sentences if "Nothing is concluded about" in sentence)
-    assert verdict.endswith("about place, half, which could not be probed.")
-    assert "place: cannot be concluded, because it has one value" in "".join(sentences)
-    assert sum(sentence.startswith("place:") for sentence in sentences) == 1
-    assert sum(sentence.startswith("kind:") for sentence in sentences) == 1
 
 
 def test_films_that_are_split_by_person_are_witnesses_by_person(folder, tmp_path):

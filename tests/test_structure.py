@@ -25,10 +25,10 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
         {"checks", "distributions", "exercises", "networks", "readable", "data", "plots"}
         | {"locks", "progress", "schedules"},
         {"models", "measures", "store"},
-        {"checkpoint", "codes", "interventions", "parallel", "report"} | {"training"},
+        {"checkpoint", "codes", "interventions", "pages", "parallel", "report"} | {"training"},
         {"own_training"},
         {"own_report"},
-        {"course", "__main__"},
+        {"__main__"},
     ),
     "papers": (
         {"benchmark", "costs", "distinct", "heads", "own_copies", "registry", "settings"}
@@ -44,7 +44,7 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
 APART = {"models": {"data"}, "data": {"models"}, "measures": {"models", "data", "training"}}
 PICKLING = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
-OF_THE_COURSE = {"plots.py", "report.py"}  # may need what the notebooks need
+OF_THE_COURSE = {"plots.py", "pages.py"}  # may need what the notebooks need
 each = pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(ROOT)))
 
 

@@ -6,7 +6,6 @@ What needs PyTorch is imported late, so that help and typos are answered at once
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections import Counter
 from importlib.metadata import version
@@ -15,12 +14,9 @@ from typing import Annotated
 
 import typer
 
-MOVED = ("train", "evaluate", "judge", "full", "verify", "stamp")  # these make results/
-OWN = {"--data", "-h", "--help"}  # with one of these options, train is a command of this module
-
 app = typer.Typer(
     help="Unbraid, a course on sequential disentanglement: its data, its measures, its models.",
-    epilog=f"In the clone, python -m papers has the commands {', '.join(MOVED)}.",
+    epilog="What trains and measures the course's own models is python -m papers, in the clone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +29,7 @@ data = typer.Typer(
 app.add_typer(data, name="data")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Datasets or sources; by default all.")]
+Listed = Annotated[str, typer.Option(help="Factors or labels of the motion, with commas.")]
 
 
 def show_version(wanted: bool) -> None:
@@ -96,7 +93,7 @@ def verify_data(names: Names = None) -> None:
 def measure(
     codes: Annotated[Path, typer.Argument(help="npz: each code (N, D), or of steps (N, T, d).")],
     factors: Annotated[Path, typer.Argument(help="npz or csv: each factor (N,) or (N, T).")],
-    dynamic: Annotated[str, typer.Option(help="Factors of the motion, with commas.")] = "",
+    dynamic: Listed = "",
     frames: Annotated[
         tuple[Path, Path] | None, typer.Option(help="npy files: true and decoded frames.")
     ] = None,
@@ -107,21 +104,17 @@ def measure(
     """Is my model disentangled? Measure the codes of any model against known factors."""
     from unbraid import report, store
     from unbraid.data.arrays import read_arrays
+    from unbraid.data.sequences import check_field
 
-    for path in (json, html):
-        if path and not path.parent.is_dir():
-            raise ValueError(f"{path}: expected a folder to write into, found no {path.parent}")
+    for path in filter(None, (json, html)):
+        is_there = path.parent.is_dir()
+        check_field(is_there, str(path), "a folder to write into", f"no {path.parent}")
     pictures = None
     if frames:
         pictures = tuple(next(iter(read_arrays(path, "frames").values())) for path in frames)
-    names = [name.strip() for name in dynamic.split(",") if name.strip()]
-    found = report.measure(
-        read_arrays(codes, "codes"),
-        read_arrays(factors, "factors"),
-        dynamic=names,
-        frames=pictures,
-        seed=seed,
-    )
+    arrays = read_arrays(codes, "codes"), read_arrays(factors, "factors")
+    options = {"dynamic": split_names(dynamic), "frames": pictures, "seed": seed}
+    found = report.measure(*arrays, **options)
     typer.echo(repr(found))
     for path, text in ((json, found.as_json), (html, found.as_html)):
         if path:
@@ -146,7 +139,7 @@ def train(  # noqa: PLR0913 - options of a command
     id_column: Annotated[str | None, typer.Option(help="Of a csv: tells series apart.")] = None,
     time_column: Annotated[str | None, typer.Option(help="Of a csv: orders a series.")] = None,
     group: Annotated[str | None, typer.Option(help="A label kept together by the split.")] = None,
-    dynamic: Annotated[str, typer.Option(help="Labels of the motion, with commas.")] = "",
+    dynamic: Listed = "",
     size: Annotated[int, typer.Option(help="Pixels of a frame: 8, 16, 32, 64, 128, 256.")] = 32,
     length: Annotated[int | None, typer.Option(help="Steps of a clip.")] = None,
     stride: Annotated[int | None, typer.Option(help="Steps between beginnings of clips.")] = None,
@@ -168,9 +161,8 @@ def train(  # noqa: PLR0913 - options of a command
     While it trains there are also model.checkpoint and model.best: the same command goes on after
     an interruption. Of a finished run it writes the report anew.
     """
-    import matplotlib  # noqa: F401 - that the report lacks it is told before the training
-
     from unbraid import own_report, own_training
+    from unbraid.checks import check_name
     from unbraid.data import own
 
     folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
@@ -179,22 +171,22 @@ def train(  # noqa: PLR0913 - options of a command
     cuts = {"size": size, "length": length, "stride": stride}
     read = own.load(data, labels=labels, seed=seed, **columns, **cuts)
     plan = own_training.choose(model, read, seed=seed, steps=steps, batch_size=batch_size)
-    names = [name.strip() for name in dynamic.split(",") if name.strip()]
-    own_report.check_labels(read, names)
+    names = split_names(dynamic)
+    for name in names:
+        check_name("dynamic", name, read.splits["train"].labels)
     with own_training.hold(folder):
         trained = own_training.train(plan, read, folder, again=again, accelerator=accelerator)
         written = own_report.write(trained, read, folder, dynamic=names)
     typer.echo(f"written: {written}")
 
 
+def split_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
-    is_own = sys.argv[1:2] == ["train"] and {word.split("=")[0] for word in sys.argv} & OWN
-    if sys.argv[1:2] and sys.argv[1] in MOVED and not is_own:
-        command = f"python -m papers {shlex.join(sys.argv[1:])}"
-        moved = f"python -m unbraid {sys.argv[1]} has moved"
-        typer.echo(f"{moved}; run in the clone: {command}", err=True)
-        sys.exit(2)
     try:
         app(prog_name="python -m unbraid")
     except SystemExit as end:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -42,6 +41,9 @@ WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
 PATIENCE = 12  # rows after the half without a better validation bound, after which training ends
 VALIDATED = 100  # validation sequences behind each row, at most
+RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")  # of a finished run
+WORKING = ("model.checkpoint", "model.best", "model.bounds.json")  # of one that goes on
+MADE_OF_THEM = ("report.html", "codes.npz", "factors.npz")
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class Plan:
 class Trained:
     """A trained model with its plan, its record, and its curve, a row of numbers per moment."""
 
-    model: SequenceModel
     plan: Plan
+    model: SequenceModel
     record: dict
-    curve: list[dict] = field(default_factory=list)
+    curve: list[dict]
 
 
 # ---- the choice
@@ -83,8 +85,8 @@ def check_request(model: str, folder: Path, data: Path, accelerator: str) -> Non
     check_name("model", model, MODELS)
     training.choose_accelerator(accelerator)
     check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
-    expected = "a folder outside the data; name one with --to"
-    check_field(data.resolve() not in folder.resolve().parents, "to", expected, folder)
+    is_inside = data.resolve() in folder.resolve().parents
+    check_field(not is_inside, "to", "a folder outside the data (--to names one)", folder)
     try:
         store.check_writable(folder)
     except store.ResultsError as error:
@@ -111,9 +113,10 @@ def choose(
     if train.kind == "series":
         key = "recordings" if data.kind == "recordings" else "series"
     table = tomllib.loads(resources.files("unbraid").joinpath("own_models.toml").read_text("utf-8"))
-    begin, each = table[key].pop("cost")
-    config = MODELS[model].config_class.of(table[key].pop("config") | fit_sizes(model, train))
-    reasons, options = table[key].pop("reasons"), table[key]
+    options = table[key]
+    begin, each = options.pop("cost")
+    reasons = options.pop("reasons")
+    config = MODELS[model].config_class.of(options.pop("config") | fit_sizes(model, train))
     drawn = min(DRAWN, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
@@ -131,26 +134,18 @@ def choose(
     shown |= {"drawn": drawn, "halvings": len(getattr(config, "widths", ()))}
     reasons = [reason.format(**shown) for reason in reasons]
     reasons.append(f"Updates: at most {steps} with {batch_size} sequences each, {why}.")
-    reasons.append(
-        "The weights that are kept are those of the best validation bound; training ends early if "
-        "it rises no more."
-    )
+    reasons.append(table["kept"])
     if len(train) < FEW:
-        reasons.append(
-            f"Careful: {len(train)} training sequences are few; the model may know them by heart, "
-            "and then the validation bound falls early."
-        )
-    for reason in reasons:
-        print(f"  {reason}")
+        reasons.append(table["careful"].format(count=len(train)))
+    print("".join(f"  {reason}\n" for reason in reasons), end="")
     return Plan(model, config, options, drawn, reasons)
 
 
 def fit_sizes(model: str, train: Sequences) -> dict[str, object]:
     """The fields of a config that the shape of the data decides."""
-    channels = train.frames.shape[2]
+    channels, size = train.frames.shape[2], train.frames.shape[-1]
     if train.kind == "series":
         return {"channels": channels}
-    size = train.frames.shape[-1]
     if model == "unordered":
         return {"image_size": size, "channels": channels, "widths": WIDTHS[size]}
     at_32 = 16 if model == "independent" else 24
@@ -160,21 +155,18 @@ def fit_sizes(model: str, train: Sequences) -> dict[str, object]:
 
 
 def check_readable(model: str, data: OwnData) -> None:
-    """Refuse data that a model cannot read: series, gaps, too few sequences."""
+    """Refuse data that a model cannot read: series, gaps, grey frames, too few sequences."""
     train = data.splits["train"]
     if model != "single_element":
         expected = f"frames, since {model} reads no series (single_element does)"
         check_field(train.kind == "frames", "model", expected, f"{data.kind} for {model}")
-        has_gaps = any(not part.observed.all() for part in data.splits.values())
         shortest = min(int(part.observed.sum(1).min()) for part in data.splits.values())
-        expected = f"sequences of equal length, since {model} reads no masks; cut them with"
-        expected += f" --length {shortest}, or take single_element"
-        check_field(not has_gaps, "data", expected, "sequences of different lengths")
-    is_grey = train.kind == "frames" and train.frames.shape[2] == 1
-    expected = "frames of three colours (unordered and single_element read grey ones)"
-    check_field(model != "independent" or not is_grey, "data", expected, "grey ones")
-    expected = f"{FEWEST} training sequences or more; add some, or cut more clips (--length and a"
-    expected += " smaller --stride)"
+        expected = f"sequences of equal length: --length {shortest} cuts them, and single_element "
+        expected += "reads them as they are"
+        check_field(shortest == train.length, "data", expected, "different lengths")
+    is_readable = model != "independent" or train.frames.shape[2] > 1
+    check_field(is_readable, "data", "frames of three colours, or another model", "grey frames")
+    expected = f"{FEWEST} training sequences or more (--length and a smaller --stride cut more)"
     check_field(len(train) >= FEWEST, "data", expected, len(train))
 
 
@@ -196,42 +188,37 @@ class Enough(Exception):  # noqa: N818 - it is no error
 
 
 class Watch:
-    """Keeps the weights of the best validation bound and the bounds, in a file each."""
+    """Keeps the bounds on validation sequences by update, and the weights of the best bound."""
 
-    def __init__(self, model: SequenceModel, sample: Sequences, plan: Plan, folder: Path):
-        self.model, self.sample, self.plan = model, sample, plan
-        self.best_path = folder / "model.best"
-        self.bounds_path = folder / "model.bounds.json"
-        self.bounds: dict[str, float] = {}  # by update
-        reached = last_update(folder / "model.checkpoint")
-        if reached:
+    def __init__(self, model: SequenceModel, sample: Sequences, options: dict, folder: Path):
+        self.model, self.sample, self.options = model, sample, options
+        checkpoint, self.best_path, self.bounds_path = (folder / name for name in WORKING)
+        self.bounds: dict[int, float] = {}
+        if reached := last_update(checkpoint):
             # A row after the checkpoint comes again, in the same bits.
             written = store.read_json(self.bounds_path)
-            self.bounds = {step: bound for step, bound in written.items() if int(step) <= reached}
+            self.bounds = {int(step): written[step] for step in written if int(step) <= reached}
 
     @property
     def best(self) -> int:
         """The update with the best validation bound."""
-        return int(max(self.bounds, key=self.bounds.get))
+        return max(self.bounds, key=self.bounds.get)
 
     def __call__(self, row: dict) -> None:
         """Measure the validation bound at a row of the curve; raises `Enough`."""
         step = row["step"]
         self.model.eval()
-        bound = bound_per_frame(self.model, [self.sample], self.plan.options["seed"])[
-            "elbo_per_frame"
-        ]
+        figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
         self.model.train()
-        is_best = bound > max(self.bounds.values(), default=-float("inf"))
-        self.bounds[str(step)] = bound
-        if is_best:
+        self.bounds[step] = bound = figures["elbo_per_frame"]
+        if self.best == step:
             store.save_tensors(self.best_path, self.model.state_dict())
         store.write_json(self.bounds_path, self.bounds)
         if len(self.bounds) % (ROWS // 10) == 0:
             train = f"training {row['elbo_per_frame']:.4g}, validation {bound:.4g}"
             print(f"  update {step}: bound per step: {train}; best at {self.best}", flush=True)
-        late = [int(each) for each in self.bounds if int(each) > self.best]
-        if len(late) >= PATIENCE and 2 * step > self.plan.options["steps"]:
+        late = [each for each in self.bounds if each > self.best]
+        if len(late) >= PATIENCE and 2 * step > self.options["steps"]:
             raise Enough
 
 
@@ -243,50 +230,47 @@ def train(
     again: what is in the folder of another run is replaced. Raises `TrainingError` for a run of
     other settings or data in the folder without `again`.
     """
-    settings = plan.settings | {"data_sha256": digest(data)}
-    begun, paths = folder / "model.begun.json", list_files(folder)
     for left in folder.glob(".model.*"):  # by a process that was killed in writing
         left.unlink()
     if again:
-        made_of_it = (folder / name for name in ("report.html", "codes.npz", "factors.npz"))
-        remove((*paths, begun, *made_of_it))
-    if begun.exists():
-        refuse_another(store.read_json(begun), settings, folder)
-    store.write_json(begun, settings)
-    torch.manual_seed(plan.options["seed"])
-    model = MODELS[plan.model](plan.config)
-    weights, record_path, curve_path, checkpoint, *_ = paths
+        remove(folder, RESULTS + WORKING + MADE_OF_THEM)
+    weights, curve, record_path = (folder / name for name in RESULTS)
+    settings = plan.settings | {"data_sha256": digest(data)}
     if record_path.exists():
+        refuse_another(store.read_record("model", folder)["settings"], settings, folder)
         print(f"{folder}: trained before; only the report is written anew (--again trains anew)")
     else:
-        reached = last_update(checkpoint)
-        word = f"goes on after update {reached}" if reached else "begins"
-        print(f"{folder}: training {word}, {count_parameters(model)} parameters", flush=True)
-        watch = fit(model, plan, data, folder, accelerator)
-        finish(model, plan, data, folder, watch, settings)
-    remove(paths[3:])  # Last of all: a run that is killed before this line is resumed.
+        fit(plan, data, folder, settings, accelerator)
+    remove(folder, WORKING)  # Last of all: a run that is killed before this line is resumed.
     record = store.read_record("model", folder)
-    plan = replace(plan, reasons=record["reasons"])
-    return Trained(SequenceModel.load(weights), plan, record, store.read_csv(curve_path))
+    return Trained(plan, SequenceModel.load(weights), record, store.read_csv(curve))
 
 
-def fit(model: SequenceModel, plan: Plan, data: OwnData, folder: Path, accelerator: str) -> Watch:
-    """Train to the end, or until the validation bound has not risen for long."""
-    draw = make_sampler(plan, data.splits["train"])
+def fit(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: str) -> None:
+    """Train until the end, or until the validation bound has long not risen; write the results."""
+    torch.manual_seed(plan.options["seed"])
+    model = MODELS[plan.model](plan.config)
+    weights, curve, record_path = (folder / name for name in RESULTS)
+    checkpoint, best, _ = (folder / name for name in WORKING)
+    reached = last_update(checkpoint)
+    word = f"goes on after update {reached}" if reached else "begins"
+    print(f"{folder}: training {word}, {count_parameters(model)} parameters", flush=True)
+
     validation = data.splits["validation"]
     generator = torch.Generator().manual_seed(plan.options["seed"])
-    rows = torch.randperm(len(validation), generator=generator)[:VALIDATED]
-    sample = validation.subset(rows)
+    sample = validation.subset(torch.randperm(len(validation), generator=generator)[:VALIDATED])
+    draw = SequenceSampler(data.splits["train"])
     if plan.drawn:
         sample = FrameSampler(sample, plan.drawn).each(generator)
-    watch = Watch(model, sample, plan, folder)
-    checkpoint = folder / "model.checkpoint"
+        draw = FrameSampler(data.splits["train"], plan.drawn)
+    watch = Watch(model, sample, plan.options, folder)
     try:
-        rows = training.fit(
+        training.fit(
             model,
             draw,
             **plan.options,
             checkpoint=checkpoint,
+            identity={name: settings[name] for name in ("drawn", "data_sha256")},
             every=max(1, plan.options["steps"] // ROWS),
             accelerator=accelerator,
             report=watch,
@@ -296,22 +280,9 @@ def fit(model: SequenceModel, plan: Plan, data: OwnData, folder: Path, accelerat
     except KeyboardInterrupt:
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise
-    return watch
 
-
-def make_sampler(plan: Plan, train: Sequences) -> SequenceSampler | FrameSampler:
-    """What training draws from."""
-    return FrameSampler(train, plan.drawn) if plan.drawn else SequenceSampler(train)
-
-
-def finish(
-    model: SequenceModel, plan: Plan, data: OwnData, folder: Path, watch: Watch, settings: dict
-) -> None:
-    """Write weights, curve and record, the record last, since it says that the run is finished."""
-    weights, record_path, curve_path, checkpoint, best, _ = list_files(folder)
     rows = read_rows(checkpoint)
-    curve = [row | {"validation": watch.bounds[str(row["step"])]} for row in rows]
-    store.write_csv(curve_path, curve)
+    store.write_csv(curve, [row | {"validation": watch.bounds[row["step"]]} for row in rows])
     model.load_state_dict(store.load_tensors(best))
     record = {
         "model": describe_model(model),
@@ -324,19 +295,13 @@ def finish(
         "seconds": rows[-1]["seconds"],
         "parameters": count_parameters(model),
     }
-    store.write_json(record_path, record)
+    store.write_json(record_path, record)  # The last of the results: it says that they are there.
 
 
-def list_files(folder: Path) -> list[Path]:
-    """The files of a run: weights, record, curve, and while it trains checkpoint, best, bounds."""
-    ends = ("safetensors", "run.json", "training.csv", "checkpoint", "best", "bounds.json")
-    return [folder / f"model.{end}" for end in ends]
-
-
-def remove(paths: Iterable[Path]) -> None:
-    """Remove files, if they are there."""
-    for path in paths:
-        path.unlink(missing_ok=True)
+def remove(folder: Path, names: tuple[str, ...]) -> None:
+    """Remove files of a folder, if they are there."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def last_update(checkpoint: Path) -> int:
@@ -353,14 +318,11 @@ def digest(data: OwnData) -> str:
 
 
 def refuse_another(before: dict, now: dict, folder: Path) -> None:
-    """Refuse to go on in the folder of a run of other settings or data, with what differs."""
+    """Refuse a folder with a run of other settings or data, with what differs."""
     differing = [name for name in now if before.get(name) != now[name]]
+    found = ", ".join(f"{name} {before.get(name)} (now {now[name]})" for name in differing[:4])
     if differing:
-        texts = []
-        for name in differing[:4]:
-            values = f"{before.get(name)} (now {now[name]})"
-            texts.append(name if len(values) > 60 else f"{name} {values}")
         raise training.TrainingError(
-            f"{folder}: expected no run of other settings or data, found one with other "
-            f"{', '.join(texts)}; --again replaces it, --to names another folder"
+            f"{folder}: expected a run of these settings and data, found one with {found}; "
+            "--again replaces it, --to names another folder"
         )

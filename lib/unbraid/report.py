@@ -6,29 +6,23 @@ and as one HTML page.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import itertools
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from unbraid.checks import check_name
+from unbraid.data.sequences import check_field
 from unbraid.measures.disentanglement import Scores, both_scores
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.intervals import as_array
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 REPEATS = 4  # rows of a class, on average, at least
 FEWEST = 10  # rows outside the most frequent class, at least
@@ -70,31 +64,54 @@ class Report(Readable):
     sharpness: float  # of decoded frames as a share of the true ones'; NaN without frames
     findings: list[str]  # sentences, the verdict first
 
-    def table(self) -> list[tuple[str, ...]]:
-        """The verdict, a row for each code and factor, and a row for each score."""
-        rows = [("found", sentence) for sentence in self.findings]
-        for matrix in (self.linear, self.nonlinear):
-            rows += matrix.table()
-        rows.append(("bits", *next(iter(self.bits.values()))))
+    def factor_table(self) -> list[tuple[str, ...]]:
+        """A row for each factor: what it is, and where it should be."""
+        rows = [("factor", "kind", "best constant", "should be in")]
+        for name, kind in self.kinds.items():
+            constant = self.constants[name]
+            shown = f"{constant:.2f}" if np.isfinite(constant) else "R² 0"
+            rows.append((name, kind, shown, self.own[name] or "?"))
+        return rows
+
+    def information_table(self) -> list[tuple[str, ...]]:
+        """A row for each code: the bits that it shares with each factor."""
+        rows = [("bits", *next(iter(self.bits.values())))]
         for code, cells in self.bits.items():
             texts = [f"{bits:.2f} (shuffled {null:.2f})" for bits, null in cells.values()]
             rows.append((code, *texts))
-        for title, found in (("by code", self.by_code), ("by unit", self.by_unit)):
-            rows.append((title, "score", "five halves", "shuffled"))
-            for name, (value, low, high, floor) in found.items():
-                rows.append((name, f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"))
+        return rows
+
+    def score_table(self) -> list[tuple[str, ...]]:
+        """A row for each score, of codes and of units."""
+        each = ("five halves", "shuffled")
+        rows = [("score", "by code", *each, "by unit", *each, "meaning")]
+        for name, meaning in MEANING.items():
+            cells = []
+            for value, low, high, floor in (self.by_code[name], self.by_unit[name]):
+                cells += [f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"]
+            cells = [cell.replace("nan to nan", "–").replace("nan", "–") for cell in cells]
+            rows.append((name, *cells, meaning))
+        return rows
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The verdict, a row for each code and factor, and a row for each score."""
+        rows = [("found", sentence) for sentence in self.findings]
+        rows += [*self.linear.table(), *self.nonlinear.table(), *self.information_table()]
+        rows += [row[:-1] for row in self.score_table()]  # The page alone says what they mean.
         return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
 
     def as_json(self) -> str:
         """Everything, as JSON; what cannot be told is null."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("linear", "nonlinear"):
-            found[name] = asdict(found[name])
-        return json.dumps(without_nan(found), indent=1, ensure_ascii=False)
+        text = json.dumps(asdict(self), default=lambda value: value.tolist())
+        without_nan = json.loads(text, parse_constant=lambda _: None)
+        return json.dumps(without_nan, indent=1, ensure_ascii=False)
 
     def as_html(self) -> str:
         """One page with figures, which needs no other file."""
-        return write_page(self)
+        from unbraid import pages  # It is imported late, because only figures need matplotlib.
+
+        matrices = [pages.draw_matrix(matrix) for matrix in (self.linear, self.nonlinear)]
+        return pages.render("report.html.j2", report=self, matrices=matrices, half=HALF_ROWS)
 
 
 def measure(
@@ -116,8 +133,7 @@ def measure(
     Raises ValueError for what cannot be read, with its name.
     """
     codes, factors = check_inputs(codes, factors, dynamic)
-    count = len(next(iter(codes.values())))
-    own = assign(codes, factors, dynamic)
+    sharpness = compare_sharpness(*frames) if frames else float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
@@ -127,13 +143,13 @@ def measure(
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in codes.items()}
     still = {name: values for name, values in factors.items() if values.ndim == 1}
     bits, doubts = estimate_information(flat, still, seed)
-    sharpness = compare_sharpness(*frames) if frames else float("nan")
     by_code, by_unit = score_halves(flat, still, seed)
+    described = {name: describe_factor(values) for name, values in factors.items()}
     report = Report(
-        count=count,
-        kinds={name: describe_kind(values) for name, values in factors.items()},
-        constants={name: best_constant(values) for name, values in factors.items()},
-        own=own,
+        count=len(next(iter(codes.values()))),
+        kinds={name: kind for name, (kind, _) in described.items()},
+        constants={name: constant for name, (_, constant) in described.items()},
+        own=assign(codes, factors, dynamic),
         linear=linear,
         nonlinear=nonlinear,
         bits=bits,
@@ -156,18 +172,14 @@ def check_inputs(
     """Codes and factors as arrays, checked as far as the measures do not check them."""
     codes = {name: as_array(code) for name, code in codes.items()}
     factors = {name: as_array(values) for name, values in factors.items()}
-    if not codes or not factors:
-        raise ValueError("codes, factors: expected at least one array in each, found none")
+    check_field(bool(codes and factors), "codes, factors", "at least one array in each", "none")
     for name in dynamic:
         check_name("dynamic", name, factors)
     for name, values in factors.items():
-        if values.ndim not in (1, 2):
-            raise ValueError(f"factor {name!r}: expected (N,) or (N, T), found {values.shape}")
+        check_field(values.ndim in (1, 2), f"factor {name!r}", "(N,) or (N, T)", values.shape)
         check_classes(name, values)
-    if not any(values.ndim == 1 for values in factors.values()):
-        raise ValueError(
-            "factors: expected at least one with a single value for each sequence (N,)"
-        )
+    is_given = any(values.ndim == 1 for values in factors.values())
+    check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
     return codes, factors
 
 
@@ -176,17 +188,12 @@ def check_classes(name: str, values: np.ndarray) -> None:
     if values.dtype.kind == "f":
         return
     sizes = np.unique(values, return_counts=True)[1]
-    if len(sizes) > values.size / REPEATS:
-        raise ValueError(
-            f"factor {name!r}: expected classes of {REPEATS} rows or more, found {len(sizes)} "
-            f"classes in {values.size} rows; give numbers as floats, and leave names out"
-        )
+    found = f"{len(sizes)} classes in {values.size} rows; give numbers as floats, leave names out"
+    expected = f"classes of {REPEATS} rows or more"
+    check_field(len(sizes) <= values.size / REPEATS, f"factor {name!r}", expected, found)
     rest = values.size - sizes.max()
-    if 0 < rest < FEWEST:
-        raise ValueError(
-            f"factor {name!r}: expected at least {FEWEST} rows outside the most frequent class, "
-            f"found {rest}"
-        )
+    expected = f"at least {FEWEST} rows outside the most frequent class"
+    check_field(rest == 0 or rest >= FEWEST, f"factor {name!r}", expected, rest)
 
 
 def assign(
@@ -202,18 +209,12 @@ def assign(
     return own
 
 
-def describe_kind(values: np.ndarray) -> str:
-    """The kind of a factor in words."""
+def describe_factor(values: np.ndarray) -> tuple[str, float]:
+    """The kind of a factor in words, and the share of its most frequent class, or NaN."""
     if values.dtype.kind == "f":
-        return "continuous"
-    return f"{len(np.unique(values))} classes"
-
-
-def best_constant(values: np.ndarray) -> float:
-    """The accuracy of always naming the most frequent class; NaN for a continuous factor."""
-    if values.dtype.kind == "f":
-        return float("nan")
-    return float(np.unique(values, return_counts=True)[1].max() / values.size)
+        return "continuous", float("nan")
+    sizes = np.unique(values, return_counts=True)[1]
+    return f"{len(sizes)} classes", float(sizes.max() / values.size)
 
 
 # Measures
@@ -292,17 +293,14 @@ def score_some(
 def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
     """Mean absolute difference of neighbouring pixels in decoded frames, over that in true ones."""
     true, decoded = as_array(true).astype(float), as_array(decoded).astype(float)
-    if true.shape != decoded.shape or true.ndim < 4:
-        raise ValueError(
-            f"frames: expected true and decoded ones of one shape (N, ..., C, H, W), found "
-            f"{true.shape} and {decoded.shape}"
-        )
+    expected = "true and decoded ones of one shape (N, ..., C, H, W)"
+    found = f"{true.shape} and {decoded.shape}"
+    check_field(true.shape == decoded.shape and true.ndim > 3, "frames", expected, found)
     edges = [
         np.abs(np.diff(x, axis=-1)).mean() + np.abs(np.diff(x, axis=-2)).mean()
         for x in (true, decoded)
     ]
-    if not edges[0]:
-        raise ValueError("frames: expected true ones that are not of one colour")
+    check_field(edges[0] > 0, "frames", "true ones that differ within a frame", "one colour")
     return float(edges[1] / edges[0])
 
 
@@ -368,125 +366,3 @@ def describe_leak(
     if {name for _, name in foreign} == {name for name, code in own.items() if code}:
         return f"Mixed (rotated): every factor is told by a code that should not hold it: {pairs}."
     return f"Leak: {pairs}."
-
-
-def without_nan(value: object) -> object:
-    """The same for JSON: arrays as lists, and null for what is not finite."""
-    if isinstance(value, Mapping):
-        return {str(name): without_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-# The page
-
-HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>body{{font:16px/1.5 sans-serif;max-width:46em;margin:2em auto;padding:0 1em;color:#222}}
-table{{border-collapse:collapse;font-size:.9em}}td,th{{padding:.25em .7em;text-align:left;
-border-bottom:1px solid #ddd}}img{{max-width:100%}}.found li:first-child{{font-weight:bold}}</style>
-<h1>{title}</h1><ul class="found">{findings}</ul>
-"""
-BODY = """<p>{count} sequences. The table says what is known of each factor, what the most frequent
-class alone would score, and which code should hold it.</p>{factors}
-<h2>What each code tells</h2>
-<p>A cell is the skill of a probe that reads the factor off the code, on sequences held out: 0 is
-the best constant, 1 is perfect. Codes of steps are averaged over time. A cell is in brackets where
-shuffled factors do as well in one of a hundred cases; for the verdict this is corrected for the
-number of cells.</p>{matrices}
-<h2>Information</h2><p>Bits that a code and a factor share, by nearest neighbours; in brackets the
-largest of ten estimates with shuffled factors, which is what the estimator takes for nothing.</p>
-{bits}<ul>{doubts}</ul>
-<h2>Scores</h2><p>One number for all codes together. <em>By code</em> a code is one block, <em>by
-unit</em> each of its units stands alone. The range is that of five random halves (of at most
-{half} sequences); <em>shuffled</em> is the score of codes that know nothing.</p>{scores}</html>
-"""
-
-
-def write_head(title: str, findings: Sequence[str]) -> str:
-    """The beginning of a page: its title, and what was found, the verdict first."""
-    return HEAD.format(title=html.escape(title), findings=as_items(findings))
-
-
-def write_page(report: Report) -> str:
-    """The report as one HTML page."""
-    rows = [("factor", "kind", "best constant", "should be in")]
-    for name, kind in report.kinds.items():
-        constant = report.constants[name]
-        shown = f"{constant:.2f}" if np.isfinite(constant) else "R² 0"
-        rows.append((name, kind, shown, report.own[name] or "?"))
-    names = list(next(iter(report.bits.values())))
-    bits = [("", *names)]
-    for code, cells in report.bits.items():
-        bits.append((code, *(f"{value:.2f} ({null:.2f})" for value, null in cells.values())))
-    lines = [("score", "by code", "range", "shuffled", "by unit", "range", "shuffled", "meaning")]
-    for name, meaning in MEANING.items():
-        cells = []
-        for value, low, high, floor in (report.by_code[name], report.by_unit[name]):
-            cells += [f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"]
-        cells = [cell.replace("nan to nan", "–").replace("nan", "–") for cell in cells]
-        lines.append((name, *cells, meaning))
-    return write_head("Is it disentangled?", report.findings) + BODY.format(
-        count=report.count,
-        factors=as_table(rows),
-        matrices="".join(draw_matrix(matrix) for matrix in (report.linear, report.nonlinear)),
-        bits=as_table(bits),
-        doubts=as_items(report.doubts),
-        half=HALF_ROWS,
-        scores=as_table(lines),
-    )
-
-
-def as_items(sentences: Sequence[str]) -> str:
-    """HTML list items."""
-    return "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
-
-
-def as_table(rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table, its first row the head."""
-    lines = []
-    for number, row in enumerate(rows):
-        kind = "td" if number else "th"
-        cells = "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
-
-
-def draw_matrix(matrix: LeakageMatrix) -> str:
-    """A leakage matrix as an embedded picture with its alternative text."""
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
-    from unbraid import plots
-
-    with plt.rc_context():
-        plots.use_style()
-        size = (2.2 + 0.9 * len(matrix.columns), 1.2 + 0.5 * len(matrix.rows))
-        ax = Figure(figsize=size, layout="constrained").subplots()
-        names = [row.removesuffix(", averaged") for row in matrix.rows]
-        limits = matrix.test_interval
-        plots.leakage(matrix.value, limits, matrix.p_value, ax, names, matrix.columns)
-        ax.set_title(f"{matrix.probe} probe")
-        png = draw_png(ax.figure)
-    lines = []
-    for row, values in zip(matrix.rows, matrix.value, strict=True):
-        pairs = zip(matrix.columns, values, strict=True)
-        lines.append(f"{row}: " + ", ".join(f"{name} {value:.2f}" for name, value in pairs))
-    text = f"Leakage matrix of the {matrix.probe} probe: {'; '.join(lines)}"
-    return embed(png, text)
-
-
-def draw_png(figure: Figure) -> bytes:
-    """A figure as a PNG."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
-    return png.getvalue()
-
-
-def embed(png: bytes, text: str) -> str:
-    """A picture inside a page, with its alternative text."""
-    source = base64.b64encode(png).decode()
-    return f'<p><img alt="{html.escape(text)}" src="data:image/png;base64,{source}"></p>'

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,9 +91,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
     check_whole(2, length=2 if length is None else length)
     check_whole(1, stride=1 if stride is None else stride)
     found = find(path, id_column, time_column, size)
-    if found.kind == "recordings":
-        expected = "none, since recordings are cut into chunks of 200 ms"
-        check_field(not (length or stride), "length, stride", expected, (length, stride))
+    is_cut = found.kind != "recordings" or not (length or stride)
+    check_field(is_cut, "length, stride", "none, since chunks have 200 ms", (length, stride))
     file = Path(labels or path / LABELS)
     check_field(labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
     if file.is_file():
@@ -104,7 +102,10 @@ def load(  # noqa: PLR0913 - all but the first go by name
     part = draw_parts(found, static, group, length, seed)
     clips = cut(found, part, length, stride)
     splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
-    return OwnData(splits, found.notes, name_clips(found, clips), found.kind, found.scale)
+    names: dict[str, list[str]] = {name: [] for name in SPLITS}
+    for clip in clips:
+        names[SPLITS[clip.split]].append(clip.name)
+    return OwnData(splits, found.notes, names, found.kind, found.scale)
 
 
 def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> Found:
@@ -113,8 +114,7 @@ def find(path: Path, id_column: str | None, time_column: str | None, size: int) 
     check_field(path.exists(), "path", "a folder or a file", f"no {path}")
     if path.is_file() and suffix == ".csv":
         return find_series(path, id_column, time_column)
-    expected = "none, since only a csv file has columns"
-    check_field(id_column is None, "id_column", expected, id_column)
+    check_field(id_column is None, "id_column", "a csv file, which has columns", path.name)
     if path.is_dir():
         return find_in_folder(path, size)
     if suffix in (".npy", ".npz"):
@@ -136,15 +136,17 @@ def draw_parts(
     """
     field, what, owner = "path", found.kind, np.arange(len(found.names))
     if group is not None:
-        expected = "a label of sequences: a column of text, or one of --labels"
-        check_field(len(found.static.columns) > 0, "group", expected, "none")
+        has_labels = len(found.static.columns) > 0
+        check_field(has_labels, "group", "text or --labels with a value per sequence", "none")
         check_name("group", group, found.static)
         field, what, owner = "group", f"groups of {group}", pd.factorize(found.static[group])[0]
     count = owner.max() + 1
     can_cut = group is None and found.kind != "recordings"
     if count < 3 and can_cut and (length or found.length):
-        gap = "between which a clip's length is left out"
-        found.notes.append(f"For want of 3 {what} each is split by time, 70 : 15 : 15, {gap}.")
+        found.notes.append(
+            f"For want of 3 {what} each is split by time, 70 : 15 : 15, between which a clip's "
+            "length is left out."
+        )
         return None
     remedy = ", or a length (--length) to cut them by time" if can_cut else ""
     check_field(count >= 3, field, f"3 {what} or more{remedy}", count)
@@ -159,9 +161,11 @@ def draw_parts(
     shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
     found.notes.append(f"No two splits share {what}: {shares}.")
     for name, classes in find_unseen(static, part).items():
-        lacking = f"{len(classes)} classes of {name} never occur in training"
-        advice = "no model can learn these, and a label that names the split is no factor"
-        found.notes.append(f"Careful: {lacking} ({', '.join(classes[:3])}): {advice}.")
+        found.notes.append(
+            f"Careful: {len(classes)} classes of {name} never occur in training "
+            f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
+            "split is no factor."
+        )
     return part
 
 
@@ -180,10 +184,11 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
 
 
 class Clip(NamedTuple):
-    """Some steps of a sequence: its number, the first step, the split, values, what is observed."""
+    """Some steps of a sequence; several clips of one sequence are counted in their names."""
 
-    number: int
-    start: int
+    number: int  # of the sequence
+    name: str
+    start: int  # the first step
     split: int
     values: np.ndarray
     observed: np.ndarray
@@ -200,25 +205,28 @@ def cut(
     for number in progress_bar(range(len(found.names)), f"reading {found.kind}"):
         values, observed = found.read(number)
         name, count, seen = found.names[number], len(values), int(observed.sum())
-        expected = "2 steps or more that are observed in each"
-        check_field(seen > 1, found.kind, expected, f"{seen} in {name}")
-        expected = f"at most {LONGEST} steps in each, or a length (--length) to cut them into clips"
-        check_field(bool(length) or count <= LONGEST, found.kind, expected, f"{count} in {name}")
+        check_field(seen > 1, found.kind, "2 observed steps or more in each", f"{seen} in {name}")
+        is_cut = bool(length) or count <= LONGEST
+        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+        check_field(is_cut, found.kind, expected, f"{count} in {name}")
         counts.append(count)
         steps, owner = length or count, None if part is None else part[number]
-        for start, split in places(count, steps, stride or steps, owner):
-            window = slice(start, start + steps)
-            if observed[window].sum() > 1:
-                clips.append(Clip(number, start, split, values[window], observed[window]))
+        starts = places(count, steps, stride or steps, owner)
+        starts = [pair for pair in starts if observed[pair[0] : pair[0] + steps].sum() > 1]
+        for place, (start, split) in enumerate(starts, 1):
+            window, title = slice(start, start + steps), name
+            if len(starts) > 1:
+                title = f"{name} #{place}"
+            clips.append(Clip(number, title, start, split, values[window], observed[window]))
 
     sizes = np.bincount([clip.split for clip in clips], minlength=3)
-    expected = f"sequences long enough for clips of {length} steps in each of three splits"
+    expected = f"clips of {length} steps in each of three splits"
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
     if len(clips) > len(counts):
-        note = (
-            f"They are cut into {len(clips)} clips of {length} steps, one every {stride or length}"
+        found.notes.append(
+            f"They are cut into {len(clips)} clips of {length} steps, one every "
+            f"{stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
         )
-        found.notes.append(f"{note}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test.")
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     found.notes.insert(0, f"Found: {len(counts)} {found.kind} of {ends} steps.")
     return clips
@@ -244,52 +252,42 @@ def assemble(
     found: Found, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
 ) -> dict[str, Sequences]:
     """The three splits, their clips padded to one length with what was not observed."""
-    steps = max(len(clip.values) for clip in clips)
+    values, observed = pad(clips)
     owner = np.array([clip.number for clip in clips])
     labels = {name: numbers[owner] for name, (numbers, _) in static.items()}
     for name, (numbers, _) in dynamic.items():
-        labels[name] = label_steps(name, numbers, found, clips, steps)
+        labels[name] = label_steps(name, numbers, found, clips)
     classes = {name: names for name, (_, names) in (static | dynamic).items() if names is not None}
     split = np.array([clip.split for clip in clips])
     parts = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
 
     splits = {}
-    if found.kind in ("rows", "series") and clips[0].values.ndim == 2:
-        values, _ = pad(clips, steps)
+    if found.kind in ("rows", "series") and values.ndim == 3:
         check_variables(values[parts["train"]], found.columns)
         found.notes.append("Values are z-scores by the mean and deviation of the training split.")
         for name in SPLITS:
             splits[name] = make_series(values, parts, name, True, labels, classes, about)
     else:
-        is_whole = all(clip.observed.all() and len(clip.values) == steps for clip in clips)
+        mask = None if observed.all() and found.kind != "recordings" else observed
+        names = {"static": tuple(static), "dynamic": tuple(dynamic), "classes": classes}
+        whole = Sequences(values, labels, mask=mask, **names)
         for name, rows in parts.items():
-            values, observed = pad([clips[row] for row in rows], steps)
-            splits[name] = Sequences(
-                frames=values,
-                labels={label: numbers[rows] for label, numbers in labels.items()},
-                static=tuple(static),
-                dynamic=tuple(dynamic),
-                split=name,
-                provenance=f"{about}, {name} split",
-                mask=None if is_whole and found.kind != "recordings" else observed,
-                classes=classes,
-            )
+            source = {"split": name, "provenance": f"{about}, {name} split"}
+            splits[name] = replace(whole.subset(rows), **source)
     if found.kind == "recordings":
         found.notes.append("Spectra are logarithms, whitened by the training split.")
         found.scale = SpectrumScale.fit(splits["train"])
         splits = {name: found.scale.transform(chunks) for name, chunks in splits.items()}
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
     if missing.any():
-        share = float(missing.float().mean())
-        found.notes.append(
-            f"{share:.1%} are missing or after the end, and the mask leaves them out."
-        )
+        share = f"{float(missing.float().mean()):.1%}"
+        found.notes.append(f"{share} are missing or after the end, and the mask leaves them out.")
     return splits
 
 
-def pad(clips: list[Clip], steps: int) -> tuple[np.ndarray, np.ndarray]:
+def pad(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
     """The values (N, T, ...) of clips, and what was observed (N, T); ends are filled up."""
-    first = clips[0].values
+    first, steps = clips[0].values, max(len(clip.values) for clip in clips)
     empty = 0 if first.dtype == np.uint8 else np.nan
     values = np.full((len(clips), steps, *first.shape[1:]), empty, first.dtype)
     observed = np.zeros((len(clips), steps), bool)
@@ -301,20 +299,20 @@ def pad(clips: list[Clip], steps: int) -> tuple[np.ndarray, np.ndarray]:
     return values, observed
 
 
-def label_steps(
-    name: str, numbers: np.ndarray, found: Found, clips: list[Clip], steps: int
-) -> np.ndarray:
+def label_steps(name: str, numbers: np.ndarray, found: Found, clips: list[Clip]) -> np.ndarray:
     """A label of steps for each clip (N, T); where nothing was observed it keeps its last value."""
     column = pd.Series(numbers, found.dynamic[name].index)
     values = {owner: part.droplevel(0) for owner, part in column.groupby(level=0)}
+    steps = max(len(clip.values) for clip in clips)
     rows = []
-    for number, start, _, frames, observed in clips:
-        times = pd.RangeIndex(start + len(frames)) if found.times is None else found.times[number]
-        times = times[start : start + len(frames)]
-        row = values[found.names[number]].reindex(times)
-        lacks = row.isna().to_numpy() & observed
+    for clip in clips:
+        sequence, end = found.names[clip.number], clip.start + len(clip.values)
+        times = pd.RangeIndex(end) if found.times is None else found.times[clip.number]
+        times = times[clip.start : end]
+        row = values[sequence].reindex(times)
+        lacks = row.isna().to_numpy() & clip.observed
         expected = "a value at each step" + ", counted from 0" * (found.times is None)
-        where = f"the label {name} of {found.names[number]}"
+        where = f"the label {name} of {sequence}"
         check_field(not lacks.any(), where, expected, f"none at {times[lacks.argmax()]}")
         row = row.ffill().bfill().to_numpy(numbers.dtype)
         rows.append(np.pad(row, (0, steps - len(row)), "edge"))
@@ -322,20 +320,8 @@ def label_steps(
 
 
 def check_variables(train: np.ndarray, columns: list[str]) -> None:
-    """Refuse a variable of which the training split (N, T, D) has no two values."""
-    for number, name in enumerate(columns):
-        values = train[..., number]
-        values = values[~np.isnan(values)]
-        expected = "different values in the training split, or no such column"
-        check_field(len(values) > 0 and values.min() < values.max(), name, expected, "none or one")
-
-
-def name_clips(found: Found, clips: list[Clip]) -> dict[str, list[str]]:
-    """By split a name for each clip; several clips of one sequence are counted from 1."""
-    counts, seen = Counter(clip.number for clip in clips), Counter()
-    names: dict[str, list[str]] = {name: [] for name in SPLITS}
-    for clip in clips:
-        seen[clip.number] += 1
-        ending = f" #{seen[clip.number]}" if counts[clip.number] > 1 else ""
-        names[SPLITS[clip.split]].append(found.names[clip.number] + ending)
-    return names
+    """Refuse variables of which the training split (N, T, D) has no two values."""
+    values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns).nunique()
+    constant = ", ".join(values.index[values < 2][:3])
+    expected = "different values in the training split, or no such column"
+    check_field(not constant, constant, expected, "none or one")

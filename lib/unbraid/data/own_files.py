@@ -93,9 +93,9 @@ def find_in_folder(folder: Path, size: int) -> Found:
             entries.setdefault(kind_of(entry), []).append(entry)
     counts = [f"{len(paths)} {kind} ({paths[0].name})" for kind, paths in entries.items()]
     others = entries.pop("other files", [])
-    expected = "films alone, recordings alone, or folders of pictures alone, a folder per sequence"
-    counted = ", ".join(counts) or "an empty folder"
-    check_field(len(entries) == 1 and "pictures" not in entries, str(folder), expected, counted)
+    expected = "films alone, recordings alone, or folders of pictures, a folder per sequence"
+    is_one = len(entries) == 1 and "pictures" not in entries
+    check_field(is_one, str(folder), expected, ", ".join(counts) or "an empty folder")
     ((kind, paths),) = entries.items()
     names = pd.Index([normalise(path.name) for path in paths])
     check_field(names.is_unique, str(folder), "different names", names[names.duplicated()].tolist())
@@ -144,8 +144,8 @@ def find_folders(folders: list[Path], size: int) -> Found:
     pictures = []
     for folder in folders:
         paths = [path for path in folder.iterdir() if kind_of(path) == "pictures"]
-        expected = "two pictures or more, in this folder itself"
-        check_field(len(paths) > 1, f"the folder {folder.name}", expected, len(paths))
+        where = f"the folder {folder.name}"
+        check_field(len(paths) > 1, where, "two pictures or more in itself", len(paths))
         pictures.append(sorted(paths, key=natural_order))
 
     def read(number: int) -> Values:

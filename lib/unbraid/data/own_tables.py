@@ -28,22 +28,21 @@ MOST_CLASSES = 50  # of a text that changes within a series
 def find_arrays(path: Path, size: int) -> Found:
     """The rows of an array of frames or series in an npy or npz file, with mask and labels."""
     arrays = read_arrays(path, "path")
+    shapes = ", ".join(f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items())
     likely = [name for name in arrays if name in ("frames", "series")]
     likely = likely or [name for name in arrays if arrays[name].ndim > 2]
-    shapes = ", ".join(f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items())
+    is_one = len(likely) == 1 and arrays[likely[0]].ndim in (3, 4, 5)
+    holds = is_one and arrays[likely[0]].dtype.kind in "buif"
     expected = "one array of numbers, frames (N, T, C, H, W) or series (N, T, D)"
-    check_field(len(likely) == 1, path.name, expected, shapes)
-    values = arrays.pop(likely[0])
-    holds = values.ndim in (3, 4, 5) and values.dtype.kind in "buif"
     check_field(holds, path.name, expected, shapes)
+    values = arrays.pop(likely[0])
     mask = arrays.pop("mask", np.ones(values.shape[:2], bool)).astype(bool)
     shapes = (values.shape[:2], values.shape)[: 1 + (values.ndim == 3)]
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
 
     notes: list[str] = []
     if values.ndim == 3:
-        expected = "finite numbers, or NaN where one is missing"
-        check_field(not np.isinf(values).any(), path.name, expected, "infinity")
+        check_field(not np.isinf(values).any(), path.name, "finite numbers, or NaN", "infinity")
         values = np.where(mask if mask.ndim == 3 else mask[..., None], values, np.nan)
         mask, convert = ~np.isnan(values).all(2), np.asarray
     else:
@@ -72,11 +71,10 @@ def as_images(
     elif values.ndim == 5 and values.shape[2] not in (1, 3) and values.shape[4] in (1, 3):
         values = np.moveaxis(values, 4, 2)
         notes.append("The colours are the array's last axis, (N, T, H, W, C).")
-    expected = "frames (N, T, C, H, W) or (N, T, H, W, C) of 1 or 3 colours"
     holds = values.ndim == 5 and values.shape[2] in (1, 3)
-    check_field(holds, name, expected, f"the shape {values.shape}")
+    check_field(holds, name, "frames (N, T, C, H, W) of 1 or 3 colours", values.shape)
     low, high = float(values.min()), float(values.max())  # NaN if one value is
-    expected = "frames of finite numbers from 0 to 1 or from 0 to 255"
+    expected = "frames of numbers from 0 to 1 or from 0 to 255"
     check_field(low >= 0 and high <= 255, name, expected, f"{low:g} to {high:g}")
     factor = np.float32(1 if high > 1 else 255)
     if high <= 1 and values.dtype == np.uint8:
@@ -100,17 +98,12 @@ def read_csv(path: Path, **options: object) -> pd.DataFrame:
     try:
         with warnings.catch_warnings(category=pd.errors.ParserWarning, action="error"):
             table = pd.read_csv(path, index_col=False, low_memory=False, **options)
-    except pd.errors.ParserWarning:
-        raise ValueError(
-            f"{path.name}: expected as many cells in each line as there are names, found more; "
-            "numbers need a decimal point and no comma"
-        ) from None
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path.name} is no csv file in UTF-8 ({reason})") from None
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        expected = "a csv file in UTF-8, in each line one cell per name, decimals with a point"
+        raise ValueError(f"{path.name}: expected {expected}, found: {reason}") from None
     table.columns = [normalise(name) for name in table.columns]
-    expected = "two columns or more, with commas between them"
-    check_field(table.shape[1] > 1, path.name, expected, list(table.columns))
+    check_field(table.shape[1] > 1, path.name, "two columns or more, with commas", [*table.columns])
     return table
 
 
@@ -123,9 +116,8 @@ def read_names(path: Path, number: int) -> pd.Series:
 def choose_column(columns: list[str], given: str | None, usual: tuple[str, ...], name: str) -> str:
     """The column that is given, or the only one of a usual name. name: of the argument."""
     likely = [given] if given else [column for column in columns if column.lower() in usual]
-    option = f"--{name.replace('_', '-')} COLUMN"
     listed = ", ".join(columns[:MOST_LISTED]) + ", ..." * (len(columns) > MOST_LISTED)
-    expected = f"one of the columns {listed} ({option} names it)"
+    expected = f"one of the columns {listed} (--{name.replace('_', '-')} COLUMN names it)"
     holds = len(likely) == 1 and likely[0] in columns
     check_field(holds, name, expected, ", ".join(likely) or "none of a usual name")
     return likely[0]
@@ -148,6 +140,13 @@ def read_times(column: pd.Series, where: str) -> pd.Series:
 def is_text(column: pd.Series) -> bool:
     """Whether a column holds something other than numbers."""
     return not pd.api.types.is_numeric_dtype(column)
+
+
+def check_text(column: pd.Series, where: str) -> None:
+    """Refuse text that is meant as numbers, save for a few cells."""
+    is_number = pd.to_numeric(column, errors="coerce").notna()
+    if is_number.sum() >= len(column) / 2:
+        check_column(is_number | column.isna(), where, "a number or an empty cell", "neither")
 
 
 def find_series(path: Path, id_column: str | None, time_column: str | None) -> Found:
@@ -186,23 +185,18 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> F
         return values, ~np.isnan(values).all(1)
 
     found = Found.of("series", names, read)
-    found.times, found.columns = times, list(numbers.columns)
+    found.times, found.columns = times, [*numbers.columns]
     found.notes.append(f"The column {key} tells the series apart, and {time} orders them.")
     if not is_shared:
         found.notes.append("They share few times, so that each has its own steps, in their order.")
     still = numbers.columns[(numbers.groupby(level=0).nunique() <= 1).all()]
     if len(still):
-        advice = "if they are labels, a file of labels is their place"
-        found.notes.append(f"{', '.join(still)} never change within a series: {advice}.")
+        found.notes.append(
+            f"{', '.join(still)} never change within a series: if they are labels, a file of "
+            "labels is their place."
+        )
     add_labels(found, table[texts])
     return found
-
-
-def check_text(column: pd.Series, where: str) -> None:
-    """Refuse text that is meant as numbers, save for a few cells."""
-    is_number = pd.to_numeric(column, errors="coerce").notna()
-    holds = is_number.sum() < len(column) / 2
-    check_column(is_number | column.isna() | holds, where, "a number or an empty cell", "neither")
 
 
 # ---- labels
@@ -224,8 +218,8 @@ def add_labels(found: Found, table: pd.DataFrame) -> None:
 
 def add_label_file(path: Path, found: Found, time_column: str | None) -> None:
     """Add the labels of a csv file, whose first column names the sequences that were found."""
-    key, *columns = read_csv(path, nrows=0).columns
     table = read_csv(path)
+    key, *columns = table.columns
     table[key] = read_names(path, 0)
     for name in columns:
         check_column(table[name].notna(), f"{path.name}, {name}", "no gaps", "an empty cell or NA")
@@ -233,16 +227,14 @@ def add_label_file(path: Path, found: Found, time_column: str | None) -> None:
     known = short[~short.index.duplicated(keep=False)].to_dict() | {n: n for n in found.names}
     names = table[key].map(known)
     lacking = sorted(set(found.names) - set(names))
-    expected = f"a line for each of the {len(found.names)} {found.kind}, named as they are"
-    listed = (
-        f"such as {', '.join(lacking[:2])}; the column {key} has {table[key].iloc[:2].tolist()}"
-    )
-    check_field(not lacking, path.name, expected, f"{len(lacking)} without one, {listed}")
-    both = {*columns} & {*found.static.columns, *found.dynamic}
-    check_field(not both, path.name, "other labels than the data have already", sorted(both))
-    others = int(names.isna().sum())
-    if others:
-        found.notes.append(f"{others} lines of {path.name} name no {found.kind} that are here.")
+    listed = f"none for {', '.join(lacking[:2])}; {key} has {table[key].iloc[:2].tolist()}"
+    expected = f"a line for each of the {len(found.names)} {found.kind}"
+    check_field(not lacking, path.name, expected, f"{len(lacking)} lacking, {listed}")
+    both = sorted({*columns} & {*found.static.columns, *found.dynamic})
+    check_field(not both, path.name, "other labels than the data have already", both)
+    if names.isna().any():
+        count = names.isna().sum()
+        found.notes.append(f"{count} lines of {path.name} name no {found.kind} that are here.")
 
     table[key], index = names, [key]
     twice = names[names.notna() & names.duplicated()]
@@ -260,12 +252,11 @@ def add_label_file(path: Path, found: Found, time_column: str | None) -> None:
 
 def encode(name: str, label: pd.Series) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """A label as floats, or as the numbers of its classes and their names."""
-    lacking = label.index[label.isna()]
-    gap = f"a gap (an empty cell, or one like NA) at {lacking[:1].tolist()}"
-    check_field(len(lacking) == 0, f"the label {name}", "no gaps", gap)
+    where, lacking = f"the label {name}", label.index[label.isna()]
+    gap = f"an empty cell, or one like NA, at {lacking[:1].tolist()}"
+    check_field(len(lacking) == 0, where, "no gaps", gap)
     if pd.api.types.is_float_dtype(label):
-        holds = bool(np.isfinite(label).all())
-        check_field(holds, f"the label {name}", "finite numbers", "infinity")
+        check_field(bool(np.isfinite(label).all()), where, "finite numbers", "infinity")
         return label.to_numpy(np.float32), None
     if is_text(label):
         label = label.map(normalise)
