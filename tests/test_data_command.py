@@ -1,4 +1,4 @@
-"""python -m unbraid: data of the clone, mistakes in one message."""
+"""python -m unbraid: data of the clone, mistakes in one message, commands that have moved."""
 
 import subprocess
 import sys
@@ -45,6 +45,13 @@ MISTAKES = {("data", "list", "Sprites"): "did you mean sprites", ("data", "fetch
 def test_a_mistake_is_answered_by_one_message(call, arguments):
     code, printed = call(*arguments)
     assert code == 1 and printed.count("error:") == 1 and MISTAKES[arguments] in printed
+
+
+@pytest.mark.parametrize("name", command.MOVED)
+def test_a_command_that_has_moved_names_its_successor(call, name):
+    code, printed = call(name, "independent", "--run", "factored")
+    assert code == 2 and printed.startswith(f"python -m unbraid {name} has moved")
+    assert printed.endswith(f"python -m papers {name} independent --run factored\n")
 
 
 def test_a_fault_of_the_library_is_no_mistake_of_the_user(call, monkeypatch):

@@ -2,6 +2,8 @@
 
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -191,6 +193,12 @@ def test_the_library_of_another_clone_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stamp, "LIBRARY", tmp_path)
     assert commands.main(["prose"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_the_old_command_names_the_new_one():
+    command = [sys.executable, "-m", "unbraid.course", "fresh", "--only", "00"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith("python -m tools fresh --only 00\n")
 
 
 def test_renewing_leaves_a_notebook_that_fails_as_it_was(tmp_path):

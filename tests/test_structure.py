@@ -28,7 +28,7 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
         {"checkpoint", "codes", "interventions", "pages", "parallel", "report"} | {"training"},
         {"own_training"},
         {"own_report"},
-        {"__main__"},
+        {"course", "__main__"},
     ),
     "papers": (
         {"benchmark", "costs", "distinct", "heads", "own_copies", "registry", "settings"}

@@ -6,6 +6,7 @@ What needs PyTorch is imported late, so that help and typos are answered at once
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from importlib.metadata import version
@@ -14,9 +15,12 @@ from typing import Annotated
 
 import typer
 
+MOVED = ("train", "evaluate", "judge", "full", "verify", "stamp")  # these make results/
+OWN = {"--data", "-h", "--help"}  # with one of these options, train is a command of this module
+
 app = typer.Typer(
     help="Unbraid, a course on sequential disentanglement: its data, its measures, its models.",
-    epilog="What trains and measures the course's own models is python -m papers, in the clone.",
+    epilog=f"In the clone, python -m papers has the commands {', '.join(MOVED)}.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -187,6 +191,12 @@ def split_names(text: str) -> list[str]:
 
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
+    is_own = sys.argv[1:2] == ["train"] and {word.split("=")[0] for word in sys.argv} & OWN
+    if sys.argv[1:2] and sys.argv[1] in MOVED and not is_own:
+        command = f"python -m papers {shlex.join(sys.argv[1:])}"
+        moved = f"python -m unbraid {sys.argv[1]} has moved"
+        typer.echo(f"{moved}; run in the clone: {command}", err=True)
+        sys.exit(2)
     try:
         app(prog_name="python -m unbraid")
     except SystemExit as end:
