@@ -1,8 +1,10 @@
 """A model of one's own in a file outside the clone; nothing of the library is changed for it."""
 
+import runpy
 import subprocess
 import sys
 
+import pytest
 from unbraid import store
 
 OUTSIDE = """\
@@ -49,24 +51,34 @@ print(leakage_matrix({"static": code}, {"place": test[:, 0, 0].numpy()})["static
 """
 
 
-def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(tmp_path):
+def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(
+    tmp_path, monkeypatch, capsys
+):
+    """In a process of its own; the run that is stopped and resumed shares the test's process."""
     assert len(OUTSIDE.splitlines()) <= 40
     script = tmp_path / "mine.py"
     script.write_text(OUTSIDE)
+    folders = [tmp_path / name for name in ("resumed", "whole")]
+    for folder in folders:
+        folder.mkdir()
 
-    def run(folder, *arguments):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        command = [sys.executable, script, tmp_path / folder, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(script), str(folders[0]), *arguments])
+        runpy.run_path(str(script), run_name="__main__")
 
-    assert run("resumed", "stop").stderr.rstrip().endswith("stopped")
-    assert not (tmp_path / "resumed" / "mine.safetensors").exists()
-    resumed, whole = run("resumed"), run("whole")
+    with pytest.raises(SystemExit, match="stopped"):
+        run_here("stop")
+    assert not (folders[0] / "mine.safetensors").exists()
+    capsys.readouterr()
+    run_here()
+    resumed = capsys.readouterr().out
+
+    command = [sys.executable, script, folders[1]]
+    whole = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr[-2000:]
     assert float(whole.stdout) > 0.9  # the code tells where the sequence is
-    assert resumed.stdout == whole.stdout
-    digests = {store.digest(tmp_path / name / "mine.safetensors") for name in ("resumed", "whole")}
-    assert len(digests) == 1
+    assert resumed == whole.stdout
+    assert len({store.digest(folder / "mine.safetensors") for folder in folders}) == 1
 
 
 def test_what_a_user_needs_first_is_imported_from_unbraid_when_it_is_asked_for():
