@@ -17,6 +17,7 @@ from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
+from unbraid.networks import count_parameters
 
 from papers import registry, runs, settings
 
@@ -39,6 +40,56 @@ SMALL = {
     FormulaElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
     PublishedSpeech: {"channels": 3, "features": 4, "hidden": 5, "static_size": 2},
 }
+COUNTS = {  # parameters of models at full by settings' section, and of their parts
+    "independent.bounce.factored": {"": 6_235_915},
+    "independent.bounce.entangled": {"": 6_186_251},
+    "unordered.sprites_poses": {
+        "trunk": 3_159_040,
+        "static_encoder.pair_convolution": 2_359_808,
+        "static_encoder.convolution": 2_359_808,
+        "static_encoder.dense": 4_720_128,
+        "prior_dense": 527_364,
+        "decoder.stages": 3 * (256 * 256 * 16 + 256),
+        "decoder.last": 256 * 3 * 16 + 3,
+        # These are not in the paper's table.
+        "dynamic_dense": (4096 + 512 + 1) * 512 + 513 * 512 + 513 * 4,
+        "decoder.first": (512 + 2 + 1) * 4096,
+    },
+    "single_element.sprites": {
+        "codec.encoder": 4_856_384,
+        "static_head": 49_728,
+        "dynamic_encoder.recurrent": 2_629_632,
+        "dynamic_encoder.head": 262_656,
+        "prior": 148_992,
+        "codec.decoder": 6_952_771,
+        "": 14_900_163,
+    },
+    "single_element.mug": {"": 8_784_515},
+    "single_element.physionet.published_death": {"": 88_548},
+    "single_element.physionet.published_death.ward": {"": 88_548},
+    "single_element.air_quality.published": {"": 88_548},
+    "single_element.etth1.published": {
+        "codec.encoder": 4_416,
+        "anchor_recurrent": 6_336,
+        "static_head": 1_584,
+        "dynamic_encoder": 8_976,
+        "prior": 53_264,
+        "codec.start": 544,
+        "codec.recurrent": 8_448,
+        "codec.dense": 4_192,
+        "": 88_156,
+    },
+    "single_element.timit": {
+        "codec.recurrent": 649_632,
+        "codec.linear": 81_003,
+        "static_head": 117_504,
+        "dynamic_encoder": 800_000,
+        "prior": 987_392,
+        "codec.decoder_recurrent": 369_036,
+        "codec.decoder_linear": 40_602,
+        "": 3_045_169,
+    },
+}
 FORMULAE = settings.load("single_element.sprites", "smoke", variant="formulas")
 every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__name__)
 
@@ -46,6 +97,13 @@ every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__nam
 @pytest.mark.parametrize("section, kind", PAPERS.items(), ids=PAPERS)
 def test_a_configs_defaults_are_the_papers_values(section, kind):
     assert runs.make_config(settings.load(section, "full")) == kind.config_class()
+
+
+@pytest.mark.parametrize("section", COUNTS)
+def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(section):
+    model = runs.build(settings.load(section, "full"), 0)
+    parts = {block: model.get_submodule(block) for block in COUNTS[section]}
+    assert {block: count_parameters(part) for block, part in parts.items()} == COUNTS[section]
 
 
 @every_model
@@ -69,11 +127,16 @@ def test_a_model_is_made_of_a_config_or_of_its_fields_by_name(kind):
         (lambda: SingleElement(SingleElementConfig(), static_size=4), "^config.*static_size"),
         (lambda: SingleElement(UnorderedFramesConfig()), "^config.*UnorderedFramesConfig"),
         (lambda: SingleElement(settings.load("single_element.sprites", "smoke")), "^config"),
+        (lambda: SingleElement(kind="sound"), "^kind"),
+        (lambda: SingleElement(image_size=12), "^image_size"),
         (lambda: UnorderedFrames(widths=(4, 0, 4, 4)), "^widths"),
+        (lambda: UnorderedFrames(image_size=32), "^widths"),
         (lambda: UnorderedFrames(initial_weights="small"), "^initial_weights"),
         (lambda: IndependentPrediction(variance=float("nan")), "^variance"),
         (lambda: FormulaElement(context=True), "^context"),
         (lambda: GatedPrediction(opening=3), "^opening"),
+        (lambda: GatedPrediction(decoder_apart=(0.2, 0.5), decoder_groups=3), "^decoder_apart"),
+        (lambda: CanvasPrediction(decoder_hidden=8, decoder_groups=2), "^decoder_hidden"),
         (lambda: runs.build(FORMULAE, 0), "^variant.*did you mean formula"),
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
     ),
