@@ -21,10 +21,8 @@ RUNS = list(SECTIONS)
 
 
 @pytest.fixture(autouse=True)
-def without_other_data(monkeypatch, tmp_path):
+def without_other_results(data_of_the_clone, monkeypatch, tmp_path):
     """Only the data of the clone, and no build/results but that of the test."""
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

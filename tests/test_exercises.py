@@ -39,7 +39,7 @@ TWICE, YET = [(1.0,), (2.0,)], "not answered yet"
 EXPECTED = {
     "number": {"value": 3.5, "relative": 1e-3, "mistakes": [(7.0, "One half is missing.")]},
     "function": {
-        "answer": in_order,
+        "value": in_order,
         "calls": TWICE,
         "mistakes": [(swapped, "They are exchanged.")],
     },

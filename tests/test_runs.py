@@ -77,9 +77,7 @@ def test_runs_are_selected_by_model_dataset_and_run():
 
 
 @pytest.mark.parametrize("section", ("independent.bounce.factored", "unordered.digits"))
-def test_digits_are_drawn_from_their_split(section, monkeypatch, tmp_path):
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
+def test_digits_are_drawn_from_their_split(section, data_of_the_clone):
     chosen = settings.load(section, "smoke")
     train, test = (runs.make_sampler(chosen, split) for split in ("train", "test"))
     frames = train(4, seeded()).frames

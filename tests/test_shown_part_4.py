@@ -3,10 +3,11 @@
 import pytest
 import torch
 from helpers import seeded
-from test_shown import define, without_gradients  # noqa: F401 - fixtures
 
 from papers.benchmark import averages, sequence_vae
 from papers.evaluation import benchmark
+
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 FRAMES = torch.rand(3, 8, 3, 32, 32, generator=seeded(1))
 CLASSES = {
@@ -16,7 +17,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_the_classes_of_40_are_those_of_papers(define, name):  # noqa: F811
+def test_the_classes_of_40_are_those_of_papers(define, name):
     kind, sizes = CLASSES[name]
     torch.manual_seed(0)
     own = kind(**sizes).eval()
@@ -30,7 +31,7 @@ def test_the_classes_of_40_are_those_of_papers(define, name):  # noqa: F811
     assert not torch.allclose(shown.decode(codes)[0], shown.decode(codes)[1])
 
 
-def test_the_bound_of_40_is_that_of_papers(define):  # noqa: F811
+def test_the_bound_of_40_is_that_of_papers(define):
     torch.manual_seed(0)
     own = sequence_vae.SequenceVAE(hidden=32).eval()
     shown = define("40", "SequenceVAE").SequenceVAE().eval()
@@ -39,7 +40,7 @@ def test_the_bound_of_40_is_that_of_papers(define):  # noqa: F811
     torch.testing.assert_close(shown.elbo(FRAMES, noise), own.elbo(FRAMES, noise).elbo)
 
 
-def test_40_finds_the_nearest_of_four_as_papers_do(define):  # noqa: F811
+def test_40_finds_the_nearest_of_four_as_papers_do(define):
     shown = define("40", "nearest_of_four")
     four = torch.rand(4, 20, 3, 2, generator=seeded(3))
     made = torch.rand(20, 3, 2, generator=seeded(4))

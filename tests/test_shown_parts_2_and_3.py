@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded, small
-from test_shown import define, without_gradients  # noqa: F401 - fixtures
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian
 from unbraid.measures import swaps
 
 from papers.evaluation import clips, encoded, faces, poses, unordered
+
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 FRAMES_A = torch.rand(30, 3, 4, 4, generator=seeded(1))
 FRAMES_B = torch.rand(30, 3, 4, 4, generator=seeded(2))
@@ -31,7 +32,7 @@ def people(masked=False):
 # ---- part 2
 
 
-def test_24_counts_repaints_and_finds_the_commonest_as_papers_do(define):  # noqa: F811
+def test_24_counts_repaints_and_finds_the_commonest_as_papers_do(define):
     shown = define("24", "TIE", "count_nearer", "repaint", "coherence")
     made = shown.repaint(FRAMES_A, FRAMES_B)
     assert torch.equal(made, poses.repaint(FRAMES_A, FRAMES_B))
@@ -45,7 +46,7 @@ def test_24_counts_repaints_and_finds_the_commonest_as_papers_do(define):  # noq
 
 
 @pytest.mark.parametrize("masked", (False, True))
-def test_27_whitens_and_identifies_as_papers_do(define, masked):  # noqa: F811
+def test_27_whitens_and_identifies_as_papers_do(define, masked):
     shown = define("27", "fit_whitening", "name_nearest")
     matrix = shown.fit_whitening(people(masked))
     torch.testing.assert_close(matrix, faces.fit_whitening(people(masked)))
@@ -56,7 +57,7 @@ def test_27_whitens_and_identifies_as_papers_do(define, masked):  # noqa: F811
     assert 0 < share < 1
 
 
-def test_23_draws_frames_and_reads_skills_as_papers_do(define):  # noqa: F811
+def test_23_draws_frames_and_reads_skills_as_papers_do(define):
     shown = define("23", "draw_frames", "accuracy_from_skill")
     for count in (2, 5):
         drawn = [
@@ -69,7 +70,7 @@ def test_23_draws_frames_and_reads_skills_as_papers_do(define):  # noqa: F811
     assert accuracy == unordered.accuracy_from_skill(0.25, known, asked) == 1 - 0.75 * 0.4
 
 
-def test_25_averages_the_prior_as_papers_do(define):  # noqa: F811
+def test_25_averages_the_prior_as_papers_do(define):
     model = small("unordered", initial_log_variance=0.0)
     for layer in model.prior_dense[::2]:
         layer.weight *= 6  # so that p(z | f) differs from f to f
@@ -85,7 +86,7 @@ def test_25_averages_the_prior_as_papers_do(define):  # noqa: F811
 # ---- part 3
 
 
-def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):  # noqa: F811
+def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
     real = torch.rand(50, 3, 3, 4, 4, generator=seeded(10))
     made = (real[:40] + 0.6 * torch.rand(40, 3, 3, 4, 4, generator=seeded(11))).clamp(0, 1)
     shown = define("33", "share_nearest", "donor_shares", "compute_scores", real=real)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from test_shown import define, without_gradients  # noqa: F401 - fixtures
 from unbraid.measures import verification
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
+
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
 def with_weights(networks, model):
@@ -19,7 +20,7 @@ def differ(ours, theirs):
     return (ours - theirs).abs().max().item()
 
 
-def test_the_speech_networks_of_35(define):  # noqa: F811
+def test_the_speech_networks_of_35(define):
     torch.manual_seed(0)
     model = PublishedSpeech(channels=101, features=101).eval()
     networks = with_weights(
@@ -37,7 +38,7 @@ def test_the_speech_networks_of_35(define):  # noqa: F811
     assert differ(networks.prior(codes["dynamic"]).log_variance, prior.log_variance) < 1e-6
 
 
-def test_the_series_networks_of_36(define):  # noqa: F811
+def test_the_series_networks_of_36(define):
     torch.manual_seed(0)
     model = PublishedSeries(anchor="first").eval()
     networks = with_weights(
@@ -60,7 +61,7 @@ def test_the_series_networks_of_36(define):  # noqa: F811
 
 
 @pytest.mark.parametrize("distance", (0.0, 1.0, 3.0))
-def test_the_equal_error_rate_of_38(define, distance):  # noqa: F811
+def test_the_equal_error_rate_of_38(define, distance):
     scores = torch.randn(4000, generator=torch.Generator().manual_seed(0))
     same = torch.arange(4000) < 1000
     scores[same] += distance
