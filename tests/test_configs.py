@@ -206,6 +206,11 @@ def test_fields_that_no_class_has_are_refused(tmp_path):
         SequenceModel.load(path)
 
 
+OWN = {
+    IndependentPrediction: "independent/circle/quick/factored-seed0",
+    UnorderedFrames: "unordered/faces/quick/unordered-seed0",
+    SingleElement: "single_element/sprites/quick/single_element-seed0",
+}
 SHIPPED = sorted(store.shipped().glob("[!jt]*/*/*/*.safetensors"))
 
 
@@ -219,9 +224,11 @@ def test_every_shipped_weight_loads_by_its_runs_name(path):
     for field in ("image_size", "features", "static_size", "factor_size", "channels"):
         if field in record and hasattr(model.config, field):
             assert getattr(model.config, field) == record[field]
-    others = {IndependentPrediction, UnorderedFrames, SingleElement}
-    own = next((kind for kind in others if isinstance(model, kind)), type(model))
-    assert isinstance(own.load(name), own)
-    for other in others - {own}:
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_shipped_weight_loads_by_its_own_class_and_by_no_other(kind):
+    assert isinstance(kind.load(OWN[kind]), kind)
+    for other in OWN.keys() - {kind}:
         with pytest.raises(ValueError, match=other.__name__):
-            other.load(name)
+            other.load(OWN[kind])
