@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from helpers import MODELS
 from safetensors.torch import save_file
 from unbraid import store
 from unbraid.models.ablations import AblatedElement
@@ -12,7 +13,6 @@ from unbraid.models.canvases import CanvasPrediction
 from unbraid.models.formula import FormulaElement
 from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
-from unbraid.models.painted import PaintedFrames
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
@@ -28,18 +28,8 @@ PAPERS = {
     "single_element.air_quality.published": PublishedSeries,
     "single_element.timit": PublishedSpeech,
 }
-SMALL = {
-    IndependentPrediction: {"image_size": 8, "width": 2, "features": 3, "factor_size": 2},
-    UnorderedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "hidden": 5},
-    SingleElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
-    PublishedSeries: {"window": 2, "width": 4, "features": 3, "anchor": "middle"},
-    GatedPrediction: {"image_size": 8, "width": 2, "features": 3, "opening": ((0.5, (1, 2)),)},
-    PaintedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "palette": 2},
-    CanvasPrediction: {"image_size": 8, "width": 2, "features": 3, "decoder_hidden": 5},
-    AblatedElement: {"image_size": 8, "width": 2, "features": 4, "subtract": False},
-    FormulaElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
-    PublishedSpeech: {"channels": 3, "features": 4, "hidden": 5, "static_size": 2},
-}
+SMALL = dict(MODELS.values())  # by class: sizes of one of its small models
+SMALL[GatedPrediction] = SMALL[GatedPrediction] | {"opening": ((0.5, (1, 2, 2)),)}
 COUNTS = {  # parameters of models at full by settings' section, and of their parts
     "independent.bounce.factored": {"": 6_235_915},
     "independent.bounce.entangled": {"": 6_186_251},

@@ -42,7 +42,8 @@ def dependent_factors(factors, units=3, samples=120):
     return list(now), list(later)
 
 
-MODELS = ("log_likelihood", "kl_by_unit", "Networks", "PlainModel", "FactorModel")  # of 11
+MODELS = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")  # of 11
+MODELS += ("log_likelihood", "kl_by_unit", "Networks", "PlainModel", "FactorModel")
 OPENING = ((0.0, (16, 16)), (0.0125, (5, 5)), (0.07, (16, 16)))  # of the long run, and of 11
 GATED = {"image_size": 32, "width": 4, "features": 8, "hidden": 8, "hidden_layers": 2}
 GATED |= {"factor_size": 6, "decoder_hidden": 24, "activation": "silu", "normalise": False}
@@ -58,8 +59,7 @@ def build_gated():
 @pytest.fixture
 def built(define):
     """What 11 builds, with the library's weights."""
-    parts = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")
-    shown = define("11", *parts, *MODELS)
+    shown = define("11", *MODELS)
     model = shown.FactorModel(d=6, width=4, features=8, wide=24, hidden=8)
     model.load_state_dict(build_gated().state_dict())
     return model
@@ -82,8 +82,7 @@ def test_the_class_of_11_is_the_librarys(built, sampler, share):
 
 
 def test_the_long_run_opens_in_the_class_of_11(define, root):
-    parts = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")
-    shown = define("11", *parts, *MODELS)
+    shown = define("11", *MODELS)
     name = root / "results" / "independent" / "circle" / "quick" / "long-seed0.safetensors"
     library = GatedPrediction.load(name)
     model = shown.FactorModel()

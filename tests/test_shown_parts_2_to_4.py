@@ -1,4 +1,4 @@
-"""What 23 to 27 and 33 show gives the numbers of the library's or of papers' own copy."""
+"""What 23 to 40 show gives the numbers of the library's or of papers' own copy."""
 
 import math
 from dataclasses import replace
@@ -9,9 +9,12 @@ import torch
 from helpers import seeded, small
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian
-from unbraid.measures import swaps
+from unbraid.measures import swaps, verification
+from unbraid.models.published_series import PublishedSeries
+from unbraid.models.published_speech import PublishedSpeech
 
-from papers.evaluation import clips, encoded, faces, poses, unordered
+from papers.benchmark import averages, sequence_vae
+from papers.evaluation import benchmark, clips, encoded, faces, poses, unordered
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -108,6 +111,108 @@ def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
     expected = swaps.generation_scores(chances, right)
     names = ("conditional_entropy", "marginal_entropy", "inception_score")
     np.testing.assert_allclose(found, [getattr(expected, name).mean for name in names], rtol=1e-9)
+
+
+def with_weights(networks, model):
+    """The shown networks with a model's weights, which stand in the same order."""
+    weights = dict(zip(networks.state_dict(), model.state_dict().values(), strict=True))
+    networks.load_state_dict(weights)
+    return networks
+
+
+def differ(ours, theirs):
+    return (ours - theirs).abs().max().item()
+
+
+def test_the_speech_networks_of_35(define):
+    torch.manual_seed(0)
+    model = PublishedSpeech(channels=101, features=101).eval()
+    networks = with_weights(
+        define("35", "Gaussian", "PublishedNetworks").PublishedNetworks(), model
+    )
+    x = torch.rand(3, 20, 101)
+    noise = model.draw_noise(3, 20, seeded(0))
+    codes = model.encode(x, noise)
+    s, d = networks.encode(x, noise["anchor"][:, None])
+    assert differ(s.draw(noise["static"]), codes["static"]) < 1e-6
+    assert differ(d.draw(noise["dynamic"]), codes["dynamic"]) < 1e-6
+    assert differ(networks.decode(codes["static"], codes["dynamic"]), model.decode(codes)) < 1e-6
+    prior = model.prior(codes["dynamic"])
+    assert differ(networks.prior(codes["dynamic"]).mean, prior.mean) < 1e-6
+    assert differ(networks.prior(codes["dynamic"]).log_variance, prior.log_variance) < 1e-6
+
+
+def test_the_series_networks_of_36(define):
+    torch.manual_seed(0)
+    model = PublishedSeries(anchor="first").eval()
+    networks = with_weights(
+        define("36", "Gaussian", "PublishedNetworks").PublishedNetworks(), model
+    )
+    x = torch.randn(3, 5 * 24, 10)
+    noise = model.draw_noise(3, 5, seeded(0))
+    windows = x.unflatten(1, (5, 24))
+    observed = torch.rand(windows.shape, generator=seeded(1)) > 0.4
+    posterior = model.posterior(windows, observed, noise)
+    s, d = networks.encode(windows, observed, noise["anchor"])
+    assert differ(s.mean, posterior.static.mean) < 1e-6
+    assert differ(s.log_variance, posterior.static.log_variance) < 1e-6
+    assert differ(d.mean, posterior.dynamic.mean) < 1e-6
+    assert differ(d.log_variance, posterior.dynamic.log_variance) < 1e-6
+    codes = posterior.codes["static"], posterior.codes["dynamic"], noise["decoder"]
+    ours, theirs = networks.decode(*codes), model.codec.decode(*codes)
+    assert differ(ours.mean, theirs.mean) < 1e-6 and differ(ours.stddev, theirs.stddev) < 1e-6
+    assert differ(networks.prior(codes[1]).mean, model.prior(codes[1]).mean) < 1e-6
+
+
+@pytest.mark.parametrize("distance", (0.0, 1.0, 3.0))
+def test_the_equal_error_rate_of_38(define, distance):
+    scores = torch.randn(4000, generator=seeded(0))
+    same = torch.arange(4000) < 1000
+    scores[same] += distance
+    expected = verification.equal_error_rate(scores, same)
+    assert abs(define("38", "equal_error_rate").equal_error_rate(scores, same) - expected) < 2e-3
+
+
+# ---- part 4
+
+FRAMES = torch.rand(3, 8, 3, 32, 32, generator=seeded(1))
+CLASSES = {
+    "SequenceVAE": (sequence_vae.SequenceVAE, {"hidden": 32}),
+    "FrameVAE": (averages.FrameVAE, {}),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_classes_of_40_are_those_of_papers(define, name):
+    kind, sizes = CLASSES[name]
+    torch.manual_seed(0)
+    own = kind(**sizes).eval()
+    shown = getattr(define("40", *CLASSES), name)().eval()
+    shown.load_state_dict(own.state_dict())
+    codes, expected = shown.encode(FRAMES), own.encode(FRAMES)
+    assert set(codes) == set(expected)
+    for each in codes:
+        torch.testing.assert_close(codes[each], expected[each])
+    torch.testing.assert_close(shown.decode(codes), own.decode(expected))
+    assert not torch.allclose(shown.decode(codes)[0], shown.decode(codes)[1])
+
+
+def test_the_bound_of_40_is_that_of_papers(define):
+    torch.manual_seed(0)
+    own = sequence_vae.SequenceVAE(hidden=32).eval()
+    shown = define("40", "SequenceVAE").SequenceVAE().eval()
+    shown.load_state_dict(own.state_dict())
+    noise = own.draw_noise(3, 8, seeded(2))
+    torch.testing.assert_close(shown.elbo(FRAMES, noise), own.elbo(FRAMES, noise).elbo)
+
+
+def test_40_finds_the_nearest_of_four_as_papers_do(define):
+    shown = define("40", "nearest_of_four")
+    four = torch.rand(4, 20, 3, 2, generator=seeded(3))
+    made = torch.rand(20, 3, 2, generator=seeded(4))
+    found = shown.nearest_of_four(made, four)
+    assert torch.equal(found, benchmark.find_nearest(made, tuple(four)))
+    assert len(found.unique()) == 4
 
 
 def test_the_made_people_are_as_said():
