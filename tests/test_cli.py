@@ -1,10 +1,11 @@
 """python -m papers: from training to verified results, and mistakes answered by one message."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 from unbraid import store
@@ -40,20 +41,17 @@ def start(*arguments, program=("-m", "papers")):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """What train and evaluate at smoke left in build/results, and what they printed."""
-    home = tmp_path_factory.mktemp("made")
-    environment = {name: os.environ[name] for name in os.environ if name != "UNBRAID_MIRROR"}
-    environment |= {"UNBRAID_CACHE": str(home / "cache")}
-    printed = []
-    for command in (("train",), ("evaluate", "--write")):
-        done = subprocess.run(
-            [sys.executable, "-m", "papers", command[0], "independent", *BOUNCE, *command[1:]],
-            cwd=home,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        printed.append(done.stdout)
+    home, printed = tmp_path_factory.mktemp("made"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("UNBRAID_MIRROR", raising=False)
+        patch.setenv("UNBRAID_CACHE", str(home / "cache"))
+        patch.chdir(home)
+        for name, *more in (("train",), ("evaluate", "--write")):
+            patch.setattr(sys, "argv", ["papers", name, "independent", *BOUNCE, *more])
+            with redirect_stdout(StringIO()) as output, pytest.raises(SystemExit) as end:
+                cli.main()
+            assert not end.value.code, output.getvalue()
+            printed.append(output.getvalue())
     return home / "build" / "results", printed
 
 

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -145,12 +144,6 @@ def test_make_lab_says_what_an_environment_lacks(folder):
     python = write_program(folder / "python", "exit 1")
     done = make("lab", f"PYTHON=./{python.name}", cwd=folder)
     assert done.returncode != 0 and "has no JupyterLab" in done.stdout
-
-
-def test_the_help_of_the_benchmark_runs_nothing():
-    command = [sys.executable, "-m", "tests.bench", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "usage:" in done.stdout and "drawn/s" not in done.stdout
 
 
 def test_what_is_installed_is_the_library_alone():

@@ -63,10 +63,8 @@ def test_a_solution_never_overwrites_the_learners_answer(path):
 def test_what_gives_an_answer_away_is_folded_behind_a_comment(path):
     for cells in read_exercises(path).values():
         for tag in FOLDED:
-            assert (
-                cells[tag].metadata.jupyter.source_hidden
-                and "hide-cell" in cells[tag].metadata.tags
-            )
+            hidden = cells[tag].metadata
+            assert hidden.jupyter.source_hidden and "hide-cell" in hidden.tags
             assert cells[tag].source.startswith("# ")
         assert cells["hint"].source.startswith("<details>")
 
@@ -74,11 +72,8 @@ def test_what_gives_an_answer_away_is_folded_behind_a_comment(path):
 @each_notebook
 def test_two_mistakes_of_each_exercise_are_explained(path):
     for number, cells in read_exercises(path).items():
-        calls = [
-            node
-            for node in ast.walk(ast.parse(cells["expectation"].source))
-            if isinstance(node, ast.Call)
-        ]
+        nodes = ast.walk(ast.parse(cells["expectation"].source))
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
         (call,) = (call for call in calls if ast.unparse(call.func) == "expect")
         given = {word.arg: word.value for word in call.keywords}
         assert call.args[0].value == number and len(given["mistakes"].elts) >= 2, number
