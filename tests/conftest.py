@@ -1,8 +1,13 @@
 """What several test files share: workers and threads, commands, the clone's folder."""
 
+import ast
+import itertools
+import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,20 +36,85 @@ def no_profile_from_outside(monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """A function that runs a command in this process: its exit code and what it printed."""
+def data_of_the_clone(monkeypatch, tmp_path):
+    """No other data than what travels with the clone; the cache, which is empty."""
+    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["papers", *map(str, arguments)])
+
+@pytest.fixture
+def call_program(monkeypatch, capsys):
+    """A function that runs a program's `main` in this process: exit code, and what it printed."""
+
+    def run(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["program", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main()
         printed = capsys.readouterr()
         return end.value.code or 0, printed.out + printed.err
 
     return run
 
 
+@pytest.fixture
+def call(call_program):
+    """The same for `python -m papers`."""
+    return partial(call_program, cli.main)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The clone."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def define(root):
+    """A function that gives what a notebook's cells define, without running the rest of them."""
+
+    def definitions(number: str, *names: str, **given) -> SimpleNamespace:
+        """The functions, classes and constants of these names, with what the notebook imports.
+
+        number: of the notebook. given: further names that they read, such as `profile`.
+        """
+        (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        statements = [statement for source in sources for statement in ast.parse(source).body]
+        imports, named = [], {}
+        for statement in statements:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                imports.append(statement)
+                continue
+            for name in given_names(statement):
+                if name in names:
+                    named[name] = statement
+        assert named.keys() == set(names)
+        once = {id(statement): statement for statement in named.values()}
+        module = ast.Module([*imports, *once.values()], type_ignores=[])
+        space = dict(given)
+        import torch
+
+        with torch.no_grad():
+            exec(compile(module, str(path), "exec"), space)
+        return SimpleNamespace(**{name: space[name] for name in names})
+
+    return definitions
+
+
+def given_names(statement):
+    """The names that a statement defines: a function, a class, or what it assigns to."""
+    if isinstance(statement, ast.Assign):
+        nodes = [ast.walk(target) for target in statement.targets]
+        return [node.id for node in itertools.chain(*nodes) if isinstance(node, ast.Name)]
+    return [getattr(statement, "name", None)]
+
+
+@pytest.fixture
+def without_gradients():
+    """As in a notebook that learns nothing."""
+    import torch
+
+    with torch.no_grad():
+        yield

@@ -1,4 +1,4 @@
-"""A small notebook with three exercises, of the form that every notebook of the course has."""
+"""Small notebooks: one of single cells, and one with three exercises of the course's form."""
 
 import copy
 from pathlib import Path
@@ -36,6 +36,20 @@ EXERCISES = {
         ("count_11_3 = 1", "Take a larger one."),
     ),
 }
+
+
+def write_notebook(path: Path, *sources: str) -> Path:
+    """A notebook with parameters, words, code cells of these sources, and a checked cell."""
+    parameters = 'profile: str = "quick"\nseed: int = 0'
+    cells = [
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        new_markdown_cell("Words."),
+        *map(new_code_cell, sources),
+        new_code_cell('print("checked")', metadata={"tags": ["nbval-check-output"]}),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata=files.NOTEBOOK_METADATA), path)
+    return path
 
 
 def name_answer(number: str) -> str:

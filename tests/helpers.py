@@ -1,7 +1,9 @@
 """What several test files share: seeds, closeness of doubles, and one small model of each kind."""
 
 import math
+from pathlib import Path
 
+import pytest
 import torch
 import torch.nn.functional as F
 from unbraid.models.ablations import AblatedElement
@@ -19,6 +21,8 @@ from unbraid.models.unordered import UnorderedFrames
 from papers.benchmark.averages import FrameVAE, PrincipalComponents
 from papers.benchmark.sequence_vae import ContrastiveVAE, SequenceVAE
 
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 DOUBLE = {"dtype": torch.float64}
 
 

@@ -187,17 +187,21 @@ def test_the_whole_bench_writes_its_record_and_its_page(tmp_path, capsys):
     assert all("gflop" in row for work, row in firsts.items() if "smoke," in work[:9])
 
 
-def test_the_processors_clock_is_for_one_thread(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "arguments, says",
+    (
+        (["--help"], "usage:"),
+        (["--size", "tiny"], "--folder: expected"),  # or it would replace the clone's numbers
+        (["--size", "tiny", "--folder", "x", "--clock", "processor"], "OMP_NUM_THREADS=1"),
+    ),
+)
+def test_help_and_wrong_arguments_measure_nothing(arguments, says, monkeypatch, capsys):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(bench, "run_bench", None)
     with pytest.raises(SystemExit):
-        bench.main(["--size", "tiny", "--folder", str(tmp_path), "--clock", "processor"])
-    assert "OMP_NUM_THREADS=1" in capsys.readouterr().err
-
-
-def test_tiny_numbers_never_replace_the_clones(capsys):
-    with pytest.raises(SystemExit):
-        bench.main(["--size", "tiny"])
-    assert "--folder: expected" in capsys.readouterr().err
+        bench.main(arguments)
+    printed = capsys.readouterr()
+    assert says in printed.out + printed.err
 
 
 def test_the_page_of_the_clone_is_that_of_its_record(root):

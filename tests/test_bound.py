@@ -20,7 +20,7 @@ from unbraid.models.base import Batch
 from unbraid.models.canvases import CanvasPrediction
 from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
-from unbraid.networks import count_parameters, keep_variance, start_as_glorot, start_as_in_2017
+from unbraid.networks import keep_variance, start_as_glorot, start_as_in_2017
 
 FRAMES = torch.rand(3, 4, 3, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
 
@@ -102,21 +102,9 @@ def test_weights_of_2017_count_the_inputs_of_a_layer_and_gains_are_uniform():
     assert gains.mean().item() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize(
-    "sizes, count", (({}, 6_235_915), ({"factors": 1, "factor_size": 40}, 6_186_251))
-)
-def test_parameter_counts_of_paper_a(sizes, count):
-    assert count_parameters(IndependentPrediction(**sizes)) == count
-
-
 def small_model(kind=IndependentPrediction, **changes):
     torch.manual_seed(0)
     return kind(**FACTORS | changes).double().eval()
-
-
-def test_a_decoder_is_either_wider_first_or_in_groups():
-    with pytest.raises(ValueError, match="^decoder_hidden: .* 2 decoder_groups"):
-        small_model(CanvasPrediction, decoder_hidden=8, decoder_groups=2)
 
 
 def slow_bound(model, frames, generator):
@@ -240,8 +228,6 @@ def test_while_the_decoder_is_apart_only_its_last_layer_joins_the_factors(hidden
 
     assert all(moved(0.1)) and all(moved(0.5))
     assert moved(0.2) == moved(0.4) == [False, False, True, True, False, False]
-    with pytest.raises(ValueError, match=r"^decoder_apart: .* 3 decoder_groups"):
-        small_model(GatedPrediction, **changes | {"decoder_hidden": 0, "decoder_groups": 3})
 
 
 def test_only_a_normalised_model_starts_as_in_2017():

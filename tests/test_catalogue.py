@@ -1,9 +1,7 @@
 """Datasets by name: what each opens, what is refused, and what the data commands print."""
 
-import sys
-
 import pytest
-from unbraid import __main__ as program
+from unbraid.__main__ import main
 from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES_OF, describe, select_sources
 
@@ -13,26 +11,11 @@ OWN_COPIES = ("mug", "timit", "aff_wild")
 
 
 @pytest.fixture
-def bare(tmp_path, monkeypatch):
-    """The clone alone: no cache, no mirror, no own copies."""
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
-    for variable in ("UNBRAID_MIRROR", "UNBRAID_MUG", "UNBRAID_TIMIT", "UNBRAID_AFF_WILD"):
-        monkeypatch.delenv(variable, raising=False)
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """A function that runs `python -m unbraid data ...`: its exit code and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unbraid", "data", *arguments])
-        with pytest.raises(SystemExit) as end:
-            program.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out + printed.err
-
-    return run
+def bare(data_of_the_clone, monkeypatch):
+    """The clone alone, without own copies."""
+    for name in OWN_COPIES:
+        monkeypatch.delenv(f"UNBRAID_{name.upper()}", raising=False)
+    return data_of_the_clone
 
 
 def test_every_source_has_a_dataset_and_every_dataset_its_sources():
@@ -99,17 +82,17 @@ def test_the_description_names_each_source_of_a_dataset_its_readers_and_its_plac
     assert "sprites, sprites_poses, sprites_directions" in describe("sprites-li")[0]
 
 
-def test_verify_names_a_damaged_file(bare, command):
+def test_verify_names_a_damaged_file(bare, call_program):
     path = bare / "etth1" / "ETTh1.csv"
     path.parent.mkdir(parents=True)
     path.write_text("damaged")
-    code, printed = command("verify", "etth1")
+    code, printed = call_program(main, "data", "verify", "etth1")
     assert code == 1 and "ETTh1.csv" in printed
 
 
-def test_one_set_that_cannot_be_fetched_stops_no_other(bare, command, monkeypatch):
+def test_one_set_that_cannot_be_fetched_stops_no_other(bare, call_program, monkeypatch):
     files = fetch.SOURCES["vowels"].files
     gone = fetch.Source("gone", "", "", urls=["http://127.0.0.1:9/"], files=files)
     monkeypatch.setitem(fetch.SOURCES, "gone", gone)
-    code, printed = command("fetch", "gone", "vowels")
+    code, printed = call_program(main, "data", "fetch", "gone", "vowels")
     assert code == 1 and "vowels: 2 files" in printed and "error: gone" in printed

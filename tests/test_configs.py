@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from helpers import MODELS
 from safetensors.torch import save_file
 from unbraid import store
 from unbraid.models.ablations import AblatedElement
@@ -12,11 +13,11 @@ from unbraid.models.canvases import CanvasPrediction
 from unbraid.models.formula import FormulaElement
 from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
-from unbraid.models.painted import PaintedFrames
 from unbraid.models.published_series import PublishedSeries
 from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
+from unbraid.networks import count_parameters
 
 from papers import registry, runs, settings
 
@@ -27,17 +28,57 @@ PAPERS = {
     "single_element.air_quality.published": PublishedSeries,
     "single_element.timit": PublishedSpeech,
 }
-SMALL = {
-    IndependentPrediction: {"image_size": 8, "width": 2, "features": 3, "factor_size": 2},
-    UnorderedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "hidden": 5},
-    SingleElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
-    PublishedSeries: {"window": 2, "width": 4, "features": 3, "anchor": "middle"},
-    GatedPrediction: {"image_size": 8, "width": 2, "features": 3, "opening": ((0.5, (1, 2)),)},
-    PaintedFrames: {"image_size": 8, "widths": (3,), "pair_width": 4, "palette": 2},
-    CanvasPrediction: {"image_size": 8, "width": 2, "features": 3, "decoder_hidden": 5},
-    AblatedElement: {"image_size": 8, "width": 2, "features": 4, "subtract": False},
-    FormulaElement: {"image_size": 8, "width": 2, "features": 4, "static_size": 4},
-    PublishedSpeech: {"channels": 3, "features": 4, "hidden": 5, "static_size": 2},
+SMALL = dict(MODELS.values())  # by class: sizes of one of its small models
+SMALL[GatedPrediction] = SMALL[GatedPrediction] | {"opening": ((0.5, (1, 2, 2)),)}
+COUNTS = {  # parameters of models at full by settings' section, and of their parts
+    "independent.bounce.factored": {"": 6_235_915},
+    "independent.bounce.entangled": {"": 6_186_251},
+    "unordered.sprites_poses": {
+        "trunk": 3_159_040,
+        "static_encoder.pair_convolution": 2_359_808,
+        "static_encoder.convolution": 2_359_808,
+        "static_encoder.dense": 4_720_128,
+        "prior_dense": 527_364,
+        "decoder.stages": 3 * (256 * 256 * 16 + 256),
+        "decoder.last": 256 * 3 * 16 + 3,
+        # These are not in the paper's table.
+        "dynamic_dense": (4096 + 512 + 1) * 512 + 513 * 512 + 513 * 4,
+        "decoder.first": (512 + 2 + 1) * 4096,
+    },
+    "single_element.sprites": {
+        "codec.encoder": 4_856_384,
+        "static_head": 49_728,
+        "dynamic_encoder.recurrent": 2_629_632,
+        "dynamic_encoder.head": 262_656,
+        "prior": 148_992,
+        "codec.decoder": 6_952_771,
+        "": 14_900_163,
+    },
+    "single_element.mug": {"": 8_784_515},
+    "single_element.physionet.published_death": {"": 88_548},
+    "single_element.physionet.published_death.ward": {"": 88_548},
+    "single_element.air_quality.published": {"": 88_548},
+    "single_element.etth1.published": {
+        "codec.encoder": 4_416,
+        "anchor_recurrent": 6_336,
+        "static_head": 1_584,
+        "dynamic_encoder": 8_976,
+        "prior": 53_264,
+        "codec.start": 544,
+        "codec.recurrent": 8_448,
+        "codec.dense": 4_192,
+        "": 88_156,
+    },
+    "single_element.timit": {
+        "codec.recurrent": 649_632,
+        "codec.linear": 81_003,
+        "static_head": 117_504,
+        "dynamic_encoder": 800_000,
+        "prior": 987_392,
+        "codec.decoder_recurrent": 369_036,
+        "codec.decoder_linear": 40_602,
+        "": 3_045_169,
+    },
 }
 FORMULAE = settings.load("single_element.sprites", "smoke", variant="formulas")
 every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__name__)
@@ -46,6 +87,13 @@ every_model = pytest.mark.parametrize("kind", SMALL, ids=lambda kind: kind.__nam
 @pytest.mark.parametrize("section, kind", PAPERS.items(), ids=PAPERS)
 def test_a_configs_defaults_are_the_papers_values(section, kind):
     assert runs.make_config(settings.load(section, "full")) == kind.config_class()
+
+
+@pytest.mark.parametrize("section", COUNTS)
+def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(section):
+    model = runs.build(settings.load(section, "full"), 0)
+    parts = {block: model.get_submodule(block) for block in COUNTS[section]}
+    assert {block: count_parameters(part) for block, part in parts.items()} == COUNTS[section]
 
 
 @every_model
@@ -69,11 +117,16 @@ def test_a_model_is_made_of_a_config_or_of_its_fields_by_name(kind):
         (lambda: SingleElement(SingleElementConfig(), static_size=4), "^config.*static_size"),
         (lambda: SingleElement(UnorderedFramesConfig()), "^config.*UnorderedFramesConfig"),
         (lambda: SingleElement(settings.load("single_element.sprites", "smoke")), "^config"),
+        (lambda: SingleElement(kind="sound"), "^kind"),
+        (lambda: SingleElement(image_size=12), "^image_size"),
         (lambda: UnorderedFrames(widths=(4, 0, 4, 4)), "^widths"),
+        (lambda: UnorderedFrames(image_size=32), "^widths"),
         (lambda: UnorderedFrames(initial_weights="small"), "^initial_weights"),
         (lambda: IndependentPrediction(variance=float("nan")), "^variance"),
         (lambda: FormulaElement(context=True), "^context"),
         (lambda: GatedPrediction(opening=3), "^opening"),
+        (lambda: GatedPrediction(decoder_apart=(0.2, 0.5), decoder_groups=3), "^decoder_apart"),
+        (lambda: CanvasPrediction(decoder_hidden=8, decoder_groups=2), "^decoder_hidden"),
         (lambda: runs.build(FORMULAE, 0), "^variant.*did you mean formula"),
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
     ),
@@ -143,6 +196,11 @@ def test_fields_that_no_class_has_are_refused(tmp_path):
         SequenceModel.load(path)
 
 
+OWN = {
+    IndependentPrediction: "independent/circle/quick/factored-seed0",
+    UnorderedFrames: "unordered/faces/quick/unordered-seed0",
+    SingleElement: "single_element/sprites/quick/single_element-seed0",
+}
 SHIPPED = sorted(store.shipped().glob("[!jt]*/*/*/*.safetensors"))
 
 
@@ -156,9 +214,11 @@ def test_every_shipped_weight_loads_by_its_runs_name(path):
     for field in ("image_size", "features", "static_size", "factor_size", "channels"):
         if field in record and hasattr(model.config, field):
             assert getattr(model.config, field) == record[field]
-    others = {IndependentPrediction, UnorderedFrames, SingleElement}
-    own = next((kind for kind in others if isinstance(model, kind)), type(model))
-    assert isinstance(own.load(name), own)
-    for other in others - {own}:
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_shipped_weight_loads_by_its_own_class_and_by_no_other(kind):
+    assert isinstance(kind.load(OWN[kind]), kind)
+    for other in OWN.keys() - {kind}:
         with pytest.raises(ValueError, match=other.__name__):
-            other.load(name)
+            other.load(OWN[kind])

@@ -8,7 +8,7 @@ from unbraid import store
 from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import SequenceModel, describe_model
 
-from papers import provenance
+from papers import provenance, report
 from papers.convert import convert_records
 
 FOLDER = "single_element/sprites/quick"
@@ -28,14 +28,8 @@ def older(tmp_path):
     for run, seeds in metrics["protocol"]["files"].items():
         for seed, tied in seeds.items():
             tied["record"] = store.digest(place / f"{run}-seed{seed}.run.json")
-    write_metrics(place / "metrics.json", metrics)
+    report.write_metrics(place / "metrics.json", metrics)
     return tmp_path
-
-
-def write_metrics(path, metrics):
-    from papers import report
-
-    report.write_metrics(path, metrics)
 
 
 def test_a_record_of_before_is_refused_until_it_is_converted_and_then_all_fits(older):

@@ -39,13 +39,25 @@ def make_book(*texts):
     return files.normalise(new_notebook(cells=cells))
 
 
+NAMES = ["00_start.ipynb", "01_next.ipynb"]
+
+
+def publish(root, name, *texts):
+    """Commit a notebook to the course."""
+    nbformat.write(make_book(*texts), root / "notebooks" / name)
+
+
+def read_sources(path):
+    return [cell.source for cell in nbformat.read(path, 4).cells]
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A clone with two notebooks, and a place for signatures."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
     (tmp_path / "notebooks").mkdir()
-    for name in ("00_start.ipynb", "01_next.ipynb"):
-        nbformat.write(make_book(*TEXTS), tmp_path / "notebooks" / name)
+    for name in NAMES:
+        publish(tmp_path, name, *TEXTS)
     return tmp_path
 
 
@@ -69,8 +81,6 @@ def reader(number=None, text=None):
 
 
 NEWER = (*TEXTS[:2], "Some better words on what follows.", *TEXTS[3:])
-
-
 NEW_TASK = (*TEXTS[:3], "answer = ...  # a number", TEXTS[4])
 MERGES = {  # the reader's edit, the course's version, and what becomes of both
     "edits in different cells both survive": (
@@ -164,10 +174,7 @@ def test_new_outputs_reach_cells_that_nobody_has_run():
 
 def test_the_desk_is_laid_out_once_and_trusted(root):
     place, created = desk.lay_out(root)
-    assert place == root / "mine" and [path.name for path in created] == [
-        "00_start.ipynb",
-        "01_next.ipynb",
-    ]
+    assert place == root / "mine" and [path.name for path in created] == NAMES
     assert NotebookNotary().check_signature(nbformat.read(created[0], 4))
     created[0].write_text("the reader's own")
     assert desk.lay_out(root) == (place, []) and created[0].read_text() == "the reader's own"
@@ -175,16 +182,13 @@ def test_the_desk_is_laid_out_once_and_trusted(root):
 
 def test_an_update_merges_what_changed_and_keeps_the_copy_before(root):
     (first, second) = desk.lay_out(root)[1]
-    book = nbformat.read(first, 4)
-    book.cells[3].source = "answer = 7"
-    nbformat.write(book, first)
+    nbformat.write(reader(3, "answer = 7"), first)
     before = first.read_bytes(), second.read_bytes()
-    nbformat.write(make_book(*NEWER), root / "notebooks" / "00_start.ipynb")
-    nbformat.write(make_book("# New"), root / "notebooks" / "02_new.ipynb")
+    publish(root, "00_start.ipynb", *NEWER)
+    publish(root, "02_new.ipynb", "# New")
     lines = desk.update(root)
     assert lines == ["02_new.ipynb: new", "00_start.ipynb: updated, 0 cells stand beside yours"]
-    sources = [cell.source for cell in nbformat.read(first, 4).cells]
-    assert sources == [*NEWER[:3], "answer = 7", "z = 3"]
+    assert read_sources(first) == [*NEWER[:3], "answer = 7", "z = 3"]
     (backup,) = (root / "mine" / desk.BACKUPS).iterdir()
     assert [path.name for path in backup.iterdir()] == [first.name]
     assert (backup / first.name).read_bytes() == before[0]
@@ -198,23 +202,20 @@ def test_a_copy_follows_its_notebook_to_a_new_name(root, is_interrupted):
     first = desk.lay_out(root)[1][0]
     nbformat.write(reader(3, "answer = 7"), first)
     (root / "notebooks" / "00_start.ipynb").unlink()
-    nbformat.write(make_book(*NEWER), root / "notebooks" / "00_begin_here.ipynb")
+    publish(root, "00_begin_here.ipynb", *NEWER)
     renamed = first.with_name("00_begin_here.ipynb")
     if is_interrupted:  # between the renaming of the copy and of what it came from
         first.replace(renamed)
     assert desk.update(root) == ["00_begin_here.ipynb: updated, 0 cells stand beside yours"]
-    sources = [cell.source for cell in nbformat.read(renamed, 4).cells]
-    assert sources == [*NEWER[:3], "answer = 7", "z = 3"]
-    assert sorted(path.name for path in first.parent.glob("*.ipynb")) == [
-        "00_begin_here.ipynb",
-        "01_next.ipynb",
-    ]
+    assert read_sources(renamed) == [*NEWER[:3], "answer = 7", "z = 3"]
+    names = sorted(path.name for path in first.parent.glob("*.ipynb"))
+    assert names == ["00_begin_here.ipynb", "01_next.ipynb"]
 
 
 def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch):
     for path in desk.lay_out(root)[1]:
         path.chmod(0o600)
-        nbformat.write(make_book(*NEWER), root / "notebooks" / path.name)
+        publish(root, path.name, *NEWER)
     before = {path.name: path.read_bytes() for path in (root / "mine").glob("*.ipynb")}
     written = []
 
@@ -232,7 +233,7 @@ def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch)
     first, _ = sorted((root / "mine" / desk.BACKUPS).iterdir())
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before
     for path in (root / "mine").glob("*.ipynb"):
-        assert [cell.source for cell in nbformat.read(path, 4).cells] == list(NEWER)
+        assert read_sources(path) == list(NEWER)
         assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -246,11 +247,10 @@ def test_a_damaged_copy_is_named_and_left_alone(root, text):
     first, second = desk.lay_out(root)[1]
     first.write_text(text, encoding="latin-1")
     for name in (first.name, second.name):
-        nbformat.write(make_book(*NEWER), root / "notebooks" / name)
+        publish(root, name, *NEWER)
     left, merged = desk.update(root)
-    assert left.startswith("00_start.ipynb: left alone") and merged.startswith(
-        "01_next.ipynb: updated"
-    )
+    assert left.startswith("00_start.ipynb: left alone")
+    assert merged.startswith("01_next.ipynb: updated")
     assert first.read_text(encoding="latin-1") == text
     assert not list((root / "mine").glob("*.new"))
 
@@ -268,7 +268,7 @@ def test_what_was_not_trusted_stays_so(root):
     book.cells[1].outputs = [new_output("display_data", {"text/html": "<script>foreign</script>"})]
     nbformat.write(book, first)
     for name in (first.name, second.name):
-        nbformat.write(make_book(*NEWER), root / "notebooks" / name)
+        publish(root, name, *NEWER)
     desk.update(root)
     assert not NotebookNotary().check_signature(nbformat.read(first, 4))
     assert NotebookNotary().check_signature(nbformat.read(second, 4))
@@ -299,7 +299,7 @@ def test_outputs_with_programs_are_not_trusted(root, data, is_trusted):
     nbformat.write(book, root / "notebooks" / "00_start.ipynb")
     first = desk.lay_out(root)[1][0]
     assert NotebookNotary().check_signature(nbformat.read(first, 4)) == is_trusted
-    nbformat.write(make_book(*TEXTS), root / "notebooks" / "01_next.ipynb")
+    publish(root, "01_next.ipynb", *TEXTS)
     book.cells[0].source = "# Another title"
     nbformat.write(book, root / "notebooks" / "01_next.ipynb")
     desk.update(root)
@@ -322,8 +322,8 @@ def test_commands_at_once_leave_what_one_after_another_leave(root):
     first, second = desk.lay_out(root)[1]
     nbformat.write(reader(3, "answer = 7"), first)
     kept = first.read_bytes()
-    nbformat.write(make_book(*NEW_TASK), root / "notebooks" / first.name)
-    nbformat.write(make_book("# New"), root / "notebooks" / "02_new.ipynb")
+    publish(root, first.name, *NEW_TASK)
+    publish(root, "02_new.ipynb", "# New")
     (root / "mine" / desk.BASES / f".{first.name}.kbt5lmpe").write_text("half of a notebook")
     (root / "mine" / "desk.lock").touch()
     processes = []
@@ -333,8 +333,7 @@ def test_commands_at_once_leave_what_one_after_another_leave(root):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    sources = [cell.source for cell in nbformat.read(first, 4).cells]
-    assert sources == [*TEXTS[:3], "answer = 7", desk.MARK, *NEW_TASK[3:]]
+    assert read_sources(first) == [*TEXTS[:3], "answer = 7", desk.MARK, *NEW_TASK[3:]]
     (backup,) = (root / "mine" / desk.BACKUPS).iterdir()
     assert [path.read_bytes() for path in backup.iterdir()] == [kept]
     names = {path.name for path in (root / "mine").rglob("*") if path.is_file()}
@@ -398,6 +397,6 @@ def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("2 notebooks copied into") and second.startswith("0 notebooks")
     (root / "mine" / "00_start.ipynb").write_text("{")
-    nbformat.write(make_book(*NEWER), root / "notebooks" / "00_start.ipynb")
+    publish(root, "00_start.ipynb", *NEWER)
     assert commands.main(["update"]) == 1
     assert "left alone" in capsys.readouterr().out

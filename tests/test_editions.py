@@ -8,11 +8,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from exercise_notebook import EXERCISES, write_notebook_of_exercises
+from helpers import NOTEBOOKS, each_notebook
 
 from tools import __main__ as commands
 from tools import assignment, desk, editions, execution, files, prose
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 NOTE = """\
 [11]
 teach = 45
@@ -168,7 +168,7 @@ def test_the_courses_notes_are_complete():
     assert set(notes) == {path.name[:2] for path in NOTEBOOKS}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_a_note_names_sections_and_decimals_of_its_notebook(path):
     note = editions.read_notes(path.parent / editions.NOTES)[path.name[:2]]
     book = nbformat.read(path, 4)
@@ -179,7 +179,7 @@ def test_a_note_names_sections_and_decimals_of_its_notebook(path):
     assert list(prose.check_notebook(book, path.stem)) == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_no_cell_that_learners_keep_needs_a_solution(path):
     kept, solved = {ast.Store: set(), ast.Load: set()}, {ast.Store: set(), ast.Load: set()}
     for cell in nbformat.read(path, 4).cells:

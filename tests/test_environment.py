@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -77,10 +76,10 @@ def test_conda_installs_the_lock_and_the_project():
     assert {"pip": ["-r requirements.lock", "-e ."]} in conda["dependencies"]
 
 
-def make(*arguments, **options):
-    return subprocess.run(
-        ["make", "-s", *arguments], **({"cwd": ROOT} | options), capture_output=True, text=True
-    )
+def make(*arguments, cwd=ROOT):
+    """`make` with the clone's Makefile."""
+    command = ["make", "-s", "-f", ROOT / "Makefile", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 def test_make_knows_every_target_that_it_lists():
@@ -100,10 +99,16 @@ def folder(tmp_path):
     return folder
 
 
+def write_program(path, code):
+    """A shell script that takes the place of a program."""
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
 def test_make_refuses_an_unfit_python(folder):
-    (folder / "python").write_text("#!/bin/sh\nexit 1\n")
-    (folder / "python").chmod(0o755)
-    done = make("-f", ROOT / "Makefile", "env", f"PYTHON3={folder / 'python'}", cwd=folder)
+    python = write_program(folder / "python", "exit 1")
+    done = make("env", f"PYTHON3={python}", cwd=folder)
     assert done.returncode != 0 and "Unbraid needs Python 3.11, 3.12 or 3.13" in done.stdout
 
 
@@ -114,7 +119,7 @@ def test_make_clean_keeps_trained_models(folder):
         path.touch()
     for name in ("lib", "papers", "tests", "tools", "notebooks"):
         (folder / name).mkdir()
-    assert make("-f", ROOT / "Makefile", "clean", cwd=folder).returncode == 0
+    assert make("clean", cwd=folder).returncode == 0
     assert [path.name for path in (folder / "build").rglob("*")] == ["results", "own.safetensors"]
 
 
@@ -124,34 +129,21 @@ def test_make_hands_on_which_notebooks_are_chosen(target, choice):
     assert '--only "13"' in make("-n", target, choice, "PYTHON=python").stdout
 
 
-def write_program(path, code):
-    """A shell script that takes the place of a program."""
-    path.write_text(f"#!/bin/sh\n{code}\n")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.mark.parametrize("choice", ("", "LAB=--no-browser"))
+@pytest.mark.parametrize("choice", ((), ("LAB=--no-browser",)))
 def test_make_lab_names_the_option_that_root_needs(folder, monkeypatch, choice):
     write_program(folder / "id", "echo 0")
     python = write_program(folder / "python", "exit 0")
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    command = ("-f", ROOT / "Makefile", "lab", f"PYTHON=./{python.name}")
-    done = make(*command, choice, cwd=folder) if choice else make(*command, cwd=folder)
+    command = ("lab", f"PYTHON=./{python.name}")
+    done = make(*command, *choice, cwd=folder)
     assert done.returncode != 0 and "make lab LAB=--allow-root" in done.stdout
     assert make(*command, "LAB=--allow-root", cwd=folder).returncode == 0
 
 
 def test_make_lab_says_what_an_environment_lacks(folder):
     python = write_program(folder / "python", "exit 1")
-    done = make("-f", ROOT / "Makefile", "lab", f"PYTHON=./{python.name}", cwd=folder)
+    done = make("lab", f"PYTHON=./{python.name}", cwd=folder)
     assert done.returncode != 0 and "has no JupyterLab" in done.stdout
-
-
-def test_the_help_of_the_benchmark_runs_nothing():
-    command = [sys.executable, "-m", "tests.bench", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "usage:" in done.stdout and "drawn/s" not in done.stdout
 
 
 def test_what_is_installed_is_the_library_alone():

@@ -5,15 +5,13 @@ import re
 from pathlib import Path
 
 import nbformat
-import pytest
+from helpers import each_notebook
 
 from tools import files
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 ORDER = ["exercise", "stub", "hint", "expectation", "check", "solution"]
 TITLE = r"### Exercise (\d\d\.\d) · (recall|build|investigate): \S"
 FOLDED = {"expectation", "solution"}
-each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def read_exercises(path: Path) -> dict[str, dict[str, nbformat.NotebookNode]]:
@@ -45,7 +43,7 @@ def assigned(source: str) -> set[str]:
     return names
 
 
-@each
+@each_notebook
 def test_it_has_exercises_on_three_levels(path):
     exercises = read_exercises(path)
     assert list(exercises) == [f"{path.name[:2]}.{n}" for n in range(1, len(exercises) + 1)]
@@ -53,7 +51,7 @@ def test_it_has_exercises_on_three_levels(path):
     assert levels == {"recall", "build", "investigate"}
 
 
-@each
+@each_notebook
 def test_a_solution_never_overwrites_the_learners_answer(path):
     for number, cells in read_exercises(path).items():
         learners = assigned(cells["stub"].source)
@@ -61,32 +59,27 @@ def test_a_solution_never_overwrites_the_learners_answer(path):
         assert not learners & assigned(cells["expectation"].source), number
 
 
-@each
+@each_notebook
 def test_what_gives_an_answer_away_is_folded_behind_a_comment(path):
     for cells in read_exercises(path).values():
         for tag in FOLDED:
-            assert (
-                cells[tag].metadata.jupyter.source_hidden
-                and "hide-cell" in cells[tag].metadata.tags
-            )
+            hidden = cells[tag].metadata
+            assert hidden.jupyter.source_hidden and "hide-cell" in hidden.tags
             assert cells[tag].source.startswith("# ")
         assert cells["hint"].source.startswith("<details>")
 
 
-@each
+@each_notebook
 def test_two_mistakes_of_each_exercise_are_explained(path):
     for number, cells in read_exercises(path).items():
-        calls = [
-            node
-            for node in ast.walk(ast.parse(cells["expectation"].source))
-            if isinstance(node, ast.Call)
-        ]
+        nodes = ast.walk(ast.parse(cells["expectation"].source))
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
         (call,) = (call for call in calls if ast.unparse(call.func) == "expect")
         given = {word.arg: word.value for word in call.keywords}
         assert call.args[0].value == number and len(given["mistakes"].elts) >= 2, number
 
 
-@each
+@each_notebook
 def test_the_committed_answers_are_missing_and_the_solutions_right(path):
     for number, cells in read_exercises(path).items():
         for tag, says in (("check", "not answered yet"), ("solution", "right")):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from exercise_notebook import write_notebook as write
 from jupyter_client.connect import LocalPortCache
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell
 from papermill.iorw import papermill_io
 
 from tools import __main__ as commands
@@ -21,20 +22,6 @@ BAD = {
     "killed": ("import os\nos.kill(os.getpid(), 9)", "died"),
     "left": ("import sys\nsys.exit(0)", "SystemExit"),
 }
-
-
-def write(path, *sources):
-    """A notebook with parameters, a checked cell, and code cells of these sources."""
-    parameters = 'profile: str = "quick"\nseed: int = 0'
-    cells = [
-        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
-        new_code_cell('print("checked")', metadata={"tags": ["nbval-check-output"]}),
-        *map(new_code_cell, sources),
-    ]
-    book = new_notebook(cells=cells, metadata=files.NOTEBOOK_METADATA)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path)
-    return path
 
 
 @pytest.fixture(scope="module")

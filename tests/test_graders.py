@@ -29,7 +29,6 @@ archive, *submissions = sys.argv[1:]
 for path in submissions:
     print("marks", grade_submission(path, archive, quiet=True).total)
 """
-each_number = pytest.mark.parametrize("threads", (1, 2))
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -69,7 +68,7 @@ def submit(released, folder):
     return paths
 
 
-@each_number
+@pytest.mark.parametrize("threads", (1, 2))
 def test_otter_gives_the_marks(threads, clone, run):
     folder = clone / "11"
     run(folder, threads, "-m", "otter", "assign", "11_count.ipynb", "dist")

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from helpers import NOTEBOOKS, each_notebook
 from test_structure import nested_loops
 
-from tools import files
+from tools import files, footer, prose, stamp
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 1_500_000  # bytes
 MACHINE_PATH = re.compile(
     r"(?<![\w.~-])/(?:root|home|work|tmp|Users|private|opt|mnt)/|\b[A-Z]:\\+(?:Users|Windows|Temp)"
 )
-each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 @lru_cache
@@ -37,7 +35,7 @@ def outputs(path: Path) -> list[nbformat.NotebookNode]:
     return [output for cell in code_cells(path) for output in cell.outputs]
 
 
-def prose(path: Path) -> list[str]:
+def read_prose(path: Path) -> list[str]:
     return [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
 
 
@@ -53,7 +51,7 @@ def alt_texts(cell: nbformat.NotebookNode) -> list[str]:
     return texts
 
 
-@each
+@each_notebook
 def test_comprehensions_have_one_loop(path):
     for cell in code_cells(path):
         assert nested_loops(ast.parse(cell.source)) == [], cell.source
@@ -70,7 +68,7 @@ def find_rooms(source: str) -> set[str]:
     return rooms
 
 
-@each
+@each_notebook
 def test_it_imports_neither_papers_nor_tools(path):
     """A lesson uses the library by name, not what makes results/ or works on notebooks."""
     for cell in code_cells(path):
@@ -84,37 +82,37 @@ def test_an_import_of_papers_is_seen():
 
 def test_every_drawing_is_shown_by_a_notebook():
     sources = [cell.source for path in NOTEBOOKS for cell in code_cells(path)]
-    for drawing in sorted((FOLDER / "figures").glob("*.svg")):
+    for drawing in sorted((NOTEBOOKS[0].parent / "figures").glob("*.svg")):
         assert any(f"figures/{drawing.name}" in source for source in sources), drawing.name
 
 
-@each
+@each_notebook
 def test_it_is_normalised(path):
     book = read(path)
     nbformat.validate(book)
     assert files.normalise(copy.deepcopy(book)) == book, "run make notebooks"
 
 
-@each
+@each_notebook
 def test_its_outputs_come_from_one_run_in_order(path):
     counts = [cell.execution_count for cell in code_cells(path)]
     assert counts == list(range(1, len(counts) + 1)) and outputs(path)
 
 
-@each
+@each_notebook
 def test_its_solutions_show_nothing_before_they_are_opened(path):
     solutions = [cell for cell in code_cells(path) if "solution" in files.tags(cell)]
     folded = [cell.metadata.get("jupyter", {}) for cell in solutions]
     assert folded == [{"source_hidden": True, "outputs_hidden": True}] * len(solutions)
 
 
-@each
+@each_notebook
 def test_its_outputs_hold_no_error_no_warning_and_no_widget(path):
     assert [o for o in outputs(path) if o.output_type == "error" or o.get("name") == "stderr"] == []
     assert "widget" not in "".join(kind for o in outputs(path) for kind in o.get("data", {}))
 
 
-@each
+@each_notebook
 def test_it_names_no_path_of_a_machine(path):
     text = json.dumps(read(path), ensure_ascii=False).replace("\\n", " ")
     without_pictures = re.sub(r'"(image|audio|video)/\w+": "[^"]*"', "", text)
@@ -127,17 +125,17 @@ def test_a_path_of_a_machine_is_seen(text):
     assert MACHINE_PATH.search(text)
 
 
-@each
+@each_notebook
 def test_every_figure_has_an_alternative_text(path):
     assert [cell.source for cell in code_cells(path) if "" in alt_texts(cell)] == []
 
 
-@each
+@each_notebook
 def test_it_is_not_too_large(path):
     assert path.stat().st_size <= LARGEST
 
 
-@each
+@each_notebook
 def test_its_parameters_are_literals_and_quick(path):
     (cell,) = code_cells(path, "parameters")
     statements = ast.parse(cell.source).body
@@ -145,19 +143,39 @@ def test_its_parameters_are_literals_and_quick(path):
     assert values["profile"] == "quick" and "seed" in values
 
 
-@each
+@each_notebook
 def test_it_opens_with_a_title_and_what_it_takes(path):
-    opening = "\n".join(prose(path)[:2])
+    opening = "\n".join(read_prose(path)[:2])
     assert opening.startswith("# ")
     for heading in ("you will learn", "you need", "minutes", "memory", "paper"):
         assert heading in opening.lower()
 
 
-@each
+@each_notebook
 def test_some_of_its_outputs_are_checked(path):
     assert code_cells(path, "nbval-check-output")
 
 
-@each
+@each_notebook
 def test_it_says_what_is_known(path):
-    assert any("## What we know" in text for text in prose(path))
+    assert any("## What we know" in text for text in read_prose(path))
+
+
+@each_notebook
+def test_its_outputs_are_fresh(path):
+    """Stale: run `make fresh` to see why, and `make fresh RUN=--run` to renew it."""
+    assert stamp.compare(path) == []
+
+
+@each_notebook
+def test_its_decimals_have_a_source(path):
+    """Red: see the module `prose` for what counts as a source."""
+    assert prose.find_unsupported([path]) == []
+
+
+@each_notebook
+def test_its_footer_is_the_generated_one(path):
+    """Another: run `make footer`."""
+    renewed = copy.deepcopy(read(path))
+    footer.attach(renewed, path)
+    assert files.normalise(renewed) == read(path)

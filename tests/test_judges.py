@@ -212,24 +212,25 @@ def test_altered_files_are_refused(judge, tmp_path):
 CLIPS = torch.rand(2, 4, 3, 16, 16)
 
 
+def label(motion):
+    return CLIPS, {"colour": torch.tensor([0, 1]), "motion": torch.tensor(motion)}
+
+
 @pytest.mark.parametrize(
-    "clips",
-    (CLIPS[..., :8], CLIPS[:0], CLIPS.mul(255).byte(), CLIPS + 0.5, CLIPS * math.nan),
-    ids=("size", "no clips", "bytes", "bright", "NaN"),
+    "use, field",
+    (
+        (lambda judge: judge.probabilities(CLIPS[..., :8]), "frames"),
+        (lambda judge: judge.probabilities(CLIPS[:0]), "frames"),
+        (lambda judge: judge.probabilities(CLIPS.mul(255).byte()), "frames"),
+        (lambda judge: judge.probabilities(CLIPS + 0.5), "frames"),
+        (lambda judge: judge.probabilities(CLIPS * math.nan), "frames"),
+        (lambda judge: fit_judge(new(), bars, 0), "steps"),
+        (lambda judge: fit_judge(new(), bars, -1), "steps"),
+        (lambda judge: reliability(judge, *label([0, 1, 1])), "motion"),
+        (lambda judge: reliability(judge, *label([0.0, 1.0])), "motion"),
+        (lambda judge: reliability(judge, *label([0, 2])), "motion"),
+    ),
 )
-def test_frames_of_another_kind_are_refused(judge, clips):
-    with pytest.raises(ValueError, match="frames"):
-        judge.probabilities(clips)
-
-
-@pytest.mark.parametrize("steps", (0, -1))
-def test_a_training_without_updates_is_refused(steps):
-    with pytest.raises(ValueError, match="steps"):
-        fit_judge(new(), bars, steps)
-
-
-@pytest.mark.parametrize("motion", [[0, 1, 1], [0.0, 1.0], [0, 2]])
-def test_labels_of_another_kind_are_refused(judge, motion):
-    labels = {"colour": torch.tensor([0, 1]), "motion": torch.tensor(motion)}
-    with pytest.raises(ValueError, match="motion"):
-        reliability(judge, CLIPS, labels)
+def test_what_cannot_be_judged_is_refused(judge, use, field):
+    with pytest.raises(ValueError, match=field):
+        use(judge)

@@ -3,9 +3,6 @@
 The tasks are those of docs/trials/mutual_information_benchmark.py, which also made the record.
 """
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.special import digamma
@@ -13,19 +10,8 @@ from scipy.stats import multivariate_normal, multivariate_t, norm
 from unbraid import store
 from unbraid.measures.information import kraskov
 
-ROOT = Path(__file__).parents[1]
+from docs.trials import mutual_information_benchmark as benchmark
 
-
-def load_script():
-    """The benchmark's functions."""
-    path = ROOT / "docs" / "trials" / "mutual_information_benchmark.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
-benchmark = load_script()
 TASKS = benchmark.list_tasks()
 RECORD = store.read_json(store.shipped() / "trials" / "mutual_information_benchmark.json")
 

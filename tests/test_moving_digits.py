@@ -185,9 +185,7 @@ def test_the_sample_is_read_and_its_splits_share_no_digit():
     assert not pictures(train) & pictures(test)
 
 
-def test_auto_takes_the_sample_where_mnist_is_not_at_hand(monkeypatch, tmp_path):
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
+def test_auto_takes_the_sample_where_mnist_is_not_at_hand(data_of_the_clone):
     assert "sample" in load_digits("test").provenance
 
 

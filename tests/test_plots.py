@@ -37,31 +37,33 @@ def shown(monkeypatch):
     return calls
 
 
+def read_image(shown):
+    """The image that was displayed: its element, the kind of its data, and these."""
+    image = BeautifulSoup(shown[-1][0]["text/html"], "html.parser").img
+    kind, content = image["src"].split(",")
+    return image, kind, base64.b64decode(content)
+
+
 def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     figure, _ = plt.subplots(figsize=(1, 1))
     alt = 'An empty pair of axes, one inch wide, "x" < 1 & "y" > 0.'
     plots.show(figure, alt=alt)
-    data, _ = shown[0]
-    image = BeautifulSoup(data["text/html"], "html.parser").img
-    assert image["alt"] == alt and alt in data["text/plain"]
-    start, png = image["src"].split(",")
-    assert start == "data:image/png;base64"
-    picture = Image.open(io.BytesIO(base64.b64decode(png)))
-    assert picture.format == "PNG" and picture.width // 2 == int(image["width"])
+    image, kind, png = read_image(shown)
+    assert image["alt"] == alt and alt in shown[0][0]["text/plain"]
+    picture = Image.open(io.BytesIO(png))
+    assert kind == "data:image/png;base64" and picture.format == "PNG"
+    assert picture.width // 2 == int(image["width"])
     assert 80 < int(image["width"]) < 120  # an inch takes 100 pixels of the page
     assert not plt.fignum_exists(figure.number)
 
 
 def open_film(shown):
-    """The image that was displayed."""
-    image = BeautifulSoup(shown[-1][0]["text/html"], "html.parser").img
-    return Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
+    return Image.open(io.BytesIO(read_image(shown)[2]))
 
 
 def test_a_film_has_a_picture_per_step_and_stops(shown):
     plots.film(np.random.rand(2, 3, 1, 4, 5), "Two clips of three steps each, of noise.", scale=2)
-    image = BeautifulSoup(shown[0][0]["text/html"], "html.parser").img
-    film = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
+    image, film = read_image(shown)[0], open_film(shown)
     assert (film.n_frames, film.size) == (3, (22, 8)) and film.info["loop"] == 3
     assert image["width"] == "22" and image["alt"].startswith("Two clips")
 
@@ -95,11 +97,9 @@ def test_a_drawing_is_shown_with_its_alternative_text(shown, tmp_path):
     path = tmp_path / "boxes.svg"
     path.write_text(drawing)
     plots.show_svg(path, 'One box with the letter "z" in it.', width=300)
-    image = BeautifulSoup(shown[0][0]["text/html"], "html.parser").img
+    image, kind, content = read_image(shown)
     assert image["alt"] == 'One box with the letter "z" in it.' and image["width"] == "300"
-    start, content = image["src"].split(",")
-    assert start == "data:image/svg+xml;base64"
-    assert base64.b64decode(content).decode() == drawing
+    assert kind == "data:image/svg+xml;base64" and content.decode() == drawing
 
 
 @pytest.mark.parametrize("content", ("<svg></svg>", "no drawing", "<svg", ""))

@@ -1,43 +1,16 @@
 """The authors' networks of speech: parameters, the bound against a plain loop, what codes see."""
 
-import pytest
 import torch
-from helpers import DOUBLE, RELEASED_SPEECH, close, seeded
+from helpers import DOUBLE, close, seeded, small
 from test_single_element import normal, slow_prior, walk
 from torch.distributions import Normal, kl_divergence
 from unbraid.models.base import Batch
-from unbraid.models.published_speech import PublishedSpeech
-from unbraid.networks import count_parameters
 
-from papers import runs, settings
+from papers import settings
 from papers.runs import term_weights
 
 SECTION = "single_element.spoken_digits.published"
-TIMIT = {"channels": 201, "features": 201}
 VALUES = torch.randn(4, 5, 3, generator=seeded(6), **DOUBLE)  # (B, T, bins)
-
-
-def small_model(**changes):
-    torch.manual_seed(0)
-    return PublishedSpeech(**RELEASED_SPEECH | changes).double().eval()
-
-
-@pytest.mark.parametrize(
-    "block, count",
-    (
-        ("codec.recurrent", 649_632),
-        ("codec.linear", 81_003),
-        ("static_head", 117_504),
-        ("dynamic_encoder", 800_000),
-        ("prior", 987_392),
-        ("codec.decoder_recurrent", 369_036),
-        ("codec.decoder_linear", 40_602),
-        ("", 3_045_169),
-    ),
-)
-def test_parameters_of_the_authors_networks_of_201_bins(block, count):
-    model = runs.build(settings.load(SECTION, "full", **TIMIT), seed=0)
-    assert count_parameters(model.get_submodule(block)) == count
 
 
 def test_full_is_the_authors_configuration():
@@ -73,7 +46,7 @@ def slow_errors(codec, codes, steps):
 
 @torch.no_grad()
 def test_bound_and_loss_against_a_slow_loop():
-    model, noise = small_model(), small_model().draw_noise(4, 5, seeded(7))
+    model, noise = small("released speech"), small("released speech").draw_noise(4, 5, seeded(7))
     steps = list(VALUES.unbind(1))
     features = [model.codec.linear(state) for state in walk(model.codec.recurrent, steps)]
     q_s = slow_static(model, features[0])
@@ -101,7 +74,7 @@ def test_bound_and_loss_against_a_slow_loop():
 @torch.no_grad()
 def test_the_loss_of_a_model_of_zeros_is_the_energy_of_a_chunk():
     """With all weights 0 everything is decoded as 0, s and d are their priors: 20 + 100 times."""
-    model = small_model()
+    model = small("released speech")
     for parameter in model.parameters():
         parameter.zero_()
     chunk = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]], **DOUBLE)  # squares add up to 6
@@ -116,7 +89,7 @@ def test_the_loss_of_a_model_of_zeros_is_the_energy_of_a_chunk():
 
 def test_the_static_code_sees_the_whole_chunk():
     values = VALUES.clone().requires_grad_()
-    static = small_model().encode(values)["static"]
+    static = small("released speech").encode(values)["static"]
     gradient = torch.autograd.grad(static.sum(), values)[0]
     assert gradient.flatten(2).any(2).all()
 
@@ -126,14 +99,14 @@ def test_padding_is_silence():
     """A mask changes nothing but that what it hides is 0, as in the authors' code."""
     mask = torch.ones(4, 5, dtype=torch.bool)
     mask[2:, 3:] = False
-    model, silent = small_model(), VALUES * mask[..., None]
+    model, silent = small("released speech"), VALUES * mask[..., None]
     close(model.elbo(Batch(VALUES, mask), seeded(1)).elbo, model.elbo(silent, seeded(1)).elbo)
     close(model.encode(Batch(VALUES, mask)), model.encode(silent))
 
 
 @torch.no_grad()
 def test_a_spectrum_is_decoded_of_the_codes_up_to_it():
-    model = small_model()
+    model = small("released speech")
     codes = model.encode(VALUES)
     changed = codes | {"dynamic": codes["dynamic"].clone()}
     changed["dynamic"][:, 2] += 1

@@ -29,15 +29,16 @@ def name_run(path):
 # ---- files
 
 
+def fill(*_):
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.parametrize("step", ("fsync", "replace", "chmod"))
 def test_a_write_that_fails_leaves_the_old_content_alone(tmp_path, monkeypatch, step):
     path = tmp_path / "file"
     store.write_atomically(path, b"old")
 
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, step, fail)
+    monkeypatch.setattr(os, step, fill)
     with pytest.raises(OSError, match="No space left"):
         store.write_atomically(path, b"newer")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
@@ -79,28 +80,17 @@ def test_a_folder_that_cannot_be_written_is_refused(folder):
         store.check_writable(Path(folder))
 
 
-def test_a_full_folder_is_refused_before_anything_is_made(tmp_path, monkeypatch):
-    def fill(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store.os, "fsync", fill)
-    with pytest.raises(ResultsError, match="room .* No space left on device"):
-        store.check_writable(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path):
+def test_a_folder_is_left_as_it_was_also_if_it_is_full(tmp_path, monkeypatch):
     store.check_writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(ResultsError, match="room .* No space left on device"):
+        store.check_writable(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
 KILLED = """
-import os
-import signal
-import subprocess
-import sys
-import signal
-import sys
+import os, signal, sys
 from pathlib import Path
 from unbraid import store
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
@@ -293,9 +283,7 @@ def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
 
 def test_a_run_of_which_no_weights_ship_has_no_place_in_the_table(clone):
     metrics = make_metrics()
-    metrics["protocol"]["files"] = {
-        "factored": {str(seed): {"shipped": False} for seed in range(3)}
-    }
+    metrics["protocol"]["files"] = {"factored": {seed: {"shipped": False} for seed in "012"}}
     report.write_metrics(clone / "metrics.json", metrics)
     (fault,) = report.table_faults()
     assert "weights ship, found none of factored" in fault

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections import namedtuple
+from dataclasses import replace
+from itertools import count
 from types import FunctionType
 
 import pytest
@@ -25,14 +27,19 @@ EXPERIMENTS = settings.list_experiments()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.section)
-def test_every_run_is_built_from_its_settings_and_its_seed(experiment):
+def test_every_run_is_built_from_its_settings(experiment):
     chosen = settings.load(experiment.section, "smoke")
-    first, again, other = (runs.build(chosen, seed) for seed in (3, 3, 4))
-    assert type(first) is registry.choose_class(chosen.as_dict())
+    model = runs.build(chosen, 3)
+    assert type(model) is registry.choose_class(chosen.as_dict())
     if experiment.model in registry.MODELS:
-        assert isinstance(first, registry.MODELS[experiment.model])
-    digests = [store.contents(model.state_dict()) for model in (first, again, other)]
-    assert digests[0] == digests[1] != digests[2]
+        assert isinstance(model, registry.MODELS[experiment.model])
+
+
+def test_every_kind_of_model_is_built_from_its_seed():
+    every = [settings.load(experiment.section, "smoke") for experiment in EXPERIMENTS]
+    for chosen in {registry.choose_class(each.as_dict()): each for each in every}.values():
+        first, again, other = (runs.build(chosen, seed).state_dict() for seed in (3, 3, 4))
+        assert store.contents(first) == store.contents(again) != store.contents(other), chosen
 
 
 def test_a_set_holds_frames_of_all_clips_of_one_character(monkeypatch):
@@ -70,9 +77,7 @@ def test_runs_are_selected_by_model_dataset_and_run():
 
 
 @pytest.mark.parametrize("section", ("independent.bounce.factored", "unordered.digits"))
-def test_digits_are_drawn_from_their_split(section, monkeypatch, tmp_path):
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
+def test_digits_are_drawn_from_their_split(section, data_of_the_clone):
     chosen = settings.load(section, "smoke")
     train, test = (runs.make_sampler(chosen, split) for split in ("train", "test"))
     frames = train(4, seeded()).frames
@@ -143,30 +148,43 @@ def test_the_part_of_the_training_sequences_is_a_setting(monkeypatch):
 # ---- what a run leaves
 
 
-class Interrupted(runs.Sampler):
-    """A supply that ends with Ctrl-C after three batches."""
-
-    drawn = 0
-
-    def __call__(self, count, generator):
-        Interrupted.drawn += 1
-        if Interrupted.drawn > 3:
-            raise KeyboardInterrupt
-        return self.draw(count, generator)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def smallest():
     """Settings of a run of some updates, and what it learns from."""
-    Interrupted.drawn = 0
     chosen = settings.load("single_element.weather", "smoke")
     return chosen, runs.make_sampler(chosen)
 
 
-def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(smallest, tmp_path):
+@pytest.fixture
+def trained(smallest, tmp_path):
+    """Settings, data, and the path of the finished run in the test's folder."""
     chosen, sampler = smallest
     runs.train_run(chosen, 0, sampler, tmp_path)
-    path = tmp_path / runs.run_name(chosen, 0)
+    return chosen, sampler, tmp_path / runs.run_name(chosen, 0)
+
+
+def interrupt(sampler):
+    """A supply that ends with Ctrl-C after three batches."""
+    calls = count()
+
+    def draw(*arguments):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return sampler.draw(*arguments)
+
+    return replace(sampler, draw=draw)
+
+
+WHOLE = [".run.json", ".safetensors", ".training.csv"]
+
+
+def list_kinds(path):
+    """The suffixes of a run's files."""
+    return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
+
+
+def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(trained, tmp_path):
+    chosen, sampler, path = trained
     now = {"precision": "32-true", "data_sha256": sampler.digests}
     assert runs.find_record(chosen, path, now)["seed"] == 0
     assert runs.find_record(chosen, path, now | {"precision": "bf16-mixed"}) is None
@@ -178,12 +196,10 @@ def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(smallest,
     assert weights.read_bytes() == content
 
 
-def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(smallest, tmp_path):
-    chosen, sampler = smallest
-    runs.train_run(chosen, 0, sampler, tmp_path)
-    path = tmp_path / runs.run_name(chosen, 0)
+def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(trained, tmp_path):
+    chosen, sampler, path = trained
     kept = path.with_suffix(".safetensors").read_bytes()
-    longer = settings.load("single_element.weather", "smoke", steps=chosen.steps + 1)
+    longer = chosen.but(steps=chosen.steps + 1)
     said = rf"run\.json: .*steps {chosen.steps} \(now {longer.steps}\).*--again"
     with pytest.raises(TrainingError, match=said):
         runs.train_run(longer, 0, sampler, tmp_path)
@@ -206,6 +222,7 @@ with hold(Path(sys.argv[1])):
 
 
 def test_two_processes_do_not_train_one_run_and_nothing_is_left(smallest, tmp_path):
+    """One is refused at once, or waits where it is told to, until the other has ended."""
     chosen, sampler = smallest
     path = tmp_path / runs.run_name(chosen, 0)
     path.parent.mkdir(parents=True)
@@ -218,10 +235,12 @@ def test_two_processes_do_not_train_one_run_and_nothing_is_left(smallest, tmp_pa
         with pytest.raises(TrainingError, match=r"seed0: .* another process"):
             runs.train_run(chosen, 0, sampler, tmp_path)
         assert orphan.exists()  # it may be the other process's
-        other.kill()
-    runs.train_run(chosen, 0, sampler, tmp_path)  # the lock ended with its process
-    kinds = sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
-    assert kinds == [".run.json", ".safetensors", ".training.csv"]
+        begin = time.perf_counter()
+        threading.Timer(0.5, other.kill).start()
+        with runs.hold(path, wait=True):
+            assert time.perf_counter() - begin > 0.4
+    runs.train_run(chosen, 0, sampler, tmp_path)
+    assert list_kinds(path) == WHOLE
 
 
 def test_a_disk_without_room_for_two_checkpoints_is_refused_before_the_first(
@@ -229,7 +248,7 @@ def test_a_disk_without_room_for_two_checkpoints_is_refused_before_the_first(
 ):
     chosen, sampler = smallest
     with pytest.raises(KeyboardInterrupt):
-        runs.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
+        runs.train_run(chosen, 0, interrupt(sampler), tmp_path)
     path = tmp_path / runs.run_name(chosen, 0)
     needed = 2 * path.with_suffix(".checkpoint").stat().st_size
     for left in path.parent.iterdir():
@@ -243,51 +262,30 @@ def test_a_disk_without_room_for_two_checkpoints_is_refused_before_the_first(
     runs.train_run(chosen, 0, sampler, tmp_path)
 
 
-def test_a_process_that_is_told_to_waits_for_the_one_that_trains_the_run(smallest, tmp_path):
-    path = tmp_path / "run"
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=store.shipped().parent) as other:
-        assert other.stdout.readline() == b"held\n"
-        timer = threading.Timer(0.5, other.kill)
-        begin = time.perf_counter()
-        timer.start()
-        with runs.hold(path, wait=True):
-            assert time.perf_counter() - begin > 0.4
-    assert list(tmp_path.iterdir()) == []
+def stop(*arguments):
+    raise KeyboardInterrupt
 
 
-def test_a_record_never_stands_beside_files_that_are_being_replaced(
-    smallest, tmp_path, monkeypatch
-):
+def test_a_record_never_stands_beside_files_that_are_being_replaced(trained, tmp_path, monkeypatch):
     """A run whose curve was deleted is trained again, and killed when it has written the curve."""
-    chosen, sampler = smallest
-    path = tmp_path / runs.run_name(chosen, 0)
-    runs.train_run(chosen, 0, sampler, tmp_path)
+    chosen, sampler, path = trained
     path.with_suffix(".training.csv").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(SequenceModel, "save", stop)
         with pytest.raises(KeyboardInterrupt):
             runs.train_run(chosen, 0, sampler, tmp_path)
-    kinds = {file.name.removeprefix(path.name) for file in path.parent.iterdir()}
-    assert ".run.json" not in kinds and {".training.csv", ".checkpoint"} <= kinds
+    kinds = list_kinds(path)
+    assert ".run.json" not in kinds and {".training.csv", ".checkpoint"} <= set(kinds)
     runs.train_run(chosen, 0, sampler, tmp_path)
     assert runs.is_whole(path) and not path.with_suffix(".checkpoint").exists()
 
 
-def test_what_a_run_leaves_that_was_killed_after_its_record_is_removed(smallest, tmp_path):
-    chosen, sampler = smallest
-    path = tmp_path / runs.run_name(chosen, 0)
-    runs.train_run(chosen, 0, sampler, tmp_path)
-    whole = sorted(path.parent.iterdir())
+def test_what_a_run_leaves_that_was_killed_after_its_record_is_removed(trained, tmp_path):
+    chosen, sampler, path = trained
     runs.note_beginning(path, resumed=False)
     path.with_suffix(".checkpoint").write_bytes(b"of the last update")
     runs.train_run(chosen, 0, sampler, tmp_path)
-    assert sorted(path.parent.iterdir()) == whole
-
-
-def stop(*arguments):
-    raise KeyboardInterrupt
+    assert list_kinds(path) == WHOLE
 
 
 def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
@@ -298,7 +296,7 @@ def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
     note = path.with_suffix(".begun.json")
     monkeypatch.setattr(runs, "read_commit", lambda: "c0")
     with pytest.raises(KeyboardInterrupt):
-        runs.train_run(chosen, 0, Interrupted(**vars(sampler)), tmp_path)
+        runs.train_run(chosen, 0, interrupt(sampler), tmp_path)
     first = store.read_json(note)
     assert first["commit"] == "c0" and first["started"].endswith("+00:00")
     store.write_json(note, first | {"started": "2026-01-01T00:00:00+00:00"})
@@ -310,10 +308,9 @@ def test_a_record_says_when_its_run_began_also_if_it_was_interrupted(
     assert record["costs"]["cpu_updates"] == chosen.steps - 3  # the others were of another process
 
 
-def test_a_record_says_what_its_run_cost(smallest, tmp_path):
-    chosen, sampler = smallest
-    runs.train_run(chosen, 0, sampler, tmp_path)
-    record = store.read_record(runs.run_name(chosen, 0), tmp_path)
+def test_a_record_says_what_its_run_cost(trained):
+    chosen, _, path = trained
+    record = store.read_record(path.name, path.parent)
     costs = record["costs"]
     assert costs["cpu_updates"] == record["steps"] == chosen.steps
     assert costs["threads"] == torch.get_num_threads()

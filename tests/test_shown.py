@@ -1,13 +1,9 @@
 """What a notebook shows gives the numbers of the library's or of papers' own copy."""
 
-import ast
-import itertools
-import json
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.measures import information
 from unbraid.models.gated import GatedPrediction
@@ -16,52 +12,7 @@ from unbraid.training import fit
 
 from papers.evaluation import independent
 
-
-@pytest.fixture(scope="module")
-def define(root):
-    """A function that gives what a notebook's cells define, without running the rest of them."""
-
-    def definitions(number: str, *names: str, **given) -> SimpleNamespace:
-        """The functions, classes and constants of these names, with what the notebook imports.
-
-        number: of the notebook. given: further names that they read, such as `profile`.
-        """
-        (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        statements = [statement for source in sources for statement in ast.parse(source).body]
-        imports, named = [], {}
-        for statement in statements:
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                imports.append(statement)
-                continue
-            for name in given_names(statement):
-                if name in names:
-                    named[name] = statement
-        assert named.keys() == set(names)
-        once = {id(statement): statement for statement in named.values()}
-        module = ast.Module([*imports, *once.values()], type_ignores=[])
-        space = dict(given)
-        with torch.no_grad():
-            exec(compile(module, str(path), "exec"), space)
-        return SimpleNamespace(**{name: space[name] for name in names})
-
-    return definitions
-
-
-def given_names(statement):
-    """The names that a statement defines: a function, a class, or what it assigns to."""
-    if isinstance(statement, ast.Assign):
-        nodes = [ast.walk(target) for target in statement.targets]
-        return [node.id for node in itertools.chain(*nodes) if isinstance(node, ast.Name)]
-    return [getattr(statement, "name", None)]
-
-
-@pytest.fixture(autouse=True)
-def without_gradients():
-    """As in a notebook that learns nothing."""
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
 # ---- 11, 12 and 13, paper A
@@ -83,10 +34,6 @@ def sampler():
     return MovingDigits(digits, image_size=32, length=4, motion="circle", speeds=(0.5, -0.9))
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def dependent_factors(factors, units=3, samples=120):
     """Lists of factors now and a frame later, (N, d) each, all of which depend on each other."""
     random = np.random.default_rng(0)
@@ -95,7 +42,8 @@ def dependent_factors(factors, units=3, samples=120):
     return list(now), list(later)
 
 
-MODELS = ("log_likelihood", "kl_by_unit", "Networks", "PlainModel", "FactorModel")  # of 11
+MODELS = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")  # of 11
+MODELS += ("log_likelihood", "kl_by_unit", "Networks", "PlainModel", "FactorModel")
 OPENING = ((0.0, (16, 16)), (0.0125, (5, 5)), (0.07, (16, 16)))  # of the long run, and of 11
 GATED = {"image_size": 32, "width": 4, "features": 8, "hidden": 8, "hidden_layers": 2}
 GATED |= {"factor_size": 6, "decoder_hidden": 24, "activation": "silu", "normalise": False}
@@ -111,8 +59,7 @@ def build_gated():
 @pytest.fixture
 def built(define):
     """What 11 builds, with the library's weights."""
-    parts = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")
-    shown = define("11", *parts, *MODELS)
+    shown = define("11", *MODELS)
     model = shown.FactorModel(d=6, width=4, features=8, wide=24, hidden=8)
     model.load_state_dict(build_gated().state_dict())
     return model
@@ -135,8 +82,7 @@ def test_the_class_of_11_is_the_librarys(built, sampler, share):
 
 
 def test_the_long_run_opens_in_the_class_of_11(define, root):
-    parts = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")
-    shown = define("11", *parts, *MODELS)
+    shown = define("11", *MODELS)
     name = root / "results" / "independent" / "circle" / "quick" / "long-seed0.safetensors"
     library = GatedPrediction.load(name)
     model = shown.FactorModel()

@@ -4,62 +4,16 @@ import math
 
 import pytest
 import torch
-from helpers import DOUBLE, ELEMENT, close, seeded, within
+from helpers import DOUBLE, ELEMENT, MODELS, SERIES, close, example_frames, seeded, small, within
 from torch.distributions import Normal, kl_divergence
 from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import Batch
 from unbraid.models.formula import FormulaElement
 from unbraid.models.single_element import SingleElement
-from unbraid.networks import count_parameters
 
-SERIES = {"kind": "series", "channels": 3, "window": 2, "width": 6}
-FRAMES = torch.rand(3, 5, 2, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
-VALUES = torch.randn(3, 10, 3, generator=seeded(6), **DOUBLE)  # (B, T, D), five windows
-OPTIONS = {
-    "code": {},
-    "formula": {"variant": "formula"},
-    "middle": {"anchor": "middle"},
-    "formula, last": {"variant": "formula", "anchor": "last"},
-    "not subtracted": {"subtract": False},
-    "plain networks": {"normalise": False, "variance": 0.1},
-    "context": {"context": True},
-    "static from all": {"static_from": "all"},
-    "static from all, not subtracted": {"static_from": "all", "subtract": False},
-    "series": SERIES,
-    "series, formula": {**SERIES, "variant": "formula", "anchor": "middle"},
-}
+KINDS = (SingleElement, FormulaElement, AblatedElement)
+each = pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name][0] in KINDS])
 POSITION = {"first": 0, "middle": 2, "last": 4}  # of five elements
-each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-
-
-def small_model(variant="code", **changes):
-    """A small model: of the formulas, without an idea where the changes say so, or the paper's."""
-    kind = FormulaElement if variant == "formula" else SingleElement
-    if {"subtract", "static_from"} & set(changes):
-        kind = AblatedElement
-    torch.manual_seed(0)
-    return kind(**ELEMENT | {"still": True} | changes).double().eval()
-
-
-def frames_for(model):
-    return FRAMES if len(model.frame_shape) == 3 else VALUES
-
-
-@pytest.mark.parametrize(
-    "block, count",
-    (
-        ("codec.encoder", 4_856_384),
-        ("static_head", 49_728),
-        ("dynamic_encoder.recurrent", 2_629_632),
-        ("dynamic_encoder.head", 262_656),
-        ("prior", 148_992),
-        ("codec.decoder", 6_952_771),
-        ("", 14_900_163),
-    ),
-)
-def test_parameter_counts_of_paper_c_on_sprites(block, count):
-    model = SingleElement()
-    assert count_parameters(model.get_submodule(block)) == count
 
 
 # The bound, step by step
@@ -146,9 +100,9 @@ def slow_terms(model, frames, noise, anchor):
 
 @each
 @torch.no_grad()
-def test_bound_and_terms_of_paper_c_against_a_slow_loop(options):
-    model = small_model(**options)
-    frames, at = frames_for(model), POSITION[model.anchor]
+def test_bound_and_terms_of_paper_c_against_a_slow_loop(name):
+    model = small(name, still=True)
+    frames, at = example_frames(model), POSITION[model.anchor]
     noise = model.draw_noise(3, 5, seeded(7))
     log_likelihood, still, kl_s, kl_d = slow_terms(model, frames, noise, at)
     bound = model(frames, seeded(7))
@@ -184,11 +138,11 @@ def exact_log_likelihood(model, series, points):
     return (given_s + weight).logsumexp(0)
 
 
-@pytest.mark.parametrize("variant", ("code", "formula"))
+@pytest.mark.parametrize("name", ("element, series", "formula, series"))
 @torch.no_grad()
-def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_posterior(variant):
+def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_posterior(name):
     one_unit = {"window": 1, "channels": 2, "static_size": 1, "dynamic_size": 1}
-    model = small_model(**SERIES | one_unit, variant=variant)
+    model = small(name, **one_unit, anchor="first")
     for layer in (model.codec.decoder[0][0], model.prior.head.mean, model.static_head[2].mean):
         layer.weight *= 2  # so that codes matter
     series = torch.tensor([[0.3, -0.5], [-0.2, 0.6]], **DOUBLE)
@@ -218,7 +172,7 @@ def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_po
 
 def seen_by(model, code):
     """Which elements a code depends on, by gradient: of static (T,), of dynamic (t, T)."""
-    frames = frames_for(model).clone().requires_grad_()
+    frames = example_frames(model).requires_grad_()
     codes = model.encode(frames)[code]
     rows = [codes] if code == "static" else codes.unbind(1)
     seen = []
@@ -230,27 +184,34 @@ def seen_by(model, code):
     return seen[0] if code == "static" else seen
 
 
-@pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
-@pytest.mark.parametrize("variant", ("code", "formula"))
+@pytest.mark.parametrize("name", ("element", "element, series", "formula", "formula, series"))
 @pytest.mark.parametrize("anchor, at", (("first", 0), ("middle", 2), ("last", 4), ("any", 0)))
-def test_the_static_code_sees_the_anchor_alone(kind, variant, anchor, at):
-    model = small_model(**kind, variant=variant, anchor=anchor)
-    assert seen_by(model, "static") == [t == at for t in range(5)]
-    other = small_model(**kind, variant=variant)
+def test_the_static_code_sees_the_anchor_alone(name, anchor, at):
+    assert seen_by(small(name, anchor=anchor), "static") == [t == at for t in range(5)]
+    other = small(name, anchor="first")
     assert seen_by(other.with_anchor(anchor), "static") == [t == at for t in range(5)]
     assert other.anchor == "first"
 
 
 def test_what_reads_all_elements():
-    assert all(seen_by(small_model(context=True), "static"))
-    assert all(map(all, seen_by(small_model(), "dynamic")))
+    assert all(seen_by(small("element, context"), "static"))
+    assert all(map(all, seen_by(small("element"), "dynamic")))
+
+
+def test_dynamic_codes_of_the_formula_see_no_future():
+    past = [[other <= t for other in range(5)] for t in range(5)]
+    seen = seen_by(small("formula"), "dynamic")
+    assert not any(seen[0])  # the anchor's is 0, whatever the frames
+    assert seen[1:] == past[1:]
+    last = seen_by(small("formula, last"), "dynamic")
+    assert last[:4] == [[other <= t or other == 4 for other in range(5)] for t in range(4)]
 
 
 @pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
 def test_a_static_code_from_all_sees_all_that_was_observed(kind):
-    model = small_model(**kind, static_from="all")
+    model = small("static from all", **kind)
     assert all(seen_by(model, "static"))
-    frames = frames_for(model).clone().requires_grad_()
+    frames = example_frames(model).requires_grad_()
     mask = torch.ones(frames.shape[:2], dtype=torch.bool)
     mask[:, : model.codec.window] = False  # the first element
     model.encode(Batch(frames, mask))["static"].sum().backward()
@@ -259,6 +220,11 @@ def test_a_static_code_from_all_sees_all_that_was_observed(kind):
 
 
 # Weights at the start
+
+
+def new_model(**changes):
+    torch.manual_seed(0)
+    return SingleElement(**ELEMENT | changes)
 
 
 @torch.no_grad()
@@ -270,17 +236,17 @@ def test_divergences_of_a_new_model_are_those_of_the_authors():
     found = model.elbo(frames, seeded(1)).kl
     assert found["static"].mean().item() == pytest.approx(0.012, rel=0.1)
     assert found["dynamic"].mean().item() == pytest.approx(0.29, rel=0.1)
-    upwards = small_model(initial_weights="small").codec.decoder.last  # keeps its defaults
+    upwards = new_model(initial_weights="small").codec.decoder.last  # keeps its defaults
     assert upwards.weight.std() > 0.02
 
 
-def test_dynamic_codes_of_the_formula_see_no_future():
-    past = [[other <= t for other in range(5)] for t in range(5)]
-    seen = seen_by(small_model(variant="formula"), "dynamic")
-    assert not any(seen[0])  # the anchor's is 0, whatever the frames
-    assert seen[1:] == past[1:]
-    last = seen_by(small_model(variant="formula", anchor="last"), "dynamic")
-    assert last[:4] == [[other <= t or other == 4 for other in range(5)] for t in range(4)]
+def test_where_the_dynamic_code_begins():
+    plain = new_model().dynamic_encoder.head
+    begun = new_model(initial_log_variance=-3.0, initial_gain=4.0).dynamic_encoder.head
+    torch.testing.assert_close(
+        begun.log_variance.bias, plain.log_variance.bias - 3, rtol=1e-6, atol=0
+    )
+    assert torch.equal(begun.mean.weight, 4 * plain.mean.weight)
 
 
 # Anchors
@@ -292,11 +258,13 @@ def test_dynamic_codes_of_the_formula_see_no_future():
 )
 def test_the_anchor_is_chosen_among_observed_elements(anchor, expected):
     observed = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]).bool()
-    assert small_model(anchor=anchor).choose_anchor(observed, torch.rand(3)).tolist() == expected
+    assert (
+        small("element", anchor=anchor).choose_anchor(observed, torch.rand(3)).tolist() == expected
+    )
 
 
 def test_any_anchor_is_drawn_in_training_and_the_first_otherwise():
-    model = small_model(anchor="any").train()
+    model = small("element", anchor="any").train()
     observed = torch.tensor([[1, 0, 1, 1]]).bool().expand(3000, -1)
     lot = model.draw_noise(3000, 4, seeded())["lot"]
     counts = model.choose_anchor(observed, lot).bincount(minlength=4)
@@ -310,9 +278,9 @@ def test_any_anchor_is_drawn_in_training_and_the_first_otherwise():
 
 @each
 @torch.no_grad()
-def test_what_follows_the_end_changes_nothing(options):
-    model = small_model(**options)
-    frames, end = frames_for(model), 3 * model.codec.window
+def test_what_follows_the_end_changes_nothing(name):
+    model = small(name, still=True)
+    frames, end = example_frames(model), 3 * model.codec.window
     mask = torch.ones(frames.shape[:2], dtype=torch.bool)
     mask[1, end:] = False  # the second sequence has three elements
     noise = model.draw_noise(3, 5, seeded(2))
@@ -332,27 +300,28 @@ def test_what_follows_the_end_changes_nothing(options):
 
 @torch.no_grad()
 def test_only_observed_values_count():
-    model = small_model(**SERIES)
+    model = small("element, series", still=True)
+    values = example_frames(model)  # (B, T, D), five windows
     mask = torch.rand(3, 10, 3, generator=seeded(4)) < 0.6
     mask[:, :2] = True
     mask[0, 4:6] = False  # one whole window is missing
     noise = model.draw_noise(3, 5, seeded(2))
-    bound = model.elbo(Batch(VALUES, mask), noise)
-    means = model.decode(model.encode(Batch(VALUES, mask), noise))
-    by_value = Normal(means, math.sqrt(model.variance)).log_prob(VALUES)
+    bound = model.elbo(Batch(values, mask), noise)
+    means = model.decode(model.encode(Batch(values, mask), noise))
+    by_value = Normal(means, math.sqrt(model.variance)).log_prob(values)
     close(bound.log_likelihood, (by_value * mask).sum((1, 2)))
-    junk = torch.where(mask, VALUES, 9.0)
+    junk = torch.where(mask, values, 9.0)
     close(model.elbo(Batch(junk, mask), noise).elbo, bound.elbo)
-    whole = Batch(VALUES, torch.ones_like(mask))
-    assert torch.equal(model.elbo(whole, noise).elbo, model.elbo(VALUES, noise).elbo)
+    whole = Batch(values, torch.ones_like(mask))
+    assert torch.equal(model.elbo(whole, noise).elbo, model.elbo(values, noise).elbo)
 
 
 @each
 @torch.no_grad()
-def test_one_element(options):
-    """In "code" d comes of noise alone, in "formula" there is none."""
-    model = small_model(**{**options, "anchor": "middle"})
-    frames = frames_for(model)[:, : model.codec.window]
+def test_one_element(name):
+    """In the paper's code d comes of noise alone, in its formulas there is none."""
+    model = small(name, anchor="middle")
+    frames = example_frames(model)[:, : model.codec.window]
     bound = model.elbo(frames, seeded())
     assert bound.elbo.isfinite().all()
     formula = isinstance(model, FormulaElement)
@@ -364,14 +333,14 @@ def test_one_element(options):
 
 
 @pytest.mark.parametrize(
-    "options, zero_at",
-    (({}, None), ({"variant": "formula"}, 0), ({"variant": "formula", "anchor": "middle"}, 2)),
+    "name, anchor, zero_at",
+    (("element", "first", None), ("formula", "first", 0), ("formula", "middle", 2)),
 )
 @torch.no_grad()
-def test_codes_from_the_prior(options, zero_at):
-    model = small_model(**options)
+def test_codes_from_the_prior(name, anchor, zero_at):
+    model = small(name, anchor=anchor)
     for weight in (*model.prior.recurrent.parameters(), model.prior.head.mean.weight):
-        weight *= 4  # so that the past matters
+        weight *= 6  # so that the past matters
     new = model.generate(4000, 4, seeded())
     assert within(new["static"], 0.0) and within(new["static"].square(), 1.0)
     prior = model.prior(new["dynamic"])  # of each draw, given the draws before it
@@ -385,32 +354,3 @@ def test_codes_from_the_prior(options, zero_at):
     kept = model.generate(4000, 4, seeded(), {"static": new["static"] + 1})
     assert torch.equal(kept["static"], new["static"] + 1)
     assert torch.equal(kept["dynamic"], new["dynamic"])
-
-
-# Training
-
-
-def test_where_the_dynamic_code_begins():
-    plain = small_model().dynamic_encoder.head
-    begun = small_model(initial_log_variance=-3.0, initial_gain=4.0).dynamic_encoder.head
-    torch.testing.assert_close(
-        begun.log_variance.bias, plain.log_variance.bias - 3, rtol=1e-6, atol=0
-    )
-    assert torch.equal(begun.mean.weight, 4 * plain.mean.weight)
-
-
-# What it refuses
-
-
-@pytest.mark.parametrize(
-    "act, field",
-    (
-        (lambda: small_model(anchor="start"), "anchor"),
-        (lambda: small_model(kind="sound"), "kind"),
-        (lambda: small_model(context=True, variant="formula"), "context"),
-        (lambda: small_model(image_size=12), "image_size"),
-    ),
-)
-def test_what_cannot_be_is_refused(act, field):
-    with pytest.raises(ValueError, match=f"^{field}"):
-        act()

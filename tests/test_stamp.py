@@ -9,9 +9,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from exercise_notebook import write_notebook
 
-from tools import execution, files, recording, stamp
+from tools import execution, recording, stamp
 
 CODE = "from unbraid.measures.information import kraskov\nprint(kraskov)"
 INFORMATION = "lib/unbraid/measures/information.py"
@@ -177,18 +177,6 @@ def test_files_are_named_alike_on_every_machine(root, tmp_path, monkeypatch):
     assert {path: stamp.name_read(path) for path in names} == names
 
 
-def write(path, *sources):
-    """A notebook with parameters and code cells of these sources."""
-    cells = [
-        new_code_cell('profile: str = "quick"\nseed: int = 0', metadata={"tags": ["parameters"]}),
-        new_markdown_cell("Words."),
-        *map(new_code_cell, sources),
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=cells, metadata=files.NOTEBOOK_METADATA), path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """A notebook that measures and reads a file, renewed by the command's code."""
@@ -199,7 +187,7 @@ def executed(tmp_path_factory):
         print(len(tables) > 0, kraskov.__name__)
     """
     folder = tmp_path_factory.mktemp("course")
-    notebook = write(folder / "10_a.ipynb", textwrap.dedent(source))
+    notebook = write_notebook(folder / "10_a.ipynb", textwrap.dedent(source))
     (outcome,) = execution.renew(folder=folder, to=folder / "build")
     assert outcome.fault == ""
     return notebook

@@ -10,12 +10,7 @@ from unbraid.data import fetch
 from unbraid.data.fetch import DataError
 from unbraid.data.street import load, read_video
 
-
-@pytest.fixture(autouse=True)
-def clone_alone(monkeypatch, tmp_path):
-    """No other video than the one that travels with the clone."""
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("data_of_the_clone")
 
 
 def test_all_frames_come_in_order_and_squeezed(tmp_path):

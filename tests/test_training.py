@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,12 +39,15 @@ def tiny_model(options, seed=0):
     return IndependentPrediction(runs.make_config(options))
 
 
-def train(checkpoint=None, weights_seed=0, seed=0, every=4, report=None, **overrides):
+def train(
+    checkpoint=None, weights_seed=0, seed=0, *, kind=MovingDigits, every=4, report=None, **overrides
+):
     """A tiny model trained on two white squares: its weights and its curve."""
+    how = {"precision": overrides.pop("precision", "32-true"), "every": every, "report": report}
     options = tiny_settings(**overrides)
     model = tiny_model(options, weights_seed)
-    digits = MovingDigits(SQUARES, options.image_size, options.length)
-    rows = runs.train_model(model, digits, options, seed, checkpoint, every=every, report=report)
+    digits = kind(SQUARES, options.image_size, options.length)
+    rows = runs.train_model(model, digits, options, seed, checkpoint, **how)
     return {name: value.clone() for name, value in model.state_dict().items()}, rows
 
 
@@ -69,24 +73,19 @@ def test_training_raises_the_bound_and_reports_it():
 
 @pytest.mark.parametrize("precision", training.PRECISIONS)
 def test_every_precision_trains(precision):
-    options = tiny_settings()
-    digits = MovingDigits(SQUARES, options.image_size, options.length)
-    rows = runs.train_model(tiny_model(options), digits, options, precision=precision)
-    assert rows[-1]["step"] == options.steps
+    assert train(precision=precision)[1][-1]["step"] == tiny_settings().steps
 
 
 def test_a_checkpoint_belongs_to_its_precision_and_its_data_but_to_no_evaluation(tmp_path):
     path = tmp_path / "run.checkpoint"
     train(path)
     assert train(path, evaluation_pairs=7, seeds=9)[1]
-    options = tiny_settings()
 
     class Others(MovingDigits):
         digests = {"mnist": "0"}
 
-    digits = Others(SQUARES, options.image_size, options.length)
     with pytest.raises(TrainingError, match="data None .*precision 32-true"):
-        runs.train_model(tiny_model(options), digits, options, 0, path, "bf16-mixed")
+        train(path, kind=Others, precision="bf16-mixed")
 
 
 @pytest.mark.parametrize(
@@ -262,10 +261,16 @@ def test_a_run_killed_in_many_places_ends_in_the_same_bits(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.checkpoint"]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "a.checkpoint"
+    train(path)
+    return path
+
+
 @pytest.fixture
-def checkpoint(tmp_path):
-    train(tmp_path / "a.checkpoint")
-    return tmp_path / "a.checkpoint"
+def checkpoint(trained, tmp_path):
+    return Path(shutil.copy(trained, tmp_path))
 
 
 @pytest.mark.parametrize("changes", ({"steps": 16}, {"learning_rate": 1e-4}, {"seed": 1}))

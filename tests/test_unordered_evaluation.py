@@ -269,20 +269,14 @@ def test_places_are_ordered_by_side_whosever_they_are():
 
 
 @pytest.mark.parametrize("dataset, count", [("digits", 10), ("grey_digits", 11)])
-def test_a_small_model_has_every_figure_of_moving_digits(dataset, count):
-    options = settings.load(f"unordered.{dataset}", "smoke")
+def test_a_small_model_has_every_figure_of_moving_digits_twice_alike(dataset, count):
+    options = settings.load(f"unordered.{dataset}", "smoke", evaluation_training=60)
     torch.manual_seed(0)
     model = UnorderedFrames(runs.make_config(options))
     figures = evaluation.evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values())) and len(figures) == count
+    assert figures == evaluation.evaluate(model, options, 0)
     assert "moving digits" in evaluation.describe_protocol(options)["data"]
-
-
-def test_a_small_model_gives_the_same_numbers_twice():
-    options = settings.load("unordered.digits", "smoke", evaluation_training=60)
-    torch.manual_seed(0)
-    model = UnorderedFrames(runs.make_config(options))
-    assert evaluation.evaluate(model, options, 0) == evaluation.evaluate(model, options, 0)
 
 
 def test_a_small_model_has_every_figure_of_characters(monkeypatch):
