@@ -162,21 +162,15 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
 
     Raises `DataError` where there is only one name.
     """
-    from unbraid.data.fetch import DataError
-
-    from papers.datasets import check_at_hand
+    from papers.datasets import find_absent
 
     names = list(dict.fromkeys(names))
-    kept = []
-    for name in names:
-        try:
-            check_at_hand(name)
-            kept.append(name)
-        except DataError as error:
-            if len(names) == 1:
-                raise
-            typer.echo(f"left out: {' '.join(str(error).split())}")
-    return kept
+    absent = find_absent(names)
+    for error in absent.values():
+        if len(names) == 1:
+            raise error
+        typer.echo(f"left out: {' '.join(str(error).split())}")
+    return [name for name in names if name not in absent]
 
 
 # ---- evaluate

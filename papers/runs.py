@@ -32,7 +32,7 @@ from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 
 from papers import datasets, report
 from papers.costs import Meter
-from papers.datasets import get_dataset
+from papers.datasets import sources_of
 from papers.registry import choose_class, read_config
 from papers.settings import Settings
 from papers.settings import load as load_settings
@@ -96,8 +96,7 @@ def sample_frames(settings: Settings, split: str) -> Sampler:
     if split == "test":  # Test sequences may have fewer frames.
         length = min(length, int(data.observed.sum(1).min()))
     sentence = f"{length} frames at a time of {data.provenance}"
-    sources = get_dataset(settings.dataset).sources
-    return Sampler(FrameSampler(data, length), sentence, sources)
+    return Sampler(FrameSampler(data, length), sentence, sources_of(settings.dataset))
 
 
 def load_frames(settings: Settings, split: str) -> Sequences:
@@ -121,14 +120,14 @@ def sample_characters(settings: Settings, split: str) -> Sampler:
     labels = {name: clips.labels[name][rows[:, 0]] for name in ATTRIBUTES}
     data = Sequences(clips.frames[rows].flatten(1, 2), labels, static=ATTRIBUTES, split=split)
     sentence = f"{settings.length} frames at a time of all {rows.shape[1]} clips of a character; "
-    sources = get_dataset(settings.dataset).sources
-    return Sampler(FrameSampler(data, settings.length), sentence + clips.provenance, sources)
+    draw = FrameSampler(data, settings.length)
+    return Sampler(draw, sentence + clips.provenance, sources_of(settings.dataset))
 
 
 def sample_sequences(settings: Settings, split: str) -> Sampler:
     """Whole sequences, as paper C reads them."""
     data = load_sequences(settings.dataset, split, settings)
-    return Sampler(SequenceSampler(data), data.provenance, get_dataset(settings.dataset).sources)
+    return Sampler(SequenceSampler(data), data.provenance, sources_of(settings.dataset))
 
 
 SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
@@ -161,7 +160,7 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     options = {"scaled": True} | vars(settings)
     if "split_by" in options:
         options["by"] = options["split_by"]
-    known = list(inspect.signature(get_dataset(name).loader).parameters)[1:]
+    known = list(inspect.signature(datasets.get_loader(name)).parameters)[1:]
     return datasets.load(name, split, **{key: options[key] for key in known if key in options})
 
 

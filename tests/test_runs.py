@@ -107,8 +107,7 @@ def poses(monkeypatch):
             classes={"action": ("a", "b", "c")},
         )
 
-    row = datasets.Dataset(load_poses, ("sprites-li",))
-    monkeypatch.setitem(datasets.DATASETS, "squares", row)
+    monkeypatch.setitem(datasets.LOADERS, "squares", load_poses)
 
 
 def see(sampler):
