@@ -11,7 +11,7 @@ from unbraid.data.fetch import DataError
 from papers import judging, report
 from papers.datasets import find_absent
 from papers.prices import find_records, price_run
-from papers.runs import find_record, refuse_another, run_name
+from papers.runs import find_record, run_name
 from papers.settings import Settings, list_experiments, select_runs
 from papers.settings import load as load_settings
 
@@ -70,9 +70,7 @@ def select_settings(target: str, profile: str) -> list[Settings]:
 def describe_trainings(settings: Settings, folder: Path) -> list[dict]:
     """The trainings of one run, one per seed; see `list_jobs`."""
     for seed in range(settings.seeds):
-        path = folder / run_name(settings, seed)
-        if not find_record(settings, path, {}):
-            refuse_another(settings, path, {})
+        find_record(settings, folder / run_name(settings, seed), {})  # Another run is refused.
     described = {
         "part": settings.model,
         "dataset": settings.dataset,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import inspect
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -343,9 +343,11 @@ def train_run(
             raise SystemExit(1)
         if beginning is None:
             return
-        updates_before, meter = last_update(path.with_suffix(".checkpoint")), Meter()
-        model = build(settings, seed)
-        rows = train_begun_run(model, settings, seed, sampler, path, precision, machine)
+        checkpoint = path.with_suffix(".checkpoint")
+        updates_before, meter = last_update(checkpoint), Meter()
+        model, told = build(settings, seed), (settings, seed, checkpoint, precision)
+        with explain_end(path):
+            rows = train_model(model, sampler, *told, report=print_row, machine=machine)
         if fabric.is_global_zero:
             command = train_command(settings, [seed], precision, machine)
             more = now | beginning | {"data": sampler.provenance, "processes": fabric.world_size}
@@ -372,13 +374,11 @@ def begin_run(
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in writing
         left.unlink()
     checkpoint = path.with_suffix(".checkpoint")
-    if find_record(settings, path, now):
+    if find_record(settings, path, now, again):
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
         path.with_suffix(".begun.json").unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
         return None
-    if not again:
-        refuse_another(settings, path, now)
     check_room(settings, path)
     begin = last_update(checkpoint)
     beginning = note_beginning(path, resumed=bool(begin))
@@ -404,22 +404,13 @@ def check_room(settings: Settings, path: Path) -> None:
         )
 
 
-def train_begun_run(
-    model: SequenceModel,
-    settings: Settings,
-    seed: int,
-    sampler: Sampler,
-    path: Path,
-    precision: str,
-    machine: Machine,
-) -> list[dict]:
-    """`train_model` with a checkpoint beside the run's other files; what ends it is explained."""
-    checkpoint = path.with_suffix(".checkpoint")
-    given = settings, seed, checkpoint, precision
+@contextmanager
+def explain_end(path: Path) -> Iterator[None]:
+    """Say of what ends a training how it goes on, or which file could not be written."""
     try:
-        return train_model(model, sampler, *given, report=print_row, machine=machine)
+        yield
     except KeyboardInterrupt:
-        reached = last_update(checkpoint)
+        reached = last_update(path.with_suffix(".checkpoint"))
         print(f"\nthe same command goes on with {path.name} after update {reached}")
         raise
     except OSError as error:
@@ -494,25 +485,21 @@ def last_update(checkpoint: Path) -> int:
     return rows[-1]["step"] if rows else 0
 
 
-def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
+def find_record(settings: Settings, path: Path, now: dict, again: bool = False) -> dict | None:
     """The record of a complete run of these settings at a path without suffix, if there is one.
 
     now: what the record must say as well, such as the precision and the digests of the data.
+    again: a complete run of other settings may be replaced; otherwise it is a `TrainingError`.
     """
     if not is_whole(path):
         return None
     record = store.read_record(path.name, path.parent)
-    is_same = record.items() >= now.items() and has_settings(record, settings)
-    return record if is_same else None
-
-
-def refuse_another(settings: Settings, path: Path, now: dict) -> None:
-    """Refuse to replace a whole run of other settings, with what differs."""
-    if not is_whole(path):
-        return
-    record = store.read_record(path.name, path.parent)
     before, after = record | record["settings"], training_settings(settings) | now
     differing = [name for name, value in after.items() if before.get(name) != value]
+    if not differing:
+        return record
+    if again:
+        return None
     changes = ", ".join(f"{name} {before.get(name)} (now {after[name]})" for name in differing[:4])
     raise training.TrainingError(
         f"{path}.run.json: expected no finished run of other settings, found one with {changes}; "

@@ -168,7 +168,7 @@ def test_a_run_is_finished_only_if_its_weights_are_those_of_its_record(smallest,
     path = tmp_path / runs.run_name(chosen, 0)
     now = {"precision": "32-true", "data_sha256": sampler.digests}
     assert runs.find_record(chosen, path, now)["seed"] == 0
-    assert runs.find_record(chosen, path, now | {"precision": "bf16-mixed"}) is None
+    assert runs.find_record(chosen, path, now | {"precision": "bf16-mixed"}, True) is None
     weights = path.with_suffix(".safetensors")
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -84,6 +84,11 @@ def name_skills(matrix: LeakageMatrix) -> Figures:
     return figures
 
 
+def select(labels: Labels, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The labels of these names."""
+    return {name: labels[name] for name in names}
+
+
 def at_first_step(labels: Labels) -> dict[str, Tensor]:
     """Labels of sequences (N,) as they are, those of steps (N, T, ...) at the first of them."""
     return {name: values[:, 0] if values.ndim > 1 else values for name, values in labels.items()}

@@ -22,6 +22,7 @@ from papers.evaluation.encoded import (
     generator_of_draws,
     name_skills,
     probe,
+    select,
 )
 from papers.runs import make_paths
 from papers.settings import Settings
@@ -129,11 +130,6 @@ def class_accuracies(
 def only(part: Encoded, code: str) -> dict[str, Tensor]:
     """One of the codes, by its name."""
     return {code: part.codes[code]}
-
-
-def select(labels: Labels, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """The labels of these names."""
-    return {name: labels[name] for name in names}
 
 
 # ---- moving digits whose order is lost
