@@ -133,8 +133,6 @@ def form_faults(metrics: dict) -> list[str]:
     by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`,
     and mean and interval are those of these values.
     """
-    if "protocol" not in metrics:
-        return ["expected an entry protocol, found none"]
     over_seeds = metrics["protocol"].get("intervals", store.OVER_SEEDS) == store.OVER_SEEDS
     faults = []
     for run in (run for run in metrics if run != "protocol"):
@@ -204,13 +202,13 @@ def is_measured(path: Path) -> bool:
 def metrics_faults(path: Path) -> list[str]:
     """Where a metrics.json disagrees with itself, and where with what it was measured on."""
     metrics = read_json(path)
+    if "protocol" not in metrics:
+        return [f"{path}: expected an entry protocol, found none"]
     faults = form_faults(metrics)
-    if "protocol" in metrics:
-        if metrics["protocol"].get("content_sha256") != report.digest_content(metrics):
-            faults.append(f"expected the content that protocol.content_sha256 names; {STAMP}")
-        faults += judge_faults(metrics, path)
-    faults = [f"{path}: {fault}" for fault in faults]
-    return faults + (tie_faults(metrics, path) if "protocol" in metrics else [])
+    if metrics["protocol"].get("content_sha256") != report.digest_content(metrics):
+        faults.append(f"expected the content that protocol.content_sha256 names; {STAMP}")
+    faults += judge_faults(metrics, path)
+    return [f"{path}: {fault}" for fault in faults] + tie_faults(metrics, path)
 
 
 def judge_faults(metrics: dict, path: Path) -> list[str]:

@@ -94,9 +94,14 @@ def sample_frames(settings: Settings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
     data, length = load_frames(settings, split), count_drawn(settings)
     if split == "test":  # Test sequences may have fewer frames.
-        length = min(length, int(data.observed.sum(1).min()))
+        length = min(length, shortest_length(data))
     sentence = f"{length} frames at a time of {data.provenance}"
     return Sampler(FrameSampler(data, length), sentence, sources_of(settings.dataset))
+
+
+def shortest_length(sequences: Sequences) -> int:
+    """How many frames the shortest sequence has."""
+    return int(sequences.observed.sum(1).min())
 
 
 def load_frames(settings: Settings, split: str) -> Sequences:

@@ -26,11 +26,19 @@ from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.evaluation.clips import load_clips, true_swaps
-from papers.evaluation.encoded import Encoded, Figures, encode, name_skills, probe, select
+from papers.evaluation.encoded import (
+    Encoded,
+    Figures,
+    count_evaluated,
+    encode,
+    name_skills,
+    probe,
+    select,
+)
 from papers.evaluation.generic import bound, reconstruction
 from papers.evaluation.independent import centroids
 from papers.judging import open_judge
-from papers.runs import load_frames
+from papers.runs import load_frames, shortest_length
 from papers.settings import Settings
 
 
@@ -93,13 +101,12 @@ def load(settings: Settings, split: str, seed: int) -> Sequences:
     if settings.dataset == "sprites":
         split = {"train": settings.training_split}.get(split, split)
         return load_clips(settings, split, seed).as_float()
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
     generator = torch.Generator().manual_seed(3 * seed + SEEDS[split])
-    frames = {part: load_frames(settings, part) for part in ("train", "test")}
+    train, test = (load_frames(settings, part) for part in ("train", "test"))
     # Test people may have fewer frames than a training sequence.
-    shortest = min(int(each.observed.sum(1).min()) for each in frames.values())
-    chosen = frames["test" if split == "test" else "train"]
-    return FrameSampler(chosen, min(settings.length, shortest))(count, generator)
+    length = min(settings.length, shortest_length(train), shortest_length(test))
+    sampler = FrameSampler(test if split == "test" else train, length)
+    return sampler(count_evaluated(settings, split), generator)
 
 
 def digits_of(settings: Settings, split: str) -> MovingDigits:
@@ -111,7 +118,7 @@ def digits_of(settings: Settings, split: str) -> MovingDigits:
 
 def draw_digits(settings: Settings, split: str, seed: int) -> Sequences:
     """Moving digits, with the label `which` (N, 2), the numbers of their images."""
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
+    count = count_evaluated(settings, split)
     draw, number = digits_of(settings, split), 3 * seed + SEEDS[split]
     sequences = draw(count, torch.Generator().manual_seed(number))
     which, _ = draw.draw(count, torch.Generator().manual_seed(number))  # The same once more.

@@ -46,6 +46,11 @@ def load_split(settings: Settings, split: str, seed: int) -> Sequences:
     return load_sequences(settings.dataset, split, settings)
 
 
+def count_evaluated(settings: Settings, split: str) -> int:
+    """How many sequences of a split are measured: those of "train" are what probes learn from."""
+    return settings.evaluation_training if split == "train" else settings.evaluation_sequences
+
+
 def generator_of_draws(seed: int) -> torch.Generator:
     """The generator, of the CPU, from which an evaluation draws in the order of its calls."""
     return torch.Generator().manual_seed(20_000 + seed)

@@ -19,7 +19,7 @@ from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.evaluation.encoded import Encoded, Figures, generator_of_draws, select
+from papers.evaluation.encoded import Encoded, Figures, count_evaluated, generator_of_draws, select
 from papers.evaluation.unordered import (
     class_accuracies,
     class_probes,
@@ -83,8 +83,7 @@ def evaluate_directions(model: UnorderedFrames, settings: Settings, seed: int) -
 
 def load_characters(settings: Settings, split: str, seed: int) -> Sequences:
     """The characters of a split; those of training lack the frames that were withheld."""
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
-    return load_frames(settings, split).subset(slice(0, count))
+    return load_frames(settings, split).subset(slice(0, count_evaluated(settings, split)))
 
 
 def encode_drawn(
