@@ -198,8 +198,7 @@ def evaluate_runs(
     """
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
-    names = keep_at_hand(settings.dataset for settings, _ in jobs)
-    jobs = [job for job in jobs if job[0].dataset in names]
+    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
     if write and seed:
         raise ValueError(
             "--write: expected all seeds of a run, which metrics.json holds together; leave out "
@@ -210,47 +209,47 @@ def evaluate_runs(
     from papers import evaluation, report, runs
 
     folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
+    jobs = [job for job in jobs if job[0].dataset in at_hand]
     jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
-    trained = {settings.dataset for settings, _ in jobs}
-    names = [name for name in names if name in trained]
     for name, place in places.items():  # what is damaged is found before anything is measured
         digest = store.read_record(name, place)["weights_sha256"]
         store.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
-    paths = {name: folder / part / name / profile / "metrics.json" for name in names}
+    jobs_on: dict[Path, Jobs] = {}  # by the metrics.json of their dataset
+    for job in jobs:
+        path = folder / part / job[0].dataset / profile / "metrics.json"
+        jobs_on.setdefault(path, []).append(job)
     if write:
         store.check_writable(folder)
-        for path in paths.values():
-            check_nothing_is_lost(path, jobs, None if run == "all" else run)
-    for name in names:
-        selected = [job for job in jobs if job[0].dataset == name]
+        for path, selected in jobs_on.items():
+            check_nothing_is_lost(path, selected, run)
+    for path, selected in jobs_on.items():
+        settings, seeds = selected[0]
         metrics = measure_runs(selected, places)
-        print_metrics(metrics, part, name, everything)
+        print_metrics(metrics, part, settings.dataset, everything)
         if write:
-            path = paths[name]
             if run != "all" and path.exists():
                 metrics = report.add_run(store.read_json(path), metrics, run)
             else:
-                settings, seeds = selected[0]
                 first = runs.run_name(settings, seeds[0])
                 model = runs.load_run(settings, seeds[0], places[first])
-                evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
+                evaluation.draw(model, settings, path.with_name(f"{part}_{settings.dataset}.png"))
             report.write_metrics(path, metrics)  # The last file: where it is, all is written.
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
         report.write_tables()
 
 
-def check_nothing_is_lost(path: Path, jobs: Jobs, run: str | None = None) -> None:
+def check_nothing_is_lost(path: Path, jobs: Jobs, run: str = "all") -> None:
     """Refuse to write over figures of runs and seeds whose weights are not there.
 
-    run: the only one whose figures are written, if not all are.
+    jobs: those on the dataset. run: the only one whose figures are written, or all.
     """
     from unbraid import store
 
     metrics = store.read_json(path) if path.exists() else {}
-    there = {settings.run: seeds for settings, seeds in jobs if settings.dataset == path.parts[-3]}
-    for name in metrics.keys() & {run} if run else metrics.keys() - {"protocol"}:
+    there = {settings.run: seeds for settings, seeds in jobs}
+    for name in metrics.keys() - {"protocol"} if run == "all" else metrics.keys() & {run}:
         seeds = store.find_seeds(metrics, name)
         if absent := set(seeds) - set(there.get(name, [])):
             raise store.ResultsError(
