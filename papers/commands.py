@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,7 +29,6 @@ from papers.settings import load as load_settings
 
 LARGEST_SEED = 2**31 - 1
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
-Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
 
 PARTS: dict[str, list[str]] = {}  # the datasets of each model that has runs
 for experiment in list_experiments():
@@ -503,68 +501,11 @@ def verify_folders(
         report.write_tables()
     faults = provenance.verify_results(folder)
     if again:
-        faults += verify_again(select_measured(folder, names, seed, headline))
+        chosen = provenance.select_measured(folder, names, seed, headline)
+        faults += provenance.verify_again(chosen)
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
     typer.echo("\n".join([*faults, *provenance.list_unchecked(folder), summary]))
     raise typer.Exit(1 if faults else 0)
-
-
-def select_measured(
-    folder: Path, names: tuple[str, str, str], seeds: list[int] | None, headline: bool
-) -> Measured:
-    """The measured runs of a folder whose part, dataset and run have these names, or "all".
-
-    headline: only those that the table of README.md shows.
-    """
-    from unbraid import store
-
-    from papers import provenance, report
-
-    shown = report.list_headline(report.read_tables())
-    selected = []
-    for path in provenance.find_metrics(folder):
-        part, dataset, profile = path.resolve().parts[-4:-1]
-        for run, seed in report.list_runs(store.read_json(path)):
-            pairs = zip(names, (part, dataset, run), strict=True)
-            is_named = all(name in ("all", own) for name, own in pairs)
-            is_shown = not headline or (f"{part}/{dataset}/{profile}", run) in shown
-            if is_named and is_shown and (not seeds or seed in seeds):
-                selected.append((path, run, seed))
-    if not selected:
-        raise ValueError(f"--again: expected a run that {folder} has figures of, found none")
-    return selected
-
-
-def verify_again(runs: Measured) -> list[str]:
-    """Measure runs again where their weights and data are there; the figures that differ.
-
-    It prints the seconds of each, and which runs it leaves out.
-    """
-    from unbraid.data.fetch import DataError
-    from unbraid.store import ResultsError
-
-    from papers import provenance
-
-    faults = []
-    for path, run, seed in runs:
-        name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
-        if not path.with_name(f"{run}-seed{seed}.safetensors").exists():
-            typer.echo(f"not checked: {name}: its weights do not ship")
-            continue
-        begin = time.perf_counter()
-        try:
-            measured = provenance.measure_again(path, run, seed)
-            found = provenance.figure_faults(path, run, seed, measured)
-            verdict = f"{len(found)} faults in {len(measured)} figures"
-        except ResultsError as error:
-            found, verdict = [str(error)], "1 fault"
-        except DataError as error:
-            typer.echo(f"not checked: {name}: {' '.join(str(error).split())}")
-            continue
-        seconds = time.perf_counter() - begin
-        typer.echo(f"measured again: {name}: {verdict}, {seconds:.0f} s")
-        faults += found
-    return faults
 
 
 def rename_options(arguments: list[str]) -> list[str]:
