@@ -20,7 +20,7 @@ from unbraid.checks import check_name
 
 from papers.settings import (
     OWN_RESULTS,
-    Settings,
+    Jobs,
     current_profile,
     list_experiments,
     select_runs,
@@ -28,7 +28,6 @@ from papers.settings import (
 from papers.settings import load as load_settings
 
 LARGEST_SEED = 2**31 - 1
-Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
 
 PARTS: dict[str, list[str]] = {}  # the datasets of each model that has runs
 for experiment in list_experiments():
@@ -208,7 +207,7 @@ def evaluate_runs(
 
     folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
     jobs = [job for job in jobs if job[0].dataset in at_hand]
-    jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
+    jobs, places = runs.find_weights(jobs, folders, demand_all=bool(seed))
     for name, place in places.items():  # what is damaged is found before anything is measured
         digest = store.read_record(name, place)["weights_sha256"]
         store.check_digest(place / f"{name}.safetensors", digest)
@@ -220,7 +219,7 @@ def evaluate_runs(
     if write:
         store.check_writable(folder)
         for path, selected in jobs_on.items():
-            check_nothing_is_lost(path, selected, run)
+            report.check_nothing_is_lost(path, selected, run)
     for path, selected in jobs_on.items():
         settings, seeds = selected[0]
         metrics = measure_runs(selected, places)
@@ -236,57 +235,6 @@ def evaluate_runs(
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
         report.write_tables()
-
-
-def check_nothing_is_lost(path: Path, jobs: Jobs, run: str = "all") -> None:
-    """Refuse to write over figures of runs and seeds whose weights are not there.
-
-    jobs: those on the dataset. run: the only one whose figures are written, or all.
-    """
-    from unbraid import store
-
-    metrics = store.read_json(path) if path.exists() else {}
-    there = {settings.run: seeds for settings, seeds in jobs}
-    for name in metrics.keys() - {"protocol"} if run == "all" else metrics.keys() & {run}:
-        seeds = store.find_seeds(metrics, name)
-        if absent := set(seeds) - set(there.get(name, [])):
-            raise store.ResultsError(
-                f"{path}: expected the weights of all runs that it has figures of, found none of "
-                f"{name}, seeds {sorted(absent)}; train them, or write into another --results"
-            )
-
-
-def find_weights(
-    jobs: Jobs, folders: list[Path], demand_all: bool = True
-) -> tuple[Jobs, dict[str, Path]]:
-    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
-
-    That is the first of the folders that has them. Raises `ResultsError` with the commands that
-    train what is missing if nothing is there, or if anything is missing and `demand_all`.
-    """
-    from unbraid.store import ResultsError
-
-    from papers.runs import run_name, train_command
-
-    there, places, commands = [], {}, []
-    for settings, seeds in jobs:
-        trained = []
-        for seed in seeds:
-            name = run_name(settings, seed)
-            for folder in folders:
-                if name not in places and (folder / f"{name}.safetensors").exists():
-                    places[name] = folder
-                    trained.append(seed)
-        if trained:
-            there.append((settings, trained))
-        if absent := [seed for seed in seeds if seed not in trained]:
-            commands.append(f"  {train_command(settings, absent)} --results {folders[0]}")
-    missing = "weights: not all runs are trained; these commands train the others:"
-    if commands and (demand_all or not there):
-        raise ResultsError("\n".join([missing, *commands, "or choose runs that are trained"]))
-    if commands:
-        typer.echo("\n".join([f"left out, {missing}", *commands]))
-    return there, places
 
 
 def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:

@@ -34,7 +34,7 @@ from papers import datasets, report
 from papers.costs import Meter
 from papers.datasets import sources_of
 from papers.registry import choose_class, read_config
-from papers.settings import Settings
+from papers.settings import Jobs, Settings
 from papers.settings import load as load_settings
 
 # ---- data
@@ -308,6 +308,35 @@ def train_command(
     if precision != "32-true":
         command += f" --precision {precision}"
     return command + machine.options
+
+
+def find_weights(
+    jobs: Jobs, folders: list[Path], demand_all: bool = True
+) -> tuple[Jobs, dict[str, Path]]:
+    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
+
+    That is the first of the folders that has them. Raises `ResultsError` with the commands that
+    train what is missing if nothing is there, or if anything is missing and `demand_all`.
+    """
+    there, places, commands = [], {}, []
+    for settings, seeds in jobs:
+        trained = []
+        for seed in seeds:
+            name = run_name(settings, seed)
+            for folder in folders:
+                if name not in places and (folder / f"{name}.safetensors").exists():
+                    places[name] = folder
+                    trained.append(seed)
+        if trained:
+            there.append((settings, trained))
+        if absent := [seed for seed in seeds if seed not in trained]:
+            commands.append(f"  {train_command(settings, absent)} --results {folders[0]}")
+    missing = "weights: not all runs are trained; these commands train the others:"
+    if commands and (demand_all or not there):
+        raise store.ResultsError("\n".join([missing, *commands, "or choose runs that are trained"]))
+    if commands:
+        print("\n".join([f"left out, {missing}", *commands]))
+    return there, places
 
 
 @end_together()

@@ -46,6 +46,9 @@ class Settings(SimpleNamespace):
         return Settings(**(values | changes))
 
 
+Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
+
+
 def current_profile(profile: str | None = None) -> str:
     """The profile in force: the environment's UNBRAID_PROFILE, else the argument, else "quick"."""
     forced = os.environ.get("UNBRAID_PROFILE")
