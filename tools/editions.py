@@ -130,7 +130,7 @@ def read_notes(path: Path) -> dict[str, str]:
         if [len(items) for items in lists] != [3, 2]:
             raise ValueError(f"{path} [{number}]: expected 3 misconceptions and 2 questions")
         # Numbered lists, which count by themselves.
-        misconceptions, questions = ("\n".join(f"1. {item}" for item in items) for items in lists)
+        misconceptions, questions = ("1. " + "\n1. ".join(items) for items in lists)
         texts = {"misconceptions": misconceptions, "questions": questions}
         notes[number] = NOTE.format(**table | texts)
     return notes
