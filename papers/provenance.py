@@ -295,16 +295,14 @@ def trial_faults(path: Path) -> list[str]:
 
 def list_unchecked(folder: Path) -> list[str]:
     """What `verify_results` cannot tell: runs without weights and runs without figures, by name."""
-    without_weights, nowhere = [], []
-    for path in find_runs(folder):
-        if not path.with_suffix(FILES["weights"]).exists():
-            without_weights.append(path)
-        if not is_measured(path):
-            nowhere.append(path)
-    titles = {"not checked, as their weights do not ship": without_weights}
-    titles["measured nowhere"] = nowhere
+    runs = find_runs(folder)
+    without_weights = [run for run in runs if not run.with_suffix(FILES["weights"]).exists()]
+    nowhere = [run for run in runs if not is_measured(run)]
     lines = []
-    for title, paths in titles.items():
+    for title, paths in (
+        ("not checked, as their weights do not ship", without_weights),
+        ("measured nowhere", nowhere),
+    ):
         names: dict[Path, list[str]] = {}
         for path in paths:
             names.setdefault(path.parent.relative_to(folder), []).append(path.name)
