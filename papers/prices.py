@@ -78,9 +78,10 @@ def tabulate_prices(prices: list[Price]) -> str:
     table = pd.DataFrame(prices).astype({"seconds": float})
     total = (table["seconds"] * table["seeds_left"]).sum()
     unknown = (table["seconds"].isna() & table["seeds_left"].gt(0)).sum()
+    table["seconds"] = table["seconds"].map("{:.0f}".format).replace("nan", "no record")
     table.columns = ["run", "updates", "seeds left", "updates recorded", "seconds per seed"]
     return (
-        f"{table.to_string(index=False, float_format='{:.0f}'.format, na_rep='no record')}\n"
+        f"{table.to_string(index=False)}\n"
         f"all: {total:.0f} seconds, and {unknown} runs without a record\n"
         "Seconds are those of the machines that trained the runs. "
         "Judges and evaluations are not counted."
