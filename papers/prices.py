@@ -75,7 +75,7 @@ def find_records(name: str, folder: Path) -> dict[Path, dict]:
 
 def tabulate_prices(prices: list[Price]) -> str:
     """The table of prices as text, with the sum of those that are known."""
-    table = pd.DataFrame(prices).astype({"seconds": float})
+    table = pd.DataFrame(prices, columns=Price._fields).astype({"seconds": float})
     total = (table["seconds"] * table["seeds_left"]).sum()
     unknown = (table["seconds"].isna() & table["seeds_left"].gt(0)).sum()
     table["seconds"] = table["seconds"].map("{:.0f}".format).replace("nan", "no record")
