@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from unbraid.checks import check_name
 
 from papers.settings import (
     OWN_RESULTS,
-    Settings,
+    Jobs,
     current_profile,
     list_experiments,
     select_runs,
@@ -29,8 +28,6 @@ from papers.settings import (
 from papers.settings import load as load_settings
 
 LARGEST_SEED = 2**31 - 1
-Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
-Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
 
 PARTS: dict[str, list[str]] = {}  # the datasets of each model that has runs
 for experiment in list_experiments():
@@ -162,21 +159,15 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
 
     Raises `DataError` where there is only one name.
     """
-    from unbraid.data.fetch import DataError
-
-    from papers.datasets import check_at_hand
+    from papers.datasets import find_absent
 
     names = list(dict.fromkeys(names))
-    kept = []
-    for name in names:
-        try:
-            check_at_hand(name)
-            kept.append(name)
-        except DataError as error:
-            if len(names) == 1:
-                raise
-            typer.echo(f"left out: {' '.join(str(error).split())}")
-    return kept
+    absent = find_absent(names)
+    for error in absent.values():
+        if len(names) == 1:
+            raise error
+        typer.echo(f"left out: {' '.join(str(error).split())}")
+    return [name for name in names if name not in absent]
 
 
 # ---- evaluate
@@ -204,8 +195,7 @@ def evaluate_runs(
     """
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
-    names = keep_at_hand(settings.dataset for settings, _ in jobs)
-    jobs = [job for job in jobs if job[0].dataset in names]
+    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
     if write and seed:
         raise ValueError(
             "--write: expected all seeds of a run, which metrics.json holds together; leave out "
@@ -216,86 +206,35 @@ def evaluate_runs(
     from papers import evaluation, report, runs
 
     folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
-    jobs, places = find_weights(jobs, folders, demand_all=bool(seed))
-    trained = {settings.dataset for settings, _ in jobs}
-    names = [name for name in names if name in trained]
+    jobs = [job for job in jobs if job[0].dataset in at_hand]
+    jobs, places = runs.find_weights(jobs, folders, demand_all=bool(seed))
     for name, place in places.items():  # what is damaged is found before anything is measured
         digest = store.read_record(name, place)["weights_sha256"]
         store.check_digest(place / f"{name}.safetensors", digest)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
-    paths = {name: folder / part / name / profile / "metrics.json" for name in names}
+    jobs_on: dict[Path, Jobs] = {}  # by the metrics.json of their dataset
+    for job in jobs:
+        path = folder / part / job[0].dataset / profile / "metrics.json"
+        jobs_on.setdefault(path, []).append(job)
     if write:
         store.check_writable(folder)
-        for path in paths.values():
-            check_nothing_is_lost(path, jobs, None if run == "all" else run)
-    for name in names:
-        selected = [job for job in jobs if job[0].dataset == name]
+        for path, selected in jobs_on.items():
+            report.check_nothing_is_lost(path, selected, run)
+    for path, selected in jobs_on.items():
+        settings, seeds = selected[0]
         metrics = measure_runs(selected, places)
-        print_metrics(metrics, part, name, everything)
+        print_metrics(metrics, part, settings.dataset, everything)
         if write:
-            path = paths[name]
             if run != "all" and path.exists():
                 metrics = report.add_run(store.read_json(path), metrics, run)
             else:
-                settings, seeds = selected[0]
                 first = runs.run_name(settings, seeds[0])
                 model = runs.load_run(settings, seeds[0], places[first])
-                evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
+                evaluation.draw(model, settings, path.with_name(f"{part}_{settings.dataset}.png"))
             report.write_metrics(path, metrics)  # The last file: where it is, all is written.
             typer.echo(f"written: {path}")
     if write and folder.resolve() == store.shipped().resolve():
         report.write_tables()
-
-
-def check_nothing_is_lost(path: Path, jobs: Jobs, run: str | None = None) -> None:
-    """Refuse to write over figures of runs and seeds whose weights are not there.
-
-    run: the only one whose figures are written, if not all are.
-    """
-    from unbraid import store
-
-    metrics = store.read_json(path) if path.exists() else {}
-    there = {settings.run: seeds for settings, seeds in jobs if settings.dataset == path.parts[-3]}
-    for name in metrics.keys() & {run} if run else metrics.keys() - {"protocol"}:
-        seeds = store.find_seeds(metrics, name)
-        if absent := set(seeds) - set(there.get(name, [])):
-            raise store.ResultsError(
-                f"{path}: expected the weights of all runs that it has figures of, found none of "
-                f"{name}, seeds {sorted(absent)}; train them, or write into another --results"
-            )
-
-
-def find_weights(
-    jobs: Jobs, folders: list[Path], demand_all: bool = True
-) -> tuple[Jobs, dict[str, Path]]:
-    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
-
-    That is the first of the folders that has them. Raises `ResultsError` with the commands that
-    train what is missing if nothing is there, or if anything is missing and `demand_all`.
-    """
-    from unbraid.store import ResultsError
-
-    from papers.runs import run_name, train_command
-
-    there, places, commands = [], {}, []
-    for settings, seeds in jobs:
-        trained = []
-        for seed in seeds:
-            name = run_name(settings, seed)
-            for folder in folders:
-                if name not in places and (folder / f"{name}.safetensors").exists():
-                    places[name] = folder
-                    trained.append(seed)
-        if trained:
-            there.append((settings, trained))
-        if absent := [seed for seed in seeds if seed not in trained]:
-            commands.append(f"  {train_command(settings, absent)} --results {folders[0]}")
-    missing = "weights: not all runs are trained; these commands train the others:"
-    if commands and (demand_all or not there):
-        raise ResultsError("\n".join([missing, *commands, "or choose runs that are trained"]))
-    if commands:
-        typer.echo("\n".join([f"left out, {missing}", *commands]))
-    return there, places
 
 
 def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
@@ -510,68 +449,11 @@ def verify_folders(
         report.write_tables()
     faults = provenance.verify_results(folder)
     if again:
-        faults += verify_again(select_measured(folder, names, seed, headline))
+        chosen = provenance.select_measured(folder, names, seed, headline)
+        faults += provenance.verify_again(chosen)
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
     typer.echo("\n".join([*faults, *provenance.list_unchecked(folder), summary]))
     raise typer.Exit(1 if faults else 0)
-
-
-def select_measured(
-    folder: Path, names: tuple[str, str, str], seeds: list[int] | None, headline: bool
-) -> Measured:
-    """The measured runs of a folder whose part, dataset and run have these names, or "all".
-
-    headline: only those that the table of README.md shows.
-    """
-    from unbraid import store
-
-    from papers import provenance, report
-
-    shown = report.list_headline(report.read_tables())
-    selected = []
-    for path in provenance.find_metrics(folder):
-        part, dataset, profile = path.resolve().parts[-4:-1]
-        for run, seed in report.list_runs(store.read_json(path)):
-            pairs = zip(names, (part, dataset, run), strict=True)
-            is_named = all(name in ("all", own) for name, own in pairs)
-            is_shown = not headline or (f"{part}/{dataset}/{profile}", run) in shown
-            if is_named and is_shown and (not seeds or seed in seeds):
-                selected.append((path, run, seed))
-    if not selected:
-        raise ValueError(f"--again: expected a run that {folder} has figures of, found none")
-    return selected
-
-
-def verify_again(runs: Measured) -> list[str]:
-    """Measure runs again where their weights and data are there; the figures that differ.
-
-    It prints the seconds of each, and which runs it leaves out.
-    """
-    from unbraid.data.fetch import DataError
-    from unbraid.store import ResultsError
-
-    from papers import provenance
-
-    faults = []
-    for path, run, seed in runs:
-        name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
-        if not path.with_name(f"{run}-seed{seed}.safetensors").exists():
-            typer.echo(f"not checked: {name}: its weights do not ship")
-            continue
-        begin = time.perf_counter()
-        try:
-            measured = provenance.measure_again(path, run, seed)
-            found = provenance.figure_faults(path, run, seed, measured)
-            verdict = f"{len(found)} faults in {len(measured)} figures"
-        except ResultsError as error:
-            found, verdict = [str(error)], "1 fault"
-        except DataError as error:
-            typer.echo(f"not checked: {name}: {' '.join(str(error).split())}")
-            continue
-        seconds = time.perf_counter() - begin
-        typer.echo(f"measured again: {name}: {verdict}, {seconds:.0f} s")
-        faults += found
-    return faults
 
 
 def rename_options(arguments: list[str]) -> list[str]:

@@ -24,31 +24,30 @@ def convert_records(folder: Path) -> int:
     A record is only changed where the figures beside it, if any, were measured on the very record
     that is there; else both stay as they are, and `verify` goes on to name the fault.
     """
-    converted = 0
-    for place in sorted({path.parent for path in folder.rglob(f"*{RECORD}")}):
-        converted += convert_folder(place)
-    return converted
+    places = {path.parent for path in folder.rglob(f"*{RECORD}")}
+    return sum(convert_folder(place) for place in sorted(places))
 
 
 def convert_folder(folder: Path) -> int:
     """`convert_records` of the runs on one dataset at one profile."""
-    changes: dict[str, tuple[str, str]] = {}  # digests of a record before and after, by its name
     metrics_path = folder / "metrics.json"
     metrics = store.read_json(metrics_path) if metrics_path.exists() else {}
-    known = list_digests(metrics)
+    measured = {}  # the digests that figures are tied to, by the name of the record
+    for run, seeds in metrics.get("protocol", {}).get("files", {}).items():
+        measured |= {f"{run}-seed{seed}{RECORD}": digests for seed, digests in seeds.items()}
+    converted = []
     for path in sorted(folder.glob(f"*{RECORD}")):
         record = store.read_json(path)
-        before = store.digest(path)
-        if "settings" not in record or "model" not in record["settings"] or "model" in record:
+        if "model" not in record.get("settings", {}) or "model" in record:
             continue  # A judge's record, or one that has the entry.
-        if known.get(path.name, before) != before:
-            continue
-        store.write_json(path, add_model(record))
-        changes[path.name] = before, store.digest(path)
-    if any(name in known for name in changes):
-        replace_digests(metrics, changes)
+        digests = measured.get(path.name, {})
+        if digests.get("record", store.digest(path)) == store.digest(path):
+            store.write_json(path, add_model(record))
+            digests["record"] = store.digest(path)
+            converted.append(path.name)
+    if measured.keys() & converted:
         report.write_metrics(metrics_path, metrics)
-    return len(changes)
+    return len(converted)
 
 
 def add_model(record: dict) -> dict:
@@ -62,19 +61,3 @@ def add_model(record: dict) -> dict:
         if name == "settings":
             entries["model"] = described
     return entries
-
-
-def list_digests(metrics: dict) -> dict[str, str]:
-    """The digests of records that a metrics.json names, by the names of the files."""
-    digests = {}
-    for run, seeds in metrics.get("protocol", {}).get("files", {}).items():
-        for seed, tied in seeds.items():
-            digests[f"{run}-seed{seed}{RECORD}"] = tied["record"]
-    return digests
-
-
-def replace_digests(metrics: dict, changes: dict[str, tuple[str, str]]) -> None:
-    """Put the records' new digests into a metrics.json, in place."""
-    for run, seeds in metrics["protocol"]["files"].items():
-        for seed, tied in seeds.items():
-            _, tied["record"] = changes.get(f"{run}-seed{seed}{RECORD}", (None, tied["record"]))

@@ -6,8 +6,7 @@ set that is downloaded also needs a section in unbraid/data/sources.toml.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 from unbraid.checks import check_name
 from unbraid.data import (
@@ -22,7 +21,7 @@ from unbraid.data import (
     vowels,
     weather,
 )
-from unbraid.data.fetch import SOURCES_OF, files, locate
+from unbraid.data.fetch import SOURCES_OF, DataError, files, locate
 from unbraid.data.sequences import Sequences
 
 from papers import own_copies
@@ -46,26 +45,18 @@ LOADERS: dict[str, Callable[..., Sequences]] = {
 }
 
 
-class Dataset(NamedTuple):
-    """One row: the loader, a function of the split and of its own options, and what it reads.
+def get_loader(name: str) -> Callable[..., Sequences]:
+    """The loader of a dataset. Raises `ValueError` for a name that is not in the table."""
+    check_name("name", name, LOADERS)
+    return LOADERS[name]
 
-    sources: the names in sources.toml of the files, the preferred ones first; none for a set that
-    is computed, or that each reader must obtain.
+
+def sources_of(name: str) -> tuple[str, ...]:
+    """The names in sources.toml of a dataset's files, the preferred ones first.
+
+    There are none for a set that is computed, or that each reader must obtain.
     """
-
-    loader: Callable[..., Sequences]
-    sources: tuple[str, ...] = ()
-
-
-DATASETS: dict[str, Dataset] = {}
-for name, loader in LOADERS.items():
-    DATASETS[name] = Dataset(loader, tuple(SOURCES_OF.get(name, ())))
-
-
-def get_dataset(name: str) -> Dataset:
-    """The row of a dataset. Raises `ValueError` for a name that is not in the table."""
-    check_name("name", name, DATASETS)
-    return DATASETS[name]
+    return tuple(SOURCES_OF.get(name, ()))
 
 
 def load(name: str, split: str = "train", **options: object) -> Sequences:
@@ -74,16 +65,24 @@ def load(name: str, split: str = "train", **options: object) -> Sequences:
     Raises `ValueError` for a name, split or value that there is not, `DataError` where files are
     missing or damaged.
     """
-    return get_dataset(name).loader(split, **options)
+    return get_loader(name)(split, **options)
 
 
 def check_at_hand(name: str) -> None:
-    """Raise `DataError`, with the remedy, unless a dataset's files are here.
-
-    A name that is not in the table is that of computed data.
-    """
+    """Raise `DataError`, with the remedy, unless a dataset's files are here."""
     if name in own_copies.OWN:
         own_copies.own_folder(name)
-    sources = DATASETS[name].sources if name in DATASETS else ()
+    sources = sources_of(name)
     if sources and not any(map(locate, sources)):
         files(sources[0])  # It raises the error.
+
+
+def find_absent(names: Iterable[str]) -> dict[str, DataError]:
+    """The datasets whose files are not here, each with the error that says how to get them."""
+    absent = {}
+    for name in names:
+        try:
+            check_at_hand(name)
+        except DataError as error:
+            absent[name] = error
+    return absent

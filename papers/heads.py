@@ -335,7 +335,7 @@ def predict_event(
         "head": logits.double().sigmoid().numpy(),
         "trivial": np.zeros((1, len(targets[2]))),
     }
-    outputs |= fit_baselines(CLASSIFIERS, targets, [part.raw for part in coded], of_event)
+    outputs |= fit_baselines(CLASSIFIERS, targets, [part.raw for part in coded], of_event=True)
     return Prediction(targets[2].numpy(), outputs, ("auroc", "average_precision"))
 
 
@@ -381,25 +381,16 @@ def run_on_codes(
     return outputs
 
 
-def of_class(model: BaseEstimator, rows: np.ndarray) -> np.ndarray:
-    """The classes, or the values, that a model names for rows (n, F)."""
-    return model.predict(rows)
-
-
-def of_event(model: BaseEstimator, rows: np.ndarray) -> np.ndarray:
-    """The probability of the event that a model names for rows (n, F)."""
-    return model.predict_proba(rows)[:, 1]
-
-
 def fit_baselines(
     models: dict[str, BaseEstimator],
     targets: ListOf[Tensor],
     numbers: ListOf[Tensor | None],
-    predict: Callable[[BaseEstimator, np.ndarray], np.ndarray] = of_class,
+    of_event: bool = False,
 ) -> dict[str, np.ndarray]:
     """Models without codes, fitted to training and validation series: name -> (1, N, ...).
 
     numbers: the plain numbers (N, F), or of each element (N, W, F), that they read; none: no model.
+    of_event: they give the probability of the event, otherwise a class or a value.
     """
     if numbers[0] is None:
         return {}
@@ -409,5 +400,6 @@ def fit_baselines(
     outputs = {}
     for name, model in models.items():
         fitted = clone(model).fit(np.concatenate(rows[:2]), target)
-        outputs[name] = predict(fitted, rows[2]).reshape(1, *targets[2].shape)
+        named = fitted.predict_proba(rows[2])[:, 1] if of_event else fitted.predict(rows[2])
+        outputs[name] = named.reshape(1, *targets[2].shape)
     return outputs

@@ -9,9 +9,9 @@ from unbraid.checks import check_name
 from unbraid.data.fetch import DataError
 
 from papers import judging, report
-from papers.datasets import check_at_hand
+from papers.datasets import find_absent
 from papers.prices import find_records, price_run
-from papers.runs import find_record, refuse_another, run_name
+from papers.runs import find_record, run_name
 from papers.settings import Settings, list_experiments, select_runs
 from papers.settings import load as load_settings
 
@@ -36,15 +36,15 @@ def list_jobs(targets: list[str], profile: str, folder: Path) -> dict:
     for target in targets:
         for settings in select_settings(target, profile):
             chosen[settings.model, settings.dataset, settings.run] = settings
-    absent = find_absent({settings.dataset for settings in chosen.values()})
+    absent = find_absent(sorted({settings.dataset for settings in chosen.values()}))
+    left_out = [" ".join(str(error).split()) for error in absent.values()]
     trainings = []
     for settings in chosen.values():
         if settings.dataset not in absent:
             trainings += describe_trainings(settings, folder)
     if not trainings:
-        reasons = " ".join(absent.values()) or f"the profile {profile} has none"
+        reasons = " ".join(left_out) or f"the profile {profile} has none"
         raise DataError(f"TARGET: expected runs that can be trained, found none: {reasons}")
-    left_out = list(absent.values())
     return {"profile": profile, "folder": str(folder), "trainings": trainings, "left_out": left_out}
 
 
@@ -67,23 +67,10 @@ def select_settings(target: str, profile: str) -> list[Settings]:
     return [settings for settings in loaded if settings.seeds and settings.steps]
 
 
-def find_absent(datasets: set[str]) -> dict[str, str]:
-    """The datasets whose files are not here, each with the sentence that says how to get them."""
-    absent = {}
-    for name in sorted(datasets):
-        try:
-            check_at_hand(name)
-        except DataError as error:
-            absent[name] = " ".join(str(error).split())
-    return absent
-
-
 def describe_trainings(settings: Settings, folder: Path) -> list[dict]:
     """The trainings of one run, one per seed; see `list_jobs`."""
     for seed in range(settings.seeds):
-        path = folder / run_name(settings, seed)
-        if not find_record(settings, path, {}):
-            refuse_another(settings, path, {})
+        find_record(settings, folder / run_name(settings, seed), {})  # Another run is refused.
     described = {
         "part": settings.model,
         "dataset": settings.dataset,

@@ -28,7 +28,7 @@ from unbraid.measures.judges import (
 from unbraid.measures.swaps import generation_scores
 
 from papers import report
-from papers.datasets import get_dataset
+from papers.datasets import sources_of
 from papers.runs import Sampler, load_sequences, print_row
 from papers.settings import OWN_RESULTS, Settings
 from papers.settings import load as load_settings
@@ -75,7 +75,7 @@ def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sample
         examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
         return Sampler(draw, draw.provenance, (digits.source,)), examples
     data = load_sequences(dataset, split, settings)
-    sources = get_dataset(dataset).sources
+    sources = sources_of(dataset)
     if JUDGES[dataset].kind is SequenceJudge:
         return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
     frames = FrameSampler(data, length=1)

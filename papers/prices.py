@@ -34,14 +34,10 @@ def order_datasets(profile: str) -> list[tuple[str, str]]:
 
     Those that common.toml does not order come last.
     """
-    order = read_order()
-    places = []
-    for run in list_experiments():
-        if load_settings(run.section, profile).seeds:
-            places.append(f"{run.model}/{run.dataset}")
-    rank = {place: number for number, place in enumerate(order)}
-    places = sorted(dict.fromkeys(places), key=lambda place: rank.get(place, len(order)))
-    return [tuple(place.split("/")) for place in places]
+    rank = {place: number for number, place in enumerate(read_order())}
+    runs = [run for run in list_experiments() if load_settings(run.section, profile).seeds]
+    pairs = dict.fromkeys((run.model, run.dataset) for run in runs)
+    return sorted(pairs, key=lambda pair: rank.get("/".join(pair), len(rank)))
 
 
 def price_run(settings: Settings, folder: Path) -> Price:
@@ -79,22 +75,14 @@ def find_records(name: str, folder: Path) -> dict[Path, dict]:
 
 def tabulate_prices(prices: list[Price]) -> str:
     """The table of prices as text, with the sum of those that are known."""
-    rows, total = [], 0.0
-    for price in prices:
-        known = price.seconds is not None
-        total += price.seconds * price.seeds_left if known else 0.0
-        rows.append(price._replace(seconds=f"{price.seconds:.0f}" if known else "no record"))
-    unknown = [price for price in prices if price.seconds is None and price.seeds_left]
-    table = pd.DataFrame(rows).rename(
-        columns={
-            "seeds_left": "seeds left",
-            "recorded": "updates recorded",
-            "seconds": "seconds per seed",
-        }
-    )
+    table = pd.DataFrame(prices, columns=Price._fields).astype({"seconds": float})
+    total = (table["seconds"] * table["seeds_left"]).sum()
+    unknown = (table["seconds"].isna() & table["seeds_left"].gt(0)).sum()
+    table["seconds"] = table["seconds"].map("{:.0f}".format).replace("nan", "no record")
+    table.columns = ["run", "updates", "seeds left", "updates recorded", "seconds per seed"]
     return (
         f"{table.to_string(index=False)}\n"
-        f"all: {total:.0f} seconds, and {len(unknown)} runs without a record\n"
+        f"all: {total:.0f} seconds, and {unknown} runs without a record\n"
         "Seconds are those of the machines that trained the runs. "
         "Judges and evaluations are not counted."
     )

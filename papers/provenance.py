@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from papers.settings import load as load_settings
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 STAMP = "if its figures were measured like this, run: python -m papers stamp"
+Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
 TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 
 # ---- the digests in `protocol`
@@ -133,8 +135,6 @@ def form_faults(metrics: dict) -> list[str]:
     by_seed has a value for each of the protocol's seeds, or for each of the run's own `seeds_of`,
     and mean and interval are those of these values.
     """
-    if "protocol" not in metrics:
-        return ["expected an entry protocol, found none"]
     over_seeds = metrics["protocol"].get("intervals", store.OVER_SEEDS) == store.OVER_SEEDS
     faults = []
     for run in (run for run in metrics if run != "protocol"):
@@ -204,13 +204,13 @@ def is_measured(path: Path) -> bool:
 def metrics_faults(path: Path) -> list[str]:
     """Where a metrics.json disagrees with itself, and where with what it was measured on."""
     metrics = read_json(path)
+    if "protocol" not in metrics:
+        return [f"{path}: expected an entry protocol, found none"]
     faults = form_faults(metrics)
-    if "protocol" in metrics:
-        if metrics["protocol"].get("content_sha256") != report.digest_content(metrics):
-            faults.append(f"expected the content that protocol.content_sha256 names; {STAMP}")
-        faults += judge_faults(metrics, path)
-    faults = [f"{path}: {fault}" for fault in faults]
-    return faults + (tie_faults(metrics, path) if "protocol" in metrics else [])
+    if metrics["protocol"].get("content_sha256") != report.digest_content(metrics):
+        faults.append(f"expected the content that protocol.content_sha256 names; {STAMP}")
+    faults += judge_faults(metrics, path)
+    return [f"{path}: {fault}" for fault in faults] + tie_faults(metrics, path)
 
 
 def judge_faults(metrics: dict, path: Path) -> list[str]:
@@ -295,16 +295,14 @@ def trial_faults(path: Path) -> list[str]:
 
 def list_unchecked(folder: Path) -> list[str]:
     """What `verify_results` cannot tell: runs without weights and runs without figures, by name."""
-    without_weights, nowhere = [], []
-    for path in find_runs(folder):
-        if not path.with_suffix(FILES["weights"]).exists():
-            without_weights.append(path)
-        if not is_measured(path):
-            nowhere.append(path)
-    titles = {"not checked, as their weights do not ship": without_weights}
-    titles["measured nowhere"] = nowhere
+    runs = find_runs(folder)
+    without_weights = [run for run in runs if not run.with_suffix(FILES["weights"]).exists()]
+    nowhere = [run for run in runs if not is_measured(run)]
     lines = []
-    for title, paths in titles.items():
+    for title, paths in (
+        ("not checked, as their weights do not ship", without_weights),
+        ("measured nowhere", nowhere),
+    ):
         names: dict[Path, list[str]] = {}
         for path in paths:
             names.setdefault(path.parent.relative_to(folder), []).append(path.name)
@@ -314,6 +312,55 @@ def list_unchecked(folder: Path) -> list[str]:
 
 
 # ---- measuring again
+
+
+def select_measured(
+    folder: Path, names: tuple[str, str, str], seeds: list[int] | None, headline: bool
+) -> Measured:
+    """The measured runs of a folder whose part, dataset and run have these names, or "all".
+
+    headline: only those that the table of README.md shows.
+    """
+    shown = report.list_headline(report.read_tables())
+    selected = []
+    for path in find_metrics(folder):
+        part, dataset, profile = path.resolve().parts[-4:-1]
+        for run, seed in list_runs(read_json(path)):
+            pairs = zip(names, (part, dataset, run), strict=True)
+            is_named = all(name in ("all", own) for name, own in pairs)
+            is_shown = not headline or (f"{part}/{dataset}/{profile}", run) in shown
+            if is_named and is_shown and (not seeds or seed in seeds):
+                selected.append((path, run, seed))
+    if not selected:
+        raise ValueError(f"--again: expected a run that {folder} has figures of, found none")
+    return selected
+
+
+def verify_again(runs: Measured) -> list[str]:
+    """Measure runs again where their weights and data are there; the figures that differ.
+
+    It prints the seconds of each, and which runs it leaves out.
+    """
+    faults = []
+    for path, run, seed in runs:
+        name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
+        if not path.with_name(f"{run}-seed{seed}.safetensors").exists():
+            print(f"not checked: {name}: its weights do not ship", flush=True)
+            continue
+        begin = time.perf_counter()
+        try:
+            measured = measure_again(path, run, seed)
+            found = figure_faults(path, run, seed, measured)
+            verdict = f"{len(found)} faults in {len(measured)} figures"
+        except ResultsError as error:
+            found, verdict = [str(error)], "1 fault"
+        except DataError as error:
+            print(f"not checked: {name}: {' '.join(str(error).split())}", flush=True)
+            continue
+        seconds = time.perf_counter() - begin
+        print(f"measured again: {name}: {verdict}, {seconds:.0f} s", flush=True)
+        faults += found
+    return faults
 
 
 def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:

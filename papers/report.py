@@ -28,7 +28,7 @@ from unbraid.store import (
     write_json,
 )
 
-from papers.settings import Settings
+from papers.settings import Jobs, Settings
 
 
 def run_record(
@@ -90,6 +90,22 @@ def digest_content(metrics: dict) -> str:
     protocol = dict(metrics["protocol"])
     protocol.pop("content_sha256", None)
     return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
+
+
+def check_nothing_is_lost(path: Path, jobs: Jobs, run: str = "all") -> None:
+    """Refuse to write over figures of runs and seeds whose weights are not there.
+
+    jobs: those on the dataset. run: the only one whose figures are written, or all.
+    """
+    metrics = read_json(path) if path.exists() else {}
+    there = {settings.run: seeds for settings, seeds in jobs}
+    for name in metrics.keys() - {"protocol"} if run == "all" else metrics.keys() & {run}:
+        seeds = find_seeds(metrics, name)
+        if absent := set(seeds) - set(there.get(name, [])):
+            raise ResultsError(
+                f"{path}: expected the weights of all runs that it has figures of, found none of "
+                f"{name}, seeds {sorted(absent)}; train them, or write into another --results"
+            )
 
 
 def add_run(metrics: dict, measured: dict, run: str) -> dict:

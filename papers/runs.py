@@ -10,8 +10,8 @@ from __future__ import annotations
 import inspect
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +32,9 @@ from unbraid.schedules import Curve, Schedule, Staircase, schedule_value
 
 from papers import datasets, report
 from papers.costs import Meter
-from papers.datasets import get_dataset
+from papers.datasets import sources_of
 from papers.registry import choose_class, read_config
-from papers.settings import Settings
+from papers.settings import Jobs, Settings
 from papers.settings import load as load_settings
 
 # ---- data
@@ -94,10 +94,14 @@ def sample_frames(settings: Settings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
     data, length = load_frames(settings, split), count_drawn(settings)
     if split == "test":  # Test sequences may have fewer frames.
-        length = min(length, int(data.observed.sum(1).min()))
+        length = min(length, shortest_length(data))
     sentence = f"{length} frames at a time of {data.provenance}"
-    sources = get_dataset(settings.dataset).sources
-    return Sampler(FrameSampler(data, length), sentence, sources)
+    return Sampler(FrameSampler(data, length), sentence, sources_of(settings.dataset))
+
+
+def shortest_length(sequences: Sequences) -> int:
+    """How many frames the shortest sequence has."""
+    return int(sequences.observed.sum(1).min())
 
 
 def load_frames(settings: Settings, split: str) -> Sequences:
@@ -121,14 +125,14 @@ def sample_characters(settings: Settings, split: str) -> Sampler:
     labels = {name: clips.labels[name][rows[:, 0]] for name in ATTRIBUTES}
     data = Sequences(clips.frames[rows].flatten(1, 2), labels, static=ATTRIBUTES, split=split)
     sentence = f"{settings.length} frames at a time of all {rows.shape[1]} clips of a character; "
-    sources = get_dataset(settings.dataset).sources
-    return Sampler(FrameSampler(data, settings.length), sentence + clips.provenance, sources)
+    draw = FrameSampler(data, settings.length)
+    return Sampler(draw, sentence + clips.provenance, sources_of(settings.dataset))
 
 
 def sample_sequences(settings: Settings, split: str) -> Sampler:
     """Whole sequences, as paper C reads them."""
     data = load_sequences(settings.dataset, split, settings)
-    return Sampler(SequenceSampler(data), data.provenance, get_dataset(settings.dataset).sources)
+    return Sampler(SequenceSampler(data), data.provenance, sources_of(settings.dataset))
 
 
 SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
@@ -161,7 +165,7 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     options = {"scaled": True} | vars(settings)
     if "split_by" in options:
         options["by"] = options["split_by"]
-    known = list(inspect.signature(get_dataset(name).loader).parameters)[1:]
+    known = list(inspect.signature(datasets.get_loader(name)).parameters)[1:]
     return datasets.load(name, split, **{key: options[key] for key in known if key in options})
 
 
@@ -306,6 +310,35 @@ def train_command(
     return command + machine.options
 
 
+def find_weights(
+    jobs: Jobs, folders: list[Path], demand_all: bool = True
+) -> tuple[Jobs, dict[str, Path]]:
+    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
+
+    That is the first of the folders that has them. Raises `ResultsError` with the commands that
+    train what is missing if nothing is there, or if anything is missing and `demand_all`.
+    """
+    there, places, commands = [], {}, []
+    for settings, seeds in jobs:
+        trained = []
+        for seed in seeds:
+            name = run_name(settings, seed)
+            for folder in folders:
+                if name not in places and (folder / f"{name}.safetensors").exists():
+                    places[name] = folder
+                    trained.append(seed)
+        if trained:
+            there.append((settings, trained))
+        if absent := [seed for seed in seeds if seed not in trained]:
+            commands.append(f"  {train_command(settings, absent)} --results {folders[0]}")
+    missing = "weights: not all runs are trained; these commands train the others:"
+    if commands and (demand_all or not there):
+        raise store.ResultsError("\n".join([missing, *commands, "or choose runs that are trained"]))
+    if commands:
+        print("\n".join([f"left out, {missing}", *commands]))
+    return there, places
+
+
 @end_together()
 def train_run(
     settings: Settings,
@@ -344,9 +377,11 @@ def train_run(
             raise SystemExit(1)
         if beginning is None:
             return
-        updates_before, meter = last_update(path.with_suffix(".checkpoint")), Meter()
-        model = build(settings, seed)
-        rows = train_begun_run(model, settings, seed, sampler, path, precision, machine)
+        checkpoint = path.with_suffix(".checkpoint")
+        updates_before, meter = last_update(checkpoint), Meter()
+        model, told = build(settings, seed), (settings, seed, checkpoint, precision)
+        with explain_end(path):
+            rows = train_model(model, sampler, *told, report=print_row, machine=machine)
         if fabric.is_global_zero:
             command = train_command(settings, [seed], precision, machine)
             more = now | beginning | {"data": sampler.provenance, "processes": fabric.world_size}
@@ -373,13 +408,11 @@ def begin_run(
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in writing
         left.unlink()
     checkpoint = path.with_suffix(".checkpoint")
-    if find_record(settings, path, now):
+    if find_record(settings, path, now, again):
         print(f"{path.name}: finished before; delete {path}.run.json to train it again")
         path.with_suffix(".begun.json").unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
         return None
-    if not again:
-        refuse_another(settings, path, now)
     check_room(settings, path)
     begin = last_update(checkpoint)
     beginning = note_beginning(path, resumed=bool(begin))
@@ -405,22 +438,13 @@ def check_room(settings: Settings, path: Path) -> None:
         )
 
 
-def train_begun_run(
-    model: SequenceModel,
-    settings: Settings,
-    seed: int,
-    sampler: Sampler,
-    path: Path,
-    precision: str,
-    machine: Machine,
-) -> list[dict]:
-    """`train_model` with a checkpoint beside the run's other files; what ends it is explained."""
-    checkpoint = path.with_suffix(".checkpoint")
-    given = settings, seed, checkpoint, precision
+@contextmanager
+def explain_end(path: Path) -> Iterator[None]:
+    """Say of what ends a training how it goes on, or which file could not be written."""
     try:
-        return train_model(model, sampler, *given, report=print_row, machine=machine)
+        yield
     except KeyboardInterrupt:
-        reached = last_update(checkpoint)
+        reached = last_update(path.with_suffix(".checkpoint"))
         print(f"\nthe same command goes on with {path.name} after update {reached}")
         raise
     except OSError as error:
@@ -495,25 +519,21 @@ def last_update(checkpoint: Path) -> int:
     return rows[-1]["step"] if rows else 0
 
 
-def find_record(settings: Settings, path: Path, now: dict) -> dict | None:
+def find_record(settings: Settings, path: Path, now: dict, again: bool = False) -> dict | None:
     """The record of a complete run of these settings at a path without suffix, if there is one.
 
     now: what the record must say as well, such as the precision and the digests of the data.
+    again: a complete run of other settings may be replaced; otherwise it is a `TrainingError`.
     """
     if not is_whole(path):
         return None
     record = store.read_record(path.name, path.parent)
-    is_same = record.items() >= now.items() and has_settings(record, settings)
-    return record if is_same else None
-
-
-def refuse_another(settings: Settings, path: Path, now: dict) -> None:
-    """Refuse to replace a whole run of other settings, with what differs."""
-    if not is_whole(path):
-        return
-    record = store.read_record(path.name, path.parent)
     before, after = record | record["settings"], training_settings(settings) | now
     differing = [name for name, value in after.items() if before.get(name) != value]
+    if not differing:
+        return record
+    if again:
+        return None
     changes = ", ".join(f"{name} {before.get(name)} (now {after[name]})" for name in differing[:4])
     raise training.TrainingError(
         f"{path}.run.json: expected no finished run of other settings, found one with {changes}; "

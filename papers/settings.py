@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -26,9 +27,26 @@ class Settings(SimpleNamespace):
         return dict(vars(self))
 
     def but(self, **changes) -> Settings:
-        """The same settings with some of them changed; `SettingsError` for a name it lacks."""
-        check_changes(self.section, self.as_dict(), changes)
-        return Settings(**(self.as_dict() | changes))
+        """The same settings with some of them changed.
+
+        Raises `SettingsError` for a name that they lack and for a value of another type.
+        """
+        values = self.as_dict()
+        for name, value in changes.items():
+            check_name(f"settings of {self.section}", name, values)
+            model = values[name]
+            kinds = type(model)
+            if isinstance(model, SCHEDULES) and not isinstance(model, bool):
+                kinds = SCHEDULES
+            is_alike = isinstance(value, kinds) and isinstance(value, bool) == isinstance(
+                model, bool
+            )
+            if name in COUNTS and (not isinstance(value, int) or value < 0) or not is_alike:
+                raise SettingsError(f"{name}: expected a value like {model!r}, found {value!r}")
+        return Settings(**(values | changes))
+
+
+Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
 
 
 def current_profile(profile: str | None = None) -> str:
@@ -52,9 +70,8 @@ def load(section: str, profile: str | None = None, **overrides) -> Settings:
     profile = current_profile(profile)
     table = read_sections()
     check_name("section", section, table)
-    values = resolve(table[section], profile)
-    check_changes(section, values, overrides)
-    return Settings(**({"section": section, "profile": profile} | values | overrides))
+    values = {"section": section, "profile": profile} | resolve(table[section], profile)
+    return Settings(**values).but(**overrides)
 
 
 def resolve(values: dict, profile: str) -> dict:
@@ -127,15 +144,13 @@ def read_sections() -> dict[str, dict]:
     table = read_table()
     mixins = table.pop("mixins")
     table.pop("full")
-    sections: dict[str, dict] = {}
-    collect_sections(table, {}, "", sections, mixins)
-    return sections
+    return dict(walk_sections(table, {}, "", mixins))
 
 
-def collect_sections(
-    node: dict, outer: dict, name: str, sections: dict[str, dict], mixins: dict[str, dict]
-) -> None:
-    """Add a section of the table, and those inside it, with what they inherit."""
+def walk_sections(
+    node: dict, outer: dict, name: str, mixins: dict[str, dict]
+) -> Iterator[tuple[str, dict]]:
+    """The name and the settings of a section, and of those inside it, with what they inherit."""
     own, inner = dict(outer), {}
     for mixin in node.get("like", ()):
         check_name(f"like of {name}", mixin, mixins)
@@ -145,19 +160,6 @@ def collect_sections(
         if key != "like":
             (inner if is_section else own)[key] = value
     if name:
-        sections[name] = own
+        yield name, own
     for key, value in inner.items():
-        collect_sections(value, own, f"{name}.{key}" if name else key, sections, mixins)
-
-
-def check_changes(section: str, values: dict, changes: dict) -> None:
-    """Refuse names that a section does not have, and values of another type."""
-    for name, value in changes.items():
-        check_name(f"settings of {section}", name, values)
-        model = values[name]
-        kinds = type(model)
-        if isinstance(model, SCHEDULES) and not isinstance(model, bool):
-            kinds = SCHEDULES
-        is_alike = isinstance(value, kinds) and isinstance(value, bool) == isinstance(model, bool)
-        if name in COUNTS and (not isinstance(value, int) or value < 0) or not is_alike:
-            raise SettingsError(f"{name}: expected a value like {model!r}, found {value!r}")
+        yield from walk_sections(value, own, f"{name}.{key}" if name else key, mixins)

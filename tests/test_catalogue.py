@@ -5,7 +5,7 @@ from unbraid.__main__ import main
 from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES_OF, describe, select_sources
 
-from papers.datasets import DATASETS, LOADERS, load
+from papers.datasets import LOADERS, load
 
 OWN_COPIES = ("mug", "timit", "aff_wild")
 
@@ -32,7 +32,7 @@ def test_what_needs_no_download_opens_in_a_bare_clone(name, bare):
 
 @pytest.mark.parametrize("name", ["faces", "spoken_digits", "air_quality", "etth1", "physionet"])
 def test_missing_files_are_named_with_what_brings_them(name, bare):
-    with pytest.raises(fetch.DataError, match=f"data fetch {DATASETS[name].sources[0]}"):
+    with pytest.raises(fetch.DataError, match=f"data fetch {SOURCES_OF[name][0]}"):
         load(name, "test")
 
 

@@ -150,7 +150,7 @@ def test_what_was_measured_is_measured_again(own, call):
 def test_the_runs_of_the_readme_are_measured_again_by_default(call, monkeypatch):
     """And those of which no weights ship are left out."""
     asked = []
-    monkeypatch.setattr(cli, "verify_again", lambda runs: asked.append(runs) or [])
+    monkeypatch.setattr(provenance, "verify_again", lambda runs: asked.append(runs) or [])
     monkeypatch.setattr(provenance, "verify_results", lambda folder: [])
     shown = [("independent/circle/quick", "long")]
     monkeypatch.setattr(report, "list_headline", lambda tables: shown)

@@ -203,7 +203,7 @@ def test_aff_wild_is_trained_and_evaluated(copy, call):
 
 def test_without_copies_the_other_sets_go_on_and_the_remedy_is_said(call, monkeypatch):
     monkeypatch.delenv("UNBRAID_MUG")
-    monkeypatch.setattr(cli, "find_weights", lambda jobs, folders: pytest.fail("evaluated"))
+    monkeypatch.setattr(runs, "find_weights", lambda jobs, folders: pytest.fail("evaluated"))
     code, printed = call("evaluate", "single_element", "--dataset", "mug", *SMOKE)
     assert code == 1 and "UNBRAID_MUG" in printed
     assert cli.keep_at_hand(["mug", "bounce", "vowels"]) == ["bounce", "vowels"]

@@ -315,7 +315,7 @@ METRICS = {path.with_name("metrics.json") for path in RECORDS}
 def test_profiles_train_all_seeds_of_what_is_shipped(path):
     """Otherwise `make full` and `evaluate --write` would refuse to write over these figures."""
     model, dataset, profile = path.parts[-4:-1]
-    cli.check_nothing_is_lost(path, cli.select_jobs(model, dataset, "all", profile, None))
+    report.check_nothing_is_lost(path, cli.select_jobs(model, dataset, "all", profile, None))
 
 
 def test_at_quick_the_factored_model_separates_circling_digits_and_its_twin_does_not():

@@ -10,7 +10,7 @@ from unbraid.data.intensive_care import VITALS, read_stays
 from unbraid.data.series import daily_mean
 from unbraid.data.weather import AIRPORTS, WEATHER
 
-from papers.datasets import DATASETS, load
+from papers.datasets import load
 
 COUNTS = {
     "vowels": {"train": 270, "test": 370},
@@ -23,7 +23,7 @@ COUNTS = {
 
 def at_hand(name, **options):
     """All splits of a set in its own units, by name."""
-    if fetch.find(DATASETS[name].sources[0]) is None:
+    if fetch.find(fetch.SOURCES_OF[name][0]) is None:
         pytest.skip(f"{name} is not at hand: run make data, or set UNBRAID_MIRROR")
     return {split: load(name, split, scaled=False, **options) for split in COUNTS[name]}
 

@@ -56,12 +56,11 @@ def test_an_inner_section_inherits_from_all_around_it():
 def test_a_section_takes_its_mixins_before_its_own_lines():
     table = {"outer": {"a": 1, "b": 1, "inner": {"like": ["m", "n"], "b": 4}}}
     mixins = {"m": {"a": 2, "b": 2, "c": 2}, "n": {"c": 3}}
-    sections = {}
-    settings.collect_sections(table, {}, "", sections, mixins)
+    sections = dict(settings.walk_sections(table, {}, "", mixins))
     assert sections == {"outer": {"a": 1, "b": 1}, "outer.inner": {"a": 2, "b": 4, "c": 3}}
     table["outer"]["inner"]["like"] = ["k"]
     with pytest.raises(SettingsError, match=r"like of outer\.inner"):
-        settings.collect_sections(table, {}, "", {}, mixins)
+        dict(settings.walk_sections(table, {}, "", mixins))
 
 
 def test_no_section_says_again_what_it_inherits():

@@ -112,38 +112,28 @@ def update(root: Path) -> list[str]:
     copies before in a dated folder of its own in mine/.before-update.
     """
     with sit_down(root / "mine"):
-        return update_alone(root)
-
-
-def update_alone(root: Path) -> list[str]:
-    """`update`, in a process that has the desk to itself."""
-    desk, created = lay_out_alone(root)
-    lines = [f"{path.name}: new" for path in created]
-    merges = {}
-    for notebook in select_notebooks(root / "notebooks"):
-        course = read_course(notebook)
-        try:
-            base = read_valid(desk / BASES / notebook.name)
-            mine = read_valid(desk / notebook.name)
-        except ValueError as error:
-            lines.append(f"{notebook.name}: left alone, {error}")
-            continue
-        if base.cells != course.cells:
-            merges[desk / notebook.name] = (base, mine, course)
-
-    backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
-    if merges:
-        backup.mkdir(parents=True)
-    for path, (base, mine, course) in merges.items():
-        shutil.copy2(path, backup / path.name)
-        is_trusted = NotebookNotary().check_signature(mine)
-        merged = write_whole(merge(base, mine, course), path)
-        if is_trusted:  # What a reader does not trust is not trusted after an update, either.
-            trust(merged)
-        write_whole(course, desk / BASES / path.name)
-        doubled = sum(cell.source == MARK for cell in merged.cells)
-        lines.append(f"{path.name}: updated, {doubled} cells stand beside yours")
-    return lines
+        desk, created = lay_out_alone(root)
+        lines = [f"{path.name}: new" for path in created]
+        backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
+        for notebook in select_notebooks(root / "notebooks"):
+            course, path = read_course(notebook), desk / notebook.name
+            try:
+                base, mine = read_valid(desk / BASES / notebook.name), read_valid(path)
+            except ValueError as error:
+                lines.append(f"{notebook.name}: left alone, {error}")
+                continue
+            if base.cells == course.cells:
+                continue
+            backup.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, backup / path.name)
+            is_trusted = NotebookNotary().check_signature(mine)
+            merged = write_whole(merge(base, mine, course), path)
+            if is_trusted:  # What a reader does not trust is not trusted after an update, either.
+                trust(merged)
+            write_whole(course, desk / BASES / path.name)
+            doubled = sum(cell.source == MARK for cell in merged.cells)
+            lines.append(f"{path.name}: updated, {doubled} cells stand beside yours")
+        return lines
 
 
 def read_valid(path: Path) -> NotebookNode:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -130,13 +129,8 @@ def read_notes(path: Path) -> dict[str, str]:
         lists = table.get("misconceptions", []), table.get("questions", [])
         if [len(items) for items in lists] != [3, 2]:
             raise ValueError(f"{path} [{number}]: expected 3 misconceptions and 2 questions")
-        misconceptions, questions = map(number_items, lists)
-        notes[number] = NOTE.format(
-            **table | dict(misconceptions=misconceptions, questions=questions)
-        )
+        # Numbered lists, which count by themselves.
+        misconceptions, questions = ("1. " + "\n1. ".join(items) for items in lists)
+        texts = {"misconceptions": misconceptions, "questions": questions}
+        notes[number] = NOTE.format(**table | texts)
     return notes
-
-
-def number_items(items: Iterable[str]) -> str:
-    """A numbered list in Markdown, which counts by itself."""
-    return "\n".join(f"1. {item}" for item in items)

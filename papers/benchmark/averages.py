@@ -63,14 +63,6 @@ class Averages(SequenceModel):
         """Standard normal numbers of the shape of the frames' codes."""
         return {"frames": self.normal(generator, count, length, self.size)}
 
-    def posterior(self, frames: Tensor) -> DiagonalGaussian:
-        """q(z | x), (N, D), of frames (N, C, H, W)."""
-        raise NotImplementedError
-
-    def paint(self, latents: Tensor) -> Tensor:
-        """The means (N, C, H, W) of p(x | z), of z (N, D)."""
-        raise NotImplementedError
-
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound of each sequence in nats.
 

@@ -26,11 +26,19 @@ from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.evaluation.clips import load_clips, true_swaps
-from papers.evaluation.encoded import Encoded, Figures, encode, name_skills, probe
+from papers.evaluation.encoded import (
+    Encoded,
+    Figures,
+    count_evaluated,
+    encode,
+    name_skills,
+    probe,
+    select,
+)
 from papers.evaluation.generic import bound, reconstruction
 from papers.evaluation.independent import centroids
 from papers.judging import open_judge
-from papers.runs import load_frames
+from papers.runs import load_frames, shortest_length
 from papers.settings import Settings
 
 
@@ -93,13 +101,12 @@ def load(settings: Settings, split: str, seed: int) -> Sequences:
     if settings.dataset == "sprites":
         split = {"train": settings.training_split}.get(split, split)
         return load_clips(settings, split, seed).as_float()
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
     generator = torch.Generator().manual_seed(3 * seed + SEEDS[split])
-    frames = {part: load_frames(settings, part) for part in ("train", "test")}
+    train, test = (load_frames(settings, part) for part in ("train", "test"))
     # Test people may have fewer frames than a training sequence.
-    shortest = min(int(each.observed.sum(1).min()) for each in frames.values())
-    chosen = frames["test" if split == "test" else "train"]
-    return FrameSampler(chosen, min(settings.length, shortest))(count, generator)
+    length = min(settings.length, shortest_length(train), shortest_length(test))
+    sampler = FrameSampler(test if split == "test" else train, length)
+    return sampler(count_evaluated(settings, split), generator)
 
 
 def digits_of(settings: Settings, split: str) -> MovingDigits:
@@ -111,7 +118,7 @@ def digits_of(settings: Settings, split: str) -> MovingDigits:
 
 def draw_digits(settings: Settings, split: str, seed: int) -> Sequences:
     """Moving digits, with the label `which` (N, 2), the numbers of their images."""
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
+    count = count_evaluated(settings, split)
     draw, number = digits_of(settings, split), 3 * seed + SEEDS[split]
     sequences = draw(count, torch.Generator().manual_seed(number))
     which, _ = draw.draw(count, torch.Generator().manual_seed(number))  # The same once more.
@@ -132,34 +139,19 @@ def assign(validation: Encoded, known: Known, seed: int, free: bool = False) -> 
     if "static" in names and not free:
         return "static", "dynamic"
     half = len(validation) // 2
-    codes = {name: summary(code) for name, code in validation.codes.items()}
     skills = {}
     for part in known:
+        labels = select(validation.labels, part)
+        first = {name: values[:half] for name, values in labels.items()}
+        second = {name: values[half:] for name, values in labels.items()}
         for code in names:
-            labels = read(validation, part)
-            matrix = probe(
-                {code: codes[code][:half]},
-                {code: codes[code][half:]},
-                {name: values[:half] for name, values in labels.items()},
-                {name: values[half:] for name, values in labels.items()},
-                "linear",
-                seed,
-            )
-            skills[part, code] = matrix.value.mean()
+            values = validation.codes[code].flatten(1)  # of a path all steps, side by side
+            codes = {code: values[:half]}, {code: values[half:]}
+            skills[part, code] = probe(*codes, first, second, "linear", seed).value.mean()
     pairs = permutations(names, 2)
     return max(
         pairs, key=lambda pair: skills[known.static, pair[0]] + skills[known.dynamic, pair[1]]
     )
-
-
-def read(part: Encoded, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """The labels of these names."""
-    return {name: part.labels[name] for name in names}
-
-
-def summary(code: Tensor) -> Tensor:
-    """A code of a sequence (N, D) as it is; all steps of a code (N, T, d) side by side."""
-    return code.flatten(1)
 
 
 def as_static(code: Tensor) -> Tensor:
@@ -187,17 +179,15 @@ def leakage(
             of = train.labels[name], test.labels[name]
             codes = [part.codes[code] for part in (train, test)]
             if role == "static":
-                codes = list(map(as_static, codes))
+                codes = [as_static(values) for values in codes]
             elif of[0].ndim == 1:
-                codes = list(map(summary, codes))
+                codes = [values.flatten(1) for values in codes]
             pairs = {role: codes[0]}, {role: codes[1]}, {name: of[0]}, {name: of[1]}
             figures |= name_skills(probe(*pairs, seed=seed))
-    for role, own, other in (
-        ("static", known.static, known.dynamic),
-        ("dynamic", known.dynamic, known.static),
-    ):
-        figures[f"{role}_knows"] = mean_of(figures, role, own)
-        figures[f"{role}_leaks"] = mean_of(figures, role, other)
+    figures["static_knows"] = mean_of(figures, "static", known.static)
+    figures["static_leaks"] = mean_of(figures, "static", known.dynamic)
+    figures["dynamic_knows"] = mean_of(figures, "dynamic", known.dynamic)
+    figures["dynamic_leaks"] = mean_of(figures, "dynamic", known.static)
     known_skill = figures["static_knows"] + figures["dynamic_knows"]
     leaked = figures["static_leaks"] + figures["dynamic_leaks"]
     return figures | {"kept_apart": (known_skill - leaked) / 2}

@@ -46,6 +46,11 @@ def load_split(settings: Settings, split: str, seed: int) -> Sequences:
     return load_sequences(settings.dataset, split, settings)
 
 
+def count_evaluated(settings: Settings, split: str) -> int:
+    """How many sequences of a split are measured: those of "train" are what probes learn from."""
+    return settings.evaluation_training if split == "train" else settings.evaluation_sequences
+
+
 def generator_of_draws(seed: int) -> torch.Generator:
     """The generator, of the CPU, from which an evaluation draws in the order of its calls."""
     return torch.Generator().manual_seed(20_000 + seed)
@@ -82,6 +87,11 @@ def name_skills(matrix: LeakageMatrix) -> Figures:
         for column in matrix.columns:
             figures[f"{row}_probe_{column}"] = matrix[row, column]
     return figures
+
+
+def select(labels: Labels, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The labels of these names."""
+    return {name: labels[name] for name in names}
 
 
 def at_first_step(labels: Labels) -> dict[str, Tensor]:

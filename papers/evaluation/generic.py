@@ -21,6 +21,7 @@ from papers.evaluation.encoded import (
     Encoded,
     Figures,
     at_first_step,
+    count_evaluated,
     encode,
     load_split,
     name_skills,
@@ -47,7 +48,7 @@ def load_samples(settings: Settings, split: str, seed: int) -> Sequences:
 
     Whole sequences of a set are drawn without replacement, so that each counts once.
     """
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
+    count = count_evaluated(settings, split)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     if settings.sampler == "sequences":
         sequences = load_split(settings, split, seed)

@@ -96,11 +96,6 @@ def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
     return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed).permutation
 
 
-def split_factors(latents: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut latents (..., K d) into K arrays (..., d)."""
-    return [latents[..., start : start + size] for start in range(0, latents.shape[-1], size)]
-
-
 @torch.no_grad()
 def bound_terms(
     model: IndependentPrediction, sequences: Sequences, generator: torch.Generator
@@ -146,7 +141,9 @@ def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
 
 def table_2(before: np.ndarray, after: np.ndarray, size: int, seed: int) -> tuple[float, float]:
     """Same and cross bits, as paper A's Table 2, of latents (N, K d), `size` units a factor."""
-    table = same_and_cross(split_factors(before, size), split_factors(after, size), seed=seed)
+    factors = before.shape[1] // size
+    parts = np.split(before, factors, axis=1), np.split(after, factors, axis=1)
+    table = same_and_cross(*parts, seed=seed)
     return table.same, table.cross
 
 

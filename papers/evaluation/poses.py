@@ -19,14 +19,13 @@ from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.evaluation.encoded import Encoded, Figures, generator_of_draws
+from papers.evaluation.encoded import Encoded, Figures, count_evaluated, generator_of_draws, select
 from papers.evaluation.unordered import (
     class_accuracies,
     class_probes,
     draw_frames,
     knn_accuracy,
     prior_from_average,
-    select,
     unordered_bound,
 )
 from papers.judging import open_judge
@@ -48,7 +47,7 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
     generator = generator_of_draws(seed)
     train, test = encode_drawn(model, train_people, test_people, settings.length, generator)
     static = test.codes["static"]
-    transferred = transfer(model, test_people, static, pair_up(len(test), seed), judge=judge)
+    transferred = transfer(model, test_people, static, pair_up(len(test), seed), judge)
 
     figures = unordered_bound(model, test_people, settings, seed)
     figures |= prior_from_average(model, static, seed)
@@ -84,8 +83,7 @@ def evaluate_directions(model: UnorderedFrames, settings: Settings, seed: int) -
 
 def load_characters(settings: Settings, split: str, seed: int) -> Sequences:
     """The characters of a split; those of training lack the frames that were withheld."""
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
-    return load_frames(settings, split).subset(slice(0, count))
+    return load_frames(settings, split).subset(slice(0, count_evaluated(settings, split)))
 
 
 def encode_drawn(
@@ -129,7 +127,7 @@ class Transfer:
     repainted: Tensor  # (Q,) the first two for a's frame, repainted by `repaint`
     repainted_both: Tensor
     dynamic: Tensor  # (Q, d) the codes of a's frames
-    judged: dict[str, Tensor]  # classes (Q,) that the judge names; empty without a judge
+    judged: dict[str, Tensor]  # classes (Q,) that the judge names
 
 
 @torch.no_grad()
@@ -138,8 +136,8 @@ def transfer(
     sequences: Sequences,
     static: Tensor,
     pairs: Tensor,
+    judge: FrameJudge,
     steps: ListOf[Tensor] | None = None,
-    judge: FrameJudge | None = None,
 ) -> Transfer:
     """Decode z of a's frames, inferred given a's f, together with b's f.
 
@@ -164,8 +162,7 @@ def transfer(
             "repainted_both": count_nearer(painted, chosen, frames_both),
             "dynamic": dynamic[0],
         }
-        judged = judge_classes(judge, decoded) if judge else {}
-        parts.append((part, judged))
+        parts.append((part, judge_classes(judge, decoded)))
     whole, judged = (concatenate(of) for of in zip(*parts, strict=True))
     return Transfer(judged=judged, **whole)
 
@@ -259,7 +256,7 @@ def withheld(
         a = donors[torch.randint(len(donors), (1,), generator=generator)]
         pairs.append((int(a), b))
         steps.append(hidden)
-    transferred = transfer(model, train, static, torch.tensor(pairs), steps, judge)
+    transferred = transfer(model, train, static, torch.tensor(pairs), judge, steps)
     judged = judge_scores(transferred, train)
     figures = {f"unseen_transfer_{name}": judged[name] for name in ATTRIBUTES}
     return figures | {"unseen_pose_top1_both": share_within(transferred.rank_both)}

@@ -19,11 +19,13 @@ from papers.evaluation.encoded import (
     Figures,
     Labels,
     at_first_step,
+    count_evaluated,
     generator_of_draws,
     name_skills,
     probe,
+    select,
 )
-from papers.runs import make_paths
+from papers.runs import make_paths, shortest_length
 from papers.settings import Settings
 
 NEIGHBOURS = 20  # neighbours that vote on a dynamic code's class; 50 were right less often
@@ -35,11 +37,6 @@ def draw_frames(sequences: Sequences, count: int, generator: torch.Generator) ->
     """`count` observed frames of every sequence, or as many as the shortest has, at random."""
     sampler = FrameSampler(sequences, min(count, shortest_length(sequences)))
     return replace(sampler.each(generator), mask=None)
-
-
-def shortest_length(sequences: Sequences) -> int:
-    """How many frames the shortest sequence has."""
-    return int(sequences.observed.sum(1).min())
 
 
 def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> float:
@@ -131,11 +128,6 @@ def only(part: Encoded, code: str) -> dict[str, Tensor]:
     return {code: part.codes[code]}
 
 
-def select(labels: Labels, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """The labels of these names."""
-    return {name: labels[name] for name in names}
-
-
 # ---- moving digits whose order is lost
 
 
@@ -156,8 +148,7 @@ def evaluate_digits(model: UnorderedFrames, settings: Settings, seed: int) -> Fi
 
 def load_paths(settings: Settings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order; grey with one channel."""
-    count = settings.evaluation_training if split == "train" else settings.evaluation_sequences
-    paths = make_paths(settings, split)
+    paths, count = make_paths(settings, split), count_evaluated(settings, split)
     return paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
 
 
