@@ -69,7 +69,10 @@ def load(name: str, split: str = "train", **options: object) -> Sequences:
 
 
 def check_at_hand(name: str) -> None:
-    """Raise `DataError`, with the remedy, unless a dataset's files are here."""
+    """Raise `DataError`, with the remedy, unless a dataset's files are here.
+
+    A name that is not in the table is that of computed data.
+    """
     if name in own_copies.OWN:
         own_copies.own_folder(name)
     sources = sources_of(name)

@@ -575,6 +575,7 @@ BAD = {
     "a label twice": case(
         file("mine.csv", EIGHT, arrays(x=X, y=np.arange(8))), "mine.csv: ", labels="mine.csv"
     ),
+    "one long line": case(labelled("n,y\na,0\nb,1,5\nc,1\n"), "labels.csv: .* line 3"),
     "decimal commas in labels": case(labelled(COMMAS), "labels.csv: .* decimals"),
     "an infinite label": case(labelled(f"{LINES[:-2]}inf\n"), "the label y: .* infinity"),
 }

@@ -26,7 +26,7 @@ from unbraid.models.base import SequenceModel
 
 PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
 LABELS = "What the codes tell, beside linear models on the same inputs"
-FILES = {"report.html", "codes.npz", *own_training.RESULTS}
+FILES = {"report.html", "codes.npz", own_training.BEGUN, *own_training.RESULTS}
 QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)
 
 
@@ -171,8 +171,18 @@ def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch)
     assert result.exit_code == 130 and "the same command goes on after update 5" in result.output
     assert not (tmp_path / "broken" / "model.safetensors").exists()
     monkeypatch.undo()
-    result = call(*arguments, tmp_path / "broken", "--seed", 1)
-    assert type(result.exception) is training.TrainingError  # of other settings
+    shutil.copytree(folder / "films", tmp_path / "films")
+    first, second, *_ = sorted((tmp_path / "films").glob("*.gif"))
+    shutil.copy(first, second)
+    others = {  # what is no longer the same, and the arguments that make it so
+        "seed 0 .now 1., data_sha256": (*arguments, tmp_path / "broken", "--seed", 1),
+        "data_sha256": (*arguments[:2], tmp_path / "films", *arguments[3:], tmp_path / "broken"),
+    }
+    for name, given in others.items():
+        result = call(*given)
+        assert type(result.exception) is training.TrainingError
+        assert re.search(f"found one with other {name}; --again", str(result.exception))
+        assert "goes on" not in result.output
     assert "goes on after update 5" in run(*arguments, tmp_path / "broken")
     for name in ("model.safetensors", "codes.npz"):
         digests = {store.digest(tmp_path / each / name) for each in ("whole", "broken")}

@@ -1,4 +1,4 @@
-"""The authors' networks of series: parameters, the bound against a plain loop, what codes see."""
+"""The authors' networks of series: the bound against a plain loop, what codes see."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The authors' networks of speech: parameters, the bound against a plain loop, what codes see."""
+"""The authors' networks of speech: the bound against a plain loop, what codes see."""
 
 import torch
 from helpers import DOUBLE, close, seeded, small

@@ -115,8 +115,10 @@ def update(root: Path) -> list[str]:
         desk, created = lay_out_alone(root)
         lines = [f"{path.name}: new" for path in created]
         backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
-        for notebook in select_notebooks(root / "notebooks"):
-            course, path = read_course(notebook), desk / notebook.name
+        # All are read before anything is written, so that a damaged one stops the update whole.
+        courses = {path: read_course(path) for path in select_notebooks(root / "notebooks")}
+        for notebook, course in courses.items():
+            path = desk / notebook.name
             try:
                 base, mine = read_valid(desk / BASES / notebook.name), read_valid(path)
             except ValueError as error:

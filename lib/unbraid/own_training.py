@@ -41,6 +41,7 @@ WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
 PATIENCE = 12  # rows after the half without a better validation bound, after which training ends
 VALIDATED = 100  # validation sequences behind each row, at most
+BEGUN = "model.begun.json"  # the settings and the digest of the data of a run in a folder
 RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")  # of a finished run
 WORKING = ("model.checkpoint", "model.best", "model.bounds.json")  # of one that goes on
 MADE_OF_THEM = ("report.html", "codes.npz", "factors.npz")
@@ -233,11 +234,13 @@ def train(
     for left in folder.glob(".model.*"):  # by a process that was killed in writing
         left.unlink()
     if again:
-        remove(folder, RESULTS + WORKING + MADE_OF_THEM)
+        remove(folder, (BEGUN, *RESULTS, *WORKING, *MADE_OF_THEM))
     weights, curve, record_path = (folder / name for name in RESULTS)
     settings = plan.settings | {"data_sha256": digest(data)}
+    if (folder / BEGUN).exists():
+        refuse_another(store.read_json(folder / BEGUN), settings, folder)
+    store.write_json(folder / BEGUN, settings)
     if record_path.exists():
-        refuse_another(store.read_record("model", folder)["settings"], settings, folder)
         print(f"{folder}: trained before; only the report is written anew (--again trains anew)")
     else:
         fit(plan, data, folder, settings, accelerator)
@@ -270,7 +273,6 @@ def fit(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: st
             draw,
             **plan.options,
             checkpoint=checkpoint,
-            identity={name: settings[name] for name in ("drawn", "data_sha256")},
             every=max(1, plan.options["steps"] // ROWS),
             accelerator=accelerator,
             report=watch,
@@ -320,9 +322,12 @@ def digest(data: OwnData) -> str:
 def refuse_another(before: dict, now: dict, folder: Path) -> None:
     """Refuse a folder with a run of other settings or data, with what differs."""
     differing = [name for name in now if before.get(name) != now[name]]
-    found = ", ".join(f"{name} {before.get(name)} (now {now[name]})" for name in differing[:4])
     if differing:
+        texts = []
+        for name in differing[:4]:
+            values = f"{before.get(name)} (now {now[name]})"
+            texts.append(name if len(values) > 60 else f"{name} {values}")
         raise training.TrainingError(
-            f"{folder}: expected a run of these settings and data, found one with {found}; "
-            "--again replaces it, --to names another folder"
+            f"{folder}: expected a run of these settings and data, found one with other "
+            f"{', '.join(texts)}; --again replaces it, --to names another folder"
         )

@@ -322,6 +322,6 @@ def label_steps(name: str, numbers: np.ndarray, found: Found, clips: list[Clip])
 def check_variables(train: np.ndarray, columns: list[str]) -> None:
     """Refuse variables of which the training split (N, T, D) has no two values."""
     values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns).nunique()
-    constant = ", ".join(values.index[values < 2][:3])
+    constant = values.index[values < 2]
     expected = "different values in the training split, or no such column"
-    check_field(not constant, constant, expected, "none or one")
+    check_field(constant.empty, ", ".join(constant[:3]), expected, "none or one")

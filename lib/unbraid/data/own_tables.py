@@ -99,7 +99,7 @@ def read_csv(path: Path, **options: object) -> pd.DataFrame:
         with warnings.catch_warnings(category=pd.errors.ParserWarning, action="error"):
             table = pd.read_csv(path, index_col=False, low_memory=False, **options)
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
+        reason = str(error).splitlines()[0].partition(" This leads")[0]
         expected = "a csv file in UTF-8, in each line one cell per name, decimals with a point"
         raise ValueError(f"{path.name}: expected {expected}, found: {reason}") from None
     table.columns = [normalise(name) for name in table.columns]
