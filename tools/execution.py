@@ -235,7 +235,7 @@ def run(
     target.mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     # papermill enters a notebook's folder, and the threads share one: they are all in it already.
     with contextlib.chdir(home), local_file_io_cwd(str(home)):
-        # The longest are among the last of the course; they begin first, or one core waits for them.
+        # The longest are among the last of the course: they begin first, or one core waits.
         for outcome in execute_all(work, notebooks[::-1], target, at_once):
             outcomes.append(outcome)
             title = f"{outcome.notebook.stem} ".ljust(34, ".")
