@@ -99,6 +99,32 @@ def test_a_notebook_that_has_repeated_itself_says_so_until_something_changes(
     assert not execution.has_repeated(good)
 
 
+def test_a_forked_kernel_does_as_a_new_one_and_leaves_nothing_behind(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    sources = (
+        f"import os, tempfile\nfolder = tempfile.TemporaryDirectory(dir={str(kept)!r})",
+        "import pandas\npandas.DataFrame({f'column number {i}': [i] for i in range(12)})",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.get_backend()",
+        "os.path.basename(os.getcwd()), os.getpgid(0) == os.getpid(), os.environ['LENT']",
+        "import multiprocessing\nmultiprocessing.current_process().daemon",
+    )
+    notebook = write(tmp_path / "notebooks" / "10_forked.ipynb", *sources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LENT", "now")  # after the process that it is forked from has started
+        outcome = execution.execute(notebook, notebook.parent / "out.ipynb", "smoke")
+        assert outcome.fault == "" and list(kept.iterdir()) == []
+        assert execution.find_difference(outcome) == ""  # nbval's kernel is a new process
+    assert "image/png" in outcome.output.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels are not forked")
+def test_a_kernel_has_the_packages_but_not_the_library(tmp_path):
+    source = "import sys\nprint('torch' in sys.modules, 'unbraid' in sys.modules)"
+    outcome = execution.execute(write(tmp_path / "10_a.ipynb", source), tmp_path / "out.ipynb")
+    assert outcome.fault == "" and "True False" in outcome.output.read_text()
+
+
 def test_an_unknown_parameter_is_refused_before_anything_runs(good, tmp_path):
     outcome = execution.execute(good, tmp_path / "out.ipynb", "smoke", {"sede": 1})
     assert "sede" in outcome.fault and not outcome.output.exists()

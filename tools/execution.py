@@ -26,7 +26,7 @@ from papermill.iorw import local_file_io_cwd
 from unbraid import progress
 from unbraid.checks import check_name
 
-from tools import footer, recording, stamp
+from tools import footer, kernels, recording, stamp
 from tools.files import copy_drawings, first_line, normalise, select_notebooks, write
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
@@ -160,6 +160,7 @@ def run_nbval(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
 
 def run_cells(outcome: Outcome, source: Path, parameters: dict, seconds: int, log: Path) -> None:
     """Papermill's part of `execute`, at most STARTS times where a kernel dies while it starts."""
+    kernels.fork_kernels()
     for start in range(1, STARTS + 1):
         try:
             papermill.execute_notebook(
