@@ -191,16 +191,14 @@ def evaluate_runs(
 ) -> None:
     """Measure trained models on test sequences; print means with their intervals over seeds.
 
-    With --run, --write puts this run beside the others, whose figures stay as they are.
+    With --run, --write puts this run beside the others, whose figures stay as they are; with
+    --seed, too, these seeds beside its others, whose weights need not be there.
     """
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
     at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
-    if write and seed:
-        raise ValueError(
-            "--write: expected all seeds of a run, which metrics.json holds together; leave out "
-            "--seed"
-        )
+    if write and seed and run == "all":
+        raise ValueError("--write: expected one run to add these seeds to; name it with --run")
     from unbraid import store
 
     from papers import evaluation, report, runs
@@ -218,7 +216,7 @@ def evaluate_runs(
         jobs_on.setdefault(path, []).append(job)
     if write:
         store.check_writable(folder)
-        for path, selected in jobs_on.items():
+        for path, selected in jobs_on.items() if not seed else ():
             report.check_nothing_is_lost(path, selected, run)
     for path, selected in jobs_on.items():
         settings, seeds = selected[0]
@@ -226,7 +224,9 @@ def evaluate_runs(
         print_metrics(metrics, part, settings.dataset, everything)
         if write:
             if run != "all" and path.exists():
-                metrics = report.add_run(store.read_json(path), metrics, run)
+                before = store.read_json(path)
+                measured = report.add_seeds(before, metrics, run) if seed else metrics
+                metrics = report.add_run(before, measured, run)
             else:
                 first = runs.run_name(settings, seeds[0])
                 model = runs.load_run(settings, seeds[0], places[first])

@@ -108,6 +108,31 @@ def check_nothing_is_lost(path: Path, jobs: Jobs, run: str = "all") -> None:
             )
 
 
+def add_seeds(metrics: dict, measured: dict, run: str) -> dict:
+    """What was measured of some seeds of a run, with its figures of other seeds in metrics.json.
+
+    Raises `ResultsError` if these are not the same figures.
+    """
+    if run not in metrics:
+        return measured
+    by_seed: dict[int, dict[str, float]] = {}
+    for source in (metrics, measured):
+        columns = source[run]["by_seed"]
+        for place, number in enumerate(find_seeds(source, run)):
+            by_seed[number] = {name: values[place] for name, values in columns.items()}
+    if metrics[run]["by_seed"].keys() != measured[run]["by_seed"].keys():
+        names = metrics[run]["by_seed"].keys() ^ measured[run]["by_seed"].keys()
+        raise ResultsError(
+            f"{run}: expected the figures of its other seeds, found that {sorted(names)} are of "
+            "some seeds alone; measure all seeds, without --seed"
+        )
+    protocol, seeds = dict(measured["protocol"]), sorted(by_seed)
+    files = metrics["protocol"]["files"][run] | protocol["files"][run]
+    protocol["files"] = {run: {str(number): files[str(number)] for number in seeds}}
+    protocol["seeds"] = seeds
+    return measured | {run: summarise([by_seed[number] for number in seeds]), "protocol": protocol}
+
+
 def add_run(metrics: dict, measured: dict, run: str) -> dict:
     """metrics.json with one more run, or with this run measured anew; all others stay as they are.
 

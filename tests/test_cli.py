@@ -98,6 +98,26 @@ def test_figures_of_runs_whose_weights_are_gone_are_never_written_over(own, call
     assert (folder / "metrics.json").read_bytes() == before
 
 
+def test_a_seed_more_joins_others_whose_weights_are_gone(own, call):
+    results, folder = own
+    before = store.read_json(folder / "metrics.json")
+    more = (*BOUNCE, "--run", "factored", "--seed", 4, "--results", results)
+    assert call("train", "independent", *more)[0] == 0
+    (folder / "factored-seed0.safetensors").unlink()
+    assert call("evaluate", "independent", *more, "--write")[0] == 0
+    after = store.read_json(folder / "metrics.json")
+    assert store.find_seeds(after, "factored") == [0, 4]
+    one, two = (metrics["factored"]["by_seed"]["elbo_per_frame"] for metrics in (before, after))
+    assert two[:1] == one and two[1] != two[0]
+    assert {name: after[name] for name in RUNS[1:]} == {name: before[name] for name in RUNS[1:]}
+    assert call("stamp", "--results", results)[0] == call("verify", "--results", results)[0] == 0
+
+    del after["factored"]["by_seed"]["mi_same_bits"]
+    report.write_metrics(folder / "metrics.json", after)
+    code, printed = call("evaluate", "independent", *more, "--write")
+    assert code == 1 and "['mi_same_bits'] are of some seeds alone" in printed
+
+
 def test_a_dataset_without_weights_is_left_out(made, call, monkeypatch):
     asked = []
     monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(jobs) or {})
