@@ -191,14 +191,15 @@ def evaluate_runs(
 ) -> None:
     """Measure trained models on test sequences; print means with their intervals over seeds.
 
-    With --run, --write puts this run beside the others, whose figures stay as they are; with
-    --seed, too, these seeds beside its others, whose weights need not be there.
+    With --run, --write puts this run beside the others in metrics.json of the folder that has its
+    weights, and their figures stay as they are; with --seed, too, these seeds beside its others,
+    whose weights need not be there.
     """
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
     at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
     if write and seed and run == "all":
-        raise ValueError("--write: expected one run to add these seeds to; name it with --run")
+        raise ValueError("--write with --seed: expected one run, found all; name it with --run")
     from unbraid import store
 
     from papers import evaluation, report, runs

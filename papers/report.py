@@ -111,25 +111,33 @@ def check_nothing_is_lost(path: Path, jobs: Jobs, run: str = "all") -> None:
 def add_seeds(metrics: dict, measured: dict, run: str) -> dict:
     """What was measured of some seeds of a run, with its figures of other seeds in metrics.json.
 
-    Raises `ResultsError` if these are not the same figures.
+    These keep the versions that they were measured with, and the new ones name theirs where they
+    differ. Raises `ResultsError` if these are not the same figures, or if the judge is another.
     """
     if run not in metrics:
         return measured
+    before, protocol = metrics["protocol"], dict(measured["protocol"])
+    names = metrics[run]["by_seed"].keys() ^ measured[run]["by_seed"].keys()
+    judges = before.get("judges", {}) | protocol.get("judges", {}) != before.get("judges", {})
+    if names or judges:
+        found = f"that {sorted(names)} are of some seeds alone" if names else "another judge"
+        raise ResultsError(
+            f"{run}: expected figures and a judge like those of its other seeds, found {found}; "
+            "measure all seeds, without --seed"
+        )
     by_seed: dict[int, dict[str, float]] = {}
     for source in (metrics, measured):
         columns = source[run]["by_seed"]
         for place, number in enumerate(find_seeds(source, run)):
             by_seed[number] = {name: values[place] for name, values in columns.items()}
-    if metrics[run]["by_seed"].keys() != measured[run]["by_seed"].keys():
-        names = metrics[run]["by_seed"].keys() ^ measured[run]["by_seed"].keys()
-        raise ResultsError(
-            f"{run}: expected the figures of its other seeds, found that {sorted(names)} are of "
-            "some seeds alone; measure all seeds, without --seed"
-        )
-    protocol, seeds = dict(measured["protocol"]), sorted(by_seed)
-    files = metrics["protocol"]["files"][run] | protocol["files"][run]
-    protocol["files"] = {run: {str(number): files[str(number)] for number in seeds}}
-    protocol["seeds"] = seeds
+    seeds = sorted(by_seed)
+    versions = before.get("versions_of", {}).get(run, before["versions"])
+    files = dict(protocol["files"][run])
+    if protocol["versions"] != versions:
+        files = {seed: entry | {"versions": protocol["versions"]} for seed, entry in files.items()}
+    files = before.get("files", {}).get(run, {}) | files
+    protocol["files"] = {run: {seed: files[seed] for seed in map(str, seeds) if seed in files}}
+    protocol |= {"seeds": seeds, "versions": versions}
     return measured | {run: summarise([by_seed[number] for number in seeds]), "protocol": protocol}
 
 

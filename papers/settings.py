@@ -6,6 +6,7 @@ import functools
 import os
 import tomllib
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from unbraid.checks import SettingsError, check_name
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
 READ_FIRST = ("common", "independent", "unordered", "single_element")  # then any other file
-parse = functools.cache(tomllib.loads)  # the files together take 40 ms, and every run asks again
+parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
 OWN_RESULTS = Path("build/results")  # where the commands write, and where evaluate looks first
 SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
 COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
@@ -123,7 +124,7 @@ def read_table() -> dict:
     table: dict = {"mixins": {}}
     others = {path.stem for path in FOLDER.glob("*.toml")} - set(READ_FIRST)
     for name in (*READ_FIRST, *sorted(others)):
-        content = dict(parse((FOLDER / f"{name}.toml").read_text(encoding="utf-8")))
+        content = deepcopy(parse_toml((FOLDER / f"{name}.toml").read_text(encoding="utf-8")))
         mixins = content.pop("mixins", {})
         if twice := (table.keys() & content.keys()) | (table["mixins"].keys() & mixins.keys()):
             raise SettingsError(f"{name}.toml: expected new names, found again {sorted(twice)}")

@@ -112,6 +112,14 @@ def test_a_seed_more_joins_others_whose_weights_are_gone(own, call):
     assert {name: after[name] for name in RUNS[1:]} == {name: before[name] for name in RUNS[1:]}
     assert call("stamp", "--results", results)[0] == call("verify", "--results", results)[0] == 0
 
+    after["protocol"]["versions"] = {"torch": "1.0"}
+    report.write_metrics(folder / "metrics.json", after)
+    assert call("evaluate", "independent", *more, "--write")[0] == 0
+    protocol = store.read_json(folder / "metrics.json")["protocol"]
+    assert protocol["versions"] == {"torch": "1.0"} and "versions_of" not in protocol
+    files = protocol["files"]["factored"]
+    assert files["4"]["versions"] == report.read_versions() and "versions" not in files["0"]
+
     del after["factored"]["by_seed"]["mi_same_bits"]
     report.write_metrics(folder / "metrics.json", after)
     code, printed = call("evaluate", "independent", *more, "--write")

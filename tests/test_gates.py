@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -14,7 +15,7 @@ from nbformat.v4 import new_code_cell
 from papermill.iorw import papermill_io
 
 from tools import __main__ as commands
-from tools import execution, files, stamp
+from tools import execution, files, kernels, stamp
 
 BAD = {
     "broken": ("1 / 0", "ZeroDivisionError"),
@@ -106,12 +107,15 @@ def test_a_forked_kernel_does_as_a_new_one_and_leaves_nothing_behind(tmp_path):
         f"import os, tempfile\nfolder = tempfile.TemporaryDirectory(dir={str(kept)!r})",
         "import pandas\npandas.DataFrame({f'column number {i}': [i] for i in range(12)})",
         "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.get_backend()",
-        "os.path.basename(os.getcwd()), os.getpgid(0) == os.getpid(), os.environ['LENT']",
-        "import multiprocessing\nmultiprocessing.current_process().daemon",
+        "os.path.basename(os.getcwd()), os.environ['LENT'], os.read(0, 1)",
+        "import multiprocessing as m\nm.current_process().daemon, m.get_start_method()",
+        "import importlib.util\n[importlib.util.find_spec(name) for name in ('papers', 'tools')]",
     )
     notebook = write(tmp_path / "notebooks" / "10_forked.ipynb", *sources)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LENT", "now")  # after the process that it is forked from has started
+        patch.delenv("PYTHONPATH")
+        patch.setattr(kernels, "find_path", kernels.find_path.__wrapped__)
         outcome = execution.execute(notebook, notebook.parent / "out.ipynb", "smoke")
         assert outcome.fault == "" and list(kept.iterdir()) == []
         assert execution.find_difference(outcome) == ""  # nbval's kernel is a new process
@@ -123,6 +127,28 @@ def test_a_kernel_has_the_packages_but_not_the_library(tmp_path):
     source = "import sys\nprint('torch' in sys.modules, 'unbraid' in sys.modules)"
     outcome = execution.execute(write(tmp_path / "10_a.ipynb", source), tmp_path / "out.ipynb")
     assert outcome.fault == "" and "True False" in outcome.output.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels are not forked")
+def test_a_kernel_ends_with_the_process_that_asked_for_it(tmp_path):
+    source = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(250)"
+    notebook, pid = write(tmp_path / "10_a.ipynb", source), tmp_path / "pid"
+    code = "import sys; from tools import execution; execution.execute(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, str(notebook), str(tmp_path / "out.ipynb")]
+    parent = subprocess.Popen(command)
+    wait_for(lambda: pid.exists() and pid.read_text())
+    state = Path("/proc", pid.read_text(), "stat")
+    assert state.exists()
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not state.exists() or state.read_text().split()[2] == "Z")
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(good, tmp_path):
