@@ -101,6 +101,9 @@ def train(  # noqa: PLR0913 - the options of a command
     accumulate: Annotated[
         int, typer.Option(min=1, help="Parts of a batch in a process, for a small device.")
     ] = 1,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Replay a recorded update; a CUDA GPU only.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another process that trains the same run.")
     ] = False,
@@ -119,7 +122,7 @@ def train(  # noqa: PLR0913 - the options of a command
     check_name("--precision", precision, training.PRECISIONS)
     check_name("--accelerator", accelerator, training.ACCELERATORS)
     store.check_writable(folder)
-    machine = runs.Machine(accelerator, devices, num_nodes, synchronise, accumulate)
+    machine = runs.Machine(accelerator, devices, num_nodes, synchronise, accumulate, replay)
     fabric = training.start_processes(accelerator, devices, num_nodes, precision)
     if not fabric.is_global_zero:
         sys.stdout = None  # The first process speaks for all.
@@ -174,7 +177,7 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
 
 
 @app.command("evaluate")
-def evaluate_runs(
+def evaluate_runs(  # noqa: PLR0913 - the options of a command
     part: PartName,
     dataset: DatasetName = "all",
     run: RunName = "all",
@@ -188,6 +191,9 @@ def evaluate_runs(
         bool, typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Print all figures.")] = False,
+    accelerator: Annotated[
+        str, typer.Option(help="Where models are measured: cpu or cuda.")
+    ] = "cpu",
 ) -> None:
     """Measure trained models on test sequences; print means with their intervals over seeds.
 
@@ -200,10 +206,11 @@ def evaluate_runs(
     at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
     if write and seed and run == "all":
         raise ValueError("--write with --seed: expected one run, found all; name it with --run")
-    from unbraid import store
+    from unbraid import store, training
 
     from papers import evaluation, report, runs
 
+    accelerator = training.choose_accelerator(accelerator)
     folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
     jobs = [job for job in jobs if job[0].dataset in at_hand]
     jobs, places = runs.find_weights(jobs, folders, demand_all=bool(seed))
@@ -221,7 +228,7 @@ def evaluate_runs(
             report.check_nothing_is_lost(path, selected, run)
     for path, selected in jobs_on.items():
         settings, seeds = selected[0]
-        metrics = measure_runs(selected, places)
+        metrics = measure_runs(selected, places, accelerator)
         print_metrics(metrics, part, settings.dataset, everything)
         if write:
             if run != "all" and path.exists():
@@ -238,17 +245,20 @@ def evaluate_runs(
         report.write_tables()
 
 
-def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
+def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") -> dict:
     """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
 
-    places: the folder of the weights of each run, by the run's name.
+    places: the folder of the weights of each run, by the run's name. accelerator: where a model
+    encodes and decodes; in full single precision there, too, so that figures agree.
     """
+    import torch
     from unbraid import store
 
     from papers import evaluation, provenance
     from papers.report import read_versions, summarise
     from papers.runs import load_run, run_name
 
+    torch.backends.cudnn.allow_tf32 = False
     metrics: dict = {}
     files: dict[str, dict] = {}
     judges: dict[str, str] = {}
@@ -259,7 +269,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
         for seed in seeds:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
-            model = load_run(settings, seed, places[name])
+            model = load_run(settings, seed, places[name]).to(accelerator)
             by_seed.append(evaluation.evaluate(model, settings, seed))
             files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
         metrics[settings.run] = summarise(by_seed)

@@ -8,6 +8,7 @@ Which runs there are, the TOML files of this folder say.
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -54,6 +55,11 @@ class Sampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         return self.draw(count, generator)
+
+    def frames_on(self, device: torch.device) -> Sampler:
+        """The same draws as frames alone, made on a device, where the sampler can do so."""
+        make = getattr(self.draw, "frames_on", None)
+        return replace(self, draw=make(device)) if make else self
 
     @property
     def digests(self) -> dict[str, str]:
@@ -181,6 +187,7 @@ class Machine:
     num_nodes: int = 1
     synchronise: bool = True
     accumulate: int = 1
+    replay: bool = False
 
     @property
     def options(self) -> str:
@@ -188,8 +195,12 @@ class Machine:
         options = ""
         for each in fields(self):
             value, option = getattr(self, each.name), each.name.replace("_", "-")
-            if value != each.default:
-                options += " --no-synchronise" if value is False else f" --{option} {value}"
+            if value == each.default:
+                continue
+            if isinstance(value, bool):
+                options += f" --{option}" if value else f" --no-{option}"
+            else:
+                options += f" --{option} {value}"
         return options
 
 
@@ -380,8 +391,9 @@ def train_run(
         checkpoint = path.with_suffix(".checkpoint")
         updates_before, meter = last_update(checkpoint), Meter()
         model, told = build(settings, seed), (settings, seed, checkpoint, precision)
+        draw = sampler.frames_on(fabric.device) if machine.replay else sampler
         with explain_end(path):
-            rows = train_model(model, sampler, *told, report=print_row, machine=machine)
+            rows = train_model(model, draw, *told, report=print_row, machine=machine)
         if fabric.is_global_zero:
             command = train_command(settings, [seed], precision, machine)
             more = now | beginning | {"data": sampler.provenance, "processes": fabric.world_size}
@@ -494,7 +506,13 @@ def note_beginning(path: Path, resumed: bool) -> dict[str, str]:
 
 
 def read_commit() -> str:
-    """The commit of the clone, with "+changes" where tracked files differ from it; or "unknown"."""
+    """The commit of the clone, with "+changes" where tracked files differ from it; or "unknown".
+
+    Where files were copied without their history, such as to a machine that is lent for a run, the
+    environment's UNBRAID_COMMIT says which commit they are of.
+    """
+    if told := os.environ.get("UNBRAID_COMMIT"):
+        return told
     root = repository_root()
     answers = []
     for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):

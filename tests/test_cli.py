@@ -128,7 +128,9 @@ def test_a_seed_more_joins_others_whose_weights_are_gone(own, call):
 
 def test_a_dataset_without_weights_is_left_out(made, call, monkeypatch):
     asked = []
-    monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(jobs) or {})
+    monkeypatch.setattr(
+        cli, "measure_runs", lambda jobs, places, accelerator: asked.append(jobs) or {}
+    )
     code, printed = call("evaluate", "independent", "--profile", "smoke", "--results", made[0])
     assert code == 0 and "left out, weights" in printed
     assert [{job[0].dataset for job in jobs} for jobs in asked] == [{"bounce"}]
@@ -201,7 +203,9 @@ def test_data_that_are_not_those_of_the_figures_are_named_and_no_fault(call):
 
 def test_trained_weights_are_found_in_the_shipped_results_too(call, monkeypatch):
     asked = []
-    monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(places) or {})
+    monkeypatch.setattr(
+        cli, "measure_runs", lambda jobs, places, accelerator: asked.append(places) or {}
+    )
     call("evaluate", "independent", "--dataset", "bounce", "--run", "factored", "--seed", 0)
     assert asked == [{"independent/bounce/quick/factored-seed0": store.shipped()}]
 
@@ -242,7 +246,9 @@ def test_a_disk_that_fills_up_is_named_with_the_run(call, tmp_path, monkeypatch)
 def test_seeds_that_are_not_trained_are_left_out(made, call, monkeypatch):
     asked = []
     monkeypatch.chdir(made[0].parents[1])
-    monkeypatch.setattr(cli, "measure_runs", lambda jobs, places: asked.append(jobs) or {})
+    monkeypatch.setattr(
+        cli, "measure_runs", lambda jobs, places, accelerator: asked.append(jobs) or {}
+    )
     loaded = cli.load_settings
     monkeypatch.setattr(cli, "load_settings", lambda *names: loaded(*names, seeds=3))
     code, printed = call("evaluate", "independent", *BOUNCE, "--run", RUNS[0])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.data.sequences import Sequences
+from unbraid.data.sequences import Sequences, as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.unordered import UnorderedFrames
@@ -40,11 +40,6 @@ def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) ->
         rows = slice(start, start + size)
         frames = as_float(whole.frames[rows].to(device))
         yield Batch(frames, None if whole.mask is None else whole.mask[rows].to(device))
-
-
-def as_float(frames: Tensor) -> Tensor:
-    """Bytes as floats in [0, 1]; floats as they are."""
-    return frames.float() / 255 if frames.dtype == torch.uint8 else frames
 
 
 @torch.no_grad()

@@ -8,8 +8,10 @@ MNIST of Srivastava et al. (2015), have one grey plane, in which the digits over
 
 from __future__ import annotations
 
+import copy
 import gzip
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -148,6 +150,18 @@ class MovingDigits:
         grey = "grey " if self.grey else ""
         return f"{grey}{kept}moving digits {law}, drawn from {self.digits.provenance}"
 
+    def frames_on(self, device: torch.device | str) -> Callable[[int, torch.Generator], Tensor]:
+        """The same draws as frames alone, rendered on a device."""
+        there = copy.copy(self)
+        there.images = self.images.to(device)
+
+        def draw(count: int, generator: torch.Generator) -> Tensor:
+            which, positions = self.draw(count, generator)
+            frames = there.render(which.to(device), positions.to(device))
+            return frames[:, :, :2].amax(2, keepdim=True) if self.grey else frames
+
+        return draw
+
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
@@ -166,9 +180,11 @@ class MovingDigits:
         """
         count, length = positions.shape[:2]
         size, side = self.image_size, self.images.shape[-1]
-        frames = torch.zeros(count, length, 3, size, size)
+        device = positions.device
+        frames = torch.zeros(count, length, 3, size, size, device=device)
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
-        plane = torch.arange(count * length).view(count, length, 1) * 3 + torch.arange(2)
+        plane = torch.arange(count * length, device=device).view(count, length, 1) * 3
+        plane = plane + torch.arange(2, device=device)
         first = plane * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2)
         # All windows of side x side pixels, by the place of their first pixel: views, no copies.
         number = frames.numel() - (side - 1) * (size + 1)

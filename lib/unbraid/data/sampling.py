@@ -6,12 +6,16 @@ labels. The unordered samples are those of paper B.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from unbraid.data.sequences import Sequences, check_field
+from unbraid.data.sequences import Sequences, as_float, check_field
+
+DrawFrames = Callable[[int, torch.Generator], Sequences | Tensor]
+"""A count and a generator to so many sequences, or to their frames alone."""
 
 
 class SequenceSampler:
@@ -25,6 +29,18 @@ class SequenceSampler:
         """`count` sequences as floats, with their labels and, where they have one, their mask."""
         rows = torch.randint(len(self.sequences), (count,), generator=generator)
         return self.sequences.subset(rows).as_float()
+
+    def frames_on(self, device: torch.device | str) -> DrawFrames:
+        """The same draws as frames alone, from bytes that lie on a device."""
+        if self.sequences.mask is not None:
+            return self
+        frames = self.sequences.frames.to(device)
+
+        def draw(count: int, generator: torch.Generator) -> Tensor:
+            rows = torch.randint(len(frames), (count,), generator=generator)
+            return as_float(frames.index_select(0, rows.to(device)))
+
+        return draw
 
 
 class FrameSampler:
@@ -55,6 +71,16 @@ class FrameSampler:
         """Which sequences (B,), drawn with replacement, and which of their frames (B, N)."""
         rows = torch.randint(len(self.sequences), (count,), generator=generator)
         return rows, self.steps(rows, generator)
+
+    def frames_on(self, device: torch.device | str) -> DrawFrames:
+        """The same draws as frames alone, from bytes that lie on a device."""
+        frames = self.sequences.frames.to(device)
+
+        def draw(count: int, generator: torch.Generator) -> Tensor:
+            rows, steps = self.choose(count, generator)
+            return as_float(frames[rows[:, None].to(device), steps.to(device)])
+
+        return draw
 
     def steps(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Different frames (B, N) of each of the sequences `rows` (B,), in random order."""

@@ -32,6 +32,11 @@ def check_choice(name: str, value: object, choices: Iterable) -> None:
     check_field(holds, name, f"one of {', '.join(map(str, choices))}", repr(value))
 
 
+def as_float(frames: Tensor) -> Tensor:
+    """Bytes as floats in [0, 1], four times as large; floats as they are."""
+    return frames.float().div_(255) if frames.dtype == torch.uint8 else frames
+
+
 @dataclass(frozen=True, repr=False)
 class Sequences(Readable):
     """N sequences of T steps with their labels.
@@ -107,7 +112,7 @@ class Sequences(Readable):
         if self.frames.dtype != torch.uint8:
             return self
         new = copy.copy(self)
-        vars(new)["frames"] = self.frames.float().div_(255)
+        vars(new)["frames"] = as_float(self.frames)
         return new
 
     def table(self) -> list[tuple[str, ...]]:

@@ -287,6 +287,8 @@ class SequenceModel(nn.Module, ABC):
                 f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), none of them "
                 f"0, found {tuple(frames.shape)}; {remedy}"
             )
+        if frames.is_cuda and torch.cuda.is_current_stream_capturing():
+            return  # While an update is recorded there are no values yet, see `Replay`.
         own_type = next(self.parameters()).dtype
         if frames.dtype != own_type and not torch.is_autocast_enabled(frames.device.type):
             raise ValueError(

@@ -249,7 +249,9 @@ class SingleElement(SequenceModel):
 
         features = self.features(elements, lengths)  # (B, T, g)
         static = self.static_head(self.static_features(features, anchor, observed))
-        anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[2]).expand(count, -1))
+        anchor_noise = noise.get("anchor")
+        if anchor_noise is None:
+            anchor_noise = self.fixed_noise(features.shape[2]).expand(count, -1)
         dynamic = self.dynamic_encoder(features, anchor, anchor_noise, observed, lengths)
 
         has_code = self.choose_coded(observed, lengths, anchor)
