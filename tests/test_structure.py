@@ -25,7 +25,8 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
         {"checks", "distributions", "exercises", "networks", "readable", "data", "plots"}
         | {"locks", "progress", "schedules"},
         {"models", "measures", "store"},
-        {"checkpoint", "codes", "interventions", "pages", "parallel", "report"} | {"training"},
+        {"checkpoint", "codes", "interventions", "pages", "parallel", "replay", "report"}
+        | {"training"},
         {"own_training"},
         {"own_report"},
         {"course", "__main__"},
