@@ -203,3 +203,9 @@ def test_an_idx_file_by_hand(tmp_path):
     path = tmp_path / "values.gz"
     path.write_bytes(gzip.compress(header + bytes(range(6))))
     assert read_idx(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("options", [{}, {"grey": True}, {"kept": 3}])
+def test_frames_alone_are_those_of_the_sequences(solid, options):
+    draw = MovingDigits(solid, 32, 5, **options)
+    assert torch.equal(draw.frames_on("cpu")(4, seeded(2)), draw(4, seeded(2)).frames)

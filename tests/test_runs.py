@@ -361,6 +361,8 @@ def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path,
     assert runs.read_commit() == f"{commit}+changes"
     monkeypatch.setenv("PATH", str(tmp_path))  # without git
     assert runs.read_commit() == "unknown"
+    monkeypatch.setenv("UNBRAID_COMMIT", "told")  # of a copy without its history
+    assert runs.read_commit() == "told"
 
 
 # ---- judges

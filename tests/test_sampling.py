@@ -120,3 +120,17 @@ def test_what_cannot_be_withheld(field, arguments):
 def test_a_series_and_nothing_at_all_are_refused(shape):
     with pytest.raises(ValueError, match="sequences"):
         FrameSampler(Sequences(torch.zeros(shape)), 1)
+
+
+@pytest.mark.parametrize("mask", [None, "first of each hidden"])
+def test_frames_alone_are_those_of_the_sequences(mask):
+    if mask:
+        mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
+        mask[:, 0] = False
+    for sampler in (FrameSampler(numbered(mask), 4), SequenceSampler(numbered(mask))):
+        drawn = sampler.frames_on("cpu")(5, seeded(3))
+        frames = drawn if mask is None else getattr(drawn, "frames", drawn)
+        assert torch.equal(frames, sampler(5, seeded(3)).frames)
+        # What is not observed has to be hidden from a model, so that the mask comes along.
+        if mask is not None and isinstance(sampler, SequenceSampler):
+            assert drawn.mask is not None
