@@ -354,3 +354,12 @@ def test_codes_from_the_prior(name, anchor, zero_at):
     kept = model.generate(4000, 4, seeded(), {"static": new["static"] + 1})
     assert torch.equal(kept["static"], new["static"] + 1)
     assert torch.equal(kept["dynamic"], new["dynamic"])
+
+
+def test_the_authors_initial_weights_leave_the_head_start():
+    torch.manual_seed(0)
+    start = {"initial_log_variance": -5.0, "initial_gain": 5.0}
+    head = SingleElement(image_size=32, initial_weights="small", **start).dynamic_encoder.head
+    assert torch.equal(head.log_variance.bias, torch.full_like(head.log_variance.bias, -5.0))
+    assert float(head.mean.weight.std()) == pytest.approx(0.05, rel=0.02)
+    assert float(head.log_variance.weight.std()) == pytest.approx(0.01, rel=0.02)

@@ -54,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--results", type=Path, default=None, help="by default the clone's")
+    parser.add_argument("--record", default="validation_swaps", help="the name of what is written")
     given = parser.parse_args()
 
     folder = given.results or store.shipped()
@@ -74,8 +75,10 @@ def main() -> None:
         figures[run] = {"by_seed": values, "best_of_three": choose_by_bound(values)}
         seeds[run] = there
     command = f"python -m docs.trials.validation_swaps {' '.join(given.runs)}"
+    if given.record != parser.get_default("record"):
+        command += f" --record {given.record}"
     settings_used = {"split": "validation", "separated": SEPARATED}
-    print(report.write_trial("validation_swaps", command, settings_used, seeds, figures))
+    print(report.write_trial(given.record, command, settings_used, seeds, figures))
 
 
 if __name__ == "__main__":

@@ -220,9 +220,13 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.mean = nn.Linear(inputs, size)
         self.log_variance = nn.Linear(inputs, size)
-        with torch.no_grad():
-            self.log_variance.bias += initial_log_variance
-            self.mean.weight *= initial_gain
+        self.add_start(initial_log_variance, initial_gain)
+
+    @torch.no_grad()
+    def add_start(self, log_variance: float, gain: float) -> None:
+        """Add to the biases of the log-variance, and multiply the weights of the mean."""
+        self.log_variance.bias += log_variance
+        self.mean.weight *= gain
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         """The distribution of the code, (..., size), of features (..., inputs)."""

@@ -174,6 +174,9 @@ class SingleElement(SequenceModel):
         self.prior = AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
             self.apply(draw_small_weights)
+            # These weights are new, so that what the config adds to the head's is added again.
+            start = config.initial_log_variance, config.initial_gain
+            self.dynamic_encoder.head.add_start(*start)
 
     def build_networks(self, config: SingleElementConfig) -> None:
         """Make the codec, and the networks of the two posteriors."""
