@@ -6,6 +6,8 @@ import pytest
 import torch
 from helpers import DOUBLE, ELEMENT, MODELS, SERIES, close, example_frames, seeded, small, within
 from torch.distributions import Normal, kl_divergence
+from torch.nn.utils.rnn import pack_padded_sequence
+from unbraid import networks
 from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import Batch
 from unbraid.models.formula import FormulaElement
@@ -363,3 +365,26 @@ def test_the_authors_initial_weights_leave_the_head_start():
     assert torch.equal(head.log_variance.bias, torch.full_like(head.log_variance.bias, -5.0))
     assert float(head.mean.weight.std()) == pytest.approx(0.05, rel=0.02)
     assert float(head.log_variance.weight.std()) == pytest.approx(0.01, rel=0.02)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_lstm_without_16_bits_computes_in_single_precision(packed, monkeypatch):
+    """PyTorch refuses bfloat16 on processors without AVX-512; elsewhere it rounds."""
+    torch.manual_seed(0)
+    layer = networks.LSTM(3, 4, batch_first=True)
+    inputs, state = torch.randn(2, 5, 3), (torch.randn(1, 2, 4), torch.randn(1, 2, 4))
+    if packed:
+        inputs = pack_padded_sequence(inputs, torch.tensor([5, 3]), batch_first=True)
+    expected = layer(inputs, state)[0]
+    monkeypatch.setattr(networks, "has_half_lstm", lambda: False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(inputs, state)[0]
+    for plain, mixed in zip(expected[:1], found[:1], strict=True):
+        assert mixed.dtype == torch.float32 and torch.equal(plain, mixed)
+
+
+def test_a_question_about_the_processor_draws_no_random_numbers():
+    networks.has_half_lstm.cache_clear()
+    before = torch.get_rng_state()
+    assert isinstance(networks.has_half_lstm(), bool)
+    assert torch.equal(before, torch.get_rng_state())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,9 +10,12 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from unbraid.distributions import DiagonalGaussian
+
+LSTMState = tuple[Tensor, Tensor] | None
+LSTMOutput = tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]
 
 ACTIVATIONS = {
     "leaky_relu": nn.LeakyReLU,  # its slope below 0 is 0.01, as in paper A's code
@@ -233,12 +237,40 @@ class GaussianHead(nn.Module):
         return DiagonalGaussian(self.mean(features), self.log_variance(features))
 
 
+class LSTM(nn.LSTM):
+    """`nn.LSTM`, in single precision where mixed precision is on and the processor has no 16 bits.
+
+    PyTorch refuses a bfloat16 LSTM on processors without AVX-512, although it multiplies and
+    convolves bfloat16 on them.
+    """
+
+    def forward(self, inputs: Tensor | PackedSequence, state: LSTMState = None) -> LSTMOutput:
+        """As `nn.LSTM`: the outputs, and the last state."""
+        data = inputs.data if isinstance(inputs, PackedSequence) else inputs
+        if data.is_cpu and torch.is_autocast_enabled("cpu") and not has_half_lstm():
+            state = None if state is None else tuple(part.float() for part in state)
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(inputs.float(), state)
+        return super().forward(inputs, state)
+
+
+@functools.cache
+def has_half_lstm() -> bool:
+    """Whether PyTorch computes an LSTM of bfloat16 on this machine's processor."""
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16):
+        try:
+            nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
+        except RuntimeError:
+            return False
+    return True
+
+
 class AutoregressivePrior(nn.Module):
     """p(d_t | d_<t) of paper C: a two-layer LSTM reads d_0 = 0, d_1, ..., d_{t-1}."""
 
     def __init__(self, size: int, hidden: int):
         super().__init__()
-        self.recurrent = nn.LSTM(size, hidden, 2, batch_first=True)
+        self.recurrent = LSTM(size, hidden, 2, batch_first=True)
         self.head = GaussianHead(hidden, size)
 
     def forward(self, codes: Tensor) -> DiagonalGaussian:

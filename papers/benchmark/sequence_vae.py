@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from unbraid.checks import check_number
 from unbraid.distributions import (
     DiagonalGaussian,
@@ -35,6 +35,7 @@ from unbraid.models.base import (
     SequenceModel,
 )
 from unbraid.networks import (
+    LSTM,
     AutoregressivePrior,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
@@ -96,8 +97,8 @@ class SequenceVAE(SequenceModel):
         self.encoder = ConvolutionalEncoder(
             size, config.channels, config.width, config.features, False, config.activation
         )
-        self.context = nn.LSTM(config.features, hidden, batch_first=True, bidirectional=True)
-        self.recurrent = nn.LSTM(2 * hidden, hidden, batch_first=True)
+        self.context = LSTM(config.features, hidden, batch_first=True, bidirectional=True)
+        self.recurrent = LSTM(2 * hidden, hidden, batch_first=True)
         start = config.initial_log_variance
         self.static_head = GaussianHead(2 * hidden, self.static_size, start)
         self.dynamic_head = GaussianHead(hidden, self.dynamic_size, start)

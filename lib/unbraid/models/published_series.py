@@ -23,7 +23,7 @@ from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
 from unbraid.models.codecs import Windows
 from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig
-from unbraid.networks import GaussianHead, mlp
+from unbraid.networks import LSTM, GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
@@ -42,7 +42,7 @@ class StepCodec(Windows):
         rest = mlp(features, width, features, 1, "relu")
         self.encoder = nn.Sequential(first, nn.ReLU(), rest, nn.ReLU())
         self.start = nn.Sequential(nn.Linear(code_size, features), nn.Tanh())
-        self.recurrent = nn.LSTM(features, features, batch_first=True)
+        self.recurrent = LSTM(features, features, batch_first=True)
         self.dense = mlp(features, width, features, 1, "relu")
         self.mean = nn.Linear(features, channels)
         self.deviation = nn.Linear(features, channels)
@@ -66,7 +66,7 @@ class WindowEncoder(nn.Module):
 
     def __init__(self, config: PublishedSeriesConfig):
         super().__init__()
-        self.recurrent = nn.LSTM(config.features, config.features, batch_first=True)
+        self.recurrent = LSTM(config.features, config.features, batch_first=True)
         self.head = GaussianHead(config.features, config.dynamic_size)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:

@@ -22,7 +22,7 @@ from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch
 from unbraid.models.codecs import Windows
 from unbraid.models.single_element import DynamicEncoder, SingleElement, SingleElementConfig
-from unbraid.networks import GaussianHead
+from unbraid.networks import LSTM, GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
 
@@ -48,9 +48,9 @@ class SpectraCodec(Windows):
         bins, features = config.channels, config.features
         code_size = config.static_size + config.dynamic_size
         self.frame_shape = (bins,)
-        self.recurrent = nn.LSTM(bins, features, batch_first=True, bidirectional=True)
+        self.recurrent = LSTM(bins, features, batch_first=True, bidirectional=True)
         self.linear = nn.Linear(2 * features, features)
-        self.decoder_recurrent = nn.LSTM(code_size, features, batch_first=True)
+        self.decoder_recurrent = LSTM(code_size, features, batch_first=True)
         self.decoder_linear = nn.Linear(features, bins)
 
     def encoder(self, spectra: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from unbraid.models.base import (
     SequenceModel,
 )
 from unbraid.models.codecs import CODECS
-from unbraid.networks import AutoregressivePrior, GaussianHead, run_recurrent
+from unbraid.networks import LSTM, AutoregressivePrior, GaussianHead, run_recurrent
 
 ANCHORS = ("first", "middle", "last", "any")
 
@@ -95,7 +95,7 @@ class DynamicEncoder(nn.Module):
     def __init__(self, config: SingleElementConfig):
         super().__init__()
         hidden = config.dynamic_hidden
-        self.recurrent = nn.LSTM(
+        self.recurrent = LSTM(
             config.features, hidden, 2, batch_first=True, bidirectional=self.both_ways
         )
         self.head = GaussianHead(
@@ -184,7 +184,7 @@ class SingleElement(SequenceModel):
         self.codec = CODECS[config.kind](config)
         self.context = None
         if config.context:
-            self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
+            self.context = LSTM(features, features // 2, batch_first=True, bidirectional=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
         )
