@@ -210,6 +210,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
 
     from papers import evaluation, report, runs
 
+    check_name("--accelerator", accelerator, ("cpu", "cuda"))
     accelerator = training.choose_accelerator(accelerator)
     folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
     jobs = [job for job in jobs if job[0].dataset in at_hand]

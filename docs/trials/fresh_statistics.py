@@ -71,7 +71,8 @@ def main() -> None:
         print(name, figures[name], flush=True)
     command = f"python -m docs.trials.fresh_statistics {' '.join(given.runs)}"
     settings_used = {"split": "test", "batches": BATCHES}
-    print(report.write_trial("fresh_statistics", command, settings_used, [0], figures))
+    seeds = sorted({int(name.split(":")[2]) for name in given.runs})
+    print(report.write_trial("fresh_statistics", command, settings_used, seeds, figures))
 
 
 if __name__ == "__main__":

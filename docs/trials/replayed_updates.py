@@ -3,7 +3,7 @@
     python -m docs.trials.replayed_updates
 
 For four runs, the milliseconds of an update as `fit` makes it and with replay (frames drawn on the
-device as well), each the median of 40 updates after 20; and the bounds of the first and of the
+device as well), each the median of 39 updates after 21; and the bounds of the first and of the
 tenth update of both, from the same weights, data and noise. Needs a CUDA GPU; half a minute. Writes
 results/trials/replayed_updates.json.
 """

@@ -5,7 +5,8 @@
 Measures runs that were trained on the "fit" characters (`training_split`) on the 100 validation
 characters that they have never seen: the bound, swaps, and the true clip. From the bounds it
 computes how often the best of three restarts separates the codes, if the bound alone chooses
-among them. Writes results/trials/validation_swaps.json; half a minute of one core per run.
+among them. Writes results/trials/validation_swaps.json, or another record that --record names; half
+a minute of one core per run.
 """
 
 from __future__ import annotations
