@@ -59,6 +59,8 @@ def select_settings(target: str, profile: str) -> list[Settings]:
     check_name("TARGET", part, ["all", "readme", *parts])
     if target == "readme":
         shown = report.list_headline(report.read_tables())
+        if profile == "quick":  # At the other profiles each row has a run.
+            shown = [(place, run) for place, run in shown if place.endswith("/quick")]
         names = {(*place.split("/")[:2], run) for place, run in shown}
         experiments = [each for each in experiments if each[1:] in names]
     elif part != "all":
