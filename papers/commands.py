@@ -259,7 +259,6 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     from papers.report import read_versions, summarise
     from papers.runs import load_run, run_name
 
-    torch.backends.cudnn.allow_tf32 = False
     metrics: dict = {}
     files: dict[str, dict] = {}
     judges: dict[str, str] = {}
@@ -271,7 +270,8 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
             model = load_run(settings, seed, places[name]).to(accelerator)
-            by_seed.append(evaluation.evaluate(model, settings, seed))
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                by_seed.append(evaluation.evaluate(model, settings, seed))
             files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
         metrics[settings.run] = summarise(by_seed)
     settings, seeds = jobs[0]
@@ -281,7 +281,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
         "intervals": store.OVER_SEEDS,
-        "versions": read_versions(),
+        "versions": read_versions() | ({} if accelerator == "cpu" else {"device": accelerator}),
         "files": files,
         **({"judges": judges} if judges else {}),
     }

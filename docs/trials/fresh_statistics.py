@@ -6,7 +6,8 @@ At a learning rate that does not fall, weights move more between two updates tha
 statistics follow. Here a trained model reads ten batches of training clips, from which the mean
 statistics of each layer are taken, and is then measured: the bound and the swaps of test clips.
 Those with the statistics that training has left stand in metrics.json. Writes
-results/trials/fresh_statistics.json; a minute of one core per run at 32 pixels, ten at 64.
+results/trials/fresh_statistics.json; a minute of one core per run at 32 pixels, ten at 64. Runs
+whose weights do not ship are trained first (`python -m papers train`), and found with --results.
 """
 
 from __future__ import annotations
@@ -16,15 +17,11 @@ from pathlib import Path
 
 import torch
 from unbraid import store
-from unbraid.data.sprites import class_labels
 from unbraid.models.base import SequenceModel
 from unbraid.parallel import find_normalising
 
+from docs.trials.validation_swaps import measure
 from papers import report, runs, settings
-from papers.evaluation import clips
-from papers.evaluation.encoded import encode
-from papers.evaluation.generic import bound
-from papers.judging import open_judge
 
 BATCHES = 10
 
@@ -40,14 +37,6 @@ def renew_statistics(model: SequenceModel, chosen: settings.Settings, seed: int)
     for _ in range(BATCHES):
         model.elbo(draw(chosen.batch_size, generator), generator)
     model.eval()
-
-
-def measure(model: SequenceModel, chosen: settings.Settings, seed: int) -> dict[str, float]:
-    """The bound and the swaps on test clips."""
-    test = encode(model, clips.load_clips(chosen, "test", seed))
-    judge = open_judge(chosen.dataset, chosen.profile, test.sequences.classes)
-    labels = class_labels(test.sequences)
-    return bound(model, test, seed) | clips.swaps(model, test, judge, labels, seed)
 
 
 def main() -> None:
@@ -67,7 +56,7 @@ def main() -> None:
         chosen = settings.load(sections[run], profile)
         model = SequenceModel.load(runs.run_name(chosen, int(seed)), folder)
         renew_statistics(model, chosen, int(seed))
-        figures[name] = measure(model, chosen, int(seed))
+        figures[name] = measure(model, chosen, int(seed), "test")
         print(name, figures[name], flush=True)
     command = f"python -m docs.trials.fresh_statistics {' '.join(given.runs)}"
     settings_used = {"split": "test", "batches": BATCHES}

@@ -28,9 +28,11 @@ from papers.judging import open_judge
 SEPARATED = 0.1  # the largest leak of the direction into s that counts as separated
 
 
-def measure(model: SequenceModel, chosen: settings.Settings, seed: int) -> dict[str, float]:
-    """The bound and the swaps on clips of validation characters."""
-    test = encode(model, clips.load_clips(chosen, "validation", seed))
+def measure(
+    model: SequenceModel, chosen: settings.Settings, seed: int, split: str = "validation"
+) -> dict[str, float]:
+    """The bound and the swaps on clips of the characters of a split."""
+    test = encode(model, clips.load_clips(chosen, split, seed))
     judge = open_judge(chosen.dataset, chosen.profile, test.sequences.classes)
     labels = class_labels(test.sequences)
     return bound(model, test, seed) | clips.swaps(model, test, judge, labels, seed)

@@ -210,24 +210,17 @@ def mlp(
 class GaussianHead(nn.Module):
     """Two linear layers: features (..., inputs) to the distribution of a code (..., size).
 
-    Before training, initial_log_variance is added to the biases of the log-variance, and
-    initial_gain multiplies the weights of the mean.
+    Before training, initial_log_variance is added to the biases of the log-variance.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        size: int,
-        initial_log_variance: float = 0.0,
-        initial_gain: float = 1.0,
-    ):
+    def __init__(self, inputs: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()
         self.mean = nn.Linear(inputs, size)
         self.log_variance = nn.Linear(inputs, size)
-        self.add_start(initial_log_variance, initial_gain)
+        self.add_start(initial_log_variance)
 
     @torch.no_grad()
-    def add_start(self, log_variance: float, gain: float) -> None:
+    def add_start(self, log_variance: float, gain: float = 1.0) -> None:
         """Add to the biases of the log-variance, and multiply the weights of the mean."""
         self.log_variance.bias += log_variance
         self.mean.weight *= gain

@@ -158,7 +158,7 @@ class MovingDigits:
         def draw(count: int, generator: torch.Generator) -> Tensor:
             which, positions = self.draw(count, generator)
             frames = there.render(which.to(device), positions.to(device))
-            return frames[:, :, :2].amax(2, keepdim=True) if self.grey else frames
+            return brighter_plane(frames) if self.grey else frames
 
         return draw
 
@@ -216,6 +216,11 @@ class MovingDigits:
         return as_grey(sequences) if self.grey else sequences
 
 
+def brighter_plane(frames: Tensor) -> Tensor:
+    """One grey plane (B, T, 1, H, W) of frames (B, T, 3, H, W): the brighter digit's pixels."""
+    return frames[:, :, :2].amax(2, keepdim=True)
+
+
 def as_grey(sequences: Sequences) -> Sequences:
     """The same moving digits in one grey plane, (B, T, 1, H, W): the brighter one hides the other.
 
@@ -227,7 +232,7 @@ def as_grey(sequences: Sequences) -> Sequences:
     by_frame = swapped[:, None, None]
     return replace(
         sequences,
-        frames=sequences.frames[:, :, :2].amax(2, keepdim=True),
+        frames=brighter_plane(sequences.frames),
         labels={
             "smaller_digit": torch.minimum(red, green),
             "larger_digit": torch.maximum(red, green),

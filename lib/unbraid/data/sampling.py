@@ -27,8 +27,11 @@ class SequenceSampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences as floats, with their labels and, where they have one, their mask."""
-        rows = torch.randint(len(self.sequences), (count,), generator=generator)
-        return self.sequences.subset(rows).as_float()
+        return self.sequences.subset(self.choose(count, generator)).as_float()
+
+    def choose(self, count: int, generator: torch.Generator) -> Tensor:
+        """Which sequences (B,), drawn with replacement."""
+        return torch.randint(len(self.sequences), (count,), generator=generator)
 
     def frames_on(self, device: torch.device | str) -> DrawFrames:
         """The same draws as frames alone, from bytes that lie on a device."""
@@ -37,8 +40,8 @@ class SequenceSampler:
         frames = self.sequences.frames.to(device)
 
         def draw(count: int, generator: torch.Generator) -> Tensor:
-            rows = torch.randint(len(frames), (count,), generator=generator)
-            return as_float(frames.index_select(0, rows.to(device)))
+            rows = self.choose(count, generator).to(device)
+            return as_float(frames.index_select(0, rows))
 
         return draw
 

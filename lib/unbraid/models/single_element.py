@@ -57,7 +57,8 @@ class SingleElementConfig(ModelConfig):
         in training a new one for each sequence, otherwise the first.
     still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
-    initial_log_variance, initial_gain: of the dynamic posterior, see `GaussianHead`.
+    initial_log_variance, initial_gain: the first is added to the log-variance of the dynamic
+        posterior before training, the second multiplies the weights of its mean.
     """
 
     kind: str = "images"  # or "series"
@@ -98,12 +99,7 @@ class DynamicEncoder(nn.Module):
         self.recurrent = LSTM(
             config.features, hidden, 2, batch_first=True, bidirectional=self.both_ways
         )
-        self.head = GaussianHead(
-            2 * hidden if self.both_ways else hidden,
-            config.dynamic_size,
-            config.initial_log_variance,
-            config.initial_gain,
-        )
+        self.head = GaussianHead(2 * hidden if self.both_ways else hidden, config.dynamic_size)
 
     def forward(
         self,
@@ -174,9 +170,8 @@ class SingleElement(SequenceModel):
         self.prior = AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
             self.apply(draw_small_weights)
-            # These weights are new, so that what the config adds to the head's is added again.
-            start = config.initial_log_variance, config.initial_gain
-            self.dynamic_encoder.head.add_start(*start)
+        # Last, as weights that are drawn anew would undo it.
+        self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
 
     def build_networks(self, config: SingleElementConfig) -> None:
         """Make the codec, and the networks of the two posteriors."""
