@@ -250,7 +250,8 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
 
     places: the folder of the weights of each run, by the run's name. accelerator: where a model
-    encodes and decodes; in full single precision there, too, so that figures agree.
+    encodes and decodes; in full single precision there, too, so that figures agree. The versions
+    name it where it is not the CPU.
     """
     import torch
     from unbraid import store
