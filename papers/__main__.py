@@ -7,6 +7,9 @@ if __name__ == "__main__":
         from papers.commands import main
 
         main()
+    except ValueError as error:  # in a table of runs, which is read before a command begins
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:  # pressed before a command could begin
         print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -391,7 +391,7 @@ def try_step(step: Callable[..., None], arguments: tuple) -> str:
     except RuntimeError as error:
         if not type(error).__module__.startswith("unbraid."):
             raise
-        return f"{step.__name__} {arguments[0]} {arguments[1]}: {error}"
+        return f"{step.__name__.removesuffix('_runs')} {arguments[0]} {arguments[1]}: {error}"
     return ""
 
 

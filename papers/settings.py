@@ -97,9 +97,16 @@ def list_experiments() -> list[Experiment]:
     experiments = []
     for section, values in read_sections().items():
         if "run" in values:
+            check_run_name(section, values["run"])
             names = values["model"], values["dataset"], values["run"]
             experiments.append(Experiment(section, *names))
     return experiments
+
+
+def check_run_name(section: str, name: str) -> None:
+    """Refuse a run with a dot, which would begin the ending of its files' names."""
+    if "." in name:
+        raise SettingsError(f"run of {section}: expected a name without a dot, found {name}")
 
 
 def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Experiment]:
@@ -119,12 +126,17 @@ def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Expe
 def read_table() -> dict:
     """The TOML files of this folder as one nested dictionary: papers' sections, and mix-ins.
 
-    Raises `SettingsError` where two files define the same section or mix-in.
+    Raises `SettingsError` for a file that is no TOML, and where two files define the same section
+    or mix-in.
     """
     table: dict = {"mixins": {}}
     others = {path.stem for path in FOLDER.glob("*.toml")} - set(READ_FIRST)
     for name in (*READ_FIRST, *sorted(others)):
-        content = deepcopy(parse_toml((FOLDER / f"{name}.toml").read_text(encoding="utf-8")))
+        text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+        try:
+            content = deepcopy(parse_toml(text))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{name}.toml: expected TOML, found {error}") from None
         mixins = content.pop("mixins", {})
         if twice := (table.keys() & content.keys()) | (table["mixins"].keys() & mixins.keys()):
             raise SettingsError(f"{name}.toml: expected new names, found again {sorted(twice)}")

@@ -186,6 +186,15 @@ def test_a_file_of_before_its_class_was_divided_still_loads(made, of_before, tmp
     assert type(loaded) is type(made) and loaded.config == made.config
 
 
+def test_a_gate_that_stays_shut_is_shut_after_loading(tmp_path):
+    sizes = {"image_size": 8, "width": 2, "features": 3, "factor_size": 3}
+    model = GatedPrediction(opening=((0.0, (3, 3)), (0.5, (1, 2))), **sizes)
+    model.advance(1.0)
+    model.save(tmp_path / "model.safetensors")
+    loaded = SequenceModel.load(tmp_path / "model.safetensors")
+    assert loaded.in_use.tolist() == model.in_use.tolist() == [[1, 0, 0], [1, 1, 0]]
+
+
 def test_fields_that_no_class_has_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     model = SingleElement(**SMALL[SingleElement])

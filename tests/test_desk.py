@@ -347,6 +347,13 @@ def test_every_notebook_of_the_course_is_trusted(root):
         assert not any(desk.holds_programs(cell) for cell in cells), path.stem
 
 
+def test_no_text_on_a_desk_is_called_a_cell_to_open():
+    for path in files.select_notebooks():
+        texts = [c.source for c in desk.read_course(path).cells if c.cell_type == "markdown"]
+        assert any(text.startswith("<details>") for text in texts), path.stem
+        assert not any("Open this cell" in text for text in texts), path.stem
+
+
 @pytest.fixture
 def exercises(tmp_path, monkeypatch):
     """A clone with one notebook of exercises, their solutions run and right."""

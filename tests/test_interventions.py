@@ -71,6 +71,11 @@ def test_traverse_sets_one_unit_and_no_other(codes, mixed):
     assert traverse(one(mixed), "static", 1, values)["dynamic"].shape == (4, 5, 2)
 
 
+def test_a_direction_may_be_of_whole_numbers():
+    moved = traverse({"z": torch.tensor([[3.0, 4.0]])}, "z", torch.tensor([0, 2]), torch.ones(1))
+    assert moved["z"].tolist() == [[3.0, 1.0]]
+
+
 def test_a_direction_sets_the_projection_and_nothing_across_it():
     values = torch.tensor([-1.5, 0.0, 4.0])
     code = torch.randn(1, 8, generator=seeded(1))

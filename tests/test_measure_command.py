@@ -130,6 +130,12 @@ def test_the_command_writes_a_table_json_and_a_page(files, factors):
     assert all(name in page.text for name in report.MEANING)
 
 
+def test_text_with_gaps_is_refused_by_its_name():
+    gaps = np.array(["x", np.nan] * 60, dtype=object)
+    with pytest.raises(ValueError, match="factor 'f': expected labels .* none missing"):
+        report.measure({"a": CODE}, {"f": gaps})
+
+
 GOOD = np.arange(120) % 3
 CODE = np.random.default_rng(0).random((120, 2))
 CODES = {  # arrays of codes that a stranger may give, and what the message names
@@ -163,6 +169,11 @@ OTHERS = {  # the command's words instead of good ones
     "wrong name": (("codes.npz", "f.csv", "--dynamic", "actoin"), "dynamic: .* mean action"),
     "no folder": (("codes.npz", "f.csv", "--html", "no/x.html"), "no/x.html: .* folder"),
     "other frames": (("codes.npz", "f.csv", "--frames", "1.npy", "2.npy"), "frames: .*shape"),
+    "bytes beside floats": (
+        ("codes.npz", "f.csv", "--frames", "1.npy", "bytes.npy"),
+        "frames: .*both bytes or both floats, found float64",
+    ),
+    "NaN in frames": (("codes.npz", "f.csv", "--frames", "nan.npy", "1.npy"), "frames: .*finite"),
     "one colour": (("codes.npz", "f.csv", "--frames", "1.npy", "1.npy"), "frames: .*colour"),
 }
 
@@ -182,6 +193,8 @@ def strange(tmp_path, monkeypatch):
     (tmp_path / "nothing.csv").write_text("")
     np.save(tmp_path / "1.npy", np.zeros((2, 1, 4, 4)))
     np.save(tmp_path / "2.npy", np.zeros((2, 1, 4, 5)))
+    np.save(tmp_path / "bytes.npy", np.zeros((2, 1, 4, 4), np.uint8))
+    np.save(tmp_path / "nan.npy", np.full((2, 1, 4, 4), np.nan))
 
 
 @pytest.mark.parametrize("case", [*CODES, *FACTORS, *OTHERS])

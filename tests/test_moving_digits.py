@@ -11,6 +11,7 @@ from unbraid.data.moving_digits import (
     PATH_LENGTH,
     Digits,
     MovingDigits,
+    as_grey,
     load,
     load_digits,
     read_idx,
@@ -172,6 +173,17 @@ def test_a_path_of_the_one_split_is_none_of_the_other():
 def test_what_there_is_not_is_refused(field, options):
     with pytest.raises(ValueError, match=f"{field}: expected"):
         load("test", count=1, **options)
+
+
+@pytest.mark.parametrize("kept", (0, 6))
+def test_as_many_frames_are_kept_as_there_are(kept, solid):
+    with pytest.raises(ValueError, match="kept: expected 1 to 5"):
+        MovingDigits(solid, 32, 5, kept=kept)
+
+
+def test_digits_in_one_plane_keep_their_names():
+    grey = as_grey(load("test", 4, 32))
+    assert grey.classes["larger_digit"] == grey.classes["smaller_digit"] == tuple("0123456789")
 
 
 def pictures(digits):

@@ -521,6 +521,9 @@ BAD = {
     "two rows": case(arrays(x=X[:2]), "path: .* 3 rows .* found 2"),
     "names alike": case(two_forms, "different names"),
     "too low a rate": case(sounds(4000), "a.wav: .* 8000"),
+    "steps of a recording": case(
+        file("labels.csv", STEPS, sounds()), "labels.csv: .* each recording"
+    ),
     "no recording": case(file("a.wav", "text"), "a.wav is no recording"),
     "length of sound": case(sounds(), "length, stride: ", length=5),
     "too large a size": case(here, "size: ", size=31),

@@ -269,6 +269,7 @@ BAD = [  # model, data, options, and what the sentence names
     ("unordered", "films", ("--accelerator", "gpu"), "accelerator: .*cpu"),
     ("unordered", "films", ("--accelerator", "cuda"), "accelerator: .*cuda"),
     ("unordered", "films", ("--to", "films/out"), "to: .*--to"),
+    ("unordered", "films", ("--to", "films"), "to: .*--to"),
     ("unordered", "none", (), "data: "),
 ]
 
@@ -334,11 +335,19 @@ def test_each_size_of_frames_has_a_config(model, size):
 
 
 def test_a_recoloured_clip_has_its_donors_mean_colour():
-    frames, donors = torch.rand(2, 5, 4, 3, 8, 8) * 0.2 + 0.4
-    made = own_report.recolour(frames, donors)
-    torch.testing.assert_close(made.mean((1, 3, 4)), donors.mean((1, 3, 4)))
+    frames, donors = torch.rand(5, 4, 3, 8, 8) * 0.2 + 0.4, torch.tensor([1, 2, 3, 4, 0])
+    made = own_report.recolour(Sequences(frames), donors)
+    torch.testing.assert_close(made.mean((1, 3, 4)), frames[donors].mean((1, 3, 4)))
     shape = made - made.mean((1, 3, 4), keepdim=True)
     torch.testing.assert_close(shape, frames - frames.mean((1, 3, 4), keepdim=True))
+
+
+def test_what_follows_the_end_of_a_clip_has_no_colour():
+    frames, mask = torch.full((2, 8, 3, 4, 4), 0.8), torch.ones(2, 8, dtype=torch.bool)
+    mask[1, 2:] = False
+    frames[1, 2:] = 0.0
+    made = own_report.recolour(Sequences(frames, mask=mask), torch.tensor([1, 0]))
+    torch.testing.assert_close(made, frames)
 
 
 def test_the_mean_over_time_leaves_out_what_was_not_observed():
@@ -480,13 +489,39 @@ def test_groups_are_what_the_split_keeps_together():
         labels = {"owner": owner + 2 * number, "hair": hair}
         frames = torch.zeros(4, 3, 2)
         parts[name] = Sequences(frames, labels=labels, static=("owner", "hair"), **options)
-    names = {"test": ["a #1", "a #2", "b #1", "c #1"]}
-    groups, unit = own_report.find_groups(own.OwnData(parts, [], names, "films"), torch.arange(4))
+    names = {"test": ["patient #1", "patient #2", "b", "c"]}
+    more = {"kind": "films", "sources": {"test": [0, 0, 1, 2]}}
+    groups, unit = own_report.find_groups(own.OwnData(parts, [], names, **more), torch.arange(4))
     assert (groups.tolist(), unit) == ([4, 4, 5, 5], "groups of owner")
     shared = {name: parts["test"] for name in own.SPLITS}
-    data = own.OwnData(shared, [], names, "films")
-    groups, unit = own_report.find_groups(data, torch.arange(4))
-    assert (len(set(groups[:2])), len(set(groups)), unit) == (1, 3, "films")
+    for sources, count in (([0, 0, 1, 2], 3), ([3, 4, 1, 2], 4)):  # whatever their names are
+        data = own.OwnData(shared, [], names, "films", sources={"test": sources})
+        groups, unit = own_report.find_groups(data, torch.arange(4))
+        assert (len(set(groups[:2])), len(set(groups)), unit) == (count - 2, count, "films")
+
+
+def test_labels_of_steps_are_read_where_all_sequences_have_a_step():
+    """A code that holds the last label alone would be right at each step that is filled in."""
+    generator = torch.Generator().manual_seed(0)
+    splits, codes = {}, {}
+    for name in ("train", "test"):
+        moves = torch.randint(3, (200, 10), generator=generator)
+        moves[1:, 4:] = moves[1:, 3:4]  # All but one sequence end after four steps.
+        mask = torch.ones(200, 10, dtype=torch.bool)
+        mask[1:, 4:] = False
+        classes = {"move": ("a", "b", "c")}
+        labels = {"labels": {"move": moves}, "dynamic": ("move",), "classes": classes}
+        splits[name] = Sequences(torch.rand(200, 10, 2), mask=mask, **labels)
+        codes[name] = {"static": torch.nn.functional.one_hot(moves[:, 3], 3).float()}
+    page = SimpleNamespace(parts=splits, test=splits["test"], codes=codes, model=None, findings=[])
+    page.common = own_report.Page.common.fget(page)
+    assert own_report.find_obstacle(page, "move") == ""
+    (probed,) = own_report.probe_labels(page, ["move"])
+    assert page.findings[0].startswith("Labels of steps are read at 4 of 10 steps")
+    assert 0.1 < probed.matrix["static", "move"] < 0.35  # One step of four is right, not seven.
+    splits["train"].mask[0] = ~splits["train"].mask[1]
+    page.common = own_report.Page.common.fget(page)
+    assert "no step" in own_report.find_obstacle(page, "move")
 
 
 def make_page(groups, own):

@@ -150,7 +150,12 @@ def test_explore_draws_once_and_moves_where_somebody_watches(
     watched, package, moves, monkeypatch, capsys
 ):
     drawn, moved = [], []
-    ipywidgets = SimpleNamespace(interact=lambda draw, **controls: moved.append(controls))
+
+    def interact(draw, **controls):
+        moved.append(controls)
+        draw()  # as ipywidgets does, with the defaults of the function
+
+    ipywidgets = SimpleNamespace(interact=interact)
     monkeypatch.setitem(sys.modules, "ipywidgets", ipywidgets if package else None)
     monkeypatch.setattr(plots, "is_watched", lambda: bool(watched))
     plots.explore(lambda unit=3: drawn.append(unit), unit=(0, 5))

@@ -23,11 +23,18 @@ class OutStream(io.StringIO):
     __module__ = "ipykernel.iostream"  # as that of a notebook
 
 
-@pytest.mark.parametrize("stream", (Terminal(), OutStream()))
-def test_a_bar_is_shown_where_somebody_watches(stream, monkeypatch):
+def test_a_terminal_shows_a_bar_beside_what_a_command_prints(monkeypatch, capsys):
+    stream = Terminal()
     watch(stream, monkeypatch)
     assert list(progress_bar(range(3), "updates")) == [0, 1, 2]
-    assert "updates" in stream.getvalue()
+    assert "updates" in stream.getvalue() and not capsys.readouterr().out
+
+
+def test_a_notebook_shows_a_bar_that_leaves_no_red_line(monkeypatch, capsys):
+    stream = OutStream()
+    watch(stream, monkeypatch)
+    assert list(progress_bar(range(3), "updates")) == [0, 1, 2]
+    assert "updates" in capsys.readouterr().out and not stream.getvalue()
 
 
 @pytest.mark.parametrize("place", ("pipe", "switched off", "test"))

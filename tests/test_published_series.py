@@ -72,7 +72,7 @@ def slow_terms(model, values, mask, noise, turn_mask):
     A list of log-likelihoods of windows, that of the anchor's first step, the KL of s, and a list
     of KLs of d_t.
     """
-    number = NUMBER[model.anchor]
+    number = NUMBER[model.config.anchor]
     windows = (values * mask).split(2, 1)
     windows = windows[number:] + windows[:number]
     masks = mask.split(2, 1)

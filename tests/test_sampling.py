@@ -106,6 +106,10 @@ def test_one_class_of_a_share_of_the_sequences_is_withheld():
         assert len(absent) == 1 and torch.equal(hidden[row], whole.labels["action"][row] == absent)
     assert whole.mask is None and torch.equal(kept.frames, whole.frames)
     assert torch.equal(withhold(whole, "action", 0.4, seed=3).mask, kept.mask)
+    series = replace(whole, frames=torch.zeros(SEQUENCES, LENGTH, 4))
+    of_values = replace(series, mask=torch.ones(SEQUENCES, LENGTH, 4, dtype=torch.bool))
+    found = withhold(of_values, "action", 0.4, seed=3).mask
+    assert torch.equal(found, kept.mask[..., None].expand(-1, -1, 4))
 
 
 @pytest.mark.parametrize(

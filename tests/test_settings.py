@@ -108,6 +108,13 @@ def test_a_file_beside_the_papers_adds_sections_and_replaces_none(tmp_path, monk
         (tmp_path / "mine.toml").write_text(content)
         with pytest.raises(SettingsError, match=r"mine\.toml"):
             settings.read_sections()
+    (tmp_path / "mine.toml").write_text('[mine]\nlike = "plain\n')
+    with pytest.raises(SettingsError, match=r"mine\.toml: expected TOML.*line 2"):
+        settings.read_sections()
+    run = 'model = "independent"\ndataset = "circle"\nrun = "beta0.5"'
+    (tmp_path / "mine.toml").write_text(f"[mine]\n{run}\n")
+    with pytest.raises(SettingsError, match=r"run of mine: .*beta0\.5"):
+        settings.list_experiments()
 
 
 def test_full_is_paper_a():

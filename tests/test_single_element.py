@@ -104,7 +104,7 @@ def slow_terms(model, frames, noise, anchor):
 @torch.no_grad()
 def test_bound_and_terms_of_paper_c_against_a_slow_loop(name):
     model = small(name, still=True)
-    frames, at = example_frames(model), POSITION[model.anchor]
+    frames, at = example_frames(model), POSITION[model.config.anchor]
     noise = model.draw_noise(3, 5, seeded(7))
     log_likelihood, still, kl_s, kl_d = slow_terms(model, frames, noise, at)
     bound = model(frames, seeded(7))
@@ -192,7 +192,19 @@ def test_the_static_code_sees_the_anchor_alone(name, anchor, at):
     assert seen_by(small(name, anchor=anchor), "static") == [t == at for t in range(5)]
     other = small(name, anchor="first")
     assert seen_by(other.with_anchor(anchor), "static") == [t == at for t in range(5)]
-    assert other.anchor == "first"
+    assert other.config.anchor == "first"
+
+
+def test_a_model_with_another_anchor_comes_back_with_it(tmp_path):
+    small("element").with_anchor("last").save(tmp_path / "model.safetensors")
+    assert SingleElement.load(tmp_path / "model.safetensors").config.anchor == "last"
+    with pytest.raises(ValueError, match="anchor: .*did you mean last"):
+        small("element").with_anchor("lats")
+
+
+def test_a_context_of_odd_width_is_refused():
+    with pytest.raises(ValueError, match="features: expected an even number"):
+        SingleElement(image_size=8, width=2, features=5, context=True)
 
 
 def test_what_reads_all_elements():

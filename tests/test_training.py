@@ -15,7 +15,7 @@ from unbraid import store, training
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
-from unbraid.schedules import Schedule, schedule_value
+from unbraid.schedules import Schedule, Staircase, describe_schedule, schedule_value
 from unbraid.store import ResultsError
 from unbraid.training import TrainingError, fit
 
@@ -109,6 +109,22 @@ def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
     assert schedule_value(knots, 0.75) == pytest.approx(5)
     assert schedule_value(Schedule(knots, "logarithmic"), 0.75) == pytest.approx(4)
     assert schedule_value(lambda share: 4 * share, 0.75) == schedule_value(3, 0.75) == 3
+
+
+@pytest.mark.parametrize("cycles", (2, 20, 25))
+def test_a_cycle_begins_with_the_first_value_and_ends_with_the_last(cycles):
+    schedule = Schedule([[0.0, 3.0], [1.0, 1.0]], cycles=cycles)
+    assert schedule(0.0) == 3.0
+    ends = [schedule(number / cycles) for number in range(1, cycles + 1)]
+    assert ends == pytest.approx([1.0] * cycles)
+
+
+def test_a_schedule_within_another_is_described_whole():
+    inner = Staircase(Schedule([[0, 1], [1, 2]]), 0.5, 10, 2, 100)
+    described = describe_schedule(inner)
+    assert described["schedule"]["kind"] == "Schedule" and described["factor"] == 0.5
+    values = describe_schedule(Staircase(lambda share: 2 * share, 0.5, 10, 2, 100))["schedule"]
+    assert json.loads(json.dumps(values)) == pytest.approx([share / 50 for share in range(101)])
 
 
 def test_schedules_of_weights_are_gone_through_once_a_cycle():

@@ -39,6 +39,7 @@ To run it, copy it into a cell of its own.
 ````
 
 </details>"""
+OPEN = " Open this cell after you have tried."  # said of a folded cell, which this is not
 # What runs by itself when a page shows it: JupyterLab lets it, in a notebook that is trusted. No
 # text is left out of the search, because whatever marks pictures and sounds can mark a program.
 ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
@@ -99,7 +100,7 @@ def read_course(notebook: Path) -> NotebookNode:
     book = nbformat.read(notebook, 4)
     for number, cell in enumerate(book.cells):
         if cell.cell_type == "code" and "solution" in tags(cell):
-            text = SOLUTION.format(source=cell.source)
+            text = SOLUTION.format(source=cell.source.replace(OPEN, ""))
             metadata = {"tags": ["solution"]}
             book.cells[number] = nbformat.v4.new_markdown_cell(text, id=cell.id, metadata=metadata)
     return book

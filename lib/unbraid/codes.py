@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unbraid.data.sequences import Sequences, as_float
+from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.unordered import UnorderedFrames
@@ -135,17 +136,12 @@ def dynamic_given(
 
     static: the codes f, (B, D), which may have been inferred from other frames.
     """
-    means, deviations, start = [], [], 0
+    parts, start = [], 0
     for batch in batches(model, frames):
         part = static[start : start + len(batch.frames)].to(batch.frames.device)
-        posterior = model.dynamic_posterior(model.features(batch.frames), part)
-        means.append(posterior.mean.cpu())
-        deviations.append(posterior.standard_deviation.cpu())
+        parts.append(vars(model.dynamic_posterior(model.features(batch.frames), part)))
         start += len(part)
-    mean = torch.cat(means)
-    if generator is None:
-        return mean
-    return mean + torch.cat(deviations) * torch.randn(mean.shape, generator=generator)
+    return DiagonalGaussian(**concatenate(parts)).draw(generator)
 
 
 # ---- pairs of latents in time, of paper A

@@ -83,7 +83,7 @@ def as_direction(unit: int | Tensor, size: int) -> Tensor:
         if not 0 <= unit < size:
             raise ValueError(f"unit: expected 0 to {size - 1}, found {unit}")
         return F.one_hot(vector, size)
-    norm = vector.norm()
+    norm = (1.0 * vector).norm()  # a direction may be of whole numbers
     if tuple(vector.shape) != (size,) or not norm > 0:
         raise ValueError(
             f"unit: expected a direction ({size},) of a length above 0, "

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from unbraid.checks import check_name
 from unbraid.distributions import DiagonalGaussian
 
 LSTMState = tuple[Tensor, Tensor] | None
@@ -30,8 +31,7 @@ def activation(name: str | float) -> nn.Module:
     """The activation of that name; a number is the slope of a leaky ReLU below 0."""
     if isinstance(name, float):
         return nn.LeakyReLU(name)
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, found {name!r}")
+    check_name("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]()
 
 
@@ -113,8 +113,7 @@ class ConvolutionalDecoder(nn.Sequential):
         output: str = "sigmoid",
         groups: int = 1,
     ):
-        if output not in ("sigmoid", "linear"):
-            raise ValueError(f"output: expected sigmoid or linear, found {output!r}")
+        check_name("output", output, ("sigmoid", "linear"))
         as_image = nn.Unflatten(1, (inputs, 1, 1))
         layers = [as_image]
         if groups == 1:
@@ -166,7 +165,6 @@ def keep_variance(network: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-@torch.no_grad()
 def start_as_glorot(network: nn.Module) -> None:
     """Initialise all layers with uniform weights of variance 2 / (fan in + fan out), zero biases.
 
@@ -179,7 +177,6 @@ def start_as_glorot(network: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-@torch.no_grad()
 def start_as_in_2017(network: nn.Module) -> None:
     """Initialise convolutions and batch normalisation as PyTorch 0.2, paper A's, did by default.
 

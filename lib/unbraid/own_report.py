@@ -82,6 +82,12 @@ class Page:
         """Whether sequences are frames of three colours."""
         return self.test.kind == "frames" and self.test.frames.shape[2] == 3
 
+    @property
+    def common(self) -> Tensor:
+        """Which steps (T,) all sequences have: of others a label is filled in."""
+        seen = [part.observed.reshape(len(part), part.length, -1) for part in self.parts.values()]
+        return torch.cat(seen).any(2).all(0)
+
 
 @pages.course_style()
 def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] = ()) -> Path:
@@ -192,8 +198,9 @@ def show_reconstructions(page: Page) -> dict[str, object]:
     rows = [("test split", "root mean square error")]
     rows += [(name, f"{error:.4f}") for name, error in errors.items()]
     clips = {}
-    for name, true, decoded in zip(page.names[:SHOWN], test.frames, page.decoded, strict=False):
-        clips |= {name: true, f"{name}, decoded": decoded}
+    for row, name in enumerate(page.names[:SHOWN]):
+        title = f"{row + 1}: {name}"
+        clips |= {title: test.frames[row], f"{title}, decoded": page.decoded[row]}
     alt = "Test sequences, and below each what is decoded of its codes"
     return {"errors": rows, "clips": draw_rows(page, clips, alt)}
 
@@ -208,7 +215,7 @@ def show_swaps(page: Page) -> dict[str, object]:
         columns[f"{name} of donor"] = swapped
         shares[name] = root_mean_square(swapped, page.decoded) / max(whole, 1e-9)
     if page.is_coloured:
-        columns["recoloured"] = recolour(frames, others)
+        columns["recoloured"] = recolour(page.test, page.donors)
     silent = [name for name, share in shares.items() if share < SILENT]
     if whole > 0 and silent:
         page.verdict.append(f"Collapsed: what is decoded hardly depends on {', '.join(silent)}.")
@@ -282,8 +289,11 @@ def find_obstacle(page: Page, name: str) -> str:
     train, test = page.parts["train"].labels[name], page.test.labels[name]
     if min(len(train.unique()), len(test.unique())) < 2:
         return "it has one value in the training or in the test split"
-    if name in page.test.dynamic and bool((test == test[:1]).all()):
-        return "all test sequences have the same values at each step"
+    if name in page.test.dynamic:
+        if not page.common.any():
+            return "there is no step that all sequences have"
+        if bool((test == test[:1])[:, page.common].all()):
+            return "all test sequences have the same values at each step"
     if name in page.test.classes:
         missing = sorted(set(test.unique().tolist()) - set(train.unique().tolist()))
         if missing:
@@ -319,7 +329,17 @@ def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
         probed.append(probe(whole, inputs, still, "averaged", held_out))
     moving = {name: values for name, values in labels.items() if name in page.test.dynamic}
     if moving:
-        probed.append(probe(steps, {STEP: join(flat_steps)}, moving, "frames", held_out))
+        common = page.common.numpy()
+        if not common.all():
+            page.findings.append(
+                f"Labels of steps are read at {common.sum()} of {len(common)} steps, those that "
+                "all sequences have."
+            )
+        steps, inputs, moving = (
+            {name: values[:, common] for name, values in each.items()}
+            for each in (steps, {STEP: join(flat_steps)}, moving)
+        )
+        probed.append(probe(steps, inputs, moving, "frames", held_out))
     return probed
 
 
@@ -359,7 +379,7 @@ def judge_swaps(page: Page, names: Sequence[str]) -> dict[str, object]:
     swapped = decode_all(page.model, codes | {"static": codes["static"][page.donors]})
     clips = {"swap: static of donor": swapped, "unchanged sequence": frames}
     if page.is_coloured:
-        clips["recoloured sequence"] = recolour(frames, frames[page.donors])
+        clips["recoloured sequence"] = recolour(page.test, page.donors)
     columns = {"judged": ["true test sequences", *clips]}
     losses, judged, counts = np.zeros((len(clips), len(frames))), np.zeros(len(frames)), []
     for name in names:
@@ -513,10 +533,11 @@ def flat_steps(part: Sequences) -> Tensor:
     return shrink(part.frames.flatten(0, 1)).unflatten(0, part.frames.shape[:2])
 
 
-def recolour(frames: Tensor, donors: Tensor) -> Tensor:
-    """Frames (N, T, 3, H, W) whose mean colour is that of their donors."""
-    change = donors.mean((1, 3, 4), keepdim=True) - frames.mean((1, 3, 4), keepdim=True)
-    return (frames + change).clamp(0, 1)
+def recolour(sequences: Sequences, donors: Tensor) -> Tensor:
+    """The frames (N, T, 3, H, W), each sequence in the mean colour of its donor (N,)."""
+    frames = sequences.frames
+    colour = average(frames, sequences.observed).mean((2, 3), keepdim=True)[:, None]
+    return (frames + colour[donors] - colour).clamp(0, 1)
 
 
 # ---- codes beside inputs
@@ -561,8 +582,7 @@ def find_groups(data: OwnData, rows: Tensor) -> tuple[np.ndarray, str]:
     a label whose classes no two splits share, such as the person, if it makes fewer groups.
     """
     test = data.splits["test"]
-    sources = [data.names["test"][row].rsplit(" #", 1)[0] for row in rows]
-    groups = {data.kind: to_index("names", sources)}
+    groups = {data.kind: np.array(data.sources["test"])[rows.numpy()]}
     for name in [name for name in test.static if name in test.classes]:
         classes = [set(part.labels[name].tolist()) for part in data.splits.values()]
         if len(set.union(*classes)) == sum(map(len, classes)):

@@ -39,7 +39,7 @@ SECONDS = 150  # of training, about, on one core; with two it takes about two th
 WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of paper B's trunk
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
-PATIENCE = 12  # rows after the half without a better validation bound, after which training ends
+PATIENCE = 12  # rows without a better validation bound that end training, after its first half
 VALIDATED = 100  # validation sequences behind each row, at most
 BEGUN = "model.begun.json"  # the settings and the digest of the data of a run in a folder
 RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")  # of a finished run
@@ -86,7 +86,7 @@ def check_request(model: str, folder: Path, data: Path, accelerator: str) -> Non
     check_name("model", model, MODELS)
     training.choose_accelerator(accelerator)
     check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
-    is_inside = data.resolve() in folder.resolve().parents
+    is_inside = folder.resolve().is_relative_to(data.resolve())
     check_field(not is_inside, "to", "a folder outside the data (--to names one)", folder)
     try:
         store.check_writable(folder)

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -27,8 +26,7 @@ CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be
 
 def use_style() -> None:
     """Use the course's matplotlib style: white face, colour-blind-safe colours."""
-    with resources.as_file(resources.files("unbraid") / "unbraid.mplstyle") as path:
-        plt.style.use(path)
+    plt.style.use("unbraid.unbraid")
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -101,9 +99,8 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
         pictures.append(Image.fromarray(pixels).convert("RGB"))
         plt.close(figure)
     all_pictures = Image.fromarray(np.concatenate([np.asarray(one) for one in pictures]))
-    colours = all_pictures.quantize(
-        64, Image.Quantize.FASTOCTREE
-    )  # one palette for all, or each would be stored in full
+    # One palette for all, or each would be stored in full.
+    colours = all_pictures.quantize(64, Image.Quantize.FASTOCTREE)
     pictures = [one.quantize(palette=colours, dither=Image.Dither.NONE) for one in pictures]
     show_film(pictures, alt, milliseconds, width=pictures[0].width)
 
@@ -158,12 +155,11 @@ def play(sound: Tensor, rate: int, name: str) -> None:
 
 
 def explore(draw: Callable[..., None], **controls: object) -> None:
-    """Draw a figure at its default values and, where somebody watches, again with sliders.
+    """Draw a figure at its default values; with sliders to change them where somebody watches.
 
     draw: shows a figure; its arguments have defaults. controls: for each argument to move, what
     ipywidgets makes a control of, e.g. (low, high, step) or a list of choices.
     """
-    draw()
     if is_watched():
         try:
             from ipywidgets import interact
@@ -171,6 +167,8 @@ def explore(draw: Callable[..., None], **controls: object) -> None:
             print("With the package ipywidgets, sliders appear here.")
         else:
             interact(draw, **controls)
+            return
+    draw()
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:

@@ -12,13 +12,22 @@ SWITCH = "UNBRAID_PROGRESS"  # "off" in the environment hides all bars
 
 
 def progress_bar(iterable: Iterable, label: str, **options: object) -> tqdm:
-    """Iterate under a bar on the standard error; `options` are tqdm's, e.g. initial and total."""
-    return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), **options)
+    """Iterate under a bar; `options` are tqdm's, e.g. initial and total.
+
+    In a terminal it goes to the standard error, so that what a command prints can be piped on. In a
+    notebook it goes to the standard output: of the other one a red line would stay behind.
+    """
+    file = sys.stdout if in_notebook() else sys.stderr
+    return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), file=file, **options)
 
 
 def is_watched() -> bool:
     """Whether a person is likely to see a bar now."""
     if os.environ.get(SWITCH) == "off" or "PYTEST_CURRENT_TEST" in os.environ:
         return False
-    in_notebook = type(sys.stderr).__module__.startswith("ipykernel.")
-    return in_notebook or sys.stderr.isatty()
+    return in_notebook() or sys.stderr.isatty()
+
+
+def in_notebook() -> bool:
+    """Whether this process is a notebook's."""
+    return type(sys.stderr).__module__.startswith("ipykernel.")

@@ -18,9 +18,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from unbraid.checks import check_name
 from unbraid.data.sequences import check_field
-from unbraid.measures.disentanglement import Scores, both_scores
+from unbraid.measures.disentanglement import Scores, scores
 from unbraid.measures.information import kraskov, ross
-from unbraid.measures.intervals import as_array
+from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
 
@@ -187,7 +187,7 @@ def check_classes(name: str, values: np.ndarray) -> None:
     """Refuse classes that nothing can be learnt of: one for nearly each row, or nearly one only."""
     if values.dtype.kind == "f":
         return
-    sizes = np.unique(values, return_counts=True)[1]
+    sizes = np.bincount(to_index(f"factor {name!r}", values).ravel())
     found = f"{len(sizes)} classes in {values.size} rows; give numbers as floats, leave names out"
     expected = f"classes of {REPEATS} rows or more"
     check_field(len(sizes) <= values.size / REPEATS, f"factor {name!r}", expected, found)
@@ -261,7 +261,7 @@ def score_halves(
     and its value where the rows of the factors are shuffled."""
     random = np.random.default_rng(seed)
     count = len(next(iter(codes.values())))
-    whole = both_scores(codes, factors, seed=seed)
+    whole = scores(codes, factors, seed=seed)
     halves = []
     for _ in range(HALVES):
         rows = random.permutation(count)[: min(count // 2, HALF_ROWS)]
@@ -287,15 +287,17 @@ def score_some(
     some = {name: values[others] for name, values in factors.items()}
     if any(len(np.unique(values[: len(values) // 2])) < 2 for values in some.values()):
         return None
-    return both_scores({name: code[rows] for name, code in codes.items()}, some)
+    return scores({name: code[rows] for name, code in codes.items()}, some)
 
 
 def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
     """Mean absolute difference of neighbouring pixels in decoded frames, over that in true ones."""
-    true, decoded = as_array(true).astype(float), as_array(decoded).astype(float)
-    expected = "true and decoded ones of one shape (N, ..., C, H, W)"
-    found = f"{true.shape} and {decoded.shape}"
-    check_field(true.shape == decoded.shape and true.ndim > 3, "frames", expected, found)
+    true, decoded = as_array(true), as_array(decoded)
+    is_alike = true.shape == decoded.shape and true.dtype.kind == decoded.dtype.kind
+    expected = "true and decoded ones of one shape (N, ..., C, H, W), both bytes or both floats"
+    found = f"{true.dtype} {true.shape} and {decoded.dtype} {decoded.shape}"
+    check_field(is_alike and true.ndim > 3, "frames", expected, found)
+    true, decoded = finite_array("frames", true), finite_array("frames", decoded)
     edges = [
         np.abs(np.diff(x, axis=-1)).mean() + np.abs(np.diff(x, axis=-2)).mean()
         for x in (true, decoded)

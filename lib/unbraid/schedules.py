@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Schedule:
         """The value after a share of the run, from 0 to 1."""
         if self.cycles > 1:
             share = share * self.cycles
-            share = share + 1 - math.ceil(share)  # a cycle's last update has 1
+            share = share + 1 - max(1, math.ceil(share - 1e-9))  # a cycle's last update has 1
         shares, values = np.array(self.knots, dtype=float).T
         if self.interpolation == "logarithmic":
             return float(np.exp(np.interp(share, shares, np.log(values))))
@@ -71,7 +71,8 @@ def schedule_value(schedule: Curve, share: float) -> float:
 def describe_schedule(schedule: Curve) -> object:
     """A number or schedule as JSON can hold it; a plain function as its values at each percent."""
     if is_dataclass(schedule):
-        return {"kind": type(schedule).__name__} | asdict(schedule)
+        values = {name: describe_schedule(value) for name, value in vars(schedule).items()}
+        return {"kind": type(schedule).__name__} | values
     if callable(schedule):
         return [float(schedule(percent / 100)) for percent in range(101)]
     return schedule

@@ -20,7 +20,7 @@ from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
-from unbraid.measures.disentanglement import both_scores
+from unbraid.measures.disentanglement import scores
 from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
@@ -236,7 +236,7 @@ def block_scores(test: Encoded, known: Known, roles: tuple[str, str], seed: int)
         else:
             factors[name] = values.numpy()
     figures: Figures = {}
-    blocks, units = both_scores(codes, factors, seed=seed)
+    blocks, units = scores(codes, factors, seed=seed)
     for found, ending in ((blocks, ""), (units, "_units")):
         for name in ("disentanglement", "completeness", "modularity", "compactness"):
             figures[f"{name}{ending}"] = float(np.nan_to_num(getattr(found, name)))

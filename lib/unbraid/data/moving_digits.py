@@ -129,6 +129,8 @@ class MovingDigits:
         check_whole(1, length=length)
         check_choice("motion", motion, PATHS)
         check_field(len(speeds) == 2, "speeds", "one for each of the two digits", speeds)
+        holds = kept is None or 1 <= kept <= length
+        check_field(holds, "kept", f"1 to {length}, the length, or None", kept)
         self.digits = digits
         self.images = digits.images.float() / 255  # (M, side, side)
         if image_size == 32:
@@ -229,6 +231,7 @@ def as_grey(sequences: Sequences) -> Sequences:
     """
     red, green, red_position, green_position = sequences.labels.values()
     swapped = green < red
+    names = sequences.classes.get("red_digit")
     by_frame = swapped[:, None, None]
     return replace(
         sequences,
@@ -241,6 +244,7 @@ def as_grey(sequences: Sequences) -> Sequences:
         },
         static=("smaller_digit", "larger_digit"),
         dynamic=("smaller_position", "larger_position"),
+        classes={f"{size}_digit": names for size in ("smaller", "larger")} if names else {},
         provenance=f"grey {sequences.provenance.removeprefix('grey ')}",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ class OwnData(Readable):
     splits  "train", "validation" and "test"
     notes   sentences on what was found and what was done to it
     names   by split the name of each sequence, such as "walk.mp4 #3" for a film's third clip
+    sources likewise the number of the film, folder, file or series that it comes from
     kind    "films", "folders", "recordings", "rows" of an array, or "series"
     scale   of recordings: by it their spectra become magnitudes again
     """
@@ -44,6 +45,7 @@ class OwnData(Readable):
     names: dict[str, list[str]]
     kind: str = ""
     scale: SpectrumScale | None = None
+    sources: dict[str, list[int]] = field(default_factory=dict)
 
     def table(self) -> list[tuple[str, ...]]:
         """A row for each split, then the notes."""
@@ -103,9 +105,11 @@ def load(  # noqa: PLR0913 - all but the first go by name
     clips = cut(found, part, length, stride)
     splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
     names: dict[str, list[str]] = {name: [] for name in SPLITS}
+    sources: dict[str, list[int]] = {name: [] for name in SPLITS}
     for clip in clips:
         names[SPLITS[clip.split]].append(clip.name)
-    return OwnData(splits, found.notes, names, found.kind, found.scale)
+        sources[SPLITS[clip.split]].append(clip.number)
+    return OwnData(splits, found.notes, names, found.kind, found.scale, sources)
 
 
 def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> Found:

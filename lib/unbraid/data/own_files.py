@@ -143,7 +143,9 @@ def find_folders(folders: list[Path], size: int) -> Found:
     """Folders of pictures, each a sequence in the order of the pictures' names."""
     pictures = []
     for folder in folders:
-        paths = [path for path in folder.iterdir() if kind_of(path) == "pictures"]
+        # Some systems leave hidden files beside pictures.
+        seen = (path for path in folder.iterdir() if not path.name.startswith("."))
+        paths = [path for path in seen if kind_of(path) == "pictures"]
         where = f"the folder {folder.name}"
         check_field(len(paths) > 1, where, "two pictures or more in itself", len(paths))
         pictures.append(sorted(paths, key=natural_order))

@@ -239,6 +239,8 @@ def add_label_file(path: Path, found: Found, time_column: str | None) -> None:
     table[key], index = names, [key]
     twice = names[names.notna() & names.duplicated()]
     if len(twice):
+        expected = "one line for each recording, since labels of its steps cannot be read"
+        check_field(found.kind != "recordings", path.name, expected, f"{twice.iloc[0]} twice")
         holds = time_column or any(name.lower() in STEP_COLUMNS for name in columns)
         expected = f"each {key} once, or a column time, frame or step (--time-column names another)"
         check_field(bool(holds), path.name, expected, f"{twice.iloc[0]} twice")

@@ -121,5 +121,6 @@ def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0
     rows = torch.randperm(len(sequences), generator=generator)[:count]
     absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
     mask = sequences.observed.clone()
-    mask[rows] &= sequences.labels[label][rows] != absent[:, None]
+    kept = sequences.labels[label][rows] != absent[:, None]  # (rows, T)
+    mask[rows] &= kept.view(*kept.shape, *[1] * (mask.ndim - 2))
     return replace(sequences, mask=mask)

@@ -24,7 +24,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from unbraid.measures.information import ross
-from unbraid.measures.intervals import finite_array, to_index
+from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
@@ -51,33 +51,20 @@ class Scores(Readable):
     explicitness: float  # InfoE: share of the factors' nats that a linear classifier reads
 
 
-def scores(
-    codes: Mapping[str, ArrayLike],
-    factors: Mapping[str, ArrayLike],
-    *,
-    blocks: bool = True,
-    test: float = 0.3,
-    seed: int = 0,
-) -> Scores:
-    """All scores of named codes.
-
-    codes: name -> (N, D) floats. factors: name -> (N,); integers, booleans and strings are classes,
-        floats are continuous. blocks: each code is one row of every matrix; otherwise each unit is.
-    test: the share of rows on which informativeness and SAP are scored.
-    Raises ValueError for NaN, other shapes, unequal numbers of rows, a factor of one value.
-    """
-    return both_scores(codes, factors, test=test, seed=seed)[0 if blocks else 1]
-
-
 @threadpool_limits.wrap(limits=1)
-def both_scores(
+def scores(
     codes: Mapping[str, ArrayLike],
     factors: Mapping[str, ArrayLike],
     *,
     test: float = 0.3,
     seed: int = 0,
 ) -> tuple[Scores, Scores]:
-    """The scores by block and by unit; what needs no matrix is the same. See `scores`."""
+    """All scores of named codes: with each code as a row of every matrix, and with each unit.
+
+    codes: name -> (N, D) floats. factors: name -> (N,); integers, booleans and strings are classes,
+        floats are continuous. test: the share of rows on which informativeness and SAP are scored.
+    Raises ValueError for NaN, other shapes, unequal numbers of rows, a factor of one value.
+    """
     units, columns = as_units(codes), as_columns(factors)
     code = np.hstack([values for values, _ in units])  # (N, D)
     if any(len(column) != len(code) for column in columns):
@@ -99,9 +86,10 @@ def both_scores(
     }
     found = []
     for sizes in ([width for _, width in units], None):
-        rows_of = sum_blocks(importance, sizes)
+        starts = np.cumsum([0, *(sizes or [1] * code.shape[1])[:-1]])
+        rows_of = np.add.reduceat(importance, starts, axis=0)
         information = normalised_information(code, classes, sizes)
-        modularity, compactness = modularity_and_compactness(code, information, sizes)
+        modularity, compactness = modularity_and_compactness(code, information, starts)
         found.append(
             Scores(
                 disentanglement=disentanglement(rows_of),
@@ -222,11 +210,11 @@ def normalised_information(
 ) -> np.ndarray:
     """I(row; factor) / H(factor), (R, F), by nearest neighbours (Ross 2014).
 
-    A row is a unit, with ten neighbours as in the authors' code, or a block, by `ross` on the first
-    1500 rows.
+    A row is a unit, with ten neighbours as in the authors' code, or a block, by `ross` on 1500
+    random rows at most.
     """
-    spread = code.std(0)
-    standard = (code - code.mean(0)) / np.where(spread > 0, spread, 1)
+    standard = StandardScaler().fit_transform(code)
+    sample = np.sort(np.random.default_rng(0).permutation(len(code))[:BLOCK_ROWS])
     found = []
     for factor in classes:
         whole = mutual_info_score(factor, factor)
@@ -234,27 +222,22 @@ def normalised_information(
             options = {"n_neighbors": 10, "random_state": 0, "discrete_features": False}
             found.append(mutual_info_classif(standard, factor, **options) / whole)
             continue
-        parts = np.split(standard[:BLOCK_ROWS], np.cumsum(sizes)[:-1], axis=1)
+        parts = np.split(standard[sample], np.cumsum(sizes)[:-1], axis=1)
         nats = []
-        for part in map(varied, parts):
-            nats.append(ross(part, factor[:BLOCK_ROWS]).estimate * np.log(2) if part.size else 0.0)
+        for part in parts:
+            part = part[:, np.ptp(part, axis=0) > 0]
+            nats.append(ross(part, factor[sample]).estimate * np.log(2) if part.size else 0.0)
         found.append(np.clip(nats, 0, None) / whole)
     return np.array(found).T
 
 
-def varied(part: np.ndarray) -> np.ndarray:
-    """The units (N, D) that are not constant."""
-    return part[:, np.ptp(part, axis=0) > 0]
-
-
 def modularity_and_compactness(
-    code: np.ndarray, information: np.ndarray, sizes: Sequence[int] | None
+    code: np.ndarray, information: np.ndarray, starts: np.ndarray
 ) -> tuple[float, float]:
     """Of normalised information (R, F): the share that goes to the largest entry of each active
     row (modularity) and of each factor (compactness), less what it would be with all alike."""
     ranges = np.ptp(code, axis=0)
-    starts = [0, *np.cumsum(sizes)[:-1]] if sizes is not None else range(code.shape[1])
-    widest = np.maximum.reduceat(ranges, list(starts))
+    widest = np.maximum.reduceat(ranges, starts)
     active = information[widest > widest.max() * ACTIVE] if widest.max() else information[:0]
     return above_even(active), above_even(active.T)
 
@@ -275,11 +258,7 @@ def explicitness(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
     As in the paper it is fitted and scored on the same rows, without a penalty: with many units and
     few rows it flatters.
     """
-    x = (
-        StandardScaler().fit_transform(varied(code))
-        if varied(code).size
-        else np.zeros((len(code), 1))
-    )
+    x = StandardScaler().fit_transform(code)  # A constant unit becomes 0.
     shares = []
     for factor in classes:
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
@@ -312,7 +291,7 @@ def as_columns(factors: Mapping[str, ArrayLike]) -> list[np.ndarray]:
     """Each factor as class numbers or as floats, (N,)."""
     found = []
     for name, factor in factors.items():
-        values = np.asarray(factor)
+        values = as_array(factor)
         if values.ndim != 1 or not values.size:
             raise ValueError(f"factor {name!r}: expected (N,), found {values.shape}")
         if values.dtype.kind == "f":
@@ -333,10 +312,3 @@ def as_classes(column: np.ndarray) -> np.ndarray:
         return column
     edges = np.quantile(column, np.linspace(0, 1, QUANTILES + 1)[1:-1])
     return np.unique(np.digitize(column, edges), return_inverse=True)[1]
-
-
-def sum_blocks(importance: np.ndarray, sizes: Sequence[int] | None) -> np.ndarray:
-    """The importances of units (D, F) added up by block, (R, F); without sizes as they are."""
-    if sizes is None:
-        return importance
-    return np.add.reduceat(importance, [0, *np.cumsum(sizes)[:-1]], axis=0)

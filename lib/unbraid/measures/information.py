@@ -174,13 +174,13 @@ def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def same_and_cross(
-    before: Sequence[ArrayLike], after: Sequence[ArrayLike], full: bool = False, seed: int = 0
+    before: Sequence[ArrayLike], after: Sequence[ArrayLike], seed: int = 0
 ) -> FactorInformation:
     """Information of factors about their own and each other's next value (paper A, Table 2).
 
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
-    the authors' code, also where full=True fills the whole matrix.
+    the authors' code; below the diagonal the matrix is NaN.
     Raises ValueError for what is no list, lists that differ in K, and as `kraskov`.
     """
     lists = isinstance(before, (list, tuple)) and isinstance(after, (list, tuple))
@@ -191,7 +191,7 @@ def same_and_cross(
     after = [as_samples(f"after[{i}]", values) for i, values in enumerate(after)]
     matrix = np.full((factors, factors), np.nan)
     for i in range(factors):
-        for j in range(0 if full else i, factors):
+        for j in range(i, factors):
             matrix[i, j] = kraskov(before[i], after[j], seed=seed).estimate
     upper = matrix[np.triu_indices(factors, 1)]
     cross = float(upper.mean()) if upper.size else np.nan

@@ -214,7 +214,7 @@ class SequenceModel(nn.Module, ABC):
         record, `ValueError` where they are of another class than this one.
         """
         path = Path(name)
-        if not path.is_file():
+        if not path.is_file() and path.suffix != ".safetensors":
             path = (folder or store.shipped()) / f"{name}.safetensors"
         described, digest = store.describe_run(path)
         model_class = find_class(path, described, cls)

@@ -46,6 +46,7 @@ class GatedPrediction(CanvasPrediction):
         super().__init__(config, **values)
         every_unit = torch.ones(self.factors, self.factor_size)
         self.register_buffer("in_use", every_unit, persistent=False)  # (K, d)
+        self.advance(1.0)  # as after training: weights that are loaded next have their last units
 
     def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
         """z_t (B, K d), 0 in the units that are not in use."""

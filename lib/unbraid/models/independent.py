@@ -118,7 +118,6 @@ class IndependentPrediction(SequenceModel):
         self.factor_size = d = config.factor_size
         self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
         self.variance = config.variance
-        self.normalise = config.normalise
         self.frame_shape = (3, config.image_size, config.image_size)
 
         is_papers = config.activation == "paper"
@@ -136,7 +135,7 @@ class IndependentPrediction(SequenceModel):
             self.transitions.append(mlp(d, config.hidden, 2 * d, config.hidden_layers))
 
         self.decoder = self.make_decoder(size)
-        if self.normalise:
+        if config.normalise:
             start_as_in_2017(self)
         with torch.no_grad():
             self.decoder.last.bias += config.output_bias
@@ -242,7 +241,7 @@ class IndependentPrediction(SequenceModel):
 
         Batch normalisation takes the statistics of one step at a time, as in the authors' code.
         """
-        if self.normalise:
+        if self.config.normalise:
             return torch.stack([network(step) for step in inputs.unbind(1)], 1)
         return network(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
 

@@ -115,8 +115,6 @@ class PublishedSeries(SingleElement):
     def build_networks(self, config: PublishedSeriesConfig) -> None:
         """Make the codec, and the authors' networks of the two posteriors."""
         features = config.features
-        self.monte_carlo_draws = config.monte_carlo_draws
-        self.turn_mask = config.turn_mask
         self.codec = StepCodec(config)
         self.anchor_recurrent = nn.GRU(features, features, batch_first=True)
         self.static_head = nn.Sequential(
@@ -140,7 +138,7 @@ class PublishedSeries(SingleElement):
         turn = self.anchor_of(windows.shape[1])
         if mask is not None:
             mask = mask.expand_as(windows)
-            mask = mask.roll(-turn, 1) if self.turn_mask else mask
+            mask = mask.roll(-turn, 1) if self.config.turn_mask else mask
         return windows.roll(-turn, 1), mask
 
     def posterior(
@@ -190,7 +188,7 @@ class PublishedSeries(SingleElement):
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound; in training of monte_carlo_draws times as many sequences as the batch."""
         elements, _ = self.check_batch(batch)
-        draws = self.monte_carlo_draws if self.training else 1
+        draws = self.config.monte_carlo_draws if self.training else 1
         noise = self.as_noise(noise, draws * len(elements), elements.shape[1])
         return super().elbo(batch, noise)
 

@@ -15,7 +15,7 @@ formula.py.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -162,9 +162,7 @@ class SingleElement(SequenceModel):
         super().__init__(config, **values)
         config = self.config
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
-        self.anchor = config.anchor
         self.variance = config.variance
-        self.still = config.still
         self.build_networks(config)
         self.frame_shape = self.codec.frame_shape
         self.prior = AutoregressivePrior(self.dynamic_size, config.hidden)
@@ -179,6 +177,9 @@ class SingleElement(SequenceModel):
         self.codec = CODECS[config.kind](config)
         self.context = None
         if config.context:
+            if features % 2:
+                expected = "an even number, half for each direction of the context"
+                raise ValueError(f"features: expected {expected}, found {features}")
             self.context = LSTM(features, features // 2, batch_first=True, bidirectional=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
@@ -188,7 +189,7 @@ class SingleElement(SequenceModel):
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""
         model = copy.copy(self)
-        model.anchor = anchor
+        model.config = replace(self.config, anchor=anchor)
         return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
@@ -215,11 +216,11 @@ class SingleElement(SequenceModel):
         """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
         count = observed.sum(1)
         rank = torch.zeros_like(count)  # of the anchor among the observed elements
-        if self.anchor == "middle":
+        if self.config.anchor == "middle":
             rank = count // 2
-        elif self.anchor == "last":
+        elif self.config.anchor == "last":
             rank = count - 1
-        elif self.anchor == "any" and self.training:
+        elif self.config.anchor == "any" and self.training:
             rank = (lot * count).long().clamp(max=count - 1)
         return (observed.cumsum(1) <= rank[:, None]).sum(1)
 
@@ -296,7 +297,7 @@ class SingleElement(SequenceModel):
         means = self.decode_elements(**posterior.codes)
         by_element = self.log_likelihood(elements, means, mask)
         terms = {"anchor": by_element.gather(1, posterior.anchor[:, None])[:, 0]}
-        if self.still:
+        if self.config.still:
             means = self.decode_still(posterior.codes["static"], elements.shape[1])
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
         return by_element.sum(1), terms
