@@ -335,12 +335,15 @@ def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
                 f"Labels of steps are read at {common.sum()} of {len(common)} steps, those that "
                 "all sequences have."
             )
-        steps, inputs, moving = (
-            {name: values[:, common] for name, values in each.items()}
-            for each in (steps, {STEP: join(flat_steps)}, moving)
-        )
+        steps, moving = at_steps(steps, common), at_steps(moving, common)
+        inputs = at_steps({STEP: join(flat_steps)}, common)
         probed.append(probe(steps, inputs, moving, "frames", held_out))
     return probed
+
+
+def at_steps(values: Mapping[str, np.ndarray], steps: np.ndarray) -> dict[str, np.ndarray]:
+    """Of named values (N, T, ...) those at some steps, booleans (T,)."""
+    return {name: each[:, steps] for name, each in values.items()}
 
 
 def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> None:
