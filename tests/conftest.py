@@ -4,6 +4,7 @@ import ast
 import itertools
 import json
 import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+HOLDER = """
+import sys
+from pathlib import Path
+from unbraid.locks import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -61,6 +71,25 @@ def call_program(monkeypatch, capsys):
 def call(call_program):
     """The same for `python -m papers`."""
     return partial(call_program, cli.main)
+
+
+@pytest.fixture
+def held():
+    """A function that has another process hold a lock file."""
+    processes = []
+
+    def start(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", HOLDER, str(path)]
+        processes.append(subprocess.Popen(command, stdin=pipe, stdout=pipe))
+        assert processes[-1].stdout.readline() == b"held\n"
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -31,13 +31,9 @@ def gaussian(*shape, seed=0):
     return q, Normal(q.mean, q.standard_deviation)
 
 
-def test_kl_three_ways():
+def test_kl_against_torch():
     (q, torch_q), (p, torch_p) = gaussian(4, 6, seed=1), gaussian(4, 6, seed=2)
     assert torch.allclose(kl(q, p), kl_divergence(torch_q, torch_p).sum(-1), rtol=1e-12)
-    z = q.mean + q.standard_deviation * torch.randn(20_000, 4, 6, generator=seeded(3), **DOUBLE)
-    assert within(q.log_prob(z) - p.log_prob(z), kl(q, p))
-    assert torch.equal(kl(q, q), torch.zeros(4, **DOUBLE))
-    assert (kl(q, p) > 0).all()
 
 
 def test_density_and_draws():

@@ -24,21 +24,9 @@ def test_every_source_has_a_dataset_and_every_dataset_its_sources():
     assert all(loader.__doc__ for loader in LOADERS.values())
 
 
-@pytest.mark.parametrize("name", ["moving_digits", "sprites", "sprites_poses", "vowels", "weather"])
-def test_what_needs_no_download_opens_in_a_bare_clone(name, bare):
-    sequences = load(name, "test")
-    assert len(sequences) and sequences.split == "test" and sequences.provenance
-
-
 @pytest.mark.parametrize("name", ["faces", "spoken_digits", "air_quality", "etth1", "physionet"])
 def test_missing_files_are_named_with_what_brings_them(name, bare):
     with pytest.raises(fetch.DataError, match=f"data fetch {SOURCES_OF[name][0]}"):
-        load(name, "test")
-
-
-@pytest.mark.parametrize("name", OWN_COPIES)
-def test_a_set_that_readers_must_obtain_says_how(name, bare):
-    with pytest.raises(fetch.DataError, match=f"UNBRAID_{name.upper()}"):
         load(name, "test")
 
 

@@ -1,11 +1,13 @@
 """python -m papers: from training to verified results, and mistakes answered by one message."""
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from unbraid import store
@@ -70,6 +72,8 @@ def test_training_leaves_weights_curve_and_record(made):
         assert record["weights_sha256"] == store.digest(where / f"{run}-seed0.safetensors")
         assert record["settings"] == settings.load(SECTIONS[run], "smoke").as_dict()
         assert f"--run {run} --profile smoke --seed 0" in record["command"]
+        assert record["versions"] == report.read_versions()
+        assert str(Path.home()) not in json.dumps(record)
         assert "sample" in record["data"] and list(record["data_sha256"]) == ["mnist-sample"]
         curve = store.read_csv(where / f"{run}-seed0.training.csv")
         assert [row["step"] for row in curve] == list(range(1, record["steps"] + 1))
@@ -141,16 +145,6 @@ def test_a_finished_run_is_kept_and_verified(made, call):
     assert code == 0 and printed.count("finished before") == len(RUNS)
     code, printed = call("verify", "--results", made[0])
     assert code == 0 and "agree" in printed
-
-
-def test_a_fault_turns_the_exit_code(own, call):
-    results, folder = own
-    path = folder / "metrics.json"
-    metrics = store.read_json(path)
-    metrics["factored"]["elbo_per_frame"] += 1
-    report.write_metrics(path, metrics)
-    code, printed = call("verify", "--results", results)
-    assert code == 1 and f"{path}: factored.elbo_per_frame" in printed and "1 faults" in printed
 
 
 def test_what_was_measured_is_measured_again(own, call):
@@ -241,6 +235,7 @@ def test_a_disk_that_fills_up_is_named_with_the_run(call, tmp_path, monkeypatch)
     monkeypatch.setattr(runs.training, "fit", fill)
     code, printed = call("train", "independent", *BOUNCE, "--results", tmp_path)
     assert code == 1 and f"left on device: '{tmp_path}/independent/bounce/smoke/" in printed
+    assert "make room" in printed
 
 
 def test_seeds_that_are_not_trained_are_left_out(made, call, monkeypatch):
@@ -336,15 +331,6 @@ def test_datasets_that_are_not_at_hand_are_left_out_of_all(call, monkeypatch):
     code, printed = call("train", "unordered", *SMOKE, "--run", "unordered")
     assert code == 0 and "faces" not in trained and "digits" in trained
     assert "data fetch cmu-faces" in printed
-
-
-def test_an_error_of_the_file_system_is_one_sentence(call, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device", "weights")
-
-    monkeypatch.setattr(runs, "train_run", fail)
-    code, printed = call("train", "independent", *BOUNCE)
-    assert code == 1 and "No space left on device: 'weights'; make room" in printed
 
 
 def test_a_package_that_only_the_course_needs_is_named(call, monkeypatch):

@@ -19,7 +19,7 @@ from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
 from unbraid.networks import count_parameters
 
-from papers import registry, runs, settings
+from papers import runs, settings
 
 PAPERS = {
     "independent.bounce.factored": IndependentPrediction,
@@ -203,31 +203,3 @@ def test_fields_that_no_class_has_are_refused(tmp_path):
     store.save_weights(path, model, described)
     with pytest.raises(store.ResultsError, match="SingleElementConfig, found .*taste"):
         SequenceModel.load(path)
-
-
-OWN = {
-    IndependentPrediction: "independent/circle/quick/factored-seed0",
-    UnorderedFrames: "unordered/faces/quick/unordered-seed0",
-    SingleElement: "single_element/sprites/quick/single_element-seed0",
-}
-SHIPPED = sorted(store.shipped().glob("[!jt]*/*/*/*.safetensors"))
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-4:]))
-def test_every_shipped_weight_loads_by_its_runs_name(path):
-    name = str(path.relative_to(store.shipped())).removesuffix(".safetensors")
-    record = store.read_record(name)["settings"]
-    registry.choose_class(record)  # It imports a class that is not the library's.
-    model = SequenceModel.load(name)
-    assert name.split("/")[0] == record["model"] and not model.training
-    for field in ("image_size", "features", "static_size", "factor_size", "channels"):
-        if field in record and hasattr(model.config, field):
-            assert getattr(model.config, field) == record[field]
-
-
-@pytest.mark.parametrize("kind", OWN)
-def test_a_shipped_weight_loads_by_its_own_class_and_by_no_other(kind):
-    assert isinstance(kind.load(OWN[kind]), kind)
-    for other in OWN.keys() - {kind}:
-        with pytest.raises(ValueError, match=other.__name__):
-            other.load(OWN[kind])

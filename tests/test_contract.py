@@ -9,7 +9,6 @@ from helpers import (
     close,
     example_frames,
     example_noise,
-    hide,
     is_of_images,
     reads_masks,
     seeded,
@@ -178,20 +177,6 @@ def test_bad_frames_are_refused_with_a_remedy(name, spoil, message):
     for use in (model.elbo, model.encode):
         with pytest.raises(ValueError, match=message):
             use(spoilt)
-
-
-@every_model
-def test_sequences_may_end_early_where_masks_are_read(name):
-    model = small(name)
-    if not reads_masks(model):
-        pytest.skip("reads no masks")
-    frames = example_frames(model)
-    changed = frames.clone()
-    changed[1, frames.shape[1] - 4 :] = 0.5  # what is hidden changes nothing
-    noise = example_noise(model)
-    bounds = [model.elbo(hide(values), noise) for values in (frames, changed)]
-    close(bounds[0].elbo, bounds[1].elbo)
-    assert not torch.allclose(bounds[0].elbo[1], model.elbo(frames, noise).elbo[1])
 
 
 @every_model

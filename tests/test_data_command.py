@@ -2,25 +2,16 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from unbraid import __main__ as command
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(data_of_the_clone, call_program):
     """A function that runs a command with the clone's data alone: its exit code and its output."""
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["unbraid", *arguments])
-        with pytest.raises(SystemExit) as end:
-            command.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out + printed.err
-
-    return run
+    return partial(call_program, command.main)
 
 
 def test_the_data_of_the_clone_are_verified_and_what_is_missing_is_named(call):

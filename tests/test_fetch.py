@@ -7,8 +7,6 @@ import functools
 import hashlib
 import io
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -208,35 +206,6 @@ def test_a_broken_archive_is_left_for_the_single_files(house, published, offer):
             offer([address], f"{address}all.zip")
             assert contents(fetch.fetch("thing")) == CONTENT
             shutil.rmtree(house / "cache" / "thing")
-
-
-HOLDER = """
-import sys
-from pathlib import Path
-from unbraid.locks import hold
-with hold(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def held():
-    """A function that has another process hold a lock file."""
-    processes = []
-
-    def start(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pipe = subprocess.PIPE
-        command = [sys.executable, "-c", HOLDER, str(path)]
-        processes.append(subprocess.Popen(command, stdin=pipe, stdout=pipe))
-        assert processes[-1].stdout.readline() == b"held\n"
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def test_a_killed_process_is_swept_after_and_a_living_one_waited_for(

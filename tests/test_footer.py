@@ -66,14 +66,6 @@ def test_writing_again_changes_nothing_and_a_moved_title_its_neighbours(folder):
     assert "Previous: [10 · Another](10_name.ipynb)" in read_footers(folder)[1]
 
 
-def test_every_link_leads_to_a_file(root, folder):
-    for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
-        book = nbformat.read(path, 4)
-        for link in footer.link_sources(book):
-            target = link.partition("](")[2].partition(")")[0]
-            assert (root / "notebooks" / target).is_file()
-
-
 def test_the_command_writes_them(folder, monkeypatch, capsys):
     monkeypatch.setattr(files, "ROOT", folder.parent)
     assert commands.main(["footer", "--only", "11"]) == 0

@@ -152,11 +152,6 @@ def test_it_opens_with_a_title_and_what_it_takes(path):
 
 
 @each_notebook
-def test_some_of_its_outputs_are_checked(path):
-    assert code_cells(path, "nbval-check-output")
-
-
-@each_notebook
 def test_it_says_what_is_known(path):
     assert any("## What we know" in text for text in read_prose(path))
 

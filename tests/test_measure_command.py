@@ -10,6 +10,7 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 from unbraid import report
 from unbraid.__main__ import app
+from unbraid.data.arrays import read_arrays
 
 N = 300
 DYNAMIC = ("action", "direction")
@@ -80,6 +81,31 @@ def test_a_factor_of_the_steps_and_a_continuous_one_are_read(fast):
     assert found.own == {"who": "static", "move": "dynamic"}
     assert found.kinds == {"who": "continuous", "move": "2 classes"}
     assert found.findings[0].startswith("No leak")
+
+
+def test_floats_that_may_be_classes_are_doubted(fast):
+    codes, factors = liars()
+    static, dynamic = codes["No leak"]
+    pair = {"static": static, "dynamic": dynamic}
+    found = report.measure(pair, factors | {"skin": factors["skin"].astype(float)}, dynamic=DYNAMIC)
+    assert any(doubt.startswith("skin: its") for doubt in found.doubts)
+    assert ("skin", "continuous") in [row[:2] for row in found.table()]
+    as_column = {name: values[:, None] for name, values in factors.items()}
+    assert report.measure(pair, as_column, dynamic=DYNAMIC).kinds["skin"].endswith("classes")
+
+
+def test_frames_may_have_their_colours_last():
+    true = np.random.default_rng(0).random((2, 3, 8, 8))
+    blurred = (true + np.roll(true, 1, -1) + np.roll(true, 1, -2)) / 3
+    first = report.compare_sharpness(true, blurred)
+    last = report.compare_sharpness(*(np.moveaxis(x, 1, -1) for x in (true, blurred)))
+    assert first == pytest.approx(last) and first < 0.9
+
+
+def test_spaces_beside_a_name_are_none_of_it(tmp_path):
+    (tmp_path / "f.csv").write_text("hair , action\nfair ,1\n dark,2\n")
+    columns = read_arrays(tmp_path / "f.csv", "factors")
+    assert columns["hair"].tolist() == ["fair", "dark"] and columns["action"].tolist() == [1, 2]
 
 
 def test_with_few_sequences_nothing_is_concluded(fast):

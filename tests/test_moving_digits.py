@@ -197,10 +197,6 @@ def test_the_sample_is_read_and_its_splits_share_no_digit():
     assert not pictures(train) & pictures(test)
 
 
-def test_auto_takes_the_sample_where_mnist_is_not_at_hand(data_of_the_clone):
-    assert "sample" in load_digits("test").provenance
-
-
 @pytest.mark.skipif(fetch.find("mnist") is None, reason="needs MNIST: make data")
 def test_training_digits_of_mnist_leave_out_the_samples_test_digits():
     train, test = load_digits("train", "mnist"), load_digits("test", "mnist")

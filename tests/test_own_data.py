@@ -373,10 +373,65 @@ def test_clips_with_less_than_two_steps_observed_are_left_out(tmp_path):
 
 def test_dark_bytes_stay_dark_and_zeros_and_ones_are_black_and_white(tmp_path):
     for brightest, expected in ((2, 2), (1, 255)):
-        np.save(tmp_path / "a.npy", np.full((3, 2, 3, 8, 8), brightest, np.uint8))
+        frames = np.full((3, 2, 3, 8, 8), brightest, np.uint8)
+        frames[..., 0] = 0
+        np.save(tmp_path / "a.npy", frames)
         data = own.load(tmp_path / "a.npy", size=8)
-        assert (data.splits["train"].frames == expected).all()
+        assert (data.splits["train"].frames[..., 1:] == expected).all()
         assert any("black and white" in note for note in data.notes) == (brightest == 1)
+
+
+def test_floats_a_little_above_one_are_white(tmp_path):
+    frames = np.full((3, 2, 3, 8, 8), 0.2, np.float32)
+    frames[..., 0] = 1.02  # as a filter leaves it
+    np.save(tmp_path / "a.npy", frames)
+    data = own.load(tmp_path / "a.npy", size=8)
+    assert data.splits["train"].frames[0, 0, 0, 0].tolist() == [255] + 7 * [51]
+    assert "Values above 1, up to 1.02, are read as 1." in data.notes
+
+
+def test_what_is_transparent_is_grey(tmp_path):
+    """Black figures on nothing, as pictures and as a film, are no black frames."""
+    for name in "abc":
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        pictures = []
+        for step in range(3):
+            pixels = np.zeros((8, 8, 4), np.uint8)
+            pixels[2:5, step : step + 3, 3] = 255
+            pictures.append(Image.fromarray(pixels))
+            pictures[-1].save(tmp_path / "pictures" / name / f"{step}.png")
+        (tmp_path / "films").mkdir(exist_ok=True)
+        options = {"append_images": pictures[1:], "disposal": 2, "duration": 100}
+        pictures[0].save(tmp_path / "films" / f"{name}.gif", save_all=True, **options)
+    for kind in ("pictures", "films"):
+        frames = own.load(tmp_path / kind, size=8, length=3).splits["train"].frames[0]
+        assert set(frames.unique().tolist()) == {0, 128}, kind
+        assert ((frames == 0).sum((1, 2, 3)) == 27).all()
+
+
+def test_what_is_read_as_what_is_said(tmp_path):
+    series, steps = np.divmod(np.arange(48), 8)
+    who = np.array(["a", "b"])[series % 2]
+    columns = {"id": series, "time": steps, "x": series * steps, "act": steps % 3 + 1, "who": who}
+    table = pd.DataFrame(columns)
+    table.to_csv(tmp_path / "a.csv")  # with the numbers of the rows
+    data = own.load(tmp_path / "a.csv")
+    assert data.splits["train"].frames.shape[2] == 2
+    for note in (
+        "A column without a name is left out.",
+        "Variables: x, act.",
+        "Labels of sequences: who (2 classes).",
+        "Careful: act have few whole values and are read as variables: if they are labels, write "
+        "them as text.",
+    ):
+        assert note in data.notes
+
+
+def test_steps_in_no_clip_are_counted(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((6, 20, 2)))
+    notes = own.load(tmp_path / "a.npy", length=16).notes
+    assert any(note.startswith("20.0% of the steps are in no clip") for note in notes)
+    assert not any("no clip" in note for note in own.load(tmp_path / "a.npy", length=10).notes)
 
 
 def test_masked_frames_are_zero(tmp_path):
@@ -485,6 +540,13 @@ def two_forms(folder):
     return pictures(folder)
 
 
+def stack(folder):
+    """Three pictures in one file, as microscopes write them."""
+    pages = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (1, 2, 3)]
+    pages[0].save(pictures(folder) / "b" / "z.tif", save_all=True, append_images=pages[1:])
+    return folder
+
+
 def sounds(rate=16_000, samples=8000, value=0.1):
     def make(folder):
         for name in "abc":
@@ -538,6 +600,7 @@ BAD = {
     "infinity": case(arrays(x=changed(X, 1, np.inf)), "a.npz: .* infinity"),
     "NaN in frames": case(arrays(x=FRAMES * np.nan), "a.npz: .* nan to nan"),
     "negative": case(arrays(x=FRAMES - 1.0), "a.npz: .* -1 to -1"),
+    "nearly black": case(arrays(x=FRAMES * 1.0 + 2), "a.npz: .* found 2 to "),
     "one film": case(arrays(x=FRAMES[0].swapaxes(1, 3)), "a.npz: .* frames"),
     "five colours": case(arrays(x=np.zeros((8, 2, 5, 9, 9))), "a.npz: .* colours"),
     "other mask": case(arrays(x=X, mask=X[0]), "a.npz, mask: "),
@@ -559,6 +622,10 @@ BAD = {
     "times of words": case(table(series("1,soon,1")), "a.csv, time: .* line 2"),
     "repeated times": case(table(series("1,0,9")), "a.csv, time: .* line 20"),
     "a comma in a number": case(table(series('1,9,"2,5"')), "a.csv, x: .* line 20"),
+    "thousands": case(
+        table(series(add=',"1,234"'), "id,time,x,y"), "y: .* thousands, found '1,234'"
+    ),
+    "percent": case(table(series(add=",12%"), "id,time,x,y"), "y: .* found '12%'"),
     "text alone": case(table(series(ends="ab")), "a.csv: .* numbers"),
     "infinite": case(table(series("1,9,inf")), "a.csv: .* infinity"),
     "gaps in a text": case(table("9,0,1,\n" + series(add=",t"), "id,time,x,w"), "the label w: "),
@@ -590,6 +657,8 @@ READ = {  # what is seen only when the files are read
     "one step": case(arrays(x=X[:, :1]), "rows: .* found 1 in 0"),
     "nothing observed": case(arrays(x=changed(X, (1, slice(1, 3)), np.nan)), "rows: .* 1 in 1"),
     "a line alone": case(table(series("new,0,3")), "series: .* 1 in new"),
+    "one colour": case(arrays(x=FRAMES * 0), "rows: .* one colour"),
+    "a stack": case(stack, "b/z.tif cannot be read .it holds 3 pictures"),
     "no picture": case(lambda p: file("z.png")(pictures(p) / "b").parent, "b/z.png cannot be read"),
     "deep colours": case(deep, "b/deep.png cannot be read .*8 bits"),
     "no sound": case(sounds(samples=0), "a.wav: .* samples"),

@@ -1,10 +1,7 @@
 """python -m unbraid train --data: from a folder or a table to weights and a page, or a sentence."""
 
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -126,7 +123,7 @@ def test_a_table_becomes_a_page_and_its_config_says_why(folder, tmp_path, monkey
     assert len(shapes) == 3 and {shape[1] for shape in shapes} == {6}
     # Labels that cannot be probed are named, once each.
     (verdict,) = (sentence for sentence in sentences if "Nothing is concluded about" in sentence)
-    assert verdict.endswith("about place, half, which could not be probed.")
+    assert verdict.endswith("about place, half, which could not be judged.")
     assert "place: cannot be concluded, because it has one value" in "".join(sentences)
     for name in ("place:", "kind:", "turn:"):
         assert sum(sentence.startswith(name) for sentence in sentences) == 1
@@ -187,44 +184,8 @@ def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch)
     for name in ("model.safetensors", "codes.npz"):
         digests = {store.digest(tmp_path / each / name) for each in ("whole", "broken")}
         assert len(digests) == 1
-
-
-# The command, with a training that rests after update 40 until a signal comes.
-RESTING = """
-import signal, time
-from unbraid import own_training
-from unbraid.__main__ import main
-
-watched = own_training.Watch.__call__
-
-
-def rest(self, row):
-    watched(self, row)
-    time.sleep(120 if row["step"] > 40 else 0)
-
-
-own_training.Watch.__call__ = rest
-# Who is started in the background by a shell that is no person's ignores Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-main()
-"""
-
-
-def test_ctrl_c_loses_nothing(folder, tmp_path):
-    command = [sys.executable, "-c", RESTING, "train", "single_element"]
-    command += ["--data", str(folder / "waves.csv"), "--steps", "400", "--to", str(tmp_path)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ, **options)
-    for line in process.stdout:
-        if "update 40:" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    rest = process.stdout.read()
-    assert process.wait() == 130 and "Traceback" not in rest
-    assert "the same command goes on after update" in rest
-    finished = run(*command[4:])
-    assert "goes on after update" in finished and "report.html" in finished
-    assert {path.name for path in tmp_path.iterdir()} == FILES | {"factors.npz"}
+    left = {path.name for path in (tmp_path / "broken").iterdir()}
+    assert left == FILES | {"factors.npz"}
 
 
 def test_training_ends_when_the_validation_bound_falls(folder, tmp_path, monkeypatch):
@@ -522,6 +483,57 @@ def test_labels_of_steps_are_read_where_all_sequences_have_a_step():
     splits["train"].mask[0] = ~splits["train"].mask[1]
     page.common = own_report.Page.common.fget(page)
     assert "no step" in own_report.find_obstacle(page, "move")
+
+
+def test_the_length_of_a_sequence_is_no_leak():
+    """Noise in series of two lengths, and a label that is the length."""
+    generator = torch.Generator().manual_seed(0)
+    splits, codes = {}, {}
+    for name in ("train", "test"):
+        visit = torch.arange(120) % 2
+        mask = torch.ones(120, 12, dtype=torch.bool)
+        mask[visit == 0, 6:] = False
+        labels = {"labels": {"visit": visit}, "static": ("visit",)}
+        values = torch.randn(120, 12, 2, generator=generator) * mask[..., None]
+        splits[name] = Sequences(values, mask=mask, classes={"visit": ("a", "b")}, **labels)
+        codes[name] = {"dynamic": values}
+    page = SimpleNamespace(parts=splits, test=splits["test"], codes=codes, findings=[], verdict=[])
+    page.model, page.own = SimpleNamespace(code_names=("dynamic",)), {"visit": ""}
+    page.groups, page.unit = np.arange(120), "series"
+    (probed,) = own_report.probe_labels(page, ["visit"])
+    assert probed.matrix[own_report.THERE, "visit"] == 1
+    own_report.conclude(page, [probed], [])
+    assert not page.verdict and "which steps are there tells it" in page.findings[-1]
+
+
+class Constant:
+    """A model whose code of a step that is not there is 9."""
+
+    def encode(self, batch, noise=None):
+        return {"dynamic": torch.where(batch.mask[..., None], batch.frames, 9.0)}
+
+    def parameters(self):
+        yield torch.zeros(1)
+
+
+def test_the_code_of_a_step_that_is_not_there_is_the_mean_of_the_others():
+    mask = torch.tensor([[True, True, False]])
+    part = Sequences(torch.tensor([[[1.0], [3.0], [0.0]]]), mask=mask)
+    code = own_report.encode_observed(Constant(), part)["dynamic"]
+    assert code.flatten().tolist() == [1.0, 3.0, 2.0]
+
+
+def test_a_label_may_be_called_file(tmp_path):
+    own_report.write_arrays(tmp_path / "a.npz", {"file": torch.arange(3), "x": torch.ones(2)})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        assert arrays["file"].tolist() == [0, 1, 2] and arrays["x"].dtype == np.float32
+
+
+def test_what_no_code_tells_is_lost():
+    page = make_page(40, "static")
+    value = np.array([[0.0, 0.9], [0.0, 0.0], [0.5, 0.5]])
+    own_report.conclude(page, [make_probed(value, 40)], [])
+    assert "No leak was found. Lost: no code tells hair." in page.verdict[-1]
 
 
 def make_page(groups, own):

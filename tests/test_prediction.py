@@ -1,6 +1,5 @@
 """Heads on frozen codes: they learn what is there, and never mix up their series."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -91,20 +90,6 @@ def test_class_head_learns():
     assert result.score("accuracy") > 0.85 and result.score("accuracy", "trivial") < 0.45
     for name in BASELINES:  # raw units without information
         assert abs(result.score("accuracy", name) - 1 / 3) < 0.1
-
-
-def test_the_linear_model_on_the_window_reads_the_window_alone():
-    """It knows the class where the window is a code of it, and not where only raw is."""
-    targets, coded = three(angles, 200, 50, 100)
-    for names, known in ((("window", "raw"), "window"), (("raw", "window"), "logistic")):
-        given = []
-        for target, part in zip(targets, coded, strict=True):
-            numbers = nn.functional.one_hot(target).float(), part.static[:, 2:]
-            given.append(replace(part, **dict(zip(names, numbers, strict=True))))
-        result = predict_class(targets, given, seeds=(0,), epochs=1)
-        for name in ("window", "logistic"):
-            expected = 1 if name == known else pytest.approx(1 / 3, abs=0.15)
-            assert result.score("accuracy", name) == expected
 
 
 def test_value_head_learns():

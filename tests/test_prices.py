@@ -10,10 +10,8 @@ from papers.settings import load as load_settings
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch, tmp_path):
+def home(data_of_the_clone, monkeypatch, tmp_path):
     """A folder without build/results, and only the data of the clone."""
-    monkeypatch.delenv("UNBRAID_MIRROR", raising=False)
-    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -223,6 +223,7 @@ SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train"}
         (SLURM, (1, 1), (2, 2)),
         (SLURM, (4, 1), (4, 1)),
         (SLURM, (4, 2), "SLURM: expected .*4 x 2.*found 4"),
+        ({"WORLD_SIZE": "1"}, (1, 1), (1, 1)),
         ({"WORLD_SIZE": "2"}, (2, 1), (2, 1)),
         ({"WORLD_SIZE": "2"}, (1, 1), "WORLD_SIZE: expected .*1 x 1.*found 2"),
     ),

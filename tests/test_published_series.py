@@ -133,6 +133,14 @@ def test_in_training_a_batch_is_repeated():
 
 
 @torch.no_grad()
+def test_a_mask_of_steps_is_one_of_all_their_values():
+    model, steps = small("released series"), MASK.any(2)
+    of_values = steps[..., None].expand_as(MASK)
+    bound = model.elbo(Batch(VALUES, of_values), seeded())
+    close(model.elbo(Batch(VALUES, steps), seeded()).elbo, bound.elbo)
+
+
+@torch.no_grad()
 def test_a_series_of_one_window_has_a_bound():
     """Its anchor has no neighbours."""
     length = small("released series").codec.window

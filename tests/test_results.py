@@ -350,6 +350,7 @@ def test_shipped_records_have_the_settings_of_the_table_and_their_weights_load(p
     if weights.exists():
         assert weights.stat().st_size <= 50e6  # GitHub warns of larger files
         trained = runs.load_run(today, record["seed"])
+        assert trained.config == runs.make_config(today)
         assert all(value.isfinite().all() for value in trained.parameters())
 
 

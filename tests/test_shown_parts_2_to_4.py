@@ -1,7 +1,6 @@
 """What 23 to 40 show gives the numbers of the library's or of papers' own copy."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,15 +194,9 @@ def test_the_classes_of_40_are_those_of_papers(define, name):
         torch.testing.assert_close(codes[each], expected[each])
     torch.testing.assert_close(shown.decode(codes), own.decode(expected))
     assert not torch.allclose(shown.decode(codes)[0], shown.decode(codes)[1])
-
-
-def test_the_bound_of_40_is_that_of_papers(define):
-    torch.manual_seed(0)
-    own = sequence_vae.SequenceVAE(hidden=32).eval()
-    shown = define("40", "SequenceVAE").SequenceVAE().eval()
-    shown.load_state_dict(own.state_dict())
-    noise = own.draw_noise(3, 8, seeded(2))
-    torch.testing.assert_close(shown.elbo(FRAMES, noise), own.elbo(FRAMES, noise).elbo)
+    if name == "SequenceVAE":
+        noise = own.draw_noise(3, 8, seeded(2))
+        torch.testing.assert_close(shown.elbo(FRAMES, noise), own.elbo(FRAMES, noise).elbo)
 
 
 def test_40_finds_the_nearest_of_four_as_papers_do(define):
@@ -213,8 +206,3 @@ def test_40_finds_the_nearest_of_four_as_papers_do(define):
     found = shown.nearest_of_four(made, four)
     assert torch.equal(found, benchmark.find_nearest(made, tuple(four)))
     assert len(found.unique()) == 4
-
-
-def test_the_made_people_are_as_said():
-    assert not people(True).observed.all() and people().observed.all()
-    assert replace(people(), mask=None).observed.all()

@@ -225,10 +225,7 @@ def test_classes_are_read_where_they_are_written():
     assert abs(figures["static_probe_what"]) < 0.15
 
 
-def test_accuracies_by_hand():
-    train, test = torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0, 1, 1])
-    assert unordered.accuracy_from_skill(0.0, train, test) == pytest.approx(0.6)
-    assert unordered.accuracy_from_skill(0.5, train, test) == pytest.approx(0.8)
+def test_the_accuracy_of_the_nearest_by_hand():
     train, test = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.2], [4.0], [0.6]])
     people, asked = torch.tensor([7, 8, 9]), torch.tensor([7, 9, 7])
     assert faces.nearest_accuracy(train, people, test, asked) == pytest.approx(2 / 3)

@@ -135,17 +135,14 @@ def has_repeated(notebook: Path) -> bool:
 def find_difference(outcome: Outcome) -> str:
     """What strict nbval says of the first output, pictures left out, that another run changes."""
     copy_drawings(outcome.notebook.parent, outcome.output.parent)  # The copy runs where it lies.
-    code, report = run_nbval(outcome.output, "--nbval")
+    code, report = run_nbval(outcome.output)
     return f"another run at smoke differs\n{report}" if code else ""
 
 
-def run_nbval(path: Path, mode: str, seconds: int = 300) -> tuple[int, str]:
-    """The exit code and the report of a notebook under nbval, with mode --nbval or --nbval-lax.
-
-    seconds: the longest that a cell may take.
-    """
-    command = [sys.executable, "-m", "pytest", mode, "--nbval-current-env", "-q", str(path)]
-    command += [f"--nbval-cell-timeout={seconds}", "-p", "no:cacheprovider"]
+def run_nbval(path: Path) -> tuple[int, str]:
+    """The exit code and the report of a notebook under strict nbval."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", str(path)]
+    command += ["--nbval-cell-timeout=300", "-p", "no:cacheprovider"]
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
     }

@@ -7,6 +7,7 @@ The page's prose stands in own_report.html.j2.
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,6 +54,7 @@ LINES = 8  # variables that are drawn as lines; more are drawn as an image
 READ = "inputs that static reads"
 MEAN = "inputs, mean over time"
 STEP = "inputs at the step"
+THERE = "inputs, which steps are there"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,7 @@ class Page:
     @property
     def common(self) -> Tensor:
         """Which steps (T,) all sequences have: of others a label is filled in."""
-        seen = [part.observed.reshape(len(part), part.length, -1) for part in self.parts.values()]
-        return torch.cat(seen).any(2).all(0)
+        return torch.cat([steps_of(part) for part in self.parts.values()]).all(0)
 
 
 @pages.course_style()
@@ -115,9 +116,12 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
-    """Named arrays as npz, without pickle."""
+    """Named arrays as npz, without pickle; numpy's own function refuses the name "file"."""
     file = io.BytesIO()
-    np.savez_compressed(file, **{name: values.numpy() for name, values in arrays.items()})
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values.numpy(), allow_pickle=False)
     store.write_atomically(path, file.getvalue())
 
 
@@ -128,7 +132,7 @@ def open_page(model: SequenceModel, data: OwnData, dynamic: Sequence[str]) -> Pa
         order = torch.randperm(len(data.splits[name]), generator=torch.Generator().manual_seed(0))
         rows[name] = order[:most].sort().values
         parts[name] = data.splits[name].subset(rows[name]).as_float()
-    codes = {name: encode_all(model, part) for name, part in parts.items()}
+    codes = {name: encode_observed(model, part) for name, part in parts.items()}
     count = len(rows["test"])
     groups, unit = find_groups(data, rows["test"])
     return Page(
@@ -143,6 +147,24 @@ def open_page(model: SequenceModel, data: OwnData, dynamic: Sequence[str]) -> Pa
         groups=groups,
         unit=unit,
     )
+
+
+def encode_observed(model: SequenceModel, part: Sequences) -> Codes:
+    """The codes of sequences; steps that are not there have the mean of those that are.
+
+    The code of such a step would be a constant, whose share tells how long a sequence is.
+    """
+    codes, seen = encode_all(model, part), steps_of(part)
+    for name, code in codes.items():
+        if code.ndim == 3:
+            there = seen.unflatten(1, (code.shape[1], -1)).any(2)  # a window is a step of a code
+            codes[name] = torch.where(there[..., None], code, average(code, there)[:, None])
+    return codes
+
+
+def steps_of(part: Sequences) -> Tensor:
+    """Which steps (N, T) sequences have."""
+    return part.observed.reshape(len(part), part.length, -1).any(2)
 
 
 # ---- sections: what the template shows of each, and sentences
@@ -326,6 +348,9 @@ def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
         if isinstance(page.model, SingleElement):
             read = join(lambda part: shrink(take_anchor(page.model, part)))
             inputs = {READ: read} | inputs
+        seen = join(steps_of)
+        if (seen != seen[:1]).any():
+            inputs[THERE] = seen.astype(np.float32)
         probed.append(probe(whole, inputs, still, "averaged", held_out))
     moving = {name: values for name, values in labels.items() if name in page.test.dynamic}
     if moving:
@@ -348,13 +373,24 @@ def at_steps(values: Mapping[str, np.ndarray], steps: np.ndarray) -> dict[str, n
 
 def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> None:
     """Add the verdict on leaks, and a sentence on each code beside linear models on inputs."""
-    told, own = set(), {}
+    told, own, unprobed = set(), {}, [*unprobed]
     for each in probed:
-        told |= {pair for pair in report.told_by(each.matrix) if pair[0] in page.model.code_names}
+        pairs = report.told_by(each.matrix)
+        by_length = {name for row, name in pairs if row == THERE}
+        told |= {pair for pair in pairs if pair[0] in page.model.code_names} - {
+            pair for pair in pairs if pair[1] in by_length
+        }
         for column in each.matrix.columns:
-            own[column] = page.own[column]
-            sentence = compare_with_inputs(each, column, own[column], page.groups, page.unit)
+            sentence = compare_with_inputs(each, column, page.own[column], page.groups, page.unit)
             page.findings.append(sentence)
+            if column in by_length:
+                page.findings.append(
+                    f"{column}: which steps are there tells it without any model; cut the "
+                    "sequences to one length (--length) to see what the codes hold."
+                )
+                unprobed.append(column)
+            else:
+                own[column] = page.own[column]
     count = len(np.unique(page.groups))
     if not own:
         return
@@ -367,12 +403,14 @@ def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> N
         verdict = f"Useless: no linear probe reads {names} from any code."
     elif any(own.values()):
         verdict = report.describe_leak(own, told, told)
+        if lost := [name for name in own if name not in {label for _, label in told}]:
+            verdict += f" Lost: no code tells {', '.join(lost)}."
     else:
         pairs = ", ".join(f"{name} by {code}" for code, name in sorted(told))
         verdict = f"No factor is meant for a label; read were {pairs}."
     if unprobed:
         names = ", ".join(unprobed)
-        verdict += f" Nothing is concluded about {names}, which could not be probed."
+        verdict += f" Nothing is concluded about {names}, which could not be judged."
     page.verdict.append(verdict)
 
 
@@ -461,7 +499,7 @@ def draw_rows(page: Page, clips: Mapping[str, Tensor], alt: str) -> pages.Pictur
 def draw_frames(clips: Tensor, names: Sequence[str], xlabel: str, alt: str) -> pages.Picture:
     """Clips (N, T, C, H, W) below each other, as a picture."""
     figure, ax = pages.new_figure(0.62 * clips.shape[1] + 1.3, 0.62 * len(clips) + 0.5)
-    plots.grid(clips, names, ax, xlabel)
+    plots.grid(clips, list(map(pages.plain, names)), ax, xlabel)
     return pages.draw(figure, alt)
 
 
@@ -477,7 +515,7 @@ def draw_grid(clips: Mapping[str, Tensor], columns: int, alt: str) -> pages.Pict
             ax.set_ylim(low, high)
         else:
             ax.imshow(clip.T.numpy(), aspect="auto", origin="lower", vmin=low, vmax=high)
-        ax.set_title(name, fontsize=7)
+        ax.set_title(pages.plain(name), fontsize=7)
         ax.set(xticks=[], yticks=[])
     return pages.draw(figure, alt)
 

@@ -65,12 +65,18 @@ def draw(figure: Figure, alt: str) -> Picture:
     return embed(png.getvalue(), alt)
 
 
+def plain(text: str) -> str:
+    """Text for a figure, in which a dollar does not begin mathematics."""
+    return text.replace("$", r"\$")
+
+
 @course_style()
 def draw_matrix(matrix: LeakageMatrix) -> Picture:
     """A leakage matrix with its limits, and with its skills in the alternative text."""
     names = [row.removesuffix(", averaged") for row in matrix.rows]
     figure, ax = new_figure(2.2 + 0.9 * len(matrix.columns), 1.2 + 0.5 * len(names))
-    plots.leakage(matrix.value, matrix.test_interval, matrix.p_value, ax, names, matrix.columns)
+    names, columns = (list(map(plain, each)) for each in (names, matrix.columns))
+    plots.leakage(matrix.value, matrix.test_interval, matrix.p_value, ax, names, columns)
     ax.set_title(f"{matrix.probe} probe")
     lines = []
     for row, values in zip(matrix.rows, matrix.value, strict=True):

@@ -30,6 +30,7 @@ FEW = 100  # sequences: with fewer, nothing is concluded
 SURE = 0.01  # the chance that any cell of a matrix counts as told where none is
 WEAK = 0.05  # skills below it are no leak, however small their p-value
 SHARP = 0.8  # of the true frames' contrast; below, frames are blurred
+FEW_WHOLE = 20  # whole values of floats that may be the numbers of classes
 WIDE = 10  # units: above, an estimate by neighbours is much too low
 PERMUTATIONS = 1999  # of the factors, enough to correct for 20 cells
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
@@ -96,7 +97,12 @@ class Report(Readable):
     def table(self) -> list[tuple[str, ...]]:
         """The verdict, a row for each code and factor, and a row for each score."""
         rows = [("found", sentence) for sentence in self.findings]
-        rows += [*self.linear.table(), *self.nonlinear.table(), *self.information_table()]
+        rows += [
+            *self.factor_table(),
+            *self.linear.table(),
+            *self.nonlinear.table(),
+            *self.information_table(),
+        ]
         rows += [row[:-1] for row in self.score_table()]  # The page alone says what they mean.
         return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
 
@@ -145,6 +151,7 @@ def measure(
     bits, doubts = estimate_information(flat, still, seed)
     by_code, by_unit = score_halves(flat, still, seed)
     described = {name: describe_factor(values) for name, values in factors.items()}
+    doubts += [doubt for name, values in factors.items() if (doubt := doubt_kind(name, values))]
     report = Report(
         count=len(next(iter(codes.values()))),
         kinds={name: kind for name, (kind, _) in described.items()},
@@ -177,6 +184,8 @@ def check_inputs(
         check_name("dynamic", name, factors)
     for name, values in factors.items():
         check_field(values.ndim in (1, 2), f"factor {name!r}", "(N,) or (N, T)", values.shape)
+        if values.shape[1:] == (1,):
+            factors[name] = values[:, 0]
         check_classes(name, values)
     is_given = any(values.ndim == 1 for values in factors.values())
     check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
@@ -215,6 +224,17 @@ def describe_factor(values: np.ndarray) -> tuple[str, float]:
         return "continuous", float("nan")
     sizes = np.unique(values, return_counts=True)[1]
     return f"{len(sizes)} classes", float(sizes.max() / values.size)
+
+
+def doubt_kind(name: str, values: np.ndarray) -> str:
+    """A sentence on floats that may be the numbers of classes; "" on all else."""
+    known = np.unique(values) if values.dtype.kind == "f" else ()
+    if not 0 < len(known) <= FEW_WHOLE or (known != np.round(known)).any():
+        return ""
+    return (
+        f"{name}: its {len(known)} whole values are decimal numbers and are read as continuous; "
+        "give integers or text if they are classes"
+    )
 
 
 # Measures
@@ -294,10 +314,12 @@ def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
     """Mean absolute difference of neighbouring pixels in decoded frames, over that in true ones."""
     true, decoded = as_array(true), as_array(decoded)
     is_alike = true.shape == decoded.shape and true.dtype.kind == decoded.dtype.kind
-    expected = "true and decoded ones of one shape (N, ..., C, H, W), both bytes or both floats"
+    expected = "true and decoded ones of one shape, (N, ..., C, H, W), both bytes or both floats"
     found = f"{true.dtype} {true.shape} and {decoded.dtype} {decoded.shape}"
     check_field(is_alike and true.ndim > 3, "frames", expected, found)
     true, decoded = finite_array("frames", true), finite_array("frames", decoded)
+    if true.shape[-1] in (1, 3) and true.shape[-3] not in (1, 3):  # The colours come last.
+        true, decoded = np.moveaxis(true, -1, -3), np.moveaxis(decoded, -1, -3)
     edges = [
         np.abs(np.diff(x, axis=-1)).mean() + np.abs(np.diff(x, axis=-2)).mean()
         for x in (true, decoded)
@@ -361,6 +383,8 @@ def describe_leak(
     """The verdict on codes that all tell something, from what each probe reads."""
     foreign = [(code, name) for code, name in sorted(both) if own[name] not in ("", code)]
     pairs = ", ".join(f"{name} in {code}" for code, name in foreign)
+    if not foreign and any(code and (code, name) not in both for name, code in own.items()):
+        return "No leak was found."  # What is lost is said beside it.
     if not foreign:
         return "No leak was found: each code tells its own factors and no others."
     if not linear & set(foreign):

@@ -58,10 +58,12 @@ def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
     except (UnicodeDecodeError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise ValueError(f"{field}: {path.name} is no csv file in UTF-8 ({error})") from None
     columns = {}
+    table.columns = table.columns.astype(str).str.strip()
     for name in table.columns:
         if table[name].isna().any():
             row = int(table[name].isna().to_numpy().argmax())
             raise ValueError(f"{field} {name!r}: expected no gaps, but line {row + 2} has no value")
         values = table[name].to_numpy()
-        columns[str(name)] = values.astype(str) if values.dtype.kind == "O" else values
+        is_text = values.dtype.kind == "O"
+        columns[name] = np.char.strip(values.astype(str)) if is_text else values
     return columns

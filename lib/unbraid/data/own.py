@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -84,8 +85,9 @@ def load(  # noqa: PLR0913 - all but the first go by name
                  quarter of it where a film or two have to be cut by time
     seed         of the split
 
-    Films become bytes (N, T, 3, size, size), recordings chunks as in `unbraid.data.speech`, series
-    z-scores by the training split. What is missing or after the end is 0 and not in the mask.
+    Films and pictures become bytes (N, T, 3, size, size), grey where they are transparent,
+    recordings chunks as in `unbraid.data.speech`, series z-scores by the training split. What is
+    missing or after the end is 0 and not in the mask.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
     path = Path(path)
@@ -101,6 +103,13 @@ def load(  # noqa: PLR0913 - all but the first go by name
         add_label_file(file, found, time_column)
     static: Encoded = {name: encode(name, found.static[name]) for name in found.static}
     dynamic: Encoded = {name: encode(name, label) for name, label in found.dynamic.items()}
+    if found.kind == "series":
+        found.notes.append(f"Variables: {list_some(found.columns)}.")
+    for what, known in (("sequences", static), ("steps", dynamic)):
+        if known:
+            found.notes.append(
+                f"Labels of {what}: {list_some(map(describe_label, known.items()))}."
+            )
     part = draw_parts(found, static, group, length, seed)
     clips = cut(found, part, length, stride)
     splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
@@ -110,6 +119,18 @@ def load(  # noqa: PLR0913 - all but the first go by name
         names[SPLITS[clip.split]].append(clip.name)
         sources[SPLITS[clip.split]].append(clip.number)
     return OwnData(splits, found.notes, names, found.kind, found.scale, sources)
+
+
+def list_some(names: Iterable[str]) -> str:
+    """Names with commas between them, at most a dozen."""
+    names = list(names)
+    return ", ".join(names[:12]) + f" and {len(names) - 12} more" * (len(names) > 12)
+
+
+def describe_label(label: tuple[str, tuple]) -> str:
+    """A label's name, and whether it has classes."""
+    name, (_, classes) = label
+    return f"{name} (numbers)" if classes is None else f"{name} ({len(classes)} classes)"
 
 
 def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> Found:
@@ -205,7 +226,7 @@ def cut(
     length = length or found.length
     if part is None:
         stride = stride or max(1, length // 4)
-    clips, counts = [], []
+    clips, counts, left = [], [], 0
     for number in progress_bar(range(len(found.names)), f"reading {found.kind}"):
         values, observed = found.read(number)
         name, count, seen = found.names[number], len(values), int(observed.sum())
@@ -217,6 +238,10 @@ def cut(
         steps, owner = length or count, None if part is None else part[number]
         starts = places(count, steps, stride or steps, owner)
         starts = [pair for pair in starts if observed[pair[0] : pair[0] + steps].sum() > 1]
+        is_used = np.zeros(count, bool)
+        for start, _ in starts:
+            is_used[start : start + steps] = True
+        left += int((~is_used & observed.reshape(count, -1).any(1)).sum())
         for place, (start, split) in enumerate(starts, 1):
             window, title = slice(start, start + steps), name
             if len(starts) > 1:
@@ -230,6 +255,11 @@ def cut(
         found.notes.append(
             f"They are cut into {len(clips)} clips of {length} steps, one every "
             f"{stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
+        )
+    if left and part is not None:
+        found.notes.append(
+            f"{left / sum(counts):.1%} of the steps are in no clip; another length (--length) or a "
+            "smaller stride (--stride) keeps them."
         )
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     found.notes.insert(0, f"Found: {len(counts)} {found.kind} of {ends} steps.")
@@ -272,6 +302,8 @@ def assemble(
         for name in SPLITS:
             splits[name] = make_series(values, parts, name, True, labels, classes, about)
     else:
+        is_one = found.kind != "recordings" and values.min() == values.max()
+        check_field(not is_one, found.kind, "frames that differ", "one colour in all of them")
         mask = None if observed.all() and found.kind != "recordings" else observed
         names = {"static": tuple(static), "dynamic": tuple(dynamic), "classes": classes}
         whole = Sequences(values, labels, mask=mask, **names)

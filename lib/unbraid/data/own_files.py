@@ -26,6 +26,7 @@ SUFFIXES = {
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
     "recordings": (".wav", ".flac"),
 }
+GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
 
 Values = tuple[np.ndarray, np.ndarray]
@@ -127,7 +128,9 @@ def read_film(path: Path, size: int) -> Values:
 
     scale = f"scale={size}:{size}:force_original_aspect_ratio=increase"
     filters = f"{scale}:flags=area+accurate_rnd+bitexact,crop={size}:{size}"
-    output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    # Of films of today only gifs are transparent where nothing is drawn.
+    colours = "rgba" if path.suffix.lower() == ".gif" else "rgb24"
+    output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", colours]
     # With "file:" a colon in a name is no protocol.
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", f"file:{path}"]
     result = subprocess.run([*program, *output, "-"], capture_output=True, stdin=subprocess.DEVNULL)
@@ -135,7 +138,10 @@ def read_film(path: Path, size: int) -> Values:
         reason = result.stderr.decode(errors="replace").partition("\n")[0]
         remedy = "copy it again, convert it, or remove it"
         raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {remedy}")
-    frames = np.frombuffer(result.stdout, np.uint8).reshape(-1, size, size, 3)
+    frames = np.frombuffer(result.stdout, np.uint8)
+    if colours == "rgba":
+        frames = on_grey(frames.reshape(-1, size, size, 4))
+    frames = frames.reshape(-1, size, size, 3)
     return frames.transpose(0, 3, 1, 2), np.ones(len(frames), bool)
 
 
@@ -163,9 +169,22 @@ def read_picture(path: Path, size: int) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise ValueError("it has more than 8 bits per colour; save it with 8")
-            return fit_picture(ImageOps.exif_transpose(image).convert("RGB"), size)
+            count = getattr(image, "n_frames", 1)
+            if count > 1 and image.format != "MPO":  # as telephones write, with a preview
+                raise ValueError(f"it holds {count} pictures; save each as a file of its own")
+            pixels = fit_picture(ImageOps.exif_transpose(image).convert("RGBA"), size)
+            return on_grey(pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
     except (OSError, SyntaxError, ValueError) as error:  # a broken PNG is a SyntaxError
         raise ValueError(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
+
+
+def on_grey(pixels: np.ndarray) -> np.ndarray:
+    """Bytes (..., 4) of red, green, blue and opacity before a grey ground, bytes (..., 3).
+
+    Grey, because figures drawn on nothing are most often black or white.
+    """
+    colours, opacity = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
+    return ((colours * opacity + GREY * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
 def fit_picture(image: Image.Image, size: int) -> np.ndarray:

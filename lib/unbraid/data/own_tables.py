@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,10 @@ TIME_COLUMNS = ("time", "date", "timestamp", "step", "frame", "year", "month", "
 STEP_COLUMNS = ("time", "frame", "step")  # of a file of labels, which may have labels "month"
 MOST_LISTED = 12  # columns in a message
 MOST_CLASSES = 50  # of a text that changes within a series
+FEW = 20  # whole values that may be the numbers of classes
+OVERSHOOT = 1.5  # the largest value of floats that are read as 0 to 1 ...
+DARKEST = 16  # ... and the smallest one of floats that are read as 0 to 255
+NUMBER = re.compile(r"^[-+]?[\d.,\s]*\d[\d.,]*\s*%?$")  # as people and other programs write it
 
 
 # ---- arrays
@@ -33,7 +38,8 @@ def find_arrays(path: Path, size: int) -> Found:
     likely = likely or [name for name in arrays if arrays[name].ndim > 2]
     is_one = len(likely) == 1 and arrays[likely[0]].ndim in (3, 4, 5)
     holds = is_one and arrays[likely[0]].dtype.kind in "buif"
-    expected = "one array of numbers, frames (N, T, C, H, W) or series (N, T, D)"
+    expected = "one array of numbers, frames (N, T, C, H, W) or series (N, T, D), of one variable "
+    expected += "(N, T, 1)"
     check_field(holds, path.name, expected, shapes)
     values = arrays.pop(likely[0])
     mask = arrays.pop("mask", np.ones(values.shape[:2], bool)).astype(bool)
@@ -74,14 +80,20 @@ def as_images(
     holds = values.ndim == 5 and values.shape[2] in (1, 3)
     check_field(holds, name, "frames (N, T, C, H, W) of 1 or 3 colours", values.shape)
     low, high = float(values.min()), float(values.max())  # NaN if one value is
+    is_float = values.dtype.kind == "f"
+    # Scaled or filtered frames can be a little above 1, and nearly black ones are none of bytes.
+    most = OVERSHOOT if is_float else 1
+    holds = low >= 0 and high <= 255 and not (is_float and most < high < DARKEST)
     expected = "frames of numbers from 0 to 1 or from 0 to 255"
-    check_field(low >= 0 and high <= 255, name, expected, f"{low:g} to {high:g}")
-    factor = np.float32(1 if high > 1 else 255)
-    if high <= 1 and values.dtype == np.uint8:
+    check_field(holds, name, expected, f"{low:g} to {high:g}")
+    factor = np.float32(1 if high > most else 255)
+    if is_float and 1 < high <= most:
+        notes.append(f"Values above 1, up to {high:g}, are read as 1.")
+    elif high <= 1 and values.dtype == np.uint8:
         notes.append("All bytes are 0 or 1, which are read as black and white.")
 
     def convert(frames: np.ndarray) -> np.ndarray:
-        frames = np.rint(frames * factor).astype(np.uint8)  # (T, C, H, W)
+        frames = np.rint(np.minimum(frames * factor, 255)).astype(np.uint8)  # (T, C, H, W)
         if frames.shape[2:] == (size, size):
             return frames
         pictures = frames[:, 0] if frames.shape[1] == 1 else frames.transpose(0, 2, 3, 1)
@@ -147,6 +159,16 @@ def check_text(column: pd.Series, where: str) -> None:
     is_number = pd.to_numeric(column, errors="coerce").notna()
     if is_number.sum() >= len(column) / 2:
         check_column(is_number | column.isna(), where, "a number or an empty cell", "neither")
+    is_written = column.astype(str).str.match(NUMBER)
+    expected = "numbers with a decimal point, without % and marks of thousands"
+    example = column[is_written].iloc[0] if is_written.any() else ""
+    check_field(is_written.sum() < len(column) / 2, where, expected, repr(example))
+
+
+def has_few_whole(values: pd.Series) -> bool:
+    """Whether numbers may be those of classes."""
+    known = values.dropna().unique()
+    return len(known) <= FEW and bool((known == known.round()).all())
 
 
 def find_series(path: Path, id_column: str | None, time_column: str | None) -> Found:
@@ -160,6 +182,10 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> F
     check_field(key != time, "time_column", "another column than id_column", time)
     table = read_csv(path)
     table[key] = read_names(path, columns.index(key))
+    # pandas writes the numbers of rows as a column without a name.
+    unnamed = [name for name in columns if name.startswith("Unnamed: ")]
+    table = table.drop(columns=unnamed)
+    columns = [*table.columns]
     check_field(len(table) > 0, path.name, "lines of data", "none")
     check_column(table[key] != "", f"{path.name}, {key}", "a name in each line", "none")
     table[time] = read_times(table[time], f"{path.name}, {time}")
@@ -189,7 +215,15 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> F
     found.notes.append(f"The column {key} tells the series apart, and {time} orders them.")
     if not is_shared:
         found.notes.append("They share few times, so that each has its own steps, in their order.")
+    if unnamed:
+        found.notes.append("A column without a name is left out.")
     still = numbers.columns[(numbers.groupby(level=0).nunique() <= 1).all()]
+    whole = [name for name in numbers.columns.difference(still) if has_few_whole(numbers[name])]
+    if whole:
+        found.notes.append(
+            f"Careful: {', '.join(whole)} have few whole values and are read as variables: if they "
+            "are labels, write them as text."
+        )
     if len(still):
         found.notes.append(
             f"{', '.join(still)} never change within a series: if they are labels, a file of "
