@@ -105,6 +105,9 @@ def test_frames_may_have_their_colours_last():
 def test_spaces_beside_a_name_are_none_of_it(tmp_path):
     (tmp_path / "f.csv").write_text("hair , action\nfair ,1\n dark,2\n")
     columns = read_arrays(tmp_path / "f.csv", "factors")
+    (tmp_path / "g.csv").write_text("a, a\n1,2\n")
+    with pytest.raises(ValueError, match="factors: expected names that differ in g.csv, found 'a'"):
+        read_arrays(tmp_path / "g.csv", "factors")
     assert columns["hair"].tolist() == ["fair", "dark"] and columns["action"].tolist() == [1, 2]
 
 

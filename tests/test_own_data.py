@@ -417,6 +417,9 @@ def test_what_is_read_as_what_is_said(tmp_path):
     table.to_csv(tmp_path / "a.csv")  # with the numbers of the rows
     data = own.load(tmp_path / "a.csv")
     assert data.splits["train"].frames.shape[2] == 2
+    table.set_index("id").to_csv(tmp_path / "b.csv", index_label="")
+    named = own.load(tmp_path / "b.csv", id_column="Unnamed: 0")
+    assert torch.equal(named.splits["test"].frames, data.splits["test"].frames)
     for note in (
         "A column without a name is left out.",
         "Variables: x, act.",
@@ -425,6 +428,13 @@ def test_what_is_read_as_what_is_said(tmp_path):
         "them as text.",
     ):
         assert note in data.notes
+
+
+@pytest.mark.parametrize("text", ("31.01.2026", "1.2.3", "192.168.0.1", "A12", "12-34", "0171 23"))
+def test_text_that_is_no_number_is_a_label(text, tmp_path):
+    lines = "".join(f"{k},{t},{t * k},{text}{k}\n" for k in range(6) for t in range(8))
+    (tmp_path / "a.csv").write_text(f"id,time,x,who\n{lines}")
+    assert own.load(tmp_path / "a.csv").splits["train"].static == ("who",)
 
 
 def test_steps_in_no_clip_are_counted(tmp_path):
@@ -438,8 +448,9 @@ def test_masked_frames_are_zero(tmp_path):
     mask = np.ones((6, 3), bool)
     mask[:, 2] = False
     grey = np.full((6, 3, 3, 8, 8), 126, np.uint8)
+    grey[..., 0] = 100
     for split in own.load(arrays(x=grey, mask=mask)(tmp_path), size=8).splits.values():
-        assert (split.frames[:, :2] == 126).all() and (split.frames[:, 2] == 0).all()
+        assert (split.frames[:, :2, ..., 1:] == 126).all() and (split.frames[:, 2] == 0).all()
 
 
 def test_a_turned_photograph_is_put_upright(tmp_path):

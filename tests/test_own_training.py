@@ -499,6 +499,7 @@ def test_the_length_of_a_sequence_is_no_leak():
         codes[name] = {"dynamic": values}
     page = SimpleNamespace(parts=splits, test=splits["test"], codes=codes, findings=[], verdict=[])
     page.model, page.own = SimpleNamespace(code_names=("dynamic",)), {"visit": ""}
+    page.data = SimpleNamespace(kind="series")
     page.groups, page.unit = np.arange(120), "series"
     (probed,) = own_report.probe_labels(page, ["visit"])
     assert probed.matrix[own_report.THERE, "visit"] == 1
@@ -517,10 +518,10 @@ class Constant:
 
 
 def test_the_code_of_a_step_that_is_not_there_is_the_mean_of_the_others():
-    mask = torch.tensor([[True, True, False]])
-    part = Sequences(torch.tensor([[[1.0], [3.0], [0.0]]]), mask=mask)
+    mask = torch.tensor([[False, True, False, True, False]])
+    part = Sequences(torch.tensor([[[0.0], [1.0], [0.0], [3.0], [0.0]]]), mask=mask)
     code = own_report.encode_observed(Constant(), part)["dynamic"]
-    assert code.flatten().tolist() == [1.0, 3.0, 2.0]
+    assert code.flatten().tolist() == [2.0, 1.0, 9.0, 3.0, 2.0]  # what is in a gap stays
 
 
 def test_a_label_may_be_called_file(tmp_path):
@@ -540,6 +541,7 @@ def make_page(groups, own):
     """What `conclude` reads of a page, with so many test films, and labels that belong to `own`."""
     page = SimpleNamespace(groups=np.arange(groups), unit="films", verdict=[], findings=[])
     page.model = SimpleNamespace(code_names=("static", "dynamic"))
+    page.data = SimpleNamespace(kind="films")
     page.own = dict.fromkeys(("hair", "side", "coat"), own)
     return page
 

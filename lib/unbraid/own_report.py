@@ -150,15 +150,17 @@ def open_page(model: SequenceModel, data: OwnData, dynamic: Sequence[str]) -> Pa
 
 
 def encode_observed(model: SequenceModel, part: Sequences) -> Codes:
-    """The codes of sequences; steps that are not there have the mean of those that are.
+    """The codes of sequences; those of steps before the first or after the last one are the mean.
 
-    The code of such a step would be a constant, whose share tells how long a sequence is.
+    A model makes the same code of each of them, and its share would tell how long a sequence is. In
+    a gap the code is the model's guess, and stays.
     """
     codes, seen = encode_all(model, part), steps_of(part)
     for name, code in codes.items():
         if code.ndim == 3:
             there = seen.unflatten(1, (code.shape[1], -1)).any(2)  # a window is a step of a code
-            codes[name] = torch.where(there[..., None], code, average(code, there)[:, None])
+            within = (there.cumsum(1) > 0) & (there.flip(1).cumsum(1).flip(1) > 0)
+            codes[name] = torch.where(within[..., None], code, average(code, there)[:, None])
     return codes
 
 
@@ -309,13 +311,14 @@ def show_labels(page: Page) -> dict[str, object] | None:
 def find_obstacle(page: Page, name: str) -> str:
     """Why nothing can be said of a label; "" if something can."""
     train, test = page.parts["train"].labels[name], page.test.labels[name]
-    if min(len(train.unique()), len(test.unique())) < 2:
-        return "it has one value in the training or in the test split"
     if name in page.test.dynamic:
         if not page.common.any():
             return "there is no step that all sequences have"
-        if bool((test == test[:1])[:, page.common].all()):
-            return "all test sequences have the same values at each step"
+        train, test = train[:, page.common], test[:, page.common]
+    if min(len(train.unique()), len(test.unique())) < 2:
+        return "it has one value in the training or in the test split"
+    if name in page.test.dynamic and bool((test == test[:1]).all()):
+        return "all test sequences have the same values at each step"
     if name in page.test.classes:
         missing = sorted(set(test.unique().tolist()) - set(train.unique().tolist()))
         if missing:
@@ -373,24 +376,19 @@ def at_steps(values: Mapping[str, np.ndarray], steps: np.ndarray) -> dict[str, n
 
 def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> None:
     """Add the verdict on leaks, and a sentence on each code beside linear models on inputs."""
-    told, own, unprobed = set(), {}, [*unprobed]
+    pairs, columns = set(), []
     for each in probed:
-        pairs = report.told_by(each.matrix)
-        by_length = {name for row, name in pairs if row == THERE}
-        told |= {pair for pair in pairs if pair[0] in page.model.code_names} - {
-            pair for pair in pairs if pair[1] in by_length
-        }
-        for column in each.matrix.columns:
-            sentence = compare_with_inputs(each, column, page.own[column], page.groups, page.unit)
+        pairs |= report.told_by(each.matrix)
+        columns += each.matrix.columns
+        for name in each.matrix.columns:
+            sentence = compare_with_inputs(each, name, page.own[name], page.groups, page.unit)
             page.findings.append(sentence)
-            if column in by_length:
-                page.findings.append(
-                    f"{column}: which steps are there tells it without any model; cut the "
-                    "sequences to one length (--length) to see what the codes hold."
-                )
-                unprobed.append(column)
-            else:
-                own[column] = page.own[column]
+    by_length = [name for name in columns if (THERE, name) in pairs]
+    for name in by_length:
+        page.findings.append(describe_length(name, page.data.kind))
+    own = {name: page.own[name] for name in columns if name not in by_length}
+    told = {(code, name) for code, name in pairs if code in page.model.code_names and name in own}
+    unjudged = [*unprobed, *by_length]
     count = len(np.unique(page.groups))
     if not own:
         return
@@ -399,19 +397,28 @@ def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> N
         page.verdict.insert(0, f"{verdict}({count}, where {FEWEST} or more are needed).")
         return
     if not told:
-        names = ", ".join(own) if unprobed else "any label"
+        names = ", ".join(own) if unjudged else "any label"
         verdict = f"Useless: no linear probe reads {names} from any code."
     elif any(own.values()):
         verdict = report.describe_leak(own, told, told)
-        if lost := [name for name in own if name not in {label for _, label in told}]:
+        read = {name for _, name in told}
+        if lost := [name for name in own if name not in read]:
             verdict += f" Lost: no code tells {', '.join(lost)}."
     else:
-        pairs = ", ".join(f"{name} by {code}" for code, name in sorted(told))
-        verdict = f"No factor is meant for a label; read were {pairs}."
-    if unprobed:
-        names = ", ".join(unprobed)
+        listed = ", ".join(f"{name} by {code}" for code, name in sorted(told))
+        verdict = f"No factor is meant for a label; read were {listed}."
+    if unjudged:
+        names = ", ".join(unjudged)
         verdict += f" Nothing is concluded about {names}, which could not be judged."
     page.verdict.append(verdict)
+
+
+def describe_length(name: str, kind: str) -> str:
+    """A sentence on a label that the length of a sequence tells."""
+    remedy = "; where lengths alone differ, --length cuts them to one"
+    if kind == "recordings":  # whose chunks have one length
+        remedy = ""
+    return f"{name}: which steps are there tells it without any model{remedy}."
 
 
 def judge_swaps(page: Page, names: Sequence[str]) -> dict[str, object]:

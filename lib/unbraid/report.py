@@ -59,7 +59,7 @@ class Report(Readable):
     linear: LeakageMatrix
     nonlinear: LeakageMatrix
     bits: dict[str, dict[str, tuple[float, float]]]  # code, factor: estimate, largest shuffled one
-    doubts: list[str]  # why an estimate of information cannot be believed
+    doubts: list[str]  # why an estimate of information, or a factor's kind, cannot be believed
     by_code: dict[str, tuple[float, float, float, float]]  # score: value, range of halves, floor
     by_unit: dict[str, tuple[float, float, float, float]]
     sharpness: float  # of decoded frames as a share of the true ones'; NaN without frames
@@ -97,12 +97,8 @@ class Report(Readable):
     def table(self) -> list[tuple[str, ...]]:
         """The verdict, a row for each code and factor, and a row for each score."""
         rows = [("found", sentence) for sentence in self.findings]
-        rows += [
-            *self.factor_table(),
-            *self.linear.table(),
-            *self.nonlinear.table(),
-            *self.information_table(),
-        ]
+        rows += [*self.factor_table(), *self.linear.table(), *self.nonlinear.table()]
+        rows += self.information_table()
         rows += [row[:-1] for row in self.score_table()]  # The page alone says what they mean.
         return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
 
@@ -135,7 +131,8 @@ def measure(
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
         dynamic without being named.
-    frames: true and decoded ones, alike in shape (N, T, C, H, W) or (N, C, H, W).
+    frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
+        with the colours last.
     Raises ValueError for what cannot be read, with its name.
     """
     codes, factors = check_inputs(codes, factors, dynamic)

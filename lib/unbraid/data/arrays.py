@@ -59,6 +59,11 @@ def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
         raise ValueError(f"{field}: {path.name} is no csv file in UTF-8 ({error})") from None
     columns = {}
     table.columns = table.columns.astype(str).str.strip()
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise ValueError(
+            f"{field}: expected names that differ in {path.name}, found {twice[0]!r} twice"
+        )
     for name in table.columns:
         if table[name].isna().any():
             row = int(table[name].isna().to_numpy().argmax())

@@ -85,9 +85,9 @@ def load(  # noqa: PLR0913 - all but the first go by name
                  quarter of it where a film or two have to be cut by time
     seed         of the split
 
-    Films and pictures become bytes (N, T, 3, size, size), grey where they are transparent,
-    recordings chunks as in `unbraid.data.speech`, series z-scores by the training split. What is
-    missing or after the end is 0 and not in the mask.
+    Films and pictures become bytes (N, T, 3, size, size), gifs and pictures grey where they are
+    transparent, recordings chunks as in `unbraid.data.speech`, series z-scores by the training
+    split. What is missing or after the end is 0 and not in the mask.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
     path = Path(path)
@@ -107,9 +107,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
         found.notes.append(f"Variables: {list_some(found.columns)}.")
     for what, known in (("sequences", static), ("steps", dynamic)):
         if known:
-            found.notes.append(
-                f"Labels of {what}: {list_some(map(describe_label, known.items()))}."
-            )
+            listed = list_some(map(describe_label, known.items()))
+            found.notes.append(f"Labels of {what}: {listed}.")
     part = draw_parts(found, static, group, length, seed)
     clips = cut(found, part, length, stride)
     splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
@@ -302,8 +301,10 @@ def assemble(
         for name in SPLITS:
             splits[name] = make_series(values, parts, name, True, labels, classes, about)
     else:
-        is_one = found.kind != "recordings" and values.min() == values.max()
-        check_field(not is_one, found.kind, "frames that differ", "one colour in all of them")
+        if values.dtype == np.uint8:
+            colour = clips[0].values[0, :, :1, :1]
+            differ = any((clip.values != colour).any() for clip in clips)
+            check_field(differ, found.kind, "frames that differ", "one colour in all of them")
         mask = None if observed.all() and found.kind != "recordings" else observed
         names = {"static": tuple(static), "dynamic": tuple(dynamic), "classes": classes}
         whole = Sequences(values, labels, mask=mask, **names)

@@ -24,7 +24,8 @@ MOST_CLASSES = 50  # of a text that changes within a series
 FEW = 20  # whole values that may be the numbers of classes
 OVERSHOOT = 1.5  # the largest value of floats that are read as 0 to 1 ...
 DARKEST = 16  # ... and the smallest one of floats that are read as 0 to 255
-NUMBER = re.compile(r"^[-+]?[\d.,\s]*\d[\d.,]*\s*%?$")  # as people and other programs write it
+# A number as people and other programs write it: 1,234.5 or 1.234,5 or 12 345 or 7,5 or 12 %.
+NUMBER = re.compile(r"^[-+]?(\d{1,3}([.,\s']\d{3})+([.,]\d+)?|\d+([.,]\d*)?|[.,]\d+)\s*%?$")
 
 
 # ---- arrays
@@ -84,7 +85,7 @@ def as_images(
     # Scaled or filtered frames can be a little above 1, and nearly black ones are none of bytes.
     most = OVERSHOOT if is_float else 1
     holds = low >= 0 and high <= 255 and not (is_float and most < high < DARKEST)
-    expected = "frames of numbers from 0 to 1 or from 0 to 255"
+    expected = f"frames from 0 to 1 or from 0 to 255 (floats of the second kind reach {DARKEST})"
     check_field(holds, name, expected, f"{low:g} to {high:g}")
     factor = np.float32(1 if high > most else 255)
     if is_float and 1 < high <= most:
@@ -184,6 +185,7 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> F
     table[key] = read_names(path, columns.index(key))
     # pandas writes the numbers of rows as a column without a name.
     unnamed = [name for name in columns if name.startswith("Unnamed: ")]
+    unnamed = [name for name in unnamed if name not in (key, time)]
     table = table.drop(columns=unnamed)
     columns = [*table.columns]
     check_field(len(table) > 0, path.name, "lines of data", "none")

@@ -46,7 +46,8 @@ class GatedPrediction(CanvasPrediction):
         super().__init__(config, **values)
         every_unit = torch.ones(self.factors, self.factor_size)
         self.register_buffer("in_use", every_unit, persistent=False)  # (K, d)
-        self.advance(1.0)  # as after training: weights that are loaded next have their last units
+        # Weights that are loaded have the units of the end of their training.
+        self.register_load_state_dict_post_hook(lambda model, _: model.advance(1.0))
 
     def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
         """z_t (B, K d), 0 in the units that are not in use."""
@@ -61,6 +62,7 @@ class GatedPrediction(CanvasPrediction):
         begin, end = self.config.decoder_apart
         if begin <= share < end:
             self.part_decoder()
+        self.in_use = torch.ones_like(self.in_use)
         for since, counts in self.config.opening:
             if share >= since:
                 open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
