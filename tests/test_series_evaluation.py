@@ -23,9 +23,8 @@ class Reader(nn.Module):
     blind: it says nothing. A draw of its codes says less than their means: noise of `spread`.
     """
 
-    anchor = "first"
     choose_anchor = SingleElement.choose_anchor
-    config = SimpleNamespace(static_size=12, dynamic_size=2)
+    config = SimpleNamespace(static_size=12, dynamic_size=2, anchor="first")
 
     def __init__(self, window, blind=False, spread=0.0):
         super().__init__()
