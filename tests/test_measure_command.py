@@ -83,6 +83,22 @@ def test_a_factor_of_the_steps_and_a_continuous_one_are_read(fast):
     assert found.findings[0].startswith("No leak")
 
 
+def test_a_code_that_tells_each_step_and_nothing_on_average_is_not_called_empty(fast):
+    random = np.random.default_rng(0)
+    who, moves = random.integers(3, size=N), random.integers(3, size=(N, 16))
+    static = np.eye(3)[who] + 0.1 * random.normal(size=(N, 3))
+    dynamic = np.eye(3)[moves] + 0.1 * random.normal(size=(N, 16, 3))
+    dynamic -= dynamic.mean(1, keepdims=True)
+    pair, factors = {"static": static, "dynamic": dynamic}, {"who": who, "move": moves}
+    found = report.measure(pair, factors)
+    assert found.findings == ["No leak was found: each code tells its own factors and no others."]
+    assert abs(found.linear["dynamic, averaged", "move"]) < 0.1
+    assert found.linear["dynamic, frames", "move"] > 0.8
+    assert found.linear.rows == ("static", "dynamic, averaged", "dynamic, frames")
+    # Where no factor has a value at each step, there is no such row.
+    assert report.measure(pair, {"who": who}).linear.rows == ("static", "dynamic, averaged")
+
+
 def test_floats_that_may_be_classes_are_doubted(fast):
     codes, factors = liars()
     static, dynamic = codes["No leak"]

@@ -105,7 +105,11 @@ def measure(
     html: Annotated[Path | None, typer.Option(help="Write one page with figures there.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the splits and shuffles.")] = 0,
 ) -> None:
-    """Is my model disentangled? Measure the codes of any model against known factors."""
+    """Is my model disentangled? Measure the codes of any model against known factors.
+
+    Rows are sequences, in the same order in both files. They are split at random and taken as
+    independent: of several clips of one person, for example, give one, or the mean of their codes.
+    """
     from unbraid import report, store
     from unbraid.data.arrays import read_arrays
     from unbraid.data.sequences import check_field

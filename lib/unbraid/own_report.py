@@ -209,15 +209,15 @@ def show_reconstructions(page: Page) -> dict[str, object]:
     for name, guess in guesses.items():
         errors[name] = root_mean_square(guess.expand_as(test.frames), test.frames, mask)
     model, *means = errors.values()
-    pair = f"(error {model:.3f} against {min(means):.3f})"
     if model < min(means):
         page.findings.append(
-            f"What is decoded is nearer to the test sequences than their own mean over time {pair}."
+            "What is decoded is nearer to the test sequences than their own mean over time (error "
+            f"{model:.3f} against {min(means):.3f})."
         )
     else:
         page.verdict.append(
             "The model has learnt little: a mean without any motion is at least as near to the "
-            f"test sequences as what is decoded {pair}."
+            f"test sequences as what is decoded (error {min(means):.3f} against {model:.3f})."
         )
     rows = [("test split", "root mean square error")]
     rows += [(name, f"{error:.4f}") for name, error in errors.items()]

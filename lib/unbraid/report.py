@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from unbraid.checks import check_name
+from unbraid.data.arrays import may_be_classes
 from unbraid.data.sequences import check_field
 from unbraid.measures.disentanglement import Scores, scores
 from unbraid.measures.information import kraskov, ross
@@ -30,7 +31,6 @@ FEW = 100  # sequences: with fewer, nothing is concluded
 SURE = 0.01  # the chance that any cell of a matrix counts as told where none is
 WEAK = 0.05  # skills below it are no leak, however small their p-value
 SHARP = 0.8  # of the true frames' contrast; below, frames are blurred
-FEW_WHOLE = 20  # whole values of floats that may be the numbers of classes
 WIDE = 10  # units: above, an estimate by neighbours is much too low
 PERMUTATIONS = 1999  # of the factors, enough to correct for 20 cells
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
@@ -130,7 +130,7 @@ def measure(
     factors: name -> (N,), or (N, T) of the steps; integers, booleans and strings are classes,
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
-        dynamic without being named.
+        dynamic without being named, and are read off a code of steps step by step as well.
     frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
         with the colours last.
     Raises ValueError for what cannot be read, with its name.
@@ -140,7 +140,10 @@ def measure(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
-        options = {"pooling": "averaged", "permutations": PERMUTATIONS, "seed": seed}
+        # The mean over time of a perfect code of steps can tell nothing about a single step.
+        is_of_steps = any(values.ndim == 2 for values in factors.values())
+        pooling = ("averaged", "frames") if is_of_steps else ("averaged",)
+        options = {"pooling": pooling, "permutations": PERMUTATIONS, "seed": seed}
         linear = leakage_matrix(codes, factors, probe="linear", **options)
         nonlinear = leakage_matrix(codes, factors, probe="nonlinear", **options)
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in codes.items()}
@@ -225,12 +228,11 @@ def describe_factor(values: np.ndarray) -> tuple[str, float]:
 
 def doubt_kind(name: str, values: np.ndarray) -> str:
     """A sentence on floats that may be the numbers of classes; "" on all else."""
-    known = np.unique(values) if values.dtype.kind == "f" else ()
-    if not 0 < len(known) <= FEW_WHOLE or (known != np.round(known)).any():
+    if values.dtype.kind != "f" or not may_be_classes(values):
         return ""
     return (
-        f"{name}: its {len(known)} whole values are decimal numbers and are read as continuous; "
-        "give integers or text if they are classes"
+        f"{name}: its {len(np.unique(values))} whole values are decimal numbers and are read as "
+        "continuous; give integers or text if they are classes"
     )
 
 
@@ -370,7 +372,7 @@ def told_by(matrix: LeakageMatrix) -> set[tuple[str, str]]:
     """The (code, factor) that a probe reads beyond chance, corrected for the number of cells."""
     least = max(SURE / matrix.value.size, 1 / (1 + PERMUTATIONS))
     clear = (matrix.p_value <= least) & (matrix.value >= WEAK)
-    names = [row.removesuffix(", averaged") for row in matrix.rows]
+    names = [row.removesuffix(", averaged").removesuffix(", frames") for row in matrix.rows]
     return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+FEW_WHOLE = 20  # whole values of floats that may be the numbers of classes
+
 
 def read_arrays(path: Path | str, field: str) -> dict[str, np.ndarray]:
     """The arrays of an npz file by name, of an npy file by the file's name, of a csv by column.
@@ -72,3 +74,9 @@ def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
         is_text = values.dtype.kind == "O"
         columns[name] = np.char.strip(values.astype(str)) if is_text else values
     return columns
+
+
+def may_be_classes(values: np.ndarray) -> bool:
+    """Whether floats may be the numbers of classes: few values, and all of them whole."""
+    known = np.unique(values[~np.isnan(values)])
+    return len(known) <= FEW_WHOLE and bool((known == np.round(known)).all())

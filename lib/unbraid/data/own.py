@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import torch
 
 from unbraid.checks import check_name, check_whole
 from unbraid.data.own_files import LABELS, SUFFIXES, Found, find_films, find_in_folder
-from unbraid.data.own_tables import add_label_file, encode, find_arrays, find_series
+from unbraid.data.own_tables import add_label_file, encode, find_arrays, find_series, list_some
 from unbraid.data.sequences import Sequences, check_field
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -86,8 +85,9 @@ def load(  # noqa: PLR0913 - all but the first go by name
     seed         of the split
 
     Films and pictures become bytes (N, T, 3, size, size), gifs and pictures grey where they are
-    transparent, recordings chunks as in `unbraid.data.speech`, series z-scores by the training
-    split. What is missing or after the end is 0 and not in the mask.
+    transparent; each frame is a step, whatever the films' frame rates. Recordings become chunks as
+    in `unbraid.data.speech`, series z-scores by the training split. What is missing or after the
+    end is 0 and not in the mask.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
     path = Path(path)
@@ -118,12 +118,6 @@ def load(  # noqa: PLR0913 - all but the first go by name
         names[SPLITS[clip.split]].append(clip.name)
         sources[SPLITS[clip.split]].append(clip.number)
     return OwnData(splits, found.notes, names, found.kind, found.scale, sources)
-
-
-def list_some(names: Iterable[str]) -> str:
-    """Names with commas between them, at most a dozen."""
-    names = list(names)
-    return ", ".join(names[:12]) + f" and {len(names) - 12} more" * (len(names) > 12)
 
 
 def describe_label(label: tuple[str, tuple]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from unbraid.data.arrays import read_arrays
+from unbraid.data.arrays import may_be_classes, read_arrays
 from unbraid.data.own_files import Found, Values, fit_picture, normalise
 from unbraid.data.sequences import check_field
 
@@ -19,9 +19,8 @@ from unbraid.data.sequences import check_field
 ID_COLUMNS = ("id", "name", "series", "sequence")
 TIME_COLUMNS = ("time", "date", "timestamp", "step", "frame", "year", "month", "day", "hour", "t")
 STEP_COLUMNS = ("time", "frame", "step")  # of a file of labels, which may have labels "month"
-MOST_LISTED = 12  # columns in a message
+MOST_LISTED = 12  # names in a message
 MOST_CLASSES = 50  # of a text that changes within a series
-FEW = 20  # whole values that may be the numbers of classes
 OVERSHOOT = 1.5  # the largest value of floats that are read as 0 to 1 ...
 DARKEST = 16  # ... and the smallest one of floats that are read as 0 to 255
 # A number as people and other programs write it: 1,234.5 or 1.234,5 or 12 345 or 7,5 or 12 %.
@@ -126,11 +125,19 @@ def read_names(path: Path, number: int) -> pd.Series:
     return pd.read_csv(path, usecols=[number], **options).squeeze("columns").map(normalise)
 
 
+def list_some(names: Iterable[str]) -> str:
+    """Names with commas between them, at most a dozen."""
+    names = list(names)
+    more = len(names) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + f" and {more} more" * (more > 0)
+
+
 def choose_column(columns: list[str], given: str | None, usual: tuple[str, ...], name: str) -> str:
     """The column that is given, or the only one of a usual name. name: of the argument."""
     likely = [given] if given else [column for column in columns if column.lower() in usual]
-    listed = ", ".join(columns[:MOST_LISTED]) + ", ..." * (len(columns) > MOST_LISTED)
-    expected = f"one of the columns {listed} (--{name.replace('_', '-')} COLUMN names it)"
+    expected = (
+        f"one of the columns {list_some(columns)} (--{name.replace('_', '-')} COLUMN names it)"
+    )
     holds = len(likely) == 1 and likely[0] in columns
     check_field(holds, name, expected, ", ".join(likely) or "none of a usual name")
     return likely[0]
@@ -164,12 +171,6 @@ def check_text(column: pd.Series, where: str) -> None:
     expected = "numbers with a decimal point, without % and marks of thousands"
     example = column[is_written].iloc[0] if is_written.any() else ""
     check_field(is_written.sum() < len(column) / 2, where, expected, repr(example))
-
-
-def has_few_whole(values: pd.Series) -> bool:
-    """Whether numbers may be those of classes."""
-    known = values.dropna().unique()
-    return len(known) <= FEW and bool((known == known.round()).all())
 
 
 def find_series(path: Path, id_column: str | None, time_column: str | None) -> Found:
@@ -220,7 +221,8 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> F
     if unnamed:
         found.notes.append("A column without a name is left out.")
     still = numbers.columns[(numbers.groupby(level=0).nunique() <= 1).all()]
-    whole = [name for name in numbers.columns.difference(still) if has_few_whole(numbers[name])]
+    moving = numbers.columns.difference(still)
+    whole = [name for name in moving if may_be_classes(numbers[name].to_numpy())]
     if whole:
         found.notes.append(
             f"Careful: {', '.join(whole)} have few whole values and are read as variables: if they "
