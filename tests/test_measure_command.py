@@ -14,6 +14,7 @@ from unbraid.data.arrays import read_arrays
 
 N = 300
 DYNAMIC = ("action", "direction")
+NO_LEAK = "No leak was found: each code tells its own factors, and no probe reads others from it."
 
 
 def liars():
@@ -47,7 +48,7 @@ def test_the_liars_are_named_from_their_codes(verdict, fast):
     static, dynamic = codes[verdict]
     found = report.measure({"static": static, "dynamic": dynamic}, factors, dynamic=DYNAMIC)
     assert found.findings[0].startswith(verdict)
-    assert found.own["skin"] == "static" and found.own["action"] == "dynamic"
+    assert found.own["skin"] == ("static",) and found.own["action"] == ("dynamic",)
     assert found.constants["skin"] == np.bincount(factors["skin"]).max() / N
 
 
@@ -67,7 +68,7 @@ def test_a_code_of_which_no_factor_is_known_may_be_silent(fast):
     static, dynamic = codes["No leak"]
     pair = {"static": static, "dynamic": dynamic}
     found = report.measure(pair, {"skin": factors["skin"]})
-    assert found.findings == ["No leak was found: each code tells its own factors and no others."]
+    assert found.findings == [NO_LEAK]
     found = report.measure(pair | {"static": 0 * static}, {"skin": factors["skin"]})
     assert found.findings == ["Useless: no probe reads any factor from any code."]
 
@@ -78,7 +79,7 @@ def test_a_factor_of_the_steps_and_a_continuous_one_are_read(fast):
     static = who[:, None] + 0.05 * random.normal(size=(N, 2))
     dynamic = moves[..., None] + 0.1 * random.normal(size=(N, 4, 1))
     found = report.measure({"static": static, "dynamic": dynamic}, {"who": who, "move": moves})
-    assert found.own == {"who": "static", "move": "dynamic"}
+    assert found.own == {"who": ("static",), "move": ("dynamic",)}
     assert found.kinds == {"who": "continuous", "move": "2 classes"}
     assert found.findings[0].startswith("No leak")
 
@@ -91,12 +92,58 @@ def test_a_code_that_tells_each_step_and_nothing_on_average_is_not_called_empty(
     dynamic -= dynamic.mean(1, keepdims=True)
     pair, factors = {"static": static, "dynamic": dynamic}, {"who": who, "move": moves}
     found = report.measure(pair, factors)
-    assert found.findings == ["No leak was found: each code tells its own factors and no others."]
+    assert found.findings == [NO_LEAK]
     assert abs(found.linear["dynamic, averaged", "move"]) < 0.1
     assert found.linear["dynamic, frames", "move"] > 0.8
-    assert found.linear.rows == ("static", "dynamic, averaged", "dynamic, frames")
-    # Where no factor has a value at each step, there is no such row.
-    assert report.measure(pair, {"who": who}).linear.rows == ("static", "dynamic, averaged")
+
+
+def test_what_only_all_steps_together_tell_is_found(fast):
+    # A point that turns left or right on a circle: its mean and each of its places tell nothing.
+    random = np.random.default_rng(1)
+    who, turn = random.integers(3, size=N), random.integers(2, size=N)
+    angle = random.uniform(0, 2 * np.pi, (N, 1)) + np.where(turn, 1, -1)[:, None] * np.arange(4)
+    static = np.eye(3)[who] + 0.1 * random.normal(size=(N, 3))
+    pair = {"static": static, "dynamic": np.stack([np.cos(angle), np.sin(angle)], 2)}
+    found = report.measure(pair, {"who": who, "turn": turn}, dynamic=["turn"])
+    assert found.findings == [NO_LEAK]
+    assert found.nonlinear["dynamic, flattened", "turn"] > 0.8
+    assert abs(found.nonlinear["dynamic, averaged", "turn"]) < 0.3
+
+
+def test_of_three_codes_each_is_judged(fast):
+    codes, factors = liars()
+    who, what = codes["No leak"]
+    random = np.random.default_rng(2)
+    three = {
+        "looks": who,
+        "camera": random.normal(size=(N, 2)),
+        "motion": what[:, None] + [[0], [0]],
+    }
+    found = report.measure(three, factors, dynamic=DYNAMIC)
+    assert found.own["skin"] == ("looks", "camera") and found.findings == [NO_LEAK]
+    three["motion"] = np.concatenate([three["motion"], who[:, None] + [[0], [0]]], 2)
+    found = report.measure(three, factors, dynamic=DYNAMIC)
+    assert found.findings == ["Leak: hair in motion, skin in motion."]
+
+
+def test_one_factor_alone_is_not_mixed(fast):
+    codes, factors = liars()
+    who, what = codes["No leak"]
+    pair = {"static": who, "dynamic": np.column_stack([what, who])}
+    found = report.measure(pair, {"skin": factors["skin"]})
+    assert found.findings == ["Leak: skin in dynamic."]
+
+
+def test_factors_of_steps_fit_the_codes_or_are_of_sequences(fast):
+    codes, factors = liars()
+    who, what = codes["No leak"]
+    pair = {"static": who, "dynamic": what[:, None] + np.zeros((1, 3, 1))}
+    still = {"skin": np.repeat(factors["skin"][:, None], 3, 1), "action": factors["action"]}
+    found = report.measure(pair, still, dynamic=["action"])
+    assert found.own["skin"] == ("static",) and found.findings == [NO_LEAK]
+    moving = {"skin": factors["skin"], "place": np.random.default_rng(3).random((N, 4))}
+    with pytest.raises(ValueError, match=r"factor 'place': .*each of the 3 steps of the codes"):
+        report.measure(pair, moving)
 
 
 def test_floats_that_may_be_classes_are_doubted(fast):
@@ -167,8 +214,8 @@ def test_the_command_writes_a_table_json_and_a_page(files, factors):
     assert result.exit_code == 0, result.output
     assert "Hidden leak: only the non-linear probe reads skin in dynamic." in result.output
     written = json.loads((files / "out.json").read_text())
-    assert written["own"]["action"] == "dynamic" and written["sharpness"] is None
-    assert len(written["linear"]["value"]) == 2
+    assert written["own"]["action"] == ["dynamic"] and written["sharpness"] is None
+    assert len(written["linear"]["value"]) == 4  # static, and dynamic read in three ways
     page = BeautifulSoup((files / "out.html").read_text(), "html.parser")
     assert page.li.text in result.output and len(page.find_all("img")) == 2
     assert all("skin" in image["alt"] for image in page.find_all("img"))
@@ -200,7 +247,7 @@ FACTORS = {  # the same of a factor "f"
     "three axes": (CODE[..., None], "factor 'f': "),
     "names": (np.arange(120), "factor 'f': .* 120 classes"),
     "nearly one class": (np.arange(120) < 2, "factor 'f': .* 10 rows .* found 2"),
-    "of steps alone": (np.stack([GOOD, GOOD], 1), "factors: .*per sequence"),
+    "of steps alone": (np.stack([GOOD, (GOOD + 1) % 3], 1), "factors: .*per sequence"),
 }
 OTHERS = {  # the command's words instead of good ones
     "no file": (("none.npz", "f.csv"), "codes: .* does not exist"),

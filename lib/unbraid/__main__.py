@@ -108,7 +108,7 @@ def measure(
     """Is my model disentangled? Measure the codes of any model against known factors.
 
     Rows are sequences, in the same order in both files. They are split at random and taken as
-    independent: of several clips of one person, for example, give one, or the mean of their codes.
+    independent: of several clips of one person, for example, give one.
     """
     from unbraid import report, store
     from unbraid.data.arrays import read_arrays

@@ -400,7 +400,8 @@ def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> N
         names = ", ".join(own) if unjudged else "any label"
         verdict = f"Useless: no linear probe reads {names} from any code."
     elif any(own.values()):
-        verdict = report.describe_leak(own, told, told)
+        meant = {name: (code,) if code else () for name, code in own.items()}
+        verdict = report.describe_leak(meant, told, told)
         read = {name for _, name in told}
         if lost := [name for name in own if name not in read]:
             verdict += f" Lost: no code tells {', '.join(lost)}."

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from unbraid.data.sequences import check_field
 from unbraid.measures.disentanglement import Scores, scores
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.intervals import as_array, finite_array, to_index
-from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
+from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
 
 REPEATS = 4  # rows of a class, on average, at least
@@ -55,7 +56,7 @@ class Report(Readable):
     count: int  # sequences
     kinds: dict[str, str]  # by factor: "4 classes" or "continuous"
     constants: dict[str, float]  # by factor: accuracy of the best constant; NaN if continuous
-    own: dict[str, str]  # by factor: the code that should hold it
+    own: dict[str, tuple[str, ...]]  # by factor: the codes that may hold it; none if unknown
     linear: LeakageMatrix
     nonlinear: LeakageMatrix
     bits: dict[str, dict[str, tuple[float, float]]]  # code, factor: estimate, largest shuffled one
@@ -71,7 +72,7 @@ class Report(Readable):
         for name, kind in self.kinds.items():
             constant = self.constants[name]
             shown = f"{constant:.2f}" if np.isfinite(constant) else "R² 0"
-            rows.append((name, kind, shown, self.own[name] or "?"))
+            rows.append((name, kind, shown, " or ".join(self.own[name]) or "?"))
         return rows
 
     def information_table(self) -> list[tuple[str, ...]]:
@@ -130,7 +131,7 @@ def measure(
     factors: name -> (N,), or (N, T) of the steps; integers, booleans and strings are classes,
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
-        dynamic without being named, and are read off a code of steps step by step as well.
+        dynamic without being named, unless they never change within a sequence.
     frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
         with the colours last.
     Raises ValueError for what cannot be read, with its name.
@@ -140,10 +141,8 @@ def measure(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
-        # The mean over time of a perfect code of steps can tell nothing about a single step.
-        is_of_steps = any(values.ndim == 2 for values in factors.values())
-        pooling = ("averaged", "frames") if is_of_steps else ("averaged",)
-        options = {"pooling": pooling, "permutations": PERMUTATIONS, "seed": seed}
+        # The mean over time of a code of steps can hide what a step tells, and what all steps do.
+        options = {"pooling": POOLINGS, "permutations": PERMUTATIONS, "seed": seed}
         linear = leakage_matrix(codes, factors, probe="linear", **options)
         nonlinear = leakage_matrix(codes, factors, probe="nonlinear", **options)
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in codes.items()}
@@ -182,11 +181,15 @@ def check_inputs(
     check_field(bool(codes and factors), "codes, factors", "at least one array in each", "none")
     for name in dynamic:
         check_name("dynamic", name, factors)
+    steps = {code.shape[1] for code in codes.values() if code.ndim == 3}
     for name, values in factors.items():
         check_field(values.ndim in (1, 2), f"factor {name!r}", "(N,) or (N, T)", values.shape)
-        if values.shape[1:] == (1,):
-            factors[name] = values[:, 0]
-        check_classes(name, values)
+        if values.ndim == 2 and (values == values[:, :1]).all():
+            factors[name] = values = values[:, 0]
+        fits = values.ndim == 1 or not steps or values.shape[1] in steps
+        expected = f"a value for each of the {max(steps, default=0)} steps of the codes"
+        check_field(fits, f"factor {name!r}", expected, values.shape)
+        check_classes(name, factors[name])
     is_given = any(values.ndim == 1 for values in factors.values())
     check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
     return codes, factors
@@ -207,14 +210,16 @@ def check_classes(name: str, values: np.ndarray) -> None:
 
 def assign(
     codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], dynamic: Sequence[str]
-) -> dict[str, str]:
-    """For each factor the code that should hold it: of steps or of sequences; "" if unknown."""
+) -> dict[str, tuple[str, ...]]:
+    """For each factor the codes that may hold it, of steps or of sequences; none if unknown."""
     of_steps = [name for name, code in codes.items() if code.ndim == 3 or name == "dynamic"]
+    of_steps = [name for name in of_steps if name != "static"]
     of_sequences = [name for name in codes if name not in of_steps]
+    is_known = bool(of_steps and of_sequences)
     own = {}
     for name, values in factors.items():
         candidates = of_steps if name in dynamic or values.ndim == 2 else of_sequences
-        own[name] = candidates[0] if len(candidates) == 1 and len(codes) > 1 else ""
+        own[name] = tuple(candidates) if is_known else ()
     return own
 
 
@@ -335,7 +340,9 @@ def conclude(report: Report) -> list[str]:
     linear, both = told_by(report.linear), told_by(report.linear) | told_by(report.nonlinear)
     codes = list(report.bits)
     telling, told = {code for code, _ in both}, {name for _, name in both}
-    expected = set(report.own.values()) - {""} or codes  # A code without factors may be silent.
+    # A code may be silent if no factor is known of it, or if another one may hold its factors.
+    expected = {own[0] for own in report.own.values() if len(own) == 1}
+    expected = expected if any(report.own.values()) else set(codes)
     silent = [code for code in codes if code in expected and code not in telling]
     lost = [name for name in report.own if name not in told]
     sentences = []
@@ -352,12 +359,12 @@ def conclude(report: Report) -> list[str]:
         sentences.append(f"Collapsed: {names} tells no factor; what is known is in {rest}.")
     elif any(report.own.values()):
         sentences.append(describe_leak(report.own, linear, both))
-    if lost and both:
+    if lost and both and report.count >= FEW:
         sentences.append(f"Lost: no code tells {', '.join(lost)}.")
     if not any(report.own.values()):
         sentences.append(
-            "Which code should hold which factor is not known: give codes of steps (N, T, d) or "
-            "the name dynamic, and name the dynamic factors."
+            "Which code should hold which factor is not known: give a code of sequences (N, D), or "
+            "the name static, and one of steps (N, T, d), or the name dynamic."
         )
     if np.isfinite(report.sharpness):
         word = "Blurred" if report.sharpness < SHARP else "Sharp"
@@ -372,22 +379,25 @@ def told_by(matrix: LeakageMatrix) -> set[tuple[str, str]]:
     """The (code, factor) that a probe reads beyond chance, corrected for the number of cells."""
     least = max(SURE / matrix.value.size, 1 / (1 + PERMUTATIONS))
     clear = (matrix.p_value <= least) & (matrix.value >= WEAK)
-    names = [row.removesuffix(", averaged").removesuffix(", frames") for row in matrix.rows]
+    names = [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
     return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
 
 
 def describe_leak(
-    own: Mapping[str, str], linear: set[tuple[str, str]], both: set[tuple[str, str]]
+    own: Mapping[str, Collection[str]], linear: set[tuple[str, str]], both: set[tuple[str, str]]
 ) -> str:
     """The verdict on codes that all tell something, from what each probe reads."""
-    foreign = [(code, name) for code, name in sorted(both) if own[name] not in ("", code)]
+    foreign = [(code, name) for code, name in sorted(both) if own[name] and code not in own[name]]
     pairs = ", ".join(f"{name} in {code}" for code, name in foreign)
-    if not foreign and any(code and (code, name) not in both for name, code in own.items()):
+    judged = {name for name, codes in own.items() if codes}
+    told = {name for code, name in both if code in own[name]}
+    if not foreign and told < judged:
         return "No leak was found."  # What is lost is said beside it.
     if not foreign:
-        return "No leak was found: each code tells its own factors and no others."
+        known = "each code tells its own factors, and no probe reads others from it"
+        return f"No leak was found: {known}."
     if not linear & set(foreign):
         return f"Hidden leak: only the non-linear probe reads {pairs}."
-    if {name for _, name in foreign} == {name for name, code in own.items() if code}:
+    if len(judged) > 1 and {name for _, name in foreign} == judged:
         return f"Mixed (rotated): every factor is told by a code that should not hold it: {pairs}."
     return f"Leak: {pairs}."
