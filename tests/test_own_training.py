@@ -13,7 +13,7 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 from typer.testing import CliRunner
-from unbraid import own_report, own_training, store, training
+from unbraid import own_report, own_training, report, store, training
 from unbraid.__main__ import app, main
 from unbraid.data import own
 from unbraid.data.sequences import Sequences
@@ -418,7 +418,7 @@ def test_codes_and_inputs_of_known_noise_are_ranked(code, inputs, sentence):
     held_out = np.arange(300) >= 200
     pair = {"static": views[0]}, {own_report.MEAN: views[1]}
     probed = own_report.probe(*pair, {"hair": hair}, "averaged", held_out)
-    found = own_report.compare_with_inputs(probed, "hair", "static", np.arange(100), "films")
+    found = own_report.compare_with_inputs(probed, "hair", ("static",), np.arange(100), "films")
     assert found.startswith(sentence)
     assert found.endswith("over 100 test films).")
     assert ("p " in found.split(";")[1]) == (code != inputs)
@@ -542,7 +542,9 @@ def make_page(groups, own):
     page = SimpleNamespace(groups=np.arange(groups), unit="films", verdict=[], findings=[])
     page.model = SimpleNamespace(code_names=("static", "dynamic"))
     page.data = SimpleNamespace(kind="films")
-    page.own = dict.fromkeys(("hair", "side", "coat"), own)
+    labels = dict.fromkeys(("hair", "side", "coat"), np.zeros(4))
+    codes = {"static": np.zeros((4, 2)), "dynamic": np.zeros((4, 3, 2))}
+    page.own = report.assign(codes if own else {"dynamic": codes["dynamic"]}, labels, ())
     return page
 
 

@@ -67,7 +67,7 @@ class Page:
     names: list[str]  # of the test sequences
     codes: dict[str, Codes]  # by part
     decoded: Tensor  # from the codes of the test sequences
-    own: dict[str, str]  # by label the code that should hold it; "" if unknown
+    own: dict[str, tuple[str, ...]]  # by label the codes that may hold it; none if unknown
     donors: Tensor  # for each test sequence the number of another one
     groups: np.ndarray  # for each test sequence what the split keeps together with it, as a number
     unit: str  # the name of these groups, such as "films"
@@ -400,8 +400,7 @@ def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> N
         names = ", ".join(own) if unjudged else "any label"
         verdict = f"Useless: no linear probe reads {names} from any code."
     elif any(own.values()):
-        meant = {name: (code,) if code else () for name, code in own.items()}
-        verdict = report.describe_leak(meant, told, told)
+        verdict = report.describe_leak(own, told, told)
         read = {name for _, name in told}
         if lost := [name for name in own if name not in read]:
             verdict += f" Lost: no code tells {', '.join(lost)}."
@@ -437,7 +436,7 @@ def judge_swaps(page: Page, names: Sequence[str]) -> dict[str, object]:
         counts.append(int(differ.sum()))
         judged += differ.numpy()
         wanted, whose = true, "sequence's own"
-        if page.own[name] == "static":
+        if "static" in page.own[name]:
             wanted, whose = true[page.donors], "donor's"
         judge = train_judge(page, name)
         shares = [(judge(frames) == true).float().mean()]
@@ -677,12 +676,12 @@ def compare_losses(
 
 
 def compare_with_inputs(
-    probed: Probed, column: str, own: str, groups: np.ndarray, unit: str
+    probed: Probed, column: str, own: Sequence[str], groups: np.ndarray, unit: str
 ) -> str:
     """A sentence on the code that should hold a label, or the best one, beside the inputs."""
     names, losses, base = probed.matrix.rows, probed.losses[column], probed.constant[column]
     inputs = [row for row, name in enumerate(names) if name.startswith("inputs")]
-    codes = [row for row, name in enumerate(names) if name == own]
+    codes = [row for row, name in enumerate(names) if name in own]
     codes = codes or [row for row in range(len(names)) if row not in inputs]
     code, best = (min(rows, key=lambda row: losses[row].sum()) for rows in (codes, inputs))
     word, found = compare_losses(losses[codes].T, losses[inputs].T, base, groups)
