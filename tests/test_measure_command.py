@@ -14,10 +14,7 @@ from unbraid.data.arrays import read_arrays
 
 N = 300
 DYNAMIC = ("action", "direction")
-NO_LEAK = (
-    "No leak was found: each factor is told by a code that may hold it, and no probe reads it from "
-    "another one."
-)
+NO_LEAK = "No leak was found: each code tells its own factors, and no probe reads others from it."
 
 
 def liars():
@@ -124,9 +121,6 @@ def test_of_three_codes_each_is_judged(fast):
     }
     found = report.measure(three, factors, dynamic=DYNAMIC)
     assert found.own["skin"] == ("looks", "camera") and found.findings == [NO_LEAK]
-    noise = three | {"looks": three["camera"][::-1]}
-    found = report.measure(noise, factors, dynamic=DYNAMIC)
-    assert found.findings[0].startswith("Collapsed: looks, camera tells no factor")
     three["motion"] = np.concatenate([three["motion"], who[:, None] + [[0], [0]]], 2)
     found = report.measure(three, factors, dynamic=DYNAMIC)
     assert found.findings == ["Leak: hair in motion, skin in motion."]

@@ -33,7 +33,7 @@ SURE = 0.01  # the chance that any cell of a matrix counts as told where none is
 WEAK = 0.05  # skills below it are no leak, however small their p-value
 SHARP = 0.8  # of the true frames' contrast; below, frames are blurred
 WIDE = 10  # units: above, an estimate by neighbours is much too low
-PERMUTATIONS = 1999  # of the factors, at least: enough to correct for 20 cells
+PERMUTATIONS = 1999  # of the factors, enough to correct for 20 cells
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 HALVES = 5  # random halves behind the range of a score
 HALF_ROWS = 500  # at most, since a forest is grown for each half
@@ -132,7 +132,6 @@ def measure(
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
         dynamic without being named, unless they never change within a sequence.
-    Bits and scores are of the mean of a code of steps over time, and of factors of sequences alone.
     frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
         with the colours last.
     Raises ValueError for what cannot be read, with its name.
@@ -143,9 +142,7 @@ def measure(
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
         # The mean over time of a code of steps can hide what a step tells, and what all steps do.
-        rows = sum(len(POOLINGS) if code.ndim == 3 else 1 for code in codes.values())
-        permutations = max(PERMUTATIONS, int(rows * len(factors) / SURE))
-        options = {"pooling": POOLINGS, "permutations": permutations, "seed": seed}
+        options = {"pooling": POOLINGS, "permutations": PERMUTATIONS, "seed": seed}
         linear = leakage_matrix(codes, factors, probe="linear", **options)
         nonlinear = leakage_matrix(codes, factors, probe="nonlinear", **options)
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in codes.items()}
@@ -344,9 +341,9 @@ def conclude(report: Report) -> list[str]:
     codes = list(report.bits)
     telling, told = {code for code, _ in both}, {name for _, name in both}
     # A code may be silent if no factor is known of it, or if another one may hold its factors.
-    groups = [own for own in report.own.values() if own] or [(code,) for code in codes]
-    unused = [group for group in groups if not telling & set(group)]
-    silent = [code for code in codes if any(code in group for group in unused)]
+    expected = {own[0] for own in report.own.values() if len(own) == 1}
+    expected = expected if any(report.own.values()) else set(codes)
+    silent = [code for code in codes if code in expected and code not in telling]
     lost = [name for name in report.own if name not in told]
     sentences = []
     if report.count < FEW:
@@ -378,12 +375,9 @@ def conclude(report: Report) -> list[str]:
     return sentences
 
 
-def told_by(matrix: LeakageMatrix, floor: float = 0.0) -> set[tuple[str, str]]:
-    """The (code, factor) that a probe reads beyond chance, corrected for the number of cells.
-
-    floor: the smallest p-value that the matrix's permutations allow, where they are fewer.
-    """
-    least = max(SURE / matrix.value.size, floor)
+def told_by(matrix: LeakageMatrix) -> set[tuple[str, str]]:
+    """The (code, factor) that a probe reads beyond chance, corrected for the number of cells."""
+    least = max(SURE / matrix.value.size, 1 / (1 + PERMUTATIONS))
     clear = (matrix.p_value <= least) & (matrix.value >= WEAK)
     names = [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
     return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
@@ -400,8 +394,8 @@ def describe_leak(
     if not foreign and told < judged:
         return "No leak was found."  # What is lost is said beside it.
     if not foreign:
-        known = "each factor is told by a code that may hold it"
-        return f"No leak was found: {known}, and no probe reads it from another one."
+        known = "each code tells its own factors, and no probe reads others from it"
+        return f"No leak was found: {known}."
     if not linear & set(foreign):
         return f"Hidden leak: only the non-linear probe reads {pairs}."
     if len(judged) > 1 and {name for _, name in foreign} == judged:
