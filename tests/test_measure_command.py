@@ -11,10 +11,14 @@ from typer.testing import CliRunner
 from unbraid import report
 from unbraid.__main__ import app
 from unbraid.data.arrays import read_arrays
+from unbraid.measures.leakage import LeakageMatrix
 
 N = 300
 DYNAMIC = ("action", "direction")
-NO_LEAK = "No leak was found: each code tells its own factors, and no probe reads others from it."
+NO_LEAK = (
+    "No leak was found: each factor is told by a code that may hold it, and none clearly by a code "
+    "that should not hold it."
+)
 
 
 def liars():
@@ -68,7 +72,7 @@ def test_a_code_of_which_no_factor_is_known_may_be_silent(fast):
     static, dynamic = codes["No leak"]
     pair = {"static": static, "dynamic": dynamic}
     found = report.measure(pair, {"skin": factors["skin"]})
-    assert found.findings == [NO_LEAK]
+    assert found.findings == [NO_LEAK, "Of what is known nothing is clearly in dynamic."]
     found = report.measure(pair | {"static": 0 * static}, {"skin": factors["skin"]})
     assert found.findings == ["Useless: no probe reads any factor from any code."]
 
@@ -120,10 +124,26 @@ def test_of_three_codes_each_is_judged(fast):
         "motion": what[:, None] + [[0], [0]],
     }
     found = report.measure(three, factors, dynamic=DYNAMIC)
-    assert found.own["skin"] == ("looks", "camera") and found.findings == [NO_LEAK]
+    quiet = "Of what is known nothing is clearly in camera."
+    assert found.own["skin"] == ("looks", "camera") and found.findings == [NO_LEAK, quiet]
+    noise = three | {"looks": three["camera"][::-1]}
+    found = report.measure(noise, factors, dynamic=DYNAMIC)
+    assert found.findings[0].startswith("Collapsed: of what is known nothing is in looks, camera")
     three["motion"] = np.concatenate([three["motion"], who[:, None] + [[0], [0]]], 2)
     found = report.measure(three, factors, dynamic=DYNAMIC)
-    assert found.findings == ["Leak: hair in motion, skin in motion."]
+    assert found.findings == ["Leak: hair in motion, skin in motion.", quiet]
+
+
+def test_a_leak_is_hidden_only_if_a_linear_probe_reads_nothing():
+    own, pair = {"hair": ("static",), "move": ("dynamic",)}, ("dynamic", "hair")
+    both = {("static", "hair"), ("dynamic", "move"), pair}
+    assert report.describe_leak(own, set(), both).startswith("Hidden leak: only")
+    assert report.describe_leak(own, {pair}, both) == "Leak: hair in dynamic."
+    cells = np.array([[0.4, 0.4, 0.04]])
+    p_values, names = np.array([[0.0005, 0.03, 0.0005]]), ("a", "b", "c")
+    matrix = LeakageMatrix(cells, np.stack([cells, cells], 2), p_values, ("d",), names, "linear")
+    assert report.told_by(matrix, 0.01) == {("d", "a")}
+    assert report.told_by(matrix, 0.05) == {("d", "a"), ("d", "b")}
 
 
 def test_one_factor_alone_is_not_mixed(fast):
@@ -153,6 +173,9 @@ def test_floats_that_may_be_classes_are_doubted(fast):
     found = report.measure(pair, factors | {"skin": factors["skin"].astype(float)}, dynamic=DYNAMIC)
     assert any(doubt.startswith("skin: its") for doubt in found.doubts)
     assert ("skin", "continuous") in [row[:2] for row in found.table()]
+    ages = {"age": np.arange(N) % 40} | factors
+    found = report.measure(pair, ages, dynamic=DYNAMIC)
+    assert any(doubt.startswith("age: its 40 whole numbers") for doubt in found.doubts)
     as_column = {name: values[:, None] for name, values in factors.items()}
     assert report.measure(pair, as_column, dynamic=DYNAMIC).kinds["skin"].endswith("classes")
 
@@ -259,6 +282,7 @@ OTHERS = {  # the command's words instead of good ones
     "no csv": (("codes.npz", "bytes.csv"), "factors: bytes.csv is no"),
     "an empty csv": (("codes.npz", "nothing.csv"), "factors: nothing"),
     "wrong name": (("codes.npz", "f.csv", "--dynamic", "actoin"), "dynamic: .* mean action"),
+    "a folder in place of a page": (("codes.npz", "f.csv", "--html", "."), ".: .* found a folder"),
     "no folder": (("codes.npz", "f.csv", "--html", "no/x.html"), "no/x.html: .* folder"),
     "other frames": (("codes.npz", "f.csv", "--frames", "1.npy", "2.npy"), "frames: .*shape"),
     "bytes beside floats": (

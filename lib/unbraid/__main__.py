@@ -117,6 +117,7 @@ def measure(
     for path in filter(None, (json, html)):
         is_there = path.parent.is_dir()
         check_field(is_there, str(path), "a folder to write into", f"no {path.parent}")
+        check_field(not path.is_dir(), str(path), "the name of a file to write", "a folder")
     pictures = None
     if frames:
         pictures = tuple(next(iter(read_arrays(path, "frames").values())) for path in frames)

@@ -378,7 +378,8 @@ def conclude(page: Page, probed: Sequence[Probed], unprobed: Sequence[str]) -> N
     """Add the verdict on leaks, and a sentence on each code beside linear models on inputs."""
     pairs, columns = set(), []
     for each in probed:
-        pairs |= report.told_by(each.matrix)
+        least = max(report.SURE / each.matrix.value.size, 1 / (1 + report.PERMUTATIONS))
+        pairs |= report.told_by(each.matrix, least)
         columns += each.matrix.columns
         for name in each.matrix.columns:
             sentence = compare_with_inputs(each, name, page.own[name], page.groups, page.unit)

@@ -73,7 +73,7 @@ def plain(text: str) -> str:
 @course_style()
 def draw_matrix(matrix: LeakageMatrix) -> Picture:
     """A leakage matrix with its limits, and with its skills in the alternative text."""
-    figure, ax = new_figure(2.2 + 0.9 * len(matrix.columns), 1.2 + 0.5 * len(matrix.rows))
+    figure, ax = new_figure(2.2 + 1.2 * len(matrix.columns), 1.2 + 0.5 * len(matrix.rows))
     names, columns = (list(map(plain, each)) for each in (matrix.rows, matrix.columns))
     plots.leakage(matrix.value, matrix.test_interval, matrix.p_value, ax, names, columns)
     ax.set_title(f"{matrix.probe} probe")

@@ -30,10 +30,13 @@ REPEATS = 4  # rows of a class, on average, at least
 FEWEST = 10  # rows outside the most frequent class, at least
 FEW = 100  # sequences: with fewer, nothing is concluded
 SURE = 0.01  # the chance that any cell of a matrix counts as told where none is
+DOUBTED = 0.05  # the p-value up to which a linear probe may have read what another reads surely
 WEAK = 0.05  # skills below it are no leak, however small their p-value
 SHARP = 0.8  # of the true frames' contrast; below, frames are blurred
+MANY = 20  # classes: integers that have more may be measured
 WIDE = 10  # units: above, an estimate by neighbours is much too low
-PERMUTATIONS = 1999  # of the factors, enough to correct for 20 cells
+PERMUTATIONS = 1999  # of the factors, at least: enough to correct for 20 cells
+MOST = 9999  # of them, for 100 cells and more, since each takes time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 HALVES = 5  # random halves behind the range of a score
 HALF_ROWS = 500  # at most, since a forest is grown for each half
@@ -132,6 +135,7 @@ def measure(
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
         dynamic without being named, unless they never change within a sequence.
+    Bits and scores are of the mean of a code of steps over time, and of factors of sequences alone.
     frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
         with the colours last.
     Raises ValueError for what cannot be read, with its name.
@@ -142,7 +146,9 @@ def measure(
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
         # The mean over time of a code of steps can hide what a step tells, and what all steps do.
-        options = {"pooling": POOLINGS, "permutations": PERMUTATIONS, "seed": seed}
+        rows = sum(len(POOLINGS) if code.ndim == 3 else 1 for code in codes.values())
+        permutations = int(np.clip(rows * len(factors) / SURE, PERMUTATIONS, MOST))
+        options = {"pooling": POOLINGS, "permutations": permutations, "seed": seed}
         linear = leakage_matrix(codes, factors, probe="linear", **options)
         nonlinear = leakage_matrix(codes, factors, probe="nonlinear", **options)
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in codes.items()}
@@ -212,8 +218,11 @@ def assign(
     codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], dynamic: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """For each factor the codes that may hold it, of steps or of sequences; none if unknown."""
-    of_steps = [name for name, code in codes.items() if code.ndim == 3 or name == "dynamic"]
-    of_steps = [name for name in of_steps if name != "static"]
+    of_steps = [
+        name
+        for name, code in codes.items()
+        if name == "dynamic" or (code.ndim == 3 and name != "static")
+    ]
     of_sequences = [name for name in codes if name not in of_steps]
     is_known = bool(of_steps and of_sequences)
     own = {}
@@ -232,11 +241,17 @@ def describe_factor(values: np.ndarray) -> tuple[str, float]:
 
 
 def doubt_kind(name: str, values: np.ndarray) -> str:
-    """A sentence on floats that may be the numbers of classes; "" on all else."""
+    """A sentence on floats that may number classes, or integers that may not; "" on all else."""
+    count = len(np.unique(values))
+    if values.dtype.kind in "iu" and count > MANY:
+        return (
+            f"{name}: its {count} whole numbers are read as classes; write them with a decimal "
+            "point if they are measured"
+        )
     if values.dtype.kind != "f" or not may_be_classes(values):
         return ""
     return (
-        f"{name}: its {len(np.unique(values))} whole values are decimal numbers and are read as "
+        f"{name}: its {count} whole values are decimal numbers and are read as "
         "continuous; give integers or text if they are classes"
     )
 
@@ -337,28 +352,32 @@ def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
 
 def conclude(report: Report) -> list[str]:
     """The findings in sentences, the verdict first."""
-    linear, both = told_by(report.linear), told_by(report.linear) | told_by(report.nonlinear)
+    sure = max(SURE / report.linear.value.size, 1 / (1 + MOST))
+    both = told_by(report.linear, sure) | told_by(report.nonlinear, sure)
     codes = list(report.bits)
     telling, told = {code for code, _ in both}, {name for _, name in both}
     # A code may be silent if no factor is known of it, or if another one may hold its factors.
-    expected = {own[0] for own in report.own.values() if len(own) == 1}
-    expected = expected if any(report.own.values()) else set(codes)
-    silent = [code for code in codes if code in expected and code not in telling]
+    groups = [own for own in report.own.values() if own] or [(code,) for code in codes]
+    unused = set().union(*(group for group in groups if telling.isdisjoint(group)))
+    silent = [code for code in codes if code in unused]
+    quiet = [code for code in codes if code not in telling]
     lost = [name for name in report.own if name not in told]
     sentences = []
     if report.count < FEW:
         sentences.append(
-            f"Cannot be concluded: {report.count} sequences are too few; with {FEW} or more, "
-            "shares differ by less than a tenth from draw to draw."
+            f"Cannot be concluded: {report.count} sequences are too few; give {FEW} or more, "
+            "better several hundred."
         )
     elif not both:
         sentences.append("Useless: no probe reads any factor from any code.")
     elif silent:
         rest = ", ".join(code for code in codes if code in telling)
         names = ", ".join(silent)
-        sentences.append(f"Collapsed: {names} tells no factor; what is known is in {rest}.")
+        sentences.append(f"Collapsed: of what is known nothing is in {names}; it is in {rest}.")
     elif any(report.own.values()):
-        sentences.append(describe_leak(report.own, linear, both))
+        sentences.append(describe_leak(report.own, told_by(report.linear, DOUBTED), both))
+    if quiet and both and not silent and report.count >= FEW:
+        sentences.append(f"Of what is known nothing is clearly in {', '.join(quiet)}.")
     if lost and both and report.count >= FEW:
         sentences.append(f"Lost: no code tells {', '.join(lost)}.")
     if not any(report.own.values()):
@@ -375,10 +394,9 @@ def conclude(report: Report) -> list[str]:
     return sentences
 
 
-def told_by(matrix: LeakageMatrix) -> set[tuple[str, str]]:
-    """The (code, factor) that a probe reads beyond chance, corrected for the number of cells."""
-    least = max(SURE / matrix.value.size, 1 / (1 + PERMUTATIONS))
-    clear = (matrix.p_value <= least) & (matrix.value >= WEAK)
+def told_by(matrix: LeakageMatrix, chance: float) -> set[tuple[str, str]]:
+    """The (code, factor) that a probe reads with a p-value of at most `chance`, and not weakly."""
+    clear = (matrix.p_value <= chance) & (matrix.value >= WEAK)
     names = [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
     return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
 
@@ -386,7 +404,11 @@ def told_by(matrix: LeakageMatrix) -> set[tuple[str, str]]:
 def describe_leak(
     own: Mapping[str, Collection[str]], linear: set[tuple[str, str]], both: set[tuple[str, str]]
 ) -> str:
-    """The verdict on codes that all tell something, from what each probe reads."""
+    """The verdict on codes that tell something.
+
+    linear: the pairs (code, factor) that a linear probe may have read; a leak is hidden if it is
+        none of them. both: the pairs that any probe reads surely.
+    """
     foreign = [(code, name) for code, name in sorted(both) if own[name] and code not in own[name]]
     pairs = ", ".join(f"{name} in {code}" for code, name in foreign)
     judged = {name for name, codes in own.items() if codes}
@@ -394,8 +416,8 @@ def describe_leak(
     if not foreign and told < judged:
         return "No leak was found."  # What is lost is said beside it.
     if not foreign:
-        known = "each code tells its own factors, and no probe reads others from it"
-        return f"No leak was found: {known}."
+        known = "each factor is told by a code that may hold it"
+        return f"No leak was found: {known}, and none clearly by a code that should not hold it."
     if not linear & set(foreign):
         return f"Hidden leak: only the non-linear probe reads {pairs}."
     if len(judged) > 1 and {name for _, name in foreign} == judged:
