@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell
 from papermill.iorw import papermill_io
 
 from tools import __main__ as commands
-from tools import execution, files, kernels, stamp
+from tools import execution, files, footer, kernels, stamp
 
 BAD = {
     "broken": ("1 / 0", "ZeroDivisionError"),
@@ -208,8 +208,8 @@ def test_the_command_line_refuses_wrong_arguments(good, monkeypatch):
 
 
 def test_the_library_of_another_clone_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(stamp, "LIBRARY", tmp_path)
-    assert commands.main(["prose"]) == 2
+    monkeypatch.setattr(footer, "LIBRARY", tmp_path)
+    assert commands.main(["fresh"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 

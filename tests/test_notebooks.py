@@ -44,8 +44,9 @@ def test_it_runs_at_smoke_with_its_checked_outputs_and_gives_the_same_again(note
     assert outcome.fault == ""
     expected = checked_outputs(notebook)
     assert expected
-    assert checked_outputs(outcome.output) == expected
-    assert answers(outcome.output) == answers(notebook)
+    if any(expected.values()):  # A notebook that is being rewritten has no outputs.
+        assert checked_outputs(outcome.output) == expected
+        assert answers(outcome.output) == answers(notebook)
     # `make notebooks` ran it twice; with other code or other versions of packages it runs again.
     if not execution.has_repeated(notebook):
         assert execution.find_difference(outcome) == ""

@@ -1,127 +1,16 @@
 """What a notebook's stamp holds, and which changes make it stale."""
 
 import ast
-import shutil
+import json
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import nbformat
 import pytest
 from exercise_notebook import write_notebook
 
 from tools import execution, recording, stamp
-
-CODE = "from unbraid.measures.information import kraskov\nprint(kraskov)"
-INFORMATION = "lib/unbraid/measures/information.py"
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """A copy of the library's source."""
-    return Path(shutil.copytree(stamp.LIBRARY, tmp_path_factory.mktemp("copy") / "unbraid"))
-
-
-@pytest.fixture
-def change(library):
-    """A function that replaces a text in a file of the copy, until the test ends."""
-    before = {}
-
-    def replace(file, old, new):
-        path = library / file
-        before[path] = path.read_text()
-        assert old in before[path]
-        path.write_text(before[path].replace(old, new, 1))
-
-    yield replace
-    for path, text in before.items():
-        path.write_text(text)
-
-
-def changed_files(code, library, change, *edit):
-    """The files whose digests differ after an edit, among those behind some code."""
-    before = stamp.digest_library(code, library)
-    change(*edit)
-    after = stamp.digest_library(code, library)
-    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
-
-
-@pytest.mark.parametrize(
-    "code, names",
-    (
-        (CODE, {INFORMATION}),
-        ("from unbraid.measures.information import kraskov as estimate", {INFORMATION}),
-        ("import unbraid.measures.information as i", {INFORMATION}),
-        ("def late():\n    from unbraid.measures import information", {INFORMATION}),
-        ("from unbraid.measures import swaps", set()),
-        ("from unbraid import plots\nimport numpy", set()),
-    ),
-)
-def test_a_change_names_the_file_and_only_to_code_that_imports_it(library, change, code, names):
-    edit = ("measures/information.py", "def kraskov(", "def kraskov(extra, ")
-    assert changed_files(code, library, change, *edit) == names
-
-
-@pytest.mark.parametrize(
-    "old, new",
-    (
-        ("def kraskov(", "# a comment\n\n\ndef kraskov("),
-        ('"""', '"""Other words. '),
-    ),
-)
-def test_comments_layout_and_docstrings_are_none(library, change, old, new):
-    assert changed_files(CODE, library, change, "measures/information.py", old, new) == set()
-
-
-def make_library(folder, **sources):
-    for name, source in {"__init__": "", "p/__init__": "", **sources}.items():
-        path = folder / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(source))
-    return folder
-
-
-@pytest.fixture
-def toy(tmp_path):
-    """A library whose package p passes a name of p/c on, and which p/other belongs to as well."""
-    return make_library(
-        tmp_path / "toy",
-        a="from toy import b\nfrom toy.p import limit as own",
-        b="import math\ndef late():\n    from .d import rate",
-        d="rate = 1",
-        e="unused = 1",
-        **{
-            "p/__init__": "from toy.p.c import LIMIT as limit\nfrom toy.p.other import thing",
-            "p/c": "LIMIT = OTHER = 1",
-            "p/other": "thing = 1",
-        },
-    )
-
-
-@pytest.mark.parametrize(
-    "code, names",
-    (
-        ("from toy.a import own", "a b d p/c"),
-        ("from toy import b, d", "b d"),
-        ("import toy.b as x, math, p", "b d"),
-        ("from toy.p import limit", "p/c"),
-        ("from toy.p import other", "p/other"),
-        ("from toy import p", "p/__init__ p/c p/other"),
-        ("import toy", "__init__"),
-        ("from toyota import a", ""),
-    ),
-)
-def test_imports_are_followed_from_file_to_file(toy, code, names):
-    assert set(stamp.digest_library(code, toy)) == {f"lib/toy/{name}.py" for name in names.split()}
-
-
-def test_another_origin_of_a_name_is_a_change(toy):
-    """The package is not among the files, but where it takes the name from counts."""
-    source = "from toy.p import limit"
-    before = stamp.digest_code(source, stamp.find_homes(source, toy))
-    (toy / "p" / "__init__.py").write_text("from toy.p.c import OTHER as limit")
-    assert stamp.digest_code(source, stamp.find_homes(source, toy)) != before
 
 
 def test_a_digest_holds_for_other_versions_of_python():
@@ -168,8 +57,7 @@ def test_files_are_named_alike_on_every_machine(root, tmp_path, monkeypatch):
         tmp_path / "cache" / "composed" / "a.npy": "",
         root / "data" / "README.md": "data/README.md",
         root / "results" / "tables.toml": "results/tables.toml",
-        root / "lib" / "unbraid" / "profiles.toml": "lib/unbraid/profiles.toml",
-        root / "lib" / "unbraid" / "data" / "sources.toml": "",  # the sources read of it count
+        root / "lib" / "unbraid" / "unbraid.mplstyle": "",  # the library is no content
         root / "notebooks" / "00_start_here.ipynb": "",
         root / "build" / "x.json": "",
         tmp_path / "elsewhere.txt": "",
@@ -197,8 +85,7 @@ def test_an_executed_notebook_is_fresh_and_its_stamp_says_what_it_read(executed)
     assert stamp.compare(executed) == []
     made_from = nbformat.read(executed, 4).metadata.unbraid.stamp
     assert made_from.profile == "quick"
-    read = [name for name in made_from.files if not name.endswith(".py")]
-    assert read == ["results/tables.toml"] and INFORMATION in made_from.files
+    assert list(made_from.files) == ["results/tables.toml"]
     assert not list((executed.parent / "build").glob("*.reads"))
 
 
@@ -213,7 +100,6 @@ def test_an_executed_notebook_is_fresh_and_its_stamp_says_what_it_read(executed)
             lambda book: book.metadata.unbraid.stamp.files.update({"results/tables.toml": "0"}),
             "results/tables.toml changed",
         ),
-        (lambda book: book.metadata.unbraid.stamp.files.pop(INFORMATION), "is imported now"),
         (lambda book: book.metadata.unbraid.stamp.update(profile="smoke"), "at smoke"),
         (lambda book: book.cells[1].update(source="Other words."), None),
         (lambda book: book.cells[2].update(source=book.cells[2].source + "  # a comment"), None),
@@ -229,11 +115,6 @@ def test_what_makes_a_notebook_stale_is_said(executed, tmp_path, edit, reason):
     assert reason is None or reason in reasons[0]
 
 
-def test_a_change_of_the_library_makes_it_stale(executed, library, change):
-    change("measures/information.py", "def kraskov(", "def kraskov(extra, ")
-    assert stamp.compare(executed, library) == [f"{INFORMATION} changed"]
-
-
 @pytest.mark.parametrize("new, is_equal", (("# other words\na = 1", True), ("a = 2", False)))
 def test_tables_count_by_their_values(tmp_path, monkeypatch, new, is_equal):
     monkeypatch.setattr(stamp, "ROOT", tmp_path)
@@ -243,3 +124,19 @@ def test_tables_count_by_their_values(tmp_path, monkeypatch, new, is_equal):
         digests.append(stamp.digest_file("table.toml"))
     assert (digests[0] == digests[1]) == is_equal
     assert stamp.digest_file("vanished.toml") == stamp.MISSING
+
+
+@pytest.mark.parametrize(
+    "change, is_equal",
+    (
+        ({"protocol": {"files": {"run": {"0": {"shipped": False}}}}}, True),
+        ({"run": {"a": 2}}, False),
+    ),
+)
+def test_metrics_count_by_their_figures(tmp_path, monkeypatch, change, is_equal):
+    monkeypatch.setattr(stamp, "ROOT", tmp_path)
+    digests = []
+    for metrics in ({"run": {"a": 1}, "protocol": {}}, {"run": {"a": 1}, "protocol": {}} | change):
+        (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+        digests.append(stamp.digest_file("metrics.json"))
+    assert (digests[0] == digests[1]) == is_equal

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import desk, editions, execution, files, footer, prose, stamp, syllabus
+from tools import desk, editions, execution, files, footer, stamp, syllabus
 from tools.assignment import write_assignment
 
 Options = argparse.Namespace
@@ -45,13 +45,6 @@ def renew_footers(options: Options) -> bool:
     changed = footer.renew(options.only)
     print(f"{len(changed)} notebooks changed", *(path.name for path in changed), sep="\n  ")
     return True
-
-
-def check_prose(options: Options) -> bool:
-    """name the decimals of the prose that have no source"""
-    findings = prose.find_unsupported(files.select_notebooks(only=options.only))
-    print(*findings, f"{len(findings)} decimals without a source", sep="\n")
-    return not findings
 
 
 def renew_syllabus(_: Options) -> bool:
@@ -107,7 +100,6 @@ COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
     "notebooks": (renew_notebooks, "only"),
     "fresh": (check_freshness, "only run"),
     "footer": (renew_footers, "only"),
-    "prose": (check_prose, "only"),
     "syllabus": (renew_syllabus, ""),
     "student": (write_student, "only to"),
     "teacher": (write_teacher, "only to"),
@@ -140,9 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command, takes = COMMANDS[options.command]
     try:
-        if not stamp.LIBRARY.is_relative_to(CLONE):
+        if not footer.LIBRARY.is_relative_to(CLONE):
             remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
-            raise ValueError(f"unbraid: expected that of {CLONE}, found {stamp.LIBRARY}; {remedy}")
+            raise ValueError(f"unbraid: expected that of {CLONE}, found {footer.LIBRARY}; {remedy}")
         if "to" in takes:
             options.to = options.to or f"build/{options.command}"
         return int(not command(options))

@@ -87,8 +87,7 @@ def execute(
         outcome.output.parent.mkdir(parents=True, exist_ok=True)
         outcome.output.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
-        # The library as it is now: what is edited during the run makes its output stale.
-        made_from = stamp.stamp_code(nbformat.read(outcome.notebook, 4))
+        made_from = nbformat.read(outcome.notebook, 4)  # as it is now: it may be edited meanwhile
         check_parameters(outcome.notebook, parameters)
         source = outcome.notebook
         if not solutions:
@@ -101,7 +100,7 @@ def execute(
     outcome.seconds = time.perf_counter() - started
     if not outcome.fault:
         book = nbformat.read(outcome.output, 4)
-        whole = stamp.complete(made_from, recording.read_log(log), profile)
+        whole = stamp.write_stamp(made_from, recording.read_log(log), profile)
         book.metadata.unbraid = {"stamp": whole}
         nbformat.write(book, outcome.output)
     log.unlink(missing_ok=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+from importlib.util import resolve_name
 from pathlib import Path
 
 import nbformat
+import unbraid
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from tools.files import normalise, select_notebooks, tags, write
-from tools.stamp import LIBRARY, extract_code, find_file, find_homes
+from tools.stamp import extract_code
 
+LIBRARY = Path(unbraid.__file__).resolve().parent
 PAGES = ("notation", "glossary", "bibliography")
 LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in PAGES)
 
@@ -65,3 +69,47 @@ def link_sources(book: NotebookNode) -> list[str]:
         title = module.partition(".")[2] or module
         links.append(f"[{title}](../lib/{file}) {', '.join(names)}".strip())
     return links
+
+
+def read_imports(source: str, package: str = "") -> list[tuple[str, str]]:
+    """Each name that a program imports, and its origin: ("load", "unbraid.data.load")."""
+    pairs = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            pairs += [(alias.asname or alias.name, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = resolve_name("." * node.level + (node.module or ""), package)
+            pairs += [(name.asname or name.name, f"{origin}.{name.name}") for name in node.names]
+    return pairs
+
+
+def find_file(module: str, library: Path) -> Path | None:
+    """The file of one of the library's modules, None for another name."""
+    path = library.parent / Path(*module.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    is_ours = module.partition(".")[0] == library.name
+    return next((file for file in candidates if is_ours and file.is_file()), None)
+
+
+def find_home(dotted: str, library: Path) -> tuple[str, str]:
+    """The module of the library that a dotted name means or that defines it, and its name there.
+
+    The name is "" for a module; both are "" for what is not the library's. A package that only
+    passes a name on is not its home.
+    """
+    module = dotted
+    while module and not find_file(module, library):
+        module = module.rpartition(".")[0]
+    name = dotted.removeprefix(module).strip(".") if module else ""
+    file = find_file(module, library)
+    if name and file and file.name == "__init__.py":
+        passed_on = dict(read_imports(file.read_text(encoding="utf-8"), module))
+        if name in passed_on:
+            return find_home(passed_on[name], library)
+    return module, name
+
+
+def find_homes(source: str, library: Path, package: str = "") -> list[tuple[str, str]]:
+    """The homes of what a program imports of the library."""
+    homes = {find_home(origin, library) for _, origin in read_imports(source, package)}
+    return sorted(homes - {("", "")})

@@ -1,11 +1,11 @@
-"""Whether a notebook's outputs are what this commit computes: a stamp of what they were made from.
+"""Whether a notebook's outputs are of its own code and of the data and records that it reads.
 
-The stamp is written when a notebook is executed, into its metadata (`unbraid.stamp`):
+A stamp is written when a notebook is executed, into its metadata (`unbraid.stamp`):
 
 - code: a digest of its code cells;
-- files: the digests of the files behind its outputs: the modules of the library that it imports,
-  and that these import; and what it read of the library's tables, of results/ and of data/. A file
-  of a publisher counts as its source, wherever it lies, by the digests in sources.toml;
+- files: the digests of what it read of results/, of data/ and of the drawings beside it. A file of
+  a publisher counts as its source, wherever it lies, by the digests in sources.toml; a metrics.json
+  by its figures, without its protocol;
 - profile and versions.
 
 All of it is content: a fresh clone and the machine of the author give the same stamp. Code counts
@@ -17,26 +17,23 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
 import platform
 import tomllib
 from importlib.metadata import version
-from importlib.util import resolve_name
 from pathlib import Path
 
 import nbformat
-import unbraid
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from unbraid.data.fetch import SOURCES, cache_directory, mirror_directory
 
 from tools.files import ROOT, tags
 
-LIBRARY = Path(unbraid.__file__).resolve().parent
 FIELDS = {"code", "files", "profile", "versions"}
 PACKAGES = ("torch", "numpy", "scikit-learn")
-FOLDERS = ("results/", "data/", "notebooks/", "lib/unbraid/")  # of the clone, what is read of them
-LISTS_OF_SOURCES = "lib/unbraid/data/"  # the sources that are read of them count
-TEXTS = (".json", ".csv", ".md", ".txt", ".mplstyle", ".svg")
+FOLDERS = ("results/", "data/", "notebooks/")  # of the clone, what is read of them
+TEXTS = (".json", ".csv", ".md", ".txt", ".svg")
 MISSING = "missing"
 
 
@@ -48,70 +45,9 @@ def extract_code(book: NotebookNode) -> str:
     return "\n".join(transform(cell.source) for cell in cells)
 
 
-@functools.cache
-def read_imports(source: str, package: str = "") -> list[tuple[str, str]]:
-    """Each name that a program imports, and its origin: ("load", "unbraid.data.load")."""
-    pairs = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            pairs += [(alias.asname or alias.name, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            origin = resolve_name("." * node.level + (node.module or ""), package)
-            pairs += [(name.asname or name.name, f"{origin}.{name.name}") for name in node.names]
-    return pairs
-
-
-def find_file(module: str, library: Path) -> Path | None:
-    """The file of one of the library's modules, None for another name."""
-    path = library.parent / Path(*module.split("."))
-    candidates = (path.with_suffix(".py"), path / "__init__.py")
-    is_ours = module.partition(".")[0] == library.name
-    return next((file for file in candidates if is_ours and file.is_file()), None)
-
-
-def find_home(dotted: str, library: Path) -> tuple[str, str]:
-    """The module of the library that a dotted name means or that defines it, and its name there.
-
-    The name is "" for a module; both are "" for what is not the library's. A package that only
-    passes a name on is not its home.
-    """
-    module = dotted
-    while module and not find_file(module, library):
-        module = module.rpartition(".")[0]
-    name = dotted.removeprefix(module).strip(".") if module else ""
-    file = find_file(module, library)
-    if name and file and file.name == "__init__.py":
-        passed_on = dict(read_imports(file.read_text(encoding="utf-8"), module))
-        if name in passed_on:
-            return find_home(passed_on[name], library)
-    return module, name
-
-
-def find_homes(source: str, library: Path, package: str = "") -> list[tuple[str, str]]:
-    """The homes of what a program imports of the library."""
-    homes = {find_home(origin, library) for _, origin in read_imports(source, package)}
-    return sorted(homes - {("", "")})
-
-
-def digest_library(source: str, library: Path = LIBRARY) -> dict[str, str]:
-    """The digests of the library's files that a program imports, and that these import."""
-    digests: dict[str, str] = {}
-    waiting = find_homes(source, library)
-    while waiting:
-        file = find_file(waiting.pop()[0], library)
-        name = f"lib/{file.relative_to(library.parent).as_posix()}"
-        if name not in digests:
-            text = file.read_text(encoding="utf-8")
-            package = ".".join(file.parent.relative_to(library.parent).parts)
-            homes = find_homes(text, library, package)
-            digests[name] = digest_code(text, homes)
-            waiting += homes
-    return digests
-
-
-def digest_code(source: str, homes: list[tuple[str, str]]) -> str:
-    """The digest of a program and of where the names that it imports are defined."""
-    return digest_text(f"{write_program(source)} {homes}")
+def digest_code(source: str) -> str:
+    """The digest of a program."""
+    return digest_text(write_program(source))
 
 
 @functools.cache
@@ -148,22 +84,15 @@ def digest_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def stamp_code(book: NotebookNode, library: Path = LIBRARY) -> dict:
-    """The part of a stamp that is known before anything runs: the code, and what it imports."""
-    source = extract_code(book)
-    code = digest_code(source, find_homes(source, library))
-    return {"code": code, "files": digest_library(source, library)}
-
-
-def complete(stamp: dict, entries: list[list[str]], profile: str) -> dict:
-    """The whole stamp: with what a run has read (`recording.read_log`), its profile, versions."""
+def write_stamp(book: NotebookNode, entries: list[list[str]], profile: str) -> dict:
+    """The stamp of a notebook: its code, what a run has read (`recording.read_log`), and how."""
     names = set()
     for event, thing in entries:
         names.add(f"data/{thing}" if event == "unbraid.source" else name_read(Path(thing)))
     read = {name: digest_file(name) for name in names - {""}}
-    read = {name: digest for name, digest in read.items() if digest != MISSING}
-    files = dict(sorted((stamp["files"] | read).items()))
-    return stamp | {"files": files, "profile": profile, "versions": read_versions()}
+    files = {name: digest for name, digest in sorted(read.items()) if digest != MISSING}
+    code = digest_code(extract_code(book))
+    return {"code": code, "files": files, "profile": profile, "versions": read_versions()}
 
 
 def read_versions() -> dict[str, str]:
@@ -182,8 +111,7 @@ def name_read(path: Path) -> str:
     if path.is_relative_to(cache_directory()) or not path.is_relative_to(ROOT):
         return ""
     name = path.relative_to(ROOT).as_posix()
-    is_content = name.startswith(FOLDERS) and not name.startswith(LISTS_OF_SOURCES)
-    return name if is_content and path.suffix != ".ipynb" else ""
+    return name if name.startswith(FOLDERS) and path.suffix != ".ipynb" else ""
 
 
 def digest_file(name: str) -> str:
@@ -196,12 +124,14 @@ def digest_file(name: str) -> str:
     content = path.read_bytes()
     if path.suffix == ".toml":
         content = repr(tomllib.loads(content.decode())).encode()
+    elif path.name == "metrics.json":
+        content = json.dumps(json.loads(content) | {"protocol": None}).encode()
     elif path.suffix in TEXTS:
         content = content.replace(b"\r\n", b"\n")  # as git may check it out on Windows
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def compare(notebook: Path, library: Path = LIBRARY) -> list[str]:
+def compare(notebook: Path) -> list[str]:
     """What differs between a notebook's stamp and this clone, and makes its outputs stale.
 
     Other versions of packages do not, as the course runs with more than one.
@@ -215,22 +145,13 @@ def compare(notebook: Path, library: Path = LIBRARY) -> list[str]:
     reasons = []
     if stamp["profile"] != "quick":
         reasons.append(f"it was executed at {stamp['profile']}, not at quick")
-    now = stamp_code(book, library)
-    if now["code"] != stamp["code"]:
+    if digest_code(extract_code(book)) != stamp["code"]:
         reasons.append("its own code cells changed")
-    read = [name for name in stamp["files"] if not name.endswith(".py")]
-    files = now["files"] | {name: digest_file(name) for name in read}
+    files = {name: digest_file(name) for name in stamp["files"]}
     return reasons + name_changes(stamp["files"], files)
 
 
 def name_changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """One sentence for each file whose digest differs between two stamps."""
-    sentences = []
-    for name in sorted({*before, *now}):
-        if name not in before:
-            sentences.append(f"{name} is imported now")
-        elif now.get(name, MISSING) == MISSING:
-            sentences.append(f"{name} is gone, or imported no more")
-        elif before[name] != now[name]:
-            sentences.append(f"{name} changed")
-    return sentences
+    """One sentence for each file whose digest is no longer the one in a stamp."""
+    changed = [name for name in sorted(before) if before[name] != now[name]]
+    return [f"{name} {'is gone' if now[name] == MISSING else 'changed'}" for name in changed]
