@@ -52,15 +52,18 @@ def test_the_references_have_as_many_parameters_as_the_authors_networks():
     assert count_parameters(IndependentStep()) == expected == 6_268_734
 
 
-def test_the_step_of_c_is_our_bound_with_the_authors_weights(monkeypatch):
-    """In evaluation, where the first frame is decoded twice alike."""
+@pytest.mark.parametrize("is_training", (False, True))
+def test_the_step_of_c_is_our_bound_with_the_authors_weights(monkeypatch, is_training):
+    """Loss, gradients and running statistics; in training, batches have their own statistics."""
     torch.manual_seed(0)
     sizes = ELEMENT | {"channels": 3, "image_size": 16, "width": 3, "static_size": 5}
-    model = SingleElement(**sizes).double().eval()
-    theirs = SingleElementStep((3, 6), features=4, hidden=5, static=5, dynamic=2).double().eval()
+    model = SingleElement(**sizes, anchor_alone=True).double().train(is_training)
+    theirs = SingleElementStep((3, 6), features=4, hidden=5, static=5, dynamic=2).double()
+    theirs.train(is_training)
     parts = (model.codec.encoder, model.static_head, model.dynamic_encoder, model.prior)
-    weights = [part.parameters() for part in (*parts, model.codec.decoder)]
-    copy_weights(chain(*weights), theirs)
+    parts = (*parts, model.codec.decoder)
+    weights = [weight for part in parts for weight in part.parameters()]
+    copy_weights(iter(weights), theirs)
 
     frames, noise = draw_frames(3, 16, 5), model.draw_noise(4, 5, seeded())
     bound = model(frames, noise)
@@ -70,7 +73,29 @@ def test_the_step_of_c_is_our_bound_with_the_authors_weights(monkeypatch):
     expected = (5 * squared + first + sum(bound.kl.values())).mean()
 
     fix_draws(monkeypatch, noise["static"], noise["anchor"][:, None], noise["dynamic"])
-    assert theirs(frames).item() == pytest.approx(expected.item(), rel=1e-9)
+    loss = theirs(frames)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+    expected.backward()
+    loss.backward()
+    for ours, their in zip(weights, theirs.parameters(), strict=True):
+        shape = tuple(map(slice, ours.shape))
+        torch.testing.assert_close(their.grad[shape], ours.grad, rtol=1e-9, atol=1e-12)
+    statistics = [statistic for part in parts for statistic in part.buffers()]
+    for ours, their in zip(statistics, theirs.buffers(), strict=True):
+        torch.testing.assert_close(their, ours, rtol=1e-9, atol=1e-12)
+
+
+def test_the_anchor_decoded_alone_is_another_term_in_training_only():
+    torch.manual_seed(0)
+    model, alone = SingleElement(**ELEMENT), SingleElement(**ELEMENT, anchor_alone=True)
+    alone.load_state_dict(model.state_dict())
+    noise = model.draw_noise(4, 5, seeded())
+    frames = draw_frames(ELEMENT["channels"], ELEMENT["image_size"], 5).float()
+    for is_training in (False, True):
+        first, second = (each.train(is_training)(frames, noise) for each in (model, alone))
+        torch.testing.assert_close(first.log_likelihood, second.log_likelihood)
+        is_same = torch.allclose(first.terms["anchor"], second.terms["anchor"], rtol=1e-5)
+        assert is_same != is_training
 
 
 def test_the_step_of_a_is_our_bound_of_a_single_frame(monkeypatch):

@@ -9,7 +9,8 @@ The static code reads one element alone, the anchor. The dynamic code reads all 
 of the anchor has been subtracted. Here that is as in the authors' code: the encoder's features of
 the anchor are subtracted, its own, which would then be zero, are replaced by N(0, I) noise, each
 d_t depends on the whole sequence, and the KL counts all t. The paper's formulas differ, see
-formula.py.
+formula.py. That code also decodes the anchor a second time for a term of its own, which here is the
+setting `anchor_alone`.
 """
 
 from __future__ import annotations
@@ -47,14 +48,17 @@ ANCHORS = ("first", "middle", "last", "any")
 class SingleElementConfig(ModelConfig):
     """The sizes of `SingleElement`; the defaults are those of the authors' code for Sprites.
 
-    That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6. An element is a frame or a
-    window of a series.
+    That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6, but for `anchor_alone`, which
+    is true there. An element is a frame or a window of a series.
 
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, so that the authors' weights are those of the bound's terms.
     context: whether a bidirectional LSTM runs over the features of all elements first.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
+    anchor_alone: whether the bound's term "anchor" comes from a second decoding of the anchors by
+        themselves, as in the authors' code. In training, batch normalisation then has statistics of
+        its own in it, and moves its running ones twice; without it both decodings are the same.
     still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
     initial_log_variance, initial_gain: the first is added to the log-variance of the dynamic
@@ -75,6 +79,7 @@ class SingleElementConfig(ModelConfig):
     variance: float = 0.5
     context: bool = False
     anchor: str = "first"
+    anchor_alone: bool = False
     still: bool = False
     initial_weights: str = "small"
     initial_log_variance: float = 0.0
@@ -146,8 +151,9 @@ class SingleElement(SequenceModel):
 
     An element is a frame or a window of a series, and T counts elements.
 
-    The bound's further terms are "anchor", log p(x_a | s, d_a), and where `still` is set
-    "still", sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
+    The bound's further terms are "anchor", log p(x_a | s, d_a), decoded with all other elements or,
+    where `anchor_alone` is set, once more without them; and where `still` is set "still",
+    sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
 
     Values that were not observed do not count. An element without any observed value is no anchor,
     and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed element; after
@@ -297,6 +303,13 @@ class SingleElement(SequenceModel):
         means = self.decode_elements(**posterior.codes)
         by_element = self.log_likelihood(elements, means, mask)
         terms = {"anchor": by_element.gather(1, posterior.anchor[:, None])[:, 0]}
+        if self.config.anchor_alone:
+            places = torch.arange(len(elements), device=elements.device), posterior.anchor
+            static, dynamic = posterior.codes["static"], posterior.codes["dynamic"][places]
+            means = self.decode_elements(static, dynamic[:, None])  # (B, 1, ...)
+            seen = None if mask is None else mask[places][:, None]
+            alone = self.log_likelihood(elements[places][:, None], means, seen)
+            terms["anchor"] = alone[:, 0]
         if self.config.still:
             means = self.decode_still(posterior.codes["static"], elements.shape[1])
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
