@@ -266,7 +266,7 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     for settings, seeds in jobs:
         by_seed = []
         files[settings.run] = {}
-        judges |= provenance.describe_judge(settings)
+        judges |= provenance.describe_judges(settings)
         for seed in seeds:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")

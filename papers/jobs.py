@@ -90,10 +90,11 @@ def find_missing_judge(settings: Settings) -> str | None:
     As in `python -m papers full`, runs at the papers' size have judges of that size. At the other
     profiles the judges in results/ serve.
     """
-    name = judging.name_judge(settings)
-    if name is None or settings.profile != "full":
+    judges = judging.name_judges(settings)
+    if not judges or settings.profile != "full":
         return None
-    return None if judging.judge_path(name, settings.profile).exists() else name
+    name, profile, _ = judges[""]
+    return None if judging.judge_path(name, profile).exists() else name
 
 
 def estimate_minutes(settings: Settings, folder: Path) -> int:

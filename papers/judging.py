@@ -36,16 +36,21 @@ from papers.settings import load as load_settings
 
 @dataclass(frozen=True)
 class JudgeTask:
-    """What the judge of a dataset sees, the section of its settings, and the labels it names."""
+    """What a judge sees, the section of its settings, and the labels that it names.
+
+    data: the dataset that it judges, where it does not bear its name.
+    """
 
     kind: type[FrameJudge]
     section: str
     labels: tuple[str, ...]
+    data: str = ""
 
 
 WORN = ("skin", "trousers", "top", "hair")
 JUDGES = {  # A clip's motion is its action and direction in one, as in the papers.
     "sprites": JudgeTask(SequenceJudge, "judge", ("motion", *WORN)),
+    "sprites_roughened": JudgeTask(SequenceJudge, "judge.soft", ("motion", *WORN), "sprites"),
     "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
     "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
     "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
@@ -74,8 +79,9 @@ def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sample
         classes = dict.fromkeys(JUDGES[dataset].labels, tuple(map(str, range(10))))
         examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
         return Sampler(draw, draw.provenance, (digits.source,)), examples
-    data = load_sequences(dataset, split, settings)
-    sources = sources_of(dataset)
+    data_name = JUDGES[dataset].data or dataset
+    data = load_sequences(data_name, split, settings)
+    sources = sources_of(data_name)
     if JUDGES[dataset].kind is SequenceJudge:
         return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
     frames = FrameSampler(data, length=1)
@@ -108,43 +114,60 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
     return where / f"judge-seed{seed}.safetensors"
 
 
-def name_judge(settings: Settings) -> str | None:
-    """The dataset whose judge measures runs of these settings; None where there is no judge.
+def name_judges(settings: Settings) -> dict[str, tuple[str, str, int]]:
+    """The judges that measure runs of these settings: dataset, profile and pixels of each.
 
-    It is that of the run's own dataset for the models and datasets in `JUDGED`; moving digits are
-    judged in runs whose settings say so.
+    The first is that of the run's own dataset for the models and datasets in `JUDGED`; moving
+    digits are judged in runs whose settings say so. Where the setting `evaluation_all_judges` is
+    on, the other judges of clips of sprites follow. The keys stand before the names of figures.
     """
-    if (settings.model, settings.dataset) in JUDGED:
-        return settings.dataset
-    return getattr(settings, "evaluation_judge", None)
+    is_judged = (settings.model, settings.dataset) in JUDGED
+    name = settings.dataset if is_judged else getattr(settings, "evaluation_judge", None)
+    if name is None:
+        return {}
+    judges = {"": (name, settings.profile, settings.image_size)}
+    if getattr(settings, "evaluation_all_judges", False):
+        judges["roughened_"] = ("sprites_roughened", "full", 64)
+        judges["at_32_"] = ("sprites", "quick", 32)
+    return judges
 
 
-def find_judge(dataset: str, profile: str = "quick") -> Path:
+def find_judge(dataset: str, profile: str = "quick", image_size: int | None = None) -> Path:
     """The weights of a dataset's judge of this profile or, where there is none, of quick.
 
     They are those in results/, else those in build/results, where the command `judge` writes.
-    Raises `ResultsError` where there are none.
+    image_size: the side in pixels of the frames that it is to judge, by default that of the
+    profile's judge. Raises `ResultsError` where there is no judge of this size.
     """
-    for name in (profile, "quick"):
+    size = image_size or judge_settings(dataset, profile).image_size
+    others = []
+    for name in dict.fromkeys((profile, "quick")):
         for folder in (store.shipped(), OWN_RESULTS):
             path = judge_path(dataset, name, folder=folder)
             if path.exists():
-                return path
+                record = store.read_json(path.with_suffix(".run.json"))
+                others.append(record["judge"]["sizes"]["image_size"])
+                if others[-1] == size:
+                    return path
+    found = f"of {', '.join(map(str, others))} pixels" if others else "none"
     raise store.ResultsError(
-        f"judge: expected that of {dataset}, found none; "
+        f"judge: expected that of {dataset} for {size} x {size} pixels, found {found}; "
         f"train it with python -m papers judge {dataset} --profile {profile}"
     )
 
 
 def open_judge(
-    dataset: str, profile: str = "quick", classes: Mapping[str, tuple[str, ...]] | None = None
+    dataset: str,
+    profile: str = "quick",
+    classes: Mapping[str, tuple[str, ...]] | None = None,
+    image_size: int | None = None,
 ) -> FrameJudge:
     """The judge of a dataset, as `find_judge` finds it.
 
     classes: those of the data that it is to judge. Raises `ResultsError` where they are others, or
-    where there is no judge.
+    where there is no judge of this size.
     """
-    return load_judge(find_judge(dataset, profile), classes)
+    return load_judge(find_judge(dataset, profile, image_size), classes)
 
 
 def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:

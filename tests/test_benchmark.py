@@ -262,14 +262,3 @@ def test_a_model_of_a_reader_joins_by_one_file_one_section_and_one_command(tmp_p
 def only_tables(folder, names):
     """What `copytree` leaves out."""
     return [name for name in names if not name.endswith(".toml")]
-
-
-def test_a_trial_scales_the_whole_schedule_of_the_rate_and_nothing_else():
-    from docs.trials import benchmark_equal_trials as trials
-
-    chosen = settings.load("benchmark.sprites.sequence_vae", "quick")
-    scaled = trials.scale_rate(chosen, 3.0)
-    assert scaled.learning_rate == [[0.5, 6e-3], [1.0, pytest.approx(3e-4)]]
-    assert scaled.but(learning_rate=chosen.learning_rate) == chosen
-    runs_of = {run.run for run in RUNS if run.dataset == "sprites"} - {"pca"}
-    assert set(trials.METHODS) <= runs_of

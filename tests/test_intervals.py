@@ -109,10 +109,10 @@ def test_intervals_of_95_percent_contain_the_truth(draw, repeats, lowest):
 
 
 @pytest.mark.parametrize("seeds, share", [(2, 0.324), (3, 0.480), (5, 0.668), (10, 0.883)])
-def test_where_seeds_fail_students_interval_misses_as_often_as_the_page_says(seeds, share):
-    """docs/intervals.md simulates seeds of 0.99, of which one in five fails with 0.35.
+def test_where_seeds_fail_students_interval_of_a_few_misses_often(seeds, share):
+    """Seeds reach 0.99, or 0.35 for one in five, which fails.
 
-    Here the shares are exact: a sum over the numbers of failures, which are binomial.
+    The shares are exact: a sum over the numbers of failures, which are binomial.
     """
     truth = 0.2 * 0.35 + 0.8 * 0.99
     covered = 0.0

@@ -1,16 +1,15 @@
 """Kraskov's estimator against pairs whose mutual information is known: where it holds, and fails.
 
-The tasks are those of docs/trials/mutual_information_benchmark.py, which also made the record.
+The tasks are those of mutual_information_benchmark.py, which also made the record.
 """
 
+import mutual_information_benchmark as benchmark
 import numpy as np
 import pytest
 from scipy.special import digamma
 from scipy.stats import multivariate_normal, multivariate_t, norm
 from unbraid import store
 from unbraid.measures.information import kraskov
-
-from docs.trials import mutual_information_benchmark as benchmark
 
 TASKS = benchmark.list_tasks()
 RECORD = store.read_json(store.shipped() / "trials" / "mutual_information_benchmark.json")

@@ -1,6 +1,6 @@
 """Replayed updates: what is refused, and which tensors a recorded update reads, on a pretended GPU.
 
-What they compute is compared with plain updates on a GPU: docs/trials/replayed_updates.py.
+What they compute is compared with plain updates on a real one, which these tests do not need.
 """
 
 from contextlib import contextmanager, nullcontext

@@ -366,15 +366,16 @@ def test_the_runs_that_a_judge_measures_are_known():
     for (model, dataset), each in evaluation.EVALUATIONS.items():
         called: set = set()
         collect_called(each.evaluate, called)
-        is_judged = judging.name_judge(Settings(model=model, dataset=dataset)) is not None
+        chosen = Settings(model=model, dataset=dataset, profile="quick", image_size=32)
+        is_judged = bool(judging.name_judges(chosen))
         if model in ("independent", "benchmark"):
             assert not is_judged
         else:
             assert is_judged == (judging.open_judge in called), (model, dataset)
     chosen = settings.load("independent.circle.factored", "quick")
-    (name,) = provenance.describe_judge(chosen)
+    (name,) = provenance.describe_judges(chosen)
     assert name == "judges/digits/quick/judge-seed0"
-    assert provenance.describe_judge(settings.load("independent.circle.plain_start")) == {}
+    assert provenance.describe_judges(settings.load("independent.circle.plain_start")) == {}
 
 
 def test_a_judge_is_trained_written_and_measured(tmp_path, call):

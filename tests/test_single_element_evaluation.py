@@ -140,7 +140,7 @@ def share_generated(kind, clips_of_test):
     """The figures of clips that a painter generates."""
     model = Painter(kind)
     test = encode(model, clips_of_test)
-    return clips.generations(model, test, Reader(), class_labels(clips_of_test), 0)
+    return clips.generations(model, test, {"": Reader()}, class_labels(clips_of_test), 0)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,14 @@ def test_swaps_follow_the_right_donor_but_in_what_leaks(kind, leaking, nearest, 
     """Where the static code keeps the direction, a third of the pairs agree in it by chance."""
     model = Painter(kind)
     test, labels = encode(model, test_clips), class_labels(test_clips)
-    figures = clips.swaps(model, test, Reader(), labels, 0)
+    figures = clips.swaps(model, test, {"": Reader()}, labels, 0)
     names = [*MOTION_LABELS, *ATTRIBUTES]
     if kind == "direction":  # The papers' action is action and direction in one.
         names.remove("action")
         assert figures["swap_action"] == pytest.approx(1 / 3, abs=0.05)
     for name in names:
         assert figures[f"swap_leak_{name}"] == (name in leaking)
+        assert figures[f"swap_differing_{name}"] == 0 if name in leaking else 1
         assert figures[f"swap_{name}"] < 0.4 if name in leaking else figures[f"swap_{name}"] == 1
     assert nearest[0] <= figures["swap_nearest"] <= nearest[1]
 
@@ -233,6 +234,7 @@ def test_all_figures_of_a_model_of_clips(monkeypatch, test_clips):
         model="single_element",
         dataset="sprites",
         profile="smoke",
+        image_size=8,
         evaluation_training_characters=20,
         evaluation_characters=15,
     )

@@ -305,7 +305,7 @@ def judge_sprites(
     2510.17313): 1 less half the sum of two means, of |accuracy - 1| over what must stay and of
     |accuracy - 1 / classes| over what must not. msd_static_swap: of the clips that keep their
     motion; msd_dynamic_swap: of the same pictures as clips that keep their looks."""
-    judge = open_judge("sprites", settings.profile, clips.classes)
+    judge = open_judge("sprites", settings.profile, clips.classes, settings.image_size)
     judged = {name: p.argmax(1).numpy() for name, p in judge_clips(judge, frames).items()}
     labels = class_labels(clips)
     agrees = {name: judged[name] == labels[name] for name in judged}
@@ -330,7 +330,7 @@ def judge_digits(
     settings: Settings,
 ) -> Figures:
     """swap_looks and swap_motion of moving digits."""
-    judge = open_judge("digits", settings.profile)
+    judge = open_judge("digits", settings.profile, image_size=settings.image_size)
     length, right = frames.shape[1], []
     for name, p in judge_probabilities(judge, frames.flatten(0, 1)).items():
         expected = labels[name][torch.as_tensor(donors)].repeat_interleave(length)

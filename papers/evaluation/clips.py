@@ -8,12 +8,14 @@ own copy of MUG the expression is what changes in a clip, and the subject what s
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from unbraid.codes import as_float, concatenate, decode_all, device_of, draw_others, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
@@ -31,15 +33,17 @@ from papers.evaluation.encoded import (
     probe,
 )
 from papers.evaluation.generic import bound
-from papers.judging import open_judge
+from papers.judging import name_judges, open_judge
 from papers.settings import Settings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 SCORES = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
+FRESH_BATCHES, FRESH_CLIPS = 20, 128
 
 ClassLabels = Mapping[str, np.ndarray]
+Judges = Mapping[str, SequenceJudge]  # by what stands before the names of their figures
 
 
 def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figures:
@@ -47,13 +51,17 @@ def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figur
     model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
     train = encode(model, load_clips(settings, "train", seed))
     test = encode(model, load_clips(settings, "test", seed))
-    judge = open_judge(settings.dataset, settings.profile, test.sequences.classes)
+    judges = {}
+    for prefix, (name, profile, size) in name_judges(settings).items():
+        judges[prefix] = open_judge(name, profile, test.sequences.classes, size)
     labels = class_labels(test.sequences)
 
     figures = bound(model, test, seed)
-    figures |= swaps(model, test, judge, labels, seed)
-    figures |= generations(model, test, judge, labels, seed)
+    figures |= swaps(model, test, judges, labels, seed)
+    figures |= generations(model, test, judges, labels, seed)
     figures |= clip_probes(train, test, seed)
+    if getattr(settings, "evaluation_fresh_statistics", False):
+        figures |= fresh_statistics(model, train, test, judges[""], labels, seed)
     return figures
 
 
@@ -73,24 +81,29 @@ def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
 
 
 def swaps(
-    model: SequenceModel, test: Encoded, judge: SequenceJudge, labels: ClassLabels, seed: int
+    model: SequenceModel, test: Encoded, judges: Judges, labels: ClassLabels, seed: int
 ) -> Figures:
     """Each test clip's dynamic code with another's static code. swap_<label>: share in which the
     judge names the dynamic donor's action (of faces: expression), the static donor's attributes
-    (subject). swap_leak_*: where the two differ, the other donor's. action: the papers', nine
+    (subject). swap_differing_*: the same where the two donors differ; swap_leak_*: there, the share
+    of the other donor's. action: the papers', nine
     classes; motion_action and motion_direction: its parts, three each; skin, trousers, top, hair:
     six. swap_nearest, of sprites, without a judge: share in which the true clip, the static donor's
-    character in the dynamic donor's motion, is the nearest of all test clips by squared error."""
+    character in the dynamic donor's motion, is the nearest of all test clips by squared error.
+    Another judge's name stands before its figures."""
     donors, figures = random_donors(len(test), seed), {}
     frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
-    for name, probabilities in judge_clips(judge, frames).items():
-        judged, expected = probabilities.numpy().argmax(1), labels[name]
-        other = expected[donors]
-        if name in STATIC_LABELS:
-            expected, other = other, expected
-        right, leaked = donor_shares(judged, expected, other)
-        figures[f"swap_{name}"] = right
-        figures[f"swap_leak_{name}"] = leaked
+    for prefix, judge in judges.items():
+        for name, probabilities in judge_clips(judge, frames).items():
+            judged, expected = probabilities.numpy().argmax(1), labels[name]
+            other = expected[donors]
+            if name in STATIC_LABELS:
+                expected, other = other, expected
+            right, leaked = donor_shares(judged, expected, other)
+            differ = expected != other
+            figures[f"{prefix}swap_{name}"] = right
+            figures[f"{prefix}swap_differing_{name}"] = float((judged == expected)[differ].mean())
+            figures[f"{prefix}swap_leak_{name}"] = leaked
     if "motion" in test.labels:
         expected = true_swaps(test.sequences, donors)
         figures["swap_nearest"] = share_nearest(frames, test.sequences, expected)
@@ -125,7 +138,7 @@ def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
 
 
 def generations(
-    model: SequenceModel, test: Encoded, judge: SequenceJudge, labels: ClassLabels, seed: int
+    model: SequenceModel, test: Encoded, judges: Judges, labels: ClassLabels, seed: int
 ) -> Figures:
     """Dynamics kept, static drawn from N(0, I): accuracy of the action (of faces: expression), and
     on as many clips of each class inception_score = exp(H(y) - H(y given x)), conditional_entropy
@@ -140,26 +153,60 @@ def generations(
     repeats = defaultdict(list)
     for _ in range(REPEATS):
         drawn = draw_others(model, test.codes, "dynamic", generator)
-        seen = judge_codes(model, judge, drawn)
-        scores = generation_scores(seen[moving], labels[moving], draws=1)
-        for name in SCORES:
-            repeats[name].append(getattr(scores, name).mean)
+        for prefix, seen in judge_codes(model, judges, drawn).items():
+            scores = generation_scores(seen[moving], labels[moving], draws=1)
+            for name in SCORES:
+                repeats[f"{prefix}{name}"].append(getattr(scores, name).mean)
 
         drawn = draw_others(model, thirds, "static", generator)
-        seen = judge_codes(model, judge, drawn | {"dynamic": prior_means(model, drawn["dynamic"])})
-        for name in static_labels:
-            right = seen[name].argmax(1) == labels[name][::3]
-            repeats[f"kept_{name}"].append(right.mean())
+        drawn["dynamic"] = prior_means(model, drawn["dynamic"])
+        for prefix, seen in judge_codes(model, judges, drawn).items():
+            for name in static_labels:
+                right = seen[name].argmax(1) == labels[name][::3]
+                repeats[f"{prefix}kept_{name}"].append(right.mean())
     return {name: float(np.mean(values)) for name, values in repeats.items()}
 
 
-def judge_codes(model: SequenceModel, judge: SequenceJudge, codes: Codes) -> dict[str, np.ndarray]:
-    """The judge's probabilities (N, classes) for decoded codes, by label."""
-    parts = []
+def fresh_statistics(
+    model: SequenceModel,
+    train: Encoded,
+    test: Encoded,
+    judge: SequenceJudge,
+    labels: ClassLabels,
+    seed: int,
+) -> Figures:
+    """fresh_*: swaps and generations once more, with the running statistics of batch normalisation
+    measured anew after training, as the mean over 20 batches of 128 training clips."""
+    fresh = copy.deepcopy(model)
+    layers = [layer for layer in fresh.modules() if isinstance(layer, _BatchNorm)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean over all batches
+    fresh.train()
+    generator = generator_for(fresh, 40_000 + seed)
+    with torch.no_grad():
+        for _ in range(FRESH_BATCHES):
+            rows = torch.randint(len(train), (FRESH_CLIPS,), generator=generator)
+            fresh.elbo(as_float(train.sequences.frames[rows]), generator)
+    again = encode(fresh.eval(), test.sequences)
+    figures = swaps(fresh, again, {"": judge}, labels, seed)
+    figures |= generations(fresh, again, {"": judge}, labels, seed)
+    return {f"fresh_{name}": figure for name, figure in figures.items()}
+
+
+def judge_codes(
+    model: SequenceModel, judges: Judges, codes: Codes
+) -> dict[str, dict[str, np.ndarray]]:
+    """Each judge's probabilities (N, classes) for decoded codes, by label."""
+    parts = {prefix: [] for prefix in judges}
     for rows in torch.arange(len(codes["static"])).split(CLIPS_AT_ONCE):
         frames = decode_all(model, {name: code[rows] for name, code in codes.items()})
-        parts.append(judge_clips(judge, frames))
-    return {name: values.numpy() for name, values in concatenate(parts).items()}
+        for prefix, judge in judges.items():
+            parts[prefix].append(judge_clips(judge, frames))
+    seen = {}
+    for prefix, of_judge in parts.items():
+        seen[prefix] = {name: values.numpy() for name, values in concatenate(of_judge).items()}
+    return seen
 
 
 @torch.no_grad()

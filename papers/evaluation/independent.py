@@ -295,7 +295,7 @@ def digit_swaps(
     judged = getattr(settings, "evaluation_judge", None)
     if not judged:
         return figures
-    judge = open_judge(judged, settings.profile)
+    judge = open_judge(judged, settings.profile, image_size=settings.image_size)
     of_decoded, of_swapped = (judge_probabilities(judge, each) for each in (decoded, swapped))
 
     def name(read: dict[str, Tensor], digit: str, shift: int = 0) -> float:

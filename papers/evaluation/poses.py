@@ -43,7 +43,7 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
     train_people, test_people = (
         load_characters(settings, split, seed) for split in ("train", "test")
     )
-    judge = open_judge(settings.dataset, settings.profile, test_people.classes)
+    judge = open_judge(settings.dataset, settings.profile, test_people.classes, settings.image_size)
     generator = generator_of_draws(seed)
     train, test = encode_drawn(model, train_people, test_people, settings.length, generator)
     static = test.codes["static"]

@@ -86,7 +86,8 @@ class UnorderedFramesConfig(ModelConfig):
 class PairEncoder(nn.Module):
     """q(f | x_1 ... x_T), of what all pairs of frames have in common.
 
-    Pairs are aggregated by the mean over i != j, which is our choice: see docs/paper-copies.md.
+    Pairs are aggregated by the mean over i != j. This is our choice, because the mean depends
+    neither on the frames' order nor, in its scale, on their number.
     """
 
     def __init__(self, config: UnorderedFramesConfig):
@@ -123,8 +124,8 @@ class PairEncoder(nn.Module):
 class Decoder(nn.Module):
     """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
 
-    Its channels are those of the trunk in reverse order. That one dense layer makes the
-    first 4 x 4 map of (f, z) is our choice: see docs/paper-copies.md.
+    Its channels are those of the trunk in reverse order. One dense layer makes the first 4 x 4 map
+    of (f, z); this is our choice, because the next layer reads such maps.
     """
 
     def __init__(self, config: UnorderedFramesConfig, outputs: int | None = None):
@@ -202,7 +203,7 @@ class UnorderedFrames(SequenceModel):
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
         """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D).
 
-        That q(z | f, x) reads f is our reading of the paper's table: see docs/paper-copies.md.
+        That q(z | f, x) reads f is our reading of the paper: the true posterior depends on both.
         """
         static = static[:, None].expand(-1, features.shape[1], -1)
         inputs = torch.cat([features.flatten(2), static], -1)

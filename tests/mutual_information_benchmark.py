@@ -1,6 +1,6 @@
 """How far is Kraskov's estimator from the truth? Pairs of variables of known mutual information.
 
-    python -m docs.trials.mutual_information_benchmark
+    python -m tests.mutual_information_benchmark
 
 The tasks follow the benchmark of Czyż, Grabowski, Vogt, Beerenwinkel and Marx, "Beyond Normal: On
 the Evaluation of Mutual Information Estimators" (NeurIPS 2023, arXiv:2306.11078), whose package
@@ -304,7 +304,7 @@ def main() -> None:
         "scipy": scipy.__version__,
         "seconds": round(time.perf_counter() - start, 1),
     }
-    command = "python -m docs.trials.mutual_information_benchmark"
+    command = "python -m tests.mutual_information_benchmark"
     print(report.write_trial("mutual_information_benchmark", command, settings, [SEED], figures))
 
 

@@ -1,0 +1,259 @@
+"""What the papers claim beside what our runs measure: REPRODUCTION.md and the tables made of it.
+
+claims.toml holds the claims with their published values, results/ the runs. A verdict is computed:
+
+reproduced      at the paper's size, and the mean over seeds of every figure is reached: it lies
+                within the published ±, or within 5 % of the published value, or is better
+in part         some figures, or some seeds, reach it
+not reached     none does, after at least half of the paper's length
+not tried       no run at the paper's size, or one of under half of its length that does not reach it
+not comparable  other data, or another protocol
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from unbraid.store import ResultsError, find_seeds, markdown_table, read_json, read_record, shipped
+
+FOLDER = Path(__file__).parent
+NEAR = 0.05  # of the published value
+PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, whose head shows its claims
+HEAD = "claims"  # the tag of the cell that shows them
+TITLES = ("claim", "published", "ours, by seed", "size and length", "verdict")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One published number of a claim and the figure of metrics.json that answers it.
+
+    run: where it is another run's than the claim's. The other fields are as claims.toml says.
+    """
+
+    title: str
+    name: str = ""
+    run: str = ""
+    digits: int = 2
+    published: float | None = None
+    margin: float = 0.0
+    tolerance: float | None = None
+    better: str = ""
+    shown: str = ""
+    bar: float | None = None
+
+    def is_reached(self, value: float) -> bool:
+        """Whether a value is as good as the published one, or as our own bar for a picture."""
+        if self.published is None:
+            return value >= self.bar
+        near = NEAR * abs(self.published) if self.tolerance is None else self.tolerance
+        near = max(near, self.margin)
+        is_better = {"higher": value > self.published, "lower": value < self.published}
+        return is_better.get(self.better, False) or abs(value - self.published) <= near
+
+    def print_published(self) -> str:
+        """What the paper prints, with its title."""
+        text = self.shown
+        if self.published is not None and not text:
+            text = print_number(self.published, max(self.digits, 2 if self.margin else 0))
+            text += f" ± {print_number(self.margin, 4).rstrip('0')}" if self.margin else ""
+        return f"{self.title} {text}".strip() if text else ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a paper, what it prints, and the run that answers. Fields as claims.toml says."""
+
+    paper: str
+    claim: str
+    source: str
+    size: str
+    figures: list[Figure]
+    results: str = ""
+    run: str = ""
+    at_size: bool = False
+    length: int = 0
+    comparable: bool = True
+    command: str = ""
+    readme: bool = False
+    head: bool = False
+
+    def read_values(self, figure: Figure) -> list[float]:
+        """A figure of each seed. Raises `ResultsError` where results/ have none."""
+        metrics = read_json(shipped() / self.results / "metrics.json")
+        try:
+            return metrics[figure.run or self.run]["by_seed"][figure.name]
+        except KeyError:
+            raise ResultsError(
+                f"claims.toml: expected {figure.name} of {self.results}, "
+                f"{figure.run or self.run}, found none; measure it with python -m papers evaluate"
+            ) from None
+
+    def list_runs(self) -> list[str]:
+        """The names of the runs behind this claim."""
+        names = [figure.run or self.run for figure in self.figures if figure.name]
+        return list(dict.fromkeys(names)) if self.run else []
+
+    def read_shipped(self, run: str) -> dict[int, bool]:
+        """Whether the weights of each seed of a run are in this clone."""
+        metrics = read_json(shipped() / self.results / "metrics.json")
+        files = metrics["protocol"]["files"][run]
+        return {seed: files[str(seed)]["shipped"] for seed in find_seeds(metrics, run)}
+
+    def read_share(self) -> float:
+        """The share of the paper's updates that our shortest seed has made; 0 without a run."""
+        if not (self.run and self.length):
+            return 0.0
+        seeds = self.read_shipped(self.run)
+        records = [read_record(f"{self.results}/{self.run}-seed{seed}") for seed in seeds]
+        return min(record["steps"] for record in records) / self.length
+
+    def find_verdict(self) -> str:
+        """One word on the claim, as this module's first lines define it; "–" without a number."""
+        if not self.comparable:
+            return "not comparable"
+        if not (self.run and self.at_size):
+            return "not tried"
+        means, seeds = [], []
+        for figure in self.figures:
+            if figure.published is None and figure.bar is None:
+                continue
+            values = self.read_values(figure)
+            means.append(figure.is_reached(sum(values) / len(values)))
+            seeds += [figure.is_reached(value) for value in values]
+        if not means:
+            return "–"
+        if all(means):
+            return "reproduced"
+        if any(seeds):
+            return "in part"
+        return "not reached" if self.read_share() >= 0.5 else "not tried"
+
+    def print_ours(self) -> str:
+        """Our figures by seed; those of a seed whose weights ship are bold."""
+        lines = []
+        for figure in self.figures:
+            if not (self.run and figure.name):
+                continue
+            ships = self.read_shipped(figure.run or self.run).values()
+            numbers = []
+            for value, is_bold in zip(self.read_values(figure), ships, strict=True):
+                text = print_number(value, figure.digits)
+                numbers.append(f"**{text}**" if is_bold else text)
+            if len({*numbers}) == 1 and len(numbers) > 1 and "chance" in figure.title:
+                numbers = numbers[:1]
+            lines.append(f"{figure.title} {' '.join(numbers)}")
+        return "<br>".join(lines) or "–"
+
+    def print_size(self) -> str:
+        """The size of our run and, where the paper's length is known, the share of it."""
+        share = self.read_share()
+        if not share:
+            return self.size
+        return f"{self.size}<br>{100 * min(share, 1):.0f} % of its updates"
+
+    def print_row(self) -> tuple[str, ...]:
+        """The claim's row, in the order of TITLES."""
+        published = ", ".join(filter(None, map(Figure.print_published, self.figures)))
+        verdict = self.find_verdict()
+        if verdict == "not tried" and self.command:
+            verdict += f": `{self.command}`"
+        shown = f"{published} ({self.source})" if published else self.source
+        return self.claim, shown, self.print_ours(), self.print_size(), verdict
+
+
+def print_number(value: float, digits: int) -> str:
+    """A number with so many digits, and a true minus."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def read_claims() -> list[Claim]:
+    """The claims of claims.toml, in their order. Raises `ResultsError` for an unknown entry."""
+    content = tomllib.loads((FOLDER / "claims.toml").read_text(encoding="utf-8"))
+    claims = []
+    for entry in content["claim"]:
+        try:
+            figures = [Figure(**figure) for figure in entry["figures"]]
+            claims.append(Claim(**(entry | {"figures": figures})))
+        except TypeError as error:
+            raise ResultsError(f"claims.toml, {entry.get('claim')}: {error}") from None
+    return claims
+
+
+def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
+    """Folder, run and seed of all runs behind claims, and whether their weights ship."""
+    runs = {}
+    for claim in claims:
+        for run in claim.list_runs():
+            for seed, is_shipped in claim.read_shipped(run).items():
+                runs[claim.results, run, seed] = is_shipped
+    return runs
+
+
+def render_table(claims: list[Claim]) -> str:
+    """A table of claims with a column for their papers."""
+    rows = [("paper", *TITLES), ("---",) * (len(TITLES) + 1)]
+    rows += [(claim.paper, *claim.print_row()) for claim in claims]
+    return markdown_table(rows)
+
+
+def render_short(claims: list[Claim]) -> str:
+    """The table of README.md: without the commands, which stand in REPRODUCTION.md."""
+    rows = [("paper", *TITLES), ("---",) * (len(TITLES) + 1)]
+    for claim in claims:
+        if claim.readme:
+            *row, verdict = claim.print_row()
+            rows.append((claim.paper, *row, verdict.partition(":")[0]))
+    return markdown_table(rows)
+
+
+def render_head(paper: str) -> str:
+    """The cell of a part's first notebook that shows what its paper claims and what came out."""
+    rows = [TITLES, ("---",) * len(TITLES)]
+    for claim in read_claims():
+        if claim.paper == paper and claim.head:
+            *row, verdict = claim.print_row()
+            rows.append((*row, verdict.partition(":")[0]))
+    text = "**What the paper claims, and what came out here.** Bold: the weights of this seed ship."
+    return f"{text} All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n{markdown_table(rows)}"
+
+
+def render_reproduction() -> str:
+    """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    claims = read_claims()
+    runs = list_runs(claims)
+    peer = tomllib.loads((FOLDER / "claims.toml").read_text(encoding="utf-8"))["peer"]
+    return environment.get_template("reproduction.md.j2").render(
+        table=render_table(claims),
+        runs=len(runs),
+        shipped=sum(runs.values()),
+        peer=peer,
+        value=print_figure,
+        record=read_record,
+    )
+
+
+def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
+    """A figure of each seed of a run, or of judges and baselines the one that all share."""
+    metrics = read_json(shipped() / results / "metrics.json")
+    numbers = [print_number(value, digits) for value in metrics[run]["by_seed"][name]]
+    return " ".join(dict.fromkeys(numbers) if len(set(numbers)) == 1 else numbers)
+
+
+def head_faults() -> list[str]:
+    """A line for each notebook whose head is not the one that results/ give."""
+    faults = []
+    for paper, number in PAPERS.items():
+        for path in sorted((shipped().parent / "notebooks").glob(f"{number}_*.ipynb")):
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            heads = [cell for cell in cells if HEAD in cell["metadata"].get("tags", [])]
+            texts = ["".join(cell["source"]) for cell in heads]
+            if texts != [render_head(paper)]:
+                faults.append(f"{path}: its table of claims is old; run: make footer")
+    return faults
