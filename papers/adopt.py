@@ -67,11 +67,11 @@ def adopt(source: Path, folder: Path) -> Path:
 
 def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
     """The model with the weights of all parts <source>-<number>.safetensors."""
+    found = sorted(source.parent.glob(f"{source.name}-*.safetensors"))
+    parts = [part for part in found if re.fullmatch(r".*-\d+", part.stem)]
     state = {}
-    parts = sorted(source.parent.glob(f"{source.name}-*.safetensors"))
     for part in parts:
-        if re.fullmatch(r".*-\d+", part.stem):
-            state |= store.load_tensors(part)
+        state |= store.load_tensors(part)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

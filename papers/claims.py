@@ -6,7 +6,7 @@ reproduced      at the paper's size, and the mean over seeds of every figure is 
                 within the published ±, or within 5 % of the published value, or is better
 in part         some figures, or some seeds, reach it
 not reached     none does, after at least half of the paper's length
-not tried       no run at the paper's size, or one of under half of its length that does not reach it
+not tried       no run at the paper's size, or one of under half of its length that reaches none
 not comparable  other data, or another protocol
 """
 
@@ -18,12 +18,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from unbraid.store import ResultsError, find_seeds, markdown_table, read_json, read_record, shipped
+from unbraid.store import (
+    ResultsError,
+    find_seeds,
+    markdown_table,
+    read_csv,
+    read_json,
+    read_record,
+    shipped,
+)
 
 FOLDER = Path(__file__).parent
 NEAR = 0.05  # of the published value
-PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, whose head shows its claims
+PAPERS = {
+    "A": "10",
+    "B": "20",
+    "C": "30",
+}  # each part's first notebook, whose head shows its claims
+FULL = "single_element/sprites/full"
+JUDGES = (  # title, what stands before the names of figures, folder
+    ("ours, 64 pixels", "", "sprites/full"),
+    (
+        "ours, 64 pixels, half of its frames blurred and noisy",
+        "roughened_",
+        "sprites_roughened/full",
+    ),
+    ("ours, 32 pixels", "at_32_", "sprites/quick"),
+)
 HEAD = "claims"  # the tag of the cell that shows them
+BLOCK = ("<!-- claims -->\n", "<!-- /claims -->")  # around the table in README.md
 TITLES = ("claim", "published", "ours, by seed", "size and length", "verdict")
 
 
@@ -55,12 +78,11 @@ class Figure:
         return is_better.get(self.better, False) or abs(value - self.published) <= near
 
     def print_published(self) -> str:
-        """What the paper prints, with its title."""
+        """What the paper prints, with its title; "" where it prints no number."""
         text = self.shown
         if self.published is not None and not text:
-            text = print_number(self.published, max(self.digits, 2 if self.margin else 0))
-            text += f" ± {print_number(self.margin, 4).rstrip('0')}" if self.margin else ""
-        return f"{self.title} {text}".strip() if text else ""
+            text = print_number(self.published, self.digits)
+        return f"{self.title} {text}" if text else ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,7 @@ class Claim:
     length: int = 0
     comparable: bool = True
     command: str = ""
+    printed: str = ""
     readme: bool = False
     head: bool = False
 
@@ -143,8 +166,6 @@ class Claim:
             for value, is_bold in zip(self.read_values(figure), ships, strict=True):
                 text = print_number(value, figure.digits)
                 numbers.append(f"**{text}**" if is_bold else text)
-            if len({*numbers}) == 1 and len(numbers) > 1 and "chance" in figure.title:
-                numbers = numbers[:1]
             lines.append(f"{figure.title} {' '.join(numbers)}")
         return "<br>".join(lines) or "–"
 
@@ -157,7 +178,8 @@ class Claim:
 
     def print_row(self) -> tuple[str, ...]:
         """The claim's row, in the order of TITLES."""
-        published = ", ".join(filter(None, map(Figure.print_published, self.figures)))
+        numbers = filter(None, map(Figure.print_published, self.figures))
+        published = self.printed or ", ".join(numbers)
         verdict = self.find_verdict()
         if verdict == "not tried" and self.command:
             verdict += f": `{self.command}`"
@@ -170,11 +192,21 @@ def print_number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def print_count(count: float) -> str:
+    """A whole number with a space at the thousands."""
+    return f"{count:,.0f}".replace(",", " ")
+
+
+def read_table() -> dict:
+    """The content of the clone's claims.toml; without claims in a clone that makes none."""
+    path = shipped().parent / "papers" / "claims.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {"claim": []}
+
+
 def read_claims() -> list[Claim]:
     """The claims of claims.toml, in their order. Raises `ResultsError` for an unknown entry."""
-    content = tomllib.loads((FOLDER / "claims.toml").read_text(encoding="utf-8"))
     claims = []
-    for entry in content["claim"]:
+    for entry in read_table()["claim"]:
         try:
             figures = [Figure(**figure) for figure in entry["figures"]]
             claims.append(Claim(**(entry | {"figures": figures})))
@@ -228,15 +260,63 @@ def render_reproduction() -> str:
     )
     claims = read_claims()
     runs = list_runs(claims)
-    peer = tomllib.loads((FOLDER / "claims.toml").read_text(encoding="utf-8"))["peer"]
     return environment.get_template("reproduction.md.j2").render(
         table=render_table(claims),
         runs=len(runs),
         shipped=sum(runs.values()),
-        peer=peer,
+        full=FULL,
+        c=read_record(f"{FULL}/published-seed0"),
+        lengths=list_lengths(),
+        judges=list_judges(),
+        peer=read_table()["peer"],
         value=print_figure,
-        record=read_record,
+        count=print_count,
     )
+
+
+def list_lengths() -> list[dict[str, str]]:
+    """What the swaps of paper C's full-size run were along its training, as text."""
+    rows = []
+    for row in read_csv(shipped() / FULL / "published-seed0.swaps.csv"):
+        if not row.get("fresh_statistics"):
+            columns = {"nearest": "nearest", "direction": "direction_with_d", "skin": "skin_with_s"}
+            texts = {title: print_number(row[name], 3) for title, name in columns.items()}
+            rows.append(texts | {"step": print_count(row["step"])})
+    return rows
+
+
+def list_judges() -> list[dict[str, str]]:
+    """Each of our judges: what it says of real clips, and of clips with a drawn s."""
+    rows = []
+    for title, prefix, folder in JUDGES:
+        figures = read_json(shipped() / "judges" / folder / "metrics.json")["judge"]
+        names = ("real_motion", "inception_score_motion", "conditional_entropy_motion")
+        real = [print_number(figures[name], 3) for name in names]
+        names = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
+        drawn = [print_figure(FULL, "published", f"{prefix}{name}", 3) for name in names]
+        rows.append({"title": title, "real": ", ".join(real), "drawn": ", ".join(drawn)})
+    return rows
+
+
+def render_readme() -> str:
+    """README.md with the table of this commit. Raises `ResultsError` where its block is missing."""
+    path = shipped().parent / "README.md"
+    before, start, rest = path.read_text(encoding="utf-8").partition(BLOCK[0])
+    _, end, after = rest.partition(BLOCK[1])
+    if not (start and end):
+        raise ResultsError(
+            f"{path}: expected a block {BLOCK[0].strip()} ... {BLOCK[1]}, found none; put both "
+            "lines where the table shall stand"
+        )
+    return "".join([before, start, render_short(read_claims()), "\n", end, after])
+
+
+def render_pages() -> dict[Path, str]:
+    """The pages that are made of the claims and results/; none in a clone that makes no claim."""
+    root = shipped().parent
+    if not read_claims():
+        return {}
+    return {root / "README.md": render_readme(), root / "REPRODUCTION.md": render_reproduction()}
 
 
 def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
@@ -249,7 +329,7 @@ def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
 def head_faults() -> list[str]:
     """A line for each notebook whose head is not the one that results/ give."""
     faults = []
-    for paper, number in PAPERS.items():
+    for paper, number in PAPERS.items() if read_claims() else ():
         for path in sorted((shipped().parent / "notebooks").glob(f"{number}_*.ipynb")):
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             heads = [cell for cell in cells if HEAD in cell["metadata"].get("tags", [])]

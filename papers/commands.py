@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, judge, full, runs, verify, stamp, convert.
+"""python -m papers: train, evaluate, judge, adopt, full, runs, verify, stamp, convert.
 
 What needs PyTorch is imported late, so that help and typos are answered at once.
 """
@@ -344,6 +344,20 @@ def judge(
         typer.echo(f"written: {path.parent}")
 
 
+@app.command()
+def adopt(
+    source: Annotated[Path, typer.Argument(help="FOLDER/NAME of what full_size.py wrote.")],
+    folder: Folder = OWN_RESULTS,
+) -> None:
+    """Put what a papers/a, b or c/full_size.py wrote beside the other runs."""
+    from unbraid import store
+
+    from papers import adopt
+
+    store.check_writable(folder)
+    typer.echo(f"written: {adopt.adopt(source, folder)}")
+
+
 @app.command("full", epilog="The same command goes on where an interrupted one ended.")
 def run_everything(
     plan: Annotated[bool, typer.Option("--plan", help="Print the seconds and stop.")] = False,
@@ -440,7 +454,7 @@ def verify_folders(
     folder: Verified = None,
     write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure again what README.md shows, or what is named.")
+        bool, typer.Option("--again", help="Measure again what is behind claims, or is named.")
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Measure all weights again.")] = False,
     part: Annotated[str, typer.Option(help="Measure one part again, or judges.")] = "all",
@@ -460,6 +474,8 @@ def verify_folders(
     folder = folder or store.shipped()
     if write:
         report.write_tables()
+    if folder.resolve() == store.shipped().resolve():
+        typer.echo(provenance.count_runs())
     faults = provenance.verify_results(folder)
     if again:
         chosen = provenance.select_measured(folder, names, seed, headline)

@@ -8,7 +8,7 @@ from pathlib import Path
 from unbraid.checks import check_name
 from unbraid.data.fetch import DataError
 
-from papers import judging, report
+from papers import claims, judging
 from papers.datasets import find_absent
 from papers.prices import find_records, price_run
 from papers.runs import find_record, run_name
@@ -51,15 +51,15 @@ def list_jobs(targets: list[str], profile: str, folder: Path) -> dict:
 def select_settings(target: str, profile: str) -> list[Settings]:
     """The settings of the runs of a target: all, readme, <part> or <part>/<dataset>.
 
-    readme: the runs that the table of README.md shows, at this profile.
+    readme: the runs behind the papers' claims, at this profile.
     """
     experiments = list_experiments()
     part, _, dataset = target.partition("/")
     parts = dict.fromkeys(experiment.model for experiment in experiments)
     check_name("TARGET", part, ["all", "readme", *parts])
     if target == "readme":
-        shown = report.list_headline(report.read_tables())
-        if profile == "quick":  # At the other profiles each row has a run.
+        shown = {key[:2] for key in claims.list_runs(claims.read_claims())}
+        if profile == "quick":  # At the other profiles each claim has a run.
             shown = [(place, run) for place, run in shown if place.endswith("/quick")]
         names = {(*place.split("/")[:2], run) for place, run in shown}
         experiments = [each for each in experiments if each[1:] in names]

@@ -18,7 +18,7 @@ from unbraid.data.fetch import DataError
 from unbraid.measures.judges import load_judge
 from unbraid.store import RESTORE, ResultsError, find_seeds, read_json
 
-from papers import judging, report
+from papers import claims, judging, report
 from papers.report import list_runs
 from papers.runs import load_run
 from papers.settings import Settings, current_profile, select_runs
@@ -294,8 +294,14 @@ def trial_faults(path: Path) -> list[str]:
     return [f"{path}: expected the record of a trial, found something else; {RESTORE}"]
 
 
+def count_runs() -> str:
+    """A line on how many of the runs behind the papers' claims can be measured again here."""
+    runs = claims.list_runs(claims.read_claims())
+    return f"claims: {sum(runs.values())} of {len(runs)} runs can be measured again: verify --again"
+
+
 def list_unchecked(folder: Path) -> list[str]:
-    """What `verify_results` cannot tell: runs without weights and runs without figures, by name."""
+    """What `verify_results` cannot tell: how many runs are without weights or without figures."""
     runs = find_runs(folder)
     without_weights = [run for run in runs if not run.with_suffix(FILES["weights"]).exists()]
     nowhere = [run for run in runs if not is_measured(run)]
@@ -308,7 +314,7 @@ def list_unchecked(folder: Path) -> list[str]:
         for path in paths:
             names.setdefault(path.parent.relative_to(folder), []).append(path.name)
         lines += [f"{title}: {len(paths)} runs"] if paths else []
-        lines += [f"  {place.as_posix()}: {', '.join(names[place])}" for place in names]
+        lines += [f"  {place.as_posix()}: {len(names[place])}" for place in names]
     return lines
 
 
@@ -320,16 +326,16 @@ def select_measured(
 ) -> Measured:
     """The measured runs of a folder whose part, dataset and run have these names, or "all".
 
-    headline: only those that the table of README.md shows.
+    headline: only those behind the papers' claims whose weights ship.
     """
-    shown = report.list_headline(report.read_tables())
+    runs = claims.list_runs(claims.read_claims()) if headline else {}
     selected = []
     for path in find_metrics(folder):
         part, dataset, profile = path.resolve().parts[-4:-1]
         for run, seed in list_runs(read_json(path)):
             pairs = zip(names, (part, dataset, run), strict=True)
             is_named = all(name in ("all", own) for name, own in pairs)
-            is_shown = not headline or (f"{part}/{dataset}/{profile}", run) in shown
+            is_shown = not headline or runs.get((f"{part}/{dataset}/{profile}", run, seed), False)
             if is_named and is_shown and (not seeds or seed in seeds):
                 selected.append((path, run, seed))
     if not selected:
@@ -338,15 +344,15 @@ def select_measured(
 
 
 def verify_again(runs: Measured) -> list[str]:
-    """Measure runs again where their weights and data are there; the figures that differ.
+    """Measure runs again; the figures that differ, and the runs that could not be measured.
 
-    It prints the seconds of each, and which runs it leaves out.
+    It prints the seconds of each.
     """
     faults = []
     for path, run, seed in runs:
         name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
         if not path.with_name(f"{run}-seed{seed}.safetensors").exists():
-            print(f"not checked: {name}: its weights do not ship", flush=True)
+            faults.append(f"not checked: {name}: its weights do not ship")
             continue
         begin = time.perf_counter()
         try:
@@ -356,7 +362,7 @@ def verify_again(runs: Measured) -> list[str]:
         except ResultsError as error:
             found, verdict = [str(error)], "1 fault"
         except DataError as error:
-            print(f"not checked: {name}: {' '.join(str(error).split())}", flush=True)
+            faults.append(f"not checked: {name}: {' '.join(str(error).split())}")
             continue
         seconds = time.perf_counter() - begin
         print(f"measured again: {name}: {verdict}, {seconds:.0f} s", flush=True)

@@ -1,6 +1,6 @@
 """What is written of results: metrics.json, trials, and the pages with tables.
 
-results/tables.toml says which figures results/README.md and the headline table of README.md show.
+results/tables.toml says which figures results/README.md shows; claims.py makes the other pages.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from unbraid.measures.intervals import mean_interval
 from unbraid.store import (
     ResultsError,
     find_seeds,
-    format_values,
-    markdown_table,
     metrics_table,
     read_json,
     shipped,
@@ -28,6 +26,7 @@ from unbraid.store import (
     write_json,
 )
 
+from papers import claims
 from papers.settings import Jobs, Settings
 
 
@@ -197,11 +196,11 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
     return entry | {"by_seed": values, "intervals": intervals}
 
 
-# ---- tables: results/tables.toml -> results/README.md, and the headline block of README.md
+# ---- tables: results/tables.toml -> results/README.md
 
 
 def read_tables() -> dict:
-    """results/tables.toml: `table`, a list of tables, and `headline`, rows of one more."""
+    """results/tables.toml: an introduction, and `table`, a list of tables."""
     return tomllib.loads((shipped() / "tables.toml").read_text(encoding="utf-8"))
 
 
@@ -231,79 +230,14 @@ def render_page(tables: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PLACE = re.compile(r"\{(\w+)\.(\w+)(?::(\w+))?\}")  # {run.figure}, {run.figure:1} or :count
-HEADLINE = {  # the columns of the README's table by the entries of its rows
-    "paper": "paper",
-    "claim": "claim",
-    "measured": "measured here",
-    "published": "published",
-    "limits": "what it does not show",
-    "where": "where",
-}
-
-
-def list_headline(tables: dict) -> list[tuple[str, str]]:
-    """The folder and the name of every run that the README's table shows."""
-    pairs = []
-    for row in tables["headline"]:
-        runs = [place[1] for place in PLACE.finditer(row["measured"])]
-        pairs += [(row["results"], run) for run in runs]
-    return list(dict.fromkeys(pairs))
-
-
-def render_headline(tables: dict) -> str:
-    """The README's table: a row per paper, its measured text filled from metrics.json.
-
-    {run.figure} in that text stands for a figure with two digits, {run.figure:1} with one, over the
-    seeds whose weights ship; {run.figure:count} is how many of these seeds have a 1, such as "4 of
-    5". Raises `ResultsError` for a run of which no weights ship.
-    """
-    rows = [HEADLINE.values(), ("---",) * len(HEADLINE)]
-    for row in tables["headline"]:
-        metrics = read_json(shipped() / row["results"] / "metrics.json")
-        measured = row["measured"]
-        for place in PLACE.finditer(measured):
-            run, figure, form = place.groups(default="2")
-            values = select_shipped(metrics, run, figure)
-            if form == "count":
-                text = f"{values.count(1)} of {len(values)}"
-            else:
-                text = format_values(values, int(form))
-            measured = measured.replace(place[0], text)
-        rows.append([(row | {"measured": measured})[name] for name in HEADLINE])
-    return markdown_table(rows)
-
-
-def select_shipped(metrics: dict, run: str, figure: str) -> list[float]:
-    """The values of a figure for the seeds whose weights ship."""
-    files = metrics["protocol"]["files"][run]
-    pairs = zip(find_seeds(metrics, run), metrics[run]["by_seed"][figure], strict=True)
-    values = [value for seed, value in pairs if files[str(seed)]["shipped"]]
-    if not values:
-        raise ResultsError(
-            f"README.md: expected a run whose weights ship, found none of {run}; "
-            "name another one in results/tables.toml"
-        )
-    return values
-
-
 def render_pages() -> dict[Path, str]:
-    """The content of the two pages with tables, from tables.toml and metrics.json."""
-    tables, root = read_tables(), shipped().parent
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    start, block, rest = readme.partition("<!-- headline -->\n")
-    end = rest.partition("<!-- /headline -->")[1:]
-    if not (block and end[0]):
-        raise ResultsError(
-            f"{root / 'README.md'}: expected a block <!-- headline --> ... <!-- /headline -->, "
-            "found none; put both lines where the table shall stand"
-        )
-    readme = "".join([start, block, render_headline(tables), "\n", *end])
-    return {root / "results" / "README.md": render_page(tables), root / "README.md": readme}
+    """The pages with tables: results/README.md, and those of the papers' claims."""
+    results = shipped() / "README.md"
+    return {results: render_page(read_tables()), **claims.render_pages()}
 
 
 def write_tables() -> None:
-    """Write both pages from what results/ holds."""
+    """Write the pages from what results/ holds."""
     for path, content in render_pages().items():
         write_atomically(path, content.encode())
 
@@ -313,11 +247,11 @@ def table_faults() -> list[str]:
     path = shipped() / "tables.toml"
     try:
         pages = render_pages()
+        faults = claims.head_faults()
     except ResultsError as error:
         return [f"{path}: {error}"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return [f"{path}: expected runs and figures that there are, found {error!r}"]
-    faults = []
     for path, content in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             faults.append(f"{path}: its tables are old; run: python -m papers verify --write")

@@ -13,8 +13,8 @@ import pytest
 from unbraid import store
 from unbraid.data import street
 
+from papers import claims, provenance, report, runs, settings
 from papers import commands as cli
-from papers import provenance, report, runs, settings
 
 SMOKE = ("--profile", "smoke")
 BOUNCE = ("--dataset", "bounce", *SMOKE)
@@ -167,32 +167,32 @@ def test_what_was_measured_is_measured_again(own, call):
     path.with_name("factored-seed0.safetensors").unlink()
     assert call("stamp", "--results", results)[0] == 0
     code, printed = call(*command, "--run", "factored")
-    assert code == 0 and "not checked: independent/bounce/smoke/factored-seed0: its" in printed
+    assert code == 1 and "not checked: independent/bounce/smoke/factored-seed0: its" in printed
     assert "not checked, as their weights do not ship: 1 runs" in printed
 
 
-def test_the_runs_of_the_readme_are_measured_again_by_default(call, monkeypatch):
-    """And those of which no weights ship are left out."""
+def test_the_runs_behind_claims_whose_weights_ship_are_measured_again_by_default(call, monkeypatch):
     asked = []
     monkeypatch.setattr(provenance, "verify_again", lambda runs: asked.append(runs) or [])
     monkeypatch.setattr(provenance, "verify_results", lambda folder: [])
-    shown = [("independent/circle/quick", "long")]
-    monkeypatch.setattr(report, "list_headline", lambda tables: shown)
-    circle = store.shipped() / "independent" / "circle" / "quick" / "metrics.json"
-    assert call("verify", "--again")[0] == call("verify", "--again", "--all")[0] == 0
-    assert asked[0] == [
-        (circle, "long", seed) for seed in store.find_seeds(store.read_json(circle), "long")
-    ]
+    place = "independent/circle/quick"
+    runs = {(place, "long", 0): True, (place, "long", 1): False, (place, "factored", 0): False}
+    monkeypatch.setattr(claims, "list_runs", lambda claims: runs)
+    code, printed = call("verify", "--again")
+    assert code == 0 and "claims: 1 of 3 runs can be measured again" in printed
+    assert call("verify", "--again", "--all")[0] == 0
+    assert asked[0] == [(store.shipped() / place / "metrics.json", "long", 0)]
     everything = {path.parts[-4] for path, _, _ in asked[1]}
     assert everything == {*cli.PARTS, "judges"} and len(asked[1]) > 100
 
 
-def test_data_that_are_not_those_of_the_figures_are_named_and_no_fault(call):
+def test_a_run_that_was_named_and_not_checked_is_no_success(call):
     """Without MNIST the clone has a sample of it, on which figures are others."""
     options = ("--results", store.shipped() / "independent", "--dataset", "frames", "--run", "vae")
     code, printed = call("verify", "--again", *options)
-    left_out = "not checked: independent/frames/quick/vae-seed0: data: expected"
-    assert code == 0 and left_out in printed
+    assert (
+        code == 1 and "not checked: independent/frames/quick/vae-seed0: data: expected" in printed
+    )
 
 
 def test_trained_weights_are_found_in_the_shipped_results_too(call, monkeypatch):

@@ -45,7 +45,6 @@ def brightness(model: SequenceModel, test: Encoded) -> Figures:
 )
 TABLES = """
 introduction = "# Results"
-headline = []
 
 [[table]]
 title = "Squares"
@@ -60,11 +59,10 @@ def copy(root, tmp_path_factory):
     """A copy of the clone's programs with what is added, and with a table of its own."""
     copy = tmp_path_factory.mktemp("copy")
     for folder in ("lib", "papers"):
-        skipped = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        skipped = shutil.ignore_patterns("__pycache__", "*.egg-info", "claims.toml")
         shutil.copytree(root / folder, copy / folder, ignore=skipped)
     for name in ("notebooks", "data", "results"):
         (copy / name).mkdir()
-    (copy / "README.md").write_text("<!-- headline -->\n\n<!-- /headline -->\n")
     (copy / "results" / "tables.toml").write_text(TABLES)
     for name, place in ADDED.items():
         shutil.copy(root / "tests" / "extending" / name, copy / place)

@@ -7,7 +7,7 @@ from unbraid import store
 from unbraid.data.fetch import DataError
 from unbraid.training import TrainingError
 
-from papers import jobs, report, runs, settings
+from papers import claims, jobs, runs, settings
 from papers.settings import SettingsError
 from papers.settings import load as load_settings
 
@@ -40,7 +40,7 @@ def test_targets_name_all_runs_a_part_a_dataset_and_the_rows_of_the_readme():
     assert {each.model for each in jobs.select_settings("unordered", "quick")} == {"unordered"}
     (vowels,) = jobs.select_settings("single_element/vowels", "smoke")
     assert (vowels.section, vowels.profile) == (VOWELS, "smoke")
-    rows = report.list_headline(report.read_tables())
+    rows = list({key[:2] for key in claims.list_runs(claims.read_claims())})
     chosen = jobs.select_settings("readme", "quick")
     of_quick = [row for row in rows if row[0].endswith("/quick")]
     assert sorted((f"{c.model}/{c.dataset}/quick", c.run) for c in chosen) == sorted(of_quick)
@@ -100,7 +100,8 @@ def test_a_finished_run_of_other_settings_is_named(tmp_path):
 
 
 def test_only_runs_of_full_size_wait_for_a_judge():
-    sprites = "single_element.sprites"
-    assert jobs.find_missing_judge(load_settings(sprites, "full")) == "sprites"
-    assert jobs.find_missing_judge(load_settings(sprites, "quick")) is None
+    poses = "unordered.sprites_poses"
+    assert jobs.find_missing_judge(load_settings(poses, "full")) == "sprites_poses"
+    assert jobs.find_missing_judge(load_settings(poses, "quick")) is None
+    assert jobs.find_missing_judge(load_settings("single_element.sprites", "full")) is None
     assert jobs.find_missing_judge(load_settings(VOWELS, "full")) is None

@@ -243,7 +243,7 @@ def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_measured():
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A clone with one run, one table and one row of the headline table, written once."""
+    """A clone with one run and one table, written once."""
     for name in ("notebooks", "data"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
@@ -251,42 +251,20 @@ def clone(tmp_path, monkeypatch):
     store.write_json(folder / "metrics.json", make_metrics())
     (tmp_path / "results" / "tables.toml").write_text(
         'introduction = "# Results"\n'
-        '[[headline]]\npaper = "A"\nclaim = "c"\npublished = "4.6"\nlimits = "l"\nwhere = "13"\n'
-        'results = "toy/data/quick"\n'
-        'measured = "{factored.elbo:1}, {factored.elbo:count} are 1 and {entangled.same}"\n'
         '[[table]]\ntitle = "A"\nintroduction = "It is so."\nresults = "toy/data/quick"\n'
         'columns = [{ figure = "elbo", title = "ELBO", digits = 1 }]\n'
         '[[table]]\ntitle = "none"\nintroduction = ""\nresults = "toy/other/quick"\ncolumns = []\n'
     )
-    (tmp_path / "README.md").write_text("a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n")
     return folder
 
 
 def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     home = clone.parents[3]
-    assert len(report.table_faults()) == 2
+    assert len(report.table_faults()) == 1
     report.write_tables()
     assert report.table_faults() == []
-    readme = (home / "README.md").read_text()
-    row = "| A | c | 1.0, 3.0, 1 of 2 are 1 and −8.00, −10.00 | 4.6 | l | 13 |"
-    assert row in readme  # of the seeds whose weights ship
-    assert report.list_headline(report.read_tables()) == [
-        ("toy/data/quick", "factored"),
-        ("toy/data/quick", "entangled"),
-    ]
-    assert readme.startswith("a\n<!-- headline -->\n|") and readme.endswith("\nb\n")
     page = (home / "results" / "README.md").read_text()
     assert "## A\n\nIt is so.\n\n| run | ELBO |" in page and "none" not in page
-    (home / "README.md").write_text("no block")
-    assert "headline" in report.table_faults()[0]
-
-
-def test_a_run_of_which_no_weights_ship_has_no_place_in_the_table(clone):
-    metrics = make_metrics()
-    metrics["protocol"]["files"] = {"factored": {seed: {"shipped": False} for seed in "012"}}
-    report.write_metrics(clone / "metrics.json", metrics)
-    (fault,) = report.table_faults()
-    assert "weights ship, found none of factored" in fault
 
 
 def test_a_table_of_quick_results_comes_again_with_those_at_full(clone):

@@ -32,11 +32,11 @@ FLOORS = {  # from the ground; a part imports what is below it, and its own floo
         {"course", "__main__"},
     ),
     "papers": (
-        {"benchmark", "costs", "distinct", "heads", "own_copies", "registry", "settings"}
-        | {"reference_measures", "reference_steps"},
+        {"benchmark", "claims", "costs", "distinct", "heads", "own_copies", "registry", "settings"}
+        | {"a", "b", "c", "reference_measures", "reference_steps"},
         {"datasets", "report"},
         {"runs"},
-        {"convert", "jobs", "judging", "prices"},
+        {"adopt", "convert", "jobs", "judging", "prices"},
         {"evaluation"},
         {"provenance"},
         {"commands", "__main__"},

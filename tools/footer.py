@@ -1,4 +1,4 @@
-"""The last cell of every notebook: the map, its neighbours, where to look up, the code it uses."""
+"""Generated cells: the last one of each notebook, and a paper's claims in a part's first one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import unbraid
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from papers import claims
 from tools.files import normalise, select_notebooks, tags, write
 from tools.stamp import extract_code
 
@@ -23,8 +24,13 @@ LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in P
 def attach(book: NotebookNode, notebook: Path) -> None:
     """Give a notebook the footer of its place in the course, instead of the one it may have.
 
-    notebook: where it lies, or will lie, among the others.
+    A cell tagged as the head of a part gets the table of its paper's claims. notebook: where it
+    lies, or will lie, among the others.
     """
+    papers = {number: paper for paper, number in claims.PAPERS.items()}
+    for cell in book.cells:
+        if claims.HEAD in tags(cell):
+            cell.source = claims.render_head(papers[notebook.name[:2]])
     book.cells = [cell for cell in book.cells if "footer" not in tags(cell)]
     notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook})
     place = notebooks.index(notebook)

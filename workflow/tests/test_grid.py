@@ -18,7 +18,7 @@ from kills import KILLS, TARGETS, compare, disturb
 from unbraid.data.fetch import DataError
 
 from papers.datasets import check_at_hand
-from papers.report import list_headline, read_tables
+from papers.claims import list_runs, read_claims
 from papers.settings import PROFILES, list_experiments, load
 
 TWO = "single_element/weather single_element/vowels"  # of one run each
@@ -82,8 +82,8 @@ def test_the_grid_of_a_profile_has_all_its_runs(profile, tmp_path):
 
 def test_a_part_a_dataset_and_the_readme_are_targets(tmp_path):
     smoke = list_own("smoke")
-    shown = list_headline(read_tables())
-    rows = {(*place.split("/")[:2], run) for place, run in shown}
+    shown = list_runs(read_claims())
+    rows = {(*place.split("/")[:2], run) for place, run, _ in shown}
     wanted = {
         "independent": [names for names in smoke if names[0] == "independent"],
         "unordered/faces": [names for names in smoke if names[:2] == ("unordered", "faces")],

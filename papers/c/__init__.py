@@ -1,0 +1,1 @@
+"""Paper C: what makes the weights of its own size, on one GPU."""
