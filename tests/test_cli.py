@@ -200,8 +200,8 @@ def test_trained_weights_are_found_in_the_shipped_results_too(call, monkeypatch)
     monkeypatch.setattr(
         cli, "measure_runs", lambda jobs, places, accelerator: asked.append(places) or {}
     )
-    call("evaluate", "independent", "--dataset", "bounce", "--run", "factored", "--seed", 0)
-    assert asked == [{"independent/bounce/quick/factored-seed0": store.shipped()}]
+    call("evaluate", "independent", "--dataset", "circle", "--run", "factored", "--seed", 0)
+    assert asked == [{"independent/circle/quick/factored-seed0": store.shipped()}]
 
 
 def test_missing_weights_are_named_with_the_command_that_trains_them(made, call, monkeypatch):

@@ -17,8 +17,8 @@ from calls import ROOT, SNAKEMAKE, call, list_files, read_results
 from kills import KILLS, TARGETS, compare, disturb
 from unbraid.data.fetch import DataError
 
-from papers.datasets import check_at_hand
 from papers.claims import list_runs, read_claims
+from papers.datasets import check_at_hand
 from papers.settings import PROFILES, list_experiments, load
 
 TWO = "single_element/weather single_element/vowels"  # of one run each
