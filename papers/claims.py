@@ -162,26 +162,32 @@ class Claim:
             if not (self.run and figure.name):
                 continue
             ships = self.read_shipped(figure.run or self.run).values()
-            numbers = []
-            for value, is_bold in zip(self.read_values(figure), ships, strict=True):
+            numbers, values = [], self.read_values(figure)
+            if len(values) > 1 and len(set(values)) == 1:  # a baseline, which has no seed
+                values, ships = values[:1], [False]
+            for value, is_bold in zip(values, ships, strict=True):
                 text = print_number(value, figure.digits)
                 numbers.append(f"**{text}**" if is_bold else text)
             lines.append(f"{figure.title} {' '.join(numbers)}")
         return "<br>".join(lines) or "–"
 
     def print_size(self) -> str:
-        """The size of our run and, where the paper's length is known, the share of it."""
-        share = self.read_share()
-        if not share:
+        """Our run's size, its seeds and, where it is known, the share of the paper's length."""
+        if not self.run:
             return self.size
-        return f"{self.size}<br>{100 * min(share, 1):.0f} % of its updates"
+        count = len(self.read_shipped(self.run))
+        text = f"{self.size}<br>{count} seed{'s' if count > 1 else ''}"
+        share = self.read_share()
+        return f"{text}, {100 * min(share, 1):.0f} % of its updates" if share else text
 
     def print_row(self) -> tuple[str, ...]:
         """The claim's row, in the order of TITLES."""
         numbers = filter(None, map(Figure.print_published, self.figures))
         published = self.printed or ", ".join(numbers)
         verdict = self.find_verdict()
-        if verdict == "not tried" and self.command:
+        if verdict == "not tried" and self.run:
+            verdict += " (too short)" if self.at_size else " (too small)"
+        if verdict.startswith("not tried") and self.command:
             verdict += f": `{self.command}`"
         shown = f"{published} ({self.source})" if published else self.source
         return self.claim, shown, self.print_ours(), self.print_size(), verdict

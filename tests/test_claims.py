@@ -89,9 +89,13 @@ def test_a_row_shows_all_seeds_and_marks_those_whose_weights_ship(toy):
         "c",
         "score 0.50 (Table 1)",
         "score **0.51** −0.20",
-        "its own<br>70 % of its updates",
-        "not tried: `make it`",
+        "its own<br>2 seeds, 70 % of its updates",
+        "not tried (too small): `make it`",
     )
+
+
+def test_a_baseline_that_all_seeds_share_is_written_once(toy):
+    assert toy([0.5, 0.5]).print_ours() == "score 0.50"
 
 
 def test_a_figure_that_was_not_measured_is_named(toy):
