@@ -43,7 +43,11 @@ def test_a_record_of_before_is_refused_until_it_is_converted_and_then_all_fits(o
     assert record["model"] == json.loads(json.dumps(describe_model(model)))
     assert provenance.verify_results(older) == []
     for path in older.rglob("*.run.json"):  # The order of entries differs in runs that are younger.
-        assert store.read_json(path) == store.read_json(store.shipped() / path.relative_to(older))
+        converted = store.read_json(path)
+        shipped = store.read_json(store.shipped() / path.relative_to(older))
+        # A config has got fields since, which a converted record names with their defaults.
+        assert shipped["model"]["config"].items() <= converted.pop("model")["config"].items()
+        assert converted.items() <= shipped.items()
     assert convert_records(older) == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unbraid import codes
+from unbraid import codes, store
 from unbraid.data import vowels
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
@@ -254,11 +254,11 @@ def test_a_swapped_factor_brings_the_place_of_the_sequence_before_and_leaves_the
     assert (places[:, 1] - truth[:, 1]).abs().max() < 0.6
 
 
-def test_a_judge_of_another_size_sees_the_digits_of_the_papers_size():
+def test_a_judge_of_another_size_than_the_frames_is_refused():
     options = table.load("independent.circle.factored", "smoke", image_size=64)
     model, sampler = runs.build(options, 0).eval(), runs.make_sampler(options, "test")
-    figures = independent.digit_swaps(model, sampler, np.arange(3), options, 0)
-    assert 0 <= figures["decoded_name"] < 0.5
+    with pytest.raises(store.ResultsError, match="64 x 64 pixels, found of 32"):
+        independent.digit_swaps(model, sampler, np.arange(3), options, 0)
 
 
 # ---- what all evaluations share
