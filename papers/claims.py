@@ -30,11 +30,7 @@ from unbraid.store import (
 
 FOLDER = Path(__file__).parent
 NEAR = 0.05  # of the published value
-PAPERS = {
-    "A": "10",
-    "B": "20",
-    "C": "30",
-}  # each part's first notebook, whose head shows its claims
+PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
 FULL = "single_element/sprites/full"
 JUDGES = (  # title, what stands before the names of figures, folder
     ("ours, 64 pixels", "", "sprites/full"),
@@ -180,14 +176,14 @@ class Claim:
         share = self.read_share()
         return f"{text}, {100 * min(share, 1):.0f} % of its updates" if share else text
 
-    def print_row(self) -> tuple[str, ...]:
-        """The claim's row, in the order of TITLES."""
+    def print_row(self, with_command: bool = True) -> tuple[str, ...]:
+        """The claim's row, in the order of TITLES; with_command: that makes what was not tried."""
         numbers = filter(None, map(Figure.print_published, self.figures))
         published = self.printed or ", ".join(numbers)
         verdict = self.find_verdict()
         if verdict == "not tried" and self.run:
             verdict += " (too short)" if self.at_size else " (too small)"
-        if verdict.startswith("not tried") and self.command:
+        if verdict.startswith("not tried") and self.command and with_command:
             verdict += f": `{self.command}`"
         shown = f"{published} ({self.source})" if published else self.source
         return self.claim, shown, self.print_ours(), self.print_size(), verdict
@@ -231,20 +227,10 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
     return runs
 
 
-def render_table(claims: list[Claim]) -> str:
+def render_table(claims: list[Claim], with_commands: bool = True) -> str:
     """A table of claims with a column for their papers."""
     rows = [("paper", *TITLES), ("---",) * (len(TITLES) + 1)]
-    rows += [(claim.paper, *claim.print_row()) for claim in claims]
-    return markdown_table(rows)
-
-
-def render_short(claims: list[Claim]) -> str:
-    """The table of README.md: without the commands, which stand in REPRODUCTION.md."""
-    rows = [("paper", *TITLES), ("---",) * (len(TITLES) + 1)]
-    for claim in claims:
-        if claim.readme:
-            *row, verdict = claim.print_row()
-            rows.append((claim.paper, *row, verdict.partition(":")[0]))
+    rows += [(claim.paper, *claim.print_row(with_commands)) for claim in claims]
     return markdown_table(rows)
 
 
@@ -253,8 +239,7 @@ def render_head(paper: str) -> str:
     rows = [TITLES, ("---",) * len(TITLES)]
     for claim in read_claims():
         if claim.paper == paper and claim.head:
-            *row, verdict = claim.print_row()
-            rows.append((*row, verdict.partition(":")[0]))
+            rows.append(claim.print_row(with_command=False))
     text = "**What the paper claims, and what came out here.** Bold: the weights of this seed ship."
     return f"{text} All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n{markdown_table(rows)}"
 
@@ -314,7 +299,8 @@ def render_readme() -> str:
             f"{path}: expected a block {BLOCK[0].strip()} ... {BLOCK[1]}, found none; put both "
             "lines where the table shall stand"
         )
-    return "".join([before, start, render_short(read_claims()), "\n", end, after])
+    table = render_table([claim for claim in read_claims() if claim.readme], with_commands=False)
+    return "".join([before, start, table, "\n", end, after])
 
 
 def render_pages() -> dict[Path, str]:

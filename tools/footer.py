@@ -115,7 +115,7 @@ def find_home(dotted: str, library: Path) -> tuple[str, str]:
     return module, name
 
 
-def find_homes(source: str, library: Path, package: str = "") -> list[tuple[str, str]]:
+def find_homes(source: str, library: Path) -> list[tuple[str, str]]:
     """The homes of what a program imports of the library."""
-    homes = {find_home(origin, library) for _, origin in read_imports(source, package)}
+    homes = {find_home(origin, library) for _, origin in read_imports(source)}
     return sorted(homes - {("", "")})
