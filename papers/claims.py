@@ -147,7 +147,7 @@ class Claim:
             return "–"
         if all(means):
             return "reproduced"
-        if any(seeds):
+        if any(means + seeds):  # A mean may be right where no seed is.
             return "in part"
         return "not reached" if self.read_share() >= 0.5 else "not tried"
 

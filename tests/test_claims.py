@@ -69,6 +69,7 @@ def test_a_verdict_follows_its_definition(toy, values, steps, figure, verdict):
 def test_some_figures_of_several_are_in_part(toy):
     figures = [claims.Figure("a", "score", published=0.5), claims.Figure("b", "other", bar=0.9)]
     assert toy([0.5], figures=figures).find_verdict() == "in part"
+    assert toy([0.3, 0.7], figures=figures).find_verdict() == "in part"  # the mean alone
 
 
 @pytest.mark.parametrize(
