@@ -10,17 +10,16 @@ import importlib
 from collections.abc import Mapping
 
 from unbraid.checks import SettingsError, check_name
-from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import ModelConfig, SequenceModel
-from unbraid.models.canvases import CanvasPrediction
-from unbraid.models.formula import FormulaElement
-from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction
-from unbraid.models.painted import PaintedFrames
-from unbraid.models.published_series import PublishedSeries
-from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
+
+from papers.a.variants import CanvasPrediction, GatedPrediction
+from papers.b.variants import PaintedFrames
+from papers.c.published_series import PublishedSeries
+from papers.c.published_speech import PublishedSpeech
+from papers.c.variants import AblatedElement, FormulaElement
 
 MODELS: dict[str, type[SequenceModel]] = {
     "independent": IndependentPrediction,

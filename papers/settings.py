@@ -15,8 +15,6 @@ from unbraid.checks import SettingsError, check_name
 
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
-READ_FIRST = ("common", "independent", "unordered", "single_element")  # then any other file ...
-NO_SETTINGS = ("claims",)  # ... but these
 parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
 OWN_RESULTS = Path("build/results")  # where the commands write, and where evaluate looks first
 SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
@@ -131,9 +129,10 @@ def read_table() -> dict:
     or mix-in.
     """
     table: dict = {"mixins": {}}
-    others = {path.stem for path in FOLDER.glob("*.toml")} - {*READ_FIRST, *NO_SETTINGS}
-    for name in (*READ_FIRST, *sorted(others)):
-        text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    parts = sorted(FOLDER.glob("*/runs.toml"))
+    for path in (FOLDER / "common.toml", FOLDER / "judges.toml", *parts):
+        name = path.relative_to(FOLDER).with_suffix("")
+        text = path.read_text(encoding="utf-8")
         try:
             content = deepcopy(parse_toml(text))
         except tomllib.TOMLDecodeError as error:

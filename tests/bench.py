@@ -31,11 +31,11 @@ from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.models.base import Batch, SequenceModel
 
-from papers import reference_measures as plain
 from papers import report, runs
-from papers.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
 from papers.settings import Settings
 from papers.settings import load as load_settings
+from tests import reference_measures as plain
+from tests.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

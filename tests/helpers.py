@@ -6,20 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import Batch
-from unbraid.models.canvases import CanvasPrediction
-from unbraid.models.formula import FormulaElement
-from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction
-from unbraid.models.painted import PaintedFrames
-from unbraid.models.published_series import PublishedSeries
-from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.benchmark.averages import FrameVAE, PrincipalComponents
-from papers.benchmark.sequence_vae import ContrastiveVAE, SequenceVAE
+from papers.a.variants import CanvasPrediction, GatedPrediction
+from papers.b.variants import PaintedFrames
+from papers.c.published_series import PublishedSeries
+from papers.c.published_speech import PublishedSpeech
+from papers.c.variants import AblatedElement, FormulaElement
+from papers.side_by_side.averages import FrameVAE, PrincipalComponents
+from papers.side_by_side.sequence_vae import ContrastiveVAE, SequenceVAE
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -14,9 +14,9 @@ from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 
-from papers import reference_measures as plain
-from papers.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
 from tests import bench
+from tests import reference_measures as plain
+from tests.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
 
 RANDOM = np.random.default_rng(0)
 

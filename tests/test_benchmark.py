@@ -13,11 +13,12 @@ from unbraid.networks import count_parameters
 from unbraid.store import read_json
 
 from papers import commands, provenance, runs, settings
-from papers.benchmark import sequence_vae
-from papers.benchmark.averages import PrincipalComponents
-from papers.benchmark.sequence_vae import Posteriors
-from papers.evaluation import benchmark, evaluate
-from papers.evaluation.encoded import Encoded
+from papers.encoded import Encoded
+from papers.evaluation import evaluate
+from papers.side_by_side import evaluate as benchmark
+from papers.side_by_side import sequence_vae
+from papers.side_by_side.averages import PrincipalComponents
+from papers.side_by_side.sequence_vae import Posteriors
 
 SMOKE = settings.load("benchmark.circle.pca", "smoke")
 RUNS = [run for run in settings.list_experiments() if run.model == "benchmark"]

@@ -17,10 +17,10 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import Batch
-from unbraid.models.canvases import CanvasPrediction
-from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import LOG_VARIANCE_BOUNDS, IndependentPrediction
 from unbraid.networks import keep_variance, start_as_glorot, start_as_in_2017
+
+from papers.a.variants import CanvasPrediction, GatedPrediction
 
 FRAMES = torch.rand(3, 4, 3, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
 

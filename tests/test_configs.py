@@ -7,19 +7,17 @@ import torch
 from helpers import MODELS
 from safetensors.torch import save_file
 from unbraid import store
-from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import SequenceModel, describe_model
-from unbraid.models.canvases import CanvasPrediction
-from unbraid.models.formula import FormulaElement
-from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
-from unbraid.models.published_series import PublishedSeries
-from unbraid.models.published_speech import PublishedSpeech
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
 from unbraid.networks import count_parameters
 
 from papers import runs, settings
+from papers.a.variants import CanvasPrediction, GatedPrediction
+from papers.c.published_series import PublishedSeries
+from papers.c.published_speech import PublishedSpeech
+from papers.c.variants import AblatedElement, FormulaElement
 
 PAPERS = {
     "independent.bounce.factored": IndependentPrediction,

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 from unbraid import store
-from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import SequenceModel, describe_model
 
 from papers import provenance, report
+from papers.c.variants import AblatedElement
 from papers.convert import convert_records
 
 FOLDER = "single_element/sprites/quick"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from unbraid.measures import disentanglement as measures
+from unbraid_extras import disentanglement as measures
 
 # Frozen outputs for `made_codes`: of disent 0.8.0 (_compute_mig, _compute_sap, _disentanglement and
 # _completeness of a matrix), and of compute_infomec in latent_quantization, commit 9a420a3, there

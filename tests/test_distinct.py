@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from unbraid.models.painted import PaintedFrames
 
 from papers import runs, settings
-from papers.distinct import DistinctFrames
+from papers.b.variants import DistinctFrames, PaintedFrames
 
 SIZES = dict(image_size=8, widths=(8,), pair_width=8, hidden=8, static_size=4, dynamic_size=2)
 

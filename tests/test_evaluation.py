@@ -15,9 +15,9 @@ from unbraid.data.sequences import Sequences
 from unbraid.measures.leakage import neighbour_scores
 from unbraid.models.base import Batch, Bound, SequenceModel
 
-from papers import evaluation, runs
+from papers import evaluation, generic, runs
 from papers import settings as table
-from papers.evaluation import generic, independent
+from papers.a import evaluate as independent
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
 LENGTH = 6

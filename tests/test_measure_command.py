@@ -8,10 +8,10 @@ import pytest
 from bs4 import BeautifulSoup
 from scipy.stats import norm
 from typer.testing import CliRunner
-from unbraid import report
 from unbraid.__main__ import app
-from unbraid.data.arrays import read_arrays
 from unbraid.measures.leakage import LeakageMatrix
+from unbraid_extras import measure as report
+from unbraid_extras.arrays import read_arrays
 
 N = 300
 DYNAMIC = ("action", "direction")

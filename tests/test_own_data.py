@@ -9,7 +9,9 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
-from unbraid.data import own, own_files, speech, sprites, weather
+from unbraid.data import speech, sprites, weather
+from unbraid_extras import own_data as own
+from unbraid_extras import own_files
 
 PSNR = 28.0  # dB; the worst of 99 sprite clips had 28.4, since x264 halves the colours' resolution
 

@@ -13,13 +13,15 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 from typer.testing import CliRunner
-from unbraid import own_report, own_training, report, store, training
+from unbraid import store, training
 from unbraid.__main__ import app, main
-from unbraid.data import own
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.models.base import SequenceModel
+from unbraid_extras import measure as report
+from unbraid_extras import own_data as own
+from unbraid_extras import own_report, own_training
 
 PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
 LABELS = "What the codes tell, beside linear models on the same inputs"

@@ -9,7 +9,7 @@ from torch import nn
 from unbraid.data.sequences import Sequences
 from unbraid.networks import count_parameters
 
-from papers.heads import (
+from papers.c.heads import (
     CodedSeries,
     EventHead,
     HeadTraining,

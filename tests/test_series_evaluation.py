@@ -9,12 +9,11 @@ import torch
 from torch import nn
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch
-from unbraid.models.codecs import Windows
-from unbraid.models.single_element import SingleElement
+from unbraid.models.single_element import SingleElement, Windows
 
 from papers import evaluation, runs, settings
-from papers.evaluation import series
-from papers.heads import SPLITS, Prediction
+from papers.c import series
+from papers.c.heads import SPLITS, Prediction
 
 
 class Reader(nn.Module):

@@ -6,11 +6,11 @@ import torch
 from helpers import seeded
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.measures import information
-from unbraid.models.gated import GatedPrediction
 from unbraid.models.independent import IndependentPrediction
 from unbraid.training import fit
 
-from papers.evaluation import independent
+from papers.a import evaluate as independent
+from papers.a.variants import GatedPrediction
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 

@@ -9,11 +9,15 @@ from helpers import seeded, small
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian
 from unbraid.measures import swaps, verification
-from unbraid.models.published_series import PublishedSeries
-from unbraid.models.published_speech import PublishedSpeech
 
-from papers.benchmark import averages, sequence_vae
-from papers.evaluation import benchmark, clips, encoded, faces, poses, unordered
+from papers import encoded
+from papers.b import evaluate as unordered
+from papers.b import faces, poses
+from papers.c import evaluate as clips
+from papers.c.published_series import PublishedSeries
+from papers.c.published_speech import PublishedSpeech
+from papers.side_by_side import averages, sequence_vae
+from papers.side_by_side import evaluate as benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 

@@ -8,10 +8,10 @@ from helpers import DOUBLE, ELEMENT, MODELS, SERIES, close, example_frames, seed
 from torch.distributions import Normal, kl_divergence
 from torch.nn.utils.rnn import pack_padded_sequence
 from unbraid import networks
-from unbraid.models.ablations import AblatedElement
 from unbraid.models.base import Batch
-from unbraid.models.formula import FormulaElement
 from unbraid.models.single_element import SingleElement
+
+from papers.c.variants import AblatedElement, FormulaElement
 
 KINDS = (SingleElement, FormulaElement, AblatedElement)
 each = pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name][0] in KINDS])

@@ -21,8 +21,8 @@ from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement
 
 from papers import evaluation, runs, settings
-from papers.evaluation import clips
-from papers.evaluation.encoded import encode
+from papers.c import evaluate as clips
+from papers.encoded import encode
 
 PEOPLE, T = 60, 8
 

@@ -12,7 +12,7 @@ from unbraid.models.base import Batch, Bound
 from unbraid.models.single_element import SingleElement
 
 from papers import evaluation, runs, settings
-from papers.evaluation import speech
+from papers.c import speech
 
 BINS, STEPS = 12, 6
 DIGITS = tuple("01234")

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from helpers import DOUBLE, FRAMES_ALONE, close, example_frames, seeded, small, within
 from torch.distributions import Bernoulli, Normal, kl_divergence
-from unbraid.models.painted import CONTRAST
 from unbraid.models.unordered import UnorderedFrames, mean_over_pairs
+
+from papers.b.variants import CONTRAST
 
 NAMES = ("unordered", "unordered, no pairs", "unordered, plain prior", "painted")
 each = pytest.mark.parametrize("name", NAMES)

@@ -13,8 +13,9 @@ from unbraid.distributions import DiagonalGaussian
 from unbraid.models.unordered import UnorderedFrames
 
 from papers import evaluation, runs, settings
-from papers.evaluation import faces, poses, unordered
-from papers.evaluation.encoded import Encoded
+from papers.b import evaluate as unordered
+from papers.b import faces, poses
+from papers.encoded import Encoded
 
 PEOPLE, TIMES = 12, 10
 

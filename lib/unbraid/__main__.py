@@ -110,8 +110,10 @@ def measure(
     Rows are sequences, in the same order in both files. They are split at random and taken as
     independent: of several clips of one person, for example, give one.
     """
-    from unbraid import report, store
-    from unbraid.data.arrays import read_arrays
+    from unbraid_extras import measure as report
+    from unbraid_extras.arrays import read_arrays
+
+    from unbraid import store
     from unbraid.data.sequences import check_field
 
     for path in filter(None, (json, html)):
@@ -170,9 +172,10 @@ def train(  # noqa: PLR0913 - options of a command
     While it trains there are also model.checkpoint and model.best: the same command goes on after
     an interruption. Of a finished run it writes the report anew.
     """
-    from unbraid import own_report, own_training
+    from unbraid_extras import own_data as own
+    from unbraid_extras import own_report, own_training
+
     from unbraid.checks import check_name
-    from unbraid.data import own
 
     folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
     own_training.check_request(model, folder, data, accelerator)

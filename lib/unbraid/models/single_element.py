@@ -9,8 +9,8 @@ The static code reads one element alone, the anchor. The dynamic code reads all 
 of the anchor has been subtracted. Here that is as in the authors' code: the encoder's features of
 the anchor are subtracted, its own, which would then be zero, are replaced by N(0, I) noise, each
 d_t depends on the whole sequence, and the KL counts all t. The paper's formulas differ, see
-formula.py. That code also decodes the anchor a second time for a term of its own, which here is the
-setting `anchor_alone`.
+papers/c/variants.py. That code also decodes the anchor a second time for a term of its own, which
+here is the setting `anchor_alone`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,15 @@ from unbraid.models.base import (
     NoiseSource,
     SequenceModel,
 )
-from unbraid.models.codecs import CODECS
-from unbraid.networks import LSTM, AutoregressivePrior, GaussianHead, run_recurrent
+from unbraid.networks import (
+    LSTM,
+    AutoregressivePrior,
+    ConvolutionalDecoder,
+    GaussianHead,
+    frame_encoder,
+    mlp,
+    run_recurrent,
+)
 
 ANCHORS = ("first", "middle", "last", "any")
 
@@ -91,6 +98,63 @@ class SingleElementConfig(ModelConfig):
         check_name("kind", self.kind, CODECS)
         check_name("initial_weights", self.initial_weights, ("default", "small"))
         check_number(0, variance=self.variance)
+
+
+class ImageCodec(nn.Module):
+    """Convolutional encoder (to g features) and decoder of frames; an element is one frame."""
+
+    window = 1
+
+    def __init__(self, config: SingleElementConfig):
+        super().__init__()
+        size, channels, normalise = config.image_size, config.channels, config.normalise
+        inputs = config.static_size + config.dynamic_size
+        self.frame_shape = (channels, size, size)
+        self.encoder = frame_encoder(size, channels, config.width, config.features, normalise)
+        self.decoder = ConvolutionalDecoder(
+            size, channels, config.width, inputs, normalise, 0.2, groups=0
+        )
+
+    def split(self, frames: Tensor) -> Tensor:
+        """Elements (B, T, C, H, W) of frames, which are these frames."""
+        return frames
+
+    def join(self, elements: Tensor) -> Tensor:
+        """Frames (B, T, C, H, W) of elements, which are these elements."""
+        return elements
+
+
+class Windows(nn.Module):
+    """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
+
+    window: int
+
+    def split(self, series: Tensor) -> Tensor:
+        """Elements (B, T / window, window, ...) of series (B, T, ...)."""
+        return series.unflatten(1, (-1, self.window))
+
+    def join(self, elements: Tensor) -> Tensor:
+        """Series (B, T, ...) of elements (B, T / window, window, ...)."""
+        return elements.flatten(1, 2)
+
+
+class SeriesCodec(Windows):
+    """Dense encoder (to g features) and decoder of windows of a series."""
+
+    def __init__(self, config: SingleElementConfig):
+        super().__init__()
+        shape = (config.window, config.channels)
+        values, width = config.window * config.channels, config.width
+        inputs = config.static_size + config.dynamic_size
+        self.window = config.window
+        self.frame_shape = (config.channels,)
+        # tanh makes the features about as large as the noise that replaces the anchor's.
+        dense = mlp(values, width, config.features, 2, "relu")
+        self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
+        self.decoder = nn.Sequential(mlp(inputs, width, values, 2, "relu"), nn.Unflatten(1, shape))
+
+
+CODECS = {"images": ImageCodec, "series": SeriesCodec}
 
 
 class DynamicEncoder(nn.Module):

@@ -20,13 +20,14 @@ from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
-from unbraid.measures.disentanglement import scores
 from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
+from unbraid_extras.disentanglement import scores
 
-from papers.evaluation.clips import load_clips, true_swaps
-from papers.evaluation.encoded import (
+from papers.a.evaluate import centroids
+from papers.c.evaluate import load_clips, true_swaps
+from papers.encoded import (
     Encoded,
     Figures,
     count_evaluated,
@@ -35,8 +36,7 @@ from papers.evaluation.encoded import (
     probe,
     select,
 )
-from papers.evaluation.generic import bound, reconstruction
-from papers.evaluation.independent import centroids
+from papers.generic import bound, reconstruction
 from papers.judging import open_judge
 from papers.runs import load_frames, shortest_length
 from papers.settings import Settings

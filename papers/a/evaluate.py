@@ -25,7 +25,7 @@ from unbraid.measures.judges import judge_probabilities
 from unbraid.measures.leakage import leakage_matrix, neighbour_scores
 from unbraid.models.independent import IndependentPrediction
 
-from papers.evaluation.encoded import Figures, load_split
+from papers.encoded import Figures, load_split
 from papers.judging import open_judge
 from papers.runs import Sampler, make_sampler
 from papers.settings import Settings

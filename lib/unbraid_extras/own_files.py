@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps
-
 from unbraid.data import speech
 from unbraid.data.sequences import check_field
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-
-from unbraid.data.arrays import may_be_classes, read_arrays
-from unbraid.data.own_files import Found, Values, fit_picture, normalise
 from unbraid.data.sequences import check_field
+
+from unbraid_extras.arrays import may_be_classes, read_arrays
+from unbraid_extras.own_files import Found, Values, fit_picture, normalise
 
 # Columns of a table that are taken without being named, if it has one such column alone.
 ID_COLUMNS = ("id", "name", "series", "sequence")

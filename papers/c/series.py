@@ -29,11 +29,8 @@ from unbraid.codes import encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean, held_out
 from unbraid.models.base import Batch, SequenceModel
-from unbraid.models.published_series import PublishedSeries
 
-from papers.datasets import load as load_dataset
-from papers.evaluation.encoded import Figures
-from papers.heads import (
+from papers.c.heads import (
     SPLITS,
     CodedSeries,
     EventHead,
@@ -46,6 +43,9 @@ from papers.heads import (
     predict_on_draws,
     predict_value,
 )
+from papers.c.published_series import PublishedSeries
+from papers.datasets import load as load_dataset
+from papers.encoded import Figures
 from papers.settings import Settings
 
 SERIES_LABELS = {  # labels that heads predict from the static code

@@ -21,7 +21,7 @@ from unbraid.measures.verification import equal_error_rate, speaker_trials
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.datasets import load as load_dataset
-from papers.evaluation.encoded import Figures, donor_shares, name_skills, probe
+from papers.encoded import Figures, donor_shares, name_skills, probe
 from papers.settings import Settings
 
 CHUNKS = 256  # chunks that are encoded at a time

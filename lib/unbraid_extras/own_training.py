@@ -10,12 +10,10 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-
 from unbraid import locks, store, training
 from unbraid.checkpoint import read_rows
 from unbraid.checks import check_name
 from unbraid.codes import bound_per_frame
-from unbraid.data.own import OwnData
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences, check_field
 from unbraid.models.base import ModelConfig, SequenceModel, describe_model
@@ -23,6 +21,8 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
+
+from unbraid_extras.own_data import OwnData
 
 MODELS = {
     "independent": IndependentPrediction,

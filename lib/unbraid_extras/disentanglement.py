@@ -22,7 +22,6 @@ from sklearn.metrics import log_loss, mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
-
 from unbraid.measures.information import ross
 from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable

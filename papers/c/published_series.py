@@ -18,11 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal
-
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.codecs import Windows
-from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig
+from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig, Windows
 from unbraid.networks import LSTM, GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value

@@ -23,7 +23,7 @@ from unbraid.measures.judges import SequenceJudge, judge_clips
 from unbraid.measures.swaps import generation_scores, random_donors
 from unbraid.models.base import Codes, SequenceModel
 
-from papers.evaluation.encoded import (
+from papers.encoded import (
     Encoded,
     Figures,
     donor_shares,
@@ -32,7 +32,7 @@ from papers.evaluation.encoded import (
     name_skills,
     probe,
 )
-from papers.evaluation.generic import bound
+from papers.generic import bound
 from papers.judging import name_judges, open_judge
 from papers.settings import Settings
 

@@ -16,15 +16,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-
 from unbraid.checks import check_name
-from unbraid.data.arrays import may_be_classes
 from unbraid.data.sequences import check_field
-from unbraid.measures.disentanglement import Scores, scores
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
+
+from unbraid_extras.arrays import may_be_classes
+from unbraid_extras.disentanglement import Scores, scores
 
 REPEATS = 4  # rows of a class, on average, at least
 FEWEST = 10  # rows outside the most frequent class, at least
@@ -114,7 +114,7 @@ class Report(Readable):
 
     def as_html(self) -> str:
         """One page with figures, which needs no other file."""
-        from unbraid import pages  # It is imported late, because only figures need matplotlib.
+        from unbraid_extras import pages
 
         matrices = [pages.draw_matrix(matrix) for matrix in (self.linear, self.nonlinear)]
         return pages.render("report.html.j2", report=self, matrices=matrices, half=HALF_ROWS)

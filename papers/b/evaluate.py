@@ -14,7 +14,7 @@ from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.evaluation.encoded import (
+from papers.encoded import (
     Encoded,
     Figures,
     Labels,

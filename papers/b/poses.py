@@ -19,14 +19,20 @@ from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.evaluation.encoded import Encoded, Figures, count_evaluated, generator_of_draws, select
-from papers.evaluation.unordered import (
+from papers.b.evaluate import (
     class_accuracies,
     class_probes,
     draw_frames,
     knn_accuracy,
     prior_from_average,
     unordered_bound,
+)
+from papers.encoded import (
+    Encoded,
+    Figures,
+    count_evaluated,
+    generator_of_draws,
+    select,
 )
 from papers.judging import open_judge
 from papers.runs import load_frames

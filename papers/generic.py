@@ -17,7 +17,7 @@ from unbraid.codes import (
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 
-from papers.evaluation.encoded import (
+from papers.encoded import (
     Encoded,
     Figures,
     at_first_step,

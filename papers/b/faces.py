@@ -10,12 +10,13 @@ from unbraid.codes import as_float, dynamic_given, encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.evaluation.encoded import Encoded, Figures, Labels, generator_of_draws, load_split
-from papers.evaluation.unordered import (
-    class_probes,
-    draw_frames,
-    prior_from_average,
-    unordered_bound,
+from papers.b.evaluate import class_probes, draw_frames, prior_from_average, unordered_bound
+from papers.encoded import (
+    Encoded,
+    Figures,
+    Labels,
+    generator_of_draws,
+    load_split,
 )
 from papers.settings import Settings
 

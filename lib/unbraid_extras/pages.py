@@ -14,7 +14,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
-
 from unbraid import plots
 from unbraid.measures.leakage import LeakageMatrix
 

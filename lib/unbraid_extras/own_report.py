@@ -20,10 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-
-from unbraid import pages, plots, report, store
+from unbraid import plots, store
 from unbraid.codes import decode_all, encode_all, root_mean_square
-from unbraid.data.own import OwnData
 from unbraid.data.sequences import Sequences
 from unbraid.interventions import MIDDLE, traverse
 from unbraid.measures.intervals import Comparison, bootstrap_interval, paired_comparison, to_index
@@ -38,7 +36,11 @@ from unbraid.measures.leakage import (
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 from unbraid.models.single_element import SingleElement
-from unbraid.own_training import Trained
+
+from unbraid_extras import measure as report
+from unbraid_extras import pages
+from unbraid_extras.own_data import OwnData
+from unbraid_extras.own_training import Trained
 
 FEWEST = 20  # groups that the split keeps together, in the test: with fewer, all is open
 DIFFERING = 6  # groups on which two probes differ: with fewer, no sign test reaches 5 %

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch
-from unbraid.models.codecs import Windows
-from unbraid.models.single_element import DynamicEncoder, SingleElement, SingleElementConfig
+from unbraid.models.single_element import (
+    DynamicEncoder,
+    SingleElement,
+    SingleElementConfig,
+    Windows,
+)
 from unbraid.networks import LSTM, GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0

@@ -14,20 +14,16 @@ from typing import NamedTuple
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 
-from papers.evaluation import (
-    benchmark,
-    clips,
-    faces,
-    generic,
-    independent,
-    poses,
-    series,
-    speech,
-    unordered,
-)
-from papers.evaluation.encoded import Figures, load_split
-from papers.evaluation.generic import draw_exchanges as draw
+from papers import generic
+from papers.a import evaluate as independent
+from papers.b import evaluate as unordered
+from papers.b import faces, poses
+from papers.c import evaluate as clips
+from papers.c import series, speech
+from papers.encoded import Figures, load_split
+from papers.generic import draw_exchanges as draw
 from papers.settings import Settings
+from papers.side_by_side import evaluate as benchmark
 
 __all__ = ["EVALUATIONS", "Evaluation", "describe_protocol", "draw", "evaluate", "find_evaluation"]
 

@@ -9,15 +9,27 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-
 from unbraid.checks import check_name, check_whole
-from unbraid.data.own_files import LABELS, SUFFIXES, Found, find_films, find_in_folder
-from unbraid.data.own_tables import add_label_file, encode, find_arrays, find_series, list_some
 from unbraid.data.sequences import Sequences, check_field
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
 from unbraid.progress import progress_bar
 from unbraid.readable import Readable
+
+from unbraid_extras.own_files import (
+    LABELS,
+    SUFFIXES,
+    Found,
+    find_films,
+    find_in_folder,
+)
+from unbraid_extras.own_tables import (
+    add_label_file,
+    encode,
+    find_arrays,
+    find_series,
+    list_some,
+)
 
 SPLITS = ("train", "validation", "test")
 CUTS = (0.7, 0.85)  # where the training split ends, and the validation split

@@ -1,9 +1,4 @@
-"""Paper C's model as its formulas have it, and not as its authors' code.
-
-The anchor's recurrent state is subtracted. Each d_t depends on x_<=t and x_a, d_a is 0, and the KL
-counts t other than a. The paper's q(d_t | d_<t, x_<=t) is read without d_<t. This is a true bound,
-too.
-"""
+"""Variants of paper C's model: without one or both of its ideas, and by the paper's formulas."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
+from unbraid.checks import check_name
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.single_element import (
     DynamicEncoder,
@@ -20,6 +15,49 @@ from unbraid.models.single_element import (
     take_anchor,
 )
 from unbraid.networks import run_recurrent
+
+
+@dataclass(frozen=True)
+class AblatedElementConfig(SingleElementConfig):
+    """The sizes of `AblatedElement`; with its defaults both ideas are there.
+
+    static_from: the static code reads the features of the "anchor", or the mean of those of "all"
+        observed elements.
+    subtract: whether the anchor is subtracted from what the dynamic LSTM reads.
+    """
+
+    static_from: str = "anchor"
+    subtract: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_name("static_from", self.static_from, ("anchor", "all"))
+
+
+class AblatedEncoder(DynamicEncoder):
+    """q(d_t | x) of the features of all elements, with or without the subtraction."""
+
+    def __init__(self, config: AblatedElementConfig):
+        super().__init__(config)
+        self.subtract = config.subtract
+
+    def less_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """Features (B, T, g) less those of the anchor (B,), or as they are."""
+        return super().less_anchor(features, anchor) if self.subtract else features
+
+
+class AblatedElement(SingleElement):
+    """`SingleElement` whose static code may read all elements, and with or without subtraction."""
+
+    config_class = AblatedElementConfig
+    dynamic_encoder_class = AblatedEncoder
+
+    def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
+        """What the static code reads (B, g) of features (B, T, g): one element, or all."""
+        if self.config.static_from == "anchor":
+            return super().static_features(features, anchor, observed)
+        shares = observed.to(features.dtype) / observed.sum(1, keepdim=True)  # (B, T)
+        return (shares[..., None] * features).sum(1)
 
 
 @dataclass(frozen=True)
