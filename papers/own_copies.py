@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 from PIL import Image, ImageOps
 from torch.nn.utils.rnn import pad_sequence
+from unbraid.checks import check_choice
 from unbraid.data.fetch import DataError, data_error
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.data.sequences import Sequences
 from unbraid.data.speech import Utterances, cut
 
 OWN = {  # environment variable, how to obtain the set, and what its folder holds

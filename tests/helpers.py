@@ -16,8 +16,7 @@ from papers.b.variants import PaintedFrames
 from papers.c.published_series import PublishedSeries
 from papers.c.published_speech import PublishedSpeech
 from papers.c.variants import AblatedElement, FormulaElement
-from papers.side_by_side.averages import FrameVAE, PrincipalComponents
-from papers.side_by_side.sequence_vae import ContrastiveVAE, SequenceVAE
+from papers.side_by_side.variants import ContrastiveVAE, FrameVAE, PrincipalComponents, SequenceVAE
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

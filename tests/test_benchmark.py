@@ -16,9 +16,8 @@ from papers import commands, provenance, runs, settings
 from papers.encoded import Encoded
 from papers.evaluation import evaluate
 from papers.side_by_side import evaluate as benchmark
-from papers.side_by_side import sequence_vae
-from papers.side_by_side.averages import PrincipalComponents
-from papers.side_by_side.sequence_vae import Posteriors
+from papers.side_by_side import variants as sequence_vae
+from papers.side_by_side.variants import Posteriors, PrincipalComponents
 
 SMOKE = settings.load("benchmark.circle.pca", "smoke")
 RUNS = [run for run in settings.list_experiments() if run.model == "benchmark"]

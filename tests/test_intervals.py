@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binom, norm, ttest_rel
+from unbraid.checks import finite_array
 from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
     corrected_comparisons,
-    finite_array,
     format_interval,
     mean_interval,
     paired_comparison,

@@ -16,8 +16,9 @@ from papers.b import faces, poses
 from papers.c import evaluate as clips
 from papers.c.published_series import PublishedSeries
 from papers.c.published_speech import PublishedSpeech
-from papers.side_by_side import averages, sequence_vae
 from papers.side_by_side import evaluate as benchmark
+from papers.side_by_side import variants as averages
+from papers.side_by_side import variants as sequence_vae
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 

@@ -114,7 +114,7 @@ def measure(
     from unbraid_extras.arrays import read_arrays
 
     from unbraid import store
-    from unbraid.data.sequences import check_field
+    from unbraid.checks import check_field
 
     for path in filter(None, (json, html)):
         is_there = path.parent.is_dir()

@@ -22,8 +22,8 @@ from sklearn.metrics import log_loss, mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
+from unbraid.checks import as_array, finite_array, to_index
 from unbraid.measures.information import ross
-from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.readable import Readable
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)

@@ -16,10 +16,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from unbraid.checks import check_name
-from unbraid.data.sequences import check_field
+from unbraid.checks import as_array, check_field, check_name, finite_array, to_index
 from unbraid.measures.information import kraskov, ross
-from unbraid.measures.intervals import as_array, finite_array, to_index
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix
 from unbraid.readable import Readable
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from unbraid.checks import check_name, check_whole
-from unbraid.data.sequences import Sequences, check_field
+from unbraid.checks import check_field, check_name, check_whole
+from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
 from unbraid.progress import progress_bar

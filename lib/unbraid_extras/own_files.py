@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps
+from unbraid.checks import check_field
 from unbraid.data import speech
-from unbraid.data.sequences import check_field
 
 SUFFIXES = {
     "films": (".mp4", ".mov", ".webm", ".gif", ".avi", ".mkv"),

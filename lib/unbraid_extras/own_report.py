@@ -21,10 +21,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from unbraid import plots, store
+from unbraid.checks import to_index
 from unbraid.codes import decode_all, encode_all, root_mean_square
 from unbraid.data.sequences import Sequences
 from unbraid.interventions import MIDDLE, traverse
-from unbraid.measures.intervals import Comparison, bootstrap_interval, paired_comparison, to_index
+from unbraid.measures.intervals import Comparison, bootstrap_interval, paired_comparison
 from unbraid.measures.leakage import (
     PROBES,
     LeakageMatrix,

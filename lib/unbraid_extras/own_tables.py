@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from unbraid.data.sequences import check_field
+from unbraid.checks import check_field
 
 from unbraid_extras.arrays import may_be_classes, read_arrays
 from unbraid_extras.own_files import Found, Values, fit_picture, normalise

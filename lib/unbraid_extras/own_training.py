@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from unbraid import locks, store, training
 from unbraid.checkpoint import read_rows
-from unbraid.checks import check_name
+from unbraid.checks import check_field, check_name
 from unbraid.codes import bound_per_frame
 from unbraid.data.sampling import FrameSampler, SequenceSampler
-from unbraid.data.sequences import Sequences, check_field
+from unbraid.data.sequences import Sequences
 from unbraid.models.base import ModelConfig, SequenceModel, describe_model
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement

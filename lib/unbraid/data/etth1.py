@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from unbraid.checks import check_choice
 from unbraid.data.fetch import files
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.data.sequences import Sequences
 from unbraid.data.series import (
     CALENDAR,
     cut_months,

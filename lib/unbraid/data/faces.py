@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unbraid.checks import check_choice
 from unbraid.data.fetch import files
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.data.sequences import Sequences
 
 FACE_CLASSES = {
     "pose": ("left", "right", "straight", "up"),

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_whole
+from unbraid.checks import check_choice, check_field, check_whole
 from unbraid.data.fetch import files, find
-from unbraid.data.sequences import Sequences, check_choice, check_field
+from unbraid.data.sequences import Sequences
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),

@@ -12,7 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unbraid.data.sequences import Sequences, as_float, check_field
+from unbraid.checks import check_field
+from unbraid.data.sequences import Sequences, as_float
 
 DrawFrames = Callable[[int, torch.Generator], Sequences | Tensor]
 """A count and a generator to so many sequences, or to their frames alone."""

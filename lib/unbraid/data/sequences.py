@@ -10,26 +10,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from unbraid.checks import check_choice, check_field
 from unbraid.readable import Readable
-
-
-def check_field(holds: bool, name: str, expected: object, found: object) -> None:
-    """Raise `ValueError` with the field's name, what was expected and what was found."""
-    if not holds:
-        raise ValueError(f"{name}: expected {expected}, found {found}")
-
-
-def check_choice(name: str, value: object, choices: Iterable) -> None:
-    """Raise `ValueError` unless `value` is one of `choices`, none of which is a float."""
-    choices = tuple(choices)
-    holds = value in choices and not isinstance(value, float)  # 32.0 is equal to 32
-    check_field(holds, name, f"one of {', '.join(map(str, choices))}", repr(value))
 
 
 def as_float(frames: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.checks import check_choice
+from unbraid.data.sequences import Sequences
 
 CALENDAR = {
     "month": tuple(calendar.month_name)[1:],

@@ -15,8 +15,9 @@ import scipy.io.wavfile
 import torch
 from torch import Tensor
 
+from unbraid.checks import check_choice
 from unbraid.data.fetch import files
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.data.sequences import Sequences
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 LOUDNESS = 0.05  # root mean square of a recording's samples

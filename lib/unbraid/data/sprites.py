@@ -23,8 +23,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from unbraid.checks import check_choice
 from unbraid.data.fetch import SOURCES, cached_array, files
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.data.sequences import Sequences
 
 ATTRIBUTES = ("skin", "trousers", "top", "hair")  # of characters: what stays the same
 # The papers' action, the label "motion", has nine classes, its parts three each.

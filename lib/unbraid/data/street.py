@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from unbraid.checks import check_choice
 from unbraid.data.fetch import files, find, locate
-from unbraid.data.sequences import Sequences, check_choice
+from unbraid.data.sequences import Sequences
 
 # The file of each video, its frames per second, and the stride that leaves about two of them.
 VIDEOS = {"vtest": ("vtest.avi", 10.0, 5), "car-detection": ("car-detection.mp4", 12.5, 6)}

@@ -18,8 +18,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
-from unbraid.checks import check_whole
-from unbraid.measures.intervals import as_array, finite_array, to_index
+from unbraid.checks import as_array, check_whole, finite_array, to_index
 from unbraid.readable import Readable
 
 LEAF = 20  # points of a leaf, with which a tree of few units is fastest

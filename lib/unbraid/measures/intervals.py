@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from unbraid.checks import check_whole
+from unbraid.checks import as_array, check_whole, finite_array, to_index
 from unbraid.readable import Readable
 
 
@@ -253,35 +253,3 @@ def format_interval(interval: Interval, digits: int = 2) -> str:
     else:
         value = f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
     return f"{value} ({interval.count})"
-
-
-def as_array(values: ArrayLike) -> np.ndarray:
-    """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values
-    return np.asarray(values)
-
-
-def to_index(name: str, labels: ArrayLike) -> np.ndarray:
-    """The number 0, 1, ... of each label's class; refuses missing labels by `name`."""
-    expected = "labels that can be sorted, none missing"
-    try:
-        classes, numbers = np.unique(labels, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(f"{name}: expected {expected}, found others; {error}") from None
-    if classes.dtype.kind == "f" and np.isnan(classes).any():
-        raise ValueError(f"{name}: expected {expected}, found NaN")
-    return numbers
-
-
-def finite_array(name: str, values: ArrayLike) -> np.ndarray:
-    """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
-    values = as_array(values)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: expected real numbers, found {values.dtype}")
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        place = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
-        raise ValueError(f"{name}: expected finite numbers, found {values[place]} at {place}")
-    return values

@@ -24,7 +24,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from unbraid.measures.intervals import as_array, bca_limits, finite_array, share_interval, to_index
+from unbraid.checks import as_array, finite_array, to_index
+from unbraid.measures.intervals import bca_limits, share_interval
 from unbraid.readable import Readable
 
 # One configuration for every model and factor, as a function of the number of units of the code.

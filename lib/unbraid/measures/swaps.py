@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 from torch import Tensor
 
-from unbraid.measures.intervals import Interval, as_array, finite_array, share_interval
+from unbraid.checks import as_array, finite_array
+from unbraid.measures.intervals import Interval, share_interval
 from unbraid.readable import Readable
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
-from unbraid.measures.intervals import finite_array
+from unbraid.checks import finite_array
 from unbraid.readable import Readable
 
 DECIMALS = 12  # equal vectors must tie, in whatever order the products in their cosine are summed

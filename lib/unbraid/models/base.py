@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import pkgutil
+import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,10 +14,28 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Generator, Tensor, nn
 
-from unbraid import store
-from unbraid.checks import SettingsError, check_name, check_number, check_whole
+from unbraid.checks import ResultsError, SettingsError, check_name, check_number, check_whole
+
+MOVED = {  # where the classes are now that weights from before 1.1 name by their old places
+    "unbraid.models.gated.GatedPrediction": "papers.a.variants.GatedPrediction",
+    "unbraid.models.canvases.CanvasPrediction": "papers.a.variants.CanvasPrediction",
+    "unbraid.models.painted.PaintedFrames": "papers.b.variants.PaintedFrames",
+    "papers.distinct.DistinctFrames": "papers.b.variants.DistinctFrames",
+    "unbraid.models.ablations.AblatedElement": "papers.c.variants.AblatedElement",
+    "unbraid.models.formula.FormulaElement": "papers.c.variants.FormulaElement",
+    "unbraid.models.published_series.PublishedSeries": "papers.c.published_series.PublishedSeries",
+    "unbraid.models.published_speech.PublishedSpeech": "papers.c.published_speech.PublishedSpeech",
+    "papers.benchmark.averages.FrameVAE": "papers.side_by_side.variants.FrameVAE",
+    "papers.benchmark.averages.PrincipalComponents": (
+        "papers.side_by_side.variants.PrincipalComponents"
+    ),
+    "papers.benchmark.sequence_vae.SequenceVAE": "papers.side_by_side.variants.SequenceVAE",
+    "papers.benchmark.sequence_vae.ContrastiveVAE": "papers.side_by_side.variants.ContrastiveVAE",
+}
 
 Codes = dict[str, Tensor]
 """The named latents of a batch: static codes (B, D), dynamic codes (B, T, d)."""
@@ -191,40 +210,43 @@ class SequenceModel(nn.Module, ABC):
             )
         self.config = config
 
-    def save(self, path: Path | str) -> str:
+    def save(self, path: Path | str) -> None:
         """Write the weights as safetensors, in half precision, with the class and the config.
 
-        Returns the file's SHA-256. Raises `ResultsError` for weights that are not finite.
+        Raises `ResultsError` for weights that half precision cannot hold.
         """
-        return store.save_weights(Path(path), self, describe_model(self))
+        state = {}
+        for name, value in self.state_dict().items():
+            value = value.half() if value.is_floating_point() else value
+            if not value.isfinite().all():
+                raise ResultsError(
+                    f"{path}: expected weights that half precision can hold, found NaN, infinity "
+                    f"or more than 65504 in {name}"
+                )
+            state[name] = value.cpu().contiguous()
+        written = Path(f"{path}.part")
+        written.write_bytes(save(state, {"model": json.dumps(describe_model(self))}))
+        written.replace(path)  # so that no reader ever finds half a file
 
     @classmethod
-    def load(cls, name: str | Path, folder: Path | None = None) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """A trained model in evaluation mode, of this class or of one below it.
 
-        name: a file that `save` has written, or a run in `folder`, such as
-            "single_element/sprites/quick/single_element-seed0".
-        folder: of results; by default the clone's results/.
+        path: a file that `save` has written, such as `unbraid.records.weights(name)` names. A class
+            outside this library has to be imported before.
 
-        The record of a run, which lies beside its weights, says class and config and the digest of
-        the file; where there is no record, the file itself says the first two. A class of your own
-        has to be imported before.
-
-        Raises `ResultsError` where weights or their record are missing, damaged or not those of the
-        record, `ValueError` where they are of another class than this one.
+        Raises `ResultsError` for a file that is missing or damaged, or whose class is not imported,
+        `ValueError` for weights of another class than this one.
         """
-        path = Path(name)
-        if not path.is_file() and path.suffix != ".safetensors":
-            path = (folder or store.shipped()) / f"{name}.safetensors"
-        described, digest = store.describe_run(path)
-        model_class = find_class(path, described, cls)
+        state, described = read_weights(Path(path))
+        model_class = find_class(described["class"], cls, path)
         if not issubclass(model_class, cls):
             raise ValueError(
-                f"{name}: expected weights of {cls.__name__}, found those of "
+                f"{path}: expected weights of {cls.__name__}, found those of "
                 f"{model_class.__name__}; load them with {model_class.__name__}.load"
             )
         model = model_class(model_class.config_class(**described["config"]))
-        store.load_weights(model, path, digest)
+        model.load_state_dict(state)
         return model.eval()
 
     @abstractmethod
@@ -348,46 +370,46 @@ def describe_model(model: SequenceModel) -> dict[str, object]:
 
 
 def dotted_name(model_class: type) -> str:
-    """The module and the name of a class, such as "unbraid.models.gated.GatedPrediction"."""
+    """The module and the name of a class, such as "papers.a.variants.GatedPrediction"."""
     return f"{model_class.__module__}.{model_class.__qualname__}"
 
 
-def find_class(path: Path, described: Mapping, wanted: type[SequenceModel]) -> type[SequenceModel]:
-    """The class that `describe_model` has named, of the weights at a path.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """The tensors of a file of weights, and the class and config of its model.
 
-    Only modules of this library are imported for it, because a file of weights shall not decide
-    what else runs on this machine. Raises `ResultsError` for a class that is not imported.
+    The file itself says the latter, or the record beside it, for weights from before 1.0.
     """
-    named = described["class"]
+    record = path.with_name(f"{path.stem}.run.json")
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            described = json.loads((file.metadata() or {}).get("model", "null"))
+        if described is None and record.exists():
+            described = json.loads(record.read_text(encoding="utf-8")).get("model")
+    except FileNotFoundError:
+        remedy = "unbraid.records.weights names the files of the clone"
+        raise ResultsError(f"{path}: expected a file of weights, found none; {remedy}") from None
+    except (SafetensorError, ValueError) as error:
+        raise ResultsError(f"{path}: expected safetensors, found {error}; restore it") from None
+    if not described:
+        raise ResultsError(f"{path}: expected weights that save has written, found no class")
+    return state, described
+
+
+def find_class(named: str, wanted: type[SequenceModel], path: Path | str) -> type[SequenceModel]:
+    """The class of a dotted name: the wanted one, or else one of this library or of a module that
+    is imported already, because a file of weights shall not decide what runs on this machine.
+    """
+    named = MOVED.get(named, named)
     module, _, own_name = named.rpartition(".")
+    if wanted.__name__ == own_name:
+        return wanted
     if module.startswith("unbraid."):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
-    elif not module:  # Files of before say the class alone.
-        for each in pkgutil.iter_modules([str(Path(__file__).parent)]):
-            importlib.import_module(f"unbraid.models.{each.name}")
-    classes: dict[str, type[SequenceModel]] = {}
-    for each in (*list_subclasses(SequenceModel), wanted):
-        classes |= {each.__name__: each, dotted_name(each): each}
-    found = classes.get(named) or classes.get(own_name)
+    found = getattr(sys.modules.get(module), own_name, None)
     if found is None:
-        raise store.ResultsError(
-            f"{path}: expected a model that is imported, found {named}; import its class first, "
-            "and load the weights with it"
+        raise ResultsError(
+            f"{path}: expected a model that is imported, found {named}; import {module} first"
         )
-    # Fields have moved from the papers' classes into variants of them.
-    for each in (found, *list_subclasses(found)):
-        if described["config"].keys() <= {one.name for one in fields(each.config_class)}:
-            return each
-    raise store.ResultsError(
-        f"{path}: expected fields of {found.config_class.__name__}, found "
-        f"{', '.join(described['config'])}; {store.RESTORE}"
-    )
-
-
-def list_subclasses(parent: type) -> list[type]:
-    """All classes below a class."""
-    classes = []
-    for child in parent.__subclasses__():
-        classes += [child, *list_subclasses(child)]
-    return classes
+    return found

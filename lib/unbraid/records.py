@@ -1,0 +1,127 @@
+"""Files of results: weights, records, curves and figures by their names in the clone's results/.
+
+results/<model>/<dataset>/<profile>/metrics.json
+results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from unbraid.checks import ResultsError
+from unbraid.data.fetch import repository_root
+
+RESTORE = "restore or delete it, then train and evaluate again"
+
+
+def results() -> Path:
+    """The folder results/ of this clone."""
+    root = repository_root()
+    if root is None:
+        raise ResultsError(
+            "results: expected the project's clone around the library, found none; "
+            "set UNBRAID_HOME to a clone, or name a file or another folder"
+        )
+    return root / "results"
+
+
+def weights(name: str, folder: Path | None = None) -> Path:
+    """The file of a run's weights, such as "unordered/faces/quick/lone-seed0", for `Model.load`.
+
+    folder: of results; by default the clone's.
+    """
+    return (folder or results()) / f"{name}.safetensors"
+
+
+def read_record(name: str, folder: Path | None = None) -> dict:
+    """How a finished run was trained, such as "unordered/faces/quick/lone-seed0": its record.
+
+    folder: of results; by default the clone's. Raises `ResultsError` for a missing or damaged one.
+    """
+    path = (folder or results()) / f"{name}.run.json"
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
+        raise ResultsError(
+            f"{path}: expected a run's record, found no settings or no digest of weights"
+        )
+    return record
+
+
+def read_metrics(name: str, folder: Path | None = None) -> dict:
+    """The figures of all runs on one dataset, such as "single_element/sprites/quick", by run.
+
+    An entry holds the mean over seeds of each figure, "by_seed" the figures of each seed and
+    "intervals" limits over seeds; "protocol" says how they were measured. Raises as `read_record`.
+    """
+    return read_json((folder or results()) / name / "metrics.json")
+
+
+def read_curve(name: str, folder: Path | None = None) -> list[dict[str, float]]:
+    """The training curve of a run, a row each so many updates. Raises as `read_record`."""
+    return read_csv((folder or results()) / f"{name}.training.csv")
+
+
+# ---- files
+
+
+def read_json(path: Path) -> dict:
+    """Read JSON; a missing or damaged file is a ResultsError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(
+            f"{path}: expected a result, found no file; make it with python -m papers train, "
+            "then python -m papers evaluate --write"
+        ) from None
+    except ValueError as error:
+        raise ResultsError(f"{path}: expected JSON, found {error}; {RESTORE}") from None
+
+
+def read_csv(path: Path) -> list[dict[str, float]]:
+    """Read a CSV of numbers as a list of rows; a missing or damaged file is a ResultsError."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path).astype(float)
+    except (FileNotFoundError, ValueError) as error:
+        raise ResultsError(f"{path}: expected numbers, found {error}; {RESTORE}") from None
+    if table.isna().to_numpy().any():
+        raise ResultsError(f"{path}: expected numbers, found empty cells; {RESTORE}")
+    return table.to_dict("records")
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write JSON; NaN and infinity, which JSON does not have, are refused with a ValueError."""
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows with one set of names as CSV, floats with six digits."""
+    import pandas as pd
+
+    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old content or the new, never a part of either."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
