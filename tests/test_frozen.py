@@ -11,24 +11,29 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import example_frames, seeded
-from unbraid import store
+from unbraid import records
 from unbraid.models.base import SequenceModel
 
-import papers.registry  # noqa: F401 - it imports the classes that are not the library's own
+import papers.a.variants
+import papers.b.variants
+import papers.c.published_series
+import papers.c.published_speech
+import papers.c.variants
+import papers.side_by_side.variants  # noqa: F401 - weights of its classes are opened here
 
 FROZEN = Path(__file__).with_name("frozen.json")
 
 
 def list_weights():
     """The names of all models whose weights ship."""
-    paths = sorted(store.shipped().glob("*/*/*/*.safetensors"))
-    names = [path.relative_to(store.shipped()).with_suffix("").as_posix() for path in paths]
+    paths = sorted(records.results().glob("*/*/*/*.safetensors"))
+    names = [path.relative_to(records.results()).with_suffix("").as_posix() for path in paths]
     return [name for name in names if not name.startswith("judges/")]
 
 
 def describe(name):
     """The bound per frame of made frames in nats, and the root mean square of each code."""
-    model = SequenceModel.load(name).double().eval()
+    model = SequenceModel.load(records.weights(name)).double().eval()
     frames = example_frames(model, count=2, length=getattr(model.config, "window", 1) * 4)
     with torch.no_grad():
         codes = model.encode(frames)
@@ -46,4 +51,4 @@ def test_shipped_weights_compute_what_they_computed(name):
 
 
 if __name__ == "__main__":
-    store.write_json(FROZEN, {name: describe(name) for name in list_weights()})
+    records.write_json(FROZEN, {name: describe(name) for name in list_weights()})

@@ -1,0 +1,95 @@
+"""Weights: written, read back, and refused; and every file that ships opens."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import seeded
+from safetensors.torch import save_file
+from unbraid import records
+from unbraid.checks import ResultsError
+from unbraid.models.base import MOVED, SequenceModel, find_class
+from unbraid.models.independent import IndependentPrediction
+from unbraid.models.single_element import SingleElement
+from unbraid.models.unordered import UnorderedFrames
+
+import papers.a.variants
+import papers.b.variants
+import papers.c.published_series
+import papers.c.published_speech
+import papers.c.variants
+import papers.side_by_side.variants  # noqa: F401 - weights of its classes are opened here
+
+SMALL = {"image_size": 16, "width": 4, "features": 8, "hidden": 8}
+SHIPPED = sorted(
+    path for path in records.results().glob("*/*/*/*.safetensors") if "judges" not in path.parts
+)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A small model of paper C, and its file of weights."""
+    torch.manual_seed(0)
+    model = SingleElement(**SMALL)
+    model.save(tmp_path / "model.safetensors")
+    return model.eval(), tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_every_shipped_file_is_opened_by_its_class(path):
+    model = SequenceModel.load(path)
+    assert not model.training
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert type(type(model).load(path)) is type(model)
+
+
+@pytest.mark.parametrize("old, new", MOVED.items())
+def test_an_old_name_is_that_of_a_class(old, new):
+    assert find_class(old, SequenceModel, "a file").__module__ == new.rpartition(".")[0]
+
+
+def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
+    model, path = saved
+    for loaded in (SingleElement.load(path), SequenceModel.load(str(path))):
+        assert type(loaded) is SingleElement and loaded.config == model.config
+        for name, value in loaded.state_dict().items():
+            assert value.equal(model.state_dict()[name].half().to(value))
+    frames = torch.rand(2, 4, 3, 16, 16, generator=seeded(1))
+    codes, again = model.encode(frames), SingleElement.load(path).encode(frames)
+    torch.testing.assert_close(again["dynamic"], codes["dynamic"], atol=0.01, rtol=0)
+    SingleElement.load(path).save(tmp_path / "again.safetensors")
+    assert records.digest(path) == records.digest(tmp_path / "again.safetensors")
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_a_moved_class_is_named_where_it_is_not_imported():
+    name = "independent/circle/quick/long-seed0"
+    code = "from unbraid import records\nfrom unbraid.models.base import SequenceModel\n"
+    code += f"SequenceModel.load(records.weights({name!r}))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ResultsError" in ended.stderr and "import papers.a.variants first" in ended.stderr
+
+
+def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(saved, tmp_path):
+    _, path = saved
+    with pytest.raises(ValueError, match="expected weights of UnorderedFrames"):
+        UnorderedFrames.load(path)
+    with pytest.raises(ResultsError, match="none.safetensors: expected a file of weights"):
+        SingleElement.load(tmp_path / "none.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ResultsError, match="cut.safetensors: expected safetensors"):
+        SingleElement.load(cut)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(ResultsError, match="found no class"):
+        SingleElement.load(tmp_path / "foreign.safetensors")
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
+    model = IndependentPrediction(image_size=16, width=4, features=8, hidden=8)
+    with torch.no_grad():
+        next(model.parameters()).fill_(1e6)
+    with pytest.raises(ResultsError, match="half precision"):
+        model.save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
