@@ -1,13 +1,17 @@
-# `make` alone lists the commands. ONLY="00 13" (or NB=00) chooses notebooks, PROFILE=full the size of a run, TORCH=cpu PyTorch without CUDA;
+# `make` alone lists the commands. Each makes the environment .venv where there is none.
+# ONLY="00 13" (or NB=00) chooses notebooks, PROFILE=full the size of a run, TORCH=cpu or TORCH=cuda the build of PyTorch;
 # PYTHON3=... is the Python (3.11 to 3.13) the environment is made from; PYTHON=python uses an environment of your own.
 FIT = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(FIT)" 2>/dev/null && echo $$p && break; done)
 PROFILE ?= quick
 NB ?=
 ONLY ?= $(NB)
+RENEW ?=
 RUN ?=
 LAB ?=
-TORCH ?=
+# PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
+DRIVER := $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi)
+TORCH ?= $(if $(DRIVER)$(filter-out Linux,$(shell uname -s)),cuda,cpu)
 TARGET ?= all
 MACHINE ?= laptop
 JOBS ?=
@@ -28,20 +32,21 @@ LIMIT_slurm = --jobs=
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update notebooks fresh footer student teacher assignment grading pages data bench full grid grid-test clean distclean
+.PHONY: help env run test lab update compare fresh notebooks student teacher assignment grading pages data full grid grid-test clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-env: $(ENVIRONMENT)  ## make the environment .venv (TORCH=cpu: PyTorch without CUDA); the others do so when needed
+env: $(ENVIRONMENT)  ## make the environment .venv (TORCH=cpu, TORCH=cuda: the build of PyTorch); the others do so when needed
 	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
 
 run: $(ENVIRONMENT)  ## run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
 	$(PYTHON) -m tools run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"
 
-test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold: format, licences, library, notebooks
+test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold: format, types, licences, library, notebooks
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
+	$(PYTHON) -m mypy
 	$(PYTHON) -m reuse lint --lines
 	.venv/citation/bin/cffconvert --validate
 	$(PYTHON) -m pytest -n auto --dist worksteal
@@ -55,14 +60,11 @@ lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
 update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
 	$(PYTHON) -m tools update
 
-notebooks: $(ENVIRONMENT)  ## run the notebooks and renew their committed outputs (ONLY="00 13")
-	$(PYTHON) -m tools notebooks --only "$(ONLY)"
+compare: $(ENVIRONMENT)  ## run the notebooks and name what differs from their committed outputs (RENEW=1 writes the new ones)
+	$(PYTHON) -m tools compare --only "$(ONLY)" $(if $(RENEW),--renew)
 
-fresh: $(ENVIRONMENT)  ## name the notebooks whose outputs are stale, and why (RUN=--run renews these)
-	$(PYTHON) -m tools fresh --only "$(ONLY)" $(RUN)
-
-footer: $(ENVIRONMENT)  ## renew the last cell of each notebook, without running it
-	$(PYTHON) -m tools footer --only "$(ONLY)"
+fresh notebooks:
+	@echo "make $@ has become make compare; with RENEW=1 it writes the new outputs"; exit 1
 
 student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
 	$(PYTHON) -m tools student --only "$(ONLY)"
@@ -82,9 +84,6 @@ grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
-bench: $(ENVIRONMENT)  ## compare speed with the authors' steps, NPEET and plain loops, and write docs/speed.md
-	$(PYTHON) -m tests.bench
-
 full: $(ENVIRONMENT)  ## print what runs at the papers' size took, then make all of them (RUN=--plan: only print it)
 	$(PYTHON) -m papers full --results results $(RUN)
 
@@ -97,22 +96,23 @@ grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache lib/*.egg-info
+	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info
 	find lib papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
 
-# A PyTorch that .venv holds already, such as the build without CUDA, meets the lock and is kept.
+# A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.
 .venv/complete: requirements.lock
 	@"$(PYTHON3)" -c "$(FIT)" || { echo "Unbraid needs Python 3.11, 3.12 or 3.13, found: $(or $(PYTHON3),none); run make PYTHON3=/path/to/python3"; exit 1; }
 	test -x .venv/bin/pip || "$(PYTHON3)" -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 ifeq ($(TORCH),cpu)
-	@echo "Fetching PyTorch without CUDA, about 0.2 GB"
-	.venv/bin/python -m pip install uv
-	.venv/bin/python -m uv pip install --python .venv/bin/python --torch-backend cpu "$$(grep ^torch== requirements.lock)"
+	@echo "Fetching PyTorch without CUDA, about 0.2 GB (TORCH=cuda: with it)"
+	.venv/bin/python -m pip install "$$(grep ^uv== requirements.lock)"
+	@.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --torch-backend cpu "$$(grep ^torch== requirements.lock)" 2>/dev/null || \
+		echo "It cannot be had from download.pytorch.org, PyTorch's own index; PyPI's build is taken, on Linux with 2.7 GB of CUDA libraries"
 else
-	@.venv/bin/python -c "import torch" 2>/dev/null || [ "$$(uname -s)" != Linux ] || echo "PyTorch brings 2.7 GB of CUDA libraries on Linux; without a GPU, stop here (Ctrl-C) and run: make env TORCH=cpu"
+	@[ "$$(uname -s)" != Linux ] || echo "Fetching PyTorch with CUDA, about 2.7 GB (TORCH=cpu: without it)"
 endif
 	@echo "Fetching the other packages of requirements.lock, about 0.2 GB; this takes some minutes"
 	.venv/bin/python -m pip install -r requirements.lock

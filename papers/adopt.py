@@ -1,34 +1,26 @@
-"""Put what a `full_size.py` wrote beside the other results: weights, curve and record of a run.
+"""Put what a full_size.py wrote beside the other results: weights, curve and record of a run.
 
-The script leaves <name>.json, <name>-0.safetensors, <name>-1.safetensors ... It knows nothing of
-`papers`; here its file is read, the model is built as the run's section says, and all is written in
-the form of any other run, so that `evaluate`, `verify` and notebooks find it.
+The script leaves <name>.json, <name>-0.safetensors, <name>-1.safetensors ... and knows nothing of
+`papers`. Here its model is built as the run's section says, and all is written in the form of any
+other run, so that `evaluate`, `verify` and notebooks find it.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from unbraid import store
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from unbraid import records
+from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 
-from papers.runs import build, describe_model, run_name
-from papers.settings import Settings
-from papers.settings import load as load_settings
+from papers.run import build, run_name, write_run
+from papers.settings import load
 
 SCRIPTS = {"independent": "a", "unordered": "b", "single_element": "c"}  # by model
-NEEDED = (
-    "section",
-    "seed",
-    "steps",
-    "seconds",
-    "columns",
-    "rows",
-    "device",
-    "versions",
-    "precision",
-)
+TAKEN = ("seed", "device", "versions", "steps", "seconds", "precision")  # as they are
+NEEDED = ("section", "columns", "rows", *TAKEN)
 
 
 def adopt(source: Path, folder: Path) -> Path:
@@ -36,62 +28,44 @@ def adopt(source: Path, folder: Path) -> Path:
 
     Raises `ResultsError` where an entry or a weight is missing, or where the run is there already.
     """
-    written = store.read_json(source.with_name(f"{source.name}.json"))
+    written = records.read_json(source.with_name(f"{source.name}.json"))
     if missing := [name for name in NEEDED if name not in written]:
-        raise store.ResultsError(
+        raise ResultsError(
             f"{source}.json: expected {', '.join(NEEDED)}, found no {', '.join(missing)}; "
             "write it with papers/a, b or c/full_size.py"
         )
-    settings = load_settings(written["section"], "full").but(**written.get("changes", {}))
+    settings = load(written["section"], "full").but(**written.get("changes", {}))
     path = folder / run_name(settings, written["seed"])
     if path.with_suffix(".run.json").exists():
-        raise store.ResultsError(
+        raise ResultsError(
             f"{path}: expected no run of this seed, found one; move it, or name another folder"
         )
     model = read_weights(build(settings, written["seed"]), source)
 
-    rows = [dict(zip(written["columns"], row, strict=True)) for row in written["rows"]]
-    store.write_csv(path.with_suffix(".training.csv"), rows)
-    more = {}
+    script = f"python papers/{SCRIPTS[settings.model]}/full_size.py --seed {written['seed']}"
+    record = {"command": script, "profile": settings.profile, "settings": settings.as_dict()}
+    record |= {name: written[name] for name in TAKEN}
+    record["seconds"] = round(record["seconds"], 1)
     if checks := written.get("checks"):
-        store.write_csv(path.with_suffix(".swaps.csv"), checks)
-        more["swaps_sha256"] = store.digest(path.with_suffix(".swaps.csv"))
-    described = {
-        "model": describe_model(model),
-        "weights_sha256": model.save(path.with_suffix(".safetensors")),
-    }
-    record = describe_source(written, settings) | more | described
-    store.write_json(path.with_suffix(".run.json"), record)
+        records.write_csv(path.with_suffix(".swaps.csv"), checks)
+        record["swaps_sha256"] = records.digest(path.with_suffix(".swaps.csv"))
+    rows = [dict(zip(written["columns"], row, strict=True)) for row in written["rows"]]
+    write_run(model, rows, path, record)
     return path
 
 
 def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
     """The model with the weights of all parts <source>-<number>.safetensors."""
-    found = sorted(source.parent.glob(f"{source.name}-*.safetensors"))
-    parts = [part for part in found if re.fullmatch(r".*-\d+", part.stem)]
+    found = source.parent.glob(f"{source.name}-*.safetensors")
+    parts = [part for part in sorted(found) if part.stem.rpartition("-")[2].isdigit()]
     state = {}
-    for part in parts:
-        state |= store.load_tensors(part)
     try:
+        for part in parts:
+            state |= load_file(part)
         model.load_state_dict(state)
-    except RuntimeError as error:
-        raise store.ResultsError(
+    except (SafetensorError, RuntimeError) as error:
+        raise ResultsError(
             f"{source}: expected all weights of {type(model).__name__} in {len(parts)} parts, "
             f"found others: {error}"
         ) from None
     return model.eval()
-
-
-def describe_source(written: dict, settings: Settings) -> dict:
-    """What a record says of a run beside its files."""
-    return {
-        "command": f"python papers/{SCRIPTS[settings.model]}/full_size.py --seed {written['seed']}",
-        "profile": settings.profile,
-        "seed": written["seed"],
-        "settings": settings.as_dict(),
-        "device": written["device"],
-        "versions": written["versions"],
-        "steps": written["steps"],
-        "seconds": round(written["seconds"], 1),
-        "precision": written["precision"],
-    }

@@ -18,15 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from unbraid.store import (
-    ResultsError,
-    find_seeds,
-    markdown_table,
-    read_csv,
-    read_json,
-    read_record,
-    shipped,
-)
+from unbraid import records
+from unbraid.checks import ResultsError
+from unbraid.records import read_csv, read_json, read_record
+
+from papers.tables import find_seeds, markdown_table
 
 FOLDER = Path(__file__).parent
 NEAR = 0.05  # of the published value
@@ -102,7 +98,7 @@ class Claim:
 
     def read_values(self, figure: Figure) -> list[float]:
         """A figure of each seed. Raises `ResultsError` where results/ have none."""
-        metrics = read_json(shipped() / self.results / "metrics.json")
+        metrics = read_json(records.results() / self.results / "metrics.json")
         try:
             return metrics[figure.run or self.run]["by_seed"][figure.name]
         except KeyError:
@@ -118,7 +114,7 @@ class Claim:
 
     def read_shipped(self, run: str) -> dict[int, bool]:
         """Whether the weights of each seed of a run are in this clone."""
-        metrics = read_json(shipped() / self.results / "metrics.json")
+        metrics = read_json(records.results() / self.results / "metrics.json")
         files = metrics["protocol"]["files"][run]
         return {seed: files[str(seed)]["shipped"] for seed in find_seeds(metrics, run)}
 
@@ -127,8 +123,8 @@ class Claim:
         if not (self.run and self.length):
             return 0.0
         seeds = self.read_shipped(self.run)
-        records = [read_record(f"{self.results}/{self.run}-seed{seed}") for seed in seeds]
-        return min(record["steps"] for record in records) / self.length
+        steps = [read_record(f"{self.results}/{self.run}-seed{seed}")["steps"] for seed in seeds]
+        return min(steps) / self.length
 
     def find_verdict(self) -> str:
         """One word on the claim, as this module's first lines define it; "–" without a number."""
@@ -201,7 +197,7 @@ def print_count(count: float) -> str:
 
 def read_table() -> dict:
     """The content of the clone's claims.toml; without claims in a clone that makes none."""
-    path = shipped().parent / "papers" / "claims.toml"
+    path = records.results().parent / "papers" / "claims.toml"
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {"claim": []}
 
 
@@ -268,7 +264,7 @@ def render_reproduction() -> str:
 def list_lengths() -> list[dict[str, str]]:
     """What the swaps of paper C's full-size run were along its training, as text."""
     rows = []
-    for row in read_csv(shipped() / FULL / "published-seed0.swaps.csv"):
+    for row in read_csv(records.results() / FULL / "published-seed0.swaps.csv"):
         if not row.get("fresh_statistics"):
             columns = {"nearest": "nearest", "direction": "direction_with_d", "skin": "skin_with_s"}
             texts = {title: print_number(row[name], 3) for title, name in columns.items()}
@@ -280,7 +276,7 @@ def list_judges() -> list[dict[str, str]]:
     """Each of our judges: what it says of real clips, and of clips with a drawn s."""
     rows = []
     for title, prefix, folder in JUDGES:
-        figures = read_json(shipped() / "judges" / folder / "metrics.json")["judge"]
+        figures = read_json(records.results() / "judges" / folder / "metrics.json")["judge"]
         names = ("real_motion", "inception_score_motion", "conditional_entropy_motion")
         real = [print_number(figures[name], 3) for name in names]
         names = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
@@ -291,7 +287,7 @@ def list_judges() -> list[dict[str, str]]:
 
 def render_readme() -> str:
     """README.md with the table of this commit. Raises `ResultsError` where its block is missing."""
-    path = shipped().parent / "README.md"
+    path = records.results().parent / "README.md"
     before, start, rest = path.read_text(encoding="utf-8").partition(BLOCK[0])
     _, end, after = rest.partition(BLOCK[1])
     if not (start and end):
@@ -305,7 +301,7 @@ def render_readme() -> str:
 
 def render_pages() -> dict[Path, str]:
     """The pages that are made of the claims and results/; none in a clone that makes no claim."""
-    root = shipped().parent
+    root = records.results().parent
     if not read_claims():
         return {}
     return {root / "README.md": render_readme(), root / "REPRODUCTION.md": render_reproduction()}
@@ -313,7 +309,7 @@ def render_pages() -> dict[Path, str]:
 
 def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
     """A figure of each seed of a run, or of judges and baselines the one that all share."""
-    metrics = read_json(shipped() / results / "metrics.json")
+    metrics = read_json(records.results() / results / "metrics.json")
     numbers = [print_number(value, digits) for value in metrics[run]["by_seed"][name]]
     return " ".join(dict.fromkeys(numbers) if len(set(numbers)) == 1 else numbers)
 
@@ -322,10 +318,10 @@ def head_faults() -> list[str]:
     """A line for each notebook whose head is not the one that results/ give."""
     faults = []
     for paper, number in PAPERS.items() if read_claims() else ():
-        for path in sorted((shipped().parent / "notebooks").glob(f"{number}_*.ipynb")):
+        for path in sorted((records.results().parent / "notebooks").glob(f"{number}_*.ipynb")):
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             heads = [cell for cell in cells if HEAD in cell["metadata"].get("tags", [])]
             texts = ["".join(cell["source"]) for cell in heads]
             if texts != [render_head(paper)]:
-                faults.append(f"{path}: its table of claims is old; run: make footer")
+                faults.append(f"{path}: its table of claims is old; run: python -m tools footer")
     return faults

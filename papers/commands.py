@@ -1,13 +1,11 @@
-"""python -m papers: train, evaluate, judge, adopt, full, runs, verify, stamp, convert.
+"""python -m papers: train, evaluate, judge, adopt, full, runs, verify, stamp.
 
-What needs PyTorch is imported late, so that help and typos are answered at once.
+What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -15,20 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from unbraid.__main__ import show_version
-from unbraid.checks import check_name
+from unbraid.checks import ResultsError, check_name
 
-from papers.settings import (
-    OWN_RESULTS,
-    Jobs,
-    current_profile,
-    list_experiments,
-    select_runs,
-)
-from papers.settings import load as load_settings
+from papers import settings as sections
+from papers.settings import Jobs, Settings, current_profile, list_experiments, select_runs
 
 LARGEST_SEED = 2**31 - 1
-
 PARTS: dict[str, list[str]] = {}  # the datasets of each model that has runs
 for experiment in list_experiments():
     if experiment.dataset not in PARTS.setdefault(experiment.model, []):
@@ -36,11 +26,21 @@ for experiment in list_experiments():
 OVERVIEW = "\n\n".join(f"{part}: {', '.join(datasets)}" for part, datasets in PARTS.items())
 EXAMPLES = """Examples:
 
-python -m papers train independent --run factored --seed 0
+python -m papers train independent --dataset circle --run factored --seed 0
 
-python -m papers evaluate independent --run factored --seed 0
+python -m papers evaluate independent --dataset circle --run factored --seed 0
 
 python -m papers verify"""
+GONE = {  # commands and options of 1.0, and what took their place
+    "convert": "weights name their class themselves, so that nothing is left to convert",
+    "prices": "each record says its seconds; python -m papers full --plan lists the runs",
+    "jobs": "python -m papers runs lists the trainings of a grid",
+    "--model": "--run names the run",
+    "--replay": "a CUDA GPU compiles and records the update by itself; --no-compile refuses it",
+    "--accumulate": "a section of your own may have a smaller batch_size",
+    "--synchronise": "batch normalisation always has the statistics of the whole batch",
+    "--no-synchronise": "batch normalisation always has the statistics of the whole batch",
+}
 
 app = typer.Typer(
     help=f"Make results/: train and measure models, on the datasets behind each:\n\n{OVERVIEW}",
@@ -52,88 +52,62 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PartName = Annotated[str, typer.Argument(metavar="|".join(PARTS))]
-DatasetName = Annotated[str, typer.Option("--dataset", help="One dataset of the part, or all.")]
-RunName = Annotated[str, typer.Option("--run", help="One run of the part's TOML file, or all.")]
-Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
+Part = Annotated[str, typer.Argument(metavar="|".join(PARTS))]
+Dataset = Annotated[str, typer.Option("--dataset", help="One dataset of the part, or all.")]
+Run = Annotated[str, typer.Option("--run", help="One run of the part's TOML file, or all.")]
+Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
-Folder = Annotated[Path, typer.Option("--results", help="Where to write.")]
-Verified = Annotated[
-    Path | None, typer.Option("--results", help="A folder of results; by default results/.")
-]
-
-
-@app.callback()
-def options(
-    context: typer.Context,
-    _: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
-) -> None:
-    """Options in front of the command."""
-    started = os.environ.get("WORLD_SIZE") or "1"
-    if context.invoked_subcommand != "train" and started != "1":
-        raise ValueError(
-            f"WORLD_SIZE: expected 1, because only train divides its work among processes, found "
-            f"{started}; start {context.invoked_subcommand} without torchrun"
-        )
-
+Folder = Annotated[Path | None, typer.Option("--results", help="By default build/results.")]
+Shipped = Annotated[Path | None, typer.Option("--results", help="By default results/.")]
 
 # ---- train
 
 
 @app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
 def train(  # noqa: PLR0913 - the options of a command
-    part: PartName,
-    dataset: DatasetName = "all",
-    run: RunName = "all",
+    part: Part,
+    dataset: Dataset = "all",
+    run: Run = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
-    folder: Folder = OWN_RESULTS,
-    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
+    folder: Folder = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="For another process that trains it.")
+    ] = False,
+    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes, one a device.")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines of so many processes.")] = 1,
-    synchronise: Annotated[
-        bool, typer.Option(help="Batch normalisation over all processes, or in each alone.")
-    ] = True,
-    accumulate: Annotated[
-        int, typer.Option(min=1, help="Parts of a batch in a process, for a small device.")
-    ] = 1,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Replay a recorded update; a CUDA GPU only.")
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for another process that trains the same run.")
-    ] = False,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="By default on a CUDA GPU.")
+    ] = None,
 ) -> None:
     """Train the runs of one part; of several datasets, those that are at hand.
 
     Under torchrun and SLURM the processes that these start divide each batch.
     """
     profile = current_profile(profile)
-    changes = {"steps": steps} if steps else {}
-    jobs = select_jobs(part, dataset, run, profile, seed, **changes)
-    from unbraid import store, training
+    jobs = select_jobs(part, dataset, run, profile, seed, **({"steps": steps} if steps else {}))
+    from papers import run as runs
+    from papers.datasets import make_sampler
 
-    from papers import runs
-
-    check_name("--precision", precision, training.PRECISIONS)
-    check_name("--accelerator", accelerator, training.ACCELERATORS)
-    store.check_writable(folder)
-    machine = runs.Machine(accelerator, devices, num_nodes, synchronise, accumulate, replay)
-    fabric = training.start_processes(accelerator, devices, num_nodes, precision)
-    if not fabric.is_global_zero:
+    usual = {"precision": "32-true", "accelerator": "auto", "devices": 1, "num_nodes": 1}
+    asked = dict(zip(usual, (precision, accelerator, devices, num_nodes), strict=True))
+    asked["compile"] = compiled
+    machine = {name: value for name, value in asked.items() if value != usual.get(name)}
+    folder = folder or sections.own_results()
+    if not runs.is_first_process():
         sys.stdout = None  # The first process speaks for all.
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:
         if settings.dataset in names:
-            sampler = runs.make_sampler(settings)
+            sampler = make_sampler(settings)
             for number in seeds:
-                told = precision, again, machine, wait
-                runs.train_run(settings, number, sampler, folder, *told)
+                runs.train_run(settings, number, sampler, folder, again, wait, **machine)
     command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
     typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
 
@@ -144,16 +118,13 @@ def select_jobs(
     """The settings of each run that a command means, with its seeds."""
     jobs = []
     for experiment in select_runs(part, dataset, run):
-        settings = load_settings(experiment.section, profile, **changes)
+        settings = sections.load(experiment.section, profile, **changes)
         numbers = seeds or list(range(settings.seeds))
         if numbers and settings.steps:  # A profile without the run has 0 steps.
             jobs.append((settings, numbers))
-    if not jobs and seeds:
-        raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
     if not jobs:
-        raise ValueError(
-            f"--seed: expected, because the profile {profile} has no seed of {run}, found none"
-        )
+        name, found = ("--run", run) if seeds else ("--seed", f"none of {run}")
+        raise ValueError(f"{name}: expected one that the profile {profile} has, found {found}")
     return jobs
 
 
@@ -169,7 +140,7 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
     for error in absent.values():
         if len(names) == 1:
             raise error
-        typer.echo(f"left out: {' '.join(str(error).split())}")
+        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
     return [name for name in names if name not in absent]
 
 
@@ -178,72 +149,54 @@ def keep_at_hand(names: Iterable[str]) -> list[str]:
 
 @app.command("evaluate")
 def evaluate_runs(  # noqa: PLR0913 - the options of a command
-    part: PartName,
-    dataset: DatasetName = "all",
-    run: RunName = "all",
+    part: Part,
+    dataset: Dataset = "all",
+    run: Run = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
     folder: Annotated[
-        Path | None,
-        typer.Option("--results", help="Where the weights are: build/results, else results/."),
+        Path | None, typer.Option("--results", help="By default build/results, else results/.")
     ] = None,
     write: Annotated[
         bool, typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Print all figures.")] = False,
-    accelerator: Annotated[
-        str, typer.Option(help="Where models are measured: cpu or cuda.")
-    ] = "cpu",
+    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Measure trained models on test sequences; print means with their intervals over seeds.
 
-    With --run, --write puts this run beside the others in metrics.json of the folder that has its
-    weights, and their figures stay as they are; with --seed, too, these seeds beside its others,
-    whose weights need not be there.
+    --write puts these figures into metrics.json of the folder that has the weights. Those of other
+    runs and seeds, whose weights need not be there, stay as they are.
     """
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
     at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
-    if write and seed and run == "all":
-        raise ValueError("--write with --seed: expected one run, found all; name it with --run")
-    from unbraid import store, training
-
-    from papers import evaluation, report, runs
-
     check_name("--accelerator", accelerator, ("cpu", "cuda"))
-    accelerator = training.choose_accelerator(accelerator)
-    folders = [folder] if folder else [OWN_RESULTS, store.shipped()]
-    jobs = [job for job in jobs if job[0].dataset in at_hand]
-    jobs, places = runs.find_weights(jobs, folders, demand_all=bool(seed))
-    for name, place in places.items():  # what is damaged is found before anything is measured
-        digest = store.read_record(name, place)["weights_sha256"]
-        store.check_digest(place / f"{name}.safetensors", digest)
-    folder = next(iter(places.values())) if len(set(places.values())) == 1 else OWN_RESULTS
-    jobs_on: dict[Path, Jobs] = {}  # by the metrics.json of their dataset
-    for job in jobs:
-        path = folder / part / job[0].dataset / profile / "metrics.json"
-        jobs_on.setdefault(path, []).append(job)
-    if write:
-        store.check_writable(folder)
-        for path, selected in jobs_on.items() if not seed else ():
-            report.check_nothing_is_lost(path, selected, run)
-    for path, selected in jobs_on.items():
-        settings, seeds = selected[0]
+    from unbraid import records
+
+    from papers import evaluation, tables
+    from papers import run as runs
+
+    folders = [folder] if folder else [sections.own_results(), records.results()]
+    jobs = [(settings, seeds) for settings, seeds in jobs if settings.dataset in at_hand]
+    jobs, places = runs.find_weights(jobs, folders)
+    folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]
+    for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
+        selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places, accelerator)
-        print_metrics(metrics, part, settings.dataset, everything)
+        print_metrics(metrics, part, name, everything)
         if write:
-            if run != "all" and path.exists():
-                before = store.read_json(path)
-                measured = report.add_seeds(before, metrics, run) if seed else metrics
-                metrics = report.add_run(before, measured, run)
+            path = folder / part / name / profile / "metrics.json"
+            if path.exists():
+                metrics = tables.merge(records.read_json(path), metrics)
             else:
-                first = runs.run_name(settings, seeds[0])
-                model = runs.load_run(settings, seeds[0], places[first])
-                evaluation.draw(model, settings, path.with_name(f"{part}_{settings.dataset}.png"))
-            report.write_metrics(path, metrics)  # The last file: where it is, all is written.
+                settings, seeds = selected[0]
+                model = runs.load_run(settings, seeds[0], places[runs.run_name(settings, seeds[0])])
+                evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
+            tables.write_metrics(path, metrics)
             typer.echo(f"written: {path}")
-    if write and folder.resolve() == store.shipped().resolve():
-        report.write_tables()
+    if write and folder.resolve() == records.results().resolve():
+        tables.write_tables()
 
 
 def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") -> dict:
@@ -254,11 +207,9 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     name it where it is not the CPU.
     """
     import torch
-    from unbraid import store
 
-    from papers import evaluation, provenance
-    from papers.report import read_versions, summarise
-    from papers.runs import load_run, run_name
+    from papers import evaluation, tables, verify
+    from papers.run import load_run, read_versions, run_name
 
     metrics: dict = {}
     files: dict[str, dict] = {}
@@ -266,22 +217,22 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     for settings, seeds in jobs:
         by_seed = []
         files[settings.run] = {}
-        judges |= provenance.describe_judges(settings)
+        judges |= verify.describe_judges(settings)
         for seed in seeds:
             name = run_name(settings, seed)
             typer.echo(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
             model = load_run(settings, seed, places[name]).to(accelerator)
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 by_seed.append(evaluation.evaluate(model, settings, seed))
-            files[settings.run][str(seed)] = provenance.describe_files(places[name] / name)
-        metrics[settings.run] = summarise(by_seed)
+            files[settings.run][str(seed)] = verify.describe_files(places[name] / name)
+        metrics[settings.run] = tables.summarise(by_seed)
     settings, seeds = jobs[0]
     others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
     metrics["protocol"] = {
         **evaluation.describe_protocol(settings),
         "seeds": seeds,
         **({"seeds_of": others} if others else {}),
-        "intervals": store.OVER_SEEDS,
+        "intervals": tables.OVER_SEEDS,
         "versions": read_versions() | ({} if accelerator == "cpu" else {"device": accelerator}),
         "files": files,
         **({"judges": judges} if judges else {}),
@@ -295,118 +246,123 @@ def print_metrics(metrics: dict, part: str, dataset: str, everything: bool) -> N
     Unless everything is asked for, the figures are those that the tables of results/ have on this
     model and dataset, if there are any.
     """
-    from unbraid import store
-
-    from papers import report
+    from papers import tables
 
     columns = []
-    for table in report.read_tables()["table"]:
+    for table in tables.read_tables()["table"]:
         if table["results"].startswith(f"{part}/{dataset}/") and not everything:
             columns += table["columns"]
-    titles, digits = report.split_columns(columns)
+    titles, digits = tables.split_columns(columns)
     figures = list(titles)
     if not figures:
         for entry in metrics.values():
             figures += [name for name in entry.get("by_seed", ()) if name not in figures]
-    table = store.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
-    typer.echo(table.T.to_string(line_width=100))
-    if columns:
-        typer.echo("all figures: add --all")
+    text = tables.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
+    typer.echo(text.T.to_string(line_width=100))
+    typer.echo("all figures: add --all" if columns else "")
 
 
-# ---- judge, full, verify
+# ---- judge, adopt, full, runs
 
 
-@app.command()
-def judge(
+@app.command("judge")
+def train_judges(
     dataset: Annotated[str, typer.Argument(help="One dataset with a judge, or all.")] = "all",
     profile: Profile = "quick",
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
-    folder: Folder = OWN_RESULTS,
+    folder: Folder = None,
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
     profile = current_profile(profile)
-    from unbraid import store
+    from papers import judge, tables, verify
 
-    from papers import judging, provenance, report
-
-    store.check_writable(folder)
-    for name in keep_at_hand(judging.JUDGES if dataset == "all" else [dataset]):
-        trained = judging.train_judge(name, profile, folder, seed)
-        metrics = judging.measure_judge(trained, name, profile, seed)
+    folder = folder or sections.own_results()
+    for name in keep_at_hand(judge.JUDGES if dataset == "all" else [dataset]):
+        trained = judge.train_judge(name, profile, folder, seed)
+        metrics = judge.measure_judge(trained, name, profile, seed)
         for key, (low, high) in metrics["judge"]["intervals"].items():
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
-        path = judging.judge_path(name, profile, seed, folder)
-        written = f"metrics-seed{seed}.json" if seed else "metrics.json"
-        files = provenance.describe_files(path.with_suffix(""))
+        path = judge.judge_path(name, profile, seed, folder)
+        files = verify.describe_files(path.with_suffix(""))
         metrics["protocol"]["files"] = {"judge": {str(seed): files}}
-        report.write_metrics(path.with_name(written), metrics)
+        written = f"metrics-seed{seed}.json" if seed else "metrics.json"
+        tables.write_metrics(path.with_name(written), metrics)
         typer.echo(f"written: {path.parent}")
 
 
 @app.command()
 def adopt(
     source: Annotated[Path, typer.Argument(help="FOLDER/NAME of what full_size.py wrote.")],
-    folder: Folder = OWN_RESULTS,
+    folder: Folder = None,
 ) -> None:
     """Put what a papers/a, b or c/full_size.py wrote beside the other runs."""
-    from unbraid import store
-
     from papers import adopt
 
-    store.check_writable(folder)
-    typer.echo(f"written: {adopt.adopt(source, folder)}")
+    typer.echo(f"written: {adopt.adopt(source, folder or sections.own_results())}")
 
 
 @app.command("full", epilog="The same command goes on where an interrupted one ended.")
-def run_everything(
-    plan: Annotated[bool, typer.Option("--plan", help="Print the seconds and stop.")] = False,
+def make_everything(
+    plan: Annotated[bool, typer.Option("--plan", help="Print the runs and stop.")] = False,
     profile: Profile = "full",
-    folder: Folder = OWN_RESULTS,
+    folder: Folder = None,
 ) -> None:
-    """Train and evaluate everything at the papers' size; first print what finished runs took.
-
-    Judges come first, then the runs in the order of papers/common.toml.
-    """
+    """Train and evaluate everything at the papers' size, judges first."""
     profile = current_profile(profile)
-    from unbraid import store
+    from papers import judge
 
-    from papers import judging, prices
-
-    if not plan:
-        store.check_writable(folder)
-    pairs = prices.order_datasets(profile)
-    names = keep_at_hand([*(dataset for _, dataset in pairs), *judging.JUDGES])
-    pairs = [pair for pair in pairs if pair[1] in names]
-    rows = []
-    for pair in pairs:
-        for settings, _ in select_jobs(*pair, "all", profile, None):
-            rows.append(prices.price_run(settings, folder))
-    typer.echo(prices.tabulate_prices(rows))
+    chosen = select_target("all", profile)
+    for each in chosen:
+        updates = f"{each.seeds} x {each.steps} updates of {each.batch_size} sequences"
+        typer.echo(f"{each.model}/{each.dataset}/{each.run}: {updates}")
     if plan:
         return
-    steps = []
-    for name in (name for name in names if name in judging.JUDGES):
-        path = judging.judge_path(name, profile, folder=folder)
-        if not path.with_name("metrics.json").exists():
-            steps.append((judge, (name, profile, 0, folder)))
-    for part, dataset in pairs:
-        steps.append((train, (part, dataset, "all", profile, None, folder)))
-        steps.append((evaluate_runs, (part, dataset, "all", profile, None, folder, True)))
+    folder = folder or sections.own_results()
+    names = keep_at_hand([*(each.dataset for each in chosen), *judge.JUDGES])
+    steps: list[tuple] = []
+    for name in judge.JUDGES.keys() & names:
+        if not judge.judge_path(name, profile, folder=folder).with_name("metrics.json").exists():
+            steps.append((train_judges, name, profile, 0, folder))
+    for part, dataset in dict.fromkeys((each.model, each.dataset) for each in chosen):
+        if dataset in names:
+            steps.append((train, part, dataset, "all", profile, None, folder))
+            steps.append((evaluate_runs, part, dataset, "all", profile, None, folder, True))
     failures = list(filter(None, (try_step(*step) for step in steps)))
     if failures:
-        raise store.ResultsError("\n".join(["full: all was tried, but", *failures]))
+        raise ResultsError("\n".join(["full: all was tried, but", *failures]))
 
 
-def try_step(step: Callable[..., None], arguments: tuple) -> str:
+def try_step(step: Callable[..., None], *arguments: object) -> str:
     """Carry out one command; the sentence of its error, "" where it went well."""
     try:
         step(*arguments)
     except RuntimeError as error:
-        if not type(error).__module__.startswith("unbraid."):
+        if not is_ours(error):
             raise
-        return f"{step.__name__.removesuffix('_runs')} {arguments[0]} {arguments[1]}: {error}"
+        return f"{step.__name__} {arguments[0]} {arguments[1]}: {error}"
     return ""
+
+
+def select_target(target: str, profile: str) -> list[Settings]:
+    """The settings of the runs of a target: all, readme, <part> or <part>/<dataset>.
+
+    readme: the runs behind the papers' claims, at this profile.
+    """
+    part, _, dataset = target.partition("/")
+    check_name("TARGET", part, ["all", "readme", *PARTS])
+    experiments = list_experiments()
+    if target == "readme":
+        from papers import claims
+
+        shown = {key[:2] for key in claims.list_runs(claims.read_claims())}
+        if profile == "quick":  # At the other profiles each claim has a run.
+            shown = {(place, run) for place, run in shown if place.endswith("/quick")}
+        names = {(*place.split("/")[:2], run) for place, run in shown}
+        experiments = [each for each in experiments if each[1:] in names]
+    elif part != "all":
+        experiments = select_runs(part, dataset or "all")
+    loaded = [sections.load(each.section, profile) for each in experiments]
+    return [settings for settings in loaded if settings.seeds and settings.steps]
 
 
 @app.command("runs")
@@ -416,85 +372,103 @@ def list_runs(
         typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET."),
     ] = None,
     profile: Profile = "quick",
-    folder: Folder = OWN_RESULTS,
+    folder: Folder = None,
 ) -> None:
-    """Print as JSON the trainings of a grid, with the memory and minutes that each may need."""
-    profile = current_profile(profile)
-    from papers import jobs
+    """Print as JSON the trainings of a grid, and the judge that each evaluation waits for.
 
-    typer.echo(json.dumps(jobs.list_jobs(targets or ["all"], profile, folder), indent=1))
+    A finished run of other settings is refused, as by train.
+    """
+    profile = current_profile(profile)
+    from papers import judge, run
+
+    folder = folder or sections.own_results()
+    chosen = {}
+    for target in targets or ["all"]:
+        chosen |= {settings.section: settings for settings in select_target(target, profile)}
+    at_hand = keep_at_hand(settings.dataset for settings in chosen.values())
+    trainings = []
+    for each in (settings for settings in chosen.values() if settings.dataset in at_hand):
+        judges = judge.name_judges(each) if profile == "full" else {}
+        name = judges[""][0] if judges else None
+        missing = name if name and not judge.judge_path(name, profile).exists() else None
+        entry = {"part": each.model, "dataset": each.dataset, "run": each.run, "judge": missing}
+        for seed in range(each.seeds):
+            run.find_record(each, folder / run.run_name(each, seed), {})
+            trainings.append(entry | {"seed": seed})
+    typer.echo(json.dumps({"profile": profile, "trainings": trainings}, indent=1))
+
+
+# ---- stamp, verify
 
 
 @app.command("stamp")
-def stamp_folder(folder: Verified = None) -> None:
+def stamp_folder(folder: Shipped = None) -> None:
     """Write into metrics.json the digests that it lacks: of weights, records, curves, content."""
-    from unbraid import store
+    from unbraid import records
 
-    from papers import provenance
+    from papers import verify
 
-    paths = provenance.find_metrics(folder or store.shipped())
+    paths = verify.find_metrics(folder or records.results())
     for path in paths:
-        provenance.stamp_metrics(path)
+        verify.stamp_metrics(path)
     typer.echo(f"stamped: {len(paths)} files metrics.json")
 
 
-@app.command("convert")
-def convert_folder(folder: Verified = None) -> None:
-    """Write class and config of each model into the records of before, which lack them."""
-    from unbraid import store
-
-    from papers import convert
-
-    changed = convert.convert_records(folder or store.shipped())
-    typer.echo(f"converted: {changed} records")
-
-
 @app.command("verify")
-def verify_folders(
-    folder: Verified = None,
+def verify_folder(
+    folder: Shipped = None,
     write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Measure again what is behind claims, or is named.")
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Measure all weights again.")] = False,
     part: Annotated[str, typer.Option(help="Measure one part again, or judges.")] = "all",
-    dataset: DatasetName = "all",
-    run: RunName = "all",
+    dataset: Dataset = "all",
+    run: Run = "all",
     seed: Seeds = None,
 ) -> None:
-    """Check that results hold together: figures, weights, records, curves and pages of tables."""
-    from unbraid import store
+    """Check that results hold together: digests of weights, records and curves, pages of tables."""
+    from unbraid import records
 
-    from papers import provenance, report
+    from papers import tables, verify
 
     names = (part, dataset, run)
     headline = names == ("all", "all", "all") and not (seed or everything)
     if not (again or headline):
         raise ValueError("--again: expected with --all, --part, --dataset, --run or --seed")
-    folder = folder or store.shipped()
+    folder = folder or records.results()
     if write:
-        report.write_tables()
-    if folder.resolve() == store.shipped().resolve():
-        typer.echo(provenance.count_runs())
-    faults = provenance.verify_results(folder)
+        tables.write_tables()
+    faults = verify.verify_results(folder)
     if again:
-        chosen = provenance.select_measured(folder, names, seed, headline)
-        faults += provenance.verify_again(chosen)
+        faults += verify.verify_again(verify.select_measured(folder, names, seed, headline))
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
-    typer.echo("\n".join([*faults, *provenance.list_unchecked(folder), summary]))
+    typer.echo("\n".join([*faults, summary]))
     raise typer.Exit(1 if faults else 0)
 
 
-def rename_options(arguments: list[str]) -> list[str]:
-    """Arguments in which --model, the former name of --run, is --run."""
-    return [re.sub("^--model(?==|$)", "--run", argument) for argument in arguments]
+# ---- errors
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error is one that this project raises, and not a fault of a library."""
+    return type(error).__module__.startswith(("unbraid.", "papers."))
+
+
+def check_gone(arguments: list[str]) -> None:
+    """Refuse a command or an option of 1.0 that is gone, with what took its place."""
+    for place, argument in enumerate(arguments):
+        name = argument.partition("=")[0]
+        if name in GONE and (place == 0 or name.startswith("--")):
+            raise ValueError(f"{name}: gone since 1.0; {GONE[name]}")
 
 
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
     try:
-        app(rename_options(sys.argv[1:]), prog_name="python -m papers")
+        check_gone(sys.argv[1:])
+        app(prog_name="python -m papers")
     except SystemExit as end:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)
@@ -506,10 +480,9 @@ def main() -> None:
         typer.echo(f"error: this needs the package {error.name}; {remedy}", err=True)
         sys.exit(1)
     except (OSError, ValueError, RuntimeError) as error:
-        is_ours = type(error).__module__.startswith(("unbraid.", "papers."))
-        if isinstance(error, RuntimeError) and not is_ours:
+        if isinstance(error, RuntimeError) and not is_ours(error):
             raise  # a fault of PyTorch or of the library, not a user's mistake
-        of_files = isinstance(error, OSError) and not is_ours
+        of_files = isinstance(error, OSError) and not is_ours(error)
         hint = "; make room, or name another folder with --results" if of_files else ""
         typer.echo(f"error: {error}{hint}", err=True)
         sys.exit(1)

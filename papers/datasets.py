@@ -1,13 +1,16 @@
-"""The data sets that runs read, by the names that the tables of runs give them.
+"""The data sets that runs read, by the names that the tables of runs give them, and draws of them.
 
-To add one, write a loader (a function of the split that returns `Sequences`) and its row here. A
+To add a set, write a loader (a function of the split that returns `Sequences`) and its row here. A
 set that is downloaded also needs a section in unbraid/data/sources.toml.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
+import torch
 from unbraid.checks import check_name
 from unbraid.data import (
     air_quality,
@@ -17,14 +20,18 @@ from unbraid.data import (
     moving_digits,
     speech,
     sprites,
-    street,
     vowels,
     weather,
 )
-from unbraid.data.fetch import SOURCES_OF, DataError, files, locate
+from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError, files, locate
+from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
+from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
 from unbraid.data.sequences import Sequences
+from unbraid.data.sprites import ATTRIBUTES
 
 from papers import own_copies
+from papers.a import street
+from papers.settings import Settings
 
 LOADERS: dict[str, Callable[..., Sequences]] = {
     "moving_digits": moving_digits.load,
@@ -45,10 +52,31 @@ LOADERS: dict[str, Callable[..., Sequences]] = {
 }
 
 
-def get_loader(name: str) -> Callable[..., Sequences]:
-    """The loader of a dataset. Raises `ValueError` for a name that is not in the table."""
+def load(name: str, split: str = "train", **options: object) -> Sequences:
+    """The sequences of a split of a dataset; options are those of its loader.
+
+    Raises `ValueError` for a name, split or value that there is not, `DataError` where files are
+    missing or damaged.
+    """
     check_name("name", name, LOADERS)
-    return LOADERS[name]
+    return LOADERS[name](split, **options)
+
+
+def list_options(name: str) -> list[str]:
+    """The options of a dataset's loader, beside the split."""
+    check_name("name", name, LOADERS)
+    return list(inspect.signature(LOADERS[name]).parameters)[1:]
+
+
+def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
+    """A dataset as models of these settings read it: images of their size, spectra scaled.
+
+    The setting scaled = false leaves spectra as magnitudes, split_by says what splits a film.
+    """
+    options = {"scaled": True} | vars(settings)
+    if "split_by" in options:
+        options["by"] = options["split_by"]
+    return load(name, split, **{key: options[key] for key in list_options(name) if key in options})
 
 
 def sources_of(name: str) -> tuple[str, ...]:
@@ -59,33 +87,139 @@ def sources_of(name: str) -> tuple[str, ...]:
     return tuple(SOURCES_OF.get(name, ()))
 
 
-def load(name: str, split: str = "train", **options: object) -> Sequences:
-    """The sequences of a split of a dataset; options are those of its loader.
-
-    Raises `ValueError` for a name, split or value that there is not, `DataError` where files are
-    missing or damaged.
-    """
-    return get_loader(name)(split, **options)
-
-
-def check_at_hand(name: str) -> None:
-    """Raise `DataError`, with the remedy, unless a dataset's files are here.
+def find_absent(names: Iterable[str]) -> dict[str, DataError]:
+    """The datasets whose files are not here, each with the error that says how to get them.
 
     A name that is not in the table is that of computed data.
     """
-    if name in own_copies.OWN:
-        own_copies.own_folder(name)
-    sources = sources_of(name)
-    if sources and not any(map(locate, sources)):
-        files(sources[0])  # It raises the error.
-
-
-def find_absent(names: Iterable[str]) -> dict[str, DataError]:
-    """The datasets whose files are not here, each with the error that says how to get them."""
     absent = {}
     for name in names:
+        sources = sources_of(name)
         try:
-            check_at_hand(name)
+            if name in own_copies.OWN:
+                own_copies.own_folder(name)
+            elif sources and not any(map(locate, sources)):
+                files(sources[0])  # It raises the error.
         except DataError as error:
             absent[name] = error
     return absent
+
+
+# ---- what runs draw
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """An endless supply of sequences to train or to measure on.
+
+    draw(count, generator): `count` sequences with their labels, frames as floats.
+    provenance: a sentence on the data really used. sources: the names of the files behind them.
+    """
+
+    draw: Callable[[int, torch.Generator], Sequences]
+    provenance: str
+    sources: tuple[str, ...]
+
+    def __call__(self, count: int, generator: torch.Generator) -> Sequences:
+        return self.draw(count, generator)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """One SHA-256 for all files of each source, by which a record says what a run has read."""
+        return {name: SOURCES[name].fingerprint for name in self.sources}
+
+
+def make_sampler(settings: Settings, split: str = "train") -> Sampler:
+    """What runs of these settings learn from ("train") or are measured on ("test").
+
+    The optional setting training_split names the part of the training sequences that they learn
+    from, such as "fit", where the others are kept for validation. Raises `DataError`, which says
+    how to fetch them, where files are missing.
+    """
+    check_name("sampler", settings.sampler, SAMPLERS)
+    if split == "train":
+        split = getattr(settings, "training_split", split)
+    return SAMPLERS[settings.sampler](settings, split)
+
+
+def sample_digits(settings: Settings, split: str) -> Sampler:
+    """Moving digits in their order, as paper A reads them.
+
+    The optional setting path_length draws the frames from a path of so many, without their order.
+    """
+    digits, path = load_digits(split), getattr(settings, "path_length", None)
+    law = settings.motion, tuple(settings.speeds)
+    kept = settings.length if path else None
+    draw = MovingDigits(digits, settings.image_size, path or settings.length, *law, kept=kept)
+    return Sampler(draw, draw.provenance, (digits.source,))
+
+
+def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
+    """Moving digits without their order, as paper B reads them; grey with one channel."""
+    draw = make_paths(settings, split, kept=count_drawn(settings))
+    return Sampler(draw, draw.provenance, (draw.digits.source,))
+
+
+def make_paths(settings: Settings, split: str, kept: int | None = None) -> MovingDigits:
+    """Moving digits, grey with one channel, of whose frames so many are kept, by default all."""
+    options = {"grey": settings.channels == 1, "kept": kept}
+    return MovingDigits(load_digits(split), settings.image_size, PATH_LENGTH, **options)
+
+
+def count_drawn(settings: Settings) -> int:
+    """How many frames are drawn of a sequence: the optional setting frames_drawn, otherwise N."""
+    return getattr(settings, "frames_drawn", settings.length)
+
+
+def sample_frames(settings: Settings, split: str) -> Sampler:
+    """Some frames of each sequence, without their order, as paper B reads them."""
+    data, length = load_frames(settings, split), count_drawn(settings)
+    if split == "test":  # Test sequences may have fewer frames.
+        length = min(length, shortest_length(data))
+    sentence = f"{length} frames at a time of {data.provenance}"
+    return Sampler(FrameSampler(data, length), sentence, sources_of(settings.dataset))
+
+
+def shortest_length(sequences: Sequences) -> int:
+    """How many frames the shortest sequence has."""
+    return int(sequences.observed.sum(1).min())
+
+
+def load_frames(settings: Settings, split: str) -> Sequences:
+    """What `sample_frames` draws from.
+
+    In training one action is withheld of the share `withheld` of the sequences.
+    """
+    sequences = load_sequences(settings.dataset, split, settings)
+    if settings.withheld and split == "train":
+        sequences = withhold(sequences, "action", settings.withheld, seed=0)
+        share = f"one action withheld of {100 * settings.withheld:g} % of them"
+        sequences = replace(sequences, provenance=f"{sequences.provenance}, {share}")
+    return sequences
+
+
+def sample_characters(settings: Settings, split: str) -> Sampler:
+    """Some frames of all clips of a character, without their order: all they share is its looks."""
+    clips = load_sequences(settings.dataset, split, settings)
+    order = clips.labels["character"].argsort(stable=True)
+    rows = order.unflatten(0, (len(clips.labels["character"].unique()), -1))  # (M, clips of each)
+    labels = {name: clips.labels[name][rows[:, 0]] for name in ATTRIBUTES}
+    data = Sequences(clips.frames[rows].flatten(1, 2), labels, static=ATTRIBUTES, split=split)
+    sentence = f"{settings.length} frames at a time of all {rows.shape[1]} clips of a character; "
+    draw = FrameSampler(data, settings.length)
+    return Sampler(draw, sentence + clips.provenance, sources_of(settings.dataset))
+
+
+def sample_sequences(settings: Settings, split: str) -> Sampler:
+    """Whole sequences, as paper C reads them."""
+    data = load_sequences(settings.dataset, split, settings)
+    return Sampler(SequenceSampler(data), data.provenance, sources_of(settings.dataset))
+
+
+SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
+    "moving_digits": sample_digits,
+    "unordered_digits": sample_unordered_digits,
+    "frames": sample_frames,
+    "characters": sample_characters,
+    "sequences": sample_sequences,
+}

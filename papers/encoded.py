@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +14,24 @@ from unbraid.data.sequences import Sequences
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.models.base import Codes, SequenceModel
 
-from papers.runs import load_sequences
+from papers.datasets import load_sequences
 from papers.settings import Settings
 
 Figures = dict[str, float]
 Labels = Mapping[str, Tensor]
+
+
+class Evaluation(NamedTuple):
+    """How models of one paper are measured on one dataset.
+
+    evaluate(model, settings, seed): all figures by name. load(settings, split, seed): the sequences
+    of a split. measures: the functions from which `evaluate` has its figures, in their order; what
+    their docstrings say goes into metrics.json.
+    """
+
+    evaluate: Callable[[SequenceModel, Settings, int], Figures]
+    load: Callable[[Settings, str, int], Sequences]
+    measures: tuple[Callable[..., Figures], ...]
 
 
 @dataclass(frozen=True)
@@ -51,9 +65,9 @@ def count_evaluated(settings: Settings, split: str) -> int:
     return settings.evaluation_training if split == "train" else settings.evaluation_sequences
 
 
-def generator_of_draws(seed: int) -> torch.Generator:
-    """The generator, of the CPU, from which an evaluation draws in the order of its calls."""
-    return torch.Generator().manual_seed(20_000 + seed)
+def seeded(seed: int) -> torch.Generator:
+    """A new generator on the CPU."""
+    return torch.Generator().manual_seed(seed)
 
 
 def probe(
@@ -72,8 +86,8 @@ def probe(
     labels = {}
     for name, values in train_labels.items():
         labels[name] = np.concatenate([values, test_labels[name]])
-    count = len(next(iter(codes.values())))
-    is_test = np.arange(count) >= count - len(next(iter(test_codes.values())))
+    count, known = (len(next(iter(of.values()))) for of in (codes, train_codes))
+    is_test = np.arange(count) >= known
     matrix = leakage_matrix(
         codes, labels, probe=kind, pooling="frames", test=is_test, permutations=1, seed=seed
     )
@@ -89,7 +103,7 @@ def name_skills(matrix: LeakageMatrix) -> Figures:
     return figures
 
 
-def select(labels: Labels, names: tuple[str, ...]) -> dict[str, Tensor]:
+def select(labels: Labels, names: Iterable[str]) -> dict[str, Tensor]:
     """The labels of these names."""
     return {name: labels[name] for name in names}
 
@@ -101,10 +115,10 @@ def at_first_step(labels: Labels) -> dict[str, Tensor]:
 
 def donor_shares(
     judged: np.ndarray, expected: np.ndarray, other: np.ndarray
-) -> tuple[float, float]:
-    """How often a judge names the class (N,) of the right donor after a swap, and the other's.
+) -> tuple[float, float, float]:
+    """How often a judge names the class (N,) of the right donor after a swap.
 
-    The other's share is over the swaps where the two donors differ.
+    Of all swaps, and of those where the two donors differ; then how often, of these, the other's.
     """
-    differ = expected != other
-    return float((judged == expected).mean()), float((judged == other)[differ].mean())
+    right, differ = judged == expected, expected != other
+    return float(right.mean()), float(right[differ].mean()), float((judged == other)[differ].mean())

@@ -1,4 +1,4 @@
-"""The evaluation of any model on any dataset: its bound, reconstructions, and what codes tell."""
+"""The evaluation of any model on any dataset: its bound, reconstructions, probes of its codes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from unbraid.codes import (
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 
+from papers.datasets import make_sampler
 from papers.encoded import (
     Encoded,
+    Evaluation,
     Figures,
     at_first_step,
     count_evaluated,
@@ -26,17 +28,15 @@ from papers.encoded import (
     load_split,
     name_skills,
     probe,
+    seeded,
+    select,
 )
-from papers.runs import make_sampler
 from papers.settings import Settings
 
-PAIR = 4  # the seed of the clips in the picture
 
-
-def evaluate(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_any(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     """All figures of a model that has no evaluation of its own."""
-    train = encode(model, load_samples(settings, "train", seed))
-    test = encode(model, load_samples(settings, "test", seed))
+    train, test = (encode(model, load_samples(settings, s, seed)) for s in ("train", "test"))
     figures = bound(model, test, seed)
     figures |= reconstruction(model, test)
     figures |= code_probes(train, test, seed)
@@ -48,8 +48,7 @@ def load_samples(settings: Settings, split: str, seed: int) -> Sequences:
 
     Whole sequences of a set are drawn without replacement, so that each counts once.
     """
-    count = count_evaluated(settings, split)
-    generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
+    count, generator = count_evaluated(settings, split), seeded(2 * seed + (split == "test"))
     if settings.sampler == "sequences":
         sequences = load_split(settings, split, seed)
         rows = torch.randperm(len(sequences), generator=generator)[:count]
@@ -65,9 +64,8 @@ def bound(model: SequenceModel, test: Encoded, seed: int) -> Figures:
 
 def reconstruction(model: SequenceModel, test: Encoded) -> Figures:
     """reconstruct_rmse: test sequences decoded from the means of their codes."""
-    decoded = decode_all(model, test.codes)
     frames, mask = test.sequences.frames, test.sequences.mask
-    return {"reconstruct_rmse": root_mean_square(decoded, frames, mask)}
+    return {"reconstruct_rmse": root_mean_square(decode_all(model, test.codes), frames, mask)}
 
 
 def code_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
@@ -75,18 +73,15 @@ def code_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
     probe trained on codes of training sequences. A dynamic code tells a label of frames frame by
     frame; a static code, or one with other steps than the frames, tells that of the first frame.
     Labels with a class that training lacks, such as the number of a film, are left out."""
-    labels: tuple[dict, dict] = ({}, {})
-    for name in test.labels:
-        if is_readable(train.labels[name], test.labels[name]):
-            labels[0][name], labels[1][name] = train.labels[name], test.labels[name]
+    names = [name for name in test.labels if is_readable(train.labels[name], test.labels[name])]
+    labels = [select(part.labels, names) for part in (train, test)]
     figures: Figures = {}
-    for code in test.codes if labels[0] else ():
+    for code in test.codes if names else ():
         codes, read = [train.codes[code], test.codes[code]], labels
         if codes[1].ndim == 2 or codes[1].shape[1] != test.sequences.length:
             codes = [values.flatten(1) for values in codes]
             read = [at_first_step(of_split) for of_split in labels]
-        matrix = probe({code: codes[0]}, {code: codes[1]}, *read, seed=seed)
-        figures |= name_skills(matrix)
+        figures |= name_skills(probe({code: codes[0]}, {code: codes[1]}, *read, seed=seed))
     return figures
 
 
@@ -96,9 +91,17 @@ def is_readable(train: Tensor, test: Tensor) -> bool:
     return is_known and len(test.unique()) > 1
 
 
+MEASURES = (
+    bound,
+    reconstruction,
+    code_probes,
+)
+GENERIC = Evaluation(evaluate_any, load_samples, MEASURES)
+
+
 def draw_exchanges(model: SequenceModel, settings: Settings, path: Path) -> None:
     """Two test clips, decoded, with codes exchanged, and with all but one drawn; not of series."""
-    pair = make_sampler(settings, "test")(2, torch.Generator().manual_seed(PAIR))
+    pair = make_sampler(settings, "test")(2, seeded(4))
     if pair.kind != "frames":
         return
     from unbraid import plots  # It needs packages of the course.

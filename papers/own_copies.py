@@ -6,10 +6,8 @@ is laid out in another way than `OWN` says is refused, because its labels would 
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import wave
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn.utils.rnn import pad_sequence
 from unbraid.checks import check_choice
-from unbraid.data.fetch import DataError, data_error
+from unbraid.data.fetch import data_error
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import Utterances, cut
 
@@ -60,24 +58,22 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     clips = []  # (subject, expression, fifteen paths)
     for take in sorted(root.rglob("*/")):
         pictures = list(take.glob("*.jpg"))
-        if take.parent.name in EXPRESSIONS and len(pictures) >= 15:
-            pictures = [path for _, path in _number_pictures("mug", pictures)]
-            stride = 2 if len(pictures) > 30 else 1
-            start = int(generator.integers(len(pictures) - 14 * stride))
-            fifteen = pictures[start : start + 14 * stride + 1 : stride]
-            subject, *between = take.relative_to(root).parts[:-2] or [take.parent.name]
-            if len(between) > 1 or any(map(re.compile(r"\d{3}").fullmatch, between)):
-                raise layout_error("mug", f"a folder too many in {take.relative_to(root)}")
-            clips.append((subject, EXPRESSIONS.index(take.parent.name), fifteen))
+        if take.parent.name not in EXPRESSIONS or len(pictures) < 15:
+            continue
+        pictures = [path for _, path in number_pictures("mug", pictures)]
+        stride = 2 if len(pictures) > 30 else 1
+        start = int(generator.integers(len(pictures) - 14 * stride))
+        subject, *between = take.relative_to(root).parts[:-2] or [""]
+        check_layout("mug", subject not in ("", *EXPRESSIONS), f"no subject in {take}")
+        check_layout("mug", len(between) < 2, f"a folder too many in {take.relative_to(root)}")
+        fifteen = pictures[start : start + 14 * stride + 1 : stride]
+        clips.append((subject, EXPRESSIONS.index(take.parent.name), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
-    if set(subjects) & set(EXPRESSIONS):
-        raise layout_error("mug", "expressions where subjects should be")
-    if len(subjects) == 1:
-        raise layout_error("mug", f"all takes in the one folder {subjects[0]}")
+    check_layout("mug", len(subjects) > 1, f"takes in the folders {subjects}")
 
-    part = [clips[number] for number in _part("mug", len(clips), 4, split)]
+    part = [clips[number] for number in divide("mug", len(clips), 4, split)]
     subject, expression, pictures = zip(*part, strict=True)
-    frames = torch.stack([_read_pictures(paths, image_size) for paths in pictures])
+    frames = torch.stack([read_pictures(paths, image_size) for paths in pictures])
     labels = {"subject": [subjects.index(name) for name in subject], "expression": expression}
     about = f"MUG (own copy), {split} split: {len(part)} clips of {len(subjects)} people"
     classes = {"subject": subjects, "expression": EXPRESSIONS}
@@ -101,8 +97,7 @@ def load_timit(split: str = "train") -> Sequences:
     # Both splits name the speakers of both, so that no number means two people.
     speakers = tuple(sorted({speaker for _, _, speaker, _ in sentences}))
     sentences = {row: path for row, path in sentences.items() if row[0] == split.upper()}
-    if not sentences:
-        raise layout_error("timit", f"no sentence of {split.upper()}")
+    check_layout("timit", bool(sentences), f"no sentence of {split.upper()}")
 
     _, region, speaker, _ = zip(*sentences, strict=True)
     labels = {
@@ -112,7 +107,7 @@ def load_timit(split: str = "train") -> Sequences:
     }
     classes = {"speaker": speakers, "sex": ("female", "male"), "region": REGIONS}
     about = f"TIMIT (own copy), {split} split: {len(sentences)} utterances, recorded level"
-    waveforms = [_read_sentence(path) for path in sentences.values()]
+    waveforms = [read_sentence(path) for path in sentences.values()]
     return cut(Utterances(waveforms, labels, classes, 16_000, split, about))
 
 
@@ -127,19 +122,18 @@ def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
     root = own_folder("aff_wild")
     videos = {path.name: list(path.glob("*.jpg")) for path in sorted(root.glob("*/"))}
     names = tuple(name for name, pictures in videos.items() if len(pictures) >= 20)
-    annotations = {name: root / "annotations" / f"{name}.txt" for name in names}
-    if names and not any(path.exists() for path in annotations.values()):
-        raise layout_error("aff_wild", f"no annotations of {names[0]} or of any other video")
-    numbers = _part("aff_wild", len(names), 5, split)
+    moods = {name: read_moods(root / "annotations" / f"{name}.txt") for name in names}
+    check_layout("aff_wild", any(map(len, moods.values())), "no annotations of any video")
+    numbers = divide("aff_wild", len(names), 5, split)
     films, steps = [], []
     for name in [names[number] for number in numbers]:
-        pictures = _number_pictures("aff_wild", videos[name])
+        pictures = number_pictures("aff_wild", videos[name])
         last = len(pictures) - 1
         index = np.linspace(0, last, min(64, last + 1)).round().astype(int)
         chosen, paths = zip(*[pictures[step] for step in index], strict=True)
-        films.append(_read_pictures(paths, image_size))
-        moods = _read_moods(annotations[name]).reindex(chosen)
-        steps.append(torch.from_numpy(moods.fillna(0.0).reset_index().to_numpy(np.float32)))
+        films.append(read_pictures(paths, image_size))
+        table = moods[name].reindex(chosen).fillna(0.0).reset_index()
+        steps.append(torch.from_numpy(table.to_numpy(np.float32)))
     frame, valence, arousal = pad_sequence(steps, batch_first=True).unbind(2)  # (N, T) each
     labels = {"video": numbers, "frame": frame, "valence": valence, "arousal": arousal}
     about = f"Aff-Wild (own copy), {split} split: {len(numbers)} videos"
@@ -157,35 +151,34 @@ def own_folder(name: str) -> Path:
     return Path(path).resolve()
 
 
-def layout_error(name: str, found: str) -> DataError:
-    """What to raise for a copy that is laid out in another way."""
-    variable, _, layout = OWN[name]
-    remedy = f"bring the copy into this form, or set {variable} to another folder"
-    return data_error(own_folder(name), layout, found, remedy)
+def check_layout(name: str, holds: bool, found: str) -> None:
+    """Refuse a copy that is laid out in another way; found: in which."""
+    if not holds:
+        variable, _, layout = OWN[name]
+        remedy = f"bring the copy into this form, or set {variable} to another folder"
+        raise data_error(own_folder(name), layout, found, remedy)
 
 
-def _part(name: str, count: int, share: int, split: str) -> list[int]:
+def divide(name: str, count: int, share: int, split: str) -> list[int]:
     """Numbers below `count`: one in `share`, drawn at random, for the test, the others to train."""
     check_choice("split", split, ("train", "test"))
-    if count < share:
-        raise layout_error(name, f"{count} sequences, which are too few for two splits")
+    check_layout(name, count >= share, f"{count} sequences, which are too few for two splits")
     tests, train = np.split(np.random.default_rng(0).permutation(count), [count // share])
     return sorted(tests.tolist() if split == "test" else train.tolist())
 
 
-def _number_pictures(name: str, paths: list[Path]) -> list[tuple[int, Path]]:
+def number_pictures(name: str, paths: list[Path]) -> list[tuple[int, Path]]:
     """Pictures with the numbers at the end of their names, in the order of these numbers."""
     pictures = {}
     for path in paths:
         digits = re.search(r"\d+$", path.stem)
-        if digits is None or int(digits[0]) in pictures:
-            found = "without a number" if digits is None else "with the number of another picture"
-            raise layout_error(name, f"{path.parent.name}/{path.name} {found}")
+        is_new = digits is not None and int(digits[0]) not in pictures
+        check_layout(name, is_new, f"{path} without a number of its own")
         pictures[int(digits[0])] = path
     return sorted(pictures.items())
 
 
-def _read_moods(path: Path) -> pd.DataFrame:
+def read_moods(path: Path) -> pd.DataFrame:
     """The valence and the arousal of each frame of a video, NaN for none; its index counts from 1.
 
     A video without annotations has no row.
@@ -194,51 +187,32 @@ def _read_moods(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=columns, dtype=np.float64)
     try:
-        text = io.StringIO(path.read_text(encoding="utf-8").rstrip())
-        moods = pd.read_csv(text, dtype=np.float64, skip_blank_lines=False)
+        moods = pd.read_csv(path, dtype=np.float64, skip_blank_lines=False, index_col=False)
     except ValueError as error:
-        raise layout_error("aff_wild", f"{path.name}: {error}") from None
-    if list(moods.columns) != columns or not isinstance(moods.index, pd.RangeIndex):
-        first = text.getvalue().partition("\n")[0]
-        raise layout_error("aff_wild", f"{path.name}, which begins with the line {first!r}")
-    is_known = (moods.abs() <= 1) | (moods == -5)
-    if not is_known.all(axis=None):
-        line = 2 + int(is_known.all(axis=1).argmin())
-        raise layout_error("aff_wild", f"{path.name}, line {line}: neither in [-1, 1] nor -5")
+        moods = pd.DataFrame([str(error)])
+    is_known = list(moods) == columns and ((moods.abs() <= 1) | (moods == -5)).all(axis=None)
+    check_layout("aff_wild", bool(is_known), f"{path.name} of other columns or values")
     moods.index += 1
     return moods.where(moods >= -1)
 
 
-def _stated_length(path: Path) -> int:
-    """How many samples the header of a recording promises, NIST's or that of a WAV file."""
-    stated = re.search(rb"sample_count -i (\d+)", path.read_bytes()[:1024])
-    if stated:
-        return int(stated[1])
-    with wave.open(str(path)) as recording:
-        return recording.getnframes()
-
-
-def _read_sentence(path: Path) -> torch.Tensor:
+def read_sentence(path: Path) -> torch.Tensor:
     """The samples (N,) of a recording at 16 kHz."""
     try:
-        import soundfile  # It is imported late, because only this function needs it.
+        import soundfile  # imported lazily, because only this function needs it
 
         samples, rate = soundfile.read(path, dtype="float32")
-        stated = _stated_length(path)
-    except (ImportError, RuntimeError, EOFError, wave.Error) as error:
+    except (ImportError, RuntimeError) as error:
         remedy = "python -m pip install soundfile, or turn the files into plain WAV"
         raise data_error(path, "a recording that soundfile can read", error, remedy) from None
-    if rate != 16_000 or samples.ndim != 1:
-        found = f"{rate} samples per second in {samples.ndim} channels"
+    if rate != 16_000 or samples.ndim != 1 or not len(samples):
+        found = f"{rate} samples per second, {samples.shape}"
         remedy = "use the files as they were published"
         raise data_error(path, "16000 samples per second in 1 channel", found, remedy)
-    if not 0 < len(samples) == stated:
-        expected = f"{stated} samples, as its header says" if stated else "some samples"
-        raise data_error(path, expected, len(samples), "copy the recording again")
     return torch.from_numpy(samples)
 
 
-def _read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
+def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
     """The middle squares of pictures as bytes (n, 3, image_size, image_size)."""
     size, filtering = (image_size, image_size), Image.Resampling.BILINEAR
     squares = []

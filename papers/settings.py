@@ -1,4 +1,7 @@
-"""Sizes, numbers of updates, rates and schedules of every run, as this folder's TOML files say."""
+"""Sizes, lengths, rates and schedules of every run, as the TOML files of this folder say.
+
+This module knows no model and no data, so that it is imported in no time; run.py checks the names.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,9 @@ from unbraid.checks import SettingsError, check_name
 
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
-parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
-OWN_RESULTS = Path("build/results")  # where the commands write, and where evaluate looks first
 SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
 COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
+parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
 
 
 class Settings(SimpleNamespace):
@@ -28,7 +30,7 @@ class Settings(SimpleNamespace):
         """The settings as a plain dictionary."""
         return dict(vars(self))
 
-    def but(self, **changes) -> Settings:
+    def but(self, **changes: object) -> Settings:
         """The same settings with some of them changed.
 
         Raises `SettingsError` for a name that they lack and for a value of another type.
@@ -36,50 +38,18 @@ class Settings(SimpleNamespace):
         values = self.as_dict()
         for name, value in changes.items():
             check_name(f"settings of {self.section}", name, values)
-            model = values[name]
-            kinds = type(model)
-            if isinstance(model, SCHEDULES) and not isinstance(model, bool):
-                kinds = SCHEDULES
-            is_alike = isinstance(value, kinds) and isinstance(value, bool) == isinstance(
-                model, bool
-            )
-            if name in COUNTS and (not isinstance(value, int) or value < 0) or not is_alike:
-                raise SettingsError(f"{name}: expected a value like {model!r}, found {value!r}")
+            known = values[name]
+            is_schedule = isinstance(known, SCHEDULES) and not isinstance(known, bool)
+            is_alike = isinstance(value, SCHEDULES if is_schedule else type(known))
+            is_alike &= isinstance(value, bool) == isinstance(known, bool)
+            if name in COUNTS:
+                is_alike &= isinstance(value, int) and value >= 0
+            if not is_alike:
+                raise SettingsError(f"{name}: expected a value like {known!r}, found {value!r}")
         return Settings(**(values | changes))
 
 
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
-
-
-def current_profile(profile: str | None = None) -> str:
-    """The profile in force: the environment's UNBRAID_PROFILE, else the argument, else "quick"."""
-    forced = os.environ.get("UNBRAID_PROFILE")
-    name = forced or profile or "quick"
-    check_name("UNBRAID_PROFILE" if forced else "profile", name, PROFILES)
-    return name
-
-
-def load(section: str, profile: str | None = None, **overrides) -> Settings:
-    """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
-
-    A section inherits from the sections around it. A value that is the same in every profile is
-    written once; one that differs is a table with one value per profile. Keyword arguments
-    override single settings.
-
-    Raises `SettingsError` for a section, a profile or a setting that the table does not have, and
-    for an override of another type.
-    """
-    profile = current_profile(profile)
-    table = read_sections()
-    check_name("section", section, table)
-    values = {"section": section, "profile": profile} | resolve(table[section], profile)
-    return Settings(**values).but(**overrides)
-
-
-def resolve(values: dict, profile: str) -> dict:
-    """What a section says at one profile."""
-    columns = {name: value for name, value in values.items() if isinstance(value, dict)}
-    return values | {name: column[profile] for name, column in columns.items()}
 
 
 class Experiment(NamedTuple):
@@ -91,27 +61,48 @@ class Experiment(NamedTuple):
     run: str
 
 
+def own_results() -> Path:
+    """The clone's build/results, where commands write and where evaluate looks first."""
+    from unbraid.data.fetch import repository_root
+
+    return (repository_root() or Path.cwd()) / "build" / "results"
+
+
+def current_profile(profile: str | None = None) -> str:
+    """The profile in force: the environment's UNBRAID_PROFILE, else the argument, else "quick"."""
+    forced = os.environ.get("UNBRAID_PROFILE")
+    name = forced or profile or "quick"
+    check_name("UNBRAID_PROFILE" if forced else "profile", name, PROFILES)
+    return name
+
+
+def load(section: str, profile: str | None = None, **overrides: object) -> Settings:
+    """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
+
+    Keyword arguments override single settings. Raises `SettingsError` for a section, a profile or
+    a setting that the tables do not have, and for an override of another type.
+    """
+    profile = current_profile(profile)
+    sections = read_sections(profile)
+    check_name("section", section, sections)
+    return Settings(section=section, profile=profile, **sections[section]).but(**overrides)
+
+
 def list_experiments() -> list[Experiment]:
-    """All sections that have a run, in the order of the table."""
+    """All sections that have a run, in the order of the tables."""
     experiments = []
-    for section, values in read_sections().items():
+    for section, values in read_sections("quick").items():
         if "run" in values:
-            check_run_name(section, values["run"])
-            names = values["model"], values["dataset"], values["run"]
-            experiments.append(Experiment(section, *names))
+            if "." in values["run"]:  # It would begin the ending of its files' names.
+                raise SettingsError(f"run of {section}: expected no dot, found {values['run']}")
+            experiments.append(Experiment(section, *(values[n] for n in Experiment._fields[1:])))
     return experiments
-
-
-def check_run_name(section: str, name: str) -> None:
-    """Refuse a run with a dot, which would begin the ending of its files' names."""
-    if "." in name:
-        raise SettingsError(f"run of {section}: expected a name without a dot, found {name}")
 
 
 def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Experiment]:
     """The experiments of a model, on one dataset or on all, with one run or with all.
 
-    Raises `SettingsError` for a name that the table does not have.
+    Raises `SettingsError` for a name that the tables do not have.
     """
     experiments = list_experiments()
     for field, name in (("model", model), ("dataset", dataset), ("run", run)):
@@ -122,59 +113,69 @@ def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Expe
     return experiments
 
 
-def read_table() -> dict:
-    """The TOML files of this folder as one nested dictionary: papers' sections, and mix-ins.
+def list_classes(section: str, profile: str) -> set[str]:
+    """The dotted names of the classes that a section and those around it name."""
+    sections, names = read_sections(profile), section.split(".")
+    outer = [sections[".".join(names[: depth + 1])] for depth in range(len(names))]
+    return {values["class"] for values in outer if "class" in values}
 
-    Raises `SettingsError` for a file that is no TOML, and where two files define the same section
-    or mix-in.
+
+# ---- the tables
+
+
+def read_sections(profile: str) -> dict[str, dict]:
+    """What all sections say at one profile, by their dotted names, outer sections first.
+
+    A section has its own settings, before them those of the mix-ins that it is `like`, and before
+    these those of the sections around it; see common.toml. Raises `SettingsError` for a file that
+    is no TOML, and where two files define the same section or mix-in.
     """
     table: dict = {"mixins": {}}
     parts = sorted(FOLDER.glob("*/runs.toml"))
     for path in (FOLDER / "common.toml", FOLDER / "judges.toml", *parts):
-        name = path.relative_to(FOLDER).with_suffix("")
-        text = path.read_text(encoding="utf-8")
+        name = path.relative_to(FOLDER)
         try:
-            content = deepcopy(parse_toml(text))
+            content = deepcopy(parse_toml(path.read_text(encoding="utf-8")))
         except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{name}.toml: expected TOML, found {error}") from None
+            raise SettingsError(f"{name}: expected TOML, found {error}") from None
         mixins = content.pop("mixins", {})
         if twice := (table.keys() & content.keys()) | (table["mixins"].keys() & mixins.keys()):
-            raise SettingsError(f"{name}.toml: expected new names, found again {sorted(twice)}")
+            raise SettingsError(f"{name}: expected new names, found again {sorted(twice)}")
         table["mixins"] |= mixins
         table |= content
-    return table
-
-
-def read_order() -> list[str]:
-    """Every "<model>/<dataset>" in the order in which `python -m papers full` makes them."""
-    return read_table()["full"]["order"]
-
-
-def read_sections() -> dict[str, dict]:
-    """The settings of all sections by their dotted names, outer sections first.
-
-    A section has its own settings, before them those of the mix-ins that it is `like`, and before
-    these those of the sections around it.
-    """
-    table = read_table()
     mixins = table.pop("mixins")
-    table.pop("full")
-    return dict(walk_sections(table, {}, "", mixins))
+    return dict(walk_sections(table, {}, (), mixins, profile))
 
 
 def walk_sections(
-    node: dict, outer: dict, name: str, mixins: dict[str, dict]
+    node: dict, outer: dict, path: tuple[str, ...], mixins: dict[str, dict], profile: str
 ) -> Iterator[tuple[str, dict]]:
     """The name and the settings of a section, and of those inside it, with what they inherit."""
-    own, inner = dict(outer), {}
+    name, own = ".".join(path), dict(outer)
+    if len(path) == 3:
+        own["run"] = path[-1]
     for mixin in node.get("like", ()):
         check_name(f"like of {name}", mixin, mixins)
-        own |= mixins[mixin]
-    for key, value in node.items():
-        is_section = isinstance(value, dict) and not set(value) <= set(PROFILES)
-        if key != "like":
-            (inner if is_section else own)[key] = value
-    if name:
+        own |= resolve(mixins[mixin], profile)
+    inner = {key: value for key, value in node.items() if is_section(value)}
+    own |= resolve({key: node[key] for key in node if key not in ("like", *inner)}, profile)
+    if path:
         yield name, own
     for key, value in inner.items():
-        yield from walk_sections(value, own, f"{name}.{key}" if name else key, mixins)
+        yield from walk_sections(value, own, (*path, key), mixins, profile)
+
+
+def is_section(value: object) -> bool:
+    """Whether a table is a section, and not a value for each of some profiles."""
+    return isinstance(value, dict) and not set(value) <= set(PROFILES)
+
+
+def resolve(values: dict, profile: str) -> dict:
+    """What some settings say at one profile, without those that say nothing of it."""
+    resolved = {}
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            resolved[name] = value
+        elif profile in value:
+            resolved[name] = value[profile]
+    return resolved

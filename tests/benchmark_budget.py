@@ -9,59 +9,42 @@ import time
 from statistics import median
 
 import torch
+from unbraid import records
 from unbraid.networks import count_parameters
 
-from papers import report, runs, settings
+from papers import run, settings
 
 ROUNDS, UPDATES = 20, 5
 
-
-def time_updates(sections: list[str]) -> dict[str, dict[str, float]]:
-    """Parameters, median CPU milliseconds of an update, and updates in the file, by section."""
+if __name__ == "__main__":
     torch.set_num_threads(1)
     frames, models, spent = torch.rand(8, 8, 3, 32, 32), {}, {}
-    for section in sections:
-        model = runs.build(settings.load(section, "quick"), 0).train()
-        models[section] = model, torch.optim.Adam(model.parameters())
-        spent[section] = []
+    for each in settings.list_experiments():
+        if (
+            each.model == "benchmark"
+            and each.dataset in ("circle", "sprites")
+            and each.run != "pca"
+        ):
+            chosen = settings.load(each.section, "quick")
+            model, name = run.build(chosen, 0).train(), f"{each.dataset}.{each.run}"
+            models[name] = model, torch.optim.Adam(model.parameters()), chosen.steps
+            spent[name] = []
     for _ in range(ROUNDS):
-        for section, (model, optimiser) in models.items():
+        for name, (model, optimiser, _) in models.items():
             begin = time.process_time()
             for _ in range(UPDATES):
                 optimiser.zero_grad()
                 model(frames).loss().backward()
                 optimiser.step()
-            spent[section].append((time.process_time() - begin) / UPDATES)
-    rows = {}
-    for section, (model, _) in models.items():
-        rows[section] = {
-            "parameters": count_parameters(model),
-            "milliseconds": round(1000 * median(spent[section]), 1),
-            "updates": settings.load(section, "quick").steps,
-        }
-    return rows
-
-
-def main() -> None:
-    """Print the table, and keep it where it is asked for."""
-    experiments = settings.list_experiments()
-    sections = []
-    for run in experiments:
-        if run.model == "benchmark" and run.dataset in ("circle", "sprites") and run.run != "pca":
-            sections.append(run.section)
-    rows = time_updates(sections)
+            spent[name].append(1000 * (time.process_time() - begin) / UPDATES)
     figures = {}
-    for section, row in rows.items():
-        seconds = row["milliseconds"] * row["updates"] / 1000
-        counts = f"{row['parameters']:7} parameters, {row['milliseconds']:5} ms an update"
-        print(f"{section:36} {counts}, {row['updates']} updates: {seconds:.0f} s")
-        for name, value in row.items():
-            figures[f"{section.removeprefix('benchmark.')}.{name}"] = value
+    for name, (model, _, steps) in models.items():
+        figures[f"{name}.parameters"] = count_parameters(model)
+        figures[f"{name}.milliseconds"] = round(median(spent[name]), 1)
+        figures[f"{name}.updates"] = steps
+    print("\n".join(f"{name:40} {value}" for name, value in figures.items()))
     if "--write" in sys.argv:
-        given = {"rounds": ROUNDS, "updates": UPDATES, "threads": 1}
-        command = "python -m tests.benchmark_budget --write"
-        report.write_trial("benchmark_budget", command, given, [0], figures)
-
-
-if __name__ == "__main__":
-    main()
+        record = {"command": "python -m tests.benchmark_budget --write", "seeds": [0]}
+        record["settings"] = {"rounds": ROUNDS, "updates": UPDATES, "threads": 1}
+        path = records.results() / "trials" / "benchmark_budget.json"
+        records.write_json(path, record | {"figures": figures})

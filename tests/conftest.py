@@ -12,31 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from papers import commands as cli
-
 ROOT = Path(__file__).resolve().parents[1]
-# papers/ and tools/ are in no installed package; commands in processes of their own find them too.
+# tools/ is in no installed package; commands in processes of their own find it too.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])
 )
 # Small models gain nothing from a second thread, and on a busy machine threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-HOLDER = """
-import sys
-from pathlib import Path
-from unbraid.locks import hold
-with hold(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
 
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`, one more than cores: a notebook's test often waits for its kernel."""
-    from tools import execution  # with PyTorch, which reads what is set above
-
-    return execution.count_cores() + 1
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux has it
+    return 1 + (len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
 
 
 @pytest.fixture(autouse=True)
@@ -70,20 +58,23 @@ def call_program(monkeypatch, capsys):
 @pytest.fixture
 def call(call_program):
     """The same for `python -m papers`."""
-    return partial(call_program, cli.main)
+    from papers import commands
+
+    return partial(call_program, commands.main)
 
 
 @pytest.fixture
 def held():
     """A function that has another process hold a lock file."""
     processes = []
+    code = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print(flush=True), input()"
 
     def start(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", code, str(path)]
         pipe = subprocess.PIPE
-        command = [sys.executable, "-c", HOLDER, str(path)]
         processes.append(subprocess.Popen(command, stdin=pipe, stdout=pipe))
-        assert processes[-1].stdout.readline() == b"held\n"
+        processes[-1].stdout.readline()
         return processes[-1]
 
     yield start

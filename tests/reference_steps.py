@@ -1,8 +1,8 @@
-"""The training steps of the papers' authors, as plain modules against which ours are timed.
+"""The training steps of the papers' authors, as plain modules with which our bounds are compared.
 
 They are written anew, from what the public code does at the commits named below; neither of the two
 has a licence, so nothing is copied. What only fills a log is left out. Each module returns the loss
-of a batch of frames (B, T, 3, H, W) in [0, 1]; `tests/bench.py` adds the authors' optimiser.
+of a batch of frames (B, T, 3, H, W) in [0, 1].
 """
 
 from __future__ import annotations
@@ -72,8 +72,6 @@ class IndependentStep(nn.Module):
     three are read; the prior's mean and log-variance go into the posterior as they are.
     """
 
-    rate = 3e-4  # of Adam
-
     def __init__(
         self,
         channels: tuple[int, ...] = (64, 128, 256, 512),
@@ -125,8 +123,6 @@ class SingleElementStep(nn.Module):
     The first frame is decoded a second time for a term of its own, and the prior goes from step to
     step, although all codes are known.
     """
-
-    rate = 2e-3  # of Adam
 
     def __init__(
         self,

@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from unbraid import store
+from unbraid import records
+from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 
-from papers import adopt, provenance
-from papers.runs import build
-from papers.settings import load as load_settings
+from papers import adopt, verify
+from papers.run import build
+from papers.settings import load
 
 SECTION = "single_element.vowels"
 COLUMNS = ["step", "seconds", "elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame"]
@@ -19,7 +20,7 @@ COLUMNS = ["step", "seconds", "elbo_per_frame", "log_likelihood_per_frame", "kl_
 @pytest.fixture
 def written(tmp_path):
     """A function that writes the files of a script, in two parts, with frames beside them."""
-    settings = load_settings(SECTION, "full")
+    settings = load(SECTION, "full")
     model = build(settings, 3)
 
     def write(**changes):
@@ -56,19 +57,19 @@ def test_it_is_written_with_its_curve_its_record_and_its_class(written, tmp_path
     assert model.config.anchor == "last"
     for name, value in written.model.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value.half().to(value.dtype))
-    record = store.read_json(path.with_suffix(".run.json"))
+    record = records.read_json(path.with_suffix(".run.json"))
     assert record["steps"] == 1010 and record["settings"]["anchor"] == "last"
     assert record["command"] == "python papers/c/full_size.py --seed 3"
-    assert store.read_csv(path.with_suffix(".swaps.csv"))[0]["nearest"] == 0.5
-    assert provenance.record_faults(path) == []
+    assert records.read_csv(path.with_suffix(".swaps.csv"))[0]["nearest"] == 0.5
+    assert verify.verify_results(tmp_path / "results") == []
     path.with_suffix(".swaps.csv").write_text("step,fresh_statistics,nearest\n1010,0,0.9\n")
-    with pytest.raises(store.ResultsError, match="swaps.csv"):
-        provenance.record_faults(path)
+    (fault,) = verify.verify_results(tmp_path / "results")
+    assert "swaps.csv: expected SHA-256" in fault
 
 
 def test_a_run_that_is_there_is_never_written_over(written, tmp_path):
     adopt.adopt(written(), tmp_path / "results")
-    with pytest.raises(store.ResultsError, match="found one"):
+    with pytest.raises(ResultsError, match="found one"):
         adopt.adopt(written(), tmp_path / "results")
 
 
@@ -77,10 +78,10 @@ def test_what_is_missing_is_named(written, tmp_path):
     content = json.loads(source.with_name("c.json").read_text())
     del content["rows"]
     source.with_name("c.json").write_text(json.dumps(content))
-    with pytest.raises(store.ResultsError, match="found no rows"):
+    with pytest.raises(ResultsError, match="found no rows"):
         adopt.adopt(source, tmp_path / "results")
     source = written()
     source.with_name("c-1.safetensors").unlink()
-    with pytest.raises(store.ResultsError, match="all weights of SingleElement in 1 parts"):
+    with pytest.raises(ResultsError, match="all weights of SingleElement in 1 parts"):
         adopt.adopt(source, tmp_path / "results")
     assert not (tmp_path / "results").exists()

@@ -1,22 +1,20 @@
 """The benchmark: rivals against known answers, instruments on codes that are made right."""
 
 import math
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from helpers import DOUBLE, close, example_frames, seeded, small
-from unbraid import store
 from unbraid.distributions import DiagonalGaussian
 from unbraid.networks import count_parameters
-from unbraid.store import read_json
 
-from papers import commands, provenance, runs, settings
+from papers import settings
 from papers.encoded import Encoded
 from papers.evaluation import evaluate
+from papers.run import build
 from papers.side_by_side import evaluate as benchmark
-from papers.side_by_side import variants as sequence_vae
+from papers.side_by_side import variants
 from papers.side_by_side.variants import Posteriors, PrincipalComponents
 
 SMOKE = settings.load("benchmark.circle.pca", "smoke")
@@ -61,46 +59,39 @@ def test_the_static_code_is_the_mean_over_time_and_the_rest_is_dynamic(name):
 @torch.no_grad()
 def test_the_terms_of_the_contrast_have_their_known_values():
     codes = torch.eye(4, **DOUBLE)
-    partner = sequence_vae.contrast(codes, 3 * codes)
+    partner = variants.contrast(codes, 3 * codes)
     close(partner, torch.full((4,), 2 - math.log(math.exp(2) + 3), **DOUBLE))
-    close(
-        sequence_vae.contrast(codes, torch.ones(4, 4, **DOUBLE)),
-        torch.full((4,), -math.log(4), **DOUBLE),
-    )
+    alike = variants.contrast(codes, torch.ones(4, 4, **DOUBLE))
+    close(alike, torch.full((4,), -math.log(4), **DOUBLE))
 
     def information(means):
-        same = DiagonalGaussian(means, torch.zeros_like(means))
-        posteriors = Posteriors(
-            same, DiagonalGaussian(means[:, None], torch.zeros(len(means), 1, 2, **DOUBLE))
-        )
-        return sequence_vae.shared_information(posteriors, posteriors.draw())
+        plain = DiagonalGaussian(means, torch.zeros_like(means))
+        step = DiagonalGaussian(means[:, None], torch.zeros(len(means), 1, 2, **DOUBLE))
+        posteriors = Posteriors(plain, step)
+        return variants.shared_information(posteriors, posteriors.draw())
 
-    close(
-        information(torch.zeros(5, 2, **DOUBLE)), torch.zeros(5, **DOUBLE)
-    )  # one posterior for all
-    apart = 100 * torch.arange(5, **DOUBLE)[:, None].expand(-1, 2)
-    close(information(apart), torch.full((5,), math.log(5), **DOUBLE))  # each code tells which
+    one = torch.zeros(5, 2, **DOUBLE)  # one posterior for all
+    close(information(one), torch.zeros(5, **DOUBLE))
+    apart = one + 100 * torch.arange(5, **DOUBLE)[:, None]  # each code identifies its sequence
+    close(information(apart), torch.full((5,), math.log(5), **DOUBLE))
 
 
 @torch.no_grad()
-def test_other_colours_move_nothing_and_another_order_loses_the_motion():
+def test_colours_change_as_said_and_the_contrast_leaves_the_bound_alone():
     frames = torch.rand(3, 4, 2, 8, 8, generator=seeded(), **DOUBLE)
-    same = sequence_vae.recolour(frames, torch.ones(3, 2, **DOUBLE), torch.zeros(3, 1, **DOUBLE))
-    close(same, frames)
-    half = sequence_vae.recolour(frames, torch.zeros(3, 2, **DOUBLE), torch.zeros(3, 1, **DOUBLE))
-    close(half, 0.4 * frames)
-    flat = sequence_vae.recolour(torch.ones(1, 1, 1, 8, 8), torch.ones(1, 1), torch.ones(1, 1))
-    close(flat, torch.ones(1, 1, 1, 8, 8))
-    model = small("contrastive VAE")
-    bound = model.elbo(example_frames(model), seeded(1))
+    none, all_of_it = torch.zeros(3, 1, **DOUBLE), torch.ones(3, 1, **DOUBLE)
+    close(variants.recolour(frames, torch.ones(3, 2, **DOUBLE), none), frames)
+    close(variants.recolour(frames, torch.zeros(3, 2, **DOUBLE), none), 0.4 * frames)
+    flat = torch.ones_like(frames)
+    close(variants.recolour(flat, torch.ones(3, 2, **DOUBLE), all_of_it), flat)
+
+    model, plain = small("contrastive VAE"), small("sequence VAE")
+    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded(1))
+    bound = model.elbo(frames, noise)
     assert set(bound.terms) == {"static_contrast", "dynamic_contrast", "shared_information"}
     assert all(term.shape == (3,) for term in bound.terms.values())
-    plain = small("sequence VAE")
     plain.load_state_dict(model.state_dict())
-    noise = model.draw_noise(3, 5, seeded(1))
-    close(
-        plain.elbo(example_frames(model), noise).elbo, model.elbo(example_frames(model), noise).elbo
-    )
+    close(plain.elbo(frames, noise).elbo, bound.elbo)
 
 
 # ---- the instruments
@@ -129,7 +120,7 @@ class Oracle:
 def make_oracle(by_thing):
     """An oracle, and test digits with the codes that it would give them."""
     draw = benchmark.digits_of(SMOKE, "test")
-    test = benchmark.load(SMOKE, "test", 0)
+    test = benchmark.load_benchmark(SMOKE, "test", 0)
     places = [test.labels[name] for name in benchmark.DIGITS.dynamic]  # (N, T, 2) each
     which = test.labels["which"].float()
     codes = {"static": which, "dynamic": torch.cat(places, 2)}
@@ -186,7 +177,7 @@ def test_leakage_tells_right_codes_from_mixed_ones():
 
 def test_the_true_clip_of_a_reversed_swap_of_sprites_is_found():
     chosen = settings.load("benchmark.sprites.pca", "smoke")
-    test = benchmark.load(chosen, "test", 0)
+    test = benchmark.load_benchmark(chosen, "test", 0)
     donors = benchmark.random_donors(len(test), 0)
     reverse = benchmark.true_swaps(test, np.argsort(donors))[donors]
     for label, rows in (("character", np.arange(len(test))), ("motion", donors)):
@@ -196,7 +187,7 @@ def test_the_true_clip_of_a_reversed_swap_of_sprites_is_found():
 @pytest.mark.parametrize("section", ("circle.independent", "sprites.contrastive_vae", "bounce.pca"))
 def test_a_run_of_the_benchmark_is_measured_twice_alike(section):
     chosen = settings.load(f"benchmark.{section}", "smoke")
-    model = runs.build(chosen, 0)
+    model = build(chosen, 0)
     figures = evaluate(model, chosen, 0)
     assert figures == evaluate(model, chosen, 0)
     assert all(map(math.isfinite, figures.values()))
@@ -212,53 +203,7 @@ def test_runs_have_near_equal_sizes_and_the_same_batches():
     for run in RUNS:
         chosen = settings.load(run.section, "quick")
         if run.run != "pca":
-            sizes[run.section] = count_parameters(runs.build(chosen, 0))
+            sizes[run.section] = count_parameters(build(chosen, 0))
             batches.add((chosen.batch_size, chosen.length, chosen.image_size))
     assert batches == {(8, 8, 32)}
     assert max(sizes.values()) < 1.6 * min(sizes.values()), sizes
-
-
-def test_every_run_that_is_there_was_begun_after_its_prediction():
-    began = [read_json(path)["started"] for path in store.shipped().glob("benchmark/**/*.run.json")]
-    assert all(time > "2026-11-24T14:56" for time in began)
-
-
-# ---- a row of a reader's
-
-MINE = """
-from papers.benchmark.averages import FrameVAE
-
-
-class Mine(FrameVAE):
-    'A model of a reader.'
-"""
-
-
-def test_a_model_of_a_reader_joins_by_one_file_one_section_and_one_command(tmp_path, monkeypatch):
-    """Its row has record, weights, digest and command, and is measured again by `verify`."""
-    (tmp_path / "mine.py").write_text(MINE)
-    monkeypatch.syspath_prepend(tmp_path)
-    tables = shutil.copytree(settings.FOLDER, tmp_path / "tables", ignore=only_tables)
-    with (tables / "benchmark.toml").open("a") as file:
-        file.write('\n[benchmark.circle.mine]\nlike = ["benchmark_rival", "benchmark_frames"]\n')
-        file.write('run = "mine"\nclass = "mine.Mine"\n')
-    monkeypatch.setattr(settings, "FOLDER", tables)
-    results = tmp_path / "results"
-    metrics = results / "benchmark" / "circle" / "smoke" / "metrics.json"
-    for run in ("pca", "mine"):
-        commands.train("benchmark", "circle", run, "smoke", None, results)
-    commands.evaluate_runs("benchmark", "circle", "pca", "smoke", None, results, write=True)
-    before = read_json(metrics)
-    commands.evaluate_runs("benchmark", "circle", "mine", "smoke", None, results, write=True)
-    assert read_json(metrics)["pca"] == before["pca"]
-    assert provenance.verify_results(results) == []
-    again = provenance.measure_again(metrics, "mine", 0)
-    assert provenance.figure_faults(metrics, "mine", 0, again) == []
-    assert "kept_apart" in again
-    record = read_json(metrics.with_name("mine-seed0.run.json"))
-    assert record["model"]["class"] == "mine.Mine" and "--run mine" in record["command"]
-
-
-def only_tables(folder, names):
-    """What `copytree` leaves out."""
-    return [name for name in names if not name.endswith(".toml")]

@@ -3,9 +3,10 @@
 import copy
 
 import pytest
-from unbraid import store
+from unbraid import records
+from unbraid.checks import ResultsError
 
-from papers import claims, report
+from papers import claims, tables
 
 ENTRY = {
     "paper": "A",
@@ -31,10 +32,10 @@ def toy(tmp_path, monkeypatch):
         ships = {str(seed): {"shipped": seed == 0} for seed in range(len(values))}
         protocol = {"seeds": list(range(len(values))), "files": {"toy": ships}}
         metrics = {"toy": {"by_seed": {"score": values, "other": values}}, "protocol": protocol}
-        store.write_json(folder / "metrics.json", metrics)
+        records.write_json(folder / "metrics.json", metrics)
         for seed in range(len(values)):
             record = {"settings": {}, "weights_sha256": "", "steps": steps}
-            store.write_json(folder / f"toy-seed{seed}.run.json", record)
+            records.write_json(folder / f"toy-seed{seed}.run.json", record)
         figures = [claims.Figure(title="score", name="score", **(figure or {"published": 0.5}))]
         return claims.Claim(**(ENTRY | {"figures": figures} | changes))
 
@@ -101,12 +102,12 @@ def test_a_baseline_that_all_seeds_share_is_written_once(toy):
 
 def test_a_figure_that_was_not_measured_is_named(toy):
     claim = toy([0.5], figures=[claims.Figure("a", "absent", published=0.5)])
-    with pytest.raises(store.ResultsError, match="absent of toy/data/full, toy"):
+    with pytest.raises(ResultsError, match="absent of toy/data/full, toy"):
         claim.find_verdict()
 
 
 def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monkeypatch):
-    assert report.table_faults() == []
+    assert tables.table_faults() == []
     read = claims.read_json
 
     def read_changed(path):
@@ -116,7 +117,7 @@ def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monk
         return content
 
     monkeypatch.setattr(claims, "read_json", read_changed)
-    faults = " ".join(report.table_faults())
+    faults = " ".join(tables.table_faults())
     for name in ("README.md", "REPRODUCTION.md", "30_data_single_element.ipynb"):
         assert name in faults
     assert "10_data_independent.ipynb" not in faults
@@ -143,5 +144,5 @@ def test_a_clone_without_claims_makes_no_pages_of_them(tmp_path, monkeypatch):
 
 def test_an_unknown_entry_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "read_table", lambda: {"claim": [ENTRY | {"figures": [], "x": 1}]})
-    with pytest.raises(store.ResultsError, match="claims.toml, c: .*x"):
+    with pytest.raises(ResultsError, match="claims.toml, c: .*x"):
         claims.read_claims()

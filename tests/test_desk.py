@@ -4,7 +4,6 @@ Solutions are text to unfold there: a run of all cells shows none.
 """
 
 import copy
-import multiprocessing
 import re
 
 import nbformat
@@ -17,25 +16,19 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tools import __main__ as commands
 from tools import desk, execution, files
 
-TEXTS = (
-    "# A title",
-    "x = 1\ny = 2\nprint(x, y)",
-    "Some words on what follows.",
-    "answer = ...",
-    "z = 3",
-)
+PROSE = "Some words on what follows."
+TEXTS = ("# A title", "x = 1\ny = 2\nprint(x, y)", PROSE, "answer = ...", "z = 3")
 
 
 def make_book(*texts):
     """A notebook as the course commits it: ids by content, and an output for each code cell."""
     cells = []
     for text in texts:
-        is_prose = text.startswith("#") or text.endswith(".") and "=" not in text
-        cells.append(
-            new_markdown_cell(text) if is_prose else new_code_cell(text, execution_count=1)
-        )
-        if not is_prose:
-            cells[-1].outputs = [new_output("stream", text="of the course")]
+        if text.startswith("#") or text.endswith(".") and "=" not in text:
+            cells.append(new_markdown_cell(text))
+        else:
+            shown = [new_output("stream", text="of the course")]
+            cells.append(new_code_cell(text, execution_count=1, outputs=shown))
     return files.normalise(new_notebook(cells=cells))
 
 
@@ -82,28 +75,14 @@ def reader(number=None, text=None):
 
 NEWER = (*TEXTS[:2], "Some better words on what follows.", *TEXTS[3:])
 NEW_TASK = (*TEXTS[:3], "answer = ...  # a number", TEXTS[4])
+SHORTER = (*TEXTS[:3], TEXTS[4])
+MINE = (3, "answer = 7")
 MERGES = {  # the reader's edit, the course's version, and what becomes of both
-    "edits in different cells both survive": (
-        (3, "answer = 7"),
-        NEWER,
-        (*NEWER[:3], "answer = 7", "z = 3"),
-    ),
-    "edits in the same cell are both kept and marked": (
-        (3, "answer = 7"),
-        NEW_TASK,
-        (*TEXTS[:3], "answer = 7", desk.MARK, *NEW_TASK[3:]),
-    ),
-    "the same edit on both sides stands once": ((2, NEWER[2]), NEWER, NEWER),
-    "what the course deletes goes": (
-        (),
-        (*TEXTS[:3], TEXTS[4]),
-        (*TEXTS[:3], TEXTS[4]),
-    ),
-    "what the course deletes stays if the reader has changed it": (
-        (3, "answer = 7"),
-        (*TEXTS[:3], TEXTS[4]),
-        (*TEXTS[:3], "answer = 7", TEXTS[4]),
-    ),
+    "other cells": (MINE, NEWER, (*NEWER[:3], MINE[1], "z = 3")),
+    "one cell": (MINE, NEW_TASK, (*TEXTS[:3], MINE[1], desk.MARK, *NEW_TASK[3:])),
+    "the same edit": ((2, NEWER[2]), NEWER, NEWER),
+    "deleted by the course": ((), SHORTER, SHORTER),
+    "deleted by the course, edited by the reader": (MINE, SHORTER, (*TEXTS[:3], MINE[1], "z = 3")),
 }
 
 
@@ -113,28 +92,22 @@ def test_a_merge(case):
     assert merge(reader(*edit), *course) == list(merged)
 
 
-def test_deleted_cells_stay_deleted():
+def test_what_either_side_adds_moves_or_deletes_stays_so():
     mine = reader()
     del mine.cells[2]
     assert merge(mine, *NEWER) == [*TEXTS[:2], *TEXTS[3:]]
-
-
-def test_what_either_side_adds_stays_in_its_place():
     mine = reader()
     mine.cells.insert(1, new_code_cell("own = 1"))
     mine.cells.append(new_markdown_cell("My last note."))
     sources = merge(mine, "First words of all.", *TEXTS[:4], "A new remark.", TEXTS[4], "w = 4")
     added = ["First words of all.", "# A title", "own = 1", *TEXTS[1:4], "A new remark.", "z = 3"]
     assert sources == [*added, "My last note.", "w = 4"]
-
-
-def test_a_moved_cell_stays_where_the_reader_put_it():
     mine = reader()
     mine.cells.insert(0, mine.cells.pop(4))
     assert merge(mine, *NEWER) == ["z = 3", *NEWER[:4]]
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_copy_that_nobody_touched_becomes_the_courses_version(seed):
     random = np.random.default_rng(seed)
     texts = [*TEXTS, "More words at the end.", "v = 5"]
@@ -158,14 +131,11 @@ def test_an_interrupted_update_doubles_nothing(newer):
     assert merge(mine, *newer) == [cell.source for cell in mine.cells]
 
 
-def test_outputs_are_the_readers_but_for_cells_that_the_course_renews():
+def test_outputs_are_the_readers_but_for_cells_that_nobody_has_run_or_the_course_renews():
     newer = make_book(TEXTS[0], "x = 10\ny = 2\nprint(x, y)", *TEXTS[2:])
     merged = desk.merge(make_book(*TEXTS), reader(), newer)
     texts = [cell.outputs[0].text for cell in merged.cells if cell.cell_type == "code"]
     assert texts == ["of the course", "of the reader", "of the reader"]
-
-
-def test_new_outputs_reach_cells_that_nobody_has_run():
     newer = make_book(*TEXTS)
     newer.cells[1].outputs = [new_output("stream", text="computed anew")]
     merged = desk.merge(make_book(*TEXTS), make_book(*TEXTS), newer)
@@ -240,9 +210,7 @@ def test_a_killed_update_keeps_the_backup_of_the_state_before(root, monkeypatch)
 OLD = '{"cells": [{"cell_type": "raw", "metadata": {}, "source": ""}], "metadata": {}, '
 
 
-@pytest.mark.parametrize(
-    "text", ("{", "{}", "[]", "\xff", OLD + '"nbformat": 4, "nbformat_minor": 4}')
-)
+@pytest.mark.parametrize("text", ("{", "\xff", OLD + '"nbformat": 4, "nbformat_minor": 4}'))
 def test_a_damaged_copy_is_named_and_left_alone(root, text):
     first, second = desk.lay_out(root)[1]
     first.write_text(text, encoding="latin-1")
@@ -252,44 +220,20 @@ def test_a_damaged_copy_is_named_and_left_alone(root, text):
     assert left.startswith("00_start.ipynb: left alone")
     assert merged.startswith("01_next.ipynb: updated")
     assert first.read_text(encoding="latin-1") == text
-    assert not list((root / "mine").glob("*.new"))
-
-
-def test_without_its_record_a_copy_is_left_alone(root):
-    first = desk.lay_out(root)[1][0]
     (root / "mine" / desk.BASES / first.name).unlink()
-    (line,) = desk.update(root)
-    assert "there is no" in line and "move your copy away" in line
-
-
-def test_what_was_not_trusted_stays_so(root):
-    first, second = desk.lay_out(root)[1]
-    book = nbformat.read(first, 4)
-    book.cells[1].outputs = [new_output("display_data", {"text/html": "<script>foreign</script>"})]
-    nbformat.write(book, first)
-    for name in (first.name, second.name):
-        publish(root, name, *NEWER)
-    desk.update(root)
-    assert not NotebookNotary().check_signature(nbformat.read(first, 4))
-    assert NotebookNotary().check_signature(nbformat.read(second, 4))
+    assert "move your copy away" in desk.update(root)[0]
 
 
 @pytest.mark.parametrize(
     "data, is_trusted",
     (
         ({"text/html": "<audio controls src='data:audio/wav;base64,/onA=='></audio>"}, True),
-        ({"text/html": "<img alt='On a line, one by one, and so on.'>"}, True),
         ({"text/plain": "<script>"}, True),
         ({"text/html": "<p><SCRIPT>foreign</script>"}, False),
-        ({"text/html": "<img src=x onerror='foreign()'>"}, False),
-        ({"text/html": "<a href='javascript:foreign()'>x</a>"}, False),
         ({"image/svg+xml": "<svg onload=foreign()>"}, False),
         ({"application/javascript": "foreign()"}, False),
-        ({"text/html": "<x/base64,/onfocus=foreign() autofocus tabindex=1>"}, False),
         ({"text/html": "<img src='data:image/png;base64,/onerror='foreign()'>"}, False),
         ({"text/html": "<a href='jav&#x61;script:foreign()'>x</a>"}, False),
-        ({"text/html": "<a href='java\nscript:foreign()'>x</a>"}, False),
-        ({"text/html": "<meta http-equiv=refresh content='0;url=https://foreign'>"}, False),
         ({"text/markdown": "<svg><animate onbegin = foreign()></svg>"}, False),
     ),
 )
@@ -308,47 +252,10 @@ def test_outputs_with_programs_are_not_trusted(root, data, is_trusted):
     assert NotebookNotary().check_signature(second) == is_trusted
 
 
-def test_saved_widgets_are_not_trusted(root):
-    book = make_book(*TEXTS)
-    book.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
-    nbformat.write(book, root / "notebooks" / "00_start.ipynb")
-    first, second = desk.lay_out(root)[1]
-    assert not NotebookNotary().check_signature(nbformat.read(first, 4))
-    assert NotebookNotary().check_signature(nbformat.read(second, 4))
-
-
-def test_commands_at_once_leave_what_one_after_another_leave(root):
-    """Three of them find a new notebook, a changed one, and what a killed process left."""
-    first, second = desk.lay_out(root)[1]
-    nbformat.write(reader(3, "answer = 7"), first)
-    kept = first.read_bytes()
-    publish(root, first.name, *NEW_TASK)
-    publish(root, "02_new.ipynb", "# New")
-    (root / "mine" / desk.BASES / f".{first.name}.kbt5lmpe").write_text("half of a notebook")
-    (root / "mine" / "desk.lock").touch()
-    processes = []
-    for command in (desk.update, desk.lay_out, desk.update):
-        processes.append(multiprocessing.get_context("fork").Process(target=command, args=(root,)))
-        processes[-1].start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert read_sources(first) == [*TEXTS[:3], "answer = 7", desk.MARK, *NEW_TASK[3:]]
-    (backup,) = (root / "mine" / desk.BACKUPS).iterdir()
-    assert [path.read_bytes() for path in backup.iterdir()] == [kept]
-    names = {path.name for path in (root / "mine").rglob("*") if path.is_file()}
-    assert names == {first.name, second.name, "02_new.ipynb"}
-    assert desk.update(root) == []
-
-
-def test_every_notebook_of_the_course_is_trusted(root):
+def test_every_notebook_of_the_course_is_trusted_and_its_solutions_are_text_to_unfold():
     for path in files.select_notebooks():
         cells = nbformat.read(path, 4).cells
         assert not any(desk.holds_programs(cell) for cell in cells), path.stem
-
-
-def test_no_text_on_a_desk_is_called_a_cell_to_open():
-    for path in files.select_notebooks():
         texts = [c.source for c in desk.read_course(path).cells if c.cell_type == "markdown"]
         assert any(text.startswith("<details>") for text in texts), path.stem
         assert not any("Open this cell" in text for text in texts), path.stem
@@ -382,20 +289,6 @@ def test_a_run_of_all_cells_shows_no_solution_and_a_reader_can_run_them(exercise
         right = names["solution_" + number.replace(".", "_")]
         assert names["check"](number, right).is_right
         assert not names["check"](number, names[name_answer(number)]).is_right
-
-
-def test_a_desk_of_before_loses_its_runnable_solutions_and_nothing_of_the_readers(exercises):
-    course = nbformat.read(exercises / "notebooks" / "11_count.ipynb", 4)
-    for place in (exercises / "mine" / desk.BASES, exercises / "mine"):
-        book = edit_answers(course, right=["11.1"]) if place.name == "mine" else course
-        desk.write_whole(book, place / "11_count.ipynb")
-    assert desk.update(exercises) == ["11_count.ipynb: updated, 0 cells stand beside yours"]
-    book = nbformat.read(exercises / "mine" / "11_count.ipynb", 4)
-    solutions = [cell for cell in book.cells if "solution" in files.tags(cell)]
-    assert len(solutions) == 2 * len(EXERCISES)  # each with a discussion
-    assert {cell.cell_type for cell in solutions} == {"markdown"}
-    assert any(cell.source.startswith("answer_11_1 = 2 * size") for cell in book.cells)
-    assert desk.update(exercises) == []
 
 
 def test_the_commands_say_what_they_did(root, monkeypatch, capsys):

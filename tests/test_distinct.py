@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from papers import runs, settings
 from papers.b.variants import DistinctFrames, PaintedFrames
 
 SIZES = dict(image_size=8, widths=(8,), pair_width=8, hidden=8, static_size=4, dynamic_size=2)
@@ -54,11 +53,3 @@ def test_the_same_frames_twice_give_the_bound_of_paper_b(model):
 def test_an_odd_number_of_frames_cannot_be_divided(model):
     with pytest.raises(ValueError, match="even number to divide, found 5"):
         model.elbo(torch.rand(2, 5, 3, 8, 8))
-
-
-@pytest.mark.parametrize("dataset", ("digits", "sprites_poses"))
-def test_twice_as_many_frames_are_drawn_as_f_reads(dataset):
-    chosen = settings.load(f"unordered.{dataset}.distinct", "smoke")
-    drawn = runs.make_sampler(chosen)(2, torch.Generator().manual_seed(0)).frames
-    assert drawn.shape[1] == 2 * chosen.length
-    assert type(runs.build(chosen, 0)) is DistinctFrames

@@ -1,23 +1,26 @@
 """Evaluation in general, and paper A's on models whose latents are the true positions."""
 
-import math
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from torch import nn
-from unbraid import codes, store
+from unbraid import codes, records
+from unbraid.checks import ResultsError
 from unbraid.data import vowels
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.measures.leakage import neighbour_scores
 from unbraid.models.base import Batch, Bound, SequenceModel
 
-from papers import evaluation, generic, runs
-from papers import settings as table
+from papers import evaluation, generic, settings
 from papers.a import evaluate as independent
+from papers.datasets import make_sampler
+from papers.run import build
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
 LENGTH = 6
@@ -73,37 +76,28 @@ SHUFFLED = np.kron(np.eye(2), [[1, 0.7], [0.7, 1]])[[2, 0, 3, 1]]  # two units a
 def find_parts(mixing, factors, sampler=sample_positions, size=2, seed=0):
     """A model that knows the positions, its settings, pairs, parts, and R2 of positions."""
     model = Knowing(mixing)
-    settings = SimpleNamespace(
-        evaluation_pairs=500,
-        evaluation_draws=1,
-        judged_size=size,
-        factors=factors,
-        decoder_groups=1,
-    )
-    generator = torch.Generator().manual_seed(seed)
-    draws = independent.draw_pairs(model, sampler, settings, generator)
-    parts = independent.order_units(draws[0][0], settings, seed).reshape(-1, size)
-    return model, settings, draws, parts, neighbour_scores(draws[0][1], parts)
+    counts = {"evaluation_pairs": 500, "evaluation_draws": 1}
+    options = SimpleNamespace(**counts, judged_size=size, factors=factors)
+    draws = independent.draw_pairs(model, sampler, options, seeded(seed))
+    parts = independent.order_units(draws[0][0], options, seed).reshape(-1, size)
+    return model, options, draws, parts, neighbour_scores(draws[0][1], parts)
 
 
 def measure(mixing, factors=2, seed=0):
-    _, settings, draws, _, scores = find_parts(mixing, factors, seed=seed)
-    figures = independent.digit_information(draws, settings, seed)
+    _, options, draws, _, scores = find_parts(mixing, factors, seed=seed)
+    figures = independent.digit_information(draws, options, seed)
     return figures | independent.position_scores(scores)
 
 
-@pytest.fixture(scope="module")
-def figures_of_sorted():
-    return measure(SORTED)
-
-
-def test_true_positions_sorted_by_digit_are_disentangled(figures_of_sorted):
-    figures = figures_of_sorted
+def test_true_positions_sorted_by_digit_are_disentangled():
+    figures = measure(SORTED)
     assert figures["mi_same_bits"] > 3 and -0.2 < figures["cross_to_same"] < FLOOR
     assert abs(figures["mi_cross_bits_apart"]) < FLOOR * figures["mi_same_bits_apart"]
     assert figures["own_position_r2"] > 0.97 and figures["other_position_r2"] < 0.05
     assert figures["factor_0_red_r2"] > 0.97 and figures["factor_0_green_r2"] < 0.05
     assert figures["separated"] == 1
+    assert measure(SORTED) == figures
+    assert measure(SORTED, seed=1)["mi_same_bits"] != figures["mi_same_bits"]
 
 
 def test_coordinates_sorted_across_digits_own_no_digit():
@@ -113,29 +107,21 @@ def test_coordinates_sorted_across_digits_own_no_digit():
     assert figures["separated"] == 0
 
 
-def test_mixed_positions_are_entangled_even_in_the_best_partition():
-    figures = measure(MIXED, factors=1)
-    assert figures["mi_cross_bits"] > 0.4 * figures["mi_same_bits"] > 0
-    assert figures["own_position_r2"] - figures["other_position_r2"] < 0.3
-
-
-def test_the_best_partition_finds_sorted_units_that_were_shuffled():
-    figures, in_this_order = measure(SHUFFLED, factors=1), measure(SHUFFLED)
-    assert figures["cross_to_same"] < FLOOR and figures["own_position_r2"] > 0.9
-    assert in_this_order["cross_to_same"] > 1.5 * figures["cross_to_same"]
-
-
-def test_figures_repeat_with_the_seed_and_move_with_another(figures_of_sorted):
-    assert measure(SORTED) == figures_of_sorted
-    assert measure(SORTED, seed=1)["mi_same_bits"] != figures_of_sorted["mi_same_bits"]
+def test_the_best_partition_finds_units_that_were_shuffled_and_none_of_mixed_ones():
+    shuffled, in_this_order = measure(SHUFFLED, factors=1), measure(SHUFFLED)
+    assert shuffled["cross_to_same"] < FLOOR and shuffled["own_position_r2"] > 0.9
+    assert in_this_order["cross_to_same"] > 1.5 * shuffled["cross_to_same"]
+    mixed = measure(MIXED, factors=1)
+    assert mixed["mi_cross_bits"] > 0.4 * mixed["mi_same_bits"] > 0
+    assert mixed["own_position_r2"] - mixed["other_position_r2"] < 0.3
 
 
 @pytest.mark.parametrize("crossed", [False, True])
 def test_probes_tell_whose_name_a_factor_holds(crossed):
     """A name that is not in the code is guessed right one time in three."""
     mixing = np.eye(6)[[3, 4, 2, 0, 1, 5]] if crossed else np.eye(6)
-    model, settings, _, parts, scores = find_parts(mixing, 2, sample_named_positions, size=3)
-    others = (parts, scores, settings, 0)
+    model, options, _, parts, scores = find_parts(mixing, 2, sample_named_positions, size=3)
+    others = (parts, scores, options, 0)
     figures = independent.digit_leakage(model, sample_named_positions, *others)
     own, other = (0, 1) if crossed else (1, 0)
     assert figures["own_identity_skill"] == pytest.approx(own, abs=0.12)
@@ -143,9 +129,7 @@ def test_probes_tell_whose_name_a_factor_holds(crossed):
 
 
 def test_the_terms_of_a_known_bound_are_told_apart():
-    sequences = sample_positions(250, torch.Generator().manual_seed(0))
-    generator = torch.Generator().manual_seed(0)
-    figures = independent.bound_terms(Knowing(SORTED), sequences, generator)
+    figures = independent.bound_terms(Knowing(SORTED), sample_positions(250, seeded()), seeded())
     expected = {
         "log_likelihood_per_frame": -10,
         "kl_first_frame": 5,
@@ -156,8 +140,7 @@ def test_the_terms_of_a_known_bound_are_told_apart():
 
 
 def test_pairs_are_of_one_sequence_with_the_later_position():
-    generator = torch.Generator().manual_seed(4)
-    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, generator)
+    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, seeded(4))
     assert pairs.before.shape == pairs.after.shape == (23, 4)
     np.testing.assert_allclose(pairs.after[:, :2], pairs.positions["red_position"], atol=1e-6)
     np.testing.assert_allclose(pairs.after[:, 2:], pairs.positions["green_position"], atol=1e-6)
@@ -165,36 +148,22 @@ def test_pairs_are_of_one_sequence_with_the_later_position():
     assert (moved < 0.1 + 1e-5).all() and (moved > 0.09).mean() > 0.5  # one step, less at a wall
     np.testing.assert_array_equal(pairs.after[: LENGTH - 2], pairs.before[1 : LENGTH - 1])
 
-
-def test_pairs_apart_are_of_a_sequence_each():
-    draws = [torch.Generator().manual_seed(4) for _ in range(2)]
-    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, draws[0], apart=True)
-    places = sample_positions(23, draws[1]).labels["red_position"].numpy()  # (23, T, 2)
+    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, seeded(4), apart=True)
+    places = sample_positions(23, seeded(4)).labels["red_position"].numpy()  # (23, T, 2)
     steps = np.abs(places[:, 1:] - pairs.after[:, None, :2]).sum(-1).argmin(1)
-    rows = np.arange(23)
+    rows = np.arange(23)  # of a sequence each, at a random step
     np.testing.assert_allclose(pairs.before[:, :2], places[rows, steps], atol=1e-6)
     np.testing.assert_allclose(pairs.after[:, :2], places[rows, steps + 1], atol=1e-6)
-    np.testing.assert_allclose(pairs.after[:, :2], pairs.positions["red_position"], atol=1e-6)
-    assert len(set(steps.tolist())) > 1  # at a random step
+    assert len(set(steps.tolist())) > 1
 
 
-def test_batch_statistics_are_used_and_leave_no_trace():
-    torch.manual_seed(0)
-    layer = nn.Sequential(nn.BatchNorm2d(3)).eval()
-    frames = 5 + 2 * torch.randn(40, 3, 4, 4)
-    before = layer(frames)
-    normalised = independent.with_batch_statistics(layer)(frames)
-    assert normalised.mean().abs() < 1e-5 and (normalised.std() - 1).abs() < 0.01
-    torch.testing.assert_close(layer(frames), before)
-
-
-def test_batch_statistics_give_a_bound_of_their_own():
-    known = table.load("independent.circle.factored", "smoke", normalise=True)
-    model, test = runs.build(known, 0).eval(), independent.load_digits(known, "test", 0)
-    generator = torch.Generator().manual_seed(0)
-    figures = independent.transition_bound(model, test, known, generator)
+def test_batch_statistics_give_a_bound_of_their_own_and_leave_no_trace():
+    known = settings.load("independent.circle.factored", "smoke", normalise=True)
+    model, test = build(known, 0).eval(), independent.load_moving_digits(known, "test", 0)
+    figures = independent.transition_bound(model, test, known, seeded(0))
     # Running statistics of a new model are 0 and 1, which its features do not have.
     assert abs(figures["elbo_per_frame_batch_statistics"] - figures["elbo_per_frame"]) > 1
+    assert independent.transition_bound(model, test, known, seeded(0)) == figures
 
 
 ANGLES = (0.5, -0.9)  # rad per frame
@@ -231,8 +200,7 @@ class Turning(nn.Module):
 
 
 def circling(length, count=200):
-    sampler = MovingDigits(DIGITS, 32, length, "circle", ANGLES)
-    return sampler(count, torch.Generator().manual_seed(7))
+    return MovingDigits(DIGITS, 32, length, "circle", ANGLES)(count, seeded(7))
 
 
 def test_a_model_that_knows_the_law_foretells_the_motion_and_another_does_not():
@@ -255,9 +223,9 @@ def test_a_swapped_factor_brings_the_place_of_the_sequence_before_and_leaves_the
 
 
 def test_a_judge_of_another_size_than_the_frames_is_refused():
-    options = table.load("independent.circle.factored", "smoke", image_size=64)
-    model, sampler = runs.build(options, 0).eval(), runs.make_sampler(options, "test")
-    with pytest.raises(store.ResultsError, match="64 x 64 pixels, found of 32"):
+    options = settings.load("independent.circle.factored", "smoke", image_size=64)
+    model, sampler = build(options, 0).eval(), make_sampler(options, "test")
+    with pytest.raises(ResultsError, match="judge"):
         independent.digit_swaps(model, sampler, np.arange(3), options, 0)
 
 
@@ -267,8 +235,7 @@ def test_a_judge_of_another_size_than_the_frames_is_refused():
 def test_what_is_measured_stays_where_the_model_is(monkeypatch):
     """On a device without values: a tensor of the CPU among the others raises an error."""
     monkeypatch.setattr(SequenceModel, "check_frames", lambda model, frames: None)
-    options = table.load("independent.circle.factored", "smoke")
-    model = runs.build(options, 0).to("meta")
+    model = build(settings.load("independent.circle.factored", "smoke"), 0).to("meta")
     frames = torch.zeros(3, 8, 3, 32, 32, device="meta")
     moved, still = independent.forecast_errors(model, frames, 5)
     assert moved.device.type == still.device.type == "meta" and moved.shape == (3, 3, 2)
@@ -294,16 +261,13 @@ class Toy(nn.Module):
 
     def elbo(self, batch, noise):
         frames = Batch.of(batch).frames
-        drawn = torch.rand(len(frames), generator=noise)
-        kl = {"static": torch.ones(len(frames)), "dynamic": 2.0 * frames.shape[1] + 0 * drawn}
-        return Bound(-5.0 * frames.shape[1] + 0 * drawn, kl, frames.shape[1])
+        ones, length = torch.ones(len(frames)), frames.shape[1]
+        return Bound(-5.0 * length * ones, {"static": ones, "dynamic": 2.0 * length * ones}, length)
 
 
-def toy_sequences(count=120):
+def toy_sequences(count=120, generator=None):
     """Frames (count, 4, 1, 2, 2) whose first pixel is a class of the sequence."""
-    generator = torch.Generator().manual_seed(count)
-    who = torch.arange(count) % 3
-    level = torch.rand(count, 4, generator=generator)
+    who, level = torch.arange(count) % 3, torch.rand(count, 4, generator=seeded(count))
     frames = level[..., None, None, None].expand(-1, -1, 1, 2, 2).clone()
     frames[:, :, 0, 0, 0] = who[:, None] / 2
     labels = {"who": who, "level": level}
@@ -320,50 +284,38 @@ def test_the_bound_over_many_sequences_is_a_mean_over_all():
     }
 
 
-def test_root_mean_square_counts_observed_values_alone():
-    first, second = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
-    second[0] = 7
-    assert codes.root_mean_square(first, second, second == 1) == 1
-    error = codes.root_mean_square(first.byte(), (255 * (second == 1)).byte())
-    assert error == pytest.approx(math.sqrt(0.5))
-
-
 def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatch, tmp_path):
-    def make_sampler(settings, split):
-        return lambda count, generator: toy_sequences(count)
-
-    monkeypatch.setattr(generic, "make_sampler", make_sampler)
-    settings = SimpleNamespace(
-        model="toy",
-        dataset="toys",
-        sampler="toys",
-        evaluation_training=150,
-        evaluation_sequences=90,
-    )
-    figures = evaluation.evaluate(Toy(), settings, 0)
+    monkeypatch.setattr(generic, "make_sampler", lambda settings, split: toy_sequences)
+    names = {"model": "toy", "dataset": "toys", "sampler": "toys"}
+    toys = SimpleNamespace(**names, evaluation_training=150, evaluation_sequences=90)
+    figures = evaluation.evaluate(Toy(), toys, 0)
     assert figures["elbo_per_frame"] == -7.25 and 0 < figures["reconstruct_rmse"] < 0.5
     assert figures["static_probe_who"] == 1 and figures["dynamic_probe_level"] > 0.5
     assert abs(figures["static_probe_level"]) < 0.3
-    evaluation.draw(Toy(), settings, tmp_path / "toys.png")
+    evaluation.draw(Toy(), toys, tmp_path / "toys.png")
     assert (tmp_path / "toys.png").stat().st_size > 1000
-    protocol = evaluation.describe_protocol(settings)
-    assert (protocol["data"], protocol["sequences"]) == ("toys", 90)
-    measures = [name for name in protocol if name not in ("data", "split", "sequences")]
-    assert measures == ["bound", "reconstruction", "code_probes"]
+    protocol = evaluation.describe_protocol(toys)
+    names = ["data", "split", "sequences", "bound", "reconstruction", "code_probes"]
+    assert list(protocol) == names and protocol["sequences"] == 90
     assert protocol["reconstruction"] == " ".join(generic.reconstruction.__doc__.split())
 
 
-@pytest.mark.parametrize("pair", evaluation.EVALUATIONS)
-def test_every_evaluation_says_what_its_measures_mean(pair):
-    measures = evaluation.list_measures(evaluation.EVALUATIONS[pair].evaluate)
-    assert measures and all(len(measure.__doc__) > 60 for measure in measures)
+RESULTS = sorted(path.parent for path in records.results().glob("[!j]*/*/*/metrics.json"))
+
+
+@pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: "-".join(folder.parts[-3:]))
+def test_the_measures_of_an_evaluation_are_those_that_its_results_explain(folder):
+    """But for what does not apply to runs that were measured before it came."""
+    explained = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["protocol"]
+    measures = evaluation.EVALUATIONS[folder.parts[-3]][folder.parts[-2]].measures
+    later = {"authors_protocol", "fresh_statistics", "prior_from_average"}
+    assert {measure.__name__ for measure in measures} - later <= explained.keys()
 
 
 def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
-    settings = table.load("single_element.vowels", "smoke", evaluation_sequences=1000)
-    whole = vowels.load("test")
-    drawn = generic.load_samples(settings, "test", 0)
+    options = settings.load("single_element.vowels", "smoke", evaluation_sequences=1000)
+    whole, drawn = vowels.load("test"), generic.load_samples(options, "test", 0)
     assert len(drawn) == len(whole) < 1000
     assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
-    fewer = table.load("single_element.vowels", "smoke", evaluation_sequences=7)
+    fewer = settings.load("single_element.vowels", "smoke", evaluation_sequences=7)
     assert len(generic.load_samples(fewer, "test", 0)) == 7

@@ -33,13 +33,15 @@ def read_exercises(path: Path) -> dict[str, dict[str, nbformat.NotebookNode]]:
 
 
 def assigned(source: str) -> set[str]:
-    """The names that a cell's statements bind."""
+    """The names that a cell's own statements bind."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            names.add(statement.name)
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
     return names
 
 
@@ -77,11 +79,3 @@ def test_two_mistakes_of_each_exercise_are_explained(path):
         (call,) = (call for call in calls if ast.unparse(call.func) == "expect")
         given = {word.arg: word.value for word in call.keywords}
         assert call.args[0].value == number and len(given["mistakes"].elts) >= 2, number
-
-
-@each_notebook
-def test_the_committed_answers_are_missing_and_the_solutions_right(path):
-    for number, cells in read_exercises(path).items():
-        for tag, says in (("check", "not answered yet"), ("solution", "right")):
-            shown = cells[tag].outputs[-1].data["text/plain"]
-            assert shown == f"{number}: {says}"

@@ -20,10 +20,6 @@ def in_order(s):
     return s, 2 * s
 
 
-def answers_nothing(s):
-    return ...
-
-
 def answers_two_nothings(s):
     return ..., ...
 
@@ -51,41 +47,32 @@ EXPECTED = {
 }
 ANSWERS = (  # what is expected, an answer, and what is said of it
     ("number", ..., YET),
-    ("number", (..., 3), YET),
     ("number", {"hair": ...}, YET),
     ("number", None, "A number is expected"),
     ("number", [], "The shape () is expected"),
-    ("number", {}, "A number is expected"),
     ("number", 3.5, "right"),
     ("number", torch.tensor(3.5, requires_grad=True), "right"),
-    ("number", np.float32(3.5), "right"),
     ("number", 7, "One half is missing."),
     ("number", 1e9, "too large"),
     ("number", 0, "too small"),
     ("number", -3.5, "sign"),
     ("number", float("nan"), "nan"),
-    ("number", float("inf"), "too large"),
     ("number", "3.5", "A number is expected"),
     ("number", [3.5], "shape"),
-    ("number", lambda: 3.5, "A number is expected"),
-    ("function", answers_nothing, YET),
     ("function", answers_two_nothings, YET),
     ("function", forgets_to_return, "2 values are expected"),
     ("function", in_order, "right"),
     ("function", swapped, "They are exchanged."),
     ("function", lambda s: s, "2 values are expected"),
     ("function", lambda s: 1 / 0, "Your code raises ZeroDivisionError"),
-    ("function", lambda: 1, "Your code raises TypeError"),
     ("function", 5, "a function is expected"),
     ("dictionary", {"hair": 1, "skin": np.ones(2)}, "right"),
     ("dictionary", {"hair": 1, "skin": np.array([1, 2])}, "50 %"),
     ("dictionary", {"hair": 1}, "keys"),
-    ("dictionary", [1, np.ones(2)], "keys"),
     ("word", "dynamic", "right"),
     ("word", "static", "'static' is not"),
     ("truth", True, "right"),
     ("truth", False, "other way round"),
-    ("truth", ..., YET),
     ("function with a judge", lambda n: n, "The sum is odd."),
     ("function with a judge", lambda n: 2 * n, "right"),
     ("function with a judge", lambda n: ..., YET),

@@ -48,7 +48,7 @@ def test_a_picture_and_its_labels_are_those_of_the_file(real):
     assert max(int(each.frames.max()) for each in real.values()) == 255
 
 
-def test_by_image_the_splits_share_people_but_no_picture(real):
+def test_splits_by_image_share_people_but_no_picture_and_those_by_person_no_people(real):
     train, test = real["image", "train"], real["image", "test"]
     assert torch.equal(train.labels["person"], test.labels["person"])
     assert torch.equal(test.mask.sum(1), (train.mask.sum(1) + test.mask.sum(1)) // 4)
@@ -56,9 +56,6 @@ def test_by_image_the_splits_share_people_but_no_picture(real):
     for data in (train, test):
         pictures.append({image.numpy().tobytes() for image in data.frames[data.mask]})
     assert not pictures[0] & pictures[1] and sum(map(len, pictures)) == 624
-
-
-def test_by_person_the_test_shows_people_never_trained_on(real):
     train, test = real["person", "train"], real["person", "test"]
     names = test.classes["person"]
     assert tuple(names[number] for number in test.labels["person"]) == TEST_PEOPLE == names[4::5]

@@ -5,17 +5,17 @@ import subprocess
 import sys
 
 import pytest
-from unbraid import store
+from unbraid.records import digest
+from unbraid.training import read_rows
 
 OUTSIDE = """\
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from unbraid import distributions as dist
+from unbraid import distributions as dist, fit
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.models.base import Batch, Bound, ModelConfig, SequenceModel
-from unbraid.training import fit
 @dataclass(frozen=True)
 class MineConfig(ModelConfig):
     size: int = 2
@@ -41,9 +41,10 @@ class Mine(SequenceModel):
 def draw(count, generator):
     return torch.randn(count, 1, 3, generator=generator).expand(-1, 4, -1)
 torch.manual_seed(0)
-model, file = Mine(size=3), Path(sys.argv[1], "mine.safetensors")
+model, file, devices = Mine(size=3), Path(sys.argv[1], "mine.safetensors"), int(sys.argv[2])
 fit(model, draw, steps=300, batch_size=32, learning_rate=1e-2, checkpoint=file.with_name("run"),
-    on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"))
+    on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"),
+    accelerator="cpu", devices=devices)
 model.save(file)
 test = draw(400, torch.Generator().manual_seed(9))
 code = Mine.load(file).encode(Batch(test))["static"].detach().numpy()
@@ -51,34 +52,57 @@ print(leakage_matrix({"static": code}, {"place": test[:, 0, 0].numpy()})["static
 """
 
 
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OUTSIDE)
+    for name in ("resumed", "whole"):
+        (tmp_path / name).mkdir()
+    return path
+
+
+def run(script, folder, *arguments):
+    """The script in a process of its own, and in others that it starts."""
+    command = [sys.executable, script, script.with_name(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=script.parent)
+
+
 def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(
-    tmp_path, monkeypatch, capsys
+    script, monkeypatch, capsys
 ):
     """In a process of its own; the run that is stopped and resumed shares the test's process."""
     assert len(OUTSIDE.splitlines()) <= 40
-    script = tmp_path / "mine.py"
-    script.write_text(OUTSIDE)
-    folders = [tmp_path / name for name in ("resumed", "whole")]
-    for folder in folders:
-        folder.mkdir()
 
     def run_here(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(script), str(folders[0]), *arguments])
+        monkeypatch.setattr(
+            sys, "argv", [str(script), str(script.with_name("resumed")), *arguments]
+        )
         runpy.run_path(str(script), run_name="__main__")
 
     with pytest.raises(SystemExit, match="stopped"):
-        run_here("stop")
-    assert not (folders[0] / "mine.safetensors").exists()
+        run_here("1", "stop")
+    assert not script.with_name("resumed").joinpath("mine.safetensors").exists()
     capsys.readouterr()
-    run_here()
-    resumed = capsys.readouterr().out
-
-    command = [sys.executable, script, folders[1]]
-    whole = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    run_here("1")
+    resumed, whole = capsys.readouterr().out, run(script, "whole", "1")
     assert whole.returncode == 0, whole.stderr[-2000:]
-    assert float(whole.stdout) > 0.9  # the code tells where the sequence is
-    assert resumed == whole.stdout
-    assert len({store.digest(folder / "mine.safetensors") for folder in folders}) == 1
+    assert float(resumed) > 0.9 and resumed == whole.stdout  # The code tells where a sequence is.
+    files = [script.with_name(name) / "mine.safetensors" for name in ("resumed", "whole")]
+    assert len(set(map(digest, files))) == 1
+
+
+def test_two_processes_train_are_stopped_and_resumed(script):
+    """Both end with one model; the checkpoint is as that of one process, and other data follow."""
+    checkpoint = script.with_name("resumed") / "run"
+    stopped = run(script, "resumed", "2", "stop")
+    assert stopped.returncode and "stopped" in stopped.stderr
+    rows = read_rows(checkpoint)
+    assert (rows[-1]["step"], rows[-1]["sequences"]) == (180, 180 * 32)
+    done = run(script, "resumed", "2")
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = done.stdout.split()
+    assert float(first) > 0.9 and first == second
+    assert read_rows(checkpoint)[: len(rows)] == rows and len(read_rows(checkpoint)) == 50
 
 
 def test_what_a_user_needs_first_is_imported_from_unbraid_when_it_is_asked_for():

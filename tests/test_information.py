@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif
-from unbraid.measures import information
 from unbraid.measures.information import (
     best_partition,
     block_fraction,
@@ -62,16 +61,6 @@ def test_ross_equals_its_definition(width):
     assert ross(x, labels, jitter=0).estimate == pytest.approx(ross_by_loop(x, labels), abs=1e-9)
 
 
-@pytest.mark.parametrize("block", [1, 1000, 10**6])
-def test_a_tree_and_blocks_of_distances_count_alike(monkeypatch, block):
-    """Of 70 points a block holds one row, some rows with a rest, or all of them."""
-    points = np.random.default_rng(0).normal(size=(70, 3)).round(1)  # with distances that tie
-    radius = information.distance_of_neighbour(points, 3)
-    by_tree = information.count_within(points, radius, wide=4)
-    monkeypatch.setattr(information, "BLOCK", block)
-    assert np.array_equal(information.count_within(points, radius, wide=1), by_tree)
-
-
 def test_what_must_not_change_the_estimate():
     x, y = gaussian_pairs(1, 500, 4, 0.8)
     rows = np.random.default_rng(1).permutation(500)
@@ -91,17 +80,11 @@ def test_shuffled_pairs_are_the_zero_of_the_estimator():
     assert np.array_equal(found.null, kraskov(x, y, shuffles=30, seed=4).null)
 
 
-def mixture(seed=0, count=500):
-    """Two units that tell one of three classes, and their labels."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(3, size=count)
-    return np.eye(3)[labels][:, :2] + 0.3 * generator.normal(size=(count, 2)), labels
-
-
 def test_ross_agrees_with_scikit_learn_with_rare_classes():
-    x, labels = mixture()
-    labels = np.append(labels, [7, 8, 8])
-    x = np.append(x[:, 0], [0.0, 1.0, 1.1])
+    generator = np.random.default_rng(0)
+    labels = generator.integers(3, size=500)
+    x = (labels == 0) + 0.3 * generator.normal(size=(500, 2))[:, 0]
+    x, labels = np.append(x, [0.0, 1.0, 1.1]), np.append(labels, [7, 8, 8])
     x = x / x.std()
     theirs = mutual_info_classif(x[:, None], labels, n_neighbors=3, random_state=0)[0] / np.log(2)
     assert ross(x, labels).estimate == pytest.approx(theirs, abs=1e-3)
@@ -151,36 +134,29 @@ CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
 @pytest.mark.parametrize(
     "call, field",
     [
-        (lambda: kraskov(X, Y, k=20), "k:"),
-        (lambda: kraskov(X, Y, k=3.0), "k: .*3.0"),
-        (lambda: kraskov(X, Y, k="3"), "k: .*'3'"),
-        (lambda: kraskov(X, Y, shuffles=-1), "shuffles: "),
+        (lambda: kraskov(X, Y, k=20), "k"),
+        (lambda: kraskov(X, Y, k=True), "k"),
+        (lambda: kraskov(X, Y, shuffles=1.5), "shuffles"),
+        (lambda: kraskov(X, Y, seed="a"), "seed"),
         (lambda: kraskov(X, Y, jitter=np.nan), "jitter"),
-        (lambda: ross(X, np.arange(20) % 2, jitter=-1), "jitter:"),
-        (lambda: ross(X, np.array(["a", None] * 10)), "labels:"),
-        (lambda: ross(X, np.arange(20) % 2, seed="a"), "^seed:"),
-        (lambda: kraskov(X, Y, seed="a"), "^seed:"),
-        (lambda: kraskov(X, Y, shuffles=1.5), "^shuffles:"),
-        (lambda: best_partition(X, Y, block=1, tries=0), "tries:"),
-        (lambda: best_partition(X, Y, block=1, tries=1.5), "^tries:"),
-        (lambda: best_partition(X, Y, block=1.0), "^block:"),
-        (lambda: best_partition(X, Y, block=1, seed=-1), "^seed:"),
-        (lambda: kraskov(X, Y[:15]), "x, y:"),
-        (lambda: kraskov(NOT_FINITE, Y), "x:"),
-        (lambda: kraskov(X, CONSTANT), "y: .*column 1"),
-        (lambda: kraskov(X[:1], Y[:1]), "x: .*N >= 2"),
-        (lambda: ross(X, Y[:, 0]), "labels:"),
-        (lambda: ross(X, np.zeros(20, int)), "labels:"),
-        (lambda: same_and_cross([X], [Y, Y]), "before, after:"),
-        (lambda: same_and_cross(3, 3), "before, after:"),
-        (lambda: same_and_cross(np.stack([X, X], 1), np.stack([Y, Y], 1)), "before, after:"),
-        (lambda: best_partition(X, Y, block=2), "block:"),
-        (lambda: best_partition(X, Y[:, :1], block=1), "after:"),
-        (lambda: cross_block(X, Y[:5]), "before, after:"),
-        (lambda: block_fraction(np.eye(4), [1, 2]), "sizes:"),
-        (lambda: block_fraction(np.zeros((4, 4)), [2, 2]), "^cross:"),
+        (lambda: kraskov(X, Y, jitter=1e6), "jitter"),
+        (lambda: kraskov(X, Y[:15]), "x, y"),
+        (lambda: kraskov(NOT_FINITE, Y), "x"),
+        (lambda: kraskov(X, CONSTANT), "y"),
+        (lambda: kraskov(X[:1], Y[:1]), "x"),
+        (lambda: ross(X, np.array(["a", None] * 10)), "labels"),
+        (lambda: ross(X, Y[:, 0]), "labels"),
+        (lambda: ross(X, np.zeros(20, int)), "labels"),
+        (lambda: same_and_cross([X], [Y, Y]), "before, after"),
+        (lambda: same_and_cross(np.stack([X, X], 1), np.stack([Y, Y], 1)), "before, after"),
+        (lambda: best_partition(X, Y, block=2), "block"),
+        (lambda: best_partition(X, Y, block=1, tries=0), "tries"),
+        (lambda: best_partition(X, Y[:, :1], block=1), "after"),
+        (lambda: cross_block(X, Y[:5]), "before, after"),
+        (lambda: block_fraction(np.eye(4), [1, 2]), "sizes"),
+        (lambda: block_fraction(np.zeros((4, 4)), [2, 2]), "cross"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, field):
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(ValueError, match=f"^{field}:"):
         call()

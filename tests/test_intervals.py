@@ -5,23 +5,19 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom, norm, ttest_rel
+from scipy.stats import norm
 from unbraid.checks import finite_array
 from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
-    corrected_comparisons,
-    format_interval,
     mean_interval,
-    paired_comparison,
     paired_difference,
     share_interval,
 )
 
 
-@pytest.mark.parametrize("coverage, quantile", ((0.95, 4.3027), (0.99, 9.9248)))
-def test_the_mean_of_three_seeds_has_students_interval(coverage, quantile):
-    found, reach = mean_interval([1.0, 2.0, 3.0], coverage=coverage), quantile / np.sqrt(3)
+def test_the_mean_of_three_seeds_has_students_interval():
+    found, reach = mean_interval([1.0, 2.0, 3.0]), 4.3027 / np.sqrt(3)
     limits = (found.mean, found.low, found.high, found.half_width)
     assert limits == pytest.approx((2, 2 - reach, 2 + reach, reach), abs=1e-4)
 
@@ -108,22 +104,6 @@ def test_intervals_of_95_percent_contain_the_truth(draw, repeats, lowest):
     assert lowest <= np.mean(hits) <= 0.975
 
 
-@pytest.mark.parametrize("seeds, share", [(2, 0.324), (3, 0.480), (5, 0.668), (10, 0.883)])
-def test_where_seeds_fail_students_interval_of_a_few_misses_often(seeds, share):
-    """Seeds reach 0.99, or 0.35 for one in five, which fails.
-
-    The shares are exact: a sum over the numbers of failures, which are binomial.
-    """
-    truth = 0.2 * 0.35 + 0.8 * 0.99
-    covered = 0.0
-    for failures in range(seeds + 1):
-        interval = mean_interval([0.35] * failures + [0.99] * (seeds - failures))
-        if interval.low <= truth <= interval.high:
-            covered += binom.pmf(failures, seeds, 0.2)
-    assert covered == pytest.approx(share, abs=0.007)
-    assert seeds > 3 or covered < 0.55
-
-
 def test_degenerate_samples_have_an_answer_and_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -136,19 +116,13 @@ def test_degenerate_samples_have_an_answer_and_no_warning():
         assert rare.low < rare.mean < rare.high <= 1
 
 
-def test_draws_without_a_finite_statistic_are_left_out():
-    values = np.array([1.0, 0, 0, 0, 0, 0])
-    found = bootstrap_interval(values, statistic=lambda rows: rows.mean() if rows.any() else np.nan)
-    assert 0 < found.low < found.high < 1
-
-
 def test_where_draws_are_left_out_the_limits_are_percentiles_of_95_percent():
     """A share of 16 with half of them right: of the binomial's counts 4 to 12 lie within."""
 
     def share(rows):
         return rows.mean() if abs(rows.mean() - 0.5) < 0.35 else np.nan
 
-    found = bootstrap_interval(np.arange(16) % 2, statistic=share)
+    found = bootstrap_interval(np.arange(16) % 2, statistic=share)  # NaN in some draws
     assert (found.low, found.high) == (4 / 16, 12 / 16)
 
 
@@ -159,46 +133,18 @@ def test_a_shared_seed_takes_its_spread_out_of_a_difference():
     assert found.half_width == pytest.approx(mean_interval([0.5, 0.4, 0.6]).half_width)
 
 
-def test_two_models_with_numbers_are_compared_by_the_paired_t_test():
-    generator = np.random.default_rng(0)
-    a = generator.normal(size=30)
-    b = a + 0.2 + generator.normal(size=30)
-    found = paired_comparison(a, b)
-    assert found.p_value == pytest.approx(ttest_rel(a, b).pvalue)
-    assert found.difference == mean_interval(a - b, unit="item")
-    always = paired_comparison(a + 1, a)
-    assert always.difference.mean == pytest.approx(1) and np.isnan(always.p_value)
-
-
-def test_many_comparisons_are_corrected_for_their_number():
-    """Holm's own rule by hand: p (m - rank), never below the one before."""
-    generator = np.random.default_rng(3)
-    base = generator.normal(size=6)
-    pairs = {step: (base + step + generator.normal(size=6), base) for step in (0.0, 1.0, 4.0)}
-    pairs["same"] = (base + 1, base)
-    found = corrected_comparisons(pairs)
-    alone = {name: paired_comparison(a, b, "seed").p_value for name, (a, b) in pairs.items()}
-    first, second, third = sorted((0.0, 1.0, 4.0), key=alone.get)
-    assert found[first].p_value == pytest.approx(4 * alone[first])
-    assert found[second].p_value == pytest.approx(max(4 * alone[first], 3 * alone[second]))
-    assert found[third].p_value == pytest.approx(min(1, max(3 * alone[second], 2 * alone[third])))
-    assert np.isnan(found["same"].p_value)
-    wide = mean_interval(pairs[4.0][0] - base, coverage=1 - 0.05 / 4)
-    assert found[4.0].difference == wide
-    assert wide.half_width > paired_difference(*pairs[4.0]).half_width
-
-
 @pytest.mark.parametrize(
-    "interval, digits, text",
+    "interval, spec, text",
     [
-        (Interval(0.5, 0.4, 0.6, 3), 2, "0.50 ± 0.10 (3 seeds)"),
-        (Interval(0.5, 0.45, 0.7, 20, "person"), 2, "0.50 [0.45, 0.70] (20 persons)"),
-        (Interval(0.5, np.nan, np.nan, 1), 2, "0.50 (1 seed)"),
-        (Interval(52.0, 40.0, 64.0, 9, "clip"), 0, "52 ± 12 (9 clips)"),
+        (Interval(0.5, 0.4, 0.6, 3), ".2f", "0.50 ± 0.10 (3 seeds)"),
+        (Interval(0.5, 0.45, 0.7, 20, "person"), ".2f", "0.50 [0.45, 0.70] (20 persons)"),
+        (Interval(0.5, np.nan, np.nan, 1), ".2f", "0.50 (1 seed)"),
+        (Interval(52.0, 40.0, 64.5, 9, "clip"), ".0f", "52 ± 12 (9 clips)"),
+        (Interval(0.5, 0.4, 0.6, 3), "", "0.5 [0.4, 0.6] 3 seeds"),
     ],
 )
-def test_there_is_one_way_to_write_an_interval(interval, digits, text):
-    assert format_interval(interval, digits) == text
+def test_there_is_one_way_to_write_an_interval(interval, spec, text):
+    assert format(interval, spec) == text
 
 
 def test_tensors_of_any_kind_become_arrays():
@@ -216,30 +162,23 @@ X = np.arange(50.0)
     [
         (lambda: mean_interval([]), "values"),
         (lambda: mean_interval([1.0, np.nan]), "values"),
-        (lambda: mean_interval([1j, 2]), "values"),
-        (lambda: mean_interval([1.0, 2.0], coverage=95), "coverage"),
-        (lambda: paired_difference([1, 2], [3, 5], coverage=0), "coverage"),
         (lambda: share_interval(3, 2), "successes"),
         (lambda: share_interval(1.5, 2), "successes"),
-        (lambda: share_interval(np.nan, 2), "successes"),
-        (lambda: share_interval(1, np.inf), "n: expected finite"),
+        (lambda: share_interval(1, np.inf), "n"),
         (lambda: share_interval("a", 2), "successes"),
-        (lambda: share_interval([1, 2], [3, 4]), "successes"),
-        (lambda: share_interval([1, 2], 3), "successes"),
-        (lambda: bootstrap_interval(np.arange(3), clusters=[1, np.nan, np.nan]), "clusters"),
-        (lambda: bootstrap_interval([1, 2], clusters=[1]), "clusters"),
-        (lambda: bootstrap_interval(X, clusters=np.ones((50, 2))), "^clusters: .*50, 2"),
-        (lambda: bootstrap_interval(X, clusters=np.ones((50, 1))), "^clusters: .*50, 1"),
-        (lambda: bootstrap_interval([1, 2], clusters=["a", None]), "^clusters"),
-        (lambda: bootstrap_interval(3.0), "^values"),
-        (lambda: bootstrap_interval(), "^values"),
-        (lambda: bootstrap_interval(X, draws=0), "^draws"),
-        (lambda: bootstrap_interval(X, seed="a"), "^seed"),
+        (lambda: bootstrap_interval([1, 2], clusters=[1]), "values, clusters"),
+        (lambda: bootstrap_interval(X, clusters=np.ones((50, 1))), "clusters"),
+        (lambda: bootstrap_interval([1, 2], clusters=["a", None]), "clusters"),
+        (lambda: bootstrap_interval(3.0), "values"),
+        (lambda: bootstrap_interval(), "values"),
+        (lambda: bootstrap_interval(X, draws=1), "draws"),
+        (lambda: bootstrap_interval([1, 2, 3], rate=True), "rate"),
+        (lambda: bootstrap_interval(X, seed="a"), "seed"),
         (lambda: bootstrap_interval([]), "values"),
         (lambda: bootstrap_interval([1, 2], statistic=lambda rows: np.nan), "statistic"),
         (lambda: paired_difference([1, 2], [1]), "a, b"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, field):
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(ValueError, match=rf"^{field}\b"):
         call()

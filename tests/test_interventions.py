@@ -3,33 +3,28 @@
 import pytest
 import torch
 from helpers import seeded
-from unbraid.interventions import hold, move_one, principal_directions, swap, traverse
+from unbraid.interventions import grid_points, hold, move_one, swap, traverse
+from unbraid.interventions import principal_directions as directions_of
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(map(torch.equal, first.values(), second.values()))
 
 
 @pytest.fixture
 def codes():
     """Three sequences of five steps: two factors, no two numbers alike."""
     first = torch.arange(90.0).view(3, 5, 6)
-    return {"factor_0": first, "factor_1": 100 + first}
+    codes = {"factor_0": first, "factor_1": 100 + first}
+    copies = {name: code.clone() for name, code in codes.items()}
+    yield codes
+    assert equal(codes, copies)  # what is given stays as it was
 
 
 @pytest.fixture
 def mixed():
     """The codes of a model with a static part."""
     return {"static": torch.arange(12.0).view(3, 4), "dynamic": torch.arange(30.0).view(3, 5, 2)}
-
-
-@pytest.fixture(autouse=True)
-def the_given_codes_stay_as_they_were(codes, mixed):
-    copies = [{name: code.clone() for name, code in each.items()} for each in (codes, mixed)]
-    yield
-    assert equal(codes, copies[0]) and equal(mixed, copies[1])
-
-
-def equal(first, second):
-    return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
 
 
 def one(codes):
@@ -71,11 +66,6 @@ def test_traverse_sets_one_unit_and_no_other(codes, mixed):
     assert traverse(one(mixed), "static", 1, values)["dynamic"].shape == (4, 5, 2)
 
 
-def test_a_direction_may_be_of_whole_numbers():
-    moved = traverse({"z": torch.tensor([[3.0, 4.0]])}, "z", torch.tensor([0, 2]), torch.ones(1))
-    assert moved["z"].tolist() == [[3.0, 1.0]]
-
-
 def test_a_direction_sets_the_projection_and_nothing_across_it():
     values = torch.tensor([-1.5, 0.0, 4.0])
     code = torch.randn(1, 8, generator=seeded(1))
@@ -85,6 +75,8 @@ def test_a_direction_sets_the_projection_and_nothing_across_it():
     torch.testing.assert_close(moved @ direction, values)
     across = moved - values[:, None] * direction
     torch.testing.assert_close(across, (code - (code @ direction) * direction).expand(3, -1))
+    whole = traverse({"z": torch.tensor([[3.0, 4.0]])}, "z", torch.tensor([0, 2]), torch.ones(1))
+    assert whole["z"].tolist() == [[3.0, 1.0]]
 
 
 def test_principal_directions_of_a_gaussian_that_was_made():
@@ -93,20 +85,29 @@ def test_principal_directions_of_a_gaussian_that_was_made():
     deviations = torch.tensor([3.0, 2.0, 0.5])
     points = torch.randn(50_000, 3, generator=seeded(2)) * deviations
     points = points @ axes.T + torch.tensor([10.0, -4.0, 1.0])
-    directions = principal_directions(points, 3)
+    directions = directions_of(points, 3)
     torch.testing.assert_close(directions.deviations, deviations, rtol=0.02, atol=0)
     assert ((directions.vectors @ axes).abs().diagonal() > 0.9998).all()
     torch.testing.assert_close(directions.centres, points.mean(0) @ directions.vectors.T)
     assert all(vector[vector.abs().argmax()] > 0 for vector in directions.vectors)
-    steps = principal_directions(points.view(500, 100, 3), 2)  # each step of a code is a row
+    steps = directions_of(points.view(500, 100, 3), 2)  # each step of a code is a row
     assert torch.equal(steps.vectors, directions.vectors[:2])
 
 
 def test_few_codes_have_the_deviations_of_a_sample():
     """The values 0, 3 and 6 of a unit: a deviation of 3 about their mean."""
-    directions = principal_directions(torch.tensor([[1.0, 0.0], [1.0, 3.0], [1.0, 6.0]]), 1)
+    directions = directions_of(torch.tensor([[1.0, 0.0], [1.0, 3.0], [1.0, 6.0]]), 1)
     assert directions.vectors.tolist() == [[0, 1]]
     assert (float(directions.centres), float(directions.deviations)) == pytest.approx((3, 3))
+
+
+def test_a_grid_covers_the_middle_of_two_units_and_grows_to_the_right():
+    codes = torch.stack([torch.linspace(0, 40, 41), torch.linspace(-20, 20, 41)], 1)
+    points = grid_points(codes, 3)
+    assert points[0].tolist() == [1, -19] and points[4].tolist() == [20, 0]
+    assert points[1].tolist() == [20, -19]  # the first unit moves first
+    cross = torch.cat([torch.eye(3)[:2], -torch.eye(3)[:2]]) * torch.tensor([3.0, 2.0, 0.0])
+    assert grid_points(cross, 3)[:, 2].abs().max() < 1e-6  # of three units: in their plane
 
 
 @pytest.mark.parametrize(
@@ -122,9 +123,13 @@ def test_few_codes_have_the_deviations_of_a_sample():
         (lambda c, m: traverse(one(c), "factor_0", 6, torch.zeros(2)), "unit"),
         (lambda c, m: traverse(one(c), "factor_0", torch.ones(5), torch.zeros(2)), "unit"),
         (lambda c, m: traverse(one(c), "factor_0", torch.zeros(6), torch.zeros(2)), "unit"),
-        (lambda c, m: principal_directions(m["static"], 3), "count"),
-        (lambda c, m: principal_directions(m["static"][0], 1), "code"),
-        (lambda c, m: principal_directions(m["static"] / 0, 1), "code"),
+        (lambda c, m: directions_of(m["static"], 3), "count"),
+        (lambda c, m: directions_of(m["static"][0], 1), "code"),
+        (lambda c, m: directions_of(m["static"] / 0, 1), "code"),
+        (lambda c, m: directions_of(torch.zeros(5, 3), 1), "code"),
+        (lambda c, m: traverse(one(c), "factor_0", 0, torch.tensor([torch.nan, 1])), "values"),
+        (lambda c, m: grid_points(m["static"] * torch.nan, 3), "dynamic"),
+        (lambda c, m: grid_points(m["static"], 0), "side"),
     ),
 )
 def test_what_cannot_be_is_refused(act, field, codes, mixed):

@@ -4,19 +4,12 @@ import math
 
 import pytest
 import torch
-from unbraid.measures.judges import (
-    FrameJudge,
-    SequenceJudge,
-    blurred,
-    fit_judge,
-    load_judge,
-    reliability,
-    shifted,
-)
+from unbraid.checks import ResultsError
+from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
 from unbraid.networks import count_parameters
-from unbraid.store import ResultsError, read_json, shipped, write_json
+from unbraid.records import read_json, write_json
 
-from papers.judging import save_judge
+from papers.judge import blurred, fit_judge, reliability, save_judge, shifted
 
 BARS = {"colour": ("red", "green", "blue"), "motion": ("left", "right")}
 SMALL = {"image_size": 16, "width": 8, "features": 16, "hidden": 16}
@@ -59,15 +52,10 @@ def test_clips():
     return bars(300, torch.Generator().manual_seed(99))
 
 
-@pytest.mark.parametrize(
-    ("counts", "parameters"),
-    [((9, 6, 6, 6, 6), 5_263_073), ((6, 52), 4_875_514)],
-    ids=["Sprites", "MUG"],
-)
+@pytest.mark.parametrize("counts, parameters", [((9, 6, 6, 6, 6), 5_263_073), ((6, 52), 4_875_514)])
 def test_the_defaults_are_the_papers_judge(counts, parameters):
-    classes = {}
-    for index, count in enumerate(counts):
-        classes[f"label {index}"] = tuple(map(str, range(count)))
+    """Of Sprites and of MUG."""
+    classes = {f"label {n}": tuple(map(str, range(count))) for n, count in enumerate(counts)}
     judge = SequenceJudge(classes).eval()
     assert count_parameters(judge) == parameters
     logits = judge(torch.rand(2, 3, 3, 64, 64))
@@ -84,7 +72,7 @@ SHIPPED = {  # probability of the first class of some label for grey frames, whe
 @pytest.mark.parametrize("dataset", SHIPPED)
 def test_shipped_judges_judge_as_they_did(dataset):
     name, expected = SHIPPED[dataset]
-    judge = load_judge(shipped() / "judges" / dataset / "quick" / "judge-seed0.safetensors")
+    judge = load_judge(dataset)
     size = judge.sizes["image_size"]
     shape = (1, 8) if judge.recurrent else (1,)
     grey = torch.full((*shape, judge.sizes["channels"], size, size), 0.5)
@@ -93,7 +81,7 @@ def test_shipped_judges_judge_as_they_did(dataset):
 
 def test_it_learns_what_one_frame_shows_and_what_only_the_clip_shows(judge, test_clips):
     frames, labels = test_clips
-    accuracy = reliability(judge, frames, labels).accuracy["real"]
+    accuracy = reliability(judge, frames, labels)["real"]
     assert accuracy["colour"].mean == 1 and accuracy["motion"].mean >= 0.99
     backwards = judge.probabilities(frames.flip(1))["motion"].argmax(-1)
     assert (backwards == 1 - labels["motion"]).float().mean() > 0.99
@@ -103,8 +91,6 @@ def test_the_same_seed_gives_the_training_of_the_earlier_code():
     torch.rand(3)  # the global generator has no say in training
     rows = trained(steps=10, log_every=5)[1]
     assert [row["cross_entropy"] for row in rows] == pytest.approx([1.64359, 1.26839], rel=1e-2)
-    other = trained(steps=10, log_every=5, seed=1)[1]
-    assert other[0]["cross_entropy"] != pytest.approx(rows[0]["cross_entropy"], rel=1e-3)
 
 
 def test_the_rate_falls_over_the_last_half(monkeypatch):
@@ -145,12 +131,10 @@ def test_shift_moves_a_whole_clip_diagonally():
 def test_reliability_says_what_the_judge_is_worth(judge, test_clips):
     frames, labels = test_clips
     result = reliability(judge, frames, labels)
-    assert set(result.accuracy) == set(result.conditions) and result.clips == 300
-    colour = result.accuracy["real"]["colour"]
-    assert (colour.mean, colour.n, colour.unit) == (1, 300, "clip")
-    assert result == reliability(judge, frames, labels)
+    assert list(result) == ["real", "blurred", "shifted", "noisy"]
+    assert (result["real"]["colour"].mean, result["real"]["colour"].n) == (1, 300)
     wrong = {**labels, "colour": (labels["colour"] + 1) % 3}
-    assert reliability(judge, frames, wrong).accuracy["real"]["colour"].mean == 0
+    assert reliability(judge, frames, wrong)["real"]["colour"].mean == 0
 
 
 def test_reliability_damages_the_clips_as_it_says_and_alike_each_time(monkeypatch):
@@ -159,7 +143,7 @@ def test_reliability_damages_the_clips_as_it_says_and_alike_each_time(monkeypatc
     labels = {name: torch.tensor([0, 1, 1]) for name in BARS}
     judge, look = new(FrameJudge), FrameJudge.probabilities
     monkeypatch.setattr(judge, "probabilities", lambda f: seen.append(f) or look(judge, f))
-    assert "sigma 0.5" in reliability(judge, frames, labels).conditions["blurred"]
+    reliability(judge, frames, labels)
     reliability(judge, frames, labels)
     real, blurry, moved, noise = seen[:4]
     assert torch.equal(real, frames) and torch.equal(blurry, blurred(frames, 0.5))
@@ -202,10 +186,14 @@ def test_altered_files_are_refused(judge, tmp_path):
     save_judge(judge, path, {})
     written = read_json(record)
     write_json(record, {**written, "weights_sha256": "0" * 64})
-    with pytest.raises(ResultsError, match="SHA-256"):
+    with pytest.raises(ResultsError, match="a.safetensors"):
         load_judge(path)
     write_json(record, {**written, "judge": {**written["judge"], "kind": "songs"}})
-    with pytest.raises(ResultsError):
+    with pytest.raises(ResultsError, match="a.run.json"):
+        load_judge(path)
+    write_json(record, written)
+    path.unlink()
+    with pytest.raises(ResultsError, match="a.safetensors"):
         load_judge(path)
 
 
@@ -225,12 +213,12 @@ def label(motion):
         (lambda judge: judge.probabilities(CLIPS + 0.5), "frames"),
         (lambda judge: judge.probabilities(CLIPS * math.nan), "frames"),
         (lambda judge: fit_judge(new(), bars, 0), "steps"),
-        (lambda judge: fit_judge(new(), bars, -1), "steps"),
-        (lambda judge: reliability(judge, *label([0, 1, 1])), "motion"),
-        (lambda judge: reliability(judge, *label([0.0, 1.0])), "motion"),
-        (lambda judge: reliability(judge, *label([0, 2])), "motion"),
+        (lambda judge: SequenceJudge({"motion": ("left",)}), "classes"),
+        (lambda judge: judge.check(*label([0, 1, 1])), "labels.*motion"),
+        (lambda judge: judge.check(*label([0.0, 1.0])), "labels.*motion"),
+        (lambda judge: judge.check(*label([0, 2])), "labels.*motion"),
     ),
 )
 def test_what_cannot_be_judged_is_refused(judge, use, field):
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(ValueError, match=f"^{field}"):
         use(judge)

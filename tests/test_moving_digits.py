@@ -8,10 +8,11 @@ import torch
 from helpers import seeded
 from unbraid.data import fetch
 from unbraid.data.moving_digits import (
-    PATH_LENGTH,
+    FILES,
     Digits,
     MovingDigits,
     as_grey,
+    in_turns,
     load,
     load_digits,
     read_idx,
@@ -106,11 +107,8 @@ def test_frames_show_each_digit_in_its_plane_where_its_position_says(solid, size
     torch.testing.assert_close(frames, expected, atol=1e-6, rtol=0)
 
 
-def test_a_batch_carries_what_is_known_and_the_generator_moves_on(solid):
-    sampler = MovingDigits(solid, 32, 5)
-    torch.manual_seed(0)
-    state = torch.get_rng_state()
-    generator = seeded(8)
+def test_a_batch_carries_what_is_known_and_the_generator_alone_moves_on(solid):
+    sampler, generator, state = MovingDigits(solid, 32, 5), seeded(8), torch.get_rng_state()
     batch, other = sampler(6, generator), sampler(6, generator)
     which, positions = sampler.draw(6, seeded(8))
     assert torch.equal(batch.labels["red_digit"], solid.labels[which[:, 0]])
@@ -118,18 +116,16 @@ def test_a_batch_carries_what_is_known_and_the_generator_moves_on(solid):
     assert torch.equal(batch.labels["green_position"], positions[:, :, 1])
     assert torch.equal(batch.frames, sampler.render(which, positions))
     assert not torch.equal(batch.frames, other.frames)
-    assert torch.equal(state, torch.get_rng_state())  # nothing is drawn from the global generator
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_unordered_digits_are_different_frames_of_a_path(solid):
-    sampler = MovingDigits(solid, 32, PATH_LENGTH, kept=6)
-    which, positions = sampler.draw(200, seeded(9))
-    same, path = MovingDigits(solid, 32, PATH_LENGTH).draw(200, seeded(9))
+    which, positions = MovingDigits(solid, 32, 20, kept=6).draw(200, seeded(9))
+    same, path = MovingDigits(solid, 32, 20).draw(200, seeded(9))
     assert torch.equal(which, same)
     hits = (positions[:, :, None] == path[:, None]).all(-1).all(-1)  # (200, 6, 20)
     assert (hits.sum(-1) == 1).all() and (hits.sum(1) <= 1).all()
     assert (hits.float().argmax(-1).diff(dim=1) < 0).any()
-    assert sampler(3, seeded(1)).frames.shape == (3, 6, 3, 32, 32)
 
 
 def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
@@ -149,61 +145,66 @@ def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
             assert found[tuple(place)] == int(sequences.labels[f"{colour}_digit"][sequence])
 
 
-def test_a_fixed_sample_does_not_depend_on_its_count():
-    short = load("test", 120, 32)
-    long = load("test", 250, 32)
-    other = load("test", 120, 32, seed=1)
+def test_a_fixed_sample_does_not_depend_on_its_count_and_no_split_has_a_path_of_the_other():
+    short, long, other = load("test", 120, 32), load("test", 250, 32), load("test", 120, 32, seed=1)
     assert short.frames.shape == (120, 5, 3, 32, 32) and short.frames.dtype == torch.uint8
     assert torch.equal(short.frames, long.frames[:120])
     assert not torch.equal(short.frames, other.frames)
-
-
-def test_a_path_of_the_one_split_is_none_of_the_other():
     starts = []
-    for split in ("train", "test"):
-        positions = load(split, 200, 32).labels["red_position"][:, 0]
-        starts.append(set(map(tuple, positions.tolist())))
-    assert len(starts[0]) == len(starts[1]) == 200 and not starts[0] & starts[1]
+    for whole in (long, load("train", 250, 32)):
+        starts.append(set(map(tuple, whole.labels["red_position"][:, 0].tolist())))
+    assert len(starts[0]) == len(starts[1]) == 250 and not starts[0] & starts[1]
+    grey = as_grey(short)
+    assert grey.classes["larger_digit"] == grey.classes["smaller_digit"] == tuple("0123456789")
 
 
 @pytest.mark.parametrize(
     ("field", "options"),
-    [("motion", {"motion": "spiral"}), ("speeds", {"speeds": (1.0,)}), ("seed", {"seed": -1})],
+    [("motion", {"motion": "spiral"}), ("speeds", {"speeds": (1.0,)}), ("kept", {"kept": 6})],
 )
-def test_what_there_is_not_is_refused(field, options):
+def test_what_there_is_not_is_refused(field, options, solid):
     with pytest.raises(ValueError, match=f"{field}: expected"):
-        load("test", count=1, **options)
+        MovingDigits(solid, 32, 5, **options)
 
 
-@pytest.mark.parametrize("kept", (0, 6))
-def test_as_many_frames_are_kept_as_there_are(kept, solid):
-    with pytest.raises(ValueError, match="kept: expected 1 to 5"):
-        MovingDigits(solid, 32, 5, kept=kept)
-
-
-def test_digits_in_one_plane_keep_their_names():
-    grey = as_grey(load("test", 4, 32))
-    assert grey.classes["larger_digit"] == grey.classes["smaller_digit"] == tuple("0123456789")
+# ---- the digits
 
 
 def pictures(digits):
     return {image.numpy().tobytes() for image in digits.images}
 
 
-def test_the_sample_is_read_and_its_splits_share_no_digit():
-    train, test = (load_digits(split, "mnist-sample") for split in ("train", "test"))
-    assert (len(train.images), len(test.images)) == (4000, 1000)
-    assert set(test.labels.tolist()) == set(range(10)) and "sample" in train.provenance
+def test_the_test_digits_are_those_of_mnist_and_travel_with_the_clone(data_of_the_clone):
+    train = load_digits("train")
+    assert len(train.images) == 4000 and train.labels.bincount().tolist() == [400] * 10
+    assert train.source == "mnist-sample" and "sample" in train.provenance
+    for source in ("auto", "mnist", "mnist-sample"):
+        test = load_digits("test", source)
+        assert test.provenance == "MNIST, test split, 10000 digits" and test.source == "mnist"
+    assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert not pictures(train) & pictures(test)
+    with pytest.raises(fetch.DataError, match="data fetch mnist"):
+        load_digits("train", "mnist")
 
 
-@pytest.mark.skipif(fetch.find("mnist") is None, reason="needs MNIST: make data")
-def test_training_digits_of_mnist_leave_out_the_samples_test_digits():
-    train, test = load_digits("train", "mnist"), load_digits("test", "mnist")
-    assert len(train.images) == 59_000 and len(test.images) == 10_000
-    assert not pictures(train) & pictures(load_digits("test", "mnist-sample"))
-    assert pictures(train) >= pictures(load_digits("train", "mnist-sample"))
-    assert load_digits("train").provenance == train.provenance  # auto prefers it
+def test_digits_in_turns():
+    numbers = torch.arange(10).repeat(3).numpy()
+    assert in_turns(numbers).tolist() == list(range(30))
+    assert in_turns(numbers[::-1]).tolist()[:11] == [*range(9, -1, -1), 19]
+
+
+@pytest.mark.skipif(not fetch.find("mnist"), reason="needs MNIST: make data, or UNBRAID_MIRROR")
+def test_the_sample_comes_first_in_turns_and_the_next_thousand_are_left_out():
+    paths = fetch.files("mnist", FILES["train"])
+    images, numbers = (torch.from_numpy(read_idx(path)) for path in paths.values())
+    order = in_turns(numbers.numpy())
+    sample, train = load_digits("train", "mnist-sample"), load_digits("train")
+    assert torch.equal(sample.images, images[order[:4000]])
+    assert torch.equal(sample.labels, numbers[order[:4000]].long())
+    assert len(train.images) == 59_000 and train.source == "mnist"
+    left_out = {image.numpy().tobytes() for image in images[order[4000:5000]]}
+    assert len(left_out) == 1000 and not pictures(train) & left_out
+    assert pictures(train) >= pictures(sample)
 
 
 def test_an_idx_file_by_hand(tmp_path):
@@ -211,9 +212,3 @@ def test_an_idx_file_by_hand(tmp_path):
     path = tmp_path / "values.gz"
     path.write_bytes(gzip.compress(header + bytes(range(6))))
     assert read_idx(path).tolist() == [[0, 1, 2], [3, 4, 5]]
-
-
-@pytest.mark.parametrize("options", [{}, {"grey": True}, {"kept": 3}])
-def test_frames_alone_are_those_of_the_sequences(solid, options):
-    draw = MovingDigits(solid, 32, 5, **options)
-    assert torch.equal(draw.frames_on("cpu")(4, seeded(2)), draw(4, seeded(2)).frames)

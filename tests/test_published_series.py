@@ -8,10 +8,10 @@ from torch.distributions import Normal, kl_divergence
 from unbraid.models.base import Batch
 
 from papers import settings
-from papers.runs import term_weights
+from papers.run import term_weights
 
 DEATH = "single_element.physionet.published_death"
-WARD = f"{DEATH}.ward"
+WARD = "single_element.physionet.published_ward"
 AIR = "single_element.air_quality.published"
 OIL = "single_element.etth1.published"
 VALUES = torch.randn(3, 10, 3, generator=seeded(6), **DOUBLE)  # (B, T, C), five windows
@@ -32,9 +32,9 @@ every_anchor = pytest.mark.parametrize("anchor", NUMBER)
 )
 def test_full_is_the_authors_configuration(section, weights, draws, batch, epochs, batches, anchor):
     full = settings.load(section, "full")
-    terms = ("mean_log_likelihood", "anchor", "static_kl", "dynamic_kl")
-    assert weights == tuple(term_weights(full, 1)[term] for term in terms)
-    assert (full.log_likelihood_weight, full.still_weight, full.learning_rate) == (0, 0, 1e-3)
+    terms = ("log_likelihood", "mean_log_likelihood", "anchor", "static_kl", "dynamic_kl")
+    assert (0, *weights) == tuple(term_weights(full, 1)[term] for term in terms)
+    assert full.learning_rate == 1e-3
     assert (full.monte_carlo_draws, full.batch_size, full.anchor) == (draws, batch, anchor)
     assert (full.steps, full.static_size, full.dynamic_size) == (epochs * batches, 8, 8)
 
@@ -121,10 +121,8 @@ def test_bound_and_loss_against_a_slow_loop(anchor, turn_mask):
 @torch.no_grad()
 def test_in_training_a_batch_is_repeated():
     """Each sequence has draws of its own at every repetition; evaluation repeats nothing."""
-    model, noise = (
-        small("released series").train(),
-        small("released series").draw_noise(9, 5, seeded(3)),
-    )
+    model = small("released series").train()
+    noise = model.draw_noise(9, 5, seeded(3))
     repeated = model.elbo(Batch(VALUES, MASK), noise)
     assert repeated.elbo.shape == (9,) and len(repeated.elbo.unique()) == 9
     again = model.eval().elbo(Batch(VALUES.repeat(3, 1, 1), MASK.repeat(3, 1, 1)), noise)
@@ -143,17 +141,7 @@ def test_a_mask_of_steps_is_one_of_all_their_values():
 @torch.no_grad()
 def test_a_series_of_one_window_has_a_bound():
     """Its anchor has no neighbours."""
-    length = small("released series").codec.window
-    assert small("released series").elbo(VALUES[:, :length], seeded()).elbo.isfinite().all()
-
-
-def test_in_training_every_window_is_encoded_once():
-    model, rows = small("released series").train(), []
-    model.codec.encoder.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape))
-    lstm = model.dynamic_encoder.recurrent
-    lstm.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape))
-    model.elbo(VALUES, seeded())
-    assert rows == [(3, 5, 2, 3), (3 * 3 + 3 * 4, 2, 4)]  # the anchor's noise at every draw
+    assert small("released series").elbo(VALUES[:, :2], seeded()).elbo.isfinite().all()
 
 
 # What each code sees
@@ -181,13 +169,10 @@ def test_a_code_sees_one_window(anchor):
 
 @torch.no_grad()
 def test_the_anchor_changes_its_own_dynamic_code_and_no_other():
-    first = small("released series", anchor="first").encode(VALUES)["dynamic"]
-    last = small("released series", anchor="last").encode(VALUES)["dynamic"]
-    close(first[:, 1:4], last[:, 1:4])
-    close(
-        small("released series", anchor="last").with_anchor("first").encode(VALUES)["dynamic"],
-        first,
-    )
+    last = small("released series", anchor="last")
+    first = last.with_anchor("first").encode(VALUES)["dynamic"]
+    close(first, small("released series", anchor="first").encode(VALUES)["dynamic"])
+    close(first[:, 1:4], last.encode(VALUES)["dynamic"][:, 1:4])
 
 
 # Codes and training

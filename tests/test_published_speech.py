@@ -7,7 +7,7 @@ from torch.distributions import Normal, kl_divergence
 from unbraid.models.base import Batch
 
 from papers import settings
-from papers.runs import term_weights
+from papers.run import term_weights
 
 SECTION = "single_element.spoken_digits.published"
 VALUES = torch.randn(4, 5, 3, generator=seeded(6), **DOUBLE)  # (B, T, bins)
@@ -46,7 +46,8 @@ def slow_errors(codec, codes, steps):
 
 @torch.no_grad()
 def test_bound_and_loss_against_a_slow_loop():
-    model, noise = small("released speech"), small("released speech").draw_noise(4, 5, seeded(7))
+    model = small("released speech")
+    noise = model.draw_noise(4, 5, seeded(7))
     steps = list(VALUES.unbind(1))
     features = [model.codec.linear(state) for state in walk(model.codec.recurrent, steps)]
     q_s = slow_static(model, features[0])

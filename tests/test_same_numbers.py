@@ -8,7 +8,7 @@ import pytest
 import torch
 from unbraid.models.base import Batch
 
-from papers import runs, settings
+from papers import run, settings
 
 BEFORE = {
     "independent.bounce.factored": (-8149.03125, 4826.59007813535),
@@ -45,8 +45,8 @@ def draw_for(model):
 @pytest.mark.parametrize("section, before", BEFORE.items(), ids=BEFORE)
 def test_six_updates_end_where_they_ended_before(section, before):
     options = settings.load(section, "smoke")
-    model = runs.build(options, 0)
-    rows = runs.train_model(model, draw_for(model), options, 1, None, "64-true", 6)
+    model = run.build(options, 0)
+    rows = run.train_model(model, draw_for(model), options, 1, every=6, precision="64-true")
     size = sum(float(values.detach().abs().sum()) for values in model.parameters())
     # Fabric rounds the bound to single precision. Its gradients are not rounded.
     assert rows[-1]["elbo_per_frame"] == pytest.approx(before[0], rel=1e-6)

@@ -64,6 +64,8 @@ def test_frames_are_drawn_without_replacement_and_keep_their_labels(length, floa
     assert torch.equal(sample.labels["row"], rows[:, 0])
     assert torch.equal(sample.labels["step"], steps)
     assert torch.equal(sample.labels["action"], steps // 3)
+    with pytest.raises(ValueError, match="length"):
+        FrameSampler(numbered(), LENGTH + 1)
 
 
 def test_each_gives_every_sequence_once_in_order():
@@ -77,7 +79,7 @@ def test_each_gives_every_sequence_once_in_order():
     assert not torch.equal(sample.frames, sampler.each(seeded(1)).frames)
 
 
-@pytest.mark.parametrize("length", [0, 3, LENGTH + 1])
+@pytest.mark.parametrize("length", [0, 1.5, 3])
 def test_a_length_that_a_sequence_does_not_have(length):
     mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
     mask[2, 2:] = False
@@ -124,17 +126,3 @@ def test_what_cannot_be_withheld(field, arguments):
 def test_a_series_and_nothing_at_all_are_refused(shape):
     with pytest.raises(ValueError, match="sequences"):
         FrameSampler(Sequences(torch.zeros(shape)), 1)
-
-
-@pytest.mark.parametrize("mask", [None, "first of each hidden"])
-def test_frames_alone_are_those_of_the_sequences(mask):
-    if mask:
-        mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
-        mask[:, 0] = False
-    for sampler in (FrameSampler(numbered(mask), 4), SequenceSampler(numbered(mask))):
-        drawn = sampler.frames_on("cpu")(5, seeded(3))
-        frames = drawn if mask is None else getattr(drawn, "frames", drawn)
-        assert torch.equal(frames, sampler(5, seeded(3)).frames)
-        # What is not observed has to be hidden from a model, so that the mask comes along.
-        if mask is not None and isinstance(sampler, SequenceSampler):
-            assert drawn.mask is not None

@@ -6,20 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from torch import nn
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch
 from unbraid.models.single_element import SingleElement, Windows
 
-from papers import evaluation, runs, settings
+from papers import evaluation, settings
 from papers.c import series
 from papers.c.heads import SPLITS, Prediction
+from papers.run import build
 
 
 class Reader(nn.Module):
     """Knows where a made world keeps its answers: the class in variable 0, a value in variable 1.
 
-    blind: it says nothing. A draw of its codes says less than their means: noise of `spread`.
+    blind: its codes are 0. A draw of its codes has noise of `spread`.
     """
 
     choose_anchor = SingleElement.choose_anchor
@@ -52,7 +54,7 @@ def make_world(monkeypatch, steps, window, classes, counts=(120, 36, 36), **labe
     """Series of noise, but for the class in variable 0 and a value of each window in variable 1."""
     worlds = {}
     for seed, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         frames = torch.randn(count, steps, 4, generator=generator)
         known = torch.arange(count) % classes
         value = torch.randn(count, steps // window, generator=generator)
@@ -93,12 +95,8 @@ def make_oil(monkeypatch):
 
 
 def make_settings(dataset, epochs, heads=1):
-    return SimpleNamespace(
-        model="single_element",
-        dataset=dataset,
-        evaluation_heads=heads,
-        evaluation_epochs=epochs,
-    )
+    counts = {"evaluation_heads": heads, "evaluation_epochs": epochs}
+    return SimpleNamespace(model="single_element", dataset=dataset, **counts)
 
 
 def evaluate(model, dataset, epochs, heads=1):
@@ -114,15 +112,11 @@ def test_classes_of_a_made_world(monkeypatch, blind):
         month=lambda known, value: known // 2,
         season=lambda known, value: known % 2,
     )
-    figures = evaluate(Reader(6, blind), "weather", 8, heads=2)
-    assert figures["station_accuracy_trivial"] == pytest.approx(1 / 3)
-    assert figures["station_accuracy_logistic"] == 1  # The raw mean of variable 0 is the class.
-    if blind:
-        assert figures["station_accuracy"] == pytest.approx(1 / 3)
-    else:
-        assert figures["station_accuracy"] > 0.8
-    low, high = figures["station_accuracy_low"], figures["station_accuracy_high"]
-    assert low <= figures["station_accuracy"] <= high
+    figures, name = evaluate(Reader(6, blind), "weather", 8, heads=2), "station_accuracy"
+    assert figures[f"{name}_trivial"] == pytest.approx(1 / 3)
+    assert figures[f"{name}_logistic"] == 1  # The raw mean of variable 0 is the class.
+    assert figures[name] == pytest.approx(1 / 3) if blind else figures[name] > 0.8
+    assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
 
 
 def hide_label(split, count, in_window):
@@ -130,7 +124,7 @@ def hide_label(split, count, in_window):
 
     Half of them begin with a window in which nothing was observed, so that their anchor is second.
     """
-    generator = torch.Generator().manual_seed(count)
+    generator = seeded(count)
     known, first = torch.arange(count) % 3, (torch.arange(count) + 1) % 2
     mask = torch.ones(count, 6, 4, dtype=torch.bool)
     mask[first == 1, 0] = False
@@ -157,24 +151,20 @@ def test_the_linear_model_on_the_window_reads_the_anchor_and_nothing_else(monkey
         assert window < 0.5 and whole > 0.85
     lead = figures["speaker_accuracy_less_window"]
     assert lead == pytest.approx(figures["speaker_accuracy"] - window)
-    low, high = (figures[f"speaker_accuracy_window_{end}"] for end in ("low", "high"))
-    assert low <= window <= high
 
 
 @pytest.mark.parametrize(
     ("section", "changes"),
     [
-        ("weather", {}),
         ("weather", {"anchor": "middle"}),
         ("vowels", {"anchor": "any"}),
-        ("air_quality.published", {}),
         ("physionet.published_death", {}),
     ],
 )
 def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes):
     """By gradients: they are other than 0 at the same steps of every series."""
     options = settings.load(f"single_element.{section}", "smoke").but(**changes)
-    model = runs.build(options, seed=0).eval()
+    model = build(options, seed=0).eval()
     windows = 6
     frames = torch.randn(4, windows * options.window, options.channels)
     mask = torch.ones_like(frames, dtype=torch.bool)
@@ -250,11 +240,12 @@ def test_heads_of_the_authors_protocol_learn_from_new_draws_without_a_mask(monke
     make_stays(monkeypatch)
     model, seen = make_authors_model(monkeypatch)
     reader, options = model(4, spread=0.1), make_settings("physionet", epochs=12)
-    ward = series.class_on_draws(reader, options, 0)
+    parts = series.unmask(series.load_splits(options))
+    ward = series.class_on_draws(reader, parts, options, 0)
     # Two rounds of 12 epochs of five passes over training and validation, and of five over test.
     assert len(seen) == 2 * (12 * 10 + 5) and ward["icu_accuracy_authors_protocol"] > 0.9
     options.evaluation_epochs = 25
-    death = series.death_on_draws(reader, options, 0)
+    death = series.death_on_draws(reader, parts, options, 0)
     assert len(seen) == 250 + 25 + 1
     assert all(mask is None and noise is not None for mask, noise in seen)
     assert death["mortality_auroc_authors_protocol"] > 0.95
@@ -265,9 +256,9 @@ def test_days_of_the_authors_protocol_are_turned(monkeypatch):
     make_oil(monkeypatch)
     model, _ = make_authors_model(monkeypatch)
     options = make_settings("etth1", epochs=40)
-    figures = series.authors_protocol(model(24), options, 0)
+    figures = series.authors_protocol(model(24), [], options, 0)
     assert figures["oil_temperature_mae_authors_protocol"] > 3.5  # 3.99 is the best constant's
-    assert series.authors_protocol(Reader(24), options, 0) == {}
+    assert series.authors_protocol(Reader(24), [], options, 0) == {}
 
 
 def test_codes_leave_out_what_was_not_observed():
@@ -281,7 +272,7 @@ def test_codes_leave_out_what_was_not_observed():
     assert whole.raw.shape == (2, 4)
 
 
-def test_rows_of_a_day_are_no_independent_witnesses():
+def test_the_rows_of_a_day_count_as_one():
     """Stations that are right or wrong together: days give limits sqrt(3) times as wide as rows."""
     target = np.repeat(np.arange(30) % 2, 3)
     predicted = np.where(np.repeat(np.arange(30) < 21, 3), target, 1 - target)[None]
@@ -304,8 +295,7 @@ def test_vowels_give_every_figure_and_hold_out_a_fifth_of_train():
     options = settings.load("single_element.vowels", "smoke")
     splits = [series.load_series(options, split) for split in SPLITS]
     assert [len(part) for part in splits] == [216, 54, 370]
-    torch.manual_seed(0)
-    model = SingleElement(runs.make_config(options))
+    model = build(options, 0)
     figures = evaluation.evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures == evaluation.evaluate(model, options, 0)

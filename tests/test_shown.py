@@ -1,16 +1,24 @@
-"""What a notebook shows gives the numbers of the library's or of papers' own copy."""
+"""What a notebook writes out gives the numbers of the library's or of papers' own function."""
+
+import math
 
 import numpy as np
 import pytest
 import torch
-from helpers import seeded
+from helpers import seeded, small
+from unbraid import records
 from unbraid.data.moving_digits import Digits, MovingDigits
-from unbraid.measures import information
-from unbraid.models.independent import IndependentPrediction
+from unbraid.data.sequences import Sequences
+from unbraid.measures import information, swaps
 from unbraid.training import fit
 
-from papers.a import evaluate as independent
 from papers.a.variants import GatedPrediction
+from papers.b import evaluate as unordered
+from papers.b import faces, poses
+from papers.c import evaluate as clips
+from papers.c.published_series import PublishedSeries
+from papers.c.published_speech import PublishedSpeech
+from papers.encoded import donor_shares
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -19,27 +27,11 @@ pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
 @pytest.fixture(scope="module")
-def model():
-    """Paper A's model, small and not trained."""
-    torch.manual_seed(0)
-    sizes = {"image_size": 32, "width": 4, "features": 8, "hidden": 8, "factor_size": 3}
-    return IndependentPrediction(**sizes, normalise=False, output="linear").eval()
-
-
-@pytest.fixture(scope="module")
 def sampler():
     """Moving digits of which each is a patch of noise."""
     images = torch.randint(256, (20, 28, 28), generator=seeded(0), dtype=torch.uint8)
     digits = Digits(images, torch.arange(20) % 10, "test", "noise")
     return MovingDigits(digits, image_size=32, length=4, motion="circle", speeds=(0.5, -0.9))
-
-
-def dependent_factors(factors, units=3, samples=120):
-    """Lists of factors now and a frame later, (N, d) each, all of which depend on each other."""
-    random = np.random.default_rng(0)
-    now = random.normal(size=(factors, samples, units))
-    later = 0.9 * now + 0.3 * now.mean(0) + 0.2 * random.normal(size=now.shape)
-    return list(now), list(later)
 
 
 MODELS = ("make_encoder", "make_transition", "make_decoder", "Posterior", "LOW", "HIGH")  # of 11
@@ -51,22 +43,22 @@ GATED |= {"output": "linear", "output_bias": 0.0, "variance": 0.05, "initial_log
 
 
 def build_gated():
-    """The library's class of the long run, small and not trained."""
+    """The class of the long run, small and not trained."""
     torch.manual_seed(0)
     return GatedPrediction(**GATED, opening=OPENING, decoder_apart=(0.07, 0.7))
 
 
 @pytest.fixture
 def built(define):
-    """What 11 builds, with the library's weights."""
+    """What 11 builds, with the same weights."""
     shown = define("11", *MODELS)
     model = shown.FactorModel(d=6, width=4, features=8, wide=24, hidden=8)
     model.load_state_dict(build_gated().state_dict())
     return model
 
 
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.9])
-def test_the_class_of_11_is_the_librarys(built, sampler, share):
+@pytest.mark.parametrize("share", [0.02, 0.9])
+def test_the_class_of_11_is_that_of_papers(built, sampler, share):
     library, frames = build_gated(), sampler(5, seeded(1)).frames
     for model in (built, library):
         model.advance(share)
@@ -81,26 +73,13 @@ def test_the_class_of_11_is_the_librarys(built, sampler, share):
     assert kl.sum((1, 3)) == pytest.approx(torch.stack(list(bound.kl.values()), 1), rel=1e-4)
 
 
-def test_the_long_run_opens_in_the_class_of_11(define, root):
-    shown = define("11", *MODELS)
-    name = root / "results" / "independent" / "circle" / "quick" / "long-seed0.safetensors"
-    library = GatedPrediction.load(name)
-    model = shown.FactorModel()
+def test_the_long_run_opens_in_the_class_of_11(define):
+    library = GatedPrediction.load(records.weights("independent/circle/quick/long-seed0"))
+    model = define("11", *MODELS).FactorModel()
     model.load_state_dict(library.state_dict())
     assert model.opening == library.config.opening
     assert model.apart == library.config.decoder_apart
-    assert model.v == library.variance
-
-
-def test_the_prior_of_the_wrong_frame_in_11(define, built, sampler):
-    """It differs from the right one in the KL term alone, and not at the first frame."""
-    wrong = define("11", "log_likelihood", "kl_by_unit", "terms_unshifted").terms_unshifted
-    frames, noise = sampler(5, seeded(1)).frames, torch.randn(5, 4, 12, generator=seeded(2))
-    likelihoods, kl = built.terms(frames, noise)
-    same_likelihoods, wrong_kl = wrong(built, frames, noise)
-    assert torch.allclose(likelihoods, same_likelihoods)
-    assert torch.allclose(kl[:, 0], wrong_kl[:, 0])
-    assert not torch.allclose(kl[:, 1], wrong_kl[:, 1], rtol=0.01)
+    assert model.v == library.config.variance
 
 
 def test_the_loop_of_12(define, sampler):
@@ -125,32 +104,116 @@ def test_the_units_that_are_counted(define, sampler, number):
     assert shown(library, frames).sum(1) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("factors", [2, 3])
-def test_same_and_cross_of_13(define, factors):
-    shown = define("13", "FactorInformation", "same_and_cross").same_and_cross
-    now, later = dependent_factors(factors)
-    found, expected = (each(now, later, seed=4) for each in (shown, information.same_and_cross))
-    assert found.same == pytest.approx(expected.same)
-    assert found.cross == pytest.approx(expected.cross)
-    assert np.array_equal(found.matrix, expected.matrix, equal_nan=True)
-
-
-@pytest.mark.parametrize("positive", [True, False])
-def test_the_best_partition_of_13(define, positive):
+def test_the_best_partition_of_13(define):
+    """It compares `same_and_cross` of each partition, which 13 writes out as well."""
     names = ("FactorInformation", "same_and_cross", "Partition", "best_partition")
-    shown = define("13", *names).best_partition
-    now, later = (np.hstack(each) for each in dependent_factors(2))
-    if not positive:  # no partition has both figures above zero, so all are candidates
-        later = np.random.default_rng(1).normal(size=later.shape)
-    found = shown(now, later, 3, tries=6, seed=5)
+    shown, random = define("13", *names), np.random.default_rng(0)
+    now = random.normal(size=(120, 6))
+    later = 0.9 * now + 0.3 * now[:, ::-1] + 0.2 * random.normal(size=now.shape)
+    found = shown.best_partition(now, later, 3, tries=6, seed=5)
     expected = information.best_partition(now, later, 3, tries=6, seed=5)
     assert found.permutation.tolist() == expected.permutation.tolist()
     assert found.tried == pytest.approx(expected.tried)
     assert (found.same, found.cross) == pytest.approx((expected.same, expected.cross))
 
 
-def test_the_forecasts_of_13(define, model):
-    shown = define("13", "roll_forward").roll_forward
-    latents = torch.randn(6, 6, generator=seeded(10))
-    ahead = independent.roll_forward(model, latents, 3)
-    assert torch.equal(shown(model, latents, 3), ahead)
+# ---- 24 to 27, paper B
+
+
+def test_24_repaints_and_counts_as_papers_do(define):
+    shown = define("24", "TIE", "count_nearer", "repaint")
+    frames_a, frames_b = (torch.rand(30, 3, 4, 4, generator=seeded(n)) for n in (1, 2))
+    made = shown.repaint(frames_a, frames_b)
+    assert torch.equal(made, poses.repaint(frames_a, frames_b))
+    truth, among = torch.arange(30), torch.cat([frames_b, frames_a, frames_b])  # with twins
+    ranks = shown.count_nearer(made, truth, among)
+    assert torch.equal(ranks, poses.count_nearer(made, truth, among)) and ranks.max() > 0
+
+
+def test_25_averages_the_prior_as_papers_do(define):
+    model = small("unordered", initial_log_variance=0.0)
+    for layer in model.prior_dense[::2]:
+        layer.weight *= 6  # so that p(z | f) differs from f to f
+    static = torch.randn(40, 4, generator=seeded(9), dtype=torch.float64)
+    shown = define("25", "prior_from_average", seed=0)
+    found = shown.prior_from_average(model.prior(static))
+    expected = unordered.prior_from_average(model, static, 0)["prior_from_average"]
+    assert 0.1 < expected < math.log(40) and abs(found - expected) < 0.1 * expected  # other draws
+
+
+def test_27_whitens_as_papers_do(define):
+    """Six people in five pictures each of 4 x 4 pixels, two of them not observed."""
+    of_person = torch.rand(6, 1, 1, 4, 4, generator=seeded(3))
+    frames = (255 * (0.7 * of_person + 0.3 * torch.rand(6, 5, 1, 4, 4, generator=seeded(4)))).byte()
+    mask = torch.ones(6, 5, dtype=torch.bool)
+    mask[2, 3:] = False
+    labels = {"person": torch.arange(6)}
+    people = Sequences(frames, labels, ("person",), (), "train", "made people", mask)
+    matrix = define("27", "fit_whitening").fit_whitening(people)
+    torch.testing.assert_close(matrix, faces.fit_whitening(people))
+
+
+# ---- 33 to 36, paper C
+
+
+def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
+    real = torch.rand(50, 3, 3, 4, 4, generator=seeded(10))
+    made = (real[:40] + 0.6 * torch.rand(40, 3, 3, 4, 4, generator=seeded(11))).clamp(0, 1)
+    shown = define("33", "share_nearest", "donor_shares", "compute_scores", real=real)
+    truth = torch.arange(40).roll(3)
+    truth[:20] = torch.arange(20)
+    among = Sequences(real, {}, (), (), "test", "made clips")
+    share = shown.share_nearest(made, truth)
+    assert share == clips.share_nearest(made, among, truth) and 0 < share < 1
+
+    judged, right, other = (torch.randint(3, (90,), generator=seeded(n)).numpy() for n in (1, 2, 3))
+    assert shown.donor_shares(judged, right, other) == donor_shares(judged, right, other)[1:]
+
+    chances = torch.rand(90, 3, generator=seeded(12)).softmax(1).numpy()
+    expected = swaps.generation_scores(chances, right)
+    names = ("conditional_entropy", "marginal_entropy", "inception_score")
+    expected = [getattr(expected, name).mean for name in names]
+    np.testing.assert_allclose(shown.compute_scores(chances, right), expected, rtol=1e-9)
+
+
+def with_weights(define, number, model):
+    """The networks that a notebook writes out, with a model's weights, in the same order."""
+    networks = define(number, "Gaussian", "PublishedNetworks").PublishedNetworks()
+    weights = dict(zip(networks.state_dict(), model.state_dict().values(), strict=True))
+    networks.load_state_dict(weights)
+    return networks
+
+
+def assert_alike(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_the_speech_networks_of_35(define):
+    torch.manual_seed(0)
+    model = PublishedSpeech(channels=101, features=101).eval()
+    networks = with_weights(define, "35", model)
+    x, noise = torch.rand(3, 20, 101), model.draw_noise(3, 20, seeded(0))
+    codes = model.encode(x, noise)
+    s, d = networks.encode(x, noise["anchor"][:, None])
+    assert_alike(s.draw(noise["static"]), codes["static"])
+    assert_alike(d.draw(noise["dynamic"]), codes["dynamic"])
+    assert_alike(networks.decode(codes["static"], codes["dynamic"]), model.decode(codes))
+    ours, prior = networks.prior(codes["dynamic"]), model.prior(codes["dynamic"])
+    assert_alike((ours.mean, ours.log_variance), (prior.mean, prior.log_variance))
+
+
+def test_the_series_networks_of_36(define):
+    torch.manual_seed(0)
+    model = PublishedSeries(anchor="first").eval()
+    networks = with_weights(define, "36", model)
+    x, noise = torch.randn(3, 5 * 24, 10), model.draw_noise(3, 5, seeded(0))
+    windows = x.unflatten(1, (5, 24))
+    observed = torch.rand(windows.shape, generator=seeded(1)) > 0.4
+    posterior = model.posterior(windows, observed, noise)
+    found = networks.encode(windows, observed, noise["anchor"])
+    for ours, theirs in zip(found, (posterior.static, posterior.dynamic), strict=True):
+        assert_alike((ours.mean, ours.log_variance), (theirs.mean, theirs.log_variance))
+    codes = posterior.codes["static"], posterior.codes["dynamic"], noise["decoder"]
+    ours, theirs = networks.decode(*codes), model.codec.decode(*codes)
+    assert_alike((ours.mean, ours.stddev), (theirs.mean, theirs.stddev))
+    assert_alike(networks.prior(codes[1]).mean, model.prior(codes[1]).mean)

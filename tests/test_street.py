@@ -8,7 +8,8 @@ import pytest
 import torch
 from unbraid.data import fetch
 from unbraid.data.fetch import DataError
-from unbraid.data.street import load, read_video
+
+from papers.a.street import load, read_video
 
 pytestmark = pytest.mark.usefixtures("data_of_the_clone")
 

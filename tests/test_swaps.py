@@ -4,11 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from unbraid.measures.swaps import (
-    entropies,
-    generation_scores,
-    random_donors,
-)
+import torch
+from unbraid.measures.swaps import agreement, entropies, generation_scores, random_donors
 
 LN2 = np.log(2)
 
@@ -16,11 +13,6 @@ LN2 = np.log(2)
 def certain(labels, classes):
     """p(y|x) = 1 for the given label."""
     return np.eye(classes)[np.asarray(labels)]
-
-
-def doubtful(seed, count, classes):
-    logits = 2 * np.random.default_rng(seed).standard_normal((count, classes))
-    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
 
 
 @pytest.mark.parametrize(
@@ -39,19 +31,9 @@ def test_entropies_by_hand(probabilities, conditional, marginal):
     assert result == pytest.approx((conditional, marginal, score))
 
 
-def test_generation_scores_equal_those_of_the_earlier_code():
-    generator = np.random.default_rng(0)
-    p, labels = generator.dirichlet(np.ones(6), 300), generator.integers(0, 6, 300)
-    scores = generation_scores(p, labels)
-    assert scores.accuracy.mean == pytest.approx(0.19, abs=1e-9)
-    assert scores.conditional_entropy.mean == pytest.approx(1.4626067069963, abs=1e-9)
-    assert scores.marginal_entropy.mean == pytest.approx(1.7905594781621, abs=1e-9)
-    assert scores.inception_score.mean == pytest.approx(1.3881234112908, abs=1e-9)
-
-
 def test_entropies_are_of_the_first_clips_of_each_class():
     labels = np.array([0, 0, 1, 2, 0, 2, 1])  # two of class 1: two of each are taken
-    p = doubtful(0, 7, 4)
+    p = np.random.default_rng(0).dirichlet(np.ones(4), 7)
     scores = generation_scores(p, labels)
     taken = entropies(p[[0, 1, 2, 6, 3, 5]])
     assert scores.conditional_entropy.mean == pytest.approx(taken.conditional)
@@ -108,6 +90,11 @@ def test_no_clip_is_its_own_donor():
     assert (random_donors(50, 3) != random_donors(50, 4)).any()
 
 
+def test_agreement_is_the_share_of_the_commonest_class_by_hand():
+    judged = torch.tensor([[0, 1, 2], [0, 1, 0], [1, 1, 1]])  # three identities at three points
+    assert agreement(judged) == pytest.approx((2 / 3 + 1 + 1 / 3) / 3)
+
+
 P, Y = certain([0, 1, 0, 1], 2), np.array([0, 1, 0, 1])
 
 
@@ -120,8 +107,9 @@ P, Y = certain([0, 1, 0, 1], 2), np.array([0, 1, 0, 1])
         (lambda: generation_scores(P, [0, 1, 2, 0]), "labels"),
         (lambda: entropies(np.empty((0, 3))), "probabilities"),
         (lambda: random_donors(1), "count"),
+        (lambda: agreement(torch.empty(0, 0, dtype=torch.long)), "judged"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(call, name):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=f"^{name}:"):
         call()

@@ -1,4 +1,4 @@
-"""The notebooks as files: run them, renew what is committed, write the course's editions."""
+"""The notebooks as files: run and compare them, write the course's editions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import desk, editions, execution, files, footer, stamp, syllabus
+import unbraid
+
+from tools import compare, desk, editions, execution, files, footer, syllabus
 from tools.assignment import write_assignment
 
 Options = argparse.Namespace
-CLONE = files.ROOT  # whose library the notebooks must import
+LIBRARY = Path(unbraid.__file__).resolve().parent  # must be the one of this clone
 
 
 def run_notebooks(options: Options) -> bool:
@@ -21,23 +23,9 @@ def run_notebooks(options: Options) -> bool:
     return not any(outcome.fault for outcome in outcomes)
 
 
-def renew_notebooks(options: Options) -> bool:
-    """run notebooks and renew their committed outputs"""
-    return not any(outcome.fault for outcome in execution.renew(options.only))
-
-
-def check_freshness(options: Options) -> bool:
-    """name the notebooks whose outputs are stale, and why; --run renews these"""
-    notebooks = files.select_notebooks(only=options.only)
-    stale = []
-    for path in notebooks:
-        if reasons := stamp.compare(path):
-            stale.append(path.stem)
-            print(f"{path.stem} is stale:", *reasons, sep="\n  ")
-    print(f"{len(notebooks) - len(stale)} of {len(notebooks)} notebooks are fresh")
-    if not (stale and options.run):
-        return not stale
-    return not any(outcome.fault for outcome in execution.renew(" ".join(stale)))
+def compare_notebooks(options: Options) -> bool:
+    """run notebooks at quick and name what differs from their committed outputs"""
+    return compare.compare(options.only, options.to, options.renew)
 
 
 def renew_footers(options: Options) -> bool:
@@ -97,8 +85,7 @@ def update_desk(_: Options) -> bool:
 # Each says whether all is as it must be, and takes the options beside it.
 COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
     "run": (run_notebooks, "only profile to cell-seconds solutions"),
-    "notebooks": (renew_notebooks, "only"),
-    "fresh": (check_freshness, "only run"),
+    "compare": (compare_notebooks, "only to renew"),
     "footer": (renew_footers, "only"),
     "syllabus": (renew_syllabus, ""),
     "student": (write_student, "only to"),
@@ -113,7 +100,7 @@ OPTIONS = {
     "profile": {"default": "quick", "choices": list(execution.CELL_SECONDS)},
     "to": {"help": "folder to write into, instead of build/COMMAND"},
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
-    "run": {"action": "store_true", "help": "renew the stale notebooks"},
+    "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
     "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},
 }
 
@@ -132,9 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command, takes = COMMANDS[options.command]
     try:
-        if not footer.LIBRARY.is_relative_to(CLONE):
-            remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
-            raise ValueError(f"unbraid: expected that of {CLONE}, found {footer.LIBRARY}; {remedy}")
+        check_library()
         if "to" in takes:
             options.to = options.to or f"build/{options.command}"
         return int(not command(options))
@@ -148,6 +133,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+
+
+def check_library() -> None:
+    """Refuse the library of another clone, or an installed one, which notebooks would import."""
+    clone = Path(__file__).resolve().parents[1]
+    if not LIBRARY.is_relative_to(clone):
+        remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
+        raise ValueError(f"unbraid: expected that of {clone}, found {LIBRARY}; {remedy}")
 
 
 if __name__ == "__main__":

@@ -15,14 +15,13 @@ import html
 import platform
 import re
 import shutil
-from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
-from unbraid.locks import hold
 
 from tools.files import copy_drawings, select_notebooks, tags, write
 
@@ -44,7 +43,6 @@ OPEN = " Open this cell after you have tried."  # said of a folded cell, which t
 # text is left out of the search, because whatever marks pictures and sounds can mark a program.
 ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
 PROGRAM = re.compile(rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|javascript:", re.IGNORECASE)
-HALF_WRITTEN = (".*.ipynb.????????", ".*.svg.????????")  # as store.write_atomically names them
 Cells = list[NotebookNode]
 
 
@@ -58,19 +56,15 @@ def lay_out(root: Path) -> tuple[Path, list[Path]]:
         return lay_out_alone(root)
 
 
-def sit_down(desk: Path) -> AbstractContextManager[None]:
+def sit_down(desk: Path) -> FileLock:
     """Keep a desk to this process; another one waits."""
     desk.mkdir(exist_ok=True)
-    return hold(desk / "desk.lock")
+    return FileLock(desk / ".lock")
 
 
 def lay_out_alone(root: Path) -> tuple[Path, list[Path]]:
-    """`lay_out`, in a process that has the desk to itself; what killed ones left is removed."""
+    """`lay_out`, in a process that has the desk to itself."""
     desk = root / "mine"
-    for pattern in HALF_WRITTEN:
-        for folder in (desk, desk / BASES, desk / "figures"):
-            for left in folder.glob(pattern):
-                left.unlink()
     copy_drawings(root / "notebooks", desk)
     created = []
     for notebook in select_notebooks(root / "notebooks"):

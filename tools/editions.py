@@ -59,7 +59,6 @@ def write_edition(
                 cell = nbformat.v4.new_markdown_cell(note, metadata={"tags": ["teacher"]})
                 book.cells.insert(1, cell)
         move_links(book, notebooks, Path(to))
-        book.metadata.pop("unbraid", None)  # The stamp speaks of the whole notebook.
         written.append(write(book, Path(to) / notebook.name))
     copy_drawings(notebooks[0].parent, Path(to))
     return written

@@ -7,8 +7,9 @@ import hashlib
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
-from unbraid.store import write_atomically
+from unbraid.records import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand
@@ -76,10 +77,11 @@ def copy_drawings(folder: Path, to: Path, book: NotebookNode | None = None) -> l
 
 def normalise(book: NotebookNode) -> NotebookNode:
     """The notebook as it is committed, changed in place: equal outputs give equal files."""
+    CoalesceStreamsPreprocessor(enabled=True)(book, {})
     book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
-    stamp = {name: book.metadata[name] for name in ("unbraid",) if name in book.metadata}
-    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA) | stamp)
+    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA))
     book.nbformat, book.nbformat_minor = 4, 5
+
     seen: dict[str, int] = {}
     count = 0
     for cell in book.cells:
@@ -91,7 +93,7 @@ def normalise(book: NotebookNode) -> NotebookNode:
         identity = f"{cell.cell_type} {seen[cell.source]} {cell.source}"
         cell.id = hashlib.sha256(identity.encode()).hexdigest()[:12]
         if cell.cell_type == "code":
-            # A cell that has never run keeps no number, so that the gates see it.
+            # A cell that has never run keeps no number, so that the tests see it.
             has_run = bool(cell.source.strip()) and cell.execution_count is not None
             count += has_run
             cell.execution_count = count if has_run else None

@@ -1,4 +1,4 @@
-"""Checks of arguments: each refusal says what was expected and what was found."""
+"""Checks of arguments: each refusal names the field, what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 
 class SettingsError(ValueError):
-    """A name or a value that is none of those that are expected."""
+    """A name or a value other than those that are expected."""
 
 
 class ResultsError(RuntimeError):
@@ -20,7 +20,7 @@ class ResultsError(RuntimeError):
 
 
 def check_name(field: str, name: str, names: Iterable[str]) -> None:
-    """Refuse a name that is none of `names`, with the nearest of them."""
+    """Refuse a name that is not among `names`, and suggest the nearest of them."""
     names = list(names)
     if name in names:
         return
@@ -30,17 +30,18 @@ def check_name(field: str, name: str, names: Iterable[str]) -> None:
 
 
 def check_whole(least: int, **values: object) -> None:
-    """Refuse values, given by their names, that are no whole numbers or lie below `least`."""
+    """Refuse values, given by their names, that are not whole numbers of `least` or more."""
     for name, value in values.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not is_whole or int(value) < least:  # type: ignore[call-overload]
             raise ValueError(f"{name}: expected a whole number from {least}, found {value!r}")
 
 
 def check_number(above: float = -math.inf, **values: object) -> None:
-    """Refuse values, given by their names, that are no finite numbers larger than `above`."""
+    """Refuse values, given by their names, that are not finite numbers larger than `above`."""
     for name, value in values.items():
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value <= above:
+        number = float(value) if isinstance(value, Real) else math.nan
+        if isinstance(value, bool) or not math.isfinite(number) or number <= above:
             more = "" if above == -math.inf else f" above {above:g}"
             raise ValueError(f"{name}: expected a finite number{more}, found {value!r}")
 
@@ -60,10 +61,22 @@ def check_choice(name: str, value: object, choices: Iterable) -> None:
 
 def as_array(values: ArrayLike) -> np.ndarray:
     """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values
-    return np.asarray(values)
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    tensor = values.detach().cpu()
+    return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
+
+
+def finite_array(name: str, values: ArrayLike) -> np.ndarray:
+    """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
+    array = as_array(values)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected real numbers, found {array.dtype}")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        raise ValueError(f"{name}: expected finite numbers, found {array[place]} at {place}")
+    return array
 
 
 def to_index(name: str, labels: ArrayLike) -> np.ndarray:
@@ -78,13 +91,12 @@ def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     return numbers
 
 
-def finite_array(name: str, values: ArrayLike) -> np.ndarray:
-    """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
-    values = as_array(values)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: expected real numbers, found {values.dtype}")
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        place = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
-        raise ValueError(f"{name}: expected finite numbers, found {values[place]} at {place}")
-    return values
+def check_classes(name: str, labels: object, classes: int, count: int) -> np.ndarray:
+    """Labels as an array (count,) of integers from 0 to classes - 1, or `ValueError`."""
+    array = as_array(labels)  # type: ignore[arg-type]
+    found = f"{array.dtype} {array.shape}"
+    holds = array.shape == (count,) and array.dtype.kind in "iu"
+    check_field(holds, name, f"integers ({count},)", found)
+    low, high = int(array.min()), int(array.max())
+    check_field(low >= 0 and high < classes, name, f"0 to {classes - 1}", f"{low} to {high}")
+    return array

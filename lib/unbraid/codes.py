@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unbraid.checks import check_field
 from unbraid.data.sequences import Sequences, as_float
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
@@ -34,8 +35,12 @@ def generator_for(model: torch.nn.Module, seed: int) -> torch.Generator:
 
 
 def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) -> Iterator[Batch]:
-    """Sequences or frames in batches on the model's device, by default of `FRAMES` frames each."""
+    """Sequences in batches of `size` on the model's device, by default of `FRAMES` frames each.
+
+    Raises `ValueError` for no sequences.
+    """
     whole, device = Batch.of(data), device_of(model)
+    check_field(len(whole.frames) > 0, "data", "a sequence or more", "none")
     size = size or max(1, FRAMES // whole.frames.shape[1])
     for start in range(0, len(whole.frames), size):
         rows = slice(start, start + size)
@@ -50,16 +55,16 @@ def encode_all(
     generator: torch.Generator | None = None,
     size: int | None = None,
 ) -> Codes:
-    """Codes of many sequences, on the CPU: means, or with a generator of the device one draw."""
+    """Codes of many sequences, on the CPU: means, or with a generator of the device one draw.
+
+    Raises `ValueError` for no sequences.
+    """
     return concatenate([model.encode(batch, generator) for batch in batches(model, data, size)])
 
 
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the tensors (n, ...) that bear the same name in several parts, on the CPU."""
-    joined = {}
-    for name in parts[0]:
-        joined[name] = torch.cat([part[name] for part in parts]).cpu()
-    return joined
+    """Join the tensors (n, ...) of the same name in several parts, on the CPU."""
+    return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
 @torch.no_grad()
@@ -91,13 +96,17 @@ def bound_over(
     seed: int,
     size: int | None = None,
 ) -> dict[str, float]:
-    """elbo, log_likelihood, kl_<code>: means over all samples of one draw, nats per sequence."""
+    """elbo, log_likelihood, kl_<code>: means over all samples of one draw, nats per sequence.
+
+    samples: each a tensor of frames or `Sequences`. Raises `ValueError` for none.
+    """
     generator, parts = generator_for(model, seed), []
     for sample in samples:
         for batch in batches(model, sample, size):
             bound = model.elbo(batch, generator)
             terms = {"elbo": bound.elbo, "log_likelihood": bound.log_likelihood}
             parts.append(terms | {f"kl_{name}": value for name, value in bound.kl.items()})
+    check_field(bool(parts), "samples", "one or more", "none")
     return {name: float(values.double().mean()) for name, values in concatenate(parts).items()}
 
 
@@ -106,12 +115,13 @@ def bound_per_frame(
 ) -> dict[str, float]:
     """The same with the ending _per_frame, in nats per frame; kl_static stays per sequence.
 
-    samples: sequences of one length, each a tensor of frames or `Sequences`.
+    samples: as in `bound_over`, all of one length.
     """
-    samples = list(samples)
-    length = Batch.of(samples[0]).frames.shape[1]
+    all_samples = list(samples)
+    check_field(bool(all_samples), "samples", "one or more", "none")
+    length = Batch.of(all_samples[0]).frames.shape[1]
     figures = {}
-    for name, value in bound_over(model, samples, seed).items():
+    for name, value in bound_over(model, all_samples, seed).items():
         if name == "kl_static":
             figures[name] = value
         else:
@@ -120,9 +130,17 @@ def bound_per_frame(
 
 
 def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) -> float:
-    """The root mean square difference of two sets of frames, over the values where mask is True."""
+    """The root mean square difference of two sets of frames, over the values where mask is True.
+
+    Raises `ValueError` for two shapes, and for a mask that is True nowhere.
+    """
+    shapes = tuple(first.shape), tuple(second.shape)
+    check_field(shapes[0] == shapes[1], "second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
-    return float((squares if mask is None else squares[mask]).mean().sqrt())
+    if mask is not None:
+        check_field(bool(mask.any()), "mask", "a value that is True", "none")
+        squares = squares[mask]
+    return float(squares.mean().sqrt())
 
 
 @torch.no_grad()

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unbraid.checks import check_field, check_number, check_whole
+
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -22,6 +24,8 @@ class DiagonalGaussian:
     @classmethod
     def from_outputs(cls, outputs: Tensor) -> DiagonalGaussian:
         """Mean and log-variance (..., d) from a network's outputs (..., 2 d)."""
+        width = outputs.shape[-1]
+        check_field(width % 2 == 0, "outputs", "an even width, half of it means", width)
         return cls(*outputs.chunk(2, -1))
 
     @property
@@ -37,14 +41,18 @@ class DiagonalGaussian:
         if noise is None:
             return self.mean
         if isinstance(noise, torch.Generator):
-            kind = {"dtype": self.mean.dtype, "device": self.mean.device}
-            noise = torch.randn(self.mean.shape, generator=noise, **kind)
+            like = self.mean
+            noise = torch.randn(like.shape, generator=noise, dtype=like.dtype, device=like.device)
         return self.mean + self.standard_deviation * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of `value` (..., d) in nats, (...)."""
         squared = (value - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (LOG_TWO_PI + self.log_variance + squared).sum(-1)
+
+    def detach(self) -> DiagonalGaussian:
+        """The same distribution, through which no gradient passes."""
+        return DiagonalGaussian(self.mean.detach(), self.log_variance.detach())
 
 
 def standard_normal_like(tensor: Tensor) -> DiagonalGaussian:
@@ -84,12 +92,12 @@ def gaussian_log_likelihood(
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """
-    if variance <= 0:
-        raise ValueError(f"variance must be positive, found {variance}")
+    check_number(0, variance=variance)
+    check_field(mean.shape == values.shape, "mean", tuple(values.shape), tuple(mean.shape))
     squared = (values - mean).square()
-    if observed is None:
-        count = math.prod(values.shape[-dimensions:])
-    else:
+    count: Tensor | int = math.prod(values.shape[-dimensions:])
+    if observed is not None:
+        check_field(observed.dtype == torch.bool, "observed", "booleans", observed.dtype)
         squared = squared * observed
         observed = observed.expand_as(squared).flatten(-dimensions)
         count = observed.sum(-1, dtype=squared.dtype)
@@ -99,9 +107,14 @@ def gaussian_log_likelihood(
 
 def best_log_likelihood(dimensions: int, variance: float) -> float:
     """The log-likelihood of a perfect mean of so many values, -D/2 log(2 pi v), in nats."""
+    check_whole(1, dimensions=dimensions)
+    check_number(0, variance=variance)
     return -0.5 * dimensions * (LOG_TWO_PI + math.log(variance))
 
 
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
-    """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W)."""
+    """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
+    if not torch.compiler.is_compiling():
+        inside = bool(((frames >= 0) & (frames <= 1)).all())
+        check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")
     return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").flatten(-3).sum(-1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +25,11 @@ class Expectation:
       absolute + relative * |value|;
     - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
       are called with each tuple;
-    - `judge`: a function that returns "" for a right answer, and else says what is wrong; with
+    - `judge`: a function that returns "" for a right answer, and otherwise what is wrong; with
       `calls` it is given the list of what the learner's function returned.
 
     mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
-    sentence that explains it; beside a `judge`, what the judge must say.
+    sentence that explains it; with a `judge`, what the judge must say.
     """
 
     value: object = None
@@ -41,7 +41,7 @@ class Expectation:
 
 
 class Verdict(NamedTuple):
-    """What `check` says: the exercise's number, whether the answer is right, and a sentence."""
+    """The exercise's number, whether the answer is right, and a sentence."""
 
     exercise: str
     is_right: bool
@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
 EXPECTATIONS: dict[str, Expectation] = {}
 
 
-def expect(exercise: str, value: object = None, **how: object) -> None:
+def expect(exercise: str, value: object = None, **how: Any) -> None:
     """Say what the answer to an exercise must be, by the fields of `Expectation`.
 
     Each mistake is tried at once: raises ValueError for one that would get another answer.
@@ -91,11 +91,11 @@ def is_missing(answer: object) -> bool:
 
 
 def explain_fault(expectation: Expectation, found: object) -> str:
-    """What is wrong with an answer, or with what its function has returned; "" if nothing is."""
+    """What is wrong with an answer, or with what its function returned; "" if it is right."""
     if expectation.judge:
         return expectation.judge(found)
     expected = apply_calls(expectation.value, expectation.calls)
-    tolerances = {"rtol": expectation.relative, "atol": expectation.absolute}
+    tolerances = expectation.relative, expectation.absolute
     fault = describe_difference(expected, found, tolerances)
     if not fault:
         return ""
@@ -114,7 +114,7 @@ def apply_calls(value: object, calls: Sequence[tuple]) -> object:
     return [value(*copy.deepcopy(arguments)) for arguments in calls]
 
 
-def describe_difference(expected: object, found: object, tolerances: dict[str, float]) -> str:
+def describe_difference(expected: object, found: object, tolerances: tuple[float, float]) -> str:
     """A sentence on the first place where two values differ; "" where they agree."""
     if isinstance(expected, dict):
         if not isinstance(found, dict) or set(found) != set(expected):
@@ -133,7 +133,7 @@ def describe_difference(expected: object, found: object, tolerances: dict[str, f
     return compare_arrays(to_numbers(expected), to_numbers(found), tolerances)
 
 
-def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str, float]) -> str:
+def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: tuple[float, float]) -> str:
     """`describe_difference` for numbers."""
     if found.dtype.kind not in "biufc":
         wanted = "Numbers are" if expected.ndim else "A number is"
@@ -142,14 +142,14 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: dict[str
         return f"The shape {expected.shape} is expected, yours is {found.shape}."
     if np.isnan(found).any() and not np.isnan(expected).any():
         return "Your answer holds nan."
-    are_right = np.isclose(found, expected, **tolerances, equal_nan=True)
+    are_right = np.isclose(found, expected, *tolerances, equal_nan=True)
     if are_right.all():
         return ""
     if found.ndim:
         return f"{100 * are_right.mean():.0f} % of your values are right."
     if expected.dtype.kind == "b":
         return "It is the other way round."
-    if np.isclose(found, -expected, **tolerances):
+    if np.isclose(found, -expected, *tolerances):
         return "The sign is wrong."
     return f"{found:.6g} is too {'large' if found > expected else 'small'}."
 

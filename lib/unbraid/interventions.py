@@ -12,19 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid.checks import check_name
+from unbraid.checks import check_field, check_name, check_whole, finite_array
 from unbraid.models.base import Codes
 
 MIDDLE = (0.025, 0.975)  # a grid covers the codes between these quantiles
 
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
-    """The two sets with the code `name` exchanged; `ValueError` if missing or of two shapes."""
+    """The two sets with the code `name` exchanged; `ValueError` if missing or of two shapes.
+
+    Codes do not say which model they are of: both sets have to be of one model.
+    """
     check_name("name", name, codes_a)
     check_name("name", name, codes_b)
     shapes = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"{name}: expected one shape, found {shapes[0]} and {shapes[1]}")
+    check_field(shapes[0] == shapes[1], name, f"the shape {shapes[0]} in both", shapes[1])
     return {**codes_a, name: codes_b[name]}, {**codes_b, name: codes_a[name]}
 
 
@@ -35,11 +37,9 @@ def hold(codes: Codes, name: str, at: int) -> Codes:
     """
     check_name("name", name, codes)
     code = codes[name]
-    if code.ndim != 3:
-        raise ValueError(f"{name}: expected a code with steps (B, T, d), found {tuple(code.shape)}")
+    check_field(code.ndim == 3, name, "a code with steps (B, T, d)", tuple(code.shape))
     length = code.shape[1]
-    if not 0 <= at < length:
-        raise ValueError(f"at: expected a step from 0 to {length - 1}, found {at}")
+    check_field(0 <= at < length, "at", f"a step from 0 to {length - 1}", at)
     steps = torch.arange(length, device=code.device).clamp(max=at)
     return {**codes, name: code[:, steps]}
 
@@ -58,20 +58,21 @@ def traverse(codes: Codes, name: str, unit: int | Tensor, values: Tensor) -> Cod
 
     unit: the number of a unit of the code `name`, or a direction (d,) of any length but 0. The
         coordinate along a direction is the projection on it.
-    Raises `ValueError` for a code or unit that is missing, and for more than one sequence.
+    Raises `ValueError` for a code or unit that is missing, for more than one sequence, and for
+    values that are not finite.
     """
     check_name("name", name, codes)
     counts = [len(code) for code in codes.values()]
-    if set(counts) != {1}:
-        raise ValueError(f"codes: expected one sequence (1, ...), found {counts}")
-    values = torch.as_tensor(values).to(codes[name]).flatten()
+    check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
+    finite_array("values", values)
+    wanted = torch.as_tensor(values).to(codes[name]).flatten()
     repeated = {}
     for other, code in codes.items():
-        repeated[other] = code.repeat(len(values), *[1] * (code.ndim - 1))
+        repeated[other] = code.repeat(len(wanted), *[1] * (code.ndim - 1))
 
     code = repeated[name]  # (V, ..., d)
     direction = as_direction(unit, code.shape[-1]).to(code)
-    change = values.view(-1, *[1] * (code.ndim - 2)) - code @ direction  # (V, ...)
+    change = wanted.view(-1, *[1] * (code.ndim - 2)) - code @ direction  # (V, ...)
     repeated[name] = code + change[..., None] * direction
     return repeated
 
@@ -80,15 +81,12 @@ def as_direction(unit: int | Tensor, size: int) -> Tensor:
     """The direction (size,) of length 1 of a unit, given by its number, or of a vector."""
     vector = torch.as_tensor(unit)
     if vector.ndim == 0:
-        if not 0 <= unit < size:
-            raise ValueError(f"unit: expected 0 to {size - 1}, found {unit}")
+        check_field(0 <= int(vector) < size, "unit", f"0 to {size - 1}", int(vector))
         return F.one_hot(vector, size)
     norm = (1.0 * vector).norm()  # a direction may be of whole numbers
-    if tuple(vector.shape) != (size,) or not norm > 0:
-        raise ValueError(
-            f"unit: expected a direction ({size},) of a length above 0, "
-            f"found {tuple(vector.shape)} of length {norm:.3g}"
-        )
+    holds = tuple(vector.shape) == (size,) and bool(norm > 0)
+    found = f"{tuple(vector.shape)} of length {norm:.3g}"
+    check_field(holds, "unit", f"a direction ({size},) of a length above 0", found)
     return vector / norm
 
 
@@ -108,17 +106,15 @@ def principal_directions(code: Tensor, count: int) -> Directions:
     """The `count` directions in which codes (N, D) or (B, T, d) vary most; each step is a row.
 
     Signs are such that the largest component is positive. Raises `ValueError` for codes of one
-    axis, count > min(N - 1, D), NaN or infinity.
+    axis, count > min(N - 1, D), codes that do not vary, NaN or infinity.
     """
-    if code.ndim < 2:
-        raise ValueError(f"code: expected (N, D) or (B, T, d), found {tuple(code.shape)}")
+    check_field(code.ndim >= 2, "code", "(N, D) or (B, T, d)", tuple(code.shape))
     rows = code.detach().flatten(0, -2)
     most = min(len(rows) - 1, rows.shape[1])
-    if not 1 <= count <= most:
-        raise ValueError(f"count: expected 1 to {most} for {tuple(code.shape)}, found {count}")
-    if not rows.isfinite().all():
-        raise ValueError("code: expected finite numbers; leave such sequences out")
+    check_field(1 <= count <= most, "count", f"1 to {most} for {tuple(code.shape)}", count)
+    finite_array("code", rows)
     mean = rows.mean(0)
+    check_field(bool((rows != rows[0]).any()), "code", "rows that differ", "the same in all")
     _, singular, vectors = torch.linalg.svd(rows - mean, full_matrices=False)
     vectors = vectors[:count]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
@@ -130,8 +126,12 @@ def grid_points(dynamic: Tensor, side: int) -> Tensor:
     """A regular grid over the middle 95 % of codes (Q, d): points (side^2, d).
 
     The first unit grows to the right. Codes of more than two units have a grid along their two
-    principal directions.
+    principal directions. Raises `ValueError` for side < 1, NaN, and other shapes.
     """
+    check_whole(1, side=side)
+    holds = dynamic.ndim == 2 and dynamic.numel() > 0
+    check_field(holds, "dynamic", "codes (Q, d)", tuple(dynamic.shape))
+    finite_array("dynamic", dynamic)
     count, mean = min(2, dynamic.shape[1]), dynamic.mean(0)
     axes = torch.eye(count) if dynamic.shape[1] <= 2 else principal_directions(dynamic, 2).vectors
     low, high = torch.quantile((dynamic - mean) @ axes.T, torch.tensor(MIDDLE), dim=0)

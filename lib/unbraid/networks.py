@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,13 +9,12 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unbraid.checks import check_name
 from unbraid.distributions import DiagonalGaussian
 
-LSTMState = tuple[Tensor, Tensor] | None
-LSTMOutput = tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]
+Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 ACTIVATIONS = {
     "leaky_relu": nn.LeakyReLU,  # its slope below 0 is 0.01, as in paper A's code
@@ -43,7 +41,7 @@ def stage_widths(image_size: int, width: int) -> list[int]:
     return [width * 2**stage for stage in range(int(halvings))]
 
 
-def stage(layer: nn.Module, normalise: bool, nonlinearity: str | float) -> list[nn.Module]:
+def stage(layer: Convolution, normalise: bool, nonlinearity: str | float) -> list[nn.Module]:
     """A convolution, batch normalisation where asked for, and an activation."""
     normalisation = [nn.BatchNorm2d(layer.out_channels)] if normalise else []
     return [layer, *normalisation, activation(nonlinearity)]
@@ -53,7 +51,7 @@ def halving_stages(
     channels: Sequence[int], normalise: bool, nonlinearity: str | float, bias: bool = True
 ) -> list[nn.Module]:
     """4 x 4 convolutions of stride 2 from each number of channels to the next."""
-    layers = []
+    layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):
         convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
         layers += stage(convolution, normalise, nonlinearity)
@@ -86,7 +84,7 @@ class ConvolutionalEncoder(nn.Sequential):
         layers += stage(last, normalise and output is not None, output or activation_name)
         super().__init__(*layers, nn.Flatten())
         if not normalise:
-            keep_variance(self)
+            draw_he_weights(self)
 
 
 class ConvolutionalDecoder(nn.Sequential):
@@ -114,26 +112,26 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
-        as_image = nn.Unflatten(1, (inputs, 1, 1))
-        layers = [as_image]
+        layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups == 1:
-            layers = [nn.Linear(inputs, inputs), activation(activation_name), as_image]
+            layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
         elif groups > 1:
             # A 1 x 1 convolution is a linear layer that can be split into groups.
-            split_linear = nn.Conv2d(inputs, inputs, 1, groups=groups)
-            layers += [split_linear, activation(activation_name)]
+            layers += [nn.Conv2d(inputs, inputs, 1, groups=groups), activation(activation_name)]
 
         widths = stage_widths(image_size, width)[::-1]
         for number, (before, after) in enumerate(pairwise((inputs, *widths))):
-            shape = {"stride": 2, "padding": 1} if number else {}
-            convolution = nn.ConvTranspose2d(before, after, 4, groups=max(groups, 1), **shape)
+            stride, padding = (2, 1) if number else (1, 0)
+            convolution = nn.ConvTranspose2d(
+                before, after, 4, stride, padding, groups=max(groups, 1)
+            )
             layers += stage(convolution, normalise, activation_name)
         layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1))
         if output == "sigmoid":
             layers.append(nn.Sigmoid())
         super().__init__(*layers)
         if not normalise:
-            keep_variance(self)
+            draw_he_weights(self)
 
     @property
     def last(self) -> nn.ConvTranspose2d:
@@ -148,49 +146,22 @@ def frame_encoder(
     return ConvolutionalEncoder(image_size, channels, width, features, normalise, 0.2, "tanh")
 
 
-def keep_variance(network: nn.Module) -> None:
-    """Initialise convolutions so that the signal neither fades nor grows with depth.
+def draw_he_weights(network: nn.Module) -> None:
+    """Draw the weights of convolutions so that the signal neither fades nor grows with depth.
 
-    He et al. 2015, arXiv 1502.01852. A transposed convolution of stride s uses 1/s^2 of its kernel
-    at each output pixel.
+    He et al. 2015, arXiv 1502.01852. Biases are 0. A transposed convolution of stride s uses 1/s^2
+    of its kernel at each output pixel.
     """
     for layer in network.modules():
-        if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+        if not isinstance(layer, Convolution):
             continue
-        kernel = layer.kernel_size[0] * layer.kernel_size[1]
+        kernel = float(math.prod(layer.kernel_size))
         if isinstance(layer, nn.ConvTranspose2d):
-            kernel = 1 if layer.stride[0] == 1 else kernel / layer.stride[0] ** 2
+            kernel = 1.0 if layer.stride[0] == 1 else kernel / layer.stride[0] ** 2
         fan_in = layer.in_channels / layer.groups * kernel
         nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_in))
-        nn.init.zeros_(layer.bias)
-
-
-def start_as_glorot(network: nn.Module) -> None:
-    """Initialise all layers with uniform weights of variance 2 / (fan in + fan out), zero biases.
-
-    Glorot and Bengio 2010. Batch normalisation keeps its own start.
-    """
-    for layer in network.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
-def start_as_in_2017(network: nn.Module) -> None:
-    """Initialise convolutions and batch normalisation as PyTorch 0.2, paper A's, did by default.
-
-    Weights and biases are uniform within 1/sqrt(inputs x kernel). Of a transposed convolution
-    today's PyTorch takes the outputs in place of the inputs. The gains of the normalisation are
-    uniform in (0, 1); today they are 1.
-    """
-    for layer in network.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            bound = 1 / math.sqrt(layer.in_channels * math.prod(layer.kernel_size))
-            nn.init.uniform_(layer.weight, -bound, bound)
-            nn.init.uniform_(layer.bias, -bound, bound)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def mlp(
@@ -219,7 +190,7 @@ class GaussianHead(nn.Module):
     @torch.no_grad()
     def add_start(self, log_variance: float, gain: float = 1.0) -> None:
         """Add to the biases of the log-variance, and multiply the weights of the mean."""
-        self.log_variance.bias += log_variance
+        self.log_variance.bias.add_(log_variance)
         self.mean.weight *= gain
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
@@ -227,40 +198,12 @@ class GaussianHead(nn.Module):
         return DiagonalGaussian(self.mean(features), self.log_variance(features))
 
 
-class LSTM(nn.LSTM):
-    """`nn.LSTM`, in single precision where mixed precision is on and the processor has no 16 bits.
-
-    PyTorch refuses a bfloat16 LSTM on processors without AVX-512, although it multiplies and
-    convolves bfloat16 on them.
-    """
-
-    def forward(self, inputs: Tensor | PackedSequence, state: LSTMState = None) -> LSTMOutput:
-        """As `nn.LSTM`: the outputs, and the last state."""
-        data = inputs.data if isinstance(inputs, PackedSequence) else inputs
-        if data.is_cpu and torch.is_autocast_enabled("cpu") and not has_half_lstm():
-            state = None if state is None else tuple(part.float() for part in state)
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(inputs.float(), state)
-        return super().forward(inputs, state)
-
-
-@functools.cache
-def has_half_lstm() -> bool:
-    """Whether PyTorch computes an LSTM of bfloat16 on this machine's processor."""
-    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16):
-        try:
-            nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
-        except RuntimeError:
-            return False
-    return True
-
-
 class AutoregressivePrior(nn.Module):
     """p(d_t | d_<t) of paper C: a two-layer LSTM reads d_0 = 0, d_1, ..., d_{t-1}."""
 
     def __init__(self, size: int, hidden: int):
         super().__init__()
-        self.recurrent = LSTM(size, hidden, 2, batch_first=True)
+        self.recurrent = nn.LSTM(size, hidden, 2, batch_first=True)
         self.head = GaussianHead(hidden, size)
 
     def forward(self, codes: Tensor) -> DiagonalGaussian:
@@ -272,7 +215,7 @@ class AutoregressivePrior(nn.Module):
 
         zero_at: the number of a step whose code is 0 instead of a draw.
         """
-        state = None
+        state: tuple[Tensor, Tensor] | None = None
         code = torch.zeros_like(noise[:, :1])  # (B, 1, d)
         codes = []
         for step in range(noise.shape[1]):

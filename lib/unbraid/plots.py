@@ -7,20 +7,25 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from unbraid.data.fetch import repository_root
 from unbraid.progress import is_watched
 
-# Of two digits in two planes: orange and sky blue, of different lightness and apart for everybody.
-PLANES = np.array([[1.0, 0.7, 0.1], [0.15, 0.6, 0.95]], dtype=np.float32)  # (plane, RGB)
+# One palette in the whole course: each pair differs in hue for everybody, and in lightness.
+DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
+STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
 
 
@@ -42,7 +47,7 @@ def show(figure: Figure, alt: str) -> None:
     show_image("png", png.getvalue(), alt, Image.open(png).width // 2)
 
 
-def film(  # noqa: PLR0913 - all but the first two go by name
+def film(
     clips: Tensor | np.ndarray,
     alt: str,
     rows: int = 1,
@@ -85,7 +90,7 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
     alt: as in `show`. milliseconds: of each figure. A film has 64 colours, which keeps it small.
     Axes stand where the first figure's stand, so that nothing trembles.
     """
-    pictures, places = [], []
+    pictures: list[np.ndarray] = []
     for number in range(count):
         figure = draw(number)
         if number == 0:
@@ -94,15 +99,16 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
         figure.set_layout_engine("none")
         for ax, place in zip(figure.axes, places, strict=True):
             ax.set_position(place)
-        figure.canvas.draw()
-        pixels = np.asarray(figure.canvas.buffer_rgba())
-        pictures.append(Image.fromarray(pixels).convert("RGB"))
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
         plt.close(figure)
-    all_pictures = Image.fromarray(np.concatenate([np.asarray(one) for one in pictures]))
-    # One palette for all, or each would be stored in full.
-    colours = all_pictures.quantize(64, Image.Quantize.FASTOCTREE)
-    pictures = [one.quantize(palette=colours, dither=Image.Dither.NONE) for one in pictures]
-    show_film(pictures, alt, milliseconds, width=pictures[0].width)
+    # One palette for all, or each picture would be stored in full.
+    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
+    frames = []
+    for pixels in pictures:
+        frames.append(Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE))
+    show_film(frames, alt, milliseconds, width=frames[0].width)
 
 
 def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int, width: int) -> None:
@@ -116,11 +122,14 @@ def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int, widt
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     """Show a drawing that lies in an SVG file, `width` pixels of the page wide.
 
-    path: of the file, such as "figures/11_model.svg"; notebooks run in their own folder.
+    path: of the file, such as "figures/11_model.svg", seen from this folder, from notebooks/ below
+        it, or else from the clone's notebooks/.
     alt: as in `show`. The drawing becomes a part of the output, because JupyterLab shows SVG of
-    its own kind only in notebooks that are trusted. Raises `ValueError` where the file is no SVG.
+        its own kind only in notebooks that are trusted. Raises `ValueError` for any other file.
     """
-    drawing = Path(path).read_bytes()
+    clone = repository_root() or Path()
+    places = [folder / path for folder in (Path(), Path("notebooks"), clone / "notebooks")]
+    drawing = next(filter(Path.exists, places), places[0]).read_bytes()
     try:
         root = ElementTree.fromstring(drawing).tag
     except ElementTree.ParseError as error:
@@ -146,7 +155,7 @@ def play(sound: Tensor, rate: int, name: str) -> None:
 
     rate: samples per second. What would be louder than the loudest is cut off.
     """
-    from IPython.display import Audio, Markdown, display  # There are pages without a notebook.
+    from IPython.display import Audio, Markdown, display
 
     sound = sound - sound.mean()
     sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
@@ -155,7 +164,7 @@ def play(sound: Tensor, rate: int, name: str) -> None:
 
 
 def explore(draw: Callable[..., None], **controls: object) -> None:
-    """Draw a figure at its default values; with sliders to change them where somebody watches.
+    """Draw a figure at its default values, with sliders to change them where somebody watches.
 
     draw: shows a figure; its arguments have defaults. controls: for each argument to move, what
     ipywidgets makes a control of, e.g. (low, high, step) or a list of choices.
@@ -174,23 +183,22 @@ def explore(draw: Callable[..., None], **controls: object) -> None:
 def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
     """Frames (N, C, H, W) in [0, 1] in `rows` rows, left to right: an image (height, width, 3).
 
-    C: 1 grey, 3 RGB, or 2 planes, of which the first is drawn in orange and the second in sky blue.
+    C: 1 grey, 3 RGB, or 2 planes, each drawn in its colour of `DIGITS`.
     """
-    frames = np.clip(np.asarray(frames, dtype=np.float32), 0, 1)
-    if frames.ndim != 4 or frames.shape[1] not in (1, 2, 3):
-        raise ValueError(f"frames: expected (N, 1 to 3, H, W), found {frames.shape}")
-    if frames.shape[1] == 2:
-        frames = np.einsum("nphw,pc->nchw", frames, PLANES).clip(0, 1)
-    frames = np.broadcast_to(frames, (len(frames), 3, *frames.shape[2:]))
-    columns = -(-len(frames) // rows)
-    height, width = frames.shape[2:]
-    shape = (rows * (height + 1) - 1, columns * (width + 1) - 1, 3)  # a pixel between two frames
-    image = np.ones(shape, dtype=np.float32)
-    for index, frame in enumerate(frames):
-        top = (index // columns) * (height + 1)
-        left = (index % columns) * (width + 1)
-        image[top : top + height, left : left + width] = frame.transpose(1, 2, 0)
-    return image
+    values = np.clip(np.asarray(frames, dtype=np.float32), 0, 1)
+    if values.ndim != 4 or values.shape[1] not in (1, 2, 3):
+        raise ValueError(f"frames: expected (N, 1 to 3, H, W), found {values.shape}")
+    if values.shape[1] == 2:
+        colours = np.array([to_rgb(colour) for colour in DIGITS], dtype=np.float32)  # (plane, RGB)
+        values = np.einsum("nphw,pc->nchw", values, colours).clip(0, 1)
+    values = np.broadcast_to(values, (len(values), 3, *values.shape[2:]))
+    columns = -(-len(values) // rows)
+    blank = np.ones((rows * columns - len(values), *values.shape[1:]), dtype=np.float32)
+    gap = ((0, 0), (0, 0), (0, 1), (0, 1))  # a white pixel below and to the right of each frame
+    tiles = np.pad(np.concatenate([values, blank]), gap, constant_values=1)
+    height, width = tiles.shape[2:]
+    tiles = tiles.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
+    return tiles.reshape(rows * height, columns * width, 3)[:-1, :-1]
 
 
 def grid(
@@ -200,11 +208,11 @@ def grid(
     xlabel: str = "frame",
 ) -> Axes:
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
-    sequences = np.asarray(sequences)
-    rows, length = sequences.shape[:2]
+    frames = np.asarray(sequences)
+    rows, length = frames.shape[:2]
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
     ax = ax or plt.subplots(figsize=size)[1]
-    image = picture(sequences.reshape(-1, *sequences.shape[2:]), rows)
+    image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
     ax.imshow(image)
     width = image.shape[1] / length
     height = image.shape[0] / rows
@@ -250,35 +258,26 @@ def heatmap(
     digits: decimals of the numbers, None for no numbers. NaN cells stay blank.
     diverging: a map centred on zero, for correlations.
     """
-    import seaborn  # It is imported late, because that takes a second.
+    import seaborn  # imported lazily, because that takes a second
 
-    matrix = np.asarray(matrix, dtype=float)
-    ax = ax or plt.subplots(figsize=(1.1 * matrix.shape[1] + 2, 0.8 * matrix.shape[0] + 1.2))[1]
+    values = np.asarray(matrix, dtype=float)
+    ax = ax or plt.subplots(figsize=(1.1 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
     if high is None:
-        high = float(np.nanmax(np.abs(matrix) if diverging else matrix))
-    low = -high if diverging else 0.0
-    seaborn.heatmap(
-        matrix,
-        ax=ax,
-        vmin=low,
-        vmax=high,
-        cmap="RdBu_r" if diverging else "cividis",
-        square=True,
-        xticklabels=False,
-        yticklabels=False,
-        cbar_kws={"label": unit, "fraction": 0.046, "pad": 0.04},
-    )
+        high = float(np.nanmax(np.abs(values) if diverging else values))
+    colours = {"vmin": -high, "cmap": "RdBu_r"} if diverging else {"vmin": 0.0, "cmap": "cividis"}
+    bar = {"label": unit, "fraction": 0.046, "pad": 0.04}
+    names: dict[str, Any] = {"xticklabels": False, "yticklabels": False}
+    seaborn.heatmap(values, ax=ax, vmax=high, **colours, square=True, **names, cbar_kws=bar)
     # Seaborn begins the first cell at 0, and an image half a cell before.
     ax.collections[0].set_transform(Affine2D().translate(-0.5, -0.5) + ax.transData)
-    ax.set(xlim=(-0.5, matrix.shape[1] - 0.5), ylim=(matrix.shape[0] - 0.5, -0.5))
+    ax.set(xlim=(-0.5, values.shape[1] - 0.5), ylim=(values.shape[0] - 0.5, -0.5))
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     hide_frame(ax)
     if digits is not None:
-        for row, column in np.argwhere(np.isfinite(matrix)):
-            value = matrix[row, column]
-            text = write_number(value, digits)
-            ax.text(column, row, text, ha="center", va="center", color=ink(ax, value))
+        for row, column in np.argwhere(np.isfinite(values)):
+            text, colour = write_number(values[row, column], digits), ink(ax, values[row, column])
+            ax.text(column, row, text, ha="center", va="center", color=colour)
     return ax
 
 
@@ -296,12 +295,12 @@ def leakage(
     p_values (R, F): values that may be chance are written in italics and in brackets.
     Values below 0 have the colour of 0, values of 1 the brightest one.
     """
-    value = np.asarray(value, dtype=float)
-    ax = ax or plt.subplots(figsize=(1.2 * value.shape[1] + 2.2, 0.8 * value.shape[0] + 1.2))[1]
-    heatmap(value, ax, rows, columns, "skill", high=1, digits=None)
-    for row, column in np.argwhere(np.isfinite(value)):
-        text = write_number(value[row, column])
-        style = {"ha": "center", "color": ink(ax, value[row, column])}
+    values = np.asarray(value, dtype=float)
+    ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2.2, 0.8 * values.shape[0] + 1.2))[1]
+    heatmap(values, ax, rows, columns, "skill", high=1, digits=None)
+    for row, column in np.argwhere(np.isfinite(values)):
+        text = write_number(values[row, column])
+        style: dict[str, Any] = {"ha": "center", "color": ink(ax, values[row, column])}
         if p_values is not None and p_values[row, column] >= CHANCE_LEVEL:
             text = f"({text})"
             style["style"] = "italic"
@@ -320,7 +319,7 @@ def write_number(value: float, digits: int = 2) -> str:
 def ink(ax: Axes, value: float) -> str:
     """Black or white, whichever can be read on the colour that a heat map gives to a value."""
     cells = ax.collections[0]
-    red, green, blue, _ = cells.cmap(cells.norm(value))
+    red, green, blue, _ = np.ravel(cells.cmap(cells.norm(np.array([value]))))
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
 
 

@@ -13,7 +13,8 @@ class Readable:
 
     def table(self) -> list[tuple[str, ...]]:
         """The cells to show, row by row."""
-        rows = [(field.name, describe_value(getattr(self, field.name))) for field in fields(self)]
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        rows = [(name, describe_value(getattr(self, name))) for name in names]
         return [row for row in rows if row[1]]
 
     def __repr__(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from unbraid.checks import check_name, check_whole
+from unbraid.checks import check_field, check_name, check_number, finite_array
 
 Curve = float | Sequence[Sequence[float]] | Callable[[float], float]
 """A number, knots [[share, value], ...] of a linear `Schedule`, or a function of the share."""
@@ -16,63 +16,56 @@ Curve = float | Sequence[Sequence[float]] | Callable[[float], float]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The value between knots (share of the run, value); before and after them it is constant.
+    """The value between knots [[share of the run, value], ...]; before and after it is constant.
 
-    interpolation: "linear", or "logarithmic", by which a value changes by equal factors, and not by
-        equal amounts, between two knots.
-    cycles: how often the knots are gone through; their shares are of one cycle.
+    interpolation: "linear", or "logarithmic": by equal factors instead of equal amounts.
+    Raises `ValueError` for shares that are not in order or not from 0 to 1.
     """
 
     knots: Sequence[Sequence[float]]
     interpolation: str = "linear"
-    cycles: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name("interpolation", self.interpolation, ("linear", "logarithmic"))
-        check_whole(1, cycles=self.cycles)
+        knots = finite_array("knots", self.knots)
+        holds = knots.ndim == 2 and knots.shape[1] == 2 and len(knots) > 0
+        if holds:
+            shares, values = knots.T
+            holds = shares[0] >= 0 and shares[-1] <= 1 and bool((np.diff(shares) >= 0).all())
+            holds = holds and (self.interpolation == "linear" or values.min() > 0)
+        expected = "pairs [share, value], shares in order from 0 to 1 (updates divided by steps)"
+        check_field(holds, "knots", f"{expected}, values above 0 if logarithmic", self.knots)
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
-        if self.cycles > 1:
-            share = share * self.cycles
-            share = share + 1 - max(1, math.ceil(share - 1e-9))  # a cycle's last update has 1
+        if self.interpolation == "linear":
+            return schedule_value(self.knots, share)
         shares, values = np.array(self.knots, dtype=float).T
-        if self.interpolation == "logarithmic":
-            return float(np.exp(np.interp(share, shares, np.log(values))))
-        return float(np.interp(share, shares, values))
+        return float(np.exp(np.interp(share, shares, np.log(values))))
 
 
-@dataclass(frozen=True)
-class Staircase:
-    """A schedule, multiplied by `factor` once for every `sequences` that were seen."""
-
-    schedule: Curve
-    factor: float
-    sequences: int
-    batch_size: int  # sequences of an update
-    steps: int  # updates of the run
-
-    def __call__(self, share: float) -> float:
-        """The value before the update that begins after this share of the run."""
-        step = round(share * self.steps) + 1
-        stairs = step * self.batch_size // self.sequences
-        return schedule_value(self.schedule, share) * self.factor**stairs
+def schedule_value(curve: Curve, share: float) -> float:
+    """The value that a number, knots or a function has after a share of the run."""
+    if callable(curve):
+        return float(curve(share))
+    if not isinstance(curve, Sequence):
+        return float(curve)
+    shares, values = np.array(curve, dtype=float).T
+    return float(np.interp(share, shares, values))
 
 
-def schedule_value(schedule: Curve, share: float) -> float:
-    """The value that a number or a schedule has after a share of the run."""
-    if isinstance(schedule, (int, float)):
-        return float(schedule)
-    if callable(schedule):
-        return float(schedule(share))
-    return Schedule(schedule)(share)
+def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float]:
+    """The values at each percent of a run, or that of a number.
 
-
-def describe_schedule(schedule: Curve) -> object:
-    """A number or schedule as JSON can hold it; a plain function as its values at each percent."""
-    if is_dataclass(schedule):
-        values = {name: describe_schedule(value) for name, value in vars(schedule).items()}
-        return {"kind": type(schedule).__name__} | values
-    if callable(schedule):
-        return [float(schedule(percent / 100)) for percent in range(101)]
-    return schedule
+    Raises `ValueError` with the argument's name for what is no curve, not finite or below `least`.
+    """
+    if isinstance(curve, Sequence):
+        try:
+            curve = Schedule(curve)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: expected a number, knots or a function; {error}") from None
+    found = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
+    for value in found:
+        check_number(**{name: value})
+        check_field(value >= least, name, f"values from {least:g}", value)
+    return [float(value) for value in found]

@@ -1,38 +1,44 @@
-"""fit(): the one training loop of the course. It logs, checkpoints and resumes bit for bit."""
+"""fit(): the one training loop of the course. It logs, writes checkpoints and resumes from them."""
 
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import math
+import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from datetime import timedelta
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Generator, Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Generator, Tensor, nn
 
-from unbraid import parallel
-from unbraid.checkpoint import Run, TrainingError, make_row
-from unbraid.checks import check_name, check_whole
+from unbraid import records
+from unbraid.checks import check_field, check_name, check_number, check_whole
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.progress import progress_bar
-from unbraid.replay import Replay
-from unbraid.schedules import Curve, describe_schedule, schedule_value
+from unbraid.schedules import Curve, check_curve, schedule_value
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
-PATIENCE = timedelta(minutes=10)  # with a process that does not answer
+TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
+COMPILED = 1000  # From so many updates on a GPU run is compiled, which takes a minute or two.
+COLUMNS = ("step", "sequences", "seconds", *TERMS)
 
 
-@parallel.end_together()
+class TrainingError(RuntimeError):
+    """A run that diverged, or a checkpoint that belongs to another run."""
+
+
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
     draw: Callable[[int, Generator], BatchLike],
@@ -44,283 +50,278 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     betas: tuple[float, float] = (0.9, 0.999),
     gradient_norm: float | None = None,
     seed: int = 0,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     identity: Mapping[str, object] | None = None,
     precision: str = "32-true",
     accelerator: str = "auto",
     devices: int = 1,
     num_nodes: int = 1,
-    synchronise: bool = True,
-    accumulate: int = 1,
-    replay: bool = False,
+    compile: bool | None = None,
     every: int | None = None,
     report: Callable[[dict], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> list[dict]:
     """Train a model in place by maximising its weighted bound; return the training curve.
 
-    draw(count, generator): a batch of `count` sequences, as `Batch.of` takes it. Its digests, if
-        it has that attribute, say which data a checkpoint must be of.
+    draw(count, generator): a batch of `count` sequences, as `Batch.of` takes it.
     steps: updates. batch_size: sequences behind each.
-    learning_rate: Adam's; a number or a schedule, of the share of the run that is over before an
-        update. A schedule is knots [[share, value], ...], or a function of the share.
-    weights: of the bound's terms, by the names that `Bound.loss` knows; numbers or schedules, of
-        the share that is over after an update.
+    learning_rate: Adam's; a number or a `Curve` over the share of the run before an update.
+    weights: of the bound's terms, by the names that `Bound.loss` knows; numbers or curves over the
+        share after an update.
     betas: Adam's decays of its two moments. gradient_norm: longer gradients are shortened to it.
-    seed: the seed of the data and of the posterior's noise. The caller has seeded the weights.
-    checkpoint: a file that is written with each row of the curve. A run that finds it goes on
-        from it and ends in the same bits as one that was never interrupted.
-    identity: what a checkpoint must agree in beside these arguments and the model's config, such as
-        how the data were chosen; values that JSON can hold.
-    precision: one of `PRECISIONS`, as Lightning Fabric names them.
-    accelerator: one of `ACCELERATORS`. "auto" takes a CUDA GPU where there is one, else the CPU;
-        "mps", the GPU of Apple silicon, is only taken when it is asked for.
-    devices, num_nodes: processes of each machine, one a device, and machines; see below.
-    synchronise: whether batch normalisation takes the statistics of the whole batch, over all
-        processes. False is faster, but the gradient becomes another one, and the results depend on
-        the number of processes.
-    accumulate: the parts, one after the other, in which each process works through its share of a
-        batch, for a device that does not hold it. The gradient is the same but for the order of its
-        sums, except that batch normalisation has the statistics of a part.
-    replay: whether the fourth update is recorded as a CUDA graph, and replayed from then on, see
-        `Replay`. Small networks train several times as fast on a GPU. Not for models that change in
-        training other than by their weights, for batches with masks, and for several processes.
-    every: the number of updates between two rows of the curve; by default a fiftieth of the run.
+    seed: of the data and of the posterior's noise. The caller has seeded the weights.
+    checkpoint: a file, written with each row. A run that finds it continues from there, and in one
+        process ends in the same bits as a run without interruption.
+    identity: what a checkpoint must agree in beside these arguments, the model's config and
+        `draw.digests`, if there are any; values that JSON can hold.
+    precision: one of `PRECISIONS`. accelerator: one of `ACCELERATORS`; "auto" takes a CUDA GPU
+        where there is one, else the CPU. devices: of each of `num_nodes` machines.
+    compile: whether torch.compile fuses the bound's operations and, on a GPU, records them as CUDA
+        graphs; all batches must have one shape. None: on one CUDA GPU, from 1000 updates on.
+    every: updates between two rows of the curve; by default a fiftieth of the run.
     report: a function that is called with each new row.
     on_progress: a function that is called before each update with the share that is over.
 
-    Several processes divide each batch, and see the data and the noise that one process sees. A
-    script that asks for `devices` is started again for each of them, from its first line on;
-    torchrun and SLURM start them themselves. Every process calls `fit`; the first one alone writes
-    the checkpoint, calls `report` and shows progress, and all read the checkpoint from the same
-    folder. A run goes on with another number of processes. All parameters must have a gradient.
+    With several devices Lightning Fabric starts the script again for each of them. Each process
+    draws its share of a batch with seeds of its own, and gradients are averaged; the first process
+    alone writes, reports and shows progress. On GPUs batch normalisation becomes `SyncBatchNorm`;
+    on CPUs each process has its own batch statistics. Resumed, the others draw other numbers.
 
-    A row holds `COLUMNS`: means over the updates since the last row, in nats, whatever the loss
-    weights. Raises `TrainingError` where the bound stops being finite, the checkpoint is of
-    another run, the batch or its noise cannot be divided, or another process has ended.
+    A row holds `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
+    `ValueError` for arguments and batches, and `TrainingError` where the bound stops being finite
+    or the checkpoint belongs to another run.
     """
-    check_whole(1, steps=steps, batch_size=batch_size, accumulate=accumulate)
     weights = dict(weights or {})
-    fabric = start_processes(accelerator, devices, num_nodes, precision)
-    parts = parallel.divide(batch_size, fabric.world_size, accumulate)[fabric.global_rank]
-    rate = schedule_value(learning_rate, 0.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=betas)
-    model.to(memory_format=torch.channels_last)  # convolutions run fastest in this layout
-    if replay:
-        check_replay(fabric, on_progress)
-    wrapped_model, wrapped_optimizer = fabric.setup(model, optimizer)
+    settings = {"steps": steps, "batch_size": batch_size, "seed": seed, "precision": precision}
+    settings |= {"learning_rate": learning_rate, "betas": betas, "gradient_norm": gradient_norm}
+    settings |= check_arguments(settings, weights)
+    check_field(callable(draw), "draw", "a function of a count and a generator", repr(draw))
+    every = max(1, steps // 50) if every is None else every
+    check_whole(1, every=every, devices=devices, num_nodes=num_nodes)
+    share, rest = divmod(batch_size, devices * num_nodes)
+    check_field(not rest, "batch_size", "a multiple of all devices", batch_size)
 
-    data_noise = torch.Generator().manual_seed(seed)
-    code_noise = torch.Generator(device=fabric.device).manual_seed(seed + 1)
-    arguments = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": describe_schedule(learning_rate),
-        "betas": betas,
-        "gradient_norm": gradient_norm,
-        "seed": seed,
-        "precision": precision,
-        "data": getattr(draw, "digests", None),
-        "batch_normalisation_parts": parallel.count_statistics(
-            model, accumulate, 1 if synchronise else fabric.world_size
-        ),
-    }
-    for name, weight in weights.items():
-        arguments[f"weights.{name}"] = describe_schedule(weight)
-    # The unwrapped model and optimizer name their tensors without Fabric's prefixes.
-    whole_identity = arguments | identify_model(model) | dict(identity or {})
-    run = Run(model, optimizer, data_noise, code_noise, whole_identity)
-    rows = run.resume(checkpoint) if checkpoint else []
-    first = rows[-1]["step"] + 1 if rows else 1
-    parallel.check_same_update(fabric, first)
-    log = Log(rows[-1]["seconds"] if rows else 0.0, batch_size)
-    every = every or max(1, steps // 50)
+    fabric = start_processes(accelerator, devices, num_nodes, precision)
+    settings |= {"device": fabric.device.type, "data": getattr(draw, "digests", None)}
+    run = Run(model.to(fabric.device), dict(identity or {}) | settings, fabric.global_rank)
+    if compile is None:  # A short run would be over before its model is compiled.
+        compile = fabric.device.type == "cuda" and devices * num_nodes == 1 and steps >= COMPILED
+    wrapped, optimizer = wrap(model, run.optimizer, fabric, compile)
+    rows = run.resume(Path(checkpoint)) if checkpoint else []
+    done, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
+    begun, terms = time.perf_counter() - seconds, []
+    updates: Iterable[int] = range(done + 1, steps + 1)
+    if fabric.is_global_zero:
+        updates = progress_bar(updates, "updates", initial=done, total=steps)
 
     model.train()
-    updates = range(first, steps + 1)
-    if fabric.is_global_zero:
-        updates = progress_bar(updates, "updates", initial=first - 1, total=steps)
-    with parallel.divided(model, code_noise, parts, synchronise, fabric.world_size) as noise:
-        update = Update(fabric, wrapped_model, wrapped_optimizer, noise, parts, gradient_norm)
-        if replay:
-            update = Replay(update, optimizer, code_noise, list_changing(weights))
-        for step in updates:
-            before, after = (step - 1) / steps, step / steps
-            set_rate(optimizer, schedule_value(learning_rate, before))
-            if on_progress:
-                on_progress(before)
+    for step in updates:
+        before, after = (step - 1) / steps, step / steps
+        run.optimizer.param_groups[0]["lr"] = schedule_value(learning_rate, before)
+        if on_progress:
+            on_progress(before)
 
-            batch = Batch.of(draw(batch_size, data_noise))
-            now = {name: schedule_value(weight, after) for name, weight in weights.items()}
-            log.add(update(batch, now))
+        batch = take(draw, share, run.noise["data"], fabric.device)
+        bound = wrapped(batch, run.noise["codes"])
+        loss = bound.loss({name: schedule_value(curve, after) for name, curve in weights.items()})
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        if gradient_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
+        optimizer.step()
 
-            if step % every == 0 or step == steps:
-                rows.append(log.row(step, fabric))
-                if report and fabric.is_global_zero:
-                    report(rows[-1])
-                if checkpoint and fabric.is_global_zero:
-                    run.save(checkpoint, rows)
-        fabric.barrier()  # Whoever returns finds the last checkpoint.
+        terms.append(mean_terms(bound))  # of the bound itself, whatever the weights are
+        if step % every == 0 or step == steps:
+            seconds = round(time.perf_counter() - begun, 3)
+            values = (step, step * batch_size, seconds, *reduce_terms(terms, step, fabric))
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+            if report and fabric.is_global_zero:
+                report(rows[-1])
+            if checkpoint and fabric.is_global_zero:
+                run.save(Path(checkpoint), rows)
+    fabric.barrier()  # Whoever returns finds the last checkpoint.
+    for buffer in model.buffers() if fabric.world_size > 1 else ():
+        torch.distributed.broadcast(buffer, 0)  # running statistics of the first process
     model.eval()
     return rows
 
 
-def start_processes(
-    accelerator: str = "auto", devices: int = 1, num_nodes: int = 1, precision: str = "32-true"
-) -> Fabric:
-    """Lightning Fabric, in as many processes as `fit` is to train with; these are its arguments.
+def check_arguments(given: dict[str, Any], weights: Mapping[str, Curve]) -> dict[str, list[float]]:
+    """Refuse wrong arguments by their names; returns the values of curves, by their names."""
+    check_whole(1, steps=given["steps"], batch_size=given["batch_size"])
+    check_whole(0, seed=given["seed"])
+    check_name("precision", given["precision"], PRECISIONS)
+    are_decays = all(0 <= beta < 1 for beta in given["betas"])
+    check_field(are_decays, "betas", "numbers from 0 to below 1", given["betas"])
+    if given["gradient_norm"] is not None:
+        check_number(0, gradient_norm=given["gradient_norm"])
+    values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
+    check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
+    for name, weight in weights.items():
+        # Only the further terms of an objective may be weighed by less than nothing.
+        least = 0 if name.endswith(("kl", "log_likelihood")) else -math.inf
+        values[f"weights.{name}"] = check_curve(f"weights.{name}", weight, least)
+    return values
 
-    Processes are started once. A later call finds those that are there.
-    """
-    from lightning_fabric import Fabric  # It is imported late, because that takes a second.
-    from lightning_fabric.strategies import DDPStrategy
 
-    # Otherwise every process prints that it has begun.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    check_whole(1, devices=devices, num_nodes=num_nodes)
-    check_name("precision", precision, PRECISIONS)
-    accelerator = choose_accelerator(accelerator)
-    devices, num_nodes = parallel.count_processes(devices, num_nodes)
-    if devices * num_nodes == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)
-    fabric = Fabric(
-        accelerator=accelerator,
-        strategy=DDPStrategy(timeout=PATIENCE),
-        devices=devices,
-        num_nodes=num_nodes,
-        precision=precision,
-    )
-    fabric.launch()
-    atexit.unregister(parallel.leave_group)  # so that a second call does not add a second one
-    atexit.register(parallel.leave_group)
-    return fabric
+# ---- processes
 
 
 def choose_accelerator(accelerator: str) -> str:
-    """The accelerator as Fabric names it; refuses other names, and what this machine lacks."""
+    """The accelerator that Fabric is to take; refuses other names and what this machine lacks."""
     check_name("accelerator", accelerator, ACCELERATORS)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(accelerator, True):
-        raise ValueError(
-            f"accelerator: expected one that this machine has, found {accelerator}; "
-            "take auto or cpu, or install PyTorch for it"
-        )
-    is_apple = torch.backends.mps.is_available() and not torch.cuda.is_available()
-    if accelerator == "auto" and is_apple:
-        tell_of_apple()
-        return "cpu"
+    if accelerator == "auto":
+        return "cuda" if there["cuda"] else "cpu"
+    check_field(there.get(accelerator, True), "accelerator", "one of this machine's", accelerator)
     return accelerator
 
 
-@cache
-def tell_of_apple() -> None:
-    """Say once where a model is trained on Apple silicon, and how to train it elsewhere."""
-    print(
-        'training on the CPU; accelerator="mps" tries Apple\'s GPU, on which nothing was measured'
+def start_processes(accelerator: str, devices: int, num_nodes: int, precision: str) -> Fabric:
+    """Lightning Fabric in so many processes; a later call finds those that are there."""
+    from lightning_fabric import Fabric  # imported lazily, because that takes a second
+
+    count = devices * num_nodes
+    started = int(os.environ.get("WORLD_SIZE", count))  # by torchrun, or by an earlier call
+    check_field(started == count, "devices", f"{started} in all, as many as are started", count)
+    # Otherwise every process prints that it has begun.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = Fabric(
+        accelerator=choose_accelerator(accelerator),
+        strategy="ddp" if count > 1 else "auto",
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=precision,  # type: ignore[arg-type]
     )
+    fabric.launch()
+    if fabric.world_size > 1:  # Threads of gloo that outlive Python can abort the process.
+        group = torch.distributed
+        atexit.register(lambda: group.is_initialized() and group.destroy_process_group())
+    return fabric
 
 
-def identify_model(model: SequenceModel) -> dict[str, object]:
-    """The class and the config of a model, by which a checkpoint knows it."""
-    described = {"model": type(model).__name__}
-    config = getattr(model, "config", None)
-    if is_dataclass(config):
-        described |= {f"model.{name}": value for name, value in asdict(config).items()}
-    return described
+def wrap(
+    model: SequenceModel, optimizer: torch.optim.Optimizer, fabric: Fabric, compile: bool
+) -> tuple[Any, Any]:
+    """Model and optimizer as Fabric calls them; their tensors are those of the two given."""
+    on_gpu, is_alone = fabric.device.type == "cuda", fabric.world_size == 1
+    if on_gpu and not is_alone:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if not compile or (on_gpu and find_spec("triton") is None):
+        return fabric.setup(model, optimizer)
+    compiled = torch.compile(model, mode="reduce-overhead", dynamic=False)
+    wrapped, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
+    # A new update may overwrite what the recorded one before has put out.
+    wrapped.register_forward_pre_hook(lambda *_: torch.compiler.cudagraph_mark_step_begin())
+    return wrapped, wrapped_optimizer
 
 
-def check_replay(fabric: Fabric, on_progress: Callable[[float], None] | None) -> None:
-    """Refuse `replay` where an update cannot be recorded, or would be recorded once for all."""
-    if fabric.device.type != "cuda":
-        found = f"found {fabric.device.type}"
-    elif fabric.world_size > 1:
-        found = f"found {fabric.world_size} processes"
-    elif on_progress:
-        found = "found on_progress, which changes the model from update to update"
-    else:
-        return
-    raise TrainingError(
-        f"replay: expected one process on a CUDA GPU and a model that changes by its weights "
-        f"alone, {found}; leave replay out"
-    )
+# ---- updates
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give the optimizer a learning rate; a recorded one reads it from a tensor."""
-    group = optimizer.param_groups[0]
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
-
-
-def list_changing(weights: Mapping[str, Curve]) -> list[str]:
-    """The names of the weights that change during a run."""
-    return [name for name, curve in weights.items() if not isinstance(curve, (int, float))]
-
-
-@dataclass
-class Update:
-    """One update of a model by its optimizer, on a batch in as many parts as are asked for.
-
-    The model and its optimizer are wrapped by Fabric. noise: of the parts of a batch.
-    """
-
-    fabric: Fabric
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    noise: parallel.NoiseOfParts
-    parts: list[parallel.Part]
-    gradient_norm: float | None
-
-    def __call__(self, batch: Batch, weights: Mapping[str, float | Tensor]) -> Tensor:
-        """Train on a whole batch; returns the means of the bound's terms, (3,), as `mean_terms`."""
-        fabric, terms = self.fabric, []
-        self.optimizer.zero_grad()
-        for part in self.parts:
-            is_last = part is self.parts[-1]
-            with fabric.no_backward_sync(self.model, enabled=not is_last):
-                # `SequenceModel.forward` computes the bound.
-                bound = self.model(part.of(batch).to(fabric.device), self.noise.of(part))
-                loss = part.share * bound.loss(weights)
-                # Fabric takes the mean over the processes, and the gradient is their sum.
-                fabric.backward(fabric.world_size * loss)
-            # What is logged is always the bound itself, whatever the loss weights.
-            terms.append(part.share * mean_terms(bound))
-        if self.gradient_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_norm)
-        self.optimizer.step()
-        return torch.stack(terms).sum(0)
+def take(
+    draw: Callable[[int, Generator], BatchLike], count: int, noise: Generator, device: torch.device
+) -> Batch:
+    """The next batch on the device."""
+    batch = Batch.of(draw(count, noise))
+    check_field(len(batch.frames) == count, "draw", f"{count} sequences", len(batch.frames))
+    if device.type == "cuda" and batch.frames.device.type == "cpu":
+        # From pinned memory the GPU fetches frames by itself, while Python goes on.
+        batch.frames = batch.frames.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
 
 
 def mean_terms(bound: Bound) -> Tensor:
     """The mean bound, log-likelihood and divergence of a batch in nats per frame, (3,)."""
     likelihood = bound.log_likelihood.detach().mean() / bound.length
-    divergence = sum(bound.kl.values()).detach().mean() / bound.length
+    divergence = cast(Tensor, sum(bound.kl.values())).detach().mean() / bound.length
     return torch.stack([likelihood - divergence, likelihood, divergence])
 
 
-class Log:
-    """Means of the bound's terms over the updates since the last row of the training curve."""
+def reduce_terms(terms: list[Tensor], step: int, fabric: Fabric) -> list[float]:
+    """The means of updates' terms (3,) over them and all processes; empties the list."""
+    means = cast(Tensor, fabric.all_reduce(torch.stack(terms).mean(0))).tolist()
+    terms.clear()
+    if not all(map(math.isfinite, means)):
+        found = f"{means[0]} by update {step}; lower learning_rate or look at the data"
+        raise TrainingError(f"bound: expected finite numbers, found {found}")
+    return means
 
-    def __init__(self, seconds_before: float, batch_size: int):
-        self.started = time.perf_counter() - seconds_before
-        self.batch_size = batch_size
-        self.terms: list[Tensor] = []
 
-    def add(self, terms: Tensor) -> None:
-        """Keep the terms (3,) of an update, of the rows that this process has of its batch."""
-        self.terms.append(terms)
+# ---- checkpoints
 
-    def row(self, step: int, fabric: Fabric) -> dict:
-        """The next row of the curve; `TrainingError` where the bound is not finite any more."""
-        means = torch.stack(self.terms).mean(0)
-        means = fabric.all_reduce(means, reduce_op="sum").tolist()
-        self.terms.clear()
-        if not all(map(math.isfinite, means)):
+
+class Run:
+    """What a run continues from: weights, Adam's moments, the states of noise, its identity."""
+
+    def __init__(self, model: SequenceModel, settings: dict[str, Any], rank: int):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # the fastest
+        self.model, self.seed, self.rank = model, settings["seed"], rank
+        self.optimizer = torch.optim.Adam(model.parameters(), betas=settings["betas"])
+        config = {f"model.{name}": value for name, value in asdict(model.config).items()}
+        settings = settings | {"model": type(model).__name__} | config
+        self.identity = json.loads(json.dumps(settings, default=str))  # as in a file
+        device = next(model.parameters()).device
+        self.noise = {"data": Generator(), "codes": Generator(device)}
+        self.seed_noise(0)
+
+    def seed_noise(self, done: int) -> None:
+        """Seed the noise: of the first process as if it were alone, of the others otherwise."""
+        seed = hash((self.seed, self.rank, done)) % 2**32 if self.rank else self.seed
+        for number, generator in enumerate(self.noise.values()):
+            generator.manual_seed(seed + number)
+
+    def save(self, path: Path, rows: list[dict]) -> None:
+        """Write a checkpoint atomically, and without pickle."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
+        tensors |= {f"noise.{name}": each.get_state() for name, each in self.noise.items()}
+        for name, value in tensors.items():
+            tensors[name] = value.cpu().clone(memory_format=torch.contiguous_format)
+        metadata = {"run": json.dumps(self.identity), "rows": json.dumps(rows)}
+        records.write_atomically(path, save(tensors, metadata))
+
+    def resume(self, path: Path) -> list[dict]:
+        """Put back what a checkpoint holds and return its rows; none where there is no file."""
+        if not path.exists():
+            return []
+        rows, theirs, tensors = read_checkpoint(path)
+        names = sorted(self.identity.keys() | theirs.keys())
+        other = [name for name in names if self.identity.get(name) != theirs.get(name)]
+        if other:
             raise TrainingError(
-                f"bound: expected finite numbers, found {means[0]} by update {step}; "
-                "lower learning_rate or look at the data"
+                f"{path}: expected a checkpoint of this run, found one with another "
+                f"{', '.join(other)}; delete it to start anew"
             )
-        seconds = round(time.perf_counter() - self.started, 3)
-        return make_row(step, step * self.batch_size, seconds, *means)
+        moments: dict[int, dict[str, Tensor]] = {}  # of each parameter, by its number
+        for name in [name for name in tensors if name.startswith("adam.")]:
+            _, number, moment = name.split(".")
+            moments.setdefault(int(number), {})[moment] = tensors.pop(name)
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        self.seed_noise(rows[-1]["step"])
+        for name, generator in self.noise.items():
+            state = tensors.pop(f"noise.{name}")
+            if not self.rank:
+                generator.set_state(state)
+        self.model.load_state_dict({name.removeprefix("model."): tensors[name] for name in tensors})
+        return rows
+
+
+def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, Tensor]]:
+    """Rows, identity and tensors of a checkpoint; `TrainingError` for what is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            written = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(written["rows"]), json.loads(written["run"]), tensors
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{path}: expected a checkpoint of this version, found {error!r}; "
+            "delete it to start anew"
+        ) from None
+
+
+def read_rows(checkpoint: Path | str) -> list[dict]:
+    """The training curve that a checkpoint holds; no rows where there is no file."""
+    return read_checkpoint(Path(checkpoint))[0] if Path(checkpoint).exists() else []

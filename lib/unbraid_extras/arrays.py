@@ -1,4 +1,4 @@
-"""Named arrays from anybody's files: npz, npy and csv, each fault said with its remedy."""
+"""Named arrays from anybody's files: npz, npy and csv."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from unbraid.checks import check_field
 
-FEW_WHOLE = 20  # whole values of floats that may be the numbers of classes
+MOST_CLASSES = 20  # of whole numbers that are floats
 
 
 def read_arrays(path: Path | str, field: str) -> dict[str, np.ndarray]:
@@ -18,34 +19,26 @@ def read_arrays(path: Path | str, field: str) -> dict[str, np.ndarray]:
     that is missing, of another kind, damaged, empty, or that holds Python objects.
     """
     path = Path(path)
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "does not exist"
-        raise ValueError(f"{field}: expected a file, but {path} {kind}")
+    kind = "a folder" if path.is_dir() else "nothing"
+    check_field(path.is_file(), field, "a file", f"{kind} at {path}")
     suffix = path.suffix.lower()
-    if suffix == ".csv":
-        arrays = read_table(path, field)
-    elif suffix in (".npz", ".npy"):
-        arrays = read_numpy(path, field)
-    else:
-        raise ValueError(f"{field}: expected an npz, npy or csv file, found {path.name}")
+    check_field(suffix in (".csv", ".npz", ".npy"), field, "an npz, npy or csv file", path.name)
+    arrays = read_table(path, field) if suffix == ".csv" else read_numpy(path, field)
+    check_field(len(arrays) > 0, field, "at least one array", f"none in {path.name}")
     for name, values in arrays.items():
-        if not values.size or not values.ndim:
-            raise ValueError(
-                f"{field} {name!r}: expected one row for each sequence, found {values.shape}"
-            )
-    if not arrays:
-        raise ValueError(f"{field}: expected at least one array, but {path.name} has none")
+        holds = values.size > 0 and values.ndim > 0
+        check_field(holds, f"{field} {name!r}", "one row for each sequence", values.shape)
     return arrays
 
 
 def read_numpy(path: Path, field: str) -> dict[str, np.ndarray]:
     """The arrays of an npz or npy file."""
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {path.stem: found}
-        with found:
-            return {name: found[name] for name in found.files}
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {path.stem: content}
+        with content:
+            return {name: content[name] for name in content.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{field}: {path.name} cannot be read ({error}); write it with numpy.savez, from "
@@ -59,17 +52,13 @@ def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
         table = pd.read_csv(path)
     except (UnicodeDecodeError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise ValueError(f"{field}: {path.name} is no csv file in UTF-8 ({error})") from None
-    columns = {}
     table.columns = table.columns.astype(str).str.strip()
-    twice = table.columns[table.columns.duplicated()]
-    if len(twice):
-        raise ValueError(
-            f"{field}: expected names that differ in {path.name}, found {twice[0]!r} twice"
-        )
+    twice = table.columns[table.columns.duplicated()].tolist()
+    check_field(not twice, field, f"names that differ in {path.name}", f"{twice} twice")
+    columns = {}
     for name in table.columns:
-        if table[name].isna().any():
-            row = int(table[name].isna().to_numpy().argmax())
-            raise ValueError(f"{field} {name!r}: expected no gaps, but line {row + 2} has no value")
+        gaps = np.flatnonzero(table[name].isna()) + 2  # as lines of the file
+        check_field(not len(gaps), f"{field} {name!r}", "no gaps", f"one in line {gaps[:1]}")
         values = table[name].to_numpy()
         is_text = values.dtype.kind == "O"
         columns[name] = np.char.strip(values.astype(str)) if is_text else values
@@ -79,4 +68,4 @@ def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
 def may_be_classes(values: np.ndarray) -> bool:
     """Whether floats may be the numbers of classes: few values, and all of them whole."""
     known = np.unique(values[~np.isnan(values)])
-    return len(known) <= FEW_WHOLE and bool((known == np.round(known)).all())
+    return len(known) <= MOST_CLASSES and bool((known == np.round(known)).all())

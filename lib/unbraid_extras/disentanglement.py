@@ -22,7 +22,7 @@ from sklearn.metrics import log_loss, mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, finite_array, to_index
+from unbraid.checks import as_array, check_field, finite_array, to_index
 from unbraid.measures.information import ross
 from unbraid.readable import Readable
 
@@ -64,13 +64,12 @@ def scores(
         floats are continuous. test: the share of rows on which informativeness and SAP are scored.
     Raises ValueError for NaN, other shapes, unequal numbers of rows, a factor of one value.
     """
-    units, columns = as_units(codes), as_columns(factors)
-    code = np.hstack([values for values, _ in units])  # (N, D)
-    if any(len(column) != len(code) for column in columns):
-        found = {name: len(values) for name, values in (dict(codes) | dict(factors)).items()}
-        raise ValueError(
-            f"codes, factors: expected one row for each sequence in all, found {found}"
-        )
+    blocks, columns = as_blocks(codes), as_columns(factors)
+    code = np.hstack(blocks)  # (N, D)
+    lengths = {name: len(column) for name, column in zip(factors, columns, strict=True)}
+    holds = set(lengths.values()) == {len(code)}
+    found = f"{len(code)} of the codes and {lengths}"
+    check_field(holds, "codes, factors", "one row for each sequence in all", found)
     rows = np.random.default_rng(seed).permutation(len(code))
     held_out = np.zeros(len(code), dtype=bool)
     held_out[rows[: round(test * len(code))]] = True
@@ -83,22 +82,15 @@ def scores(
         "separation": separation(code, columns, held_out),
         "explicitness": explicitness(code, classes),
     }
-    found = []
-    for sizes in ([width for _, width in units], None):
+    by_kind = []
+    for sizes in ([block.shape[1] for block in blocks], None):
         starts = np.cumsum([0, *(sizes or [1] * code.shape[1])[:-1]])
         rows_of = np.add.reduceat(importance, starts, axis=0)
         information = normalised_information(code, classes, sizes)
+        dci = {"disentanglement": disentanglement(rows_of), "completeness": completeness(rows_of)}
         modularity, compactness = modularity_and_compactness(code, information, starts)
-        found.append(
-            Scores(
-                disentanglement=disentanglement(rows_of),
-                completeness=completeness(rows_of),
-                modularity=modularity,
-                compactness=compactness,
-                **shared,
-            )
-        )
-    return tuple(found)
+        by_kind.append(Scores(**dci, **shared, modularity=modularity, compactness=compactness))
+    return by_kind[0], by_kind[1]
 
 
 # DCI: Eastwood and Williams, ICLR 2018, section 2
@@ -273,36 +265,30 @@ def explicitness(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
 # What goes in
 
 
-def as_units(codes: Mapping[str, ArrayLike]) -> list[tuple[np.ndarray, int]]:
-    """Each code as floats (N, D), and its width."""
-    found = []
+def as_blocks(codes: Mapping[str, ArrayLike]) -> list[np.ndarray]:
+    """Each code as floats (N, D)."""
+    blocks = []
     for name, code in codes.items():
-        values = finite_array(f"code {name!r}", code)
-        if values.ndim != 2 or not values.size:
-            raise ValueError(f"code {name!r}: expected (N, D), found {values.shape}")
-        found.append((values, values.shape[1]))
-    if len({len(values) for values, _ in found}) != 1:
-        raise ValueError("codes: expected at least one code, all with the same number of rows")
-    return found
+        field, values = f"code {name!r}", finite_array(f"code {name!r}", code)
+        check_field(values.ndim == 2 and values.size > 0, field, "(N, D)", values.shape)
+        blocks.append(values)
+    lengths = sorted(set(map(len, blocks)))
+    expected = "at least one code, all with the same number of rows"
+    check_field(len(lengths) == 1, "codes", expected, lengths)
+    return blocks
 
 
 def as_columns(factors: Mapping[str, ArrayLike]) -> list[np.ndarray]:
     """Each factor as class numbers or as floats, (N,)."""
-    found = []
+    check_field(len(factors) > 0, "factors", "at least one", "none")
+    columns = []
     for name, factor in factors.items():
-        values = as_array(factor)
-        if values.ndim != 1 or not values.size:
-            raise ValueError(f"factor {name!r}: expected (N,), found {values.shape}")
-        if values.dtype.kind == "f":
-            values = finite_array(f"factor {name!r}", values)
-        else:
-            values = to_index(f"factor {name!r}", values)
-        if (values == values[0]).all():
-            raise ValueError(f"factor {name!r}: expected values that differ, found one only")
-        found.append(values)
-    if not found:
-        raise ValueError("factors: expected at least one")
-    return found
+        field, values = f"factor {name!r}", as_array(factor)
+        check_field(values.ndim == 1 and values.size > 0, field, "(N,)", values.shape)
+        values = (finite_array if values.dtype.kind == "f" else to_index)(field, values)
+        check_field(bool((values != values[0]).any()), field, "values that differ", "one only")
+        columns.append(values)
+    return columns
 
 
 def as_classes(column: np.ndarray) -> np.ndarray:

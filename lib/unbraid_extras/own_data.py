@@ -16,28 +16,14 @@ from unbraid.data.speech import SpectrumScale
 from unbraid.progress import progress_bar
 from unbraid.readable import Readable
 
-from unbraid_extras.own_files import (
-    LABELS,
-    SUFFIXES,
-    Found,
-    find_films,
-    find_in_folder,
-)
-from unbraid_extras.own_tables import (
-    add_label_file,
-    encode,
-    find_arrays,
-    find_series,
-    list_some,
-)
+from unbraid_extras import own_files, own_tables
+from unbraid_extras.own_files import RawSequences
+from unbraid_extras.own_tables import Encoded
 
 SPLITS = ("train", "validation", "test")
-CUTS = (0.7, 0.85)  # where the training split ends, and the validation split
+SPLIT_ENDS = (0.7, 0.85)  # of the training and the validation split, as shares
 DRAWS = 100  # of the split, of which the best is taken
 LONGEST = 1000  # steps of a sequence that nobody asked to cut
-
-Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]
-"""Labels by name: numbers, and for classes their names."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,8 +67,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
 
     path         a folder of films (mp4, mov, webm, gif, avi, mkv), or one film; a folder with one
                  folder of pictures per sequence; a folder of recordings (wav, flac); an npy or npz
-                 file with frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), beside
-                 them mask and labels (N,) or (N, T); a csv file of series
+                 file with frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which may
+                 also hold a mask and labels (N,) or (N, T); a csv file of series
     labels       a csv file: the first column names films, folders, files or ids, each other one is
                  a label; where names repeat, a column time or frame makes labels of steps. By
                  default labels.csv in the folder, if it is there. Text and whole numbers are
@@ -106,92 +92,81 @@ def load(  # noqa: PLR0913 - all but the first go by name
     check_field(size in (8, 16, 32, 64, 128, 256), "size", "8, 16, 32, 64, 128 or 256", size)
     check_whole(2, length=2 if length is None else length)
     check_whole(1, stride=1 if stride is None else stride)
-    found = find(path, id_column, time_column, size)
-    is_cut = found.kind != "recordings" or not (length or stride)
+    raw = find(path, id_column, time_column, size)
+    is_cut = raw.kind != "recordings" or not (length or stride)
     check_field(is_cut, "length, stride", "none, since chunks have 200 ms", (length, stride))
-    file = Path(labels or path / LABELS)
+    file = Path(labels or path / own_files.LABELS)
     check_field(labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
     if file.is_file():
-        add_label_file(file, found, time_column)
-    static: Encoded = {name: encode(name, found.static[name]) for name in found.static}
-    dynamic: Encoded = {name: encode(name, label) for name, label in found.dynamic.items()}
-    if found.kind == "series":
-        found.notes.append(f"Variables: {list_some(found.columns)}.")
+        own_tables.add_label_file(file, raw, time_column)
+    static, dynamic = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
+    if raw.kind == "series":
+        raw.notes.append(f"Variables: {own_tables.list_some(raw.columns)}.")
     for what, known in (("sequences", static), ("steps", dynamic)):
         if known:
-            listed = list_some(map(describe_label, known.items()))
-            found.notes.append(f"Labels of {what}: {listed}.")
-    part = draw_parts(found, static, group, length, seed)
-    clips = cut(found, part, length, stride)
-    splits = assemble(found, clips, static, dynamic, f"own data from {path.name}")
+            raw.notes.append(f"Labels of {what}: {own_tables.describe_labels(known)}.")
+    part = draw_parts(raw, static, group, length, seed)
+    clips = cut(raw, part, length, stride)
+    splits = assemble(raw, clips, static, dynamic, f"own data from {path.name}")
     names: dict[str, list[str]] = {name: [] for name in SPLITS}
     sources: dict[str, list[int]] = {name: [] for name in SPLITS}
     for clip in clips:
         names[SPLITS[clip.split]].append(clip.name)
         sources[SPLITS[clip.split]].append(clip.number)
-    return OwnData(splits, found.notes, names, found.kind, found.scale, sources)
+    return OwnData(splits, raw.notes, names, raw.kind, raw.scale, sources)
 
 
-def describe_label(label: tuple[str, tuple]) -> str:
-    """A label's name, and whether it has classes."""
-    name, (_, classes) = label
-    return f"{name} (numbers)" if classes is None else f"{name} ({len(classes)} classes)"
-
-
-def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> Found:
-    """The sequences of a folder or a file, as its name tells; the arguments are those of `load`."""
+def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> RawSequences:
+    """The sequences of a folder or a file, by its name; the arguments are those of `load`."""
     suffix = path.suffix.lower()
     check_field(path.exists(), "path", "a folder or a file", f"no {path}")
     if path.is_file() and suffix == ".csv":
-        return find_series(path, id_column, time_column)
+        return own_tables.find_series(path, id_column, time_column)
     check_field(id_column is None, "id_column", "a csv file, which has columns", path.name)
     if path.is_dir():
-        return find_in_folder(path, size)
+        return own_files.find_in_folder(path, size)
     if suffix in (".npy", ".npz"):
-        return find_arrays(path, size)
-    expected = f"a folder, or a file {', '.join(SUFFIXES['films'])}, .npy, .npz or .csv"
-    check_field(suffix in SUFFIXES["films"], "path", expected, path.name)
-    return find_films([path], size)
-
-
-# ---- splits
+        return own_tables.find_arrays(path, size)
+    expected = f"a folder, or a file {', '.join(own_files.SUFFIXES['films'])}, .npy, .npz or .csv"
+    check_field(suffix in own_files.SUFFIXES["films"], "path", expected, path.name)
+    return own_files.find_films([path], size)
 
 
 def draw_parts(
-    found: Found, static: Encoded, group: str | None, length: int | None, seed: int
+    raw: RawSequences, static: Encoded, group: str | None, length: int | None, seed: int
 ) -> np.ndarray | None:
     """The number (U,) of the split of each sequence; None if each has to be cut by time.
 
     Of `DRAWS` draws it is the first whose training split lacks the fewest classes.
     """
-    field, what, owner = "path", found.kind, np.arange(len(found.names))
+    field, what, owner = "path", raw.kind, np.arange(len(raw.names))
     if group is not None:
-        has_labels = len(found.static.columns) > 0
+        has_labels = len(raw.static.columns) > 0
         check_field(has_labels, "group", "text or --labels with a value per sequence", "none")
-        check_name("group", group, found.static)
-        field, what, owner = "group", f"groups of {group}", pd.factorize(found.static[group])[0]
+        check_name("group", group, raw.static)
+        field, what, owner = "group", f"groups of {group}", pd.factorize(raw.static[group])[0]
     count = owner.max() + 1
-    can_cut = group is None and found.kind != "recordings"
-    if count < 3 and can_cut and (length or found.length):
-        found.notes.append(
-            f"For want of 3 {what} each is split by time, 70 : 15 : 15, between which a clip's "
-            "length is left out."
+    can_cut = group is None and raw.kind != "recordings"
+    if count < 3 and can_cut and (length or raw.length):
+        raw.notes.append(
+            f"Because there are fewer than 3 {what}, each is split by time, 70 : 15 : 15, with a "
+            "gap of one clip between the splits."
         )
         return None
     remedy = ", or a length (--length) to cut them by time" if can_cut else ""
     check_field(count >= 3, field, f"3 {what} or more{remedy}", count)
 
     random = np.random.default_rng(seed)
-    tests = max(1, round((1 - CUTS[1]) * count))
+    tests = max(1, round((1 - SPLIT_ENDS[1]) * count))
     draws = []
     for _ in range(DRAWS):
         lots = random.permutation(count)[owner]
         draws.append(np.where(lots < tests, 2, np.where(lots < 2 * tests, 1, 0)))
     part = min(draws, key=lambda draw: sum(map(len, find_unseen(static, draw).values())))
     shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
-    found.notes.append(f"No two splits share {what}: {shares}.")
+    raw.notes.append(f"No two splits share {what}: {shares}.")
     for name, classes in find_unseen(static, part).items():
-        found.notes.append(
+        raw.notes.append(
             f"Careful: {len(classes)} classes of {name} never occur in training "
             f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
             "split is no factor."
@@ -210,9 +185,6 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
     return unseen
 
 
-# ---- clips
-
-
 class Clip(NamedTuple):
     """Some steps of a sequence; several clips of one sequence are counted in their names."""
 
@@ -225,62 +197,69 @@ class Clip(NamedTuple):
 
 
 def cut(
-    found: Found, part: np.ndarray | None, length: int | None, stride: int | None
+    raw: RawSequences, part: np.ndarray | None, length: int | None, stride: int | None
 ) -> list[Clip]:
     """Read the sequences, one after another, and cut them into clips, or take them whole."""
-    length = length or found.length
-    if part is None:
+    length = length or raw.length
+    if part is None and length:
         stride = stride or max(1, length // 4)
-    clips, counts, left = [], [], 0
-    for number in progress_bar(range(len(found.names)), f"reading {found.kind}"):
-        values, observed = found.read(number)
-        name, count, seen = found.names[number], len(values), int(observed.sum())
-        check_field(seen > 1, found.kind, "2 observed steps or more in each", f"{seen} in {name}")
-        is_cut = bool(length) or count <= LONGEST
-        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
-        check_field(is_cut, found.kind, expected, f"{count} in {name}")
-        counts.append(count)
-        steps, owner = length or count, None if part is None else part[number]
-        starts = places(count, steps, stride or steps, owner)
+    clips: list[Clip] = []
+    counts, unused = [], 0
+    for number in progress_bar(range(len(raw.names)), f"reading {raw.kind}"):
+        values, observed = raw.read(number)
+        count = len(values)
+        check_steps(raw, number, observed, length)
+        steps = length or count
+        split = None if part is None else int(part[number])
+        starts = list_starts(count, steps, stride or steps, split)
         starts = [pair for pair in starts if observed[pair[0] : pair[0] + steps].sum() > 1]
         is_used = np.zeros(count, bool)
-        for start, _ in starts:
-            is_used[start : start + steps] = True
-        left += int((~is_used & observed.reshape(count, -1).any(1)).sum())
-        for place, (start, split) in enumerate(starts, 1):
-            window, title = slice(start, start + steps), name
-            if len(starts) > 1:
-                title = f"{name} #{place}"
-            clips.append(Clip(number, title, start, split, values[window], observed[window]))
+        for place, (start, owner) in enumerate(starts, 1):
+            window = slice(start, start + steps)
+            is_used[window] = True
+            name = raw.names[number] + f" #{place}" * (len(starts) > 1)
+            clips.append(Clip(number, name, start, owner, values[window], observed[window]))
+        unused += int((~is_used & observed).sum())
+        counts.append(count)
 
     sizes = np.bincount([clip.split for clip in clips], minlength=3)
     expected = f"clips of {length} steps in each of three splits"
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
     if len(clips) > len(counts):
-        found.notes.append(
+        raw.notes.append(
             f"They are cut into {len(clips)} clips of {length} steps, one every "
             f"{stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
         )
-    if left and part is not None:
-        found.notes.append(
-            f"{left / sum(counts):.1%} of the steps are in no clip; another length (--length) or a "
-            "smaller stride (--stride) keeps them."
+    if unused and part is not None:
+        raw.notes.append(
+            f"{unused / sum(counts):.1%} of the steps are in no clip; another length (--length) or "
+            "a smaller stride (--stride) keeps them."
         )
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
-    found.notes.insert(0, f"Found: {len(counts)} {found.kind} of {ends} steps.")
+    raw.notes.insert(0, f"Found: {len(counts)} {raw.kind} of {ends} steps.")
     return clips
 
 
-def places(count: int, length: int, stride: int, split: int | None) -> list[tuple[int, int]]:
+def check_steps(raw: RawSequences, number: int, observed: np.ndarray, length: int | None) -> None:
+    """Refuse a sequence of fewer than two observed steps, and one too long to be taken whole."""
+    name, seen = raw.names[number], int(observed.sum())
+    check_field(seen > 1, raw.kind, "2 observed steps or more in each", f"{seen} in {name}")
+    expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+    holds = length is not None or len(observed) <= LONGEST
+    check_field(holds, raw.kind, expected, f"{len(observed)} in {name}")
+
+
+def list_starts(count: int, length: int, stride: int, split: int | None) -> list[tuple[int, int]]:
     """The first step and the split of each clip of a sequence of `count` steps.
 
     split: that of the whole sequence; None: it is cut by time, and between the clips of two splits
     lies the length of a clip, since neighbouring frames are alike.
     """
-    spans = [(0, max(count, length), split)]
     if split is None:
-        one, two = (int(share * count) for share in CUTS)
+        one, two = (int(share * count) for share in SPLIT_ENDS)
         spans = [(0, one, 0), (one + length, two, 1), (two + length, count, 2)]
+    else:
+        spans = [(0, max(count, length), split)]
     starts = []
     for first, end, number in spans:
         starts += [(start, number) for start in range(first, end - length + 1, stride)]
@@ -288,43 +267,49 @@ def places(count: int, length: int, stride: int, split: int | None) -> list[tupl
 
 
 def assemble(
-    found: Found, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
+    raw: RawSequences, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
 ) -> dict[str, Sequences]:
     """The three splits, their clips padded to one length with what was not observed."""
     values, observed = pad(clips)
     owner = np.array([clip.number for clip in clips])
     labels = {name: numbers[owner] for name, (numbers, _) in static.items()}
     for name, (numbers, _) in dynamic.items():
-        labels[name] = label_steps(name, numbers, found, clips)
+        labels[name] = label_steps(name, numbers, raw, clips)
     classes = {name: names for name, (_, names) in (static | dynamic).items() if names is not None}
     split = np.array([clip.split for clip in clips])
     parts = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
 
     splits = {}
-    if found.kind in ("rows", "series") and values.ndim == 3:
-        check_variables(values[parts["train"]], found.columns)
-        found.notes.append("Values are z-scores by the mean and deviation of the training split.")
+    if raw.kind in ("rows", "series") and values.ndim == 3:
+        check_variables(values[parts["train"]], raw.columns)
+        raw.notes.append("Values are z-scores by the mean and deviation of the training split.")
         for name in SPLITS:
             splits[name] = make_series(values, parts, name, True, labels, classes, about)
     else:
         if values.dtype == np.uint8:
             colour = clips[0].values[0, :, :1, :1]
             differ = any((clip.values != colour).any() for clip in clips)
-            check_field(differ, found.kind, "frames that differ", "one colour in all of them")
-        mask = None if observed.all() and found.kind != "recordings" else observed
-        names = {"static": tuple(static), "dynamic": tuple(dynamic), "classes": classes}
-        whole = Sequences(values, labels, mask=mask, **names)
+            check_field(differ, raw.kind, "frames that differ", "one colour in all of them")
+        is_whole = observed.all() and raw.kind != "recordings"
+        whole = Sequences(
+            torch.from_numpy(values),
+            {name: torch.from_numpy(label) for name, label in labels.items()},
+            static=tuple(static),
+            dynamic=tuple(dynamic),
+            mask=None if is_whole else torch.from_numpy(observed),
+            classes=classes,
+        )
         for name, rows in parts.items():
-            source = {"split": name, "provenance": f"{about}, {name} split"}
-            splits[name] = replace(whole.subset(rows), **source)
-    if found.kind == "recordings":
-        found.notes.append("Spectra are logarithms, whitened by the training split.")
-        found.scale = SpectrumScale.fit(splits["train"])
-        splits = {name: found.scale.transform(chunks) for name, chunks in splits.items()}
+            chosen = whole.subset(torch.from_numpy(rows))
+            splits[name] = replace(chosen, split=name, provenance=f"{about}, {name} split")
+    if raw.kind == "recordings":
+        raw.notes.append("Spectra are logarithms, whitened by the training split.")
+        raw.scale = SpectrumScale.fit(splits["train"])
+        splits = {name: raw.scale.transform(chunks) for name, chunks in splits.items()}
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
     if missing.any():
         share = f"{float(missing.float().mean()):.1%}"
-        found.notes.append(f"{share} are missing or after the end, and the mask leaves them out.")
+        raw.notes.append(f"{share} are missing or after the end, and the mask leaves them out.")
     return splits
 
 
@@ -342,19 +327,19 @@ def pad(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
     return values, observed
 
 
-def label_steps(name: str, numbers: np.ndarray, found: Found, clips: list[Clip]) -> np.ndarray:
+def label_steps(name: str, numbers: np.ndarray, raw: RawSequences, clips: list[Clip]) -> np.ndarray:
     """A label of steps for each clip (N, T); where nothing was observed it keeps its last value."""
-    column = pd.Series(numbers, found.dynamic[name].index)
+    column = pd.Series(numbers, raw.dynamic[name].index)
     values = {owner: part.droplevel(0) for owner, part in column.groupby(level=0)}
     steps = max(len(clip.values) for clip in clips)
     rows = []
     for clip in clips:
-        sequence, end = found.names[clip.number], clip.start + len(clip.values)
-        times = pd.RangeIndex(end) if found.times is None else found.times[clip.number]
+        sequence, end = raw.names[clip.number], clip.start + len(clip.values)
+        times = pd.RangeIndex(end) if raw.times is None else raw.times[clip.number]
         times = times[clip.start : end]
         row = values[sequence].reindex(times)
         lacks = row.isna().to_numpy() & clip.observed
-        expected = "a value at each step" + ", counted from 0" * (found.times is None)
+        expected = "a value at each step" + ", counted from 0" * (raw.times is None)
         where = f"the label {name} of {sequence}"
         check_field(not lacks.any(), where, expected, f"none at {times[lacks.argmax()]}")
         row = row.ffill().bfill().to_numpy(numbers.dtype)

@@ -1,6 +1,7 @@
 """Anybody's own folders of films, pictures and recordings, read one file at a time.
 
-What finds them looks at names and headers only, so that a mistake is told before films are decoded.
+The functions that find them look at names and headers only, so that a mistake is reported before
+films are decoded.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
 
 Values = tuple[np.ndarray, np.ndarray]
-"""A sequence's bytes (T, C, size, size) or floats (T, D), NaN if missing; which steps are there."""
+"""Bytes (T, C, size, size) or floats (T, D), NaN if missing; which steps (T,) were observed."""
 
 
 @dataclass
-class Found:
+class RawSequences:
     """U named sequences, before the large files are read.
 
     kind     what the sequences are: "films", "folders", "recordings", "rows" of an array, "series"
@@ -60,10 +61,10 @@ class Found:
     scale: speech.SpectrumScale | None = None
 
     @classmethod
-    def of(cls, kind: str, names: Iterable[str], read: Callable[[int], Values]) -> Found:
+    def of(cls, kind: str, names: Iterable[str], read: Callable[[int], Values]) -> RawSequences:
         """Sequences without labels."""
-        names = [normalise(name) for name in names]
-        return cls(kind, names, read, pd.DataFrame(index=names))
+        normalised = [normalise(name) for name in names]
+        return cls(kind, normalised, read, pd.DataFrame(index=normalised))
 
 
 def normalise(name: object) -> str:
@@ -85,7 +86,7 @@ def kind_of(path: Path) -> str:
     return next(kinds, "other files")
 
 
-def find_in_folder(folder: Path, size: int) -> Found:
+def find_in_folder(folder: Path, size: int) -> RawSequences:
     """The films, folders of pictures or recordings in a folder, which may hold one of the three."""
     entries: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir(), key=natural_order):
@@ -100,40 +101,41 @@ def find_in_folder(folder: Path, size: int) -> Found:
     names = pd.Index([normalise(path.name) for path in paths])
     check_field(names.is_unique, str(folder), "different names", names[names.duplicated()].tolist())
     finders = {"films": find_films, "folders": find_folders, "recordings": find_recordings}
-    found = finders[kind](paths, size)
+    raw = finders[kind](paths, size)
     if others:
         listed = ", ".join(path.name for path in others[:3])
-        found.notes.append(f"Other files, {len(others)}, are left out, such as {listed}.")
-    return found
+        raw.notes.append(f"Other files, {len(others)}, are left out, such as {listed}.")
+    return raw
 
 
 # ---- films and pictures
 
 
-def find_films(paths: list[Path], size: int) -> Found:
+def find_films(paths: list[Path], size: int) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    import imageio_ffmpeg  # noqa: F401 - that it is lacking is told before the first film
+    import imageio_ffmpeg  # noqa: F401 - so that its absence is reported before any film is read
 
     for path in paths:
         check_field(path.stat().st_size > 0, path.name, "a film", "an empty file")
-    found = Found.of("films", (path.name for path in paths), lambda u: read_film(paths[u], size))
-    found.length = 16
-    return found
+    names = (path.name for path in paths)
+    raw = RawSequences.of("films", names, lambda number: read_film(paths[number], size))
+    raw.length = 16
+    return raw
 
 
 def read_film(path: Path, size: int) -> Values:
     """All frames of a film, scaled and cut to their middle square."""
-    import imageio_ffmpeg  # It is imported late, because only films need it.
+    import imageio_ffmpeg  # imported lazily, because only films need it
 
     scale = f"scale={size}:{size}:force_original_aspect_ratio=increase"
     filters = f"{scale}:flags=area+accurate_rnd+bitexact,crop={size}:{size}"
-    # Of films of today only gifs are transparent where nothing is drawn.
+    # Among these formats only gifs can be transparent.
     colours = "rgba" if path.suffix.lower() == ".gif" else "rgb24"
     output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", colours]
-    # With "file:" a colon in a name is no protocol.
+    # Without "file:" a name with a colon would be read as a protocol.
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", f"file:{path}"]
     result = subprocess.run([*program, *output, "-"], capture_output=True, stdin=subprocess.DEVNULL)
-    if result.stderr or not result.stdout:  # Of a torn film the frames before the tear are decoded.
+    if result.stderr or not result.stdout:  # A torn film is decoded up to the tear.
         reason = result.stderr.decode(errors="replace").partition("\n")[0]
         remedy = "copy it again, convert it, or remove it"
         raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {remedy}")
@@ -144,13 +146,13 @@ def read_film(path: Path, size: int) -> Values:
     return frames.transpose(0, 3, 1, 2), np.ones(len(frames), bool)
 
 
-def find_folders(folders: list[Path], size: int) -> Found:
+def find_folders(folders: list[Path], size: int) -> RawSequences:
     """Folders of pictures, each a sequence in the order of the pictures' names."""
     pictures = []
     for folder in folders:
-        # Some systems leave hidden files beside pictures.
-        seen = (path for path in folder.iterdir() if not path.name.startswith("."))
-        paths = [path for path in seen if kind_of(path) == "pictures"]
+        # Some systems leave hidden files next to pictures.
+        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+        paths = [path for path in visible if kind_of(path) == "pictures"]
         where = f"the folder {folder.name}"
         check_field(len(paths) > 1, where, "two pictures or more in itself", len(paths))
         pictures.append(sorted(paths, key=natural_order))
@@ -159,7 +161,7 @@ def find_folders(folders: list[Path], size: int) -> Found:
         frames = [read_picture(path, size) for path in pictures[number]]
         return np.stack(frames), np.ones(len(frames), bool)
 
-    return Found.of("folders", (folder.name for folder in folders), read)
+    return RawSequences.of("folders", (folder.name for folder in folders), read)
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -169,7 +171,7 @@ def read_picture(path: Path, size: int) -> np.ndarray:
             if image.mode.startswith(("I", "F")):
                 raise ValueError("it has more than 8 bits per colour; save it with 8")
             count = getattr(image, "n_frames", 1)
-            if count > 1 and image.format != "MPO":  # as telephones write, with a preview
+            if count > 1 and image.format != "MPO":  # a telephone's picture with its preview
                 raise ValueError(f"it holds {count} pictures; save each as a file of its own")
             pixels = fit_picture(ImageOps.exif_transpose(image).convert("RGBA"), size)
             return on_grey(pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
@@ -178,9 +180,9 @@ def read_picture(path: Path, size: int) -> np.ndarray:
 
 
 def on_grey(pixels: np.ndarray) -> np.ndarray:
-    """Bytes (..., 4) of red, green, blue and opacity before a grey ground, bytes (..., 3).
+    """Bytes (..., 4) of red, green, blue and opacity on a grey background, bytes (..., 3).
 
-    Grey, because figures drawn on nothing are most often black or white.
+    Grey, because figures without a background are most often black or white.
     """
     colours, opacity = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
     return ((colours * opacity + GREY * (255 - opacity) + 127) // 255).astype(np.uint8)
@@ -195,9 +197,9 @@ def fit_picture(image: Image.Image, size: int) -> np.ndarray:
 # ---- recordings
 
 
-def find_recordings(paths: list[Path], _: int) -> Found:
+def find_recordings(paths: list[Path], _: int) -> RawSequences:
     """Recordings, each a sequence of the spectra of its chunks of 200 ms, see `speech.cut`."""
-    import soundfile  # It is imported late, because only recordings need it.
+    import soundfile  # imported lazily, because only recordings need it
 
     rates = set()
     for path in paths:
@@ -211,19 +213,19 @@ def find_recordings(paths: list[Path], _: int) -> Found:
     def read(number: int) -> Values:
         waveform = speech.equal_level(read_waveform(paths[number], rate))
         chunks = speech.cut(speech.Utterances([waveform], {}, {}, rate, "", ""))
-        return chunks.frames.flatten(0, 1).numpy(), chunks.mask.flatten().numpy()
+        return chunks.frames.flatten(0, 1).numpy(), chunks.observed.flatten().numpy()
 
-    found = Found.of("recordings", (path.name for path in paths), read)
-    found.length = speech.STEPS
-    rates = ", ".join(map(str, sorted(rates)))
-    found.notes.append(f"Recordings of {rates} Hz are read at {rate} Hz, their channels averaged.")
-    return found
+    raw = RawSequences.of("recordings", (path.name for path in paths), read)
+    raw.length = speech.STEPS
+    listed = ", ".join(map(str, sorted(rates)))
+    raw.notes.append(f"Recordings of {listed} Hz are read at {rate} Hz, their channels averaged.")
+    return raw
 
 
 def read_waveform(path: Path, rate: int) -> torch.Tensor:
     """The mean of a recording's channels at `rate` samples per second, (samples,)."""
     import soundfile
-    from scipy.signal import resample_poly  # It is imported late, because that takes a second.
+    from scipy.signal import resample_poly  # imported lazily, because that takes a second
 
     samples, original = soundfile.read(path, dtype="float32", always_2d=True)
     check_field(len(samples) > 0, path.name, "some samples", "none")

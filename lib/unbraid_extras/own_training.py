@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tempfile
 import tomllib
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
-from unbraid import locks, store, training
-from unbraid.checkpoint import read_rows
-from unbraid.checks import check_field, check_name
+from filelock import FileLock, Timeout
+from unbraid import records
+from unbraid.checks import check_field, check_name, check_whole
 from unbraid.codes import bound_per_frame
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
@@ -21,18 +25,19 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
+from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
 
 from unbraid_extras.own_data import OwnData
 
-MODELS = {
+MODELS: dict[str, type[SequenceModel]] = {
     "independent": IndependentPrediction,
     "unordered": UnorderedFrames,
     "single_element": SingleElement,
 }
-FEWEST = 4  # training sequences
-FEW = 50  # training sequences: with fewer, a model soon knows them by heart
+FEWEST_SEQUENCES = 4  # in training
+FEW_SEQUENCES = 50  # in training: with fewer, a model soon knows them by heart
 LARGEST_BATCH = 16  # sequences per update
-DRAWN = 4  # frames of a sequence per update, of the model that reads them without order
+DRAWN_FRAMES = 4  # of a sequence per update, by the model that reads frames without order
 UPDATES = (300, 4000)  # at least and at most
 VISITS = 500  # of each sequence at most
 SECONDS = 150  # of training, about, on one core; with two it takes about two thirds
@@ -41,10 +46,12 @@ WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
 PATIENCE = 12  # rows without a better validation bound that end training, after its first half
 VALIDATED = 100  # validation sequences behind each row, at most
-BEGUN = "model.begun.json"  # the settings and the digest of the data of a run in a folder
-RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")  # of a finished run
-WORKING = ("model.checkpoint", "model.best", "model.bounds.json")  # of one that goes on
-MADE_OF_THEM = ("report.html", "codes.npz", "factors.npz")
+
+# Files of a run in its folder.
+BEGUN = "model.begun.json"  # its settings and the digest of its data
+RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")
+WORKING = ("model.checkpoint", "model.best", "model.rows.json")  # while it goes on
+REPORTED = ("report.html", "codes.npz", "factors.npz")
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,13 @@ class Plan:
 
     model: str
     config: ModelConfig
-    options: dict[str, object]
+    options: dict[str, Any]
     drawn: int | None
     reasons: list[str]
 
     @property
-    def settings(self) -> dict[str, object]:
-        """What decides a run, as JSON holds it; the data are not among it."""
+    def settings(self) -> dict[str, Any]:
+        """All that decides a run but the data, as JSON holds it."""
         settings = {"model": self.model, **self.options, **asdict(self.config)}
         return json.loads(json.dumps(settings | {"drawn": self.drawn}))
 
@@ -78,20 +85,21 @@ class Trained:
     curve: list[dict]
 
 
-# ---- the choice
-
-
-def check_request(model: str, folder: Path, data: Path, accelerator: str) -> None:
-    """Refuse what cannot be done, before data are read and before anything is replaced."""
+def check_request(model: str, folder: Path, data: Path, accelerator: str, **counts: Any) -> None:
+    """Refuse what cannot be done before data are read. counts: steps, batch_size, or None."""
     check_name("model", model, MODELS)
-    training.choose_accelerator(accelerator)
+    check_whole(1, **{name: count for name, count in counts.items() if count is not None})
+    choose_accelerator(accelerator)
     check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
     is_inside = folder.resolve().is_relative_to(data.resolve())
     check_field(not is_inside, "to", "a folder outside the data (--to names one)", folder)
     try:
-        store.check_writable(folder)
-    except store.ResultsError as error:
-        raise ValueError(str(error).replace("--results", "--to")) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**20))
+    except OSError as error:
+        expected = "a folder with room that can be written into (--to names another)"
+        raise ValueError(f"to: expected {expected}, found {folder}: {error.strerror}") from None
 
 
 def choose(
@@ -110,22 +118,23 @@ def choose(
     check_name("model", model, MODELS)
     check_readable(model, data)
     train = data.splits["train"]
+    file = resources.files("unbraid_extras").joinpath("own_models.toml")
+    table = tomllib.loads(file.read_text("utf-8"))
     key = model
     if train.kind == "series":
         key = "recordings" if data.kind == "recordings" else "series"
-    table = tomllib.loads(resources.files("unbraid").joinpath("own_models.toml").read_text("utf-8"))
     options = table[key]
-    begin, each = options.pop("cost")
-    reasons = options.pop("reasons")
+    cost, reasons = options.pop("cost"), options.pop("reasons")
     config = MODELS[model].config_class.of(options.pop("config") | fit_sizes(model, train))
-    drawn = min(DRAWN, train.length) if model == "unordered" else None
+    drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
-    if train.kind == "frames":  # Larger ones have fewer channels.
-        each *= train.frames.shape[-1] / 32
-    seconds = begin + each * batch_size * (drawn or train.length)
     why = "as asked"
     if steps is None:
+        begin, each = cost
+        if train.kind == "frames":  # Networks for larger frames have fewer channels.
+            each *= train.frames.shape[-1] / 32
+        seconds = begin + each * batch_size * (drawn or train.length)
         most = min(SECONDS / seconds, VISITS * len(train) / batch_size)
         steps = int(min(max(most, UPDATES[0]), UPDATES[1]))
         why = f"for which two cores take about {steps * seconds / 90:.1f} min"
@@ -136,7 +145,7 @@ def choose(
     reasons = [reason.format(**shown) for reason in reasons]
     reasons.append(f"Updates: at most {steps} with {batch_size} sequences each, {why}.")
     reasons.append(table["kept"])
-    if len(train) < FEW:
+    if len(train) < FEW_SEQUENCES:
         reasons.append(table["careful"].format(count=len(train)))
     print("".join(f"  {reason}\n" for reason in reasons), end="")
     return Plan(model, config, options, drawn, reasons)
@@ -162,65 +171,75 @@ def check_readable(model: str, data: OwnData) -> None:
         expected = f"frames, since {model} reads no series (single_element does)"
         check_field(train.kind == "frames", "model", expected, f"{data.kind} for {model}")
         shortest = min(int(part.observed.sum(1).min()) for part in data.splits.values())
-        expected = f"sequences of equal length: --length {shortest} cuts them, and single_element "
-        expected += "reads them as they are"
+        expected = f"equal lengths (--length {shortest} cuts them), or the model single_element"
         check_field(shortest == train.length, "data", expected, "different lengths")
     is_readable = model != "independent" or train.frames.shape[2] > 1
     check_field(is_readable, "data", "frames of three colours, or another model", "grey frames")
-    expected = f"{FEWEST} training sequences or more (--length and a smaller --stride cut more)"
-    check_field(len(train) >= FEWEST, "data", expected, len(train))
+    expected = f"{FEWEST_SEQUENCES} training sequences or more (a smaller --stride cuts more)"
+    check_field(len(train) >= FEWEST_SEQUENCES, "data", expected, len(train))
 
 
 # ---- the training
 
 
-def hold(folder: Path) -> AbstractContextManager[None]:
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
     """Keep a folder to this process; `TrainingError` where another one trains there."""
     folder.mkdir(parents=True, exist_ok=True)
-    refusal = training.TrainingError(
-        f"{folder}: expected to train there alone, but another process does; wait for it, or "
-        "name another folder with --to"
-    )
-    return locks.hold(folder / "model.lock", refusal)
+    path = folder / "model.lock"
+    try:
+        # The operating system releases the lock when the process ends, however it ends.
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows does not remove an open file.
+                    path.unlink()
+    except Timeout:
+        raise TrainingError(
+            f"{folder}: expected to train there alone, but another process does; wait for it, or "
+            "name another folder with --to"
+        ) from None
 
 
-class Enough(Exception):  # noqa: N818 - it is no error
-    """Training ends early, because the validation bound has not risen for long."""
+class EarlyStop(Exception):  # noqa: N818 - raised to leave `fit`, which is no error
+    """The validation bound has not risen for long."""
 
 
 class Watch:
-    """Keeps the bounds on validation sequences by update, and the weights of the best bound."""
+    """Keeps the rows of the curve with the validation bound, and the weights of the best one."""
 
     def __init__(self, model: SequenceModel, sample: Sequences, options: dict, folder: Path):
         self.model, self.sample, self.options = model, sample, options
-        checkpoint, self.best_path, self.bounds_path = (folder / name for name in WORKING)
-        self.bounds: dict[int, float] = {}
+        checkpoint, self.best_path, self.rows_path = (folder / name for name in WORKING)
+        self.rows: list[dict] = []
         if reached := last_update(checkpoint):
             # A row after the checkpoint comes again, in the same bits.
-            written = store.read_json(self.bounds_path)
-            self.bounds = {int(step): written[step] for step in written if int(step) <= reached}
+            written = records.read_json(self.rows_path)["rows"]
+            self.rows = [row for row in written if row["step"] <= reached]
 
     @property
     def best(self) -> int:
         """The update with the best validation bound."""
-        return max(self.bounds, key=self.bounds.get)
+        return max(self.rows, key=lambda row: row["validation"])["step"]
 
     def __call__(self, row: dict) -> None:
-        """Measure the validation bound at a row of the curve; raises `Enough`."""
+        """Measure the validation bound at a row of the curve; raises `EarlyStop`."""
         step = row["step"]
         self.model.eval()
         figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
         self.model.train()
-        self.bounds[step] = bound = figures["elbo_per_frame"]
+        self.rows.append(row | {"validation": figures["elbo_per_frame"]})
         if self.best == step:
-            store.save_tensors(self.best_path, self.model.state_dict())
-        store.write_json(self.bounds_path, self.bounds)
-        if len(self.bounds) % (ROWS // 10) == 0:
-            train = f"training {row['elbo_per_frame']:.4g}, validation {bound:.4g}"
-            print(f"  update {step}: bound per step: {train}; best at {self.best}", flush=True)
-        late = [each for each in self.bounds if each > self.best]
+            self.model.save(self.best_path)
+        records.write_json(self.rows_path, {"rows": self.rows})
+        if len(self.rows) % (ROWS // 10) == 0:
+            bounds = "training {elbo_per_frame:.4g}, validation {validation:.4g}"
+            text = bounds.format(**self.rows[-1])
+            print(f"  update {step}: bound per step: {text}; best at {self.best}", flush=True)
+        late = [each for each in self.rows if each["step"] > self.best]
         if len(late) >= PATIENCE and 2 * step > self.options["steps"]:
-            raise Enough
+            raise EarlyStop
 
 
 def train(
@@ -231,25 +250,25 @@ def train(
     again: what is in the folder of another run is replaced. Raises `TrainingError` for a run of
     other settings or data in the folder without `again`.
     """
-    for left in folder.glob(".model.*"):  # by a process that was killed in writing
-        left.unlink()
+    for pattern in (".model.*", "model.*.part"):  # left by a process that was killed in writing
+        remove(folder, [path.name for path in folder.glob(pattern)])
     if again:
-        remove(folder, (BEGUN, *RESULTS, *WORKING, *MADE_OF_THEM))
+        remove(folder, [BEGUN, *RESULTS, *WORKING, *REPORTED])
     weights, curve, record_path = (folder / name for name in RESULTS)
     settings = plan.settings | {"data_sha256": digest(data)}
     if (folder / BEGUN).exists():
-        refuse_another(store.read_json(folder / BEGUN), settings, folder)
-    store.write_json(folder / BEGUN, settings)
+        refuse_another(records.read_json(folder / BEGUN), settings, folder)
+    records.write_json(folder / BEGUN, settings)
     if record_path.exists():
         print(f"{folder}: trained before; only the report is written anew (--again trains anew)")
     else:
-        fit(plan, data, folder, settings, accelerator)
+        train_anew(plan, data, folder, settings, accelerator)
     remove(folder, WORKING)  # Last of all: a run that is killed before this line is resumed.
-    record = store.read_record("model", folder)
-    return Trained(plan, SequenceModel.load(weights), record, store.read_csv(curve))
+    record = records.read_record("model", folder)
+    return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
 
 
-def fit(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: str) -> None:
+def train_anew(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: str) -> None:
     """Train until the end, or until the validation bound has long not risen; write the results."""
     torch.manual_seed(plan.options["seed"])
     model = MODELS[plan.model](plan.config)
@@ -262,45 +281,45 @@ def fit(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: st
     validation = data.splits["validation"]
     generator = torch.Generator().manual_seed(plan.options["seed"])
     sample = validation.subset(torch.randperm(len(validation), generator=generator)[:VALIDATED])
-    draw = SequenceSampler(data.splits["train"])
+    draw: SequenceSampler | FrameSampler = SequenceSampler(data.splits["train"])
     if plan.drawn:
         sample = FrameSampler(sample, plan.drawn).each(generator)
         draw = FrameSampler(data.splits["train"], plan.drawn)
     watch = Watch(model, sample, plan.options, folder)
     try:
-        training.fit(
+        fit(
             model,
             draw,
             **plan.options,
             checkpoint=checkpoint,
             every=max(1, plan.options["steps"] // ROWS),
             accelerator=accelerator,
+            compile=False,  # It would take a good part of such a short run.
             report=watch,
         )
-    except Enough:
+    except EarlyStop:
         print("  the validation bound has risen no more; training ends")
     except KeyboardInterrupt:
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise
 
-    rows = read_rows(checkpoint)
-    store.write_csv(curve, [row | {"validation": watch.bounds[row["step"]]} for row in rows])
-    model.load_state_dict(store.load_tensors(best))
+    records.write_csv(curve, watch.rows)
+    records.write_atomically(weights, best.read_bytes())
     record = {
         "model": describe_model(model),
         "settings": settings,
         "reasons": plan.reasons,
         "notes": data.notes,
-        "weights_sha256": model.save(weights),
+        "weights_sha256": records.digest(weights),
         "best_update": watch.best,
-        "updates": rows[-1]["step"],
-        "seconds": rows[-1]["seconds"],
+        "updates": watch.rows[-1]["step"],
+        "seconds": watch.rows[-1]["seconds"],
         "parameters": count_parameters(model),
     }
-    store.write_json(record_path, record)  # The last of the results: it says that they are there.
+    records.write_json(record_path, record)  # last of the results: it says that they are there
 
 
-def remove(folder: Path, names: tuple[str, ...]) -> None:
+def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove files of a folder, if they are there."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -313,21 +332,19 @@ def last_update(checkpoint: Path) -> int:
 
 def digest(data: OwnData) -> str:
     """SHA-256 of all values and masks of the three splits."""
-    tensors = {}
-    for name, part in data.splits.items():
-        tensors |= {name: part.frames, f"{name} mask": part.observed}
-    return store.contents(tensors)
+    total = hashlib.sha256()
+    for name in sorted(data.splits):
+        part = data.splits[name]
+        for field, values in ((name, part.frames), (f"{name} mask", part.observed)):
+            total.update(field.encode() + values.contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def refuse_another(before: dict, now: dict, folder: Path) -> None:
     """Refuse a folder with a run of other settings or data, with what differs."""
     differing = [name for name in now if before.get(name) != now[name]]
     if differing:
-        texts = []
-        for name in differing[:4]:
-            values = f"{before.get(name)} (now {now[name]})"
-            texts.append(name if len(values) > 60 else f"{name} {values}")
-        raise training.TrainingError(
+        raise TrainingError(
             f"{folder}: expected a run of these settings and data, found one with other "
-            f"{', '.join(texts)}; --again replaces it, --to names another folder"
+            f"{', '.join(differing)}; --again replaces it, --to names another folder"
         )

@@ -18,7 +18,7 @@ from unbraid import plots
 from unbraid.measures.leakage import LeakageMatrix
 
 TEMPLATES = Environment(
-    loader=PackageLoader("unbraid", ""),
+    loader=PackageLoader("unbraid_extras", ""),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 
 def render(template: str, **values: object) -> str:
-    """A page from its template, such as "report.html.j2"; texts in the values are escaped."""
+    """A page from its template, such as "measure.html.j2"; texts in the values are escaped."""
     return TEMPLATES.get_template(template).render(values)
 
 

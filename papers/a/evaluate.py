@@ -25,23 +25,21 @@ from unbraid.measures.judges import judge_probabilities
 from unbraid.measures.leakage import leakage_matrix, neighbour_scores
 from unbraid.models.independent import IndependentPrediction
 
-from papers.encoded import Figures, load_split
-from papers.judging import open_judge
-from papers.runs import Sampler, make_sampler
+from papers.datasets import Sampler, make_sampler
+from papers.encoded import Evaluation, Figures, load_split, seeded
+from papers.judge import open_judge
 from papers.settings import Settings
 
 HORIZON = 20  # frames that factors are rolled forward
 HORIZONS = (1, 5, 10, HORIZON)  # frames ahead whose errors are written down
 LEAST_OWN, MOST_OTHER = 0.9, 0.1  # R2 of the places, for digits that count as separated
+TESTS = 10_000  # the seed of test sequences and of what is drawn after them, plus the run's
 
 
-# ---- moving digits
-
-
-def evaluate_digits(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
+def evaluate_moving_digits(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
     """All figures of a model of two moving digits."""
     settings = at_evaluation_length(settings)
-    sampler, generator = make_sampler(settings, "test"), generator_of_tests(seed)
+    sampler, generator = make_sampler(settings, "test"), seeded(TESTS + seed)
     test = sampler(settings.evaluation_sequences, generator)
     draws = draw_pairs(model, sampler, settings, generator)
     together, apart = draws[0]
@@ -57,9 +55,18 @@ def evaluate_digits(model: IndependentPrediction, settings: Settings, seed: int)
     return figures
 
 
-def generator_of_tests(seed: int) -> torch.Generator:
-    """The generator, of the CPU, of test sequences and of what is drawn after them."""
-    return torch.Generator().manual_seed(10_000 + seed)
+def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of a street's films, on which nothing is labelled."""
+    test, generator = load_split(settings, "test", seed), seeded(TESTS + seed)
+    figures = transition_bound(model, test, settings, generator)
+    figures |= street_information(model, test, settings, generator, seed)
+    return figures
+
+
+def evaluate_frames(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of single frames, a plain VAE."""
+    test = load_moving_digits(settings, "test", seed)
+    return transition_bound(model, test, settings, seeded(TESTS + seed))
 
 
 def at_evaluation_length(settings: Settings) -> Settings:
@@ -68,32 +75,29 @@ def at_evaluation_length(settings: Settings) -> Settings:
     return settings.but(length=length) if length else settings
 
 
-def load_digits(settings: Settings, split: str, seed: int) -> Sequences:
+def load_moving_digits(settings: Settings, split: str, seed: int) -> Sequences:
     """As many sequences of moving digits as the bound is measured on."""
     sampler = make_sampler(at_evaluation_length(settings), split)
-    return sampler(settings.evaluation_sequences, generator_of_tests(seed))
+    return sampler(settings.evaluation_sequences, seeded(TESTS + seed))
 
 
-def draw_pairs(
-    model: IndependentPrediction, sampler: Sampler, settings: Settings, generator: torch.Generator
-) -> list[tuple[Pairs, Pairs]]:
-    """evaluation_draws times pairs as paper A takes them, and pairs of one sequence each."""
-    draws = []
-    for _ in range(settings.evaluation_draws):
-        together = collect_pairs(model, sampler, settings.evaluation_pairs, generator)
-        apart = collect_pairs(model, sampler, settings.evaluation_pairs, generator, apart=True)
-        draws.append((together, apart))
-    return draws
+# ---- the bound
 
 
-def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
-    """The order of the units (K d) in which each `judged_size` of them are a factor.
-
-    Of a model without factors the best of 20 random partitions, as in the authors' code.
-    """
-    if max(settings.factors, settings.decoder_groups) > 1:
-        return np.arange(pairs.before.shape[1])
-    return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed).permutation
+def transition_bound(
+    model: IndependentPrediction, test: Sequences, settings: Settings, generator: torch.Generator
+) -> Figures:
+    """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
+    that of the first frame against N(0, I), kl_per_transition the mean over the later ones. A
+    model with batch normalisation is measured with running statistics, and
+    elbo_per_frame_batch_statistics is the bound with those of each step of 100 sequences, as in
+    the authors' code."""
+    generator = derived_generator(model, generator)
+    figures = bound_terms(model, test, generator)
+    if settings.normalise:
+        terms = bound_terms(with_batch_statistics(model), test, generator)
+        figures["elbo_per_frame_batch_statistics"] = terms["elbo_per_frame"]
+    return figures
 
 
 @torch.no_grad()
@@ -114,22 +118,6 @@ def bound_terms(
     return dict(zip(names, torch.cat(rows).mean(0).tolist(), strict=True))
 
 
-def transition_bound(
-    model: IndependentPrediction, test: Sequences, settings: Settings, generator: torch.Generator
-) -> Figures:
-    """Terms of the bound in nats, means over test sequences of one draw each; kl_first_frame is
-    that of the first frame against N(0, I), kl_per_transition the mean over the later ones. A
-    model with batch normalisation is measured with running statistics, and
-    elbo_per_frame_batch_statistics is the bound with those of each step of 100 sequences, as in
-    the authors' code."""
-    generator = derived_generator(model, generator)
-    figures = bound_terms(model, test, generator)
-    if settings.normalise:
-        terms = bound_terms(with_batch_statistics(model), test, generator)
-        figures["elbo_per_frame_batch_statistics"] = terms["elbo_per_frame"]
-    return figures
-
-
 def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
     """A copy that normalises by the statistics of each batch."""
     twin = copy.deepcopy(model)
@@ -139,28 +127,70 @@ def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
     return twin
 
 
-def table_2(before: np.ndarray, after: np.ndarray, size: int, seed: int) -> tuple[float, float]:
-    """Same and cross bits, as paper A's Table 2, of latents (N, K d), `size` units a factor."""
-    factors = before.shape[1] // size
-    parts = np.split(before, factors, axis=1), np.split(after, factors, axis=1)
-    table = same_and_cross(*parts, seed=seed)
-    return table.same, table.cross
+# ---- which factor knows what
+
+
+def draw_pairs(
+    model: IndependentPrediction, sampler: Sampler, settings: Settings, generator: torch.Generator
+) -> list[tuple[Pairs, Pairs]]:
+    """evaluation_draws times pairs as paper A takes them, and pairs of one sequence each."""
+    draws = []
+    for _ in range(settings.evaluation_draws):
+        together = collect_pairs(model, sampler, settings.evaluation_pairs, generator)
+        apart = collect_pairs(model, sampler, settings.evaluation_pairs, generator, apart=True)
+        draws.append((together, apart))
+    return draws
+
+
+def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
+    """The order of the units (K d) in which each `judged_size` of them are a factor.
+
+    Of a model without factors the best of 20 random partitions, as in the authors' code.
+    """
+    if max(settings.factors, getattr(settings, "decoder_groups", 1)) > 1:
+        return np.arange(pairs.before.shape[1])
+    return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed).permutation
+
+
+def table_2(draw: tuple[Pairs, ...], settings: Settings, seed: int) -> list[float]:
+    """Same and cross bits, as paper A's Table 2, of each set of pairs; the first orders units."""
+    order, bits = order_units(draw[0], settings, seed), []
+    factors = len(order) // settings.judged_size
+    for pairs in draw:
+        latents = pairs.before[:, order], pairs.after[:, order]
+        table = same_and_cross(*(np.split(each, factors, axis=1) for each in latents), seed=seed)
+        bits += [table.same, table.cross]
+    return bits
 
 
 def digit_information(draws: list[tuple[Pairs, Pairs]], settings: Settings, seed: int) -> Figures:
     """Kraskov, k = 3, bits, on posterior samples, means over evaluation_draws draws of
     evaluation_pairs pairs. mi_*_bits: all pairs of a sequence, as paper A; *_apart: one pair a
     sequence. A model without parts: the best of 20 partitions. cross_to_same: of mi_*_bits."""
-    rows = []
-    for number, (together, apart) in enumerate(draws, start=seed):
-        order, bits = order_units(together, settings, number), []
-        for pairs in (together, apart):
-            latents = pairs.before[:, order], pairs.after[:, order]
-            bits += table_2(*latents, settings.judged_size, number)
-        rows.append(bits)
+    rows = [table_2(draw, settings, number) for number, draw in enumerate(draws, start=seed)]
     names = ("mi_same_bits", "mi_cross_bits", "mi_same_bits_apart", "mi_cross_bits_apart")
     figures = dict(zip(names, np.mean(rows, 0).tolist(), strict=True))
     return figures | {"cross_to_same": figures["mi_cross_bits"] / figures["mi_same_bits"]}
+
+
+def street_information(
+    model: IndependentPrediction,
+    test: Sequences,
+    settings: Settings,
+    generator: torch.Generator,
+    seed: int,
+) -> Figures:
+    """mi_same_bits, mi_cross_bits: Kraskov, k = 3, on posterior samples of all pairs of
+    consecutive frames of the test chunks, means over evaluation_draws samples. A model without
+    parts: the best of 20 partitions. cross_to_same: the ratio of the two means."""
+    rows, steps = consecutive_pairs(len(test), test.length)
+    bits = []
+    for number in range(seed, seed + settings.evaluation_draws):
+        latents = sample_latents(model, test, generator).numpy()
+        pairs = Pairs(latents[rows, steps], latents[rows, steps + 1], {})
+        bits.append(table_2((pairs,), settings, number))
+    same, cross = np.mean(bits, 0).tolist()
+    return {"mi_same_bits": same, "mi_cross_bits": cross, "cross_to_same": cross / same}
 
 
 def digit_leakage(
@@ -174,9 +204,8 @@ def digit_leakage(
     """own_identity_skill, other_identity_skill: skill (0 chance, 1 perfect) of a non-linear probe
     on posterior samples of 2 x evaluation_pairs whole sequences, 30 % of them to test, off a
     factor for the identity of its own and of the other digit; means over factors."""
-    sequences = sampler(2 * settings.evaluation_pairs, torch.Generator().manual_seed(20_000 + seed))
-    generator = torch.Generator().manual_seed(30_000 + seed)
-    latents = sample_latents(model, sequences, generator).numpy()  # (N, T, K d)
+    sequences = sampler(2 * settings.evaluation_pairs, seeded(20_000 + seed))
+    latents = sample_latents(model, sequences, seeded(30_000 + seed)).numpy()  # (N, T, K d)
     codes = {f"factor_{number}": latents[..., units] for number, units in enumerate(parts)}
     identities = {name: sequences.labels[name].numpy() for name in sequences.static}
     skills = leakage_matrix(
@@ -209,10 +238,13 @@ def position_scores(scores: np.ndarray) -> Figures:
     return figures | {"separated": float(separated)}
 
 
+# ---- what is decoded of predicted and of exchanged factors
+
+
 def centroids(frames: Tensor) -> Tensor:
     """The places x, y of both digits in pixels, (..., 2, 2), in frames (..., 3, H, W).
 
-    A plane without any light has its middle.
+    In a plane without any light, the middle.
     """
     planes = frames[..., :2, :, :].clamp(min=0) + 1e-6
     weights = planes / planes.sum((-2, -1), keepdim=True)
@@ -254,8 +286,7 @@ def motion_forecast(model: IndependentPrediction, settings: Settings, seed: int)
     for the last frame repeated; from 500 test sequences of `length` + 20 frames. forecast_ratio:
     the greatest ratio of the two over all 20 horizons."""
     sampler = make_sampler(settings.but(length=settings.length + HORIZON), "test")
-    generator = torch.Generator().manual_seed(50_000 + seed)
-    sequences = sampler(settings.evaluation_sequences // 2, generator)
+    sequences = sampler(settings.evaluation_sequences // 2, seeded(50_000 + seed))
     of_model, of_last = [], []
     for batch in batches(model, sequences, SEQUENCES):
         moved, still = forecast_errors(model, batch.frames, settings.length)
@@ -283,11 +314,9 @@ def digit_swaps(
     a judge names these digits right, for runs whose digits are judged (evaluation_judge). The last
     frames of evaluation_pairs test sequences; the mean paths of the posterior; a model without
     parts: the best of 20 partitions."""
-    sequences = sampler(settings.evaluation_pairs, torch.Generator().manual_seed(60_000 + seed))
+    sequences = sampler(settings.evaluation_pairs, seeded(60_000 + seed))
     decoded, swapped = decode_swapped(model, sequences, torch.from_numpy(moved))
-    places = centroids(sequences.frames[:, -1])
-
-    found = centroids(swapped)
+    places, found = centroids(sequences.frames[:, -1]), centroids(swapped)
     figures = {
         "swap_place": float(r2_score(places[:, 0].roll(1, 0), found[:, 0])),
         "swap_kept_place": float(r2_score(places[:, 1], found[:, 1])),
@@ -298,15 +327,16 @@ def digit_swaps(
     judge = open_judge(judged, settings.profile, image_size=settings.image_size)
     of_decoded, of_swapped = (judge_probabilities(judge, each) for each in (decoded, swapped))
 
-    def name(read: dict[str, Tensor], digit: str, shift: int = 0) -> float:
+    def share_named(read: dict[str, Tensor], digit: str, shift: int = 0) -> float:
         """How often the judge reads `digit` of the sequence `shift` before."""
         right = read[digit].argmax(1) == sequences.labels[digit].roll(shift)
         return right.float().mean().item()
 
+    as_they_are = [share_named(of_decoded, digit) for digit in ("red_digit", "green_digit")]
     return figures | {
-        "decoded_name": (name(of_decoded, "red_digit") + name(of_decoded, "green_digit")) / 2,
-        "swap_name": name(of_swapped, "red_digit", shift=1),
-        "swap_kept_name": name(of_swapped, "green_digit"),
+        "decoded_name": sum(as_they_are) / 2,
+        "swap_name": share_named(of_swapped, "red_digit", shift=1),
+        "swap_kept_name": share_named(of_swapped, "green_digit"),
     }
 
 
@@ -327,40 +357,11 @@ def decode_swapped(
     return decoded[0], decoded[1]
 
 
-# ---- a street, whose things nobody has labelled, and single frames
-
-
-def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of a street's films."""
-    test, generator = load_split(settings, "test", seed), generator_of_tests(seed)
-    figures = transition_bound(model, test, settings, generator)
-    figures |= street_information(model, test, settings, generator, seed)
-    return figures
-
-
-def evaluate_frames(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of single frames, a plain VAE."""
-    test = load_digits(settings, "test", seed)
-    return transition_bound(model, test, settings, generator_of_tests(seed))
-
-
-def street_information(
-    model: IndependentPrediction,
-    test: Sequences,
-    settings: Settings,
-    generator: torch.Generator,
-    seed: int,
-) -> Figures:
-    """mi_same_bits, mi_cross_bits: Kraskov, k = 3, on posterior samples of all pairs of
-    consecutive frames of the test chunks, means over evaluation_draws samples. A model without
-    parts: the best of 20 partitions. cross_to_same: the ratio of the two means."""
-    rows, steps = consecutive_pairs(len(test), test.length)
-    bits = []
-    for number in range(seed, seed + settings.evaluation_draws):
-        latents = sample_latents(model, test, generator).numpy()
-        pairs = Pairs(latents[rows, steps], latents[rows, steps + 1], {})
-        order = order_units(pairs, settings, number)
-        ordered = pairs.before[:, order], pairs.after[:, order]
-        bits.append(table_2(*ordered, settings.judged_size, number))
-    same, cross = np.mean(bits, 0).tolist()
-    return {"mi_same_bits": same, "mi_cross_bits": cross, "cross_to_same": cross / same}
+OF_DIGITS = (digit_information, digit_leakage, position_scores, motion_forecast, digit_swaps)
+MOVING = Evaluation(evaluate_moving_digits, load_moving_digits, (transition_bound, *OF_DIGITS))
+EVALUATIONS = {
+    **dict.fromkeys(("circle", "circle_equal", "circle_opposite"), MOVING),
+    **dict.fromkeys(("bounce", "bounce_two_speeds"), MOVING),
+    "street": Evaluation(evaluate_street, load_split, (transition_bound, street_information)),
+    "frames": Evaluation(evaluate_frames, load_moving_digits, (transition_bound,)),
+}

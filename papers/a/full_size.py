@@ -5,9 +5,9 @@ ship; the lesson and every measurement use the library's own. Channels come last
 last layer are matrix products, the rest is compiled, and a whole update, with its data and its
 noise, is recorded as one CUDA graph. tests/test_full_size.py compares it with the library's.
 
-The file runs in the clone, or alone beside lib/, mnist/ (the training images) and mnist-sample/,
-and needs torch, NumPy and safetensors. `python full_size.py --seconds 560` trains so long, and goes
-on when called again.
+The file runs in the clone, or alone beside lib/ and mnist/ (the training file), and needs torch,
+NumPy and safetensors. `python full_size.py --seconds 560` trains so long, and goes on when called
+again.
 """
 
 from __future__ import annotations
@@ -73,23 +73,23 @@ def import_library(module: str) -> ModuleType:
 
 
 def find_folder(name: str) -> Path:
-    """A folder of data: beside this file, in the clone's data/ or cache, or in the mirror."""
+    """A folder or file of data: beside this one, in the clone's data/ or cache, or the mirror."""
     mirror = Path(os.environ.get("UNBRAID_MIRROR", HERE))
     places = [HERE, ROOT / "data", ROOT / "data" / "cache", mirror]
     for place in places:
-        if (place / name).is_dir():
+        if (place / name).exists():
             return place / name
     raise FileNotFoundError(f"{name}: expected in one of {', '.join(map(str, places))}")
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """MNIST's digits for training and those of the sample that are held out, bytes (M, 28, 28)."""
-    read = import_library("data.moving_digits").read_idx
-    held_out = read(find_folder("mnist-sample") / "t10k-images-idx3-ubyte.gz")
-    known = {image.tobytes() for image in held_out}
-    images = read(find_folder("mnist") / "train-images-idx3-ubyte.gz")
-    images = images[np.array([image.tobytes() not in known for image in images])]
-    return torch.from_numpy(images), torch.from_numpy(held_out)
+    """MNIST's digits for training, and those of the same file held out, bytes (M, 28, 28)."""
+    library = import_library("data.moving_digits")
+    paths = [find_folder(f"mnist/{name}") for name in library.FILES["train"]]
+    images, numbers = (torch.from_numpy(library.read_idx(path)) for path in paths)
+    held_out = torch.from_numpy(library.in_turns(numbers.numpy())[4000:5000])
+    kept = torch.ones(len(images), dtype=torch.bool).index_fill(0, held_out, False)
+    return images[kept], images[held_out]
 
 
 Law = Callable[[int, Tensor, Tensor, torch.Generator | None], Tensor]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from unbraid.distributions import DiagonalGaussian
+from unbraid.models.base import Noise
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
 from unbraid.networks import ConvolutionalDecoder, activation
 
@@ -91,25 +92,36 @@ class GatedPrediction(CanvasPrediction):
         self.register_buffer("in_use", every_unit, persistent=False)  # (K, d)
         # Weights that are loaded have the units of the end of their training.
         self.register_load_state_dict_post_hook(lambda model, _: model.advance(1.0))
+        self.posterior.register_forward_hook(self.close_units)
 
-    def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
-        """z_t (B, K d), 0 in the units that are not in use."""
-        return super().draw_latent(posterior, draw) * self.in_use.flatten()
+    def close_units(
+        self, module: nn.Module, inputs: tuple, posterior: DiagonalGaussian
+    ) -> DiagonalGaussian:
+        """The posterior of a step, (B, K d), whose mean is 0 in the units that are not in use."""
+        return DiagonalGaussian(posterior.mean * self.in_use.flatten(), posterior.log_variance)
 
-    def divergence(self, posteriors: DiagonalGaussian, priors: DiagonalGaussian) -> Tensor:
-        """KL(q || p) in nats, (B, T, K, d), 0 of the units that are not in use."""
-        return super().divergence(posteriors, priors) * self.in_use
+    def filter(
+        self, frames: Tensor, noise: Noise | None = None
+    ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
+        """As the base class's; units that are not in use are 0, and their q is p, at no cost."""
+        if noise is not None:
+            noise = self.to_codes(self.to_latents(noise) * self.in_use.flatten())
+        posteriors, priors, latents = super().filter(frames, noise)
+        is_used = self.in_use.bool()  # (K, d)
+        mean = torch.where(is_used, priors.mean, posteriors.mean)
+        log_variance = torch.where(is_used, priors.log_variance, posteriors.log_variance)
+        return posteriors, DiagonalGaussian(mean, log_variance), latents
 
     def advance(self, share: float) -> None:
         """Do what `opening` and `decoder_apart` say at this share of a run."""
         begin, end = self.config.decoder_apart
         if begin <= share < end:
             self.part_decoder()
-        self.in_use = torch.ones_like(self.in_use)
+        units = torch.ones_like(self.in_use)
         for since, counts in self.config.opening:
             if share >= since:
-                open_units = torch.arange(self.factor_size) < torch.tensor(counts)[:, None]
-                self.in_use = open_units.to(self.in_use)
+                units = (torch.arange(self.factor_size) < torch.tensor(counts)[:, None]).to(units)
+        self.in_use.copy_(units)  # in place, so that a compiled update sees it
 
     @torch.no_grad()
     def part_decoder(self) -> None:

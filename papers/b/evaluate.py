@@ -14,23 +14,25 @@ from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.models.unordered import UnorderedFrames
 
+from papers.datasets import make_paths, shortest_length
 from papers.encoded import (
     Encoded,
+    Evaluation,
     Figures,
     Labels,
     at_first_step,
     count_evaluated,
-    generator_of_draws,
     name_skills,
     probe,
+    seeded,
     select,
 )
-from papers.runs import make_paths, shortest_length
 from papers.settings import Settings
 
 NEIGHBOURS = 20  # neighbours that vote on a dynamic code's class; 50 were right less often
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
+CODES = 20_000  # the seed of what is drawn to be encoded, plus the run's
 
 
 def draw_frames(sequences: Sequences, count: int, generator: torch.Generator) -> Sequences:
@@ -48,7 +50,7 @@ def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> f
 def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
     """The accuracy with which a code's `NEIGHBOURS` nearest neighbours name its class.
 
-    Codes (N, d) or (N, T, d) in standard deviations, classes (N,) or (N, T).
+    Codes (N, d) or (N, T, d), which are measured in standard deviations, classes (N,) or (N, T).
     """
     spread = train.flatten(0, -2).std(0).clamp(min=1e-6)
     rows = []
@@ -66,7 +68,7 @@ def unordered_bound(
     """The bound and its terms in nats: means over four samples of N frames of every test sequence,
     with one draw of the codes of each. kl_static is of a sequence, kl_dynamic_per_frame of a
     frame."""
-    generator = torch.Generator().manual_seed(10_000 + seed)
+    generator = seeded(10_000 + seed)
     samples = [draw_frames(test, settings.length, generator) for _ in range(BOUND_SAMPLES)]
     return bound_per_frame(model, samples, seed)
 
@@ -79,8 +81,7 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
     prior = model.prior(static.to(device_of(model)))  # static: (M, D)
     mean = prior.mean[:, 0].double().cpu()  # (M, d)
     deviation = prior.standard_deviation[:, 0].double().cpu()
-    generator = torch.Generator().manual_seed(40_000 + seed)
-    values = []
+    generator, values = seeded(40_000 + seed), []
     for _ in range(PRIOR_DRAWS):
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         z = mean + deviation * noise
@@ -94,11 +95,10 @@ def class_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
     """*_probe_*: classes read off codes of test sequences by a non-linear probe trained on codes of
     training sequences, as skill (0 chance, 1 perfect). Off f of N frames a label of frames is that
     of one frame; off z it is read frame by frame."""
-    first = at_first_step(train.labels), at_first_step(test.labels)
-    figures = name_skills(probe(only(train, "static"), only(test, "static"), *first, seed=seed))
     labels = train.labels, test.labels
-    skills = probe(only(train, "dynamic"), only(test, "dynamic"), *labels, seed=seed)
-    return figures | name_skills(skills)
+    first = [at_first_step(of_split) for of_split in labels]
+    figures = name_skills(probe(*only("static", train, test), *first, seed=seed))
+    return figures | name_skills(probe(*only("dynamic", train, test), *labels, seed=seed))
 
 
 def class_accuracies(
@@ -112,7 +112,7 @@ def class_accuracies(
     neighbours of z, for classes of test sequences, learnt on codes of training sequences."""
     figures: Figures = {}
     labels = select(train.labels, static), select(test.labels, static)
-    skills = probe(only(train, "static"), only(test, "static"), *labels, "linear", seed)
+    skills = probe(*only("static", train, test), *labels, "linear", seed)
     for name in static:
         accuracy = accuracy_from_skill(skills["static", name], *(of[name] for of in labels))
         figures[f"static_accuracy_{name}"] = accuracy
@@ -123,18 +123,18 @@ def class_accuracies(
     return figures
 
 
-def only(part: Encoded, code: str) -> dict[str, Tensor]:
-    """One of the codes, by its name."""
-    return {code: part.codes[code]}
+def only(code: str, *parts: Encoded) -> list[dict[str, Tensor]]:
+    """One of the codes, by its name, of each part."""
+    return [{code: part.codes[code]} for part in parts]
 
 
 # ---- moving digits whose order is lost
 
 
-def evaluate_digits(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
+def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
     """All figures of a model of unordered moving digits, on two planes or grey on one."""
     train_paths, test_paths = (load_paths(settings, split, seed) for split in ("train", "test"))
-    generator = generator_of_draws(seed)
+    generator = seeded(CODES + seed)
     train, train_seen = encode_paths(model, train_paths, settings.length, generator)
     test, test_seen = encode_paths(model, test_paths, settings.length, generator)
 
@@ -149,7 +149,7 @@ def evaluate_digits(model: UnorderedFrames, settings: Settings, seed: int) -> Fi
 def load_paths(settings: Settings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order; grey with one channel."""
     paths, count = make_paths(settings, split), count_evaluated(settings, split)
-    return paths(count, torch.Generator().manual_seed(2 * seed + (split == "test")))
+    return paths(count, seeded(2 * seed + (split == "test")))
 
 
 def encode_paths(
@@ -177,23 +177,22 @@ def digit_probes(
     each x and y, of frames that f has not seen; _seen: of one that it has. The mean of N frames
     alone tells a part of where those N were, and so of each."""
     labels = train.labels, test.labels
-    first = at_first_step(train.labels), at_first_step(test.labels)
-    seen = at_first_step(train_seen), at_first_step(test_seen)
+    first = [at_first_step(of_split) for of_split in labels]
+    seen = [at_first_step(of_split) for of_split in (train_seen, test_seen)]
     digits, positions = test.sequences.static, test.sequences.dynamic
-
-    def mean_skill(code: str, names: tuple[str, ...], labels: tuple[Labels, Labels]) -> float:
-        known, asked = (select(of, names) for of in labels)
-        return float(
-            probe(only(train, code), only(test, code), known, asked, seed=seed).value.mean()
-        )
-
-    return {
-        "static_probe_digit": mean_skill("static", digits, first),
-        "dynamic_probe_digit": mean_skill("dynamic", digits, labels),
-        "static_probe_position": mean_skill("static", positions, first),
-        "static_probe_position_seen": mean_skill("static", positions, seen),
-        "dynamic_probe_position": mean_skill("dynamic", positions, labels),
+    read = {
+        "static_probe_digit": ("static", digits, first),
+        "dynamic_probe_digit": ("dynamic", digits, labels),
+        "static_probe_position": ("static", positions, first),
+        "static_probe_position_seen": ("static", positions, seen),
+        "dynamic_probe_position": ("dynamic", positions, labels),
     }
+    figures = {}
+    for figure, (code, names, known) in read.items():
+        chosen = [select(of_split, names) for of_split in known]
+        skills = probe(*only(code, train, test), *chosen, seed=seed).value
+        figures[figure] = float(skills.mean())
+    return figures
 
 
 def side_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
@@ -201,7 +200,7 @@ def side_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
     are, because z need not say whose a place is."""
     one, other = test.sequences.dynamic
     sides = [order_by_side(part.labels[one], part.labels[other]) for part in (train, test)]
-    skills = probe(only(train, "dynamic"), only(test, "dynamic"), *sides, seed=seed)
+    skills = probe(*only("dynamic", train, test), *sides, seed=seed)
     return {"dynamic_probe_sides": float(skills.value.mean())}
 
 
@@ -210,3 +209,8 @@ def order_by_side(first: Tensor, second: Tensor) -> dict[str, Tensor]:
     is_left = first[..., :1] <= second[..., :1]
     left, right = torch.where(is_left, first, second), torch.where(is_left, second, first)
     return {"left": left, "right": right}
+
+
+MEASURES = (unordered_bound, prior_from_average, digit_probes, side_probes)
+DIGITS = Evaluation(evaluate_unordered_digits, load_paths, MEASURES)
+EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS}

@@ -10,14 +10,14 @@ from unbraid.codes import as_float, dynamic_given, encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.b.evaluate import class_probes, draw_frames, prior_from_average, unordered_bound
-from papers.encoded import (
-    Encoded,
-    Figures,
-    Labels,
-    generator_of_draws,
-    load_split,
+from papers.b.evaluate import (
+    CODES,
+    class_probes,
+    draw_frames,
+    prior_from_average,
+    unordered_bound,
 )
+from papers.encoded import Encoded, Evaluation, Figures, load_split, seeded
 from papers.settings import Settings
 
 SETS = 10  # sets of photographs of each person
@@ -27,12 +27,12 @@ WHITENING_FLOOR = 0.01  # is added to variances, as on the scale of speech: note
 def evaluate_faces(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
     """All figures of a model of faces; the gallery is a random half of the training photographs."""
     train_people, test_people = (load_split(settings, split, seed) for split in ("train", "test"))
-    generator = generator_of_draws(seed)
+    generator, count = seeded(CODES + seed), settings.length
     half = random_half(train_people.mask, generator)
-    known_sets = encode_sets(model, replace(train_people, mask=half), settings.length, generator)
-    asked_sets = encode_sets(model, test_people, settings.length, generator)
-    train = encode_photographs(model, train_people, settings.length, generator)
-    test = encode_photographs(model, test_people, settings.length, generator)
+    known_sets = encode_sets(model, replace(train_people, mask=half), count, generator)
+    asked_sets = encode_sets(model, test_people, count, generator)
+    train = encode_photographs(model, train_people, count, generator)
+    test = encode_photographs(model, test_people, count, generator)
 
     figures = unordered_bound(model, test_people, settings, seed)
     figures |= prior_from_average(model, test.codes["static"], seed)
@@ -62,21 +62,16 @@ def encode_photographs(
 ) -> Encoded:
     """All observed photographs one by one: f of each alone, z given f of `count` of its person."""
     of_person = encode_all(model, draw_frames(people, count, generator))["static"]
-    frames = as_float(people.frames)
-    labels = labels_of_photographs(people)
-    single = Sequences(frames[people.mask][:, None], labels, tuple(labels), (), people.split)
+    frames, mask = as_float(people.frames), people.mask
+    person, _ = mask.nonzero(as_tuple=True)
+    labels = {name: people.labels[name][person] for name in people.static}
+    labels |= {name: people.labels[name][mask] for name in people.dynamic}
+    single = Sequences(frames[mask][:, None], labels, tuple(labels), (), people.split)
     codes = {
         "static": encode_all(model, single)["static"],
-        "dynamic": dynamic_given(model, frames, of_person)[people.mask],
+        "dynamic": dynamic_given(model, frames, of_person)[mask],
     }
     return Encoded(single, codes, labels)
-
-
-def labels_of_photographs(people: Sequences) -> Labels:
-    """Labels (n,) of all observed photographs."""
-    person, _ = people.mask.nonzero(as_tuple=True)
-    labels = {name: people.labels[name][person] for name in people.static}
-    return labels | {name: people.labels[name][people.mask] for name in people.dynamic}
 
 
 def nearest_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor) -> float:
@@ -125,3 +120,7 @@ def person_accuracy(
     for name, (known, asked) in vectors.items():
         figures[name] = nearest_accuracy(known[gallery], person, asked, test.labels["person"])
     return figures
+
+
+MEASURES = (unordered_bound, prior_from_average, person_accuracy, class_probes)
+EVALUATIONS = {"faces": Evaluation(evaluate_faces, load_split, MEASURES)}

@@ -75,11 +75,11 @@ def import_library(module: str) -> ModuleType:
 
 
 def find_folder(name: str) -> Path:
-    """A folder of data: beside this file, in the clone's data/ or cache, or in the mirror."""
+    """A folder or file of data: beside this one, in the clone's data/ or cache, or the mirror."""
     mirror = Path(os.environ.get("UNBRAID_MIRROR", HERE))
     places = [HERE, ROOT / "data", ROOT / "data" / "cache", mirror]
     for place in places:
-        if (place / name).is_dir():
+        if (place / name).exists():
             return place / name
     raise FileNotFoundError(f"{name}: expected in one of {', '.join(map(str, places))}")
 

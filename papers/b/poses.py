@@ -20,6 +20,7 @@ from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
 from papers.b.evaluate import (
+    CODES,
     class_accuracies,
     class_probes,
     draw_frames,
@@ -27,63 +28,43 @@ from papers.b.evaluate import (
     prior_from_average,
     unordered_bound,
 )
-from papers.encoded import (
-    Encoded,
-    Figures,
-    count_evaluated,
-    generator_of_draws,
-    select,
-)
-from papers.judging import open_judge
-from papers.runs import load_frames
+from papers.datasets import load_frames
+from papers.encoded import Encoded, Evaluation, Figures, count_evaluated, seeded, select
+from papers.judge import open_judge
 from papers.settings import Settings
 
 READ_FRAMES = 20  # frames of each character whose z the probes read
 DYNAMIC_LABELS = ("pose", "action", "direction")
-FRAME_COUNTS = (2, 5, 10, 20)  # see `evaluate_characters`
 TIE = 1e-4  # squared distances that differ by less count as equal
 
 
 def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of characters in all poses."""
+    """All figures of a model of characters: in all poses, or turned to some sides only."""
     train_people, test_people = (
         load_characters(settings, split, seed) for split in ("train", "test")
     )
-    judge = open_judge(settings.dataset, settings.profile, test_people.classes, settings.image_size)
-    generator = generator_of_draws(seed)
+    generator = seeded(CODES + seed)
     train, test = encode_drawn(model, train_people, test_people, settings.length, generator)
     static = test.codes["static"]
-    transferred = transfer(model, test_people, static, pair_up(len(test), seed), judge)
-
     figures = unordered_bound(model, test_people, settings, seed)
     figures |= prior_from_average(model, static, seed)
     figures |= class_probes(train, test, seed)
     figures |= class_accuracies(train, test, ATTRIBUTES, ("skin", "pose"), seed)
+    if settings.dataset != "sprites_poses":
+        return figures
+
+    judge = open_judge(settings.dataset, settings.profile, test_people.classes, settings.image_size)
+    donors = torch.as_tensor(random_donors(len(test), seed))
+    pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
+    transferred = transfer(model, test_people, static, pairs, judge)
     figures |= drawn_probes(model, train, test, seed)
     figures |= transfers(transferred, test_people)
-    for count in FRAME_COUNTS:  # Nobody reads these, but results/ was drawn after them.
-        draw_frames(test_people, count, generator)
-    identities = static[: settings.evaluation_identities]
-    codes, points = transferred.dynamic, settings.evaluation_grid
-    figures |= coherence(model, identities, codes, points, judge, generator)
+    torch.rand(4, *test_people.observed.shape, generator=generator)  # results/ was drawn after it
+    identities, points = static[: settings.evaluation_identities], settings.evaluation_grid
+    figures |= coherence(model, identities, transferred.dynamic, points, judge, generator)
     if settings.withheld:
         static, count = train.codes["static"], settings.evaluation_sequences
         figures |= withheld(model, train_people, static, judge, generator, count)
-    return figures
-
-
-def evaluate_directions(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of characters who turn to some sides only."""
-    train_people, test_people = (
-        load_characters(settings, split, seed) for split in ("train", "test")
-    )
-    generator = generator_of_draws(seed)
-    train, test = encode_drawn(model, train_people, test_people, settings.length, generator)
-
-    figures = unordered_bound(model, test_people, settings, seed)
-    figures |= prior_from_average(model, test.codes["static"], seed)
-    figures |= class_probes(train, test, seed)
-    figures |= class_accuracies(train, test, ATTRIBUTES, ("skin", "pose"), seed)
     return figures
 
 
@@ -112,28 +93,27 @@ def encode_drawn(
     return encoded
 
 
-def pair_up(count: int, seed: int) -> Tensor:
-    """Pairs (count, 2) in which each identity is once the pose's donor a and once b."""
-    donors = torch.as_tensor(random_donors(count, seed))
-    return torch.stack([torch.arange(count), donors], 1)
-
-
 # ---- pose transfer
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Q frames decoded from the pose of a and the identity of b."""
+    """Q frames decoded from the pose of a and the identity of b.
+
+    nearer: how many candidates are nearer than b's true frame, (Q,) by name, to what is decoded
+    ("rank"), to a's frame as it is ("unchanged") and to that frame after `repaint` ("repainted").
+    The candidates are b's frames; with the ending _both, a's as well.
+    """
 
     rows: Tensor  # (Q, 2) the numbers of a and of b among the sequences
     steps: Tensor  # (Q,) the number of a's frame
-    rank: Tensor  # (Q,) how many of b's frames are nearer than the true one
-    rank_both: Tensor  # (Q,) how many of a's and b's
-    unchanged: Tensor  # (Q,) how many of b's for a's frame, left as it is
-    repainted: Tensor  # (Q,) the first two for a's frame, repainted by `repaint`
-    repainted_both: Tensor
     dynamic: Tensor  # (Q, d) the codes of a's frames
+    nearer: dict[str, Tensor]
     judged: dict[str, Tensor]  # classes (Q,) that the judge names
+
+    def hits(self, name: str, count: int = 1) -> float:
+        """The share of queries whose true frame is among the `count` nearest."""
+        return float((self.nearer[name] < count).double().mean())
 
 
 @torch.no_grad()
@@ -156,25 +136,23 @@ def transfer(
         chosen = torch.arange(sequences.length) if steps is None else steps[number]
         dynamic = dynamic_given(model, frames_a[chosen][None], static[a : a + 1])
         decoded = decode_all(model, {"static": static[b : b + 1], "dynamic": dynamic})[0]
-        frames_both = torch.cat([frames_b, frames_a])
-        painted = repaint(frames_a, frames_b)[chosen]
-        part = {
-            "rows": pairs[number].expand(len(chosen), 2),
-            "steps": chosen,
+        painted, both = repaint(frames_a, frames_b)[chosen], torch.cat([frames_b, frames_a])
+        nearer = {
             "rank": count_nearer(decoded, chosen, frames_b),
-            "rank_both": count_nearer(decoded, chosen, frames_both),
+            "rank_both": count_nearer(decoded, chosen, both),
             "unchanged": count_nearer(frames_a[chosen], chosen, frames_b),
             "repainted": count_nearer(painted, chosen, frames_b),
-            "repainted_both": count_nearer(painted, chosen, frames_both),
-            "dynamic": dynamic[0],
+            "repainted_both": count_nearer(painted, chosen, both),
         }
-        parts.append((part, judge_classes(judge, decoded)))
-    whole, judged = (concatenate(of) for of in zip(*parts, strict=True))
-    return Transfer(judged=judged, **whole)
+        rows = pairs[number].expand(len(chosen), 2)
+        codes = {"rows": rows, "steps": chosen, "dynamic": dynamic[0]}
+        parts.append((codes, nearer, judge_classes(judge, decoded)))
+    codes, nearer, judged = (concatenate(of) for of in zip(*parts, strict=True))
+    return Transfer(**codes, nearer=nearer, judged=judged)
 
 
 def repaint(frames_a: Tensor, frames_b: Tensor) -> Tensor:
-    """Frames of a less their mean, plus the mean of b's frames: a transfer without a model.
+    """Frames of a minus their mean, plus the mean of b's frames: a transfer without a model.
 
     Both are (T, C, H, W), and so is the result. Colours that stay through all frames of a give way
     to those of b.
@@ -191,25 +169,18 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
-def share_within(rank: Tensor, count: int = 1) -> float:
-    """Share of queries (Q,) whose true frame is among the `count` nearest."""
-    return float((rank < count).double().mean())
-
-
 def retrieval_scores(transferred: Transfer) -> Figures:
     """The figures of `transfers` that need no judge."""
-    top1, both_top1 = share_within(transferred.rank), share_within(transferred.rank_both)
-    repainted = share_within(transferred.repainted)
-    repainted_both = share_within(transferred.repainted_both)
+    hits = transferred.hits
     return {
-        "pose_transfer_top1": top1,
-        "pose_transfer_both_top1": both_top1,
-        "pose_transfer_both_top5": share_within(transferred.rank_both, 5),
-        "unchanged_top1": share_within(transferred.unchanged),
-        "repainted_top1": repainted,
-        "repainted_both_top1": repainted_both,
-        "repainted_gain": top1 - repainted,
-        "repainted_both_gain": both_top1 - repainted_both,
+        "pose_transfer_top1": hits("rank"),
+        "pose_transfer_both_top1": hits("rank_both"),
+        "pose_transfer_both_top5": hits("rank_both", 5),
+        "unchanged_top1": hits("unchanged"),
+        "repainted_top1": hits("repainted"),
+        "repainted_both_top1": hits("repainted_both"),
+        "repainted_gain": hits("rank") - hits("repainted"),
+        "repainted_both_gain": hits("rank_both") - hits("repainted_both"),
     }
 
 
@@ -265,7 +236,7 @@ def withheld(
     transferred = transfer(model, train, static, torch.tensor(pairs), judge, steps)
     judged = judge_scores(transferred, train)
     figures = {f"unseen_transfer_{name}": judged[name] for name in ATTRIBUTES}
-    return figures | {"unseen_pose_top1_both": share_within(transferred.rank_both)}
+    return figures | {"unseen_pose_top1_both": transferred.hits("rank_both")}
 
 
 # ---- what else is measured
@@ -274,8 +245,7 @@ def withheld(
 def drawn_probes(model: UnorderedFrames, train: Encoded, test: Encoded, seed: int) -> Figures:
     """dynamic_accuracy_skin_drawn: the same neighbours, of draws of q(z | f, x) instead of its
     means: what the code itself carries, noise and all."""
-    generator = torch.Generator().manual_seed(30_000 + seed)
-    rows = []
+    generator, rows = seeded(30_000 + seed), []
     for part in (train, test):
         drawn = dynamic_given(model, part.sequences.frames, part.codes["static"], generator)
         rows += [drawn, part.labels["skin"]]
@@ -317,3 +287,11 @@ def judge_motions(
         motion = classes["action"] * len(judge.classes["direction"]) + classes["direction"]
         motions.append(motion.view(len(part), -1))
     return torch.cat(motions)
+
+
+SOME_SIDES = (unordered_bound, prior_from_average, class_probes, class_accuracies)
+ALL_POSES = (*SOME_SIDES, drawn_probes, transfers, coherence, withheld)
+EVALUATIONS = {
+    "sprites_poses": Evaluation(evaluate_characters, load_characters, ALL_POSES),
+    "sprites_directions": Evaluation(evaluate_characters, load_characters, SOME_SIDES),
+}

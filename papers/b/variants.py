@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from unbraid.distributions import bernoulli_log_likelihood, kl, standard_normal_like
 from unbraid.models.base import Batch, Bound, NoiseSource
 from unbraid.models.unordered import SIDE, Decoder, UnorderedFrames, UnorderedFramesConfig
 
@@ -97,9 +98,13 @@ class DistinctFrames(PaintedFrames):
             raise ValueError(f"frames: expected an even number to divide, found {length}")
         noise = self.as_noise(noise, count, length)
         read, scored = self.features(frames).chunk(2, 1)
-        static_posterior = self.static_encoder(read)
-        f = static_posterior.draw(noise["static"])
-        dynamic_posterior = self.dynamic_posterior(scored, f)
-        z = dynamic_posterior.draw(noise["dynamic"][:, length // 2 :])
-        codes = {"static": f, "dynamic": z}
-        return self.bound_of(frames[:, length // 2 :], static_posterior, dynamic_posterior, codes)
+        static = self.static_encoder(read)
+        s = static.draw(noise["static"])
+        dynamic = self.dynamic_posterior(scored, s)
+        d = dynamic.draw(noise["dynamic"][:, length // 2 :])
+        log_likelihood = bernoulli_log_likelihood(frames[:, length // 2 :], self.logits(s, d))
+        divergences = {
+            "static": kl(static, standard_normal_like(s)),
+            "dynamic": kl(dynamic, self.prior(s)).sum(1),
+        }
+        return Bound(log_likelihood.sum(1), divergences, length // 2)

@@ -25,15 +25,17 @@ from unbraid.models.base import Codes, SequenceModel
 
 from papers.encoded import (
     Encoded,
+    Evaluation,
     Figures,
     donor_shares,
     encode,
     load_split,
     name_skills,
     probe,
+    seeded,
 )
 from papers.generic import bound
-from papers.judging import name_judges, open_judge
+from papers.judge import name_judges, open_judge
 from papers.settings import Settings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
@@ -49,8 +51,7 @@ Judges = Mapping[str, SequenceJudge]  # by what stands before the names of their
 def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     """All figures of a model of clips of sprites, or of your own copy of MUG."""
     model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
-    train = encode(model, load_clips(settings, "train", seed))
-    test = encode(model, load_clips(settings, "test", seed))
+    train, test = (encode(model, load_clips(settings, s, seed)) for s in ("train", "test"))
     judges = {}
     for prefix, (name, profile, size) in name_judges(settings).items():
         judges[prefix] = open_judge(name, profile, test.sequences.classes, size)
@@ -76,8 +77,11 @@ def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
     character = clips.labels["character"]
     people = len(character.unique())
     order = character.argsort(stable=True).view(people, -1)  # each in all motions
-    chosen = torch.randperm(people, generator=torch.Generator().manual_seed(0))[:count]
+    chosen = torch.randperm(people, generator=seeded(0))[:count]
     return clips.subset(order[chosen.sort().values].flatten())
+
+
+# ---- swaps
 
 
 def swaps(
@@ -95,15 +99,11 @@ def swaps(
     frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
     for prefix, judge in judges.items():
         for name, probabilities in judge_clips(judge, frames).items():
-            judged, expected = probabilities.numpy().argmax(1), labels[name]
-            other = expected[donors]
-            if name in STATIC_LABELS:
-                expected, other = other, expected
-            right, leaked = donor_shares(judged, expected, other)
-            differ = expected != other
-            figures[f"{prefix}swap_{name}"] = right
-            figures[f"{prefix}swap_differing_{name}"] = float((judged == expected)[differ].mean())
-            figures[f"{prefix}swap_leak_{name}"] = leaked
+            own, others = labels[name], labels[name][donors]
+            expected = (others, own) if name in STATIC_LABELS else (own, others)
+            shares = donor_shares(probabilities.numpy().argmax(1), *expected)
+            for kind, share in zip(("", "differing_", "leak_"), shares, strict=True):
+                figures[f"{prefix}swap_{kind}{name}"] = share
     if "motion" in test.labels:
         expected = true_swaps(test.sequences, donors)
         figures["swap_nearest"] = share_nearest(frames, test.sequences, expected)
@@ -131,10 +131,13 @@ def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
     true = true - centre
     lengths, nearest = true.square().sum(1), []
     for part, rows in zip(frames.split(CLIPS_AT_ONCE), expected.split(CLIPS_AT_ONCE), strict=True):
-        # Squared distances (n, clips), less what is the same for all clips.
+        # Squared distances (n, clips), without what is the same for all clips.
         distances = lengths - 2 * (part.flatten(1) - centre) @ true.T
         nearest.append(distances.gather(1, rows[:, None])[:, 0] <= distances.amin(1))
     return float(torch.cat(nearest).double().mean())
+
+
+# ---- codes kept and codes drawn
 
 
 def generations(
@@ -154,7 +157,9 @@ def generations(
     for _ in range(REPEATS):
         drawn = draw_others(model, test.codes, "dynamic", generator)
         for prefix, seen in judge_codes(model, judges, drawn).items():
-            scores = generation_scores(seen[moving], labels[moving], draws=1)
+            scores = generation_scores(
+                seen[moving], labels[moving], draws=2
+            )  # The interval is not read.
             for name in SCORES:
                 repeats[f"{prefix}{name}"].append(getattr(scores, name).mean)
 
@@ -165,33 +170,6 @@ def generations(
                 right = seen[name].argmax(1) == labels[name][::3]
                 repeats[f"{prefix}kept_{name}"].append(right.mean())
     return {name: float(np.mean(values)) for name, values in repeats.items()}
-
-
-def fresh_statistics(
-    model: SequenceModel,
-    train: Encoded,
-    test: Encoded,
-    judge: SequenceJudge,
-    labels: ClassLabels,
-    seed: int,
-) -> Figures:
-    """fresh_*: swaps and generations once more, with the running statistics of batch normalisation
-    measured anew after training, as the mean over 20 batches of 128 training clips."""
-    fresh = copy.deepcopy(model)
-    layers = [layer for layer in fresh.modules() if isinstance(layer, _BatchNorm)]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the mean over all batches
-    fresh.train()
-    generator = generator_for(fresh, 40_000 + seed)
-    with torch.no_grad():
-        for _ in range(FRESH_BATCHES):
-            rows = torch.randint(len(train), (FRESH_CLIPS,), generator=generator)
-            fresh.elbo(as_float(train.sequences.frames[rows]), generator)
-    again = encode(fresh.eval(), test.sequences)
-    figures = swaps(fresh, again, {"": judge}, labels, seed)
-    figures |= generations(fresh, again, {"": judge}, labels, seed)
-    return {f"fresh_{name}": figure for name, figure in figures.items()}
 
 
 def judge_codes(
@@ -216,13 +194,48 @@ def prior_means(model: SequenceModel, dynamic: Tensor) -> Tensor:
     return means.masked_fill((dynamic == 0).all(2, keepdim=True), 0.0)
 
 
+# ---- what else is measured
+
+
+def fresh_statistics(
+    model: SequenceModel,
+    train: Encoded,
+    test: Encoded,
+    judge: SequenceJudge,
+    labels: ClassLabels,
+    seed: int,
+) -> Figures:
+    """fresh_*: swaps and generations once more, with the running statistics of batch normalisation
+    measured anew after training, as the mean over 20 batches of 128 training clips."""
+    fresh = copy.deepcopy(model)
+    for layer in fresh.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean over all batches
+    fresh.train()
+    generator = generator_for(fresh, 40_000 + seed)
+    with torch.no_grad():
+        for _ in range(FRESH_BATCHES):
+            rows = torch.randint(len(train), (FRESH_CLIPS,), generator=generator)
+            fresh.elbo(as_float(train.sequences.frames[rows]), generator)
+    again = encode(fresh.eval(), test.sequences)
+    figures = swaps(fresh, again, {"": judge}, labels, seed)
+    figures |= generations(fresh, again, {"": judge}, labels, seed)
+    return {f"fresh_{name}": figure for name, figure in figures.items()}
+
+
 def clip_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
     """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe
     trained on codes of clips of training characters, scored on test characters. dynamic: all its
     steps side by side."""
     codes, labels = [], []
     for part in (train, test):
-        dynamic = part.codes["dynamic"].flatten(1)
-        codes.append({"static": part.codes["static"], "dynamic": dynamic})
+        codes.append({name: code.flatten(1) for name, code in part.codes.items()})
         labels.append(class_labels(part.sequences))
     return name_skills(probe(*codes, *labels, "linear", seed))
+
+
+CLIPS = Evaluation(
+    evaluate_clips, load_clips, (bound, swaps, generations, clip_probes, fresh_statistics)
+)
+EVALUATIONS = {"sprites": CLIPS, "mug": CLIPS}

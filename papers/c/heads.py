@@ -1,10 +1,10 @@
-"""What frozen codes of a series tell of its labels: paper C's heads, beside what needs no codes.
+"""Paper C's heads: labels of series, predicted from their codes and, to compare, without them.
 
 The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. On
-frozen codes two things differ: the epoch is chosen on the validation series, where their code
-takes the last one, and a code always meets the label of its own series. A constant, a linear
-model and gradient boosting on the raw means stand beside, fitted to training and validation, and
-for a class that linear model on means of the one window that the static code reads.
+codes that stay as they are two things differ: the epoch is chosen on the validation series, where
+their code takes the last one, and a code always meets the label of its own series. A constant, a
+linear model and gradient boosting read plain means of the series instead of codes; they are fitted
+to training and validation series.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import Interval, bootstrap_interval
 
+BOOSTING = {"early_stopping": False, "random_state": 0}
 CLASSIFIERS = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
-    "boosting": HistGradientBoostingClassifier(early_stopping=False, random_state=0),
+    "boosting": HistGradientBoostingClassifier(**BOOSTING),
 }
 REGRESSORS = {
     "ridge": make_pipeline(StandardScaler(), Ridge()),
-    "boosting": HistGradientBoostingRegressor(
-        loss="absolute_error", early_stopping=False, random_state=0
-    ),
+    "boosting": HistGradientBoostingRegressor(loss="absolute_error", **BOOSTING),
 }
 LEARNING_RATE = 1e-3
 METRICS = {
     "auroc": roc_auc_score,
-    "average_precision": average_precision_score,
+    "auprc": average_precision_score,
     "accuracy": lambda target, predicted: np.mean(predicted == target),
-    "mean_absolute_error": lambda target, predicted: np.mean(np.abs(predicted - target)),
+    "mae": lambda target, predicted: np.mean(np.abs(predicted - target)),
 }
-RANKING = ("auroc", "average_precision")  # metrics that need both classes
+RANKING = ("auroc", "auprc")  # metrics that need both classes
+SPLITS = ("train", "validation", "test")
 
 Split = tuple[tuple[Tensor, ...], Tensor]  # the inputs of a head, and the target, of one split
 Draw = Callable[[str], Split]  # of "train", "validation" or "test"
@@ -70,10 +70,10 @@ class CodedSeries:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the head, and all that stands beside it, say of N test series.
+    """What the head, and the models that it is compared with, predict for N test series.
 
     outputs: predictor -> (S, N, ...) probability of the event, class, or values; S seeds for
-    "head", one for the others.
+    "head", one for the others. metrics: the names of those that are reported.
     """
 
     target: np.ndarray
@@ -93,13 +93,12 @@ class Prediction:
         of: str = "head",
         less: str | None = None,
     ) -> Interval:
-        """A predictor's score with its bootstrap interval over test series.
+        """The score of the predictor `of` with its bootstrap interval over test series.
 
         clusters: (N,) series that are not independent, such as those of one day, share a number.
         less: another predictor, whose score on the same series is subtracted.
         """
-        count = len(self.outputs[of])
-        other = () if less is None else self.outputs[less]
+        count, other = len(self.outputs[of]), self.outputs[less] if less else ()
 
         def statistic(target, *outputs):
             if metric in RANKING and np.ptp(target) == 0:
@@ -107,16 +106,9 @@ class Prediction:
             scores = [METRICS[metric](target, output) for output in outputs]
             return np.mean(scores[:count]) - (np.mean(scores[count:]) if less else 0.0)
 
-        return bootstrap_interval(
-            self.target,
-            *self.outputs[of],
-            *other,
-            statistic=statistic,
-            clusters=clusters,
-            rate=metric != "mean_absolute_error" and less is None,
-            draws=draws,
-            unit="sequence",
-        )
+        values = self.target, *self.outputs[of], *other
+        how = {"rate": metric != "mae" and less is None, "draws": draws, "unit": "sequence"}
+        return bootstrap_interval(*values, statistic=statistic, clusters=clusters, **how)
 
 
 # ---- heads
@@ -154,14 +146,10 @@ class ValueHead(nn.Module):
     def __init__(self, static: int, dynamic: int, last_activation: bool = False):
         super().__init__()
         self.normalise = nn.BatchNorm1d(dynamic + static)
-        self.layers = nn.Sequential(
-            nn.Linear(dynamic + static, 32),
-            nn.LeakyReLU(),
-            nn.Linear(32, 8),
-            nn.LeakyReLU(),
-            nn.Linear(8, 1),
-            nn.LeakyReLU() if last_activation else nn.Identity(),
-        )
+        first = nn.Linear(dynamic + static, 32), nn.LeakyReLU()
+        second = nn.Linear(32, 8), nn.LeakyReLU()
+        end = nn.LeakyReLU() if last_activation else nn.Identity()
+        self.layers = nn.Sequential(*first, *second, nn.Linear(8, 1), end)
 
     def forward(self, static: Tensor, dynamic: Tensor) -> Tensor:
         """The values (B, W), each from an element's code and the static one."""
@@ -191,6 +179,18 @@ class HeadTraining:
     equal: bool = True
     choose: bool = True
 
+    def cut(self, count: int) -> tuple[Tensor, ...]:
+        """The numbers of all rows in a random order, in batches."""
+        order = torch.randperm(count)
+        return (
+            order.tensor_split(-(-count // self.batch)) if self.equal else order.split(self.batch)
+        )
+
+
+CLASS = HeadTraining(cross_entropy, epochs=40, batch=30, passes=5)
+EVENT = HeadTraining(binary_cross_entropy_with_logits, epochs=41, batch=30, clip=1.0)
+VALUE = HeadTraining(l1_loss, epochs=301, batch=10)
+
 
 def fit_head(head: nn.Module, training: HeadTraining, draw: Draw) -> None:
     """Train a head in place; it ends in eval mode.
@@ -203,7 +203,7 @@ def fit_head(head: nn.Module, training: HeadTraining, draw: Draw) -> None:
         head.train()
         for _ in range(training.passes):
             inputs, target = draw("train")
-            for rows in cut_batches(len(target), training):
+            for rows in training.cut(len(target)):
                 loss = training.loss(head(*(values[rows] for values in inputs)), target[rows])
                 optimizer.zero_grad()
                 loss.backward()
@@ -211,22 +211,12 @@ def fit_head(head: nn.Module, training: HeadTraining, draw: Draw) -> None:
                     nn.utils.clip_grad_norm_(head.parameters(), training.clip)
                 optimizer.step()
         head.eval()
-        if training.choose:
-            loss = validate(head, training, draw)
-            if loss < smallest:
-                smallest, best = loss, copy.deepcopy(head.state_dict())
+        if training.choose and (found := validate(head, training, draw)) < smallest:
+            smallest, best = found, copy.deepcopy(head.state_dict())
     if training.choose:
         if best is None:
             raise ValueError("static, dynamic: expected a finite validation loss; scale the codes")
         head.load_state_dict(best)
-
-
-def cut_batches(count: int, training: HeadTraining) -> tuple[Tensor, ...]:
-    """The numbers of all rows in a random order, in batches."""
-    order = torch.randperm(count)
-    if training.equal:
-        return order.tensor_split(-(-count // training.batch))
-    return order.split(training.batch)
 
 
 @torch.no_grad()
@@ -267,118 +257,82 @@ def run_heads(
     return torch.stack(outputs), target
 
 
-def predict_on_draws(
-    build: Callable[[], nn.Module],
-    training: HeadTraining,
-    draw: Draw,
-    metrics: tuple[str, ...],
-    seeds: ListOf[int] = (0,),
-    rounds: int = 1,
-) -> Prediction:
-    """What heads trained as in paper C's code say: codes are drawn anew at every pass.
-
-    The outputs are those of each seed, round and pass over the test; see `run_heads`.
-    """
-    outputs, target = run_heads(build, training, draw, seeds, rounds, training.passes)
-    if training.loss is cross_entropy:
-        outputs = outputs.argmax(2)
-    return Prediction(target.numpy(), {"head": outputs.numpy()}, metrics)
-
-
-# ---- heads on codes that stay as they are, beside models without codes
-
-SPLITS = ("train", "validation", "test")
+# ---- what is predicted; targets and codes are those of training, validation and test series
 
 
 def predict_class(
-    targets: ListOf[Tensor], coded: ListOf[CodedSeries], seeds: ListOf[int], epochs: int = 40
+    targets: ListOf[Tensor],
+    coded: ListOf[CodedSeries],
+    seeds: ListOf[int],
+    training: HeadTraining = CLASS,
 ) -> Prediction:
-    """Which class, such as a month or a ward, does the static code alone tell? Accuracy.
+    """A class 0 ... C - 1, such as a month or a ward, (N,), from the static code alone: accuracy.
 
-    targets (N,), classes 0 ... C - 1, and codes: of training, validation and test series. An epoch
-    passes five times over the training series, as in the authors' code. "trivial" always names the
-    commonest class of training and validation; "logistic" and "boosting" read the plain numbers of
-    the whole series, "window" is "logistic" on those of the window.
+    "trivial" always names the commonest class of training and validation; "logistic" and "boosting"
+    read the plain numbers of the whole series, "window" is "logistic" on those of the window.
     """
-    inputs = [(part.static,) for part in coded]
     build = partial(class_head, coded[0].static.shape[1], int(targets[0].max()) + 1)
-    training = HeadTraining(cross_entropy, epochs, batch=30, passes=5)
-    logits = run_on_codes(build, training, inputs, targets, seeds)  # (S, N, C)
+    draw = draw_from([(part.static,) for part in coded], targets)
+    logits, target = run_heads(build, training, draw, seeds)  # (S, N, C)
     commonest = int(torch.cat(targets[:2]).bincount().argmax())
-    outputs = {
-        "head": logits.argmax(2).numpy(),
-        "trivial": np.full((1, len(targets[2])), commonest),
-    }
+    outputs = {"head": logits.argmax(2).numpy(), "trivial": np.full((1, len(target)), commonest)}
     outputs |= fit_baselines(CLASSIFIERS, targets, [part.raw for part in coded])
-    window = [part.window for part in coded]
-    outputs |= fit_baselines({"window": CLASSIFIERS["logistic"]}, targets, window)
-    return Prediction(targets[2].numpy(), outputs, ("accuracy",))
+    of_window = {"window": CLASSIFIERS["logistic"]}
+    outputs |= fit_baselines(of_window, targets, [part.window for part in coded])
+    return Prediction(target.numpy(), outputs, ("accuracy",))
 
 
 def predict_event(
     targets: ListOf[Tensor],
     coded: ListOf[CodedSeries],
     seeds: ListOf[int],
-    epochs: int = 41,
-    batch: int = 30,
+    training: HeadTraining = EVENT,
 ) -> Prediction:
-    """Does an event, such as death in hospital, follow? AUROC and average precision.
+    """Whether an event (N,), such as death in hospital, follows: AUROC, AUPRC.
 
-    targets (N,) of 0 and 1, and codes: of training, validation and test series. "trivial" gives all
-    the same score; "logistic" and "boosting" read the plain numbers of the whole series.
+    "trivial" gives all the same score; "logistic" and "boosting" read the plain numbers.
     """
-    inputs = [(part.static, part.dynamic, part.lengths) for part in coded]
     build = partial(EventHead, coded[0].static.shape[1], coded[0].dynamic.shape[2])
-    training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch, clip=1.0)
-    logits = run_on_codes(build, training, inputs, [part.float() for part in targets], seeds)
+    inputs = [(part.static, part.dynamic, part.lengths) for part in coded]
+    draw = draw_from(inputs, [part.float() for part in targets])
+    logits, _ = run_heads(build, training, draw, seeds)
     outputs = {
         "head": logits.double().sigmoid().numpy(),
         "trivial": np.zeros((1, len(targets[2]))),
     }
     outputs |= fit_baselines(CLASSIFIERS, targets, [part.raw for part in coded], of_event=True)
-    return Prediction(targets[2].numpy(), outputs, ("auroc", "average_precision"))
+    return Prediction(targets[2].numpy(), outputs, ("auroc", "auprc"))
 
 
 def predict_value(
     targets: ListOf[Tensor],
     coded: ListOf[CodedSeries],
     seeds: ListOf[int],
-    epochs: int = 301,
-    batch: int = 10,
+    training: HeadTraining = VALUE,
     last_activation: bool = False,
 ) -> Prediction:
-    """A number for each element, such as a day's mean temperature: mean absolute error, its unit.
+    """A value of each element (N, W), such as a day's temperature: mean absolute error, its unit.
 
-    targets (N, W), and codes with as many elements: of training, validation and test series.
     "constant mean" and "constant median" are those of training and validation, "ridge" and
     "boosting" read the plain numbers of the element. last_activation: as `ValueHead`.
     """
-    inputs = [(part.static, part.dynamic) for part in coded]
     build = partial(ValueHead, coded[0].static.shape[1], coded[0].dynamic.shape[2], last_activation)
-    training = HeadTraining(l1_loss, epochs, batch)
-    values = run_on_codes(build, training, inputs, [part.float() for part in targets], seeds)
-    known = torch.cat(targets[:2]).double().numpy()
-    target = targets[2].double().numpy()
+    inputs = [(part.static, part.dynamic) for part in coded]
+    draw = draw_from(inputs, [part.float() for part in targets])
+    values, _ = run_heads(build, training, draw, seeds)
+    known, target = torch.cat(targets[:2]).double().numpy(), targets[2].double().numpy()
     outputs = {
         "head": values.double().numpy(),
         "constant mean": np.full((1, *target.shape), known.mean()),
         "constant median": np.full((1, *target.shape), np.median(known)),
     }
     outputs |= fit_baselines(REGRESSORS, targets, [part.raw for part in coded])
-    return Prediction(target, outputs, ("mean_absolute_error",))
+    return Prediction(target, outputs, ("mae",))
 
 
-def run_on_codes(
-    build: Callable[[], nn.Module],
-    training: HeadTraining,
-    inputs: ListOf[tuple[Tensor, ...]],
-    targets: ListOf[Tensor],
-    seeds: ListOf[int],
-) -> Tensor:
-    """What one head per seed says of the test series, (S, N, ...)."""
-    splits = dict(zip(SPLITS, zip(inputs, targets, strict=True), strict=True))
-    outputs, _ = run_heads(build, training, splits.__getitem__, seeds)
-    return outputs
+def draw_from(inputs: ListOf[tuple[Tensor, ...]], targets: ListOf[Tensor]) -> Draw:
+    """A draw that gives the same codes at every pass."""
+    return dict(zip(SPLITS, zip(inputs, targets, strict=True), strict=True)).__getitem__
 
 
 def fit_baselines(
@@ -389,8 +343,8 @@ def fit_baselines(
 ) -> dict[str, np.ndarray]:
     """Models without codes, fitted to training and validation series: name -> (1, N, ...).
 
-    numbers: the plain numbers (N, F), or of each element (N, W, F), that they read; none: no model.
-    of_event: they give the probability of the event, otherwise a class or a value.
+    numbers: the plain numbers (N, F), or of each element (N, W, F), that they read; without any
+    there is no model. of_event: the probability of the event, otherwise a class or a value.
     """
     if numbers[0] is None:
         return {}

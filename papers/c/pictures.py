@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from unbraid import plots, store
+from unbraid import plots, records
 from unbraid.codes import as_float, decode_all, draw_others, encode_all, generator_for
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
 
-FOLDER = "single_element/sprites/full"
+RUN = "single_element/sprites/full/published-seed0"
 STATIC, DYNAMIC = (230, 159, 0), (0, 114, 178)  # the course's orange and blue
 SCALE = 2  # page pixels of a pixel in the film
 GAP = 4  # pixels between pictures
@@ -29,17 +29,12 @@ FRAME_MS = 130
 
 def choose_clips(clips: Sequences, count: int) -> Tensor:
     """Rows of the first `count` characters of a random order, each in another motion."""
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randperm(len(clips), generator=generator)
     characters, motions = clips.labels["character"], clips.labels["motion"]
     chosen: list[int] = []
-    for row in rows.tolist():
-        seen = {int(characters[other]) for other in chosen}
-        wanted = len(chosen) % 9
-        if int(characters[row]) not in seen and int(motions[row]) == wanted:
+    for row in torch.randperm(len(clips), generator=torch.Generator().manual_seed(0)).tolist():
+        is_new = int(characters[row]) not in characters[chosen].tolist()
+        if len(chosen) < count and is_new and int(motions[row]) == len(chosen) % 9:
             chosen.append(row)
-        if len(chosen) == count:
-            break
     return torch.tensor(chosen)
 
 
@@ -56,28 +51,23 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
         "static": codes["static"][people].repeat_interleave(len(moving), 0),
         "dynamic": codes["dynamic"][moving].repeat(len(people), 1, 1),
     }
-    swapped = to_bytes(decode_all(model, grid))  # (15, T, 64, 64, 3)
-    real = to_bytes(clips.frames[rows])
-    side, length = real.shape[2], real.shape[1]
-    step = side + GAP
-    films = []
-    for t in range(length):
-        page = np.full((4 * step + GAP, 6 * step + GAP, 3), 255, np.uint8)
+    real, swapped = to_bytes(clips.frames[rows]), to_bytes(decode_all(model, grid))
+    side, step = real.shape[2], real.shape[2] + GAP
+    cells = {(0, column + 1): (real[3 + column], DYNAMIC) for column in range(5)}
+    for row in range(3):
+        still = np.repeat(real[row, :1], len(real[row]), 0)  # s reads one frame
+        cells[row + 1, 0] = still, STATIC
+        for column in range(5):
+            cells[row + 1, column + 1] = swapped[5 * row + column], (255, 255, 255)
 
-        def put(row: int, column: int, frame: np.ndarray, edge=(255, 255, 255), page=page) -> None:
-            y, x = GAP + row * step, GAP + column * step
-            page[y - 2 : y + side + 2, x - 2 : x + side + 2] = edge
-            page[y : y + side, x : x + side] = frame
-
-        for i in range(len(people)):
-            put(i + 1, 0, real[i, 0], STATIC)  # s reads one frame
-            for j in range(len(moving)):
-                put(i + 1, j + 1, swapped[i * len(moving) + j, t])
-        for j in range(len(moving)):
-            put(0, j + 1, real[3 + j, t], DYNAMIC)
-        height, width = page.shape[:2]
-        films.append(Image.fromarray(page).resize((width * SCALE, height * SCALE), Image.NEAREST))
-    films[0].save(path, save_all=True, append_images=films[1:], duration=FRAME_MS, loop=0)
+    film = np.full((real.shape[1], 4 * step + GAP, 6 * step + GAP, 3), 255, np.uint8)
+    for (row, column), (frames, edge) in cells.items():
+        y, x = GAP + row * step, GAP + column * step
+        film[:, y - 2 : y + side + 2, x - 2 : x + side + 2] = edge
+        film[:, y : y + side, x : x + side] = frames
+    size = SCALE * film.shape[2], SCALE * film.shape[1]
+    pages = [Image.fromarray(page).resize(size, Image.Resampling.NEAREST) for page in film]
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=FRAME_MS, loop=0)
 
 
 def draw_generations(model: SingleElement, clips: Sequences, codes: Codes, path: Path) -> None:
@@ -87,11 +77,9 @@ def draw_generations(model: SingleElement, clips: Sequences, codes: Codes, path:
     drawn = draw_others(model, chosen, "dynamic", generator_for(model, 0))
     pairs = np.stack([to_bytes(clips.frames[rows]), to_bytes(decode_all(model, drawn))], 1)
     blocks = pairs.transpose(0, 1, 3, 2, 4, 5).reshape(12, 2 * 64, 8 * 64, 3)
-    page = np.full((6 * (128 + 2 * GAP), 2 * (512 + 2 * GAP), 3), 255, np.uint8)
-    for number, block in enumerate(blocks):
-        y, x = number // 2 * (128 + 2 * GAP) + GAP, number % 2 * (512 + 2 * GAP) + GAP
-        page[y : y + 128, x : x + 512] = block
-    Image.fromarray(page).save(path)
+    framed = np.pad(blocks, ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255)
+    page = framed.reshape(6, 2, *framed.shape[1:]).transpose(0, 2, 1, 3, 4)
+    Image.fromarray(page.reshape(6 * framed.shape[1], 2 * framed.shape[2], 3)).save(path)
 
 
 def draw_maps(clips: Sequences, codes: Codes, path: Path) -> None:
@@ -103,28 +91,26 @@ def draw_maps(clips: Sequences, codes: Codes, path: Path) -> None:
     rows = torch.arange(0, len(clips), 4)
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), constrained_layout=True)
     labels = {"hair": clips.labels["hair"][rows], "direction": clips.labels["motion"][rows] % 3}
-    for i, name in enumerate(("static", "dynamic")):
+    for name, pair in zip(("static", "dynamic"), axes.reshape(2, 2), strict=True):
         code = codes[name][rows].flatten(1).numpy()
         code = (code - code.mean(0)) / (code.std(0) + 1e-6)
         places = TSNE(perplexity=30, random_state=0, init="pca").fit_transform(code)
-        for j, (label, values) in enumerate(labels.items()):
-            axis = axes[2 * i + j]
+        for axis, (label, values) in zip(pair, labels.items(), strict=True):
             axis.scatter(*places.T, c=values.numpy(), cmap="tab10", s=5, linewidths=0)
             axis.set_title(f"{name[0]}, coloured by {label}", fontsize=10)
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(xticks=[], yticks=[])
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
 def main() -> None:
     """Draw all three into results/."""
-    model = SingleElement.load(f"{FOLDER}/published-seed0")
+    path = records.weights(RUN)
+    model = SingleElement.load(path)
     clips = sprites.load("test", image_size=model.config.image_size)
     codes = encode_all(model, clips)
-    folder = store.shipped() / FOLDER
-    draw_swaps(model, clips, codes, folder / "swaps.png")
-    draw_generations(model, clips, codes, folder / "drawn.png")
-    draw_maps(clips, codes, folder / "tsne.png")
+    draw_swaps(model, clips, codes, path.with_name("swaps.png"))
+    draw_generations(model, clips, codes, path.with_name("drawn.png"))
+    draw_maps(clips, codes, path.with_name("tsne.png"))
 
 
 if __name__ == "__main__":

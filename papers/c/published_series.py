@@ -13,6 +13,7 @@ paper's formulas and from `SingleElement`:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,9 @@ from torch.distributions import Normal
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
 from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig, Windows
-from unbraid.networks import LSTM, GaussianHead, mlp
+from unbraid.networks import GaussianHead, mlp
+
+from papers.c.variants import find_anchor
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
@@ -40,7 +43,7 @@ class StepCodec(Windows):
         rest = mlp(features, width, features, 1, "relu")
         self.encoder = nn.Sequential(first, nn.ReLU(), rest, nn.ReLU())
         self.start = nn.Sequential(nn.Linear(code_size, features), nn.Tanh())
-        self.recurrent = LSTM(features, features, batch_first=True)
+        self.recurrent = nn.LSTM(features, features, batch_first=True)
         self.dense = mlp(features, width, features, 1, "relu")
         self.mean = nn.Linear(features, channels)
         self.deviation = nn.Linear(features, channels)
@@ -64,7 +67,7 @@ class WindowEncoder(nn.Module):
 
     def __init__(self, config: PublishedSeriesConfig):
         super().__init__()
-        self.recurrent = LSTM(config.features, config.features, batch_first=True)
+        self.recurrent = nn.LSTM(config.features, config.features, batch_first=True)
         self.head = GaussianHead(config.features, config.dynamic_size)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
@@ -110,8 +113,9 @@ class PublishedSeries(SingleElement):
 
     config_class = PublishedSeriesConfig
 
-    def build_networks(self, config: PublishedSeriesConfig) -> None:
+    def build_networks(self) -> None:
         """Make the codec, and the authors' networks of the two posteriors."""
+        config = self.config
         features = config.features
         self.codec = StepCodec(config)
         self.anchor_recurrent = nn.GRU(features, features, batch_first=True)
@@ -124,16 +128,13 @@ class PublishedSeries(SingleElement):
         """The base class's, and what the decoder's LSTM reads."""
         noise = super().draw_noise(count, length, generator)
         size = noise["anchor"].shape[1]
-        decoder = self.normal(generator, count, length, self.codec.window, size)
-        return noise | {
-            "decoder": decoder,
-            "anchor_decoder": self.normal(generator, count, 1, 1, size),
-        }
+        noise["decoder"] = self.normal(generator, count, length, self.codec.window, size)
+        return noise | {"anchor_decoder": self.normal(generator, count, 1, 1, size)}
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Windows (B, W, window, C), the anchor's first, and their mask if it hides anything."""
         windows, mask = super().check_batch(batch)
-        turn = self.anchor_of(windows.shape[1])
+        turn = find_anchor(self, windows.shape[1])
         if mask is not None:
             mask = mask.expand_as(windows)
             mask = mask.roll(-turn, 1) if self.config.turn_mask else mask
@@ -153,8 +154,7 @@ class PublishedSeries(SingleElement):
         elif isinstance(noise, Generator):
             noise = super().draw_noise(count, length, noise)  # none for the decoder
         features = self.codec.encoder(elements)  # (B, W, window, g)
-        summary = self.anchor_recurrent(features[:, 0])[1][0]  # (B, g)
-        static = self.static_head(summary)
+        once = self.static_head(self.anchor_recurrent(features[:, 0])[1][0])
 
         anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[3]).expand(count, -1))
         draws = len(anchor_noise) // count  # R
@@ -164,36 +164,30 @@ class PublishedSeries(SingleElement):
             is_read = missing < int(MISSING_SHARE * mask.shape[3])
             read_noise = read_noise * is_read[:, 0].repeat(draws, 1, 1)
             features = features * is_read
-        others = features[:, 1:].flatten(0, 1)  # (B (W - 1), window, g)
-        encoded = self.dynamic_encoder(torch.cat([read_noise, others])[:, None])
+        of_anchor = self.dynamic_encoder(read_noise[:, None])  # (R B, 1, d)
+        others = self.dynamic_encoder(features[:, 1:])  # (B, W - 1, d)
 
-        def arrange(values: Tensor) -> Tensor:
-            """What was encoded, one after the other, as (R B, W, d)."""
-            of_anchor, of_others = values.split([len(read_noise), len(others)])
-            of_others = of_others.reshape(count, length - 1, values.shape[-1]).repeat(draws, 1, 1)
-            return torch.cat([of_anchor, of_others], 1)
-
-        static = DiagonalGaussian(
-            static.mean.repeat(draws, 1), static.log_variance.repeat(draws, 1)
+        static = DiagonalGaussian(once.mean.repeat(draws, 1), once.log_variance.repeat(draws, 1))
+        dynamic = DiagonalGaussian(
+            torch.cat([of_anchor.mean, others.mean.repeat(draws, 1, 1)], 1),
+            torch.cat([of_anchor.log_variance, others.log_variance.repeat(draws, 1, 1)], 1),
         )
-        dynamic = DiagonalGaussian(arrange(encoded.mean), arrange(encoded.log_variance))
-        drawn = static.draw(noise.get("static")), dynamic.draw(noise.get("dynamic"))
-        codes = dict(zip(self.code_names, drawn, strict=True))
+        drawn = {"static": static.draw(noise.get("static"))}
+        codes = drawn | {"dynamic": dynamic.draw(noise.get("dynamic"))}
         first = torch.zeros(draws * count, dtype=torch.long, device=elements.device)
         has_code = torch.ones(draws * count, length, dtype=torch.bool, device=elements.device)
         return Posterior(static, dynamic, codes, first, has_code)
 
+    def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
+        """The noise itself, of the sequences or of several draws of each, or new noise."""
+        return noise if isinstance(noise, Mapping) else self.draw_noise(count, length, noise)
+
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound; in training of monte_carlo_draws times as many sequences as the batch."""
-        elements, _ = self.check_batch(batch)
+        elements, mask = self.check_batch(batch)
         draws = self.config.monte_carlo_draws if self.training else 1
         noise = self.as_noise(noise, draws * len(elements), elements.shape[1])
-        return super().elbo(batch, noise)
-
-    def reconstruct(
-        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """log p(x | s, d), (B,), of what was observed, and the bound's further terms, (B,) each."""
+        posterior = self.posterior(elements, mask, noise)
         static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
         draws = len(static) // len(elements)
         elements = elements.repeat(draws, 1, 1, 1)
@@ -206,7 +200,8 @@ class PublishedSeries(SingleElement):
             "anchor": first_step.log_prob(elements[:, :1, :1]).flatten(1).mean(1),
             "mean_log_likelihood": log_likelihood / elements[0].numel(),
         }
-        return log_likelihood, terms
+        length = elements.shape[1] * self.codec.window
+        return Bound(log_likelihood, self.divergences(posterior), length, terms)
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """Codes s (B, D) and d (B, W, d) of q(s, d | x), windows in order: means, or a draw."""
@@ -215,7 +210,7 @@ class PublishedSeries(SingleElement):
     def turn_back(self, codes: Codes) -> Codes:
         """The same codes, the dynamic ones in the order of the windows and not the anchor first."""
         dynamic = codes["dynamic"]
-        return codes | {"dynamic": dynamic.roll(self.anchor_of(dynamic.shape[1]), 1)}
+        return codes | {"dynamic": dynamic.roll(find_anchor(self, dynamic.shape[1]), 1)}
 
     def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
         """Mean windows (B, W, window, C) of s (B, D) and d (B, W, d), for one fixed noise."""

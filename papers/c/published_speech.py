@@ -25,7 +25,7 @@ from unbraid.models.single_element import (
     SingleElementConfig,
     Windows,
 )
-from unbraid.networks import LSTM, GaussianHead
+from unbraid.networks import GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
 
@@ -51,9 +51,9 @@ class SpectraCodec(Windows):
         bins, features = config.channels, config.features
         code_size = config.static_size + config.dynamic_size
         self.frame_shape = (bins,)
-        self.recurrent = LSTM(bins, features, batch_first=True, bidirectional=True)
+        self.recurrent = nn.LSTM(bins, features, batch_first=True, bidirectional=True)
         self.linear = nn.Linear(2 * features, features)
-        self.decoder_recurrent = LSTM(code_size, features, batch_first=True)
+        self.decoder_recurrent = nn.LSTM(code_size, features, batch_first=True)
         self.decoder_linear = nn.Linear(features, bins)
 
     def encoder(self, spectra: Tensor) -> Tensor:
@@ -90,8 +90,9 @@ class PublishedSpeech(SingleElement):
 
     config_class = PublishedSpeechConfig
 
-    def build_networks(self, config: PublishedSpeechConfig) -> None:
+    def build_networks(self) -> None:
         """Make the codec, and the authors' networks of the two posteriors."""
+        config = self.config
         features, hidden = config.features, config.hidden
         self.codec = SpectraCodec(config)
         self.static_head = nn.Sequential(
@@ -111,8 +112,3 @@ class PublishedSpeech(SingleElement):
         """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))
-
-    def decode_still(self, static: Tensor, length: int) -> Tensor:
-        """Mean elements (B, T, 1, bins): a spectrum depends on all codes before it."""
-        dynamic = static.new_zeros(len(static), length, self.dynamic_size)
-        return self.decode_elements(static, dynamic)

@@ -1,7 +1,7 @@
 """Paper C on series: what codes predict of a series' labels, compared with simple baselines.
 
-The heads are those of `papers.heads`. They read codes of a model whose training is over. The
-endings of figures say what stands beside the heads, or what these are given:
+The heads are those of `papers.c.heads`. They read codes of a model whose training is over. The
+endings of figures say what predicts, or what it is given:
 
     <task>_<metric>            heads on means of the codes, labels and codes of the same days
     <task>_<metric>_<model>    a model without codes: trivial, logistic, ridge, boosting, window
@@ -9,7 +9,7 @@ endings of figures say what stands beside the heads, or what these are given:
     <task>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
 
-After the heads', the linear models' and the authors' may follow _low and _high, 95 % limits over
+Those of heads, linear models and the authors may be followed by _low and _high, 95 % limits over
 test series. A label that is read from the static code alone has also _window and _less_window: the
 score of the linear model on the anchor's window, which is all that the static code reads, and the
 lead over it.
@@ -17,6 +17,7 @@ lead over it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as ListOf
 from dataclasses import replace
 from functools import partial
@@ -24,14 +25,16 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
 from unbraid.codes import encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean, held_out
 from unbraid.models.base import Batch, SequenceModel
 
 from papers.c.heads import (
+    CLASS,
+    EVENT,
     SPLITS,
+    VALUE,
     CodedSeries,
     EventHead,
     HeadTraining,
@@ -40,12 +43,12 @@ from papers.c.heads import (
     class_head,
     predict_class,
     predict_event,
-    predict_on_draws,
     predict_value,
+    run_heads,
 )
 from papers.c.published_series import PublishedSeries
 from papers.datasets import load as load_dataset
-from papers.encoded import Figures
+from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import Settings
 
 SERIES_LABELS = {  # labels that heads predict from the static code
@@ -59,7 +62,6 @@ PAPER_CLASSES = {"air_quality": "month", "physionet": "icu"}  # labels that the 
 TOGETHER = {"weather": 3, "air_quality": 12}
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
 TURNED = 14  # days by which published code turns the series of etth1, and not their labels
-NAMES = {"average_precision": "auprc", "mean_absolute_error": "mae"}  # of metrics, in figures
 LINEAR = ("logistic", "ridge", "window")  # models whose scores have limits
 ON_THE_WHOLE = ("logistic", "ridge")  # those that read the whole series
 SERIES_BATCH = 256  # sequences that are encoded at a time
@@ -67,33 +69,12 @@ AUTHORS = "_authors_protocol"  # the ending of figures of heads as the authors t
 SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
 
 
-def evaluate_labels(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of vowels or weather."""
-    return classes(model, encode_splits(model, load_splits(settings)), settings, seed)
-
-
-def evaluate_air_quality(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of air quality."""
-    splits = encode_splits(model, load_splits(settings))
-    figures = classes(model, splits, settings, seed)
-    figures |= rain(splits, settings, seed)
-    figures |= authors_protocol(model, settings, seed)
-    return figures
-
-
-def evaluate_physionet(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of stays in intensive care."""
-    splits = encode_splits(model, load_splits(settings))
-    figures = classes(model, splits, settings, seed)
-    figures |= mortality(splits, settings, seed)
-    figures |= authors_protocol(model, settings, seed)
-    return figures
-
-
-def evaluate_etth1(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of months of a transformer."""
-    figures = oil_temperature(model, settings, seed)
-    figures |= authors_protocol(model, settings, seed)
+def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of series: those of each of the dataset's `MEASURES`."""
+    splits = [encode_series(model, split) for split in load_splits(settings)]
+    figures: Figures = {}
+    for measure in MEASURES[settings.dataset]:
+        figures |= measure(model, splits, settings, seed)
     return figures
 
 
@@ -114,11 +95,6 @@ def load_splits(settings: Settings, **options: object) -> list[Sequences]:
     return [load_series(settings, split, **options) for split in SPLITS]
 
 
-def encode_splits(model: SequenceModel, splits: ListOf[Sequences]) -> list[CodedSeries]:
-    """The means of the codes of training, validation and test series."""
-    return [encode_series(model, split) for split in splits]
-
-
 def encode_series(
     model: SequenceModel, sequences: Sequences, generator: torch.Generator | None = None
 ) -> CodedSeries:
@@ -126,10 +102,11 @@ def encode_series(
     codes = encode_all(model, sequences, generator, SERIES_BATCH)
     window = sequences.length // codes["dynamic"].shape[1]
     lengths = -(-Batch.of(sequences).lengths // window)
+    coded = CodedSeries(sequences, **codes, lengths=lengths)
     if generator is not None:
-        return CodedSeries(sequences, **codes, lengths=lengths)
+        return coded
     raw = plain_means(sequences.frames, observed_values(sequences), sequences.mask is not None)
-    return CodedSeries(sequences, **codes, lengths=lengths, raw=raw)
+    return replace(coded, raw=raw)
 
 
 def plain_means(frames: Tensor, observed: Tensor, has_gaps: bool) -> Tensor:
@@ -169,14 +146,13 @@ def observed_values(sequences: Sequences) -> Tensor:
 # ---- heads on codes that stay as they are
 
 
-def head_seeds(settings: Settings, seed: int) -> tuple[int, ...]:
-    """The seeds of the trainings of a head."""
-    return tuple(100 * seed + number for number in range(settings.evaluation_heads))
-
-
-def name_figure(task: str, metric: str, ending: str) -> str:
-    """<task>_<metric><ending>"""
-    return f"{task}_{NAMES.get(metric, metric)}{ending}"
+def plan_heads(
+    settings: Settings, seed: int, training: HeadTraining, **changes: object
+) -> tuple[list[int], HeadTraining]:
+    """The seeds of the trainings of a head, and the training; evaluation_epochs 0: as it is."""
+    seeds = [100 * seed + number for number in range(settings.evaluation_heads)]
+    epochs = settings.evaluation_epochs or training.epochs
+    return seeds, replace(training, epochs=epochs, **changes)
 
 
 def head_intervals(
@@ -187,15 +163,15 @@ def head_intervals(
     of: str = "head",
     less: str | None = None,
 ) -> Figures:
-    """A predictor's scores with _low and _high; the score itself where an interval has no limits.
+    """<task>_<metric><ending>: the scores of the predictor `of` with _low and _high.
 
     size: so many neighbouring test series are one unit of the bootstrap. less: a predictor whose
-    scores are subtracted.
+    scores are subtracted. Where an interval has no limits they are the score itself.
     """
     figures, clusters = {}, np.arange(len(prediction.target)) // size
     for metric in prediction.metrics:
         interval = prediction.interval(metric, clusters, SET_DRAWS, of, less)
-        name = name_figure(task, metric, ending)
+        name = f"{task}_{metric}{ending}"
         figures[name] = interval.mean
         for end, limit in (("low", interval.low), ("high", interval.high)):
             figures[f"{name}_{end}"] = interval.mean if np.isnan(limit) else limit
@@ -203,12 +179,12 @@ def head_intervals(
 
 
 def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int = 1) -> Figures:
-    """The scores of the heads and of what stands beside them, of linear models with limits."""
+    """The scores of the heads and of the other predictors, those of linear models with limits."""
     figures = head_intervals(prediction, task, ending, size)
     for predictor in prediction.outputs.keys() - {"head"}:
         beside = f"{ending}_{predictor.replace(' ', '_')}"
         for metric in prediction.metrics:
-            figures[name_figure(task, metric, beside)] = prediction.score(metric, predictor)
+            figures[f"{task}_{metric}{beside}"] = prediction.score(metric, predictor)
         if predictor in LINEAR:
             figures |= head_intervals(prediction, task, beside, size, of=predictor)
         if predictor in ON_THE_WHOLE:
@@ -227,35 +203,30 @@ def classes(
     that the static code reads. Baselines are fitted to training and validation series. Heads:
     evaluation_heads trainings each, scores averaged, the epoch chosen on validation series.
     _less_window: the heads' score less that of _window; _less_linear: less that of _logistic."""
+    coded = [replace(split, window=read_window(model, split.sequences)) for split in splits]
     figures: Figures = {}
     for label in SERIES_LABELS[settings.dataset]:
-        prediction = predict_label(model, splits, label, settings, seed)
+        targets = [split.sequences.labels[label] for split in splits]
+        prediction = predict_class(targets, coded, *plan_heads(settings, seed, CLASS))
         figures |= compare_heads(prediction, label, size=TOGETHER.get(settings.dataset, 1))
         name = f"{label}_accuracy"
         figures[f"{name}_less_window"] = figures[name] - figures[f"{name}_window"]
     return figures
 
 
-def predict_label(
-    model: SequenceModel, splits: ListOf[CodedSeries], label: str, settings: Settings, seed: int
-) -> Prediction:
-    """What heads on the static code, and models without codes, say of a label of test series."""
-    coded = [replace(split, window=read_window(model, split.sequences)) for split in splits]
-    targets = [split.sequences.labels[label] for split in splits]
-    return predict_class(
-        targets, coded, head_seeds(settings, seed), settings.evaluation_epochs or 40
-    )
-
-
-def mortality(splits: ListOf[CodedSeries], settings: Settings, seed: int) -> Figures:
+def mortality(
+    model: SequenceModel, splits: ListOf[CodedSeries], settings: Settings, seed: int
+) -> Figures:
     """mortality_*: death in hospital, AUPRC and AUROC, off both codes; endings as for classes, with
     _trivial a constant score."""
     targets = [split.sequences.labels["mortality"] for split in splits]
-    seeds, epochs = head_seeds(settings, seed), settings.evaluation_epochs or 41
-    return compare_heads(predict_event(targets, splits, seeds, epochs), "mortality")
+    prediction = predict_event(targets, splits, *plan_heads(settings, seed, EVENT))
+    return compare_heads(prediction, "mortality")
 
 
-def rain(splits: ListOf[CodedSeries], settings: Settings, seed: int) -> Figures:
+def rain(
+    model: SequenceModel, splits: ListOf[CodedSeries], settings: Settings, seed: int
+) -> Figures:
     """rain_*: a day with at least 1 mm, told by the day's dynamic and the month's static code;
     AUPRC and AUROC, limits over months, which twelve stations share."""
     targets, days = [], []
@@ -271,44 +242,42 @@ def rain(splits: ListOf[CodedSeries], settings: Settings, seed: int) -> Figures:
             raw=total / count.clamp(min=1 / 24),
         )
         days.append(day)
-    seeds, epochs = head_seeds(settings, seed), settings.evaluation_epochs or 41
-    prediction = predict_event(targets, days, seeds, epochs, batch=100)
+    prediction = predict_event(targets, days, *plan_heads(settings, seed, EVENT, batch=100))
     size = TOGETHER["air_quality"] * splits[2].dynamic.shape[1]
     return compare_heads(prediction, "rain", size=size)
 
 
-def oil_temperature(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def oil_temperature(
+    model: SequenceModel, splits: ListOf[CodedSeries], settings: Settings, seed: int
+) -> Figures:
     """oil_temperature_mae: °C, of each day's mean, off its dynamic and its month's static code.
     _trivial: the better of the constants; _ridge, _boosting: on plain means of the day. _paper:
     series turned by 14 days and not their labels, their first day for anchor, a draw of the codes,
     labels of training in another order than their codes, a leaky ReLU at the end. _interleaved:
     heads with months of all seasons in each part; the model, which sees no temperature, learnt
     from the papers' months, some of which are then in the test."""
-    months = load_splits(settings)
-    figures = oil_by_day(encode_splits(model, months), settings, seed)
+    figures = oil_by_day(splits, settings, seed)
 
     first, turned = model.with_anchor("first"), []
     for split in load_splits(settings, shift_days=TURNED):
         turned.append(encode_series(first, split, generator_for(model, seed)))
-    targets = [oil_of_days(split) for split in months]
-    order = torch.randperm(len(targets[0]), generator=torch.Generator().manual_seed(seed))
-    targets[0] = targets[0][order]
-    seeds, epochs = head_seeds(settings, seed), settings.evaluation_epochs or 301
-    prediction = predict_value(targets, turned, seeds, epochs, last_activation=True)
-    figures["oil_temperature_mae_paper"] = prediction.score("mean_absolute_error")
+    targets = [oil_of_days(split.sequences) for split in splits]
+    targets[0] = targets[0][torch.randperm(len(targets[0]), generator=seeded(seed))]
+    heads = plan_heads(settings, seed, VALUE)
+    prediction = predict_value(targets, turned, *heads, last_activation=True)
+    figures["oil_temperature_mae_paper"] = prediction.score("mae")
 
-    mixed = encode_splits(model, load_splits(settings, months="interleaved"))
+    mixed = [encode_series(model, each) for each in load_splits(settings, months="interleaved")]
     return figures | oil_by_day(mixed, settings, seed, "_interleaved")
 
 
 def oil_by_day(
     splits: ListOf[CodedSeries], settings: Settings, seed: int, ending: str = ""
-) -> Figures:
+) -> dict[str, float]:
     """Error of each day's mean; baselines read the day's plain means. _trivial: better constant."""
     days = [replace(split, raw=daily_mean(split.sequences.frames)) for split in splits]
     targets = [oil_of_days(split.sequences) for split in splits]
-    seeds, epochs = head_seeds(settings, seed), settings.evaluation_epochs or 301
-    prediction = predict_value(targets, days, seeds, epochs)
+    prediction = predict_value(targets, days, *plan_heads(settings, seed, VALUE))
     figures, name = compare_heads(prediction, "oil_temperature", ending), f"mae{ending}_constant"
     constants = [figures[f"oil_temperature_{name}_{kind}"] for kind in ("mean", "median")]
     return figures | {f"oil_temperature_mae{ending}_trivial": min(constants)}
@@ -322,7 +291,9 @@ def oil_of_days(sequences: Sequences) -> Tensor:
 # ---- heads as the authors' code trains them
 
 
-def authors_protocol(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def authors_protocol(
+    model: SequenceModel, splits: ListOf[CodedSeries], settings: Settings, seed: int
+) -> Figures:
     """<task>_<metric>_authors_protocol, of runs of the authors' networks: heads as their code
     trains and scores them, on codes that are drawn anew at every pass and without a mask. The head
     of death or oil temperature is that of the last epoch, and evaluation_heads trainings are
@@ -333,16 +304,23 @@ def authors_protocol(model: SequenceModel, settings: Settings, seed: int) -> Fig
         return {}
     if settings.dataset == "etth1":
         return oil_on_draws(model, settings, seed)
-    figures = class_on_draws(model, settings, seed)
+    parts = unmask([split.sequences for split in splits])
+    figures = class_on_draws(model, parts, settings, seed)
     if settings.dataset == "physionet":
-        figures |= death_on_draws(model, settings, seed)
+        figures |= death_on_draws(model, parts, settings, seed)
     return figures
 
 
-def class_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def unmask(splits: ListOf[Sequences]) -> dict[str, Sequences]:
+    """Series without their mask, by the name of their split."""
+    return {name: replace(part, mask=None) for name, part in zip(SPLITS, splits, strict=True)}
+
+
+def class_on_draws(
+    model: SequenceModel, parts: dict[str, Sequences], settings: Settings, seed: int
+) -> Figures:
     """The class that the papers report, by the static code."""
-    label, parts = PAPER_CLASSES[settings.dataset], unmasked(load_splits(settings))
-    generator = generator_for(model, seed)
+    label, generator = PAPER_CLASSES[settings.dataset], generator_for(model, seed)
 
     def draw(split):
         coded = encode_series(model, parts[split], generator)
@@ -351,17 +329,19 @@ def class_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figur
     classes = int(parts["train"].labels[label].max()) + 1
     build = partial(class_head, model.config.static_size, classes)
     batch = 10 if settings.dataset == "air_quality" else 30
-    epochs = settings.evaluation_epochs or 41
-    training = HeadTraining(cross_entropy, epochs, batch, passes=5, equal=False)
-    first = head_seeds(settings, seed)[:1]
-    prediction = predict_on_draws(build, training, draw, ("accuracy",), first, rounds=2)
+    how = {"batch": batch, "equal": False}
+    seeds, training = plan_heads(settings, seed, replace(CLASS, epochs=41), **how)
+    logits, target = run_heads(build, training, draw, seeds[:1], rounds=2, tests=5)
+    prediction = Prediction(target.numpy(), {"head": logits.argmax(2).numpy()}, ("accuracy",))
     return head_intervals(prediction, label, AUTHORS, TOGETHER.get(settings.dataset, 1))
 
 
-def death_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def death_on_draws(
+    model: SequenceModel, parts: dict[str, Sequences], settings: Settings, seed: int
+) -> Figures:
     """Death in hospital, by both codes; a stay's last window is that of its last whole four hours,
     whether anything was measured in it or not."""
-    parts, generator = unmasked(load_splits(settings)), generator_for(model, seed)
+    generator = generator_for(model, seed)
 
     def draw(split):
         coded, labels = encode_series(model, parts[split], generator), parts[split].labels
@@ -370,19 +350,16 @@ def death_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figur
         return inputs, labels["mortality"].float()
 
     build = partial(EventHead, model.config.static_size, model.config.dynamic_size)
-    options = {"clip": 1.0, "equal": False, "choose": False}
-    epochs = settings.evaluation_epochs or 41
-    training = HeadTraining(binary_cross_entropy_with_logits, epochs, batch=30, **options)
-    metrics, seeds = ("average_precision", "auroc"), head_seeds(settings, seed)
-    prediction = predict_on_draws(build, training, draw, metrics, seeds)
+    seeds, training = plan_heads(settings, seed, EVENT, equal=False, choose=False)
+    logits, target = run_heads(build, training, draw, seeds)
+    prediction = Prediction(target.numpy(), {"head": logits.numpy()}, ("auprc", "auroc"))
     return head_intervals(prediction, "mortality", AUTHORS)
 
 
 def oil_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     """The oil temperature of each day, by its dynamic and its month's static code."""
-    parts = unmasked(load_splits(settings, shift_days=TURNED))
-    first, generator = model.with_anchor("first"), generator_for(model, seed)
-    order = torch.Generator().manual_seed(seed)
+    parts = unmask(load_splits(settings, shift_days=TURNED))
+    first, generator, order = model.with_anchor("first"), generator_for(model, seed), seeded(seed)
 
     def draw(split):
         coded = encode_series(first, parts[split], generator)
@@ -393,13 +370,19 @@ def oil_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figures
 
     sizes = model.config.static_size, model.config.dynamic_size
     build = partial(ValueHead, *sizes, last_activation=True)
-    epochs = settings.evaluation_epochs or 301
-    training = HeadTraining(l1_loss, epochs, batch=10, equal=False, choose=False)
-    metrics, seeds = ("mean_absolute_error",), head_seeds(settings, seed)
-    prediction = predict_on_draws(build, training, draw, metrics, seeds)
+    seeds, training = plan_heads(settings, seed, VALUE, equal=False, choose=False)
+    values, target = run_heads(build, training, draw, seeds)
+    prediction = Prediction(target.numpy(), {"head": values.numpy()}, ("mae",))
     return head_intervals(prediction, "oil_temperature", AUTHORS)
 
 
-def unmasked(splits: ListOf[Sequences]) -> dict[str, Sequences]:
-    """Series without their mask, by the name of their split."""
-    return {name: replace(part, mask=None) for name, part in zip(SPLITS, splits, strict=True)}
+MEASURES: dict[str, tuple[Callable[..., Figures], ...]] = {
+    "vowels": (classes,),
+    "weather": (classes,),
+    "air_quality": (classes, rain, authors_protocol),
+    "physionet": (classes, mortality, authors_protocol),
+    "etth1": (oil_temperature, authors_protocol),
+}
+EVALUATIONS = {
+    name: Evaluation(evaluate_series, load_series, measures) for name, measures in MEASURES.items()
+}

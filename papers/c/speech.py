@@ -17,11 +17,11 @@ from unbraid.codes import bound_over, decode_all, encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale, utterance_means
 from unbraid.measures.swaps import random_donors
-from unbraid.measures.verification import equal_error_rate, speaker_trials
 from unbraid.models.base import Codes, SequenceModel
 
+from papers.c.verification import equal_error_rate, speaker_trials
 from papers.datasets import load as load_dataset
-from papers.encoded import Figures, donor_shares, name_skills, probe
+from papers.encoded import Evaluation, Figures, donor_shares, name_skills, probe
 from papers.settings import Settings
 
 CHUNKS = 256  # chunks that are encoded at a time
@@ -44,22 +44,14 @@ class Recordings:
     labels: dict[str, Tensor]  # (U,) by name
 
 
-def evaluate_digits(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of spoken digits."""
-    train, test = (load_chunks(settings, split, seed) for split in ("train", "test"))
-    train, test = encode_recordings(model, train, test, settings, seed)
-    figures = speech_bound(model, test, seed)
-    figures |= error_rates(test)
-    figures |= voice_probes(train, test, seed)
-    figures |= voices(model, train, test, seed)
+def evaluate_speech(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of spoken digits; of your own copy of TIMIT, bound and error rates."""
+    train, test = encode_recordings(model, settings, seed)
+    figures = speech_bound(model, test, seed) | error_rates(test)
+    if settings.dataset != "timit":
+        figures |= voice_probes(train, test, seed)
+        figures |= voices(model, train, test, seed)
     return figures
-
-
-def evaluate_timit(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of your own copy of TIMIT."""
-    train, test = (load_chunks(settings, split, seed) for split in ("train", "test"))
-    _, test = encode_recordings(model, train, test, settings, seed)
-    return speech_bound(model, test, seed) | error_rates(test)
 
 
 def load_chunks(settings: Settings, split: str, seed: int) -> Sequences:
@@ -67,18 +59,17 @@ def load_chunks(settings: Settings, split: str, seed: int) -> Sequences:
     return load_dataset(settings.dataset, split)
 
 
-def encode_recordings(
-    model: SequenceModel, train: Sequences, test: Sequences, settings: Settings, seed: int
-) -> list[Recordings]:
-    """The recordings of both splits, from chunks of magnitudes.
+def encode_recordings(model: SequenceModel, settings: Settings, seed: int) -> list[Recordings]:
+    """The recordings of training and test, encoded.
 
     The model reads them on the scale of the training chunks, or with the setting scaled = false
-    as they are.
+    as magnitudes.
     """
-    scale = SpectrumScale.fit(train)
+    splits = [load_chunks(settings, split, seed) for split in ("train", "test")]
+    scale = SpectrumScale.fit(splits[0])
     if getattr(settings, "scaled", True):
-        return [collect_recordings(model, scale.transform(part), seed) for part in (train, test)]
-    return [collect_recordings(model, part, seed, scale) for part in (train, test)]
+        return [collect_recordings(model, scale.transform(part), seed) for part in splits]
+    return [collect_recordings(model, part, seed, scale) for part in splits]
 
 
 def collect_recordings(
@@ -160,10 +151,8 @@ def voices(model: SequenceModel, train: Recordings, test: Recordings, seed: int)
         judge.fit(known, train.labels[name].numpy())
         truth = test.labels[name].numpy()
         # The voice comes with the static code, what is said with the dynamic ones.
-        expected, other = truth[donors], truth
-        if name == "digit":
-            expected, other = other, expected
-        right, leaked = donor_shares(judge.predict(swapped), expected, other)
+        expected, other = (truth, truth[donors]) if name == "digit" else (truth[donors], truth)
+        right, _, leaked = donor_shares(judge.predict(swapped), expected, other)
         figures[f"judge_{name}"] = float((judge.predict(real) == truth).mean())
         figures[f"reconstruct_{name}"] = float((judge.predict(decoded) == truth).mean())
         figures[f"swap_{name}"] = right
@@ -190,3 +179,10 @@ def decode_voices(model: SequenceModel, recordings: Recordings, donors: np.ndarr
     static = recordings.static_mean[torch.from_numpy(donors)][recordings.utterance]
     frames = decode_all(model, recordings.codes | {"static": static})
     return frames if recordings.scale is None else recordings.scale.apply(frames)
+
+
+TIMIT = (speech_bound, error_rates)
+EVALUATIONS = {
+    "spoken_digits": Evaluation(evaluate_speech, load_chunks, (*TIMIT, voice_probes, voices)),
+    "timit": Evaluation(evaluate_speech, load_chunks, TIMIT),
+}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from unbraid.checks import check_name
 from unbraid.distributions import DiagonalGaussian
+from unbraid.models.base import Codes, NoiseSource
 from unbraid.models.single_element import (
-    DynamicEncoder,
+    Posterior,
     SingleElement,
     SingleElementConfig,
-    take_anchor,
+    take_element,
 )
 from unbraid.networks import run_recurrent
 
@@ -34,30 +36,22 @@ class AblatedElementConfig(SingleElementConfig):
         check_name("static_from", self.static_from, ("anchor", "all"))
 
 
-class AblatedEncoder(DynamicEncoder):
-    """q(d_t | x) of the features of all elements, with or without the subtraction."""
-
-    def __init__(self, config: AblatedElementConfig):
-        super().__init__(config)
-        self.subtract = config.subtract
-
-    def less_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """Features (B, T, g) less those of the anchor (B,), or as they are."""
-        return super().less_anchor(features, anchor) if self.subtract else features
-
-
 class AblatedElement(SingleElement):
     """`SingleElement` whose static code may read all elements, and with or without subtraction."""
 
     config_class = AblatedElementConfig
-    dynamic_encoder_class = AblatedEncoder
+    config: AblatedElementConfig
 
-    def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
+    def read_static(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
         """What the static code reads (B, g) of features (B, T, g): one element, or all."""
         if self.config.static_from == "anchor":
-            return super().static_features(features, anchor, observed)
+            return super().read_static(features, anchor, observed)
         shares = observed.to(features.dtype) / observed.sum(1, keepdim=True)  # (B, T)
         return (shares[..., None] * features).sum(1)
+
+    def subtract_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """Features (B, T, g) minus those of the anchor (B,), or as they are."""
+        return super().subtract_anchor(features, anchor) if self.config.subtract else features
 
 
 @dataclass(frozen=True)
@@ -70,12 +64,13 @@ class FormulaElementConfig(SingleElementConfig):
             raise ValueError("context: expected none with the paper's formula, found one")
 
 
-class FormulaEncoder(DynamicEncoder):
-    """q(d_t | x) of an LSTM's states, less its state after the anchor alone."""
+class FormulaElement(SingleElement):
+    """`SingleElement` by the paper's formulas: static (B, D), dynamic (B, T, d), d_a = 0."""
 
+    config_class = FormulaElementConfig
     both_ways = False
 
-    def forward(
+    def dynamic_posterior(
         self,
         features: Tensor,
         anchor: Tensor,
@@ -83,23 +78,35 @@ class FormulaEncoder(DynamicEncoder):
         observed: Tensor,
         lengths: Tensor | None = None,
     ) -> DiagonalGaussian:
-        """The distributions of all d_t, (B, T, d), of features (B, T, g); reads no noise."""
-        hidden = run_recurrent(self.recurrent, features * observed[..., None], lengths)
-        # After the anchor alone, so that a first anchor has h_a - h_a = 0.
-        return self.head(hidden - run_recurrent(self.recurrent, take_anchor(features, anchor)))
+        """q(d_t | x), (B, T, d), of an LSTM's states minus its state after the anchor alone.
+
+        A first anchor so has h_a - h_a = 0, and no noise is read.
+        """
+        network = self.dynamic_encoder.recurrent
+        hidden = run_recurrent(network, features * observed[..., None], lengths)
+        alone = run_recurrent(network, take_element(features, anchor)[:, None])
+        return self.dynamic_encoder.head(hidden - alone)
+
+    def posterior(
+        self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
+    ) -> Posterior:
+        """As the base class's; the anchor has no dynamic code but 0."""
+        found = super().posterior(elements, mask, noise)
+        is_anchor = F.one_hot(found.anchor, elements.shape[1]).bool()  # (B, T)
+        d = found.codes["dynamic"].masked_fill(is_anchor[..., None], 0.0)
+        codes = found.codes | {"dynamic": d}
+        return replace(found, codes=codes, has_code=found.has_code & ~is_anchor)
+
+    def generate(
+        self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
+    ) -> Codes:
+        """Codes of sequences of `length` elements, with d_a = 0."""
+        given = self.check_given(given, count, length)
+        noise = self.as_noise(noise, count, length)
+        d = self.prior.roll(noise["dynamic"], zero_at=find_anchor(self, length))
+        return {"static": noise["static"], "dynamic": d} | given
 
 
-class FormulaElement(SingleElement):
-    """`SingleElement` by the paper's formulas: static (B, D), dynamic (B, T, d), d_a = 0."""
-
-    config_class = FormulaElementConfig
-    dynamic_encoder_class = FormulaEncoder
-
-    def choose_coded(self, observed: Tensor, lengths: Tensor | None, anchor: Tensor) -> Tensor:
-        """Which elements have a dynamic code, (B, T): not the anchor."""
-        steps = torch.arange(observed.shape[1], device=observed.device)
-        return super().choose_coded(observed, lengths, anchor) & (steps != anchor[:, None])
-
-    def roll_prior(self, noise: Tensor) -> Tensor:
-        """Codes d (B, T, d) of the prior, with d_a = 0."""
-        return self.prior.roll(noise, zero_at=self.anchor_of(noise.shape[1]))
+def find_anchor(model: SingleElement, length: int) -> int:
+    """The number of a model's anchor among `length` elements that were all observed."""
+    return int(model.choose_anchor(torch.ones(1, length, dtype=torch.bool)))

@@ -27,18 +27,20 @@ from unbraid_extras.disentanglement import scores
 
 from papers.a.evaluate import centroids
 from papers.c.evaluate import load_clips, true_swaps
+from papers.datasets import load_frames, shortest_length
 from papers.encoded import (
     Encoded,
+    Evaluation,
     Figures,
     count_evaluated,
     encode,
     name_skills,
     probe,
+    seeded,
     select,
 )
 from papers.generic import bound, reconstruction
-from papers.judging import open_judge
-from papers.runs import load_frames, shortest_length
+from papers.judge import open_judge
 from papers.settings import Settings
 
 
@@ -63,13 +65,13 @@ LABELS = {
 }
 THINGS = Known(("red_digit", "red_position"), ("green_digit", "green_position"))
 PATCH = 4  # Pixels are read as means of 4 x 4.
-SEEDS = {"train": 0, "validation": 1, "test": 2}
+SPLITS = ("train", "validation", "test")
 
 
-def evaluate(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_side_by_side(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     """All figures of a model in the benchmark."""
     train, validation, test = (
-        encode(model, load(settings, split, seed)) for split in ("train", "validation", "test")
+        encode(model, load_benchmark(settings, split, seed)) for split in SPLITS
     )
     known = LABELS[settings.dataset]
     roles = assign(validation, known, seed)
@@ -90,23 +92,27 @@ def evaluate(model: SequenceModel, settings: Settings, seed: int) -> Figures:
 # ---- data
 
 
-def load(settings: Settings, split: str, seed: int) -> Sequences:
+def load_benchmark(settings: Settings, split: str, seed: int) -> Sequences:
     """Sequences of "train", "validation" or "test", bytes as floats.
 
     Validation digits are new paths of training digits, validation sprites are a tenth of the
-    training characters, and faces have none: "validation" draws from the people of training.
+    training characters, and faces have none: "validation" draws from the people of training. Moving
+    digits have the label `which` (N, 2), the numbers of their images.
     """
-    if settings.sampler == "moving_digits":
-        return draw_digits(settings, split, seed)
     if settings.dataset == "sprites":
         split = {"train": settings.training_split}.get(split, split)
         return load_clips(settings, split, seed).as_float()
-    generator = torch.Generator().manual_seed(3 * seed + SEEDS[split])
+    count, number = count_evaluated(settings, split), 3 * seed + SPLITS.index(split)
+    if settings.sampler == "moving_digits":
+        draw = digits_of(settings, split)
+        sequences = draw(count, seeded(number))
+        which, _ = draw.draw(count, seeded(number))  # The same once more.
+        labels = sequences.labels | {"which": which}
+        return replace(sequences, labels=labels, static=(*sequences.static, "which"))
     train, test = (load_frames(settings, part) for part in ("train", "test"))
     # Test people may have fewer frames than a training sequence.
     length = min(settings.length, shortest_length(train), shortest_length(test))
-    sampler = FrameSampler(test if split == "test" else train, length)
-    return sampler(count_evaluated(settings, split), generator)
+    return FrameSampler(test if split == "test" else train, length)(count, seeded(number))
 
 
 def digits_of(settings: Settings, split: str) -> MovingDigits:
@@ -114,16 +120,6 @@ def digits_of(settings: Settings, split: str) -> MovingDigits:
     law = settings.motion, tuple(settings.speeds)
     digits = load_digits("test" if split == "test" else "train")
     return MovingDigits(digits, settings.image_size, settings.length, *law)
-
-
-def draw_digits(settings: Settings, split: str, seed: int) -> Sequences:
-    """Moving digits, with the label `which` (N, 2), the numbers of their images."""
-    count = count_evaluated(settings, split)
-    draw, number = digits_of(settings, split), 3 * seed + SEEDS[split]
-    sequences = draw(count, torch.Generator().manual_seed(number))
-    which, _ = draw.draw(count, torch.Generator().manual_seed(number))  # The same once more.
-    labels = sequences.labels | {"which": which}
-    return replace(sequences, labels=labels, static=(*sequences.static, "which"))
 
 
 # ---- which code is which
@@ -148,18 +144,13 @@ def assign(validation: Encoded, known: Known, seed: int, free: bool = False) -> 
             values = validation.codes[code].flatten(1)  # of a path all steps, side by side
             codes = {code: values[:half]}, {code: values[half:]}
             skills[part, code] = probe(*codes, first, second, "linear", seed).value.mean()
-    pairs = permutations(names, 2)
     return max(
-        pairs, key=lambda pair: skills[known.static, pair[0]] + skills[known.dynamic, pair[1]]
+        permutations(names, 2),
+        key=lambda pair: skills[known.static, pair[0]] + skills[known.dynamic, pair[1]],
     )
 
 
-def as_static(code: Tensor) -> Tensor:
-    """A code of a sequence (N, D) as it is; the mean over time of a code (N, T, d)."""
-    return code.mean(1) if code.ndim == 3 else code
-
-
-# ---- what each code tells
+# ---- what each code is informative about
 
 
 def leakage(
@@ -176,13 +167,13 @@ def leakage(
     figures: Figures = {"static_code": float(list(test.codes).index(roles[0]))}
     for role, code in zip(("static", "dynamic"), roles, strict=True):
         for name in known.all:
-            of = train.labels[name], test.labels[name]
+            labels = [part.labels[name] for part in (train, test)]
             codes = [part.codes[code] for part in (train, test)]
             if role == "static":
-                codes = [as_static(values) for values in codes]
-            elif of[0].ndim == 1:
+                codes = [values.mean(1) if values.ndim == 3 else values for values in codes]
+            elif labels[0].ndim == 1:
                 codes = [values.flatten(1) for values in codes]
-            pairs = {role: codes[0]}, {role: codes[1]}, {name: of[0]}, {name: of[1]}
+            pairs = [{role: values} for values in codes] + [{name: values} for values in labels]
             figures |= name_skills(probe(*pairs, seed=seed))
     figures["static_knows"] = mean_of(figures, "static", known.static)
     figures["static_leaks"] = mean_of(figures, "static", known.dynamic)
@@ -201,18 +192,17 @@ def mean_of(figures: Figures, role: str, names: tuple[str, ...]) -> float:
 def pixel_probes(train: Encoded, test: Encoded, known: Known, seed: int) -> Figures:
     """pixels_probe_<label>: the same probe on the frames themselves, as means of 4 x 4 pixels: of a
     label of the sequence on all frames side by side, of one of frames frame by frame."""
+    small = []
+    for part in (train, test):
+        frames = part.sequences.frames
+        means = F.avg_pool2d(frames.flatten(0, 1), PATCH).flatten(1)
+        small.append(means.unflatten(0, frames.shape[:2]))  # (N, T, pixels)
     figures: Figures = {}
     for name in known.all:
-        of = train.labels[name], test.labels[name]
-        codes = []
-        for part in (train, test):
-            frames = part.sequences.frames
-            small = (
-                F.avg_pool2d(frames.flatten(0, 1), PATCH).flatten(1).unflatten(0, frames.shape[:2])
-            )
-            codes.append({"pixels": small.flatten(1) if of[0].ndim == 1 else small})
-        matrix = probe(*codes, {name: of[0]}, {name: of[1]}, seed=seed)
-        figures[f"pixels_probe_{name}"] = matrix["pixels", name]
+        labels = [part.labels[name] for part in (train, test)]
+        pixels = [values.flatten(1) if labels[0].ndim == 1 else values for values in small]
+        pairs = [{"pixels": values} for values in pixels] + [{name: values} for values in labels]
+        figures |= name_skills(probe(*pairs, seed=seed))
     return figures
 
 
@@ -222,11 +212,10 @@ def block_scores(test: Encoded, known: Known, roles: tuple[str, str], seed: int)
     informativeness of DCI (random forests), gap (MIG), and modularity, compactness and explicitness
     of InfoMEC. A place counts as two factors, x and y."""
     middle = test.sequences.length // 2
-    codes = {}
+    codes, factors = {}, {}
     for role, code in zip(("static", "dynamic"), roles, strict=True):
         values = test.codes[code]
         codes[role] = (values[:, middle] if values.ndim == 3 else values).numpy()
-    factors = {}
     for name in known.all:
         values = test.labels[name]
         if name in test.sequences.dynamic:
@@ -235,8 +224,8 @@ def block_scores(test: Encoded, known: Known, roles: tuple[str, str], seed: int)
             factors |= {f"{name}_x": values[:, 0].numpy(), f"{name}_y": values[:, 1].numpy()}
         else:
             factors[name] = values.numpy()
-    figures: Figures = {}
     blocks, units = scores(codes, factors, seed=seed)
+    figures: Figures = {}
     for found, ending in ((blocks, ""), (units, "_units")):
         for name in ("disentanglement", "completeness", "modularity", "compactness"):
             figures[f"{name}{ending}"] = float(np.nan_to_num(getattr(found, name)))
@@ -306,18 +295,19 @@ def judge_sprites(
     |accuracy - 1 / classes| over what must not. msd_static_swap: of the clips that keep their
     motion; msd_dynamic_swap: of the same pictures as clips that keep their looks."""
     judge = open_judge("sprites", settings.profile, clips.classes, settings.image_size)
-    judged = {name: p.argmax(1).numpy() for name, p in judge_clips(judge, frames).items()}
-    labels = class_labels(clips)
-    agrees = {name: judged[name] == labels[name] for name in judged}
-    follows = {name: judged[name] == labels[name][donors] for name in judged}
-    worn = float(np.mean([follows[name].mean() for name in ATTRIBUTES]))
-    motion = float(agrees["action"].mean())
-    kept_looks = [abs(agrees[name].mean() - 1 / 6) for name in ATTRIBUTES]
-    kept_motion = abs(follows["action"].mean() - 1 / 9)
+    labels, own, donor = class_labels(clips), {}, {}
+    for name, probabilities in judge_clips(judge, frames).items():
+        judged = probabilities.argmax(1).numpy()
+        own[name] = (judged == labels[name]).mean()
+        donor[name] = (judged == labels[name][donors]).mean()
+    worn = float(np.mean([donor[name] for name in ATTRIBUTES]))
+    motion = float(own["action"])
+    kept_looks = np.mean([abs(own[name] - 1 / 6) for name in ATTRIBUTES])
+    kept_motion = abs(donor["action"] - 1 / 9)
     return {
         "swap_looks": worn,
         "swap_motion": motion,
-        "msd_static_swap": float(1 - (1 - motion + np.mean(kept_looks)) / 2),
+        "msd_static_swap": float(1 - (1 - motion + kept_looks) / 2),
         "msd_dynamic_swap": float(1 - (1 - worn + kept_motion) / 2),
     }
 
@@ -362,3 +352,12 @@ def exchanged_things(
     nearest = find_nearest(frames, (mixed[0], own, other, mixed[1]))
     number = list(test.codes).index(things[0])
     return {"red_code": float(number), "thing_right": float((nearest == 0).double().mean())}
+
+
+OF_CODES = (bound, reconstruction, leakage, block_scores)
+BENCHMARK = Evaluation(
+    evaluate_side_by_side,
+    load_benchmark,
+    (*OF_CODES, swaps, exchanged_things, pixel_probes),
+)
+EVALUATIONS = dict.fromkeys(LABELS, BENCHMARK)

@@ -50,7 +50,6 @@ from unbraid.models.base import (
     SequenceModel,
 )
 from unbraid.networks import (
-    LSTM,
     AutoregressivePrior,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
@@ -85,6 +84,7 @@ class Averages(SequenceModel):
     def __init__(self, config: AveragesConfig | None = None, **values: object):
         super().__init__(config, **values)
         self.size = self.config.size
+        self.code_sizes = dict.fromkeys(self.code_names, self.size)
         self.frame_shape = (self.config.channels, *2 * [self.config.image_size])
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
@@ -120,7 +120,7 @@ class Averages(SequenceModel):
 
     def decode(self, codes: Codes) -> Tensor:
         """Mean frames (B, T, C, H, W) of z_t, the sum of both codes."""
-        self.check_sizes(codes, self.size, self.size)
+        self.check_codes(codes)
         latents = codes["static"][:, None] + codes["dynamic"]  # (B, T, D)
         return self.paint(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
@@ -266,11 +266,12 @@ class SequenceVAE(SequenceModel):
         size, hidden = config.image_size, config.hidden
         self.frame_shape = (config.channels, size, size)
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
+        self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
         self.encoder = ConvolutionalEncoder(
             size, config.channels, config.width, config.features, False, config.activation
         )
-        self.context = LSTM(config.features, hidden, batch_first=True, bidirectional=True)
-        self.recurrent = LSTM(2 * hidden, hidden, batch_first=True)
+        self.context = nn.LSTM(config.features, hidden, batch_first=True, bidirectional=True)
+        self.recurrent = nn.LSTM(2 * hidden, hidden, batch_first=True)
         start = config.initial_log_variance
         self.static_head = GaussianHead(2 * hidden, self.static_size, start)
         self.dynamic_head = GaussianHead(hidden, self.dynamic_size, start)
@@ -334,7 +335,7 @@ class SequenceVAE(SequenceModel):
 
     def decode(self, codes: Codes) -> Tensor:
         """Means of p(x | s, d), (B, T, C, H, W)."""
-        self.check_sizes(codes, self.static_size, self.dynamic_size)
+        self.check_codes(codes)
         static, dynamic = codes["static"], codes["dynamic"]
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         inputs = torch.cat([static, dynamic], -1)

@@ -6,16 +6,9 @@ import numpy as np
 import pandas as pd
 
 from unbraid.checks import check_choice
+from unbraid.data import series
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
-from unbraid.data.series import (
-    CALENDAR,
-    cut_months,
-    hours_of,
-    make_series,
-    season_of,
-    split_months,
-)
 
 # High, middle, low voltage; useful and useless load. No unit is published.
 LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL")
@@ -39,16 +32,16 @@ def load(
     """
     check_choice("months", months, ("papers", "interleaved"))
     table = pd.read_csv(files("etth1")["ETTh1.csv"], index_col="date", parse_dates=True)
-    values, year, month = cut_months(table[[*LOADS, "OT"]])
-    parts = split_months(year > 2016)
+    values, year, month = series.cut_months(table[[*LOADS, "OT"]])
+    parts = series.split_months(year > 2016)
     if months == "interleaved":
         names = ("validation", "train", "test", "train", "train")
         part = np.array(names)[np.arange(len(values)) % 5]
         parts = {name: np.flatnonzero(part == name) for name in names}
-    labels = {"month": month, "season": season_of(month), "year": year - 2016}
-    labels |= {"hour": hours_of(values), "oil_temperature": values[..., -1]}
-    classes = {"year": ("2016", "2017", "2018"), **CALENDAR}
+    labels = {"month": month, "season": series.season_of(month), "year": year - 2016}
+    labels |= {"hour": series.hours_of(values), "oil_temperature": values[..., -1]}
+    classes = {"year": ("2016", "2017", "2018"), **series.CALENDAR}
     turned = f", turned by {shift_days} days against their labels" if shift_days else ""
     about = f"ETTh1, months of 672 hours split as {months}{turned}"
     values = np.roll(values[..., :-1], -24 * shift_days, axis=1)
-    return make_series(values, parts, split, scaled, labels, classes, about)
+    return series.make_series(values, parts, split, scaled, labels, classes, about)

@@ -39,9 +39,36 @@ def load(split: str = "train", by: str = "image", image_size: int | None = None)
     (N, T) marks as not observed (their labels are 0). Labels: person (N,), static; pose,
     expression, eyes (N, T), dynamic. Raises `DataError` without the files.
     """
+    check_choice("image_size", image_size, (None, 32, 64))
+    names, people = _divide(split, by)
+    length = max(map(len, people.values()))
+    images = np.zeros((len(people), length, 60, 64), np.uint8)
+    mask = torch.zeros(len(people), length, dtype=torch.bool)
+    labels = {name: torch.zeros(len(people), length, dtype=torch.long) for name in FACE_CLASSES}
+    for row, paths in enumerate(people.values()):
+        mask[row, : len(paths)] = True
+        for step, path in enumerate(paths):
+            images[row, step] = _read_photograph(path)
+            words = path.stem.split("_")[1:4]
+            for name, word in zip(FACE_CLASSES, words, strict=True):
+                labels[name][row, step] = FACE_CLASSES[name].index(word)
+    labels = {"person": torch.tensor([names.index(name) for name in people]), **labels}
+    if image_size:
+        images = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="edge")  # 64 x 64
+    if image_size == 32:
+        blocks = images.reshape(len(people), length, 32, 2, 32, 2)
+        images = blocks.mean(axis=(3, 5)).round().astype(np.uint8)
+    count = f"{int(mask.sum())} real photographs of {len(people)} people"
+    about = f"CMU Face Images, {split} split by {by}: {count}"
+    frames = torch.from_numpy(images)[:, :, None]
+    classes = {"person": names, **FACE_CLASSES}
+    return Sequences(frames, labels, ("person",), tuple(FACE_CLASSES), split, about, mask, classes)
+
+
+def _divide(split: str, by: str) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
+    """The names of all people, and the photographs of each who is in a split."""
     check_choice("split", split, ("train", "test"))
     check_choice("by", by, ("image", "person"))
-    check_choice("image_size", image_size, (None, 32, 64))
     people: dict[str, list[Path]] = {}
     for _, path in sorted(files("cmu-faces").items()):
         people.setdefault(path.parent.name, []).append(path)
@@ -55,35 +82,7 @@ def load(split: str = "train", by: str = "image", image_size: int | None = None)
             people[name] = [people[name][number] for number in numbers]
         elif (name in TEST_PEOPLE) != (split == "test"):
             del people[name]
-
-    length = max(map(len, people.values()))
-    images = np.zeros((len(people), length, 60, 64), np.uint8)
-    mask = torch.zeros(len(people), length, dtype=torch.bool)
-    labels = {name: torch.zeros(len(people), length, dtype=torch.long) for name in FACE_CLASSES}
-    for row, paths in enumerate(people.values()):
-        mask[row, : len(paths)] = True
-        for step, path in enumerate(paths):
-            images[row, step] = _read_photograph(path)
-            words = path.stem.split("_")[1:4]
-            for (name, classes), word in zip(FACE_CLASSES.items(), words, strict=True):
-                labels[name][row, step] = classes.index(word)
-    person = torch.tensor([names.index(name) for name in people])
-    count = f"{int(mask.sum())} real photographs of {len(people)} people"
-    if image_size:
-        images = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="edge")  # 64 x 64
-    if image_size == 32:
-        blocks = images.reshape(len(people), length, 32, 2, 32, 2)
-        images = blocks.mean(axis=(3, 5)).round().astype(np.uint8)
-    return Sequences(
-        frames=images[:, :, None],
-        labels={"person": person, **labels},
-        static=("person",),
-        dynamic=tuple(FACE_CLASSES),
-        split=split,
-        provenance=f"CMU Face Images, {split} split by {by}: {count}",
-        mask=mask,
-        classes={"person": names, **FACE_CLASSES},
-    )
+    return names, people
 
 
 def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "image") -> Sequences:
@@ -103,21 +102,13 @@ def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "ima
         rows = rows[(rows % 5 == 4) == (split == "test")]
     here = (rows[:, None], places)
     pose = torch.bucketize(turns[..., 0].contiguous(), torch.tensor([-0.7, 0.0, 0.7]))
+    labels = {"person": rows, "pose": pose[here], "eyes": (turns[..., 1] > 0).long()[here]}
     people = tuple(f"no. {n}" for n in range(len(frames)))
-    return Sequences(
-        frames=frames[here],
-        labels={"person": rows, "pose": pose[here], "eyes": (turns[..., 1] > 0).long()[here]},
-        static=("person",),
-        dynamic=("pose", "eyes"),
-        split=split,
-        provenance=f"pictures of invented people in place of photographs, {split} split by {by}",
-        mask=torch.ones(len(rows), len(places), dtype=torch.bool),
-        classes={
-            "person": people,
-            "pose": ("1st", "2nd", "3rd", "4th"),
-            "eyes": ("low", "high"),
-        },
-    )
+    classes = {"person": people, "pose": ("1st", "2nd", "3rd", "4th"), "eyes": ("low", "high")}
+    about = f"pictures of invented people in place of photographs, {split} split by {by}"
+    mask = torch.ones(len(rows), len(places), dtype=torch.bool)
+    static, dynamic = ("person",), ("pose", "eyes")
+    return Sequences(frames[here], labels, static, dynamic, split, about, mask, classes)
 
 
 def _read_photograph(path: Path) -> np.ndarray:

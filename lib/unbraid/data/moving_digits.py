@@ -8,10 +8,8 @@ MNIST of Srivastava et al. (2015), have one grey plane, in which the digits over
 
 from __future__ import annotations
 
-import copy
 import gzip
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +26,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-DESCRIPTIONS = {"mnist": "MNIST", "mnist-sample": "the clone's sample of 5 000 MNIST digits"}
+DESCRIPTIONS = {"mnist": "MNIST", "mnist-sample": "the clone's sample of MNIST"}
 PATH_LENGTH = 20  # frames of the path that unordered digits are drawn from
 RADII = (0.15, 0.5)  # of the circles, as shares of the travel
 
@@ -53,23 +51,37 @@ def read_idx(path: Path) -> np.ndarray:
 def load_digits(split: str = "train", source: str = "auto") -> Digits:
     """MNIST's digits of a split, "train" or "test".
 
-    source: "mnist" (all 70 000), "mnist-sample" (the 5 000 that travel with the clone) or "auto"
-    (the first if it is at hand, else the second). The sample's test digits, which come from MNIST's
-    training file, are left out of MNIST's training split.
+    The test are the 10 000 digits of MNIST's test file, which travels with the clone. source says
+    whence the training digits come: "mnist", 59 000 of its training file; "mnist-sample", those
+    4 000 of them that travel with the clone; "auto", the first if they are at hand.
     """
     check_choice("split", split, FILES)
     check_choice("source", source, ("auto", *DESCRIPTIONS))
     if source == "auto":
-        source = "mnist" if find("mnist") else "mnist-sample"
-    paths = files(source)
-    images, labels = [read_idx(paths[name]) for name in FILES[split]]
-    if source == "mnist" and split == "train":
-        held_out = {image.tobytes() for image in read_idx(files("mnist-sample")[FILES["test"][0]])}
-        keep = np.array([image.tobytes() not in held_out for image in images])
-        images, labels = images[keep], labels[keep]
+        source = "mnist" if find("mnist", FILES["train"]) else "mnist-sample"
+    if split == "test":
+        source = "mnist"
+    images, numbers = [read_idx(path) for path in files(source, FILES[split]).values()]
+    if split == "train" and source == "mnist":
+        kept = np.ones(len(numbers), bool)
+        kept[in_turns(numbers)[4000:5000]] = False  # No record here was trained on these.
+        images, numbers = images[kept], numbers[kept]
     provenance = f"{DESCRIPTIONS[source]}, {split} split, {len(images)} digits"
-    labels = torch.from_numpy(labels.astype(np.int64))
+    labels = torch.from_numpy(numbers.astype(np.int64))
     return Digits(torch.from_numpy(images), labels, split, provenance, source)
+
+
+def in_turns(numbers: np.ndarray) -> np.ndarray:
+    """The places of digits (N,) in turns: the first 0, the first 1, ... the second 0, and so on.
+
+    In MNIST's training file the first 4 000 of these are the sample of the clone, and the next
+    1 000, which were once its test, are left out of all training.
+    """
+    turn = np.zeros(len(numbers), int)
+    for digit in range(10):
+        places = np.flatnonzero(numbers == digit)
+        turn[places] = np.arange(len(places))
+    return np.lexsort((numbers, turn))
 
 
 def bounce(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,15 +116,16 @@ PATHS = {"bounce": bounce, "circle": circle}
 class MovingDigits:
     """An endless supply of sequences drawn from a set of digits.
 
-    digits: `load_digits(...)`. image_size: 64 as paper A, or 32 (digits halved to 14 x 14 by
-    averaging 2 x 2 pixels). length: T.
-    motion: "bounce", on straight lines between the walls, from a place and in a direction that are
-        drawn uniformly; or "circle", about the middle, with a radius and a phase drawn uniformly.
-    speeds: of the red and of the green digit. For "bounce" the distance per frame, as a share of
-        the travel, the way that a digit's corner can go (36 pixels at 64, hence 3.6 pixels per
-        frame at 0.1). For "circle" the angle per frame in rad, whose sign is the sense of rotation.
-    grey: whether both digits are drawn in one plane, see `as_grey`. kept: only so many of the T
-        frames are drawn, without their order.
+    digits      `load_digits(...)`
+    image_size  64 as paper A, or 32 (digits halved to 14 x 14 by averaging 2 x 2 pixels)
+    length      T
+    motion      "bounce", on straight lines between the walls, or "circle", about the middle; place,
+                direction, radius and phase are drawn uniformly
+    speeds      of the red and of the green digit per frame; for "bounce" as a share of the travel,
+                the way that a digit's corner can go (36 pixels at 64); for "circle" in rad, whose
+                sign is the sense of rotation
+    grey        whether both digits are drawn in one plane, see `as_grey`
+    kept        only so many of the T frames are drawn, without their order
     """
 
     def __init__(
@@ -129,7 +142,7 @@ class MovingDigits:
         check_whole(1, length=length)
         check_choice("motion", motion, PATHS)
         check_field(len(speeds) == 2, "speeds", "one for each of the two digits", speeds)
-        holds = kept is None or 1 <= kept <= length
+        holds = kept is None or kept in range(1, length + 1)
         check_field(holds, "kept", f"1 to {length}, the length, or None", kept)
         self.digits = digits
         self.images = digits.images.float() / 255  # (M, side, side)
@@ -152,18 +165,6 @@ class MovingDigits:
         grey = "grey " if self.grey else ""
         return f"{grey}{kept}moving digits {law}, drawn from {self.digits.provenance}"
 
-    def frames_on(self, device: torch.device | str) -> Callable[[int, torch.Generator], Tensor]:
-        """The same draws as frames alone, rendered on a device."""
-        there = copy.copy(self)
-        there.images = self.images.to(device)
-
-        def draw(count: int, generator: torch.Generator) -> Tensor:
-            which, positions = self.draw(count, generator)
-            frames = there.render(which.to(device), positions.to(device))
-            return brighter_plane(frames) if self.grey else frames
-
-        return draw
-
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
@@ -182,11 +183,9 @@ class MovingDigits:
         """
         count, length = positions.shape[:2]
         size, side = self.image_size, self.images.shape[-1]
-        device = positions.device
-        frames = torch.zeros(count, length, 3, size, size, device=device)
+        frames = torch.zeros(count, length, 3, size, size)
         corners = (positions * self.travel).round().long()  # whole pixels, (B, T, 2, 2)
-        plane = torch.arange(count * length, device=device).view(count, length, 1) * 3
-        plane = plane + torch.arange(2, device=device)
+        plane = torch.arange(count * length).view(count, length, 1) * 3 + torch.arange(2)
         first = plane * size * size + corners[..., 1] * size + corners[..., 0]  # (B, T, 2)
         # All windows of side x side pixels, by the place of their first pixel: views, no copies.
         number = frames.numel() - (side - 1) * (size + 1)
@@ -201,26 +200,13 @@ class MovingDigits:
         [0, 1], dynamic.
         """
         which, positions = self.draw(count, generator)
-        digits = self.digits.labels[which]  # (B, 2)
-        sequences = Sequences(
-            frames=self.render(which, positions),
-            labels={
-                "red_digit": digits[:, 0],
-                "green_digit": digits[:, 1],
-                "red_position": positions[:, :, 0],
-                "green_position": positions[:, :, 1],
-            },
-            static=("red_digit", "green_digit"),
-            dynamic=("red_position", "green_position"),
-            split=self.digits.split,
-            provenance=self.provenance,
-        )
+        red, green = self.digits.labels[which].unbind(1)
+        labels = {"red_digit": red, "green_digit": green}
+        labels |= {"red_position": positions[:, :, 0], "green_position": positions[:, :, 1]}
+        static, dynamic = ("red_digit", "green_digit"), ("red_position", "green_position")
+        frames = self.render(which, positions)
+        sequences = Sequences(frames, labels, static, dynamic, self.digits.split, self.provenance)
         return as_grey(sequences) if self.grey else sequences
-
-
-def brighter_plane(frames: Tensor) -> Tensor:
-    """One grey plane (B, T, 1, H, W) of frames (B, T, 3, H, W): the brighter digit's pixels."""
-    return frames[:, :, :2].amax(2, keepdim=True)
 
 
 def as_grey(sequences: Sequences) -> Sequences:
@@ -235,7 +221,7 @@ def as_grey(sequences: Sequences) -> Sequences:
     by_frame = swapped[:, None, None]
     return replace(
         sequences,
-        frames=brighter_plane(sequences.frames),
+        frames=sequences.frames[:, :, :2].amax(2, keepdim=True),
         labels={
             "smaller_digit": torch.minimum(red, green),
             "larger_digit": torch.maximum(red, green),
@@ -271,15 +257,11 @@ def load(
     for _ in range(0, count, 100):  # in whole hundreds, so that the count changes no draw
         batch = sampler(100, generator)
         batches.append(replace(batch, frames=batch.frames.mul(255).round().byte()))
-    labels = {}
-    for name in batches[0].labels:
-        labels[name] = torch.cat([batch.labels[name] for batch in batches])
-    digits = tuple(map(str, range(10)))
-    whole = replace(
-        batches[0],
-        frames=torch.cat([batch.frames for batch in batches]),
-        labels=labels,
-        provenance=f"{count} sequences of {sampler.provenance}; seed {seed}",
-        classes={"red_digit": digits, "green_digit": digits},
-    )
+    frames = torch.cat([batch.frames for batch in batches])
+    names = list(batches[0].labels)
+    labels = {name: torch.cat([batch.labels[name] for batch in batches]) for name in names}
+    about = f"{count} sequences of {sampler.provenance}; seed {seed}"
+    classes = dict.fromkeys(names[:2], tuple("0123456789"))
+    static, dynamic = batches[0].static, batches[0].dynamic
+    whole = Sequences(frames, labels, static, dynamic, split, about, classes=classes)
     return whole.subset(slice(count))

@@ -6,17 +6,13 @@ labels. The unordered samples are those of paper B.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field
-from unbraid.data.sequences import Sequences, as_float
-
-DrawFrames = Callable[[int, torch.Generator], Sequences | Tensor]
-"""A count and a generator to so many sequences, or to their frames alone."""
+from unbraid.checks import check_field, check_whole
+from unbraid.data.sequences import Sequences
 
 
 class SequenceSampler:
@@ -28,23 +24,8 @@ class SequenceSampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences as floats, with their labels and, where they have one, their mask."""
-        return self.sequences.subset(self.choose(count, generator)).as_float()
-
-    def choose(self, count: int, generator: torch.Generator) -> Tensor:
-        """Which sequences (B,), drawn with replacement."""
-        return torch.randint(len(self.sequences), (count,), generator=generator)
-
-    def frames_on(self, device: torch.device | str) -> DrawFrames:
-        """The same draws as frames alone, from bytes that lie on a device."""
-        if self.sequences.mask is not None:
-            return self
-        frames = self.sequences.frames.to(device)
-
-        def draw(count: int, generator: torch.Generator) -> Tensor:
-            rows = self.choose(count, generator).to(device)
-            return as_float(frames.index_select(0, rows))
-
-        return draw
+        rows = torch.randint(len(self.sequences), (count,), generator=generator)
+        return self.sequences.subset(rows).as_float()
 
 
 class FrameSampler:
@@ -63,28 +44,15 @@ class FrameSampler:
         self.observed = sequences.observed  # (M, T)
         shortest = int(self.observed.sum(1).min())
         expected = f"1 to {shortest}, the frames of the shortest sequence"
-        check_field(1 <= length <= shortest, "length", expected, length)
+        check_whole(1, length=length)
+        check_field(length <= shortest, "length", expected, length)
         self.sequences = sequences
         self.length = length
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` samples as floats (B, N, C, H, W), with the labels of the frames drawn."""
-        return self.take(*self.choose(count, generator))
-
-    def choose(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which sequences (B,), drawn with replacement, and which of their frames (B, N)."""
-        rows = torch.randint(len(self.sequences), (count,), generator=generator)
-        return rows, self.steps(rows, generator)
-
-    def frames_on(self, device: torch.device | str) -> DrawFrames:
-        """The same draws as frames alone, from bytes that lie on a device."""
-        frames = self.sequences.frames.to(device)
-
-        def draw(count: int, generator: torch.Generator) -> Tensor:
-            rows, steps = self.choose(count, generator)
-            return as_float(frames[rows[:, None].to(device), steps.to(device)])
-
-        return draw
+        rows = torch.randint(len(self.sequences), (count,), generator=generator)  # replaced
+        return self.take(rows, self.steps(rows, generator))
 
     def steps(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Different frames (B, N) of each of the sequences `rows` (B,), in random order."""

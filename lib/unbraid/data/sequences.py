@@ -83,13 +83,21 @@ class Sequences(Readable):
         return torch.ones(self.frames.shape[:2], dtype=torch.bool)
 
     def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
-        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order."""
-        if not isinstance(indices, slice):
-            indices = torch.as_tensor(indices)
-            if indices.dtype != torch.bool:
-                # For bytes index_select is several times as fast as values[indices].
-                return self._map(lambda values: values.index_select(0, indices.long()))
-        return self._map(lambda values: values[indices])
+        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order.
+
+        Raises `IndexError` for an index that is not one of 0 ... N - 1.
+        """
+        if isinstance(indices, slice):
+            return self._map(lambda values: values[indices])
+        rows = torch.as_tensor(indices)
+        if rows.dtype == torch.bool and rows.shape == (len(self),):
+            rows = rows.nonzero()[:, 0]
+        is_known = rows.dtype != torch.bool and bool(((rows >= 0) & (rows < len(self))).all())
+        if not is_known or (rows.is_floating_point() and len(rows)):
+            found = str(indices)[:60]
+            raise IndexError(f"indices: expected some of 0 to {len(self) - 1}, found {found}")
+        # For bytes index_select is several times as fast as values[rows].
+        return self._map(lambda values: values.index_select(0, rows.long()))
 
     def to(self, device: torch.device | str) -> Sequences:
         """The same sequences with all tensors on `device`."""
@@ -107,7 +115,7 @@ class Sequences(Readable):
         """Rows on the whole, on each label (its kind, shape, first classes) and on the source."""
         size = " x ".join(map(str, self.frames.shape[2:]))
         title = f"{len(self)} of {self.length} steps, {self.kind} of {size}, {self.split} split"
-        rows = [(title,)]
+        rows: list[tuple[str, ...]] = [(title,)]
         for name, values in self.labels.items():
             kind = "static" if name in self.static else "dynamic"
             names = ", ".join(self.classes.get(name, ())[:4])
@@ -129,6 +137,9 @@ class Sequences(Readable):
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
         holds = len(shape) in (3, 5) and 0 not in shape[1:]
         check_field(holds, "frames", layout, f"the shape {shape}")
+        is_last = self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4
+        expected = "channels before height and width, frames.movedim(-1, 2)"
+        check_field(not is_last, "frames", expected, f"the shape {shape}, channels last")
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
         holds = frames.is_floating_point()
@@ -157,6 +168,8 @@ class Sequences(Readable):
         holds = self.mask.shape in shapes and self.mask.dtype == torch.bool
         found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
         check_field(holds, "mask", f"booleans of one of the shapes {shapes}", found)
+        holds = len(self) == 0 or bool(self.mask.any())
+        check_field(holds, "mask", "a value that was observed", "all false")
 
     def _check_classes(self) -> None:
         for name, names in self.classes.items():

@@ -11,6 +11,7 @@ import calendar
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from unbraid.checks import check_choice
@@ -62,13 +63,13 @@ def make_series(
     units = "z-scores by the observed training entries" if scaled else "in their own units"
     return Sequences(
         # Row by row in memory, whatever the table's order: sums over steps would round otherwise.
-        frames=np.ascontiguousarray(frames, np.float32),
-        labels={name: label[rows] for name, label in labels.items()},
+        frames=torch.from_numpy(np.ascontiguousarray(frames, np.float32)),
+        labels={name: torch.as_tensor(label[rows]) for name, label in labels.items()},
         static=tuple(name for name, label in labels.items() if label.ndim == 1),
         dynamic=tuple(name for name, label in labels.items() if label.ndim == 2),
         split=split,
         provenance=f"{about}, {split} split: {len(rows)} real series, {units}",
-        mask=None if observed.all() else mask,
+        mask=None if observed.all() else torch.from_numpy(mask),
         classes=classes,
     )
 

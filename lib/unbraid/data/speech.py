@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
-import scipy.io.wavfile
 import torch
 from torch import Tensor
 
@@ -58,6 +57,8 @@ def utterances(split: str = "train") -> Utterances:
     split: "test", takes 0 to 4 of each speaker and digit, the publisher's split: 300 recordings;
     "train", the other 2 700. Labels: speaker, digit, take. Raises `DataError` without the files.
     """
+    from scipy.io import wavfile  # imported lazily, because it takes half a second
+
     check_choice("split", split, ("train", "test"))
     rows = []
     for path in files("fsdd").values():
@@ -67,7 +68,7 @@ def utterances(split: str = "train") -> Utterances:
     *columns, paths = zip(*sorted(rows), strict=True)
     waveforms = []
     for path in paths:
-        samples = scipy.io.wavfile.read(path)[1]
+        samples = wavfile.read(path)[1]
         waveforms.append(equal_level(torch.from_numpy(samples.astype(np.float32)) / 2**15))
     about = f"Free Spoken Digit Dataset, {split} split by take: {len(rows)} real recordings"
     return _label_digits(waveforms, torch.tensor(columns), split, f"{about}, equal level")
@@ -96,7 +97,7 @@ def _label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: s
 
 def buzz(voice: tuple, word: tuple, random: np.random.Generator) -> Tensor:
     """One made recording (samples,) of a voice (pitch, tract) and a word (two vowels)."""
-    from scipy.signal import lfilter  # It is imported late, because that takes a second.
+    from scipy.signal import lfilter  # imported lazily, because it takes a second
 
     (pitch, tract), count = voice, int(random.uniform(2400, 4000))
     melody = pitch * random.normal(1, 0.04) * np.linspace(1.08, 0.9, count)  # Hz
@@ -207,7 +208,7 @@ class SpectrumScale:
     @classmethod
     def fit(cls, train: Sequences) -> SpectrumScale:
         """The scale of training chunks of magnitudes (N, T, bins)."""
-        mask = train.mask
+        mask = train.observed
         spectra = ((train.frames + FLOOR).log() * mask[..., None]).double()
         means = spectra.sum(1) / mask.sum(1).clamp(min=1)[:, None]  # (N, bins)
         within = (spectra - means[:, None])[mask]
@@ -227,7 +228,7 @@ class SpectrumScale:
         """Chunks of magnitudes on this scale; what was not observed is 0."""
         return replace(
             sequences,
-            frames=self.apply(sequences.frames) * sequences.mask[..., None],
+            frames=self.apply(sequences.frames) * sequences.observed[..., None],
             provenance=f"{sequences.provenance}, logarithmic and evened out",
         )
 

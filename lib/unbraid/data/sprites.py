@@ -11,7 +11,6 @@ the left, to the front and to the right; and one row, to the front, of 6 cells o
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -45,17 +44,11 @@ SLOTS = {
 }
 SPLITS = {"train": (0, 1000), "fit": (0, 900), "validation": (900, 1000), "test": (1000, 1296)}
 ORDER = np.random.RandomState(423).permutation(6**4)  # the benchmark's order of characters
+TOPS = ("maroon jumper", "cyan jumper", "cream jumper", "steel plate", "leather", "shirt and tie")
 CLASSES = {  # as the sheets look, in the order of their numbers
     "skin": ("light", "tanned", "slate", "lavender", "brown", "dark brown"),
     "trousers": ("white", "gold", "red", "steel", "teal", "green"),
-    "top": (
-        "maroon jumper",
-        "cyan jumper",
-        "cream jumper",
-        "steel plate",
-        "leather",
-        "shirt and tie",
-    ),
+    "top": TOPS,
     "hair": ("green", "blue", "orange", "white", "red", "purple"),
 }
 
@@ -88,15 +81,17 @@ POSE_LABELS = {  # of each pose, (178,)
     "direction": torch.tensor([DIRECTIONS.index(pose.direction) for pose in POSES]),
     "position": torch.tensor([pose.position for pose in POSES]),
 }
-# The nine motions: number 3 action + direction.
-MOTIONS = tuple(product(SLOTS, DIRECTIONS[:3]))
+MOTIONS = tuple(product(SLOTS, DIRECTIONS[:3]))  # nine: number 3 action + direction
 MOTION_NAMES = tuple(" ".join(motion) for motion in MOTIONS)
 
-POSE_NUMBERS = {pose[:3]: number for number, pose in enumerate(POSES)}
-SHOWN = []  # the poses of each motion's frames
-for motion in MOTIONS:
-    SHOWN.append([POSE_NUMBERS[*motion, slot] for slot in SLOTS[motion[0]]])
-MOTION_POSES = torch.tensor(SHOWN)  # (9, 8)
+
+def _list_shown(action: str, direction: str) -> list[int]:
+    """The numbers of the poses that the 8 frames of a motion show."""
+    numbers = {pose[:3]: number for number, pose in enumerate(POSES)}
+    return [numbers[action, direction, slot] for slot in SLOTS[action]]
+
+
+MOTION_POSES = torch.tensor([_list_shown(*motion) for motion in MOTIONS])  # (9, 8)
 
 
 def characters(split: str) -> np.ndarray:
@@ -202,7 +197,6 @@ def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
     name = f"{kind}-{whole}-{image_size}"
     inputs = (numbers.tolist(), cells.tolist(), SOURCES["sprites-li"].fingerprint)
     shape = (len(numbers), len(cells), 3, image_size, image_size)
-    sys.audit("unbraid.source", "sprites-li")  # its files are not opened if the cache has them
     frames = cached_array(name, inputs, shape, lambda: _draw(numbers, cells, image_size))
     first, last = SPLITS[split]
     start = SPLITS[whole][0]
@@ -210,7 +204,7 @@ def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
 
 
 def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[np.ndarray]:
-    """For each character its cells, (cells, 3, S, S): the layers over black, one after another."""
+    """For each character its cells (cells, 3, S, S): the layers over black, one after another."""
     strips = {}
     for name, path in files("sprites-li").items():
         if name.endswith(".png"):
@@ -241,12 +235,7 @@ def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
     everywhere = torch.ones_like(bare)
-    return {
-        "skin": everywhere,
-        "trousers": ~(bare | fallen),
-        "top": ~bare,
-        "hair": everywhere,
-    }
+    return {"skin": everywhere, "trousers": ~(bare | fallen), "top": ~bare, "hair": everywhere}
 
 
 def class_labels(clips: Sequences) -> dict[str, np.ndarray]:

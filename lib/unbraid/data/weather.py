@@ -51,8 +51,9 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     local = pd.to_datetime(table["time_hour"]).dt.tz_localize(None) - pd.Timedelta(hours=5)
     hour = ((local - first) // pd.Timedelta(hours=1)).to_numpy()
     station = table["origin"].map(AIRPORTS.index).to_numpy()
-    values = np.full((days, len(AIRPORTS), 24, len(WEATHER)), np.nan)
-    values[hour // 24, station, hour % 24] = np.stack(columns, axis=-1)
+    grid = np.full((days, len(AIRPORTS), 24, len(WEATHER)), np.nan)
+    grid[hour // 24, station, hour % 24] = np.stack(columns, axis=-1)
+    values = grid.reshape(-1, 24, len(WEATHER))
 
     day, station = np.indices((days, len(AIRPORTS))).reshape(2, -1)
     names = ("train", "validation", "train", "test", "train", "train", "train", "test")
@@ -60,8 +61,7 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     parts = {name: np.flatnonzero((part == name) & (day % 7 != 6)) for name in names}
     month = (first + pd.to_timedelta(day, "D")).month.to_numpy().astype(np.int64) - 1
     labels = {"station": station, "month": month, "season": season_of(month)}
+    labels["hour"] = hours_of(values)
     classes = {"station": AIRPORTS, **CALENDAR}
     about = "weather of 3 New York airports in 2013, days of 24 hours"
-    values = values.reshape(-1, 24, len(WEATHER))
-    labels["hour"] = hours_of(values)
     return make_series(values, parts, split, scaled, labels, classes, about)

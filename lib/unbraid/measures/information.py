@@ -14,18 +14,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
-from unbraid.checks import as_array, check_whole, finite_array, to_index
+from unbraid.checks import as_array, check_field, check_whole, finite_array, to_index
 from unbraid.readable import Readable
 
-LEAF = 20  # points of a leaf, with which a tree of few units is fastest
-# Units from which distances to all points are faster to count with than a tree: a radius of
-# Kraskov's holds many points of x or y, because it reaches a neighbour in both; one of Ross's few.
-WIDE, WIDE_OF_FEW = 4, 8
-BLOCK = 2**17  # distances that are held at once
+LEAF = 20  # points in a leaf of the trees, with which they are fastest
+LARGEST_JITTER = 0.01  # standard deviations; more would be noise that changes the estimate
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +35,8 @@ class MutualInformation(Readable):
 
     def table(self) -> list[tuple[str, ...]]:
         """The estimate with its N and k, and the range of the shuffled ones."""
-        rows = [(f"{self.estimate:.3f} bits", f"N = {self.samples}, k = {self.k}")]
+        rows: list[tuple[str, ...]] = []
+        rows.append((f"{self.estimate:.3f} bits", f"N = {self.samples}, k = {self.k}"))
         if self.null is not None:
             rows.append(("shuffled", f"{self.null.min():.3f} to {self.null.max():.3f}"))
         return rows
@@ -78,23 +75,22 @@ def kraskov(
         scales: rescaling a unit changes the estimate.
     k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
-    jitter: uniform noise, in standard deviations of a column, so that no two distances tie.
+    jitter: uniform noise, in standard deviations of a column, so that no two distances tie; 0.01
+        at most.
     Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
-    x, y = as_samples("x", x), as_samples("y", y)
-    check_pairs("x, y", x, y, k)
+    xs, ys = as_samples("x", x), as_samples("y", y)
+    check_pairs("x, y", xs, ys)
+    check_whole(1, k=k)
+    check_field(k < len(xs), "k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
-    if not jitter >= 0:
-        raise ValueError(f"jitter: expected 0 or more, found {jitter}")
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
-    x = x + jitter * x.std(axis=0) * for_jitter.random(x.shape)
-    y = y + jitter * y.std(axis=0) * for_jitter.random(y.shape)
-
-    def estimate(y: np.ndarray) -> float:
-        return kraskov_nats(x, y, k) / np.log(2)
-
-    null = [estimate(y[for_null.permutation(len(y))]) for _ in range(shuffles)]
-    return MutualInformation(estimate(y), np.array(null) if null else None, len(x), k)
+    xs, ys = break_ties(xs, jitter, for_jitter), break_ties(ys, jitter, for_jitter)
+    null = []
+    for _ in range(shuffles):
+        null.append(kraskov_nats(xs, ys[for_null.permutation(len(ys))], k) / np.log(2))
+    estimate = kraskov_nats(xs, ys, k) / np.log(2)
+    return MutualInformation(estimate, np.array(null) if null else None, len(xs), k)
 
 
 def kraskov_nats(x: np.ndarray, y: np.ndarray, k: int) -> float:
@@ -103,32 +99,8 @@ def kraskov_nats(x: np.ndarray, y: np.ndarray, k: int) -> float:
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
     # The counts include the point itself, which is the + 1 of equation (8).
     radius = np.nextafter(distance_of_neighbour(joint, k), 0)
-    counts = [count_within(values, radius, WIDE) for values in (x, y)]
+    counts = [count_within(values, radius) for values in (x, y)]
     return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
-
-
-def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
-    """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    tree = KDTree(points, LEAF, metric="chebyshev")
-    distances, _ = tree.query(points, k + 1)  # the nearest is the point itself
-    return distances[:, k]
-
-
-def count_within(points: np.ndarray, radius: np.ndarray, wide: int) -> np.ndarray:
-    """How many points, itself included, lie no farther from each point than its radius; (N,).
-
-    wide: from so many units on distances to all points are computed, and a tree before.
-    """
-    if points.shape[1] < wide:
-        tree = KDTree(points, LEAF, metric="chebyshev")
-        return tree.query_radius(points, radius, count_only=True)
-    counts = np.empty(len(points), dtype=int)
-    height = max(1, BLOCK // len(points))
-    for start in range(0, len(points), height):
-        rows = slice(start, start + height)
-        within = cdist(points[rows], points, "chebyshev") <= radius[rows, None]
-        counts[rows] = within.sum(axis=1)
-    return counts
 
 
 def ross(
@@ -140,25 +112,21 @@ def ross(
     members is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
     mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`, and for other labels.
     """
-    k = 3  # as `kraskov` unless told otherwise
-    x, labels = as_samples("x", x), as_array(labels)
-    if labels.dtype.kind not in "biuUSO" or labels.ndim != 1:
-        raise ValueError(
-            f"labels: expected (N,) integers, booleans or strings, found {labels.dtype} "
-            f"{labels.shape}; round floats that stand for classes"
-        )
-    check_pairs("x, labels", x, labels, k)
+    k = 3  # the default of `kraskov`
+    xs, given = as_samples("x", x), as_array(labels)
+    holds = given.ndim == 1 and given.dtype.kind in "biuUSO"
+    expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
+    check_field(holds, "labels", expected, f"{given.dtype} {given.shape}")
+    check_pairs("x, labels", xs, given)
     check_whole(0, seed=seed)
-    if not jitter >= 0:
-        raise ValueError(f"jitter: expected 0 or more, found {jitter}")
-    labels = to_index("labels", labels)
-    kept = np.bincount(labels)[labels] > 1
-    if len(np.unique(labels[kept])) < 2:
-        raise ValueError("labels: expected two classes of two members or more, found fewer")
+    classes = to_index("labels", given)
+    kept = np.bincount(classes)[classes] > 1
+    count = len(np.unique(classes[kept]))
+    check_field(count >= 2, "labels", "two classes of two members or more", count)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    x = x + jitter * x.std(axis=0) * generator.random(x.shape)
-    estimate = ross_nats(x[kept], labels[kept], k) / np.log(2)
-    return MutualInformation(estimate, None, len(x), k)
+    xs = break_ties(xs, jitter, generator)
+    estimate = ross_nats(xs[kept], classes[kept], k) / np.log(2)
+    return MutualInformation(estimate, None, len(xs), k)
 
 
 def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -169,7 +137,27 @@ def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
         neighbours = min(k, len(rows) - 1)
         radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
         terms[rows] = digamma(neighbours) - digamma(len(rows))
-    return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius, WIDE_OF_FEW))))
+    return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius))))
+
+
+def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
+    """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
+    tree = KDTree(points, LEAF, metric="chebyshev")
+    distances, _ = tree.query(points, k + 1)  # the nearest is the point itself
+    return distances[:, k]
+
+
+def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """How many points, itself included, lie no farther from each point than its radius; (N,)."""
+    tree = KDTree(points, LEAF, metric="chebyshev")
+    return tree.query_radius(points, radius, count_only=True)
+
+
+def break_ties(x: np.ndarray, jitter: float, generator: np.random.Generator) -> np.ndarray:
+    """Samples (N, d) with uniform noise of `jitter` standard deviations of each column."""
+    expected = f"0 to {LARGEST_JITTER} standard deviations"
+    check_field(0 <= jitter <= LARGEST_JITTER, "jitter", expected, jitter)
+    return x + jitter * x.std(axis=0) * generator.random(x.shape)
 
 
 def same_and_cross(
@@ -180,18 +168,18 @@ def same_and_cross(
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
     the authors' code; below the diagonal the matrix is NaN.
-    Raises ValueError for what is no list, lists that differ in K, and as `kraskov`.
+    Raises ValueError for anything but two lists of the same K, and as `kraskov`.
     """
     lists = isinstance(before, (list, tuple)) and isinstance(after, (list, tuple))
     if not lists or not before or len(after) != len(before):
         raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
     factors = len(before)
-    before = [as_samples(f"before[{i}]", values) for i, values in enumerate(before)]
-    after = [as_samples(f"after[{i}]", values) for i, values in enumerate(after)]
+    now = [as_samples(f"before[{i}]", values) for i, values in enumerate(before)]
+    later = [as_samples(f"after[{i}]", values) for i, values in enumerate(after)]
     matrix = np.full((factors, factors), np.nan)
     for i in range(factors):
         for j in range(i, factors):
-            matrix[i, j] = kraskov(before[i], after[j], seed=seed).estimate
+            matrix[i, j] = kraskov(now[i], later[j], seed=seed).estimate
     upper = matrix[np.triu_indices(factors, 1)]
     cross = float(upper.mean()) if upper.size else np.nan
     return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)
@@ -209,19 +197,19 @@ def best_partition(
     """
     check_whole(1, block=block, tries=tries)
     check_whole(0, seed=seed)
-    before, after = as_samples("before", before), as_samples("after", after)
-    width = before.shape[1]
-    if after.shape[1] != width:
-        raise ValueError(f"after: expected {width} units as in before, found {after.shape[1]}")
-    if width % block or width == block:
-        raise ValueError(f"block: expected to cut {width} units into two or more, found {block}")
+    now, later = as_samples("before", before), as_samples("after", after)
+    width = now.shape[1]
+    check_field(later.shape[1] == width, "after", f"{width} units as in before", later.shape[1])
+    holds = width % block == 0 and width > block
+    check_field(holds, "block", f"one that cuts {width} units into two or more", block)
     generator = np.random.default_rng(seed)
     permutations = [generator.permutation(width) for _ in range(tries)]
     tried = np.empty((tries, 2))
     for row, permutation in enumerate(permutations):
         cuts = permutation.reshape(-1, block)
-        now, later = [before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts]
-        result = same_and_cross(now, later, seed=seed)
+        result = same_and_cross(
+            [now[:, cut] for cut in cuts], [later[:, cut] for cut in cuts], seed
+        )
         tried[row] = result.same, result.cross
     gap = tried[:, 0] - tried[:, 1]
     positive = (tried > 0).all(axis=1)
@@ -234,10 +222,10 @@ def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
     Raises ValueError for unequal rows, a constant column, or NaN.
     """
-    before, after = as_samples("before", before), as_samples("after", after)
-    check_pairs("before, after", before, after)
-    width = before.shape[1]
-    return np.corrcoef(before, after, rowvar=False)[:width, width:]
+    now, later = as_samples("before", before), as_samples("after", after)
+    check_pairs("before, after", now, later)
+    width = now.shape[1]
+    return np.corrcoef(now, later, rowvar=False)[:width, width:]
 
 
 def block_fraction(cross: ArrayLike, sizes: Sequence[int]) -> float:
@@ -247,32 +235,28 @@ def block_fraction(cross: ArrayLike, sizes: Sequence[int]) -> float:
     Correlations spread evenly over K equal factors give 1 / K. Raises ValueError for sizes that
     do not add up to D, and where all correlations are 0.
     """
-    cross = finite_array("cross", cross)
-    if cross.shape != (sum(sizes), sum(sizes)) or min(sizes) < 1:
-        raise ValueError(f"sizes: expected to add up to cross {cross.shape}, found {list(sizes)}")
-    if not cross.any():
-        raise ValueError("cross: expected some correlation, found only 0")
+    squares = finite_array("cross", cross) ** 2
+    holds = squares.shape == (sum(sizes), sum(sizes)) and min(sizes) >= 1
+    check_field(holds, "sizes", f"to add up to cross {squares.shape}", list(sizes))
+    check_field(bool(squares.any()), "cross", "some correlation", "only 0")
     factor = np.repeat(np.arange(len(sizes)), sizes)  # (D,) the factor of each unit
     within = factor[:, None] == factor
-    return float(np.sum(cross[within] ** 2) / np.sum(cross**2))
+    return float(squares[within].sum() / squares.sum())
 
 
 def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a checked (N, d) float64 array with N >= 2; the name is for the error message."""
-    values = finite_array(name, values)
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2 or len(values) < 2 or not values.size:
-        raise ValueError(f"{name}: expected (N,) or (N, d) with N >= 2, found {values.shape}")
-    constant = np.flatnonzero(np.ptp(values, axis=0) == 0)
-    if constant.size:
-        raise ValueError(f"{name}: expected columns that vary, column {constant[0]} is constant")
-    return values
+    samples = finite_array(name, values)
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    holds = samples.ndim == 2 and len(samples) >= 2 and samples.size > 0
+    check_field(holds, name, "(N,) or (N, d) with N >= 2", samples.shape)
+    constant = np.flatnonzero(np.ptp(samples, axis=0) == 0)
+    check_field(not constant.size, name, "columns that vary", f"column {constant[:1]} constant")
+    return samples
 
 
-def check_pairs(name: str, first: np.ndarray, second: np.ndarray, k: int = 1) -> None:
-    """Refuse arrays without a row for each other's rows, and k neighbours that they lack."""
-    if len(first) != len(second):
-        raise ValueError(f"{name}: expected equally many rows, found {len(first)}, {len(second)}")
-    if not isinstance(k, int | np.integer) or not 1 <= k < len(first):
-        raise ValueError(f"k: expected a whole number from 1 to {len(first) - 1}, found {k!r}")
+def check_pairs(names: str, first: np.ndarray, second: np.ndarray) -> None:
+    """Refuse arrays with different numbers of rows."""
+    found = f"{len(first)} and {len(second)}"
+    check_field(len(first) == len(second), names, "equally many rows", found)

@@ -1,29 +1,23 @@
 """Judges: classifiers that say what a clip or a frame shows, so that generated ones can be counted.
 
 The protocol is that of paper C (Berman et al. 2024) and its predecessors: a DCGAN encoder sees each
-frame, a bidirectional LSTM the clip, and every label has a head of its own. A judge is trained on
-real clips alone, so its own `reliability` belongs next to every figure that it gives.
+frame, a bidirectional LSTM the clip, and every label has a head of its own. Judges are trained on
+real clips alone, in papers/judge.py; their own accuracy belongs next to every figure they give.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unbraid import store
-from unbraid.measures.intervals import Interval, share_interval
-from unbraid.measures.swaps import check_labels
+from unbraid import records
+from unbraid.checks import ResultsError, check_classes, check_field
 from unbraid.networks import frame_encoder
-from unbraid.progress import progress_bar
-from unbraid.readable import Readable
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
 
@@ -53,13 +47,13 @@ class FrameJudge(nn.Module):
         super().__init__()
         self.classes = {name: tuple(map(str, names)) for name, names in classes.items()}
         distinct = [len(set(names)) == len(names) >= 2 for names in self.classes.values()]
-        if not distinct or not all(distinct):
-            raise ValueError(f"classes: expected two or more for each label, found {self.classes}")
+        holds = bool(distinct) and all(distinct)
+        check_field(holds, "classes", "two or more for each label", self.classes)
         sizes = {"image_size": image_size, "channels": channels, "width": width}
         self.sizes = sizes | {"features": features, "hidden": hidden}
         encoder = frame_encoder(image_size, channels, width, features)
         # Convolutions run fastest in this layout.
-        self.trunk = encoder.to(memory_format=torch.channels_last)
+        self.trunk = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         inputs = 2 * hidden if self.recurrent else features
         self.heads = nn.ModuleDict()
         for name, names in self.classes.items():
@@ -94,20 +88,18 @@ class FrameJudge(nn.Module):
 
     def check(self, frames: Tensor, labels: Mapping[str, Tensor] | None = None) -> None:
         """Refuse frames or labels (N,) that this judge was not made for; raises ValueError."""
-        size = self.sizes["image_size"]
-        frame_shape = (self.sizes["channels"], size, size)
-        found = tuple(frames.shape)
-        if len(found) != 4 + self.recurrent or found[-3:] != frame_shape or 0 in found:
-            axes = "(N, T, ...)" if self.recurrent else "(N, ...)"
-            raise ValueError(f"frames: expected {axes} of {frame_shape}, found {found}")
-        if not frames.is_floating_point():
-            raise ValueError(f"frames: expected floats, found {frames.dtype}; divide bytes by 255")
+        size, found = self.sizes["image_size"], tuple(frames.shape)
+        shape = (self.sizes["channels"], size, size)
+        axes = "(N, T, ...)" if self.recurrent else "(N, ...)"
+        holds = len(found) == 4 + self.recurrent and found[-3:] == shape and 0 not in found
+        check_field(holds, "frames", f"{axes} of {shape}", found)
+        is_float = frames.is_floating_point()
+        check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}")
+        check_field(low >= 0 and high <= 1, "frames", "values in [0, 1]", f"{low:g} to {high:g}")
         if labels is not None:
             for name, names in self.classes.items():
-                check_labels(f"labels[{name!r}]", labels.get(name), len(names), len(frames))
+                check_classes(f"labels[{name!r}]", labels.get(name), len(names), len(frames))
 
 
 class SequenceJudge(FrameJudge):
@@ -125,132 +117,6 @@ class SequenceJudge(FrameJudge):
         outputs, _ = self.lstm(features)
         forward, backward = outputs.chunk(2, dim=-1)
         return torch.cat([forward[:, -1], backward[:, 0]], -1)
-
-
-def fit_judge(
-    judge: FrameJudge,
-    draw: Callable[[int, torch.Generator], tuple[Tensor, Mapping[str, Tensor]]],
-    steps: int,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    seed: int = 0,
-    log_every: int = 50,
-    report: Callable[[dict], None] | None = None,
-) -> list[dict]:
-    """Train a judge in place by cross-entropy summed over its labels; returns the training curve.
-
-    draw(batch_size, generator): real training frames in the judge's form, and labels by name.
-    steps: updates of Adam, as the MSD benchmark trains its judges; over the last half the rate
-    falls to zero along a cosine. seed: that of the generator which `draw` is given.
-    report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
-    labels) and accuracy (mean over labels), averaged over the updates since the last row.
-    Raises ValueError for no steps, a loss that diverges, and frames or labels as `check`.
-    """
-    if steps < 1:
-        raise ValueError(f"steps: expected at least 1, found {steps}")
-    device = next(judge.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(judge.parameters(), learning_rate, betas=(0.5, 0.999))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 0.5 - 0.5 * math.cos(2 * math.pi * max(0.5, step / steps))
-    )
-    rows, log = [], []
-    started = time.perf_counter()
-    judge.train()
-    for step in progress_bar(range(1, steps + 1), "judge"):
-        frames, labels = draw(batch_size, generator)
-        judge.check(frames, labels)
-        logits = judge(frames.to(device, torch.float32))
-        truth = {name: labels[name].to(device, torch.long) for name in judge.classes}
-        loss = sum(F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
-
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-
-        right = [(logits[name].argmax(-1) == truth[name]).float().mean() for name in judge.classes]
-        log.append(torch.stack([loss.detach(), torch.stack(right).mean()]))
-        if step % log_every == 0 or step == steps:
-            cross_entropy, accuracy = torch.stack(log).mean(0).tolist()
-            if not math.isfinite(cross_entropy):
-                raise ValueError(f"learning_rate: expected a finite loss, step {step} has none")
-            seconds = round(time.perf_counter() - started, 3)
-            row = {"step": step, "seconds": seconds, "cross_entropy": cross_entropy}
-            rows.append(row | {"accuracy": accuracy})
-            log.clear()
-            if report:
-                report(rows[-1])
-    judge.eval()
-    return rows
-
-
-def blurred(frames: Tensor, sigma: float) -> Tensor:
-    """Each frame (..., H, W) smoothed by a Gaussian of `sigma` pixels; edges repeat."""
-    widths = [0.0] * (frames.ndim - 2) + [sigma, sigma]
-    smooth = gaussian_filter(frames.cpu().numpy(), widths, mode="nearest")
-    return torch.from_numpy(smooth).clamp(0, 1)
-
-
-def shifted(frames: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Each clip (N, ..., H, W) moved by `pixels` along a random diagonal; edges repeat."""
-    height, width = frames.shape[-2:]
-    directions = torch.randint(0, 2, (len(frames), 2), generator=generator) * 2 - 1
-    rows = (torch.arange(height) + pixels * directions[:, :1]).clamp(0, height - 1)  # (N, H)
-    columns = (torch.arange(width) + pixels * directions[:, 1:]).clamp(0, width - 1)  # (N, W)
-    moved = [clip[..., i[:, None], j] for clip, i, j in zip(frames, rows, columns, strict=True)]
-    return torch.stack(moved)
-
-
-def noisy(frames: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Frames with Gaussian noise of this standard deviation on each value, clamped to [0, 1]."""
-    noise = torch.randn(frames.shape, generator=generator).to(frames)
-    return (frames + deviation * noise).clamp(0, 1)
-
-
-@dataclass(frozen=True, repr=False)
-class Reliability(Readable):
-    """A judge's own accuracy on real clips, or frames, and on damaged ones."""
-
-    accuracy: dict[str, dict[str, Interval]]  # by condition and label
-    conditions: dict[str, str]  # what was done to the clips
-    clips: int
-
-
-def reliability(
-    judge: FrameJudge, frames: Tensor, labels: Mapping[str, Tensor], seed: int = 0
-) -> Reliability:
-    """The judge's accuracy on real test clips, and on blurred, shifted and noisy copies of them.
-
-    frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. Of
-    32 pixels of the image's side, the blur is of one, the shift of two. Raises as `check`.
-    """
-    judge.check(frames, labels)
-    generator = torch.Generator().manual_seed(seed)
-    sigma = judge.sizes["image_size"] / 32
-    pixels = max(1, judge.sizes["image_size"] // 16)
-    changes = {
-        "real": lambda clips: clips,
-        "blurred": lambda clips: blurred(clips, sigma),
-        "shifted": lambda clips: shifted(clips, pixels, generator),
-        "noisy": lambda clips: noisy(clips, 0.1, generator),
-    }
-    conditions = {
-        "real": "test clips as they are",
-        "blurred": f"smoothed by a Gaussian, sigma {sigma:g} px",
-        "shifted": f"moved diagonally by {pixels} pixels",
-        "noisy": "Gaussian noise of standard deviation 0.1",
-    }
-    unit = "clip" if judge.recurrent else "frame"
-    accuracy = {condition: {} for condition in conditions}
-    for condition, change in changes.items():
-        batches = frames.split(JUDGED_AT_ONCE)
-        parts = [judge.probabilities(change(batch.float())) for batch in batches]
-        for name in judge.classes:
-            predicted = torch.cat([part[name].argmax(-1) for part in parts])
-            right = int((predicted == labels[name].cpu()).sum())
-            accuracy[condition][name] = share_interval(right, len(frames), unit=unit)
-    return Reliability(accuracy, conditions, len(frames))
 
 
 KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
@@ -289,30 +155,39 @@ def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
 
 
 def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
-    """A trained judge in eval mode, with its record beside it.
+    """A trained judge in eval mode.
 
-    name: a .safetensors file, or the data whose shipped judge it is, such as "sprites".
+    name: a .safetensors file with its record beside it, or the data whose shipped judge it is,
+        such as "digits", "sprites" and "sprites_poses".
     classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
         for others, and for missing or damaged files.
     """
     path = Path(name)
     if path.suffix != ".safetensors":
-        path = store.shipped() / "judges" / name / "quick" / "judge-seed0.safetensors"
+        path = records.weights(f"judges/{name}/quick/judge-seed0")
     record_path = path.with_suffix(".run.json")
-    record = store.read_json(record_path)
+    record = records.read_json(record_path)
     try:
-        description = record["judge"]
-        digest = record["weights_sha256"]
-        judge = KINDS[description["kind"]](description["classes"], **description["sizes"])
+        described, digest = record["judge"], record["weights_sha256"]
+        judge = KINDS[described["kind"]](described["classes"], **described["sizes"])
     except (KeyError, TypeError, ValueError) as error:
-        raise store.ResultsError(
-            f"{record_path}: expected a judge's record, found {error!r}; train the judge again"
+        remedy = "train the judge again"
+        raise ResultsError(
+            f"{record_path}: expected a judge's record, found {error!r}; {remedy}"
         ) from None
-    for name, names in judge.classes.items():
-        if classes is not None and tuple(classes.get(name, ())) != names:
-            found = ", ".join(map(str, classes.get(name, ()))) or "no such label"
-            raise store.ResultsError(
-                f"{path}: expected data labelled {name} = {', '.join(names)}, found {found}"
-            )
-    store.load_weights(judge, path, digest)
+    check_same_classes(path, judge.classes, classes)
+    if not path.exists() or records.digest(path) != digest:
+        raise ResultsError(f"{path}: expected weights of the record's SHA-256; {records.RESTORE}")
+    judge.load_state_dict(load_file(path))
     return judge.eval()
+
+
+def check_same_classes(path: Path, own: Classes, given: Classes | None) -> None:
+    """Refuse data whose classes of a judge's labels differ from the judge's own."""
+    for label, names in own.items():
+        found = names if given is None else tuple(given.get(label, ()))
+        if found != names:
+            raise ResultsError(
+                f"{path}: expected data labelled {label} = {', '.join(names)}, "
+                f"found {', '.join(map(str, found)) or 'no such label'}"
+            )

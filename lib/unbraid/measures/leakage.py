@@ -24,21 +24,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from unbraid.checks import as_array, finite_array, to_index
+from unbraid.checks import as_array, check_choice, check_field, check_whole, finite_array, to_index
 from unbraid.measures.intervals import bca_limits, share_interval
 from unbraid.readable import Readable
 
-# One configuration for every model and factor, as a function of the number of units of the code.
-PROBES = {
+PROBES = {  # one for every model and factor, as a function of the number of units of the code
     ("linear", "classes"): lambda width: LogisticRegression(C=1 / width, max_iter=1000),
     ("linear", "continuous"): lambda width: Ridge(alpha=30.0),
     ("nonlinear", "classes"): lambda width: SVC(C=1.0, gamma=1 / width),
-    ("nonlinear", "continuous"): lambda width: KernelRidge(
-        alpha=0.3, kernel="rbf", gamma=1 / width
-    ),
+    ("nonlinear", "continuous"): lambda w: KernelRidge(alpha=0.3, kernel="rbf", gamma=1 / w),
 }
 POOLINGS = ("flattened", "averaged", "frames")
-NONLINEAR_ROWS = 3000  # The time of the non-linear probe grows with the square of its rows.
+NONLINEAR_ROWS = 3000  # at most: the time of this probe grows with the square of its rows
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
 PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 
@@ -49,7 +46,7 @@ class LeakageMatrix(Readable):
 
     value: np.ndarray  # (R, F)
     test_interval: np.ndarray  # (R, F, 2) limits over other test sequences, for this probe
-    p_value: np.ndarray  # (R, F) that the code tells nothing; not corrected for their number
+    p_value: np.ndarray  # (R, F) of no information; not corrected for their number
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     probe: str  # "linear" or "nonlinear"
@@ -73,7 +70,7 @@ class LeakageMatrix(Readable):
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """A known factor with S values a sequence, S = 1 for a factor of the whole sequence."""
+    """A known factor with S values per sequence, S = 1 for a factor of the whole sequence."""
 
     kind: str  # "classes" or "continuous"
     values: np.ndarray  # class numbers (N, S) or floats (N, S, m)
@@ -92,9 +89,9 @@ def leakage_matrix(
 ) -> LeakageMatrix:
     """Train a probe for every code and factor on some sequences and score it on the others.
 
-    codes: name -> (N, D), one code a sequence, or (N, T, d), one a frame. factors: name -> (N,) of
-        a sequence; (N, T) or (N, T, m) of its frames; (N, m) continuous. Integers, booleans and
-        strings are classes, floats are continuous.
+    codes: name -> (N, D), one code per sequence, or (N, T, d), one per frame. factors: name -> (N,)
+        of sequences; (N, T) or (N, T, m) of their frames; (N, m) continuous. Integers, booleans
+        and strings are classes, floats are continuous.
     pooling: how codes of frames are read, a row of the matrix for each: "flattened" (N, T d) and
         "averaged" (N, d) know the whole sequence, and a factor of frames is read off them by a
         probe for each step; "frames" reads off the code of a frame the factor at that frame.
@@ -104,10 +101,9 @@ def leakage_matrix(
     A constant code has skill 0 and p 1. A skill below -1 counts as -1. Raises ValueError for NaN,
     unequal numbers of sequences or frames, a factor of one value, fewer than two on a side.
     """
-    if probe not in ("linear", "nonlinear"):
-        raise ValueError(f"probe: expected 'linear' or 'nonlinear', found {probe!r}")
-    if permutations < 1:
-        raise ValueError(f"permutations: expected at least 1, found {permutations}")
+    check_choice("probe", probe, ("linear", "nonlinear"))
+    check_whole(1, permutations=permutations)
+    check_whole(0, seed=seed)
     features, targets = parse_inputs(codes, factors, pooling)
     for_split, _, for_null = np.random.SeedSequence(seed).spawn(3)
     count = len(next(iter(features.values())))
@@ -121,8 +117,7 @@ def leakage_matrix(
         for i, code in enumerate(features.values()):
             predicted, true, constant = fit_and_predict(code, target, held_out, probe)
             loss, base = mean_loss(predicted, true, target), mean_loss(constant, true, target)
-            if not base.any():
-                raise ValueError(f"factor {name!r}: expected test sequences that differ")
+            check_field(bool(base.any()), f"factor {name!r}", "test sequences that differ", "none")
             value[i, j] = max(1 - loss.sum() / base.sum(), -1.0)
             limits[i, j] = skill_limits(loss, base, seed)
             shuffled = [mean_loss(predicted, true[order], target).mean() for order in orders]
@@ -134,7 +129,7 @@ def leakage_matrix(
 def fit_and_predict(
     code: np.ndarray, target: Factor, held_out: np.ndarray, probe: str
 ) -> list[np.ndarray]:
-    """What the probe says of the test sequences, what is true, and the best constant, each (n, s).
+    """The probe's predictions for the test sequences, the truth, the best constant, each (n, s).
 
     code: (N, S, p). Continuous values are in standard deviations of the training set, so that
     several columns weigh alike.
@@ -201,11 +196,9 @@ def held_out_mask(
             mask[as_array(test)] = True
         except IndexError as error:
             raise ValueError(f"test: expected a share, indices or a mask; {error}") from None
-    if not 2 <= mask.sum() <= count - 2:
-        raise ValueError(
-            f"test: expected a share, indices or a mask with two sequences or more on each side, "
-            f"found {mask.sum()} of {count}"
-        )
+    holds = 2 <= mask.sum() <= count - 2
+    expected = "a share, indices or a mask with two sequences or more on each side"
+    check_field(holds, "test", expected, f"{mask.sum()} of {count}")
     return mask
 
 
@@ -215,21 +208,21 @@ def parse_inputs(
     pooling: str | Sequence[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
-    for argument, values, example in (("codes", codes, "code"), ("factors", factors, "label")):
-        if not isinstance(values, Mapping) or not values:
-            raise ValueError(f'{argument}: expected names and arrays; pass {{"{example}": array}}')
-    pooling = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    if not pooling or set(pooling) - set(POOLINGS):
-        raise ValueError(f"pooling: expected some of {', '.join(POOLINGS)}, found {pooling}")
-    codes = {name: read_code(name, code) for name, code in codes.items()}
-    lengths = {name: len(values) for name, values in (codes | dict(factors)).items()}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(f"codes, factors: expected one row a sequence in all, found {lengths}")
-    frames = {code.shape[1] for code in codes.values() if code.ndim == 3}
-    if len(frames) > 1:
-        raise ValueError(f"codes: expected equally many frames in all, found {sorted(frames)}")
+    for argument, values in (("codes", codes), ("factors", factors)):
+        holds = isinstance(values, Mapping) and len(values) > 0
+        check_field(holds, argument, 'names and arrays, {"name": array}', type(values).__name__)
+    hows = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    holds = bool(hows) and set(hows) <= set(POOLINGS)
+    check_field(holds, "pooling", f"some of {', '.join(POOLINGS)}", hows)
+    checked = {name: read_code(name, code) for name, code in codes.items()}
+    lengths = {name: len(code) for name, code in checked.items()}
+    lengths |= {name: len(as_array(values)) for name, values in factors.items()}
+    holds = len(set(lengths.values())) == 1
+    check_field(holds, "codes, factors", "one row per sequence in all", lengths)
+    frames = {code.shape[1] for code in checked.values() if code.ndim == 3}
+    check_field(len(frames) <= 1, "codes", "equally many frames in all", sorted(frames))
     rows = {}
-    for name, code in codes.items():
+    for name, code in checked.items():
         if code.ndim == 2:
             rows[name] = code[:, None]
             continue
@@ -238,38 +231,37 @@ def parse_inputs(
             "averaged": code.mean(axis=1, keepdims=True),
             "frames": code,
         }
-        rows |= {f"{name}, {how}": pooled[how] for how in pooling}
+        rows |= {f"{name}, {how}": pooled[how] for how in hows}
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
 
 
 def read_code(name: str, code: ArrayLike) -> np.ndarray:
     """One checked code, (N, D) or (N, T, d)."""
-    code = finite_array(f"code {name!r}", code)
-    if code.ndim not in (2, 3) or 0 in code.shape:
-        hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
-        raise ValueError(f"code {name!r}: expected (N, D) or (N, T, d), found {code.shape}{hint}")
-    return code
+    values = finite_array(f"code {name!r}", code)
+    hint = "; for one unit pass x[:, None]" if values.ndim == 1 else ""
+    holds = values.ndim in (2, 3) and 0 not in values.shape
+    check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", values.shape)
+    return values
 
 
-def read_factor(name: str, values: ArrayLike, frames: int | None) -> Factor:
+def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     """One checked column; frames: T of the codes of frames, or None."""
-    name, values = f"factor {name!r}", as_array(values)
+    field, values = f"factor {name!r}", as_array(given)
     classes = values.dtype.kind in "biuUSO"
     if not classes:
-        values = finite_array(name, values)
-    if values.ndim not in ((1, 2) if classes else (1, 2, 3)):
-        raise ValueError(f"{name}: expected (N,), (N, T) or, of floats, (N, T, m): {values.shape}")
+        values = finite_array(field, values)
+    holds = values.ndim in ((1, 2) if classes else (1, 2, 3))
+    check_field(holds, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)
-    if of_frames and frames and values.shape[1] != frames:
-        raise ValueError(f"{name}: expected a value for each of {frames} frames: {values.shape}")
-    if (values == values.flat[0]).all():
-        raise ValueError(f"{name}: expected values that differ, found only {values.flat[0]!r}")
+    holds = not (of_frames and frames) or values.shape[1] == frames
+    check_field(holds, field, f"a value for each of {frames} frames", values.shape)
+    differ = not (values == values.flat[0]).all()
+    check_field(differ, field, "values that differ", f"only {values.flat[0]!r}")
     if classes:
-        numbers = to_index(name, values)
-        return Factor("classes", numbers.reshape(len(values), -1))
+        return Factor("classes", to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():
-        warnings.warn(f"{name} is taken as continuous; give classes as integers", stacklevel=4)
+        warnings.warn(f"{field} is taken as continuous; give classes as integers", stacklevel=4)
     of_frames = of_frames or (values.ndim == 2 and values.shape[1] == frames)
     steps = values.shape[1] if of_frames else 1
     return Factor("continuous", values.reshape(len(values), steps, -1))

@@ -1,4 +1,4 @@
-"""Generated and swapped clips as a judge sees them: its probabilities, and scores made of them.
+"""Scores of generated and swapped clips, from the probabilities that a judge gives their classes.
 
 * Generation (paper C and its predecessors): codes of one kind come from a test clip, the others
   from the prior; accuracy, H(y|x), H(y) and the inception score of what was kept, in nats.
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 from torch import Tensor
 
-from unbraid.checks import as_array, finite_array
+from unbraid.checks import check_classes, check_field, check_whole, finite_array
 from unbraid.measures.intervals import Interval, share_interval
 from unbraid.readable import Readable
 
@@ -43,7 +43,7 @@ def entropies(probabilities: ArrayLike) -> Entropies:
     """H(y|x), H(y) and the inception score of p(y|x) (n, classes), rows summing to one.
 
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
-    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for rows that are no
+    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for rows that are not
     distributions.
     """
     p = check_probabilities(probabilities)
@@ -63,12 +63,12 @@ def generation_scores(
     `entropies`, and for labels of other clips or of a single class.
     """
     p = check_probabilities(probabilities)
-    labels = check_labels("labels", labels, p.shape[1], len(p))
-    occurring, counts = np.unique(labels, return_counts=True)
-    if len(occurring) < 2:
-        raise ValueError(f"labels: expected two classes or more, found only {occurring.tolist()}")
+    truth = check_classes("labels", labels, p.shape[1], len(p))
+    check_whole(2, draws=draws)
+    occurring, counts = np.unique(truth, return_counts=True)
+    check_field(len(occurring) >= 2, "labels", "two classes or more", occurring.tolist())
     m = int(counts.min())
-    balanced = np.concatenate([p[labels == label][:m] for label in occurring])  # (C m, classes)
+    balanced = np.concatenate([p[truth == label][:m] for label in occurring])  # (C m, classes)
     conditional, marginal, score = entropies(balanced)
 
     generator = np.random.default_rng(seed)
@@ -87,19 +87,18 @@ def generation_scores(
         return Interval(value, float(low), float(high), len(balanced), "clip")
 
     log_score = interval(marginal - conditional, marginal_draws - conditional_draws)
-    limits = np.exp([log_score.low, log_score.high]).tolist()
+    low, high = np.exp([log_score.low, log_score.high]).tolist()
     return GenerationScores(
-        accuracy=share_interval(int((p.argmax(1) == labels).sum()), len(p), unit="clip"),
+        accuracy=share_interval(int((p.argmax(1) == truth).sum()), len(p), unit="clip"),
         conditional_entropy=interval(conditional, conditional_draws),
         marginal_entropy=interval(marginal, marginal_draws),
-        inception_score=Interval(score, *limits, len(balanced), "clip"),
+        inception_score=Interval(score, low, high, len(balanced), "clip"),
     )
 
 
 def random_donors(count: int, seed: int = 0) -> np.ndarray:
     """A random permutation of two or more clips, (count,), none its own donor; or ValueError."""
-    if count < 2:
-        raise ValueError(f"count: expected at least 2 clips to swap, found {count}")
+    check_whole(2, count=count)
     circle = np.random.default_rng(seed).permutation(count)
     return np.roll(circle, 1)[np.argsort(circle)]
 
@@ -107,26 +106,18 @@ def random_donors(count: int, seed: int = 0) -> np.ndarray:
 def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
     """As float64 (n, classes), or ValueError: rows of two or more, none negative, sums of one."""
     p = finite_array("probabilities", probabilities)
-    if p.ndim != 2 or not len(p) or p.shape[1] < 2:
-        raise ValueError(f"probabilities: expected (n, classes), n >= 1, found {p.shape}")
-    if (p < 0).any() or not np.allclose(p.sum(1), 1, rtol=0, atol=1e-4):
-        low, total = p.min(), p.sum(1).min()
-        raise ValueError(f"probabilities: expected sums of 1, found {total:g}; lowest {low:g}")
+    holds = p.ndim == 2 and len(p) > 0 and p.shape[1] >= 2
+    check_field(holds, "probabilities", "(n, classes), n >= 1", p.shape)
+    holds = bool((p >= 0).all()) and np.allclose(p.sum(1), 1, rtol=0, atol=1e-4)
+    found = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
+    check_field(holds, "probabilities", "none below 0, sums of 1", found)
     return p
 
 
-def check_labels(name: str, labels: ArrayLike, classes: int, count: int) -> np.ndarray:
-    """Labels as an array (count,) of integers from 0 to classes - 1, or ValueError."""
-    labels = as_array(labels)
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        shape = f"{labels.dtype} {labels.shape}"
-        raise ValueError(f"{name}: expected integers ({count},), found {shape}")
-    if labels.min() < 0 or labels.max() >= classes:
-        found = f"{labels.min()} to {labels.max()}"
-        raise ValueError(f"{name}: expected 0 to {classes - 1}, found {found}")
-    return labels
-
-
 def agreement(judged: Tensor) -> float:
-    """The share of identities with the commonest class of their point; judged: classes (K, P)."""
+    """The share of K identities with the commonest class of their point, averaged over P points.
+
+    judged: class numbers (K, P). Raises ValueError for none.
+    """
+    check_field(judged.ndim == 2 and judged.numel() > 0, "judged", "(K, P)", tuple(judged.shape))
     return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -18,9 +20,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Generator, Tensor, nn
 
-from unbraid.checks import ResultsError, SettingsError, check_name, check_number, check_whole
+from unbraid.checks import (
+    ResultsError,
+    SettingsError,
+    check_field,
+    check_name,
+    check_number,
+    check_whole,
+)
 
-MOVED = {  # where the classes are now that weights from before 1.1 name by their old places
+MOVED = {  # where the classes are now that weights of 1.0 name by their old places
     "unbraid.models.gated.GatedPrediction": "papers.a.variants.GatedPrediction",
     "unbraid.models.canvases.CanvasPrediction": "papers.a.variants.CanvasPrediction",
     "unbraid.models.painted.PaintedFrames": "papers.b.variants.PaintedFrames",
@@ -50,8 +59,11 @@ NoiseSource = Noise | Generator | None
 class Framed(Protocol):
     """Anything with frames and a mask, such as `Batch` and `Sequences`."""
 
-    frames: Tensor
-    mask: Tensor | None
+    @property
+    def frames(self) -> Tensor: ...
+
+    @property
+    def mask(self) -> Tensor | None: ...
 
 
 BatchLike = Tensor | Framed
@@ -73,7 +85,7 @@ class Batch:
     def of(cls, data: BatchLike) -> Batch:
         """A batch from a tensor of frames, or from anything with frames and mask.
 
-        Raises `ValueError` for anything else, such as a NumPy array.
+        Raises `ValueError` for anything else, such as a NumPy array, and for a mask that is none.
         """
         frames = getattr(data, "frames", data)
         if not isinstance(frames, Tensor):
@@ -84,7 +96,14 @@ class Batch:
                 f"batch: expected a tensor, a Batch or Sequences, found {type(frames).__name__}; "
                 f"{remedy}"
             )
-        return cls(frames, getattr(data, "mask", None))
+        mask = getattr(data, "mask", None)
+        if mask is not None:
+            shapes = tuple(frames.shape[:2]), tuple(frames.shape)
+            is_mask = isinstance(mask, Tensor) and mask.dtype == torch.bool
+            holds = is_mask and tuple(mask.shape) in shapes
+            found = f"{getattr(mask, 'dtype', type(mask))} {tuple(mask.shape)}"
+            check_field(holds, "mask", f"a tensor of booleans {shapes[0]} or {shapes[1]}", found)
+        return cls(frames, mask)
 
     @property
     def lengths(self) -> Tensor:
@@ -155,14 +174,14 @@ class ModelConfig:
     `ValueError` with the field's name for a value of another type than its default's.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for each in fields(self):
             if isinstance(getattr(self, each.name), list):
                 object.__setattr__(self, each.name, as_tuples(getattr(self, each.name)))
             check_like(each.name, getattr(self, each.name), each.default, each.metadata)
 
     @classmethod
-    def of(cls, values: Mapping[str, object]) -> Self:
+    def of(cls, values: Mapping[str, Any]) -> Self:
         """The config of those values, by name, that it has a field for; others are ignored."""
         names = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names})
@@ -173,7 +192,7 @@ def as_tuples(values: list | tuple) -> tuple:
     return tuple(as_tuples(value) if isinstance(value, list) else value for value in values)
 
 
-def check_like(name: str, value: object, default: object, limits: Mapping[str, object]) -> None:
+def check_like(name: str, value: object, default: object, limits: Mapping[str, int]) -> None:
     """Refuse a value that is of another type than a field's default, or below its limit."""
     if isinstance(default, (bool, str, tuple)):
         if not isinstance(value, type(default)):
@@ -181,7 +200,7 @@ def check_like(name: str, value: object, default: object, limits: Mapping[str, o
     elif isinstance(default, int):
         check_whole(limits.get("least", 1), **{name: value})
     elif isinstance(default, float):
-        check_number(**{name: value})
+        check_number(-math.inf, **{name: value})
 
 
 class SequenceModel(nn.Module, ABC):
@@ -193,9 +212,10 @@ class SequenceModel(nn.Module, ABC):
 
     config_class: type[ModelConfig] = ModelConfig
     code_names: tuple[str, ...]
+    code_sizes: Mapping[str, int] = {}  # units of each code; codes without one go unchecked
     frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
 
-    def __init__(self, config: ModelConfig | None = None, **values: object):
+    def __init__(self, config: ModelConfig | None = None, **values: Any):
         super().__init__()
         own = self.config_class
         if config is None:
@@ -224,7 +244,7 @@ class SequenceModel(nn.Module, ABC):
                     f"or more than 65504 in {name}"
                 )
             state[name] = value.cpu().contiguous()
-        written = Path(f"{path}.part")
+        written = Path(f"{path}.{os.getpid()}.part")  # Several processes may write at once.
         written.write_bytes(save(state, {"model": json.dumps(describe_model(self))}))
         written.replace(path)  # so that no reader ever finds half a file
 
@@ -254,11 +274,11 @@ class SequenceModel(nn.Module, ABC):
         """The random numbers behind one draw of the codes, for (count, length) steps."""
 
     @abstractmethod
-    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+    def elbo(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
         """The bound of each sequence, from one reparameterised draw of its codes."""
 
     @abstractmethod
-    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+    def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
         """The posterior's codes: their means, or with noise a draw."""
 
     @abstractmethod
@@ -275,20 +295,29 @@ class SequenceModel(nn.Module, ABC):
         only in paper B's p(dynamic | static).
         """
 
-    def forward(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+    def forward(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
         """The bound; training calls the model itself, so that Fabric can wrap it."""
         return self.elbo(batch, noise)
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
-        """The noise itself, or new noise from a generator; without one from torch's own."""
-        return noise if isinstance(noise, Mapping) else self.draw_noise(count, length, noise)
+        """The noise itself, or new noise from a generator; without one from torch's own.
+
+        Raises `ValueError` for noise of another number of sequences or steps.
+        """
+        if not isinstance(noise, Mapping):
+            return self.draw_noise(count, length, noise)
+        for name, draws in noise.items():
+            holds = len(draws) == count and (draws.ndim < 3 or draws.shape[1] == length)
+            found = tuple(draws.shape)
+            check_field(holds, f"noise[{name!r}]", f"{count} sequences of length {length}", found)
+        return noise
 
     def normal(self, generator: Generator | None, *shape: int) -> Tensor:
         """Standard normal numbers of the type and on the device of the weights."""
         like = next(self.parameters())
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
-    def whole_frames(self, batch: Batch) -> Tensor:
+    def whole_frames(self, batch: BatchLike) -> Tensor:
         """The checked frames of a batch, for a model that reads no masks."""
         batch = Batch.of(batch)
         if batch.mask is not None and not batch.mask.all():
@@ -309,8 +338,8 @@ class SequenceModel(nn.Module, ABC):
                 f"frames: expected (B, T, {', '.join(map(str, self.frame_shape))}), none of them "
                 f"0, found {tuple(frames.shape)}; {remedy}"
             )
-        if frames.is_cuda and torch.cuda.is_current_stream_capturing():
-            return  # While an update is recorded there are no values yet, see `Replay`.
+        if torch.compiler.is_compiling():
+            return  # There are no values yet.
         own_type = next(self.parameters()).dtype
         if frames.dtype != own_type and not torch.is_autocast_enabled(frames.device.type):
             raise ValueError(
@@ -327,32 +356,35 @@ class SequenceModel(nn.Module, ABC):
             )
 
     def check_codes(self, codes: Codes) -> None:
-        """Refuse codes whose names are not this model's."""
-        names = ", ".join(self.code_names)
+        """Refuse codes of other names, shapes or types than this model's."""
         if set(codes) != set(self.code_names):
+            names = ", ".join(self.code_names)
             raise ValueError(f"codes: expected {names}, found {', '.join(codes)}")
+        count, length = (*getattr(codes[self.code_names[-1]], "shape", ()), 0, 0)[:2]
+        for name, code in codes.items():
+            self.check_code(f"codes[{name!r}]", name, code, count, length)
 
-    def check_sizes(self, codes: Codes, static_size: int, dynamic_size: int) -> None:
-        """Refuse codes that are not static (B, D) and dynamic (B, T, d) of these sizes."""
-        self.check_codes(codes)
-        static, dynamic = codes["static"], codes["dynamic"]
-        fit = dynamic.ndim == 3 and dynamic.shape[2] == dynamic_size
-        if not fit or tuple(static.shape) != (len(dynamic), static_size):
-            raise ValueError(
-                f"codes: expected static (B, {static_size}) and dynamic (B, T, {dynamic_size}), "
-                f"found {tuple(static.shape)} and {tuple(dynamic.shape)}"
-            )
+    def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
+        """Refuse a code of another shape or type than this model's code of that name."""
+        if not isinstance(code, Tensor):
+            remedy = "torch.from_numpy makes a tensor of an array"
+            raise ValueError(f"{field}: expected a tensor, found {type(code).__name__}; {remedy}")
+        has_steps = name != "static" if name in self.code_sizes else code.ndim > 2
+        size = self.code_sizes.get(name, code.shape[-1])
+        shape = (count, length, size) if has_steps else (count, size)
+        check_field(tuple(code.shape) == shape, field, shape, tuple(code.shape))
+        own_type = next(self.parameters()).dtype
+        holds = code.dtype == own_type or torch.is_autocast_enabled(code.device.type)
+        check_field(holds, field, f"{own_type}, as the model's weights", code.dtype)
 
     def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
-        """The codes to keep; refuses other names, another count and another length, and none."""
+        """The codes to keep; refuses what `check_codes` refuses, NaN and infinity."""
         check_whole(1, count=count, length=length)
         for name, code in (given or {}).items():
             check_name("given", name, self.code_names)
-            if len(code) != count or (code.ndim == 3 and code.shape[1] != length):
-                raise ValueError(
-                    f"given[{name!r}]: expected {count} sequences of length {length}, found "
-                    f"{tuple(code.shape)}"
-                )
+            field = f"given[{name!r}]"
+            self.check_code(field, name, code, count, length)
+            check_field(bool(code.isfinite().all()), field, "finite numbers", "others")
         return dict(given or {})
 
 
@@ -377,7 +409,7 @@ def dotted_name(model_class: type) -> str:
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
     """The tensors of a file of weights, and the class and config of its model.
 
-    The file itself says the latter, or the record beside it, for weights from before 1.0.
+    The file itself says the latter, or the record beside it, for weights older than 1.0.
     """
     record = path.with_name(f"{path.stem}.run.json")
     try:

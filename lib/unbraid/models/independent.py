@@ -12,7 +12,9 @@ entangled baseline.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +25,9 @@ from unbraid.distributions import (
     DiagonalGaussian,
     gaussian_log_likelihood,
     kl_by_unit,
-    standard_normal_like,
 )
 from unbraid.models.base import (
-    Batch,
+    BatchLike,
     Bound,
     Codes,
     ModelConfig,
@@ -34,17 +35,17 @@ from unbraid.models.base import (
     NoiseSource,
     SequenceModel,
 )
-from unbraid.networks import (
-    ConvolutionalDecoder,
-    ConvolutionalEncoder,
-    GaussianHead,
-    mlp,
-    start_as_in_2017,
-)
+from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
 
 # Trained models have log-variances from -7 to 0.4. Beyond these bounds, which no gradient crosses,
 # a single batch can put out an infinite variance, and the bound is never finite again.
 LOG_VARIANCE_BOUNDS = (-10.0, 4.0)
+
+
+def bounded(distribution: DiagonalGaussian) -> DiagonalGaussian:
+    """The distribution with its log-variances kept within LOG_VARIANCE_BOUNDS."""
+    log_variance = distribution.log_variance.clamp(*LOG_VARIANCE_BOUNDS)
+    return DiagonalGaussian(distribution.mean, log_variance)
 
 
 class FilteringPosterior(nn.Module):
@@ -58,18 +59,12 @@ class FilteringPosterior(nn.Module):
         self.combine = nn.Linear(3 * size, size)
         self.head = GaussianHead(size, size, initial_log_variance)
 
-    def forward(self, from_frame: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
-        """The posterior of one step; from_frame is leaky_relu(self.from_frame(features))."""
-        from_mean = F.leaky_relu(self.from_mean(prior.mean))
-        from_log_variance = F.leaky_relu(self.from_log_variance(prior.log_variance))
-        parts = torch.cat([from_frame, from_mean, from_log_variance], -1)
-        return bounded(self.head(F.leaky_relu(self.combine(parts))))
-
-
-def bounded(distribution: DiagonalGaussian) -> DiagonalGaussian:
-    """The distribution with its log-variances kept within LOG_VARIANCE_BOUNDS."""
-    log_variance = distribution.log_variance.clamp(*LOG_VARIANCE_BOUNDS)
-    return DiagonalGaussian(distribution.mean, log_variance)
+    def forward(self, features: Tensor, prior: DiagonalGaussian) -> DiagonalGaussian:
+        """The posterior of one step, (B, K d), of its frame's features (B, g) and its prior."""
+        parts = [self.from_frame(features), self.from_mean(prior.mean)]
+        parts.append(self.from_log_variance(prior.log_variance))
+        hidden = self.combine(F.leaky_relu(torch.cat(parts, -1)))
+        return bounded(self.head(F.leaky_relu(hidden)))
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class IndependentPredictionConfig(ModelConfig):
     hidden_layers: int = field(default=4, metadata={"least": 0})
     initial_log_variance: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_number(0, variance=self.variance)
 
@@ -110,13 +105,15 @@ class IndependentPrediction(SequenceModel):
     """K factors of d units with independent transitions: codes factor_0, ..., each (B, T, d)."""
 
     config_class = IndependentPredictionConfig
+    config: IndependentPredictionConfig
 
-    def __init__(self, config: IndependentPredictionConfig | None = None, **values: object):
+    def __init__(self, config: IndependentPredictionConfig | None = None, **values: Any):
         super().__init__(config, **values)
         config = self.config
         self.factors = config.factors
         self.factor_size = d = config.factor_size
         self.code_names = tuple(f"factor_{index}" for index in range(self.factors))
+        self.code_sizes = dict.fromkeys(self.code_names, d)
         self.variance = config.variance
         self.frame_shape = (3, config.image_size, config.image_size)
 
@@ -136,9 +133,9 @@ class IndependentPrediction(SequenceModel):
 
         self.decoder = self.make_decoder(size)
         if config.normalise:
-            start_as_in_2017(self)
+            draw_uniform_weights(self)
         with torch.no_grad():
-            self.decoder.last.bias += config.output_bias
+            list(self.decoder.parameters())[-1].add_(config.output_bias)
 
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
         """The decoder of so many inputs, in groups of `ConvolutionalDecoder`."""
@@ -173,32 +170,22 @@ class IndependentPrediction(SequenceModel):
 
         The latents are draws, or without noise the means.
         """
-        length = frames.shape[1]
-        features = self.step_by_step(self.encoder, frames)
-        from_frames = F.leaky_relu(self.posterior.from_frame(features))
-        draws = [None] * length if noise is None else self.to_latents(noise).unbind(1)
+        features = self.step_by_step(self.encoder, frames).unbind(1)
+        draws = [None] * len(features) if noise is None else self.to_latents(noise).unbind(1)
 
-        prior = standard_normal_like(from_frames[:, 0])
-        posteriors, priors, latents = [], [], []  # of each step
-        for t in range(length):
+        zeros = frames.new_zeros(len(frames), self.factors * self.factor_size)
+        prior = DiagonalGaussian(zeros, zeros)  # of z_1, N(0, I)
+        posteriors, priors = [], []  # of each step
+        latents: list[Tensor] = []
+        for seen, draw in zip(features, draws, strict=True):
+            if latents:
+                prior = self.prior(latents[-1])
             # The posterior may use the prediction; only the KL term may shape it.
-            detached = DiagonalGaussian(prior.mean.detach(), prior.log_variance.detach())
-            posterior = self.posterior(from_frames[:, t], detached)
-            latent = self.draw_latent(posterior, draws[t])
+            posterior = self.posterior(seen, prior.detach())
             posteriors.append(posterior)
             priors.append(prior)
-            latents.append(latent)
-            if t + 1 < length:
-                prior = self.prior(latent)
+            latents.append(posterior.draw(draw))
         return self.by_factor(posteriors), self.by_factor(priors), torch.stack(latents, 1)
-
-    def draw_latent(self, posterior: DiagonalGaussian, draw: Tensor | None) -> Tensor:
-        """z_t (B, K d) of q(z_t | z_{t-1}, x_t): a draw, or without one the mean."""
-        return posterior.draw(draw)
-
-    def divergence(self, posteriors: DiagonalGaussian, priors: DiagonalGaussian) -> Tensor:
-        """KL(q || p) of each unit in nats, (B, T, K, d)."""
-        return kl_by_unit(posteriors, priors)
 
     def by_factor(self, steps: list[DiagonalGaussian]) -> DiagonalGaussian:
         """T distributions over (B, K d) as one over (B, T, K, d)."""
@@ -207,7 +194,7 @@ class IndependentPrediction(SequenceModel):
         log_variance = torch.stack([step.log_variance for step in steps], 1)
         return DiagonalGaussian(mean.unflatten(-1, shape), log_variance.unflatten(-1, shape))
 
-    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+    def elbo(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
         """The bound of each sequence in nats.
 
         sum_t E log p(x_t | z_t) - sum_t KL(q(z_t | z_{t-1}, x_t) || p(z_t | z_{t-1}))
@@ -217,11 +204,11 @@ class IndependentPrediction(SequenceModel):
         posteriors, priors, latents = self.filter(frames, noise)
         means = self.decode_latents(latents)
         log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
-        by_factor = self.divergence(posteriors, priors).sum((1, 3))  # (B, K)
+        by_factor = kl_by_unit(posteriors, priors).sum((1, 3))  # (B, K)
         divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
         return Bound(log_likelihood, divergences, frames.shape[1])
 
-    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+    def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
         """The posterior's codes: their means, or with noise a draw."""
         frames = self.whole_frames(batch)
         if noise is not None:
@@ -265,10 +252,22 @@ class IndependentPrediction(SequenceModel):
         return dict(zip(self.code_names, latents.split(self.factor_size, -1), strict=True))
 
     def to_latents(self, codes: Codes) -> Tensor:
-        """Named factors (B, T, d) as latents (B, T, K d); `ValueError` for other names or sizes."""
+        """Named factors (B, T, d) as latents (B, T, K d); `ValueError` as `check_codes`."""
         self.check_codes(codes)
-        shapes = {tuple(code.shape) for code in codes.values()}
-        first, *others = shapes
-        if others or len(first) != 3 or first[2] != self.factor_size:
-            raise ValueError(f"codes: expected all (B, T, {self.factor_size}), found {shapes}")
         return torch.cat([codes[name] for name in self.code_names], -1)
+
+
+def draw_uniform_weights(network: nn.Module) -> None:
+    """Draw the weights of convolutions and batch normalisation as PyTorch 0.2, paper A's, did.
+
+    Weights and biases are uniform within 1/sqrt(inputs x kernel). Of a transposed convolution
+    today's PyTorch takes the outputs in place of the inputs. The gains of the normalisation are
+    uniform in (0, 1); today they are 1.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            bound = 1 / math.sqrt(layer.in_channels * math.prod(layer.kernel_size))
+            for parameter in layer.parameters():  # weights, then biases
+                nn.init.uniform_(parameter, -bound, bound)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight)

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from unbraid.checks import check_name, check_number
+from unbraid.checks import check_field, check_name, check_number
 from unbraid.distributions import (
     DiagonalGaussian,
     gaussian_log_likelihood,
@@ -31,6 +32,7 @@ from unbraid.distributions import (
 )
 from unbraid.models.base import (
     Batch,
+    BatchLike,
     Bound,
     Codes,
     ModelConfig,
@@ -39,7 +41,6 @@ from unbraid.models.base import (
     SequenceModel,
 )
 from unbraid.networks import (
-    LSTM,
     AutoregressivePrior,
     ConvolutionalDecoder,
     GaussianHead,
@@ -92,7 +93,7 @@ class SingleElementConfig(ModelConfig):
     initial_log_variance: float = 0.0
     initial_gain: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_name("anchor", self.anchor, ANCHORS)
         check_name("kind", self.kind, CODECS)
@@ -100,10 +101,25 @@ class SingleElementConfig(ModelConfig):
         check_number(0, variance=self.variance)
 
 
-class ImageCodec(nn.Module):
-    """Convolutional encoder (to g features) and decoder of frames; an element is one frame."""
+class Codec(nn.Module):
+    """Encoder (N, ...) to g features and decoder of elements; here an element is one frame."""
 
-    window = 1
+    encoder: nn.Module
+    decoder: nn.Module
+    frame_shape: tuple[int, ...]
+    window: int = 1
+
+    def split(self, frames: Tensor) -> Tensor:
+        """Elements (B, T, ...) of frames, which are these frames."""
+        return frames
+
+    def join(self, elements: Tensor) -> Tensor:
+        """Frames (B, T, ...) of elements, which are these elements."""
+        return elements
+
+
+class ImageCodec(Codec):
+    """Convolutional encoder and decoder of frames."""
 
     def __init__(self, config: SingleElementConfig):
         super().__init__()
@@ -115,23 +131,13 @@ class ImageCodec(nn.Module):
             size, channels, config.width, inputs, normalise, 0.2, groups=0
         )
 
-    def split(self, frames: Tensor) -> Tensor:
-        """Elements (B, T, C, H, W) of frames, which are these frames."""
-        return frames
 
-    def join(self, elements: Tensor) -> Tensor:
-        """Frames (B, T, C, H, W) of elements, which are these elements."""
-        return elements
-
-
-class Windows(nn.Module):
+class Windows(Codec):
     """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
 
-    window: int
-
-    def split(self, series: Tensor) -> Tensor:
+    def split(self, frames: Tensor) -> Tensor:
         """Elements (B, T / window, window, ...) of series (B, T, ...)."""
-        return series.unflatten(1, (-1, self.window))
+        return frames.unflatten(1, (-1, self.window))
 
     def join(self, elements: Tensor) -> Tensor:
         """Series (B, T, ...) of elements (B, T / window, window, ...)."""
@@ -154,49 +160,21 @@ class SeriesCodec(Windows):
         self.decoder = nn.Sequential(mlp(inputs, width, values, 2, "relu"), nn.Unflatten(1, shape))
 
 
-CODECS = {"images": ImageCodec, "series": SeriesCodec}
+CODECS: dict[str, type[ImageCodec | SeriesCodec]] = {"images": ImageCodec, "series": SeriesCodec}
 
 
 class DynamicEncoder(nn.Module):
-    """q(d_t | x) of the features of all elements, less those of the anchor."""
+    """A two-layer LSTM over all elements, and the distributions of the dynamic codes."""
 
-    both_ways = True  # whether the LSTM reads in both directions
-
-    def __init__(self, config: SingleElementConfig):
+    def __init__(self, config: SingleElementConfig, both_ways: bool = True):
         super().__init__()
-        hidden = config.dynamic_hidden
-        self.recurrent = LSTM(
-            config.features, hidden, 2, batch_first=True, bidirectional=self.both_ways
-        )
-        self.head = GaussianHead(2 * hidden if self.both_ways else hidden, config.dynamic_size)
+        features, hidden = config.features, config.dynamic_hidden
+        self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=both_ways)
+        self.head = GaussianHead(2 * hidden if both_ways else hidden, config.dynamic_size)
 
-    def forward(
-        self,
-        features: Tensor,
-        anchor: Tensor,
-        anchor_noise: Tensor,
-        observed: Tensor,
-        lengths: Tensor | None = None,
-    ) -> DiagonalGaussian:
-        """The distributions of all d_t, (B, T, d), of features (B, T, g).
-
-        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which is read in its place,
-        where the difference is zero. observed: (B, T), and lengths: (B,), None for whole sequences.
-        """
-        inputs = self.less_anchor(features, anchor)
-        is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
-        inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
-        inputs = inputs * observed[..., None]
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> DiagonalGaussian:
+        """The distributions of all d_t, (B, T, d), of inputs (B, T, g)."""
         return self.head(run_recurrent(self.recurrent, inputs, lengths))
-
-    def less_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """The paper's idea: features (B, T, g) without what the anchor (B,) shows."""
-        return features - take_anchor(features, anchor)
-
-
-def take_anchor(features: Tensor, anchor: Tensor) -> Tensor:
-    """The features (B, 1, g) of the anchors (B,), of features (B, T, g)."""
-    return features.gather(1, anchor[:, None, None].expand(-1, 1, features.shape[2]))
 
 
 @dataclass
@@ -225,15 +203,18 @@ class SingleElement(SequenceModel):
     """
 
     config_class = SingleElementConfig
-    dynamic_encoder_class = DynamicEncoder
+    config: SingleElementConfig
     code_names = ("static", "dynamic")
+    codec: Codec
+    both_ways = True  # whether the dynamic LSTM reads in both directions
 
-    def __init__(self, config: SingleElementConfig | None = None, **values: object):
+    def __init__(self, config: SingleElementConfig | None = None, **values: Any):
         super().__init__(config, **values)
         config = self.config
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
+        self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
         self.variance = config.variance
-        self.build_networks(config)
+        self.build_networks()
         self.frame_shape = self.codec.frame_shape
         self.prior = AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
@@ -241,20 +222,19 @@ class SingleElement(SequenceModel):
         # Last, as weights that are drawn anew would undo it.
         self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
 
-    def build_networks(self, config: SingleElementConfig) -> None:
+    def build_networks(self) -> None:
         """Make the codec, and the networks of the two posteriors."""
+        config = self.config
         features, hidden = config.features, config.hidden
         self.codec = CODECS[config.kind](config)
         self.context = None
         if config.context:
-            if features % 2:
-                expected = "an even number, half for each direction of the context"
-                raise ValueError(f"features: expected {expected}, found {features}")
-            self.context = LSTM(features, features // 2, batch_first=True, bidirectional=True)
+            check_field(features % 2 == 0, "features", "an even number, a half each way", features)
+            self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = self.dynamic_encoder_class(config)
+        self.dynamic_encoder = DynamicEncoder(config, self.both_ways)
 
     def with_anchor(self, anchor: str) -> SingleElement:
         """A model that shares the weights and has another anchor."""
@@ -264,13 +244,11 @@ class SingleElement(SequenceModel):
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Of the codes; anchor (count, g), in its place; uniform lot (count,), which chooses it."""
-        noise = {
-            "static": self.normal(generator, count, self.static_size),
-            "dynamic": self.normal(generator, count, length, self.dynamic_size),
-            "anchor": self.normal(generator, count, self.dynamic_encoder.recurrent.input_size),
-        }
-        lot = torch.empty_like(noise["anchor"][:, 0]).uniform_(generator=generator)
-        return noise | {"lot": lot}
+        static = self.normal(generator, count, self.static_size)
+        dynamic = self.normal(generator, count, length, self.dynamic_size)
+        anchor = self.normal(generator, count, self.dynamic_encoder.recurrent.input_size)
+        lot = torch.empty_like(anchor[:, 0]).uniform_(generator=generator)
+        return {"static": static, "dynamic": dynamic, "anchor": anchor, "lot": lot}
 
     def fixed_noise(self, *shape: int) -> Tensor:
         """Always the same standard normal numbers, for what shall not be random."""
@@ -282,7 +260,7 @@ class SingleElement(SequenceModel):
         features = self.codec.encoder(elements.flatten(0, 1)).unflatten(0, elements.shape[:2])
         return features if self.context is None else run_recurrent(self.context, features, lengths)
 
-    def choose_anchor(self, observed: Tensor, lot: Tensor) -> Tensor:
+    def choose_anchor(self, observed: Tensor, lot: Tensor | None = None) -> Tensor:
         """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
         count = observed.sum(1)
         rank = torch.zeros_like(count)  # of the anchor among the observed elements
@@ -290,61 +268,61 @@ class SingleElement(SequenceModel):
             rank = count // 2
         elif self.config.anchor == "last":
             rank = count - 1
-        elif self.config.anchor == "any" and self.training:
+        elif self.config.anchor == "any" and self.training and lot is not None:
             rank = (lot * count).long().clamp(max=count - 1)
         return (observed.cumsum(1) <= rank[:, None]).sum(1)
 
-    def anchor_of(self, length: int) -> int:
-        """The anchor's number among `length` elements that were all observed."""
-        observed = torch.ones(1, length, dtype=torch.bool)
-        return int(self.choose_anchor(observed, torch.zeros(1)))
+    def read_static(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
+        """The first idea: of all features (B, T, g) the static code reads the anchor's, (B, g)."""
+        return take_element(features, anchor)
+
+    def subtract_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """The second idea: features (B, T, g) minus those of the anchor (B,)."""
+        return features - take_element(features, anchor)[:, None]
+
+    def dynamic_posterior(
+        self,
+        features: Tensor,
+        anchor: Tensor,
+        anchor_noise: Tensor,
+        observed: Tensor,
+        lengths: Tensor | None = None,
+    ) -> DiagonalGaussian:
+        """q(d_t | x), (B, T, d), of features (B, T, g).
+
+        anchor: its number in each sequence, (B,). anchor_noise: (B, g), which is read in its place,
+        where the difference is zero. observed: (B, T), and lengths: (B,), None for whole sequences.
+        """
+        inputs = self.subtract_anchor(features, anchor)
+        is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
+        inputs = torch.where(is_anchor, anchor_noise[:, None].to(features.dtype), inputs)
+        return self.dynamic_encoder(inputs * observed[..., None], lengths)
 
     def posterior(
         self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
     ) -> Posterior:
         """The posterior of elements (B, T, ...) and its codes: a draw, or without noise the means.
 
-        mask: booleans that broadcast to the elements. Without noise "code" reads one fixed draw in
-        the anchor's place, so that means are not random as the authors' are.
+        mask: booleans that broadcast to the elements. Without noise the LSTM reads one fixed draw
+        in the anchor's place, so that means are not random as the authors' are.
         """
-        count, length = elements.shape[:2]
-        noise = {} if noise is None else self.as_noise(noise, count, length)
-        observed = torch.ones(count, length, dtype=torch.bool, device=elements.device)
-        lengths = None
-        if mask is not None:
-            observed = mask.flatten(2).any(2)
-            lengths = Batch(elements, observed).lengths
-        anchor = self.choose_anchor(observed, noise.get("lot", elements.new_zeros(count)))
+        noise = {} if noise is None else self.as_noise(noise, *elements.shape[:2])
+        observed, lengths = find_observed(elements, mask)
+        anchor = self.choose_anchor(observed, noise.get("lot"))
 
         features = self.features(elements, lengths)  # (B, T, g)
-        static = self.static_head(self.static_features(features, anchor, observed))
         anchor_noise = noise.get("anchor")
         if anchor_noise is None:
-            anchor_noise = self.fixed_noise(features.shape[2]).expand(count, -1)
-        dynamic = self.dynamic_encoder(features, anchor, anchor_noise, observed, lengths)
+            anchor_noise = self.fixed_noise(features.shape[2]).expand(len(features), -1)
+        static = self.static_head(self.read_static(features, anchor, observed))
+        dynamic = self.dynamic_posterior(features, anchor, anchor_noise, observed, lengths)
 
-        has_code = self.choose_coded(observed, lengths, anchor)
+        has_code = observed.flip(1).cumsum(1).flip(1) > 0  # up to the last observed element
         d = dynamic.draw(noise.get("dynamic")).masked_fill(~has_code[..., None], 0.0)
         codes = {"static": static.draw(noise.get("static")), "dynamic": d}
         return Posterior(static, dynamic, codes, anchor, has_code)
 
-    def choose_coded(self, observed: Tensor, lengths: Tensor | None, anchor: Tensor) -> Tensor:
-        """Which elements have a dynamic code, (B, T): those up to the last observed one."""
-        if lengths is None:
-            return torch.ones_like(observed)
-        steps = torch.arange(observed.shape[1], device=observed.device)
-        return steps < lengths[:, None]
-
-    def static_features(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
-        """What the static code reads (B, g) of features (B, T, g): those of one element."""
-        return features[torch.arange(len(anchor), device=anchor.device), anchor]
-
-    def log_likelihood(self, elements: Tensor, means: Tensor, mask: Tensor | None) -> Tensor:
-        """Log N(elements; means, v) of what was observed of each element in nats, (B, T)."""
-        dimensions = elements.ndim - 2
-        return gaussian_log_likelihood(elements, means, self.variance, mask, dimensions)
-
-    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
+    def elbo(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
         """The bound of each sequence in nats, by one draw of each code.
 
         sum_t E log p(x_t | s, d_t) - sum_t KL(q(d_t | x) || p(d_t | d_<t)) - KL(q(s | x_a) || p(s))
@@ -352,52 +330,58 @@ class SingleElement(SequenceModel):
         elements, mask = self.check_batch(batch)
         noise = self.as_noise(noise, *elements.shape[:2])
         posterior = self.posterior(elements, mask, noise)
+        means = self.decode_elements(**posterior.codes)
+        by_element = self.log_likelihood(elements, means, mask)  # (B, T)
+        terms = self.further_terms(elements, mask, posterior, by_element)
+        length = elements.shape[1] * self.codec.window
+        return Bound(by_element.sum(1), self.divergences(posterior), length, terms)
+
+    def log_likelihood(self, elements: Tensor, means: Tensor, mask: Tensor | None) -> Tensor:
+        """Log N(elements; means, v) of what was observed of each element in nats, (B, T)."""
+        dimensions = elements.ndim - 2
+        return gaussian_log_likelihood(elements, means, self.variance, mask, dimensions)
+
+    def divergences(self, posterior: Posterior) -> dict[str, Tensor]:
+        """KL of q(s) from N(0, I), and of all q(d_t) from p(d_t | d_<t), each (B,), in nats."""
         by_step = kl(posterior.dynamic, self.prior(posterior.codes["dynamic"]))  # (B, T)
-        divergences = {
+        return {
             "static": kl(posterior.static, standard_normal_like(posterior.static.mean)),
             "dynamic": (by_step * posterior.has_code).sum(1),
         }
-        log_likelihood, terms = self.reconstruct(elements, mask, posterior, noise)
-        return Bound(log_likelihood, divergences, elements.shape[1] * self.codec.window, terms)
 
-    def reconstruct(
-        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, noise: Noise
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """sum_t log p(x_t | s, d_t), (B,), and the bound's further terms."""
-        means = self.decode_elements(**posterior.codes)
-        by_element = self.log_likelihood(elements, means, mask)
-        terms = {"anchor": by_element.gather(1, posterior.anchor[:, None])[:, 0]}
+    def further_terms(
+        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, by_element: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms, (B,) each, that the authors' objectives contain and the bound does not."""
+        anchor, codes = posterior.anchor, posterior.codes
+        terms = {"anchor": take_element(by_element, anchor)}
         if self.config.anchor_alone:
-            places = torch.arange(len(elements), device=elements.device), posterior.anchor
-            static, dynamic = posterior.codes["static"], posterior.codes["dynamic"][places]
-            means = self.decode_elements(static, dynamic[:, None])  # (B, 1, ...)
-            seen = None if mask is None else mask[places][:, None]
-            alone = self.log_likelihood(elements[places][:, None], means, seen)
+            means = self.decode_elements(
+                codes["static"], take_element(codes["dynamic"], anchor)[:, None]
+            )
+            seen = None if mask is None else take_element(mask, anchor)[:, None]
+            alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
             terms["anchor"] = alone[:, 0]
         if self.config.still:
-            means = self.decode_still(posterior.codes["static"], elements.shape[1])
+            means = self.decode_elements(codes["static"], torch.zeros_like(codes["dynamic"]))
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
-        return by_element.sum(1), terms
+        return terms
 
-    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
+    def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
         """Codes s (B, D) and d (B, T, d) of q(s, d | x): means, or with noise a draw."""
         elements, mask = self.check_batch(batch)
         return self.posterior(elements, mask, noise).codes
 
     def decode(self, codes: Codes) -> Tensor:
         """Means of p(x | s, d): frames (B, T, C, H, W), or series (B, T window, C)."""
-        self.check_sizes(codes, self.static_size, self.dynamic_size)
+        self.check_codes(codes)
         return self.codec.join(self.decode_elements(**codes))
 
     def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
         """Mean elements (B, T, ...) of s (B, D) and d (B, T, d)."""
-        static = static[:, None].expand(-1, dynamic.shape[1], -1)
-        inputs = torch.cat([dynamic, static], -1)
+        s = static[:, None].expand(-1, dynamic.shape[1], -1)
+        inputs = torch.cat([dynamic, s], -1)
         return self.codec.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
-
-    def decode_still(self, static: Tensor, length: int) -> Tensor:
-        """Mean elements of s (B, D) and d = 0; one stands for all: (B, 1, ...)."""
-        return self.decode_elements(static, static.new_zeros(len(static), 1, self.dynamic_size))
 
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
@@ -408,44 +392,41 @@ class SingleElement(SequenceModel):
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
-        return {"static": noise["static"], "dynamic": self.roll_prior(noise["dynamic"])} | given
+        return {"static": noise["static"], "dynamic": self.prior.roll(noise["dynamic"])} | given
 
-    def roll_prior(self, noise: Tensor) -> Tensor:
-        """Codes d (B, T, d) of the prior, drawn one after the other with noise (B, T, d)."""
-        return self.prior.roll(noise)
-
-    def check_batch(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def check_batch(self, batch: BatchLike) -> tuple[Tensor, Tensor | None]:
         """Elements (B, T, ...), 0 where not observed, and their mask if it hides anything."""
         batch = Batch.of(batch)
         self.check_frames(batch.frames)
-        if batch.frames.shape[1] % self.codec.window:
-            raise ValueError(
-                f"frames: expected whole windows of {self.codec.window} steps, found "
-                f"{batch.frames.shape[1]} steps; cut, or pad and mask them"
-            )
+        window, steps = self.codec.window, batch.frames.shape[1]
+        remedy = f"{steps} steps; cut, or pad and mask them"
+        check_field(steps % window == 0, "frames", f"whole windows of {window} steps", remedy)
         # The types differ only where a trainer in mixed precision has rounded the frames.
-        frames = batch.frames.to(self.prior.head.mean.weight.dtype)
-        if batch.mask is not None:
-            mask = self.check_mask(batch.mask, frames)
-            if not mask.all():
-                return self.codec.split(frames * mask), self.codec.split(mask)
-        return self.codec.split(frames), None
-
-    def check_mask(self, mask: Tensor, frames: Tensor) -> Tensor:
-        """The mask with as many axes as the frames; refuses other shapes and empty sequences."""
-        shapes = tuple(frames.shape[:2]), tuple(frames.shape)
-        if mask.dtype != torch.bool or tuple(mask.shape) not in shapes:
-            raise ValueError(
-                f"mask: expected booleans {shapes[0]} or {shapes[1]}, found {mask.dtype} "
-                f"{tuple(mask.shape)}"
-            )
+        frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
+        if mask is None or mask.all():
+            return self.codec.split(frames), None
         if not mask.flatten(1).any(1).all():
             raise ValueError("mask: expected an observed value in every sequence")
-        return mask[(..., *[None] * (frames.ndim - mask.ndim))]
+        mask = mask[(..., *[None] * (frames.ndim - mask.ndim))]
+        return self.codec.split(frames * mask), self.codec.split(mask)
+
+
+def take_element(values: Tensor, number: Tensor) -> Tensor:
+    """Of values (B, T, ...) one element of each sequence, (B, ...), by its number (B,)."""
+    return values[torch.arange(len(number), device=number.device), number]
+
+
+def find_observed(elements: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Which elements have an observed value, (B, T), and the lengths (B,), None where whole."""
+    if mask is None:
+        return torch.ones(elements.shape[:2], dtype=torch.bool, device=elements.device), None
+    observed = mask.flatten(2).any(2)
+    return observed, Batch(elements, observed).lengths
 
 
 def draw_small_weights(layer: nn.Module) -> None:
     """The weights of a convolution or linear layer from N(0, 0.01²), its biases 0; others stay."""
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         nn.init.normal_(layer.weight, std=0.01)
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -2,12 +2,13 @@
 
 Disentangled Dynamic Representations from Unordered Data.
 
-    p(x, z, f) = p(f) prod_i p(z_i | f) p(x_i | f, z_i)          f ~ N(0, I)
-    q(z, f | x) = q(f | x_1 ... x_N) prod_i q(z_i | f, x_i)
+    p(x, d, s) = p(s) prod_i p(d_i | s) p(x_i | s, d_i)          s ~ N(0, I)
+    q(d, s | x) = q(s | x_1 ... x_N) prod_i q(d_i | s, x_i)
 
-The frames of a sequence have no order: given f, every z_i is drawn from the same p(z | f). The
-posterior of f reads what pairs of frames have in common. Whatever else a single frame contains has
-to go through a z_i of two units.
+The paper calls s, the static code, f, and d_i, the dynamic code of a frame, z_i. The frames of a
+sequence have no order: given s, every d_i is drawn from the same p(d | s). The posterior of s reads
+what pairs of frames have in common. Whatever else a single frame contains has to go through a d_i
+of two units.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +30,7 @@ from unbraid.distributions import (
     standard_normal_like,
 )
 from unbraid.models.base import (
-    Batch,
+    BatchLike,
     Bound,
     Codes,
     ModelConfig,
@@ -36,7 +38,7 @@ from unbraid.models.base import (
     NoiseSource,
     SequenceModel,
 )
-from unbraid.networks import halving_stages, keep_variance, mlp, start_as_glorot
+from unbraid.networks import draw_he_weights, halving_stages, mlp
 
 SIDE = 4
 """Height and width of the smallest feature map, in pixels."""
@@ -50,10 +52,10 @@ class UnorderedFramesConfig(ModelConfig):
     trunk_slope, decoder_slope: of leaky ReLUs below 0.
     normalise: batch normalisation, which the paper does not list.
     pairs: False leaves the paper's idea out and compares each frame with itself alone.
-    prior_given_static: whether the prior of z is p(z | f) or N(0, I).
+    prior_given_static: whether the prior of d is p(d | s) or N(0, I).
     initial_log_variance: is added to that of both posteriors before training.
-    initial_weights: "he", of the convolutions, or "glorot", of all layers (see networks.py). The
-        paper does not say; "glorot" is the default of the library in whose style it is written.
+    initial_weights: "he", of the convolutions, or "glorot", of all layers. The paper does not say;
+        "glorot" is the default of the library in whose style it is written.
     """
 
     image_size: int = 64  # height and width in pixels
@@ -61,8 +63,8 @@ class UnorderedFramesConfig(ModelConfig):
     widths: tuple[int, ...] = (256, 256, 256, 256)
     pair_width: int = 512  # channels of the pair and of the static convolution
     hidden: int = 512  # units of each dense layer
-    static_size: int = 512  # D, units of f
-    dynamic_size: int = 2  # d, units of z
+    static_size: int = 512  # D
+    dynamic_size: int = 2  # d
     normalise: bool = False
     trunk_slope: float = 0.2
     decoder_slope: float = 0.2
@@ -71,7 +73,7 @@ class UnorderedFramesConfig(ModelConfig):
     initial_weights: str = "glorot"
     initial_log_variance: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_name("initial_weights", self.initial_weights, ("he", "glorot"))
         for width in self.widths:
@@ -84,7 +86,7 @@ class UnorderedFramesConfig(ModelConfig):
 
 
 class PairEncoder(nn.Module):
-    """q(f | x_1 ... x_T), of what all pairs of frames have in common.
+    """q(s | x_1 ... x_T), of what all pairs of frames have in common.
 
     Pairs are aggregated by the mean over i != j. This is our choice, because the mean depends
     neither on the frames' order nor, in its scale, on their number.
@@ -111,21 +113,21 @@ class PairEncoder(nn.Module):
         weight = torch.cat(self.pair_convolution.weight.chunk(2, 1))  # W_1 above W_2
         maps = F.conv2d(features.flatten(0, 1), weight, padding=1)
         first, second = maps.unflatten(0, (count, length)).chunk(2, 2)
-        first = first + self.pair_convolution.bias[:, None, None]
+        first = first + self.pair_convolution.bias[:, None, None]  # type: ignore[index]
         shifts = range(1, length) if self.pairs and length > 1 else (0,)
         return mean_over_pairs(first, second, shifts).to(features.dtype)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
-        """q(f | x), (B, D), of features (B, T, channels, 4, 4)."""
+        """q(s | x), (B, D), of features (B, T, channels, 4, 4)."""
         hidden = F.relu(self.norm(self.convolution(self.compare(features))))
         return DiagonalGaussian.from_outputs(self.dense(hidden.flatten(1)))
 
 
 class Decoder(nn.Module):
-    """Logits of frames (N, C, H, W) of f (N, D) and z (N, d).
+    """Logits of frames (N, C, H, W) of s (N, D) and d (N, d).
 
     Its channels are those of the trunk in reverse order. One dense layer makes the first 4 x 4 map
-    of (f, z); this is our choice, because the next layer reads such maps.
+    of (s, d); this is our choice, because the next layer reads such maps.
     """
 
     def __init__(self, config: UnorderedFramesConfig, outputs: int | None = None):
@@ -140,9 +142,9 @@ class Decoder(nn.Module):
             self.norms.append(nn.BatchNorm2d(after) if normalise else nn.Identity())
         self.last = nn.ConvTranspose2d(widths[0], outputs or config.channels, 4, 2, 1)
 
-    def forward(self, f: Tensor, z: Tensor) -> Tensor:
-        """Logits (N, C, H, W) of the values of p(x | f, z), of f (N, D) and z (N, d)."""
-        maps = F.leaky_relu(self.first(torch.cat([f, z], -1)), self.slope)
+    def forward(self, static: Tensor, dynamic: Tensor) -> Tensor:
+        """Logits (N, C, H, W) of the values of p(x | s, d), of s (N, D) and d (N, d)."""
+        maps = F.leaky_relu(self.first(torch.cat([static, dynamic], -1)), self.slope)
         maps = maps.unflatten(-1, (-1, SIDE, SIDE))
         for convolution, norm in zip(self.stages, self.norms, strict=True):
             maps = F.leaky_relu(norm(convolution(maps)), self.slope)
@@ -150,18 +152,20 @@ class Decoder(nn.Module):
 
 
 class UnorderedFrames(SequenceModel):
-    """Codes static (B, D), f, and dynamic (B, T, d), z, of any number of frames in any order."""
+    """Codes static (B, D) and dynamic (B, T, d), of any number of frames in any order."""
 
     config_class = UnorderedFramesConfig
+    config: UnorderedFramesConfig
     decoder_class = Decoder
     code_names = ("static", "dynamic")
 
-    def __init__(self, config: UnorderedFramesConfig | None = None, **values: object):
+    def __init__(self, config: UnorderedFramesConfig | None = None, **values: Any):
         super().__init__(config, **values)
         config = self.config
         widths, size, hidden = config.widths, config.image_size, config.hidden
         self.frame_shape = (config.channels, size, size)
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
+        self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
 
         normalise, slope = config.normalise, config.trunk_slope
         stages = halving_stages((config.channels, *widths), normalise, slope, bias=not normalise)
@@ -173,20 +177,22 @@ class UnorderedFrames(SequenceModel):
         if config.prior_given_static:
             self.prior_dense = mlp(self.static_size, hidden, 2 * self.dynamic_size, 2, "relu")
         self.decoder = self.decoder_class(config)
-        self.initialise(config)
+        self.draw_weights()
 
     @torch.no_grad()
-    def initialise(self, config: UnorderedFramesConfig) -> None:
+    def draw_weights(self) -> None:
         """Give all layers the initial weights and log-variances that the config names."""
+        config = self.config
         if config.initial_weights == "glorot":
-            start_as_glorot(self)
+            draw_glorot_weights(self)
         else:
             # Batch normalisation keeps the variance of the signals in trunk and decoder.
-            keep_variance(self.static_encoder if config.normalise else self)
+            draw_he_weights(self.static_encoder if config.normalise else self)
         for dense in (self.static_encoder.dense, self.dynamic_dense):
-            dense[-1].bias.chunk(2)[1].add_(config.initial_log_variance)
+            last_bias = list(dense.parameters())[-1]
+            last_bias.chunk(2)[1].add_(config.initial_log_variance)
         if self.prior_dense is not None:
-            # p(z | f) begins as N(0, I), the same for every f.
+            # p(d | s) begins as N(0, I), the same for every s.
             for parameter in self.prior_dense[-1].parameters():
                 nn.init.zeros_(parameter)
 
@@ -200,87 +206,91 @@ class UnorderedFrames(SequenceModel):
         """The features of each frame, (B, T, channels, 4, 4)."""
         return self.trunk(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
-    def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
-        """q(z_i | f, x_i), (B, T, d), of features (B, T, ...) and f (B, D).
-
-        That q(z | f, x) reads f is our reading of the paper: the true posterior depends on both.
-        """
-        static = static[:, None].expand(-1, features.shape[1], -1)
-        inputs = torch.cat([features.flatten(2), static], -1)
-        return DiagonalGaussian.from_outputs(self.dynamic_dense(inputs))
-
     def prior(self, static: Tensor) -> DiagonalGaussian:
-        """p(z | f), (B, 1, d), the same for all frames, of f (B, D)."""
+        """p(d | s), (B, 1, d), the same for all frames, of s (B, D)."""
         if self.prior_dense is None:
             return standard_normal_like(static.new_empty(len(static), 1, self.dynamic_size))
         return DiagonalGaussian.from_outputs(self.prior_dense(static[:, None]))
 
-    def logits(self, static: Tensor, dynamic: Tensor) -> Tensor:
-        """Logits (B, T, C, H, W) of the frames of f (B, D) and z (B, T, d)."""
-        f = static[:, None].expand(-1, dynamic.shape[1], -1)
-        logits = self.decoder(f.flatten(0, 1), dynamic.flatten(0, 1))
-        return logits.unflatten(0, dynamic.shape[:2])
+    def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
+        """q(d_i | s, x_i), (B, T, d), of features (B, T, ...) and s (B, D).
+
+        That it reads s is our reading of the paper: the true posterior depends on both.
+        """
+        s = static[:, None].expand(-1, features.shape[1], -1)
+        return DiagonalGaussian.from_outputs(
+            self.dynamic_dense(torch.cat([features.flatten(2), s], -1))
+        )
 
     def posterior(
         self, frames: Tensor, noise: NoiseSource = None
     ) -> tuple[DiagonalGaussian, DiagonalGaussian, Codes]:
-        """q(f | x), q(z_i | f, x_i), and their codes: a draw, or without noise the means."""
+        """q(s | x), q(d_i | s, x_i), and their codes: a draw, or without noise the means."""
         noise = {} if noise is None else self.as_noise(noise, *frames.shape[:2])
         features = self.features(frames)
-        static_posterior = self.static_encoder(features)
-        static = static_posterior.draw(noise.get("static"))
-        dynamic_posterior = self.dynamic_posterior(features, static)
-        dynamic = dynamic_posterior.draw(noise.get("dynamic"))
-        return static_posterior, dynamic_posterior, {"static": static, "dynamic": dynamic}
+        static = self.static_encoder(features)
+        s = static.draw(noise.get("static"))  # (B, D)
+        dynamic = self.dynamic_posterior(features, s)
+        d = dynamic.draw(noise.get("dynamic"))  # (B, T, d)
+        return static, dynamic, {"static": s, "dynamic": d}
 
-    def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """The bound of each sequence in nats, by one draw of f and of each z_i.
+    def logits(self, static: Tensor, dynamic: Tensor) -> Tensor:
+        """Logits (B, T, C, H, W) of the frames of s (B, D) and d (B, T, d)."""
+        s = static[:, None].expand(-1, dynamic.shape[1], -1)
+        logits = self.decoder(s.flatten(0, 1), dynamic.flatten(0, 1))
+        return logits.unflatten(0, dynamic.shape[:2])
 
-        sum_i E log p(x_i | f, z_i) - sum_i KL(q(z_i | f, x_i) || p(z_i | f)) - KL(q(f | x) || p(f))
+    def elbo(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
+        """The bound of each sequence in nats, by one draw of s and of each d_i.
+
+        sum_i E log p(x_i | s, d_i) - sum_i KL(q(d_i | s, x_i) || p(d_i | s)) - KL(q(s | x) || p(s))
 
         The likelihood is the paper's, Bernoulli for each value; of values between 0 and 1 minus the
         cross-entropy.
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
-        return self.bound_of(frames, *self.posterior(frames, noise))
-
-    def bound_of(
-        self,
-        frames: Tensor,
-        static_posterior: DiagonalGaussian,
-        dynamic_posterior: DiagonalGaussian,
-        codes: Codes,
-    ) -> Bound:
-        """The bound of frames (B, T, C, H, W), with codes drawn from these posteriors."""
+        static, dynamic, codes = self.posterior(frames, noise)
         log_likelihood = bernoulli_log_likelihood(frames, self.logits(**codes)).sum(1)
         divergences = {
-            "static": kl(static_posterior, standard_normal_like(static_posterior.mean)),
-            "dynamic": kl(dynamic_posterior, self.prior(codes["static"])).sum(1),
+            "static": kl(static, standard_normal_like(static.mean)),
+            "dynamic": kl(dynamic, self.prior(codes["static"])).sum(1),
         }
         return Bound(log_likelihood, divergences, frames.shape[1])
 
-    def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
-        """Codes f (B, D) and z (B, T, d) of q(z, f | x): means, or with noise a draw."""
+    def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
+        """Codes s (B, D) and d (B, T, d) of q(d, s | x): means, or with noise a draw."""
         return self.posterior(self.whole_frames(batch), noise)[2]
 
     def decode(self, codes: Codes) -> Tensor:
-        """Means (B, T, C, H, W) of p(x | f, z), in [0, 1]."""
-        self.check_sizes(codes, self.static_size, self.dynamic_size)
+        """Means (B, T, C, H, W) of p(x | s, d), in [0, 1]."""
+        self.check_codes(codes)
         return torch.sigmoid(self.logits(**codes))
 
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of new sequences: f from N(0, I), then `length` times z from p(z | f).
+        """Codes of new sequences: s from N(0, I), then `length` times d from p(d | s).
 
-        With given dynamic codes f comes from N(0, I), too, as in the paper's grids.
+        With given dynamic codes s comes from N(0, I), too, as in the paper's grids.
         """
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
         static = given.get("static", noise["static"])
         dynamic = given.get("dynamic", self.prior(static).draw(noise["dynamic"]))
         return {"static": static, "dynamic": dynamic}
+
+
+def draw_glorot_weights(network: nn.Module) -> None:
+    """Draw the weights of all layers uniformly, with variance 2 / (fan in + fan out); biases are 0.
+
+    Glorot and Bengio 2010. Batch normalisation keeps its own start.
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def mean_over_pairs(first: Tensor, second: Tensor, shifts: Sequence[int]) -> Tensor:

@@ -1,0 +1,148 @@
+"""python -m unbraid_extras: measures on anybody's codes (measure), and the training of a model on
+one's own data with a report (train).
+
+What needs PyTorch is imported lazily, so that help and typos are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
+
+Rows are sequences, in the same order in both files. They are split at random and taken as
+independent: of several clips of one person, for example, give one."""
+TRAIN = """Train a model on your own data, in a few minutes, and write one report page.
+
+Into the folder go report.html (all figures are inside), model.safetensors (for
+SequenceModel.load), model.run.json (settings with their reasons, what was read, digests, best
+update), model.training.csv (the bound on the training and validation split), codes.npz and, where
+there are labels, factors.npz (of the test split, for the command measure). While it trains there
+are also model.checkpoint and model.best: the same command goes on after an interruption. Of a
+finished run it writes the report anew."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The two commands with their options."""
+    about = "Measures of codes, and models of your own data."
+    parser = argparse.ArgumentParser("python -m unbraid_extras", description=about)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shape = argparse.RawDescriptionHelpFormatter
+    short = MEASURE.partition("\n")[0]
+    command = commands.add_parser("measure", help=short, description=MEASURE, formatter_class=shape)
+    command.set_defaults(run=measure)
+    add = command.add_argument
+    add("codes", type=Path, help="npz: each code (N, D), or of steps (N, T, d)")
+    add("factors", type=Path, help="npz or csv: each factor (N,) or (N, T)")
+    add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
+    add("--frames", type=Path, nargs=2, help="npy files: true and decoded frames")
+    add("--json", type=Path, help="write everything there")
+    add("--html", type=Path, help="write one page with figures there")
+    add("--seed", type=int, default=0, help="of the splits and shuffles")
+
+    short = TRAIN.partition("\n")[0]
+    command = commands.add_parser("train", help=short, description=TRAIN, formatter_class=shape)
+    command.set_defaults(run=train)
+    add = command.add_argument
+    add("model", help="independent, unordered or single_element")
+    what = "a folder of films, folders of pictures or recordings; a film; npy, npz; a csv of series"
+    add("--data", type=Path, required=True, help=what)
+    add("--labels", type=Path, help="a csv: the first column names films, files or series")
+    add("--id-column", help="of a csv: tells series apart")
+    add("--time-column", help="of a csv: orders a series")
+    add("--group", help="a label kept together by the split")
+    add("--dynamic", type=split_names, default=[], help="labels of the motion, with commas")
+    add("--size", type=int, default=32, help="pixels of a frame: 8, 16, 32, 64, 128, 256")
+    add("--length", type=int, help="steps of a clip")
+    add("--stride", type=int, help="steps between beginnings of clips")
+    add("--seed", type=int, default=0, help="of split, weights and training")
+    add("--steps", type=int, help="updates at most")
+    add("--batch-size", type=int, help="sequences per update")
+    add("--to", type=Path, help="folder; by default build/own/<data>-<model>")
+    add("--again", action="store_true", help="replace a run in the folder")
+    add("--accelerator", default="auto", help="auto, cpu, cuda or mps")
+    return parser
+
+
+def split_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def measure(
+    codes: Path, factors: Path, json: Path | None, html: Path | None, **options: Any
+) -> None:
+    """Read and measure codes, print the report, and write it as JSON and as a page."""
+    from unbraid.checks import check_field
+    from unbraid.records import write_atomically
+
+    from unbraid_extras.arrays import read_arrays
+    from unbraid_extras.measure import measure as measure_codes
+
+    for path in filter(None, (json, html)):
+        holds = path.parent.is_dir() and not path.is_dir()
+        check_field(holds, str(path), "a file to write, in a folder that exists", "none")
+    if options["frames"]:
+        pair = [read_arrays(path, "frames") for path in options["frames"]]
+        options["frames"] = [next(iter(arrays.values())) for arrays in pair]
+    report = measure_codes(read_arrays(codes, "codes"), read_arrays(factors, "factors"), **options)
+    print(repr(report))
+    for written, text in ((json, report.as_json), (html, report.as_html)):
+        if written:
+            write_atomically(written, text().encode())
+            print(f"written: {written}")
+
+
+def train(model: str, data: Path, to: Path | None, dynamic: list[str], **options: Any) -> None:
+    """Read data, train a model and write its page."""
+    from unbraid.checks import check_name
+
+    from unbraid_extras import own_data, own_report, own_training
+
+    folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
+    running = {name: options.pop(name) for name in ("again", "accelerator")}
+    chosen = {name: options.pop(name) for name in ("steps", "batch_size")}
+    own_training.check_request(model, folder, data, running["accelerator"], **chosen)
+    read = own_data.load(data, **options)
+    plan = own_training.choose(model, read, seed=options["seed"], **chosen)
+    for name in dynamic:
+        check_name("dynamic", name, read.splits["train"].labels)
+    with own_training.hold(folder):
+        trained = own_training.train(plan, read, folder, **running)
+        written = own_report.write(trained, read, folder, dynamic)
+    print(f"written: {written}")
+
+
+def run(words: Sequence[str]) -> None:
+    """Run a command; its errors are raised."""
+    options = vars(build_parser().parse_args(words or ["--help"]))
+    if options["seed"] < 0:
+        raise ValueError(f"seed: expected 0 or more, found {options['seed']}")
+    options.pop("run")(**options)
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends in one message, not in a traceback."""
+    try:
+        run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("unbraid"):
+            raise
+        remedy = "python -m pip install 'unbraid[course]', or -e '.[course]' in the clone"
+        sys.exit(f"error: this needs the package {error.name}; {remedy}")
+    except (OSError, ValueError, RuntimeError) as error:
+        is_ours = type(error).__module__.startswith("unbraid")
+        if isinstance(error, RuntimeError) and not is_ours:
+            raise  # a fault of PyTorch or of the library, not a user's mistake
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Two fixed street cameras in place of paper A's 5th Avenue, which was never published.
+
+People walk across a square, cars on a road. Frames are squeezed, so that no traffic is cut off.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+from unbraid.checks import check_choice
+from unbraid.data.fetch import files, find, locate
+from unbraid.data.sequences import Sequences
+
+# The file of each video, its frames per second, and the stride that leaves about two of them.
+VIDEOS = {"vtest": ("vtest.avi", 10.0, 5), "car-detection": ("car-detection.mp4", 12.5, 6)}
+
+
+def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Sequences:
+    """Two street cameras in chunks of five frames, two per second: bytes (N, 5, 3, S, S).
+
+    A video is cut into spans of five strides. A span gives a chunk for each frame of its first
+    stride; these overlap in time, so that they are all in the same split. The videos are those
+    that are at hand.
+
+    split       "train" or "test"
+    by          "chunk": a random fifth of the spans of each video is the test, as paper A splits;
+                "time": the last fifth is the test, and the span before it is left out
+    image_size  S; frames are averaged over areas
+
+    Labels: video, static; time (N, 5) in seconds, dynamic. Raises `DataError` without any video.
+    """
+    check_choice("split", split, ("train", "test"))
+    check_choice("by", by, ("chunk", "time"))
+    find("street")  # It raises `DataError` for a damaged file.
+    paths = locate("street") or files("street")
+    names = [name for name in VIDEOS if VIDEOS[name][0] in paths]
+
+    frames, numbers, times = [], [], []
+    for name in names:
+        file, rate, stride = VIDEOS[name]
+        number = list(VIDEOS).index(name)
+        film = read_video(paths[file], image_size)
+        count = len(film) // (5 * stride)
+        order = np.arange(count)[::-1]  # The last spans come first.
+        if by == "chunk":
+            order = np.random.default_rng([0, number]).permutation(count)
+        tests, rest = order[: count // 5], order[count // 5 + (by == "time") :]
+        starts = np.sort(tests if split == "test" else rest)[:, None] * 5 * stride
+        index = (starts + np.arange(stride)).reshape(-1, 1) + np.arange(5) * stride  # (chunks, 5)
+        frames.append(film[index])
+        numbers.append(np.full(len(index), number))
+        times.append((index / rate).astype(np.float32))
+    about = f"fixed street cameras in place of 5th Avenue: {' and '.join(names)}"
+    return Sequences(
+        frames=torch.from_numpy(np.concatenate(frames)),
+        labels={
+            "video": torch.from_numpy(np.concatenate(numbers)),
+            "time": torch.from_numpy(np.concatenate(times)),
+        },
+        static=("video",),
+        dynamic=("time",),
+        split=split,
+        provenance=f"{about}, {split} split by {by}",
+        classes={"video": tuple(VIDEOS)},
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def read_video(path: Path, image_size: int) -> np.ndarray:
+    """All frames of a video, squeezed to squares by averaging areas: uint8 (T, 3, size, size)."""
+    import imageio_ffmpeg  # imported lazily: only this function needs it
+
+    scale = f"scale={image_size}:{image_size}:flags=area+accurate_rnd+bitexact"
+    output = ["-fps_mode", "passthrough", "-vf", scale, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), *output]
+    result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=True)
+    frames = np.frombuffer(result.stdout, np.uint8).reshape(-1, image_size, image_size, 3)
+    return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))

@@ -1,0 +1,400 @@
+"""Judges, the classifiers that name what models draw: their training, and how far to trust them.
+
+results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,training.csv,run.json}
+
+`unbraid.measures.judges` has their networks, judges.toml their sizes. A judge learns from real
+clips alone, so its own accuracy on test clips belongs next to every figure that it gives.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from unbraid import records
+from unbraid.checks import ResultsError, check_name, check_whole
+from unbraid.data.moving_digits import MovingDigits, load_digits
+from unbraid.data.sampling import FrameSampler, SequenceSampler
+from unbraid.data.sequences import Sequences
+from unbraid.measures.intervals import Interval, share_interval
+from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
+from unbraid.measures.swaps import generation_scores
+from unbraid.progress import progress_bar
+
+from papers import settings as tables_of_runs
+from papers.datasets import Sampler, load_sequences, sources_of
+from papers.run import describe_cpu, make_record, print_row, read_versions
+from papers.settings import Settings
+
+JUDGED_AT_ONCE = 128  # frames or clips whose damaged copies are made at a time
+TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
+TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
+
+
+@dataclass(frozen=True)
+class JudgeTask:
+    """What a judge sees, the section of its settings, and the labels that it names.
+
+    data: the dataset that it judges, where it does not bear its name.
+    """
+
+    kind: type[FrameJudge]
+    section: str
+    labels: tuple[str, ...]
+    data: str = ""
+
+
+WORN = ("skin", "trousers", "top", "hair")
+JUDGES = {  # A clip's motion is its action and direction in one, as in the papers.
+    "sprites": JudgeTask(SequenceJudge, "judge", ("motion", *WORN)),
+    "sprites_roughened": JudgeTask(SequenceJudge, "judge.soft", ("motion", *WORN), "sprites"),
+    "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
+    "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
+    "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
+    "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
+}
+JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
+
+
+def judge_settings(dataset: str, profile: str | None = None) -> Settings:
+    """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
+    check_name("dataset", dataset, JUDGES)
+    return tables_of_runs.load(JUDGES[dataset].section, profile)
+
+
+# ---- which judge measures what
+
+
+def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = None) -> Path:
+    """Where the weights of a judge lie, by default in the clone's results/."""
+    where = (folder or records.results()) / "judges" / dataset / profile
+    return where / f"judge-seed{seed}.safetensors"
+
+
+def name_judges(settings: Settings) -> dict[str, tuple[str, str, int]]:
+    """The judges that measure runs of these settings: dataset, profile and pixels of each.
+
+    The first is that of the run's own dataset for the models and datasets in `JUDGED`; moving
+    digits are judged in runs whose settings say so. Where the setting `evaluation_all_judges` is
+    on, the other judges of clips of sprites follow. The keys stand before the names of figures.
+    """
+    is_judged = (settings.model, settings.dataset) in JUDGED
+    name = settings.dataset if is_judged else getattr(settings, "evaluation_judge", None)
+    if name is None:
+        return {}
+    judges = {"": (name, settings.profile, settings.image_size)}
+    if getattr(settings, "evaluation_all_judges", False):
+        judges["roughened_"] = ("sprites_roughened", "full", 64)
+        judges["at_32_"] = ("sprites", "quick", 32)
+    return judges
+
+
+def find_judge(dataset: str, profile: str = "quick", image_size: int | None = None) -> Path:
+    """The weights of a dataset's judge of this profile or, where there is none, of quick.
+
+    They are those in results/, else those in build/results, where the command `judge` writes.
+    image_size: the side in pixels of the frames that it is to judge, by default that of the
+    profile's judge. Raises `ResultsError` where there is no judge of this size.
+    """
+    size = image_size or judge_settings(dataset, profile).image_size
+    others = []
+    for name in dict.fromkeys((profile, "quick")):
+        for folder in (records.results(), tables_of_runs.own_results()):
+            path = judge_path(dataset, name, folder=folder)
+            if path.exists():
+                record = records.read_json(path.with_suffix(".run.json"))
+                others.append(record["judge"]["sizes"]["image_size"])
+                if others[-1] == size:
+                    return path
+    found = f"of {', '.join(map(str, others))} pixels" if others else "none"
+    raise ResultsError(
+        f"judge: expected that of {dataset} for {size} x {size} pixels, found {found}; "
+        f"train it with python -m papers judge {dataset} --profile {profile}"
+    )
+
+
+def open_judge(
+    dataset: str,
+    profile: str = "quick",
+    classes: Mapping[str, tuple[str, ...]] | None = None,
+    image_size: int | None = None,
+) -> FrameJudge:
+    """The judge of a dataset, as `find_judge` finds it; classes: of the data that it is to judge.
+
+    Raises `ResultsError` where they are others, or where there is no judge of this size.
+    """
+    return load_judge(find_judge(dataset, profile, image_size), classes)
+
+
+# ---- what judges learn from
+
+
+def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sampler, Sequences]:
+    """What a judge learns from, and fixed examples that its accuracy is measured on.
+
+    Both are clips of sprites and MUG, and sequences of a single frame of all other datasets.
+    """
+    fixed = torch.Generator().manual_seed(1)
+    if dataset == "digits":
+        digits = load_digits(split)
+        draw = MovingDigits(digits, settings.image_size, length=1)
+        classes = dict.fromkeys(JUDGES[dataset].labels, tuple(map(str, range(10))))
+        examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
+        return Sampler(draw, draw.provenance, (digits.source,)), examples
+
+    data_name = JUDGES[dataset].data or dataset
+    data = load_sequences(data_name, split, settings)
+    sources = sources_of(data_name)
+    if JUDGES[dataset].kind is SequenceJudge:
+        return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
+
+    frames = FrameSampler(data, length=1)
+    places = frames.observed.nonzero()  # (P, 2): a sequence and one of its observed frames
+
+    def draw(count: int, generator: torch.Generator) -> Sequences:
+        rows = torch.randint(len(places), (count,), generator=generator)
+        return frames.take(places[rows, 0], places[rows, 1:])
+
+    measured = places
+    if len(places) > TEST_FRAMES:
+        measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
+    examples = frames.take(measured[:, 0], measured[:, 1:])
+    return Sampler(draw, data.provenance, sources), examples
+
+
+def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
+    """Frames (N, C, H, W) or clips (N, T, C, H, W), and (N,) of each label that the judge names."""
+    single = JUDGES[dataset].kind is FrameJudge
+    labels = {name: examples.labels[name] for name in JUDGES[dataset].labels}
+    for name in labels:
+        if name in examples.dynamic:
+            labels[name] = labels[name][:, 0]
+    return examples.frames[:, 0] if single else examples.frames, labels
+
+
+def blurred(frames: Tensor, sigma: float) -> Tensor:
+    """Each frame (..., H, W) smoothed by a Gaussian of `sigma` pixels; edges repeat."""
+    widths = [0.0] * (frames.ndim - 2) + [sigma, sigma]
+    smooth = gaussian_filter(frames.cpu().numpy(), widths, mode="nearest")
+    return torch.from_numpy(smooth).clamp(0, 1)
+
+
+def shifted(frames: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
+    """Each clip (N, ..., H, W) moved by `pixels` along a random diagonal; edges repeat."""
+    height, width = frames.shape[-2:]
+    directions = torch.randint(0, 2, (len(frames), 2), generator=generator) * 2 - 1
+    rows = (torch.arange(height) + pixels * directions[:, :1]).clamp(0, height - 1)  # (N, H)
+    columns = (torch.arange(width) + pixels * directions[:, 1:]).clamp(0, width - 1)  # (N, W)
+    moved = [clip[..., i[:, None], j] for clip, i, j in zip(frames, rows, columns, strict=True)]
+    return torch.stack(moved)
+
+
+def noisy(frames: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """Frames with Gaussian noise of this standard deviation on each value, clamped to [0, 1]."""
+    noise = torch.randn(frames.shape, generator=generator).to(frames)
+    return (frames + deviation * noise).clamp(0, 1)
+
+
+def roughen(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """The last `share` of a batch (N, ...) blurred by 0.3 to 1 pixel and with noise up to 0.1.
+
+    Decoders draw softer frames than any real one. A judge that has never seen such frames names
+    their attributes by chance, and a model would be blamed for it.
+    """
+    kept = len(frames) - round(share * len(frames))
+    if kept == len(frames):
+        return frames
+    sigma, deviation = torch.rand(2, generator=generator).tolist()
+    rough = noisy(blurred(frames[kept:], 0.3 + 0.7 * sigma), 0.1 * deviation, generator)
+    return torch.cat([frames[:kept], rough])
+
+
+# ---- training
+
+
+def fit_judge(
+    judge: FrameJudge,
+    draw: Callable[[int, torch.Generator], tuple[Tensor, Mapping[str, Tensor]]],
+    steps: int,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    log_every: int = 50,
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Train a judge in place by cross-entropy summed over its labels; returns the training curve.
+
+    draw(batch_size, generator): real training frames in the judge's form, and labels by name.
+    steps: updates of Adam, as the MSD benchmark trains its judges; over the last half the rate
+    falls to zero along a cosine. seed: that of the generator which `draw` is given.
+    report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
+    labels) and accuracy (mean over labels), averaged over the updates since the last row.
+    Raises ValueError for no steps, a loss that diverges, and frames or labels as `judge.check`.
+    """
+    check_whole(1, steps=steps)
+    device = next(judge.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(judge.parameters(), learning_rate, betas=(0.5, 0.999))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 0.5 - 0.5 * math.cos(2 * math.pi * max(0.5, step / steps))
+    )
+    rows, log = [], []
+    started = time.perf_counter()
+    judge.train()
+    for step in progress_bar(range(1, steps + 1), "judge"):
+        frames, labels = draw(batch_size, generator)
+        judge.check(frames, labels)
+        logits = judge(frames.to(device, torch.float32))
+        truth = {name: labels[name].to(device, torch.long) for name in judge.classes}
+        loss = sum(F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
+
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+        right = [(logits[name].argmax(-1) == truth[name]).float().mean() for name in judge.classes]
+        log.append(torch.stack([loss.detach(), torch.stack(right).mean()]))
+        if step % log_every == 0 or step == steps:
+            cross_entropy, accuracy = torch.stack(log).mean(0).tolist()
+            if not math.isfinite(cross_entropy):
+                raise ValueError(f"learning_rate: expected a finite loss, step {step} has none")
+            seconds = round(time.perf_counter() - started, 3)
+            row = {"step": step, "seconds": seconds, "cross_entropy": cross_entropy}
+            rows.append(row | {"accuracy": accuracy})
+            log.clear()
+            if report:
+                report(rows[-1])
+    judge.eval()
+    return rows
+
+
+def train_judge(
+    dataset: str, profile: str, folder: Path | None = None, seed: int = 0
+) -> FrameJudge:
+    """Train a judge, write its weights, record and curve, and return the judge as written."""
+    settings = judge_settings(dataset, profile)
+    sampler, examples = judge_examples(dataset, "train", settings)
+    classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
+    channels = examples.frames.shape[-3]
+    sizes = (settings.width, settings.features, settings.hidden)
+    torch.manual_seed(seed)
+    judge = JUDGES[dataset].kind(classes, settings.image_size, channels, *sizes)
+
+    def draw(count: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        frames, labels = show_judge(dataset, sampler(count, generator))
+        return roughen(frames, settings.roughened, generator), labels
+
+    every = max(1, settings.steps // 40)
+    optimiser = (settings.batch_size, settings.learning_rate)
+    rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
+
+    path = judge_path(dataset, settings.profile, seed, folder)
+    curve = path.with_suffix(".training.csv")
+    records.write_csv(curve, rows)
+    command = f"python -m papers judge {dataset} --profile {settings.profile} --seed {seed}"
+    record = make_record(command, settings, seed, rows)
+    record |= {"device": describe_cpu(), "precision": "32-true", "data": sampler.provenance}
+    record |= {"data_sha256": sampler.digests, "curve_sha256": records.digest(curve)}
+    save_judge(judge, path, record)
+    return load_judge(path)
+
+
+def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
+    """Write <name>.safetensors and <name>.run.json: `record`, what rebuilds the judge, a digest.
+
+    Weights are in half precision: measure the judge that `load_judge` gives back.
+    """
+    state = {}
+    for name, value in judge.state_dict().items():
+        value = value.half() if value.is_floating_point() else value
+        state[name] = value.cpu().contiguous()
+    records.write_atomically(path, safetensors.torch.save(state))
+    kind = "sequences" if judge.recurrent else "frames"
+    described = {"kind": kind, "classes": judge.classes, "sizes": judge.sizes}
+    content = {**record, "judge": described, "weights_sha256": records.digest(path)}
+    records.write_json(path.with_suffix(".run.json"), content)
+
+
+# ---- how far to trust a judge
+
+
+def describe_conditions(judge: FrameJudge) -> dict[str, str]:
+    """What `reliability` does to clips: of 32 pixels of a side, blur one and shift two."""
+    size = judge.sizes["image_size"]
+    return {
+        "real": "test clips as they are",
+        "blurred": f"smoothed by a Gaussian, sigma {size / 32:g} px",
+        "shifted": f"moved diagonally by {max(1, size // 16)} pixels",
+        "noisy": "Gaussian noise of standard deviation 0.1",
+    }
+
+
+def reliability(
+    judge: FrameJudge, frames: Tensor, labels: Mapping[str, Tensor], seed: int = 0
+) -> dict[str, dict[str, Interval]]:
+    """A judge's accuracy on real test clips and on damaged copies of them, by condition and label.
+
+    frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. The
+    conditions are those of `describe_conditions`. Raises as `judge.check`.
+    """
+    judge.check(frames, labels)
+    generator = torch.Generator().manual_seed(seed)
+    size = judge.sizes["image_size"]
+    changes: dict[str, Callable[[Tensor], Tensor]] = {
+        "real": lambda clips: clips,
+        "blurred": lambda clips: blurred(clips, size / 32),
+        "shifted": lambda clips: shifted(clips, max(1, size // 16), generator),
+        "noisy": lambda clips: noisy(clips, 0.1, generator),
+    }
+    accuracy: dict[str, dict[str, Interval]] = {}
+    for condition, change in changes.items():
+        batches = frames.split(JUDGED_AT_ONCE)
+        parts = [judge.probabilities(change(batch.float())) for batch in batches]
+        accuracy[condition] = {}
+        for name in judge.classes:
+            predicted = torch.cat([part[name].argmax(-1) for part in parts])
+            right = int((predicted == labels[name].cpu()).sum())
+            accuracy[condition][name] = share_interval(right, len(frames))
+    return accuracy
+
+
+def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
+    """How far a judge is to be trusted on the test split, in the form of metrics.json.
+
+    <condition>_<label>: accuracy on examples as they are (real), blurred, shifted and noisy.
+    inception_score_<label>, conditional_entropy_<label> (nats): of real examples, which no model
+        can be expected to surpass; only for labels all of whose classes are in the test set.
+    """
+    sampler, examples = judge_examples(dataset, "test", judge_settings(dataset, profile))
+    frames, labels = show_judge(dataset, examples)
+    figures = {}
+    for condition, accuracies in reliability(judge, frames, labels, seed=seed).items():
+        figures |= {f"{condition}_{label}": figure for label, figure in accuracies.items()}
+    for label, probabilities in judge.probabilities(frames).items():
+        if len(labels[label].unique()) == len(judge.classes[label]):
+            scores = generation_scores(probabilities, labels[label])
+            figures[f"inception_score_{label}"] = scores.inception_score
+            figures[f"conditional_entropy_{label}"] = scores.conditional_entropy
+
+    entry: dict = {name: figure.mean for name, figure in figures.items()}
+    entry["by_seed"] = {name: [figure.mean] for name, figure in figures.items()}
+    entry["intervals"] = {name: [figure.low, figure.high] for name, figure in figures.items()}
+    protocol = {
+        "data": sampler.provenance,
+        "split": "test",
+        "seeds": [seed],
+        "examples": len(frames),
+        "conditions": describe_conditions(judge),
+        "intervals": "95 %, over test examples: Wilson's for accuracies, bootstrap for scores",
+        "versions": read_versions(),
+    }
+    return {"judge": entry, "protocol": protocol}

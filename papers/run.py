@@ -1,0 +1,414 @@
+"""Runs of models: a section of runs.toml and a seed become files in a folder of results.
+
+<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from unbraid import records, training
+from unbraid.checks import ResultsError, SettingsError
+from unbraid.data.fetch import repository_root
+from unbraid.models.base import MOVED, BatchLike, ModelConfig, SequenceModel, describe_model
+from unbraid.schedules import Curve, Schedule, schedule_value
+
+from papers.datasets import LOADERS, Sampler, list_options
+from papers.settings import Jobs, Settings, list_classes
+
+FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
+TRAINING = """class model dataset run section profile sampler seeds steps batch_size learning_rate
+decay decay_every second_moment_decay gradient_norm weight_interpolation weight_cycles image_size
+channels length path_length frames_drawn motion speeds withheld scaled split_by training_split"""
+EVALUATION = """judged_size evaluation_all_judges evaluation_characters evaluation_draws
+evaluation_epochs evaluation_fresh_statistics evaluation_grid evaluation_heads evaluation_identities
+evaluation_judge evaluation_length evaluation_pairs evaluation_sequences evaluation_training
+evaluation_training_characters"""  # With TRAINING, what may stand beside the fields of a config.
+WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
+
+# ---- models
+
+
+def import_class(name: str) -> type[SequenceModel]:
+    """The model of a dotted name; `SettingsError` where there is none."""
+    module, _, own_name = str(name).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), own_name, None)
+    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
+        found = None
+    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
+        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
+    return found
+
+
+def choose_class(settings: Settings) -> type[SequenceModel]:
+    """The class of a run's model, which its section or one around it names."""
+    return import_class(settings.as_dict().get("class"))
+
+
+def make_config(settings: Settings) -> ModelConfig:
+    """The config of a run's model: the fields that it has among the run's settings.
+
+    Raises `SettingsError` for a setting that no training, no evaluation and no config reads, such
+    as a misspelt one. A section may inherit fields that the class of one around it has.
+    """
+    known = {*TRAINING.split(), *EVALUATION.split()}
+    for name in list_classes(settings.section, settings.profile):
+        known |= {each.name for each in fields(import_class(name).config_class)}
+    if settings.dataset in LOADERS:
+        known |= set(list_options(settings.dataset))
+    for name in settings.as_dict().keys() - known:
+        if not name.endswith(WEIGHT):
+            close = get_close_matches(name, known, 1)
+            raise SettingsError(
+                f"{settings.section}: expected settings that papers/run.py lists, or fields of "
+                f"{choose_class(settings).__name__}'s config, found {name}"
+                + (f"; did you mean {close[0]}?" if close else "")
+            )
+    return choose_class(settings).config_class.of(settings.as_dict())
+
+
+def build(settings: Settings, seed: int) -> SequenceModel:
+    """A new model of these settings, its weights drawn with this seed."""
+    torch.manual_seed(seed)
+    return choose_class(settings)(make_config(settings))
+
+
+# ---- training
+
+
+def train_model(
+    model: SequenceModel,
+    draw: Callable[[int, torch.Generator], BatchLike],
+    settings: Settings,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    every: int | None = None,
+    report: Callable[[dict], None] | None = None,
+    **machine: object,
+) -> list[dict]:
+    """`training.fit` with the arguments that a run's settings describe.
+
+    machine: fit's precision, accelerator, devices, num_nodes and compile.
+    """
+    return training.fit(
+        model,
+        draw,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=rate_schedule(settings),
+        weights=weight_schedules(settings),
+        betas=(0.9, settings.second_moment_decay),
+        gradient_norm=getattr(settings, "gradient_norm", None),
+        seed=seed,
+        checkpoint=checkpoint,
+        identity=training_settings(settings),
+        every=every,
+        report=report,
+        on_progress=getattr(model, "advance", None),  # of a `GatedPrediction`
+        **machine,
+    )
+
+
+def rate_schedule(settings: Settings) -> Curve:
+    """The learning rate, which falls by `decay` once for every `decay_every` sequences seen."""
+    if settings.decay == 1:
+        # Of a model that is computed and not trained the rate is 0, which `fit` refuses.
+        return settings.learning_rate or 1e-30
+
+    def rate(share: float) -> float:
+        step = round(share * settings.steps) + 1  # the update that begins
+        stairs = step * settings.batch_size // settings.decay_every
+        return schedule_value(settings.learning_rate, share) * settings.decay**stairs
+
+    return rate
+
+
+def weight_schedules(settings: Settings) -> dict[str, Curve]:
+    """The weights of the bound's terms, by the names that `Bound.loss` knows.
+
+    Every setting that ends in _weight is a schedule: static_kl_weight weighs KL(static),
+    log_likelihood_weight the likelihood. The optional weight_cycles says how often in a run the
+    knots are gone through.
+    """
+    cycles = getattr(settings, "weight_cycles", 1)
+    weights: dict[str, Curve] = {}
+    for name, value in settings.as_dict().items():
+        if name.endswith(WEIGHT):
+            if not isinstance(value, (int, float)):
+                value = repeat(Schedule(value, settings.weight_interpolation), cycles)
+            weights[name.removesuffix(WEIGHT)] = value
+    return weights
+
+
+def repeat(schedule: Schedule, cycles: int) -> Curve:
+    """A schedule that is gone through so many times in a run."""
+    if cycles == 1:
+        return schedule
+
+    def value(share: float) -> float:
+        passed = max(1, math.ceil(share * cycles - 1e-9)) - 1  # A cycle's last update has 1.
+        return schedule(share * cycles - passed)
+
+    return value
+
+
+def term_weights(settings: Settings, step: int) -> dict[str, float]:
+    """The weights of the bound's terms at one update, from 1 on."""
+    weights = weight_schedules(settings)
+    return {name: schedule_value(curve, step / settings.steps) for name, curve in weights.items()}
+
+
+def training_settings(settings: Settings) -> dict:
+    """The settings that decide a run, without class, seeds, section and those of evaluations."""
+    left_out = {*EVALUATION.split(), "class", "seeds", "section"}
+    return {name: value for name, value in settings.as_dict().items() if name not in left_out}
+
+
+# ---- a run and its files
+
+
+def run_name(settings: Settings, seed: int) -> str:
+    """Where a run lies in a folder of results: "<model>/<dataset>/<profile>/<run>-seed<seed>"."""
+    parts = (settings.model, settings.dataset, settings.profile, settings.run)
+    return f"{'/'.join(parts)}-seed{seed}"
+
+
+def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
+    """The trained model of a run in a folder of results, by default the clone's.
+
+    Raises `ResultsError` where it is not there, or where its weights are not those of its record.
+    """
+    choose_class(settings)  # It imports a class that is not the library's.
+    name = run_name(settings, seed)
+    path = records.weights(name, folder)
+    if path.exists():
+        expected = records.read_record(name, folder)["weights_sha256"]
+        if records.digest(path) != expected:
+            raise ResultsError(f"{path}: expected SHA-256 {expected}; {records.RESTORE}")
+    return SequenceModel.load(path)
+
+
+def find_weights(jobs: Jobs, folders: list[Path]) -> tuple[Jobs, dict[str, Path]]:
+    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
+
+    That is the first of the folders that has them. The commands that train the others are printed;
+    where there are no weights at all, `ResultsError` says them.
+    """
+    there, places, commands = [], {}, []
+    for settings, seeds in jobs:
+        for seed in seeds:
+            name = run_name(settings, seed)
+            having = [folder for folder in folders if records.weights(name, folder).exists()]
+            if having:
+                places[name] = having[0]
+            else:
+                commands.append(f"  {train_command(settings, seed)} --results {folders[0]}")
+        if trained := [seed for seed in seeds if run_name(settings, seed) in places]:
+            there.append((settings, trained))
+    text = "\n".join(["weights: these commands train what is missing:", *commands])
+    if not there:
+        raise ResultsError(text)
+    if commands:
+        print(f"left out, {text}")
+    return there, places
+
+
+def train_command(settings: Settings, seed: int, **machine: object) -> str:
+    """The command that trains a run; machine: what of `train_model` is not the default."""
+    command = f"python -m papers train {settings.model} --dataset {settings.dataset}"
+    command += f" --run {settings.run} --profile {settings.profile} --seed {seed}"
+    for name, value in machine.items():
+        option = name.replace("_", "-")
+        command += " --no-compile" if value is False else f" --{option}"
+        command += f" {value}" if not isinstance(value, bool) else ""
+    return command
+
+
+def train_run(
+    settings: Settings,
+    seed: int,
+    sampler: Sampler,
+    folder: Path,
+    again: bool = False,
+    wait: bool = False,
+    **machine: object,
+) -> None:
+    """Train one run with one seed, write its curve, weights and record, and print what is done.
+
+    A run that was interrupted goes on at its last checkpoint; one that is finished is left alone.
+
+    again: a finished run of other settings, precision or data is replaced. wait: for another
+    process that trains the same run. Raises `TrainingError` for such runs without these two.
+    machine: as in `train_model`, only what is not the default.
+    """
+    path = folder / run_name(settings, seed)
+    checkpoint = path.with_suffix(".checkpoint")
+    now = {"precision": machine.get("precision", "32-true"), "data_sha256": sampler.digests}
+    with keep_alone(path, wait):
+        if find_record(settings, path, now, again):
+            print(f"{path.name}: finished before; delete {path}.run.json to train it again")
+            return
+        begin = training.read_rows(checkpoint)[-1]["step"] if checkpoint.exists() else 0
+        beginning = note_beginning(path, resumed=bool(begin))
+        updates = f"goes on after update {begin} of" if begin else "begins:"
+        print(f"{path.name} {updates} {settings.steps} updates; {sampler.provenance}", flush=True)
+
+        model, options = build(settings, seed), machine | {"report": print_row}
+        try:
+            rows = train_model(model, sampler, settings, seed, checkpoint, **options)
+        except KeyboardInterrupt:
+            print(f"\nthe same command goes on with {path.name} at its last checkpoint")
+            raise
+        if is_first_process():
+            command = train_command(settings, seed, **machine)
+            record = make_record(command, settings, seed, rows) | now | beginning
+            write_run(model, rows, path, record | {"data": sampler.provenance})
+
+
+def is_first_process() -> bool:
+    """Whether this is the process to write, of those that torchrun, SLURM or Fabric started."""
+    ranks = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
+@contextmanager
+def keep_alone(path: Path, wait: bool) -> Iterator[None]:
+    """Lock a run; where another process has it, wait for it, or raise `TrainingError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with ExitStack() as held:
+        if is_first_process():
+            try:
+                held.enter_context(FileLock(lock, timeout=-1 if wait else 0))
+            except Timeout:
+                raise training.TrainingError(
+                    f"{path.name}: expected to train it alone, but another process does; wait for "
+                    "it, or name another folder with --results"
+                ) from None
+            held.callback(lock.unlink, missing_ok=True)
+        yield
+
+
+def find_record(settings: Settings, path: Path, now: dict, again: bool = False) -> dict | None:
+    """The record of a complete run of these settings at a path without suffix, if there is one.
+
+    now: what the record must say as well, such as the precision and the digests of the data.
+    again: a complete run of other settings may be replaced; otherwise it is a `TrainingError`.
+    """
+    weights, record_path, curve = (path.with_suffix(suffix) for suffix in FILES.values())
+    if not (record_path.exists() and weights.exists() and curve.exists()):
+        return None
+    record = records.read_record(path.name, path.parent)
+    if record["weights_sha256"] != records.digest(weights):
+        return None
+    changes = list_changes(record, settings, now)
+    if changes and not again:
+        raise training.TrainingError(
+            f"{record_path}: expected no finished run of other settings, found one with "
+            f"{', '.join(changes[:4])}; --again replaces it, --results names another folder"
+        )
+    return None if changes else record
+
+
+def list_changes(record: dict, settings: Settings, now: dict | None = None) -> list[str]:
+    """What a run of these settings has otherwise than a record: class, config, settings, `now`.
+
+    A config may have got new fields since.
+    """
+    name, config = record["model"]["class"], record["model"]["config"]
+    before = config | record | record["settings"] | {"class": MOVED.get(name, name)}
+    after = json.loads(json.dumps(asdict(make_config(settings))))  # with lists for tuples
+    after = {name: value for name, value in after.items() if name in config}
+    after |= training_settings(settings) | {"class": settings.as_dict()["class"]} | (now or {})
+    differing = [name for name, value in after.items() if before.get(name) != value]
+    return [f"{name} {before.get(name)} (now {after[name]})" for name in differing]
+
+
+def write_run(model: SequenceModel, rows: list[dict], path: Path, record: dict) -> None:
+    """Write the curve, the weights and the record of a trained run, and remove its checkpoint."""
+    weights, record_path, curve = (path.with_suffix(suffix) for suffix in FILES.values())
+    record_path.unlink(missing_ok=True)  # A record says that the files beside it are whole.
+    records.write_csv(curve, rows)
+    model.save(weights)
+    digests = {"weights_sha256": records.digest(weights), "curve_sha256": records.digest(curve)}
+    records.write_json(record_path, record | {"model": describe_model(model)} | digests)
+    # Last of all: a run killed before this line is resumed and not lost.
+    for suffix in (".begun.json", ".checkpoint"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
+    print(f"written: {weights}")
+
+
+def make_record(command: str, settings: Settings, seed: int, rows: list[dict]) -> dict:
+    """run.json: the command, settings, device and versions with which a run can be made again."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
+    return {
+        "command": command,
+        "profile": settings.profile,
+        "seed": seed,
+        "settings": settings.as_dict(),
+        "device": device,
+        "versions": read_versions(),
+        "steps": rows[-1]["step"],
+        "seconds": round(rows[-1]["seconds"], 1),
+    }
+
+
+def describe_cpu() -> str:
+    """The processor, as a record names it."""
+    return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def read_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    packages = ("unbraid", "torch", "numpy", "lightning-fabric")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def note_beginning(path: Path, resumed: bool) -> dict[str, str]:
+    """When a run began (UTC) and at which commit of the clone; a resumed run has its first ones."""
+    note = path.with_suffix(".begun.json")
+    if resumed and note.exists():
+        return records.read_json(note)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    beginning = {"started": now, "commit": read_commit()}
+    if is_first_process():
+        records.write_json(note, beginning)
+    return beginning
+
+
+def read_commit() -> str:
+    """The commit of the clone, with "+changes" where tracked files differ from it; or "unknown".
+
+    Of files that were copied without their history, the environment's UNBRAID_COMMIT says it.
+    """
+    if told := os.environ.get("UNBRAID_COMMIT"):
+        return told
+    answers = []
+    for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        command = ["git", "-C", str(repository_root()), *question]
+        try:
+            answers.append(subprocess.run(command, capture_output=True, text=True, check=True))
+        except (OSError, subprocess.CalledProcessError):
+            return "unknown"
+    commit, changes = (answer.stdout.strip() for answer in answers)
+    return f"{commit}+changes" if changes else commit
+
+
+def print_row(row: dict) -> None:
+    """Print a row of a training curve on one line."""
+    print("  " + "  ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)

@@ -1,0 +1,236 @@
+"""metrics.json, the figures of runs, and the pages with tables that are made of them.
+
+results/tables.toml says which figures results/README.md shows; claims.py makes the other pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from unbraid import records
+from unbraid.checks import ResultsError
+from unbraid.measures.intervals import mean_interval
+
+OVER_SEEDS = "95 %, Student t over seeds"  # the intervals of all figures but those of judges
+FEWEST_SEEDS = 4  # that an interval is printed of; of fewer, Student's t is too narrow if one fails
+OF_RUNS = {"seeds", "seeds_of", "versions", "versions_of", "files", "judges", "content_sha256"}
+
+# ---- metrics.json: for each run its figures, and beside them `protocol`
+
+
+def summarise(by_seed: list[dict[str, float]]) -> dict:
+    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
+
+    An interval is [low, high], Student's over seeds; None where there is one seed.
+    Raises `ResultsError` for NaN and infinity.
+    """
+    values, intervals = {}, {}
+    for name in by_seed[0]:
+        values[name] = [float(figures[name]) for figures in by_seed]
+        if not all(map(math.isfinite, values[name])):
+            raise ResultsError(f"metrics: expected finite numbers, found others in {name}")
+        interval = mean_interval(values[name])
+        intervals[name] = [interval.low, interval.high] if interval.n > 1 else None
+    means: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+    return means | {"by_seed": values, "intervals": intervals}
+
+
+def find_seeds(metrics: dict, run: str) -> list[int]:
+    """The seeds of a run, in the order of the values of by_seed: its own, or the protocol's."""
+    protocol = metrics["protocol"]
+    return protocol.get("seeds_of", {}).get(run, protocol.get("seeds", [0]))
+
+
+def list_runs(metrics: dict) -> list[tuple[str, int]]:
+    """Every run of a metrics.json with each of its seeds."""
+    pairs = []
+    for run in (run for run in metrics if run != "protocol"):
+        pairs += [(run, seed) for seed in find_seeds(metrics, run)]
+    return pairs
+
+
+def split_seeds(metrics: dict, run: str) -> dict[int, dict[str, float]]:
+    """The figures of a run by seed; none where it was not measured."""
+    columns = metrics.get(run, {}).get("by_seed", {})
+    by_seed: dict[int, dict[str, float]] = {}
+    for place, seed in enumerate(find_seeds(metrics, run) if columns else ()):
+        by_seed[seed] = {name: values[place] for name, values in columns.items()}
+    return by_seed
+
+
+def merge(before: dict, measured: dict) -> dict:
+    """A metrics.json with what was measured now; other runs, and other seeds, stay as they are.
+
+    Files that were measured with other versions than the protocol's name theirs. Raises
+    `ResultsError` where data, measures, judges or a run's figures are not those of before.
+    """
+    protocol, new = dict(before["protocol"]), measured["protocol"]
+    judges = protocol.get("judges", {})
+    same = {**new, "judges": judges | new.get("judges", {})}
+    differing = [name for name in same.keys() - OF_RUNS if same[name] != protocol.get(name)]
+    if any(judges[name] != same["judges"][name] for name in judges):
+        differing.append("judges")
+    seeds_of, files = {}, dict(protocol.get("files", {}))
+    merged = {run: entry for run, entry in before.items() if run != "protocol"}
+    for run in measured.keys() - {"protocol"}:
+        by_seed = split_seeds(before, run) | split_seeds(measured, run)
+        if len({frozenset(figures) for figures in by_seed.values()}) > 1:
+            differing.append(f"the figures of {run}")
+            continue
+        seeds_of[run] = sorted(by_seed)
+        merged[run] = summarise([by_seed[seed] for seed in seeds_of[run]])
+        apart = {} if new["versions"] == protocol["versions"] else {"versions": new["versions"]}
+        added = {seed: entry | apart for seed, entry in new["files"][run].items()}
+        files[run] = files.get(run, {}) | added
+    if differing:
+        raise ResultsError(
+            f"metrics.json: expected figures as those of other runs and seeds, found another "
+            f"{', '.join(sorted(differing))}; remove the file and measure all of them"
+        )
+    seeds_of = protocol.get("seeds_of", {}) | seeds_of
+    seeds_of = {run: seeds for run, seeds in seeds_of.items() if seeds != protocol["seeds"]}
+    protocol |= {"files": files, "seeds_of": seeds_of, "judges": same["judges"]}
+    for name in ("seeds_of", "judges"):
+        if not protocol[name]:
+            del protocol[name]
+    return merged | {"protocol": protocol}
+
+
+def write_metrics(path: Path, metrics: dict) -> None:
+    """Write metrics.json; the SHA-256 of all else in its `protocol` tells damage later."""
+    metrics["protocol"]["content_sha256"] = digest_content(metrics)
+    records.write_json(path, metrics)
+
+
+def digest_content(metrics: dict) -> str:
+    """SHA-256 of a metrics.json without the entry that holds it."""
+    protocol = dict(metrics["protocol"])
+    protocol.pop("content_sha256", None)
+    return hashlib.sha256(json.dumps(metrics | {"protocol": protocol}).encode()).hexdigest()
+
+
+# ---- figures as text
+
+
+def format_values(values: list[float], digits: int = 2) -> str:
+    """The values of up to three seeds, or else "mean ± half-width of the 95 % interval".
+
+    Where all seeds have the very same value, as baselines do, it is written once.
+    """
+    if len(set(values)) == 1:
+        text = f"{values[0]:.{digits}f}"
+    elif len(values) < FEWEST_SEEDS:
+        text = ", ".join(f"{value:.{digits}f}" for value in values)
+    else:
+        interval = mean_interval(values)
+        text = f"{interval.mean:.{digits}f} ± {interval.half_width:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
+    """A figure of a run over its seeds, as `format_values` writes it; a dash where it has none."""
+    return format_values(entry["by_seed"][figure], digits) if figure in entry else "–"
+
+
+def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, int]) -> pd.DataFrame:
+    """The figures of metrics.json as text, by run and figure; digits: where there are not two."""
+    rows = {}
+    for run, entry in metrics.items():
+        if run != "protocol":
+            rows[run] = [format_figure(entry, name, digits.get(name, 2)) for name in figures]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(figures))
+
+
+def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
+    """The same in Markdown, with a title for each figure.
+
+    Raises `ResultsError` for a figure that no run has.
+    """
+    for figure in columns:
+        if not any(figure in entry for entry in metrics.values()):
+            raise ResultsError(
+                f"metrics: expected the figure {figure}, found it of no run; "
+                "run: python -m papers evaluate --write"
+            )
+    rows = [("run", *columns.values()), ("---",) * (len(columns) + 1)]
+    rows += tabulate_metrics(metrics, columns, digits).itertuples()
+    return markdown_table(rows)
+
+
+def markdown_table(rows: Iterable[Iterable[str]]) -> str:
+    """Rows of cells as Markdown; the second one separates the titles from the others."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines[1] = lines[1].replace(" ", "")
+    return "\n".join(lines)
+
+
+# ---- pages: results/tables.toml -> results/README.md
+
+
+def read_tables() -> dict:
+    """results/tables.toml: an introduction, and `table`, a list of tables."""
+    return tomllib.loads((records.results() / "tables.toml").read_text(encoding="utf-8"))
+
+
+def split_columns(columns: list[dict]) -> tuple[dict[str, str], dict[str, int]]:
+    """The titles of a table's figures, and the digits of those that do not have two."""
+    titles = {column["figure"]: column["title"] for column in columns}
+    return titles, {column["figure"]: column.get("digits", 2) for column in columns}
+
+
+def render_page(tables: dict) -> str:
+    """results/README.md: every table whose metrics.json exists, with its introduction.
+
+    A table of quick results comes again with those of the same folder at full, where there are any.
+    """
+    parts = [tables["introduction"].strip()]
+    places = [table["results"] for table in tables["table"]]
+    for table in tables["table"]:
+        texts = {table["results"]: (table["title"], table["introduction"].strip())}
+        full = re.sub("quick$", "full", table["results"])
+        if full not in places:  # A table of its own wins.
+            texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
+        for place, (title, introduction) in texts.items():
+            path = records.results() / place / "metrics.json"
+            if path.exists():
+                metrics = records.read_json(path)
+                content = metrics_table(metrics, *split_columns(table["columns"]))
+                parts += [f"## {title}", introduction, content]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_pages() -> dict[Path, str]:
+    """The pages with tables: results/README.md, and those of the papers' claims."""
+    from papers import claims  # which reads this module
+
+    return {records.results() / "README.md": render_page(read_tables()), **claims.render_pages()}
+
+
+def write_tables() -> None:
+    """Write the pages from what results/ holds."""
+    for path, content in render_pages().items():
+        records.write_atomically(path, content.encode())
+
+
+def table_faults() -> list[str]:
+    """A line for each page whose tables are not those of results/."""
+    from papers import claims
+
+    path = records.results() / "tables.toml"
+    try:
+        pages, faults = render_pages(), claims.head_faults()
+    except ResultsError as error:
+        return [f"{path}: {error}"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [f"{path}: expected runs and figures that there are, found {error!r}"]
+    for path, content in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            faults.append(f"{path}: its tables are old; run: python -m papers verify --write")
+    return faults

@@ -1,0 +1,542 @@
+"""Own data: what is written comes back, no split leaks, and each kind of fault is refused."""
+
+import unicodedata
+
+import imageio_ffmpeg
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from PIL import Image
+from unbraid.data import speech, sprites
+from unbraid_extras import own_data, own_files
+
+PSNR = 26.0  # dB; the worst clip has 28.3, because codecs halve the colours' resolution
+
+
+def write_film(path, frames):
+    """A film of frames (T, H, W, 3), near the codec's best quality."""
+    path.parent.mkdir(exist_ok=True)
+    codec = "libvpx" if path.suffix == ".webm" else "libx264"
+    options = {"fps": 8, "codec": codec, "quality": 10, "macro_block_size": 2}
+    stream = imageio_ffmpeg.write_frames(str(path), frames.shape[2:0:-1], **options)
+    stream.send(None)
+    for frame in frames:
+        stream.send(np.ascontiguousarray(frame))
+    stream.close()
+
+
+def ramp(count, height=16, width=16):
+    """Frames (T, H, W, 3) whose number k is told by their brightness, 6 k."""
+    levels = 6 * np.arange(count, dtype=np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, height, width, 3))
+
+
+def frame_numbers(frames):
+    """The number of each frame (..., T) of films made by `ramp`."""
+    return (frames.float().mean((-3, -2, -1)) / 6).round().int()
+
+
+def write_pictures(folder, count, size=(16, 16)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.new("RGB", size, (6 * number, 0, 0)).save(folder / f"frame {number}.png")
+
+
+def write_text(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def arrays(**named):
+    """A function that writes arrays into a folder, and gives the file's path."""
+
+    def make(folder):
+        np.savez(folder / "a.npz", **named)
+        return folder / "a.npz"
+
+    return make
+
+
+def by_name(data, get=lambda sequences: sequences.frames):
+    """The sequences of all splits by their names."""
+    pairs = []
+    for split, names in data.names.items():
+        pairs += zip(names, get(data.splits[split]), strict=True)
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+# ---- what is written comes back
+
+
+def test_the_middle_of_films_of_all_formats_comes_back_within_the_codecs_error(tmp_path):
+    true = sprites.load("test").subset(slice(0, 90, 9)).frames[:, :, :, ::2, ::2]  # 10 clips
+    wide = torch.nn.functional.pad(true.repeat_interleave(4, 3).repeat_interleave(4, 4), (64, 64))
+    for number, clip in enumerate(wide.permute(0, 1, 3, 4, 2).numpy()):
+        suffix = (".mp4", ".mov", ".MKV", ".webm")[number % 4]
+        write_film(tmp_path / f"{number}: ü{suffix}", clip)
+    data = own_data.load(tmp_path, size=true.shape[-1])
+    read = by_name(data)
+    assert len(read) == 10 and data.splits["train"].frames.dtype == torch.uint8
+    for name, clip in read.items():
+        errors = clip.double() - true[int(name[0])].double()
+        assert 10 * torch.log10(255**2 / errors.square().mean()) > PSNR, name
+
+
+def test_a_table_becomes_z_scores_with_its_gaps_and_labels(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.normal(5, [1, 20], (30, 6, 2))
+    values[random.random(values.shape) < 0.1] = np.nan
+    table = pd.DataFrame(values.reshape(-1, 2), columns=["warmth", "wind"])
+    table.insert(0, "series", np.repeat(np.arange(30), 6))
+    table.insert(1, "hour", np.tile(np.arange(6), 30))
+    table["place"] = np.repeat(np.array(["sea", "hill"])[np.arange(30) % 2], 6)
+    table["light"] = np.where(table["hour"] > 3, "day", "night")
+    # Lines may come in any order, and with the numbers of the rows.
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "weather.csv")
+
+    data = own_data.load(tmp_path / "weather.csv")
+    train = values[[int(name) for name in data.names["train"]]].reshape(-1, 2)
+    mean, deviation = np.nanmean(train, 0), np.nanstd(train, 0)
+    for split, read in data.splits.items():
+        rows = [int(name) for name in data.names[split]]
+        expected = np.nan_to_num((values[rows] - mean) / deviation)
+        np.testing.assert_allclose(read.frames, expected, rtol=1e-5, atol=1e-5)
+        assert np.array_equal(read.mask, ~np.isnan(values[rows]))
+        assert read.labels["place"].tolist() == [1 - row % 2 for row in rows]
+        assert read.static == ("place",) and read.dynamic == ("light",)
+        assert read.classes["place"] == ("hill", "sea")
+        assert read.labels["light"][0].tolist() == [1, 1, 1, 1, 0, 0]
+    assert "A column without a name is left out." in data.notes
+
+
+def test_pictures_come_back_exactly_in_the_order_of_their_numbers(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 11, 32, 32, 3), np.uint8)
+    for name, clip in enumerate(pixels):
+        (tmp_path / str(name)).mkdir()
+        for number, picture in enumerate(clip):
+            Image.fromarray(picture).save(tmp_path / str(name) / f"{number}.png")
+    (tmp_path / ".hidden").mkdir()
+    write_text(tmp_path / "notes.txt", "mine")
+    data = own_data.load(tmp_path)
+    for name, clip in by_name(data).items():
+        assert np.array_equal(clip.permute(0, 2, 3, 1), pixels[int(name)])
+    assert any("notes.txt" in note for note in data.notes)
+
+
+def test_pictures_of_other_sizes_are_put_upright_and_cut_to_their_middle_square(tmp_path):
+    """The left and right quarters of a wide picture are cut off, the rest is halved."""
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[:, 16:48] = np.repeat(np.array([200, 100]), 16)[:, None, None]
+    turned = Image.Exif()
+    turned[0x0112] = 8  # It is to be turned by 90 degrees to the left.
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        Image.fromarray(wide).save(tmp_path / name / "0.png")
+        upside = Image.fromarray(wide).rotate(-90, expand=True)
+        upside.save(tmp_path / name / "1.png", exif=turned)
+        Image.new("L", (5, 7), 100).save(tmp_path / name / "2.png")
+    for clip in by_name(own_data.load(tmp_path, size=16)).values():
+        assert clip.shape == (3, 3, 16, 16)
+        assert (clip[:2, :, :8] == 200).all() and (clip[:2, :, 8:] == 100).all()
+        assert (clip[2] == 100).all()
+
+
+@pytest.mark.parametrize("kind", ("pictures", "films"))
+def test_what_is_transparent_is_grey(tmp_path, kind):
+    """Black figures without a background, as pictures and as a film, do not vanish."""
+    pixels = np.zeros((3, 8, 8, 4), np.uint8)
+    for step in range(3):
+        pixels[step, 2:5, step : step + 3, 3] = 255
+    first, *more = map(Image.fromarray, pixels)
+    for name in "abc":
+        if kind == "films":
+            options = {"append_images": more, "disposal": 2, "duration": 100}
+            first.save(tmp_path / f"{name}.gif", save_all=True, **options)
+            continue
+        (tmp_path / name).mkdir()
+        for step, picture in enumerate((first, *more)):
+            picture.save(tmp_path / name / f"{step}.png")
+    frames = own_data.load(tmp_path, size=8, length=3).splits["train"].frames[0]
+    assert set(frames.unique().tolist()) == {0, 128}
+    assert ((frames == 0).sum((1, 2, 3)) == 27).all()
+
+
+def test_recordings_become_the_chunks_of_speech(tmp_path):
+    random = np.random.default_rng(0)
+    waves = [random.normal(0, 0.1, (6000 + 700 * number, 2)) for number in range(4)]
+    for number, wave in enumerate(waves):
+        soundfile.write(tmp_path / f"{number}.wav", wave, 16_000, "FLOAT")
+    data = own_data.load(tmp_path)
+    waveforms = [speech.equal_level(torch.from_numpy(wave.mean(1)).float()) for wave in waves]
+    chunks = speech.cut(speech.Utterances(waveforms, {}, {}, 16_000, "", ""))
+    names = []
+    for number, chunk in zip(chunks.labels["utterance"], chunks.labels["chunk"], strict=True):
+        names.append(f"{number}.wav #{chunk + 1}")
+    rows = [names.index(name) for name in data.names["train"]]
+    scale = speech.SpectrumScale.fit(chunks.subset(rows))
+    for split, read in data.splits.items():
+        expected = chunks.subset([names.index(name) for name in data.names[split]])
+        assert torch.equal(read.mask, expected.mask)
+        frames = scale.transform(expected).frames
+        torch.testing.assert_close(read.frames, frames, rtol=1e-3, atol=1e-3)
+
+
+def test_other_rates_are_resampled(tmp_path):
+    """A tone of 1 000 Hz is at 1 000 Hz, spectrum 25 of 40 Hz each, whatever the rate."""
+    for number, rate in enumerate((16_000, 22_050, 48_000)):
+        tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate // 2) / rate)
+        soundfile.write(tmp_path / f"{number}.wav", tone, rate)
+    raw = own_files.find_in_folder(tmp_path, 32)
+    for number in range(3):
+        assert (raw.read(number)[0][2:18].argmax(1) == 25).all()
+
+
+@pytest.mark.parametrize("scale", (1, 255))
+@pytest.mark.parametrize("colours", ("first", "last", "none"))
+def test_frames_of_arrays_keep_their_values(tmp_path, scale, colours):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 16, 16))
+    values = (pixels / scale).astype(np.float32 if scale == 255 else np.uint8)
+    if colours == "last":
+        values = np.moveaxis(values, 2, 4)
+    if colours == "none":
+        values, pixels = values[:, :, 0], pixels[:, :, :1]
+    who = np.array(["a", "ü"] * 3)
+    steps = np.tile(np.arange(3), (6, 1))
+    data = own_data.load(arrays(pictures=values, who=who, step=steps)(tmp_path), size=16)
+    for name, clip in by_name(data).items():
+        assert clip.dtype == torch.uint8 and np.array_equal(clip, pixels[int(name)])
+    assert data.splits["train"].mask is None
+    assert data.splits["train"].classes == {"who": ("a", "ü"), "step": ("0", "1", "2")}
+    for name, label in by_name(data, lambda split: split.labels["who"]).items():
+        assert label == int(name) % 2
+
+
+@pytest.mark.parametrize(
+    "brightest, dtype, read",
+    ((2, np.uint8, 2), (1, np.uint8, 255), (1.02, np.float32, 255), (0.2, np.float32, 51)),
+)
+def test_the_range_of_frames_is_recognised(tmp_path, brightest, dtype, read):
+    """Dark bytes stay dark, bytes of 0 and 1 are black and white, filtered floats overshoot."""
+    frames = np.full((3, 2, 3, 8, 8), brightest, dtype)
+    frames[..., 0] = 0
+    np.save(tmp_path / "a.npy", frames)
+    rows = own_data.load(tmp_path / "a.npy", size=8).splits["train"].frames
+    assert (rows[..., 1:] == read).all() and (rows[..., 0] == 0).all()
+
+
+def test_masks_and_missing_values_are_kept(tmp_path):
+    series = np.random.default_rng(0).normal(3, 2, (8, 5, 2))
+    series[2, 1, 0] = np.nan
+    mask = np.ones((8, 5), bool)
+    mask[3, 4:] = False
+    series[3, 4] = 1e6  # It must not count.
+    data = own_data.load(arrays(x=series, mask=mask)(tmp_path))
+    true = np.repeat(mask[..., None], 2, 2)
+    true[2, 1, 0] = False
+    for name, observed in by_name(data, lambda split: split.mask).items():
+        assert np.array_equal(observed, true[int(name)])
+    assert max(split.frames.abs().max() for split in data.splits.values()) < 5
+    grey = np.full((8, 5, 3, 8, 8), 126, np.uint8)
+    grey[..., 0] = 100
+    frames = by_name(own_data.load(arrays(x=grey, mask=mask)(tmp_path), size=8))
+    assert (frames["3"][:4, ..., 1:] == 126).all() and (frames["3"][4] == 0).all()
+
+
+# ---- clips and splits
+
+
+def test_clips_of_a_film_stay_in_one_split_and_short_films_are_masked(tmp_path):
+    for number in range(7):
+        write_film(tmp_path / f"{number}.mp4", ramp(3 if number == 0 else 11))
+    data = own_data.load(tmp_path, length=4, stride=3, size=16)
+    films = {}
+    for split, names in data.names.items():
+        films[split] = {name.partition(" #")[0] for name in names}
+    assert [len(films[split]) for split in own_data.SPLITS] == [5, 1, 1]
+    assert len(set.union(*films.values())) == 7
+    clips, masks = by_name(data), by_name(data, lambda split: split.mask)
+    assert len(clips) == 1 + 6 * 3
+    for name, clip in clips.items():
+        film, _, place = name.partition(" #")
+        first = 3 * int(place or 1) - 3
+        expected = [first, first + 1, first + 2, first + 3]
+        assert masks[name].tolist() == [True, True, True, film != "0.mp4"]
+        assert frame_numbers(clip)[masks[name]].tolist() == expected[: masks[name].sum()]
+
+
+def test_one_film_is_split_by_time_without_a_shared_frame(tmp_path):
+    write_film(tmp_path / "one.mp4", ramp(40))
+    data = own_data.load(tmp_path / "one.mp4", length=3, size=16)
+    numbers = {split: frame_numbers(clips.frames) for split, clips in data.splits.items()}
+    for clips in numbers.values():
+        assert (clips.diff(dim=1) == 1).all() and (clips[:, 0].diff() == 1).all()
+    ends = [(int(clips.min()), int(clips.max())) for clips in numbers.values()]
+    assert ends == [(0, 27), (31, 33), (37, 39)]  # Of 28, 6 and 6 frames, 3 are left out twice.
+    assert data.names["validation"] == ["one.mp4 #27"]
+
+
+def test_groups_stay_together_and_the_seed_draws(tmp_path):
+    x, group = np.random.default_rng(0).random((40, 3, 2)), np.arange(40) // 4
+    path = arrays(x=x, who=group, kind=np.arange(40) % 2)(tmp_path)
+    drawn = []
+    for seed in (0, 0, 1):
+        data = own_data.load(path, group="who", seed=seed)
+        groups = [set(split.labels["who"].tolist()) for split in data.splits.values()]
+        assert [len(part) for part in groups] == [6, 2, 2] and len(set.union(*groups)) == 10
+        drawn.append(data.names)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert any(note.startswith("Careful: 4 classes of who") for note in data.notes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_training_has_every_class_if_it_can(tmp_path, seed):
+    rare = np.array(["usual"] * 36 + ["rare"] * 2 + ["other"] * 2)
+    x = np.random.default_rng(0).random((40, 3, 2))
+    data = own_data.load(arrays(x=x, label=rare)(tmp_path), seed=seed)
+    assert len(data.splits["train"].labels["label"].unique()) == 3
+
+
+def test_steps_in_no_clip_are_counted_and_clips_without_values_left_out(tmp_path):
+    series = np.random.default_rng(0).random((6, 9, 1))
+    series[2, 3:6] = series[4, 4:6] = np.nan
+    data = own_data.load(arrays(x=series)(tmp_path), length=3)
+    names = by_name(data).keys()
+    assert len(names) == 16 and {"2 #2", "4 #2"} < names and not {"2 #3", "4 #3"} & names
+    np.save(tmp_path / "b.npy", np.random.default_rng(0).random((6, 20, 2)))
+    for length, is_said in ((16, True), (10, False)):
+        notes = own_data.load(tmp_path / "b.npy", length=length).notes
+        assert any(note.startswith("20.0% of the steps") for note in notes) == is_said
+
+
+# ---- labels
+
+
+def test_names_match_in_any_unicode_form_and_without_their_ending(tmp_path):
+    for name in ("ü", "ö", "a", "b"):
+        write_pictures(tmp_path / unicodedata.normalize("NFD", name), 2)
+    lines = "name,who,age,day\nü,Zoë,1.5,1\nö,Ann,2.5,2\na,Zoë,1,1\nb,Ann,1,2\nother,Bob,0,3\n"
+    write_text(tmp_path / "labels.csv", unicodedata.normalize("NFC", lines))
+    data = own_data.load(tmp_path)
+    assert data.splits["train"].classes == {"who": ("Ann", "Zoë"), "day": ("1", "2")}
+    ages = by_name(data, lambda split: split.labels["age"])
+    assert {name: float(age) for name, age in ages.items()} == {"ü": 1.5, "ö": 2.5, "a": 1, "b": 1}
+    assert any(note.startswith("1 lines of labels.csv") for note in data.notes)
+
+
+def test_labels_of_steps_follow_the_clips(tmp_path):
+    lines = ["film,frame,who,number,half"]
+    for film in range(4):
+        write_film(tmp_path / "films" / f"{film}.mp4", ramp(8))
+        lines += [f"{film},{k},{'ab'[film % 2]},{k},{k / 2}" for k in range(8)]
+    labels = write_text(tmp_path / "mine.csv", "\n".join(lines))
+    data = own_data.load(tmp_path / "films", labels=labels, length=3, stride=2, size=16)
+    for split in data.splits.values():
+        assert split.static == ("who",) and split.dynamic == ("number", "half")
+        assert torch.equal(split.labels["number"].int(), frame_numbers(split.frames))
+        assert torch.equal(split.labels["half"], frame_numbers(split.frames) / 2)
+        films = [int(name[0]) % 2 for name in data.names[split.split]]
+        assert split.labels["who"].tolist() == films
+
+
+def test_series_lie_on_one_grid_if_they_share_times(tmp_path):
+    lines = ["id,date,x,what"]
+    for name in "abcd":
+        days = (1, 2, 4) if name == "a" else (1, 2, 3, 4)
+        lines += [f"{name},2020-01-{day:02},{day}.5,{'xyzx'[day - 1]}" for day in days]
+    data = own_data.load(write_text(tmp_path / "a.csv", "\n".join(lines)))
+    masks = by_name(data, lambda split: split.mask)
+    assert masks["a"].tolist() == [True, True, False, True] and masks["b"].all()
+    what = by_name(data, lambda split: split.labels["what"])
+    assert what["a"].tolist() == [0, 1, 1, 0]  # In a gap a label keeps its last value.
+    assert what["b"].tolist() == [0, 1, 2, 0]
+
+
+def test_series_that_share_no_times_keep_their_own_steps(tmp_path):
+    lines = ["id,time,x,age"]
+    for number, name in enumerate(("007", "7", "NA", "null", "e")):
+        times = range(100 * number, 100 * number + 4 + (number == 0))
+        lines += [f"{name},{time},{time % 100},{number}" for time in times]
+    lines[1:] = reversed(lines[1:])
+    data = own_data.load(write_text(tmp_path / "a.csv", "\n".join(lines)))
+    masks = by_name(data, lambda split: split.mask)
+    assert sorted(masks) == ["007", "7", "NA", "e", "null"]
+    for name, mask in masks.items():
+        assert mask.tolist() == [True] * 4 + [name == "007"]
+    for name, frames in by_name(data).items():
+        assert (frames[:4, 0].diff() > 0).all(), name
+    assert any(note.startswith("age never change") for note in data.notes)
+
+
+@pytest.mark.parametrize("text", ("31.01.2026", "1.2.3", "192.168.0.1", "A12", "12-34", "0171 23"))
+def test_text_that_is_no_number_is_a_label(text, tmp_path):
+    lines = "".join(f"{k},{t},{t * k},{text}{k}\n" for k in range(6) for t in range(8))
+    (tmp_path / "a.csv").write_text(f"id,time,x,who\n{lines}")
+    assert own_data.load(tmp_path / "a.csv").splits["train"].static == ("who",)
+
+
+# ---- faults: how each is made, and the file or the field that the refusal names
+
+X = np.random.default_rng(0).random((8, 3, 2))
+FRAMES = np.zeros((8, 2, 3, 16, 16), np.uint8)
+LINES = "n,y\na,0\nb,1\nc,0\nd,1\n"
+EIGHT = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
+STEPS = "n,frame,y\n" + "".join(f"{name},{k},{k}\n" for name in "abcd" for k in (1, 2))
+TWICE = "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"
+TEXTS = "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90))
+REGIONS = "".join(f"{k},{t},{t + k},{'NA' if k < 3 else 'EU'}\n" for k in range(6) for t in (0, 1))
+
+
+INFINITE, GAPS, ALIKE = X.copy(), X.copy(), X.copy()
+INFINITE[1], GAPS[1, 1:], ALIKE[..., 1] = np.inf, np.nan, 7
+
+
+def here(folder):
+    return folder
+
+
+def file(name, content="", beside=here):
+    """A file in a folder, in which `beside` makes other things."""
+
+    def make(folder):
+        made = beside(folder)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return made
+
+    return make
+
+
+def films(folder, content=b"no film"):
+    for name in "abcd":
+        (folder / f"{name}.mp4").write_bytes(content)
+    return folder
+
+
+def torn(folder):
+    """Films of which the second ends too early."""
+    for name in "abc":
+        write_film(folder / f"{name}.mkv", ramp(20))
+    path = folder / "b.mkv"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return folder
+
+
+def pictures(folder, count=2, names="abcd"):
+    for name in names:
+        write_pictures(folder / name, count)
+    return folder
+
+
+def odd_picture(name, mode="L", more=0):
+    """Folders of pictures, one of an odd kind; more: further pictures in its file."""
+
+    def make(folder):
+        pages = [Image.new(mode, (8, 8), shade) for shade in range(more + 1)]
+        pages[0].save(pictures(folder) / "b" / name, save_all=more > 0, append_images=pages[1:])
+        return folder
+
+    return make
+
+
+def sounds(rate=16_000, samples=8000, value=0.1):
+    def make(folder):
+        for name in "abc":
+            soundfile.write(folder / f"{name}.wav", np.full(samples, value), rate, "FLOAT")
+        return folder
+
+    return make
+
+
+def table(lines, header="id,time,x"):
+    return lambda folder: write_text(folder / "a.csv", f"{header}\n{lines}")
+
+
+def series(more="", count=6, ends=("1", "2", "4"), add=""):
+    lines = "".join(f"{k},{t},{x}{add}\n" for k in range(count) for t, x in enumerate(ends))
+    return lines + more
+
+
+def labelled(text):
+    return file("labels.csv", text, films)
+
+
+BAD = {
+    "an empty folder": (here, "an empty folder"),
+    "a text file": (file("a.txt", beside=lambda p: p / "a.txt"), "path: .*a.txt"),
+    "mixed kinds": (lambda p: films(pictures(p)), "4 folders .a., 4 films .a.mp4."),
+    "an empty film": (lambda p: films(p, b""), "a.mp4: "),
+    "two pictures lack": (lambda p: pictures(p, 1), "the folder a: "),
+    "one clip only": (lambda p: pictures(p, 2, "a"), "path: .*3 folders"),
+    "too low a rate": (sounds(4000), "a.wav: .*8000"),
+    "steps of a recording": (file("labels.csv", STEPS, sounds()), "labels.csv: "),
+    "no recording": (file("a.wav", "text"), "a.wav"),
+    "length of sound": (sounds(), "length, stride: ", {"length": 5}),
+    "too large a size": (here, "size: ", {"size": 31}),
+    "id of no table": (arrays(x=X), "id_column: .*a.npz", {"id_column": "k"}),
+    "two arrays": (arrays(x=X, y=X), "a.npz: .*x .*y "),
+    "infinity": (arrays(x=INFINITE), "a.npz: .*infinity"),
+    "nearly black": (arrays(x=FRAMES * 1.0 + 2), "a.npz: .*2 to "),
+    "five colours": (arrays(x=np.zeros((8, 2, 5, 9, 9))), "a.npz: .*colours"),
+    "other mask": (arrays(x=X, mask=X[0]), "a.npz, mask: "),
+    "other labels": (arrays(x=X, y=np.arange(7)), "a.npz, y: "),
+    "two groups": (arrays(x=X, who=np.arange(8) % 2), "group: .*3 .*who", {"group": "who"}),
+    "no such group": (arrays(x=X, who=np.arange(8)), "group: .*who", {"group": "whom"}),
+    "no csv": (file("a.csv", b"\xff\xfe\x00\x01" * 30, lambda p: p / "a.csv"), "a.csv: "),
+    "semicolons": (table("a;0;1", "id;time;x"), "a.csv: .*commas"),
+    "decimal commas": (table(series(add=",5")), "a.csv: .*decimals"),
+    "no lines": (table(""), "a.csv: .*lines"),
+    "no time": (table("1,0,2", "id,k,x"), "time_column: .*id, k, x .--time-column"),
+    "other name": (table(series()), "id_column: .*k", {"id_column": "k"}),
+    "one column twice": (table(series()), "time_column: ", {"id_column": "time"}),
+    "a name lacks": (table(series(",3,1")), "a.csv, id: .*line 20"),
+    "times of words": (table(series("1,soon,1")), "a.csv, time: .*line 2"),
+    "repeated times": (table(series("1,0,9")), "a.csv, time: .*line 20"),
+    "a comma in a number": (table(series('1,9,"2,5"')), "a.csv, x: .*line 20"),
+    "thousands": (table(series(add=',"1,234"'), "id,time,x,y"), "y: .*'1,234'"),
+    "infinite": (table(series("1,9,inf")), "a.csv: .*infinity"),
+    "many texts": (table(TEXTS, "id,time,x,w"), "the column w: "),
+    "a text like NA": (table(REGIONS, "id,time,x,region"), "the label region: .*NA"),
+    "a group of numbers alone": (table(series()), "group: ", {"group": "x"}),
+    "labels lack": (labelled(LINES[:-4]), "labels.csv: .*1 .*d.mp4"),
+    "a label is empty": (labelled(f"{LINES},\n"), "labels.csv, y: .*line 6"),
+    "a name twice": (labelled(f"{LINES}a,1\n"), "labels.csv: .*a.mp4 twice"),
+    "a step twice": (labelled(TWICE), "labels.csv, frame: .*line 5"),
+    "no labels there": (films, "labels: .*none.csv", {"labels": "none.csv"}),
+    "a label twice": (
+        file("mine.csv", EIGHT, arrays(x=X, y=np.arange(8))),
+        "mine.csv: ",
+        {"labels": "mine.csv"},
+    ),
+    "an infinite label": (labelled(f"{LINES[:-2]}inf\n"), "the label y: .*infinity"),
+}
+READ = {  # what is seen only when the files are read
+    "no films": (films, "a.mp4"),
+    "torn": (torn, "b.mkv"),
+    "nothing observed": (arrays(x=GAPS), "rows: .*1 in 1"),
+    "one colour": (arrays(x=FRAMES * 0), "rows: .*one colour"),
+    "a stack": (odd_picture("z.tif", more=2), "b/z.tif .*3 pictures"),
+    "no picture": (lambda p: file("z.png")(pictures(p) / "b").parent, "b/z.png"),
+    "deep colours": (odd_picture("deep.png", "I;16"), "b/deep.png .*8 bits"),
+    "no sound": (sounds(samples=0), "a.wav: .*samples"),
+    "NaN in a sound": (sounds(value=np.nan), "a.wav: .*NaN"),
+    "too short": (arrays(x=X[:2]), "length: .*3 steps", {"length": 2}),
+    "too long": (arrays(x=np.zeros((4, 1001, 1))), "rows: .*1000 steps"),
+    "one value": (arrays(x=ALIKE), "variable 1: "),
+    "steps lack": (file("labels.csv", STEPS, pictures), "the label y of a: "),
+}
+
+
+@pytest.mark.parametrize("name", [*BAD, *READ])
+def test_faults_are_refused_by_name(name, tmp_path, monkeypatch):
+    make, names, *more = (BAD | READ)[name]
+    options = more[0] if more else {}
+    path = make(tmp_path)
+    if "labels" in options:
+        options = options | {"labels": tmp_path / options["labels"]}
+    if name in BAD:
+        monkeypatch.setattr(own_data, "cut", None)  # No film is decoded, nor any picture read.
+    with pytest.raises(ValueError, match=names) as refusal:
+        own_data.load(path, **options)
+    assert "\n" not in str(refusal.value).strip()

@@ -1,0 +1,240 @@
+"""python -m unbraid_extras train: from a folder or a table to weights and a page, or a refusal."""
+
+import contextlib
+import io
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from bs4 import BeautifulSoup
+from PIL import Image
+from unbraid import records
+from unbraid.data.sequences import Sequences
+from unbraid.models.base import SequenceModel
+from unbraid.training import TrainingError
+from unbraid_extras import own_data, own_training
+from unbraid_extras.__main__ import run as run_command
+
+PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
+LABELS = "What the codes tell, beside linear models on the same inputs"
+FILES = {"report.html", "codes.npz", own_training.BEGUN, *own_training.RESULTS}
+QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Films of a square that moves in one of two colours, and a table of waves; labels of both.
+
+    Of the waves' labels `half` is the same in all series, and `place` has one class. There are
+    also films without colours, and a folder with one film alone.
+    """
+    folder = tmp_path_factory.mktemp("own")
+    films = folder / "films"
+    films.mkdir()
+    lines = ["film,colour,person"]
+    for number in range(24):
+        colour = (255, 128, 0) if number % 2 else (0, 128, 255)
+        frames = []
+        for step in range(4):
+            frame = Image.new("RGB", (16, 16))
+            left = (number + 3 * step) % 12
+            frame.paste(colour, (left, 4, left + 4, 8))
+            frames.append(frame)
+        frames[0].save(films / f"{number}.gif", save_all=True, append_images=frames[1:])
+        lines.append(f"{number}.gif,{'orange' if number % 2 else 'blue'},{number // 6}")
+    (films / "labels.csv").write_text("\n".join(lines))
+    shutil.copytree(films, folder / "one", ignore=lambda *_: [f"{n}.gif" for n in range(1, 24)])
+    (folder / "one" / "labels.csv").unlink()
+    np.save(folder / "grey.npy", np.random.default_rng(0).random((24, 4, 1, 8, 8)))
+    rows = []
+    for number in range(140):
+        for step in range(6):
+            values = np.sin(step + number), np.cos(step * (1 + number % 2))
+            texts = "ab"[number % 2], "up" if step > 2 else "down"
+            turn = ("ab", "cd", "ef")[(number + step) % 3]
+            rows.append((number, step, *values, *texts, turn, "here"))
+    columns = ["id", "time", "x", "y", "kind", "half", "turn", "place"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "waves.csv", index=False)
+    return folder
+
+
+def run(*arguments):
+    """What the command prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run_command(["train", *map(str, arguments)])
+    return printed.getvalue()
+
+
+def parts_of(folder):
+    page = BeautifulSoup((folder / "report.html").read_text(encoding="utf-8"), "html.parser")
+    for image in page.find_all("img"):
+        assert image["src"].startswith("data:image/png;base64,") and len(image["alt"].split()) > 4
+    assert not page.find_all(["link", "script"])
+    return page
+
+
+@pytest.mark.parametrize("model", own_training.MODELS)
+def test_films_become_weights_and_a_page(model, folder, tmp_path):
+    group = ("--group", "person") if model == "unordered" else ()
+    printed = run(model, "--data", folder / "films", *group, *QUICK, "--to", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {"factors.npz"}
+    loaded = SequenceModel.load(tmp_path / "model.safetensors")
+    assert type(loaded) is own_training.MODELS[model]
+    record = records.read_json(tmp_path / "model.run.json")
+    assert record["weights_sha256"] == records.digest(tmp_path / "model.safetensors")
+    for reason in record["reasons"]:
+        assert reason in printed
+    page = parts_of(tmp_path)
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
+    unit = "groups of person" if group else "films"
+    assert page.find("li").text.startswith(f"Cannot be concluded: too few test {unit}")
+    assert "recoloured" in str(page) and len(page.find_all("img")) == 5
+    with np.load(tmp_path / "codes.npz") as codes:
+        assert set(codes) == set(loaded.code_names)
+        assert {len(codes[name]) for name in codes} == {6 if group else 4}
+
+
+def test_a_table_becomes_a_page_and_is_not_trained_twice(folder, tmp_path):
+    command = ("single_element", "--data", folder / "waves.csv", "--steps", 60, "--to", tmp_path)
+    run(*command)
+    config = SequenceModel.load(tmp_path / "model.safetensors").config
+    assert (config.static_size, config.dynamic_size, config.anchor) == (16, 4, "middle")
+    page = parts_of(tmp_path)
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
+    sentences = [item.text for item in page.find(class_="found").find_all("li")]
+    assert not sentences[0].startswith("Cannot")  # 21 test series
+    assert "recoloured" not in page.text
+    # Labels that cannot be probed are named, once each.
+    (verdict,) = (sentence for sentence in sentences if "Nothing is concluded about" in sentence)
+    assert "about place, half," in verdict
+    for name in ("place:", "kind:", "turn:", "half:"):
+        assert sum(sentence.startswith(name) for sentence in sentences) == 1
+
+    curve = records.read_csv(tmp_path / "model.training.csv")
+    best = max(curve, key=lambda row: row["validation"])
+    assert records.read_json(tmp_path / "model.run.json")["best_update"] == best["step"]
+    before = records.digest(tmp_path / "model.safetensors")
+    (tmp_path / "report.html").unlink()
+    assert "trained before" in run(*command)
+    assert records.digest(tmp_path / "model.safetensors") == before
+    assert (tmp_path / "report.html").exists()
+
+
+def test_recordings_become_a_page(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "voices").mkdir()
+    for number in range(6):
+        tone = np.sin(2 * np.pi * (200 + 50 * number) * np.arange(6000) / 8000)
+        tone += 0.01 * random.normal(size=6000)
+        soundfile.write(tmp_path / "voices" / f"{number}.wav", tone, 8000)
+    to = ("--steps", 4, "--batch-size", 4, "--to", tmp_path / "out")
+    run("single_element", "--data", tmp_path / "voices", *to)
+    page = parts_of(tmp_path / "out")
+    assert [title.text for title in page.find_all("h2")] == PARTS
+    assert SequenceModel.load(tmp_path / "out" / "model.safetensors").config.window == 5
+
+
+def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch):
+    arguments = ("single_element", "--data", folder / "films", *QUICK, "--to")
+    run(*arguments, tmp_path / "whole")
+    watched = own_training.Watch.__call__
+
+    def press(self, row):
+        watched(self, row)  # The bound of update 6 is kept, and its checkpoint is lost.
+        if row["step"] == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_training.Watch, "__call__", press)
+    with pytest.raises(KeyboardInterrupt):
+        run(*arguments, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    monkeypatch.undo()
+    assert "goes on after update 5" in run(*arguments, tmp_path / "broken")
+    for name in ("model.safetensors", "codes.npz"):
+        digests = {records.digest(tmp_path / each / name) for each in ("whole", "broken")}
+        assert len(digests) == 1
+    left = {path.name for path in (tmp_path / "broken").iterdir()}
+    assert left == FILES | {"factors.npz"}
+
+
+def test_training_ends_when_the_validation_bound_falls(folder, tmp_path, monkeypatch):
+    bounds = iter([1.0, 2.0, *range(0, -100, -1)])
+    fakes = (dict.fromkeys(["elbo_per_frame"], bound) for bound in bounds)
+    monkeypatch.setattr(own_training, "bound_per_frame", lambda *_: next(fakes))
+    run("single_element", "--data", folder / "waves.csv", "--steps", 50, "--to", tmp_path)
+    record = records.read_json(tmp_path / "model.run.json")
+    assert record["best_update"] == 2 and record["updates"] < 30
+    assert "fitted the training sequences alone" in parts_of(tmp_path).text
+
+
+def test_a_folder_belongs_to_one_run_and_one_process(folder, tmp_path):
+    films, grey = (("--data", folder / name, *QUICK) for name in ("films", "grey.npy"))
+    run("single_element", *films, "--to", tmp_path)
+    refusals = (
+        ((*films, "--seed", 1), TrainingError, "seed, data_sha256; --again"),
+        (grey, TrainingError, "other data_sha256; --again"),
+        ((*grey, "--again", "--accelerator", "gpu"), ValueError, "accelerator"),
+    )
+    for options, error, named in refusals:
+        with pytest.raises(error, match=named):
+            run("single_element", *options, "--to", tmp_path)
+    with own_training.hold(tmp_path), pytest.raises(TrainingError, match="another process"):
+        run("single_element", *films, "--to", tmp_path)
+    assert (tmp_path / "model.safetensors").exists() and (tmp_path / "factors.npz").exists()
+    # Codes of new data with the factors of old data would be measured together.
+    run("single_element", *grey, "--to", tmp_path, "--again")
+    assert (tmp_path / "codes.npz").exists() and not (tmp_path / "factors.npz").exists()
+
+
+BAD = [  # model, data, options, and what the refusal names
+    ("independant", "films", (), "model: .*independent"),
+    ("unordered", "waves.csv", (), "model: .*single_element"),
+    ("single_element", "one", (), "length: "),
+    ("unordered", "films", ("--to", "/proc/none"), "--to"),
+    ("unordered", "films", ("--dynamic", "speed", *QUICK), "dynamic: "),
+    ("independent", "grey.npy", ("--size", 8), "data: .*grey"),
+    ("unordered", "films", ("--accelerator", "cuda"), "accelerator: .*cuda"),
+    ("unordered", "films", ("--to", "films/out"), "to: .*--to"),
+    ("unordered", "films", ("--steps", 0), "steps: "),
+    ("unordered", "none", (), "data: "),
+]
+
+
+@pytest.mark.parametrize("model, data, options, named", BAD)
+def test_a_bad_request_is_refused_and_leaves_nothing(
+    model, data, options, named, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match=named) as refusal:
+        run(model, "--data", data, "--to", tmp_path, *options)
+    assert "\n" not in str(refusal.value)
+    assert not list(tmp_path.iterdir()) and not (folder / "films" / "out").exists()
+
+
+def test_few_sequences_and_those_of_unequal_length_are_refused():
+    frames = torch.zeros(6, 4, 3, 8, 8)
+    mask = torch.ones(6, 4, dtype=torch.bool)
+    mask[2, 3] = False
+    parts = {name: Sequences(frames, split=name, mask=mask) for name in own_data.SPLITS}
+    with pytest.raises(ValueError, match="data: .*--length 3"):
+        own_training.choose("unordered", own_data.OwnData(parts, [], {}, "folders"))
+    few = {name: part.subset([0, 1, 2]) for name, part in parts.items()}
+    with pytest.raises(ValueError, match="data: .*4 training sequences"):
+        own_training.choose("single_element", own_data.OwnData(few, [], {}, "folders"))
+    plan = own_training.choose("single_element", own_data.OwnData(parts, [], {}, "folders"))
+    assert any("are few" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize("size", (8, 16, 32, 64, 128, 256))
+@pytest.mark.parametrize("model", own_training.MODELS)
+def test_each_size_of_frames_has_a_config(model, size):
+    frames = torch.zeros(4, 2, 3, size, size)
+    parts = {name: Sequences(frames, split=name) for name in own_data.SPLITS}
+    plan = own_training.choose(model, own_data.OwnData(parts, [], {}, "films"))
+    with torch.device("meta"):
+        assert own_training.MODELS[model](plan.config).frame_shape == (3, size, size)

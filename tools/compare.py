@@ -1,0 +1,152 @@
+"""Whether the committed outputs are what the notebooks print today (`make compare`).
+
+The notebooks run at quick, and what they print is compared with what is committed: streams, plain
+texts and Markdown, but no pictures. Words must be equal. Numbers may differ by one part in a
+thousand, and those with decimals by one unit of the last digit.
+
+A tag widens this for a cell: `tolerance=0.05` allows five parts in a hundred. What `no-compare`
+or `nbval-ignore-output` marks, such as seconds, is not compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+
+from tools import execution, footer
+from tools.files import first_line, normalise, tags, write
+
+TOLERANCE = 1e-3  # of a number's size
+NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+ADDRESS = re.compile(r"\b0x[0-9a-f]+")  # of an object in memory
+SKIPPED = {"no-compare", "nbval-ignore-output"}
+
+
+class Difference(NamedTuple):
+    """A cell that prints something else: its number, its first line, the first lines that differ.
+
+    lines: how many differ.
+    """
+
+    number: int
+    cell: str
+    old: str
+    new: str
+    lines: int
+
+
+def compare(
+    only: str = "",
+    to: str | Path = "build/compare",
+    renew: bool = False,
+    folder: Path | None = None,
+) -> bool:
+    """Run notebooks at quick and say what differs from their committed outputs.
+
+    renew: write those that ran over the committed ones. Returns whether all ran and none differs.
+    """
+    outcomes = execution.run("quick", to, only, folder=folder)
+    is_well = True
+    for outcome in outcomes:
+        path = outcome.notebook
+        if outcome.fault:
+            is_well = False
+            continue
+        committed, executed = nbformat.read(path, 4), normalise(nbformat.read(outcome.output, 4))
+        if sources(committed) != sources(executed):
+            print(f"{path.stem}: edited while it ran; call this once more")
+            is_well = False
+            continue
+        is_well &= report(path.stem, committed, executed) or renew
+        if renew:
+            footer.attach(executed, path)
+            write(normalise(executed), path)
+    return is_well
+
+
+def report(name: str, committed: NotebookNode, executed: NotebookNode) -> bool:
+    """Print what differs in a notebook; returns whether nothing does."""
+    if not any(cell.get("outputs") for cell in committed.cells):
+        print(f"{name}: no outputs are committed")
+        return True
+    found = find_differences(committed, executed)
+    print(f"{name}: {len(found)} cells differ" if found else f"{name}: the same")
+    for difference in found:
+        more = f" (and {difference.lines - 1} more lines)" if difference.lines > 1 else ""
+        print(f"  cell {difference.number} `{difference.cell}`{more}")
+        print(f"    committed: {difference.old}\n    now:       {difference.new}")
+    return not found
+
+
+def select_code(book: NotebookNode) -> list[NotebookNode]:
+    """The cells of code."""
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def sources(book: NotebookNode) -> list[str]:
+    """The programs of a notebook's cells."""
+    return [cell.source for cell in select_code(book)]
+
+
+def find_differences(committed: NotebookNode, executed: NotebookNode) -> list[Difference]:
+    """The cells of a notebook that print something else than what is committed."""
+    found = []
+    pairs = zip(select_code(committed), select_code(executed), strict=True)
+    for number, (old, new) in enumerate(pairs, 1):
+        if SKIPPED & set(tags(old)):
+            continue
+        tolerance = read_tolerance(old)
+        lines = itertools.zip_longest(read_lines(old), read_lines(new), fillvalue="(nothing)")
+        changed = [pair for pair in lines if not is_close(*pair, tolerance)]
+        if changed:
+            found.append(Difference(number, first_line(old.source), *changed[0], len(changed)))
+    return found
+
+
+def read_tolerance(cell: NotebookNode) -> float:
+    """How far apart numbers of a cell may be, as a share of their size."""
+    given = [tag.partition("=")[2] for tag in tags(cell) if tag.startswith("tolerance=")]
+    return float(given[0]) if given else TOLERANCE
+
+
+def read_lines(cell: NotebookNode) -> list[str]:
+    """What a cell prints and shows as text; blank lines are left out."""
+    texts = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        texts.append(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
+        if output.output_type == "error":
+            texts.append(f"{output.ename}: {output.evalue}")
+    lines = "\n".join(texts).splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def is_close(old: str, new: str, tolerance: float = TOLERANCE) -> bool:
+    """Whether two lines are the same but for small differences of their numbers."""
+    old, new = (ADDRESS.sub("0x", line) for line in (old, new))
+    # Columns and rules of a table are as wide as their numbers.
+    words = [re.sub(r"[\s\-─]+", " ", NUMBER.sub(" 0 ", line)).strip() for line in (old, new)]
+    numbers = [NUMBER.findall(line) for line in (old, new)]
+    if words[0] != words[1]:
+        return False
+    return all(is_near(*pair, tolerance) for pair in zip(*numbers, strict=True))
+
+
+def is_near(old: str, new: str, tolerance: float) -> bool:
+    """Whether two numbers are the same within a share of their size or a unit of the last digit."""
+    values = [float(text.replace("−", "-")) for text in (old, new)]
+    unit = max(last_digit(old), last_digit(new))
+    return math.isclose(*values, rel_tol=tolerance, abs_tol=1.001 * unit)
+
+
+def last_digit(text: str) -> float:
+    """What one unit of a number's last decimal counts; 0 for whole numbers."""
+    digits, _, power = text.lower().partition("e")
+    decimals = len(digits.partition(".")[2])
+    return 10.0 ** (int(power or 0) - decimals) if decimals or power else 0.0
