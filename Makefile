@@ -110,7 +110,7 @@ ifeq ($(TORCH),cpu)
 	@echo "Fetching PyTorch without CUDA, about 0.2 GB (TORCH=cuda: with it)"
 	.venv/bin/python -m pip install "$$(grep ^uv== requirements.lock)"
 	@.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --torch-backend cpu "$$(grep ^torch== requirements.lock)" 2>/dev/null || \
-		echo "It cannot be had from download.pytorch.org, PyTorch's own index; PyPI's build is taken, on Linux with 2.7 GB of CUDA libraries"
+		echo "It cannot be had from PyTorch's own index; PyPI's build is taken, on Linux with 2.7 GB of CUDA libraries"
 else
 	@[ "$$(uname -s)" != Linux ] || echo "Fetching PyTorch with CUDA, about 2.7 GB (TORCH=cpu: without it)"
 endif

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from unbraid.checks import ResultsError, check_name
+from unbraid.checks import check_name
 
 from papers import settings as sections
 from papers.settings import Jobs, Settings, current_profile, list_experiments, select_runs
@@ -28,9 +28,7 @@ EXAMPLES = """Examples:
 
 python -m papers train independent --dataset circle --run factored --seed 0
 
-python -m papers evaluate independent --dataset circle --run factored --seed 0
-
-python -m papers verify"""
+python -m papers evaluate independent --dataset circle --run factored --seed 0"""
 GONE = {  # commands and options of 1.0, and what took their place
     "convert": "weights name their class themselves, so that nothing is left to convert",
     "prices": "each record says its seconds; python -m papers full --plan lists the runs",
@@ -184,7 +182,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places, accelerator)
-        print_metrics(metrics, part, name, everything)
+        print_metrics(metrics, f"{part}/{name}/", everything)
         if write:
             path = folder / part / name / profile / "metrics.json"
             if path.exists():
@@ -240,26 +238,26 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     return metrics
 
 
-def print_metrics(metrics: dict, part: str, dataset: str, everything: bool) -> None:
+def print_metrics(metrics: dict, place: str, everything: bool) -> None:
     """A row per figure and a column per run: seeds, or from four on mean ± half-width over them.
 
-    Unless everything is asked for, the figures are those that the tables of results/ have on this
-    model and dataset, if there are any.
+    place: "<model>/<dataset>/". The figures are those that the tables of results/ have there, or
+    all where there are none or everything is asked for.
     """
     from papers import tables
 
     columns = []
     for table in tables.read_tables()["table"]:
-        if table["results"].startswith(f"{part}/{dataset}/") and not everything:
+        if table["results"].startswith(place) and not everything:
             columns += table["columns"]
     titles, digits = tables.split_columns(columns)
-    figures = list(titles)
-    if not figures:
-        for entry in metrics.values():
-            figures += [name for name in entry.get("by_seed", ()) if name not in figures]
+    figures = dict.fromkeys(titles)
+    for entry in metrics.values() if not titles else ():
+        figures |= dict.fromkeys(entry.get("by_seed", ()))
     text = tables.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
     typer.echo(text.T.to_string(line_width=100))
-    typer.echo("all figures: add --all" if columns else "")
+    if titles:
+        typer.echo("all figures: add --all")
 
 
 # ---- judge, adopt, full, runs
@@ -307,7 +305,7 @@ def make_everything(
     profile: Profile = "full",
     folder: Folder = None,
 ) -> None:
-    """Train and evaluate everything at the papers' size, judges first."""
+    """Train and evaluate everything that is at hand at the papers' size, judges first."""
     profile = current_profile(profile)
     from papers import judge
 
@@ -318,29 +316,15 @@ def make_everything(
     if plan:
         return
     folder = folder or sections.own_results()
-    names = keep_at_hand([*(each.dataset for each in chosen), *judge.JUDGES])
-    steps: list[tuple] = []
-    for name in judge.JUDGES.keys() & names:
-        if not judge.judge_path(name, profile, folder=folder).with_name("metrics.json").exists():
-            steps.append((train_judges, name, profile, 0, folder))
+    names = keep_at_hand([*judge.JUDGES, *(each.dataset for each in chosen)])
+    for name in names:
+        path = judge.judge_path(name, profile, folder=folder).with_name("metrics.json")
+        if name in judge.JUDGES and not path.exists():
+            train_judges(name, profile, 0, folder)
     for part, dataset in dict.fromkeys((each.model, each.dataset) for each in chosen):
         if dataset in names:
-            steps.append((train, part, dataset, "all", profile, None, folder))
-            steps.append((evaluate_runs, part, dataset, "all", profile, None, folder, True))
-    failures = list(filter(None, (try_step(*step) for step in steps)))
-    if failures:
-        raise ResultsError("\n".join(["full: all was tried, but", *failures]))
-
-
-def try_step(step: Callable[..., None], *arguments: object) -> str:
-    """Carry out one command; the sentence of its error, "" where it went well."""
-    try:
-        step(*arguments)
-    except RuntimeError as error:
-        if not is_ours(error):
-            raise
-        return f"{step.__name__} {arguments[0]} {arguments[1]}: {error}"
-    return ""
+            train(part, dataset, "all", profile, None, folder)
+            evaluate_runs(part, dataset, "all", profile, None, folder, True)
 
 
 def select_target(target: str, profile: str) -> list[Settings]:
@@ -374,12 +358,9 @@ def list_runs(
     profile: Profile = "quick",
     folder: Folder = None,
 ) -> None:
-    """Print as JSON the trainings of a grid, and the judge that each evaluation waits for.
-
-    A finished run of other settings is refused, as by train.
-    """
+    """Print as JSON the trainings of a grid; a finished run of other settings is refused."""
     profile = current_profile(profile)
-    from papers import judge, run
+    from papers import run
 
     folder = folder or sections.own_results()
     chosen = {}
@@ -388,13 +369,10 @@ def list_runs(
     at_hand = keep_at_hand(settings.dataset for settings in chosen.values())
     trainings = []
     for each in (settings for settings in chosen.values() if settings.dataset in at_hand):
-        judges = judge.name_judges(each) if profile == "full" else {}
-        name = judges[""][0] if judges else None
-        missing = name if name and not judge.judge_path(name, profile).exists() else None
-        entry = {"part": each.model, "dataset": each.dataset, "run": each.run, "judge": missing}
         for seed in range(each.seeds):
             run.find_record(each, folder / run.run_name(each, seed), {})
-            trainings.append(entry | {"seed": seed})
+            named = {"part": each.model, "dataset": each.dataset, "run": each.run, "seed": seed}
+            trainings.append(named)
     typer.echo(json.dumps({"profile": profile, "trainings": trainings}, indent=1))
 
 

@@ -24,20 +24,22 @@ from unbraid.data import (
     weather,
 )
 from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError, files, locate
-from unbraid.data.moving_digits import PATH_LENGTH, MovingDigits, load_digits
-from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
+from unbraid.data.moving_digits import load_digits
+from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 
 from papers import own_copies
 from papers.a import street
+from papers.b.masks import load_directions, withhold
+from papers.b.paths import PATH_LENGTH, DigitPaths
 from papers.settings import Settings
 
 LOADERS: dict[str, Callable[..., Sequences]] = {
     "moving_digits": moving_digits.load,
     "sprites": sprites.load,
     "sprites_poses": sprites.load_poses,
-    "sprites_directions": sprites.load_directions,
+    "sprites_directions": load_directions,
     "faces": faces.load,
     "street": street.load,
     "spoken_digits": speech.load,
@@ -150,7 +152,7 @@ def sample_digits(settings: Settings, split: str) -> Sampler:
     digits, path = load_digits(split), getattr(settings, "path_length", None)
     law = settings.motion, tuple(settings.speeds)
     kept = settings.length if path else None
-    draw = MovingDigits(digits, settings.image_size, path or settings.length, *law, kept=kept)
+    draw = DigitPaths(digits, settings.image_size, path or settings.length, *law, kept=kept)
     return Sampler(draw, draw.provenance, (digits.source,))
 
 
@@ -160,10 +162,10 @@ def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
     return Sampler(draw, draw.provenance, (draw.digits.source,))
 
 
-def make_paths(settings: Settings, split: str, kept: int | None = None) -> MovingDigits:
+def make_paths(settings: Settings, split: str, kept: int | None = None) -> DigitPaths:
     """Moving digits, grey with one channel, of whose frames so many are kept, by default all."""
     options = {"grey": settings.channels == 1, "kept": kept}
-    return MovingDigits(load_digits(split), settings.image_size, PATH_LENGTH, **options)
+    return DigitPaths(load_digits(split), settings.image_size, PATH_LENGTH, **options)
 
 
 def count_drawn(settings: Settings) -> int:

@@ -9,7 +9,6 @@ from torch import Tensor
 from unbraid.codes import (
     bound_per_frame,
     decode_all,
-    draw_others,
     encode_all,
     generator_for,
     root_mean_square,
@@ -31,6 +30,7 @@ from papers.encoded import (
     seeded,
     select,
 )
+from papers.generation import draw_others
 from papers.settings import Settings
 
 

@@ -26,11 +26,11 @@ from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import Interval, share_interval
 from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
-from unbraid.measures.swaps import generation_scores
 from unbraid.progress import progress_bar
 
 from papers import settings as tables_of_runs
 from papers.datasets import Sampler, load_sequences, sources_of
+from papers.generation import generation_scores
 from papers.run import describe_cpu, make_record, print_row, read_versions
 from papers.settings import Settings
 
@@ -237,7 +237,7 @@ def fit_judge(
     falls to zero along a cosine. seed: that of the generator which `draw` is given.
     report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
     labels) and accuracy (mean over labels), averaged over the updates since the last row.
-    Raises ValueError for no steps, a loss that diverges, and frames or labels as `judge.check`.
+    Raises ValueError for no steps, a loss that diverges, and frames as `judge.check`.
     """
     check_whole(1, steps=steps)
     device = next(judge.parameters()).device
@@ -251,7 +251,7 @@ def fit_judge(
     judge.train()
     for step in progress_bar(range(1, steps + 1), "judge"):
         frames, labels = draw(batch_size, generator)
-        judge.check(frames, labels)
+        judge.check(frames)
         logits = judge(frames.to(device, torch.float32))
         truth = {name: labels[name].to(device, torch.long) for name in judge.classes}
         loss = sum(F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
@@ -327,26 +327,15 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
 # ---- how far to trust a judge
 
 
-def describe_conditions(judge: FrameJudge) -> dict[str, str]:
-    """What `reliability` does to clips: of 32 pixels of a side, blur one and shift two."""
-    size = judge.sizes["image_size"]
-    return {
-        "real": "test clips as they are",
-        "blurred": f"smoothed by a Gaussian, sigma {size / 32:g} px",
-        "shifted": f"moved diagonally by {max(1, size // 16)} pixels",
-        "noisy": "Gaussian noise of standard deviation 0.1",
-    }
-
-
 def reliability(
     judge: FrameJudge, frames: Tensor, labels: Mapping[str, Tensor], seed: int = 0
 ) -> dict[str, dict[str, Interval]]:
     """A judge's accuracy on real test clips and on damaged copies of them, by condition and label.
 
-    frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. The
-    conditions are those of `describe_conditions`. Raises as `judge.check`.
+    frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. Of
+    32 pixels of a side, the blur is of one and the shift of two. Raises as `judge.check`.
     """
-    judge.check(frames, labels)
+    judge.check(frames)
     generator = torch.Generator().manual_seed(seed)
     size = judge.sizes["image_size"]
     changes: dict[str, Callable[[Tensor], Tensor]] = {
@@ -370,7 +359,7 @@ def reliability(
 def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
     """How far a judge is to be trusted on the test split, in the form of metrics.json.
 
-    <condition>_<label>: accuracy on examples as they are (real), blurred, shifted and noisy.
+    <condition>_<label>: accuracy on examples as they are (real) and damaged, see `reliability`.
     inception_score_<label>, conditional_entropy_<label> (nats): of real examples, which no model
         can be expected to surpass; only for labels all of whose classes are in the test set.
     """
@@ -382,8 +371,8 @@ def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) 
     for label, probabilities in judge.probabilities(frames).items():
         if len(labels[label].unique()) == len(judge.classes[label]):
             scores = generation_scores(probabilities, labels[label])
-            figures[f"inception_score_{label}"] = scores.inception_score
-            figures[f"conditional_entropy_{label}"] = scores.conditional_entropy
+            figures[f"inception_score_{label}"] = scores["inception_score"]
+            figures[f"conditional_entropy_{label}"] = scores["conditional_entropy"]
 
     entry: dict = {name: figure.mean for name, figure in figures.items()}
     entry["by_seed"] = {name: [figure.mean] for name, figure in figures.items()}
@@ -393,7 +382,6 @@ def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) 
         "split": "test",
         "seeds": [seed],
         "examples": len(frames),
-        "conditions": describe_conditions(judge),
         "intervals": "95 %, over test examples: Wilson's for accuracies, bootstrap for scores",
         "versions": read_versions(),
     }

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from PIL import Image, ImageOps
 from torch.nn.utils.rnn import pad_sequence
-from unbraid.checks import check_choice
+from unbraid.checks import check_name
 from unbraid.data.fetch import data_error
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import Utterances, cut
@@ -86,7 +86,7 @@ def load_timit(split: str = "train") -> Sequences:
     split: "train", the 462 speakers of TRAIN, or "test", the 24 of the core test. SA1 and SA2,
     which all speakers say, are left out. Labels, static: speaker, sex, region, utterance, chunk.
     """
-    check_choice("split", split, ("train", "test"))
+    check_name("split", split, ("train", "test"))
     sentences = {}  # by part, region, speaker and name: some copies hold each in two formats
     for path in sorted(own_folder("timit").glob("**/*.[Ww][Aa][Vv]")):
         row = tuple(path.as_posix().upper().split(".WAV")[0].split("/")[-4:])
@@ -161,7 +161,7 @@ def check_layout(name: str, holds: bool, found: str) -> None:
 
 def divide(name: str, count: int, share: int, split: str) -> list[int]:
     """Numbers below `count`: one in `share`, drawn at random, for the test, the others to train."""
-    check_choice("split", split, ("train", "test"))
+    check_name("split", split, ("train", "test"))
     check_layout(name, count >= share, f"{count} sequences, which are too few for two splits")
     tests, train = np.split(np.random.default_rng(0).permutation(count), [count // share])
     return sorted(tests.tolist() if split == "test" else train.tolist())

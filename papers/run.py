@@ -28,7 +28,7 @@ from unbraid.models.base import MOVED, BatchLike, ModelConfig, SequenceModel, de
 from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
-from papers.settings import Jobs, Settings, list_classes
+from papers.settings import Jobs, Settings, list_classes, load
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 TRAINING = """class model dataset run section profile sampler seeds steps batch_size learning_rate
@@ -209,22 +209,22 @@ def find_weights(jobs: Jobs, folders: list[Path]) -> tuple[Jobs, dict[str, Path]
     That is the first of the folders that has them. The commands that train the others are printed;
     where there are no weights at all, `ResultsError` says them.
     """
-    there, places, commands = [], {}, []
+    there, places, commands = [], {}, ["weights: these commands train what is missing:"]
     for settings, seeds in jobs:
+        trained = []
         for seed in seeds:
             name = run_name(settings, seed)
             having = [folder for folder in folders if records.weights(name, folder).exists()]
             if having:
                 places[name] = having[0]
+                trained.append(seed)
             else:
                 commands.append(f"  {train_command(settings, seed)} --results {folders[0]}")
-        if trained := [seed for seed in seeds if run_name(settings, seed) in places]:
-            there.append((settings, trained))
-    text = "\n".join(["weights: these commands train what is missing:", *commands])
+        there += [(settings, trained)] if trained else []
     if not there:
-        raise ResultsError(text)
-    if commands:
-        print(f"left out, {text}")
+        raise ResultsError("\n".join(commands))
+    if commands[1:]:
+        print("left out,", "\n".join(commands))
     return there, places
 
 
@@ -232,6 +232,8 @@ def train_command(settings: Settings, seed: int, **machine: object) -> str:
     """The command that trains a run; machine: what of `train_model` is not the default."""
     command = f"python -m papers train {settings.model} --dataset {settings.dataset}"
     command += f" --run {settings.run} --profile {settings.profile} --seed {seed}"
+    if settings.steps != load(settings.section, settings.profile).steps:
+        command += f" --steps {settings.steps}"
     for name, value in machine.items():
         option = name.replace("_", "-")
         command += " --no-compile" if value is False else f" --{option}"
@@ -330,7 +332,8 @@ def list_changes(record: dict, settings: Settings, now: dict | None = None) -> l
 
     A config may have got new fields since.
     """
-    name, config = record["model"]["class"], record["model"]["config"]
+    described = record.get("model", {"class": None, "config": {}})  # none in records before 1.0
+    name, config = described["class"], described["config"]
     before = config | record | record["settings"] | {"class": MOVED.get(name, name)}
     after = json.loads(json.dumps(asdict(make_config(settings))))  # with lists for tuples
     after = {name: value for name, value in after.items() if name in config}

@@ -21,11 +21,8 @@ def test_the_error_is_of_the_values_that_the_mask_shows():
 
 
 def test_parts_are_joined_by_name():
-    parts = [
-        {"a": torch.ones(2), "b": torch.zeros(2, 3)},
-        {"a": torch.zeros(1), "b": torch.ones(1, 3)},
-    ]
-    joined = concatenate(parts)
+    first = {"a": torch.ones(2), "b": torch.zeros(2, 3)}
+    joined = concatenate([first, {"a": torch.zeros(1), "b": torch.ones(1, 3)}])
     assert joined["a"].tolist() == [1, 1, 0] and joined["b"].shape == (3, 3)
 
 

@@ -120,6 +120,16 @@ def test_codes_from_the_prior_keep_what_is_given(name):
     assert len(decoded) == 4 and decoded.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ("independent", "unordered", "element"))
+def test_a_compiled_bound_is_one_graph_with_the_same_numbers(name):
+    """Checks of values are left out, because a graph has none yet."""
+    model = small(name).train()
+    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded(1))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch._dynamo.config.patch(allow_rnn=True):
+        close(compiled(frames, noise).elbo, model(frames, noise).elbo)
+
+
 # What it refuses
 
 
@@ -127,12 +137,9 @@ def with_nan(frames):
     return frames.masked_fill(frames == frames.max(), math.nan)
 
 
-def part_hidden(frames):
-    return Batch(frames, torch.arange(frames.shape[1]).expand(frames.shape[:2]) < 3)
-
-
-def nothing_seen(frames):
-    return Batch(frames, torch.zeros(frames.shape[:2], dtype=torch.bool))
+def masked(mask):
+    """What gives frames a mask, made of booleans (B, T) that are all True."""
+    return lambda frames: Batch(frames, mask(torch.ones(frames.shape[:2], dtype=torch.bool)))
 
 
 FRAMES = {  # what is done to frames (B, T, ...), and the message about it
@@ -144,6 +151,10 @@ FRAMES = {  # what is done to frames (B, T, ...), and the message about it
     "no steps": (lambda frames: frames[:, :0], "^frames: "),
     "another type": (lambda frames: frames.float(), "^frames: .*float32"),
     "NaN": (with_nan, "^frames: .*finite"),
+    "a mask of numbers": (masked(torch.Tensor.float), "^mask: "),
+    "a mask of another length": (masked(lambda mask: mask[:, 1:]), "^mask: "),
+    "a mask with another axis": (masked(lambda mask: mask[..., None]), "^mask: "),
+    "a mask in NumPy": (masked(torch.Tensor.numpy), "^mask: "),
 }
 IMAGES = {
     "channels last": (lambda frames: frames.movedim(2, -1), r"come last .*movedim\(-1, 2\)"),
@@ -152,20 +163,17 @@ IMAGES = {
     "negative": (lambda frames: frames * 2 - 1, "^frames: .*255"),
 }
 SERIES = {"no whole windows": (lambda frames: frames[:, :9], "^frames: ")}
-MASKS = {
-    "nothing observed": (nothing_seen, "^mask: .*observed value in every sequence"),
-    "a mask of numbers": (lambda x: Batch(x, torch.ones(x.shape[:2])), "^mask: "),
-    "a mask of another length": (lambda x: Batch(x, x[:, 1:, 0] < 9), "^mask: "),
-}
+NOTHING_SEEN = {"nothing observed": (masked(torch.zeros_like), "^mask: .*observed value in every")}
+HIDDEN = {"a mask that hides": (masked(torch.zeros_like), "^mask: .*reads no")}
 ONE_OF_EACH = ("independent", "unordered", "element", "element, series", "released series")
 
 
 def list_refusals():
-    """(model, case, what is done, message) of all that each kind of model refuses."""
+    """(model, what is done, message) of all that each kind of model refuses."""
     for name in ONE_OF_EACH:
         model = small(name)
         cases = FRAMES | (IMAGES if is_of_images(model) else SERIES)
-        cases |= MASKS if reads_masks(model) else {"a mask": (part_hidden, "^mask: .*reads no")}
+        cases |= NOTHING_SEEN if reads_masks(model) else HIDDEN
         for case, (spoil, message) in cases.items():
             yield pytest.param(name, spoil, message, id=f"{name}: {case}")
 
@@ -179,34 +187,50 @@ def test_bad_frames_are_refused_with_a_remedy(name, spoil, message):
             use(spoilt)
 
 
+def spoil_code(code):
+    """Codes that no model has in place of this one."""
+    wider = torch.cat([code, code], -1)
+    return (wider, code[:1], code[None], code.float(), code.long(), code.numpy())
+
+
 @every_model
+@torch.no_grad()
 def test_other_codes_are_refused(name):
     model = small(name)
     codes = model.encode(example_frames(model))
     (first, code), *others = codes.items()
-    wrongs = [dict(others), codes | {"action": code}, codes | {first: code[None]}]
-    wrongs.append(codes | {first: torch.cat([code, code], -1)})
-    wrongs.append({key: torch.cat([code, code], -1) for key, code in codes.items()})
-    if others:
-        wrongs.append(codes | {first: code[:1]})
+    wrongs = [dict(others), codes | {"action": code}]
+    wrongs.append({key: torch.cat([value, value], -1) for key, value in codes.items()})
+    spoilt = spoil_code(code) if others else spoil_code(code)[2:]  # alone it sets the number
+    wrongs += [codes | {first: wrong} for wrong in spoilt]
     for wrong in wrongs:
-        with pytest.raises(ValueError, match=r"^codes: "):
+        with pytest.raises(ValueError, match=r"^codes"):
             model.decode(wrong)
 
 
 @every_model
+@torch.no_grad()
 def test_what_cannot_be_drawn_is_refused(name):
     model = small(name)
-    new = model.generate(3, 5, seeded())
-    with pytest.raises(ValueError, match=r"^count: "):
-        model.generate(-1, 5)
-    with pytest.raises(ValueError, match=r"^length: "):
-        model.generate(2, 0)
+    for field, count, length in (("count", -1, 5), ("length", 2, 0)):
+        with pytest.raises(ValueError, match=rf"^{field}: "):
+            model.generate(count, length)
     with pytest.raises(ValueError, match=r"^given"):
-        model.generate(3, 5, None, {"action": new[model.code_names[0]]})
-    for key, code in new.items():
-        with pytest.raises(ValueError, match=r"^given"):
-            model.generate(2, 5, None, {key: code})
-        if code.ndim == 3:
+        model.generate(3, 5, None, {"action": torch.zeros(3, 5, 2)})
+    for key, code in model.generate(3, 5, seeded()).items():
+        wrongs = [*spoil_code(code), code / 0, code.expand(2, *code.shape)[:, 0]]
+        wrongs += [code[:, 1:]] if code.ndim == 3 else []
+        for wrong in wrongs:
             with pytest.raises(ValueError, match=r"^given"):
-                model.generate(3, 4, None, {key: code})
+                model.generate(3, 5, None, {key: wrong})
+
+
+@pytest.mark.parametrize("name", ("independent", "unordered", "element", "frame VAE"))
+def test_noise_of_other_sequences_is_refused(name):
+    model = small(name)
+    for noise in (model.draw_noise(3, 9), model.draw_noise(2, 5)):
+        for use in (model.elbo, model.encode):
+            with pytest.raises(ValueError, match=r"^noise"):
+                use(example_frames(model), noise)
+        with pytest.raises(ValueError, match=r"^noise"):
+            model.generate(3, 5, noise)

@@ -14,11 +14,11 @@ from unbraid.checks import ResultsError
 from unbraid.data import vowels
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
-from unbraid.measures.leakage import neighbour_scores
 from unbraid.models.base import Batch, Bound, SequenceModel
 
 from papers import evaluation, generic, settings
 from papers.a import evaluate as independent
+from papers.a.pairs import collect_pairs, neighbour_scores
 from papers.datasets import make_sampler
 from papers.run import build
 
@@ -140,7 +140,7 @@ def test_the_terms_of_a_known_bound_are_told_apart():
 
 
 def test_pairs_are_of_one_sequence_with_the_later_position():
-    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, seeded(4))
+    pairs = collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, seeded(4))
     assert pairs.before.shape == pairs.after.shape == (23, 4)
     np.testing.assert_allclose(pairs.after[:, :2], pairs.positions["red_position"], atol=1e-6)
     np.testing.assert_allclose(pairs.after[:, 2:], pairs.positions["green_position"], atol=1e-6)
@@ -148,7 +148,7 @@ def test_pairs_are_of_one_sequence_with_the_later_position():
     assert (moved < 0.1 + 1e-5).all() and (moved > 0.09).mean() > 0.5  # one step, less at a wall
     np.testing.assert_array_equal(pairs.after[: LENGTH - 2], pairs.before[1 : LENGTH - 1])
 
-    pairs = codes.collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, seeded(4), apart=True)
+    pairs = collect_pairs(Knowing(SORTED, 0.0), sample_positions, 23, seeded(4), apart=True)
     places = sample_positions(23, seeded(4)).labels["red_position"].numpy()  # (23, T, 2)
     steps = np.abs(places[:, 1:] - pairs.after[:, None, :2]).sum(-1).argmin(1)
     rows = np.arange(23)  # of a sequence each, at a random step

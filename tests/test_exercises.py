@@ -24,9 +24,6 @@ def answers_two_nothings(s):
     return ..., ...
 
 
-def forgets_to_return(s): ...
-
-
 def judge_even(found):
     return "" if sum(found) % 2 == 0 else "The sum is odd."
 
@@ -34,11 +31,7 @@ def judge_even(found):
 TWICE, YET = [(1.0,), (2.0,)], "not answered yet"
 EXPECTED = {
     "number": {"value": 3.5, "relative": 1e-3, "mistakes": [(7.0, "One half is missing.")]},
-    "function": {
-        "value": in_order,
-        "calls": TWICE,
-        "mistakes": [(swapped, "They are exchanged.")],
-    },
+    "function": {"value": in_order, "calls": TWICE, "mistakes": [(swapped, "Exchanged.")]},
     "dictionary": {"value": {"hair": 1, "skin": np.ones(2)}},
     "word": {"value": "dynamic"},
     "truth": {"value": True},
@@ -47,35 +40,26 @@ EXPECTED = {
 }
 ANSWERS = (  # what is expected, an answer, and what is said of it
     ("number", ..., YET),
-    ("number", {"hair": ...}, YET),
     ("number", None, "A number is expected"),
-    ("number", [], "The shape () is expected"),
     ("number", 3.5, "right"),
     ("number", torch.tensor(3.5, requires_grad=True), "right"),
     ("number", 7, "One half is missing."),
     ("number", 1e9, "too large"),
-    ("number", 0, "too small"),
     ("number", -3.5, "sign"),
     ("number", float("nan"), "nan"),
-    ("number", "3.5", "A number is expected"),
     ("number", [3.5], "shape"),
     ("function", answers_two_nothings, YET),
-    ("function", forgets_to_return, "2 values are expected"),
     ("function", in_order, "right"),
-    ("function", swapped, "They are exchanged."),
+    ("function", swapped, "Exchanged."),
     ("function", lambda s: s, "2 values are expected"),
     ("function", lambda s: 1 / 0, "Your code raises ZeroDivisionError"),
     ("function", 5, "a function is expected"),
     ("dictionary", {"hair": 1, "skin": np.ones(2)}, "right"),
     ("dictionary", {"hair": 1, "skin": np.array([1, 2])}, "50 %"),
-    ("dictionary", {"hair": 1}, "keys"),
-    ("word", "dynamic", "right"),
     ("word", "static", "'static' is not"),
-    ("truth", True, "right"),
     ("truth", False, "other way round"),
     ("function with a judge", lambda n: n, "The sum is odd."),
     ("function with a judge", lambda n: 2 * n, "right"),
-    ("function with a judge", lambda n: ..., YET),
     ("judge", 3, "right"),
     ("judge", -3, "not positive"),
 )
@@ -103,11 +87,8 @@ def test_a_mistake_that_would_pass_is_refused():
         expect("1.8", judge=lambda found: "" if found > 0 else "negative", mistakes=[(-1, "odd")])
 
 
-def test_without_an_expectation_the_reader_is_told_what_to_run():
-    assert "run the folded cell above" in check("9.9", 1).text
-
-
 def test_an_answer_is_not_changed():
+    assert "run the folded cell above" in check("1.9", 1).text
     answer = [np.arange(3)]
     expect("1.9", [np.arange(3)[::-1]])
     check("1.9", answer)

@@ -12,11 +12,9 @@ import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from unbraid.data import fetch
-from unbraid.data.fetch import SOURCES, DataError, Source, SourceFile, cached_array
+from unbraid.data.fetch import SOURCES, DataError, Source
 
 CONTENT = {"a.bin": b"first" * 100, "deep/b.bin": b"second" * 100}
 NOWHERE = "http://127.0.0.1:9/"
@@ -35,7 +33,7 @@ def contents(paths):
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """An empty clone, an empty cache and a mirror; folders of `tmp_path`."""
+    """The folder of an empty clone, an empty cache and a mirror."""
     (tmp_path / "clone" / "data").mkdir(parents=True)
     monkeypatch.setenv("UNBRAID_HOME", str(tmp_path / "clone"))
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
@@ -60,10 +58,9 @@ def offer(monkeypatch):
     """Put the source "thing" into the table."""
 
     def add(url=NOWHERE, **places):
-        files = {}
-        for name, data in CONTENT.items():
-            files[name] = SourceFile(hashlib.sha256(data).hexdigest(), len(data))
-        row = Source("thing", "made", "none", "", [], files, url=url, **places)
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
+        files = {name: (digests[name], len(data)) for name, data in CONTENT.items()}
+        row = Source("thing", files, "", "made", "none", [], url=url, **places)
         monkeypatch.setitem(SOURCES, "thing", row)
 
     return add
@@ -108,7 +105,7 @@ def test_what_was_fetched_before_a_failure_stays(house, published, offer):
     folder, address = published
     write_files(folder, {"a.bin": CONTENT["a.bin"], "deep/b.bin": b"damaged"})
     offer(address)
-    with pytest.raises(DataError, match=r"deep/b\.bin not fetched"):
+    with pytest.raises(DataError, match=r"thing: not fetched(.|\n)*b\.bin"):
         fetch.fetch("thing")
     assert fetch.verify("thing") == {"a.bin": "ok", "deep/b.bin": "missing"}
     assert [path.name for path in (house / "cache" / "thing" / "deep").iterdir()] == []
@@ -116,8 +113,7 @@ def test_what_was_fetched_before_a_failure_stays(house, published, offer):
 
 def pack(members):
     """The bytes of a zip file."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     return packed.getvalue()
@@ -146,8 +142,9 @@ def test_without_network_the_error_comes_soon_and_says_what_to_do(house, offer, 
     with pytest.raises(DataError) as error:
         fetch.fetch("thing")
     assert time.monotonic() - started < 5
-    for words in ("a.bin", str(house / "cache" / "thing" / "a.bin"), "data fetch thing"):
-        assert words in str(error.value)
+    assert "UNBRAID_CACHE" in str(error.value) and str(house / "cache" / "thing") in str(
+        error.value
+    )
 
 
 def test_outside_of_a_clone_files_are_fetched_or_the_error_says_what_to_set(
@@ -167,9 +164,17 @@ def test_outside_of_a_clone_files_are_fetched_or_the_error_says_what_to_set(
 
 
 def test_wrong_names_are_refused():
-    for call in (fetch.find, fetch.fetch, fetch.describe):
+    for call in (fetch.find, fetch.fetch, fetch.locate):
         with pytest.raises(ValueError, match="source.*did you mean vowels"):
             call("vowel")
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(house, offer, monkeypatch):
+    offer()
+    (house / "file").write_bytes(b"")
+    monkeypatch.setenv("UNBRAID_CACHE", str(house / "file" / "cache"))
+    with pytest.raises(DataError, match="UNBRAID_CACHE"):
+        fetch.fetch("thing")
 
 
 def test_records_name_the_sources_by_these_fingerprints():
@@ -178,44 +183,3 @@ def test_records_name_the_sources_by_these_fingerprints():
     known |= {"weather": "ddbadf571dcf", "beijing-air": "6498786af02b", "etth1": "4bd5f9a39ba5"}
     known |= {"physionet-2012": "6b825d581c72"}
     assert {name: SOURCES[name].fingerprint[:12] for name in known} == known
-
-
-# ---- arrays that are made once
-
-
-def rows():
-    return (np.full((2, 4), value, np.uint8) for value in range(3))
-
-
-def test_an_array_is_made_once_and_anew_where_it_is_not_whole(house):
-    made = []
-    make = lambda: made.append(1) or rows()  # noqa: E731
-    values = cached_array("made", "inputs", (3, 2, 4), make)
-    assert values.dtype == torch.uint8 and values[:, 1, 3].tolist() == [0, 1, 2]
-    values[0] = 9  # writes into memory, not into the file
-    assert cached_array("made", "inputs", (3, 2, 4), make)[0, 0, 0] == 0 and len(made) == 1
-    cached_array("made", "others", (3, 2, 4), make)
-    assert len(made) == 2
-    for path in (house / "cache" / "composed").iterdir():
-        path.write_bytes(path.read_bytes()[:-1])
-    assert cached_array("made", "inputs", (3, 2, 4), make)[2, 0, 0] == 2 and len(made) == 3
-    assert {path.suffix for path in (house / "cache" / "composed").iterdir()} == {".npy"}
-
-
-def test_an_interrupted_composition_leaves_nothing(house):
-    def broken():
-        yield np.zeros((2, 4), np.uint8)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        cached_array("made", "", (3, 2, 4), broken)
-    assert list((house / "cache" / "composed").iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_written_is_one_clear_error(house, offer, monkeypatch):
-    offer()
-    (house / "file").write_bytes(b"")
-    monkeypatch.setenv("UNBRAID_CACHE", str(house / "file" / "cache"))
-    for write in (lambda: fetch.fetch("thing"), lambda: cached_array("made", "", (24,), rows)):
-        with pytest.raises(DataError, match="UNBRAID_CACHE"):
-            write()

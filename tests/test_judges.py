@@ -9,7 +9,7 @@ from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
 from unbraid.networks import count_parameters
 from unbraid.records import read_json, write_json
 
-from papers.judge import blurred, fit_judge, reliability, save_judge, shifted
+from papers.judge import fit_judge, reliability, save_judge, shifted
 
 BARS = {"colour": ("red", "green", "blue"), "motion": ("left", "right")}
 SMALL = {"image_size": 16, "width": 8, "features": 16, "hidden": 16}
@@ -37,14 +37,11 @@ def new(kind=SequenceJudge, classes=BARS):
     return kind(classes, **SMALL)
 
 
-def trained(steps=150, seed=0, **more):
-    judge = new()
-    return judge, fit_judge(judge, bars, steps, 16, 1e-2, seed, **more)
-
-
 @pytest.fixture(scope="module")
 def judge():
-    return trained()[0]
+    judge = new()
+    fit_judge(judge, bars, 150, 16, 1e-2)
+    return judge
 
 
 @pytest.fixture(scope="module")
@@ -82,37 +79,10 @@ def test_shipped_judges_judge_as_they_did(dataset):
 def test_it_learns_what_one_frame_shows_and_what_only_the_clip_shows(judge, test_clips):
     frames, labels = test_clips
     accuracy = reliability(judge, frames, labels)["real"]
-    assert accuracy["colour"].mean == 1 and accuracy["motion"].mean >= 0.99
+    assert (accuracy["colour"].mean, accuracy["colour"].n) == (1, 300)
+    assert accuracy["motion"].mean >= 0.99
     backwards = judge.probabilities(frames.flip(1))["motion"].argmax(-1)
     assert (backwards == 1 - labels["motion"]).float().mean() > 0.99
-
-
-def test_the_same_seed_gives_the_training_of_the_earlier_code():
-    torch.rand(3)  # the global generator has no say in training
-    rows = trained(steps=10, log_every=5)[1]
-    assert [row["cross_entropy"] for row in rows] == pytest.approx([1.64359, 1.26839], rel=1e-2)
-
-
-def test_the_rate_falls_over_the_last_half(monkeypatch):
-    rates, adam = [], torch.optim.Adam.step
-
-    def step(optimizer, *arguments, **more):
-        rates.append(optimizer.param_groups[0]["lr"])
-        return adam(optimizer, *arguments, **more)
-
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
-    trained(steps=8)
-    halves = [(1 - math.cos(math.pi * share)) / 2 for share in (0.75, 0.5, 0.25)]
-    assert rates == pytest.approx([1e-2 * share for share in (1, 1, 1, 1, 1, *halves)])
-
-
-def test_blur_smooths_space_and_nothing_else():
-    point = torch.zeros(2, 3, 1, 15, 15)
-    point[0, 1, 0, 7, 7] = 1
-    smooth = blurred(point, 1.0)
-    assert smooth[0, 1].sum() == pytest.approx(1, abs=1e-4)
-    assert smooth[0, 1, 0, 7, 7] == pytest.approx(1 / (2 * math.pi), abs=0.003)
-    assert smooth.sum() == smooth[0, 1].sum()  # other clips, frames and channels stay black
 
 
 def test_shift_moves_a_whole_clip_diagonally():
@@ -126,30 +96,6 @@ def test_shift_moves_a_whole_clip_diagonally():
     assert sum(ways.values()) == 40 and min(ways.values()) > 0
     columns = torch.arange(8.0).expand(1, 1, 8, 8) / 8  # the edge is repeated, not wrapped around
     assert shifted(columns, 3, torch.Generator().manual_seed(0)).unique().numel() == 5
-
-
-def test_reliability_says_what_the_judge_is_worth(judge, test_clips):
-    frames, labels = test_clips
-    result = reliability(judge, frames, labels)
-    assert list(result) == ["real", "blurred", "shifted", "noisy"]
-    assert (result["real"]["colour"].mean, result["real"]["colour"].n) == (1, 300)
-    wrong = {**labels, "colour": (labels["colour"] + 1) % 3}
-    assert reliability(judge, frames, wrong)["real"]["colour"].mean == 0
-
-
-def test_reliability_damages_the_clips_as_it_says_and_alike_each_time(monkeypatch):
-    """Of 16 pixels the blur is of half a pixel, and the shift of one."""
-    seen, frames = [], torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    labels = {name: torch.tensor([0, 1, 1]) for name in BARS}
-    judge, look = new(FrameJudge), FrameJudge.probabilities
-    monkeypatch.setattr(judge, "probabilities", lambda f: seen.append(f) or look(judge, f))
-    reliability(judge, frames, labels)
-    reliability(judge, frames, labels)
-    real, blurry, moved, noise = seen[:4]
-    assert torch.equal(real, frames) and torch.equal(blurry, blurred(frames, 0.5))
-    assert torch.equal(moved, shifted(frames, 1, torch.Generator().manual_seed(0)))
-    assert 0.05 < (noise - frames).std() < 0.1  # less than .1: values are clamped
-    assert all(map(torch.equal, seen[:4], seen[4:]))
 
 
 def test_a_judge_in_training_judges_each_clip_alone(judge, test_clips):
@@ -185,38 +131,25 @@ def test_altered_files_are_refused(judge, tmp_path):
         load_judge(path)
     save_judge(judge, path, {})
     written = read_json(record)
-    write_json(record, {**written, "weights_sha256": "0" * 64})
-    with pytest.raises(ResultsError, match="a.safetensors"):
-        load_judge(path)
-    write_json(record, {**written, "judge": {**written["judge"], "kind": "songs"}})
-    with pytest.raises(ResultsError, match="a.run.json"):
-        load_judge(path)
-    write_json(record, written)
-    path.unlink()
-    with pytest.raises(ResultsError, match="a.safetensors"):
-        load_judge(path)
+    other = written | {"judge": written["judge"] | {"kind": "songs"}}
+    for altered, named in (({"weights_sha256": "0"}, "a.safetensors"), (other, "a.run.json")):
+        write_json(record, written | altered)
+        with pytest.raises(ResultsError, match=named):
+            load_judge(path)
 
 
 CLIPS = torch.rand(2, 4, 3, 16, 16)
-
-
-def label(motion):
-    return CLIPS, {"colour": torch.tensor([0, 1]), "motion": torch.tensor(motion)}
 
 
 @pytest.mark.parametrize(
     "use, field",
     (
         (lambda judge: judge.probabilities(CLIPS[..., :8]), "frames"),
-        (lambda judge: judge.probabilities(CLIPS[:0]), "frames"),
         (lambda judge: judge.probabilities(CLIPS.mul(255).byte()), "frames"),
         (lambda judge: judge.probabilities(CLIPS + 0.5), "frames"),
         (lambda judge: judge.probabilities(CLIPS * math.nan), "frames"),
         (lambda judge: fit_judge(new(), bars, 0), "steps"),
         (lambda judge: SequenceJudge({"motion": ("left",)}), "classes"),
-        (lambda judge: judge.check(*label([0, 1, 1])), "labels.*motion"),
-        (lambda judge: judge.check(*label([0.0, 1.0])), "labels.*motion"),
-        (lambda judge: judge.check(*label([0, 2])), "labels.*motion"),
     ),
 )
 def test_what_cannot_be_judged_is_refused(judge, use, field):

@@ -11,12 +11,13 @@ from unbraid.data.moving_digits import (
     FILES,
     Digits,
     MovingDigits,
-    as_grey,
     in_turns,
     load,
     load_digits,
     read_idx,
 )
+
+from papers.b.paths import DigitPaths
 
 SIZES = {64: (28, 36), 32: (14, 18)}  # canvas: a digit's side, and how far its corner travels
 
@@ -65,10 +66,7 @@ def test_a_digit_circles_with_its_own_angle_about_the_middle(solid):
     assert 0.15 <= radii.min() < 0.16 and 0.49 < radii.max() <= 0.5
     complex_positions = torch.complex(positions[..., 0], positions[..., 1])
     turned = torch.angle(complex_positions[:, 1:] / complex_positions[:, :-1])
-    torch.testing.assert_close(
-        turned.mean((0, 1)), torch.tensor(speeds).double(), atol=1e-5, rtol=0
-    )
-    assert turned.std((0, 1)).max() < 1e-5
+    assert (turned - torch.tensor(speeds)).abs().max() < 1e-4
     phases = torch.angle(complex_positions[:, 0])
     assert phases.mean(0).abs().max() < 0.3 and abs(torch.corrcoef(phases.T)[0, 1]) < 0.15
 
@@ -120,7 +118,7 @@ def test_a_batch_carries_what_is_known_and_the_generator_alone_moves_on(solid):
 
 
 def test_unordered_digits_are_different_frames_of_a_path(solid):
-    which, positions = MovingDigits(solid, 32, 20, kept=6).draw(200, seeded(9))
+    which, positions = DigitPaths(solid, 32, 20, kept=6).draw(200, seeded(9))
     same, path = MovingDigits(solid, 32, 20).draw(200, seeded(9))
     assert torch.equal(which, same)
     hits = (positions[:, :, None] == path[:, None]).all(-1).all(-1)  # (200, 6, 20)
@@ -130,7 +128,7 @@ def test_unordered_digits_are_different_frames_of_a_path(solid):
 
 def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
     sequences = MovingDigits(solid, 32, 5)(40, seeded(8))
-    grey = MovingDigits(solid, 32, 5, grey=True)(40, seeded(8))
+    grey = DigitPaths(solid, 32, 5, grey=True)(40, seeded(8))
     red, green = sequences.frames[:, :, 0], sequences.frames[:, :, 1]
     assert torch.equal(grey.frames[:, :, 0], torch.where(red > green, red, green))
     assert grey.frames.shape == (40, 5, 1, 32, 32) and grey.kind == "frames"
@@ -154,8 +152,6 @@ def test_a_fixed_sample_does_not_depend_on_its_count_and_no_split_has_a_path_of_
     for whole in (long, load("train", 250, 32)):
         starts.append(set(map(tuple, whole.labels["red_position"][:, 0].tolist())))
     assert len(starts[0]) == len(starts[1]) == 250 and not starts[0] & starts[1]
-    grey = as_grey(short)
-    assert grey.classes["larger_digit"] == grey.classes["smaller_digit"] == tuple("0123456789")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +160,7 @@ def test_a_fixed_sample_does_not_depend_on_its_count_and_no_split_has_a_path_of_
 )
 def test_what_there_is_not_is_refused(field, options, solid):
     with pytest.raises(ValueError, match=f"{field}: expected"):
-        MovingDigits(solid, 32, 5, **options)
+        DigitPaths(solid, 32, 5, **options)
 
 
 # ---- the digits

@@ -2,9 +2,7 @@
 
 import base64
 import io
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import IPython.display
 import matplotlib
@@ -49,6 +47,10 @@ def open_film(shown):
     return Image.open(io.BytesIO(read_image(shown)[2]))
 
 
+def words(ticks):
+    return [tick.get_text() for tick in ticks]
+
+
 def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     figure, _ = plt.subplots(figsize=(1, 1))
     alt = 'An empty pair of axes, one inch wide, "x" < 1 & "y" > 0.'
@@ -61,21 +63,14 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     assert not plt.fignum_exists(figure.number)
 
 
-def test_a_film_has_a_picture_per_step_and_stops(shown):
-    plots.film(np.random.rand(2, 3, 1, 4, 5), "Two clips of three steps each, of noise.", scale=2)
+def test_a_film_has_a_picture_per_step_titles_above_and_stops(shown):
+    alt = "Two clips of three steps each, of noise."
+    plots.film(np.random.rand(2, 3, 1, 20, 20), alt, scale=2, titles=["one", "two"])
     image, film = read_image(shown)[0], open_film(shown)
-    assert (film.n_frames, film.size) == (3, (22, 8)) and film.info["loop"] == 3
-    assert image["width"] == "22" and image["alt"].startswith("Two clips")
-
-
-def test_titles_stand_above_the_clips_of_a_film(shown):
-    clips, alt = np.zeros((2, 3, 1, 20, 20)), "Two clips of three steps each, all black."
-    plots.film(clips, alt, scale=2, titles=["one", "two"])
-    film = open_film(shown)
     strip = np.asarray(film.convert("L"))[:-40]  # above the pictures
-    assert film.size == (82, 58) and strip.min() < 100 and strip[:, 35:47].min() == 255
-    with pytest.raises(ValueError, match="titles"):
-        plots.film(clips, alt, titles=["one"])
+    assert (film.n_frames, film.size) == (3, (82, 58)) and film.info["loop"] == 3
+    assert strip.min() < 100 and strip[:, 35:47].min() == 255
+    assert image["width"] == "82" and image["alt"] == alt
 
 
 def test_an_animation_shows_each_figure_once_a_round(shown):
@@ -92,33 +87,30 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
     assert not plt.get_fignums()
 
 
-def test_a_drawing_is_found_from_the_clone_from_its_notebooks_and_from_elsewhere(
-    shown, monkeypatch, tmp_path
-):
-    clone = Path(__file__).resolve().parents[1]
-    for folder in (clone, clone / "notebooks", tmp_path):
+def test_a_drawing_is_found_from_its_notebooks_and_from_elsewhere(shown, monkeypatch, tmp_path):
+    notebooks = Path(__file__).resolve().parents[1] / "notebooks"
+    for folder in (notebooks, tmp_path):
         monkeypatch.chdir(folder)
         plots.show_svg("figures/11_graphs.svg", 'The "graphs" of a model.', width=300)
         image, kind, content = read_image(shown)
         assert image["alt"] == 'The "graphs" of a model.' and image["width"] == "300"
         assert kind == "data:image/svg+xml;base64"
-        assert content == (clone / "notebooks/figures/11_graphs.svg").read_bytes()
+        assert content == (notebooks / "figures/11_graphs.svg").read_bytes()
+
+
+def test_what_cannot_be_shown_is_refused(shown, tmp_path):
+    clips, path = np.zeros((2, 3, 1, 4, 4)), tmp_path / "boxes.svg"
+    path.write_text("<svg></svg>")  # browsers draw nothing
+    for field, call in {
+        "alt": lambda: plots.show(plt.figure(), alt="a heat map"),
+        "titles": lambda: plots.film(clips, "Two black clips.", titles=["one"]),
+        "frames": lambda: plots.picture(np.zeros((3, 4, 4))),
+        str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{field}:"):
+            call()
     with pytest.raises(FileNotFoundError, match="figures/11_none.svg"):
         plots.show_svg("figures/11_none.svg", "The graphs of a model.")
-
-
-@pytest.mark.parametrize("content", ("<svg></svg>", "<svg"))
-def test_what_no_browser_draws_is_refused(shown, tmp_path, content):
-    path = tmp_path / "boxes.svg"
-    path.write_text(content)
-    with pytest.raises(ValueError, match="boxes.svg"):
-        plots.show_svg(path, "One box with a letter in it.")
-    assert not shown
-
-
-def test_a_figure_without_a_sentence_is_not_shown(shown):
-    with pytest.raises(ValueError, match="alt"):
-        plots.show(plt.figure(), alt="a heat map")
     assert not shown
 
 
@@ -131,7 +123,6 @@ def see_without_green_cones(names):
 
 def test_colours_are_apart_for_everybody():
     plots.use_style()
-    assert matplotlib.colors.to_hex(matplotlib.rcParams["figure.facecolor"]) == "#ffffff"
     cycle = [entry["color"] for entry in matplotlib.rcParams["axes.prop_cycle"]][:4]
     for names, least in ((plots.DIGITS, 0.8), ((plots.STATIC, plots.DYNAMIC), 0.5), (cycle, 0.1)):
         seen = see_without_green_cones(names)
@@ -142,62 +133,35 @@ def test_colours_are_apart_for_everybody():
     assert first > second + 0.15  # the lightness, which is all that a grey print keeps
 
 
-@pytest.mark.parametrize("watched, package, moves", ((1, 1, 1), (1, 0, 0), (0, 1, 0)))
-def test_explore_draws_once_and_moves_where_somebody_watches(
-    watched, package, moves, monkeypatch, capsys
-):
-    drawn, moved = [], []
-
-    def interact(draw, **controls):
-        moved.append(controls)
-        draw()  # as ipywidgets does, with the defaults of the function
-
-    ipywidgets = SimpleNamespace(interact=interact)
-    monkeypatch.setitem(sys.modules, "ipywidgets", ipywidgets if package else None)
-    monkeypatch.setattr(plots, "is_watched", lambda: bool(watched))
-    plots.explore(lambda unit=3: drawn.append(unit), unit=(0, 5))
-    assert drawn == [3] and moved == [{"unit": (0, 5)}] * moves
-    assert ("ipywidgets" in capsys.readouterr().out) == (watched and not package)
-
-
 def test_frames_are_laid_out_row_by_row():
-    frames = torch.stack([torch.full((3, 2, 4), value / 10) for value in range(1, 6)])
+    frames = torch.stack([torch.full((3, 2, 4), value / 10) for value in range(1, 7)])
     image = plots.picture(frames, rows=2)
     assert image.shape == (2 * 2 + 1, 3 * 4 + 2, 3)
-    corners = image[[0, 0, 0, 3, 3], [0, 5, 10, 0, 5], 0]
-    assert np.allclose(corners, [0.1, 0.2, 0.3, 0.4, 0.5])
+    corners = image[[0, 0, 0, 3, 3, 3], [0, 5, 10, 0, 5, 10], 0]
+    assert np.allclose(corners, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     assert (image[2] == 1).all() and (image[:, 4] == 1).all()  # gaps
-    assert (image[3:, 10:] == 1).all()  # the missing sixth
     assert plots.picture(np.array([[[[7.0]], [[-7.0]], [[0.5]]]])).tolist() == [[[1, 0, 0.5]]]
-
-
-def test_frames_without_an_axis_are_refused():
-    with pytest.raises(ValueError, match="frames"):
-        plots.picture(np.zeros((3, 4, 4)))
 
 
 def test_a_grid_has_a_row_a_sequence():
     given = plt.subplots()[1]
     ax = plots.grid(torch.rand(3, 4, 1, 8, 8), labels=("a", "b", "c"), ax=given)
     assert ax is given and ax.get_xlabel() == "frame"
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "3", "4"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert words(ax.get_xticklabels()) == [*"1234"] and words(ax.get_yticklabels()) == [*"abc"]
     assert ax.images[0].get_array().shape == (3 * 8 + 2, 4 * 8 + 3, 3)
     for row, middle in enumerate(ax.get_yticks()):
         assert 9 * row <= middle + 0.5 <= 9 * row + 8  # within each row's pixels
 
 
 def test_a_table_of_pictures_is_as_large_on_the_page_as_was_asked():
-    ax = plots.table_axes(2, 3, left=0.5, zoom=4, size=8)
-    plots.grid(torch.rand(2, 3, 1, 8, 8), ("a", "b"), ax)
+    ax = plots.table_axes(2, 3, left=0.5, zoom=4)
+    plots.grid(torch.rand(2, 3, 1, 32, 32), ("a", "b"), ax)
     plots.name_columns(ax, ["c", "d", "e"])
     ax.figure.canvas.draw()  # The picture keeps its aspect, whatever the axes' place is.
     place = ax.images[0].get_window_extent()  # in the pixels of the page, 100 an inch
-    scale = 100 / ax.figure.dpi
-    assert place.width * scale == pytest.approx(4 * (3 * 9 - 1))
-    assert place.height * scale == pytest.approx(4 * (2 * 9 - 1))
-    assert place.x0 * scale == pytest.approx(50)
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["c", "d", "e"]
+    found = np.array([place.width, place.height, place.x0]) * 100 / ax.figure.dpi
+    assert found == pytest.approx([4 * (3 * 33 - 1), 4 * (2 * 33 - 1), 50])
+    assert words(ax.get_xticklabels()) == ["c", "d", "e"]
 
 
 def test_a_sound_is_played_at_one_loudness_and_says_how_long_it_is(monkeypatch):
@@ -215,17 +179,13 @@ def test_a_sound_is_played_at_one_loudness_and_says_how_long_it_is(monkeypatch):
 
 
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():
-    ax = plots.heatmap(
-        [[0.0, -1.25], [np.nan, 3.0]], rows=("a", "b"), columns=("c", "d"), unit="bits", digits=1
-    )
-    assert sorted(text.get_text() for text in ax.texts) == ["0.0", "3.0", "−1.2"]
-    assert ax.figure.axes[1].get_ylabel() == "bits"
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["c", "d"]
+    values = [[0.0, -1.25], [np.nan, 3.0]]
+    ax = plots.heatmap(values, rows="ab", columns="cd", unit="bits", high=3, digits=1)
+    assert sorted(words(ax.texts)) == ["0.0", "3.0", "−1.2"]
+    assert ax.figure.axes[1].get_ylabel() == "bits" and words(ax.get_xticklabels()) == ["c", "d"]
     assert ax.texts[0].get_color() != ax.texts[2].get_color()  # on the darkest, on the brightest
-    signed = plots.heatmap([[-0.2, 0.7]], digits=None, diverging=True)
-    assert len(signed.texts) == 0
-    cells = signed.collections[0]
-    assert (cells.norm.vmin, cells.norm.vmax) == (-0.7, 0.7)
+    signed = plots.heatmap([[-0.2, 0.7]], high=0.7, digits=None, diverging=True)
+    assert not signed.texts and signed.collections[0].norm.vmin == -0.7
 
 
 def test_a_cell_of_a_heat_map_lies_where_its_row_and_column_say():
@@ -240,5 +200,4 @@ def test_a_cell_of_a_heat_map_lies_where_its_row_and_column_say():
 def test_the_leakage_matrix_marks_what_may_be_chance():
     limits = np.array([[[0.1, 0.3], [0.7, 0.9]]])
     ax = plots.leakage([[0.2, 0.8]], limits, np.array([[0.5, 0.001]]), columns=("a", "b"))
-    texts = [text.get_text() for text in ax.texts]
-    assert texts == ["(0.20)", "0.10 to 0.30", "0.80", "0.70 to 0.90"]
+    assert words(ax.texts) == ["(0.20)", "0.10 to 0.30", "0.80", "0.70 to 0.90"]

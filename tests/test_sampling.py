@@ -6,8 +6,10 @@ import pytest
 import torch
 from helpers import seeded
 from scipy.stats import chisquare
-from unbraid.data.sampling import FrameSampler, SequenceSampler, withhold
+from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
+
+from papers.b.masks import withhold
 
 SEQUENCES, LENGTH = 7, 9
 
@@ -53,8 +55,7 @@ def test_what_is_not_observed_is_never_drawn_and_all_else_is():
     assert drawn == set(map(tuple, mask.nonzero().tolist()))
 
 
-@pytest.mark.parametrize("floats", [False, True])
-@pytest.mark.parametrize("length", [1, 5, LENGTH])
+@pytest.mark.parametrize(("length", "floats"), [(1, False), (5, True), (LENGTH, False)])
 def test_frames_are_drawn_without_replacement_and_keep_their_labels(length, floats):
     sample = FrameSampler(numbered(floats=floats), length)(50, seeded())
     rows, steps = places(sample)
@@ -63,28 +64,13 @@ def test_frames_are_drawn_without_replacement_and_keep_their_labels(length, floa
     assert sample.frames.dtype == torch.float32 and sample.frames.max() <= 1
     assert torch.equal(sample.labels["row"], rows[:, 0])
     assert torch.equal(sample.labels["step"], steps)
-    assert torch.equal(sample.labels["action"], steps // 3)
-    with pytest.raises(ValueError, match="length"):
-        FrameSampler(numbered(), LENGTH + 1)
 
 
 def test_each_gives_every_sequence_once_in_order():
-    mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
-    mask[3, 3:] = False
-    sampler = FrameSampler(numbered(mask), 3)
-    sample = sampler.each(seeded())
-    rows, steps = places(sample)
-    assert torch.equal(rows[:, 0], torch.arange(SEQUENCES)) and set(steps[3].tolist()) == {0, 1, 2}
-    assert torch.equal(sample.frames, sampler.each(seeded()).frames)
-    assert not torch.equal(sample.frames, sampler.each(seeded(1)).frames)
-
-
-@pytest.mark.parametrize("length", [0, 1.5, 3])
-def test_a_length_that_a_sequence_does_not_have(length):
-    mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
-    mask[2, 2:] = False
-    with pytest.raises(ValueError, match="length"):
-        FrameSampler(numbered(mask), length)
+    sampler = FrameSampler(numbered(), 3)
+    rows, steps = places(sampler.each(seeded()))
+    assert torch.equal(rows[:, 0], torch.arange(SEQUENCES))
+    assert not torch.equal(steps, places(sampler.each(seeded(1)))[1])
 
 
 def test_whole_sequences_are_equally_likely_and_whole():
@@ -97,6 +83,17 @@ def test_whole_sequences_are_equally_likely_and_whole():
     assert chisquare(sample.labels["row"].bincount().numpy()).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("length", [0, 1.5, 3])
+def test_a_length_that_a_sequence_does_not_have_is_refused(length):
+    mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
+    mask[2, 2:] = False
+    with pytest.raises(ValueError, match="length"):
+        FrameSampler(numbered(mask), length)
+    for shape in ((3, 5, 2), (0, 5, 3, 4, 4)):  # a series, and nothing at all
+        with pytest.raises(ValueError, match="sequences"):
+            FrameSampler(Sequences(torch.zeros(shape)), 1)
+
+
 def test_one_class_of_a_share_of_the_sequences_is_withheld():
     whole = numbered()
     kept = withhold(whole, "action", 0.4, seed=3)
@@ -106,23 +103,7 @@ def test_one_class_of_a_share_of_the_sequences_is_withheld():
     for row in hidden.any(1).nonzero()[:, 0]:
         absent = whole.labels["action"][row][hidden[row]].unique()
         assert len(absent) == 1 and torch.equal(hidden[row], whole.labels["action"][row] == absent)
-    assert whole.mask is None and torch.equal(kept.frames, whole.frames)
-    assert torch.equal(withhold(whole, "action", 0.4, seed=3).mask, kept.mask)
-    series = replace(whole, frames=torch.zeros(SEQUENCES, LENGTH, 4))
-    of_values = replace(series, mask=torch.ones(SEQUENCES, LENGTH, 4, dtype=torch.bool))
-    found = withhold(of_values, "action", 0.4, seed=3).mask
-    assert torch.equal(found, kept.mask[..., None].expand(-1, -1, 4))
-
-
-@pytest.mark.parametrize(
-    ("field", "arguments"), [("label", ("row",)), ("label", ("step",)), ("share", ("action", 1))]
-)
-def test_what_cannot_be_withheld(field, arguments):
-    with pytest.raises(ValueError, match=field):
-        withhold(numbered(), *arguments)
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 2), (0, 5, 3, 4, 4)])
-def test_a_series_and_nothing_at_all_are_refused(shape):
-    with pytest.raises(ValueError, match="sequences"):
-        FrameSampler(Sequences(torch.zeros(shape)), 1)
+    assert torch.equal(kept.frames, whole.frames)
+    for field, arguments in (("label", ("row",)), ("label", ("step",)), ("share", ("action", 1))):
+        with pytest.raises(ValueError, match=field):
+            withhold(whole, *arguments)

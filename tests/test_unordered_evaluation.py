@@ -7,7 +7,6 @@ import pytest
 import torch
 from helpers import seeded
 from torch import nn
-from unbraid.data.sampling import withhold
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, CLASSES, POSE_NAMES, visible_attributes
 from unbraid.distributions import DiagonalGaussian
@@ -15,6 +14,7 @@ from unbraid.distributions import DiagonalGaussian
 from papers import datasets, evaluation, settings
 from papers.b import evaluate as unordered
 from papers.b import faces, poses
+from papers.b.masks import withhold
 from papers.encoded import Encoded
 from papers.run import build
 

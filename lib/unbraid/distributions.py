@@ -92,7 +92,7 @@ def gaussian_log_likelihood(
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """
-    check_number(0, variance=variance)
+    check_field(0 < variance < math.inf, "variance", "a finite number above 0", variance)
     check_field(mean.shape == values.shape, "mean", tuple(values.shape), tuple(mean.shape))
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-REMEDY = "Open the hint, and try again."
+from unbraid.checks import as_array
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Expectation:
     - `judge`: a function that returns "" for a right answer, and otherwise what is wrong; with
       `calls` it is given the list of what the learner's function returned.
 
-    mistakes: pairs of a wrong value (or function) that a learner is likely to give and the
-    sentence that explains it; with a `judge`, what the judge must say.
+    mistakes: wrong values (or functions) that a learner is likely to give, each with the sentence
+    that explains it; with a `judge`, what the judge must say.
     """
 
     value: object = None
@@ -102,7 +101,7 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     for wrong, why in expectation.mistakes:
         if not describe_difference(apply_calls(wrong, expectation.calls), found, tolerances):
             return why
-    return f"{fault} {REMEDY}"
+    return f"{fault} Open the hint, and try again."
 
 
 def apply_calls(value: object, calls: Sequence[tuple]) -> object:
@@ -130,7 +129,7 @@ def describe_difference(expected: object, found: object, tolerances: tuple[float
         return ""
     if isinstance(expected, str):
         return "" if found == expected else f"{found!r} is not the answer."
-    return compare_arrays(to_numbers(expected), to_numbers(found), tolerances)
+    return compare_arrays(as_array(expected), as_array(found), tolerances)
 
 
 def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: tuple[float, float]) -> str:
@@ -152,8 +151,3 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: tuple[fl
     if np.isclose(found, -expected, *tolerances):
         return "The sign is wrong."
     return f"{found:.6g} is too {'large' if found > expected else 'small'}."
-
-
-def to_numbers(value: object) -> np.ndarray:
-    """Tensors, numbers and arrays as an array."""
-    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)

@@ -1,4 +1,4 @@
-"""What one does to codes before decoding them: swap, hold, let one move, traverse.
+"""What one does to codes before decoding them: swap, let one move, traverse; and grids of codes.
 
 Every function returns new codes and leaves the given ones as they were.
 """
@@ -6,10 +6,9 @@ Every function returns new codes and leaves the given ones as they were.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from unbraid.checks import check_field, check_name, check_whole, finite_array
@@ -30,68 +29,41 @@ def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
     return {**codes_a, name: codes_b[name]}, {**codes_b, name: codes_a[name]}
 
 
-def hold(codes: Codes, name: str, at: int) -> Codes:
-    """The code `name` (B, T, d) keeps the value that it has at step `at`, counted from 0.
+def move_one(codes: Codes, name: str) -> Codes:
+    """Every other code with steps (B, T, d) keeps its second value (paper A, figure 3).
 
-    Raises `ValueError` for a code that is missing or static, and a step that it does not have.
+    Raises `ValueError` for a code that is missing, and for codes of a single step.
     """
     check_name("name", name, codes)
-    code = codes[name]
-    check_field(code.ndim == 3, name, "a code with steps (B, T, d)", tuple(code.shape))
-    length = code.shape[1]
-    check_field(0 <= at < length, "at", f"a step from 0 to {length - 1}", at)
-    steps = torch.arange(length, device=code.device).clamp(max=at)
-    return {**codes, name: code[:, steps]}
-
-
-def move_one(codes: Codes, name: str) -> Codes:
-    """Hold every dynamic code but `name` after two frames (paper A, figure 3); raises as `hold`."""
-    check_name("name", name, codes)
+    moving = dict(codes)
     for other, code in codes.items():
         if other != name and code.ndim == 3:
-            codes = hold(codes, other, at=1)
-    return dict(codes)
+            check_field(code.shape[1] > 1, other, "two steps or more", tuple(code.shape))
+            moving[other] = torch.cat([code[:, :1], code[:, 1:2].expand_as(code[:, 1:])], 1)
+    return moving
 
 
-def traverse(codes: Codes, name: str, unit: int | Tensor, values: Tensor) -> Codes:
-    """One sequence's codes (1, ...), repeated for each of `values` (V,), one coordinate set to it.
+def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
+    """One sequence's codes (1, ...), repeated for each of `values` (V,), one unit set to it.
 
-    unit: the number of a unit of the code `name`, or a direction (d,) of any length but 0. The
-        coordinate along a direction is the projection on it.
-    Raises `ValueError` for a code or unit that is missing, for more than one sequence, and for
-    values that are not finite.
+    unit: its number in the code `name`. Raises `ValueError` for a code or unit that is missing, for
+    more than one sequence, and for values that are not finite.
     """
     check_name("name", name, codes)
     counts = [len(code) for code in codes.values()]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
+    size = codes[name].shape[-1]
+    check_field(0 <= unit < size, "unit", f"0 to {size - 1}", unit)
     finite_array("values", values)
-    wanted = torch.as_tensor(values).to(codes[name]).flatten()
+    wanted = values.to(codes[name]).flatten()
     repeated = {}
     for other, code in codes.items():
         repeated[other] = code.repeat(len(wanted), *[1] * (code.ndim - 1))
-
-    code = repeated[name]  # (V, ..., d)
-    direction = as_direction(unit, code.shape[-1]).to(code)
-    change = wanted.view(-1, *[1] * (code.ndim - 2)) - code @ direction  # (V, ...)
-    repeated[name] = code + change[..., None] * direction
+    repeated[name][..., unit] = wanted.view(-1, *[1] * (codes[name].ndim - 2))
     return repeated
 
 
-def as_direction(unit: int | Tensor, size: int) -> Tensor:
-    """The direction (size,) of length 1 of a unit, given by its number, or of a vector."""
-    vector = torch.as_tensor(unit)
-    if vector.ndim == 0:
-        check_field(0 <= int(vector) < size, "unit", f"0 to {size - 1}", int(vector))
-        return F.one_hot(vector, size)
-    norm = (1.0 * vector).norm()  # a direction may be of whole numbers
-    holds = tuple(vector.shape) == (size,) and bool(norm > 0)
-    found = f"{tuple(vector.shape)} of length {norm:.3g}"
-    check_field(holds, "unit", f"a direction ({size},) of a length above 0", found)
-    return vector / norm
-
-
-@dataclass(frozen=True, eq=False)
-class Directions:
+class Directions(NamedTuple):
     """Principal directions of codes: vectors (count, d) of length 1, the most varied first.
 
     centres, deviations: (count,), mean and standard deviation of the codes along each.
@@ -113,12 +85,11 @@ def principal_directions(code: Tensor, count: int) -> Directions:
     most = min(len(rows) - 1, rows.shape[1])
     check_field(1 <= count <= most, "count", f"1 to {most} for {tuple(code.shape)}", count)
     finite_array("code", rows)
+    check_field((rows != rows[0]).any(), "code", "rows that differ", "the same in all")
     mean = rows.mean(0)
-    check_field(bool((rows != rows[0]).any()), "code", "rows that differ", "the same in all")
     _, singular, vectors = torch.linalg.svd(rows - mean, full_matrices=False)
-    vectors = vectors[:count]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
-    vectors = vectors * largest.sign()
+    vectors = (vectors * largest.sign())[:count]
     return Directions(vectors, vectors @ mean, singular[:count] / math.sqrt(len(rows) - 1))
 
 

@@ -8,7 +8,6 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +19,7 @@ from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from unbraid.checks import check_field
 from unbraid.data.fetch import repository_root
 from unbraid.progress import is_watched
 
@@ -37,8 +37,7 @@ def use_style() -> None:
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in the notebook as a PNG with its alternative text, and close it.
 
-    alt: a sentence that says what the figure shows, for readers who cannot see it. The PNG stands
-    in an HTML image, since JupyterLab passes over the alternative text of a plain one.
+    alt: a sentence that says what the figure shows, for readers who cannot see it.
     """
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
@@ -58,16 +57,15 @@ def film(
     """Show clips (N, T, C, H, W) in [0, 1] as a film, side by side, for three rounds.
 
     alt: as in `show`. scale: how many pixels each way show one. milliseconds: of each frame.
-    titles: a word or two for each clip of a single row, written above it.
+    titles: a word or two for each column, written above it.
     """
-    if titles and (rows > 1 or len(titles) != len(clips)):
-        raise ValueError(f"titles: expected one row and {len(clips)} of them, found {len(titles)}")
+    holds = len(titles) * rows in (0, len(clips))
+    check_field(holds, "titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     pictures = []
     for frames in np.asarray(clips).swapaxes(0, 1):
-        image = Image.fromarray((255 * picture(frames, rows)).astype("uint8"))
-        size = (scale * image.width, scale * image.height)
-        pictures.append(write_above(image.resize(size, Image.Resampling.NEAREST), titles))
-    show_film(pictures, alt, milliseconds, width=pictures[0].width)
+        pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
+        pictures.append(write_above(Image.fromarray((255 * pixels).astype("uint8")), titles))
+    show_film(pictures, alt, milliseconds)
 
 
 def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
@@ -105,46 +103,41 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
         plt.close(figure)
     # One palette for all, or each picture would be stored in full.
     palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
-    frames = []
-    for pixels in pictures:
-        frames.append(Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE))
-    show_film(frames, alt, milliseconds, width=frames[0].width)
+    images = map(Image.fromarray, pictures)
+    frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    show_film(frames, alt, milliseconds)
 
 
-def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int, width: int) -> None:
+def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> None:
     """Show pictures of one size one after another, three times, in a moving PNG."""
-    png = io.BytesIO()
+    png, first = io.BytesIO(), pictures[0]
     options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 3}
-    pictures[0].save(png, "PNG", save_all=True, optimize=True, **options)
-    show_image("png", png.getvalue(), alt, width)
+    first.save(png, "PNG", save_all=True, optimize=True, **options)
+    show_image("png", png.getvalue(), alt, first.width)
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     """Show a drawing that lies in an SVG file, `width` pixels of the page wide.
 
-    path: of the file, such as "figures/11_model.svg", seen from this folder, from notebooks/ below
-        it, or else from the clone's notebooks/.
-    alt: as in `show`. The drawing becomes a part of the output, because JupyterLab shows SVG of
-        its own kind only in notebooks that are trusted. Raises `ValueError` for any other file.
+    path: of the file, such as "figures/11_model.svg", seen from this folder or else from the
+        clone's notebooks/.
+    alt: as in `show`. Raises `ValueError` for any other file.
     """
-    clone = repository_root() or Path()
-    places = [folder / path for folder in (Path(), Path("notebooks"), clone / "notebooks")]
+    places = [Path(path), (repository_root() or Path()) / "notebooks" / path]
     drawing = next(filter(Path.exists, places), places[0]).read_bytes()
-    try:
-        root = ElementTree.fromstring(drawing).tag
-    except ElementTree.ParseError as error:
-        root = f"no XML ({error})"
-    if root != "{http://www.w3.org/2000/svg}svg":  # Browsers draw nothing without this address.
-        raise ValueError(f'{path}: expected <svg xmlns="http://www.w3.org/2000/svg">, found {root}')
+    mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
+    check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
     show_image("svg+xml", drawing, alt, width)
 
 
 def show_image(kind: str, content: bytes, alt: str, width: int) -> None:
     """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text."""
-    if len(alt.split()) < 4:
-        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
+    is_sentence = len(alt.split()) >= 4
+    check_field(is_sentence, "alt", "a sentence that says what the figure shows", repr(alt))
     from IPython.display import display
 
+    # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
+    # SVG only in notebooks that are trusted.
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     image = f'<img alt="{html.escape(alt)}" width="{width}" src="{source}">'
     display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
@@ -170,14 +163,11 @@ def explore(draw: Callable[..., None], **controls: object) -> None:
     ipywidgets makes a control of, e.g. (low, high, step) or a list of choices.
     """
     if is_watched():
-        try:
-            from ipywidgets import interact
-        except ImportError:
-            print("With the package ipywidgets, sliders appear here.")
-        else:
-            interact(draw, **controls)
-            return
-    draw()
+        from ipywidgets import interact
+
+        interact(draw, **controls)
+    else:
+        draw()
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
@@ -186,19 +176,17 @@ def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
     C: 1 grey, 3 RGB, or 2 planes, each drawn in its colour of `DIGITS`.
     """
     values = np.clip(np.asarray(frames, dtype=np.float32), 0, 1)
-    if values.ndim != 4 or values.shape[1] not in (1, 2, 3):
-        raise ValueError(f"frames: expected (N, 1 to 3, H, W), found {values.shape}")
+    holds = values.ndim == 4 and values.shape[1] in (1, 2, 3) and len(values) % rows == 0
+    check_field(holds, "frames", f"(N, 1 to 3, H, W) in {rows} full rows", values.shape)
     if values.shape[1] == 2:
         colours = np.array([to_rgb(colour) for colour in DIGITS], dtype=np.float32)  # (plane, RGB)
         values = np.einsum("nphw,pc->nchw", values, colours).clip(0, 1)
     values = np.broadcast_to(values, (len(values), 3, *values.shape[2:]))
-    columns = -(-len(values) // rows)
-    blank = np.ones((rows * columns - len(values), *values.shape[1:]), dtype=np.float32)
     gap = ((0, 0), (0, 0), (0, 1), (0, 1))  # a white pixel below and to the right of each frame
-    tiles = np.pad(np.concatenate([values, blank]), gap, constant_values=1)
+    tiles = np.pad(values, gap, constant_values=1)
     height, width = tiles.shape[2:]
-    tiles = tiles.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
-    return tiles.reshape(rows * height, columns * width, 3)[:-1, :-1]
+    tiles = tiles.reshape(rows, -1, 3, height, width).transpose(0, 3, 1, 4, 2)
+    return tiles.reshape(rows * height, -1, 3)[:-1, :-1]
 
 
 def grid(
@@ -214,8 +202,7 @@ def grid(
     ax = ax or plt.subplots(figsize=size)[1]
     image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
     ax.imshow(image)
-    width = image.shape[1] / length
-    height = image.shape[0] / rows
+    height, width = image.shape[0] / rows, image.shape[1] / length  # of a tile, in pixels
     ax.set_xticks((np.arange(length) + 0.5) * width - 0.5, np.arange(1, length + 1))
     ax.set_yticks((np.arange(len(labels)) + 0.5) * height - 0.5, labels)
     ax.set_xlabel(xlabel)
@@ -223,12 +210,12 @@ def grid(
     return ax
 
 
-def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3, size: int = 32) -> Axes:
-    """Axes for a `grid` of pictures of `size` pixels, each `zoom` pixels of the page wide and high.
+def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3) -> Axes:
+    """Axes for a `grid` of pictures of 32 pixels, each `zoom` pixels of the page wide and high.
 
     left: inches for the words beside the rows.
     """
-    width, height = (zoom * ((size + 1) * count - 1) / 100 for count in (columns, rows))
+    width, height = (zoom * (33 * count - 1) / 100 for count in (columns, rows))
     figure = plt.figure(figsize=(left + width, height + 0.5), layout="none")
     shares = (left / (left + width), 0, width / (left + width), height / (height + 0.5))
     return figure.add_axes(shares)
@@ -246,28 +233,26 @@ def heatmap(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     unit: str = "",
-    high: float | None = None,
+    high: float = 1,
     digits: int | None = 2,
     diverging: bool = False,
 ) -> Axes:
     """A matrix as seaborn's heat map with a colour bar labelled `unit` and numbers in the cells.
 
-    As in an image, a cell's row and column are the coordinates of its centre.
-    rows, columns: names.
-    high: the value of the brightest colour, by default the largest; the darkest one is 0.
+    As in an image, a cell's row and column are the coordinates of its centre. rows, columns: names.
+    high: the value of the brightest colour; the darkest one is 0.
     digits: decimals of the numbers, None for no numbers. NaN cells stay blank.
     diverging: a map centred on zero, for correlations.
     """
     import seaborn  # imported lazily, because that takes a second
 
     values = np.asarray(matrix, dtype=float)
-    ax = ax or plt.subplots(figsize=(1.1 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
-    if high is None:
-        high = float(np.nanmax(np.abs(values) if diverging else values))
-    colours = {"vmin": -high, "cmap": "RdBu_r"} if diverging else {"vmin": 0.0, "cmap": "cividis"}
+    ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
+    look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
+    if diverging:
+        look |= {"vmin": -high, "cmap": "RdBu_r"}
     bar = {"label": unit, "fraction": 0.046, "pad": 0.04}
-    names: dict[str, Any] = {"xticklabels": False, "yticklabels": False}
-    seaborn.heatmap(values, ax=ax, vmax=high, **colours, square=True, **names, cbar_kws=bar)
+    seaborn.heatmap(values, ax=ax, **look, cbar_kws=bar, xticklabels=False, yticklabels=False)
     # Seaborn begins the first cell at 0, and an image half a cell before.
     ax.collections[0].set_transform(Affine2D().translate(-0.5, -0.5) + ax.transData)
     ax.set(xlim=(-0.5, values.shape[1] - 0.5), ylim=(values.shape[0] - 0.5, -0.5))
@@ -276,8 +261,8 @@ def heatmap(
     hide_frame(ax)
     if digits is not None:
         for row, column in np.argwhere(np.isfinite(values)):
-            text, colour = write_number(values[row, column], digits), ink(ax, values[row, column])
-            ax.text(column, row, text, ha="center", va="center", color=colour)
+            text = write_number(values[row, column], digits)
+            ax.text(column, row, text, va="center", **ink(ax, values[row, column]))
     return ax
 
 
@@ -296,14 +281,11 @@ def leakage(
     Values below 0 have the colour of 0, values of 1 the brightest one.
     """
     values = np.asarray(value, dtype=float)
-    ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2.2, 0.8 * values.shape[0] + 1.2))[1]
-    heatmap(values, ax, rows, columns, "skill", high=1, digits=None)
+    ax = heatmap(values, ax, rows, columns, "skill", digits=None)
     for row, column in np.argwhere(np.isfinite(values)):
-        text = write_number(values[row, column])
-        style: dict[str, Any] = {"ha": "center", "color": ink(ax, values[row, column])}
+        text, style = write_number(values[row, column]), ink(ax, values[row, column])
         if p_values is not None and p_values[row, column] >= CHANCE_LEVEL:
-            text = f"({text})"
-            style["style"] = "italic"
+            text, style["style"] = f"({text})", "italic"
         ax.text(column, row, text, va="center" if limits is None else "bottom", **style)
         if limits is not None:
             ends = " to ".join(map(write_number, limits[row, column]))
@@ -316,19 +298,19 @@ def write_number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def ink(ax: Axes, value: float) -> str:
-    """Black or white, whichever can be read on the colour that a heat map gives to a value."""
+def ink(ax: Axes, value: float) -> dict[str, Any]:
+    """How to write in a cell of this value: black or white, which can be read on its colour."""
     cells = ax.collections[0]
     red, green, blue, _ = np.ravel(cells.cmap(cells.norm(np.array([value]))))
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
+    is_light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
+    return {"ha": "center", "color": "black" if is_light else "white"}
 
 
-def blocks(ax: Axes, sizes: Sequence[int]) -> Axes:
+def blocks(ax: Axes, sizes: Sequence[int]) -> None:
     """Draw the borders of blocks of the given sizes over a square heat map of units."""
     for edge in np.cumsum(sizes)[:-1] - 0.5:
         ax.axhline(edge, color="black", linewidth=1)
         ax.axvline(edge, color="black", linewidth=1)
-    return ax
 
 
 def hide_frame(ax: Axes) -> None:

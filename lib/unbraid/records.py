@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import shutil
 from pathlib import Path
 
 from unbraid.checks import ResultsError
@@ -22,10 +22,8 @@ def results() -> Path:
     """The folder results/ of this clone."""
     root = repository_root()
     if root is None:
-        raise ResultsError(
-            "results: expected the project's clone around the library, found none; "
-            "set UNBRAID_HOME to a clone, or name a file or another folder"
-        )
+        remedy = "set UNBRAID_HOME to a clone, or name a file or another folder"
+        raise ResultsError(f"results: expected the project's clone, found none; {remedy}")
     return root / "results"
 
 
@@ -45,9 +43,7 @@ def read_record(name: str, folder: Path | None = None) -> dict:
     path = (folder or results()) / f"{name}.run.json"
     record = read_json(path)
     if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
-        raise ResultsError(
-            f"{path}: expected a run's record, found no settings or no digest of weights"
-        )
+        raise ResultsError(f"{path}: expected settings and a digest of weights, found others")
     return record
 
 
@@ -65,18 +61,13 @@ def read_curve(name: str, folder: Path | None = None) -> list[dict[str, float]]:
     return read_csv((folder or results()) / f"{name}.training.csv")
 
 
-# ---- files
-
-
 def read_json(path: Path) -> dict:
     """Read JSON; a missing or damaged file is a ResultsError."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ResultsError(
-            f"{path}: expected a result, found no file; make it with python -m papers train, "
-            "then python -m papers evaluate --write"
-        ) from None
+        remedy = "make it with python -m papers train, then python -m papers evaluate --write"
+        raise ResultsError(f"{path}: expected a result, found no file; {remedy}") from None
     except ValueError as error:
         raise ResultsError(f"{path}: expected JSON, found {error}; {RESTORE}") from None
 
@@ -111,15 +102,14 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part of either."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        temporary.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:

@@ -57,8 +57,8 @@ def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
     check_field(not twice, field, f"names that differ in {path.name}", f"{twice} twice")
     columns = {}
     for name in table.columns:
-        gaps = np.flatnonzero(table[name].isna()) + 2  # as lines of the file
-        check_field(not len(gaps), f"{field} {name!r}", "no gaps", f"one in line {gaps[:1]}")
+        lines = ", ".join(map(str, np.flatnonzero(table[name].isna())[:3] + 2))
+        check_field(not lines, f"{field} {name!r}", "no gaps", f"empty cells in line {lines}")
         values = table[name].to_numpy()
         is_text = values.dtype.kind == "O"
         columns[name] = np.char.strip(values.astype(str)) if is_text else values

@@ -24,7 +24,6 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 from unbraid.checks import as_array, check_field, finite_array, to_index
 from unbraid.measures.information import ross
-from unbraid.readable import Readable
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
@@ -33,8 +32,8 @@ QUANTILES = 10  # classes of a continuous factor
 ACTIVE = 1 / 20  # A unit of a smaller range, as a share of the largest, is not active.
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Scores(Readable):
+@dataclass(frozen=True)
+class Scores:
     """What `scores` measures, each 1 at best; those of a code that tells nothing are near 0.
 
     A score that cannot be told, such as compactness with a single row, is NaN.

@@ -176,9 +176,6 @@ def measure(
     return replace(report, findings=tuple(conclude(report)))
 
 
-# ---- what goes in
-
-
 def check_inputs(
     codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], dynamic: Sequence[str]
 ) -> tuple[Arrays, Arrays]:

@@ -306,15 +306,12 @@ def judge_codes(
         if lost := [name for name in own if name not in known]:
             verdict += f" Lost: no code tells {', '.join(lost)}."
     else:
-        listed = ", ".join(f"{name} by {code}" for code, name in sorted(read))
-        verdict = f"No factor is meant for a label; read were {listed}."
+        listed = ", ".join(f"{name} from {code}" for code, name in sorted(read))
+        verdict = f"No code is meant for a label; probes read {listed}."
     if unjudged:
         names = ", ".join(unjudged)
         verdict += f" Nothing is concluded about {names}, which could not be judged."
     return verdict
-
-
-# ---- swaps before a judge
 
 
 def judge_swaps(page: Page, names: Sequence[str]) -> dict[str, object]:

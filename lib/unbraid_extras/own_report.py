@@ -189,12 +189,12 @@ def show_labels(page: Page) -> dict[str, object] | None:
         )
         return None
     obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
-    open_ones = [name for name in obstacles if obstacles[name]]
-    sentences = [f"{name}: cannot be concluded, because {obstacles[name]}." for name in open_ones]
+    unprobed = [name for name in obstacles if obstacles[name]]
+    sentences = [f"{name}: cannot be concluded, because {obstacles[name]}." for name in unprobed]
     page.findings.extend(sentences)
     usable = [name for name in obstacles if not obstacles[name]]
     probed = own_labels.probe_labels(page, usable)
-    own_labels.conclude(page, probed, open_ones)
+    own_labels.conclude(page, probed, unprobed)
     if not page.verdict:
         page.verdict.append("Cannot be concluded: of no label anything can be said.")
     judged = None

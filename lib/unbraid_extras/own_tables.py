@@ -29,8 +29,6 @@ NUMBER = re.compile(r"^[-+]?(\d{1,3}([.,\s']\d{3})+([.,]\d+)?|\d+([.,]\d*)?|[.,]
 Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]
 """Labels by name: numbers, and for classes their names."""
 
-# ---- arrays
-
 
 def find_arrays(path: Path, size: int) -> RawSequences:
     """The rows of an array of frames or series in an npy or npz file, with mask and labels."""

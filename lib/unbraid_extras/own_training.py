@@ -179,9 +179,6 @@ def check_readable(model: str, data: OwnData) -> None:
     check_field(len(train) >= FEWEST_SEQUENCES, "data", expected, len(train))
 
 
-# ---- the training
-
-
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Keep a folder to this process; `TrainingError` where another one trains there."""
@@ -262,13 +259,13 @@ def train(
     if record_path.exists():
         print(f"{folder}: trained before; only the report is written anew (--again trains anew)")
     else:
-        train_anew(plan, data, folder, settings, accelerator)
+        train_to_end(plan, data, folder, settings, accelerator)
     remove(folder, WORKING)  # Last of all: a run that is killed before this line is resumed.
     record = records.read_record("model", folder)
     return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
 
 
-def train_anew(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: str) -> None:
+def train_to_end(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: str) -> None:
     """Train until the end, or until the validation bound has long not risen; write the results."""
     torch.manual_seed(plan.options["seed"])
     model = MODELS[plan.model](plan.config)

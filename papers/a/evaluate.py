@@ -10,21 +10,23 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import r2_score
 from torch import Tensor
-from unbraid.codes import (
+from unbraid.codes import batches
+from unbraid.data.sequences import Sequences
+from unbraid.measures.information import same_and_cross
+from unbraid.measures.judges import judge_probabilities
+from unbraid.measures.leakage import leakage_matrix
+from unbraid.models.independent import IndependentPrediction
+
+from papers.a.pairs import (
     SEQUENCES,
     Pairs,
-    batches,
+    best_partition,
     collect_pairs,
     consecutive_pairs,
     derived_generator,
+    neighbour_scores,
     sample_latents,
 )
-from unbraid.data.sequences import Sequences
-from unbraid.measures.information import best_partition, same_and_cross
-from unbraid.measures.judges import judge_probabilities
-from unbraid.measures.leakage import leakage_matrix, neighbour_scores
-from unbraid.models.independent import IndependentPrediction
-
 from papers.datasets import Sampler, make_sampler
 from papers.encoded import Evaluation, Figures, load_split, seeded
 from papers.judge import open_judge
@@ -149,7 +151,7 @@ def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
     """
     if max(settings.factors, getattr(settings, "decoder_groups", 1)) > 1:
         return np.arange(pairs.before.shape[1])
-    return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed).permutation
+    return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed)[0]
 
 
 def table_2(draw: tuple[Pairs, ...], settings: Settings, seed: int) -> list[float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from unbraid.checks import check_choice
+from unbraid.checks import check_name
 from unbraid.data.fetch import files, find, locate
 from unbraid.data.sequences import Sequences
 
@@ -33,8 +33,8 @@ def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Seque
 
     Labels: video, static; time (N, 5) in seconds, dynamic. Raises `DataError` without any video.
     """
-    check_choice("split", split, ("train", "test"))
-    check_choice("by", by, ("chunk", "time"))
+    check_name("split", split, ("train", "test"))
+    check_name("by", by, ("chunk", "time"))
     find("street")  # It raises `DataError` for a damaged file.
     paths = locate("street") or files("street")
     names = [name for name in VIDEOS if VIDEOS[name][0] in paths]

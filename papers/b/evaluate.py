@@ -9,11 +9,11 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from unbraid.codes import bound_per_frame, device_of, dynamic_given, encode_all
-from unbraid.data.moving_digits import PATH_LENGTH
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.models.unordered import UnorderedFrames
 
+from papers.b.paths import PATH_LENGTH
 from papers.datasets import make_paths, shortest_length
 from papers.encoded import (
     Encoded,

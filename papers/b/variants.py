@@ -22,9 +22,9 @@ CONTRAST = 3.0
 class PaintedFramesConfig(UnorderedFramesConfig):
     """The sizes of `PaintedFrames`.
 
-    multiplied: the product of a dense map of f and one of z is added to the first map, and a dense
-        map of f to all pixels of each later one.
-    palette: K colours c_k(f), 0 for none. CONTRAST sum_k softmax_k(m) c_k(f) is added to the
+    multiplied: the product of a dense map of s and one of d is added to the first map, and a dense
+        map of s to all pixels of each later one.
+    palette: K colours c_k(s), 0 for none. CONTRAST sum_k softmax_k(m) c_k(s) is added to the
         logits of each pixel.
     """
 
@@ -33,7 +33,7 @@ class PaintedFramesConfig(UnorderedFramesConfig):
 
 
 class PaintingDecoder(Decoder):
-    """Logits of frames (N, C, H, W) of f (N, D) and z (N, d), painted as the config says."""
+    """Logits of frames (N, C, H, W) of s (N, D) and d (N, d), painted as the config says."""
 
     def __init__(self, config: PaintedFramesConfig):
         super().__init__(config, config.channels + config.palette)
@@ -50,21 +50,21 @@ class PaintingDecoder(Decoder):
         if config.palette:
             self.palette = nn.Linear(config.static_size, config.channels * config.palette)
 
-    def forward(self, f: Tensor, z: Tensor) -> Tensor:
-        """Logits (N, C, H, W) of the values of p(x | f, z), of f (N, D) and z (N, d)."""
-        first = self.first(torch.cat([f, z], -1))
+    def forward(self, static: Tensor, dynamic: Tensor) -> Tensor:
+        """Logits (N, C, H, W) of the values of p(x | s, d), of s (N, D) and d (N, d)."""
+        first = self.first(torch.cat([static, dynamic], -1))
         if self.multiplied:
-            first = first + self.static_factor(f) * self.dynamic_factor(z)
+            first = first + self.static_factor(static) * self.dynamic_factor(dynamic)
         maps = F.leaky_relu(first, self.slope).unflatten(-1, (-1, SIDE, SIDE))
         for number, (convolution, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
             maps = convolution(maps)
             if self.multiplied:
-                maps = maps + self.paints[number](f)[:, :, None, None]
+                maps = maps + self.paints[number](static)[:, :, None, None]
             maps = F.leaky_relu(norm(maps), self.slope)
         maps = self.last(maps)  # (N, C + K, H, W)
         if self.palette is None:
             return maps
-        colours = self.palette(f).unflatten(-1, (self.channels, -1))  # (N, C, K)
+        colours = self.palette(static).unflatten(-1, (self.channels, -1))  # (N, C, K)
         shares = maps[:, self.channels :].softmax(1)  # (N, K, H, W)
         mixed = torch.einsum("nck,nkhw->nchw", colours, shares)
         return maps[:, : self.channels] + CONTRAST * mixed
@@ -78,17 +78,17 @@ class PaintedFrames(UnorderedFrames):
 
 
 class DistinctFrames(PaintedFrames):
-    """`PaintedFrames`, trained on frames that f has not read.
+    """`PaintedFrames`, trained on frames that s has not read.
 
-    Any q(f) gives a lower bound of log p(x), so q(f | y) of other frames y of the sequence does,
+    Any q(s) gives a lower bound of log p(x), so q(s | y) of other frames y of the sequence does,
     too. It cannot tell anything about single frames x. Codes, and the bound of a model that is not
-    in training, are as in `PaintedFrames`: f is read from the frames that are scored.
+    in training, are as in `PaintedFrames`: s is read from the frames that are scored.
     """
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """In training the bound of the second half of the frames, with f of the first half.
+        """In training the bound of the second half of the frames, with s of the first half.
 
-        sum_i E log p(x_i | f, z_i) - sum_i KL(q(z_i | f, x_i) || p(z_i | f)) - KL(q(f | y) || p(f))
+        sum_i E log p(x_i | s, d_i) - sum_i KL(q(d_i | s, x_i) || p(d_i | s)) - KL(q(s | y) || p(s))
         """
         if not self.training:
             return super().elbo(batch, noise)

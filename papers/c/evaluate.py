@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from unbraid.codes import as_float, concatenate, decode_all, device_of, draw_others, generator_for
+from unbraid.codes import as_float, concatenate, decode_all, device_of, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
 from unbraid.measures.judges import SequenceJudge, judge_clips
-from unbraid.measures.swaps import generation_scores, random_donors
+from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.encoded import (
@@ -34,12 +34,12 @@ from papers.encoded import (
     probe,
     seeded,
 )
+from papers.generation import draw_others, generation_scores
 from papers.generic import bound
 from papers.judge import name_judges, open_judge
 from papers.settings import Settings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
-SCORES = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
 FRESH_BATCHES, FRESH_CLIPS = 20, 128
@@ -157,11 +157,8 @@ def generations(
     for _ in range(REPEATS):
         drawn = draw_others(model, test.codes, "dynamic", generator)
         for prefix, seen in judge_codes(model, judges, drawn).items():
-            scores = generation_scores(
-                seen[moving], labels[moving], draws=2
-            )  # The interval is not read.
-            for name in SCORES:
-                repeats[f"{prefix}{name}"].append(getattr(scores, name).mean)
+            for name, score in generation_scores(seen[moving], labels[moving], draws=1).items():
+                repeats[f"{prefix}{name}"].append(score.mean)
 
         drawn = draw_others(model, thirds, "static", generator)
         drawn["dynamic"] = prior_means(model, drawn["dynamic"])

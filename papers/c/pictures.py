@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from unbraid import plots, records
-from unbraid.codes import as_float, decode_all, draw_others, encode_all, generator_for
+from unbraid.codes import as_float, decode_all, encode_all, generator_for
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
+
+from papers.generation import draw_others
 
 RUN = "single_element/sprites/full/published-seed0"
 STATIC, DYNAMIC = (230, 159, 0), (0, 114, 178)  # the course's orange and blue

@@ -1,26 +1,22 @@
-"""Models beside papers A, B and C, under the same interface.
+"""Rivals of papers A, B and C under the same interface: models of single frames, and sequence VAEs.
 
-Models of single frames, whose time average is static and whose rest is dynamic.
-
-z_t is a code of frame t alone, with the prior N(0, I). The static code is the mean of z_t over the
-sequence, the dynamic code z_t less that mean. Nothing in training asks for this division.
-
-A plain sequence VAE, and the same with a contrast of augmented clips.
-
-    p(x, s, d) = p(s) prod_t p(d_t | d_<t) p(x_t | s, d_t)            s ~ N(0, I)
-    q(s, d | x) = q(s | x) prod_t q(d_t | x)
+`Averages`: z_t is a code of frame t alone, with the prior N(0, I). The static code is the mean of
+z_t over the sequence, the dynamic code z_t minus that mean. Nothing in training asks for this.
 
 `SequenceVAE` has the structure of DSVAE (Li and Mandt 2018, arXiv 1803.02991): the static code
 reads the whole sequence, the dynamic code has an LSTM for a prior, and nothing is subtracted.
 `ContrastiveVAE` adds the three terms of C-DSVAE (Bai et al. 2021, arXiv 2110.12091) to its bound.
 
-What departs from both papers: the image networks, the Gaussian likelihood of variance .05, its
-start and the rising weight of the KL terms are those of the course's paper A, so that the
-comparison is not one of image networks, and the prior is that of paper C. Of DSVAE's posteriors,
-d_t has the one that reads the whole sequence without s. The contrast has the batch of 8 clips of
-all models, and other augmentations: a factor from .4 to 1 on each colour and a share of a 3 x 3
-mean, equal in all frames of a clip. Its weights, 10, 10 and 1, and the temperature .5 are those of
-C-DSVAE's code, beside a likelihood that weighs pixels ten times as much.
+    p(x, s, d) = p(s) prod_t p(d_t | d_<t) p(x_t | s, d_t)            s ~ N(0, I)
+    q(s, d | x) = q(s | x) prod_t q(d_t | x)
+
+What departs from both papers: image networks, the Gaussian likelihood of variance .05, its start
+and the rising weight of the KL terms are those of the course's paper A, and the prior is that of
+paper C, so that the comparison is not one of networks. Of DSVAE's posteriors, d_t has the one that
+reads the whole sequence without s. The contrast has the batch of 8 clips of all models, and other
+augmentations: a factor from .4 to 1 on each colour and a share of a 3 x 3 mean, equal in all frames
+of a clip. Its weights, 10, 10 and 1, and the temperature .5 are those of C-DSVAE's code, with a
+likelihood that weighs pixels ten times as much.
 """
 
 from __future__ import annotations
@@ -179,8 +175,6 @@ class PrincipalComponents(Averages):
     rate is 0. With W = U (L - v)^(1/2), of eigenvectors U and eigenvalues L, the posterior is exact
     and the bound is the likelihood.
     """
-
-    compares_sequences = True  # so that a batch cannot be divided
 
     def __init__(self, config: AveragesConfig | None = None, **values: object):
         super().__init__(config, **values)
@@ -359,8 +353,6 @@ class ContrastiveVAE(SequenceVAE):
     shared_information: I(s; d) in nats of the aggregate posterior, by weighted sampling from the
         batch, never below 0. Its constant, the logarithm of the number of clips, is left out.
     """
-
-    compares_sequences = True  # so that a batch cannot be divided
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Of the codes; then lots (B, T) for an order, gains of the channels and shares of blur."""

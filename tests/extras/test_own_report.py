@@ -269,7 +269,7 @@ def make_probed(value, groups):
         ([0.0, 0.0], [0.0, 0.0], True, 30, [], "Useless: .*any label"),
         ([0.0, 0.0], [0.0, 0.0], True, 30, ["coat"], "Useless: .*hair, side .*coat"),
         ([0.9, 0.9], [0.0, 0.0], True, 30, ["coat"], "No leak .*coat"),
-        ([0.0, 0.0], [0.0, 0.6], False, 30, [], "No factor is meant .*side by dynamic"),
+        ([0.0, 0.0], [0.0, 0.6], False, 30, [], "No code is meant .*side from dynamic"),
         ([0.9, 0.9], [0.0, 0.6], True, 10, [], "Cannot be concluded: too few test films"),
     ),
 )

@@ -19,7 +19,7 @@ from unbraid_extras import own_data, own_training
 from unbraid_extras.__main__ import run as run_command
 
 PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
-LABELS = "What the codes tell, beside linear models on the same inputs"
+LABELS = "What the codes tell, compared with linear models on the same inputs"
 FILES = {"report.html", "codes.npz", own_training.BEGUN, *own_training.RESULTS}
 QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)
 
@@ -176,7 +176,7 @@ def test_a_folder_belongs_to_one_run_and_one_process(folder, tmp_path):
     run("single_element", *films, "--to", tmp_path)
     refusals = (
         ((*films, "--seed", 1), TrainingError, "seed, data_sha256; --again"),
-        (grey, TrainingError, "other data_sha256; --again"),
+        (grey, TrainingError, "channels, data_sha256; --again"),
         ((*grey, "--again", "--accelerator", "gpu"), ValueError, "accelerator"),
     )
     for options, error, named in refusals:

@@ -1,8 +1,4 @@
-"""Data of the course: one type of sequences, a module with `load(split)` for each source, samplers.
+"""Data of the course: `sequences` has the one type, a module with `load(split)` reads each source.
 
-`sequences` has the type and `sampling` draws from it. `fetch` finds and brings the files.
+`sampling` draws from sequences; `fetch` finds and brings the files.
 """
-
-from unbraid.data.sequences import Sequences
-
-__all__ = ["Sequences"]

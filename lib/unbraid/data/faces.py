@@ -1,8 +1,8 @@
 """CMU Face Images: 20 people with 28 to 32 photographs each, which differ in pose and expression.
 
 What stays from picture to picture is the person, which a model of unordered frames (paper B) can
-find. The originals are grey, 60 rows of 64 pixels. No pixel of the set is brighter than 153 of
-255, so all are multiplied by 5/3.
+find. The originals are grey. No pixel of the set is brighter than 153 of 255, so all are multiplied
+by 5/3.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_choice
+from unbraid.checks import check_name
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -25,36 +25,36 @@ FACE_CLASSES = {
 TEST_PEOPLE = ("ch4f", "karyadi", "night", "tammo")  # every fifth of the 20 people
 
 
-def load(split: str = "train", by: str = "image", image_size: int | None = None) -> Sequences:
-    """CMU Face Images: the photographs of each person as one sequence, bytes (N, T, 1, 60, 64).
+def load(split: str = "train", by: str = "image", image_size: int = 64) -> Sequences:
+    """CMU Face Images: the photographs of each person as one sequence, bytes (N, T, 1, S, S).
 
     split       "train" or "test"
     by          "image": a random quarter of each person's pictures is the test, 474 and 150
                 pictures of the same 20 people; "person": four people (`TEST_PEOPLE`) are the test
                 with all their pictures, 499 and 125 pictures
-    image_size  None: 60 rows x 64 columns, as published; 64: the first and the last row twice
-                more; 32: the same halved by averaging 2 x 2 pixels
+    image_size  S: 64, the published 60 rows, of which the first and the last come twice more, of 64
+                pixels; 32: the same halved by averaging 2 x 2 pixels
 
     People have differently many pictures: shorter sequences end in black frames, which the mask
     (N, T) marks as not observed (their labels are 0). Labels: person (N,), static; pose,
     expression, eyes (N, T), dynamic. Raises `DataError` without the files.
     """
-    check_choice("image_size", image_size, (None, 32, 64))
+    check_name("image_size", image_size, (32, 64))
     names, people = _divide(split, by)
     length = max(map(len, people.values()))
-    images = np.zeros((len(people), length, 60, 64), np.uint8)
+    images = np.zeros((len(people), length, 64, 64), np.uint8)
     mask = torch.zeros(len(people), length, dtype=torch.bool)
     labels = {name: torch.zeros(len(people), length, dtype=torch.long) for name in FACE_CLASSES}
     for row, paths in enumerate(people.values()):
         mask[row, : len(paths)] = True
         for step, path in enumerate(paths):
-            images[row, step] = _read_photograph(path)
-            words = path.stem.split("_")[1:4]
-            for name, word in zip(FACE_CLASSES, words, strict=True):
+            # A PGM with a header of 13 bytes; Pillow would stretch the values by their greatest.
+            pixels = np.frombuffer(path.read_bytes(), np.uint8, offset=13).reshape(60, 64)
+            bright = (pixels * np.float32(255 / 153)).round()
+            images[row, step] = np.pad(bright, ((2, 2), (0, 0)), mode="edge")
+            for name, word in zip(FACE_CLASSES, path.stem.split("_")[1:4], strict=True):
                 labels[name][row, step] = FACE_CLASSES[name].index(word)
     labels = {"person": torch.tensor([names.index(name) for name in people]), **labels}
-    if image_size:
-        images = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), mode="edge")  # 64 x 64
     if image_size == 32:
         blocks = images.reshape(len(people), length, 32, 2, 32, 2)
         images = blocks.mean(axis=(3, 5)).round().astype(np.uint8)
@@ -67,13 +67,12 @@ def load(split: str = "train", by: str = "image", image_size: int | None = None)
 
 def _divide(split: str, by: str) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
     """The names of all people, and the photographs of each who is in a split."""
-    check_choice("split", split, ("train", "test"))
-    check_choice("by", by, ("image", "person"))
+    check_name("split", split, ("train", "test"))
+    check_name("by", by, ("image", "person"))
     people: dict[str, list[Path]] = {}
     for _, path in sorted(files("cmu-faces").items()):
         people.setdefault(path.parent.name, []).append(path)
-    names = tuple(people)
-    generator = np.random.default_rng(0)
+    names, generator = tuple(people), np.random.default_rng(0)
     for name in names:
         if by == "image":
             order = generator.permutation(len(people[name]))
@@ -92,8 +91,8 @@ def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "ima
     drew each; the first makes one of four poses, the second the eyes. split and by are as in
     `load`: the last quarter of each person's pictures is the test, or every fifth person.
     """
-    check_choice("split", split, ("train", "test"))
-    check_choice("by", by, ("image", "person"))
+    check_name("split", split, ("train", "test"))
+    check_name("by", by, ("image", "person"))
     rows, places = torch.arange(len(frames)), torch.arange(frames.shape[1])
     if by == "image":
         first = 3 * len(places) // 4
@@ -109,13 +108,3 @@ def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "ima
     mask = torch.ones(len(rows), len(places), dtype=torch.bool)
     static, dynamic = ("person",), ("pose", "eyes")
     return Sequences(frames[here], labels, static, dynamic, split, about, mask, classes)
-
-
-def _read_photograph(path: Path) -> np.ndarray:
-    """The picture of a file, its values multiplied by 5/3: bytes (60, 64).
-
-    A file is a PGM with a header of 13 bytes. Pillow cannot read it here, because it stretches
-    the values by each file's own greatest one.
-    """
-    pixels = np.frombuffer(path.read_bytes(), np.uint8, offset=13).reshape(60, 64)
-    return (pixels * np.float32(255 / 153)).round().astype(np.uint8)

@@ -20,15 +20,14 @@ UNITS = ("coronary care", "cardiac surgery recovery", "medical", "surgical")
 def load(split: str = "train", scaled: bool = True) -> Sequences:
     """PhysioNet 2012, intensive care: hourly means of ten vital signs (`VITALS`), (N, 80, 10).
 
-    Set A of the PhysioNet/CinC Challenge 2012, prepared as Tonekaboni et al. (2022) do, whose
-    splits and filter paper C took over: kept are the 1 857 of 4 000 records that have at least 40
-    hours and at most 60 % of their entries missing.
+    As Tonekaboni et al. (2022) and paper C prepare them: kept are the 1 857 of 4 000 records that
+    have at least 40 hours and at most 60 % of their entries missing.
 
     split: of the records in the order of their numbers the first fifth is the "test" (371), the
     others are shuffled, 80 % to "train" (1 188) and the rest for "validation" (298). Hours after
-    the end, 47 at most, are empty: 0 and false in the mask (N, 80, 10). scaled: z-scores by the
-    observed entries of "train", or with false the units of the records.
-    Labels, all static: mortality (in hospital), icu, length in hours. Raises `DataError`.
+    the end, 47 at most, are false in the mask (N, 80, 10). scaled: z-scores by the observed entries
+    of "train", or with false the units of the records.
+    Labels, all static: mortality (in hospital), icu, length in hours.
     """
     hours, outcomes = read_stays(tuple(files("physionet-2012").values()))
     values = np.full((len(hours), 80, len(VITALS)), np.nan, np.float32)
@@ -46,21 +45,20 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
 def read_stays(paths: tuple[Path, ...]) -> tuple[np.ndarray, pd.DataFrame]:
     """Hourly means of the kept records (N, 48, 10), NaN where there is none, and their labels.
 
-    paths: that of the outcomes, then one per record. Hours are counted from the first measurement
-    of any kind. As published, the first minute itself and the last hour, which is not full, belong
-    to none. The files are read once per process.
+    paths: that of the outcomes, then one per record. Hours are counted from the first measurement;
+    as published, the first minute itself and the last hour, which is not full, belong to none.
     """
     outcomes, *records = paths
     tables = [pd.read_csv(path) for path in records]
     table = pd.concat(tables, keys=range(len(tables)), names=["stay", "line"]).reset_index("stay")
     table["minute"] = 60 * table["Time"].str[:2].astype(int) + table["Time"].str[3:].astype(int)
-    described = table[table["Parameter"].isin(("RecordID", "ICUType"))]
+    name = table["Parameter"]
+    described = table[name.isin(("RecordID", "ICUType"))]
     patients = described.pivot(index="stay", columns="Parameter", values="Value").astype(int)
 
     # What the first minute says of the patient is no measurement.
-    patient = table["Parameter"].isin(("RecordID", "ICUType", "Age", "Gender", "Height"))
-    first_weight = (table["Parameter"] == "Weight") & (table["minute"] == 0)
-    table = table[~patient & ~first_weight]
+    of_patient = name.isin(("RecordID", "ICUType", "Age", "Gender", "Height"))
+    table = table[~of_patient & ~((name == "Weight") & (table["minute"] == 0))]
     minute = table.groupby("stay")["minute"]
     length = ((minute.max() - minute.min() - 1) // 60).reindex(patients.index, fill_value=0)
     hour = (table["minute"] - minute.transform("min") - 1) // 60
@@ -71,21 +69,16 @@ def read_stays(paths: tuple[Path, ...]) -> tuple[np.ndarray, pd.DataFrame]:
     missing = entries - (~np.isnan(means)).sum((1, 2))
     kept = (length >= 40) & (missing <= 0.6 * entries)
     died = pd.read_csv(outcomes).set_index("RecordID")["In-hospital_death"]
-    mortality, icu = patients["RecordID"].map(died), patients["ICUType"] - 1
-    labels = pd.DataFrame({"mortality": mortality, "icu": icu, "length": length})
-    return means[kept], labels[kept]
+    labels = {"mortality": patients["RecordID"].map(died), "icu": patients["ICUType"] - 1}
+    return means[kept], pd.DataFrame(labels | {"length": length})[kept]
 
 
 def _hourly_means(table: pd.DataFrame, stays: int) -> np.ndarray:
-    """Means of the plausible values by stay, hour and vital sign (stays, 48, 10), NaN for none.
-
-    Implausible are pressures and breathing below 1, diastolic pressure above 200, and temperatures
-    outside 25 to 45 °C.
-    """
+    """Means of the plausible values by stay, hour and vital sign (stays, 48, 10), NaN for none."""
     name, value = table["Parameter"], table["Value"]
     too_low = name.isin((*PRESSURES, "RespRate")) & (value < 1)
     too_high = (name == "DiasABP") & (value > 200)
-    no_temperature = (name == "Temp") & ~value.between(25, 45)
+    no_temperature = (name == "Temp") & ~value.between(25, 45)  # °C
     table = table[name.isin(VITALS) & ~too_low & ~too_high & ~no_temperature]
 
     shape = (stays, 48, len(VITALS))

@@ -75,21 +75,3 @@ class FrameSampler:
         """One sample of every sequence, in their order."""
         rows = torch.arange(len(self.sequences))
         return self.take(rows, self.steps(rows, generator))
-
-
-def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
-    """The same sequences, of a `share` of which one class of the dynamic `label` is masked.
-
-    Which sequences and which class of each is drawn with `seed`.
-    """
-    classes = [name for name in sequences.dynamic if name in sequences.classes]
-    check_field(label in classes, "label", f"one of the dynamic classes {classes}", repr(label))
-    check_field(0 < share < 1, "share", "between 0 and 1", share)
-    generator = torch.Generator().manual_seed(seed)
-    count = round(share * len(sequences))
-    rows = torch.randperm(len(sequences), generator=generator)[:count]
-    absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
-    mask = sequences.observed.clone()
-    kept = sequences.labels[label][rows] != absent[:, None]  # (rows, T)
-    mask[rows] &= kept.view(*kept.shape, *[1] * (mask.ndim - 2))
-    return replace(sequences, mask=mask)

@@ -1,9 +1,7 @@
 """The one type of every dataset of the course: sequences with what is known about them.
 
 Sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T, D) floats in their
-own units. The known factors are labels by name; `static` names those that hold for a whole
-sequence, `dynamic` those that change within it. Large sets keep their frames as bytes;
-samplers and `as_float` hand out floats.
+own units. Large sets keep their frames as bytes; samplers and `as_float` hand out floats.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_choice, check_field
+from unbraid.checks import check_field, check_name
 from unbraid.readable import Readable
 
 
@@ -30,13 +28,13 @@ class Sequences(Readable):
     """N sequences of T steps with their labels.
 
     frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D) of floats
-    labels      by name; static ones (N, ...), dynamic ones (N, T, ...); numbers of any type
+    labels      the known factors by name; static ones (N, ...), dynamic ones (N, T, ...)
     static      names of the labels that hold for a whole sequence
     dynamic     names of the labels that have a value at each step
     split       which part of the data this is, such as "train" or "test"
     provenance  one sentence naming the data that was really used
     mask        (N, T) or, for series, (N, T, D) booleans, true where a value was observed; None
-                where all were. What is not observed must still be a finite number, zero by custom.
+                where all were. What is not observed is still a finite number, zero by custom.
     classes     names of the values 0, 1, ... of those labels that are classes
 
     Raises `ValueError` with the field's name when any of this does not hold.
@@ -60,7 +58,6 @@ class Sequences(Readable):
         self._check_frames()
         self._check_labels()
         self._check_mask()
-        self._check_classes()
 
     @property
     def kind(self) -> str:
@@ -83,10 +80,7 @@ class Sequences(Readable):
         return torch.ones(self.frames.shape[:2], dtype=torch.bool)
 
     def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
-        """The sequences at `indices` (integers, booleans (N,), or a slice), in that order.
-
-        Raises `IndexError` for an index that is not one of 0 ... N - 1.
-        """
+        """The sequences at `indices` (0 ... N - 1, booleans (N,), or a slice), in that order."""
         if isinstance(indices, slice):
             return self._map(lambda values: values[indices])
         rows = torch.as_tensor(indices)
@@ -159,6 +153,13 @@ class Sequences(Readable):
             holds = values.shape[: len(lead)] == lead and bool(torch.isfinite(values).all())
             expected = f"finite numbers, the shape {tuple(lead)} or longer"
             check_field(holds, f"labels[{name!r}]", expected, f"the shape {tuple(values.shape)}")
+        for name, classes in self.classes.items():
+            check_name("classes", name, self.labels)
+            values = self.labels[name]
+            known = (values >= 0) & (values < len(classes))
+            holds = not values.is_floating_point() and bool(known.all())
+            expected = f"integers 0 to {len(classes) - 1}, the numbers of its classes"
+            check_field(holds, f"labels[{name!r}]", expected, values.dtype)
 
     def _check_mask(self) -> None:
         if self.mask is None:
@@ -168,14 +169,5 @@ class Sequences(Readable):
         holds = self.mask.shape in shapes and self.mask.dtype == torch.bool
         found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
         check_field(holds, "mask", f"booleans of one of the shapes {shapes}", found)
-        holds = len(self) == 0 or bool(self.mask.any())
-        check_field(holds, "mask", "a value that was observed", "all false")
-
-    def _check_classes(self) -> None:
-        for name, names in self.classes.items():
-            check_choice("classes", name, self.labels)
-            values = self.labels[name]
-            known = (values >= 0) & (values < len(names))
-            holds = not values.is_floating_point() and bool(known.all())
-            expected = f"integers 0 to {len(names) - 1}, the numbers of its classes"
-            check_field(holds, f"labels[{name!r}]", expected, values.dtype)
+        is_seen = len(self) == 0 or bool(self.mask.any())
+        check_field(is_seen, "mask", "a value that was observed", "all false")

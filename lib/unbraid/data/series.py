@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_choice
+from unbraid.checks import check_name
 from unbraid.data.sequences import Sequences
 
 CALENDAR = {
@@ -37,6 +37,36 @@ def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarra
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 
+def label_times(steps: int, month: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
+    """Labels of series of hours from midnight on: month (0 ... 11), season (N,); hour (N, T)."""
+    hour = np.tile(np.arange(steps) % 24, (len(month), 1))
+    return {"month": month, "season": (month + 1) % 12 // 3, **others, "hour": hour}
+
+
+def cut_months(tables: list[pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The first 672 hours of each month that has them, of tables of the same hours (the index).
+
+    Values, float32 (N, 672, D), are ordered by month, then table. Labels: as `label_times`, and
+    year, counted from the first.
+    """
+    period = tables[0].index.to_period("M")
+    values, times = [], []
+    for month in [month for month in period.unique() if (period == month).sum() >= MONTH_HOURS]:
+        for table in tables:
+            values.append(table[period == month].iloc[:MONTH_HOURS].to_numpy(np.float32))
+            times.append((month.month - 1, month.year))
+    months, years = np.array(times).T
+    return np.stack(values), label_times(MONTH_HOURS, months, year=years - years.min())
+
+
+def split_months(is_test: np.ndarray) -> dict[str, np.ndarray]:
+    """The papers' split of months: the others than the test are shuffled, 85 % to train."""
+    numbers = np.flatnonzero(~is_test)
+    train, validation = held_out(len(numbers), 0.85, seed=0)
+    tests = np.flatnonzero(is_test)
+    return {"train": numbers[train], "validation": numbers[validation], "test": tests}
+
+
 def make_series(
     values: np.ndarray,
     parts: dict[str, np.ndarray],
@@ -51,7 +81,7 @@ def make_series(
     parts: the rows of each split. labels: (N,) are static, (N, T) dynamic. The mask is (N, T) where
     only whole steps are missing, else (N, T, D). about: for the provenance.
     """
-    check_choice("split", split, parts)
+    check_name("split", split, parts)
     rows, observed = parts[split], ~np.isnan(values)
     mean, deviation = 0.0, 1.0
     if scaled:
@@ -72,30 +102,3 @@ def make_series(
         mask=None if observed.all() else torch.from_numpy(mask),
         classes=classes,
     )
-
-
-def cut_months(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first 672 hours of each month that has them, float32 (M, 672, D); years; months."""
-    months = [month for _, month in table.groupby(table.index.to_period("M"))]
-    months = [month.iloc[:MONTH_HOURS] for month in months if len(month) >= MONTH_HOURS]
-    values = np.stack([month.to_numpy(np.float32) for month in months])
-    year = np.array([month.index[0].year for month in months])
-    return values, year, np.array([month.index[0].month - 1 for month in months])
-
-
-def split_months(rest: np.ndarray) -> dict[str, np.ndarray]:
-    """The papers' split: where `rest` is false the test, the others shuffled, 85 % to train."""
-    numbers = np.flatnonzero(rest)
-    train, validation = held_out(len(numbers), 0.85, seed=0)
-    tests = np.flatnonzero(~rest)
-    return {"train": numbers[train], "validation": numbers[validation], "test": tests}
-
-
-def season_of(month: np.ndarray) -> np.ndarray:
-    """The season, 0 (winter) ... 3, of months 0 (January) ... 11."""
-    return (month + 1) % 12 // 3
-
-
-def hours_of(values: np.ndarray) -> np.ndarray:
-    """The hour of the day (N, T) of each step of series (N, T, D) that begin at midnight."""
-    return np.tile(np.arange(values.shape[1]) % 24, (len(values), 1))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_choice
+from unbraid.checks import check_name
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -54,22 +54,20 @@ class Utterances:
 def utterances(split: str = "train") -> Utterances:
     """The whole recordings of a split of the spoken digits, sorted by speaker, digit and take.
 
-    split: "test", takes 0 to 4 of each speaker and digit, the publisher's split: 300 recordings;
-    "train", the other 2 700. Labels: speaker, digit, take. Raises `DataError` without the files.
+    split: "test", takes 0 to 4 of each speaker and digit, as published: 300 recordings; "train",
+    the other 2 700. Labels: speaker, digit, take. Raises `DataError` without the files.
     """
     from scipy.io import wavfile  # imported lazily, because it takes half a second
 
-    check_choice("split", split, ("train", "test"))
+    check_name("split", split, ("train", "test"))
     rows = []
     for path in files("fsdd").values():
         digit, speaker, take = path.stem.split("_")
         if (int(take) < 5) == (split == "test"):
             rows.append((SPEAKERS.index(speaker), int(digit), int(take), path))
     *columns, paths = zip(*sorted(rows), strict=True)
-    waveforms = []
-    for path in paths:
-        samples = wavfile.read(path)[1]
-        waveforms.append(equal_level(torch.from_numpy(samples.astype(np.float32)) / 2**15))
+    samples = [torch.from_numpy(wavfile.read(path)[1].astype(np.float32)) for path in paths]
+    waveforms = [equal_level(values / 2**15) for values in samples]
     about = f"Free Spoken Digit Dataset, {split} split by take: {len(rows)} real recordings"
     return _label_digits(waveforms, torch.tensor(columns), split, f"{about}, equal level")
 
@@ -77,11 +75,10 @@ def utterances(split: str = "train") -> Utterances:
 def buzzing_voices(split: str = "train") -> Utterances:
     """Made recordings of six voices and ten words, which stand in where there are no real ones.
 
-    Pulses at the pitch of the voice go through three resonances, which glide from those of the
-    word's first vowel to those of its second. Each voice says each word 12 times for training and 5
-    times for the test. Labels: speaker, digit, take.
+    Each voice says each word 12 times in "train" and 5 times in "test". Labels: speaker, digit,
+    take.
     """
-    check_choice("split", split, ("train", "test"))
+    check_name("split", split, ("train", "test"))
     random = np.random.default_rng([7, split == "test"])
     rows = list(product(range(6), range(10), range(12 if split == "train" else 5)))
     waveforms = [equal_level(buzz(BUZZING[row[0]], WORDS[row[1]], random)) for row in rows]
@@ -96,7 +93,10 @@ def _label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: s
 
 
 def buzz(voice: tuple, word: tuple, random: np.random.Generator) -> Tensor:
-    """One made recording (samples,) of a voice (pitch, tract) and a word (two vowels)."""
+    """One made recording (samples,) of a voice (pitch, tract) and a word (two vowels).
+
+    Pulses at the voice's pitch go through three resonances, which glide from vowel to vowel.
+    """
     from scipy.signal import lfilter  # imported lazily, because it takes a second
 
     (pitch, tract), count = voice, int(random.uniform(2400, 4000))
@@ -124,9 +124,8 @@ def equal_level(waveform: Tensor) -> Tensor:
 def load(split: str = "train", scaled: bool = False) -> Sequences:
     """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
 
-    split: as in `utterances`. scaled: whether they are on the `SpectrumScale` of the training
-    chunks, as the models read them, instead of magnitudes. Labels, all static: speaker, digit,
-    take, utterance, chunk, see `cut`.
+    split, labels: as in `utterances` and `cut`. scaled: on the `SpectrumScale` of the training
+    chunks, as the models read them, instead of magnitudes.
     """
     chunks = cut(utterances(split))
     if not scaled:
@@ -138,12 +137,11 @@ def load(split: str = "train", scaled: bool = False) -> Sequences:
 def cut(whole: Utterances) -> Sequences:
     """Cut recordings into chunks of 200 ms, the last padded with zeros, of 20 spectra each.
 
-    The spectra are magnitudes of the short-time Fourier transform (paper C), 101 bins at 8 kHz and
-    201 at 16 kHz. Spectra whose middle lies past the recording's end are 0 and not observed, see
-    the mask (N, 20). Labels: those of the recordings; `utterance`, the recording's number in
-    `whole`; `chunk`, the chunk's number in its recording.
+    The spectra are those of `magnitudes`. Spectra whose middle lies past the recording's end are 0
+    and not observed, see the mask (N, 20). Labels, all static: those of the recordings;
+    `utterance`, the recording's number; `chunk`, the chunk's number in its recording.
     """
-    check_choice("rate", whole.rate, TRANSFORMS)
+    check_name("rate", whole.rate, TRANSFORMS)
     size, hop = whole.rate // 5, TRANSFORMS[whole.rate][2]
     spectra, masks, counts = [], [], []
     for samples in whole.waveforms:
@@ -168,7 +166,7 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     """Magnitudes of the short-time Fourier transform of chunks (N, samples): (N, 20, bins).
 
     Hann windows are centred on samples 0, hop, 2 hop, ... (`TRANSFORMS`); past its ends each chunk
-    is mirrored. Bin k stands for 40 k Hz.
+    is mirrored. Bin k of 101 at 8 kHz, of 201 at 16 kHz, stands for 40 k Hz.
     """
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
@@ -196,9 +194,9 @@ def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = Non
 class SpectrumScale:
     """The scale on which models read magnitudes a: x = (ln(a + 0.01) - centre) @ whitening.
 
-    Whitening makes the variation within chunks equal in all directions, because what changes within
-    200 ms is not the voice: within-class covariance normalisation (Hatch et al., Interspeech 2006)
-    with chunks as classes. centre (bins,); whitening and its inverse, colouring, (bins, bins).
+    Whitening makes the variation within chunks equal in all directions, as within-class covariance
+    normalisation does (Hatch et al., Interspeech 2006). centre (bins,); whitening and its inverse,
+    colouring, (bins, bins).
     """
 
     centre: Tensor

@@ -1,9 +1,8 @@
 """Sprites: characters of the Liberated Pixel Cup, composed from the artists' own sheets.
 
 The benchmark of Li and Mandt (2018), on which paper C is measured, and all poses of the same
-characters, as paper B uses them. A character wears one of six skins, trousers, tops and hairs
-each: 6 x 6 x 6 x 6 = 1 296 characters, of which 1 000 are for training. The other 296 are new
-combinations of values that training has seen.
+characters, as paper B uses them. A character wears one of six skins, trousers, tops and hairs each,
+6^4 = 1 296 characters: 1 000 for training, 296 new combinations of the same values for the test.
 
 A sheet holds 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS`, from behind, to
 the left, to the front and to the right; and one row, to the front, of 6 cells of hurt.
@@ -11,8 +10,11 @@ the left, to the front and to the right; and one row, to the front, of 6 cells o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -22,30 +24,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unbraid.checks import check_choice
-from unbraid.data.fetch import SOURCES, cached_array, files
+from unbraid.checks import check_name
+from unbraid.data.fetch import SOURCES, cache_directory, data_error, files
 from unbraid.data.sequences import Sequences
+from unbraid.progress import progress_bar
 
 ATTRIBUTES = ("skin", "trousers", "top", "hair")  # of characters: what stays the same
-# The papers' action, the label "motion", has nine classes, its parts three each.
-MOTION_LABELS = ("action", "motion_action", "motion_direction")
-# The layers in the order in which they are put on. All characters wear the same shoes, put on last.
-LAYERS = {"skin": "body", "trousers": "bottomwear", "top": "topwear", "hair": "hair"}
-SHOES = "shoes/1.png"
+LAYERS = ("body", "bottomwear", "topwear", "hair")  # their folders; on top come the same shoes
 DIRECTIONS = ("front", "left", "right", "back")
 ACTIONS = ("walk", "spellcard", "slash", "thrust", "shoot", "hurt")
 CELLS = {"spellcard": 7, "thrust": 8, "walk": 9, "slash": 6, "shoot": 13}  # per row, in order
-# The 8 frames of a sequence by their position in the row. The benchmark repeats some, and its
-# walk begins at the end.
-SLOTS = {
+SLOTS = {  # the 8 frames of the benchmark's sequences by their position in the row
     "walk": (8, 1, 2, 3, 4, 5, 6, 7),
     "spellcard": (0, 1, 2, 3, 4, 5, 4, 6),
     "slash": (0, 1, 2, 3, 4, 5, 4, 0),
 }
+SHEETS = "composed from the real sheets of the Liberated Pixel Cup"
 SPLITS = {"train": (0, 1000), "fit": (0, 900), "validation": (900, 1000), "test": (1000, 1296)}
 ORDER = np.random.RandomState(423).permutation(6**4)  # the benchmark's order of characters
 TOPS = ("maroon jumper", "cyan jumper", "cream jumper", "steel plate", "leather", "shirt and tie")
-CLASSES = {  # as the sheets look, in the order of their numbers
+CLASSES = {  # as the sheets look, by their numbers
     "skin": ("light", "tanned", "slate", "lavender", "brown", "dark brown"),
     "trousers": ("white", "gold", "red", "steel", "teal", "green"),
     "top": TOPS,
@@ -54,7 +52,7 @@ CLASSES = {  # as the sheets look, in the order of their numbers
 
 
 class Pose(NamedTuple):
-    """A drawing of the sheet: action, direction, position in its row, cell (row x 13 + column)."""
+    """A drawing of the sheet: position in its row, cell row x 13 + column."""
 
     action: str
     direction: str
@@ -86,17 +84,16 @@ MOTION_NAMES = tuple(" ".join(motion) for motion in MOTIONS)
 
 
 def _list_shown(action: str, direction: str) -> list[int]:
-    """The numbers of the poses that the 8 frames of a motion show."""
     numbers = {pose[:3]: number for number, pose in enumerate(POSES)}
     return [numbers[action, direction, slot] for slot in SLOTS[action]]
 
 
-MOTION_POSES = torch.tensor([_list_shown(*motion) for motion in MOTIONS])  # (9, 8)
+MOTION_POSES = torch.tensor([_list_shown(*motion) for motion in MOTIONS])  # of each frame, (9, 8)
 
 
 def characters(split: str) -> np.ndarray:
     """The numbers of a split's characters: ((skin 6 + trousers) 6 + top) 6 + hair."""
-    check_choice("split", split, SPLITS)
+    check_name("split", split, SPLITS)
     return ORDER[slice(*SPLITS[split])]
 
 
@@ -107,10 +104,9 @@ def load(split: str = "train", image_size: int = 32) -> Sequences:
     "validation", the first 900 and the last 100 characters of train. image_size: S, 64 as the
     benchmark, or 32 (means of 2 x 2 pixels). The first call composes the frames into the cache.
 
-    Static labels: skin, trousers, top, hair (6 classes each); character (0 ... 1295); motion (9)
-    and its two parts action and direction (3 each): one number per sequence, but the information
-    that a dynamic code should carry. Dynamic labels: pose (of the 178 of `load_poses`) and
-    position (of the drawing in its action, 0 ... 8).
+    Static labels: skin, trousers, top, hair (6 classes each), character (0 ... 1295), motion (9)
+    and its parts action and direction (3 each), which a dynamic code should carry. Dynamic labels:
+    pose (of the 178 of `load_poses`), position (of the drawing in its action, 0 ... 8).
     """
     numbers = characters(split)
     frames = _compose("sprites", split, image_size, MOTION_POSES.flatten())
@@ -119,67 +115,45 @@ def load(split: str = "train", image_size: int = 32) -> Sequences:
     static = {name: values.repeat_interleave(9) for name, values in _clothes(numbers).items()}
     static |= {"action": motion // 3, "direction": motion % 3, "motion": motion}
     classes = {"action": ACTIONS[:3], "direction": DIRECTIONS[:3], "motion": MOTION_NAMES}
+    about = f"{SHEETS}, {image_size} x {image_size}, {split} split"
     return Sequences(
         frames=frames.reshape(-1, 8, 3, image_size, image_size),
         labels=static | {"pose": pose, "position": POSE_LABELS["position"][pose]},
         static=tuple(static),
         dynamic=("pose", "position"),
         split=split,
-        provenance=_describe("Sprites of Li and Mandt (2018)", len(motion), image_size, split),
+        provenance=f"Sprites of Li and Mandt (2018), {about}, {len(motion)} sequences",
         classes=CLASSES | classes | {"pose": POSE_NAMES, "position": tuple(map(str, range(9)))},
     )
 
 
 def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
-    """All 178 poses of each Sprites character, without an order: bytes (N, 178, 3, S, S).
+    """All 178 poses of each Sprites character, the set of paper B: bytes (N, 178, 3, S, S).
 
-    This is the set of paper B; N is the number of characters. split, image_size: as `load`.
-    Labels: skin, trousers, top, hair, character, static; pose (0 ... 177), action (6), direction
-    (4; hurt is drawn to the front only), position (of the drawing in its action), dynamic.
-
-    The sheets lack trousers 5 and top 5 in thrust and shoot, and all trousers in "hurt front 4".
+    split, image_size: as `load`. Labels: skin, trousers, top, hair, character (N,), static; pose
+    (0 ... 177), action (6), direction (4), position (of the drawing in its action), dynamic.
     """
     numbers = characters(split)
     static = _clothes(numbers)
     dynamic = {name: values.repeat(len(numbers), 1) for name, values in POSE_LABELS.items()}
     classes = {"pose": POSE_NAMES, "action": ACTIONS, "direction": DIRECTIONS}
+    about = f"{SHEETS}, {image_size} x {image_size}, {split} split"
     return Sequences(
         frames=_compose("poses", split, image_size, POSE_LABELS["pose"]),
         labels=static | dynamic,
         static=tuple(static),
         dynamic=tuple(dynamic),
         split=split,
-        provenance=_describe("all 178 poses of the sprites", len(numbers), image_size, split),
+        provenance=f"all 178 poses of the sprites, {about}, {len(numbers)} sequences",
         classes=CLASSES | classes | {"position": tuple(map(str, range(13)))},
     )
-
-
-def load_directions(split: str = "train", image_size: int = 32) -> Sequences:
-    """Sprites who turn to one, two or four sides, as their hair says: `load_poses` with a mask.
-
-    Not a set of any paper. With hair 0 or 1 the mask (N, 178) shows a character to the front only,
-    with 2 or 3 to the left and to the right, with 4 or 5 to all sides. So who it is tells
-    something of what it does: p(z | f) differs from its average over f.
-    """
-    poses = load_poses(split, image_size)
-    front = POSE_LABELS["direction"] == DIRECTIONS.index("front")
-    back = POSE_LABELS["direction"] == DIRECTIONS.index("back")
-    shown = torch.stack([front, ~front & ~back, torch.ones_like(front)])
-    mask = shown[poses.labels["hair"] // 2]
-    provenance = poses.provenance.replace("all 178 poses", "poses in 1, 2 or 4 directions")
-    return replace(poses, mask=mask, provenance=provenance)
 
 
 def _clothes(numbers: np.ndarray) -> dict[str, Tensor]:
     """What the characters wear, and their numbers."""
     columns = [*np.unravel_index(numbers, (6, 6, 6, 6)), numbers.copy()]
-    names = [*LAYERS, "character"]
+    names = [*ATTRIBUTES, "character"]
     return {name: torch.from_numpy(column) for name, column in zip(names, columns, strict=True)}
-
-
-def _describe(name: str, count: int, size: int, split: str) -> str:
-    sheets = "composed from the real sheets of the Liberated Pixel Cup"
-    return f"{name}, {sheets}, {size} x {size}, {split} split, {count} sequences"
 
 
 def read_sheet(path: str | Path) -> np.ndarray:
@@ -190,17 +164,41 @@ def read_sheet(path: str | Path) -> np.ndarray:
 
 def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
     """The poses of each character of a split, (characters, poses, 3, S, S), from the cache."""
-    check_choice("image_size", image_size, (64, 32))
-    whole = "test" if split == "test" else "train"
+    check_name("image_size", image_size, (64, 32))
+    whole, start = ("test", 1000) if split == "test" else ("train", 0)
     numbers = characters(whole)
     cells = np.array([POSES[number].cell for number in poses])
-    name = f"{kind}-{whole}-{image_size}"
-    inputs = (numbers.tolist(), cells.tolist(), SOURCES["sprites-li"].fingerprint)
     shape = (len(numbers), len(cells), 3, image_size, image_size)
-    frames = cached_array(name, inputs, shape, lambda: _draw(numbers, cells, image_size))
+    inputs = (numbers.tolist(), cells.tolist(), SOURCES["sprites-li"].fingerprint)
+    key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
+    path = cache_directory() / "composed" / f"{kind}-{whole}-{image_size}-{key}.npy"
+    if not path.is_file():
+        write_rows(path, shape, _draw(numbers, cells, image_size))
+    frames = torch.from_numpy(np.load(path, mmap_mode="c"))  # writable, but not to the file
     first, last = SPLITS[split]
-    start = SPLITS[whole][0]
     return frames[first - start : last - start]
+
+
+def write_rows(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
+    """Write bytes of `shape`, given row by row, to a NumPy file that appears whole or not at all.
+
+    Raises `DataError` where it cannot be written.
+    """
+    label = f"composing {math.prod(shape) / 1e6:.0f} MB once, into {path}"
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            part = Path(scratch, path.name)
+            with part.open("wb") as file:
+                # A full disk is an error in writing; in a mapped array it would end the process.
+                np.lib.format.write_array_header_1_0(file, header)
+                for row in progress_bar(rows, label, total=shape[0]):
+                    file.write(row.tobytes())
+            os.replace(part, path)
+    except OSError as error:
+        remedy = "make room, or set UNBRAID_CACHE to a folder with room that can be written to"
+        raise data_error(path, "to write it", error, remedy) from error
 
 
 def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[np.ndarray]:
@@ -214,8 +212,8 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
     for number in numbers:
         canvas = Image.new("RGBA", (64, 64 * len(cells)), "black")
         clothes = np.unravel_index(number, (6, 6, 6, 6))
-        layers = [f"{layer}/{k}.png" for layer, k in zip(LAYERS.values(), clothes, strict=True)]
-        for layer in [*layers, SHOES]:
+        layers = [f"{layer}/{k}.png" for layer, k in zip(LAYERS, clothes, strict=True)]
+        for layer in [*layers, "shoes/1.png"]:
             canvas = Image.alpha_composite(canvas, strips[layer])
         if image_size == 32:
             canvas = canvas.reduce(2)
@@ -229,8 +227,8 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
 def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     """Whether each attribute can be seen at each of the named poses: booleans (poses,).
 
-    The sheets lack trousers and tops in thrust and shoot, for one class each, and all trousers in
-    "hurt front 4".
+    The sheets lack one class of trousers and tops in thrust and shoot, and all trousers in one of
+    hurt.
     """
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
@@ -238,10 +236,13 @@ def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     return {"skin": everywhere, "trousers": ~(bare | fallen), "top": ~bare, "hair": everywhere}
 
 
+# Labels of a judge by their names in the data: the papers' action, of nine classes, and its parts.
+MOTION_LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
+
+
 def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
     """The true classes (N,) of each label that the judge names; what moves comes first."""
     names = {"expression": "expression", "subject": "subject"}
     if "motion" in clips.labels:
-        names = dict(zip(MOTION_LABELS, ("motion", "action", "direction"), strict=True))
-        names |= {name: name for name in ATTRIBUTES}
+        names = MOTION_LABELS | {name: name for name in ATTRIBUTES}
     return {label: clips.labels[name].numpy() for label, name in names.items()}

@@ -7,9 +7,10 @@ import pandas as pd
 
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
-from unbraid.data.series import CALENDAR, hours_of, make_series, season_of
+from unbraid.data.series import CALENDAR, label_times, make_series
 
-WEATHER = (  # the variables, in the order of the columns: in °C, °C, %, m/s, m/s, mm, hPa, km
+# The variables in the order of the columns: in °C, °C, %, m/s, m/s, mm, hPa, km.
+WEATHER = (
     "temperature",
     "dew point",
     "relative humidity",
@@ -26,16 +27,15 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     """Weather of 2013 at three airports in days: eight variables (`WEATHER`), (N, 24, 8).
 
     split: of eight weeks in a row the second is for "validation", the fourth and the eighth are the
-    "test", the others "train": 126, 234 and 576 series. A split has the same days at all stations,
-    and each week's last day is left out, because weather lasts.
+    "test", the others "train": 126, 234 and 576 series. A split has the same days at all stations.
+    Each week's last day is left out, because weather lasts.
     scaled: z-scores by the observed entries of "train", or with false the units of `WEATHER`.
 
-    A day begins at midnight of standard time, also in summer, so all have 24 hours. Missing are
-    hours without a line, what the file calls NA, wind of unknown direction and one wind of 1048
-    miles an hour. Labels: station, month, season (N,), static; hour (N, 24), dynamic.
+    A day begins at midnight of standard time. What is missing is false in the mask (N, 24, 8).
+    Labels: station, month, season (N,), static; hour (N, 24), dynamic.
     """
     table = pd.read_csv(files("weather")["weather.csv.gz"])
-    speed = table["wind_speed"].where(table["wind_speed"] < 100) * 1.609344 / 3.6  # miles an hour
+    speed = table["wind_speed"].where(table["wind_speed"] < 100) * 1.609344 / 3.6  # one reads 1048
     angle = np.radians(table["wind_dir"].where(speed != 0, 0))  # where the wind blows from
     columns = (
         (table["temp"] - 32) / 1.8,
@@ -53,15 +53,14 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     station = table["origin"].map(AIRPORTS.index).to_numpy()
     grid = np.full((days, len(AIRPORTS), 24, len(WEATHER)), np.nan)
     grid[hour // 24, station, hour % 24] = np.stack(columns, axis=-1)
-    values = grid.reshape(-1, 24, len(WEATHER))
 
     day, station = np.indices((days, len(AIRPORTS))).reshape(2, -1)
     names = ("train", "validation", "train", "test", "train", "train", "train", "test")
     part = np.array(names)[day // 7 % 8]  # of a day's week
     parts = {name: np.flatnonzero((part == name) & (day % 7 != 6)) for name in names}
     month = (first + pd.to_timedelta(day, "D")).month.to_numpy().astype(np.int64) - 1
-    labels = {"station": station, "month": month, "season": season_of(month)}
-    labels["hour"] = hours_of(values)
+    labels = {"station": station, **label_times(24, month)}
     classes = {"station": AIRPORTS, **CALENDAR}
     about = "weather of 3 New York airports in 2013, days of 24 hours"
+    values = grid.reshape(-1, 24, len(WEATHER))
     return make_series(values, parts, split, scaled, labels, classes, about)

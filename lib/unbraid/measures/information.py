@@ -10,7 +10,7 @@ the truth: compare only figures that share N, k and dimension.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,47 +18,23 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid.checks import as_array, check_field, check_whole, finite_array, to_index
-from unbraid.readable import Readable
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
-LARGEST_JITTER = 0.01  # standard deviations; more would be noise that changes the estimate
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class MutualInformation(Readable):
-    """An estimate in bits with what is needed to repeat it."""
+class MutualInformation(NamedTuple):
+    """An estimate in bits."""
 
     estimate: float
-    null: np.ndarray | None  # (shuffles,) estimates with the pairing destroyed; None without
-    samples: int
-    k: int
-
-    def table(self) -> list[tuple[str, ...]]:
-        """The estimate with its N and k, and the range of the shuffled ones."""
-        rows: list[tuple[str, ...]] = []
-        rows.append((f"{self.estimate:.3f} bits", f"N = {self.samples}, k = {self.k}"))
-        if self.null is not None:
-            rows.append(("shuffled", f"{self.null.min():.3f} to {self.null.max():.3f}"))
-        return rows
+    null: np.ndarray  # (shuffles,) estimates with the pairing destroyed
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FactorInformation(Readable):
+class FactorInformation(NamedTuple):
     """`matrix[i, j]` is I(z_t^i; z_{t+1}^j) in bits; NaN where it was not computed."""
 
-    matrix: np.ndarray = field(repr=False)  # (K, K)
+    matrix: np.ndarray  # (K, K)
     same: float  # mean of the diagonal
     cross: float  # mean over i < j only; NaN for a single factor
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Partition(Readable):
-    """The partition of an entangled code that looks most disentangled, and all that were tried."""
-
-    same: float
-    cross: float
-    permutation: np.ndarray  # (D,) units; block b is permutation[b * block:(b + 1) * block]
-    tried: np.ndarray = field(repr=False)  # (tries, 2) same and cross of every partition
 
 
 def kraskov(
@@ -80,27 +56,24 @@ def kraskov(
     Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
     xs, ys = as_samples("x", x), as_samples("y", y)
-    check_pairs("x, y", xs, ys)
+    check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
     check_whole(1, k=k)
     check_field(k < len(xs), "k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = break_ties(xs, jitter, for_jitter), break_ties(ys, jitter, for_jitter)
-    null = []
-    for _ in range(shuffles):
-        null.append(kraskov_nats(xs, ys[for_null.permutation(len(ys))], k) / np.log(2))
-    estimate = kraskov_nats(xs, ys, k) / np.log(2)
-    return MutualInformation(estimate, np.array(null) if null else None, len(xs), k)
+    null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
+    return MutualInformation(kraskov_bits(xs, ys, k), np.array(null))
 
 
-def kraskov_nats(x: np.ndarray, y: np.ndarray, k: int) -> float:
+def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
-    joint = np.hstack([x, y])
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
     # The counts include the point itself, which is the + 1 of equation (8).
-    radius = np.nextafter(distance_of_neighbour(joint, k), 0)
+    radius = np.nextafter(distance_of_neighbour(np.hstack([x, y]), k), 0)
     counts = [count_within(values, radius) for values in (x, y)]
-    return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0)))
+    nats = digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0))
+    return float(nats) / np.log(2)
 
 
 def ross(
@@ -112,12 +85,11 @@ def ross(
     members is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
     mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`, and for other labels.
     """
-    k = 3  # the default of `kraskov`
     xs, given = as_samples("x", x), as_array(labels)
     holds = given.ndim == 1 and given.dtype.kind in "biuUSO"
     expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
     check_field(holds, "labels", expected, f"{given.dtype} {given.shape}")
-    check_pairs("x, labels", xs, given)
+    check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = to_index("labels", given)
     kept = np.bincount(classes)[classes] > 1
@@ -125,11 +97,10 @@ def ross(
     check_field(count >= 2, "labels", "two classes of two members or more", count)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     xs = break_ties(xs, jitter, generator)
-    estimate = ross_nats(xs[kept], classes[kept], k) / np.log(2)
-    return MutualInformation(estimate, None, len(xs), k)
+    return MutualInformation(ross_bits(xs[kept], classes[kept], k=3), np.empty(0))
 
 
-def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
+def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
     """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats."""
     radius, terms = np.empty(len(x)), np.empty(len(x))
     for label in np.unique(labels):
@@ -137,14 +108,14 @@ def ross_nats(x: np.ndarray, labels: np.ndarray, k: int) -> float:
         neighbours = min(k, len(rows) - 1)
         radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
         terms[rows] = digamma(neighbours) - digamma(len(rows))
-    return float(digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius))))
+    nats = digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius)))
+    return float(nats) / np.log(2)
 
 
 def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    tree = KDTree(points, LEAF, metric="chebyshev")
-    distances, _ = tree.query(points, k + 1)  # the nearest is the point itself
-    return distances[:, k]
+    distances, _ = KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)
+    return distances[:, k]  # the nearest is the point itself
 
 
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -155,8 +126,7 @@ def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 def break_ties(x: np.ndarray, jitter: float, generator: np.random.Generator) -> np.ndarray:
     """Samples (N, d) with uniform noise of `jitter` standard deviations of each column."""
-    expected = f"0 to {LARGEST_JITTER} standard deviations"
-    check_field(0 <= jitter <= LARGEST_JITTER, "jitter", expected, jitter)
+    check_field(0 <= jitter <= 0.01, "jitter", "0 to 0.01 standard deviations", jitter)
     return x + jitter * x.std(axis=0) * generator.random(x.shape)
 
 
@@ -170,51 +140,17 @@ def same_and_cross(
     the authors' code; below the diagonal the matrix is NaN.
     Raises ValueError for anything but two lists of the same K, and as `kraskov`.
     """
-    lists = isinstance(before, (list, tuple)) and isinstance(after, (list, tuple))
-    if not lists or not before or len(after) != len(before):
-        raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
+    lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
+    holds = lists and len(before) == len(after) > 0
+    check_field(holds, "before, after", "lists of K arrays (N, d), one for each factor", "others")
     factors = len(before)
-    now = [as_samples(f"before[{i}]", values) for i, values in enumerate(before)]
-    later = [as_samples(f"after[{i}]", values) for i, values in enumerate(after)]
     matrix = np.full((factors, factors), np.nan)
     for i in range(factors):
         for j in range(i, factors):
-            matrix[i, j] = kraskov(now[i], later[j], seed=seed).estimate
+            matrix[i, j] = kraskov(before[i], after[j], seed=seed).estimate
     upper = matrix[np.triu_indices(factors, 1)]
     cross = float(upper.mean()) if upper.size else np.nan
     return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)
-
-
-def best_partition(
-    before: ArrayLike, after: ArrayLike, block: int, tries: int = 20, seed: int = 0
-) -> Partition:
-    """The favourable reading of an entangled code, as in paper A's code.
-
-    before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
-    times, alike at both times, and cut into factors of `block` units; the partition with the
-    greatest same - cross among those with both above zero is taken (if there is none, the greatest
-    of all). Raises ValueError for a block that does not cut D into two or more, and as `kraskov`.
-    """
-    check_whole(1, block=block, tries=tries)
-    check_whole(0, seed=seed)
-    now, later = as_samples("before", before), as_samples("after", after)
-    width = now.shape[1]
-    check_field(later.shape[1] == width, "after", f"{width} units as in before", later.shape[1])
-    holds = width % block == 0 and width > block
-    check_field(holds, "block", f"one that cuts {width} units into two or more", block)
-    generator = np.random.default_rng(seed)
-    permutations = [generator.permutation(width) for _ in range(tries)]
-    tried = np.empty((tries, 2))
-    for row, permutation in enumerate(permutations):
-        cuts = permutation.reshape(-1, block)
-        result = same_and_cross(
-            [now[:, cut] for cut in cuts], [later[:, cut] for cut in cuts], seed
-        )
-        tried[row] = result.same, result.cross
-    gap = tried[:, 0] - tried[:, 1]
-    positive = (tried > 0).all(axis=1)
-    best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))
-    return Partition(float(tried[best, 0]), float(tried[best, 1]), permutations[best], tried)
 
 
 def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
@@ -223,25 +159,9 @@ def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Raises ValueError for unequal rows, a constant column, or NaN.
     """
     now, later = as_samples("before", before), as_samples("after", after)
-    check_pairs("before, after", now, later)
-    width = now.shape[1]
+    (count, width), found = now.shape, len(later)
+    check_field(count == found, "before, after", "equally many rows", (count, found))
     return np.corrcoef(now, later, rowvar=False)[:width, width:]
-
-
-def block_fraction(cross: ArrayLike, sizes: Sequence[int]) -> float:
-    """Share of the squared cross-time correlation within the factors' own blocks, from 0 to 1.
-
-    cross: (D, D) as `cross_block` returns it; sizes: units of each factor in order, D in all.
-    Correlations spread evenly over K equal factors give 1 / K. Raises ValueError for sizes that
-    do not add up to D, and where all correlations are 0.
-    """
-    squares = finite_array("cross", cross) ** 2
-    holds = squares.shape == (sum(sizes), sum(sizes)) and min(sizes) >= 1
-    check_field(holds, "sizes", f"to add up to cross {squares.shape}", list(sizes))
-    check_field(bool(squares.any()), "cross", "some correlation", "only 0")
-    factor = np.repeat(np.arange(len(sizes)), sizes)  # (D,) the factor of each unit
-    within = factor[:, None] == factor
-    return float(squares[within].sum() / squares.sum())
 
 
 def as_samples(name: str, values: ArrayLike) -> np.ndarray:
@@ -254,9 +174,3 @@ def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     constant = np.flatnonzero(np.ptp(samples, axis=0) == 0)
     check_field(not constant.size, name, "columns that vary", f"column {constant[:1]} constant")
     return samples
-
-
-def check_pairs(names: str, first: np.ndarray, second: np.ndarray) -> None:
-    """Refuse arrays with different numbers of rows."""
-    found = f"{len(first)} and {len(second)}"
-    check_field(len(first) == len(second), names, "equally many rows", found)

@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from unbraid.checks import as_array, check_field, check_whole, finite_array, to_index
-from unbraid.readable import Readable
 
 
 @dataclass(frozen=True, repr=False)
-class Interval(Readable):
+class Interval:
     """An estimate with the limits of its interval.
 
     low and high are NaN where the spread is unknown, as with a single value. n counts the
@@ -47,24 +46,12 @@ class Interval(Readable):
         """Number and name of the units, such as "3 seeds"."""
         return f"{self.n} {self.unit}" if self.n == 1 else f"{self.n} {self.unit}s"
 
-    @property
-    def has_limits(self) -> bool:
-        """Whether the spread is known."""
-        return bool(np.isfinite([self.low, self.high]).all())
-
-    def table(self) -> list[tuple[str, ...]]:
-        """One row: the estimate, its limits where they are known, and the units."""
-        limits = [f"[{self.low:.4g}, {self.high:.4g}]"] if self.has_limits else []
-        return [(f"{self.mean:.4g}", *limits, self.count)]
-
-    def __str__(self) -> str:
-        return " ".join(self.table()[0])
+    def __repr__(self) -> str:
+        return format(self, ".4g")
 
     def __format__(self, spec: str) -> str:
-        if not spec:
-            return str(self)
-        limits = ""
-        if self.has_limits:
+        spec, limits = spec or ".4g", ""
+        if np.isfinite(self.half_width):
             middle = (self.low + self.high) / 2
             limits = f" [{self.low:{spec}}, {self.high:{spec}}]"
             if float(f"{middle - self.mean:{spec}}") == 0:
@@ -75,7 +62,8 @@ class Interval(Readable):
 def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
     """Mean and Student t interval of independent values (n,); NaN limits for a single value.
 
-    Raises ValueError for no values, NaN or infinity.
+    Of two measures with the same seeds or test items, give the differences. Raises ValueError for
+    no values, NaN or infinity.
     """
     numbers = finite_array("values", values)
     n = numbers.size
@@ -83,20 +71,8 @@ def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
     mean = float(numbers.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1, unit)
-    error = numbers.std(ddof=1) / np.sqrt(n)
-    reach = float(stats.t.ppf(0.975, n - 1) * error)
+    reach = float(stats.t.ppf(0.975, n - 1) * stats.sem(numbers))
     return Interval(mean, mean - reach, mean + reach, n, unit)
-
-
-def paired_difference(a: ArrayLike, b: ArrayLike, unit: str = "seed") -> Interval:
-    """Mean of a - b with its t interval, where a[i] and b[i] (n,) share a seed or a test item.
-
-    Raises ValueError for shapes that differ, and as `mean_interval`.
-    """
-    first, second = finite_array("a", a), finite_array("b", b)
-    found = f"shapes {first.shape} and {second.shape}"
-    check_field(first.shape == second.shape, "a, b", "pairs of values", found)
-    return mean_interval(first - second, unit)
 
 
 def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
@@ -105,9 +81,8 @@ def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
     The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
     Raises ValueError where these are not whole numbers with 0 <= successes <= n and n >= 1.
     """
-    counts = finite_array("successes", successes), finite_array("n", n)
-    are_whole = not any(count.ndim or count % 1 for count in counts)
-    holds = are_whole and 0 <= successes <= n and n >= 1
+    counts = finite_array("successes, n", [successes, n])
+    holds = not (counts % 1).any() and 0 <= counts[0] <= counts[1] and n >= 1
     expected = "whole numbers with 0 <= successes <= n"
     check_field(holds, "successes, n", expected, f"{successes} and {n}")
     limits = stats.binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
@@ -137,7 +112,7 @@ def bootstrap_interval(
     check_whole(0, seed=seed)
     arrays, numbers = check_rows(values, clusters)
     estimate = float(statistic(*arrays))
-    check_field(bool(np.isfinite(estimate)), "statistic", "a finite number of all rows", estimate)
+    check_field(np.isfinite(estimate), "statistic", "a finite number of all rows", estimate)
     check_field(not rate or 0 <= estimate <= 1, "rate", "a share from 0 to 1", estimate)
     sizes = np.bincount(numbers)
     if len(sizes) == 1:
@@ -148,6 +123,9 @@ def bootstrap_interval(
     def evaluate(drawn: np.ndarray) -> float:
         rows = np.concatenate([members[cluster] for cluster in drawn.astype(int)])
         return statistic(*(array[rows] for array in arrays))
+
+    def mean_of_sums(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
+        return sums.sum(axis) / counts.sum(axis)
 
     if statistic is np.mean:  # of the clusters' sums and sizes, which is faster than of all rows
         rows = arrays[0].reshape(len(numbers), -1)
@@ -168,7 +146,7 @@ def check_rows(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The values as arrays of N rows, and the number of each row's cluster, (N,)."""
     arrays = [as_array(each) for each in values]
-    holds = bool(arrays) and all(array.ndim for array in arrays)
+    holds = arrays and all(array.ndim for array in arrays)
     check_field(holds, "values", "one or more arrays of N rows", "none, or a number")
     labels = np.arange(len(arrays[0])) if clusters is None else as_array(clusters)
     check_field(labels.ndim == 1, "clusters", "(N,), one for each row", labels.shape)
@@ -176,11 +154,6 @@ def check_rows(
     holds = len(lengths) == 1 and lengths != {0}
     check_field(holds, "values, clusters", "equally many rows", sorted(lengths))
     return arrays, to_index("clusters", labels)
-
-
-def mean_of_sums(sums: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of all rows of clusters, from their sums and numbers of rows (..., clusters)."""
-    return sums.sum(axis) / sizes.sum(axis)
 
 
 def bca_limits(

@@ -1,8 +1,8 @@
 """Judges: classifiers that say what a clip or a frame shows, so that generated ones can be counted.
 
 The protocol is that of paper C (Berman et al. 2024) and its predecessors: a DCGAN encoder sees each
-frame, a bidirectional LSTM the clip, and every label has a head of its own. Judges are trained on
-real clips alone, in papers/judge.py; their own accuracy belongs next to every figure they give.
+frame, a bidirectional LSTM the clip, and every label has a head of its own. Judges learn from real
+clips alone (papers/judge.py); their own accuracy belongs next to every figure they give.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unbraid import records
-from unbraid.checks import ResultsError, check_classes, check_field
+from unbraid.checks import ResultsError, check_field
 from unbraid.networks import frame_encoder
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
@@ -46,14 +46,13 @@ class FrameJudge(nn.Module):
     ):
         super().__init__()
         self.classes = {name: tuple(map(str, names)) for name, names in classes.items()}
-        distinct = [len(set(names)) == len(names) >= 2 for names in self.classes.values()]
-        holds = bool(distinct) and all(distinct)
-        check_field(holds, "classes", "two or more for each label", self.classes)
+        fewest = min([len(set(names)) for names in self.classes.values()], default=0)
+        check_field(fewest >= 2, "classes", "two or more for each label", self.classes)
         sizes = {"image_size": image_size, "channels": channels, "width": width}
         self.sizes = sizes | {"features": features, "hidden": hidden}
-        encoder = frame_encoder(image_size, channels, width, features)
+        self.trunk = frame_encoder(image_size, channels, width, features)
         # Convolutions run fastest in this layout.
-        self.trunk = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         inputs = 2 * hidden if self.recurrent else features
         self.heads = nn.ModuleDict()
         for name, names in self.classes.items():
@@ -80,26 +79,21 @@ class FrameJudge(nn.Module):
         self.eval()
         batches = [self(batch.to(device, torch.float32)) for batch in frames.split(JUDGED_AT_ONCE)]
         self.train(training)
-        probabilities = {}
-        for name in self.classes:
-            logits = torch.cat([batch[name] for batch in batches])
-            probabilities[name] = logits.softmax(-1).cpu()
-        return probabilities
+        logits = {name: torch.cat([batch[name] for batch in batches]) for name in self.classes}
+        return {name: values.softmax(-1).cpu() for name, values in logits.items()}
 
-    def check(self, frames: Tensor, labels: Mapping[str, Tensor] | None = None) -> None:
-        """Refuse frames or labels (N,) that this judge was not made for; raises ValueError."""
+    def check(self, frames: Tensor) -> None:
+        """Refuse frames that this judge was not made for; raises ValueError."""
         size, found = self.sizes["image_size"], tuple(frames.shape)
-        shape = (self.sizes["channels"], size, size)
-        axes = "(N, T, ...)" if self.recurrent else "(N, ...)"
-        holds = len(found) == 4 + self.recurrent and found[-3:] == shape and 0 not in found
-        check_field(holds, "frames", f"{axes} of {shape}", found)
+        axes = "N, T" if self.recurrent else "N"
+        holds = found[-3:] == (self.sizes["channels"], size, size) and 0 not in found
+        holds = holds and len(found) == 4 + self.recurrent
+        expected = f"({axes}, {self.sizes['channels']}, {size}, {size})"
+        check_field(holds, "frames", expected, found)
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
         check_field(low >= 0 and high <= 1, "frames", "values in [0, 1]", f"{low:g} to {high:g}")
-        if labels is not None:
-            for name, names in self.classes.items():
-                check_classes(f"labels[{name!r}]", labels.get(name), len(names), len(frames))
 
 
 class SequenceJudge(FrameJudge):
@@ -141,8 +135,7 @@ def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
 
 def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
     """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
-    probabilities = judge_probabilities(judge, frames)
-    probabilities = {name: values.double() for name, values in probabilities.items()}
+    probabilities = {name: p.double() for name, p in judge_probabilities(judge, frames).items()}
     if "motion" not in probabilities:
         return probabilities
     motion = probabilities.pop("motion")
@@ -171,23 +164,13 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
         described, digest = record["judge"], record["weights_sha256"]
         judge = KINDS[described["kind"]](described["classes"], **described["sizes"])
     except (KeyError, TypeError, ValueError) as error:
-        remedy = "train the judge again"
-        raise ResultsError(
-            f"{record_path}: expected a judge's record, found {error!r}; {remedy}"
-        ) from None
-    check_same_classes(path, judge.classes, classes)
+        message = f"expected a judge's record, found {error!r}; train the judge again"
+        raise ResultsError(f"{record_path}: {message}") from None
+    for label, names in judge.classes.items():
+        found = names if classes is None else tuple(classes.get(label, ()))
+        if found != names:
+            raise ResultsError(f"{path}: expected the {label} of data among {names}, found {found}")
     if not path.exists() or records.digest(path) != digest:
         raise ResultsError(f"{path}: expected weights of the record's SHA-256; {records.RESTORE}")
     judge.load_state_dict(load_file(path))
     return judge.eval()
-
-
-def check_same_classes(path: Path, own: Classes, given: Classes | None) -> None:
-    """Refuse data whose classes of a judge's labels differ from the judge's own."""
-    for label, names in own.items():
-        found = names if given is None else tuple(given.get(label, ()))
-        if found != names:
-            raise ResultsError(
-                f"{path}: expected data labelled {label} = {', '.join(names)}, "
-                f"found {', '.join(map(str, found)) or 'no such label'}"
-            )

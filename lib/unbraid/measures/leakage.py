@@ -9,22 +9,19 @@ factors it is the squared error, so the skill is R^2.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import r2_score
-from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from unbraid.checks import as_array, check_choice, check_field, check_whole, finite_array, to_index
+from unbraid.checks import as_array, check_field, check_name, check_whole, finite_array, to_index
 from unbraid.measures.intervals import bca_limits, share_interval
 from unbraid.readable import Readable
 
@@ -34,10 +31,13 @@ PROBES = {  # one for every model and factor, as a function of the number of uni
     ("nonlinear", "classes"): lambda width: SVC(C=1.0, gamma=1 / width),
     ("nonlinear", "continuous"): lambda w: KernelRidge(alpha=0.3, kernel="rbf", gamma=1 / w),
 }
-POOLINGS = ("flattened", "averaged", "frames")
+POOLINGS = {  # codes of frames (N, T, d) as the inputs of a probe, (N, S, p)
+    "flattened": lambda code: code.reshape(len(code), 1, -1),
+    "averaged": lambda code: code.mean(axis=1, keepdims=True),
+    "frames": lambda code: code,
+}
 NONLINEAR_ROWS = 3000  # at most: the time of this probe grows with the square of its rows
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
-PLACE_NEIGHBOURS = 15  # of the regression from a factor to a position
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,9 +53,8 @@ class LeakageMatrix(Readable):
 
     def __getitem__(self, cell: tuple[str, str]) -> float:
         row, column = cell
-        for field, name, names in (("row", row, self.rows), ("column", column, self.columns)):
-            if name not in names:
-                raise KeyError(f"{field}: expected one of {', '.join(names)}, found {name!r}")
+        check_name("row", row, self.rows)
+        check_name("column", column, self.columns)
         return float(self.value[self.rows.index(row), self.columns.index(column)])
 
     def table(self) -> list[tuple[str, ...]]:
@@ -82,7 +81,7 @@ def leakage_matrix(
     factors: Mapping[str, ArrayLike],
     *,
     probe: str = "linear",
-    pooling: str | Sequence[str] = ("flattened", "averaged"),
+    pooling: str | Iterable[str] = ("flattened", "averaged"),
     test: float | ArrayLike = 0.3,
     permutations: int = 999,
     seed: int = 0,
@@ -101,7 +100,7 @@ def leakage_matrix(
     A constant code has skill 0 and p 1. A skill below -1 counts as -1. Raises ValueError for NaN,
     unequal numbers of sequences or frames, a factor of one value, fewer than two on a side.
     """
-    check_choice("probe", probe, ("linear", "nonlinear"))
+    check_name("probe", probe, ("linear", "nonlinear"))
     check_whole(1, permutations=permutations)
     check_whole(0, seed=seed)
     features, targets = parse_inputs(codes, factors, pooling)
@@ -117,7 +116,7 @@ def leakage_matrix(
         for i, code in enumerate(features.values()):
             predicted, true, constant = fit_and_predict(code, target, held_out, probe)
             loss, base = mean_loss(predicted, true, target), mean_loss(constant, true, target)
-            check_field(bool(base.any()), f"factor {name!r}", "test sequences that differ", "none")
+            check_field(base.any(), f"factor {name!r}", "test sequences that differ", "none")
             value[i, j] = max(1 - loss.sum() / base.sum(), -1.0)
             limits[i, j] = skill_limits(loss, base, seed)
             shuffled = [mean_loss(predicted, true[order], target).mean() for order in orders]
@@ -179,8 +178,6 @@ def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> tuple[float, 
     if not loss.any():  # No draw can differ: Wilson's limits of a share of n without an error.
         wrong = 1 - share_interval(len(loss), len(loss)).low
         return max(1 - wrong / base.mean(), -1.0), 1.0
-    if (loss == base).all():
-        return 0.0, 0.0
     return tuple(np.clip(bca_limits(skill, (loss, base), BOOTSTRAP_DRAWS, seed), -1, 1))
 
 
@@ -188,14 +185,13 @@ def held_out_mask(
     test: float | ArrayLike, count: int, generator: np.random.Generator
 ) -> np.ndarray:
     """The test sequences as a mask (N,)."""
-    mask = np.zeros(count, dtype=bool)
+    mask, chosen = np.zeros(count, dtype=bool), as_array(test)
     if isinstance(test, float):
-        mask[generator.permutation(count)[: max(round(test * count), 0)]] = True
-    else:
-        try:
-            mask[as_array(test)] = True
-        except IndexError as error:
-            raise ValueError(f"test: expected a share, indices or a mask; {error}") from None
+        chosen = generator.permutation(count)[: max(round(test * count), 0)]
+    try:
+        mask[chosen] = True
+    except IndexError as error:
+        raise ValueError(f"test: expected a share, indices or a mask; {error}") from None
     holds = 2 <= mask.sum() <= count - 2
     expected = "a share, indices or a mask with two sequences or more on each side"
     check_field(holds, "test", expected, f"{mask.sum()} of {count}")
@@ -205,33 +201,28 @@ def held_out_mask(
 def parse_inputs(
     codes: Mapping[str, ArrayLike],
     factors: Mapping[str, ArrayLike],
-    pooling: str | Sequence[str],
+    pooling: str | Iterable[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
     for argument, values in (("codes", codes), ("factors", factors)):
         holds = isinstance(values, Mapping) and len(values) > 0
         check_field(holds, argument, 'names and arrays, {"name": array}', type(values).__name__)
     hows = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    holds = bool(hows) and set(hows) <= set(POOLINGS)
-    check_field(holds, "pooling", f"some of {', '.join(POOLINGS)}", hows)
+    check_field(
+        hows and set(hows) <= set(POOLINGS), "pooling", f"some of {', '.join(POOLINGS)}", hows
+    )
     checked = {name: read_code(name, code) for name, code in codes.items()}
-    lengths = {name: len(code) for name, code in checked.items()}
-    lengths |= {name: len(as_array(values)) for name, values in factors.items()}
-    holds = len(set(lengths.values())) == 1
-    check_field(holds, "codes, factors", "one row per sequence in all", lengths)
+    lengths = [len(as_array(values)) for values in (*checked.values(), *factors.values())]
+    one_length = len(set(lengths)) == 1
+    check_field(one_length, "codes, factors", "one row per sequence in all", lengths)
     frames = {code.shape[1] for code in checked.values() if code.ndim == 3}
     check_field(len(frames) <= 1, "codes", "equally many frames in all", sorted(frames))
     rows = {}
     for name, code in checked.items():
         if code.ndim == 2:
             rows[name] = code[:, None]
-            continue
-        pooled = {
-            "flattened": code.reshape(len(code), 1, -1),
-            "averaged": code.mean(axis=1, keepdims=True),
-            "frames": code,
-        }
-        rows |= {f"{name}, {how}": pooled[how] for how in hows}
+        else:
+            rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
 
@@ -265,28 +256,3 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     of_frames = of_frames or (values.ndim == 2 and values.shape[1] == frames)
     steps = values.shape[1] if of_frames else 1
     return Factor("continuous", values.reshape(len(values), steps, -1))
-
-
-class Placed(Protocol):
-    """Latents (N, K d), and by name the positions (N, 2) of the digits in the same frames."""
-
-    after: np.ndarray
-    positions: Mapping[str, np.ndarray]
-
-
-def neighbour_scores(pairs: Placed, parts: np.ndarray) -> np.ndarray:
-    """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
-
-    pairs: such as `codes.collect_pairs` gives; half are the neighbours, the others are predicted.
-    parts: the units of each factor, (K, d).
-    """
-    half = len(pairs.after) // 2
-    scores = np.empty((len(parts), len(pairs.positions)))
-    for row, units in enumerate(parts):
-        factor = pairs.after[:, units]
-        for column, position in enumerate(pairs.positions.values()):
-            neighbours = KNeighborsRegressor(min(PLACE_NEIGHBOURS, half))
-            neighbours.fit(factor[:half], position[:half])
-            predicted = neighbours.predict(factor[half:])
-            scores[row, column] = r2_score(position[half:], predicted)
-    return scores

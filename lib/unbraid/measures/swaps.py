@@ -1,13 +1,11 @@
-"""Scores of generated and swapped clips, from the probabilities that a judge gives their classes.
+"""Swapped and generated clips: who lends a code to whom, and what a judge's answers come to.
 
-* Generation (paper C and its predecessors): codes of one kind come from a test clip, the others
-  from the prior; accuracy, H(y|x), H(y) and the inception score of what was kept, in nats.
-* Swap: the others come from another test clip, the donor.
+A swap decodes one code of a clip with the others of another clip, the donor. The scores of
+generation read the probabilities p(y|x) that a judge gives the classes of each clip.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 from torch import Tensor
 
-from unbraid.checks import check_classes, check_field, check_whole, finite_array
-from unbraid.measures.intervals import Interval, share_interval
-from unbraid.readable import Readable
+from unbraid.checks import check_field, check_whole, finite_array
 
 
 class Entropies(NamedTuple):
@@ -27,16 +23,6 @@ class Entropies(NamedTuple):
     conditional: float
     marginal: float
     inception_score: float
-
-
-@dataclass(frozen=True, repr=False)
-class GenerationScores(Readable):
-    """Scores of a label that was kept: accuracy of all clips, the rest of as many of each class."""
-
-    accuracy: Interval
-    conditional_entropy: Interval
-    marginal_entropy: Interval
-    inception_score: Interval
 
 
 def entropies(probabilities: ArrayLike) -> Entropies:
@@ -52,48 +38,15 @@ def entropies(probabilities: ArrayLike) -> Entropies:
     return Entropies(float(entr(p).sum(1).mean()), float(entr(mean).sum()), score)
 
 
-def generation_scores(
-    probabilities: ArrayLike, labels: ArrayLike, draws: int = 1000, seed: int = 0
-) -> GenerationScores:
-    """Accuracy, H(y|x), H(y) and inception score of a label that was kept.
-
-    probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the
-    clips they were made from. The entropies take the first m clips of each class that occurs, m
-    those of the rarest. draws, seed: of a bootstrap over clips within classes. Raises ValueError as
-    `entropies`, and for labels of other clips or of a single class.
-    """
-    p = check_probabilities(probabilities)
-    truth = check_classes("labels", labels, p.shape[1], len(p))
-    check_whole(2, draws=draws)
-    occurring, counts = np.unique(truth, return_counts=True)
-    check_field(len(occurring) >= 2, "labels", "two classes or more", occurring.tolist())
-    m = int(counts.min())
-    balanced = np.concatenate([p[truth == label][:m] for label in occurring])  # (C m, classes)
-    conditional, marginal, score = entropies(balanced)
-
-    generator = np.random.default_rng(seed)
-    copies = generator.multinomial(m, np.full(m, 1 / m), (draws, len(occurring)))  # (draws, C, m)
-    weights = copies.reshape(draws, -1) / len(balanced)
-    conditional_draws = weights @ entr(balanced).sum(1)
-    marginal_draws = entr(weights @ balanced).sum(1)
-    ceiling = float(np.log(p.shape[1]))
-
-    def interval(value: float, drawn: np.ndarray) -> Interval:
-        # An entropy at its maximum can only be fallen short of, so that quantiles of the draws
-        # would miss it: the farther of the two sets the limits on both sides.
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        reach = max(value - low, high - value) * np.sqrt(m / (m - 1)) if m > 1 else ceiling
-        low, high = max(value - reach, 0.0), min(value + reach, ceiling)
-        return Interval(value, float(low), float(high), len(balanced), "clip")
-
-    log_score = interval(marginal - conditional, marginal_draws - conditional_draws)
-    low, high = np.exp([log_score.low, log_score.high]).tolist()
-    return GenerationScores(
-        accuracy=share_interval(int((p.argmax(1) == truth).sum()), len(p), unit="clip"),
-        conditional_entropy=interval(conditional, conditional_draws),
-        marginal_entropy=interval(marginal, marginal_draws),
-        inception_score=Interval(score, low, high, len(balanced), "clip"),
-    )
+def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
+    """As float64 (n, classes), or ValueError: rows of two or more, none negative, sums of one."""
+    p = finite_array("probabilities", probabilities)
+    holds = p.ndim == 2 and len(p) > 0 and p.shape[1] >= 2
+    check_field(holds, "probabilities", "(n, classes), n >= 1", p.shape)
+    holds = (p >= 0).all() and np.allclose(p.sum(1), 1, rtol=0, atol=1e-4)
+    found = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
+    check_field(holds, "probabilities", "none below 0, sums of 1", found)
+    return p
 
 
 def random_donors(count: int, seed: int = 0) -> np.ndarray:
@@ -101,17 +54,6 @@ def random_donors(count: int, seed: int = 0) -> np.ndarray:
     check_whole(2, count=count)
     circle = np.random.default_rng(seed).permutation(count)
     return np.roll(circle, 1)[np.argsort(circle)]
-
-
-def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
-    """As float64 (n, classes), or ValueError: rows of two or more, none negative, sums of one."""
-    p = finite_array("probabilities", probabilities)
-    holds = p.ndim == 2 and len(p) > 0 and p.shape[1] >= 2
-    check_field(holds, "probabilities", "(n, classes), n >= 1", p.shape)
-    holds = bool((p >= 0).all()) and np.allclose(p.sum(1), 1, rtol=0, atol=1e-4)
-    found = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
-    check_field(holds, "probabilities", "none below 0, sums of 1", found)
-    return p
 
 
 def agreement(judged: Tensor) -> float:

@@ -413,7 +413,8 @@ class SingleElement(SequenceModel):
 
 def take_element(values: Tensor, number: Tensor) -> Tensor:
     """Of values (B, T, ...) one element of each sequence, (B, ...), by its number (B,)."""
-    return values[torch.arange(len(number), device=number.device), number]
+    places = number.view(-1, *[1] * (values.ndim - 1))
+    return torch.take_along_dim(values, places, 1)[:, 0]
 
 
 def find_observed(elements: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,117 @@
+"""Paper A: pairs of latents in time, and what a factor knows of a digit's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
+from torch import Tensor
+from unbraid.codes import batches, generator_for
+from unbraid.data.sequences import Sequences
+from unbraid.measures.information import same_and_cross
+from unbraid.models.independent import IndependentPrediction
+
+SEQUENCES = 100  # that are filtered at a time
+NEIGHBOURS = 15  # of the regression from a factor to a position
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Latents at t and at t + 1 from the same sequences, and the digits' positions at t + 1."""
+
+    before: np.ndarray  # (N, K d)
+    after: np.ndarray  # (N, K d)
+    positions: dict[str, np.ndarray]  # (N, 2) in [0, 1], by the name of the label
+
+
+def derived_generator(model: torch.nn.Module, generator: torch.Generator) -> torch.Generator:
+    """A generator on the model's device, seeded from a CPU one."""
+    return generator_for(model, int(torch.randint(2**31, (1,), generator=generator)))
+
+
+@torch.no_grad()
+def sample_latents(
+    model: IndependentPrediction, sequences: Sequences, generator: torch.Generator
+) -> Tensor:
+    """Posterior samples of all sequences, (B, T, K d), on the CPU."""
+    parts = []
+    for batch in batches(model, sequences, SEQUENCES):
+        codes = model.encode(batch, derived_generator(model, generator))
+        parts.append(model.to_latents(codes).cpu())
+    return torch.cat(parts)
+
+
+def collect_pairs(
+    model: IndependentPrediction,
+    sampler: Callable[[int, torch.Generator], Sequences],
+    count: int,
+    generator: torch.Generator,
+    apart: bool = False,
+) -> Pairs:
+    """`count` pairs (z_t, z_{t+1}) of posterior samples from new test sequences.
+
+    All pairs of a sequence are among them, as in the authors' code; they resemble each other, which
+    an estimate counts as information. apart: one pair per sequence, at a random step.
+    """
+    length = sampler(1, torch.Generator().manual_seed(0)).length
+    sequences = sampler(count if apart else -(-count // (length - 1)), generator)
+    latents = sample_latents(model, sequences, generator)
+    if apart:
+        rows, steps = torch.arange(count), torch.randint(length - 1, (count,), generator=generator)
+    else:
+        rows, steps = consecutive_pairs(len(sequences), length)
+        rows, steps = rows[:count], steps[:count]
+    positions = {}
+    for name in sequences.dynamic:
+        positions[name] = sequences.labels[name][rows, steps + 1].numpy()
+    return Pairs(latents[rows, steps].numpy(), latents[rows, steps + 1].numpy(), positions)
+
+
+def consecutive_pairs(count: int, length: int) -> tuple[Tensor, Tensor]:
+    """The sequences and the steps t of all pairs (t, t + 1) of `count` sequences."""
+    rows = torch.arange(count).repeat_interleave(length - 1)
+    return rows, torch.arange(length - 1).repeat(count)
+
+
+def best_partition(
+    before: np.ndarray, after: np.ndarray, block: int, tries: int = 20, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The favourable reading of an entangled code, as in the authors' code.
+
+    before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
+    times, alike at both times, and cut into factors of `block` units; the partition with the
+    greatest same - cross among those with both above zero is taken (if there is none, the greatest
+    of all). Returns its units (D,), block after block, and same and cross of all tried, (tries, 2).
+    """
+    generator = np.random.default_rng(seed)
+    permutations = [generator.permutation(before.shape[1]) for _ in range(tries)]
+    tried = np.empty((tries, 2))
+    for row, permutation in enumerate(permutations):
+        cuts = permutation.reshape(-1, block)
+        factors = [before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts]
+        tried[row] = same_and_cross(*factors, seed)[1:]
+    gap = tried[:, 0] - tried[:, 1]
+    positive = (tried > 0).all(axis=1)
+    best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))
+    return permutations[best], tried
+
+
+def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
+    """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
+
+    Half of the pairs are the neighbours, the others are predicted. parts: the units of each
+    factor, (K, d).
+    """
+    half = len(pairs.after) // 2
+    scores = np.empty((len(parts), len(pairs.positions)))
+    for row, units in enumerate(parts):
+        factor = pairs.after[:, units]
+        for column, position in enumerate(pairs.positions.values()):
+            neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
+            neighbours.fit(factor[:half], position[:half])
+            scores[row, column] = r2_score(position[half:], neighbours.predict(factor[half:]))
+    return scores
