@@ -28,7 +28,7 @@ from unbraid.measures.intervals import Interval, share_interval
 from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
 from unbraid.progress import progress_bar
 
-from papers import settings as tables_of_runs
+from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of
 from papers.generation import generation_scores
 from papers.run import describe_cpu, make_record, print_row, read_versions
@@ -67,7 +67,7 @@ JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered"
 def judge_settings(dataset: str, profile: str | None = None) -> Settings:
     """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
     check_name("dataset", dataset, JUDGES)
-    return tables_of_runs.load(JUDGES[dataset].section, profile)
+    return sections.load(JUDGES[dataset].section, profile)
 
 
 # ---- which judge measures what
@@ -107,7 +107,7 @@ def find_judge(dataset: str, profile: str = "quick", image_size: int | None = No
     size = image_size or judge_settings(dataset, profile).image_size
     others = []
     for name in dict.fromkeys((profile, "quick")):
-        for folder in (records.results(), tables_of_runs.own_results()):
+        for folder in (records.results(), sections.own_results()):
             path = judge_path(dataset, name, folder=folder)
             if path.exists():
                 record = records.read_json(path.with_suffix(".run.json"))

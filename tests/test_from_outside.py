@@ -42,9 +42,9 @@ def draw(count, generator):
     return torch.randn(count, 1, 3, generator=generator).expand(-1, 4, -1)
 torch.manual_seed(0)
 model, file, devices = Mine(size=3), Path(sys.argv[1], "mine.safetensors"), int(sys.argv[2])
-training.fit(model, draw, steps=300, batch_size=32, learning_rate=1e-2,
-    checkpoint=file.with_name("run"), on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"),
-    accelerator="cpu", devices=devices)
+training.fit(model, draw, steps=300, batch_size=32, learning_rate=1e-2, accelerator="cpu",
+    checkpoint=file.with_name("run"), devices=devices,
+    on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"))
 model.save(file)
 test = draw(400, torch.Generator().manual_seed(9))
 code = Mine.load(file).encode(Batch(test))["static"].detach().numpy()

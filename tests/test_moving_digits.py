@@ -1,7 +1,7 @@
 """Moving digits: the walk against a plain bounce, the pixels against positions, the two splits."""
 
-import gzip
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -46,16 +46,15 @@ def test_a_digit_walks_and_bounces_as_a_plain_simulation(solid):
     steps = torch.tensor([0.1, 0.37])  # of the two digits
     sampler = MovingDigits(solid, 64, 60, speeds=tuple(steps.tolist()))
     positions = sampler.draw(200, seeded(1))[1].double()  # (200, 60, 2, 2)
-    for digit in range(2):
-        walks = positions[:, :, digit]
-        velocity = walks[:, 1] - walks[:, 0]
-        # Where no wall was met within the first step, this is the true velocity.
-        clear = (velocity.norm(dim=-1) - steps[digit]).abs() < 1e-5
-        assert clear.sum() > 50
-        for walk, speed in zip(walks[clear][:50], velocity[clear][:50], strict=True):
-            for axis in range(2):
-                expected = torch.tensor(bounce(float(walk[0, axis]), float(speed[axis]), 59))
-                assert (walk[:, axis] - expected).abs().max() < 5e-4
+    velocity = positions[:, 1] - positions[:, 0]
+    # Where no wall was met within the first step, this is the true velocity.
+    clear = ((velocity.norm(dim=-1) - steps).abs() < 1e-5).all(1)
+    assert clear.sum() > 30
+    walks, velocity = positions[clear].flatten(2), velocity[clear].flatten(1)
+    for walk, speed in zip(walks, velocity, strict=True):
+        for axis in range(4):
+            expected = torch.tensor(bounce(float(walk[0, axis]), float(speed[axis]), 59))
+            assert (walk[:, axis] - expected).abs().max() < 5e-4
 
 
 def test_a_digit_circles_with_its_own_angle_about_the_middle(solid):
@@ -67,8 +66,6 @@ def test_a_digit_circles_with_its_own_angle_about_the_middle(solid):
     complex_positions = torch.complex(positions[..., 0], positions[..., 1])
     turned = torch.angle(complex_positions[:, 1:] / complex_positions[:, :-1])
     assert (turned - torch.tensor(speeds)).abs().max() < 1e-4
-    phases = torch.angle(complex_positions[:, 0])
-    assert phases.mean(0).abs().max() < 0.3 and abs(torch.corrcoef(phases.T)[0, 1]) < 0.15
 
 
 def test_start_and_direction_are_uniform_and_the_digits_independent(solid):
@@ -76,8 +73,7 @@ def test_start_and_direction_are_uniform_and_the_digits_independent(solid):
     start = positions[:, 0].flatten(1)
     assert (start.mean(0) - 0.5).abs().max() < 0.01 and (start.var(0) - 1 / 12).abs().max() < 0.003
     assert (torch.corrcoef(start.T) - torch.eye(4)).abs().max() < 0.03
-    move = positions[:, 1] - positions[:, 0]
-    angle = torch.atan2(move[..., 1], move[..., 0])
+    angle = torch.atan2(*(positions[:, 1] - positions[:, 0]).unbind(-1))
     sectors = torch.histc(angle.flatten(), 8, -math.pi, math.pi) / angle.numel()
     assert (sectors - 1 / 8).abs().max() < 0.01
 
@@ -96,24 +92,20 @@ def test_frames_show_each_digit_in_its_plane_where_its_position_says(solid, size
         pixels = pixels.view(-1, 14, 2, 14, 2).mean(dim=(2, 4))
     expected = torch.zeros_like(frames)
     corners = (positions * travel).round().long()
-    for sequence in range(20):
-        for step in range(6):
-            for plane in range(2):
-                x, y = corners[sequence, step, plane]
-                digit = pixels[which[sequence, plane]]
-                expected[sequence, step, plane, y : y + side, x : x + side] = digit
+    for sequence, step, plane in product(range(20), range(6), range(2)):
+        x, y = corners[sequence, step, plane]
+        digit = pixels[which[sequence, plane]]
+        expected[sequence, step, plane, y : y + side, x : x + side] = digit
     torch.testing.assert_close(frames, expected, atol=1e-6, rtol=0)
 
 
 def test_a_batch_carries_what_is_known_and_the_generator_alone_moves_on(solid):
-    sampler, generator, state = MovingDigits(solid, 32, 5), seeded(8), torch.get_rng_state()
-    batch, other = sampler(6, generator), sampler(6, generator)
-    which, positions = sampler.draw(6, seeded(8))
-    assert torch.equal(batch.labels["red_digit"], solid.labels[which[:, 0]])
-    assert torch.equal(batch.labels["green_digit"], solid.labels[which[:, 1]])
-    assert torch.equal(batch.labels["green_position"], positions[:, :, 1])
+    sampler, state = MovingDigits(solid, 32, 5), torch.get_rng_state()
+    batch, (which, positions) = sampler(6, seeded(8)), sampler.draw(6, seeded(8))
+    for number, colour in enumerate(("red", "green")):
+        assert torch.equal(batch.labels[f"{colour}_digit"], solid.labels[which[:, number]])
+        assert torch.equal(batch.labels[f"{colour}_position"], positions[:, :, number])
     assert torch.equal(batch.frames, sampler.render(which, positions))
-    assert not torch.equal(batch.frames, other.frames)
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -144,14 +136,13 @@ def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
 
 
 def test_a_fixed_sample_does_not_depend_on_its_count_and_no_split_has_a_path_of_the_other():
-    short, long, other = load("test", 120, 32), load("test", 250, 32), load("test", 120, 32, seed=1)
+    short, long = load("test", 120, 32), load("test", 250, 32)
     assert short.frames.shape == (120, 5, 3, 32, 32) and short.frames.dtype == torch.uint8
     assert torch.equal(short.frames, long.frames[:120])
-    assert not torch.equal(short.frames, other.frames)
-    starts = []
-    for whole in (long, load("train", 250, 32)):
-        starts.append(set(map(tuple, whole.labels["red_position"][:, 0].tolist())))
-    assert len(starts[0]) == len(starts[1]) == 250 and not starts[0] & starts[1]
+    starts = set()
+    for whole in (long, load("train", 250, 32), load("test", 250, 32, seed=1)):
+        starts |= set(map(tuple, whole.labels["red_position"][:, 0].tolist()))
+    assert len(starts) == 750
 
 
 @pytest.mark.parametrize(
@@ -174,11 +165,9 @@ def test_the_test_digits_are_those_of_mnist_and_travel_with_the_clone(data_of_th
     train = load_digits("train")
     assert len(train.images) == 4000 and train.labels.bincount().tolist() == [400] * 10
     assert train.source == "mnist-sample" and "sample" in train.provenance
-    for source in ("auto", "mnist", "mnist-sample"):
-        test = load_digits("test", source)
-        assert test.provenance == "MNIST, test split, 10000 digits" and test.source == "mnist"
+    test = load_digits("test", "mnist-sample")
+    assert test.provenance == "MNIST, test split, 10000 digits" and test.source == "mnist"
     assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert not pictures(train) & pictures(test)
     with pytest.raises(fetch.DataError, match="data fetch mnist"):
         load_digits("train", "mnist")
 
@@ -201,10 +190,3 @@ def test_the_sample_comes_first_in_turns_and_the_next_thousand_are_left_out():
     left_out = {image.numpy().tobytes() for image in images[order[4000:5000]]}
     assert len(left_out) == 1000 and not pictures(train) & left_out
     assert pictures(train) >= pictures(sample)
-
-
-def test_an_idx_file_by_hand(tmp_path):
-    header = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
-    path = tmp_path / "values.gz"
-    path.write_bytes(gzip.compress(header + bytes(range(6))))
-    assert read_idx(path).tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -1,5 +1,7 @@
 """Series: known cells of the real files, splits that are apart, masks, scales, errors."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,37 +30,29 @@ def at_hand(name, **options):
     return {split: load(name, split, scaled=False, **options) for split in COUNTS[name]}
 
 
-def shown(data):
-    """Which values (N, T, D) were observed."""
-    mask = data.observed
-    return (mask if mask.ndim == 3 else mask[..., None]).expand_as(data.frames)
-
-
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_masks_and_scales(name):
     parts = at_hand(name)
     assert {split: len(data) for split, data in parts.items()} == COUNTS[name]
-    train = parts["train"].frames.double()
-    values = train.where(shown(parts["train"]), torch.nan).flatten(0, 1)
-    mean = values.nanmean(0)
-    deviation = (values - mean).square().nanmean(0).sqrt()
     for split, data in parts.items():
-        seen = shown(data)
-        assert not data.frames[~seen].any()
-        expected = torch.where(seen, (data.frames - mean) / deviation, 0.0)
+        mask = data.observed if data.observed.ndim == 3 else data.observed[..., None]
+        assert not (data.frames * ~mask).any()
+        if split == "train":
+            values = data.frames.double().where(mask, torch.nan).flatten(0, 1)
+            mean = values.nanmean(0)
+            deviation = (values - mean).square().nanmean(0).sqrt()
+        expected = torch.where(mask, (data.frames - mean) / deviation, 0.0)
         scaled = load(name, split).frames.double()
         torch.testing.assert_close(scaled, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_vowels():
-    parts = at_hand("vowels")
-    train, test = parts["train"], parts["test"]
+    train, test = at_hand("vowels").values()
     assert torch.bincount(train.labels["speaker"]).tolist() == [30] * 9
     counts = [31, 35, 88, 44, 29, 24, 40, 50, 29]  # as the publisher counts them
     assert torch.bincount(test.labels["speaker"]).tolist() == counts
     lengths = torch.cat([train.mask.sum(1), test.mask.sum(1)])
     assert (int(lengths.min()), int(lengths.max()), int(lengths.sum())) == (7, 29, 9961)
-    assert (train.mask[:, :-1] >= train.mask[:, 1:]).all()
     assert train.frames[0, 0, :2].tolist() == pytest.approx([1.860936, -0.207383])
 
 
@@ -71,9 +65,6 @@ def test_units_of_the_weather_against_the_file():
     # The file begins at one o'clock, noon is not in it, and at 13:00 the pressure is missing.
     assert not train.mask[0, [0, 12]].any()
     assert train.mask[0, 13].tolist() == [name != "pressure" for name in WEATHER]
-    summer = train.labels["season"] == 2
-    by_hour = train.frames[summer, :, 0].mean(0)
-    assert 12 <= int(by_hour.argmax()) <= 15 and 3 <= int(by_hour.argmin()) <= 5
     assert train.frames[..., 3:5].norm(dim=-1).max() < 25  # one entry reads 1048 miles an hour
 
 
@@ -91,8 +82,8 @@ def test_days_of_weather_in_two_splits_are_never_neighbours():
         days[split] = np.array([day_of[picture.tobytes()] for picture in pictures])
         dates = pd.Timestamp("2013-01-01") + pd.to_timedelta(days[split], "D")
         assert data.labels["month"][::3].tolist() == (dates.month - 1).tolist()
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        assert np.abs(days[first][:, None] - days[second]).min() >= 2
+    for first, second in combinations(days.values(), 2):
+        assert np.abs(first[:, None] - second).min() >= 2
 
 
 def test_a_month_of_air_is_that_of_the_file():
@@ -106,7 +97,6 @@ def test_a_month_of_air_is_that_of_the_file():
     assert np.array_equal(test.frames[row].numpy(), np.nan_to_num(values))
     rain = np.nan_to_num(table["RAIN"].to_numpy(np.float32))
     assert np.array_equal(test.labels["rain"][row].numpy(), rain)
-    assert test.labels["season"][row] == 0
 
 
 @pytest.mark.parametrize("months", ("papers", "interleaved"))
@@ -133,10 +123,9 @@ def test_the_constant_of_the_papers_split_and_the_published_shift():
     constant = torch.cat([oil["train"], oil["validation"]]).mean()
     assert float(constant) == pytest.approx(10.63, abs=0.005)
     assert float((oil["test"] - constant).abs().mean()) == pytest.approx(11.95, abs=0.005)
-    straight = parts["test"]
     turned = load("etth1", "test", shift_days=14, scaled=False)
-    assert torch.equal(turned.frames[:, : 14 * 24], straight.frames[:, 14 * 24 :])
-    assert torch.equal(turned.labels["oil_temperature"], straight.labels["oil_temperature"])
+    assert torch.equal(turned.frames[:, : 14 * 24], parts["test"].frames[:, 14 * 24 :])
+    assert torch.equal(oil["test"], daily_mean(turned.labels["oil_temperature"]))
 
 
 def test_hourly_means_by_hand(tmp_path):
@@ -160,12 +149,10 @@ def test_hourly_means_by_hand(tmp_path):
 
 
 def test_patients():
-    parts = at_hand("physionet")
-    died = [int(parts[split].labels["mortality"].sum()) for split in COUNTS["physionet"]]
-    assert died[2] == 39 and died[0] + died[1] == 186
-    assert torch.bincount(parts["test"].labels["icu"]).tolist() == [40, 102, 109, 120]
-    for stays in parts.values():
-        length = stays.labels["length"]
-        assert int(length.min()) >= 40 and int(length.max()) <= 47
-        assert not stays.mask[torch.arange(80) >= length[:, None]].any()
-        assert (stays.mask.sum((1, 2)) / (length * 10)).min() >= 0.4 - 1e-6
+    stays = at_hand("physionet")["test"]
+    length = stays.labels["length"]
+    assert int(stays.labels["mortality"].sum()) == 39
+    assert torch.bincount(stays.labels["icu"]).tolist() == [40, 102, 109, 120]
+    assert int(length.min()) >= 40 and int(length.max()) <= 47
+    assert not stays.mask[torch.arange(80) >= length[:, None]].any()
+    assert (stays.mask.sum((1, 2)) / (length * 10)).min() >= 0.4 - 1e-6

@@ -60,7 +60,10 @@ def encode_all(
 
 def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Join the tensors (n, ...) of the same name in several parts, on the CPU."""
-    return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+    joined = {}
+    for name in parts[0]:
+        joined[name] = torch.cat([part[name] for part in parts]).cpu()
+    return joined
 
 
 @torch.no_grad()

@@ -25,7 +25,13 @@ def is_watched() -> bool:
     """Whether a person is likely to see a bar now."""
     if os.environ.get(SWITCH) == "off" or "PYTEST_CURRENT_TEST" in os.environ:
         return False
-    return in_notebook() or sys.stderr.isatty()
+    if in_notebook():
+        from IPython import get_ipython
+
+        # Where nobody can be asked for input, as under papermill, nobody sees a bar either.
+        kernel = getattr(get_ipython(), "kernel", None)
+        return bool(getattr(kernel, "_allow_stdin", True))
+    return sys.stderr.isatty()
 
 
 def in_notebook() -> bool:

@@ -22,9 +22,8 @@ VIDEOS = {"vtest": ("vtest.avi", 10.0, 5), "car-detection": ("car-detection.mp4"
 def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Sequences:
     """Two street cameras in chunks of five frames, two per second: bytes (N, 5, 3, S, S).
 
-    A video is cut into spans of five strides. A span gives a chunk for each frame of its first
-    stride; these overlap in time, so that they are all in the same split. The videos are those
-    that are at hand.
+    A video, of those at hand, is cut into spans of five strides. A span gives a chunk for each
+    frame of its first stride; these overlap in time, so that they are all in the same split.
 
     split       "train" or "test"
     by          "chunk": a random fifth of the spans of each video is the test, as paper A splits;
@@ -41,8 +40,7 @@ def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Seque
 
     frames, numbers, times = [], [], []
     for name in names:
-        file, rate, stride = VIDEOS[name]
-        number = list(VIDEOS).index(name)
+        number, (file, rate, stride) = list(VIDEOS).index(name), VIDEOS[name]
         film = read_video(paths[file], image_size)
         count = len(film) // (5 * stride)
         order = np.arange(count)[::-1]  # The last spans come first.
@@ -51,16 +49,14 @@ def load(split: str = "train", by: str = "chunk", image_size: int = 64) -> Seque
         tests, rest = order[: count // 5], order[count // 5 + (by == "time") :]
         starts = np.sort(tests if split == "test" else rest)[:, None] * 5 * stride
         index = (starts + np.arange(stride)).reshape(-1, 1) + np.arange(5) * stride  # (chunks, 5)
-        frames.append(film[index])
-        numbers.append(np.full(len(index), number))
-        times.append((index / rate).astype(np.float32))
+        frames.append(torch.from_numpy(film[index]))
+        numbers.append(torch.full((len(index),), number))
+        times.append(torch.from_numpy((index / rate).astype(np.float32)))
+    labels = {"video": torch.cat(numbers), "time": torch.cat(times)}
     about = f"fixed street cameras in place of 5th Avenue: {' and '.join(names)}"
     return Sequences(
-        frames=torch.from_numpy(np.concatenate(frames)),
-        labels={
-            "video": torch.from_numpy(np.concatenate(numbers)),
-            "time": torch.from_numpy(np.concatenate(times)),
-        },
+        frames=torch.cat(frames),
+        labels=labels,
         static=("video",),
         dynamic=("time",),
         split=split,

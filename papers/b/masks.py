@@ -26,7 +26,7 @@ def load_directions(split: str = "train", image_size: int = 32) -> Sequences:
 
 
 def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
-    """The same sequences, of a `share` of which one class of the dynamic `label` is masked.
+    """The same frames, of which a `share` of the sequences lacks one class of a dynamic label.
 
     Which sequences and which class of each is drawn with `seed`.
     """
@@ -38,6 +38,5 @@ def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0
     rows = torch.randperm(len(sequences), generator=generator)[:count]
     absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
     mask = sequences.observed.clone()
-    kept = sequences.labels[label][rows] != absent[:, None]  # (rows, T)
-    mask[rows] &= kept.view(*kept.shape, *[1] * (mask.ndim - 2))
+    mask[rows] &= sequences.labels[label][rows] != absent[:, None]  # (rows, T)
     return replace(sequences, mask=mask)

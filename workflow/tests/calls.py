@@ -29,10 +29,11 @@ def call(folder, targets, *options, environment=None, **more):
 
 
 def list_files(folder):
-    """All files of a folder of results but the workflow's own and logs."""
+    """All files of a folder of results, without the workflow's own, logs and locks."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    kept = [path for path in files if path.suffix != ".lock"]
     return [
-        path for path in files if path.relative_to(folder).parts[0] not in (".snakemake", "logs")
+        path for path in kept if path.relative_to(folder).parts[0] not in (".snakemake", "logs")
     ]
 
 

@@ -119,10 +119,9 @@ def find(name: str, only: Sequence[str] = ()) -> dict[str, Path] | None:
     for a damaged file, `ValueError` for an unknown source.
     """
     states, paths = verify(name, only), locate(name)
-    for file, state in states.items():
-        if state == "damaged":
-            remedy = f"remove it, then {SOURCES[name].remedy}"
-            raise data_error(paths[file], "the published file", "another digest", remedy)
+    if damaged := [paths[file] for file, state in states.items() if state == "damaged"]:
+        remedy = f"remove it, then {SOURCES[name].remedy}"
+        raise data_error(damaged[0], "the published file", "another digest", remedy)
     return None if "missing" in states.values() else {file: paths[file] for file in states}
 
 
@@ -171,10 +170,9 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
     if source.archive:
         wanted = {Path(file).name: folder / file for file in missing}
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            options = {"processor": pooch.Unzip(), "downloader": downloader}
-            members = pooch.retrieve(source.archive, None, "all.zip", scratch, **options)
+            members = [pooch.retrieve(source.archive, None, "all.zip", scratch, None, downloader)]
             for member in members:
-                if member.endswith(".zip"):  # an archive in the archive
+                if member.endswith(".zip"):  # the archive, or one in it
                     members.extend(pooch.Unzip()(member, "download", None))
                 elif path := wanted.get(Path(member).name):
                     path.parent.mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,10 @@ class FrameJudge(nn.Module):
         self.eval()
         batches = [self(batch.to(device, torch.float32)) for batch in frames.split(JUDGED_AT_ONCE)]
         self.train(training)
-        logits = {name: torch.cat([batch[name] for batch in batches]) for name in self.classes}
-        return {name: values.softmax(-1).cpu() for name, values in logits.items()}
+        joined = {}
+        for name in self.classes:
+            joined[name] = torch.cat([batch[name] for batch in batches]).softmax(-1).cpu()
+        return joined
 
     def check(self, frames: Tensor) -> None:
         """Refuse frames that this judge was not made for; raises ValueError."""
