@@ -18,3 +18,11 @@ def test_models_and_data_load_nothing_heavy():
     run = [sys.executable, "-c", LIGHT]
     loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
     assert "unbraid.models.single_element" in loaded and HEAVY & set(loaded) == set()
+
+
+def test_what_one_needs_first_is_imported_from_unbraid():
+    from unbraid import PLACES, __getattr__
+
+    assert {__getattr__(name).__name__ for names in PLACES.values() for name in names} == {
+        name for names in PLACES.values() for name in names
+    }

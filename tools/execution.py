@@ -16,7 +16,6 @@ from pathlib import Path
 import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
-from unbraid import progress
 from unbraid.checks import check_name
 
 from tools.files import first_line, select_notebooks, write
@@ -81,11 +80,8 @@ def call_papermill(source: Path, output: Path, profile: str, limit: int, folder:
     command = [sys.executable, "-m", "papermill", str(source), str(output)]
     command += ["--parameters", "profile", profile, "--kernel", "python3"]
     command += ["--execution-timeout", str(limit), "--no-progress-bar"]
-    environment = {progress.SWITCH: "off"} | os.environ
     for _ in range(STARTS):
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace"
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
         if DIED_AT_START not in done.stderr:
             break
     if not done.returncode or CELL_FAILED in done.stderr:  # A cell's error is in its output.

@@ -1,6 +1,26 @@
 """Unbraid: the thin helper library behind a notebook course on sequential disentanglement.
 
-Start with `from unbraid.models import SingleElement` and `from unbraid.training import fit`.
+What one needs first can be imported from here, `from unbraid import fit, SingleElement`; it is
+looked up when it is asked for, so that `import unbraid` alone takes no time.
 """
 
+from importlib import import_module
+
 __version__ = "1.0.0"
+PLACES = {
+    "data.sequences": ("Sequences",),
+    "measures.judges": ("load_judge",),
+    "measures.leakage": ("leakage_matrix",),
+    "models.base": ("Batch", "ModelConfig", "SequenceModel"),
+    "models.independent": ("IndependentPrediction", "IndependentPredictionConfig"),
+    "models.single_element": ("SingleElement", "SingleElementConfig"),
+    "models.unordered": ("UnorderedFrames", "UnorderedFramesConfig"),
+    "training": ("fit",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for place, names in PLACES.items():
+        if name in names:
+            return getattr(import_module(f"unbraid.{place}"), name)
+    raise AttributeError(f"module 'unbraid' has no attribute {name!r}")

@@ -3,8 +3,6 @@
 People walk across a square, cars on a road. Frames are squeezed, so that no traffic is cut off.
 """
 
-from __future__ import annotations
-
 import functools
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sequences of which a mask hides something: sprites in some directions, an action withheld."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

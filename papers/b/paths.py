@@ -1,7 +1,5 @@
 """Moving digits as paper B reads them: frames without an order, in colours or in one grey plane."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """Beijing's air at twelve stations, as months of 672 hours (Zhang et al. 2017; UCI 501)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

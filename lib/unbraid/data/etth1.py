@@ -1,7 +1,5 @@
 """ETTh1: hourly loads of an electricity transformer, as months of 672 hours (Zhou et al. 2021)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

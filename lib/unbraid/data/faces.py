@@ -5,8 +5,6 @@ find. The originals are grey. No pixel of the set is brighter than 153 of 255, s
 by 5/3.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

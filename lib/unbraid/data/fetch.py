@@ -4,8 +4,6 @@ A file is looked for in data/ of the clone, in the cache, and in the folder that
 names. `fetch` brings what is in none of them from its publisher into the cache.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

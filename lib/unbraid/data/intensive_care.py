@@ -1,7 +1,5 @@
 """Stays in intensive care: set A of the PhysioNet/CinC Challenge 2012 as hourly vital signs."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

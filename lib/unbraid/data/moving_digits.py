@@ -5,8 +5,6 @@ Paper A's digits bounce: each moves on a straight line and is reflected at the e
 circle about the middle of the canvas are ours.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 from dataclasses import replace

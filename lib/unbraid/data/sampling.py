@@ -4,8 +4,6 @@ A sampler is called with a count and a generator and returns `Sequences` of floa
 labels. The unordered samples are those of paper B.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -5,8 +5,6 @@ the data in their own units. What was not observed is 0 and false in the mask. W
 loader raises `DataError`.
 """
 
-from __future__ import annotations
-
 import calendar
 
 import numpy as np

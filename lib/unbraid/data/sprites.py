@@ -8,8 +8,6 @@ A sheet holds 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS
 the left, to the front and to the right; and one row, to the front, of 6 cells of hurt.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os
@@ -39,7 +37,6 @@ SLOTS = {  # the 8 frames of the benchmark's sequences by their position in the 
     "spellcard": (0, 1, 2, 3, 4, 5, 4, 6),
     "slash": (0, 1, 2, 3, 4, 5, 4, 0),
 }
-SHEETS = "composed from the real sheets of the Liberated Pixel Cup"
 SPLITS = {"train": (0, 1000), "fit": (0, 900), "validation": (900, 1000), "test": (1000, 1296)}
 ORDER = np.random.RandomState(423).permutation(6**4)  # the benchmark's order of characters
 TOPS = ("maroon jumper", "cyan jumper", "cream jumper", "steel plate", "leather", "shirt and tie")
@@ -114,17 +111,11 @@ def load(split: str = "train", image_size: int = 32) -> Sequences:
     pose = MOTION_POSES[motion]  # (N, 8)
     static = {name: values.repeat_interleave(9) for name, values in _clothes(numbers).items()}
     static |= {"action": motion // 3, "direction": motion % 3, "motion": motion}
+    dynamic = {"pose": pose, "position": POSE_LABELS["position"][pose]}
     classes = {"action": ACTIONS[:3], "direction": DIRECTIONS[:3], "motion": MOTION_NAMES}
-    about = f"{SHEETS}, {image_size} x {image_size}, {split} split"
-    return Sequences(
-        frames=frames.reshape(-1, 8, 3, image_size, image_size),
-        labels=static | {"pose": pose, "position": POSE_LABELS["position"][pose]},
-        static=tuple(static),
-        dynamic=("pose", "position"),
-        split=split,
-        provenance=f"Sprites of Li and Mandt (2018), {about}, {len(motion)} sequences",
-        classes=CLASSES | classes | {"pose": POSE_NAMES, "position": tuple(map(str, range(9)))},
-    )
+    classes |= {"pose": POSE_NAMES, "position": tuple(map(str, range(9)))}
+    frames = frames.reshape(-1, 8, 3, image_size, image_size)
+    return _describe("Sprites of Li and Mandt (2018)", frames, static, dynamic, classes, split)
 
 
 def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
@@ -133,20 +124,22 @@ def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
     split, image_size: as `load`. Labels: skin, trousers, top, hair, character (N,), static; pose
     (0 ... 177), action (6), direction (4), position (of the drawing in its action), dynamic.
     """
-    numbers = characters(split)
-    static = _clothes(numbers)
-    dynamic = {name: values.repeat(len(numbers), 1) for name, values in POSE_LABELS.items()}
+    static = _clothes(characters(split))
+    frames = _compose("poses", split, image_size, POSE_LABELS["pose"])
+    dynamic = {name: values.repeat(len(frames), 1) for name, values in POSE_LABELS.items()}
     classes = {"pose": POSE_NAMES, "action": ACTIONS, "direction": DIRECTIONS}
-    about = f"{SHEETS}, {image_size} x {image_size}, {split} split"
-    return Sequences(
-        frames=_compose("poses", split, image_size, POSE_LABELS["pose"]),
-        labels=static | dynamic,
-        static=tuple(static),
-        dynamic=tuple(dynamic),
-        split=split,
-        provenance=f"all 178 poses of the sprites, {about}, {len(numbers)} sequences",
-        classes=CLASSES | classes | {"position": tuple(map(str, range(13)))},
-    )
+    classes |= {"position": tuple(map(str, range(13)))}
+    return _describe("all 178 poses of the sprites", frames, static, dynamic, classes, split)
+
+
+def _describe(
+    name: str, frames: Tensor, static: dict, dynamic: dict, classes: dict, split: str
+) -> Sequences:
+    sheets = "composed from the real sheets of the Liberated Pixel Cup"
+    size, names = frames.shape[-1], (tuple(static), tuple(dynamic))
+    about = f"{name}, {sheets}, {size} x {size}, {split} split, {len(frames)} sequences"
+    labels, classes = static | dynamic, CLASSES | classes
+    return Sequences(frames, labels, *names, split, about, classes=classes)
 
 
 def _clothes(numbers: np.ndarray) -> dict[str, Tensor]:

@@ -1,7 +1,5 @@
 """Japanese Vowels: nine men say /ae/, as series of cepstrum coefficients (Kudo et al. 1999)."""
 
-from __future__ import annotations
-
 import gzip
 
 import numpy as np

