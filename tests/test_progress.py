@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 from unbraid.progress import is_watched, progress_bar
@@ -47,3 +48,11 @@ def test_no_bar_is_shown_where_nobody_watches(place, monkeypatch):
         monkeypatch.setenv("PYTEST_CURRENT_TEST", "some test")
     assert list(progress_bar(range(3), "updates")) == [0, 1, 2]
     assert stream.getvalue() == "" and not is_watched()
+
+
+@pytest.mark.parametrize("asks", (True, False))
+def test_a_notebook_that_runs_without_a_browser_is_not_watched(asks, monkeypatch):
+    watch(OutStream(), monkeypatch)
+    shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=asks))
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    assert is_watched() == asks

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
-COMPILED = 1000  # From so many updates on a GPU run is compiled, which takes a minute or two.
+COMPILE_FROM = 1000  # updates: so long a run on one CUDA GPU is compiled, for one or two minutes
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
 
 
@@ -68,7 +68,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     learning_rate: Adam's; a number or a `Curve` over the share of the run before an update.
     weights: of the bound's terms, by the names that `Bound.loss` knows; numbers or curves over the
         share after an update.
-    betas: Adam's decays of its two moments. gradient_norm: longer gradients are shortened to it.
+    betas: Adam's, of its two moments. gradient_norm: gradients are clipped to this total norm.
     seed: of the data and of the posterior's noise. The caller has seeded the weights.
     checkpoint: a file, written with each row. A run that finds it continues from there, and in one
         process ends in the same bits as a run without interruption.
@@ -98,14 +98,16 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     check_field(callable(draw), "draw", "a function of a count and a generator", repr(draw))
     every = max(1, steps // 50) if every is None else every
     check_whole(1, every=every, devices=devices, num_nodes=num_nodes)
-    share, rest = divmod(batch_size, devices * num_nodes)
+    per_process, rest = divmod(batch_size, devices * num_nodes)
     check_field(not rest, "batch_size", "a multiple of all devices", batch_size)
 
     fabric = start_processes(accelerator, devices, num_nodes, precision)
     settings |= {"device": fabric.device.type, "data": getattr(draw, "digests", None)}
     run = Run(model.to(fabric.device), dict(identity or {}) | settings, fabric.global_rank)
     if compile is None:  # A short run would be over before its model is compiled.
-        compile = fabric.device.type == "cuda" and devices * num_nodes == 1 and steps >= COMPILED
+        compile = (
+            fabric.device.type == "cuda" and devices * num_nodes == 1 and steps >= COMPILE_FROM
+        )
     wrapped, optimizer = wrap(model, run.optimizer, fabric, compile)
     rows = run.resume(Path(checkpoint)) if checkpoint else []
     done, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
@@ -121,7 +123,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         if on_progress:
             on_progress(before)
 
-        batch = take(draw, share, run.noise["data"], fabric.device)
+        batch = take(draw, per_process, run.noise["data"], fabric.device)
         bound = wrapped(batch, run.noise["codes"])
         loss = bound.loss({name: schedule_value(curve, after) for name, curve in weights.items()})
         optimizer.zero_grad()

@@ -1,9 +1,9 @@
-"""Paper C on clips: the static or the dynamic code is exchanged, drawn, or kept in part.
+"""Paper C on clips: exchange, draw or partly keep one of the codes, then judge the clips.
 
 The protocol is that of the paper and its predecessors, and of the benchmark MSD (arXiv
-2510.17313). A judge names the papers' action, nine motions; its parts, action and direction, are
-read off its probabilities, because a direction that leaks is the first thing to go wrong. On your
-own copy of MUG the expression is what changes in a clip, and the subject what stays.
+2510.17313). A judge names one of nine motions (the papers' action); its parts, action and
+direction, are read off its probabilities, because a direction that leaks is the first thing to go
+wrong. On your own copy of MUG the expression is what changes, and the subject what stays.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CLIPS_AT_ONCE = 32  # decoded, and judged or compared
 FRESH_BATCHES, FRESH_CLIPS = 20, 128
 
 ClassLabels = Mapping[str, np.ndarray]
-Judges = Mapping[str, SequenceJudge]  # by what stands before the names of their figures
+Judges = Mapping[str, SequenceJudge]  # by the prefix of the names of their figures
 
 
 def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figures:

@@ -1,17 +1,16 @@
 """Paper C's heads: labels of series, predicted from their codes and, to compare, without them.
 
-The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. On
-codes that stay as they are two things differ: the epoch is chosen on the validation series, where
-their code takes the last one, and a code always meets the label of its own series. A constant, a
-linear model and gradient boosting read plain means of the series instead of codes; they are fitted
-to training and validation series.
+The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. For
+fixed codes, which are not drawn anew at each pass, two things differ: the epoch is chosen on the
+validation series, where their code takes the last one, and a code always meets the label of its own
+series. A constant, a linear model and gradient boosting read plain means of the series instead of
+codes; they are fitted to training and validation series.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from collections.abc import Sequence as ListOf
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,8 +46,8 @@ METRICS = {
 RANKING = ("auroc", "auprc")  # metrics that need both classes
 SPLITS = ("train", "validation", "test")
 
-Split = tuple[tuple[Tensor, ...], Tensor]  # the inputs of a head, and the target, of one split
-Draw = Callable[[str], Split]  # of "train", "validation" or "test"
+HeadData = tuple[tuple[Tensor, ...], Tensor]  # a head's inputs and its target, of one split
+Draw = Callable[[str], HeadData]  # of "train", "validation" or "test"
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def run_heads(
     build: Callable[[], nn.Module],
     training: HeadTraining,
     draw: Draw,
-    seeds: ListOf[int],
+    seeds: Sequence[int],
     rounds: int = 1,
     tests: int = 1,
 ) -> tuple[Tensor, Tensor]:
@@ -261,9 +260,9 @@ def run_heads(
 
 
 def predict_class(
-    targets: ListOf[Tensor],
-    coded: ListOf[CodedSeries],
-    seeds: ListOf[int],
+    targets: Sequence[Tensor],
+    coded: Sequence[CodedSeries],
+    seeds: Sequence[int],
     training: HeadTraining = CLASS,
 ) -> Prediction:
     """A class 0 ... C - 1, such as a month or a ward, (N,), from the static code alone: accuracy.
@@ -283,9 +282,9 @@ def predict_class(
 
 
 def predict_event(
-    targets: ListOf[Tensor],
-    coded: ListOf[CodedSeries],
-    seeds: ListOf[int],
+    targets: Sequence[Tensor],
+    coded: Sequence[CodedSeries],
+    seeds: Sequence[int],
     training: HeadTraining = EVENT,
 ) -> Prediction:
     """Whether an event (N,), such as death in hospital, follows: AUROC, AUPRC.
@@ -305,9 +304,9 @@ def predict_event(
 
 
 def predict_value(
-    targets: ListOf[Tensor],
-    coded: ListOf[CodedSeries],
-    seeds: ListOf[int],
+    targets: Sequence[Tensor],
+    coded: Sequence[CodedSeries],
+    seeds: Sequence[int],
     training: HeadTraining = VALUE,
     last_activation: bool = False,
 ) -> Prediction:
@@ -330,15 +329,15 @@ def predict_value(
     return Prediction(target, outputs, ("mae",))
 
 
-def draw_from(inputs: ListOf[tuple[Tensor, ...]], targets: ListOf[Tensor]) -> Draw:
+def draw_from(inputs: Sequence[tuple[Tensor, ...]], targets: Sequence[Tensor]) -> Draw:
     """A draw that gives the same codes at every pass."""
     return dict(zip(SPLITS, zip(inputs, targets, strict=True), strict=True)).__getitem__
 
 
 def fit_baselines(
     models: dict[str, BaseEstimator],
-    targets: ListOf[Tensor],
-    numbers: ListOf[Tensor | None],
+    targets: Sequence[Tensor],
+    numbers: Sequence[Tensor | None],
     of_event: bool = False,
 ) -> dict[str, np.ndarray]:
     """Models without codes, fitted to training and validation series: name -> (1, N, ...).

@@ -5,7 +5,7 @@ endings of figures say what predicts, or what it is given:
 
     <task>_<metric>            heads on means of the codes, labels and codes of the same days
     <task>_<metric>_<model>    a model without codes: trivial, logistic, ridge, boosting, window
-    <task>_<metric>_paper      of etth1: one draw of the codes and the papers' turned days
+    <task>_<metric>_paper      of etth1: one draw of the codes and the paper's shifted days
     <task>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
 
@@ -61,9 +61,9 @@ PAPER_CLASSES = {"air_quality": "month", "physionet": "icu"}  # labels that the 
 # Stations, whose rows of a day or month are neighbours.
 TOGETHER = {"weather": 3, "air_quality": 12}
 WET = 1.0  # mm of rain that make a day a wet one, as the World Meteorological Organization counts
-TURNED = 14  # days by which published code turns the series of etth1, and not their labels
+SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 LINEAR = ("logistic", "ridge", "window")  # models whose scores have limits
-ON_THE_WHOLE = ("logistic", "ridge")  # those that read the whole series
+READ_WHOLE_SERIES = ("logistic", "ridge")  # models that read the whole series
 SERIES_BATCH = 256  # sequences that are encoded at a time
 AUTHORS = "_authors_protocol"  # the ending of figures of heads as the authors train them
 SET_DRAWS = 400  # bootstrap draws of whole days or months behind an interval
@@ -187,7 +187,7 @@ def compare_heads(prediction: Prediction, task: str, ending: str = "", size: int
             figures[f"{task}_{metric}{beside}"] = prediction.score(metric, predictor)
         if predictor in LINEAR:
             figures |= head_intervals(prediction, task, beside, size, of=predictor)
-        if predictor in ON_THE_WHOLE:
+        if predictor in READ_WHOLE_SERIES:
             lead = f"{ending}_less_linear"
             figures |= head_intervals(prediction, task, lead, size, less=predictor)
     return figures
@@ -259,7 +259,7 @@ def oil_temperature(
     figures = oil_by_day(splits, settings, seed)
 
     first, turned = model.with_anchor("first"), []
-    for split in load_splits(settings, shift_days=TURNED):
+    for split in load_splits(settings, shift_days=SHIFT_DAYS):
         turned.append(encode_series(first, split, generator_for(model, seed)))
     targets = [oil_of_days(split.sequences) for split in splits]
     targets[0] = targets[0][torch.randperm(len(targets[0]), generator=seeded(seed))]
@@ -358,7 +358,7 @@ def death_on_draws(
 
 def oil_on_draws(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     """The oil temperature of each day, by its dynamic and its month's static code."""
-    parts = unmask(load_splits(settings, shift_days=TURNED))
+    parts = unmask(load_splits(settings, shift_days=SHIFT_DAYS))
     first, generator, order = model.with_anchor("first"), generator_for(model, seed), seeded(seed)
 
     def draw(split):

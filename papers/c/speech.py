@@ -33,7 +33,7 @@ class Recordings:
     """The codes of U recordings, which consist of N chunks; all tensors are on the CPU."""
 
     chunks: Sequences  # as the model reads them
-    scale: SpectrumScale | None  # from these to `spectra`, where the model reads magnitudes
+    scale: SpectrumScale | None  # maps chunks to spectra; None if they are scaled already
     spectra: Tensor  # (N, T, bins) on the scale which judge and baselines read for every model
     codes: Codes  # the means of each chunk's codes, static (N, D), dynamic (N, W, d)
     utterance: Tensor  # (N,) the number of the recording of a chunk, 0 ... U - 1
@@ -76,7 +76,7 @@ def collect_recordings(
     model: SequenceModel, sequences: Sequences, seed: int, scale: SpectrumScale | None = None
 ) -> Recordings:
     """Encode all chunks and average their codes over each recording; scale: as in `Recordings`."""
-    # A last chunk may be shorter than the way to the middle of its first spectrum.
+    # A last chunk may end before the centre of its first spectrum.
     chunks = sequences.subset(sequences.mask.any(1))
     spectra = chunks.frames if scale is None else scale.transform(chunks).frames
     codes = encode_all(model, chunks, size=CHUNKS)

@@ -21,7 +21,7 @@ from unbraid.networks import run_recurrent
 
 @dataclass(frozen=True)
 class AblatedElementConfig(SingleElementConfig):
-    """The sizes of `AblatedElement`; with its defaults both ideas are there.
+    """The sizes of `AblatedElement`; with the defaults it behaves as `SingleElement`.
 
     static_from: the static code reads the features of the "anchor", or the mean of those of "all"
         observed elements.
@@ -80,7 +80,7 @@ class FormulaElement(SingleElement):
     ) -> DiagonalGaussian:
         """q(d_t | x), (B, T, d), of an LSTM's states minus its state after the anchor alone.
 
-        A first anchor so has h_a - h_a = 0, and no noise is read.
+        If the anchor is the first element, its state is h_a - h_a = 0; no noise is read.
         """
         network = self.dynamic_encoder.recurrent
         hidden = run_recurrent(network, features * observed[..., None], lengths)

@@ -62,7 +62,10 @@ def kill(whom, folder, workflow):
         workflow.kill()
     else:
         command = {"training": "train", "evaluation": "evaluate"}[whom]
-        for number in find_processes(folder, command)[:1]:
+        found = []
+        while not found and workflow.poll() is None:  # Between two jobs there is none.
+            found = find_processes(folder, command)
+        for number in found[:1]:
             os.kill(number, signal.SIGKILL)
 
 

@@ -46,7 +46,7 @@ class LeakageMatrix(Readable):
 
     value: np.ndarray  # (R, F)
     test_interval: np.ndarray  # (R, F, 2) limits over other test sequences, for this probe
-    p_value: np.ndarray  # (R, F) of no information; not corrected for their number
+    p_value: np.ndarray  # (R, F) of a permutation test; not corrected for multiple testing
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     probe: str  # "linear" or "nonlinear"
@@ -93,7 +93,7 @@ def leakage_matrix(
         and strings are classes, floats are continuous.
     pooling: how codes of frames are read, a row of the matrix for each: "flattened" (N, T d) and
         "averaged" (N, d) know the whole sequence, and a factor of frames is read off them by a
-        probe for each step; "frames" reads off the code of a frame the factor at that frame.
+        probe for each step; "frames" predicts a frame's factor from the code of that frame.
     probe: "linear" or "nonlinear", see PROBES; units are standardised on the training sequences.
     test: the share of sequences to score on, drawn with `seed`, or their indices, or an (N,) mask.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
@@ -128,7 +128,7 @@ def leakage_matrix(
 def fit_and_predict(
     code: np.ndarray, target: Factor, held_out: np.ndarray, probe: str
 ) -> list[np.ndarray]:
-    """The probe's predictions for the test sequences, the truth, the best constant, each (n, s).
+    """Predictions, truth and best constant of n test sequences, each (n, s): s values a sequence.
 
     code: (N, S, p). Continuous values are in standard deviations of the training set, so that
     several columns weigh alike.

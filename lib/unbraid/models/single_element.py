@@ -5,12 +5,11 @@ Sequential Disentanglement by Extracting Static Information From A Single Sequen
     p(x, s, d) = p(s) prod_t p(d_t | d_<t) p(x_t | s, d_t)            s ~ N(0, I)
     q(s, d | x) = q(s | x_a) prod_t q(d_t | x)                        a: the anchor, one element
 
-The static code reads one element alone, the anchor. The dynamic code reads all elements after that
-of the anchor has been subtracted. Here that is as in the authors' code: the encoder's features of
-the anchor are subtracted, its own, which would then be zero, are replaced by N(0, I) noise, each
-d_t depends on the whole sequence, and the KL counts all t. The paper's formulas differ, see
-papers/c/variants.py. That code also decodes the anchor a second time for a term of its own, which
-here is the setting `anchor_alone`.
+The static code reads one element alone, the anchor. The dynamic code reads every element's features
+minus the anchor's features. As in the authors' code, the anchor's own, which would then be zero,
+are replaced by N(0, I) noise, each d_t depends on the whole sequence, and the KL counts all t. The
+paper's formulas differ, see papers/c/variants.py. That code also decodes the anchor a second time
+for a term of its own, which here is the setting `anchor_alone`.
 """
 
 from __future__ import annotations
@@ -243,7 +242,7 @@ class SingleElement(SequenceModel):
         return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
-        """Of the codes; anchor (count, g), in its place; uniform lot (count,), which chooses it."""
+        """Both codes' noise; "anchor" (count, g) replaces the anchor, "lot" (count,) chooses it."""
         static = self.normal(generator, count, self.static_size)
         dynamic = self.normal(generator, count, length, self.dynamic_size)
         anchor = self.normal(generator, count, self.dynamic_encoder.recurrent.input_size)
@@ -304,7 +303,7 @@ class SingleElement(SequenceModel):
         """The posterior of elements (B, T, ...) and its codes: a draw, or without noise the means.
 
         mask: booleans that broadcast to the elements. Without noise the LSTM reads one fixed draw
-        in the anchor's place, so that means are not random as the authors' are.
+        in the anchor's place, so means are deterministic here; the authors' are random.
         """
         noise = {} if noise is None else self.as_noise(noise, *elements.shape[:2])
         observed, lengths = find_observed(elements, mask)
