@@ -65,7 +65,7 @@ def kill(whom, folder, workflow):
         found = []
         while not found and workflow.poll() is None:  # Between two jobs there is none.
             found = find_processes(folder, command)
-        for number in found[:1]:
+        for number in found[-1:]:  # the youngest, which has most to do
             os.kill(number, signal.SIGKILL)
 
 
