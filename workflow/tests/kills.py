@@ -42,7 +42,7 @@ def count(folder, what):
 
 def find_processes(folder, command):
     """The ids of jobs that train or evaluate into this folder."""
-    listed = subprocess.run(["ps", "-axo", "pid=,args="], capture_output=True, text=True)
+    listed = subprocess.run(["ps", "-axwwo", "pid=,args="], capture_output=True, text=True)
     found = []
     for line in listed.stdout.splitlines():
         number, _, arguments = line.strip().partition(" ")

@@ -182,7 +182,7 @@ def test_the_next_call_finishes_what_was_killed(tmp_path):
         folder = tmp_path / str(point)
         folder.mkdir()
         status, again = disturb(folder, *KILLS[point])
-        assert status != 0
+        assert status != 0, KILLS[point]
         assert again.returncode == 0, again.stdout
         assert compare(folder, undisturbed) == []
 
