@@ -84,7 +84,7 @@ grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
-full: $(ENVIRONMENT)  ## print what runs at the papers' size took, then make all of them (RUN=--plan: only print it)
+full: $(ENVIRONMENT)  ## make all runs at the papers' size (RUN=--plan: only list them)
 	$(PYTHON) -m papers full --results results $(RUN)
 
 grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
