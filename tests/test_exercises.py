@@ -1,5 +1,7 @@
 """What `check` answers: to nothing, to the truth, to mistakes, and to nonsense."""
 
+import linecache
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,8 @@ EXPECTED = {
     "function": {"value": in_order, "calls": TWICE, "mistakes": [(swapped, "Exchanged.")]},
     "dictionary": {"value": {"hair": 1, "skin": np.ones(2)}},
     "word": {"value": "dynamic"},
+    "digit": {"value": "7"},
+    "share": {"value": 1.63, "relative": 1e-3},
     "truth": {"value": True},
     "function with a judge": {"judge": judge_even, "calls": TWICE},
     "judge": {"judge": lambda found: "" if found > 0 else "It is not positive."},
@@ -57,6 +61,14 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("dictionary", {"hair": 1, "skin": np.ones(2)}, "right"),
     ("dictionary", {"hair": 1, "skin": np.array([1, 2])}, "50 %"),
     ("word", "static", "'static' is not"),
+    ("word", " Dynamic", "right"),
+    ("digit", 7, "right"),
+    ("digit", 1, "1 is not the answer"),
+    ("number", 350, "per cent"),
+    ("number", 1.75, "half"),
+    ("number", 42, "sum be a mean"),
+    ("share", 1.6, "one more decimal"),
+    ("share", 1.5, "too small"),
     ("truth", False, "other way round"),
     ("function with a judge", lambda n: n, "The sum is odd."),
     ("function with a judge", lambda n: 2 * n, "right"),
@@ -78,6 +90,23 @@ def test_of_several_values_the_first_wrong_one_is_named():
     assert check("1.2", (3, "right", float("nan"))).is_right
     assert "Value 1: A number is expected, not 'right'." in check("1.2", ("right", 3, 0)).text
     assert "Value 2: 'left' is not the answer." in check("1.2", (3, "left", 0)).text
+
+
+def test_the_line_that_fails_is_shown_and_what_is_solved_is_counted():
+    code = compile("def own(s):\n    return nam + s\n", "/tmp/ipykernel_7/1.py", "exec")
+    linecache.cache["/tmp/ipykernel_7/1.py"] = (
+        9,
+        None,
+        ["def own(s):\n", "    return nam + s\n"],
+        "",
+    )
+    cell = {}
+    exec(code, cell)
+    expect("1.3", **EXPECTED["function"])
+    assert "NameError in line 2, `return nam + s`" in check("1.3", cell["own"]).text
+    expect("1.4", 2)
+    told = exercises.check_all(answer_1_3=cell["own"], answer_1_4=2)
+    assert told == "1 of 2 exercises solved; to do: 1.3"
 
 
 def test_a_mistake_that_would_pass_is_refused():

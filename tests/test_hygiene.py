@@ -43,7 +43,8 @@ def alt_texts(cell: nbformat.NotebookNode) -> list[str]:
     texts = []
     for output in cell.outputs:
         data = output.get("data", {})
-        texts += ["" for kind in data if kind.startswith("image/")]
+        stands_alone = "text/html" not in data  # else it is the same picture for what takes no HTML
+        texts += ["" for kind in data if kind.startswith("image/") and stands_alone]
         for image in re.findall(r"<img\b[^>]*>", data.get("text/html", "")):
             described = re.search(r'\balt="([^"]*)"', image)
             texts.append(html.unescape(described[1]) if described else "")

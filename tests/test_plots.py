@@ -4,6 +4,7 @@ import base64
 import io
 from pathlib import Path
 
+import imageio_ffmpeg
 import IPython.display
 import matplotlib
 
@@ -43,8 +44,14 @@ def read_image(shown):
     return image, kind, base64.b64decode(content)
 
 
-def open_film(shown):
-    return Image.open(io.BytesIO(read_image(shown)[2]))
+def read_film(shown, path):
+    """The film that was displayed: its element, and its pictures (T, H, W, 3)."""
+    player = BeautifulSoup(shown[-1][0]["text/html"], "html.parser").video
+    path.write_bytes(base64.b64decode(player["src"].split(",")[1]))
+    reader = imageio_ffmpeg.read_frames(path)
+    width, height = next(reader)["size"]
+    pictures = [np.frombuffer(picture, np.uint8).reshape(height, width, 3) for picture in reader]
+    return player, np.stack(pictures)
 
 
 def words(ticks):
@@ -60,31 +67,51 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     assert kind == "data:image/png;base64"
     assert Image.open(io.BytesIO(png)).width // 2 == int(image["width"])
     assert 80 < int(image["width"]) < 120  # an inch takes 100 pixels of the page
+    small = base64.b64decode(shown[0][0]["image/png"])  # for what takes no HTML
+    assert Image.open(io.BytesIO(small)).width == int(image["width"])
     assert not plt.fignum_exists(figure.number)
 
 
-def test_a_film_has_a_picture_per_step_titles_above_and_stops(shown):
+def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown, tmp_path):
     alt = "Two clips of three steps each, of noise."
-    plots.film(np.random.rand(2, 3, 1, 20, 20), alt, scale=2, titles=["one", "two"])
-    image, film = read_image(shown)[0], open_film(shown)
-    strip = np.asarray(film.convert("L"))[:-40]  # above the pictures
-    assert (film.n_frames, film.size) == (3, (82, 58)) and film.info["loop"] == 3
-    assert strip.min() < 100 and strip[:, 35:47].min() == 255
-    assert image["width"] == "82" and image["alt"] == alt
+    clips = np.random.rand(2, 3, 1, 20, 20)
+    plots.film(clips, alt, scale=2, titles=["one", "two"])
+    player, film = read_film(shown, tmp_path / "film.webm")
+    assert film.shape == (3, 58, 82, 3)
+    assert {"controls", "loop", "muted"} <= set(player.attrs) and player["width"] == "82"
+    assert player["aria-label"] == player.img["alt"] == alt
+    strip = film[0, :18].mean(-1)  # above the pictures
+    assert strip.min() < 100 and strip[:, 35:47].min() > 250
+    for number in range(3):  # its coding loses little
+        true = plots.picture(clips[:, number]).repeat(2, 0).repeat(2, 1)
+        assert np.abs(film[number, 18:] / 255 - true).mean() < 0.02
+    still = Image.open(io.BytesIO(base64.b64decode(shown[-1][0]["image/png"])))
+    assert np.abs(np.asarray(still) / 255.0 - film[0] / 255.0).mean() < 0.02
 
 
-def test_an_animation_shows_each_figure_once_a_round(shown):
+def test_an_animation_shows_each_figure_once_a_round(shown, tmp_path):
     def draw(number):
-        figure, ax = plt.subplots(figsize=(2, 1))
+        figure, ax = plt.subplots(figsize=(2.01, 1))  # an odd number of pixels
         ax.bar([0, 1], [number, 3])
         ax.set(ylim=(0, 3), title="x" * number)  # a tight cut would change from figure to figure
         return figure
 
     plots.animate(draw, 3, "A bar that grows from zero to two.")
-    film = open_film(shown)
-    assert (film.n_frames, film.size) == (3, (200, 100)) and film.info["loop"] == 3
-    assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
+    player, film = read_film(shown, tmp_path / "film.webm")
+    assert film.shape == (3, 100, 202, 3) and player["width"] == "201"
+    assert film[:, 0, 0].min() > 250  # white stays white
     assert not plt.get_fignums()
+
+
+def test_a_key_stands_for_a_sentence_of_the_notebooks(shown, monkeypatch, tmp_path):
+    (tmp_path / "figures").mkdir()
+    words = '[13]\nmatrix = """\nTwo bright blocks\non a diagonal."""\n'
+    (tmp_path / "figures/alt.toml").write_text(words)
+    monkeypatch.chdir(tmp_path)
+    plots.show(plt.figure(), "13.matrix")
+    assert read_image(shown)[0]["alt"] == "Two bright blocks on a diagonal."
+    with pytest.raises(ValueError, match="^alt:"):
+        plots.show(plt.figure(), "13.none")
 
 
 def test_a_drawing_is_found_from_its_notebooks_and_from_elsewhere(shown, monkeypatch, tmp_path):

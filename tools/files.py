@@ -64,12 +64,14 @@ def write(book: NotebookNode, path: Path) -> Path:
 def copy_drawings(folder: Path, to: Path, book: NotebookNode | None = None) -> list[Path]:
     """Copy the SVG files of a folder of notebooks, which cells show, to where copies of these lie.
 
-    book: copy only those that this notebook shows. Returns them relative to the folder `to`.
+    The alternative texts come along. book: copy only those that this notebook shows. Returns the
+    copies' paths relative to the folder `to`.
     """
     copied = []
-    for drawing in sorted((folder / "figures").glob("*.svg")):
+    for drawing in sorted((folder / "figures").glob("*.*")):
         place = Path("figures", drawing.name)
-        if book is None or any(place.as_posix() in cell.source for cell in book.cells):
+        shown = book is None or any(place.as_posix() in cell.source for cell in book.cells)
+        if shown or drawing.name == "alt.toml":
             write_atomically(to / place, drawing.read_bytes())
             copied.append(place)
     return copied

@@ -7,6 +7,7 @@ never raises for a wrong answer and never changes it.
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ class Expectation:
     """What the answer to one exercise must be, in one of three forms.
 
     - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
-      absolute + relative * |value|;
+      absolute + relative * |value|; a name, a class or a digit as a string, which is compared
+      without regard to capital letters and blanks;
     - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
       are called with each tuple;
     - `judge`: a function that returns "" for a right answer, and otherwise what is wrong; with
@@ -50,6 +52,13 @@ class Verdict(NamedTuple):
         return f"{self.exercise}: {self.text}"
 
 
+SLIPS = {  # what a wrong number is, in units of the right one
+    -1: "The sign is wrong.",
+    100: "This is in per cent: give a share, from 0 to 1.",
+    0.01: "This is a share: give it in per cent.",
+    2: "This is twice the answer.",
+    0.5: "This is half of the answer.",
+}
 EXPECTATIONS: dict[str, Expectation] = {}
 
 
@@ -76,8 +85,28 @@ def check(exercise: str, answer: object) -> Verdict:
             return Verdict(exercise, False, "not answered yet")
         fault = explain_fault(expectation, found)
     except Exception as error:  # the learner's own function fails: the reason is what helps
-        fault = f"Your code raises {type(error).__name__}: {error}"
+        fault = f"Your code raises {type(error).__name__}{find_line(error)}: {error}"
     return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
+
+
+def check_all(**answers: object) -> str:
+    """Which exercises of a notebook are solved, from all answers, such as answer_13_1=answer_13_1.
+
+    The two last numbers of a name are the exercise's.
+    """
+    names = [".".join(name.split("_")[-2:]) for name in answers]
+    verdicts = [check(*pair) for pair in zip(names, answers.values(), strict=True)]
+    still = ", ".join(verdict.exercise for verdict in verdicts if not verdict.is_right)
+    solved = sum(verdict.is_right for verdict in verdicts)
+    return f"{solved} of {len(names)} exercises solved" + (f"; to do: {still}" if still else "")
+
+
+def find_line(error: Exception) -> str:
+    """Where in a learner's own cell an error arose, or ""."""
+    for place in reversed(traceback.extract_tb(error.__traceback__)):
+        if "ipykernel" in place.filename or "<ipython" in place.filename:
+            return f" in line {place.lineno}, `{place.line}`" if place.line else ""
+    return ""
 
 
 def is_missing(answer: object) -> bool:
@@ -128,7 +157,8 @@ def describe_difference(expected: object, found: object, tolerances: tuple[float
                 return f"Value {place}: {fault}" if isinstance(expected, tuple) else fault
         return ""
     if isinstance(expected, str):
-        return "" if found == expected else f"{found!r} is not the answer."
+        same = str(found).strip().casefold() == expected.strip().casefold()
+        return "" if same else f"{found!r} is not the answer."
     return compare_arrays(as_array(expected), as_array(found), tolerances)
 
 
@@ -148,6 +178,17 @@ def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: tuple[fl
         return f"{100 * are_right.mean():.0f} % of your values are right."
     if expected.dtype.kind == "b":
         return "It is the other way round."
-    if np.isclose(found, -expected, *tolerances):
-        return "The sign is wrong."
+    return explain_number(float(expected), float(found), tolerances)
+
+
+def explain_number(expected: float, found: float, tolerances: tuple[float, float]) -> str:
+    """What a wrong number looks like: another sign, unit, factor or number of decimals."""
+    for factor, why in SLIPS.items():
+        if np.isclose(found, factor * expected, *tolerances):
+            return why
+    if any(found == round(expected, digits) for digits in range(4)):
+        return "This is right but rounded too far: give one more decimal."
+    times = found / expected if expected else 0.0
+    if 2.5 < times < 1e6 and np.isclose(times, round(times), 1e-6):
+        return "This is a whole multiple of the answer: should a sum be a mean?"
     return f"{found:.6g} is too {'large' if found > expected else 'small'}."

@@ -1,12 +1,18 @@
-"""Figures of the course: rows and grids of frames, heat maps. Each returns the Axes it drew on."""
+"""Figures of the course: rows and grids of frames, heat maps. Each returns the Axes it drew on.
+
+alt, in all that show something: a sentence that says what the picture shows, for readers who cannot
+see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
+"""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -35,15 +41,14 @@ def use_style() -> None:
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Show a figure in the notebook as a PNG with its alternative text, and close it.
-
-    alt: a sentence that says what the figure shows, for readers who cannot see it.
-    """
+    """Show a figure in the notebook as a PNG with its alternative text, and close it."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
     plt.close(figure)
+    image = Image.open(png).convert("RGB")
     # Two pixels to one of the page: sharp, and letters at the text's size.
-    show_image("png", png.getvalue(), alt, Image.open(png).width // 2)
+    small = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+    show_image("png", png.getvalue(), alt, small.width, small)
 
 
 def film(
@@ -54,9 +59,9 @@ def film(
     milliseconds: int = 250,
     titles: Sequence[str] = (),
 ) -> None:
-    """Show clips (N, T, C, H, W) in [0, 1] as a film, side by side, for three rounds.
+    """Show clips (N, T, C, H, W) in [0, 1], side by side, as a film that repeats and can be paused.
 
-    alt: as in `show`. scale: how many pixels each way show one. milliseconds: of each frame.
+    scale: how many pixels each way show one. milliseconds: of each frame.
     titles: a word or two for each column, written above it.
     """
     holds = len(titles) * rows in (0, len(clips))
@@ -83,12 +88,11 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
 
 
 def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
-    """Show the figures draw(0) ... draw(count - 1), all of one size, as a film of three rounds.
+    """Show the figures draw(0) ... draw(count - 1), all of one size, as a film that repeats.
 
-    alt: as in `show`. milliseconds: of each figure. A film has 64 colours, which keeps it small.
-    Axes stand where the first figure's stand, so that nothing trembles.
+    milliseconds: of each figure. Axes stand where the first figure's stand, so nothing trembles.
     """
-    pictures: list[np.ndarray] = []
+    pictures: list[Image.Image] = []
     for number in range(count):
         figure = draw(number)
         if number == 0:
@@ -99,48 +103,94 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
             ax.set_position(place)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
+        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
         plt.close(figure)
-    # One palette for all, or each picture would be stored in full.
-    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
-    images = map(Image.fromarray, pictures)
-    frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    show_film(frames, alt, milliseconds)
+    show_film(pictures, alt, milliseconds)
 
 
 def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> None:
-    """Show pictures of one size one after another, three times, in a moving PNG."""
-    png, first = io.BytesIO(), pictures[0]
-    options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 3}
-    first.save(png, "PNG", save_all=True, optimize=True, **options)
-    show_image("png", png.getvalue(), alt, first.width)
+    """Show pictures of one size, one after another, in a player that repeats them.
+
+    A page that plays no films shows the first picture.
+    """
+    import imageio_ffmpeg
+
+    width, height = pictures[0].size
+    pad = ((0, height % 2), (0, width % 2), (0, 0))  # the film's coding wants even sides
+    frames = [np.pad(np.asarray(one.convert("RGB")), pad, mode="edge") for one in pictures]
+    look = ["-crf", "16", "-b:v", "0", "-cpu-used", "3", "-row-mt", "1", "-g", "1000"]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "film.webm")
+        size = (width + width % 2, height + height % 2)
+        options = {"codec": "libvpx-vp9", "output_params": look, "macro_block_size": 1}
+        writer = imageio_ffmpeg.write_frames(path, size, fps=1000 / milliseconds, **options)
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        film = path.read_bytes()
+    show_image("webm", film, alt, width, pictures[0].convert("RGB"))
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     """Show a drawing that lies in an SVG file, `width` pixels of the page wide.
 
     path: of the file, such as "figures/11_model.svg", seen from this folder or else from the
-        clone's notebooks/.
-    alt: as in `show`. Raises `ValueError` for any other file.
+        clone's notebooks/. Raises `ValueError` for any other file.
     """
-    places = [Path(path), (repository_root() or Path()) / "notebooks" / path]
-    drawing = next(filter(Path.exists, places), places[0]).read_bytes()
+    drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
     check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
-    show_image("svg+xml", drawing, alt, width)
+    show_image("svg+xml", drawing, alt, width, None)
 
 
-def show_image(kind: str, content: bytes, alt: str, width: int) -> None:
-    """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text."""
+def find_beside_notebooks(path: str | Path) -> Path:
+    """A file seen from this folder, or else from the clone's notebooks/."""
+    places = [Path(path), (repository_root() or Path()) / "notebooks" / path]
+    return next(filter(Path.exists, places), places[0])
+
+
+def describe(alt: str) -> str:
+    """A sentence as it is, or the one that notebooks/figures/alt.toml holds under this key."""
+    if " " not in alt:
+        part, _, key = alt.partition(".")
+        texts = tomllib.loads(find_beside_notebooks("figures/alt.toml").read_text("utf8"))
+        found = texts.get(part, {}).get(key, "")
+        check_field(found, "alt", "a sentence, or a key of notebooks/figures/alt.toml", repr(alt))
+        alt = " ".join(found.split())
     is_sentence = len(alt.split()) >= 4
     check_field(is_sentence, "alt", "a sentence that says what the figure shows", repr(alt))
+    return alt
+
+
+def show_image(kind: str, content: bytes, alt: str, width: int, still: Image.Image | None) -> None:
+    """Show an image or a film ("png", "svg+xml", "webm"), `width` pixels of the page wide.
+
+    still: the same at one pixel of the page a pixel, for what takes no HTML: PDF, slides.
+    """
     from IPython.display import display
 
+    alt = describe(alt)
+    size = f'width="{width}" style="max-width: 100%; height: auto"'
+    data = {"text/plain": f"Figure: {alt}"}
+    encoded = base64.b64encode(content).decode()
+    if still is not None:
+        png = io.BytesIO()
+        still.save(png, "PNG", optimize=True)
+        data["image/png"] = base64.b64encode(png.getvalue()).decode()
     # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
     # SVG only in notebooks that are trusted.
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    image = f'<img alt="{html.escape(alt)}" width="{width}" src="{source}">'
-    display({"text/html": image, "text/plain": f"Figure: {alt}"}, raw=True)
+    if kind == "webm":
+        fallback = f'<img alt="{html.escape(alt)}" {size} src="data:image/png;base64,'
+        play = f'<video controls loop autoplay muted playsinline {size} aria-label="'
+        play += f'{html.escape(alt)}" src="data:video/webm;base64,{encoded}">'
+        data["text/html"] = f'{play}{fallback}{data["image/png"]}"></video>'
+    else:
+        source = f"data:image/{kind};base64,{encoded}"
+        data["text/html"] = f'<img alt="{html.escape(alt)}" {size} src="{source}">'
+    if kind == "svg+xml":
+        data["image/svg+xml"] = content.decode("utf8")
+    display(data, raw=True)
 
 
 def play(sound: Tensor, rate: int, name: str) -> None:
