@@ -86,7 +86,8 @@ def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown, tmp_path)
         true = plots.picture(clips[:, number]).repeat(2, 0).repeat(2, 1)
         assert np.abs(film[number, 18:] / 255 - true).mean() < 0.02
     still = Image.open(io.BytesIO(base64.b64decode(shown[-1][0]["image/png"])))
-    assert np.abs(np.asarray(still) / 255.0 - film[0] / 255.0).mean() < 0.02
+    still = np.asarray(still.convert("RGB")) / 255
+    assert np.abs(still - film[0] / 255).mean() < 0.05  # in 256 colours
 
 
 def test_an_animation_shows_each_figure_once_a_round(shown, tmp_path):

@@ -42,10 +42,11 @@ def use_style() -> None:
 
 def show(figure: Figure, alt: str) -> None:
     """Show a figure in the notebook as a PNG with its alternative text, and close it."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=2 * figure.dpi, metadata={"Software": None})
+    drawn, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=2 * figure.dpi)
     plt.close(figure)
-    image = Image.open(png).convert("RGB")
+    image = Image.open(drawn).convert("RGB")
+    image.save(png, "PNG", optimize=True)
     # Two pixels to one of the page: sharp, and letters at the text's size.
     small = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
     show_image("png", png.getvalue(), alt, small.width, small)
@@ -176,7 +177,7 @@ def show_image(kind: str, content: bytes, alt: str, width: int, still: Image.Ima
     encoded = base64.b64encode(content).decode()
     if still is not None:
         png = io.BytesIO()
-        still.save(png, "PNG", optimize=True)
+        still.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png.getvalue()).decode()
     # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
     # SVG only in notebooks that are trusted.
