@@ -18,12 +18,7 @@ from papers.a import variants
 BOUND = "elbo encode decode generate"
 LESSONS = {  # notebook and class of the lesson: the library's class, and what is compared
     "11 FilteringPosterior": (independent.FilteringPosterior, "__init__ forward"),
-    "11 Networks": (
-        independent.IndependentPrediction,
-        "draw_noise decode_latents to_codes to_latents by_factor",
-    ),
     "11 IndependentPrediction": (independent.IndependentPrediction, f"prior filter {BOUND}"),
-    "11 FactorModel": (variants.GatedPrediction, "close_units filter advance part_decoder"),
     "21 Networks": (unordered.UnorderedFrames, "features"),
     "21 UnorderedFrames": (
         unordered.UnorderedFrames,
