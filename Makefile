@@ -7,7 +7,6 @@ PROFILE ?= quick
 NB ?=
 ONLY ?= $(NB)
 RENEW ?=
-RUN ?=
 LAB ?=
 # PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
 DRIVER := $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi)
@@ -32,7 +31,7 @@ LIMIT_slurm = --jobs=
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare fresh notebooks student teacher assignment grading pages data full grid grid-test clean distclean
+.PHONY: help env run test lab update compare fresh notebooks student teacher assignment grading pages data grid grid-test clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -83,9 +82,6 @@ grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a 
 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
-
-full: $(ENVIRONMENT)  ## make all runs at the papers' size (RUN=--plan: only list them)
-	$(PYTHON) -m papers full --results results $(RUN)
 
 grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
 	$(SNAKEMAKE) $(GRID) --snakefile workflow/Snakefile --profile "workflow/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \

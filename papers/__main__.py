@@ -10,6 +10,3 @@ if __name__ == "__main__":
     except ValueError as error:  # in a table of runs, which is read before a command begins
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:  # pressed before a command could begin
-        print("stopped", file=sys.stderr)
-        sys.exit(130)

@@ -28,15 +28,6 @@ FOLDER = Path(__file__).parent
 NEAR = 0.05  # of the published value
 PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
 FULL = "single_element/sprites/full"
-JUDGES = (  # title, what stands before the names of figures, folder
-    ("ours, 64 pixels", "", "sprites/full"),
-    (
-        "ours, 64 pixels, half of its frames blurred and noisy",
-        "roughened_",
-        "sprites_roughened/full",
-    ),
-    ("ours, 32 pixels", "at_32_", "sprites/quick"),
-)
 HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = ("<!-- claims -->\n", "<!-- /claims -->")  # around the table in README.md
 TITLES = ("claim", "published", "ours, by seed", "size and length", "verdict")
@@ -115,8 +106,8 @@ class Claim:
     def read_shipped(self, run: str) -> dict[int, bool]:
         """Whether the weights of each seed of a run are in this clone."""
         metrics = read_json(records.results() / self.results / "metrics.json")
-        files = metrics["protocol"]["files"][run]
-        return {seed: files[str(seed)]["shipped"] for seed in find_seeds(metrics, run)}
+        names = {seed: f"{self.results}/{run}-seed{seed}" for seed in find_seeds(metrics, run)}
+        return {seed: records.weights(name).exists() for seed, name in names.items()}
 
     def read_share(self) -> float:
         """The share of the paper's updates that our shortest seed has made; 0 without a run."""
@@ -134,32 +125,27 @@ class Claim:
             return "not tried"
         means, seeds = [], []
         for figure in self.figures:
-            if figure.published is None and figure.bar is None:
-                continue
-            values = self.read_values(figure)
-            means.append(figure.is_reached(sum(values) / len(values)))
-            seeds += [figure.is_reached(value) for value in values]
+            if figure.published is not None or figure.bar is not None:
+                values = self.read_values(figure)
+                means.append(figure.is_reached(sum(values) / len(values)))
+                seeds += [figure.is_reached(value) for value in values]
         if not means:
             return "–"
-        if all(means):
-            return "reproduced"
         if any(means + seeds):  # A mean may be right where no seed is.
-            return "in part"
+            return "reproduced" if all(means) else "in part"
         return "not reached" if self.read_share() >= 0.5 else "not tried"
 
     def print_ours(self) -> str:
         """Our figures by seed; those of a seed whose weights ship are bold."""
         lines = []
-        for figure in self.figures:
-            if not (self.run and figure.name):
-                continue
-            ships = self.read_shipped(figure.run or self.run).values()
-            numbers, values = [], self.read_values(figure)
+        for figure in [figure for figure in self.figures if self.run and figure.name]:
+            ships, values = self.read_shipped(figure.run or self.run), self.read_values(figure)
+            numbers = [print_number(value, figure.digits) for value in values]
             if len(values) > 1 and len(set(values)) == 1:  # a baseline, which has no seed
-                values, ships = values[:1], [False]
-            for value, is_bold in zip(values, ships, strict=True):
-                text = print_number(value, figure.digits)
-                numbers.append(f"**{text}**" if is_bold else text)
+                numbers = numbers[:1]
+            else:
+                pairs = zip(numbers, ships.values(), strict=True)
+                numbers = [f"**{text}**" if is_bold else text for text, is_bold in pairs]
             lines.append(f"{figure.title} {' '.join(numbers)}")
         return "<br>".join(lines) or "–"
 
@@ -253,36 +239,12 @@ def render_reproduction() -> str:
         shipped=sum(runs.values()),
         full=FULL,
         c=read_record(f"{FULL}/published-seed0"),
-        lengths=list_lengths(),
-        judges=list_judges(),
+        swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
         peer=read_table()["peer"],
         value=print_figure,
+        number=print_number,
         count=print_count,
     )
-
-
-def list_lengths() -> list[dict[str, str]]:
-    """What the swaps of paper C's full-size run were along its training, as text."""
-    rows = []
-    for row in read_csv(records.results() / FULL / "published-seed0.swaps.csv"):
-        if not row.get("fresh_statistics"):
-            columns = {"nearest": "nearest", "direction": "direction_with_d", "skin": "skin_with_s"}
-            texts = {title: print_number(row[name], 3) for title, name in columns.items()}
-            rows.append(texts | {"step": print_count(row["step"])})
-    return rows
-
-
-def list_judges() -> list[dict[str, str]]:
-    """Each of our judges: what it says of real clips, and of clips with a drawn s."""
-    rows = []
-    for title, prefix, folder in JUDGES:
-        figures = read_json(records.results() / "judges" / folder / "metrics.json")["judge"]
-        names = ("real_motion", "inception_score_motion", "conditional_entropy_motion")
-        real = [print_number(figures[name], 3) for name in names]
-        names = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
-        drawn = [print_figure(FULL, "published", f"{prefix}{name}", 3) for name in names]
-        rows.append({"title": title, "real": ", ".join(real), "drawn": ", ".join(drawn)})
-    return rows
 
 
 def render_readme() -> str:

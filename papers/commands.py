@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, judge, adopt, full, runs, verify, stamp.
+"""python -m papers: train, evaluate, judge, adopt, runs, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
@@ -31,13 +31,15 @@ python -m papers train independent --dataset circle --run factored --seed 0
 python -m papers evaluate independent --dataset circle --run factored --seed 0"""
 GONE = {  # commands and options of 1.0, and what took their place
     "convert": "weights name their class themselves, so that nothing is left to convert",
-    "prices": "each record says its seconds; python -m papers full --plan lists the runs",
+    "prices": "each record says its seconds",
     "jobs": "python -m papers runs lists the trainings of a grid",
+    "full": "make grid PROFILE=full trains and measures all runs at the papers' size",
+    "stamp": "python -m papers evaluate --write writes all digests",
     "--model": "--run names the run",
     "--replay": "a CUDA GPU compiles and records the update by itself; --no-compile refuses it",
     "--accumulate": "a section of your own may have a smaller batch_size",
     "--synchronise": "batch normalisation always has the statistics of the whole batch",
-    "--no-synchronise": "batch normalisation always has the statistics of the whole batch",
+    "--all": "evaluate prints all figures; verify --only '*' measures all runs again",
 }
 
 app = typer.Typer(
@@ -117,12 +119,11 @@ def select_jobs(
     jobs = []
     for experiment in select_runs(part, dataset, run):
         settings = sections.load(experiment.section, profile, **changes)
-        numbers = seeds or list(range(settings.seeds))
+        numbers = sorted(seeds or range(settings.seeds))
         if numbers and settings.steps:  # A profile without the run has 0 steps.
             jobs.append((settings, numbers))
     if not jobs:
-        name, found = ("--run", run) if seeds else ("--seed", f"none of {run}")
-        raise ValueError(f"{name}: expected one that the profile {profile} has, found {found}")
+        raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
     return jobs
 
 
@@ -158,10 +159,9 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     write: Annotated[
         bool, typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Print all figures.")] = False,
     accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Measure trained models on test sequences; print means with their intervals over seeds.
+    """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.
 
     --write puts these figures into metrics.json of the folder that has the weights. Those of other
     runs and seeds, whose weights need not be there, stay as they are.
@@ -172,8 +172,8 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     check_name("--accelerator", accelerator, ("cpu", "cuda"))
     from unbraid import records
 
-    from papers import evaluation, tables
     from papers import run as runs
+    from papers import tables
 
     folders = [folder] if folder else [sections.own_results(), records.results()]
     jobs = [(settings, seeds) for settings, seeds in jobs if settings.dataset in at_hand]
@@ -182,15 +182,14 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = measure_runs(selected, places, accelerator)
-        print_metrics(metrics, f"{part}/{name}/", everything)
+        figures = {}  # of all runs, once each
+        for run_metrics in metrics.values():
+            figures |= dict.fromkeys(run_metrics.get("by_seed", ()))
+        typer.echo(tables.tabulate_metrics(metrics, figures, {}).T.to_string(line_width=100))
         if write:
             path = folder / part / name / profile / "metrics.json"
             if path.exists():
                 metrics = tables.merge(records.read_json(path), metrics)
-            else:
-                settings, seeds = selected[0]
-                model = runs.load_run(settings, seeds[0], places[runs.run_name(settings, seeds[0])])
-                evaluation.draw(model, settings, path.with_name(f"{part}_{name}.png"))
             tables.write_metrics(path, metrics)
             typer.echo(f"written: {path}")
     if write and folder.resolve() == records.results().resolve():
@@ -205,16 +204,17 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     name it where it is not the CPU.
     """
     import torch
+    from unbraid import records
 
     from papers import evaluation, tables, verify
     from papers.run import load_run, read_versions, run_name
 
     metrics: dict = {}
-    files: dict[str, dict] = {}
+    weights: dict[str, dict] = {}
     judges: dict[str, str] = {}
     for settings, seeds in jobs:
         by_seed = []
-        files[settings.run] = {}
+        weights[settings.run] = {}
         judges |= verify.describe_judges(settings)
         for seed in seeds:
             name = run_name(settings, seed)
@@ -222,45 +222,19 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
             model = load_run(settings, seed, places[name]).to(accelerator)
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 by_seed.append(evaluation.evaluate(model, settings, seed))
-            files[settings.run][str(seed)] = verify.describe_files(places[name] / name)
+            record = records.read_record(name, places[name])
+            weights[settings.run][str(seed)] = record["weights_sha256"]
         metrics[settings.run] = tables.summarise(by_seed)
-    settings, seeds = jobs[0]
-    others = {settings.run: numbers for settings, numbers in jobs if numbers != seeds}
     metrics["protocol"] = {
-        **evaluation.describe_protocol(settings),
-        "seeds": seeds,
-        **({"seeds_of": others} if others else {}),
-        "intervals": tables.OVER_SEEDS,
+        **evaluation.describe_protocol(jobs[0][0]),
         "versions": read_versions() | ({} if accelerator == "cpu" else {"device": accelerator}),
-        "files": files,
+        "weights": weights,
         **({"judges": judges} if judges else {}),
     }
     return metrics
 
 
-def print_metrics(metrics: dict, place: str, everything: bool) -> None:
-    """A row per figure and a column per run: seeds, or from four on mean ± half-width over them.
-
-    place: "<model>/<dataset>/". The figures are those that the tables of results/ have there, or
-    all where there are none or everything is asked for.
-    """
-    from papers import tables
-
-    columns = []
-    for table in tables.read_tables()["table"]:
-        if table["results"].startswith(place) and not everything:
-            columns += table["columns"]
-    titles, digits = tables.split_columns(columns)
-    figures = dict.fromkeys(titles)
-    for entry in metrics.values() if not titles else ():
-        figures |= dict.fromkeys(entry.get("by_seed", ()))
-    text = tables.tabulate_metrics(metrics, figures, digits).rename(columns=titles)
-    typer.echo(text.T.to_string(line_width=100))
-    if titles:
-        typer.echo("all figures: add --all")
-
-
-# ---- judge, adopt, full, runs
+# ---- judge, adopt, runs
 
 
 @app.command("judge")
@@ -272,17 +246,18 @@ def train_judges(
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
     profile = current_profile(profile)
-    from papers import judge, tables, verify
+    from unbraid import records
+
+    from papers import judge, tables
 
     folder = folder or sections.own_results()
     for name in keep_at_hand(judge.JUDGES if dataset == "all" else [dataset]):
         trained = judge.train_judge(name, profile, folder, seed)
         metrics = judge.measure_judge(trained, name, profile, seed)
-        for key, (low, high) in metrics["judge"]["intervals"].items():
-            typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f} [{low:.4f}, {high:.4f}]")
+        for key in metrics["judge"]["by_seed"]:
+            typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f}")
         path = judge.judge_path(name, profile, seed, folder)
-        files = verify.describe_files(path.with_suffix(""))
-        metrics["protocol"]["files"] = {"judge": {str(seed): files}}
+        metrics["protocol"]["weights"] = {"judge": {str(seed): records.digest(path)}}
         written = f"metrics-seed{seed}.json" if seed else "metrics.json"
         tables.write_metrics(path.with_name(written), metrics)
         typer.echo(f"written: {path.parent}")
@@ -297,34 +272,6 @@ def adopt(
     from papers import adopt
 
     typer.echo(f"written: {adopt.adopt(source, folder or sections.own_results())}")
-
-
-@app.command("full", epilog="The same command goes on where an interrupted one ended.")
-def make_everything(
-    plan: Annotated[bool, typer.Option("--plan", help="Print the runs and stop.")] = False,
-    profile: Profile = "full",
-    folder: Folder = None,
-) -> None:
-    """Train and evaluate everything that is at hand at the papers' size, judges first."""
-    profile = current_profile(profile)
-    from papers import judge
-
-    chosen = select_target("all", profile)
-    for each in chosen:
-        updates = f"{each.seeds} x {each.steps} updates of {each.batch_size} sequences"
-        typer.echo(f"{each.model}/{each.dataset}/{each.run}: {updates}")
-    if plan:
-        return
-    folder = folder or sections.own_results()
-    names = keep_at_hand([*judge.JUDGES, *(each.dataset for each in chosen)])
-    for name in names:
-        path = judge.judge_path(name, profile, folder=folder).with_name("metrics.json")
-        if name in judge.JUDGES and not path.exists():
-            train_judges(name, profile, 0, folder)
-    for part, dataset in dict.fromkeys((each.model, each.dataset) for each in chosen):
-        if dataset in names:
-            train(part, dataset, "all", profile, None, folder)
-            evaluate_runs(part, dataset, "all", profile, None, folder, True)
 
 
 def select_target(target: str, profile: str) -> list[Settings]:
@@ -376,50 +323,28 @@ def list_runs(
     typer.echo(json.dumps({"profile": profile, "trainings": trainings}, indent=1))
 
 
-# ---- stamp, verify
-
-
-@app.command("stamp")
-def stamp_folder(folder: Shipped = None) -> None:
-    """Write into metrics.json the digests that it lacks: of weights, records, curves, content."""
-    from unbraid import records
-
-    from papers import verify
-
-    paths = verify.find_metrics(folder or records.results())
-    for path in paths:
-        verify.stamp_metrics(path)
-    typer.echo(f"stamped: {len(paths)} files metrics.json")
-
-
 @app.command("verify")
 def verify_folder(
     folder: Shipped = None,
     write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure again what is behind claims, or is named.")
+        bool, typer.Option("--again", help="Measure runs behind claims anew.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Measure all weights again.")] = False,
-    part: Annotated[str, typer.Option(help="Measure one part again, or judges.")] = "all",
-    dataset: Dataset = "all",
-    run: Run = "all",
-    seed: Seeds = None,
+    only: Annotated[
+        str, typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
+    ] = "",
 ) -> None:
     """Check that results hold together: digests of weights, records and curves, pages of tables."""
     from unbraid import records
 
     from papers import tables, verify
 
-    names = (part, dataset, run)
-    headline = names == ("all", "all", "all") and not (seed or everything)
-    if not (again or headline):
-        raise ValueError("--again: expected with --all, --part, --dataset, --run or --seed")
     folder = folder or records.results()
     if write:
         tables.write_tables()
     faults = verify.verify_results(folder)
-    if again:
-        faults += verify.verify_again(verify.select_measured(folder, names, seed, headline))
+    if again or only:
+        faults += verify.verify_again(verify.select_measured(folder, only))
     summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
     typer.echo("\n".join([*faults, summary]))
     raise typer.Exit(1 if faults else 0)

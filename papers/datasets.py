@@ -50,7 +50,6 @@ LOADERS: dict[str, Callable[..., Sequences]] = {
     "physionet": intensive_care.load,
     "mug": own_copies.load_mug,
     "timit": own_copies.load_timit,
-    "aff_wild": own_copies.load_aff_wild,
 }
 
 
@@ -82,10 +81,7 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
 
 
 def sources_of(name: str) -> tuple[str, ...]:
-    """The names in sources.toml of a dataset's files, the preferred ones first.
-
-    There are none for a set that is computed, or that each reader must obtain.
-    """
+    """The names in sources.toml of a dataset's files, the preferred ones first; none of others."""
     return tuple(SOURCES_OF.get(name, ()))
 
 
@@ -188,15 +184,12 @@ def shortest_length(sequences: Sequences) -> int:
 
 
 def load_frames(settings: Settings, split: str) -> Sequences:
-    """What `sample_frames` draws from.
-
-    In training one action is withheld of the share `withheld` of the sequences.
-    """
+    """What `sample_frames` draws from; in training one action is withheld of a share of them."""
     sequences = load_sequences(settings.dataset, split, settings)
     if settings.withheld and split == "train":
-        sequences = withhold(sequences, "action", settings.withheld, seed=0)
         share = f"one action withheld of {100 * settings.withheld:g} % of them"
-        sequences = replace(sequences, provenance=f"{sequences.provenance}, {share}")
+        sequences = withhold(sequences, "action", settings.withheld, seed=0)
+        return replace(sequences, provenance=f"{sequences.provenance}, {share}")
     return sequences
 
 

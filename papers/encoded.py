@@ -1,4 +1,4 @@
-"""What evaluations share: sequences with their codes, and probes that read labels off codes."""
+"""What evaluations share: sequences with their codes, probes of codes, and generated clips."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
-from unbraid.codes import encode_all
+from unbraid.checks import as_array, check_field
+from unbraid.codes import device_of, encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
+from unbraid.measures.swaps import check_probabilities, entropies
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.datasets import load_sequences
@@ -25,13 +28,11 @@ class Evaluation(NamedTuple):
     """How models of one paper are measured on one dataset.
 
     evaluate(model, settings, seed): all figures by name. load(settings, split, seed): the sequences
-    of a split. measures: the functions from which `evaluate` has its figures, in their order; what
-    their docstrings say goes into metrics.json.
+    of a split.
     """
 
     evaluate: Callable[[SequenceModel, Settings, int], Figures]
     load: Callable[[Settings, str, int], Sequences]
-    measures: tuple[Callable[..., Figures], ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def count_evaluated(settings: Settings, split: str) -> int:
 def seeded(seed: int) -> torch.Generator:
     """A new generator on the CPU."""
     return torch.Generator().manual_seed(seed)
+
+
+# ---- labels, and what a probe reads off codes
 
 
 def probe(
@@ -113,6 +117,9 @@ def at_first_step(labels: Labels) -> dict[str, Tensor]:
     return {name: values[:, 0] if values.ndim > 1 else values for name, values in labels.items()}
 
 
+# ---- clips with exchanged or drawn codes
+
+
 def donor_shares(
     judged: np.ndarray, expected: np.ndarray, other: np.ndarray
 ) -> tuple[float, float, float]:
@@ -122,3 +129,35 @@ def donor_shares(
     """
     right, differ = judged == expected, expected != other
     return float(right.mean()), float(right[differ].mean()), float((judged == other)[differ].mean())
+
+
+@torch.no_grad()
+def draw_others(model: SequenceModel, codes: Codes, kept: str, generator: torch.Generator) -> Codes:
+    """The same codes, all but the one called `kept` drawn from their prior."""
+    length = next(code.shape[1] for code in codes.values() if code.ndim == 3)
+    given = {kept: codes[kept].to(device_of(model))}
+    drawn = model.generate(len(codes[kept]), length, generator, given)
+    return {name: code.cpu() for name, code in drawn.items()}
+
+
+def generation_scores(probabilities: ArrayLike, labels: ArrayLike) -> Figures:
+    """accuracy, conditional_entropy, marginal_entropy (nats), inception_score of a kept label.
+
+    probabilities: (n, classes), the judge's for the generated clips. labels: (n,) integers, of the
+    clips they were made from. Accuracy is of all clips; the entropies take the first m clips of
+    each class that occurs, m those of the rarest. Raises ValueError as `entropies`, and for labels
+    of other clips or of a single class.
+    """
+    p, truth = check_probabilities(probabilities), as_array(labels)
+    check_field(truth.shape == (len(p),), "labels", f"({len(p)},)", truth.shape)
+    occurring, counts = np.unique(truth, return_counts=True)
+    holds = len(occurring) >= 2 and occurring[0] >= 0 and occurring[-1] < p.shape[1]
+    check_field(holds, "labels", f"two or more of 0 to {p.shape[1] - 1}", occurring.tolist())
+    balanced = np.concatenate([p[truth == label][: counts.min()] for label in occurring])
+    conditional, marginal, score = entropies(balanced)
+    return {
+        "accuracy": float((p.argmax(1) == truth).mean()),
+        "conditional_entropy": conditional,
+        "marginal_entropy": marginal,
+        "inception_score": score,
+    }

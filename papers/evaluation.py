@@ -1,32 +1,22 @@
-"""What is measured on trained models, which figures, and what they mean.
-
-To add a measure, write a function that returns `Figures`, call it in an `evaluate_...` function
-and name it among the measures of that `Evaluation`; metrics.json says of its figures what its
-docstring says.
-"""
+"""What is measured on trained models: each model and dataset has its evaluation, or the generic."""
 
 from __future__ import annotations
-
-import inspect
 
 from unbraid.models.base import SequenceModel
 
 from papers import generic
 from papers.a import evaluate as independent
 from papers.b import evaluate as unordered
-from papers.b import faces, poses
+from papers.b import poses
 from papers.c import evaluate as clips
 from papers.c import series, speech
 from papers.encoded import Evaluation, Figures
-from papers.generic import draw_exchanges as draw
 from papers.settings import Settings
 from papers.side_by_side import evaluate as side_by_side
 
-__all__ = ["EVALUATIONS", "describe_protocol", "draw", "evaluate", "find_evaluation"]
-
 EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
     "independent": independent.EVALUATIONS,
-    "unordered": unordered.EVALUATIONS | poses.EVALUATIONS | faces.EVALUATIONS,
+    "unordered": unordered.EVALUATIONS | poses.EVALUATIONS,
     "single_element": clips.EVALUATIONS | speech.EVALUATIONS | series.EVALUATIONS,
     "benchmark": side_by_side.EVALUATIONS,
 }
@@ -47,10 +37,6 @@ def evaluate(model: SequenceModel, settings: Settings, seed: int) -> Figures:
 
 
 def describe_protocol(settings: Settings) -> dict[str, object]:
-    """What the figures mean, for metrics.json: the data, and a sentence on each measure."""
-    evaluation = find_evaluation(settings)
-    test = evaluation.load(settings, "test", 0)
-    protocol = {"data": test.provenance, "split": "test", "sequences": len(test)}
-    for measure in evaluation.measures:
-        protocol[measure.__name__] = " ".join(inspect.getdoc(measure).split())
-    return protocol
+    """What the figures are measured on, for metrics.json."""
+    test = find_evaluation(settings).load(settings, "test", 0)
+    return {"data": test.provenance, "split": "test", "sequences": len(test)}

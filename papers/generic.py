@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
-from unbraid.codes import (
-    bound_per_frame,
-    decode_all,
-    encode_all,
-    generator_for,
-    root_mean_square,
-)
+from unbraid.codes import bound_per_frame, decode_all, root_mean_square
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 
@@ -30,7 +22,6 @@ from papers.encoded import (
     seeded,
     select,
 )
-from papers.generation import draw_others
 from papers.settings import Settings
 
 
@@ -91,32 +82,4 @@ def is_readable(train: Tensor, test: Tensor) -> bool:
     return is_known and len(test.unique()) > 1
 
 
-MEASURES = (
-    bound,
-    reconstruction,
-    code_probes,
-)
-GENERIC = Evaluation(evaluate_any, load_samples, MEASURES)
-
-
-def draw_exchanges(model: SequenceModel, settings: Settings, path: Path) -> None:
-    """Two test clips, decoded, with codes exchanged, and with all but one drawn; not of series."""
-    pair = make_sampler(settings, "test")(2, seeded(4))
-    if pair.kind != "frames":
-        return
-    from unbraid import plots  # It needs packages of the course.
-
-    codes, generator = encode_all(model, pair), generator_for(model, 0)
-    rows = {"clips": pair.frames, "decoded": decode_all(model, codes)}
-    for name in codes:
-        rows[f"{name} of the other"] = decode_all(model, codes | {name: codes[name].flip(0)})
-    for name in codes:
-        drawn = draw_others(model, codes, name, generator)
-        rows[f"{name} kept, rest drawn"] = decode_all(model, drawn)
-    gap = torch.ones_like(pair.frames[0, :1])
-    frames = [torch.cat([clips[0], gap, clips[1]]) for clips in rows.values()]
-    plots.use_style()
-    axes = plots.grid(torch.stack(frames), list(rows), xlabel="frames of one clip, and of another")
-    axes.set_xticks([])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    axes.figure.savefig(path, metadata={"Software": None})
+GENERIC = Evaluation(evaluate_any, load_samples)

@@ -24,17 +24,16 @@ from unbraid.checks import ResultsError, check_name, check_whole
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
-from unbraid.measures.intervals import Interval, share_interval
 from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
 from unbraid.progress import progress_bar
 
 from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of
-from papers.generation import generation_scores
+from papers.encoded import generation_scores
 from papers.run import describe_cpu, make_record, print_row, read_versions
 from papers.settings import Settings
+from papers.tables import summarise
 
-JUDGED_AT_ONCE = 128  # frames or clips whose damaged copies are made at a time
 TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
 
@@ -105,18 +104,15 @@ def find_judge(dataset: str, profile: str = "quick", image_size: int | None = No
     profile's judge. Raises `ResultsError` where there is no judge of this size.
     """
     size = image_size or judge_settings(dataset, profile).image_size
-    others = []
     for name in dict.fromkeys((profile, "quick")):
         for folder in (records.results(), sections.own_results()):
             path = judge_path(dataset, name, folder=folder)
             if path.exists():
                 record = records.read_json(path.with_suffix(".run.json"))
-                others.append(record["judge"]["sizes"]["image_size"])
-                if others[-1] == size:
+                if record["judge"]["sizes"]["image_size"] == size:
                     return path
-    found = f"of {', '.join(map(str, others))} pixels" if others else "none"
     raise ResultsError(
-        f"judge: expected that of {dataset} for {size} x {size} pixels, found {found}; "
+        f"judge: expected that of {dataset} for {size} x {size} pixels, found none; "
         f"train it with python -m papers judge {dataset} --profile {profile}"
     )
 
@@ -142,18 +138,17 @@ def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sample
 
     Both are clips of sprites and MUG, and sequences of a single frame of all other datasets.
     """
-    fixed = torch.Generator().manual_seed(1)
+    fixed, task = torch.Generator().manual_seed(1), JUDGES[dataset]
     if dataset == "digits":
         digits = load_digits(split)
         draw = MovingDigits(digits, settings.image_size, length=1)
-        classes = dict.fromkeys(JUDGES[dataset].labels, tuple(map(str, range(10))))
+        classes = dict.fromkeys(task.labels, tuple(map(str, range(10))))
         examples = replace(draw(TEST_DIGITS, fixed), classes=classes)
         return Sampler(draw, draw.provenance, (digits.source,)), examples
 
-    data_name = JUDGES[dataset].data or dataset
-    data = load_sequences(data_name, split, settings)
-    sources = sources_of(data_name)
-    if JUDGES[dataset].kind is SequenceJudge:
+    data = load_sequences(task.data or dataset, split, settings)
+    sources = sources_of(task.data or dataset)
+    if task.kind is SequenceJudge:
         return Sampler(SequenceSampler(data), data.provenance, sources), data.as_float()
 
     frames = FrameSampler(data, length=1)
@@ -163,11 +158,10 @@ def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sample
         rows = torch.randint(len(places), (count,), generator=generator)
         return frames.take(places[rows, 0], places[rows, 1:])
 
-    measured = places
+    kept = places
     if len(places) > TEST_FRAMES:
-        measured = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
-    examples = frames.take(measured[:, 0], measured[:, 1:])
-    return Sampler(draw, data.provenance, sources), examples
+        kept = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
+    return Sampler(draw, data.provenance, sources), frames.take(kept[:, 0], kept[:, 1:])
 
 
 def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
@@ -234,10 +228,9 @@ def fit_judge(
 
     draw(batch_size, generator): real training frames in the judge's form, and labels by name.
     steps: updates of Adam, as the MSD benchmark trains its judges; over the last half the rate
-    falls to zero along a cosine. seed: that of the generator which `draw` is given.
-    report: called with each row of the curve: step, seconds, cross_entropy (nats, summed over
-    labels) and accuracy (mean over labels), averaged over the updates since the last row.
-    Raises ValueError for no steps, a loss that diverges, and frames as `judge.check`.
+    falls to zero along a cosine. report: called with each row: step, seconds, cross_entropy (nats)
+    and accuracy (mean over labels), averaged over the updates since the last row. Raises
+    ValueError for no steps, a loss that diverges, and frames as `judge.check`.
     """
     check_whole(1, steps=steps)
     device = next(judge.parameters()).device
@@ -324,65 +317,21 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
     records.write_json(path.with_suffix(".run.json"), content)
 
 
-# ---- how far to trust a judge
-
-
-def reliability(
-    judge: FrameJudge, frames: Tensor, labels: Mapping[str, Tensor], seed: int = 0
-) -> dict[str, dict[str, Interval]]:
-    """A judge's accuracy on real test clips and on damaged copies of them, by condition and label.
-
-    frames, labels: real clips the judge was not trained on, and labels by name, (N,) integers. Of
-    32 pixels of a side, the blur is of one and the shift of two. Raises as `judge.check`.
-    """
-    judge.check(frames)
-    generator = torch.Generator().manual_seed(seed)
-    size = judge.sizes["image_size"]
-    changes: dict[str, Callable[[Tensor], Tensor]] = {
-        "real": lambda clips: clips,
-        "blurred": lambda clips: blurred(clips, size / 32),
-        "shifted": lambda clips: shifted(clips, max(1, size // 16), generator),
-        "noisy": lambda clips: noisy(clips, 0.1, generator),
-    }
-    accuracy: dict[str, dict[str, Interval]] = {}
-    for condition, change in changes.items():
-        batches = frames.split(JUDGED_AT_ONCE)
-        parts = [judge.probabilities(change(batch.float())) for batch in batches]
-        accuracy[condition] = {}
-        for name in judge.classes:
-            predicted = torch.cat([part[name].argmax(-1) for part in parts])
-            right = int((predicted == labels[name].cpu()).sum())
-            accuracy[condition][name] = share_interval(right, len(frames))
-    return accuracy
-
-
 def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) -> dict:
     """How far a judge is to be trusted on the test split, in the form of metrics.json.
 
-    <condition>_<label>: accuracy on examples as they are (real) and damaged, see `reliability`.
-    inception_score_<label>, conditional_entropy_<label> (nats): of real examples, which no model
-        can be expected to surpass; only for labels all of whose classes are in the test set.
+    real_<label>: its accuracy. inception_score_<label>, conditional_entropy_<label> (nats): of real
+    examples, which no model can be expected to surpass; of labels whose classes are all there.
     """
     sampler, examples = judge_examples(dataset, "test", judge_settings(dataset, profile))
     frames, labels = show_judge(dataset, examples)
     figures = {}
-    for condition, accuracies in reliability(judge, frames, labels, seed=seed).items():
-        figures |= {f"{condition}_{label}": figure for label, figure in accuracies.items()}
     for label, probabilities in judge.probabilities(frames).items():
+        figures[f"real_{label}"] = float((probabilities.argmax(1) == labels[label]).double().mean())
         if len(labels[label].unique()) == len(judge.classes[label]):
             scores = generation_scores(probabilities, labels[label])
-            figures[f"inception_score_{label}"] = scores["inception_score"]
-            figures[f"conditional_entropy_{label}"] = scores["conditional_entropy"]
-
-    entry: dict = {name: figure.mean for name, figure in figures.items()}
-    entry["by_seed"] = {name: [figure.mean] for name, figure in figures.items()}
-    entry["intervals"] = {name: [figure.low, figure.high] for name, figure in figures.items()}
-    protocol = {
-        "data": sampler.provenance,
-        "split": "test",
-        "seeds": [seed],
-        "examples": len(frames),
-        "intervals": "95 %, over test examples: Wilson's for accuracies, bootstrap for scores",
-        "versions": read_versions(),
-    }
-    return {"judge": entry, "protocol": protocol}
+            for name in ("inception_score", "conditional_entropy"):
+                figures[f"{name}_{label}"] = scores[name]
+    protocol = {"data": sampler.provenance, "split": "test", "seeds": [seed]}
+    protocol |= {"examples": len(frames), "versions": read_versions()}
+    return {"judge": summarise([figures]), "protocol": protocol}

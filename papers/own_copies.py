@@ -1,4 +1,4 @@
-"""Sets of the papers that only their owners may hand out: MUG and TIMIT (paper C), Aff-Wild (B).
+"""Sets of the papers that only their owners may hand out: MUG and TIMIT (paper C).
 
 A loader reads the folder of your own copy, which a variable of the environment names. A copy that
 is laid out in another way than `OWN` says is refused, because its labels would be wrong.
@@ -12,34 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image, ImageOps
-from torch.nn.utils.rnn import pad_sequence
 from unbraid.checks import check_name
 from unbraid.data.fetch import data_error
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import Utterances, cut
 
-OWN = {  # environment variable, how to obtain the set, and what its folder holds
-    "mug": (
-        "UNBRAID_MUG",
-        "lent on agreement: mug.ee.auth.gr/fed",
-        "<subject>/<session, if any>/<expression>/<take>/*.jpg, whose names end in their number, "
-        "15 or more in a take; several subjects",
-    ),
-    "timit": (
-        "UNBRAID_TIMIT",
-        "sold: catalog.ldc.upenn.edu/LDC93S1",
-        "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., in capitals or not",
-    ),
-    "aff_wild": (
-        "UNBRAID_AFF_WILD",
-        "lent on agreement: ibug.doc.ic.ac.uk/resources",
-        "<video>/00001.jpg ..., 20 pictures or more in a video, and annotations/<video>.txt with "
-        "the line valence,arousal and then a line per picture",
-    ),
-}
+# The environment's variable, how to obtain the set, and what its folder holds.
+OWN = {
+    "mug": ("UNBRAID_MUG", "lent on agreement: mug.ee.auth.gr/fed", "<subject>/<session, if any>/"
+            "<expression>/<take>/*.jpg, whose names end in their number, 15 or more in a take"),
+    "timit": ("UNBRAID_TIMIT", "sold: catalog.ldc.upenn.edu/LDC93S1",
+              "TRAIN/DR1 ... DR8/<speaker>/<sentence>.WAV and TEST/..., in capitals or not"),
+}  # fmt: skip
 EXPRESSIONS = ("anger", "disgust", "happiness", "fear", "sadness", "surprise")
 REGIONS = tuple(f"DR{number}" for number in range(1, 9))
 # TIMIT's core test: two men and a woman of each region.
@@ -57,17 +43,16 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     root, generator = own_folder("mug"), np.random.default_rng(0)
     clips = []  # (subject, expression, fifteen paths)
     for take in sorted(root.rglob("*/")):
-        pictures = list(take.glob("*.jpg"))
-        if take.parent.name not in EXPRESSIONS or len(pictures) < 15:
+        pictures, expression = list(take.glob("*.jpg")), take.parent.name
+        if expression not in EXPRESSIONS or len(pictures) < 15:
             continue
-        pictures = [path for _, path in number_pictures("mug", pictures)]
+        subject, *between = take.relative_to(root).parts[:-2] or [""]
+        is_one = subject not in ("", *EXPRESSIONS) and len(between) < 2
+        check_layout("mug", is_one, f"{take.relative_to(root)}")
         stride = 2 if len(pictures) > 30 else 1
         start = int(generator.integers(len(pictures) - 14 * stride))
-        subject, *between = take.relative_to(root).parts[:-2] or [""]
-        check_layout("mug", subject not in ("", *EXPRESSIONS), f"no subject in {take}")
-        check_layout("mug", len(between) < 2, f"a folder too many in {take.relative_to(root)}")
-        fifteen = pictures[start : start + 14 * stride + 1 : stride]
-        clips.append((subject, EXPRESSIONS.index(take.parent.name), fifteen))
+        fifteen = sort_pictures("mug", pictures)[start::stride][:15]
+        clips.append((subject, EXPRESSIONS.index(expression), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
     check_layout("mug", len(subjects) > 1, f"takes in the folders {subjects}")
 
@@ -111,36 +96,6 @@ def load_timit(split: str = "train") -> Sequences:
     return cut(Utterances(waveforms, labels, classes, 16_000, split, about))
 
 
-def load_aff_wild(split: str = "train", image_size: int = 64) -> Sequences:
-    """Aff-Wild: up to 64 frames of each video, bytes (N, T, 3, image_size, image_size).
-
-    The frames are equally far apart. An annotation has the line "valence,arousal" and then a line
-    per frame, in [-1, 1], or -5 for none. split: "train", or "test", a random fifth. Labels: video,
-    static; frame, valence, arousal (N, T), dynamic, 0 for none. The mask (N, T) ends where a video
-    does.
-    """
-    root = own_folder("aff_wild")
-    videos = {path.name: list(path.glob("*.jpg")) for path in sorted(root.glob("*/"))}
-    names = tuple(name for name, pictures in videos.items() if len(pictures) >= 20)
-    moods = {name: read_moods(root / "annotations" / f"{name}.txt") for name in names}
-    check_layout("aff_wild", any(map(len, moods.values())), "no annotations of any video")
-    numbers = divide("aff_wild", len(names), 5, split)
-    films, steps = [], []
-    for name in [names[number] for number in numbers]:
-        pictures = number_pictures("aff_wild", videos[name])
-        last = len(pictures) - 1
-        index = np.linspace(0, last, min(64, last + 1)).round().astype(int)
-        chosen, paths = zip(*[pictures[step] for step in index], strict=True)
-        films.append(read_pictures(paths, image_size))
-        table = moods[name].reindex(chosen).fillna(0.0).reset_index()
-        steps.append(torch.from_numpy(table.to_numpy(np.float32)))
-    frame, valence, arousal = pad_sequence(steps, batch_first=True).unbind(2)  # (N, T) each
-    labels = {"video": numbers, "frame": frame, "valence": valence, "arousal": arousal}
-    about = f"Aff-Wild (own copy), {split} split: {len(numbers)} videos"
-    frames, dynamic = pad_sequence(films, batch_first=True), tuple(labels)[1:]
-    return Sequences(frames, labels, ("video",), dynamic, split, about, frame > 0, {"video": names})
-
-
 def own_folder(name: str) -> Path:
     """The folder of an own copy, which the environment names; `DataError` where there is none."""
     variable, obtain, layout = OWN[name]
@@ -167,33 +122,15 @@ def divide(name: str, count: int, share: int, split: str) -> list[int]:
     return sorted(tests.tolist() if split == "test" else train.tolist())
 
 
-def number_pictures(name: str, paths: list[Path]) -> list[tuple[int, Path]]:
-    """Pictures with the numbers at the end of their names, in the order of these numbers."""
+def sort_pictures(name: str, paths: list[Path]) -> list[Path]:
+    """Pictures in the order of the numbers at the end of their names."""
     pictures = {}
     for path in paths:
         digits = re.search(r"\d+$", path.stem)
         is_new = digits is not None and int(digits[0]) not in pictures
         check_layout(name, is_new, f"{path} without a number of its own")
         pictures[int(digits[0])] = path
-    return sorted(pictures.items())
-
-
-def read_moods(path: Path) -> pd.DataFrame:
-    """The valence and the arousal of each frame of a video, NaN for none; its index counts from 1.
-
-    A video without annotations has no row.
-    """
-    columns = ["valence", "arousal"]
-    if not path.exists():
-        return pd.DataFrame(columns=columns, dtype=np.float64)
-    try:
-        moods = pd.read_csv(path, dtype=np.float64, skip_blank_lines=False, index_col=False)
-    except ValueError as error:
-        moods = pd.DataFrame([str(error)])
-    is_known = list(moods) == columns and ((moods.abs() <= 1) | (moods == -5)).all(axis=None)
-    check_layout("aff_wild", bool(is_known), f"{path.name} of other columns or values")
-    moods.index += 1
-    return moods.where(moods >= -1)
+    return [pictures[number] for number in sorted(pictures)]
 
 
 def read_sentence(path: Path) -> torch.Tensor:
@@ -202,14 +139,13 @@ def read_sentence(path: Path) -> torch.Tensor:
         import soundfile  # imported lazily, because only this function needs it
 
         samples, rate = soundfile.read(path, dtype="float32")
-    except (ImportError, RuntimeError) as error:
-        remedy = "python -m pip install soundfile, or turn the files into plain WAV"
-        raise data_error(path, "a recording that soundfile can read", error, remedy) from None
-    if rate != 16_000 or samples.ndim != 1 or not len(samples):
         found = f"{rate} samples per second, {samples.shape}"
-        remedy = "use the files as they were published"
-        raise data_error(path, "16000 samples per second in 1 channel", found, remedy)
-    return torch.from_numpy(samples)
+        if rate == 16_000 and samples.ndim == 1 and len(samples):
+            return torch.from_numpy(samples)
+    except (ImportError, RuntimeError) as error:
+        found = str(error)
+    remedy = "python -m pip install soundfile, and use the files as they were published"
+    raise data_error(path, "16000 samples per second in 1 channel", found, remedy)
 
 
 def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:

@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +42,7 @@ WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as stat
 # ---- models
 
 
-def import_class(name: str) -> type[SequenceModel]:
+def import_class(name: object) -> type[SequenceModel]:
     """The model of a dotted name; `SettingsError` where there is none."""
     module, _, own_name = str(name).rpartition(".")
     try:
@@ -167,12 +166,6 @@ def repeat(schedule: Schedule, cycles: int) -> Curve:
     return value
 
 
-def term_weights(settings: Settings, step: int) -> dict[str, float]:
-    """The weights of the bound's terms at one update, from 1 on."""
-    weights = weight_schedules(settings)
-    return {name: schedule_value(curve, step / settings.steps) for name, curve in weights.items()}
-
-
 def training_settings(settings: Settings) -> dict:
     """The settings that decide a run, without class, seeds, section and those of evaluations."""
     left_out = {*EVALUATION.split(), "class", "seeds", "section"}
@@ -184,8 +177,8 @@ def training_settings(settings: Settings) -> dict:
 
 def run_name(settings: Settings, seed: int) -> str:
     """Where a run lies in a folder of results: "<model>/<dataset>/<profile>/<run>-seed<seed>"."""
-    parts = (settings.model, settings.dataset, settings.profile, settings.run)
-    return f"{'/'.join(parts)}-seed{seed}"
+    place = f"{settings.model}/{settings.dataset}/{settings.profile}"
+    return f"{place}/{settings.run}-seed{seed}"
 
 
 def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
@@ -211,16 +204,14 @@ def find_weights(jobs: Jobs, folders: list[Path]) -> tuple[Jobs, dict[str, Path]
     """
     there, places, commands = [], {}, ["weights: these commands train what is missing:"]
     for settings, seeds in jobs:
-        trained = []
-        for seed in seeds:
-            name = run_name(settings, seed)
+        names = {seed: run_name(settings, seed) for seed in seeds}
+        for seed, name in names.items():
             having = [folder for folder in folders if records.weights(name, folder).exists()]
-            if having:
-                places[name] = having[0]
-                trained.append(seed)
-            else:
+            places |= {name: having[0]} if having else {}
+            if not having:
                 commands.append(f"  {train_command(settings, seed)} --results {folders[0]}")
-        there += [(settings, trained)] if trained else []
+        if trained := [seed for seed in seeds if names[seed] in places]:
+            there.append((settings, trained))
     if not there:
         raise ResultsError("\n".join(commands))
     if commands[1:]:
@@ -235,9 +226,10 @@ def train_command(settings: Settings, seed: int, **machine: object) -> str:
     if settings.steps != load(settings.section, settings.profile).steps:
         command += f" --steps {settings.steps}"
     for name, value in machine.items():
-        option = name.replace("_", "-")
-        command += " --no-compile" if value is False else f" --{option}"
-        command += f" {value}" if not isinstance(value, bool) else ""
+        text = f" --{name.replace('_', '-')} {value}"
+        command += (
+            {True: " --compile", False: " --no-compile"}[value] if name == "compile" else text
+        )
     return command
 
 
@@ -266,7 +258,6 @@ def train_run(
             print(f"{path.name}: finished before; delete {path}.run.json to train it again")
             return
         begin = training.read_rows(checkpoint)[-1]["step"] if checkpoint.exists() else 0
-        beginning = note_beginning(path, resumed=bool(begin))
         updates = f"goes on after update {begin} of" if begin else "begins:"
         print(f"{path.name} {updates} {settings.steps} updates; {sampler.provenance}", flush=True)
 
@@ -278,7 +269,7 @@ def train_run(
             raise
         if is_first_process():
             command = train_command(settings, seed, **machine)
-            record = make_record(command, settings, seed, rows) | now | beginning
+            record = make_record(command, settings, seed, rows) | now
             write_run(model, rows, path, record | {"data": sampler.provenance})
 
 
@@ -351,16 +342,16 @@ def write_run(model: SequenceModel, rows: list[dict], path: Path, record: dict) 
     digests = {"weights_sha256": records.digest(weights), "curve_sha256": records.digest(curve)}
     records.write_json(record_path, record | {"model": describe_model(model)} | digests)
     # Last of all: a run killed before this line is resumed and not lost.
-    for suffix in (".begun.json", ".checkpoint"):
-        path.with_suffix(suffix).unlink(missing_ok=True)
+    path.with_suffix(".checkpoint").unlink(missing_ok=True)
     print(f"written: {weights}")
 
 
 def make_record(command: str, settings: Settings, seed: int, rows: list[dict]) -> dict:
-    """run.json: the command, settings, device and versions with which a run can be made again."""
+    """run.json: the command, commit, settings, device and versions that make a run again."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
     return {
         "command": command,
+        "commit": read_commit(),
         "profile": settings.profile,
         "seed": seed,
         "settings": settings.as_dict(),
@@ -382,34 +373,18 @@ def read_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def note_beginning(path: Path, resumed: bool) -> dict[str, str]:
-    """When a run began (UTC) and at which commit of the clone; a resumed run has its first ones."""
-    note = path.with_suffix(".begun.json")
-    if resumed and note.exists():
-        return records.read_json(note)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    beginning = {"started": now, "commit": read_commit()}
-    if is_first_process():
-        records.write_json(note, beginning)
-    return beginning
-
-
 def read_commit() -> str:
     """The commit of the clone, with "+changes" where tracked files differ from it; or "unknown".
 
     Of files that were copied without their history, the environment's UNBRAID_COMMIT says it.
     """
-    if told := os.environ.get("UNBRAID_COMMIT"):
-        return told
-    answers = []
-    for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        command = ["git", "-C", str(repository_root()), *question]
-        try:
-            answers.append(subprocess.run(command, capture_output=True, text=True, check=True))
-        except (OSError, subprocess.CalledProcessError):
-            return "unknown"
-    commit, changes = (answer.stdout.strip() for answer in answers)
-    return f"{commit}+changes" if changes else commit
+    command = ["git", "-C", str(repository_root()), "describe", "--always", "--exclude=*"]
+    command += ["--abbrev=40", "--dirty=+changes"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        answer = "unknown"
+    return os.environ.get("UNBRAID_COMMIT") or answer
 
 
 def print_row(row: dict) -> None:

@@ -35,10 +35,9 @@ class Settings(SimpleNamespace):
 
         Raises `SettingsError` for a name that they lack and for a value of another type.
         """
-        values = self.as_dict()
         for name, value in changes.items():
-            check_name(f"settings of {self.section}", name, values)
-            known = values[name]
+            check_name(f"settings of {self.section}", name, self.as_dict())
+            known = vars(self)[name]
             is_schedule = isinstance(known, SCHEDULES) and not isinstance(known, bool)
             is_alike = isinstance(value, SCHEDULES if is_schedule else type(known))
             is_alike &= isinstance(value, bool) == isinstance(known, bool)
@@ -46,7 +45,7 @@ class Settings(SimpleNamespace):
                 is_alike &= isinstance(value, int) and value >= 0
             if not is_alike:
                 raise SettingsError(f"{name}: expected a value like {known!r}, found {value!r}")
-        return Settings(**(values | changes))
+        return Settings(**(self.as_dict() | changes))
 
 
 Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
@@ -130,21 +129,20 @@ def read_sections(profile: str) -> dict[str, dict]:
     these those of the sections around it; see common.toml. Raises `SettingsError` for a file that
     is no TOML, and where two files define the same section or mix-in.
     """
-    table: dict = {"mixins": {}}
+    table, mixins = {}, {}
     parts = sorted(FOLDER.glob("*/runs.toml"))
     for path in (FOLDER / "common.toml", FOLDER / "judges.toml", *parts):
         name = path.relative_to(FOLDER)
         try:
-            content = deepcopy(parse_toml(path.read_text(encoding="utf-8")))
+            content = dict(parse_toml(path.read_text(encoding="utf-8")))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{name}: expected TOML, found {error}") from None
-        mixins = content.pop("mixins", {})
-        if twice := (table.keys() & content.keys()) | (table["mixins"].keys() & mixins.keys()):
+        own_mixins = content.pop("mixins", {})
+        if twice := (table.keys() & content.keys()) | (mixins.keys() & own_mixins.keys()):
             raise SettingsError(f"{name}: expected new names, found again {sorted(twice)}")
-        table["mixins"] |= mixins
+        mixins |= own_mixins
         table |= content
-    mixins = table.pop("mixins")
-    return dict(walk_sections(table, {}, (), mixins, profile))
+    return deepcopy(dict(walk_sections(table, {}, (), mixins, profile)))
 
 
 def walk_sections(
@@ -172,10 +170,8 @@ def is_section(value: object) -> bool:
 
 def resolve(values: dict, profile: str) -> dict:
     """What some settings say at one profile, without those that say nothing of it."""
-    resolved = {}
+    in_force = {}
     for name, value in values.items():
-        if not isinstance(value, dict):
-            resolved[name] = value
-        elif profile in value:
-            resolved[name] = value[profile]
-    return resolved
+        if not isinstance(value, dict) or profile in value:
+            in_force[name] = value[profile] if isinstance(value, dict) else value
+    return in_force

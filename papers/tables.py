@@ -18,49 +18,35 @@ from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.measures.intervals import mean_interval
 
-OVER_SEEDS = "95 %, Student t over seeds"  # the intervals of all figures but those of judges
 FEWEST_SEEDS = 4  # that an interval is printed of; of fewer, Student's t is too narrow if one fails
-OF_RUNS = {"seeds", "seeds_of", "versions", "versions_of", "files", "judges", "content_sha256"}
 
 # ---- metrics.json: for each run its figures, and beside them `protocol`
 
 
 def summarise(by_seed: list[dict[str, float]]) -> dict:
-    """One run's entry of metrics.json: means over seeds, the values by seed, 95 % intervals.
+    """One run's entry of metrics.json: means over seeds, and in `by_seed` the values of each.
 
-    An interval is [low, high], Student's over seeds; None where there is one seed.
     Raises `ResultsError` for NaN and infinity.
     """
-    values, intervals = {}, {}
+    values = {}
     for name in by_seed[0]:
         values[name] = [float(figures[name]) for figures in by_seed]
         if not all(map(math.isfinite, values[name])):
             raise ResultsError(f"metrics: expected finite numbers, found others in {name}")
-        interval = mean_interval(values[name])
-        intervals[name] = [interval.low, interval.high] if interval.n > 1 else None
     means: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
-    return means | {"by_seed": values, "intervals": intervals}
+    return means | {"by_seed": values}
 
 
 def find_seeds(metrics: dict, run: str) -> list[int]:
-    """The seeds of a run, in the order of the values of by_seed: its own, or the protocol's."""
-    protocol = metrics["protocol"]
-    return protocol.get("seeds_of", {}).get(run, protocol.get("seeds", [0]))
-
-
-def list_runs(metrics: dict) -> list[tuple[str, int]]:
-    """Every run of a metrics.json with each of its seeds."""
-    pairs = []
-    for run in (run for run in metrics if run != "protocol"):
-        pairs += [(run, seed) for seed in find_seeds(metrics, run)]
-    return pairs
+    """The seeds of a run, in the order of the values of by_seed."""
+    return [int(seed) for seed in metrics["protocol"]["weights"].get(run, ())]
 
 
 def split_seeds(metrics: dict, run: str) -> dict[int, dict[str, float]]:
     """The figures of a run by seed; none where it was not measured."""
-    columns = metrics.get(run, {}).get("by_seed", {})
     by_seed: dict[int, dict[str, float]] = {}
-    for place, seed in enumerate(find_seeds(metrics, run) if columns else ()):
+    for place, seed in enumerate(find_seeds(metrics, run)):
+        columns = metrics[run]["by_seed"]
         by_seed[seed] = {name: values[place] for name, values in columns.items()}
     return by_seed
 
@@ -68,39 +54,32 @@ def split_seeds(metrics: dict, run: str) -> dict[int, dict[str, float]]:
 def merge(before: dict, measured: dict) -> dict:
     """A metrics.json with what was measured now; other runs, and other seeds, stay as they are.
 
-    Files that were measured with other versions than the protocol's name theirs. Raises
-    `ResultsError` where data, measures, judges or a run's figures are not those of before.
+    Raises `ResultsError` where data, judges or a run's figures are not those of before.
     """
-    protocol, new = dict(before["protocol"]), measured["protocol"]
-    judges = protocol.get("judges", {})
-    same = {**new, "judges": judges | new.get("judges", {})}
-    differing = [name for name in same.keys() - OF_RUNS if same[name] != protocol.get(name)]
-    if any(judges[name] != same["judges"][name] for name in judges):
+    old, new = before["protocol"], measured["protocol"]
+    judges = old.get("judges", {})
+    differing = [name for name in ("data", "split", "sequences") if old.get(name) != new.get(name)]
+    if any(new.get("judges", {}).get(name, sha) != sha for name, sha in judges.items()):
         differing.append("judges")
-    seeds_of, files = {}, dict(protocol.get("files", {}))
-    merged = {run: entry for run, entry in before.items() if run != "protocol"}
+    merged, weights = dict(before), dict(old["weights"])
+    del merged["protocol"]  # which stands last
     for run in measured.keys() - {"protocol"}:
         by_seed = split_seeds(before, run) | split_seeds(measured, run)
         if len({frozenset(figures) for figures in by_seed.values()}) > 1:
             differing.append(f"the figures of {run}")
             continue
-        seeds_of[run] = sorted(by_seed)
-        merged[run] = summarise([by_seed[seed] for seed in seeds_of[run]])
-        apart = {} if new["versions"] == protocol["versions"] else {"versions": new["versions"]}
-        added = {seed: entry | apart for seed, entry in new["files"][run].items()}
-        files[run] = files.get(run, {}) | added
+        merged[run] = summarise([by_seed[seed] for seed in sorted(by_seed)])
+        digests = weights.get(run, {}) | new["weights"][run]
+        weights[run] = {str(seed): digests[str(seed)] for seed in sorted(by_seed)}
     if differing:
         raise ResultsError(
             f"metrics.json: expected figures as those of other runs and seeds, found another "
             f"{', '.join(sorted(differing))}; remove the file and measure all of them"
         )
-    seeds_of = protocol.get("seeds_of", {}) | seeds_of
-    seeds_of = {run: seeds for run, seeds in seeds_of.items() if seeds != protocol["seeds"]}
-    protocol |= {"files": files, "seeds_of": seeds_of, "judges": same["judges"]}
-    for name in ("seeds_of", "judges"):
-        if not protocol[name]:
-            del protocol[name]
-    return merged | {"protocol": protocol}
+    merged["protocol"] = old | new | {"weights": weights}
+    if "judges" in new:
+        merged["protocol"]["judges"] = judges | new["judges"]
+    return merged
 
 
 def write_metrics(path: Path, metrics: dict) -> None:

@@ -1,14 +1,15 @@
 """What ties figures to the weights they were measured on, and how this is checked.
 
-A record names the SHA-256 of its weights and curve; `protocol` of metrics.json those of each run's
-weights, record and curve, of the judges' weights, and of its own content. `verify_results` compares
-them with what is there; `verify_again` measures the figures anew.
+A record names the SHA-256 of its weights and curve; `protocol` of metrics.json those of the weights
+of each run and of the judges, and of its own content. `verify_results` compares them with what is
+there; `verify_again` measures the figures anew.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 from unbraid import records
@@ -21,51 +22,26 @@ from papers import claims, judge, tables
 from papers.run import FILES, load_run
 from papers.settings import Settings, load, select_runs
 
-STAMP = "if its figures were measured like this, run: python -m papers stamp"
 TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
 
 
-def find_metrics(folder: Path) -> list[Path]:
-    """Every metrics.json, and of judges with other seeds metrics-seed<seed>.json."""
-    return sorted(folder.rglob("metrics*.json"))
+def list_measured(folder: Path) -> Measured:
+    """Every run and seed that a metrics.json of a folder has figures of.
 
-
-def describe_files(path: Path) -> dict:
-    """What ties figures to a run: the SHA-256 of its weights, record and curve, as they are now.
-
-    path: that of the run, without suffix. shipped: whether the weights are there; where they are
-    not, their digest is the one that the record names.
+    Judges with other seeds have metrics-seed<seed>.json.
     """
-    weights, record, curve = (path.with_suffix(suffix) for suffix in FILES.values())
-    is_there = weights.exists()
-    of_weights = digest(weights) if is_there else read_json(record)["weights_sha256"]
-    of_files = {"record": digest(record), "curve": digest(curve)}
-    return {"shipped": is_there, "weights": of_weights, **of_files}
+    runs = []
+    for path in sorted(folder.rglob("metrics*.json")):
+        for run, seeds in read_json(path)["protocol"]["weights"].items():
+            runs += [(path, run, int(seed)) for seed in seeds]
+    return runs
 
 
 def describe_judges(settings: Settings) -> dict[str, str]:
     """The judges that measure runs of these settings: names, and the SHA-256 of their weights."""
     paths = [judge.find_judge(*each) for each in judge.name_judges(settings).values()]
     return {"/".join(path.with_suffix("").parts[-4:]): digest(path) for path in paths}
-
-
-def stamp_metrics(path: Path) -> None:
-    """Write into a metrics.json the digests that it lacks, of the files that are there now.
-
-    Digests that it has are kept, so that a file changed since remains a fault. Whether weights ship
-    and the digest of its own content are written anew.
-    """
-    metrics = read_json(path)
-    known = metrics["protocol"].get("files", {})
-    files: dict[str, dict] = {}
-    for run, seed in tables.list_runs(metrics):
-        place = path.with_name(f"{run}-seed{seed}")
-        tied = known.get(run, {}).get(str(seed)) or describe_files(place)
-        is_there = place.with_suffix(FILES["weights"]).exists()
-        files.setdefault(run, {})[str(seed)] = tied | {"shipped": is_there}
-    metrics["protocol"]["files"] = files
-    tables.write_metrics(path, metrics)
 
 
 # ---- which files do not fit together
@@ -77,7 +53,7 @@ def verify_results(folder: Path) -> list[str]:
     Compared are the digests of each metrics.json and of each record with the files that are there,
     and, where the folder is the clone's, the pages with its tables.
     """
-    checks = [(path, metrics_faults) for path in find_metrics(folder)]
+    checks = [(path, metrics_faults) for path in sorted(folder.rglob("metrics*.json"))]
     checks += [(path, record_faults) for path in sorted(folder.rglob(f"*{FILES['record']}"))]
     if not checks:
         raise ResultsError(f"{folder}: expected results, found none; name the right folder")
@@ -87,46 +63,40 @@ def verify_results(folder: Path) -> list[str]:
             faults += check(path)
         except ResultsError as error:
             faults.append(str(error))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             faults.append(f"{path}: expected the commands' form, found {error!r}; {RESTORE}")
     is_clone = folder.resolve() == records.results().resolve()
     return faults + (tables.table_faults() if is_clone else [])
 
 
 def metrics_faults(path: Path) -> list[str]:
-    """Where a metrics.json disagrees with itself, and with the files that it was measured on."""
+    """Where a metrics.json disagrees with itself, and with the runs that it was measured on."""
     metrics = read_json(path)
     protocol, faults = metrics["protocol"], []
-    if protocol.get("content_sha256") != tables.digest_content(metrics):
-        faults.append(f"{path}: expected the content that its content_sha256 names; {STAMP}")
+    if protocol["content_sha256"] != tables.digest_content(metrics):
+        faults.append(f"{path}: expected the content that its content_sha256 names; {RESTORE}")
     for name, expected in protocol.get("judges", {}).items():
         # A judge that a folder of results does not have is the clone's.
         folders = (path.resolve().parents[3], records.results())
         files = [records.weights(name, folder) for folder in folders]
         if expected not in [digest(file) for file in files if file.exists()]:
             faults.append(f"{path}: expected the judge {name} of SHA-256 {expected}; {RESTORE}")
-    for run, seed in tables.list_runs(metrics):
-        tied = protocol.get("files", {}).get(run, {}).get(str(seed))
-        if not tied:
-            faults.append(f"{path}: expected digests of {run}, seed {seed}, found none; {STAMP}")
-            continue
-        for kind, suffix in FILES.items():
-            file = path.with_name(f"{run}-seed{seed}{suffix}")
-            is_expected = kind != "weights" or tied["shipped"]
-            if file.exists() != is_expected:
-                faults.append(f"{file}: expected {'a' if is_expected else 'no'} file by {path}")
-            elif file.exists() and digest(file) != tied[kind]:
-                faults.append(f"{file}: expected SHA-256 {tied[kind]} by {path}; {RESTORE}")
+    for run, seeds in protocol["weights"].items():
+        for seed, expected in seeds.items():
+            if records.read_record(f"{run}-seed{seed}", path.parent)["weights_sha256"] != expected:
+                faults.append(f"{path}: expected {run}, seed {seed}, of SHA-256 {expected}")
     return faults
 
 
 def record_faults(path: Path) -> list[str]:
-    """Which files beside a record are not those that it names."""
+    """Which files beside a record are not those that it names; weights need not ship."""
     record, faults = read_json(path), []
     for kind, suffix in (FILES | {"swaps": ".swaps.csv"}).items():
         file = path.with_name(path.name.removesuffix(FILES["record"]) + suffix)
-        expected = record.get(f"{kind}_sha256")  # that of the curve is only in newer ones
-        if expected and file.exists() and digest(file) != expected:
+        expected = record.get(f"{kind}_sha256")
+        if kind in ("weights", "curve") and not expected:
+            faults.append(f"{path}: expected the SHA-256 of its {kind}, found none; {RESTORE}")
+        elif expected and (file.exists() or kind != "weights") and expected != digest(file):
             faults.append(f"{file}: expected SHA-256 {expected} by {path}; {RESTORE}")
     return faults
 
@@ -134,25 +104,22 @@ def record_faults(path: Path) -> list[str]:
 # ---- measuring again
 
 
-def select_measured(
-    folder: Path, names: tuple[str, str, str], seeds: list[int] | None, headline: bool
-) -> Measured:
-    """The measured runs of a folder whose part, dataset and run have these names, or "all".
+def select_measured(folder: Path, pattern: str = "") -> Measured:
+    """The measured runs of a folder whose names fit a pattern, such as "unordered/faces/*".
 
-    headline: only those behind the papers' claims whose weights ship.
+    Without a pattern: those behind the papers' claims whose weights ship.
     """
-    runs = claims.list_runs(claims.read_claims()) if headline else {}
+    shown = claims.list_runs(claims.read_claims()) if not pattern else {}
     selected = []
-    for path in find_metrics(folder):
-        part, dataset, profile = path.resolve().parts[-4:-1]
-        for run, seed in tables.list_runs(read_json(path)):
-            pairs = zip(names, (part, dataset, run), strict=True)
-            is_named = all(name in ("all", own) for name, own in pairs)
-            is_shown = not headline or runs.get((f"{part}/{dataset}/{profile}", run, seed), False)
-            if is_named and is_shown and (not seeds or seed in seeds):
-                selected.append((path, run, seed))
+    for path, run, seed in list_measured(folder):
+        place = "/".join(path.resolve().parts[-4:-1])
+        is_named = fnmatch(f"{place}/{run}-seed{seed}", pattern)
+        if is_named or shown.get((place, run, seed)):
+            selected.append((path, run, seed))
     if not selected:
-        raise ValueError(f"--again: expected a run that {folder} has figures of, found none")
+        raise ValueError(
+            f"--only: expected a run that {folder} has figures of, found none of {pattern}"
+        )
     return selected
 
 
@@ -196,7 +163,7 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
     if part == "judges":
         metrics = judge.measure_judge(load_judge(weights), dataset, profile, seed)
         check_data(path, metrics["protocol"])
-        return tables.split_seeds(metrics, run)[seed]
+        return metrics["judge"]
     (experiment,) = select_runs(part, dataset, run)
     settings = load(experiment.section, profile)
     check_data(path, evaluation.describe_protocol(settings))

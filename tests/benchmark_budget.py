@@ -20,11 +20,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     frames, models, spent = torch.rand(8, 8, 3, 32, 32), {}, {}
     for each in settings.list_experiments():
-        if (
-            each.model == "benchmark"
-            and each.dataset in ("circle", "sprites")
-            and each.run != "pca"
-        ):
+        is_meant = each.dataset in ("circle", "sprites") and each.run != "pca"
+        if each.model == "benchmark" and is_meant:
             chosen = settings.load(each.section, "quick")
             model, name = run.build(chosen, 0).train(), f"{each.dataset}.{each.run}"
             models[name] = model, torch.optim.Adam(model.parameters()), chosen.steps
@@ -39,9 +36,13 @@ if __name__ == "__main__":
             spent[name].append(1000 * (time.process_time() - begin) / UPDATES)
     figures = {}
     for name, (model, _, steps) in models.items():
-        figures[f"{name}.parameters"] = count_parameters(model)
-        figures[f"{name}.milliseconds"] = round(median(spent[name]), 1)
-        figures[f"{name}.updates"] = steps
+        milliseconds = round(median(spent[name]), 1)
+        own = {
+            "parameters": count_parameters(model),
+            "milliseconds": milliseconds,
+            "updates": steps,
+        }
+        figures |= {f"{name}.{figure}": value for figure, value in own.items()}
     print("\n".join(f"{name:40} {value}" for name, value in figures.items()))
     if "--write" in sys.argv:
         record = {"command": "python -m tests.benchmark_budget --write", "seeds": [0]}

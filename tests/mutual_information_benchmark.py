@@ -7,7 +7,7 @@ the Evaluation of Mutual Information Estimators" (NeurIPS 2023, arXiv:2306.11078
 benchmark-mi (https://github.com/cbg-ethz/bmi at 6c569b9) needs other versions than ours. We add
 the ring O, noise of width 0.01, Student's distribution with correlation, ten units, and codes in
 which all pairs or a single pair of units are correlated. The estimator is
-`unbraid.measures.information.kraskov` with k = 3 on raw scales, as in the course; the benchmark
+`unbraid.measures.information.kraskov` with k = 3 on raw scales, as in paper A; the benchmark
 standardises each unit first.
 
 Writes results/trials/mutual_information_benchmark.json, which notebook 04 draws; some four minutes
@@ -251,7 +251,7 @@ def estimate(name: str, task: Task, count: int, repetitions: int) -> np.ndarray:
     for repetition in range(repetitions):
         # The name and not its place decides the draws, so that a new task changes no other.
         random = np.random.default_rng([SEED, zlib.crc32(name.encode()), count, repetition])
-        bits.append(kraskov(*task.draw(count, random), K).estimate)
+        bits.append(kraskov(*task.draw(count, random), K, raw=True).estimate)
     return np.array(bits)
 
 

@@ -50,6 +50,7 @@ def test_likelihoods_against_torch():
     assert dist.best_log_likelihood(3 * 64 * 64, 0.05) == pytest.approx(7113.9, abs=0.05)
 
 
+WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
 REFUSED = [  # the field that is named, the function, what it is given
     *(("variance", dist.gaussian_log_likelihood, (VALUES, VALUES, v)) for v in (0, -1, math.nan)),
     ("mean", dist.gaussian_log_likelihood, (VALUES, VALUES[:1], 0.1)),
@@ -59,6 +60,12 @@ REFUSED = [  # the field that is named, the function, what it is given
     ("variance", dist.best_log_likelihood, (3, 0.0)),
     *(("frames", dist.bernoulli_log_likelihood, (VALUES * c, VALUES)) for c in (9, -1, math.nan)),
     ("outputs", DiagonalGaussian.from_outputs, (torch.zeros(2, 5),)),
+    ("dimensions", dist.gaussian_log_likelihood, (VALUES, VALUES, 0.1, None, 9)),
+    ("logits", dist.bernoulli_log_likelihood, (VALUES.clamp(0, 1), VALUES[:1])),
+    ("log_variance", DiagonalGaussian, (VALUES, VALUES[..., :1])),
+    ("p", dist.kl, (WIDE, DiagonalGaussian(torch.zeros(2, 1), torch.zeros(2, 1)))),
+    *(("noise", WIDE.draw, (noise,)) for noise in (0, torch.zeros(2, 1), torch.zeros(3, 3))),
+    ("value", WIDE.log_prob, (torch.zeros(2, 1),)),
 ]
 
 

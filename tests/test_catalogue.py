@@ -6,7 +6,7 @@ from unbraid.data.fetch import SOURCES_OF
 
 from papers.datasets import LOADERS, load
 
-OWN_COPIES = ("mug", "timit", "aff_wild")
+OWN_COPIES = ("mug", "timit")
 
 
 def test_every_source_has_a_dataset_and_every_dataset_its_sources():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from unbraid import records
 
-from papers import claims, run, settings, tables, verify
+from papers import claims, settings, tables, verify
 from papers import commands as cli
 from papers.a import street
 
@@ -29,10 +29,10 @@ def without_other_results(data_of_the_clone, monkeypatch, tmp_path):
     monkeypatch.setattr(settings, "own_results", lambda: tmp_path / "build" / "results")
 
 
-def start(*arguments, program=("-m", "papers")):
+def start(*arguments):
     """A command in a process of its own, which Ctrl-C reaches also where the tests ignore it."""
     return subprocess.Popen(
-        [sys.executable, *program, *map(str, arguments)],
+        [sys.executable, "-m", "papers", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -77,7 +77,7 @@ def test_train_and_evaluate_share_a_folder_and_say_so(made):
     record = records.read_json(folder / "factored-seed0.run.json")
     assert str(Path.home()) not in json.dumps(record)
     assert "sample" in record["data"] and list(record["data_sha256"]) == ["mnist-sample"]
-    curve = records.read_curve("/".join([*FOLDER, "factored-seed0"]), made[0])
+    curve = records.read_csv(made[0].joinpath(*FOLDER, "factored-seed0.training.csv"))
     assert [row["step"] for row in curve] == list(range(1, record["steps"] + 1))
 
 
@@ -93,7 +93,7 @@ def test_a_seed_more_joins_others_whose_weights_are_gone(own, call):
     one, two = (metrics["factored"]["by_seed"]["elbo_per_frame"] for metrics in (before, after))
     assert two[:1] == one and two[1] != two[0]
     assert after["entangled"] == before["entangled"]
-    assert call("stamp", "--results", results)[0] == call("verify", "--results", results)[0] == 0
+    assert call("verify", "--results", results)[0] == 0
 
 
 def test_a_finished_run_is_kept_and_verified(made, call):
@@ -106,8 +106,8 @@ def test_a_finished_run_is_kept_and_verified(made, call):
 def test_what_was_measured_is_measured_again(own, call):
     """The sample of MNIST in the clone is enough, because these runs were measured on it."""
     results, folder = own
-    command = ("verify", "--results", results, "--again", "--dataset", "bounce")
-    code, printed = call(*command, "--run", "factored", "--seed", 0)
+    command = ("verify", "--results", results, "--only", "*/factored-seed0")
+    code, printed = call(*command)
     assert code == 0 and printed.count("measured again: ") == 1 and "agree" in printed
 
     path = folder / "metrics.json"
@@ -115,32 +115,22 @@ def test_what_was_measured_is_measured_again(own, call):
     metrics["factored"]["by_seed"]["elbo_per_frame"] = [0.0]
     tables.write_metrics(path, metrics)
     assert call("verify", "--results", results)[0] == 0
-    code, printed = call(*command, "--run", "factored")
+    code, printed = call(*command)
     assert code == 1 and f"{path}: factored.elbo_per_frame, seed 0: 0, again" in printed
 
     path.with_name("factored-seed0.safetensors").unlink()
-    assert call("stamp", "--results", results)[0] == 0
-    code, printed = call(*command, "--run", "factored")
+    code, printed = call(*command)
     assert code == 1 and "not checked: independent/bounce/smoke/factored-seed0: its" in printed
 
 
-def test_the_runs_behind_claims_whose_weights_ship_are_measured_again_by_default(call, monkeypatch):
-    asked = []
-    monkeypatch.setattr(verify, "verify_again", lambda runs: asked.append(runs) or [])
-    monkeypatch.setattr(verify, "verify_results", lambda folder: [])
+def test_the_runs_behind_claims_whose_weights_ship_are_measured_again_by_default(monkeypatch):
     place = "independent/circle/quick"
     runs = {(place, "long", 0): True, (place, "long", 1): False, (place, "factored", 0): False}
     monkeypatch.setattr(claims, "list_runs", lambda claims: runs)
-    assert call("verify", "--again")[0] == call("verify", "--again", "--all")[0] == 0
-    assert asked[0] == [(records.results() / place / "metrics.json", "long", 0)]
-    assert {path.parts[-4] for path, _, _ in asked[1]} == {*cli.PARTS, "judges"}
-
-
-def test_a_run_that_was_named_and_not_checked_is_no_success(call):
-    options = ("--results", records.results() / "unordered", "--dataset", "faces", "--run", "lone")
-    code, printed = call("verify", "--again", *options)
-    assert code == 1
-    assert "not checked: unordered/faces/quick/lone-seed0: cmu-faces" in printed
+    selected = verify.select_measured(records.results())
+    assert selected == [(records.results() / place / "metrics.json", "long", 0)]
+    every = verify.select_measured(records.results(), "*")
+    assert {path.parts[-4] for path, _, _ in every} == {*cli.PARTS, "judges"}
 
 
 @pytest.fixture
@@ -192,37 +182,13 @@ def test_ctrl_c_ends_in_a_sentence_and_the_same_command_goes_on(tmp_path):
     assert process.wait() == 0 and "goes on after update" in printed
 
 
-# A command in which Ctrl-C is pressed when the module named by the last argument is imported.
-INTERRUPTED = """
-import os, runpy, signal, sys
-
-class Interruption:
-    def __init__(self, module):
-        self.module = module
-
-    def find_spec(self, name, *_):
-        if name == self.module:
-            os.kill(os.getpid(), signal.SIGINT)
-
-sys.meta_path.insert(0, Interruption(sys.argv.pop()))
-runpy.run_module("papers", run_name="__main__", alter_sys=True)
-"""
-
-
-@pytest.mark.parametrize("module", ["papers.commands", "torch"])
-def test_an_interruption_while_modules_are_imported_has_no_traceback(module):
-    process = start("train", "independent", *BOUNCE, module, program=("-c", INTERRUPTED))
-    assert process.stdout.read() == "stopped\n"
-    assert process.wait() == 130
-
-
 LONG = ("--dataset", "circle", "--run", "long", "--profile", "full")
 MISTAKES = {
     ("train", "dependent"): "part: expected one of independent",
     ("evaluate", "unordered", "--dataset", "cars"): "dataset: expected one of digits",
     ("train", "unordered", "--run", "no_pair"): "did you mean no_pairs",
     ("train", "unordered", "--dataset", "faces", "--run", "no_pairs"): "run: expected one of",
-    ("train", "independent", "--run", "tenfold", "--profile", "full"): "--seed",
+    ("train", "independent", "--run", "tenfold", "--profile", "full"): "--run",
     ("train", "independent", *LONG, "--seed", "0"): "--run: expected one that the profile full has",
     ("train", "independent", *NAMED, "--precision", "33"): "precision: expected one of 32-true",
     ("train", "independent", "--profile", "huge"): "profile: expected one of smoke, quick, full",
@@ -230,13 +196,12 @@ MISTAKES = {
     ("train", "unordered", *SMOKE, "--dataset", "faces"): "data fetch cmu-faces",
     ("train", "independent", "--replay"): "--replay: gone since 1.0; a CUDA GPU compiles",
     ("train", "independent", "--model=factored"): "--run names the run",
-    ("convert",): "convert: gone since 1.0",
+    ("full", "--plan"): "full: gone since 1.0",
     ("evaluate", "unordered", *SMOKE, "--dataset", "digits"): "--dataset digits --run dynamic_4",
     ("judge", "weather"): "dataset: expected one of",
     ("runs", "nobody"): "TARGET: expected one of all, readme",
     ("verify", "--results", "none"): "expected results, found none",
-    ("verify", "--part", "independent"): "--again: expected with",
-    ("verify", "--again", "--run", "twofold"): "--again: expected a run",
+    ("verify", "--only", "twofold"): "--only: expected a run",
 }
 
 
@@ -245,16 +210,6 @@ def test_a_mistake_is_answered_by_one_message(call, arguments):
     code, printed = call(*arguments)
     assert code == 1 and printed.count("error:") == 1 and "Traceback" not in printed
     assert MISTAKES[arguments] in printed
-
-
-def test_datasets_that_are_not_at_hand_are_left_out_of_all(call, monkeypatch):
-    trained = []
-    monkeypatch.setattr(run, "train_run", lambda chosen, *_: trained.append(chosen.dataset))
-    # Otherwise it composes all frames.
-    monkeypatch.setattr("papers.datasets.make_sampler", lambda chosen: None)
-    code, printed = call("train", "unordered", *SMOKE, "--run", "unordered")
-    assert code == 0 and "faces" not in trained and "digits" in trained
-    assert "data fetch cmu-faces" in printed
 
 
 def test_the_trainings_of_a_grid_are_listed_once(call):
@@ -294,6 +249,6 @@ def test_help_and_typos_are_answered_without_importing_torch(arguments):
 
 
 def test_the_commands_run_in_any_folder(tmp_path):
-    command = [sys.executable, "-m", "papers", "full", "--plan", *SMOKE]
+    command = [sys.executable, "-m", "papers", "runs", "single_element/vowels", *SMOKE]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "single_element/vowels/single_element: 1 x 6 updates" in printed.stdout
+    assert len(json.loads(printed.stdout)["trainings"]) == 1

@@ -83,12 +83,6 @@ def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(sectio
     assert {block: count_parameters(part) for block, part in parts.items()} == COUNTS[section]
 
 
-def test_a_model_is_made_of_a_config_or_of_its_fields_by_name():
-    sizes = {"image_size": 8, "width": 2, "features": 3, "factors": 3}
-    made = IndependentPrediction(IndependentPredictionConfig(**sizes))
-    assert made.config == IndependentPrediction(**sizes).config != IndependentPredictionConfig()
-
-
 @pytest.mark.parametrize(
     "make, field",
     (

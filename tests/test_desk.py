@@ -4,6 +4,7 @@ Solutions are text to unfold there: a run of all cells shows none.
 """
 
 import copy
+import errno
 import re
 
 import nbformat
@@ -291,11 +292,30 @@ def test_a_run_of_all_cells_shows_no_solution_and_a_reader_can_run_them(exercise
         assert not names["check"](number, names[name_answer(number)]).is_right
 
 
+def refuse(code):
+    def sit_down(desk):
+        raise OSError(code, "refused", str(desk))
+
+    return sit_down
+
+
 def test_the_commands_say_what_they_did(root, monkeypatch, capsys):
     monkeypatch.setattr(files, "ROOT", root)
     assert commands.main(["desk"]) == 0 and commands.main(["desk"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("2 notebooks copied into") and second.startswith("0 notebooks")
+    elsewhere = root / "a reader's" / "desk"  # of a clone that is shared, or read-only
+    assert commands.main(["desk", "--to", str(elsewhere)]) == 0
+    assert sorted(path.name for path in elsewhere.glob("*.ipynb")) == NAMES
+    assert commands.main(["update", "--to", str(elsewhere)]) == 0
+    capsys.readouterr()
+    for code, makes_room in ((errno.EROFS, False), (errno.ENOSPC, True)):
+        monkeypatch.setattr(desk, "sit_down", refuse(code))
+        assert commands.main(["desk"]) == 1
+        said = capsys.readouterr().err
+        assert "--to FOLDER" in said and ("make room" in said) == makes_room
+    monkeypatch.undo()
+    monkeypatch.setattr(files, "ROOT", root)
     (root / "mine" / "00_start.ipynb").write_text("{")
     publish(root, "00_start.ipynb", *NEWER)
     assert commands.main(["update"]) == 1

@@ -124,12 +124,18 @@ def test_the_command_writes_into_build_or_says_that_it_cannot(
     assert "3 notebooks in build/student" in capsys.readouterr().out
     assert len(list(Path("build/student").iterdir())) == 3
     assert commands.main(["teacher", "--only", "11", "--to", "elsewhere"]) == 0
-    assert [path.name for path in Path("elsewhere").iterdir()] == ["11_count.ipynb"]
+    assert [path.name for path in Path("elsewhere").glob("[!.]*")] == ["11_count.ipynb"]
+    assert commands.main(["student", "--only", "11", "--to", "elsewhere"]) == 0
+    before = (folder / "11_count.ipynb").read_bytes()
+    for command in ("student", "assignment", "pages", "run"):  # not even at another name
+        assert commands.main([command, "--only", "11", "--to", str(folder)]) == 2
+    assert (folder / "11_count.ipynb").read_bytes() == before
+    capsys.readouterr()
     assert commands.main(["teacher", "--only", "77"]) == 2
     assert "found '77'" in capsys.readouterr().err
     for command in ("student", "teacher", "pages", "run"):
         assert commands.main([command, "--to", "/dev/null"]) == 1
-        assert "name another folder with --to\n" in capsys.readouterr().err
+        assert "; --to FOLDER names another place\n" in capsys.readouterr().err
 
 
 def test_the_notebooks_themselves_are_never_overwritten(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif
-from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
+from unbraid.measures.information import count_within, cross_block, kraskov, ross, same_and_cross
 
 
 def gaussian_pairs(seed, count, width, correlation):
@@ -25,14 +25,19 @@ def kraskov_by_loop(x, y, k):
     return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-@pytest.mark.parametrize("width_x, width_y", [(1, 1), (5, 4), (20, 20)])
-def test_kraskov_equals_its_definition(width_x, width_y):
+# On a line by sorting, of few units by trees, of many units by comparing all.
+@pytest.mark.parametrize(
+    "count, width_x, width_y", [(70, 1, 1), (150, 2, 1), (70, 5, 4), (70, 20, 20)]
+)
+def test_kraskov_equals_its_definition(count, width_x, width_y):
     generator = np.random.default_rng(width_x)
-    x, y = generator.normal(size=(70, width_x)), generator.normal(size=(70, width_y))
+    x, y = generator.normal(size=(count, width_x)), generator.normal(size=(count, width_y))
     y[:, 0] += 2 * x[:, 0]
-    for k in (1, 3, 69):
-        estimate = kraskov(x, y, k, jitter=0).estimate
+    for k in (1, 3, count - 1):
+        estimate = kraskov(x, y, k, jitter=0, raw=True).estimate
         assert estimate == pytest.approx(kraskov_by_loop(x, y, k), abs=1e-9)
+    scaled = kraskov(x / x.std(0), y / y.std(0), raw=True).estimate
+    assert kraskov(x, y).estimate == pytest.approx(scaled, abs=1e-9)
 
 
 def ross_by_loop(x, labels, k=3):
@@ -46,20 +51,32 @@ def ross_by_loop(x, labels, k=3):
     return (digamma(k) + digamma(count) - total / count) / np.log(2)
 
 
-@pytest.mark.parametrize("width", [1, 5, 20])
+@pytest.mark.parametrize("width", [1, 2, 5, 20])
 def test_ross_equals_its_definition(width):
     generator = np.random.default_rng(width)
     labels = generator.integers(4, size=90)
     x = generator.normal(size=(90, width)) + labels[:, None]
-    assert ross(x, labels, jitter=0).estimate == pytest.approx(ross_by_loop(x, labels), abs=1e-9)
+    found = ross(x, labels, jitter=0, raw=True).estimate
+    assert found == pytest.approx(ross_by_loop(x, labels), abs=1e-9)
+    scaled = ross(x / x.std(0), labels, raw=True).estimate
+    assert ross(x, labels).estimate == pytest.approx(scaled, abs=1e-9)
+
+
+def test_on_a_line_differences_decide_who_is_near_and_not_rounded_sums():
+    """Whole numbers, whose distances tie, and numbers far from zero, where sums lose digits."""
+    generator = np.random.default_rng(0)
+    for x in (generator.integers(30, size=200) * 1.0, 1e6 + generator.random(200)):
+        radius = np.nextafter(np.abs(x - np.roll(x, 3)), 0)
+        is_near = np.abs(x[:, None] - x) <= radius[:, None]
+        assert count_within(x[:, None], radius).tolist() == is_near.sum(1).tolist()
 
 
 def test_what_must_not_change_the_estimate():
     x, y = gaussian_pairs(1, 500, 4, 0.8)
     rows = np.random.default_rng(1).permutation(500)
     base = kraskov(x, y).estimate
-    for other in [(x[:, ::-1], y), (y, x), (x[rows], y[rows]), (3 * x + 5, 3 * y - 2), (-x, y)]:
-        assert kraskov(*other).estimate == pytest.approx(base, abs=1e-6)
+    for other in [(x[:, ::-1], y), (y, x), (x[rows], y[rows]), (3 * x + 5, 90 * y - 2), (-x, y)]:
+        assert kraskov(*other).estimate == pytest.approx(base, abs=1e-9)
 
 
 def test_shuffled_pairs_are_the_zero_of_the_estimator():
@@ -78,7 +95,6 @@ def test_ross_agrees_with_scikit_learn_with_rare_classes():
     labels = generator.integers(3, size=500)
     x = (labels == 0) + 0.3 * generator.normal(size=(500, 2))[:, 0]
     x, labels = np.append(x, [0.0, 1.0, 1.1]), np.append(labels, [7, 8, 8])
-    x = x / x.std()
     theirs = mutual_info_classif(x[:, None], labels, n_neighbors=3, random_state=0)[0] / np.log(2)
     assert ross(x, labels).estimate == pytest.approx(theirs, abs=1e-3)
 
@@ -111,7 +127,9 @@ CONSTANT = np.column_stack([X[:, 0], np.full(20, 7.0)])
     [
         (lambda: kraskov(X, Y, k=20), "k"),
         (lambda: kraskov(X, Y, shuffles=1.5), "shuffles"),
+        (lambda: kraskov(X, Y, k=True), "k"),
         (lambda: kraskov(X, Y, jitter=1e6), "jitter"),
+        (lambda: kraskov(X, Y, jitter="no"), "jitter"),
         (lambda: kraskov(X, Y[:15]), "x, y"),
         (lambda: kraskov(NOT_FINITE, Y), "x"),
         (lambda: kraskov(X, CONSTANT), "y"),

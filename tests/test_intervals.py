@@ -138,6 +138,8 @@ def test_tensors_of_any_kind_become_arrays():
         (lambda: bootstrap_interval(), "values"),
         (lambda: bootstrap_interval([1, 2, 3], rate=True), "rate"),
         (lambda: bootstrap_interval([1, 2], statistic=lambda rows: np.nan), "statistic"),
+        (lambda: bootstrap_interval(["a", "b"]), "statistic"),
+        (lambda: bootstrap_interval([1, 2], draws=1), "draws"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, field):

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from helpers import seeded
-from unbraid.interventions import grid_points, move_one, swap, traverse
-from unbraid.interventions import principal_directions as directions_of
+from unbraid.interventions import move_one, swap, traverse
+
+from papers.b.planes import grid_points
+from papers.b.planes import principal_directions as directions_of
 
 
 def equal(first, second):
@@ -101,6 +103,8 @@ def test_a_grid_covers_the_middle_of_two_units_and_grows_to_the_right():
         (lambda c, m: move_one({"a": c["factor_0"][:, :1], "b": c["factor_1"][:, :1]}, "a"), "b"),
         (lambda c, m: traverse(c, "factor_0", 0, torch.zeros(2)), "codes"),
         (lambda c, m: traverse(one(c), "factor_0", 6, torch.zeros(2)), "unit"),
+        (lambda c, m: traverse(one(c), "factor_0", 0.5, torch.zeros(2)), "unit"),
+        (lambda c, m: move_one(m["static"], "static"), "codes"),
         (lambda c, m: directions_of(m["static"], 3), "count"),
         (lambda c, m: directions_of(m["static"][0], 1), "code"),
         (lambda c, m: directions_of(torch.zeros(5, 3), 1), "code"),

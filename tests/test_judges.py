@@ -9,7 +9,7 @@ from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
 from unbraid.networks import count_parameters
 from unbraid.records import read_json, write_json
 
-from papers.judge import fit_judge, reliability, save_judge, shifted
+from papers.judge import fit_judge, save_judge, shifted
 
 BARS = {"colour": ("red", "green", "blue"), "motion": ("left", "right")}
 SMALL = {"image_size": 16, "width": 8, "features": 16, "hidden": 16}
@@ -78,9 +78,8 @@ def test_shipped_judges_judge_as_they_did(dataset):
 
 def test_it_learns_what_one_frame_shows_and_what_only_the_clip_shows(judge, test_clips):
     frames, labels = test_clips
-    accuracy = reliability(judge, frames, labels)["real"]
-    assert (accuracy["colour"].mean, accuracy["colour"].n) == (1, 300)
-    assert accuracy["motion"].mean >= 0.99
+    for name, probabilities in judge.probabilities(frames).items():
+        assert (probabilities.argmax(1) == labels[name]).float().mean() >= 0.99
     backwards = judge.probabilities(frames.flip(1))["motion"].argmax(-1)
     assert (backwards == 1 - labels["motion"]).float().mean() > 0.99
 

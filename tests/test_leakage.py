@@ -92,6 +92,16 @@ def test_of_many_rows_the_nonlinear_probe_reads_some_of_all_sequences(monkeypatc
     assert found["code", "y"] == 1
 
 
+def test_a_rare_class_is_on_both_sides_and_among_the_rows_of_a_slow_probe(monkeypatch):
+    """Three of 400 sequences: a third of the plain splits have none of them in the test."""
+    y = np.isin(np.arange(400), (7, 77, 177))
+    code = {"code": y[:, None] + 0.01 * np.random.default_rng(0).normal(size=(400, 1))}
+    monkeypatch.setattr(leakage, "NONLINEAR_ROWS", 20)
+    for seed in range(12):
+        found = leakage_matrix(code, {"y": y}, probe="nonlinear", permutations=1, seed=seed)
+        assert found["code", "y"] == 1
+
+
 def test_no_sequence_is_on_both_sides():
     """A mark of its own in every frame of a sequence: a split by frames would know it again."""
     g = np.random.default_rng(0)
@@ -130,12 +140,13 @@ def test_values_are_those_of_the_first_release():
 
 def test_limits_of_the_skill_are_those_of_any_other_statistic():
     loss, base = np.random.default_rng(0).uniform(0.1, 3, (2, 40))
-    limits = leakage.skill_limits(loss / 2, base, seed=3)
+    limits = leakage.skill_limits(loss[None] / 2, base[None], seed=3)[0]
     how = {"statistic": lambda a, b: 1 - a.sum() / b.sum(), "draws": leakage.BOOTSTRAP_DRAWS}
     slow = bootstrap_interval(loss / 2, base, seed=3, **how)
     np.testing.assert_allclose(limits, (slow.low, slow.high), atol=1e-12)
     # Where each sequence loses three tenths of its baseline, every draw has the skill 0.7.
-    np.testing.assert_allclose(leakage.skill_limits(0.3 * base, base, seed=0), (0.7, 0.7))
+    alike = leakage.skill_limits(0.3 * base[None], base[None], seed=0)
+    np.testing.assert_allclose(alike, [(0.7, 0.7)])
 
 
 def test_a_perfect_score_has_wilsons_limits_and_a_constant_code_none():
@@ -169,6 +180,7 @@ CODE, HAIR = {"static": CODES["static"]}, {"hair": FACTORS["hair"]}
         (lambda: leakage_matrix(CODE, HAIR, pooling="mean"), "pooling"),
         (lambda: leakage_matrix(CODE, HAIR, test=np.ones(60, bool)), "test"),
         (lambda: leakage_matrix(CODE, HAIR, test=[1, 2, 99]), "test"),
+        (lambda: leakage_matrix(CODE, HAIR, test=np.nan), "test"),
         (lambda: leakage_matrix(CODE, {"y": np.zeros(60, int)}), "factor 'y'"),
         (lambda: leakage_matrix(CODES, {"y": np.arange(300).reshape(60, 5)}), "factor 'y'"),
         (lambda: leakage_matrix(CODE, {"y": np.arange(60) < 1}, test=np.arange(9, 20)), "factor"),

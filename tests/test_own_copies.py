@@ -1,4 +1,4 @@
-"""Own copies: made trees like MUG, TIMIT and Aff-Wild; what is read, measured and refused."""
+"""Own copies: made trees like MUG and TIMIT; what is read, measured and refused."""
 
 import numpy as np
 import pytest
@@ -41,17 +41,6 @@ def make_faces(copy, people=3, counts=None, **more):
             for take in range(2):
                 folder = copy / f"{person:03d}" / expression / f"take{take:03d}"
                 draw(folder, (counts or {}).get((person, number), 15), (person, number), **more)
-
-
-def make_films(copy, counts=None, **more):
-    """Aff-Wild's layout: twelve films of 22 pictures; valence is step / 22, arousal its minus."""
-    (copy / "annotations").mkdir()
-    for film in range(12):
-        draw(copy / f"video{film:02d}", (counts or {}).get(film, 22), (20 * film, 0), **more)
-        lines = [f"{step / 22},{-step / 22}" for step in range(1, 23)]
-        lines[4] = "-5,-5"
-        text = "\n".join(["valence,arousal", *lines])
-        (copy / "annotations" / f"video{film:02d}.txt").write_text(text)
 
 
 def make_voices(copy, rate=16_000):
@@ -100,33 +89,11 @@ def test_timit_splits_by_speaker_and_leaves_out_what_all_say(copy):
         load("timit")
 
 
-def test_aff_wild_frames_masks_and_moods(copy):
-    """One film is too short, one long, and one without annotations."""
-    counts = {2: 19, 3: 90}
-    make_films(copy, counts, name="{}.jpg")
-    (copy / "annotations" / "video04.txt").unlink()
-    parts = [load("aff_wild", split, image_size=8) for split in ("train", "test")]
-    assert [len(films) for films in parts] == [9, 2]
-    for films in parts:
-        for row, video in enumerate(films.labels["video"]):
-            number = int(films.classes["video"][video][-2:])
-            count = min(64, counts.get(number, 22))
-            frame = films.labels["frame"][row, :count]
-            assert films.mask[row].sum() == count and films.mask[row, :count].all()
-            assert (films.frames[row, :count, 0, 4, 4] == 4 * frame % 256).all()
-            known = (frame <= 22) & (frame != 5) & (number != 4)
-            expected = torch.where(known, frame / 22, 0.0)
-            torch.testing.assert_close(films.labels["valence"][row, :count], expected)
-            torch.testing.assert_close(films.labels["arousal"][row, :count], -expected)
-        assert not films.frames[~films.mask].any()
-
-
 @pytest.mark.parametrize(
     "make, model, dataset, figure",
     (
         (make_faces, "single_element", "mug", "swap_expression"),
         (make_voices, "single_element", "timit", "eer_gap"),
-        (make_films, "unordered", "aff_wild", "dynamic_probe_valence"),
     ),
 )
 def test_a_copy_is_trained_and_evaluated(copy, call, make, model, dataset, figure):
@@ -149,13 +116,6 @@ def test_without_copies_the_other_sets_go_on_and_the_remedy_is_said(call, monkey
     assert commands.keep_at_hand(["mug", "bounce", "vowels"]) == ["bounce", "vowels"]
 
 
-def spoil_moods(copy, old, new):
-    """Films whose annotations have another text."""
-    make_films(copy)
-    path = copy / "annotations" / "video00.txt"
-    path.write_text(path.read_text().replace(old, new))
-
-
 REFUSED = {
     "mug, empty": lambda copy: None,
     "mug, no expressions": lambda copy: draw(copy / "001" / "4" / "take000", 15, (0, 0)),
@@ -164,11 +124,6 @@ REFUSED = {
     "mug, a folder too many": lambda copy: make_faces(copy / "x" / "y"),
     "mug, no numbers": lambda copy: make_faces(copy, name="{}a.jpg"),
     "timit, empty": lambda copy: None,
-    "aff_wild, empty": lambda copy: None,
-    "aff_wild, no header": lambda copy: spoil_moods(copy, "valence,arousal\n", ""),
-    "aff_wild, swapped": lambda copy: spoil_moods(copy, "valence,arousal", "arousal,valence"),
-    "aff_wild, too large": lambda copy: spoil_moods(copy, "-5,-5", "0,1000"),
-    "aff_wild, half a line": lambda copy: spoil_moods(copy, "-5,-5", "0.5,"),
 }
 
 

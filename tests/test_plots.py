@@ -133,9 +133,14 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
         "alt": lambda: plots.show(plt.figure(), alt="a heat map"),
         "titles": lambda: plots.film(clips, "Two black clips.", titles=["one"]),
         "frames": lambda: plots.picture(np.zeros((3, 4, 4))),
+        "frames: expected values": lambda: plots.picture(np.full((1, 3, 4, 4), 200, np.uint8)),
+        "labels": lambda: plots.grid(clips, labels=["one"]),
+        "matrix": lambda: plots.heatmap(np.zeros(3)),
+        "limits": lambda: plots.leakage(np.zeros((2, 2)), np.zeros((2, 2))),
+        "sound": lambda: plots.play(torch.zeros(2, 9), 8000, "two"),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():
-        with pytest.raises(ValueError, match=f"^{field}:"):
+        with pytest.raises(ValueError, match=f"^{field}"):
             call()
     with pytest.raises(FileNotFoundError, match="figures/11_none.svg"):
         plots.show_svg("figures/11_none.svg", "The graphs of a model.")

@@ -7,20 +7,10 @@ from torch.distributions import Normal, kl_divergence
 from unbraid.models.base import Batch
 
 from papers import settings
-from papers.run import term_weights
+from papers.run import weight_schedules
 
 SECTION = "single_element.spoken_digits.published"
 VALUES = torch.randn(4, 5, 3, generator=seeded(6), **DOUBLE)  # (B, T, bins)
-
-
-def test_full_is_the_authors_configuration():
-    full = settings.load(SECTION, "full")
-    weights = [full.log_likelihood_weight, full.still_weight]
-    weights += [full.static_kl_weight, full.dynamic_kl_weight, full.anchor_weight]
-    assert weights == [20, 100, 1, 1, 0]
-    assert (full.static_size, full.dynamic_size, full.dynamic_hidden) == (128, 128, 128)
-    assert (full.hidden, full.features, full.channels) == (256, 101, 101)
-    assert (full.variance, full.learning_rate, full.scaled) == (0.5, 1e-3, False)
 
 
 # The bound, step by step
@@ -68,21 +58,8 @@ def test_bound_and_loss_against_a_slow_loop():
     close(bound.terms["still"], -alone - constant)
     close(bound.kl, {"static": kl_s, "dynamic": kl_d})
     published = 20 * whole + 100 * alone + kl_s + kl_d
-    weights = term_weights(settings.load(SECTION, "full"), 1)
+    weights = weight_schedules(settings.load(SECTION, "full"))
     close(5 * bound.loss(weights), (published + 120 * constant).mean())
-
-
-@torch.no_grad()
-def test_the_loss_of_a_model_of_zeros_is_the_energy_of_a_chunk():
-    """With all weights 0 everything is decoded as 0, s and d are their priors: 20 + 100 times."""
-    model = small("released speech")
-    for parameter in model.parameters():
-        parameter.zero_()
-    chunk = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]], **DOUBLE)  # squares add up to 6
-    bound = model(chunk, seeded())
-    constant = 0.5 * 6 * torch.log(torch.tensor(torch.pi, **DOUBLE))
-    loss = 2 * bound.loss(term_weights(settings.load(SECTION, "full"), 1))  # of two spectra
-    close(loss, 120 * (6 + constant))
 
 
 # What codes see, and what is decoded of them

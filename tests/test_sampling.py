@@ -89,9 +89,13 @@ def test_a_length_that_a_sequence_does_not_have_is_refused(length):
     mask[2, 2:] = False
     with pytest.raises(ValueError, match="length"):
         FrameSampler(numbered(mask), length)
-    for shape in ((3, 5, 2), (0, 5, 3, 4, 4)):  # a series, and nothing at all
-        with pytest.raises(ValueError, match="sequences"):
-            FrameSampler(Sequences(torch.zeros(shape)), 1)
+    series, nothing = (Sequences(torch.zeros(shape)) for shape in ((3, 5, 2), (0, 5, 3, 4, 4)))
+    for sequences in (series, nothing, torch.zeros(3, 5, 3, 4, 4)):
+        with pytest.raises(ValueError, match="^sequences"):
+            FrameSampler(sequences, 1)
+    for field, draw in (("count", (-1, seeded())), ("generator", (2, 0))):
+        with pytest.raises(ValueError, match=f"^{field}"):
+            FrameSampler(numbered(), 1)(*draw)
 
 
 def test_one_class_of_a_share_of_the_sequences_is_withheld():

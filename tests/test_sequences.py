@@ -46,6 +46,8 @@ def test_arrays_become_tensors():
     ("field", "changes"),
     [
         ("frames", {"frames": torch.rand(6, 4, 8, 8)}),
+        ("frames", {"frames": [[1, 2], [3]]}),
+        ("digit", {"labels": LABELS | {"digit": [*"abcdef"]}}),
         ("frames", {"frames": torch.zeros(6, 4, 3, 8, 8, dtype=torch.int32)}),
         ("frames", {"frames": torch.zeros(6, 4, 3, dtype=torch.uint8)}),
         ("frames", {"frames": torch.full((6, 4, 3), float("inf"))}),

@@ -3,7 +3,6 @@
 import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from helpers import seeded
@@ -14,7 +13,7 @@ from unbraid.models.single_element import SingleElement, Windows
 
 from papers import evaluation, settings
 from papers.c import series
-from papers.c.heads import SPLITS, Prediction
+from papers.c.heads import SPLITS
 from papers.run import build
 
 
@@ -119,40 +118,6 @@ def test_classes_of_a_made_world(monkeypatch, blind):
     assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
 
 
-def hide_label(split, count, in_window):
-    """Series that tell their label in the anchor's window, or only in the other five.
-
-    Half of them begin with a window in which nothing was observed, so that their anchor is second.
-    """
-    generator = seeded(count)
-    known, first = torch.arange(count) % 3, (torch.arange(count) + 1) % 2
-    mask = torch.ones(count, 6, 4, dtype=torch.bool)
-    mask[first == 1, 0] = False
-    noise = 4 * torch.randn(count, 6, 4, 4, generator=generator)
-    noise[..., 0] = 0  # the variable that `Reader` takes for a class
-    answer = nn.functional.one_hot(known + 1, 4).float()[:, None, None]
-    tells = nn.functional.one_hot(first, 6).bool() == in_window
-    frames = torch.where(tells[..., None, None], answer, noise) * mask[..., None]
-    labels = {"speaker": known}
-    return Sequences(frames.flatten(1, 2), labels, ("speaker",), (), split, mask=mask.flatten(1))
-
-
-@pytest.mark.parametrize("in_window", [True, False])
-def test_the_linear_model_on_the_window_reads_the_anchor_and_nothing_else(monkeypatch, in_window):
-    worlds = {}
-    for split, count in zip(SPLITS, (300, 60, 120), strict=True):
-        worlds[split] = hide_label(split, count, in_window)
-    monkeypatch.setattr(series, "load_series", lambda settings, split: worlds[split])
-    figures = evaluate(Reader(4, blind=True), "vowels", 1)
-    window, whole = figures["speaker_accuracy_window"], figures["speaker_accuracy_logistic"]
-    if in_window:
-        assert window == 1 and whole < 0.6  # The mean of six windows drowns what one tells.
-    else:
-        assert window < 0.5 and whole > 0.85
-    lead = figures["speaker_accuracy_less_window"]
-    assert lead == pytest.approx(figures["speaker_accuracy"] - window)
-
-
 @pytest.mark.parametrize(
     ("section", "changes"),
     [
@@ -193,24 +158,7 @@ def test_events_of_a_made_world(monkeypatch):
     assert figures["icu_accuracy"] > 0.9
 
 
-def test_rain_is_a_days_own(monkeypatch):
-    """Wet days that the day's dynamic code tells, at twelve stations that share their month."""
-    monkeypatch.setattr(series, "SET_DRAWS", 50)
-    make_world(
-        monkeypatch,
-        *(672, 24, 12),
-        counts=(60, 24, 36),
-        month=lambda known, value: torch.arange(len(known)) // 12 % 2,
-        station=lambda known, value: known,
-        rain=lambda known, value: ((value > 0.8).float() / 12).repeat_interleave(24, 1),
-    )
-    figures = evaluate(Reader(24), "air_quality", 12)
-    assert figures["rain_auroc"] > 0.95 and figures["rain_auroc_boosting"] > 0.95
-    assert 0.1 < figures["rain_auprc_trivial"] < 0.35  # P(value > 0.8) = 0.21
-
-
-def test_the_value_of_a_day_and_what_turning_the_series_does(monkeypatch):
-    """Below the best constant, unless codes and labels are of different days."""
+def test_the_value_of_a_day_is_told_better_than_by_a_constant(monkeypatch):
     make_oil(monkeypatch)
     figures = evaluate(Reader(24), "etth1", 80)
     name = "oil_temperature_mae"
@@ -219,7 +167,6 @@ def test_the_value_of_a_day_and_what_turning_the_series_does(monkeypatch):
     assert trivial == min(constants)
     assert trivial == pytest.approx(5 * math.sqrt(2 / math.pi), rel=0.1)  # mean of |5 N(0, 1)|
     assert figures[name] < 0.4 * trivial and figures[f"{name}_ridge"] < 0.1
-    assert figures[f"{name}_paper"] > 0.9 * trivial
     assert figures[f"{name}_interleaved"] == figures[name]  # This world has one way to be split.
 
 
@@ -239,48 +186,35 @@ def make_authors_model(monkeypatch):
 def test_heads_of_the_authors_protocol_learn_from_new_draws_without_a_mask(monkeypatch):
     make_stays(monkeypatch)
     model, seen = make_authors_model(monkeypatch)
-    reader, options = model(4, spread=0.1), make_settings("physionet", epochs=12)
-    parts = series.unmask(series.load_splits(options))
-    ward = series.class_on_draws(reader, parts, options, 0)
-    # Two rounds of 12 epochs of five passes over training and validation, and of five over test.
-    assert len(seen) == 2 * (12 * 10 + 5) and ward["icu_accuracy_authors_protocol"] > 0.9
-    options.evaluation_epochs = 25
-    death = series.death_on_draws(reader, parts, options, 0)
-    assert len(seen) == 250 + 25 + 1
+    options = make_settings("physionet", epochs=20)
+    figures = series.authors_protocol(model(4, spread=0.1), options, 0)
+    # Of the ward two rounds of 20 epochs of five passes over training and validation, and of five
+    # over test; of death an epoch is one pass over training.
+    assert len(seen) == 2 * (20 * 10 + 5) + 20 + 1
     assert all(mask is None and noise is not None for mask, noise in seen)
-    assert death["mortality_auroc_authors_protocol"] > 0.95
-    assert death["mortality_auprc_authors_protocol"] > 0.9
+    assert figures["icu_accuracy_authors_protocol"] > 0.9
+    assert figures["mortality_auroc_authors_protocol"] > 0.95
+    assert figures["mortality_auprc_authors_protocol"] > 0.9
 
 
 def test_days_of_the_authors_protocol_are_turned(monkeypatch):
     make_oil(monkeypatch)
     model, _ = make_authors_model(monkeypatch)
-    options = make_settings("etth1", epochs=40)
-    figures = series.authors_protocol(model(24), [], options, 0)
+    figures = series.evaluate_series(model(24), make_settings("etth1", epochs=40), 0)
     assert figures["oil_temperature_mae_authors_protocol"] > 3.5  # 3.99 is the best constant's
-    assert series.authors_protocol(Reader(24), [], options, 0) == {}
+    assert figures["oil_temperature_mae"] < 3
 
 
-def test_codes_leave_out_what_was_not_observed():
+def test_what_was_not_observed_is_left_out_of_codes_and_means():
     frames, mask = torch.ones(2, 12, 4), torch.ones(2, 12, 4, dtype=torch.bool)
     mask[0, 5:], mask[1, 3:9, 0] = False, False
-    coded = series.encode_series(Reader(3), Sequences(frames * mask, mask=mask))
-    assert coded.lengths.tolist() == [2, 4]
-    assert torch.equal(coded.raw[:, :4], torch.ones(2, 4))
-    assert torch.equal(coded.raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
-    whole = series.encode_series(Reader(3), Sequences(frames))
-    assert whole.raw.shape == (2, 4)
-
-
-def test_the_rows_of_a_day_count_as_one():
-    """Stations that are right or wrong together: days give limits sqrt(3) times as wide as rows."""
-    target = np.repeat(np.arange(30) % 2, 3)
-    predicted = np.where(np.repeat(np.arange(30) < 21, 3), target, 1 - target)[None]
-    prediction = Prediction(target, {"head": predicted}, ("accuracy",))
-    rows, days = (series.head_intervals(prediction, "a", size=size) for size in (1, 3))
-    assert rows["a_accuracy"] == days["a_accuracy"] == pytest.approx(0.7)
-    widths = [figures["a_accuracy_high"] - figures["a_accuracy_low"] for figures in (rows, days)]
-    assert 1.4 < widths[1] / widths[0] < 2.1
+    gaps = Sequences(frames * mask, mask=mask)
+    assert series.encode_series(Reader(3), gaps)[2].tolist() == [2, 4]  # lengths
+    (raw,) = series.read_plainly(Reader(3), [gaps], series.EVENT)["logistic"]
+    assert torch.equal(raw[:, :4], torch.ones(2, 4))
+    assert torch.equal(raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
+    (whole,) = series.read_plainly(Reader(3), [Sequences(frames)], series.EVENT)["logistic"]
+    assert whole.shape == (2, 4)
 
 
 def test_rows_in_threes_are_one_day():

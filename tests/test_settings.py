@@ -122,14 +122,6 @@ def test_the_default_is_quick_and_the_environment_wins(monkeypatch):
         load("independent", "fast")
 
 
-def test_overrides_change_single_settings():
-    rate = [[0.5, 1.0], [1.0, 0]]
-    plain = load("independent.bounce.factored", "quick")
-    changed = load("independent.bounce.factored", "quick", steps=3, learning_rate=rate)
-    assert changed == plain.but(steps=3, learning_rate=rate) != plain
-    assert (changed.steps, changed.learning_rate) == (3, rate)
-
-
 @pytest.mark.parametrize(
     "changes", ({"stepz": 3}, {"steps": -1}, {"steps": "many"}, {"normalise": 3})
 )

@@ -313,6 +313,26 @@ def test_what_follows_the_end_changes_nothing(name):
 
 @each
 @torch.no_grad()
+def test_batch_normalisation_does_not_see_padding(name):
+    """In training, where its statistics are those of the batch."""
+    model = small(name, still=True).train()
+    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded(2))
+    mask = torch.ones(frames.shape[:2], dtype=torch.bool)
+    mask[1, 3 * model.codec.window :] = False
+    shortest = model.elbo(Batch(frames, mask), noise)
+    for more in (3, 59):  # elements
+        extra = torch.ones(3, more, 2, **DOUBLE)
+        longer = noise | {"dynamic": torch.cat([noise["dynamic"], extra], 1)}
+        padding = frames.new_full((3, more * model.codec.window, *model.frame_shape), 0.9)
+        hidden = torch.zeros(padding.shape[:2], dtype=torch.bool)
+        padded = Batch(torch.cat([frames, padding], 1), torch.cat([mask, hidden], 1))
+        found = model.elbo(padded, longer)
+        close(found.elbo, shortest.elbo)
+        close(found.terms, shortest.terms)
+
+
+@each
+@torch.no_grad()
 def test_the_dynamic_lstm_reads_zero_in_place_of_an_element_that_was_not_observed(name):
     model, hidden = small(name), 3
     frames = example_frames(model)
@@ -323,6 +343,7 @@ def test_the_dynamic_lstm_reads_zero_in_place_of_an_element_that_was_not_observe
     found = model.posterior(elements, seen, noise).dynamic
     features = [model.codec.encoder(x) for x in elements.unbind(1)]
     if model.context is not None:
+        features[hidden] = torch.zeros_like(features[hidden])
         features = walk(model.context, features)
     expected = slow_dynamic_posterior(model, features, POSITION[model.config.anchor], noise, hidden)
     close(found.mean, torch.stack([q.mean for q in expected], 1))

@@ -1,6 +1,5 @@
 """Paper C's evaluation on speech: on made voices whose codes are known, and by a small model."""
 
-import math
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +10,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale
 from unbraid.models.base import Batch, Bound
 
-from papers import settings
 from papers.c import speech
-from papers.run import build
 
 BINS, STEPS = 12, 6
 DIGITS = tuple("01234")
@@ -97,23 +94,23 @@ def expected(measure):
 def test_vectors_of_recordings_are_means_over_what_was_heard(splits):
     chunks = SpectrumScale.fit(splits["train"]).transform(splits["test"])
     recordings = speech.collect_recordings(Reader(), chunks, 0)
-    assert recordings.static_mean.shape == recordings.dynamic_mean_drawn.shape == (90, BINS)
+    assert {vectors.shape for vectors in recordings.vectors.values()} == {(90, BINS)}
     two = chunks.subset([8, 9])  # of recording 4
-    static = Reader().encode(two)["static"].mean(0)
-    torch.testing.assert_close(recordings.static_mean[4], static, rtol=1e-4, atol=1e-4)
-    spectrum = two.frames[two.mask].mean(0)
-    torch.testing.assert_close(recordings.spectrum[4], spectrum, rtol=1e-4, atol=1e-4)
-    course = recordings.codes["dynamic"][8:10][two.mask].mean(0)
-    torch.testing.assert_close(recordings.dynamic_mean[4], course, rtol=1e-4, atol=1e-5)
+    drawn = Reader().encode(chunks, seeded(0))["dynamic"][8:10]
+    expected = {
+        "static": Reader().encode(two)["static"].mean(0),
+        "even_spectrum": two.frames[two.mask].mean(0),
+        "dynamic": drawn[two.mask].mean(0),
+    }
+    for name, vector in expected.items():
+        found = recordings.vectors[name][4]
+        torch.testing.assert_close(found, vector, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_a_model_that_takes_voices_apart_as_they_were_made(expected):
     figures = expected
     assert figures["eer_static"] < 0.02 and abs(figures["eer_dynamic"] - 0.5) < 0.1
-    assert figures["eer_gap"] == pytest.approx(figures["eer_dynamic"] - figures["eer_static"])
     assert figures["eer_even_spectrum"] < 0.2  # The voice is the mean of the spectra.
-    assert figures["static_probe_speaker"] > 0.95 and figures["dynamic_probe_speaker"] < 0.25
-    assert figures["judge_speaker"] > 0.95 and figures["judge_digit"] > 0.9
     assert figures["reconstruct_digit"] > 0.9 and figures["reconstruct_speaker"] > 0.95
     assert figures["swap_speaker"] > 0.9 and figures["swap_leak_speaker"] < 0.1
     assert figures["swap_digit"] > 0.85 and figures["swap_leak_digit"] < 0.15
@@ -148,10 +145,3 @@ def test_what_a_model_reads_does_not_change_how_it_is_measured(splits, measure, 
     assert figures.keys() == expected.keys()
     for name in figures:
         assert figures[name] == pytest.approx(expected[name], abs=0.02), name
-
-
-def test_a_small_model_gives_the_same_numbers_twice(measure):
-    options = settings.load("single_element.spoken_digits", "smoke", channels=BINS, window=3)
-    model = build(options, 0)
-    figures = measure(model)
-    assert all(map(math.isfinite, figures.values())) and figures == measure(model)

@@ -41,9 +41,3 @@ def test_chunks_of_the_clip_in_the_clone(by):
     seen, asked = ((part.labels["time"] * 12.5).round().long() for part in (train, test))
     assert torch.equal(test.frames, film[asked]) and not torch.isin(seen, asked).any()
     assert by == "chunk" or int(seen.max()) + 30 < int(asked.min())
-
-
-def test_without_the_video_it_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("UNBRAID_HOME", str(tmp_path))
-    with pytest.raises(fetch.DataError, match="street"):
-        load()

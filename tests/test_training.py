@@ -244,6 +244,17 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(checkpoint, ch
     train(checkpoint, every=1)  # Neither rows nor reports decide what is learnt.
 
 
+def test_a_checkpoint_of_another_machine_is_continued_with_a_warning(checkpoint, tmp_path):
+    path = tmp_path / "a.ck"
+    with safe_open(checkpoint, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        run = json.loads(file.metadata()["run"])
+        rows = file.metadata()["rows"]
+    save_file(tensors, path, {"run": json.dumps(run | {"threads": 99}), "rows": rows})
+    with pytest.warns(UserWarning, match="a.ck: made with another threads; "):
+        assert train(path)[1] == without_seconds(json.loads(rows))
+
+
 @pytest.mark.parametrize("kind", ("truncated", "other", "version 1.0"))
 def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
     path = tmp_path / "b.ck"
@@ -273,23 +284,27 @@ def test_a_checkpoint_holds_plain_tensors_and_json(checkpoint):
         "steps": (0, 2.5, "12", None),
         "batch_size": (0, 1.5, True),
         "every": (0, -1, 2.5),
-        "seed": (-1, 0.5),
+        "seed": (-1, 0.5, 2**63 - 1),
         "learning_rate": (0, -1e-3, float("nan"), "1e-3", None, [[0, 1e-3], [100, 1e-4]]),
         "weights.kl": (float("nan"), -1.0, "1", [[0.5, 1], [0.2, 0]], lambda share: 1 / (2 - 3)),
-        "betas": ((0.9, 1.0), (-0.1, 0.9), (float("nan"), 0.9)),
+        "betas": ((0.9, 1.0), (-0.1, 0.9), (float("nan"), 0.9), 0.9),
         "gradient_norm": (0, -1.0, float("nan"), float("inf")),
         "precision": ("16-mixed", 32),
         "accelerator": ("gpu",),
         "devices": (0, "two"),
         "num_nodes": (0,),
         "draw": (3,),
+        "report": ("print",),
+        "checkpoint": (5, "."),
+        "identity": ([1],),
+        "compile": ("no",),
     }.items(),
 )
 def test_arguments_are_refused_by_their_names_before_anything_is_done(name, values, tmp_path):
     for value in values:
         option = {"weights": {"kl": value}} if name == "weights.kl" else {name: value}
         with pytest.raises(ValueError, match=f"^{name}: expected"):
-            train(tmp_path / "a", **option)
+            train(**{"checkpoint": tmp_path / "a"} | option)
     with pytest.raises(ValueError, match="^batch_size: expected a multiple .* found 4"):
         train(tmp_path / "a", devices=3)
     assert list(tmp_path.iterdir()) == []

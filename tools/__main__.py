@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,17 +69,17 @@ def report_written(paths: list[Path], options: Options) -> bool:
     return True
 
 
-def lay_out_desk(_: Options) -> bool:
+def lay_out_desk(options: Options) -> bool:
     """copy the notebooks into mine/, where they are yours; what is there stays"""
-    place, created = desk.lay_out(files.ROOT)
-    print(f"{len(created)} notebooks copied into {place}; git ignores them, and they stay yours")
+    place, created = desk.lay_out(files.ROOT, Path(options.to))
+    print(f"{len(created)} notebooks copied into {place}; they stay yours")
     return True
 
 
-def update_desk(_: Options) -> bool:
+def update_desk(options: Options) -> bool:
     """merge what has changed in the course into mine/"""
-    lines = desk.update(files.ROOT)
-    print(*lines, f"{len(lines)} notebooks of mine/ concerned", sep="\n")
+    lines = desk.update(files.ROOT, Path(options.to))
+    print(*lines, f"{len(lines)} notebooks of {options.to} concerned", sep="\n")
     return not any("left alone" in line for line in lines)
 
 
@@ -92,13 +93,13 @@ COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
     "teacher": (write_teacher, "only to"),
     "pages": (write_pages, "only to"),
     "assignment": (write_assignments, "only to profile"),
-    "desk": (lay_out_desk, ""),
-    "update": (update_desk, ""),
+    "desk": (lay_out_desk, "to"),
+    "update": (update_desk, "to"),
 }
 OPTIONS = {
     "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
     "profile": {"default": "quick", "choices": list(execution.CELL_SECONDS)},
-    "to": {"help": "folder to write into, instead of build/COMMAND"},
+    "to": {"help": "folder to write into, instead of build/COMMAND or mine/"},
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
     "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
     "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},
@@ -121,14 +122,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_library()
         if "to" in takes:
-            options.to = options.to or f"build/{options.command}"
+            is_desk = options.command in ("desk", "update")
+            options.to = options.to or (
+                files.ROOT / "mine" if is_desk else f"build/{options.command}"
+            )
+            if not is_desk and Path(options.to).parts[0] != "build":
+                files.claim(Path(options.to))
         return int(not command(options))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        elsewhere = ", or name another folder with --to" if "to" in takes else ""
-        print(f"{error}; make room{elsewhere}", file=sys.stderr)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; make room" if is_full else ""
+        remedy += "; --to FOLDER names another place" if "to" in takes else ""
+        print(f"{error}{remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

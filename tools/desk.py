@@ -1,4 +1,4 @@
-"""A desk of one's own: copies of the notebooks in mine/, which git ignores, and their updates.
+"""A desk of one's own: copies of the notebooks, in mine/ of the clone, and their updates.
 
 `lay_out` copies what is not there yet. `update` brings in what has changed in the course since, by
 a three-way merge of cells, and loses nothing that a reader wrote. Cells are merged as wholes, since
@@ -46,25 +46,26 @@ PROGRAM = re.compile(rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|javascript:", re.I
 Cells = list[NotebookNode]
 
 
-def lay_out(root: Path) -> tuple[Path, list[Path]]:
-    """Copy the notebooks of a clone into its mine/, and trust the copies; what is there stays.
+def lay_out(root: Path, desk: Path | None = None) -> tuple[Path, list[Path]]:
+    """Copy the notebooks of a clone into a folder, and trust the copies; what is there stays.
 
-    The drawings that they show come along, always as the course has them now. A copy follows its
-    notebook to a new name. Returns the desk and the new copies.
+    desk: the folder, by default mine/ of the clone. The drawings that the notebooks show come
+    along, always as the course has them now. A copy follows its notebook to a new name. Returns the
+    desk and the new copies.
     """
-    with sit_down(root / "mine"):
-        return lay_out_alone(root)
+    desk = desk or root / "mine"
+    with sit_down(desk):
+        return desk, lay_out_alone(root, desk)
 
 
 def sit_down(desk: Path) -> FileLock:
     """Keep a desk to this process; another one waits."""
-    desk.mkdir(exist_ok=True)
+    desk.mkdir(parents=True, exist_ok=True)
     return FileLock(desk / ".lock")
 
 
-def lay_out_alone(root: Path) -> tuple[Path, list[Path]]:
-    """`lay_out`, in a process that has the desk to itself."""
-    desk = root / "mine"
+def lay_out_alone(root: Path, desk: Path) -> list[Path]:
+    """`lay_out`, in a process that has the desk to itself; returns the new copies."""
     copy_drawings(root / "notebooks", desk)
     created = []
     for notebook in select_notebooks(root / "notebooks"):
@@ -75,7 +76,7 @@ def lay_out_alone(root: Path) -> tuple[Path, list[Path]]:
             write_whole(book, desk / BASES / notebook.name)
             trust(write_whole(book, mine))
             created.append(mine)
-    return desk, created
+    return created
 
 
 def follow_rename(mine: Path) -> None:
@@ -100,15 +101,16 @@ def read_course(notebook: Path) -> NotebookNode:
     return book
 
 
-def update(root: Path) -> list[str]:
-    """Merge what has changed in notebooks/ into mine/; returns a line for each notebook concerned.
+def update(root: Path, desk: Path | None = None) -> list[str]:
+    """Merge what has changed in notebooks/ into a desk, by default mine/.
 
-    A copy that cannot be merged is named and left alone. Each update that changes any keeps the
-    copies before in a dated folder of its own in mine/.before-update.
+    Returns a line for each notebook concerned. A copy that cannot be merged is named and left
+    alone. Each update that changes any keeps the copies before in a dated folder of its own in
+    .before-update of the desk.
     """
-    with sit_down(root / "mine"):
-        desk, created = lay_out_alone(root)
-        lines = [f"{path.name}: new" for path in created]
+    desk = desk or root / "mine"
+    with sit_down(desk):
+        lines = [f"{path.name}: new" for path in lay_out_alone(root, desk)]
         backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
         # All are read before anything is written, so that a damaged one stops the update whole.
         courses = {path: read_course(path) for path in select_notebooks(root / "notebooks")}

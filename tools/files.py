@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 from unbraid.records import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone
+MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
 KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand
 NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -59,6 +60,18 @@ def write(book: NotebookNode, path: Path) -> Path:
     nbformat.validate(book)
     write_atomically(path, f"{nbformat.writes(book)}\n".encode())
     return path
+
+
+def claim(folder: Path) -> None:
+    """Refuse a folder with notebooks or pages that no command here wrote, and mark it as theirs."""
+    mark = folder / MARK
+    if not mark.exists():
+        strange = sorted([*folder.rglob("*.ipynb"), *folder.rglob("*.html")])
+        if strange:
+            expected = "to: expected a folder without notebooks and pages of yours"
+            raise ValueError(f"{expected}, found {strange[0]}; --to names another")
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
 
 def copy_drawings(folder: Path, to: Path, book: NotebookNode | None = None) -> list[Path]:

@@ -1,7 +1,5 @@
 """Checks of arguments: each refusal names the field, what was expected and what was found."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+LARGEST_SEED = 2**62 - 1  # PyTorch takes 64 bits, and some functions double a seed or count on
 
 
 class SettingsError(ValueError):
@@ -31,6 +31,14 @@ def check_name(field: str, name: object, names: Iterable) -> None:
     raise SettingsError(f"{message}; did you mean {close[0]}?" if close else message)
 
 
+def check_type(kinds: type | tuple, **values: object) -> None:
+    """Refuse values, given by their names, that are of none of these classes."""
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    for name, value in values.items():
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        check_field(isinstance(value, kinds), name, wanted, type(value).__name__)
+
+
 def check_whole(least: int, **values: object) -> None:
     """Refuse values, given by their names, that are not whole numbers of `least` or more."""
     for name, value in values.items():
@@ -39,12 +47,29 @@ def check_whole(least: int, **values: object) -> None:
         check_field(holds, name, f"a whole number from {least}", repr(value))
 
 
+def check_seed(seed: object) -> None:
+    """Refuse a seed that not every generator of the library takes."""
+    check_whole(0, seed=seed)
+    check_field(seed <= LARGEST_SEED, "seed", f"at most {LARGEST_SEED}", seed)  # type: ignore[operator]
+
+
 def check_number(above: float = -math.inf, **values: object) -> None:
     """Refuse values, given by their names, that are not finite numbers larger than `above`."""
     for name, value in values.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         holds = is_number and above < float(value) < math.inf  # type: ignore[arg-type]
         check_field(holds, name, f"a finite number above {above:g}", repr(value))
+
+
+def check_shape(
+    name: str, found: Iterable[int], like: Iterable[int], same_last: bool = True
+) -> None:
+    """Refuse a shape that does not broadcast with another, or has another last dimension."""
+    found, like = tuple(found), tuple(like)
+    pairs = zip(found[::-1], like[::-1], strict=False)
+    holds = all(a == b or 1 in (a, b) for a, b in pairs)
+    holds = holds and (found[-1:] == like[-1:] or not same_last)
+    check_field(holds, name, f"the shape {like}", found)
 
 
 def check_field(holds: object, name: str, expected: object, found: object) -> None:

@@ -1,15 +1,14 @@
 """Gaussians, their divergences and the likelihoods of data. Everything is in nats."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid.checks import check_field, check_number, check_whole
+from unbraid.checks import check_field, check_number, check_shape, check_type, check_whole
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -21,10 +20,14 @@ class DiagonalGaussian:
     mean: Tensor
     log_variance: Tensor
 
+    def __post_init__(self) -> None:
+        check_type(Tensor, mean=self.mean, log_variance=self.log_variance)
+        check_shape("log_variance", self.log_variance.shape, self.mean.shape)
+
     @classmethod
-    def from_outputs(cls, outputs: Tensor) -> DiagonalGaussian:
+    def from_outputs(cls, outputs: Tensor) -> Self:
         """Mean and log-variance (..., d) from a network's outputs (..., 2 d)."""
-        width = outputs.shape[-1]
+        width = outputs.shape[-1] if outputs.ndim else 1
         check_field(width % 2 == 0, "outputs", "an even width, half of it means", width)
         return cls(*outputs.chunk(2, -1))
 
@@ -43,16 +46,19 @@ class DiagonalGaussian:
         if isinstance(noise, torch.Generator):
             like = self.mean
             noise = torch.randn(like.shape, generator=noise, dtype=like.dtype, device=like.device)
+        check_type(Tensor, noise=noise)
+        check_shape("noise", noise.shape, self.mean.shape)
         return self.mean + self.standard_deviation * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of `value` (..., d) in nats, (...)."""
+        check_shape("value", value.shape, self.mean.shape)
         squared = (value - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (LOG_TWO_PI + self.log_variance + squared).sum(-1)
 
-    def detach(self) -> DiagonalGaussian:
+    def detach(self) -> Self:
         """The same distribution, through which no gradient passes."""
-        return DiagonalGaussian(self.mean.detach(), self.log_variance.detach())
+        return type(self)(self.mean.detach(), self.log_variance.detach())
 
 
 def standard_normal_like(tensor: Tensor) -> DiagonalGaussian:
@@ -70,6 +76,8 @@ def kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
 
 def kl_by_unit(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     """The terms of that sum, (..., d)."""
+    check_type(DiagonalGaussian, q=q, p=p)
+    check_shape("p", p.mean.shape, q.mean.shape)
     return 0.5 * (
         torch.exp(q.log_variance - p.log_variance)
         + (q.mean - p.mean).square() * torch.exp(-p.log_variance)
@@ -92,12 +100,18 @@ def gaussian_log_likelihood(
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """
-    check_field(0 < variance < math.inf, "variance", "a finite number above 0", variance)
-    check_field(mean.shape == values.shape, "mean", tuple(values.shape), tuple(mean.shape))
+    check_type(Tensor, values=values, mean=mean)
+    holds = isinstance(variance, (int, float)) and 0 < variance < math.inf  # compiles, too
+    check_field(holds, "variance", "a finite number above 0", variance)
+    check_whole(1, dimensions=dimensions)
+    shape = tuple(values.shape)
+    check_field(dimensions <= len(shape), "dimensions", f"at most those of {shape}", dimensions)
+    check_field(mean.shape == values.shape, "mean", shape, tuple(mean.shape))
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
         check_field(observed.dtype == torch.bool, "observed", "booleans", observed.dtype)
+        check_shape("observed", observed.shape, shape, same_last=False)
         squared = squared * observed
         observed = observed.expand_as(squared).flatten(-dimensions)
         count = observed.sum(-1, dtype=squared.dtype)
@@ -114,6 +128,8 @@ def best_log_likelihood(dimensions: int, variance: float) -> float:
 
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
+    check_type(Tensor, frames=frames, logits=logits)
+    check_field(logits.shape == frames.shape, "logits", tuple(frames.shape), tuple(logits.shape))
     if not torch.compiler.is_compiling():
         inside = bool(((frames >= 0) & (frames <= 1)).all())
         check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")

@@ -4,8 +4,6 @@ A folded cell beside each exercise calls `expect`; the visible cell below it cal
 never raises for a wrong answer and never changes it.
 """
 
-from __future__ import annotations
-
 import copy
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,18 +17,13 @@ from unbraid.checks import as_array
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the answer to one exercise must be, in one of three forms.
-
-    - `value` alone: numbers, arrays, or tuples, lists and dictionaries of them, to within
-      absolute + relative * |value|; a name, a class or a digit as a string, which is compared
-      without regard to capital letters and blanks;
-    - `value`, a function, and `calls`, argument tuples: the answer is a function, too, and both
-      are called with each tuple;
-    - `judge`: a function that returns "" for a right answer, and otherwise what is wrong; with
-      `calls` it is given the list of what the learner's function returned.
-
-    mistakes: wrong values (or functions) that a learner is likely to give, each with the sentence
-    that explains it; with a `judge`, what the judge must say.
+    value: numbers, arrays, or tuples, lists and dictionaries of them, to within
+        absolute + relative * |value|; or, with calls, a function. A string, such as a name or a
+        digit, is compared without regard to capital letters and blanks.
+    calls: argument tuples, with which the answer, a function, and `value` are called.
+    judge: instead of `value`, a function that says what is wrong with an answer, "" if nothing;
+        with `calls`, with the list of what the learner's function returned.
+    mistakes: wrong answers that a learner is likely to give, each with what is said of it.
     """
 
     value: object = None
@@ -113,9 +106,8 @@ def is_missing(answer: object) -> bool:
     """Whether this is the `...` of a stub, or a collection that still has one."""
     if isinstance(answer, dict):
         answer = list(answer.values())
-    if isinstance(answer, tuple | list):
-        return any(is_missing(part) for part in answer)
-    return answer is ...
+    parts = answer if isinstance(answer, tuple | list) else ()
+    return answer is ... or any(map(is_missing, parts))
 
 
 def explain_fault(expectation: Expectation, found: object) -> str:

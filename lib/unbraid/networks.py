@@ -1,7 +1,5 @@
 """The networks that models and judges share: image encoders and decoders, dense and recurrent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unbraid.checks import check_name
+from unbraid.checks import check_field, check_name, check_whole
 from unbraid.distributions import DiagonalGaussian
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -35,9 +33,10 @@ def activation(name: str | float) -> nn.Module:
 
 def stage_widths(image_size: int, width: int) -> list[int]:
     """Channels after each halving of an image down to 4 x 4: `width`, and then twice as many."""
+    check_whole(8, image_size=image_size)
+    check_whole(1, width=width)
     halvings = math.log2(image_size / 4)
-    if halvings < 1 or halvings != int(halvings):
-        raise ValueError(f"image_size must be 8, 16, 32, 64, ... found {image_size}")
+    check_field(halvings.is_integer(), "image_size", "8, 16, 32, 64, ...", image_size)
     return [width * 2**stage for stage in range(int(halvings))]
 
 
@@ -62,10 +61,10 @@ class ConvolutionalEncoder(nn.Sequential):
     """DCGAN's discriminator: frames (N, C, H, W) to features (N, features).
 
     Each 4 x 4 convolution of stride 2 halves the image and doubles the channels, from `width` on,
-    down to 4 x 4; a last 4 x 4 convolution turns that into a vector.
+    down to 4 x 4; a last one turns that into a vector.
 
-    output: None ends in the activation of the other layers, as paper A does; "tanh" in
-        normalisation and tanh, as paper C does.
+    output: None ends in the activation of the other layers, as paper A; "tanh" in normalisation and
+        tanh, as paper C.
     """
 
     def __init__(
@@ -95,9 +94,8 @@ class ConvolutionalDecoder(nn.Sequential):
 
     output: "sigmoid", as in the authors' code of papers A and C; or "linear", with which frames may
         leave [0, 1] a little, but gradients do not vanish near black.
-    groups: 0 leaves the first linear layer out, as paper C does. With more than 1 each of so many
-        equal shares of the inputs has layers of its own, and only the last layer adds their
-        pictures.
+    groups: 0 leaves the first linear layer out, as paper C. With more than 1 each of so many equal
+        shares of the inputs has layers of its own, and the last layer adds their pictures.
     """
 
     def __init__(
@@ -112,6 +110,9 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
+        check_field(
+            inputs % max(groups, 1) == 0, "inputs", f"a multiple of {groups} groups", inputs
+        )
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups == 1:
             layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
@@ -149,8 +150,7 @@ def frame_encoder(
 def draw_he_weights(network: nn.Module) -> None:
     """Draw the weights of convolutions so that the signal neither fades nor grows with depth.
 
-    He et al. 2015, arXiv 1502.01852. Biases are 0. A transposed convolution of stride s uses 1/s^2
-    of its kernel at each output pixel.
+    He et al. 2015, arXiv 1502.01852. A transposed convolution of stride s uses 1/s^2 of its kernel.
     """
     for layer in network.modules():
         if not isinstance(layer, Convolution):
@@ -168,6 +168,7 @@ def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:
     """A dense network with a linear output, (..., inputs) to (..., outputs)."""
+    check_whole(0, hidden_layers=hidden_layers)
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]
@@ -176,10 +177,7 @@ def mlp(
 
 
 class GaussianHead(nn.Module):
-    """Two linear layers: features (..., inputs) to the distribution of a code (..., size).
-
-    Before training, initial_log_variance is added to the biases of the log-variance.
-    """
+    """Two linear layers: features (..., inputs) to the distribution of a code (..., size)."""
 
     def __init__(self, inputs: int, size: int, initial_log_variance: float = 0.0):
         super().__init__()

@@ -4,8 +4,6 @@ alt, in all that show something: a sentence that says what the picture shows, fo
 see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
 """
 
-from __future__ import annotations
-
 import base64
 import html
 import io
@@ -25,7 +23,7 @@ from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_field
+from unbraid.checks import check_field, check_whole, finite_array
 from unbraid.data.fetch import repository_root
 from unbraid.progress import is_watched
 
@@ -62,9 +60,10 @@ def film(
 ) -> None:
     """Show clips (N, T, C, H, W) in [0, 1], side by side, as a film that repeats and can be paused.
 
-    scale: how many pixels each way show one. milliseconds: of each frame.
-    titles: a word or two for each column, written above it.
+    scale: pixels of the page that show one, each way. milliseconds: of a frame.
+    titles: a word or two above each column.
     """
+    check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
     holds = len(titles) * rows in (0, len(clips))
     check_field(holds, "titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     pictures = []
@@ -93,6 +92,7 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
 
     milliseconds: of each figure. Axes stand where the first figure's stand, so nothing trembles.
     """
+    check_whole(1, count=count)
     pictures: list[Image.Image] = []
     for number in range(count):
         figure = draw(number)
@@ -136,8 +136,8 @@ def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> N
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     """Show a drawing that lies in an SVG file, `width` pixels of the page wide.
 
-    path: of the file, such as "figures/11_model.svg", seen from this folder or else from the
-        clone's notebooks/. Raises `ValueError` for any other file.
+    path: such as "figures/11_model.svg", seen from this folder or the clone's notebooks/. Raises
+    `ValueError` for any other file.
     """
     drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
@@ -153,11 +153,11 @@ def find_beside_notebooks(path: str | Path) -> Path:
 
 def describe(alt: str) -> str:
     """A sentence as it is, or the one that notebooks/figures/alt.toml holds under this key."""
-    if " " not in alt:
-        part, _, key = alt.partition(".")
-        texts = tomllib.loads(find_beside_notebooks("figures/alt.toml").read_text("utf8"))
-        found = texts.get(part, {}).get(key, "")
-        check_field(found, "alt", "a sentence, or a key of notebooks/figures/alt.toml", repr(alt))
+    if " " not in str(alt):
+        part, _, key = str(alt).partition(".")
+        file = find_beside_notebooks("figures/alt.toml")
+        found = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
+        check_field(bool(found), "alt", "a sentence, or a key of figures/alt.toml", repr(alt))
         alt = " ".join(found.split())
     is_sentence = len(alt.split()) >= 4
     check_field(is_sentence, "alt", "a sentence that says what the figure shows", repr(alt))
@@ -195,12 +195,12 @@ def show_image(kind: str, content: bytes, alt: str, width: int, still: Image.Ima
 
 
 def play(sound: Tensor, rate: int, name: str) -> None:
-    """Show a player of a sound (samples,) below its name, at one loudness for all sounds.
-
-    rate: samples per second. What would be louder than the loudest is cut off.
-    """
+    """Show a player of a sound (samples,), `rate` a second, below its name; all are as loud."""
     from IPython.display import Audio, Markdown, display
 
+    check_whole(1, rate=rate)
+    holds = sound.ndim == 1 and len(sound) > 0
+    check_field(holds, "sound", "(samples,)", tuple(sound.shape))
     sound = sound - sound.mean()
     sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
     player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)
@@ -210,8 +210,7 @@ def play(sound: Tensor, rate: int, name: str) -> None:
 def explore(draw: Callable[..., None], **controls: object) -> None:
     """Draw a figure at its default values, with sliders to change them where somebody watches.
 
-    draw: shows a figure; its arguments have defaults. controls: for each argument to move, what
-    ipywidgets makes a control of, e.g. (low, high, step) or a list of choices.
+    controls: for arguments of `draw`, what ipywidgets takes: (low, high, step), a list of choices.
     """
     if is_watched():
         from ipywidgets import interact
@@ -226,9 +225,13 @@ def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
 
     C: 1 grey, 3 RGB, or 2 planes, each drawn in its colour of `DIGITS`.
     """
-    values = np.clip(np.asarray(frames, dtype=np.float32), 0, 1)
+    check_whole(1, rows=rows)
+    values = finite_array("frames", frames).astype(np.float32)
     holds = values.ndim == 4 and values.shape[1] in (1, 2, 3) and len(values) % rows == 0
+    holds = holds and len(values) > 0
     check_field(holds, "frames", f"(N, 1 to 3, H, W) in {rows} full rows", values.shape)
+    check_field(values.max() < 10, "frames", "values in [0, 1]", "bytes; divide them by 255")
+    values = values.clip(0, 1)
     if values.shape[1] == 2:
         colours = np.array([to_rgb(colour) for colour in DIGITS], dtype=np.float32)  # (plane, RGB)
         values = np.einsum("nphw,pc->nchw", values, colours).clip(0, 1)
@@ -249,6 +252,7 @@ def grid(
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
     frames = np.asarray(sequences)
     rows, length = frames.shape[:2]
+    check_field(len(labels) in (0, rows), "labels", f"one for each of {rows} rows", labels)
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
     ax = ax or plt.subplots(figsize=size)[1]
     image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
@@ -262,8 +266,7 @@ def grid(
 
 
 def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3) -> Axes:
-    """Axes for a `grid` of pictures of 32 pixels, each `zoom` pixels of the page wide and high.
-
+    """Axes for a `grid` of pictures of 32 pixels, each `zoom` pixels of the page wide and high;
     left: inches for the words beside the rows.
     """
     width, height = (zoom * (33 * count - 1) / 100 for count in (columns, rows))
@@ -290,14 +293,17 @@ def heatmap(
 ) -> Axes:
     """A matrix as seaborn's heat map with a colour bar labelled `unit` and numbers in the cells.
 
-    As in an image, a cell's row and column are the coordinates of its centre. rows, columns: names.
-    high: the value of the brightest colour; the darkest one is 0.
-    digits: decimals of the numbers, None for no numbers. NaN cells stay blank.
-    diverging: a map centred on zero, for correlations.
+    As in an image, a cell's row and column are the coordinates of its centre; NaN stays blank.
+    rows, columns: names. high: the value of the brightest colour; the darkest is 0, or with
+    `diverging` -high. digits: decimals of the numbers, None for no numbers.
     """
     import seaborn  # imported lazily, because that takes a second
 
     values = np.asarray(matrix, dtype=float)
+    holds = values.ndim == 2 and values.size > 0
+    check_field(holds, "matrix", "rows and columns", values.shape)
+    for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
+        check_field(len(names) in (0, count), name, f"{count} names or none", names)
     ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
     look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
     if diverging:
@@ -325,13 +331,16 @@ def leakage(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
 ) -> Axes:
-    """The leakage matrix (R, F), rows codes, columns factors; under each value its interval.
+    """The leakage matrix (R, F), rows codes, columns factors; values below 0 look like 0.
 
-    limits (R, F, 2): both ends of the intervals.
-    p_values (R, F): values that may be chance are written in italics and in brackets.
-    Values below 0 have the colour of 0, values of 1 the brightest one.
+    limits (R, F, 2): ends of intervals, written below. p_values (R, F): what may be chance is
+    written in italics and in brackets.
     """
     values = np.asarray(value, dtype=float)
+    for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
+        shape = (*values.shape, *more)
+        if given is not None:
+            check_field(np.shape(given) == shape, name, shape, np.shape(given))
     ax = heatmap(values, ax, rows, columns, "skill", digits=None)
     for row, column in np.argwhere(np.isfinite(values)):
         text, style = write_number(values[row, column]), ink(ax, values[row, column])

@@ -1,7 +1,5 @@
 """Progress bars where somebody watches: in a terminal and in JupyterLab, not in headless runs."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ results/<model>/<dataset>/<profile>/metrics.json
 results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -36,9 +34,9 @@ def weights(name: str, folder: Path | None = None) -> Path:
 
 
 def read_record(name: str, folder: Path | None = None) -> dict:
-    """How a finished run was trained, such as "unordered/faces/quick/lone-seed0": its record.
+    """How a finished run was trained: its record. Raises `ResultsError` if missing or damaged.
 
-    folder: of results; by default the clone's. Raises `ResultsError` for a missing or damaged one.
+    name, folder: as in `weights`.
     """
     path = (folder or results()) / f"{name}.run.json"
     record = read_json(path)
@@ -50,15 +48,10 @@ def read_record(name: str, folder: Path | None = None) -> dict:
 def read_metrics(name: str, folder: Path | None = None) -> dict:
     """The figures of all runs on one dataset, such as "single_element/sprites/quick", by run.
 
-    An entry holds the mean over seeds of each figure, "by_seed" the figures of each seed and
-    "intervals" limits over seeds; "protocol" says how they were measured. Raises as `read_record`.
+    An entry holds the mean over seeds of each figure and, in "by_seed", those of each seed;
+    "protocol" says how they were measured. Raises as `read_record`.
     """
     return read_json((folder or results()) / name / "metrics.json")
-
-
-def read_curve(name: str, folder: Path | None = None) -> list[dict[str, float]]:
-    """The training curve of a run, a row each so many updates. Raises as `read_record`."""
-    return read_csv((folder or results()) / f"{name}.training.csv")
 
 
 def read_json(path: Path) -> dict:
@@ -108,6 +101,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         if path.exists():
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
+    except OSError as error:  # Of a full disk the system does not say which file met it.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

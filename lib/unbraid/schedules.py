@@ -1,7 +1,5 @@
 """Values that change over a training run, as functions of the share of the run that is over."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,13 +1,12 @@
 """fit(): the one training loop of the course. It logs, writes checkpoints and resumes from them."""
 
-from __future__ import annotations
-
 import atexit
 import json
 import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -19,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Generator, Tensor, nn
 
-from unbraid import records
-from unbraid.checks import check_field, check_name, check_number, check_whole
+from unbraid import checks, records
+from unbraid.checks import check_field, check_name, check_number, check_type, check_whole
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, check_curve, schedule_value
@@ -30,9 +29,18 @@ if TYPE_CHECKING:
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
+MACHINE = ("device", "threads", "torch")  # what a checkpoint knows, and may differ in
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
 COMPILE_FROM = 1000  # updates: so long a run on one CUDA GPU is compiled, for one or two minutes
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
+KINDS: dict[str, tuple] = {  # of arguments; of some also None
+    "model": (nn.Module,),
+    "draw": (Callable,),
+    "report on_progress": (Callable, type(None)),
+    "weights identity": (Mapping, type(None)),
+    "checkpoint": (str, Path, type(None)),
+    "compile": (bool, type(None)),
+}
 
 
 class TrainingError(RuntimeError):
@@ -71,43 +79,44 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     betas: Adam's, of its two moments. gradient_norm: gradients are clipped to this total norm.
     seed: of the data and of the posterior's noise. The caller has seeded the weights.
     checkpoint: a file, written with each row. A run that finds it continues from there, and in one
-        process ends in the same bits as a run without interruption.
+        process ends in the same bits as a run without interruption. The number of threads, the
+        device and the version of PyTorch decide the last bits, too: others are warned of.
     identity: what a checkpoint must agree in beside these arguments, the model's config and
-        `draw.digests`, if there are any; values that JSON can hold.
+        `draw.digests`; values that JSON can hold.
     precision: one of `PRECISIONS`. accelerator: one of `ACCELERATORS`; "auto" takes a CUDA GPU
         where there is one, else the CPU. devices: of each of `num_nodes` machines.
     compile: whether torch.compile fuses the bound's operations and, on a GPU, records them as CUDA
         graphs; all batches must have one shape. None: on one CUDA GPU, from 1000 updates on.
     every: updates between two rows of the curve; by default a fiftieth of the run.
-    report: a function that is called with each new row.
-    on_progress: a function that is called before each update with the share that is over.
+    report: is called with each new row. on_progress: before each update, with the share over.
 
     With several devices Lightning Fabric starts the script again for each of them. Each process
-    draws its share of a batch with seeds of its own, and gradients are averaged; the first process
-    alone writes, reports and shows progress. On GPUs batch normalisation becomes `SyncBatchNorm`;
-    on CPUs each process has its own batch statistics. Resumed, the others draw other numbers.
+    draws its share of a batch with seeds of its own, when resumed others, and gradients are
+    averaged; the first alone writes, reports and shows progress. On GPUs batch normalisation
+    becomes `SyncBatchNorm`; on CPUs each process has its own batch statistics.
 
     A row holds `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
     `ValueError` for arguments and batches, and `TrainingError` where the bound stops being finite
     or the checkpoint belongs to another run.
     """
-    weights = dict(weights or {})
-    settings = {"steps": steps, "batch_size": batch_size, "seed": seed, "precision": precision}
-    settings |= {"learning_rate": learning_rate, "betas": betas, "gradient_norm": gradient_norm}
-    settings |= check_arguments(settings, weights)
-    check_field(callable(draw), "draw", "a function of a count and a generator", repr(draw))
-    every = max(1, steps // 50) if every is None else every
-    check_whole(1, every=every, devices=devices, num_nodes=num_nodes)
-    per_process, rest = divmod(batch_size, devices * num_nodes)
-    check_field(not rest, "batch_size", "a multiple of all devices", batch_size)
+    curves = check_arguments(locals())
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "precision": precision,
+    }
+    settings |= {"betas": betas, "gradient_norm": gradient_norm, **curves}
+    weights, every = dict(weights or {}), every or max(1, steps // 50)
+    per_process = batch_size // (devices * num_nodes)
 
     fabric = start_processes(accelerator, devices, num_nodes, precision)
     settings |= {"device": fabric.device.type, "data": getattr(draw, "digests", None)}
+    settings |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
     run = Run(model.to(fabric.device), dict(identity or {}) | settings, fabric.global_rank)
     if compile is None:  # A short run would be over before its model is compiled.
-        compile = (
-            fabric.device.type == "cuda" and devices * num_nodes == 1 and steps >= COMPILE_FROM
-        )
+        is_on_one_gpu = fabric.device.type == "cuda" and fabric.world_size == 1
+        compile = is_on_one_gpu and steps >= COMPILE_FROM
     wrapped, optimizer = wrap(model, run.optimizer, fabric, compile)
     rows = run.resume(Path(checkpoint)) if checkpoint else []
     done, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
@@ -148,18 +157,29 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     return rows
 
 
-def check_arguments(given: dict[str, Any], weights: Mapping[str, Curve]) -> dict[str, list[float]]:
-    """Refuse wrong arguments by their names; returns the values of curves, by their names."""
-    check_whole(1, steps=given["steps"], batch_size=given["batch_size"])
-    check_whole(0, seed=given["seed"])
+def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
+    """Refuse wrong arguments of `fit` by their names; returns the values of its curves."""
+    for names, kinds in KINDS.items():
+        check_type(kinds, **{name: given[name] for name in names.split()})
+    check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
+    for name in ("steps", "batch_size", "devices", "num_nodes"):
+        check_whole(1, **{name: given[name]})
+    if given["every"] is not None:
+        check_whole(1, every=given["every"])
+    rest = given["batch_size"] % (given["devices"] * given["num_nodes"])
+    check_field(not rest, "batch_size", "a multiple of all devices", given["batch_size"])
+    checks.check_seed(given["seed"])
     check_name("precision", given["precision"], PRECISIONS)
-    are_decays = all(0 <= beta < 1 for beta in given["betas"])
-    check_field(are_decays, "betas", "numbers from 0 to below 1", given["betas"])
+    betas = checks.finite_array("betas", given["betas"])
+    are_decays = betas.shape == (2,) and ((betas >= 0) & (betas < 1)).all()
+    check_field(are_decays, "betas", "two numbers from 0 to below 1", given["betas"])
     if given["gradient_norm"] is not None:
         check_number(0, gradient_norm=given["gradient_norm"])
+    path = Path(given["checkpoint"] or "run.ck")
+    check_field(not path.is_dir(), "checkpoint", "a file", f"the folder {path}")
     values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
     check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
-    for name, weight in weights.items():
+    for name, weight in (given["weights"] or {}).items():
         # Only the further terms of an objective may be weighed by less than nothing.
         least = 0 if name.endswith(("kl", "log_likelihood")) else -math.inf
         values[f"weights.{name}"] = check_curve(f"weights.{name}", weight, least)
@@ -179,7 +199,7 @@ def choose_accelerator(accelerator: str) -> str:
     return accelerator
 
 
-def start_processes(accelerator: str, devices: int, num_nodes: int, precision: str) -> Fabric:
+def start_processes(accelerator: str, devices: int, num_nodes: int, precision: str) -> "Fabric":
     """Lightning Fabric in so many processes; a later call finds those that are there."""
     from lightning_fabric import Fabric  # imported lazily, because that takes a second
 
@@ -203,7 +223,7 @@ def start_processes(accelerator: str, devices: int, num_nodes: int, precision: s
 
 
 def wrap(
-    model: SequenceModel, optimizer: torch.optim.Optimizer, fabric: Fabric, compile: bool
+    model: SequenceModel, optimizer: torch.optim.Optimizer, fabric: "Fabric", compile: bool
 ) -> tuple[Any, Any]:
     """Model and optimizer as Fabric calls them; their tensors are those of the two given."""
     on_gpu, is_alone = fabric.device.type == "cuda", fabric.world_size == 1
@@ -240,7 +260,7 @@ def mean_terms(bound: Bound) -> Tensor:
     return torch.stack([likelihood - divergence, likelihood, divergence])
 
 
-def reduce_terms(terms: list[Tensor], step: int, fabric: Fabric) -> list[float]:
+def reduce_terms(terms: list[Tensor], step: int, fabric: "Fabric") -> list[float]:
     """The means of updates' terms (3,) over them and all processes; empties the list."""
     means = cast(Tensor, fabric.all_reduce(torch.stack(terms).mean(0))).tolist()
     terms.clear()
@@ -258,7 +278,7 @@ class Run:
 
     def __init__(self, model: SequenceModel, settings: dict[str, Any], rank: int):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # the fastest
-        self.model, self.seed, self.rank = model, settings["seed"], rank
+        self.model, self.seed, self.rank = model, int(settings["seed"]), rank
         self.optimizer = torch.optim.Adam(model.parameters(), betas=settings["betas"])
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}
         settings = settings | {"model": type(model).__name__} | config
@@ -268,7 +288,7 @@ class Run:
         self.seed_noise(0)
 
     def seed_noise(self, done: int) -> None:
-        """Seed the noise: of the first process as if it were alone, of the others otherwise."""
+        """Seed the noise, of the first process as if it were alone."""
         seed = hash((self.seed, self.rank, done)) % 2**32 if self.rank else self.seed
         for number, generator in enumerate(self.noise.values()):
             generator.manual_seed(seed + number)
@@ -291,11 +311,13 @@ class Run:
         rows, theirs, tensors = read_checkpoint(path)
         names = sorted(self.identity.keys() | theirs.keys())
         other = [name for name in names if self.identity.get(name) != theirs.get(name)]
-        if other:
-            raise TrainingError(
-                f"{path}: expected a checkpoint of this run, found one with another "
-                f"{', '.join(other)}; delete it to start anew"
-            )
+        refused = [name for name in other if name not in MACHINE]
+        if refused:
+            found = f"one with another {', '.join(refused)}; delete it to start anew"
+            raise TrainingError(f"{path}: expected a checkpoint of this run, found {found}")
+        if other and not self.rank:
+            made = f"{path}: made with another {', '.join(other)}"
+            warnings.warn(f"{made}; the run goes on, and ends in other bits", stacklevel=3)
         moments: dict[int, dict[str, Tensor]] = {}  # of each parameter, by its number
         for name in [name for name in tensors if name.startswith("adam.")]:
             _, number, moment = name.split(".")
@@ -318,10 +340,8 @@ def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, T
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return json.loads(written["rows"]), json.loads(written["run"]), tensors
     except (SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(
-            f"{path}: expected a checkpoint of this version, found {error!r}; "
-            "delete it to start anew"
-        ) from None
+        found = f"{error!r}; delete it to start anew"
+        raise TrainingError(f"{path}: expected one of this version, found {found}") from None
 
 
 def read_rows(checkpoint: Path | str) -> list[dict]:

@@ -7,15 +7,21 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 from __future__ import annotations
 
 import argparse
+import errno
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
 MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
 
 Rows are sequences, in the same order in both files. They are split at random and taken as
-independent: of several clips of one person, for example, give one."""
+independent, but for exact copies. Where several are of one person, for example, --group names
+the column that says of whom. Columns of a csv of codes are units: static_0, static_1, dynamic_0
+are the codes static and dynamic; other names are the units of one code."""
 TRAIN = """Train a model on your own data, in a few minutes, and write one report page.
 
 Into the folder go report.html (all figures are inside), model.safetensors (for
@@ -36,9 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("measure", help=short, description=MEASURE, formatter_class=shape)
     command.set_defaults(run=measure)
     add = command.add_argument
-    add("codes", type=Path, help="npz: each code (N, D), or of steps (N, T, d)")
-    add("factors", type=Path, help="npz or csv: each factor (N,) or (N, T)")
+    add("codes", type=Path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
+    add("factors", type=Path, help="npz, pt or csv: each factor (N,) or (N, T)")
     add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
+    add("--group", help="a column of the factors, or a file: what a split keeps together")
     add("--frames", type=Path, nargs=2, help="npy files: true and decoded frames")
     add("--json", type=Path, help="write everything there")
     add("--html", type=Path, help="write one page with figures there")
@@ -57,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--group", help="a label kept together by the split")
     add("--dynamic", type=split_names, default=[], help="labels of the motion, with commas")
     add("--size", type=int, default=32, help="pixels of a frame: 8, 16, 32, 64, 128, 256")
+    add("--fit", default="crop", help="of frames: crop to the middle square, or pad with black")
     add("--length", type=int, help="steps of a clip")
     add("--stride", type=int, help="steps between beginnings of clips")
     add("--seed", type=int, default=0, help="of split, weights and training")
@@ -77,19 +85,25 @@ def measure(
     codes: Path, factors: Path, json: Path | None, html: Path | None, **options: Any
 ) -> None:
     """Read and measure codes, print the report, and write it as JSON and as a page."""
-    from unbraid.checks import check_field
     from unbraid.records import write_atomically
 
-    from unbraid_extras.arrays import read_arrays
-    from unbraid_extras.measure import measure as measure_codes
+    from unbraid_extras.arrays import MADE_BY, check_inputs, find_groups, read_arrays, read_codes
+    from unbraid_extras.outputs import check_outputs
+    from unbraid_extras.provenance import provenance
 
-    for path in filter(None, (json, html)):
-        holds = path.parent.is_dir() and not path.is_dir()
-        check_field(holds, str(path), "a file to write, in a folder that exists", "none")
-    if options["frames"]:
-        pair = [read_arrays(path, "frames") for path in options["frames"]]
+    words, group, frames = (options.pop(name) for name in ("words", "group", "frames"))
+    inputs = [codes, factors, *(frames or ()), *filter(Path.is_file, [Path(group or "")])]
+    check_outputs(filter(None, (json, html)), inputs, MADE_BY)
+    arrays, known = read_codes(codes), read_arrays(factors, "factors")
+    options["groups"] = find_groups(group, known)
+    if frames:
+        pair = [read_arrays(path, "frames") for path in frames]
         options["frames"] = [next(iter(arrays.values())) for arrays in pair]
-    report = measure_codes(read_arrays(codes, "codes"), read_arrays(factors, "factors"), **options)
+    check_inputs(arrays, known, options["dynamic"], options["groups"])
+    from unbraid_extras.measure import measure as measure_codes  # What takes seconds comes last.
+
+    made = provenance(inputs, words)
+    report = replace(measure_codes(arrays, known, **options), provenance=made)
     print(repr(report))
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:
@@ -97,22 +111,36 @@ def measure(
             print(f"written: {written}")
 
 
-def train(model: str, data: Path, to: Path | None, dynamic: list[str], **options: Any) -> None:
+def train(
+    model: str,
+    data: Path,
+    to: Path | None,
+    dynamic: list[str],
+    words: Sequence[str],
+    **options: Any,
+) -> None:
     """Read data, train a model and write its page."""
+    import torch
     from unbraid.checks import check_name
+    from unbraid.training import choose_accelerator
 
     from unbraid_extras import own_data, own_report, own_training
+    from unbraid_extras.provenance import provenance
 
     folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
+    inputs = [data, *filter(None, [options["labels"]])]
     running = {name: options.pop(name) for name in ("again", "accelerator")}
     chosen = {name: options.pop(name) for name in ("steps", "batch_size")}
-    own_training.check_request(model, folder, data, running["accelerator"], **chosen)
+    own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
     read = own_data.load(data, **options)
     plan = own_training.choose(model, read, seed=options["seed"], **chosen)
     for name in dynamic:
         check_name("dynamic", name, read.splits["train"].labels)
+    device = choose_accelerator(running["accelerator"])
+    device = torch.cuda.get_device_name() if device == "cuda" else device
+    made = provenance(inputs, words, device)
     with own_training.hold(folder):
-        trained = own_training.train(plan, read, folder, **running)
+        trained = own_training.train(plan, read, folder, made=made, **running)
         written = own_report.write(trained, read, folder, dynamic)
     print(f"written: {written}")
 
@@ -120,9 +148,9 @@ def train(model: str, data: Path, to: Path | None, dynamic: list[str], **options
 def run(words: Sequence[str]) -> None:
     """Run a command; its errors are raised."""
     options = vars(build_parser().parse_args(words or ["--help"]))
-    if options["seed"] < 0:
-        raise ValueError(f"seed: expected 0 or more, found {options['seed']}")
-    options.pop("run")(**options)
+    if not 0 <= options["seed"] < 2**32:
+        raise ValueError(f"seed: expected 0 to {2**32 - 1}, found {options['seed']}")
+    options.pop("run")(**options, words=words)
 
 
 def main() -> None:
@@ -137,11 +165,22 @@ def main() -> None:
             raise
         remedy = "python -m pip install 'unbraid[course]', or -e '.[course]' in the clone"
         sys.exit(f"error: this needs the package {error.name}; {remedy}")
-    except (OSError, ValueError, RuntimeError) as error:
-        is_ours = type(error).__module__.startswith("unbraid")
-        if isinstance(error, RuntimeError) and not is_ours:
-            raise  # a fault of PyTorch or of the library, not a user's mistake
-        sys.exit(f"error: {error}")
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        sys.exit(f"error: {explain(error)}")
+
+
+def explain(error: Exception) -> str:
+    """What a user is told; a fault of PyTorch or of the library is raised again."""
+    is_ours, text = type(error).__module__.startswith("unbraid"), str(error)
+    if isinstance(error, MemoryError) or (not is_ours and re.search(NO_MEMORY, text)):
+        remedy = "a smaller --batch-size, --size or --length of train, fewer rows of measure"
+        return f"memory: expected more than there is; {remedy}, or close other programs"
+    if isinstance(error, RuntimeError) and not is_ours:
+        raise error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "make room and give the command again, which goes on, or name another folder"
+        return f"{error.filename}: expected room for this file ({error.strerror}); {remedy}"
+    return text
 
 
 if __name__ == "__main__":

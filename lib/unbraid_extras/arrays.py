@@ -1,29 +1,43 @@
-"""Named arrays from anybody's files: npz, npy and csv."""
+"""Named arrays from anybody's files (npz, npy, csv, pt), and their checks before a measurement."""
 
 from __future__ import annotations
 
+import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from unbraid.checks import check_field
+from numpy.typing import ArrayLike
+from unbraid.checks import as_array, check_field, check_name, finite_array, to_index
 
+SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
+MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
+NO_UNITS = ("id", "index", "name", "row", "sequence", "series")  # columns of a csv of codes
 MOST_CLASSES = 20  # of whole numbers that are floats
+MUCH = 2**30  # bytes of arrays that may be packed as tightly as can be
+MOST_UNPACKED = 50  # times a file's size, if it holds more
+FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
+ROWS_PER_CLASS = 4  # on average, at least
+ROWS_OUTSIDE = 10  # of the most frequent class, at least
+
+Arrays = dict[str, np.ndarray]
 
 
-def read_arrays(path: Path | str, field: str) -> dict[str, np.ndarray]:
+def read_arrays(path: Path | str, field: str) -> Arrays:
     """The arrays of an npz file by name, of an npy file by the file's name, of a csv by column.
 
-    field: what they are, such as "codes", with which messages begin. Raises ValueError for a file
-    that is missing, of another kind, damaged, empty, or that holds Python objects.
+    Of a pt file, as `torch.save` writes it, a tensor or a dict of tensors. field: what they are,
+    such as "codes", with which messages begin. Raises ValueError for a file that is missing, of
+    another kind, damaged, empty, or that holds Python objects.
     """
     path = Path(path)
     kind = "a folder" if path.is_dir() else "nothing"
     check_field(path.is_file(), field, "a file", f"{kind} at {path}")
-    suffix = path.suffix.lower()
-    check_field(suffix in (".csv", ".npz", ".npy"), field, "an npz, npy or csv file", path.name)
-    arrays = read_table(path, field) if suffix == ".csv" else read_numpy(path, field)
+    expected = "an npz, npy, csv or pt file (numpy.savez writes arrays of any other kind)"
+    check_field(path.suffix.lower() in SUFFIXES, field, expected, path.name)
+    read = {".csv": read_columns, ".npz": read_numpy, ".npy": read_numpy}
+    arrays = read.get(path.suffix.lower(), read_tensors)(path, field)
     check_field(len(arrays) > 0, field, "at least one array", f"none in {path.name}")
     for name, values in arrays.items():
         holds = values.size > 0 and values.ndim > 0
@@ -31,41 +45,169 @@ def read_arrays(path: Path | str, field: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_numpy(path: Path, field: str) -> dict[str, np.ndarray]:
+def read_codes(path: Path | str) -> Arrays:
+    """The codes of a file, as `read_arrays`; of a csv, its columns as the units of codes.
+
+    Columns static_0, static_1, dynamic_0 are the codes static and dynamic; of other names all
+    columns are one code, called as the file.
+    """
+    arrays = read_arrays(path, "codes")
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        return arrays
+    for name, values in arrays.items():
+        is_unit = values.dtype.kind in "biuf" and name.lower() not in NO_UNITS
+        check_field(is_unit, f"codes {name!r}", "columns of units alone", "text, or names of rows")
+    parts = {name: re.fullmatch(r"(.+)_(0|[1-9]\d*)", name) for name in arrays}
+    if not any(parts.values()):
+        return {path.stem: np.stack([*arrays.values()], 1)}  # (N, D)
+    units: dict[str, dict[int, np.ndarray]] = {}
+    for name, part in parts.items():
+        expected = "all columns of units called CODE_NUMBER, such as static_0, or none"
+        if part is None:
+            raise ValueError(f"codes: expected {expected}, found {name} beside others")
+        units.setdefault(part[1], {})[int(part[2])] = arrays[name]
+    return {code: np.stack([by[key] for key in sorted(by)], 1) for code, by in units.items()}
+
+
+def read_columns(path: Path, field: str) -> Arrays:
+    """The columns of a csv file; whole numbers and text are classes."""
+    from unbraid_extras.tables import read_table  # imported lazily, because pandas takes a second
+
+    table = read_table(path, field)
+    columns = {}
+    for name in table.columns:
+        lines = ", ".join(map(str, np.flatnonzero(table[name].isna())[:3] + 2))
+        words = "no gaps (empty cells, or among numbers a word like NA)"
+        check_field(not lines, f"{field} {name!r}", words, f"some, in line {lines}")
+        values = table[name].to_numpy()
+        columns[name] = values.astype(str) if values.dtype.kind == "O" else values
+    return columns
+
+
+def read_tensors(path: Path, field: str) -> Arrays:
+    """The tensors of a file that `torch.save` wrote."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = content if isinstance(content, dict) else {path.stem: content}
+        return {str(name): as_array(values) for name, values in tensors.items()}
+    except Exception:  # pickle and zipfile raise nearly anything for a damaged file
+        raise ValueError(
+            f"{field}: expected a tensor or a dict of tensors, found neither in {path.name}; "
+            "write it with torch.save({name: tensor})"
+        ) from None
+
+
+def read_numpy(path: Path, field: str) -> Arrays:
     """The arrays of an npz or npy file."""
     try:
+        check_size(path)
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {path.stem: content}
         with content:
-            return {name: content[name] for name in content.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            return {name: np.asarray(content[name]) for name in content.files}
+    except Exception as error:  # zipfile raises nearly anything for a damaged file
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{field}: {path.name} cannot be read ({error}); write it with numpy.savez, from "
+            f"{field}: {path.name} cannot be read ({reason}); write it with numpy.savez, from "
             "arrays of numbers or text, not of objects"
         ) from None
 
 
-def read_table(path: Path, field: str) -> dict[str, np.ndarray]:
-    """The columns of a csv file with a line of names; whole numbers and text are classes."""
-    try:
-        table = pd.read_csv(path)
-    except (UnicodeDecodeError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"{field}: {path.name} is no csv file in UTF-8 ({error})") from None
-    table.columns = table.columns.astype(str).str.strip()
-    twice = table.columns[table.columns.duplicated()].tolist()
-    check_field(not twice, field, f"names that differ in {path.name}", f"{twice} twice")
-    columns = {}
-    for name in table.columns:
-        lines = ", ".join(map(str, np.flatnonzero(table[name].isna())[:3] + 2))
-        check_field(not lines, f"{field} {name!r}", "no gaps", f"empty cells in line {lines}")
-        values = table[name].to_numpy()
-        is_text = values.dtype.kind == "O"
-        columns[name] = np.char.strip(values.astype(str)) if is_text else values
-    return columns
+def check_size(path: Path) -> None:
+    """Refuse an archive whose arrays are much larger than it is, before any of them is read."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > max(MUCH, MOST_UNPACKED * path.stat().st_size):
+            raise ValueError(f"it is packed too tightly: {size / 2**30:.3g} GiB of arrays")
 
 
 def may_be_classes(values: np.ndarray) -> bool:
     """Whether floats may be the numbers of classes: few values, and all of them whole."""
     known = np.unique(values[~np.isnan(values)])
     return len(known) <= MOST_CLASSES and bool((known == np.round(known)).all())
+
+
+def find_groups(name: str | None, factors: Arrays) -> np.ndarray | None:
+    """The groups that an option names: a column, taken out of the factors, or a file of one."""
+    if name is None:
+        return None
+    if name in factors or not Path(name).is_file():
+        check_name("group", name, factors)
+        return factors.pop(name)
+    return next(iter(read_arrays(name, "group").values()))
+
+
+# ---- checks
+
+
+def check_inputs(
+    codes: Mapping[str, ArrayLike],
+    factors: Mapping[str, ArrayLike],
+    dynamic: Sequence[str],
+    groups: ArrayLike | None = None,
+) -> tuple[Arrays, Arrays]:
+    """Codes and factors as arrays, checked as far as the measures do not check them."""
+    arrays = {name: check_numbers(f"code {name!r}", code) for name, code in codes.items()}
+    check_field(bool(codes and factors), "codes, factors", "at least one array in each", "none")
+    for name in dynamic:
+        check_name("dynamic", name, factors)
+    for name, code in arrays.items():
+        hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
+        holds = code.ndim in (2, 3) and code.size > 0
+        check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", code.shape)
+    steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
+    known = {}
+    for name, values in factors.items():
+        known[name] = check_factor(f"factor {name!r}", as_array(values), steps)
+    is_given = any(values.ndim == 1 for values in known.values())
+    check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
+    lengths = {name: len(values) for name, values in (arrays | known).items()}
+    if groups is not None:
+        shape, last = as_array(groups).shape, to_index("groups", as_array(groups)).max(initial=-1)
+        holds = len(shape) == 1 and last + 1 >= FEWEST_GROUPS
+        expected = f"(N,), of {FEWEST_GROUPS} groups or more"
+        check_field(holds, "groups", expected, f"{last + 1} in {shape}")
+        lengths["groups"] = shape[0]
+    is_one = len(set(lengths.values())) == 1
+    check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
+    count = next(iter(lengths.values()))
+    check_field(count >= FEWEST, "codes, factors", f"{FEWEST} sequences or more", count)
+    return arrays, known
+
+
+def check_numbers(field: str, values: ArrayLike) -> np.ndarray:
+    """Finite numbers as doubles whose squares are, too."""
+    array = finite_array(field, values)
+    sizes = np.abs(array.ravel() if array.ndim < 2 else array).max(axis=0, initial=0)
+    holds = ((sizes == 0) | ((sizes > 1e-100) & (sizes < 1e100))).all()
+    check_field(holds, field, "numbers from 1e-100 to 1e100, or zeros (scale them)", "others")
+    return array
+
+
+def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
+    """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
+    check_field(values.ndim in (1, 2), field, "(N,) or (N, T)", values.shape)
+    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
+        values = values.astype(str)  # as pandas hands text on
+    if values.ndim == 2 and (values == values[:, :1]).all():
+        values = values[:, 0]
+    fits = values.ndim == 1 or not steps or values.shape[1] in steps
+    expected = f"a value for each of the {max(steps, default=0)} steps of the codes"
+    check_field(fits, field, expected, values.shape)
+    if values.dtype.kind == "f":
+        check_field(np.ptp(values) != 0, field, "values that differ", "one only")
+        return check_numbers(field, values)
+    # Of a class for nearly each row, or of nearly one class alone, nothing can be learnt.
+    sizes = np.bincount(to_index(field, values).ravel())
+    found = f"{len(sizes)} classes in {values.size} rows; give numbers as floats, leave names out"
+    expected = f"classes of {ROWS_PER_CLASS} rows or more"
+    check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, found)
+    rest = values.size - sizes.max()
+    expected = f"at least {ROWS_OUTSIDE} rows outside the most frequent class"
+    check_field(rest >= ROWS_OUTSIDE, field, expected, rest)
+    return values

@@ -8,28 +8,33 @@ every column (is a factor in one unit?). A block of units, such as a whole stati
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import entropy
+from scipy.special import entr
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_selection import mutual_info_classif
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, mutual_info_score
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, finite_array, to_index
-from unbraid.measures.information import ross
+from unbraid.checks import as_array, check_field, check_whole, to_index
+from unbraid.measures.information import ross, ross_bits
+from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
 BLOCK_ROWS = 1500  # behind the information of a block, whose neighbours are slow to find
 QUANTILES = 10  # classes of a continuous factor
-ACTIVE = 1 / 20  # A unit of a smaller range, as a share of the largest, is not active.
+ACTIVE = 1 / 20  # A row with a smaller share of the information in the fullest row is not active.
+
+
+Columns = Sequence[np.ndarray]  # of each factor, (N,)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Scores:
     modularity: float  # InfoM: does each active row tell of one factor?
     compactness: float  # InfoC: is each factor in one row?
     explicitness: float  # InfoE: share of the factors' nats that a linear classifier reads
+    doubts: tuple[str, ...] = ()  # of each factor that is left out, a sentence that says why
 
 
 @threadpool_limits.wrap(limits=1)
@@ -55,100 +61,112 @@ def scores(
     factors: Mapping[str, ArrayLike],
     *,
     test: float = 0.3,
+    groups: ArrayLike | None = None,
     seed: int = 0,
 ) -> tuple[Scores, Scores]:
     """All scores of named codes: with each code as a row of every matrix, and with each unit.
 
-    codes: name -> (N, D) floats. factors: name -> (N,); integers, booleans and strings are classes,
-        floats are continuous. test: the share of rows on which informativeness and SAP are scored.
+    codes: name -> (N, D) floats, of which each unit is scaled to deviation 1. factors: name ->
+        (N,); integers, booleans and strings are classes, floats are continuous.
+    test: the share of rows on which informativeness and SAP are scored, drawn again for a factor
+        that would not differ on both sides. One too rare for that is left out of all scores.
+    groups: (N,), such as the person of each row: whole groups are drawn for these.
     Raises ValueError for NaN, other shapes, unequal numbers of rows, a factor of one value.
     """
-    blocks, columns = as_blocks(codes), as_columns(factors)
+    blocks, columns = check_inputs(codes, factors)
     code = np.hstack(blocks)  # (N, D)
-    lengths = {name: len(column) for name, column in zip(factors, columns, strict=True)}
-    holds = set(lengths.values()) == {len(code)}
-    found = f"{len(code)} of the codes and {lengths}"
-    check_field(holds, "codes, factors", "one row for each sequence in all", found)
-    rows = np.random.default_rng(seed).permutation(len(code))
-    held_out = np.zeros(len(code), dtype=bool)
-    held_out[rows[: round(test * len(code))]] = True
+    numbers = np.arange(len(code)) if groups is None else to_index("groups", as_array(groups))
+    check_field(numbers.shape == (len(code),), "groups", "one for each row", numbers.shape)
+    check_whole(0, seed=seed)
+    check_field(isinstance(test, float), "test", "a share of the rows, as 0.3", repr(test))
+    known, doubts = [], []  # of each factor its values, its classes and the rows held out
+    for name, column in zip(factors, columns, strict=True):
+        held_out = held_out_mask(test, numbers, np.random.default_rng(seed), [column])
+        classes = as_classes(column)
+        if differs(column, held_out) and (np.bincount(classes) > 1).sum() > 1:
+            known.append((column, classes, held_out))
+        else:
+            rarest = f"its rarest class has {np.bincount(classes).min()} rows"
+            doubts.append(f"factor {name!r} is left out of the scores: {rarest}; give more")
+    if not known:
+        nan = float("nan")
+        return (Scores(nan, nan, nan, nan, nan, nan, nan, nan, tuple(doubts)),) * 2
 
-    classes = [as_classes(column) for column in columns]
-    importance, skill = importances(code, columns, held_out, seed)
-    shared = {
-        "informativeness": skill,
-        "gap": mutual_information_gap(code, classes),
-        "separation": separation(code, columns, held_out),
-        "explicitness": explicitness(code, classes),
-    }
-    by_kind = []
-    for sizes in ([block.shape[1] for block in blocks], None):
-        starts = np.cumsum([0, *(sizes or [1] * code.shape[1])[:-1]])
+    values, labels, held_outs = zip(*known, strict=True)
+    scaled = StandardScaler().fit_transform(code)  # A constant unit becomes 0.
+    importance, skill = importances(scaled, values, held_outs, seed)
+    gap, ahead = mutual_information_gap(code, labels), separation(scaled, values, held_outs)
+    explicit = explicitness(scaled, labels)
+
+    def score(starts: np.ndarray, information: np.ndarray) -> Scores:
         rows_of = np.add.reduceat(importance, starts, axis=0)
-        information = normalised_information(code, classes, sizes)
-        dci = {"disentanglement": disentanglement(rows_of), "completeness": completeness(rows_of)}
-        modularity, compactness = modularity_and_compactness(code, information, starts)
-        by_kind.append(Scores(**dci, **shared, modularity=modularity, compactness=compactness))
-    return by_kind[0], by_kind[1]
+        information = information[np.maximum.reduceat(np.ptp(code, axis=0), starts) > 0]
+        told = information.sum(1)
+        active = information[told >= ACTIVE * told.max(initial=0)]
+        dci = disentanglement(rows_of), disentanglement(rows_of.T), skill
+        infomec = above_even(active), above_even(information.T), explicit
+        return Scores(*dci, gap, ahead, *infomec, tuple(doubts))
+
+    starts = np.cumsum([0, *(block.shape[1] for block in blocks[:-1])])
+    by_code = score(starts, normalised_information(scaled, labels, starts))
+    return by_code, score(np.arange(code.shape[1]), normalised_information(scaled, labels))
+
+
+def in_threads(function: Callable[..., Any], *items: Iterable[Any]) -> list[Any]:
+    """Results in order; what takes long in here, trees, sorting and solvers, runs side by side."""
+    jobs = (delayed(function)(*each) for each in zip(*items, strict=True))
+    return Parallel(n_jobs=-1, require="sharedmem")(jobs)
 
 
 # DCI: Eastwood and Williams, ICLR 2018, section 2
 
 
 def importances(
-    code: np.ndarray, columns: Sequence[np.ndarray], held_out: np.ndarray, seed: int
+    code: np.ndarray, columns: Columns, held_outs: Columns, seed: int
 ) -> tuple[np.ndarray, float]:
     """How much of each factor a random forest takes from each unit, (D, F), and its mean skill.
 
-    The skill is 1 - loss / loss of the best constant on the rows held out. Random forests are one
-    of the two regressors of the paper; other codes take gradient boosting, which is slower and
-    gives other importances.
+    The skill is 1 - loss / loss of the best constant on the rows held out. Forests are one of the
+    two regressors of the paper; other codes take gradient boosting, with other importances.
     """
-    importance, skills = np.zeros((code.shape[1], len(columns))), []
-    for j, values in enumerate(columns):
-        is_continuous = values.dtype.kind == "f"
+
+    def grow(values: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, float]:
+        if is_continuous := values.dtype.kind == "f":  # in any unit the same, to the last digit
+            values = ((values - values.mean()) / values.std()).round(9)
         kind = RandomForestRegressor if is_continuous else RandomForestClassifier
         # Each tree may split by any unit, or units that know nothing would be given importance.
         options = {"min_samples_leaf": 5, "max_features": 1.0, "random_state": seed}
-        rows = min(TREE_ROWS, int((~held_out).sum()))
-        forest = kind(TREES, max_samples=rows, **options)
-        forest.fit(code[~held_out], values[~held_out])
-        importance[:, j] = forest.feature_importances_
         true, known = values[held_out], values[~held_out]
-        predicted = forest.predict(code[held_out])
-        if is_continuous:
-            loss, base = ((predicted - true) ** 2).mean(), ((known.mean() - true) ** 2).mean()
-        else:
-            loss, base = (predicted != true).mean(), (np.bincount(known).argmax() != true).mean()
-        skills.append(max(1 - loss / base, 0.0) if base else 0.0)
-    return importance, float(np.mean(skills))
+        forest = kind(TREES, max_samples=min(TREE_ROWS, len(known)), **options)
+        predicted = forest.fit(code[~held_out], known).predict(code[held_out])
+        best = known.mean() if is_continuous else np.bincount(known).argmax()
+        wrong = [
+            (said - true) ** 2 if is_continuous else said != true for said in (predicted, best)
+        ]
+        loss, base = (each.mean() for each in wrong)
+        return forest.feature_importances_, max(1 - loss / base, 0.0)
+
+    importance, skills = zip(*in_threads(grow, columns, held_outs), strict=True)
+    return np.stack(importance, 1), float(np.mean(skills))
 
 
 def disentanglement(importance: np.ndarray) -> float:
-    """Is each row of an importance matrix (R, F) about one factor? 1: yes, 0: about all alike."""
+    """Is each row of an importance matrix (R, F) about one factor? 1: yes, 0: about all alike.
+
+    Of the matrix turned over (F, R) this is completeness: is each factor in one row?
+    """
     if importance.shape[1] < 2:
         return float("nan")
-    by_row = 1 - entropy(importance.T + 1e-11, base=importance.shape[1])
-    return weighted(by_row, importance.sum(1))
-
-
-def completeness(importance: np.ndarray) -> float:
-    """Is each factor of an importance matrix (R, F) in one row? 1: yes, 0: in all alike."""
-    if len(importance) < 2:
-        return float("nan")
-    by_factor = 1 - entropy(importance + 1e-11, base=len(importance))
-    return weighted(by_factor, importance.sum(0))
-
-
-def weighted(values: np.ndarray, weights: np.ndarray) -> float:
-    """The mean of values, weighted by importance; without any importance the plain mean."""
-    return float(np.average(values, weights=weights if weights.sum() else None))
+    share, weights = importance + 1e-11, importance.sum(1)
+    share /= share.sum(1, keepdims=True)
+    by_row = 1 - entr(share).sum(1) / np.log(importance.shape[1])
+    return float(np.average(by_row, weights=weights if weights.any() else None))
 
 
 # MIG: Chen et al., NeurIPS 2018, section 4.1
 
 
-def mutual_information_gap(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
+def mutual_information_gap(code: np.ndarray, classes: Columns) -> float:
     """By how much the best unit knows more of a factor than the second, over the factor's entropy.
 
     Information is that of a histogram of 20 bins. It is about single units: there is no gap between
@@ -156,18 +174,27 @@ def mutual_information_gap(code: np.ndarray, classes: Sequence[np.ndarray]) -> f
     """
     if code.shape[1] < 2:
         return float("nan")
-    bins = [np.digitize(unit, np.histogram(unit, BINS)[1][:-1]) for unit in code.T]
+    bins = [np.digitize(unit, np.histogram_bin_edges(unit, BINS)[:-1]) for unit in code.T]
     gaps = []
     for factor in classes:
-        second, best = np.sort([mutual_info_score(factor, unit) for unit in bins])[-2:]
-        gaps.append((best - second) / mutual_info_score(factor, factor))
+        second, best = np.sort([shared_nats(factor, unit) for unit in bins])[-2:]
+        gaps.append((best - second) / shared_nats(factor, factor))
     return float(np.mean(gaps))
+
+
+def shared_nats(one: np.ndarray, other: np.ndarray) -> float:
+    """Mutual information of two columns of class numbers, (N,), in nats."""
+    shape = one.max() + 1, other.max() + 1
+    table = np.bincount(one * shape[1] + other, minlength=shape[0] * shape[1]).reshape(shape)
+    share = table / len(one)
+    nats = entr(share.sum(0)).sum() + entr(share.sum(1)).sum() - entr(share).sum()
+    return max(float(nats), 0.0)
 
 
 # SAP: Kumar et al., ICLR 2018, section 3
 
 
-def separation(code: np.ndarray, columns: Sequence[np.ndarray], held_out: np.ndarray) -> float:
+def separation(code: np.ndarray, columns: Columns, held_outs: Columns) -> float:
     """By how much the best unit predicts a factor better than the second, in accuracy or R^2.
 
     Of classes a linear classifier of one unit is scored on the rows held out, of a continuous
@@ -175,61 +202,65 @@ def separation(code: np.ndarray, columns: Sequence[np.ndarray], held_out: np.nda
     """
     if code.shape[1] < 2:
         return float("nan")
-    gaps = []
-    for values in columns:
+
+    def score(unit: np.ndarray) -> list[float]:
         found = []
-        for unit in code.T[:, :, None]:
+        for values, held_out in zip(columns, held_outs, strict=True):
             if not np.ptp(unit):
                 found.append(0.0)
             elif values.dtype.kind == "f":
-                found.append(np.corrcoef(unit[:, 0], values)[0, 1] ** 2)
+                found.append(np.corrcoef(unit, values)[0, 1] ** 2)
             else:
                 classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=0)
-                classifier.fit(unit[~held_out], values[~held_out])
-                found.append((classifier.predict(unit[held_out]) == values[held_out]).mean())
-        second, best = np.sort(found)[-2:]
-        gaps.append(best - second)
-    return float(np.mean(gaps))
+                classifier.fit(unit[~held_out, None], values[~held_out])
+                right = classifier.predict(unit[held_out, None]) == values[held_out]
+                found.append(right.mean())
+        return found
+
+    second, best = np.sort(in_threads(score, code.T), axis=0)[-2:]  # (F,) each
+    return float(np.mean(best - second))
 
 
 # InfoMEC: Hsu et al., NeurIPS 2023, section 4
 
 
 def normalised_information(
-    code: np.ndarray, classes: Sequence[np.ndarray], sizes: Sequence[int] | None
+    code: np.ndarray, classes: Columns, starts: np.ndarray | None = None
 ) -> np.ndarray:
     """I(row; factor) / H(factor), (R, F), by nearest neighbours (Ross 2014).
 
-    A row is a unit, with ten neighbours as in the authors' code, or a block, by `ross` on 1500
-    random rows at most.
+    A row is a unit, with ten neighbours as in the authors' code, or the block from one of `starts`
+    to the next, by `ross` on 1500 random rows at most.
     """
-    standard = StandardScaler().fit_transform(code)
-    sample = np.sort(np.random.default_rng(0).permutation(len(code))[:BLOCK_ROWS])
-    found = []
-    for factor in classes:
-        whole = mutual_info_score(factor, factor)
-        if sizes is None:
-            options = {"n_neighbors": 10, "random_state": 0, "discrete_features": False}
-            found.append(mutual_info_classif(standard, factor, **options) / whole)
-            continue
-        parts = np.split(standard[sample], np.cumsum(sizes)[:-1], axis=1)
-        nats = []
-        for part in parts:
-            part = part[:, np.ptp(part, axis=0) > 0]
-            nats.append(ross(part, factor[sample]).estimate * np.log(2) if part.size else 0.0)
-        found.append(np.clip(nats, 0, None) / whole)
-    return np.array(found).T
+    code = StandardScaler().fit_transform(code)
+    if starts is None:  # with the noise of scikit-learn's mutual_info_classif, as the authors
+        noise = np.random.RandomState(0).standard_normal(code.shape)
+        units = (code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise).T[:, :, None]
+        bits = in_threads(lambda unit: [ross_bits(unit, each, k=10) for each in classes], units)
+    else:
+        samples, bits = [draw_rows(factor) for factor in classes], []
+        for block in np.split(code, starts[1:], axis=1):
+            varies = [np.ptp(block[sample], axis=0) > 0 for sample in samples]
+            rows = zip(classes, samples, varies, strict=True)
+            bits.append(
+                [
+                    ross(block[sample][:, some], factor[sample], raw=True).estimate
+                    if some.any()
+                    else 0
+                    for factor, sample, some in rows
+                ]
+            )
+    return np.clip(bits, 0, None) * np.log(2) / [shared_nats(each, each) for each in classes]
 
 
-def modularity_and_compactness(
-    code: np.ndarray, information: np.ndarray, starts: np.ndarray
-) -> tuple[float, float]:
-    """Of normalised information (R, F): the share that goes to the largest entry of each active
-    row (modularity) and of each factor (compactness), less what it would be with all alike."""
-    ranges = np.ptp(code, axis=0)
-    widest = np.maximum.reduceat(ranges, starts)
-    active = information[widest > widest.max() * ACTIVE] if widest.max() else information[:0]
-    return above_even(active), above_even(active.T)
+def draw_rows(factor: np.ndarray) -> np.ndarray:
+    """Rows at random, in their order; four of each class where all of them would be of one."""
+    order = np.random.default_rng(0).permutation(len(factor))
+    sample = order[:BLOCK_ROWS]
+    if (np.bincount(factor[sample]) > 1).sum() < 2:
+        few = [order[factor[order] == label][:4] for label in np.unique(factor)]
+        sample = np.union1d(sample, np.concatenate(few))
+    return np.sort(sample)
 
 
 def above_even(matrix: np.ndarray) -> float:
@@ -242,52 +273,43 @@ def above_even(matrix: np.ndarray) -> float:
     return float((shares.mean() - 1 / width) / (1 - 1 / width))
 
 
-def explicitness(code: np.ndarray, classes: Sequence[np.ndarray]) -> float:
+def explicitness(code: np.ndarray, classes: Columns) -> float:
     """The share of each factor's nats that a linear classifier reads off the code, their mean.
 
     As in the paper it is fitted and scored on the same rows, without a penalty: with many units and
     few rows it flatters.
     """
     x = StandardScaler().fit_transform(code)  # A constant unit becomes 0.
-    shares = []
-    for factor in classes:
+
+    def read(factor: np.ndarray) -> float:
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         losses = []
         for inputs in (np.zeros((len(code), 1)), x):
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps, as the authors
+            with np.errstate(all="ignore"):
                 losses.append(log_loss(factor, model.fit(inputs, factor).predict_proba(inputs)))
-        shares.append(1 - losses[1] / losses[0])
-    return float(np.mean(shares))
+        return 1 - losses[1] / losses[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps, as the authors
+        return float(np.mean(in_threads(read, classes)))
 
 
 # What goes in
 
 
-def as_blocks(codes: Mapping[str, ArrayLike]) -> list[np.ndarray]:
-    """Each code as floats (N, D)."""
-    blocks = []
+def check_inputs(
+    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Each code as floats (N, D), and each factor as class numbers or floats, (N,)."""
+    rows, targets = parse_inputs(codes, factors, "flattened")
     for name, code in codes.items():
-        field, values = f"code {name!r}", finite_array(f"code {name!r}", code)
-        check_field(values.ndim == 2 and values.size > 0, field, "(N, D)", values.shape)
-        blocks.append(values)
-    lengths = sorted(set(map(len, blocks)))
-    expected = "at least one code, all with the same number of rows"
-    check_field(len(lengths) == 1, "codes", expected, lengths)
-    return blocks
-
-
-def as_columns(factors: Mapping[str, ArrayLike]) -> list[np.ndarray]:
-    """Each factor as class numbers or as floats, (N,)."""
-    check_field(len(factors) > 0, "factors", "at least one", "none")
-    columns = []
+        check_field(name in rows, f"code {name!r}", "(N, D)", as_array(code).shape)
+    count = len(next(iter(rows.values())))
     for name, factor in factors.items():
-        field, values = f"factor {name!r}", as_array(factor)
-        check_field(values.ndim == 1 and values.size > 0, field, "(N,)", values.shape)
-        values = (finite_array if values.dtype.kind == "f" else to_index)(field, values)
-        check_field(bool((values != values[0]).any()), field, "values that differ", "one only")
-        columns.append(values)
-    return columns
+        shape = as_array(factor).shape
+        check_field(shape == (count,), f"factor {name!r}", "(N,)", shape)
+    blocks = [row[:, 0] for row in rows.values()]
+    return blocks, [target.values.reshape(count) for target in targets.values()]
 
 
 def as_classes(column: np.ndarray) -> np.ndarray:

@@ -11,73 +11,82 @@ import json
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from unbraid.checks import as_array, check_field, check_name, finite_array, to_index
+from threadpoolctl import threadpool_limits
+from unbraid.checks import as_array, check_field, finite_array, to_index
 from unbraid.measures.information import kraskov, ross
-from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix
+from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
-from unbraid_extras.arrays import may_be_classes
-from unbraid_extras.disentanglement import Scores, scores
+from unbraid_extras.arrays import MADE_BY, MOST_CLASSES, Arrays, check_inputs, may_be_classes
+from unbraid_extras.disentanglement import scores
 
-ROWS_PER_CLASS = 4  # on average, at least
-ROWS_OUTSIDE = 10  # of the most frequent class, at least
 FEWEST_SEQUENCES = 100  # for a verdict
 SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
 HINT = 0.05  # the p-value up to which a linear probe may have read what another reads surely
 SMALLEST_SKILL = 0.05  # of a leak, however small its p-value is
 SHARP_FROM = 0.8  # of the true frames' contrast; below, frames are blurred
-MANY_CLASSES = 20  # integers with more values may be measurements
 MANY_UNITS = 10  # above, an estimate by neighbours is much too low
 FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
-HALVES = 5  # random halves behind the range of a score
-HALF_ROWS = 500  # at most, since a forest is grown for each half
-MEANING = {
-    "disentanglement": "DCI: each code is important for one factor only",
-    "completeness": "DCI: each factor is predicted from one code only",
-    "informativeness": "DCI: how well forests predict the factors from all codes",
-    "gap": "MIG: the best unit is ahead of the second best in information, as a share of entropy",
-    "separation": "SAP: the best unit is ahead of the second best in accuracy or R²",
-    "modularity": "InfoM: the information in each code is about one factor",
-    "compactness": "InfoC: the information about each factor is in one code",
-    "explicitness": "InfoE: the share of the factors' entropy that a linear classifier reads",
+SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
+FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
+ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
+ROWS = "more rows of each class"
+GAPS = f"two units, classes alone as factors, and {ROWS}"
+MEANING = {  # of each score, and what it cannot be told without
+    "disentanglement": ("DCI: each code is important for one factor only", "two factors"),
+    "completeness": ("DCI: each factor is predicted from one code only", "two codes, or units"),
+    "informativeness": ("DCI: how well forests predict the factors from all codes", ROWS),
+    "gap": ("MIG: the best unit is ahead of the second in information, by entropy", GAPS),
+    "separation": ("SAP: the best unit is ahead of the second best in accuracy", GAPS),
+    "modularity": ("InfoM: the information in each code is about one factor", "two factors"),
+    "compactness": (
+        "InfoC: the information about each factor is in one code",
+        "two codes, or units",
+    ),
+    "explicitness": ("InfoE: the share of entropy that a linear classifier reads", ROWS),
 }
+OF_UNITS = ("gap", "separation")  # There is no gap between a code and its own units.
 
-Arrays = dict[str, np.ndarray]
 Pairs = set[tuple[str, str]]
 """Names of a code and of a factor that a probe reads from it."""
 
 Bits = dict[str, dict[str, tuple[float, float]]]
 """By code and factor: the estimate in bits, and the largest one with shuffled factors."""
 
-Ranges = dict[str, tuple[float, float, float, float]]
-"""By score: its value, the lowest and the highest one of the halves, that of shuffled factors."""
+Pair = dict[str, tuple[float, float]]
+"""By score: its value, and that of codes with shuffled factors; NaN where it cannot be told."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(Readable):
     """What `measure` has found."""
 
-    count: int  # sequences
+    count: int  # of what is independent
+    unit: str  # of which these are: "sequences", "different sequences" or "groups"
     kinds: dict[str, str]  # by factor: "4 classes" or "continuous"
     constants: dict[str, float]  # by factor: accuracy of the best constant; NaN if continuous
     own: dict[str, tuple[str, ...]]  # by factor: the codes that may hold it; none if unknown
     linear: LeakageMatrix
     nonlinear: LeakageMatrix
     bits: Bits
-    doubts: list[str]  # why an estimate of information, or a factor's kind, cannot be believed
-    by_code: Ranges
-    by_unit: Ranges
+    doubts: list[str]  # on rows, on estimates of information, on the kinds of factors
+    by_code: Pair
+    by_unit: Pair
     sharpness: float  # of decoded frames as a share of the true ones'; NaN without frames
     findings: tuple[str, ...] = ()  # sentences, the verdict first
+    provenance: dict[str, Any] = field(default_factory=dict)  # of the command
 
     def factor_table(self) -> list[tuple[str, ...]]:
         """A row for each factor: what it is, and where it should be."""
@@ -89,24 +98,31 @@ class Report(Readable):
         return rows
 
     def information_table(self) -> list[tuple[str, ...]]:
-        """A row for each code: the bits that it shares with each factor."""
-        rows = [("bits", *next(iter(self.bits.values())))]
-        for code, cells in self.bits.items():
-            texts = [f"{bits:.2f} (shuffled {null:.2f})" for bits, null in cells.values()]
-            rows.append((code, *texts))
+        """A row for each factor: the bits that it shares with each code."""
+        rows = [("bits", *self.bits)]
+        for name in next(iter(self.bits.values())):
+            pairs = [cells[name] for cells in self.bits.values()]
+            rows.append((name, *(f"{bits:.2f} (shuffled {null:.2f})" for bits, null in pairs)))
         return rows
 
     def score_table(self) -> list[tuple[str, ...]]:
         """A row for each score, of codes and of units."""
-        each = ("five halves", "shuffled")
-        rows: list[tuple[str, ...]] = [("score", "by code", *each, "by unit", *each, "meaning")]
-        for name, meaning in MEANING.items():
-            cells = []
-            for value, low, high, floor in (self.by_code[name], self.by_unit[name]):
-                cells += [f"{value:.2f}", f"{low:.2f} to {high:.2f}", f"{floor:.2f}"]
-            cells = [cell.replace("nan to nan", "–").replace("nan", "–") for cell in cells]
+        each = ("by code", "shuffled", "by unit", "shuffled")
+        rows: list[tuple[str, ...]] = [("score", *each, "meaning")]
+        for name, (meaning, _) in MEANING.items():
+            values = (*self.by_code[name], *self.by_unit[name])
+            cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
             rows.append((name, *cells, meaning))
         return rows
+
+    def absent_scores(self) -> list[str]:
+        """A sentence on each score that is not available, and why."""
+        pairs = itertools.product((("code", self.by_code), ("unit", self.by_unit)), MEANING.items())
+        return [
+            f"{name} by {kind} is not available: it needs {needed}."
+            for (kind, found), (name, (_, needed)) in pairs
+            if np.isnan(found[name][0]) and not (kind == "code" and name in OF_UNITS)
+        ]
 
     def table(self) -> list[tuple[str, ...]]:
         """The verdict, a row for each code and factor, and a row for each score."""
@@ -118,7 +134,8 @@ class Report(Readable):
 
     def as_json(self) -> str:
         """Everything, as JSON; NaN becomes null."""
-        text = json.dumps(asdict(self), default=lambda value: value.tolist())
+        content = {"made_by": MADE_BY} | asdict(self)
+        text = json.dumps(content, default=lambda value: value.tolist())
         without_nan = json.loads(text, parse_constant=lambda _: None)
         return json.dumps(without_nan, indent=1, ensure_ascii=False)
 
@@ -127,7 +144,8 @@ class Report(Readable):
         from unbraid_extras import pages  # imported lazily, because figures need matplotlib
 
         matrices = [pages.draw_matrix(matrix) for matrix in (self.linear, self.nonlinear)]
-        return pages.render("measure.html.j2", report=self, matrices=matrices, half=HALF_ROWS)
+        shown = {"made_by": MADE_BY, "rows": SHUFFLED_ROWS}
+        return pages.render("measure.html.j2", report=self, matrices=matrices, **shown)
 
 
 def measure(
@@ -135,6 +153,7 @@ def measure(
     factors: Mapping[str, ArrayLike],
     *,
     dynamic: Sequence[str] = (),
+    groups: ArrayLike | None = None,
     frames: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> Report:
@@ -145,73 +164,67 @@ def measure(
         floats are continuous.
     dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
         dynamic without being named, unless they never change within a sequence.
+    groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
+        those of other groups, and whole groups are shuffled. Without it, each row stands for
+        itself, and of rows that are exact copies one is taken.
     frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
         with the colours last.
 
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
-    arrays, known = check_inputs(codes, factors, dynamic)
+    check_field(0 <= seed < 2**32, "seed", f"0 to {2**32 - 1}", seed)
+    arrays, known = check_inputs(codes, factors, dynamic, groups)
     sharpness = compare_sharpness(*frames) if frames else float("nan")
-    linear, nonlinear = probe(arrays, known, seed)
+    doubts, unit = [], "sequences"
+    is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
+    if is_copy.any():
+        unit = "different sequences"
+        doubts.append(
+            f"{is_copy.sum()} of {len(is_copy)} rows are exact copies of others, in codes and "
+            "factors: each is taken once (if they are sequences of their own, name groups)"
+        )
+        arrays = {name: code[~is_copy] for name, code in arrays.items()}
+        known = {name: values[~is_copy] for name, values in known.items()}
+        check_inputs(arrays, known, dynamic)
+    numbers = np.arange(len(next(iter(arrays.values()))))
+    if groups is not None:
+        numbers, unit = to_index("groups", as_array(groups)), "groups"
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in arrays.items()}
     still = {name: values for name, values in known.items() if values.ndim == 1}
-    bits, doubts = estimate_information(flat, still, seed)
-    by_code, by_unit = score_halves(flat, still, seed)
+    cells = len(known) * sum(len(POOLINGS) if c.ndim == 3 else 1 for c in arrays.values())
+
+    # Codes of steps are pooled in every way, because their mean over time can hide what a step
+    # tells, and a step what all steps tell together.
+    options: dict[str, Any] = {"pooling": tuple(POOLINGS), "seed": seed}
+    wanted = np.clip(cells / SIGNIFICANCE, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS)
+    options |= {"groups": numbers, "permutations": int(wanted)}
+    read = partial(leakage_matrix, arrays, known, **options)
+    # Each part takes one thread, since those of small matrix products wait for each other.
+    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
+        scored = pool.submit(score, flat, still, numbers, seed)
+        nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
+        bits, more = pool.submit(estimate_information, flat, still, seed, numbers).result()
+        by_code, by_unit, lacking = scored.result()
     described = {name: describe_factor(values) for name, values in known.items()}
     kind_doubts = [doubt_kind(name, values) for name, values in known.items()]
     report = Report(
-        count=len(next(iter(arrays.values()))),
+        count=int(numbers.max()) + 1,
+        unit=unit,
         kinds={name: kind for name, (kind, _) in described.items()},
         constants={name: constant for name, (_, constant) in described.items()},
         own=assign_codes(arrays, known, dynamic),
-        linear=linear,
-        nonlinear=nonlinear,
+        linear=linear.result(),
+        nonlinear=nonlinear.result(),
         bits=bits,
-        doubts=[*doubts, *filter(None, kind_doubts)],
+        doubts=[*doubts, *more, *lacking, *filter(None, kind_doubts)],
         by_code=by_code,
         by_unit=by_unit,
         sharpness=sharpness,
     )
     return replace(report, findings=tuple(conclude(report)))
-
-
-def check_inputs(
-    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], dynamic: Sequence[str]
-) -> tuple[Arrays, Arrays]:
-    """Codes and factors as arrays, checked as far as the measures do not check them."""
-    arrays = {name: as_array(code) for name, code in codes.items()}
-    check_field(bool(codes and factors), "codes, factors", "at least one array in each", "none")
-    for name in dynamic:
-        check_name("dynamic", name, factors)
-    steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
-    known = {}
-    for name, values in factors.items():
-        known[name] = check_factor(f"factor {name!r}", as_array(values), steps)
-    is_given = any(values.ndim == 1 for values in known.values())
-    check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
-    return arrays, known
-
-
-def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
-    """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
-    check_field(values.ndim in (1, 2), field, "(N,) or (N, T)", values.shape)
-    if values.ndim == 2 and (values == values[:, :1]).all():
-        values = values[:, 0]
-    fits = values.ndim == 1 or not steps or values.shape[1] in steps
-    expected = f"a value for each of the {max(steps, default=0)} steps of the codes"
-    check_field(fits, field, expected, values.shape)
-    if values.dtype.kind == "f":
-        return values
-    # Of a class for nearly each row, or of nearly one class alone, nothing can be learnt.
-    sizes = np.bincount(to_index(field, values).ravel())
-    found = f"{len(sizes)} classes in {values.size} rows; give numbers as floats, leave names out"
-    expected = f"classes of {ROWS_PER_CLASS} rows or more"
-    check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, found)
-    rest = values.size - sizes.max()
-    expected = f"at least {ROWS_OUTSIDE} rows outside the most frequent class"
-    check_field(rest == 0 or rest >= ROWS_OUTSIDE, field, expected, rest)
-    return values
 
 
 def assign_codes(
@@ -240,7 +253,7 @@ def describe_factor(values: np.ndarray) -> tuple[str, float]:
 def doubt_kind(name: str, values: np.ndarray) -> str:
     """A sentence on floats that may number classes, or integers that may not; "" on all else."""
     count, kind = len(np.unique(values)), values.dtype.kind
-    if kind in "iu" and count > MANY_CLASSES:
+    if kind in "iu" and count > MOST_CLASSES:
         remedy = "write them with a decimal point if they are measured"
         return f"{name}: its {count} whole numbers are read as classes; {remedy}"
     if kind == "f" and may_be_classes(values):
@@ -249,35 +262,59 @@ def doubt_kind(name: str, values: np.ndarray) -> str:
     return ""
 
 
+# ---- rows
+
+
+def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
+    """Which rows (N,) are exact copies of an earlier one, in codes and in factors.
+
+    Codes that take few values, such as the entries of a code book, come again by chance: none of
+    their rows is taken for a copy.
+    """
+    count = len(next(iter(codes.values())))
+    units = np.hstack([code.reshape(count, -1) for code in codes.values()])  # (N, P)
+    columns = [to_index(name, values).reshape(count, -1) for name, values in factors.items()]
+    of_codes = to_index("rows", [blake2b(row, digest_size=16).digest() for row in units])
+    both = np.hstack([of_codes[:, None], *columns])
+    first = np.unique(both, axis=0, return_index=True)[1]
+    is_copy = ~np.isin(np.arange(count), first)
+    different = of_codes.max() + 1
+    # Where codes come again by chance, other factors stand beside them.
+    is_alike = is_copy.sum() >= ALIKE * (count - different)
+    fewest = max(MOST_CLASSES, different / 2)
+    is_fine = (len(np.unique(unit)) > fewest and (unit % 1).any() for unit in units.T)
+    return is_copy if is_copy.any() and is_alike and any(is_fine) else np.zeros(count, bool)
+
+
+def draw_rows(
+    factors: Mapping[str, np.ndarray], most: int, random: np.random.Generator
+) -> np.ndarray:
+    """About `most` rows at random, with at least four of each class, or all that it has."""
+    order = random.permutation(len(next(iter(factors.values()))))
+    is_drawn = np.arange(len(order)) < most
+    for name, values in factors.items():
+        numbers = pd.Series(to_index(name, values)[order])
+        if FEWEST_OF_CLASS * numbers.nunique() <= most and values.dtype.kind != "f":
+            is_drawn |= (numbers.groupby(numbers).cumcount() < FEWEST_OF_CLASS).to_numpy()
+    return order[is_drawn]
+
+
 # ---- measures
 
 
-def probe(codes: Arrays, factors: Arrays, seed: int) -> tuple[LeakageMatrix, LeakageMatrix]:
-    """The leakage matrices of the linear and of the non-linear probe.
-
-    Codes of steps are pooled in every way, because their mean over time can hide what a step tells,
-    and a step what all steps tell together.
-    """
-    rows = sum(len(POOLINGS) if code.ndim == 3 else 1 for code in codes.values())
-    wanted = rows * len(factors) / SIGNIFICANCE
-    permutations = int(np.clip(wanted, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS))
-    read = partial(
-        leakage_matrix, codes, factors, pooling=POOLINGS, permutations=permutations, seed=seed
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
-        return read(probe="linear"), read(probe="nonlinear")
-
-
 def estimate_information(
-    codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], seed: int
+    codes: Mapping[str, np.ndarray],
+    factors: Mapping[str, np.ndarray],
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[Bits, list[str]]:
-    """Bits between each code (N, D) and each factor (N,), on at most 1000 rows, and doubts."""
+    """Bits between each code (N, D) and each factor (N,), on about 1000 rows, and doubts."""
     bits: Bits = {}
     doubts = []
     random = np.random.default_rng(seed)
-    rows = random.permutation(len(next(iter(codes.values()))))[:INFORMATION_ROWS]
+    rows = draw_rows(factors, INFORMATION_ROWS, random)
+    # By their first appearance, so that rows without groups are shuffled one by one.
+    of_rows = np.arange(len(rows)) if groups is None else pd.factorize(groups[rows])[0]
     for name, whole_code in codes.items():
         code = whole_code[rows]
         code = code[:, np.ptp(code, axis=0) > 0]
@@ -285,7 +322,7 @@ def estimate_information(
         cells = {factor: (0.0, 0.0) for factor in factors}
         if width:
             for factor, values in factors.items():
-                cells[factor] = estimate_cell(code, values[rows], random)
+                cells[factor] = estimate_cell(code, values[rows], of_rows, random)
         bits[name] = cells
         if width > MANY_UNITS:
             doubts.append(
@@ -300,47 +337,40 @@ def estimate_information(
 
 
 def estimate_cell(
-    code: np.ndarray, values: np.ndarray, random: np.random.Generator
+    code: np.ndarray, values: np.ndarray, groups: np.ndarray, random: np.random.Generator
 ) -> tuple[float, float]:
     """Bits between a code and a factor, and the largest of ten estimates with it shuffled."""
     estimate = kraskov if values.dtype.kind == "f" else ross
-    null = [estimate(code, random.permutation(values)).estimate for _ in range(10)]
+    orders = [shuffle_groups(groups, random) for _ in range(10)]
+    null = [estimate(code, values[order]).estimate for order in orders]
     return estimate(code, values).estimate, max(null)
 
 
-def score_halves(
-    codes: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], seed: int
-) -> tuple[Ranges, Ranges]:
-    """All scores, with each code as a block and with each unit: on all rows, halves, shuffles."""
-    random = np.random.default_rng(seed)
-    count = len(next(iter(codes.values())))
-    whole = scores(codes, factors, seed=seed)
-    halves = []
-    for _ in range(HALVES):
-        rows = random.permutation(count)[: min(count // 2, HALF_ROWS)]
-        halves.append(score_some(codes, factors, rows, rows))
-    rows = random.permutation(count)[:HALF_ROWS]
-    floor = score_some(codes, factors, rows, random.permutation(rows))
-    found: tuple[Ranges, Ranges] = ({}, {})
-    for number, name in itertools.product(range(2), MEANING):
-        values = [getattr(half[number], name) for half in halves if half]
-        low, high = (min(values), max(values)) if values else (float("nan"),) * 2
-        least = getattr(floor[number], name) if floor else float("nan")
-        found[number][name] = (getattr(whole[number], name), low, high, least)
-    return found
-
-
-def score_some(
+def score(
     codes: Mapping[str, np.ndarray],
     factors: Mapping[str, np.ndarray],
-    rows: np.ndarray,
-    others: np.ndarray,
-) -> tuple[Scores, Scores] | None:
-    """The scores of some rows of the codes with `others` of the factors; None if too few vary."""
-    some = {name: values[others] for name, values in factors.items()}
-    if any(len(np.unique(values[: len(values) // 2])) < 2 for values in some.values()):
-        return None
-    return scores({name: code[rows] for name, code in codes.items()}, some)
+    groups: np.ndarray,
+    seed: int,
+) -> tuple[Pair, Pair, list[str]]:
+    """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
+    random = np.random.default_rng(seed)
+    rows = draw_rows(factors, SHUFFLED_ROWS, random)
+    order = shuffle_groups(pd.factorize(groups[rows])[0], random)
+    some = {name: code[rows] for name, code in codes.items()}
+    others = {name: values[rows][order] for name, values in factors.items()}
+    whole = scores(codes, factors, groups=groups, seed=seed)
+    floor = scores(some, others, groups=groups[rows], seed=seed)
+
+    units = sum(code.shape[1] for code in codes.values())
+    has_gaps = units > 1 and all(values.dtype.kind != "f" for values in factors.values())
+    by_code, by_unit = (
+        {name: (getattr(value, name), getattr(low, name)) for name in MEANING}
+        for value, low in zip(whole, floor, strict=True)
+    )
+    for name in OF_UNITS:
+        by_code[name] = float("nan"), float("nan")
+        by_unit[name] = by_unit[name] if has_gaps else by_code[name]
+    return by_code, by_unit, list(whole[0].doubts)
 
 
 def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
@@ -386,12 +416,13 @@ def conclude(report: Report) -> list[str]:
 def judge_codes(report: Report, read: Pairs) -> str:
     """The verdict on what probes read surely; "" if which code should hold what is not known."""
     if report.count < FEWEST_SEQUENCES:
+        rest = "" if read else " (nothing is told by any code so far)"
         return (
-            f"Cannot be concluded: {report.count} sequences are too few; give {FEWEST_SEQUENCES} "
-            "or more, better several hundred."
+            f"Cannot be concluded: {report.count} {report.unit} are too few{rest}; give "
+            f"{FEWEST_SEQUENCES} or more, better several hundred."
         )
     if not read:
-        return "Useless: no probe reads any factor from any code."
+        return "Useless: nothing is told, no probe reads any factor from any code."
     if silent := find_silent(report, read):
         telling = {code for code, _ in read}
         rest = ", ".join(code for code in report.bits if code in telling)

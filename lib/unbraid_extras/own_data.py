@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from unbraid.checks import check_field, check_name, check_whole
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
@@ -17,13 +18,15 @@ from unbraid.progress import progress_bar
 from unbraid.readable import Readable
 
 from unbraid_extras import own_files, own_tables
-from unbraid_extras.own_files import RawSequences
+from unbraid_extras.own_files import RawSequences, Values
 from unbraid_extras.own_tables import Encoded
 
 SPLITS = ("train", "validation", "test")
 SPLIT_ENDS = (0.7, 0.85)  # of the training and the validation split, as shares
 DRAWS = 100  # of the split, of which the best is taken
 LONGEST = 1000  # steps of a sequence that nobody asked to cut
+ROUNDING = 1e-9  # by which equal values of a variable may differ, as a share of the largest
+SAID = 100  # MB of memory from which on they are said
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,6 +39,9 @@ class OwnData(Readable):
     sources likewise the number of the film, folder, file or series that it comes from
     kind    "films", "folders", "recordings", "rows" of an array, or "series"
     scale   of recordings: by it their spectra become magnitudes again
+    columns of series: the names of their variables
+    units   of series: mean and deviation (2, D) of the training split, behind their z-scores
+    times   of series of a table, by split: the times of each sequence's steps
     """
 
     splits: dict[str, Sequences]
@@ -44,6 +50,9 @@ class OwnData(Readable):
     kind: str = ""
     scale: SpectrumScale | None = None
     sources: dict[str, list[int]] = field(default_factory=dict)
+    columns: list[str] = field(default_factory=list)
+    units: np.ndarray | None = None
+    times: dict[str, list[pd.Index]] = field(default_factory=dict)
 
     def table(self) -> list[tuple[str, ...]]:
         """A row for each split, then the notes."""
@@ -59,6 +68,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     time_column: str | None = None,
     group: str | None = None,
     size: int = 32,
+    fit: str = "crop",
     length: int | None = None,
     stride: int | None = None,
     seed: int = 0,
@@ -76,29 +86,33 @@ def load(  # noqa: PLR0913 - all but the first go by name
     id_column    of a csv file of series: which column tells the series apart; guessed by its name
     time_column  likewise: which column orders a series
     group        the label whose classes are kept together by the split, such as a person
-    size         height and width of frames, which are scaled and cut to their middle square
+    size         height and width of frames
+    fit          "crop": frames are cut to their middle square; "pad": they get black borders
     length       steps of a clip; by default 16 for films, and the others whole
-    stride       steps from the beginning of a clip to that of the next; by default `length`, or a
-                 quarter of it where a film or two have to be cut by time
+    stride       steps from the beginning of a clip to that of the next; by default `length`, or
+                 where a film or two have to be cut by time, a quarter of it, or a half
     seed         of the split
 
     Films and pictures become bytes (N, T, 3, size, size), gifs and pictures grey where they are
     transparent; each frame is a step, whatever the films' frame rates. Recordings become chunks as
     in `unbraid.data.speech`, series z-scores by the training split. What is missing or after the
-    end is 0 and not in the mask.
+    end is 0 and not in the mask. Frames take twice their bytes while they are read, clips that
+    overlap more, unless they are of one film, which they share; what is not free is refused before.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
     path = Path(path)
     check_field(size in (8, 16, 32, 64, 128, 256), "size", "8, 16, 32, 64, 128 or 256", size)
+    check_name("fit", fit, ("crop", "pad"))
     check_whole(2, length=2 if length is None else length)
     check_whole(1, stride=1 if stride is None else stride)
-    raw = find(path, id_column, time_column, size)
+    raw = find(path, id_column, time_column, size, fit)
     is_cut = raw.kind != "recordings" or not (length or stride)
     check_field(is_cut, "length, stride", "none, since chunks have 200 ms", (length, stride))
     file = Path(labels or path / own_files.LABELS)
     check_field(labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
     if file.is_file():
         own_tables.add_label_file(file, raw, time_column)
+    raw.notes += own_tables.doubt_gaps(raw.static.select_dtypes("number"))
     static, dynamic = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
     if raw.kind == "series":
         raw.notes.append(f"Variables: {own_tables.list_some(raw.columns)}.")
@@ -106,30 +120,41 @@ def load(  # noqa: PLR0913 - all but the first go by name
         if known:
             raw.notes.append(f"Labels of {what}: {own_tables.describe_labels(known)}.")
     part = draw_parts(raw, static, group, length, seed)
+    length = length or raw.length
+    if part is None and length:
+        stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
+    overlap = length / stride if length and stride and len(raw.names) > 1 else 1
+    check_memory(raw, size, 1 + max(1, overlap))
     clips = cut(raw, part, length, stride)
+    raw.notes += describe_sizes(raw.sizes, fit)
     splits = assemble(raw, clips, static, dynamic, f"own data from {path.name}")
-    names: dict[str, list[str]] = {name: [] for name in SPLITS}
-    sources: dict[str, list[int]] = {name: [] for name in SPLITS}
-    for clip in clips:
-        names[SPLITS[clip.split]].append(clip.name)
-        sources[SPLITS[clip.split]].append(clip.number)
-    return OwnData(splits, raw.notes, names, raw.kind, raw.scale, sources)
+    data = OwnData(splits, raw.notes, {}, raw.kind, raw.scale, {}, raw.columns, raw.units)
+    for number, name in enumerate(SPLITS):
+        chosen = [clip for clip in clips if clip.split == number]
+        data.names[name] = [clip.name for clip in chosen]
+        data.sources[name] = [clip.number for clip in chosen]
+        if raw.times is not None:
+            data.times[name] = [raw.times[clip.number][clip.window] for clip in chosen]
+    return data
 
 
-def find(path: Path, id_column: str | None, time_column: str | None, size: int) -> RawSequences:
+def find(
+    path: Path, id_column: str | None, time_column: str | None, size: int, fit: str
+) -> RawSequences:
     """The sequences of a folder or a file, by its name; the arguments are those of `load`."""
     suffix = path.suffix.lower()
-    check_field(path.exists(), "path", "a folder or a file", f"no {path}")
+    is_there = path.is_dir() or path.is_file()
+    check_field(is_there, "path", "a folder or a file", f"no {path}")
     if path.is_file() and suffix == ".csv":
         return own_tables.find_series(path, id_column, time_column)
     check_field(id_column is None, "id_column", "a csv file, which has columns", path.name)
     if path.is_dir():
-        return own_files.find_in_folder(path, size)
+        return own_files.find_in_folder(path, size, fit)
     if suffix in (".npy", ".npz"):
-        return own_tables.find_arrays(path, size)
+        return own_tables.find_arrays(path, size, fit)
     expected = f"a folder, or a file {', '.join(own_files.SUFFIXES['films'])}, .npy, .npz or .csv"
     check_field(suffix in own_files.SUFFIXES["films"], "path", expected, path.name)
-    return own_files.find_films([path], size)
+    return own_files.find_films([path], size, fit)
 
 
 def draw_parts(
@@ -178,11 +203,31 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
     """By label the classes that occur, but not in training, if there are any."""
     unseen = {}
     for name, (numbers, classes) in static.items():
-        if classes is not None:
-            missing = np.setdiff1d(numbers, numbers[part == 0])
-            if len(missing):
-                unseen[name] = [classes[number] for number in missing]
+        missing = np.setdiff1d(numbers, numbers[part == 0])
+        if classes is not None and len(missing):
+            unseen[name] = [classes[number] for number in missing]
     return unseen
+
+
+def check_memory(raw: RawSequences, size: int, factor: float) -> None:
+    """Say how much memory frames take, `factor` times their bytes, and refuse what is not free."""
+    need, free = factor * raw.planes * size**2 / 1e6, own_files.free_memory() / 1e6
+    expected = f"at most {free:.0f} MB, which are free"
+    remedy = "a smaller --size or --length, or fewer files, need less"
+    check_field(need < free, "memory", expected, f"{need:.0f} MB for {raw.kind} ({remedy})")
+    if need > SAID:
+        print(f"Reading the {raw.kind} takes about {need:.0f} MB of memory.")
+
+
+def describe_sizes(sizes: set[tuple[int, int]], fit: str) -> list[str]:
+    """A sentence on what frames of these widths and heights lose, if they are not square."""
+    texts = []
+    for width, height in sorted(shape for shape in sizes if shape[0] != shape[1]):
+        side, change = min(width, height), "cut to the middle"
+        if fit == "pad":
+            side, change = max(width, height), "with black borders to"
+        texts.append(f"{width} x {height}, {change} {side} x {side}")
+    return [f"Frames: {own_tables.list_some(texts)}."] if texts else []
 
 
 class Clip(NamedTuple):
@@ -190,24 +235,28 @@ class Clip(NamedTuple):
 
     number: int  # of the sequence
     name: str
-    start: int  # the first step
     split: int
-    values: np.ndarray
-    observed: np.ndarray
+    window: slice  # its steps
+    sequence: Values
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.sequence[0][self.window]
+
+    @property
+    def observed(self) -> np.ndarray:
+        return self.sequence[1][self.window]
 
 
 def cut(
     raw: RawSequences, part: np.ndarray | None, length: int | None, stride: int | None
 ) -> list[Clip]:
     """Read the sequences, one after another, and cut them into clips, or take them whole."""
-    length = length or raw.length
-    if part is None and length:
-        stride = stride or max(1, length // 4)
     clips: list[Clip] = []
     counts, unused = [], 0
     for number in progress_bar(range(len(raw.names)), f"reading {raw.kind}"):
-        values, observed = raw.read(number)
-        count = len(values)
+        sequence = raw.read(number)
+        observed, count = sequence[1], len(sequence[1])
         check_steps(raw, number, observed, length)
         steps = length or count
         split = None if part is None else int(part[number])
@@ -215,10 +264,10 @@ def cut(
         starts = [pair for pair in starts if observed[pair[0] : pair[0] + steps].sum() > 1]
         is_used = np.zeros(count, bool)
         for place, (start, owner) in enumerate(starts, 1):
-            window = slice(start, start + steps)
+            window = slice(start, min(start + steps, count))
             is_used[window] = True
             name = raw.names[number] + f" #{place}" * (len(starts) > 1)
-            clips.append(Clip(number, name, start, owner, values[window], observed[window]))
+            clips.append(Clip(number, name, owner, window, sequence))
         unused += int((~is_used & observed).sum())
         counts.append(count)
 
@@ -270,7 +319,7 @@ def assemble(
     raw: RawSequences, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
 ) -> dict[str, Sequences]:
     """The three splits, their clips padded to one length with what was not observed."""
-    values, observed = pad(clips)
+    steps = max(len(clip.observed) for clip in clips)
     owner = np.array([clip.number for clip in clips])
     labels = {name: numbers[owner] for name, (numbers, _) in static.items()}
     for name, (numbers, _) in dynamic.items():
@@ -280,28 +329,26 @@ def assemble(
     parts = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
 
     splits = {}
-    if raw.kind in ("rows", "series") and values.ndim == 3:
+    if clips[0].values.ndim == 2 and raw.kind != "recordings":
+        values = stack(clips, steps)[0].numpy()
         check_variables(values[parts["train"]], raw.columns)
         raw.notes.append("Values are z-scores by the mean and deviation of the training split.")
+        train = values[parts["train"]].astype(np.float64)
+        raw.units = np.stack([np.nanmean(train, (0, 1)), np.nanstd(train, (0, 1))])
         for name in SPLITS:
             splits[name] = make_series(values, parts, name, True, labels, classes, about)
     else:
-        if values.dtype == np.uint8:
+        if clips[0].values.ndim == 4:
             colour = clips[0].values[0, :, :1, :1]
             differ = any((clip.values != colour).any() for clip in clips)
             check_field(differ, raw.kind, "frames that differ", "one colour in all of them")
-        is_whole = observed.all() and raw.kind != "recordings"
-        whole = Sequences(
-            torch.from_numpy(values),
-            {name: torch.from_numpy(label) for name, label in labels.items()},
-            static=tuple(static),
-            dynamic=tuple(dynamic),
-            mask=None if is_whole else torch.from_numpy(observed),
-            classes=classes,
-        )
+        is_whole = raw.kind != "recordings" and all(clip.observed.sum() == steps for clip in clips)
+        kinds = (tuple(static), tuple(dynamic))
         for name, rows in parts.items():
-            chosen = whole.subset(torch.from_numpy(rows))
-            splits[name] = replace(chosen, split=name, provenance=f"{about}, {name} split")
+            frames, observed = stack([clips[row] for row in rows], steps)
+            known = {label: torch.from_numpy(numbers[rows]) for label, numbers in labels.items()}
+            mask, source = None if is_whole else observed, f"{about}, {name} split"
+            splits[name] = Sequences(frames, known, *kinds, name, source, mask, classes)
     if raw.kind == "recordings":
         raw.notes.append("Spectra are logarithms, whitened by the training split.")
         raw.scale = SpectrumScale.fit(splits["train"])
@@ -313,30 +360,38 @@ def assemble(
     return splits
 
 
-def pad(clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
+def stack(clips: list[Clip], steps: int) -> tuple[Tensor, Tensor]:
     """The values (N, T, ...) of clips, and what was observed (N, T); ends are filled up."""
-    first, steps = clips[0].values, max(len(clip.values) for clip in clips)
-    empty = 0 if first.dtype == np.uint8 else np.nan
-    values = np.full((len(clips), steps, *first.shape[1:]), empty, first.dtype)
+    sequence = clips[0].sequence
+    starts = [clip.window.start for clip in clips]
+    gaps = set(np.diff(starts).tolist())
+    is_one = all(clip.sequence is sequence and len(clip.observed) == steps for clip in clips)
+    if is_one and len(gaps) == 1:
+        # Windows on one film, which take no memory of their own.
+        wholes = [torch.from_numpy(whole[starts[0] : starts[-1] + steps]) for whole in sequence]
+        frames, seen = (whole.unfold(0, steps, *gaps).movedim(-1, 1) for whole in wholes)
+        return frames, seen
+    empty = 0 if sequence[0].dtype == np.uint8 else np.nan
+    values = np.full((len(clips), steps, *sequence[0].shape[1:]), empty, sequence[0].dtype)
     observed = np.zeros((len(clips), steps), bool)
     for row, clip in enumerate(clips):
-        values[row, : len(clip.values)] = clip.values
-        observed[row, : len(clip.values)] = clip.observed
-    if first.dtype == np.uint8:
+        values[row, : len(clip.observed)] = clip.values
+        observed[row, : len(clip.observed)] = clip.observed
+    if values.dtype == np.uint8:
         values[~observed] = 0
-    return values, observed
+    return torch.from_numpy(values), torch.from_numpy(observed)
 
 
 def label_steps(name: str, numbers: np.ndarray, raw: RawSequences, clips: list[Clip]) -> np.ndarray:
     """A label of steps for each clip (N, T); where nothing was observed it keeps its last value."""
     column = pd.Series(numbers, raw.dynamic[name].index)
     values = {owner: part.droplevel(0) for owner, part in column.groupby(level=0)}
-    steps = max(len(clip.values) for clip in clips)
+    steps = max(len(clip.observed) for clip in clips)
     rows = []
     for clip in clips:
-        sequence, end = raw.names[clip.number], clip.start + len(clip.values)
-        times = pd.RangeIndex(end) if raw.times is None else raw.times[clip.number]
-        times = times[clip.start : end]
+        sequence, count = raw.names[clip.number], len(clip.sequence[1])
+        times = pd.RangeIndex(count) if raw.times is None else raw.times[clip.number]
+        times = times[clip.window]
         row = values[sequence].reindex(times)
         lacks = row.isna().to_numpy() & clip.observed
         expected = "a value at each step" + ", counted from 0" * (raw.times is None)
@@ -348,8 +403,8 @@ def label_steps(name: str, numbers: np.ndarray, raw: RawSequences, clips: list[C
 
 
 def check_variables(train: np.ndarray, columns: list[str]) -> None:
-    """Refuse variables of which the training split (N, T, D) has no two values."""
-    values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns).nunique()
-    constant = values.index[values < 2]
+    """Refuse variables of which the training split (N, T, D) has no two values, rounding apart."""
+    values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns)
+    differ = values.max() - values.min() > ROUNDING * values.abs().max()
     expected = "different values in the training split, or no such column"
-    check_field(constant.empty, ", ".join(constant[:3]), expected, "none or one")
+    check_field(differ.all(), ", ".join(differ.index[~differ][:3]), expected, "none or one")

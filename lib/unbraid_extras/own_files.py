@@ -9,25 +9,33 @@ from __future__ import annotations
 import math
 import re
 import subprocess
-import unicodedata
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 from unbraid.checks import check_field
 from unbraid.data import speech
+
+from unbraid_extras.tables import normalise
 
 SUFFIXES = {
     "films": (".mp4", ".mov", ".webm", ".gif", ".avi", ".mkv"),
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
     "recordings": (".wav", ".flac"),
 }
+FORMATS = "mov,mp4,avi,matroska,webm"  # of films but gifs; playlists, which name files, are others
+REMEDY = "copy it again, save it anew, or remove it"
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
+LOUDEST = 2.0**31  # sample; they may be whole numbers of 32 bits, written as floats
+SILENT = 1e-6  # the largest difference between samples that is silence
+CANCELLED = 1e-3  # what is left of channels that cancel, as a share of them
 
 Values = tuple[np.ndarray, np.ndarray]
 """Bytes (T, C, size, size) or floats (T, D), NaN if missing; which steps (T,) were observed."""
@@ -46,7 +54,10 @@ class RawSequences:
     length   steps of a clip where nobody asks for others; None: whole sequences
     columns  names of a series' variables
     notes    sentences on what was found
+    planes   of frames: how many there will be, about, of all colours together
+    sizes    widths and heights of the frames before they are scaled
     scale    of recordings, once their spectra are on one scale
+    units    of series, once they are z-scores: mean and deviation (2, D) of each variable
     """
 
     kind: str
@@ -58,18 +69,16 @@ class RawSequences:
     length: int | None = None
     columns: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    planes: int = 0
+    sizes: set[tuple[int, int]] = field(default_factory=set)
     scale: speech.SpectrumScale | None = None
+    units: np.ndarray | None = None
 
     @classmethod
     def of(cls, kind: str, names: Iterable[str], read: Callable[[int], Values]) -> RawSequences:
         """Sequences without labels."""
         normalised = [normalise(name) for name in names]
         return cls(kind, normalised, read, pd.DataFrame(index=normalised))
-
-
-def normalise(name: object) -> str:
-    """A name in one Unicode form (NFC): systems write umlauts in different ones."""
-    return unicodedata.normalize("NFC", str(name).strip())
 
 
 def natural_order(path: Path) -> list[str | int]:
@@ -83,10 +92,30 @@ def kind_of(path: Path) -> str:
     if path.is_dir():
         return "folders"
     kinds = (kind for kind, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes)
-    return next(kinds, "other files")
+    return next(kinds, "other files") if path.is_file() else "other files"  # such as a pipe
 
 
-def find_in_folder(folder: Path, size: int) -> RawSequences:
+def free_memory() -> float:
+    """Bytes of memory that are free; infinity where that is not known."""
+    try:
+        import psutil  # It comes with Jupyter.
+    except ImportError:
+        return math.inf
+    return psutil.virtual_memory().available
+
+
+@contextmanager
+def explain(name: str) -> Iterator[None]:
+    """Make one sentence with a file's name of anything that a foreign reader raises."""
+    try:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            yield
+    except Exception as error:  # damaged files raise nearly anything
+        reason = str(error).partition("\n")[0].strip() or type(error).__name__
+        raise ValueError(f"{name} cannot be read ({reason}); {REMEDY}") from None
+
+
+def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
     """The films, folders of pictures or recordings in a folder, which may hold one of the three."""
     entries: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir(), key=natural_order):
@@ -101,7 +130,7 @@ def find_in_folder(folder: Path, size: int) -> RawSequences:
     names = pd.Index([normalise(path.name) for path in paths])
     check_field(names.is_unique, str(folder), "different names", names[names.duplicated()].tolist())
     finders = {"films": find_films, "folders": find_folders, "recordings": find_recordings}
-    raw = finders[kind](paths, size)
+    raw = finders[kind](paths, size, fit)
     if others:
         listed = ", ".join(path.name for path in others[:3])
         raw.notes.append(f"Other files, {len(others)}, are left out, such as {listed}.")
@@ -111,42 +140,100 @@ def find_in_folder(folder: Path, size: int) -> RawSequences:
 # ---- films and pictures
 
 
-def find_films(paths: list[Path], size: int) -> RawSequences:
+def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    import imageio_ffmpeg  # noqa: F401 - so that its absence is reported before any film is read
-
+    sizes, counts = set(), 0
     for path in paths:
-        check_field(path.stat().st_size > 0, path.name, "a film", "an empty file")
-    names = (path.name for path in paths)
-    raw = RawSequences.of("films", names, lambda number: read_film(paths[number], size))
-    raw.length = 16
+        check_end(path)
+        width, height, count = read_header(path)
+        sizes.add((width, height))
+        counts += count
+
+    def read(number: int) -> Values:
+        path = paths[number]
+        frames = (read_gif if path.suffix.lower() == ".gif" else read_film)(path, size, fit)
+        return frames, np.ones(len(frames), bool)
+
+    raw = RawSequences.of("films", (path.name for path in paths), read)
+    raw.length, raw.planes, raw.sizes = 16, 3 * counts, sizes
     return raw
 
 
-def read_film(path: Path, size: int) -> Values:
-    """All frames of a film, scaled and cut to their middle square."""
+def check_end(path: Path) -> None:
+    """Refuse an empty file, and a film or recording that is shorter than its header says."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    check_field(head, path.name, "a film or a recording", "an empty file")
+    claims = []  # where a part begins, its bytes, and the number that stands for unknown
+    if head[:4] == b"RIFF":  # avi, wav
+        sizes = [int.from_bytes(head[at + 4 : at + 8], "little") for at in range(len(head) + 1)]
+        at = 12
+        while head[at : at + 4] not in (b"data", b""):
+            at += 8 + sizes[at] + sizes[at] % 2
+        claims = [(place + 8, sizes[place], 2**32 - 1) for place in (0, at) if place < len(head)]
+    at = head.find(b"\x18\x53\x80\x67") + 4
+    if head[:4] == b"\x1a\x45\xdf\xa3" and 3 < at < len(head):  # mkv, webm
+        width = 9 - head[at].bit_length()
+        most = 2 ** (7 * width) - 1
+        claims = [(at + width, int.from_bytes(head[at : at + width], "big") & most, most)]
+    claimed = max((start + size for start, size, most in claims if size < most), default=0)
+    expected, found = f"{claimed} bytes, as its header says ({REMEDY})", path.stat().st_size
+    check_field(claimed <= found + 8, path.name, expected, found)  # Some count 8 bytes twice.
+
+
+def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
+    """What ffmpeg writes on a film, what it says, and its status."""
     import imageio_ffmpeg  # imported lazily, because only films need it
 
-    scale = f"scale={size}:{size}:force_original_aspect_ratio=increase"
-    filters = f"{scale}:flags=area+accurate_rnd+bitexact,crop={size}:{size}"
-    # Among these formats only gifs can be transparent.
-    colours = "rgba" if path.suffix.lower() == ".gif" else "rgb24"
-    output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", colours]
     # Without "file:" a name with a colon would be read as a protocol.
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", f"file:{path}"]
-    result = subprocess.run([*program, *output, "-"], capture_output=True, stdin=subprocess.DEVNULL)
-    if result.stderr or not result.stdout:  # A torn film is decoded up to the tear.
+    source = ["-hide_banner", "-format_whitelist", FORMATS, "-i", f"file:{path}"]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), *source, *options]
+    return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def read_header(path: Path) -> tuple[int, int, int]:
+    """Width and height of a film, and about how many frames it has; 0 if its header is silent."""
+    if path.suffix.lower() == ".gif":
+        with explain(path.name), Image.open(path) as image:
+            return *image.size, getattr(image, "n_frames", 1)
+    text = run_ffmpeg(path, []).stderr.decode(errors="replace")
+    shape = re.search(r"Video:.*? (\d+)x(\d+)[ ,\n]", text)
+    if not shape:
+        reason = text.strip().rpartition("\n")[2]
+        raise ValueError(f"{path.name} is no film ({reason}); {REMEDY}")
+    width, height = map(int, shape.groups())
+    if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
+        width, height = height, width
+    times = re.search(r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps", text)
+    hours, minutes, seconds, rate = map(float, times.groups() if times else (0, 0, 0, 0))
+    return width, height, math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
+
+
+def read_film(path: Path, size: int, fit: str) -> np.ndarray:
+    """All frames of a film, bytes (T, 3, size, size)."""
+    way, cut = {"crop": ("increase", "crop={0}:{0}"), "pad": ("decrease", "pad={0}:{0}:-1:-1")}[fit]
+    scale = (
+        f"scale={size}:{size}:force_original_aspect_ratio={way}:flags=area+accurate_rnd+bitexact"
+    )
+    # One plane per colour is the order in memory that models read.
+    filters = f"{scale},format=rgb24,{cut.format(size)},format=gbrp,shuffleplanes=2:0:1"
+    output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "gbrp", "-"]
+    result = run_ffmpeg(path, ["-xerror", "-loglevel", "error", *output])
+    # A tear ends in a status. What is said without one is no fault: a film that was trimmed, not
+    # encoded anew, lacks frames that its first ones refer to, and is whole.
+    if result.returncode or not result.stdout:
         reason = result.stderr.decode(errors="replace").partition("\n")[0]
-        remedy = "copy it again, convert it, or remove it"
-        raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {remedy}")
-    frames = np.frombuffer(result.stdout, np.uint8)
-    if colours == "rgba":
-        frames = on_grey(frames.reshape(-1, size, size, 4))
-    frames = frames.reshape(-1, size, size, 3)
-    return frames.transpose(0, 3, 1, 2), np.ones(len(frames), bool)
+        raise ValueError(f"{path.name} cannot be decoded to its end ({reason}); {REMEDY}")
+    return np.frombuffer(bytearray(result.stdout), np.uint8).reshape(-1, 3, size, size)
 
 
-def find_folders(folders: list[Path], size: int) -> RawSequences:
+def read_gif(path: Path, size: int, fit: str) -> np.ndarray:
+    """All frames of a gif, bytes (T, 3, size, size)."""
+    with explain(path.name), Image.open(path) as image:
+        return np.stack([fit_picture(frame, size, fit) for frame in ImageSequence.Iterator(image)])
+
+
+def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
     """Folders of pictures, each a sequence in the order of the pictures' names."""
     pictures = []
     for folder in folders:
@@ -158,25 +245,37 @@ def find_folders(folders: list[Path], size: int) -> RawSequences:
         pictures.append(sorted(paths, key=natural_order))
 
     def read(number: int) -> Values:
-        frames = [read_picture(path, size) for path in pictures[number]]
+        frames = [read_picture(path, size, fit, raw.sizes) for path in pictures[number]]
         return np.stack(frames), np.ones(len(frames), bool)
 
-    return RawSequences.of("folders", (folder.name for folder in folders), read)
+    raw = RawSequences.of("folders", (folder.name for folder in folders), read)
+    raw.planes = 3 * sum(map(len, pictures))
+    return raw
 
 
-def read_picture(path: Path, size: int) -> np.ndarray:
-    """The middle square of a picture, bytes (3, size, size)."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError("it has more than 8 bits per colour; save it with 8")
-            count = getattr(image, "n_frames", 1)
-            if count > 1 and image.format != "MPO":  # a telephone's picture with its preview
-                raise ValueError(f"it holds {count} pictures; save each as a file of its own")
-            pixels = fit_picture(ImageOps.exif_transpose(image).convert("RGBA"), size)
-            return on_grey(pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:  # a broken PNG is a SyntaxError
-        raise ValueError(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
+def read_picture(path: Path, size: int, fit: str, sizes: set[tuple[int, int]]) -> np.ndarray:
+    """A picture as bytes (3, size, size); its own size is added to `sizes`."""
+    with explain(f"{path.parent.name}/{path.name}"), Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError("it has more than 8 bits per colour, where 8 can be read")
+        count = getattr(image, "n_frames", 1)
+        if count > 1 and image.format != "MPO":  # a telephone's picture with its preview
+            raise ValueError(f"it holds {count} pictures, where each must be a file of its own")
+        ImageOps.exif_transpose(image, in_place=True)
+        sizes.add(image.size)
+        return fit_picture(image, size, fit)
+
+
+def fit_picture(image: Image.Image, size: int, fit: str) -> np.ndarray:
+    """A picture of any mode, averaged over areas, on a grey background: bytes (3, size, size).
+
+    fit: "crop", its middle square; "pad", all of it, with black borders.
+    """
+    if image.mode not in ("L", "RGB", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    way = ImageOps.pad if fit == "pad" else ImageOps.fit
+    small = way(image, (size, size), Image.Resampling.BOX).convert("RGBA")
+    return on_grey(np.asarray(small)).transpose(2, 0, 1)
 
 
 def on_grey(pixels: np.ndarray) -> np.ndarray:
@@ -188,25 +287,18 @@ def on_grey(pixels: np.ndarray) -> np.ndarray:
     return ((colours * opacity + GREY * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
-def fit_picture(image: Image.Image, size: int) -> np.ndarray:
-    """The middle square of an image, averaged over areas: bytes (C, size, size)."""
-    pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BOX))
-    return np.atleast_3d(pixels).transpose(2, 0, 1)
-
-
 # ---- recordings
 
 
-def find_recordings(paths: list[Path], _: int) -> RawSequences:
+def find_recordings(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Recordings, each a sequence of the spectra of its chunks of 200 ms, see `speech.cut`."""
     import soundfile  # imported lazily, because only recordings need it
 
     rates = set()
     for path in paths:
-        try:
+        check_end(path)
+        with explain(path.name):
             rates.add(soundfile.info(path).samplerate)
-        except RuntimeError as error:
-            raise ValueError(f"{path.name} is no recording ({error}); remove it") from None
         check_field(min(rates) >= 8000, path.name, "8000 samples per second or more", min(rates))
     rate = 16_000 if min(rates) >= 16_000 else 8000
 
@@ -227,9 +319,25 @@ def read_waveform(path: Path, rate: int) -> torch.Tensor:
     import soundfile
     from scipy.signal import resample_poly  # imported lazily, because that takes a second
 
-    samples, original = soundfile.read(path, dtype="float32", always_2d=True)
-    check_field(len(samples) > 0, path.name, "some samples", "none")
-    check_field(bool(np.isfinite(samples).all()), path.name, "finite samples", "NaN or infinity")
+    with explain(path.name):
+        samples, original = soundfile.read(path, dtype="float32", always_2d=True)
+        count = soundfile.info(path).frames
+        check_field(len(samples) == count, "samples", count, len(samples))
+    check_field(count > 0, path.name, "some samples", "none")
+    mean = samples.mean(1)
+    check_samples(path.name, samples, mean)
     common = math.gcd(rate, original)
-    mono = resample_poly(samples.mean(1), rate // common, original // common)
+    mono = resample_poly(mean, rate // common, original // common)
     return torch.from_numpy(mono.astype(np.float32))
+
+
+def check_samples(name: str, samples: np.ndarray, mean: np.ndarray) -> None:
+    """Refuse a recording (samples, channels), or a mean of channels, with nothing to hear."""
+    largest = max(samples.max(), -samples.min())
+    check_field(bool(np.isfinite(largest)), name, "finite samples", "NaN or infinity")
+    check_field(largest <= LOUDEST, name, "samples of -1 to 1", f"some of {largest:.3g}")
+    widest = np.ptp(samples, axis=0).max()
+    expected = "samples that differ (remove it, if it is silent)"
+    check_field(widest > SILENT, name, expected, "one level in all of it")
+    expected = "channels whose mean can be heard (save one of them alone)"
+    check_field(np.ptp(mean) > CANCELLED * widest, name, expected, "channels that cancel")

@@ -167,7 +167,7 @@ def probe(
     for name, target in targets.items():
         of_rows = []
         for row in rows.values():
-            said, true, constant = leakage.fit_and_predict(row, target, held_out, "linear")
+            [(said, true, constant)] = leakage.fit_and_predict(row, [target], held_out, "linear")
             of_rows.append(leakage.mean_loss(said, true, target))
             constants[name] = leakage.mean_loss(constant, true, target)
         losses[name] = np.stack(of_rows)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from unbraid.codes import decode_all, encode_all
+from unbraid.data import speech
 from unbraid.data.sequences import Sequences
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
@@ -17,7 +19,6 @@ from unbraid_extras.measure import assign_codes
 from unbraid_extras.own_data import OwnData
 
 MOST_SEQUENCES = {"train": 600, "test": 300}  # that probes and pictures read
-LONGEST_NAME = 24  # characters of a sequence's name in a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class Page:
     data: OwnData
     parts: dict[str, Sequences]  # of the training and of the test split, as floats
     names: list[str]  # of the test sequences
+    times: list[np.ndarray]  # of the test sequences, of each step
+    clock: str  # what the times are, such as "frame"
     codes: dict[str, Codes]  # by part
     decoded: Tensor  # from the codes of the test sequences
     own: dict[str, tuple[str, ...]]  # by label the codes that may hold it; none if unknown
@@ -48,6 +51,11 @@ class Page:
         return self.test.kind == "frames" and self.test.frames.shape[2] == 3
 
     @property
+    def within(self) -> Tensor:
+        """Which steps (N, T) lie between the first and the last one of each test sequence."""
+        return lie_within(steps_of(self.test))
+
+    @property
     def common(self) -> Tensor:
         """Which steps (T,) all sequences have; at others a label is only filled in."""
         return torch.cat([steps_of(part) for part in self.parts.values()]).all(0)
@@ -63,11 +71,14 @@ def open_page(model: SequenceModel, data: OwnData, dynamic: Sequence[str] = ()) 
     codes = {name: encode_observed(model, part) for name, part in parts.items()}
     count = len(rows["test"])
     groups, unit = find_groups(data, rows["test"])
+    times, clock = read_clock(data, rows["test"])
     return Page(
         model=model,
         data=data,
         parts=parts,
-        names=[data.names["test"][row][:LONGEST_NAME] for row in rows["test"]],
+        names=[data.names["test"][row] for row in rows["test"]],
+        times=times,
+        clock=clock,
         codes=codes,
         decoded=decode_all(model, codes["test"]),
         own=assign_codes(codes["test"], parts["test"].labels, dynamic),
@@ -87,9 +98,25 @@ def encode_observed(model: SequenceModel, part: Sequences) -> Codes:
     for name, code in codes.items():
         if code.ndim == 3:
             there = seen.unflatten(1, (code.shape[1], -1)).any(2)  # a code may have a step a window
-            within = (there.cumsum(1) > 0) & (there.flip(1).cumsum(1).flip(1) > 0)
-            codes[name] = torch.where(within[..., None], code, average(code, there)[:, None])
+            within = lie_within(there)[..., None]
+            codes[name] = torch.where(within, code, average(code, there)[:, None])
     return codes
+
+
+def read_clock(data: OwnData, rows: Tensor) -> tuple[list[np.ndarray], str]:
+    """The times of the steps of these test sequences, and what they are."""
+    test = data.splits["test"]
+    if written := data.times.get("test"):
+        name, times = str(written[0].name), [written[row] for row in rows]
+        if isinstance(written[0], pd.DatetimeIndex):  # `own_tables.read_times` makes them UTC.
+            return [np.asarray(each.tz_localize(None)) for each in times], f"{name} (UTC)"
+        return [np.asarray(each) for each in times], name
+    if data.kind == "recordings":
+        rate = 16_000  # At the other one steps are as long, within half a per cent.
+        steps = 1000 / rate * speech.TRANSFORMS[rate][2] * np.arange(test.length)
+        return [steps] * len(rows), "time (ms)"
+    name = "frame" if test.kind == "frames" else "step"
+    return [np.arange(1, test.length + 1)] * len(rows), name
 
 
 def find_groups(data: OwnData, rows: Tensor) -> tuple[np.ndarray, str]:
@@ -111,6 +138,11 @@ def find_groups(data: OwnData, rows: Tensor) -> tuple[np.ndarray, str]:
 def steps_of(part: Sequences) -> Tensor:
     """Which steps (N, T) sequences have."""
     return part.observed.reshape(len(part), part.length, -1).any(2)
+
+
+def lie_within(there: Tensor) -> Tensor:
+    """Which steps (N, T) lie between the first and the last of those that are there (N, T)."""
+    return (there.cumsum(1) > 0) & (there.flip(1).cumsum(1).flip(1) > 0)
 
 
 def widen(observed: Tensor, frames: Tensor) -> Tensor:

@@ -8,29 +8,48 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 from unbraid import plots
 from unbraid.codes import decode_all, root_mean_square
-from unbraid.interventions import MIDDLE, traverse
-from unbraid.records import write_atomically
+from unbraid.interventions import traverse
 
 from unbraid_extras import own_labels, pages
 from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import Page, average, open_page, recolour, widen
-from unbraid_extras.own_training import Trained
+from unbraid_extras.own_training import Trained, write_known
 
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
 OVERFITTED = 0.7  # the share of a run after which its best update should lie
 SHOWN = 3  # test sequences in a picture
 TRAVERSED = 7  # values of a unit in a traversal
+MIDDLE = (0.025, 0.975)  # the quantiles of its codes between which they lie
 MOST_FRAMES = 12  # of a sequence in a picture
+LONGEST_FILM = 40  # frames
+TILE = 110  # pixels of the page for a frame of a film, about
 MOST_LINES = 8  # variables that are drawn as lines; more are drawn as an image
+SEEN: dict[str, Any] = {"color": "0.45", "marker": ".", "markersize": 4}
+LOOKS: dict[str, dict[str, Any]] = {  # of lines
+    "observed": SEEN,
+    "sequence": SEEN,
+    "decoded": {"color": "#009E73"},
+    "donor": {"color": "0.45", "linestyle": ":"},
+    "static of donor": {"color": plots.STATIC},
+    "dynamic of donor": {"color": plots.DYNAMIC},
+}
+Panels = Mapping[str, Mapping[str, Tensor]]
+"""By title and label, clips (T, ...)."""
 
 
 @pages.course_style()
@@ -51,22 +70,22 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
     about = data.splits["train"].provenance.split(",")[0].removeprefix("own data from ")
     title = f"{trained.plan.model} on {about}"
     html = pages.render("own_report.html.j2", title=title, page=page, **sections)
-    write_arrays(folder / "codes.npz", page.codes["test"])
+    write_known(folder / "codes.npz", pack_arrays(page.codes["test"]))
     if page.test.labels:
-        write_arrays(folder / "factors.npz", page.test.labels)
+        write_known(folder / "factors.npz", pack_arrays(page.test.labels))
     path = folder / "report.html"
-    write_atomically(path, html.encode())
+    write_known(path, html.encode())
     return path
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
+def pack_arrays(arrays: Mapping[str, Tensor]) -> bytes:
     """Named arrays as npz, without pickle; numpy's own function refuses the name "file"."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, values.numpy(), allow_pickle=False)
-    write_atomically(path, file.getvalue())
+    return file.getvalue()
 
 
 # ---- sections: what the template shows of each, and sentences
@@ -81,17 +100,13 @@ def describe_training(page: Page, trained: Trained) -> dict[str, object]:
             f"The validation bound was best at update {best} of {last}; what followed fitted "
             "the training sequences alone, and those weights are not kept."
         )
-    bounds = {"training": [row["elbo_per_frame"] for row in curve]}
-    bounds["validation"] = [row["validation"] for row in curve]
-    figure, ax = pages.new_figure(6.5, 3)
-    for name, values in bounds.items():
-        ax.plot([row["step"] for row in curve], values, label=name)
+    shown = curve[1:] or curve  # The first row is far below all others.
+    figure, ax = pages.new_figure(7.2, 3)
+    for label, name in (("training", "elbo_per_frame"), ("validation", "validation")):
+        ax.plot([row["step"] for row in shown], [row[name] for row in shown], label=label)
     ax.axvline(best, color="grey", linewidth=1, linestyle=":", label=f"kept: {best}")
-    late = bounds["training"][1:] + bounds["validation"][1:]
-    if late:  # The first row is far below all others.
-        margin = 0.05 * (max(late) - min(late)) + 1e-6
-        ax.set_ylim(min(late) - margin, max(late) + margin)
     ax.set(xlabel="update", ylabel="bound (nats per step)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     alt = f"The bound on training and validation split, best at update {best} of {last}"
     return record | {"curve": pages.draw(figure, alt)}
@@ -119,27 +134,37 @@ def show_reconstructions(page: Page) -> dict[str, object]:
             "The model has learnt little: a mean without any motion is at least as near to the "
             f"test sequences as what is decoded (error {min(means):.3f} against {model:.3f})."
         )
-    rows = [("test split", "root mean square error")]
-    rows += [(name, f"{error:.4f}") for name, error in errors.items()]
-    clips = {}
-    for row, name in enumerate(page.names[:SHOWN]):
-        title = f"{row + 1}: {name}"
-        clips[title], clips[f"{title}, decoded"] = test.frames[row], page.decoded[row]
-    alt = "Test sequences, and below each what is decoded of its codes"
-    return {"errors": rows, "clips": draw_rows(page, clips, alt)}
+    table = [("test split", "root mean square error")]
+    table += [(name, f"{error:.4f}") for name, error in errors.items()]
+    shown = {"observed": as_drawn(page, test.frames[:SHOWN], test.observed[:SHOWN])}
+    shown["decoded"] = as_drawn(page, page.decoded[:SHOWN], page.within[:SHOWN])
+    alt = "Test sequences, and what is decoded of the codes of each"
+    if test.kind == "series":
+        clips = draw_series(page, by_sequence(shown), range(SHOWN), alt)
+    else:
+        steps = np.linspace(0, test.length - 1, min(MOST_FRAMES, test.length)).round().astype(int)
+        rows = torch.stack(list(shown.values()), 1).flatten(0, 1)[:, steps]
+        titles = [f"{row + 1}, {label}" for row in range(len(rows) // 2) for label in shown]
+        clips = draw_frames(rows, titles, "frame", alt, (steps + 1).tolist())
+    captions = [f"{row}: {name}" for row, name in enumerate(page.names[:SHOWN], 1)]
+    return {"errors": table, "clips": clips, "captions": captions}
 
 
-def show_swaps(page: Page) -> dict[str, object]:
+def show_swaps(page: Page) -> dict[str, object] | None:
     """Each code taken from another sequence, as a film or a figure, and how much it changes."""
-    frames, others = page.test.frames, page.test.frames[page.donors]
-    columns, shares = {"sequence": frames, "donor": others}, {}
-    whole = root_mean_square(page.decoded[page.donors], page.decoded)
+    test, donors = page.test, page.donors
+    if len(test) < 2:
+        page.findings.append("Nothing is said about swaps, which need two test sequences.")
+        return None
+    columns = {"sequence": (test.frames, test.observed)}
+    columns["donor"] = (test.frames[donors], test.observed[donors])
+    whole, shares = root_mean_square(page.decoded[donors], page.decoded), {}
     for name, code in page.codes["test"].items():
-        swapped = decode_all(page.model, page.codes["test"] | {name: code[page.donors]})
-        columns[f"{name} of donor"] = swapped
+        swapped = decode_all(page.model, page.codes["test"] | {name: code[donors]})
+        columns[f"{name} of donor"] = (swapped, page.within)
         shares[name] = root_mean_square(swapped, page.decoded) / max(whole, 1e-9)
     if page.is_coloured:
-        columns["recoloured"] = recolour(page.test, page.donors)
+        columns["recoloured"] = (recolour(test, donors), test.observed)
     unused = [name for name, share in shares.items() if share < UNUSED_BELOW]
     if whole > 0 and unused:
         page.verdict.append(f"Collapsed: what is decoded hardly depends on {', '.join(unused)}.")
@@ -148,36 +173,48 @@ def show_swaps(page: Page) -> dict[str, object]:
     rows = [("code of the donor", "change of what is decoded")]
     rows += [(name, f"{share:.0%}") for name, share in shares.items()]
 
-    count = min(SHOWN, len(frames))
-    shown = {name: as_drawn(page, clips[:count]) for name, clips in columns.items()}
+    count = min(SHOWN, len(test))
+    pairs = [(page.names[row], page.names[donors[row]]) for row in range(count)]
+    captions = [f"{row}: {name}, donor {donor}" for row, (name, donor) in enumerate(pairs, 1)]
+    shown = {name: as_drawn(page, *(part[:count] for part in columns[name])) for name in columns}
     alt = f"{count} pairs of test sequences: {', '.join(columns)}"
-    if page.test.kind == "frames":
-        return {"changes": rows, "clips": pages.embed(film(shown), alt)}
-    clips = {}
-    for row in range(count):
-        clips.update({f"{row + 1}: {name}": shown[name][row] for name in shown})
-    return {"changes": rows, "clips": draw_grid(clips, len(shown), alt)}
+    if test.kind == "series":
+        clips = draw_series(page, by_sequence(shown), range(count), alt)
+    else:
+        clips = film(shown, alt)
+        if test.length > clips.frames:
+            captions.append(f"the first {clips.frames} of {test.length} frames")
+    return {"changes": rows, "clips": clips, "captions": captions}
 
 
-def show_traversals(page: Page) -> pages.Picture:
+def show_traversals(page: Page) -> dict[str, object]:
     """One unit of each code dragged over the values that it has on the test split."""
     first = {name: code[:1] for name, code in page.codes["test"].items()}
-    rows, titles = [], []
+    panels, open_ones = {}, []
     for name, code in page.codes["test"].items():
         units = code.flatten(0, -2)
-        unit = int(units.var(0).argmax())
+        spread = units.var(0, correction=0)  # of a single value none, and not NaN
+        unit = int(spread.argmax())
+        if not spread[unit] > 0:
+            reason = "none of its units varies" if len(units) > 1 else "needs two test sequences"
+            open_ones.append(f"{name}: {reason}.")
+            continue
         low, high = torch.quantile(units[:, unit], torch.tensor(MIDDLE)).tolist()
         values = torch.linspace(low, high, TRAVERSED)
-        rows.append(as_drawn(page, decode_all(page.model, traverse(first, name, unit, values))))
-        titles.append(f"{name}, unit {unit + 1}")
-    alt = f"One unit dragged from its lowest to its highest values: {', '.join(titles)}"
-    if page.test.kind == "frames":
-        shown = torch.stack(rows)[:, :, page.test.length // 2]
-        return draw_frames(shown, titles, "value of the unit, from low to high", alt)
-    clips = {}
-    for title, row in zip(titles, rows, strict=True):
-        clips.update({f"{title}: {number + 1}": clip for number, clip in enumerate(row)})
-    return draw_grid(clips, TRAVERSED, alt)
+        decoded = decode_all(page.model, traverse(first, name, unit, values))
+        clips = as_drawn(page, decoded, page.within[:1].expand(TRAVERSED, -1))
+        labels = ["1 (lowest)", *map(str, range(2, TRAVERSED)), f"{TRAVERSED} (highest)"]
+        panels[f"{name}, unit {unit + 1}"] = dict(zip(labels, clips, strict=True))
+    if not panels:
+        return {"clips": None, "open": open_ones}
+    alt = f"One unit dragged from its lowest to its highest values: {', '.join(panels)}"
+    if page.test.kind == "series":
+        return {"clips": draw_series(page, panels, [0] * len(panels), alt), "open": open_ones}
+    steps = page.within[0].nonzero()[:, 0]
+    middle = int(steps[len(steps) // 2])
+    shown = torch.stack([torch.stack(list(row.values()))[:, middle] for row in panels.values()])
+    xlabel = "value of the unit, from low to high"
+    return {"clips": draw_frames(shown, list(panels), xlabel, alt), "open": open_ones}
 
 
 def show_labels(page: Page) -> dict[str, object] | None:
@@ -208,61 +245,116 @@ def show_labels(page: Page) -> dict[str, object] | None:
 # ---- pictures
 
 
-def as_drawn(page: Page, clips: Tensor) -> Tensor:
-    """Values as they are drawn: frames in [0, 1], spectra as logarithms of magnitudes."""
+def as_drawn(page: Page, clips: Tensor, kept: Tensor) -> Tensor:
+    """Clips (N, T, ...) in the units of figures; nothing where they are not kept (N, T[, D]).
+
+    Frames are white there, and series NaN. Series of few variables are in their own units, those of
+    many in standard deviations, spectra logarithms of magnitudes.
+    """
+    missing = ~widen(kept, clips)
     if page.test.kind == "frames":
-        return clips.clamp(0, 1)
+        return clips.clamp(0, 1).masked_fill(missing, 1)
     if page.data.scale is not None:
-        return (page.data.scale.inverse(clips) + 0.01).log()
-    return clips
+        clips = (page.data.scale.inverse(clips) + 0.01).log()
+    elif page.data.units is not None and clips.shape[2] <= MOST_LINES:
+        mean, deviation = torch.from_numpy(page.data.units)
+        clips = clips * deviation + mean
+    return clips.masked_fill(missing, torch.nan)
 
 
-def draw_rows(page: Page, clips: Mapping[str, Tensor], alt: str) -> pages.Picture:
-    """Clips below each other."""
-    shown = {name: as_drawn(page, clip) for name, clip in clips.items()}
-    if page.test.kind == "series":
-        return draw_grid(shown, 2, alt)
-    steps = np.linspace(0, page.test.length - 1, min(MOST_FRAMES, page.test.length))
-    stacked = torch.stack(list(shown.values()))[:, steps.round().astype(int)]
-    return draw_frames(stacked, list(clips), "frame", alt)
+def by_sequence(columns: Mapping[str, Tensor]) -> Panels:
+    """Clips (N, T, ...) of several labels as panels, one for each sequence."""
+    clips = zip(*columns.values(), strict=True)
+    rows = (dict(zip(columns, row, strict=True)) for row in clips)
+    return {f"sequence {number}": row for number, row in enumerate(rows, 1)}
 
 
-def draw_frames(clips: Tensor, names: Sequence[str], xlabel: str, alt: str) -> pages.Picture:
-    """Clips (N, T, C, H, W) below each other, as a picture."""
-    figure, ax = pages.new_figure(0.62 * clips.shape[1] + 1.3, 0.62 * len(clips) + 0.5)
-    plots.grid(clips, list(map(pages.plain, names)), ax, xlabel)
+def draw_series(page: Page, panels: Panels, rows: Iterable[int], alt: str) -> pages.Picture:
+    """Series (T, D): lines of a few variables, images of many. rows: whose times a panel has."""
+    times = [page.times[row] for row, _ in zip(rows, panels, strict=False)]
+    is_few = page.test.frames.shape[2] <= MOST_LINES and page.data.scale is None
+    return pages.draw((draw_lines if is_few else draw_images)(page, panels, times), alt)
+
+
+def draw_lines(page: Page, panels: Panels, times: Sequence[np.ndarray]) -> Figure:
+    """Axes with a row for each variable and a column for each panel, in them a line per label."""
+    names = page.data.columns or [f"variable {n}" for n in range(page.test.frames.shape[2])]
+    shared: dict[str, Any] = {"sharex": "col", "sharey": "row", "squeeze": False}
+    height = 1.4 * len(names) + 0.9
+    figure, axes = pages.new_figure(7.2, height, len(names), len(panels), **shared)
+    for column, (title, clips) in zip(axes.T, panels.items(), strict=True):
+        steps = times[list(panels).index(title)]
+        colours = colormaps["viridis"](np.linspace(0, 0.9, len(clips)))
+        for (label, clip), colour in zip(clips.items(), colours, strict=True):
+            look = {"linewidth": 1.2} | LOOKS.get(label, {"color": colour})
+            for ax, values in zip(column, clip.T[:, : len(steps)], strict=True):
+                ax.plot(steps, values.numpy(), label=label, **look)
+        column[0].set_title(title, fontsize=9)
+        count_time(column[-1], page.clock, steps)
+    for ax, name in zip(axes[:, 0], names, strict=True):
+        ax.set_ylabel(pages.wrap(name), fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def draw_images(page: Page, panels: Panels, times: Sequence[np.ndarray]) -> Figure:
+    """Images of series with time to the right: a row for each panel, a column for each label."""
+    labels = list(next(iter(panels.values())))
+    shared: dict[str, Any] = {"sharey": True, "squeeze": False}
+    height = 1.5 * len(panels) + 0.7
+    figure, axes = pages.new_figure(7.2, height, len(panels), len(labels), **shared)
+    heights, name, unit = np.arange(page.test.frames.shape[2]) + 1.0, "variable no.", "deviations"
+    if page.data.scale is not None:
+        heights, name, unit = 0.04 * (heights - 1), "frequency (kHz)", "log magnitude"
+    values = torch.cat([clip for clips in panels.values() for clip in clips.values()])
+    low, high = np.nanquantile(values, [0.01, 0.99])
+    for row, (title, clips), steps in zip(axes, panels.items(), times, strict=True):
+        for ax, clip in zip(row, clips.values(), strict=True):
+            ax.set_facecolor("0.85")  # where there is no value
+            part = clip[: len(steps)].T.numpy()
+            image = ax.pcolormesh(steps, heights, part, vmin=low, vmax=high, shading="nearest")
+            name_of_time = page.clock if clips is list(panels.values())[-1] else ""
+            count_time(ax, name_of_time, steps, max(1, 5 - len(labels)))
+        row[0].set_ylabel(f"{title}\n{name}", fontsize=8)
+    for ax, label in zip(axes[0], labels, strict=True):
+        ax.set_title(label, fontsize=9)
+    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    figure.colorbar(image, ax=axes, label=unit, extend="both")
+    return figure
+
+
+def count_time(ax: Axes, name: str, steps: np.ndarray, ticks: int = 3) -> None:
+    """Ticks and the name of an axis of time."""
+    if steps.dtype.kind == "M":
+        locator = AutoDateLocator(minticks=2, maxticks=ticks + 1)
+        ax.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=steps.dtype.kind in "iu"))
+    ax.set_xlabel(pages.wrap(name), fontsize=8, loc="left")  # The date stands at the right.
+
+
+def draw_frames(
+    clips: Tensor, names: Sequence[str], xlabel: str, alt: str, ticks: Sequence[int] = ()
+) -> pages.Picture:
+    """Clips (N, T, C, H, W) below each other, as a picture. ticks: the numbers of the frames."""
+    figure, ax = pages.new_figure(0.5 * clips.shape[1] + 1.2, 0.5 * len(clips) + 0.5)
+    plots.grid(clips, list(map(pages.wrap, names)), ax, xlabel)
+    ax.set_xticks(ax.get_xticks(), ticks or range(1, clips.shape[1] + 1))
     return pages.draw(figure, alt)
 
 
-def draw_grid(clips: Mapping[str, Tensor], columns: int, alt: str) -> pages.Picture:
-    """Series (T, D) with titles in so many columns: a few as lines, many as an image."""
-    rows = -(-len(clips) // columns)
-    figure, axes = pages.new_figure(1.5 * columns + 0.5, 1.3 * rows + 0.3, rows, columns)
-    values = torch.stack(list(clips.values())).flatten()[:1_000_000]
-    low, high = torch.quantile(values, torch.tensor([0.01, 0.99])).tolist()
-    for ax, (name, clip) in zip(np.ravel(axes), clips.items(), strict=False):
-        if clip.shape[1] <= MOST_LINES:
-            ax.plot(clip.numpy(), linewidth=1)
-            ax.set_ylim(low, high)
-        else:
-            ax.imshow(clip.T.numpy(), aspect="auto", origin="lower", vmin=low, vmax=high)
-        ax.set_title(pages.plain(name), fontsize=7)
-        ax.set(xticks=[], yticks=[])
-    return pages.draw(figure, alt)
-
-
-def film(columns: Mapping[str, Tensor]) -> bytes:
-    """Clips (N, T, C, H, W) of several columns as a moving PNG with titles."""
+def film(columns: Mapping[str, Tensor], alt: str) -> pages.Picture:
+    """Clips (N, T, C, H, W) of several columns with titles, as frames that follow each other."""
     clips = torch.stack(list(columns.values()), 1).flatten(0, 1)  # row by row
-    scale = max(1, 110 // clips.shape[-1])
+    clips = clips[:, :LONGEST_FILM]
+    scale, how = float(max(1, TILE // clips.shape[-1])), Image.Resampling.NEAREST
+    if clips.shape[-1] > TILE:
+        scale, how = TILE / clips.shape[-1], Image.Resampling.BOX
     pictures = []
     for frames in clips.unbind(1):
         pixels = (255 * plots.picture(frames, len(clips) // len(columns))).astype("uint8")
         image = Image.fromarray(pixels)
-        size = (scale * image.width, scale * image.height)
-        image = image.resize(size, Image.Resampling.NEAREST)
-        pictures.append(plots.write_above(image, list(columns)))
-    png = io.BytesIO()
-    options = {"append_images": pictures[1:], "duration": 200, "loop": 0}
-    pictures[0].save(png, "PNG", save_all=True, optimize=True, **options)
-    return png.getvalue()
+        image = image.resize((int(scale * image.width), int(scale * image.height)), how)
+        pictures.append(np.asarray(plots.write_above(image, list(columns))))
+    return pages.embed(Image.fromarray(np.concatenate(pictures)), alt, frames=len(pictures))

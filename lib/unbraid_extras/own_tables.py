@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from PIL import Image
 from unbraid.checks import check_field
 
 from unbraid_extras.arrays import may_be_classes, read_arrays
-from unbraid_extras.own_files import RawSequences, Values, fit_picture, normalise
+from unbraid_extras.own_files import RawSequences, Values, fit_picture
+from unbraid_extras.tables import normalise, read_header, read_table
 
 # Columns that are taken without being named, if a table has only one of them.
 ID_COLUMNS = ("id", "name", "series", "sequence")
@@ -21,8 +22,14 @@ TIME_COLUMNS = ("time", "date", "timestamp", "step", "frame", "year", "month", "
 STEP_COLUMNS = ("time", "frame", "step")  # of a file of labels, which may have labels "month"
 MOST_LISTED = 12  # names in a message
 MOST_CLASSES = 50  # of a text that changes within a series
+LARGEST = 1e30  # number that is read
 LARGEST_OF_ONE = 1.5  # of floats that are read as 0 to 1, since filters can overshoot a little
 FEWEST_OF_255 = 16  # the least maximum of floats that are read as 0 to 255
+CELLS = 8  # to which frames are averaged, each way, before they are compared
+COMPARED = 2**24  # pixels that are compared, about
+ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
+NINES = [sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)]  # 99, -99, 999
+FEWEST_GAPS = 0.01  # of a column, if such numbers may be gaps
 # A number as people and other programs write it: 1,234.5 or 1.234,5 or 12 345 or 7,5 or 12 %.
 NUMBER = re.compile(r"^[-+]?(\d{1,3}([.,\s']\d{3})+([.,]\d+)?|\d+([.,]\d*)?|[.,]\d+)\s*%?$")
 
@@ -30,7 +37,7 @@ Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]
 """Labels by name: numbers, and for classes their names."""
 
 
-def find_arrays(path: Path, size: int) -> RawSequences:
+def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     """The rows of an array of frames or series in an npy or npz file, with mask and labels."""
     arrays = read_arrays(path, "path")
     values = arrays.pop(choose_array(arrays, path.name))
@@ -40,19 +47,24 @@ def find_arrays(path: Path, size: int) -> RawSequences:
 
     notes: list[str] = []
     convert: Callable[[np.ndarray], np.ndarray] = np.asarray
+    columns: list[str] = []
     if values.ndim == 3:
-        check_field(not np.isinf(values).any(), path.name, "finite numbers, or NaN", "infinity")
+        check_finite(values, path.name)
         values = np.where(mask if mask.ndim == 3 else mask[..., None], values, np.nan)
-        mask = ~np.isnan(values).all(2)
+        mask = np.asarray(~np.isnan(values).all(2))
+        columns = [f"variable {number}" for number in range(values.shape[2])]
+        notes += doubt_gaps(pd.DataFrame(values.reshape(-1, len(columns)), columns=columns))
     else:
-        values, convert = as_images(values, size, path.name, notes)
+        values, convert = as_images(values, size, fit, path.name, notes)
+        check_order(values, path.name)
 
     def read(number: int) -> Values:
         return convert(values[number]), mask[number]
 
     raw = RawSequences.of("rows", map(str, range(len(values))), read)
-    raw.notes = notes
-    raw.columns = [f"variable {number}" for number in range(values.shape[2])]
+    raw.notes, raw.columns = notes, columns
+    if not columns:
+        raw.planes, raw.sizes = math.prod(values.shape[:3]), {values.shape[:2:-1]}
     steps = pd.MultiIndex.from_product([raw.names, range(values.shape[1])])
     for name, label in arrays.items():
         shapes = [values.shape[:1], values.shape[:2]]
@@ -77,7 +89,7 @@ def choose_array(arrays: dict[str, np.ndarray], file: str) -> str:
 
 
 def as_images(
-    values: np.ndarray, size: int, name: str, notes: list[str]
+    values: np.ndarray, size: int, fit: str, name: str, notes: list[str]
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Frames as (N, T, C, H, W), and what makes bytes (T, C, size, size) of one sequence."""
     if values.ndim == 4 and values.shape[3] not in (1, 3):
@@ -101,36 +113,63 @@ def as_images(
         notes.append("All bytes are 0 or 1, which are read as black and white.")
 
     def convert(frames: np.ndarray) -> np.ndarray:
-        frames = np.rint(np.minimum(frames * factor, 255)).astype(np.uint8)  # (T, C, H, W)
+        if frames.dtype != np.uint8 or factor != 1:
+            frames = np.rint(np.minimum(frames * factor, 255)).astype(np.uint8)  # (T, C, H, W)
         if frames.shape[2:] == (size, size):
             return frames
-        pictures = frames[:, 0] if frames.shape[1] == 1 else frames.transpose(0, 2, 3, 1)
-        return np.stack([fit_picture(Image.fromarray(picture), size) for picture in pictures])
+        count = frames.shape[1]
+        pictures = frames[:, 0] if count == 1 else frames.transpose(0, 2, 3, 1)
+        fitted = (fit_picture(Image.fromarray(picture), size, fit) for picture in pictures)
+        return np.stack([picture[:count] for picture in fitted])
 
     return values, convert
 
 
+def check_order(values: np.ndarray, name: str) -> None:
+    """Refuse frames (N, T, C, H, W) whose first axis is time, as Moving MNIST is published.
+
+    Frames that follow each other are more alike than frames at random. The films of an array are so
+    along the second axis.
+    """
+    most = max(4, math.isqrt(COMPARED // math.prod(values.shape[2:])))
+    side = max(1, min(values.shape[3:]) // CELLS)
+    height, width = (length // side for length in values.shape[3:])
+    block = values[:most, :most, :, : height * side, : width * side]
+    count, steps, colours = block.shape[:3]
+    cells = block.reshape(count, steps, colours, height, side, width, side).mean((4, 6))
+    if min(count, steps) < 3:
+        return
+    near, far, next_near, next_far = *compare_places(cells), *compare_places(cells.swapaxes(0, 1))
+    # Where all films move alike, frames at one time are alike, too, but the films have no order.
+    is_order = near < 0.95 * far and near / far < 1.1 * next_near / next_far
+    expected = "films along the first axis and their frames along the second"
+    found = "frames that follow each other along the first; np.swapaxes(x, 0, 1) mends it"
+    remedy = f"{found} (films that are sorted have to be shuffled)"
+    check_field(not (near < ALIKE * next_near and is_order), name, expected, remedy)
+
+
+def compare_places(cells: np.ndarray) -> tuple[float, float]:
+    """Mean differences along the first axis, between neighbours and between any two places."""
+    lags = range(1, len(cells))
+    sums = [np.abs(cells[lag:] - cells[:-lag]).mean((1, 2, 3, 4)).sum() for lag in lags]
+    return sums[0] / len(lags), sum(sums) / math.comb(len(cells), 2)
+
+
+def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
+    """Sentences on numbers such as -999 that are far from all others of their column."""
+    notes = []
+    for name, column in numbers.items():
+        others = column[~column.isin(NINES)]
+        shares = column.value_counts(normalize=True)
+        for value in shares.index.intersection(NINES):
+            is_out = not others.min() <= value <= others.max()
+            if is_out and shares[value] > FEWEST_GAPS:
+                found = f"Careful: {value:.0f} in {shares[value]:.0%} of {name}"
+                notes.append(f"{found}: a missing value? Leave the cell empty.")
+    return notes
+
+
 # ---- tables
-
-
-def read_csv(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """A csv file with a line of names. rows: how many are read; by default all."""
-    try:
-        with warnings.catch_warnings(category=pd.errors.ParserWarning, action="error"):
-            table = pd.read_csv(path, index_col=False, low_memory=False, nrows=rows)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        reason = str(error).splitlines()[0].partition(" This leads")[0]
-        expected = "a csv file in UTF-8, in each line one cell per name, decimals with a point"
-        raise ValueError(f"{path.name}: expected {expected}, found: {reason}") from None
-    table.columns = [normalise(name) for name in table.columns]
-    check_field(table.shape[1] > 1, path.name, "two columns or more, with commas", [*table.columns])
-    return table
-
-
-def read_names(path: Path, number: int) -> pd.Series:
-    """A column of names as they are written: 007 stays 007, and NA is a name."""
-    column = pd.read_csv(path, usecols=[number], index_col=False, dtype=str, keep_default_na=False)
-    return column.squeeze("columns").map(normalise)
 
 
 def list_some(names: Iterable[str]) -> str:
@@ -164,6 +203,12 @@ def read_times(column: pd.Series, where: str) -> pd.Series:
     return column
 
 
+def check_finite(values: np.ndarray, where: str) -> None:
+    """Refuse numbers of which models cannot take squares; NaN is a gap."""
+    is_large = bool((np.abs(values) > LARGEST).any())
+    check_field(not is_large, where, f"numbers up to {LARGEST:g}", "a larger one, or infinity")
+
+
 def is_text(column: pd.Series) -> bool:
     """Whether a column holds something other than numbers."""
     return not pd.api.types.is_numeric_dtype(column)
@@ -185,18 +230,13 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> R
 
     A column of text is a label, static if it never changes within a series.
     """
-    names = list(read_csv(path, rows=0).columns)
+    names = read_header(path)
     key = choose_column(names, id_column, ID_COLUMNS, "id_column")
     time = choose_column(names, time_column, TIME_COLUMNS, "time_column")
     check_field(key != time, "time_column", "another column than id_column", time)
 
-    table = read_csv(path)
-    table[key] = read_names(path, names.index(key))
+    table = read_table(path, text=[key])
     table[time] = read_times(table[time], f"{path.name}, {time}")
-    # pandas writes the numbers of rows as a column without a name.
-    unnamed = [name for name in names if name.startswith("Unnamed: ")]
-    unnamed = [name for name in unnamed if name not in (key, time)]
-    table = table.drop(columns=unnamed)
     texts = [name for name in table.columns if name not in (key, time) and is_text(table[name])]
     check_series(table, path.name, key, time, texts)
 
@@ -204,16 +244,15 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> R
     numbers = table.drop(columns=texts).astype(np.float64)
     raw = lay_out_series(numbers)
     raw.notes.insert(0, f"The column {key} tells the series apart, and {time} orders them.")
-    if unnamed:
+    if "" in names:
         raw.notes.append("A column without a name is left out.")
-    raw.notes += doubt_variables(numbers)
+    raw.notes += doubt_variables(numbers) + doubt_gaps(numbers)
     add_labels(raw, table[texts])
     return raw
 
 
 def check_series(table: pd.DataFrame, file: str, key: str, time: str, texts: list[str]) -> None:
     """Refuse a table of series with missing names, repeated times, or columns that are misread."""
-    check_field(len(table) > 0, file, "lines of data", "none")
     check_column(table[key] != "", f"{file}, {key}", "a name in each line", "none")
     twice = table.duplicated([key, time])
     check_column(~twice, f"{file}, {time}", f"each time once for each {key}", "a second")
@@ -221,8 +260,7 @@ def check_series(table: pd.DataFrame, file: str, key: str, time: str, texts: lis
         check_text(table[name], f"{file}, {name}")
     numbers = table.columns.difference([key, time, *texts])
     check_field(len(numbers) > 0, file, "a column of numbers", [*table.columns])
-    is_finite = not np.isinf(table[numbers].astype(np.float64)).any(axis=None)
-    check_field(is_finite, file, "finite numbers", "infinity")
+    check_finite(table[numbers].to_numpy(np.float64), file)
 
 
 def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
@@ -254,15 +292,11 @@ def doubt_variables(numbers: pd.DataFrame) -> list[str]:
     moving = numbers.columns.difference(still)
     whole = [name for name in moving if may_be_classes(numbers[name].to_numpy())]
     if whole:
-        notes.append(
-            f"Careful: {', '.join(whole)} have few whole values and are read as variables: if they "
-            "are labels, write them as text."
-        )
+        found = f"Careful: {', '.join(whole)} have few whole values and are read as variables"
+        notes.append(f"{found}: if they are labels, write them as text.")
     if len(still):
-        notes.append(
-            f"{', '.join(still)} never change within a series: if they are labels, a file of "
-            "labels is their place."
-        )
+        found = f"{', '.join(still)} never change within a series"
+        notes.append(f"{found}: if they are labels, a file of labels is their place.")
     return notes
 
 
@@ -285,11 +319,12 @@ def add_labels(raw: RawSequences, table: pd.DataFrame) -> None:
 
 def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> None:
     """Add the labels of a csv file, whose first column names the sequences."""
-    table = read_csv(path)
-    key, *columns = table.columns
+    key = read_header(path, is_key=True)[0]
+    table = read_table(path, text=[key], is_key=True)
+    columns = [name for name in table.columns if name != key]
     for name in columns:
         check_column(table[name].notna(), f"{path.name}, {name}", "no gaps", "an empty cell or NA")
-    table[key] = match_names(read_names(path, 0), raw, path.name)
+    table[key] = match_names(table[key], raw, path.name)
     both = sorted({*columns} & {*raw.static.columns, *raw.dynamic})
     check_field(not both, path.name, "other labels than the data have already", both)
 
@@ -297,9 +332,13 @@ def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> No
     index = [key]
     twice = table[key][here & table[key].duplicated()]
     if len(twice):
-        time = choose_step_column(
-            columns, time_column, raw.kind, path.name, f"{twice.iloc[0]} twice"
-        )
+        found = f"{twice.iloc[0]} twice"
+        expected = "one line for each recording, since labels of its steps cannot be read"
+        check_field(raw.kind != "recordings", path.name, expected, found)
+        holds = time_column is not None or any(name.lower() in STEP_COLUMNS for name in columns)
+        expected = "each name once, or a column time, frame or step (--time-column names another)"
+        check_field(holds, path.name, expected, found)
+        time = choose_column(columns, time_column, STEP_COLUMNS, "time_column")
         table[time] = read_times(table[time], f"{path.name}, {time}")
         index = [key, time]
         once = ~(here & table.duplicated(index))
@@ -325,18 +364,6 @@ def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
     return names
 
 
-def choose_step_column(
-    columns: list[str], given: str | None, kind: str, file: str, twice: str
-) -> str:
-    """The column of a file of labels that numbers the steps; twice: the names that recur."""
-    expected = "one line for each recording, since labels of its steps cannot be read"
-    check_field(kind != "recordings", file, expected, twice)
-    holds = given is not None or any(name.lower() in STEP_COLUMNS for name in columns)
-    expected = "each name once, or a column time, frame or step (--time-column names another)"
-    check_field(holds, file, expected, twice)
-    return choose_column(columns, given, STEP_COLUMNS, "time_column")
-
-
 def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
     """Labels as floats, or as the numbers of their classes and the names of these."""
     encoded: Encoded = {}
@@ -346,7 +373,7 @@ def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
         gap = f"an empty cell, or one like NA, at {lacking[:1].tolist()}"
         check_field(len(lacking) == 0, where, "no gaps", gap)
         if pd.api.types.is_float_dtype(label):
-            check_field(bool(np.isfinite(label).all()), where, "finite numbers", "infinity")
+            check_finite(label.to_numpy(), where)
             encoded[name] = label.to_numpy(np.float32), None
             continue
         if is_text(label):
@@ -358,8 +385,5 @@ def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
 
 def describe_labels(labels: Encoded) -> str:
     """The names of labels, and whether they have classes."""
-    texts = []
-    for name, (_, classes) in labels.items():
-        kind = "numbers" if classes is None else f"{len(classes)} classes"
-        texts.append(f"{name} ({kind})")
-    return list_some(texts)
+    counts = {name: f"{len(classes)} classes" for name, (_, classes) in labels.items() if classes}
+    return list_some(f"{name} ({counts.get(name, 'numbers')})" for name in labels)

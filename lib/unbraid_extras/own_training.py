@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from unbraid import records
@@ -27,7 +27,9 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
 
+from unbraid_extras.outputs import check_outputs, is_made_by
 from unbraid_extras.own_data import OwnData
+from unbraid_extras.provenance import provenance
 
 MODELS: dict[str, type[SequenceModel]] = {
     "independent": IndependentPrediction,
@@ -48,10 +50,12 @@ PATIENCE = 12  # rows without a better validation bound that end training, after
 VALIDATED = 100  # validation sequences behind each row, at most
 
 # Files of a run in its folder.
-BEGUN = "model.begun.json"  # its settings and the digest of its data
+MADE_BY = "unbraid_extras train"
+BEGUN = "model.begun.json"  # its settings, the digests of its data and of what it wrote
 RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")
 WORKING = ("model.checkpoint", "model.best", "model.rows.json")  # while it goes on
 REPORTED = ("report.html", "codes.npz", "factors.npz")
+LOCK = "model.lock"
 
 
 @dataclass(frozen=True)
@@ -85,21 +89,54 @@ class Trained:
     curve: list[dict]
 
 
-def check_request(model: str, folder: Path, data: Path, accelerator: str, **counts: Any) -> None:
-    """Refuse what cannot be done before data are read. counts: steps, batch_size, or None."""
+def check_request(
+    model: str, folder: Path, inputs: Sequence[Path], accelerator: str, **counts: Any
+) -> None:
+    """Refuse what cannot be done before data are read. counts: steps, batch_size, or None.
+
+    inputs: the data, then what else is read.
+    """
     check_name("model", model, MODELS)
     check_whole(1, **{name: count for name, count in counts.items() if count is not None})
     choose_accelerator(accelerator)
-    check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
-    is_inside = folder.resolve().is_relative_to(data.resolve())
+    check_field(inputs[0].exists(), "data", "a file or a folder", f"none at {inputs[0]}")
+    is_inside = folder.resolve().is_relative_to(inputs[0].resolve())
     check_field(not is_inside, "to", "a folder outside the data (--to names one)", folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(2**20))
     except OSError as error:
-        expected = "a folder with room that can be written into (--to names another)"
+        expected = "a folder that can be written into (--to names another)"
         raise ValueError(f"to: expected {expected}, found {folder}: {error.strerror}") from None
+    with hold(folder):
+        check_folder(folder, inputs)
+
+
+def check_folder(folder: Path, inputs: Sequence[Path] = ()) -> None:
+    """Refuse a folder in which this run would replace an input, or a file that no run here wrote.
+
+    Whatever is in the folder is the user's, unless the marker of a run says its digest.
+    """
+    written = read_marker(folder).get("written", {})
+    for path in (folder / name for name in (BEGUN, *RESULTS, *WORKING, *REPORTED)):
+        is_own = path.name in (BEGUN, *WORKING)
+        if path.is_file() and not is_own:
+            is_own = records.digest(path) in written.get(path.name, ())
+        check_outputs([path], inputs, MADE_BY, folder / BEGUN if is_own else None)
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """What a run notes in its folder before it writes anything else; {} where there is none."""
+    path = folder / BEGUN
+    return records.read_json(path) if is_made_by(path, MADE_BY) else {}
+
+
+def write_known(path: Path, content: bytes) -> None:
+    """Write a file of a run, whose marker holds its digest already, so that it is known as such."""
+    marker = read_marker(path.parent)
+    before = marker["written"].get(path.name, [])[-1:]  # in place until the new one is
+    marker["written"][path.name] = [*before, hashlib.sha256(content).hexdigest()]
+    records.write_json(path.parent / BEGUN, marker)
+    records.write_atomically(path, content)
 
 
 def choose(
@@ -183,20 +220,24 @@ def check_readable(model: str, data: OwnData) -> None:
 def hold(folder: Path) -> Iterator[None]:
     """Keep a folder to this process; `TrainingError` where another one trains there."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model.lock"
+    path = folder / LOCK
+    is_free = not path.exists() or path.stat().st_size == 0  # A lock is an empty file.
+    check_field(is_free, str(path), "no such file", "one, which would be lost; move it")
+    # The operating system releases the lock when the process ends, however it ends.
+    lock = FileLock(path, timeout=0)
     try:
-        # The operating system releases the lock when the process ends, however it ends.
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # Windows does not remove an open file.
-                    path.unlink()
+        lock.acquire()
     except Timeout:
         raise TrainingError(
             f"{folder}: expected to train there alone, but another process does; wait for it, or "
             "name another folder with --to"
         ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not remove an open file.
+            path.unlink()
+        lock.release()
 
 
 class EarlyStop(Exception):  # noqa: N818 - raised to leave `fit`, which is no error
@@ -240,33 +281,45 @@ class Watch:
 
 
 def train(
-    plan: Plan, data: OwnData, folder: Path, *, again: bool = False, accelerator: str = "auto"
+    plan: Plan,
+    data: OwnData,
+    folder: Path,
+    *,
+    again: bool = False,
+    accelerator: str = "auto",
+    made: dict[str, Any] | None = None,
 ) -> Trained:
     """Train as planned, or go on, or open what is finished; the files are those of the command.
 
-    again: what is in the folder of another run is replaced. Raises `TrainingError` for a run of
-    other settings or data in the folder without `again`.
+    again: what is in the folder of another run is replaced. made: the `provenance`, for the record.
+    Raises `TrainingError` for a run of other settings or data in the folder without `again`, and
+    `ValueError` for files that no run here wrote.
     """
-    for pattern in (".model.*", "model.*.part"):  # left by a process that was killed in writing
-        remove(folder, [path.name for path in folder.glob(pattern)])
-    if again:
-        remove(folder, [BEGUN, *RESULTS, *WORKING, *REPORTED])
+    check_folder(folder)
+    settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()
+    begun = {} if again else read_marker(folder)
+    if begun:
+        refuse_another(begun["settings"], settings, folder)
+    else:
+        remove(folder, [*RESULTS, *WORKING, *REPORTED])  # The old marker stays until now.
+        begun = {"made_by": MADE_BY, "settings": settings, "provenance": made, "written": {}}
+        records.write_json(folder / BEGUN, begun)
     weights, curve, record_path = (folder / name for name in RESULTS)
-    settings = plan.settings | {"data_sha256": digest(data)}
-    if (folder / BEGUN).exists():
-        refuse_another(records.read_json(folder / BEGUN), settings, folder)
-    records.write_json(folder / BEGUN, settings)
     if record_path.exists():
         print(f"{folder}: trained before; only the report is written anew (--again trains anew)")
     else:
-        train_to_end(plan, data, folder, settings, accelerator)
+        known = {"settings": settings, "notes": data.notes, "provenance": made}
+        train_to_end(plan, data, folder, known | {"begun": begun["provenance"]}, accelerator)
     remove(folder, WORKING)  # Last of all: a run that is killed before this line is resumed.
     record = records.read_record("model", folder)
     return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
 
 
-def train_to_end(plan: Plan, data: OwnData, folder: Path, settings: dict, accelerator: str) -> None:
-    """Train until the end, or until the validation bound has long not risen; write the results."""
+def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerator: str) -> None:
+    """Train until the end, or until the validation bound has long not risen; write the results.
+
+    known: what the record says beside what comes out.
+    """
     torch.manual_seed(plan.options["seed"])
     model = MODELS[plan.model](plan.config)
     weights, curve, record_path = (folder / name for name in RESULTS)
@@ -300,20 +353,20 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, settings: dict, accele
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise
 
-    records.write_csv(curve, watch.rows)
-    records.write_atomically(weights, best.read_bytes())
-    record = {
+    text = pd.DataFrame(watch.rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_known(curve, text.encode())
+    write_known(weights, best.read_bytes())
+    record = known | {
         "model": describe_model(model),
-        "settings": settings,
         "reasons": plan.reasons,
-        "notes": data.notes,
         "weights_sha256": records.digest(weights),
         "best_update": watch.best,
         "updates": watch.rows[-1]["step"],
         "seconds": watch.rows[-1]["seconds"],
         "parameters": count_parameters(model),
     }
-    records.write_json(record_path, record)  # last of the results: it says that they are there
+    # Last of the results: it says that they are there.
+    write_known(record_path, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
@@ -333,7 +386,9 @@ def digest(data: OwnData) -> str:
     for name in sorted(data.splits):
         part = data.splits[name]
         for field, values in ((name, part.frames), (f"{name} mask", part.observed)):
-            total.update(field.encode() + values.contiguous().numpy().tobytes())
+            total.update(field.encode())
+            for row in values:  # one by one, since clips of a film share its frames in memory
+                total.update(row.contiguous().numpy().tobytes())
     return total.hexdigest()
 
 

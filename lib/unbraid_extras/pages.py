@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
+from PIL import Image
 from unbraid import plots
 from unbraid.measures.leakage import LeakageMatrix
 
@@ -27,10 +29,15 @@ TEMPLATES = Environment(
 
 
 class Picture(NamedTuple):
-    """A PNG inside a page, as base64, with its alternative text."""
+    """A PNG inside a page, as base64, with its alternative text.
+
+    size: width and height in pixels of the page. frames: of a film, which lie below each other.
+    """
 
     content: str
     alt: str
+    size: tuple[int, int]
+    frames: int = 1
 
 
 def render(template: str, **values: object) -> str:
@@ -46,38 +53,53 @@ def course_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple:
-    """A figure in inches that no window knows, and its axes."""
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple:
+    """A figure in inches that no window knows, and its axes; axes: what `subplots` takes."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns)
+    return figure, figure.subplots(rows, columns, **axes)
 
 
-def embed(png: bytes, alt: str) -> Picture:
-    """The content of a PNG file as a picture."""
-    return Picture(base64.b64encode(png).decode(), alt)
+def embed(image: Image.Image, alt: str, scale: int = 1, frames: int = 1) -> Picture:
+    """An image as a picture; scale: how many of its pixels make one of the page."""
+    png = io.BytesIO()
+    image.save(png, "PNG", optimize=True)
+    size = image.width // scale, image.height // scale // frames
+    return Picture(base64.b64encode(png.getvalue()).decode(), alt, size, frames)
 
 
 def draw(figure: Figure, alt: str) -> Picture:
-    """A figure as a picture."""
+    """A figure as a picture, an inch in 100 pixels of the page."""
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
-    return embed(png.getvalue(), alt)
+    figure.savefig(png, format="png", dpi=200)
+    return embed(Image.open(png), alt, 2)
 
 
-def plain(text: str) -> str:
-    """Text for a figure, in which a dollar does not begin mathematics."""
-    return text.replace("$", r"\$")
+def wrap(text: str, width: int = 18) -> str:
+    """Text for a figure in lines of so many letters; a dollar does not begin mathematics."""
+    return textwrap.fill(text, width).replace("$", r"\$")
 
 
 @course_style()
 def draw_matrix(matrix: LeakageMatrix) -> Picture:
     """A leakage matrix with its limits, and with its skills in the alternative text."""
-    figure, ax = new_figure(2.2 + 1.2 * len(matrix.columns), 1.2 + 0.5 * len(matrix.rows))
-    names, columns = (list(map(plain, each)) for each in (matrix.rows, matrix.columns))
-    plots.leakage(matrix.value, matrix.test_interval, matrix.p_value, ax, names, columns)
-    ax.set_title(f"{matrix.probe} probe")
     lines = []
     for row, values in zip(matrix.rows, matrix.value, strict=True):
         pairs = zip(matrix.columns, values, strict=True)
         lines.append(f"{row}: " + ", ".join(f"{name} {value:.2f}" for name, value in pairs))
-    return draw(figure, f"Leakage matrix of the {matrix.probe} probe: {'; '.join(lines)}")
+    alt = f"Leakage matrix of the {matrix.probe} probe: {'; '.join(lines)}"
+    return draw(plot_matrix(matrix), alt)
+
+
+def plot_matrix(matrix: LeakageMatrix) -> Figure:
+    """The figure of a leakage matrix, its longer side upwards, since a page is high, not wide."""
+    value, limits, p_values = matrix.value, matrix.test_interval, matrix.p_value
+    rows, columns = matrix.rows, matrix.columns
+    if len(columns) > len(rows):
+        value, limits, p_values = value.T, limits.swapaxes(0, 1), p_values.T
+        rows, columns = columns, rows
+    figure, ax = new_figure(2.6 + len(columns), 1.4 + 0.5 * len(rows))
+    names = [wrap(name) for name in rows], [wrap(name, 14) for name in columns]
+    plots.leakage(value, limits, p_values, ax, *names)
+    ax.set_aspect("auto")  # Cells are as wide as the limits in them.
+    ax.set_title(f"{matrix.probe} probe")
+    return figure

@@ -13,7 +13,6 @@ again.
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib
 import json
 import math
@@ -24,7 +23,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -40,11 +38,9 @@ COLUMNS = ["step", "seconds", "elbo_per_frame", "log_likelihood_per_frame", "kl_
 
 VARIANCE = 0.25
 CONSTANT = -0.5 * 3 * 64 * 64 * math.log(2 * math.pi * VARIANCE)  # of the likelihood, per frame
-LOG_VARIANCE_BOUNDS = (-10.0, 4.0)  # the library's
 WARM_UP, CHUNK, ROW = 4, 250, 1000  # updates before the recording, between two clocks, of a row
-RESERVE = 12  # seconds for the last frames and the files
+RESERVE = 8  # seconds for the files
 UNWEIGHTED = [[0.0, 1.0]]  # the paper's KL term: a weight of 1 from the first update on
-OBSERVED, FILMED = 5, 15  # frames before a forecast, and of the sequence that is filmed
 
 
 # ---- the library and the data
@@ -82,31 +78,27 @@ def find_folder(name: str) -> Path:
     raise FileNotFoundError(f"{name}: expected in one of {', '.join(map(str, places))}")
 
 
-def load_digits() -> tuple[Tensor, Tensor]:
-    """MNIST's digits for training, and those of the same file held out, bytes (M, 28, 28)."""
+def load_digits() -> Tensor:
+    """MNIST's digits for training, bytes (M, 28, 28), without the thousand that are held out."""
     library = import_library("data.moving_digits")
     paths = [find_folder(f"mnist/{name}") for name in library.FILES["train"]]
     images, numbers = (torch.from_numpy(library.read_idx(path)) for path in paths)
     held_out = torch.from_numpy(library.in_turns(numbers.numpy())[4000:5000])
-    kept = torch.ones(len(images), dtype=torch.bool).index_fill(0, held_out, False)
-    return images[kept], images[held_out]
-
-
-Law = Callable[[int, Tensor, Tensor, torch.Generator | None], Tensor]
-"""`bounce` or `circle` of unbraid.data.moving_digits: positions (B, T, 2, 2) in [0, 1]."""
+    return images[torch.ones(len(images), dtype=torch.bool).index_fill(0, held_out, False)]
 
 
 def draw(
     images: Tensor,
     count: int,
     length: int,
-    law: Law,
+    law: Callable[..., Tensor],
     speeds: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Sequences of two moving digits, bytes (T, B, 3, 64, 64), on the device of the images.
 
-    images: bytes (M, 28, 28). speeds: (2, 1), as the law reads them. Red is the first digit.
+    images: bytes (M, 28, 28). law: `bounce` or `circle` of unbraid.data.moving_digits. speeds:
+    (2, 1), as the law reads them. Red is the first digit.
     """
     with images.device:
         positions = law(count, torch.arange(length)[None, :, None, None], speeds, generator)
@@ -124,6 +116,16 @@ def draw(
 # ---- the forward pass, in the layout (N, H, W, C)
 
 
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, on a GPU as torch compiles it; as it is where that fails."""
+    if not torch.cuda.is_available():
+        return function
+    compiled_function = torch.compile(function, dynamic=False)
+    torch._dynamo.config.suppress_errors = True
+    return compiled_function
+
+
+@compiled
 def to_patches(frames: Tensor, dtype: torch.dtype) -> Tensor:
     """What a 4 x 4 convolution of stride 2 reads of bytes (N, 3, 64, 64): (N, 32, 32, 48)."""
     patches = F.pad(frames, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)  # (N, 3, 32, 32, 4, 4)
@@ -178,6 +180,7 @@ def normalise(maps: Tensor, norm: nn.BatchNorm2d, length: int) -> Tensor:
     return steps.flatten(0, 1).to(maps.dtype)
 
 
+@compiled
 def encode(network: nn.Sequential, patches: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     """Features (T B, 32) of patches (T B, 32, 32, 48)."""
     (first, *middle, last), norms = list_layers(network)
@@ -189,6 +192,7 @@ def encode(network: nn.Sequential, patches: Tensor, length: int, dtype: torch.dt
     return F.leaky_relu(F.linear(maps.flatten(1), weight.to(dtype), last.bias.to(dtype)))
 
 
+@compiled
 def decode(network: nn.Sequential, latents: Tensor, length: int, dtype: torch.dtype) -> Tensor:
     """Mean frames (T B, 64, 64, 3) of latents (T B, 40)."""
     (first, *middle, last), norms = list_layers(network)
@@ -201,6 +205,7 @@ def decode(network: nn.Sequential, latents: Tensor, length: int, dtype: torch.dt
     return torch.sigmoid(paint(maps, last, dtype))
 
 
+@compiled
 def score(frames: Tensor, means: Tensor) -> Tensor:
     """Log-likelihoods (T, B) without their constant, of bytes (T, B, 3, 64, 64) and means."""
     values = frames.flatten(0, 1).permute(0, 2, 3, 1).float() * (1 / 255)
@@ -208,59 +213,21 @@ def score(frames: Tensor, means: Tensor) -> Tensor:
     return (squared * (-0.5 / VARIANCE)).unflatten(0, frames.shape[:2])
 
 
-def predict(layers: list[tuple[Tensor, Tensor]], latent: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance (B, K d) of the step after z (B, K d), of all factors at once.
-
-    layers: weights (K, in, out) and biases (K, 1, out) of the transition networks.
-    """
-    outputs = latent.unflatten(1, (len(layers[0][0]), -1)).transpose(0, 1)  # (K, B, d)
-    for number, (weight, bias) in enumerate(layers):
-        inputs = F.selu(outputs) if number else outputs
-        outputs = torch.baddbmm(bias, inputs, weight)
-    mean, log_variance = outputs.transpose(0, 1).chunk(2, -1)  # (B, K, d)
-    return mean.flatten(1), log_variance.flatten(1).clamp(*LOG_VARIANCE_BOUNDS)
-
-
+@compiled
 def filter_codes(model: nn.Module, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Latents (T, B, K d) and KL (B,) of features (T, B, 32) and noise (T, B, K d)."""
-    posterior, networks = model.posterior, model.transitions
-    layers = []
-    for index in range(0, len(networks[0]), 2):  # Every second one is an activation.
-        weight = torch.stack([network[index].weight.T for network in networks])  # (K, in, out)
-        bias = torch.stack([network[index].bias for network in networks])[:, None]
-        layers.append((weight, bias))
+    from unbraid.distributions import DiagonalGaussian, kl
 
-    from_frames = F.leaky_relu(posterior.from_frame(features))
-    prior_mean = prior_log_variance = torch.zeros_like(noise[0])  # (B, K d)
+    prior = DiagonalGaussian(torch.zeros_like(noise[0]), torch.zeros_like(noise[0]))
     latents, divergences = [], []
-    for step in range(len(noise)):
-        if step:
-            prior_mean, prior_log_variance = predict(layers, latents[-1])
+    for seen, drawn in zip(features, noise, strict=True):
+        if latents:
+            prior = model.prior(latents[-1])
         # The posterior may use the prediction; only the KL term may shape it.
-        from_mean = F.leaky_relu(posterior.from_mean(prior_mean.detach()))
-        from_spread = F.leaky_relu(posterior.from_log_variance(prior_log_variance.detach()))
-        hidden = posterior.combine(torch.cat([from_frames[step], from_mean, from_spread], 1))
-        hidden = F.leaky_relu(hidden)
-        mean = posterior.head.mean(hidden)
-        log_variance = posterior.head.log_variance(hidden).clamp(*LOG_VARIANCE_BOUNDS)
-        latents.append(mean + torch.exp(0.5 * log_variance) * noise[step])
-        squared = (mean - prior_mean).square() * torch.exp(-prior_log_variance)
-        ratio = log_variance - prior_log_variance
-        divergences.append(0.5 * (torch.exp(ratio) + squared - 1 - ratio).sum(1))
+        posterior = model.posterior(seen, prior.detach())
+        latents.append(posterior.draw(drawn))
+        divergences.append(kl(posterior, prior))
     return torch.stack(latents), torch.stack(divergences).sum(0)
-
-
-class Functions(NamedTuple):
-    """What `losses` calls, plain or compiled."""
-
-    to_patches: Callable[..., Tensor] = to_patches
-    encode: Callable[..., Tensor] = encode
-    filter_codes: Callable[..., tuple[Tensor, Tensor]] = filter_codes
-    decode: Callable[..., Tensor] = decode
-    score: Callable[..., Tensor] = score
-
-
-PLAIN = Functions()
 
 
 def losses(
@@ -269,7 +236,6 @@ def losses(
     noise: Tensor,
     kl_weight: float | Tensor = 1.0,
     dtype: torch.dtype = torch.float32,
-    functions: Functions = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """Minus the bound per frame; and its log-likelihood and KL in nats per frame, (2,).
 
@@ -277,12 +243,12 @@ def losses(
     constant, which has no gradient; the other two numbers have it.
     """
     length = len(frames)
-    patches = functions.to_patches(frames.flatten(0, 1), dtype)
-    features = functions.encode(model.encoder, patches, length, dtype).float()
+    patches = to_patches(frames.flatten(0, 1), dtype)
+    features = encode(model.encoder, patches, length, dtype).float()
     features = features.unflatten(0, frames.shape[:2])  # (T, B, 32)
-    latents, divergence = functions.filter_codes(model, features, noise)
-    means = functions.decode(model.decoder, latents.flatten(0, 1), length, dtype)
-    likelihood = functions.score(frames, means).sum(0)  # (B,)
+    latents, divergence = filter_codes(model, features, noise)
+    means = decode(model.decoder, latents.flatten(0, 1), length, dtype)
+    likelihood = score(frames, means).sum(0)  # (B,)
     loss = -(likelihood - kl_weight * divergence).mean() / length
     per_frame = torch.stack([likelihood.detach().mean(), divergence.detach().mean()]) / length
     return loss, torch.stack([per_frame[0].double() + CONSTANT, per_frame[1].double()])
@@ -296,92 +262,61 @@ def say(*words: object) -> None:
     print(f"[{time.perf_counter() - STARTED:6.1f}]", *words, flush=True)
 
 
-def allow_short_products(allowed: bool) -> None:
-    """Whether products of 32-bit numbers may be made in TF32, of which 10 bits are exact."""
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
-
-
 class Run:
     """A training on one GPU, and what a call leaves to the next.
 
-    A subclass has draw_losses(functions), `losses` of a new batch and new noise, and look(model),
-    which adds checks and frames of the model in evaluation mode.
+    A subclass has draw_losses(), `losses` of a new batch and new noise, and prepare(), which sets
+    what changes from one chunk of updates to the next.
     """
 
-    kept = ("step", "seconds", "ms", "mode", "rows", "checks", "frames")
-
     def __init__(self, options: argparse.Namespace, model: nn.Module, rate: float | Tensor):
-        self.options, self.model = options, model.cuda().train()
-        for weight in model.parameters():
-            if weight.ndim == 4:
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        weights = model.parameters()
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")  # in TF32, of which 10 bits are exact
+        self.options = options
+        self.model = model.cuda().train().to(memory_format=torch.channels_last)
+        weights = self.model.parameters()
         self.optimizer = torch.optim.Adam(weights, lr=rate, fused=True, capturable=True)
         self.totals = torch.zeros(2, dtype=torch.float64, device="cuda")  # of the next row
-        self.step, self.seconds = 0, 0.0  # of updates alone, over all calls
-        self.ms, self.mode = 0.0, ""  # milliseconds of an update; "compiled" or "eager"
-        self.rows, self.checks, self.frames = [], {}, {}  # checks and frames by the update
+        self.step, self.seconds, self.rows = 0, 0.0, []  # seconds of updates alone, over all calls
         torch.manual_seed(1000 + options.seed)
         if options.state.exists():
-            self.load()
-
-    def load(self) -> None:
-        """Go on from the state file."""
-        state = torch.load(self.options.state, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.cuda.set_rng_state(state["generator"])
-        vars(self).update(state["kept"])
-        say("goes on at", self.step)
-
-    def save(self) -> None:
-        """Write the state file; a call that is killed leaves the old one whole."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        state["generator"] = torch.cuda.get_rng_state()
-        state["kept"] = {name: getattr(self, name) for name in self.kept}
-        part = self.options.state.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.options.state)
+            state = torch.load(options.state, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.cuda.set_rng_state(state["generator"])
+            vars(self).update(state["kept"])
+            say("goes on at", self.step)
 
     def prepare(self) -> None:
-        """Set what changes from one chunk of updates to the next."""
+        """Nothing changes."""
 
-    def update(self, functions: Functions) -> None:
+    def update(self) -> None:
         """One update of the weights; adds log-likelihood and KL to `totals`."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, means = self.draw_losses(functions)
+        loss, means = self.draw_losses()
         loss.backward()
         self.optimizer.step()
         self.totals.add_(means)
 
     def record(self) -> torch.cuda.CUDAGraph:
-        """Make WARM_UP updates, and record one, whose functions are compiled if that works."""
-        compiled = [torch.compile(function, dynamic=False) for function in PLAIN]
-        functions, self.mode = Functions(*compiled), "compiled"
+        """Make WARM_UP updates, in which functions are compiled, and record one."""
         stream = torch.cuda.Stream()  # Before a recording, updates need a stream of their own.
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            try:
-                self.update(functions)
-            except Exception as error:  # Compilers fail in many ways; it is only slower without.
-                say("not compiled:", repr(error)[:800])
-                functions, self.mode = PLAIN, "eager"
-                self.update(functions)
-            for _ in range(WARM_UP - 1):
-                self.update(functions)
+            for _ in range(WARM_UP):
+                self.update()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
         self.step += WARM_UP
-        say(self.mode, "log-likelihood, KL", (self.totals / WARM_UP).tolist())
+        say("log-likelihood, KL", (self.totals / WARM_UP).tolist())
         self.totals.zero_()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.update(functions)
+            self.update()
         return graph
 
     def train(self) -> None:
-        """Make updates until all are made or the time is up; look at the marks and at the end."""
+        """Make updates until all are made or the time is up, and write what is there then."""
         options, since = self.options, 0
         if self.step < options.steps:
             self.prepare()
@@ -394,59 +329,44 @@ class Run:
             for _ in range(count):
                 graph.replay()
             torch.cuda.synchronize()
-            spent = time.perf_counter() - start
-            self.ms = 1000 * spent / count
-            self.seconds += spent
+            self.seconds += time.perf_counter() - start
             self.step += count
             since += count
-            means = (self.totals / since).tolist()
+            likelihood, kl = means = (self.totals / since).tolist()
             if not all(map(math.isfinite, means)):  # The state file of before stays.
                 sys.exit(f"step {self.step}: expected finite numbers, found {means}")
             if self.step % ROW == 0:
-                self.add_row(*means)
+                values = [self.seconds, likelihood - kl, likelihood, kl]
+                self.rows.append([self.step, *[round(value, 4) for value in values]])
+                say(*self.rows[-1])
                 self.totals.zero_()
                 since = 0
-            if any(self.step - count < mark <= self.step for mark in options.marks):
-                self.keep()
-        self.keep()
-        self.write_weights()
+            if self.step % (20 * ROW) == 0:
+                self.save()
+        self.save()
+        self.write()
         say("ended at", self.step)
 
-    def add_row(self, log_likelihood: float, kl: float) -> None:
-        """Write down means over the last updates, in nats per frame."""
-        values = [self.seconds, log_likelihood - kl, log_likelihood, kl]
-        self.rows.append([self.step, *[round(value, 4) for value in values]])
-        say(*self.rows[-1], f"{self.ms:.2f} ms an update")
+    def save(self) -> None:
+        """Write the state file; a call that is killed leaves the old one whole."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state["generator"] = torch.cuda.get_rng_state()
+        state["kept"] = {name: getattr(self, name) for name in ("step", "seconds", "rows")}
+        part = self.options.state.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.options.state)
 
-    def keep(self) -> None:
-        """Look at the model as it is now, and write everything but its weights."""
-        allow_short_products(False)
-        with torch.no_grad():
-            self.look(copy.deepcopy(self.model).eval())
-        allow_short_products(True)
-        self.save()
-        options = self.options
+    def write(self) -> None:
+        """Write the record, and the weights in half precision in files of at most 15 MiB."""
+        options, parts, room = self.options, [], 0
+        options.out.mkdir(parents=True, exist_ok=True)
         found = describe_run(options) | {"seed": options.seed, "steps": self.step}
-        found |= {"of": options.steps, "batch": options.batch}
-        found |= {"ms": round(self.ms, 3), "seconds": round(self.seconds, 1), "mode": self.mode}
-        found["device"] = torch.cuda.get_device_name()
+        found |= {"seconds": round(self.seconds, 1), "device": torch.cuda.get_device_name()}
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found |= {"versions": versions | {"numpy": np.__version__}, "precision": "bf16-mixed"}
         found |= {"columns": COLUMNS, "rows": self.rows}
-        found["checks"] = [{"step": step} | values for step, values in self.checks.items()]
         path = options.out / f"{options.name}.json"
         path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
-        save_file(self.frames, options.out / f"{options.name}-frames.safetensors")
-
-    def add_frames(self, **frames: Tensor) -> None:
-        """Keep frames in [0, 1] as bytes, by the update that they are of."""
-        for name, values in frames.items():
-            values = (values * 255).round().byte().cpu().contiguous()
-            self.frames[f"step{self.step}/{name}"] = values
-
-    def write_weights(self) -> None:
-        """Write the weights in half precision, in files of at most 15 MiB."""
-        parts, room = [], 0
         for name, value in self.model.state_dict().items():
             value = value.half() if value.is_floating_point() else value
             if value.nbytes > room:
@@ -455,19 +375,11 @@ class Run:
             parts[-1][name] = value.cpu().contiguous()
             room -= value.nbytes
         for number, part in enumerate(parts):
-            save_file(part, self.options.out / f"{self.options.name}-{number}.safetensors")
+            save_file(part, options.out / f"{options.name}-{number}.safetensors")
 
 
 class DigitsRun(Run):
-    """The training of paper A's model on moving digits.
-
-    digits, test_digits: bytes (M, 28, 28), these on the CPU. law, speeds: as `draw` reads them.
-    """
-
-    digits: Tensor
-    test_digits: Tensor
-    law: Law
-    speeds: Tensor
+    """The training of paper A's model on moving digits."""
 
     def __init__(self, options: argparse.Namespace, model: nn.Module):
         self.rate = torch.tensor(3e-4, device="cuda")  # where the recorded update reads it
@@ -475,6 +387,9 @@ class DigitsRun(Run):
         super().__init__(options, model, self.rate)
         for group in self.optimizer.param_groups:  # A state file brings a rate of its own.
             group["lr"] = self.rate
+        laws, self.digits = import_library("data.moving_digits"), load_digits().cuda()
+        self.law = laws.circle if options.circle else laws.bounce
+        self.speeds = torch.tensor(options.circle or [0.1, 0.1], device="cuda")[:, None]
 
     def prepare(self) -> None:
         """The rate falls by 1.5 % every 320 000 sequences; the KL term weighs as asked."""
@@ -483,29 +398,12 @@ class DigitsRun(Run):
         shares, weights = zip(*options.kl, strict=True)
         self.kl_weight.fill_(float(np.interp(self.step / options.steps, shares, weights)))
 
-    def draw_losses(self, functions: Functions) -> tuple[Tensor, Tensor]:
+    def draw_losses(self) -> tuple[Tensor, Tensor]:
         """As in `Run`."""
         count, length = self.options.batch, self.options.length
         frames = draw(self.digits, count, length, self.law, self.speeds)
         noise = torch.randn(length, count, 40, device="cuda")
-        return losses(self.model, frames, noise, self.kl_weight, torch.bfloat16, functions)
-
-    def look(self, model: nn.Module) -> None:
-        """One sequence of test digits: reconstructed, with factor 0 held still, and forecast."""
-        generator = torch.Generator().manual_seed(0)
-        speeds = self.speeds.cpu()
-        frames = draw(self.test_digits, 1, FILMED, self.law, speeds, generator)
-        self.frames["true/sequence"] = frames[:, 0]
-        clip = frames.cuda().transpose(0, 1).float() / 255  # (1, T, 3, 64, 64)
-        codes = model.encode(clip)
-        first = codes["factor_0"]
-        held = codes | {"factor_0": first[:, :1].expand_as(first)}
-        latents = list(model.to_latents(model.encode(clip[:, :OBSERVED])).unbind(1))
-        while len(latents) < FILMED:
-            latents.append(model.prior(latents[-1]).mean)
-        forecast = model.decode_latents(torch.stack(latents, 1))
-        reconstruction, frozen = model.decode(codes), model.decode(held)
-        self.add_frames(reconstruction=reconstruction[0], frozen=frozen[0], forecast=forecast[0])
+        return losses(self.model, frames, noise, self.kl_weight, torch.bfloat16)
 
 
 def describe_run(options: argparse.Namespace) -> dict[str, object]:
@@ -558,24 +456,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, default=Path("/tmp/a_state.pt"), help="to go on from")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp/a_out")))
     parser.add_argument("--name", default="a", help="with which the files begin")
-    parser.add_argument("--marks", type=read_numbers, default="20000,50000,100000,150000")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Train, or go on training, and write weights, frames and the curve."""
+    """Train, or go on training, and write weights and the curve."""
     options = read_options()
-    options.out.mkdir(parents=True, exist_ok=True)
-    laws, (digits, test_digits) = import_library("data.moving_digits"), load_digits()
-    say("digits", len(digits))
-
-    torch.backends.cudnn.benchmark = True
-    allow_short_products(True)
-    run = DigitsRun(options, start_model(options))
-    run.digits, run.test_digits = digits.cuda(), test_digits
-    run.law = laws.circle if options.circle else laws.bounce
-    run.speeds = torch.tensor(options.circle or [0.1, 0.1], device="cuda")[:, None]
-    run.train()
+    DigitsRun(options, start_model(options)).train()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from unbraid.codes import batches, generator_for
 from unbraid.data.sequences import Sequences
@@ -93,23 +94,25 @@ def best_partition(
     for row, permutation in enumerate(permutations):
         cuts = permutation.reshape(-1, block)
         factors = [before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts]
-        tried[row] = same_and_cross(*factors, seed)[1:]
+        tried[row] = same_and_cross(*factors, seed, raw=True)[1:]
     gap = tried[:, 0] - tried[:, 1]
     positive = (tried > 0).all(axis=1)
     best = int(np.argmax(np.where(positive, gap, -np.inf) if positive.any() else gap))
     return permutations[best], tried
 
 
-def neighbour_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
+def neighbour_scores(pairs: Pairs, parts: np.ndarray, raw: bool = False) -> np.ndarray:
     """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
 
     Half of the pairs are the neighbours, the others are predicted. parts: the units of each
-    factor, (K, d).
+    factor, (K, d), scaled to deviation 1 (a constant one is 0) unless `raw`.
     """
-    half = len(pairs.after) // 2
+    half, after = len(pairs.after) // 2, pairs.after
+    if not raw:
+        after = StandardScaler().fit_transform(after)
     scores = np.empty((len(parts), len(pairs.positions)))
     for row, units in enumerate(parts):
-        factor = pairs.after[:, units]
+        factor = after[:, units]
         for column, position in enumerate(pairs.positions.values()):
             neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
             neighbours.fit(factor[:half], position[:half])

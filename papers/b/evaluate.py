@@ -1,4 +1,4 @@
-"""Paper B: moving digits whose order is lost, and what its evaluations share."""
+"""Paper B: digits whose order is lost, photographs of faces, and what its evaluations share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import math
 from dataclasses import replace
 
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
-from unbraid.codes import bound_per_frame, device_of, dynamic_given, encode_all
+from unbraid.codes import as_float, bound_per_frame, device_of, dynamic_given, encode_all
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.models.unordered import UnorderedFrames
@@ -22,6 +21,7 @@ from papers.encoded import (
     Labels,
     at_first_step,
     count_evaluated,
+    load_split,
     name_skills,
     probe,
     seeded,
@@ -29,7 +29,6 @@ from papers.encoded import (
 )
 from papers.settings import Settings
 
-NEIGHBOURS = 20  # neighbours that vote on a dynamic code's class; 50 were right less often
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
 CODES = 20_000  # the seed of what is drawn to be encoded, plus the run's
@@ -45,21 +44,6 @@ def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> f
     """The accuracy of a probe from its skill, which is 0 for the commonest class of training."""
     commonest = train_labels.flatten().bincount().argmax()
     return 1 - (1 - skill) * float((labels != commonest).double().mean())
-
-
-def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
-    """The accuracy with which a code's `NEIGHBOURS` nearest neighbours name its class.
-
-    Codes (N, d) or (N, T, d), which are measured in standard deviations, classes (N,) or (N, T).
-    """
-    spread = train.flatten(0, -2).std(0).clamp(min=1e-6)
-    rows = []
-    for codes, labels in ((train, train_labels), (test, test_labels)):
-        if labels.ndim < codes.ndim - 1:
-            labels = labels[:, None].expand(codes.shape[:-1])
-        rows.append(((codes / spread).flatten(0, -2).numpy(), labels.flatten().numpy()))
-    machine = KNeighborsClassifier(min(NEIGHBOURS, len(rows[0][0]))).fit(*rows[0])
-    return float(machine.score(*rows[1]))
 
 
 def unordered_bound(
@@ -101,28 +85,6 @@ def class_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
     return figures | name_skills(probe(*only("dynamic", train, test), *labels, seed=seed))
 
 
-def class_accuracies(
-    train: Encoded,
-    test: Encoded,
-    static: tuple[str, ...],
-    dynamic: tuple[str, ...],
-    seed: int,
-) -> Figures:
-    """static_accuracy_*, dynamic_accuracy_*: accuracy of a linear probe of f, and of 20 nearest
-    neighbours of z, for classes of test sequences, learnt on codes of training sequences."""
-    figures: Figures = {}
-    labels = select(train.labels, static), select(test.labels, static)
-    skills = probe(*only("static", train, test), *labels, "linear", seed)
-    for name in static:
-        accuracy = accuracy_from_skill(skills["static", name], *(of[name] for of in labels))
-        figures[f"static_accuracy_{name}"] = accuracy
-    known, asked = train.codes["dynamic"], test.codes["dynamic"]
-    for name in dynamic:
-        accuracy = knn_accuracy(known, train.labels[name], asked, test.labels[name])
-        figures[f"dynamic_accuracy_{name}"] = accuracy
-    return figures
-
-
 def only(code: str, *parts: Encoded) -> list[dict[str, Tensor]]:
     """One of the codes, by its name, of each part."""
     return [{code: part.codes[code]} for part in parts]
@@ -141,8 +103,6 @@ def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: 
     figures = unordered_bound(model, test_paths, settings, seed)
     figures |= prior_from_average(model, test.codes["static"], seed)
     figures |= digit_probes(train, test, train_seen, test_seen, seed)
-    if settings.channels == 1:
-        figures |= side_probes(train, test, seed)
     return figures
 
 
@@ -195,22 +155,38 @@ def digit_probes(
     return figures
 
 
-def side_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
-    """Of grey digits, *_sides: as *_position, of the left and of the right digit, whichever they
-    are, because z need not say whose a place is."""
-    one, other = test.sequences.dynamic
-    sides = [order_by_side(part.labels[one], part.labels[other]) for part in (train, test)]
-    skills = probe(*only("dynamic", train, test), *sides, seed=seed)
-    return {"dynamic_probe_sides": float(skills.value.mean())}
+# ---- faces
 
 
-def order_by_side(first: Tensor, second: Tensor) -> dict[str, Tensor]:
-    """Two positions (..., 2), x and y, by their names left and right."""
-    is_left = first[..., :1] <= second[..., :1]
-    left, right = torch.where(is_left, first, second), torch.where(is_left, second, first)
-    return {"left": left, "right": right}
+def evaluate_faces(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of faces: unseen photographs of people whom training knows."""
+    people = [load_split(settings, split, seed) for split in ("train", "test")]
+    generator = seeded(CODES + seed)
+    lots = 11 * people[0].mask.numel() + 10 * people[1].mask.numel()
+    torch.rand(lots, generator=generator)  # results/ was drawn after them
+    codes = [encode_photographs(model, part, settings.length, generator) for part in people]
+    figures = unordered_bound(model, people[1], settings, seed)
+    figures |= prior_from_average(model, codes[1].codes["static"], seed)
+    return figures | class_probes(*codes, seed)
 
 
-MEASURES = (unordered_bound, prior_from_average, digit_probes, side_probes)
-DIGITS = Evaluation(evaluate_unordered_digits, load_paths, MEASURES)
-EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS}
+def encode_photographs(
+    model: UnorderedFrames, people: Sequences, count: int, generator: torch.Generator
+) -> Encoded:
+    """All observed photographs one by one: f of each alone, z given f of `count` of its person."""
+    of_person = encode_all(model, draw_frames(people, count, generator))["static"]
+    frames, mask = as_float(people.frames), people.mask
+    person, _ = mask.nonzero(as_tuple=True)
+    labels = {name: people.labels[name][person] for name in people.static}
+    labels |= {name: people.labels[name][mask] for name in people.dynamic}
+    single = Sequences(frames[mask][:, None], labels, tuple(labels), (), people.split)
+    codes = {
+        "static": encode_all(model, single)["static"],
+        "dynamic": dynamic_given(model, frames, of_person)[mask],
+    }
+    return Encoded(single, codes, labels)
+
+
+DIGITS = Evaluation(evaluate_unordered_digits, load_paths)
+FACES = Evaluation(evaluate_faces, load_split)
+EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS, "faces": FACES}

@@ -12,7 +12,6 @@ safetensors. `python full_size.py --seconds 560` trains so long, and goes on whe
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib
 import json
 import math
@@ -26,7 +25,6 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -44,9 +42,7 @@ COLUMNS = ["step", "seconds", "elbo_per_frame", "log_likelihood_per_frame", "kl_
 LAYERS = ("body", "bottomwear", "topwear", "hair")  # of a character, which shoes/1 completes
 SLOPE = 0.2  # of all leaky ReLUs below 0
 WARM_UP, CHUNK, ROW = 4, 125, 500  # updates before the recording, between two clocks, of a row
-RESERVE = 24  # seconds for the last measurement and the files
-# What is filmed: six poses of a test character, painted on four others; from ten poses each.
-FILMED = [17, 71, 82, 117, 139, 174, 3, 50, 100, 165]
+RESERVE = 12  # seconds for the files
 
 
 # ---- the library and the data
@@ -116,6 +112,16 @@ def compose(numbers: np.ndarray, cells: np.ndarray) -> Tensor:
 # ---- the forward pass, in the layout (N, H, W, C)
 
 
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, on a GPU as torch compiles it; as it is where that fails."""
+    if not torch.cuda.is_available():
+        return function
+    compiled_function = torch.compile(function, dynamic=False)
+    torch._dynamo.config.suppress_errors = True
+    return compiled_function
+
+
+@compiled
 def to_patches(frames: Tensor, dtype: torch.dtype) -> Tensor:
     """What a 4 x 4 convolution of stride 2 reads of bytes (N, 3, 64, 64): (N, 32, 32, 48)."""
     patches = F.pad(frames, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)  # (N, 3, 32, 32, 4, 4)
@@ -148,6 +154,7 @@ def paint(maps: Tensor, layer: nn.ConvTranspose2d, dtype: torch.dtype) -> Tensor
     return pixels.flatten(2, 3).float() + layer.bias
 
 
+@compiled
 def encode(network: nn.Sequential, patches: Tensor, dtype: torch.dtype) -> Tensor:
     """Features (N, 256, 4, 4) in 32 bits of patches (N, 32, 32, 48)."""
     first, *rest = (layer for layer in network if isinstance(layer, nn.Conv2d))
@@ -158,6 +165,7 @@ def encode(network: nn.Sequential, patches: Tensor, dtype: torch.dtype) -> Tenso
     return maps.permute(0, 3, 1, 2).float().contiguous()
 
 
+@compiled
 def decode(decoder: nn.Module, f: Tensor, z: Tensor, dtype: torch.dtype) -> Tensor:
     """Logits (N, 64, 64, 3) of f (N, 512) and z (N, 2)."""
     first = decoder.first
@@ -168,22 +176,11 @@ def decode(decoder: nn.Module, f: Tensor, z: Tensor, dtype: torch.dtype) -> Tens
     return paint(maps, decoder.last, dtype)
 
 
+@compiled
 def score(frames: Tensor, logits: Tensor) -> Tensor:
     """Log-likelihoods (N,) in nats, Bernoulli, of bytes (N, 3, 64, 64) and logits."""
     values = frames.permute(0, 2, 3, 1).float() * (1 / 255)
     return -(F.softplus(logits) - logits * values).flatten(1).sum(1)
-
-
-class Functions(NamedTuple):
-    """What `losses` calls, plain or compiled."""
-
-    to_patches: Callable[..., Tensor] = to_patches
-    encode: Callable[..., Tensor] = encode
-    decode: Callable[..., Tensor] = decode
-    score: Callable[..., Tensor] = score
-
-
-PLAIN = Functions()
 
 
 def losses(
@@ -191,7 +188,6 @@ def losses(
     frames: Tensor,
     noise: dict[str, Tensor],
     dtype: torch.dtype = torch.float32,
-    functions: Functions = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """Minus the bound per frame; and its log-likelihood and KL in nats per frame, (2,).
 
@@ -202,7 +198,7 @@ def losses(
 
     count, length = frames.shape[:2]
     flat = frames.flatten(0, 1)
-    features = functions.encode(model.trunk, functions.to_patches(flat, dtype), dtype)
+    features = encode(model.trunk, to_patches(flat, dtype), dtype)
     features = features.unflatten(0, (count, length))  # (B, T, 256, 4, 4)
     static = model.static_encoder(features)
     f = static.draw(noise["static"])  # (B, 512)
@@ -211,52 +207,11 @@ def losses(
     divergence = kl(static, standard_normal_like(f)) + kl(dynamic, model.prior(f)).sum(1)
 
     by_frame = f[:, None].expand(-1, length, -1).flatten(0, 1)
-    logits = functions.decode(model.decoder, by_frame, z.flatten(0, 1), dtype)
-    likelihood = functions.score(flat, logits).unflatten(0, (count, length)).sum(1)
+    logits = decode(model.decoder, by_frame, z.flatten(0, 1), dtype)
+    likelihood = score(flat, logits).unflatten(0, (count, length)).sum(1)
     loss = -(likelihood - divergence).mean() / length
     per_frame = torch.stack([likelihood.detach().mean(), divergence.detach().mean()]) / length
     return loss, per_frame.double()
-
-
-# ---- what is measured at the marks
-
-
-def find_true(frames: Tensor, candidates: Tensor) -> float:
-    """How often frame i (N, D) lies nearest to candidate i (M, D), of equal ones the first."""
-    center = candidates.mean(0)
-    mode = "use_mm_for_euclid_dist"
-    distances = torch.cdist(frames - center, candidates - center, compute_mode=mode)
-    nearer = distances < distances.diagonal()[:, None] - 1e-4
-    return (~nearer.any(1)).float().mean().item()
-
-
-def measure(model: nn.Module, people: Tensor, length: int) -> dict[str, float]:
-    """Each test character's poses on another: is the true frame the nearest?
-
-    people: bytes (P, 178, 3, 64, 64). length: frames behind a static code. The candidates are the
-    other's 178 frames, or these and the 178 of the character whose poses they are. "repainted" is
-    a guess without a model: the frame itself, with the difference of the two mean frames.
-    """
-    generator = torch.Generator().manual_seed(0)
-    codes = []
-    for frames in people:
-        features = model.features(frames[None].float() / 255)
-        picked = torch.randperm(178, generator=generator)[:length]
-        static = model.static_encoder(features[:, picked]).mean
-        codes.append((static, model.dynamic_posterior(features, static).mean))
-    count = len(people)
-    others = torch.randint(count - 1, (count,), generator=generator)
-    hits = []
-    for one, other in enumerate(((torch.arange(count) + 1 + others) % count).tolist()):
-        own, true = people[one].flatten(1).float() / 255, people[other].flatten(1).float() / 255
-        swapped = model.decode({"static": codes[other][0], "dynamic": codes[one][1]})[0].flatten(1)
-        both = torch.cat([true, own])
-        repainted = own - own.mean(0) + true.mean(0)
-        hits.append(
-            [find_true(swapped, both), find_true(swapped, true), find_true(repainted, both)]
-        )
-    names, shares = ("nearest_of_356", "nearest_of_178", "repainted_of_356"), np.mean(hits, 0)
-    return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 
 
 # ---- training
@@ -267,92 +222,61 @@ def say(*words: object) -> None:
     print(f"[{time.perf_counter() - STARTED:6.1f}]", *words, flush=True)
 
 
-def allow_short_products(allowed: bool) -> None:
-    """Whether products of 32-bit numbers may be made in TF32, of which 10 bits are exact."""
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
-
-
 class Run:
     """A training on one GPU, and what a call leaves to the next.
 
-    A subclass has draw_losses(functions), `losses` of a new batch and new noise, and look(model),
-    which adds checks and frames of the model in evaluation mode.
+    A subclass has draw_losses(), `losses` of a new batch and new noise, and prepare(), which sets
+    what changes from one chunk of updates to the next.
     """
 
-    kept = ("step", "seconds", "ms", "mode", "rows", "checks", "frames")
-
     def __init__(self, options: argparse.Namespace, model: nn.Module, rate: float | Tensor):
-        self.options, self.model = options, model.cuda().train()
-        for weight in model.parameters():
-            if weight.ndim == 4:
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        weights = model.parameters()
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")  # in TF32, of which 10 bits are exact
+        self.options = options
+        self.model = model.cuda().train().to(memory_format=torch.channels_last)
+        weights = self.model.parameters()
         self.optimizer = torch.optim.Adam(weights, lr=rate, fused=True, capturable=True)
         self.totals = torch.zeros(2, dtype=torch.float64, device="cuda")  # of the next row
-        self.step, self.seconds = 0, 0.0  # of updates alone, over all calls
-        self.ms, self.mode = 0.0, ""  # milliseconds of an update; "compiled" or "eager"
-        self.rows, self.checks, self.frames = [], {}, {}  # checks and frames by the update
+        self.step, self.seconds, self.rows = 0, 0.0, []  # seconds of updates alone, over all calls
         torch.manual_seed(1000 + options.seed)
         if options.state.exists():
-            self.load()
-
-    def load(self) -> None:
-        """Go on from the state file."""
-        state = torch.load(self.options.state, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.cuda.set_rng_state(state["generator"])
-        vars(self).update(state["kept"])
-        say("goes on at", self.step)
-
-    def save(self) -> None:
-        """Write the state file; a call that is killed leaves the old one whole."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        state["generator"] = torch.cuda.get_rng_state()
-        state["kept"] = {name: getattr(self, name) for name in self.kept}
-        part = self.options.state.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.options.state)
+            state = torch.load(options.state, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.cuda.set_rng_state(state["generator"])
+            vars(self).update(state["kept"])
+            say("goes on at", self.step)
 
     def prepare(self) -> None:
-        """Set what changes from one chunk of updates to the next."""
+        """Nothing changes."""
 
-    def update(self, functions: Functions) -> None:
+    def update(self) -> None:
         """One update of the weights; adds log-likelihood and KL to `totals`."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, means = self.draw_losses(functions)
+        loss, means = self.draw_losses()
         loss.backward()
         self.optimizer.step()
         self.totals.add_(means)
 
     def record(self) -> torch.cuda.CUDAGraph:
-        """Make WARM_UP updates, and record one, whose functions are compiled if that works."""
-        compiled = [torch.compile(function, dynamic=False) for function in PLAIN]
-        functions, self.mode = Functions(*compiled), "compiled"
+        """Make WARM_UP updates, in which functions are compiled, and record one."""
         stream = torch.cuda.Stream()  # Before a recording, updates need a stream of their own.
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            try:
-                self.update(functions)
-            except Exception as error:  # Compilers fail in many ways; it is only slower without.
-                say("not compiled:", repr(error)[:800])
-                functions, self.mode = PLAIN, "eager"
-                self.update(functions)
-            for _ in range(WARM_UP - 1):
-                self.update(functions)
+            for _ in range(WARM_UP):
+                self.update()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
         self.step += WARM_UP
-        say(self.mode, "log-likelihood, KL", (self.totals / WARM_UP).tolist())
+        say("log-likelihood, KL", (self.totals / WARM_UP).tolist())
         self.totals.zero_()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.update(functions)
+            self.update()
         return graph
 
     def train(self) -> None:
-        """Make updates until all are made or the time is up; look at the marks and at the end."""
+        """Make updates until all are made or the time is up, and write what is there then."""
         options, since = self.options, 0
         if self.step < options.steps:
             self.prepare()
@@ -365,59 +289,44 @@ class Run:
             for _ in range(count):
                 graph.replay()
             torch.cuda.synchronize()
-            spent = time.perf_counter() - start
-            self.ms = 1000 * spent / count
-            self.seconds += spent
+            self.seconds += time.perf_counter() - start
             self.step += count
             since += count
-            means = (self.totals / since).tolist()
+            likelihood, kl = means = (self.totals / since).tolist()
             if not all(map(math.isfinite, means)):  # The state file of before stays.
                 sys.exit(f"step {self.step}: expected finite numbers, found {means}")
             if self.step % ROW == 0:
-                self.add_row(*means)
+                values = [self.seconds, likelihood - kl, likelihood, kl]
+                self.rows.append([self.step, *[round(value, 4) for value in values]])
+                say(*self.rows[-1])
                 self.totals.zero_()
                 since = 0
-            if any(self.step - count < mark <= self.step for mark in options.marks):
-                self.keep()
-        self.keep()
-        self.write_weights()
+            if self.step % (20 * ROW) == 0:
+                self.save()
+        self.save()
+        self.write()
         say("ended at", self.step)
 
-    def add_row(self, log_likelihood: float, kl: float) -> None:
-        """Write down means over the last updates, in nats per frame."""
-        values = [self.seconds, log_likelihood - kl, log_likelihood, kl]
-        self.rows.append([self.step, *[round(value, 4) for value in values]])
-        say(*self.rows[-1], f"{self.ms:.2f} ms an update")
+    def save(self) -> None:
+        """Write the state file; a call that is killed leaves the old one whole."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state["generator"] = torch.cuda.get_rng_state()
+        state["kept"] = {name: getattr(self, name) for name in ("step", "seconds", "rows")}
+        part = self.options.state.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.options.state)
 
-    def keep(self) -> None:
-        """Look at the model as it is now, and write everything but its weights."""
-        allow_short_products(False)
-        with torch.no_grad():
-            self.look(copy.deepcopy(self.model).eval())
-        allow_short_products(True)
-        self.save()
-        options = self.options
+    def write(self) -> None:
+        """Write the record, and the weights in half precision in files of at most 15 MiB."""
+        options, parts, room = self.options, [], 0
+        options.out.mkdir(parents=True, exist_ok=True)
         found = describe_run(options) | {"seed": options.seed, "steps": self.step}
-        found |= {"of": options.steps, "batch": options.batch}
-        found |= {"ms": round(self.ms, 3), "seconds": round(self.seconds, 1), "mode": self.mode}
-        found["device"] = torch.cuda.get_device_name()
+        found |= {"seconds": round(self.seconds, 1), "device": torch.cuda.get_device_name()}
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found |= {"versions": versions | {"numpy": np.__version__}, "precision": "bf16-mixed"}
         found |= {"columns": COLUMNS, "rows": self.rows}
-        found["checks"] = [{"step": step} | values for step, values in self.checks.items()]
         path = options.out / f"{options.name}.json"
         path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
-        save_file(self.frames, options.out / f"{options.name}-frames.safetensors")
-
-    def add_frames(self, **frames: Tensor) -> None:
-        """Keep frames in [0, 1] as bytes, by the update that they are of."""
-        for name, values in frames.items():
-            values = (values * 255).round().byte().cpu().contiguous()
-            self.frames[f"step{self.step}/{name}"] = values
-
-    def write_weights(self) -> None:
-        """Write the weights in half precision, in files of at most 15 MiB."""
-        parts, room = [], 0
         for name, value in self.model.state_dict().items():
             value = value.half() if value.is_floating_point() else value
             if value.nbytes > room:
@@ -426,36 +335,30 @@ class Run:
             parts[-1][name] = value.cpu().contiguous()
             room -= value.nbytes
         for number, part in enumerate(parts):
-            save_file(part, self.options.out / f"{self.options.name}-{number}.safetensors")
+            save_file(part, options.out / f"{options.name}-{number}.safetensors")
 
 
 class PosesRun(Run):
     """The training of paper B's model on all poses of characters, bytes (P, 178, 3, 64, 64)."""
 
-    train_people: Tensor
-    test_people: Tensor
+    def __init__(self, options: argparse.Namespace, model: nn.Module):
+        sprites = import_library("data.sprites")
+        cells = np.array([pose.cell for pose in sprites.POSES])
+        people = compose(sprites.characters("train"), cells)  # by processes that know no GPU
+        super().__init__(options, model, options.rate)
+        self.people = people.cuda()
 
-    def draw_losses(self, functions: Functions) -> tuple[Tensor, Tensor]:
+    def draw_losses(self) -> tuple[Tensor, Tensor]:
         """As in `Run`: characters with replacement, of each some poses without."""
         count, length = self.options.batch, self.options.frames
-        rows = torch.randint(len(self.train_people), (count,), device="cuda")
+        rows = torch.randint(len(self.people), (count,), device="cuda")
         poses = torch.rand(count, 178, device="cuda").topk(length, 1).indices
         noise = {
             "static": torch.randn(count, 512, device="cuda"),
             "dynamic": torch.randn(count, length, 2, device="cuda"),
         }
-        frames = self.train_people[rows[:, None], poses]
-        return losses(self.model, frames, noise, torch.bfloat16, functions)
-
-    def look(self, model: nn.Module) -> None:
-        """`measure`; and six poses of the fifth test character, with the others' static codes."""
-        self.checks[self.step] = measure(model, self.test_people, self.options.frames)
-        say(self.checks[self.step])
-        people = self.test_people[:5, FILMED]
-        self.frames["true/characters"] = people[:, :6].cpu().contiguous()
-        codes = model.encode(people.float() / 255)
-        z = codes["dynamic"][4, :6].expand(4, -1, -1)
-        self.add_frames(grid=model.decode({"static": codes["static"][:4], "dynamic": z}))
+        frames = self.people[rows[:, None], poses]
+        return losses(self.model, frames, noise, torch.bfloat16)
 
 
 def describe_run(options: argparse.Namespace) -> dict[str, object]:
@@ -482,11 +385,6 @@ def start_model(options: argparse.Namespace) -> nn.Module:
     return library.UnorderedFrames(library.UnorderedFramesConfig(**choices))
 
 
-def read_marks(text: str) -> list[int]:
-    """Whole numbers between commas."""
-    return [int(part) for part in text.split(",")]
-
-
 def read_options() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -501,24 +399,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, default=Path("/tmp/b_state.pt"), help="to go on from")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp/b_out")))
     parser.add_argument("--name", default="b", help="with which the files begin")
-    parser.add_argument("--marks", type=read_marks, default="3000,10000,20000,30000")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Train, or go on training, and write weights, frames and the curve."""
+    """Train, or go on training, and write weights and the curve."""
     options = read_options()
-    options.out.mkdir(parents=True, exist_ok=True)
-    model, sprites = start_model(options), import_library("data.sprites")
-    cells = np.array([pose.cell for pose in sprites.POSES])
-    train, test = (compose(sprites.characters(split), cells) for split in ("train", "test"))
-    say("composed", tuple(train.shape), tuple(test.shape))
-
-    torch.backends.cudnn.benchmark = True
-    allow_short_products(True)
-    run = PosesRun(options, model, options.rate)
-    run.train_people, run.test_people = train.cuda(), test.cuda()
-    run.train()
+    PosesRun(options, start_model(options)).train()
 
 
 if __name__ == "__main__":

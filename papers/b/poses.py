@@ -14,20 +14,18 @@ from torch import Tensor
 from unbraid.codes import as_float, concatenate, decode_all, dynamic_given, encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, visible_attributes
-from unbraid.interventions import grid_points
 from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
 from papers.b.evaluate import (
     CODES,
-    class_accuracies,
     class_probes,
     draw_frames,
-    knn_accuracy,
     prior_from_average,
     unordered_bound,
 )
+from papers.b.planes import grid_points
 from papers.datasets import load_frames
 from papers.encoded import Encoded, Evaluation, Figures, count_evaluated, seeded, select
 from papers.judge import open_judge
@@ -49,7 +47,6 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
     figures = unordered_bound(model, test_people, settings, seed)
     figures |= prior_from_average(model, static, seed)
     figures |= class_probes(train, test, seed)
-    figures |= class_accuracies(train, test, ATTRIBUTES, ("skin", "pose"), seed)
     if settings.dataset != "sprites_poses":
         return figures
 
@@ -57,14 +54,13 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
     donors = torch.as_tensor(random_donors(len(test), seed))
     pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
     transferred = transfer(model, test_people, static, pairs, judge)
-    figures |= drawn_probes(model, train, test, seed)
     figures |= transfers(transferred, test_people)
     torch.rand(4, *test_people.observed.shape, generator=generator)  # results/ was drawn after it
     identities, points = static[: settings.evaluation_identities], settings.evaluation_grid
     figures |= coherence(model, identities, transferred.dynamic, points, judge, generator)
     if settings.withheld:
         static, count = train.codes["static"], settings.evaluation_sequences
-        figures |= withheld(model, train_people, static, judge, generator, count)
+        figures |= withheld(model, train_people, static, generator, count)
     return figures
 
 
@@ -100,20 +96,20 @@ def encode_drawn(
 class Transfer:
     """Q frames decoded from the pose of a and the identity of b.
 
-    nearer: how many candidates are nearer than b's true frame, (Q,) by name, to what is decoded
-    ("rank"), to a's frame as it is ("unchanged") and to that frame after `repaint` ("repainted").
-    The candidates are b's frames; with the ending _both, a's as well.
+    hits: by name, whether b's true frame (Q,) is the nearest to what is decoded ("transfer") and to
+    a's frame after `repaint` ("repainted"). The candidates are b's frames; with the ending _both,
+    a's as well.
     """
 
     rows: Tensor  # (Q, 2) the numbers of a and of b among the sequences
     steps: Tensor  # (Q,) the number of a's frame
     dynamic: Tensor  # (Q, d) the codes of a's frames
-    nearer: dict[str, Tensor]
+    hits: dict[str, Tensor]
     judged: dict[str, Tensor]  # classes (Q,) that the judge names
 
-    def hits(self, name: str, count: int = 1) -> float:
-        """The share of queries whose true frame is among the `count` nearest."""
-        return float((self.nearer[name] < count).double().mean())
+    def share(self, name: str) -> float:
+        """The share of hits of this name."""
+        return float(self.hits[name].double().mean())
 
 
 @torch.no_grad()
@@ -122,7 +118,7 @@ def transfer(
     sequences: Sequences,
     static: Tensor,
     pairs: Tensor,
-    judge: FrameJudge,
+    judge: FrameJudge | None = None,
     steps: ListOf[Tensor] | None = None,
 ) -> Transfer:
     """Decode z of a's frames, inferred given a's f, together with b's f.
@@ -136,19 +132,17 @@ def transfer(
         chosen = torch.arange(sequences.length) if steps is None else steps[number]
         dynamic = dynamic_given(model, frames_a[chosen][None], static[a : a + 1])
         decoded = decode_all(model, {"static": static[b : b + 1], "dynamic": dynamic})[0]
-        painted, both = repaint(frames_a, frames_b)[chosen], torch.cat([frames_b, frames_a])
-        nearer = {
-            "rank": count_nearer(decoded, chosen, frames_b),
-            "rank_both": count_nearer(decoded, chosen, both),
-            "unchanged": count_nearer(frames_a[chosen], chosen, frames_b),
-            "repainted": count_nearer(painted, chosen, frames_b),
-            "repainted_both": count_nearer(painted, chosen, both),
-        }
+        hits = {}
+        queries = {"transfer": decoded, "repainted": repaint(frames_a, frames_b)[chosen]}
+        for name, frames in queries.items():
+            hits[name] = count_nearer(frames, chosen, frames_b) == 0
+            among_both = count_nearer(frames, chosen, torch.cat([frames_b, frames_a]))
+            hits[f"{name}_both"] = among_both == 0
         rows = pairs[number].expand(len(chosen), 2)
         codes = {"rows": rows, "steps": chosen, "dynamic": dynamic[0]}
-        parts.append((codes, nearer, judge_classes(judge, decoded)))
-    codes, nearer, judged = (concatenate(of) for of in zip(*parts, strict=True))
-    return Transfer(**codes, nearer=nearer, judged=judged)
+        parts.append((codes, hits, judge_classes(judge, decoded) if judge else {}))
+    codes, hits, judged = (concatenate(of) for of in zip(*parts, strict=True))
+    return Transfer(**codes, hits=hits, judged=judged)
 
 
 def repaint(frames_a: Tensor, frames_b: Tensor) -> Tensor:
@@ -169,61 +163,37 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 
-def retrieval_scores(transferred: Transfer) -> Figures:
-    """The figures of `transfers` that need no judge."""
-    hits = transferred.hits
-    return {
-        "pose_transfer_top1": hits("rank"),
-        "pose_transfer_both_top1": hits("rank_both"),
-        "pose_transfer_both_top5": hits("rank_both", 5),
-        "unchanged_top1": hits("unchanged"),
-        "repainted_top1": hits("repainted"),
-        "repainted_both_top1": hits("repainted_both"),
-        "repainted_gain": hits("rank") - hits("repainted"),
-        "repainted_both_gain": hits("rank_both") - hits("repainted_both"),
-    }
-
-
-def judge_scores(transferred: Transfer, sequences: Sequences) -> Figures:
-    """Shares of the frames in which the judge names the right class.
-
-    <attribute>: b's, in poses that show it. pose, action, direction: a's.
-    """
-    visible = visible_attributes(sequences.classes["pose"])
-    (a, b), labels = transferred.rows.T, sequences.labels
-    pose = labels["pose"][a, transferred.steps]
-    figures = {}
-    for name in ATTRIBUTES:
-        right = transferred.judged[name] == labels[name][b]
-        figures[name] = float(right[visible[name][pose]].double().mean())
-    for name in DYNAMIC_LABELS:
-        right = transferred.judged[name] == labels[name][a, transferred.steps]
-        figures[name] = float(right.double().mean())
-    return figures
-
-
 def transfers(transferred: Transfer, test: Sequences) -> Figures:
     """z of all frames of a, inferred with a's f, decoded with b's f. pose_transfer_*: is b's true
-    frame the nearest of b's frames (top1); the nearest, or among the five nearest, of the frames of
-    a and b (both). unchanged_*: the same for a's frame left as it is. repainted_*: the same for a's
-    frame less the mean of all frames of a, plus that of b; repainted_*gain: the transfer less it.
-    transfer_*: share in which the judge names b's attribute, and a's pose, action and direction;
-    trousers and top where the sheets have them."""
-    judged = judge_scores(transferred, test)
-    figures = {f"transfer_{name}": value for name, value in judged.items()}
-    return retrieval_scores(transferred) | figures
+    frame the nearest of b's frames (top1), and of the frames of a and b (both). repainted_*: the
+    same for a's frame less the mean of all frames of a, plus that of b; repainted_both_gain: the
+    transfer less it. transfer_<attribute>: share in which the judge names b's, where the sheets
+    have it."""
+    both, repainted = transferred.share("transfer_both"), transferred.share("repainted_both")
+    figures = {
+        "pose_transfer_top1": transferred.share("transfer"),
+        "pose_transfer_both_top1": both,
+        "repainted_top1": transferred.share("repainted"),
+        "repainted_both_top1": repainted,
+        "repainted_both_gain": both - repainted,
+    }
+    (a, b), labels = transferred.rows.T, test.labels
+    pose = labels["pose"][a, transferred.steps]
+    for name, is_visible in visible_attributes(test.classes["pose"]).items():
+        right = transferred.judged[name] == labels[name][b]
+        figures[f"transfer_{name}"] = float(right[is_visible[pose]].double().mean())
+    return figures
 
 
 def withheld(
     model: UnorderedFrames,
     train: Sequences,
     static: Tensor,
-    judge: FrameJudge,
     generator: torch.Generator,
     count: int,
 ) -> Figures:
-    """unseen_*: training identities of whom one action was withheld: its frames, with z of another
-    training identity that was shown in them; ranks and judgements as for other transfers."""
+    """unseen_pose_top1_both: training identities of whom one action was withheld: its frames, with
+    z of another training identity that was shown in them; is the true one the nearest of both."""
     # static: the codes f of the frames shown, (M, D); count: of identities, at most.
     receivers = (~train.mask).any(1).nonzero()[:count, 0]
     pairs, steps = [], []
@@ -233,23 +203,11 @@ def withheld(
         a = donors[torch.randint(len(donors), (1,), generator=generator)]
         pairs.append((int(a), b))
         steps.append(hidden)
-    transferred = transfer(model, train, static, torch.tensor(pairs), judge, steps)
-    judged = judge_scores(transferred, train)
-    figures = {f"unseen_transfer_{name}": judged[name] for name in ATTRIBUTES}
-    return figures | {"unseen_pose_top1_both": transferred.hits("rank_both")}
+    transferred = transfer(model, train, static, torch.tensor(pairs), steps=steps)
+    return {"unseen_pose_top1_both": transferred.share("transfer_both")}
 
 
 # ---- what else is measured
-
-
-def drawn_probes(model: UnorderedFrames, train: Encoded, test: Encoded, seed: int) -> Figures:
-    """dynamic_accuracy_skin_drawn: the same neighbours, of draws of q(z | f, x) instead of its
-    means: what the code itself carries, noise and all."""
-    generator, rows = seeded(30_000 + seed), []
-    for part in (train, test):
-        drawn = dynamic_given(model, part.sequences.frames, part.codes["static"], generator)
-        rows += [drawn, part.labels["skin"]]
-    return {"dynamic_accuracy_skin_drawn": knn_accuracy(*rows)}
 
 
 def coherence(
@@ -289,9 +247,6 @@ def judge_motions(
     return torch.cat(motions)
 
 
-SOME_SIDES = (unordered_bound, prior_from_average, class_probes, class_accuracies)
-ALL_POSES = (*SOME_SIDES, drawn_probes, transfers, coherence, withheld)
-EVALUATIONS = {
-    "sprites_poses": Evaluation(evaluate_characters, load_characters, ALL_POSES),
-    "sprites_directions": Evaluation(evaluate_characters, load_characters, SOME_SIDES),
-}
+EVALUATIONS = dict.fromkeys(
+    ("sprites_poses", "sprites_directions"), Evaluation(evaluate_characters, load_characters)
+)

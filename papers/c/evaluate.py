@@ -28,13 +28,14 @@ from papers.encoded import (
     Evaluation,
     Figures,
     donor_shares,
+    draw_others,
     encode,
+    generation_scores,
     load_split,
     name_skills,
     probe,
     seeded,
 )
-from papers.generation import draw_others, generation_scores
 from papers.generic import bound
 from papers.judge import name_judges, open_judge
 from papers.settings import Settings
@@ -42,7 +43,6 @@ from papers.settings import Settings
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
-FRESH_BATCHES, FRESH_CLIPS = 20, 128
 
 ClassLabels = Mapping[str, np.ndarray]
 Judges = Mapping[str, SequenceJudge]  # by the prefix of the names of their figures
@@ -62,7 +62,7 @@ def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figur
     figures |= generations(model, test, judges, labels, seed)
     figures |= clip_probes(train, test, seed)
     if getattr(settings, "evaluation_fresh_statistics", False):
-        figures |= fresh_statistics(model, train, test, judges[""], labels, seed)
+        figures |= fresh_statistics(model, train, test, seed)
     return figures
 
 
@@ -87,14 +87,13 @@ def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
 def swaps(
     model: SequenceModel, test: Encoded, judges: Judges, labels: ClassLabels, seed: int
 ) -> Figures:
-    """Each test clip's dynamic code with another's static code. swap_<label>: share in which the
-    judge names the dynamic donor's action (of faces: expression), the static donor's attributes
-    (subject). swap_differing_*: the same where the two donors differ; swap_leak_*: there, the share
-    of the other donor's. action: the papers', nine
-    classes; motion_action and motion_direction: its parts, three each; skin, trousers, top, hair:
-    six. swap_nearest, of sprites, without a judge: share in which the true clip, the static donor's
-    character in the dynamic donor's motion, is the nearest of all test clips by squared error.
-    Another judge's name stands before its figures."""
+    """Each test clip's dynamic code with another's static code.
+
+    swap_<label>: share in which the judge names the dynamic donor's action (of faces: expression),
+    the static donor's attributes (subject). swap_differing_*: the same where the two donors differ;
+    swap_leak_*: there, the share of the other donor's. swap_nearest, of sprites, without a judge:
+    share in which the true clip is the nearest of all test clips by squared error.
+    """
     donors, figures = random_donors(len(test), seed), {}
     frames = decode_all(model, test.codes | {"static": test.codes["static"][donors]})
     for prefix, judge in judges.items():
@@ -143,12 +142,12 @@ def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:
 def generations(
     model: SequenceModel, test: Encoded, judges: Judges, labels: ClassLabels, seed: int
 ) -> Figures:
-    """Dynamics kept, static drawn from N(0, I): accuracy of the action (of faces: expression), and
-    on as many clips of each class inception_score = exp(H(y) - H(y given x)), conditional_entropy
-    H(y given x) and marginal_entropy H(y) in nats. Static kept, on every third clip (of
-    Sprites the one that looks to the front): kept_<attribute>, share in which
-    the judge names the clip's attribute (subject), with the means of the dynamic
-    prior along a drawn path, as the authors of the paper do. All are means over 5 repeats."""
+    """Means over repeats: `generation_scores` of what moves, where the static code was drawn.
+
+    kept_<attribute>: on every third clip (of Sprites the one that looks to the front), share in
+    which the judge names it where the static code is kept, with the means of the dynamic prior
+    along a drawn path, as the authors do.
+    """
     moving = next(iter(labels))
     static_labels = [name for name in labels if name in STATIC_LABELS]
     thirds = {name: code[::3] for name, code in test.codes.items()}
@@ -157,8 +156,8 @@ def generations(
     for _ in range(REPEATS):
         drawn = draw_others(model, test.codes, "dynamic", generator)
         for prefix, seen in judge_codes(model, judges, drawn).items():
-            for name, score in generation_scores(seen[moving], labels[moving], draws=1).items():
-                repeats[f"{prefix}{name}"].append(score.mean)
+            for name, score in generation_scores(seen[moving], labels[moving]).items():
+                repeats[f"{prefix}{name}"].append(score)
 
         drawn = draw_others(model, thirds, "static", generator)
         drawn["dynamic"] = prior_means(model, drawn["dynamic"])
@@ -178,10 +177,11 @@ def judge_codes(
         frames = decode_all(model, {name: code[rows] for name, code in codes.items()})
         for prefix, judge in judges.items():
             parts[prefix].append(judge_clips(judge, frames))
-    seen = {}
+    named = {}
     for prefix, of_judge in parts.items():
-        seen[prefix] = {name: values.numpy() for name, values in concatenate(of_judge).items()}
-    return seen
+        found = concatenate(of_judge)
+        named[prefix] = {name: values.numpy() for name, values in found.items()}
+    return named
 
 
 @torch.no_grad()
@@ -194,16 +194,11 @@ def prior_means(model: SequenceModel, dynamic: Tensor) -> Tensor:
 # ---- what else is measured
 
 
-def fresh_statistics(
-    model: SequenceModel,
-    train: Encoded,
-    test: Encoded,
-    judge: SequenceJudge,
-    labels: ClassLabels,
-    seed: int,
-) -> Figures:
-    """fresh_*: swaps and generations once more, with the running statistics of batch normalisation
-    measured anew after training, as the mean over 20 batches of 128 training clips."""
+def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: int) -> Figures:
+    """fresh_swap_nearest, with the running statistics of batch normalisation measured anew.
+
+    They are means over 20 batches of 128 training clips.
+    """
     fresh = copy.deepcopy(model)
     for layer in fresh.modules():
         if isinstance(layer, _BatchNorm):
@@ -212,27 +207,24 @@ def fresh_statistics(
     fresh.train()
     generator = generator_for(fresh, 40_000 + seed)
     with torch.no_grad():
-        for _ in range(FRESH_BATCHES):
-            rows = torch.randint(len(train), (FRESH_CLIPS,), generator=generator)
+        for _ in range(20):
+            rows = torch.randint(len(train), (128,), generator=generator)
             fresh.elbo(as_float(train.sequences.frames[rows]), generator)
     again = encode(fresh.eval(), test.sequences)
-    figures = swaps(fresh, again, {"": judge}, labels, seed)
-    figures |= generations(fresh, again, {"": judge}, labels, seed)
-    return {f"fresh_{name}": figure for name, figure in figures.items()}
+    return {"fresh_swap_nearest": swaps(fresh, again, {}, {}, seed)["swap_nearest"]}
 
 
 def clip_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
-    """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe
-    trained on codes of clips of training characters, scored on test characters. dynamic: all its
-    steps side by side."""
-    codes, labels = [], []
+    """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe.
+
+    It learns from clips of training characters; of the dynamic code it reads all steps at once.
+    """
+    codes = []
     for part in (train, test):
         codes.append({name: code.flatten(1) for name, code in part.codes.items()})
-        labels.append(class_labels(part.sequences))
+    labels = [class_labels(part.sequences) for part in (train, test)]
     return name_skills(probe(*codes, *labels, "linear", seed))
 
 
-CLIPS = Evaluation(
-    evaluate_clips, load_clips, (bound, swaps, generations, clip_probes, fresh_statistics)
-)
+CLIPS = Evaluation(evaluate_clips, load_clips)
 EVALUATIONS = {"sprites": CLIPS, "mug": CLIPS}

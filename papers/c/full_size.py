@@ -12,7 +12,6 @@ safetensors. `python full_size.py --seconds 560` trains so long, and goes on whe
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib
 import json
 import math
@@ -26,7 +25,6 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -45,10 +43,9 @@ LAYERS = ("body", "bottomwear", "topwear", "hair")  # of a character, which shoe
 VARIANCE = 0.5
 CONSTANT = -0.5 * 3 * 64 * 64 * math.log(2 * math.pi * VARIANCE)  # of the likelihood, per frame
 RECONSTRUCTION = 5.0  # the released weight of the log-likelihood; all others are 1
-MARKS = (1000, 3500, 5000, 10000, 20000, 40000, 60000, 80000, 100000, 120000)
+MARKS = (1000, 3500, 5000, 10000, *range(20000, 140000, 20000))
 WARM_UP, CHUNK, ROW = 4, 250, 1000  # updates before the recording, between two clocks, of a row
 RESERVE = 20  # seconds for the last measurement and the files
-FILMED = [1, 26]  # test clips that differ in motion and in all clothes: walk left, slash right
 
 
 # ---- the library and the data
@@ -118,6 +115,16 @@ def compose(numbers: np.ndarray, cells: np.ndarray) -> Tensor:
 # ---- the forward pass, in the layout (N, H, W, C)
 
 
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, on a GPU as torch compiles it; as it is where that fails."""
+    if not torch.cuda.is_available():
+        return function
+    compiled_function = torch.compile(function, dynamic=False)
+    torch._dynamo.config.suppress_errors = True
+    return compiled_function
+
+
+@compiled
 def to_patches(frames: Tensor, dtype: torch.dtype) -> Tensor:
     """What a 4 x 4 convolution of stride 2 reads of bytes (N, 3, 64, 64): (N, 32, 32, 48)."""
     patches = F.pad(frames, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)  # (N, 3, 32, 32, 4, 4)
@@ -164,6 +171,7 @@ def normalise(maps: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     return maps.permute(0, 2, 3, 1)
 
 
+@compiled
 def encode(network: nn.Sequential, patches: Tensor, dtype: torch.dtype) -> Tensor:
     """Features (N, 256) of patches (N, 32, 32, 48)."""
     (first, *middle, last), norms = list_layers(network)
@@ -176,6 +184,7 @@ def encode(network: nn.Sequential, patches: Tensor, dtype: torch.dtype) -> Tenso
     return torch.tanh(normalise(features[:, None, None], norms[-1]).flatten(1))
 
 
+@compiled
 def decode(network: nn.Sequential, codes: Tensor, dtype: torch.dtype) -> Tensor:
     """Mean frames (N, 64, 64, 3) of codes (N, 512)."""
     (first, *middle, last), norms = list_layers(network)
@@ -187,6 +196,7 @@ def decode(network: nn.Sequential, codes: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.sigmoid(paint(maps, last, dtype))
 
 
+@compiled
 def score(frames: Tensor, means: Tensor) -> Tensor:
     """Log-likelihoods (B, T) without their constant, of bytes (B, T, 3, 64, 64) and means."""
     values = frames.flatten(0, 1).permute(0, 2, 3, 1).float() * (1 / 255)
@@ -202,25 +212,12 @@ def run_lstm(network: nn.LSTM, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         return nn.LSTM.forward(network, inputs)[0].float()
 
 
-class Functions(NamedTuple):
-    """What `losses` calls, plain or compiled."""
-
-    to_patches: Callable[..., Tensor] = to_patches
-    encode: Callable[..., Tensor] = encode
-    decode: Callable[..., Tensor] = decode
-    score: Callable[..., Tensor] = score
-
-
-PLAIN = Functions()
-
-
 def losses(
     model: nn.Module,
     frames: Tensor,
     noise: dict[str, Tensor],
     twice: bool = False,
     dtype: torch.dtype = torch.float32,
-    functions: Functions = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """The released loss per frame; and log-likelihood and KL of the bound in nats per frame, (2,).
 
@@ -231,8 +228,8 @@ def losses(
     from unbraid.distributions import kl, standard_normal_like
 
     count, length = frames.shape[:2]
-    patches = functions.to_patches(frames.flatten(0, 1), dtype)
-    features = functions.encode(model.codec.encoder, patches, dtype).float()
+    patches = to_patches(frames.flatten(0, 1), dtype)
+    features = encode(model.codec.encoder, patches, dtype).float()
     features = features.unflatten(0, (count, length))  # (B, T, 256)
 
     static = model.static_head(features[:, 0])
@@ -243,12 +240,12 @@ def losses(
     divergence = kl(static, standard_normal_like(s)) + kl(dynamic, prior).sum(1)
 
     codes = torch.cat([d, s[:, None].expand(-1, length, -1)], 2).to(dtype)
-    means = functions.decode(model.codec.decoder, codes.flatten(0, 1), dtype)
-    by_frame = functions.score(frames, means)
+    means = decode(model.codec.decoder, codes.flatten(0, 1), dtype)
+    by_frame = score(frames, means)
     anchor = by_frame[:, 0]
     if twice:
-        means = functions.decode(model.codec.decoder, codes[:, 0], dtype)
-        anchor = functions.score(frames[:, :1], means)[:, 0]
+        means = decode(model.codec.decoder, codes[:, 0], dtype)
+        anchor = score(frames[:, :1], means)[:, 0]
 
     likelihood = by_frame.sum(1)
     loss = -(RECONSTRUCTION * likelihood + anchor - divergence).mean() / length
@@ -259,6 +256,7 @@ def losses(
 # ---- what is measured at the marks
 
 
+@torch.no_grad()
 def measure(model: nn.Module, clips: Tensor, numbers: np.ndarray) -> dict[str, float]:
     """Swaps of all test clips with random donors, named by the nearest of all test clips.
 
@@ -283,22 +281,18 @@ def measure(model: nn.Module, clips: Tensor, numbers: np.ndarray) -> dict[str, f
     motion = torch.arange(9, device=clips.device).repeat(len(numbers))
     names = torch.from_numpy(np.stack([numbers, *np.unravel_index(numbers, (6, 6, 6, 6))]))
     character, *clothes = names.to(clips.device).repeat_interleave(9, 1)
-    direction, action = motion % 3, motion // 3
-
-    def share(label: Tensor, wanted: Tensor) -> float:
-        return (label[nearest] == wanted)[label != label[donors]].float().mean().item()
-
     is_true = (motion[nearest] == motion) & (character[nearest] == character[donors])
-    shares = {
-        "nearest": is_true.float().mean().item(),
-        "direction_with_d": share(direction, direction),
-        "direction_with_s": share(direction, direction[donors]),
-        "action_with_d": share(action, action),
-    }
-    for name, label in zip(("skin", "trousers", "top", "hair"), clothes, strict=True):
-        shares[f"{name}_with_s"] = share(label, label[donors])
-    shares["squared_error_per_frame"] = torch.cat(errors).mean().item() / clips.shape[1]
-    return {name: round(value, 4) for name, value in shares.items()}
+    found = {"nearest": is_true.float()}
+    moving = {"direction": motion % 3, "action": motion // 3}
+    staying = dict(zip(("skin", "trousers", "top", "hair"), clothes, strict=True))
+    for name, label in (moving | staying).items():
+        differ = label != label[donors]
+        if name in moving:
+            found[f"{name}_with_d"] = (label[nearest] == label)[differ].float()
+        if name != "action":
+            found[f"{name}_with_s"] = (label[nearest] == label[donors])[differ].float()
+    found["squared_error_per_frame"] = torch.cat(errors) / clips.shape[1]
+    return {name: round(value.mean().item(), 4) for name, value in found.items()}
 
 
 # ---- training
@@ -309,44 +303,123 @@ def say(*words: object) -> None:
     print(f"[{time.perf_counter() - STARTED:6.1f}]", *words, flush=True)
 
 
-def allow_short_products(allowed: bool) -> None:
+def set_short_products(allowed: bool) -> None:
     """Whether products of 32-bit numbers may be made in TF32, of which 10 bits are exact."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
 
-class Run:
-    """A training on one GPU, and what a call leaves to the next.
+class SpritesRun:
+    """The training of paper C's model on clips, bytes (N, 8, 3, 64, 64), on one GPU.
 
-    A subclass has draw_losses(functions), `losses` of a new batch and new noise, and look(model),
-    which adds checks and frames of the model in evaluation mode.
+    test_clips: nine of each of the characters `numbers`. checks: what is measured, by the update.
     """
 
-    kept = ("step", "seconds", "ms", "mode", "rows", "checks", "frames")
+    kept = ("step", "seconds", "rows", "checks")  # what a call leaves to the next
 
-    def __init__(self, options: argparse.Namespace, model: nn.Module, rate: float | Tensor):
-        self.options, self.model = options, model.cuda().train()
-        for weight in model.parameters():
-            if weight.ndim == 4:
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        weights = model.parameters()
-        self.optimizer = torch.optim.Adam(weights, lr=rate, fused=True, capturable=True)
+    def __init__(self, options: argparse.Namespace, model: nn.Module):
+        sprites = import_library("data.sprites")
+        cells = np.array([sprites.POSES[pose].cell for pose in sprites.MOTION_POSES.flatten()])
+        self.numbers = sprites.characters("test")
+        people = sprites.characters("train")[: options.people], self.numbers
+        # Composed by processes that know no GPU.
+        clips = [compose(part, cells).reshape(-1, 8, 3, 64, 64) for part in people]
+        self.train_clips, self.test_clips = (part.cuda() for part in clips)
+        torch.backends.cudnn.benchmark = True
+        set_short_products(True)
+        self.options = options
+        self.model = model.cuda().train().to(memory_format=torch.channels_last)
+        weights = self.model.parameters()
+        self.optimizer = torch.optim.Adam(weights, lr=2e-3, fused=True, capturable=True)
         self.totals = torch.zeros(2, dtype=torch.float64, device="cuda")  # of the next row
-        self.step, self.seconds = 0, 0.0  # of updates alone, over all calls
-        self.ms, self.mode = 0.0, ""  # milliseconds of an update; "compiled" or "eager"
-        self.rows, self.checks, self.frames = [], {}, {}  # checks and frames by the update
+        self.step, self.seconds, self.rows = 0, 0.0, []  # seconds of updates alone, over all calls
+        self.checks: dict[int, dict[str, float]] = {}
         torch.manual_seed(1000 + options.seed)
         if options.state.exists():
-            self.load()
+            state = torch.load(options.state, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.cuda.set_rng_state(state["generator"])
+            vars(self).update(state["kept"])
+            say("goes on at", self.step)
 
-    def load(self) -> None:
-        """Go on from the state file."""
-        state = torch.load(self.options.state, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.cuda.set_rng_state(state["generator"])
-        vars(self).update(state["kept"])
-        say("goes on at", self.step)
+    def draw_losses(self) -> tuple[Tensor, Tensor]:
+        """`losses` of a new batch and new noise."""
+        count = self.options.batch
+        rows = torch.randint(len(self.train_clips), (count,), device="cuda")
+        noise = {
+            "static": torch.randn(count, 256, device="cuda"),
+            "dynamic": torch.randn(count, 8, 256, device="cuda"),
+            "anchor": torch.randn(count, 256, device="cuda"),
+        }
+        frames, twice = self.train_clips[rows], self.options.twice
+        return losses(self.model, frames, noise, twice, torch.bfloat16)
+
+    def look(self) -> None:
+        """`measure`, with exact products."""
+        set_short_products(False)
+        self.checks[self.step] = measure(self.model.eval(), self.test_clips, self.numbers)
+        self.model.train()
+        set_short_products(True)
+        say(self.checks[self.step])
+
+    def update(self) -> None:
+        """One update of the weights; adds log-likelihood and KL to `totals`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, means = self.draw_losses()
+        loss.backward()
+        self.optimizer.step()
+        self.totals.add_(means)
+
+    def record(self) -> torch.cuda.CUDAGraph:
+        """Make WARM_UP updates, in which functions are compiled, and record one."""
+        stream = torch.cuda.Stream()  # Before a recording, updates need a stream of their own.
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                self.update()
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        self.step += WARM_UP
+        say("log-likelihood, KL", (self.totals / WARM_UP).tolist())
+        self.totals.zero_()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.update()
+        return graph
+
+    def train(self) -> None:
+        """Make updates until all are made or the time is up, and write what is there then."""
+        options, since = self.options, 0
+        if self.step < options.steps:
+            graph = self.record()
+        deadline = STARTED + options.seconds - RESERVE
+        while self.step < options.steps and time.perf_counter() < deadline:
+            count = min(CHUNK - self.step % CHUNK, options.steps - self.step)
+            start = time.perf_counter()
+            for _ in range(count):
+                graph.replay()
+            torch.cuda.synchronize()
+            self.seconds += time.perf_counter() - start
+            self.step += count
+            since += count
+            likelihood, kl = means = (self.totals / since).tolist()
+            if not all(map(math.isfinite, means)):  # The state file of before stays.
+                sys.exit(f"step {self.step}: expected finite numbers, found {means}")
+            if self.step % ROW == 0:
+                values = [self.seconds, likelihood - kl, likelihood, kl]
+                self.rows.append([self.step, *[round(value, 4) for value in values]])
+                say(*self.rows[-1])
+                self.totals.zero_()
+                since = 0
+            if self.step in MARKS:
+                self.look()
+                self.save()
+        if self.step not in self.checks:
+            self.look()
+        self.save()
+        self.write()
+        say("ended at", self.step)
 
     def save(self) -> None:
         """Write the state file; a call that is killed leaves the old one whole."""
@@ -357,109 +430,18 @@ class Run:
         torch.save(state, part)
         part.replace(self.options.state)
 
-    def prepare(self) -> None:
-        """Set what changes from one chunk of updates to the next."""
-
-    def update(self, functions: Functions) -> None:
-        """One update of the weights; adds log-likelihood and KL to `totals`."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss, means = self.draw_losses(functions)
-        loss.backward()
-        self.optimizer.step()
-        self.totals.add_(means)
-
-    def record(self) -> torch.cuda.CUDAGraph:
-        """Make WARM_UP updates, and record one, whose functions are compiled if that works."""
-        compiled = [torch.compile(function, dynamic=False) for function in PLAIN]
-        functions, self.mode = Functions(*compiled), "compiled"
-        stream = torch.cuda.Stream()  # Before a recording, updates need a stream of their own.
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            try:
-                self.update(functions)
-            except Exception as error:  # Compilers fail in many ways; it is only slower without.
-                say("not compiled:", repr(error)[:800])
-                functions, self.mode = PLAIN, "eager"
-                self.update(functions)
-            for _ in range(WARM_UP - 1):
-                self.update(functions)
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        self.step += WARM_UP
-        say(self.mode, "log-likelihood, KL", (self.totals / WARM_UP).tolist())
-        self.totals.zero_()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.update(functions)
-        return graph
-
-    def train(self) -> None:
-        """Make updates until all are made or the time is up; look at the marks and at the end."""
-        options, since = self.options, 0
-        if self.step < options.steps:
-            self.prepare()
-            graph = self.record()
-        deadline = STARTED + options.seconds - RESERVE
-        while self.step < options.steps and time.perf_counter() < deadline:
-            self.prepare()
-            count = min(CHUNK - self.step % CHUNK, options.steps - self.step)
-            start = time.perf_counter()
-            for _ in range(count):
-                graph.replay()
-            torch.cuda.synchronize()
-            spent = time.perf_counter() - start
-            self.ms = 1000 * spent / count
-            self.seconds += spent
-            self.step += count
-            since += count
-            means = (self.totals / since).tolist()
-            if not all(map(math.isfinite, means)):  # The state file of before stays.
-                sys.exit(f"step {self.step}: expected finite numbers, found {means}")
-            if self.step % ROW == 0:
-                self.add_row(*means)
-                self.totals.zero_()
-                since = 0
-            if any(self.step - count < mark <= self.step for mark in options.marks):
-                self.keep()
-        self.keep()
-        self.write_weights()
-        say("ended at", self.step)
-
-    def add_row(self, log_likelihood: float, kl: float) -> None:
-        """Write down means over the last updates, in nats per frame."""
-        values = [self.seconds, log_likelihood - kl, log_likelihood, kl]
-        self.rows.append([self.step, *[round(value, 4) for value in values]])
-        say(*self.rows[-1], f"{self.ms:.2f} ms an update")
-
-    def keep(self) -> None:
-        """Look at the model as it is now, and write everything but its weights."""
-        allow_short_products(False)
-        with torch.no_grad():
-            self.look(copy.deepcopy(self.model).eval())
-        allow_short_products(True)
-        self.save()
-        options = self.options
+    def write(self) -> None:
+        """Write the record, and the weights in half precision in files of at most 15 MiB."""
+        options, parts, room = self.options, [], 0
+        options.out.mkdir(parents=True, exist_ok=True)
         found = describe_run(options) | {"seed": options.seed, "steps": self.step}
-        found |= {"of": options.steps, "batch": options.batch}
-        found |= {"ms": round(self.ms, 3), "seconds": round(self.seconds, 1), "mode": self.mode}
-        found["device"] = torch.cuda.get_device_name()
+        found |= {"seconds": round(self.seconds, 1), "device": torch.cuda.get_device_name()}
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found |= {"versions": versions | {"numpy": np.__version__}, "precision": "bf16-mixed"}
         found |= {"columns": COLUMNS, "rows": self.rows}
         found["checks"] = [{"step": step} | values for step, values in self.checks.items()]
         path = options.out / f"{options.name}.json"
         path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
-        save_file(self.frames, options.out / f"{options.name}-frames.safetensors")
-
-    def add_frames(self, **frames: Tensor) -> None:
-        """Keep frames in [0, 1] as bytes, by the update that they are of."""
-        for name, values in frames.items():
-            values = (values * 255).round().byte().cpu().contiguous()
-            self.frames[f"step{self.step}/{name}"] = values
-
-    def write_weights(self) -> None:
-        """Write the weights in half precision, in files of at most 15 MiB."""
-        parts, room = [], 0
         for name, value in self.model.state_dict().items():
             value = value.half() if value.is_floating_point() else value
             if value.nbytes > room:
@@ -468,40 +450,7 @@ class Run:
             parts[-1][name] = value.cpu().contiguous()
             room -= value.nbytes
         for number, part in enumerate(parts):
-            save_file(part, self.options.out / f"{self.options.name}-{number}.safetensors")
-
-
-class SpritesRun(Run):
-    """The training of paper C's model on clips, bytes (N, 8, 3, 64, 64).
-
-    test_clips: nine of each of the characters `numbers`.
-    """
-
-    train_clips: Tensor
-    test_clips: Tensor
-    numbers: np.ndarray
-
-    def draw_losses(self, functions: Functions) -> tuple[Tensor, Tensor]:
-        """As in `Run`."""
-        count = self.options.batch
-        rows = torch.randint(len(self.train_clips), (count,), device="cuda")
-        noise = {
-            "static": torch.randn(count, 256, device="cuda"),
-            "dynamic": torch.randn(count, 8, 256, device="cuda"),
-            "anchor": torch.randn(count, 256, device="cuda"),
-        }
-        frames, twice = self.train_clips[rows], self.options.twice
-        return losses(self.model, frames, noise, twice, torch.bfloat16, functions)
-
-    def look(self, model: nn.Module) -> None:
-        """`measure`; and two clips, reconstructed, and each with the other's static code."""
-        self.checks[self.step] = measure(model, self.test_clips, self.numbers)
-        say(self.checks[self.step])
-        clips = self.test_clips[FILMED]
-        self.frames["true/clips"] = clips.cpu().contiguous()
-        codes = model.encode(clips.float() / 255)
-        swapped = codes | {"static": codes["static"].flip(0)}
-        self.add_frames(reconstruction=model.decode(codes), swap=model.decode(swapped))
+            save_file(part, options.out / f"{options.name}-{number}.safetensors")
 
 
 def describe_run(options: argparse.Namespace) -> dict[str, object]:
@@ -532,25 +481,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, default=Path("/tmp/c_state.pt"), help="to go on from")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "/tmp/c_out")))
     parser.add_argument("--name", default="c", help="with which the files begin")
-    parser.set_defaults(marks=MARKS)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Train, or go on training, and write weights, frames and the curve."""
+    """Train, or go on training, and write weights, the curve and what was measured."""
     options = read_options()
-    options.out.mkdir(parents=True, exist_ok=True)
-    model, sprites = start_model(options), import_library("data.sprites")
-    cells = np.array([sprites.POSES[pose].cell for pose in sprites.MOTION_POSES.flatten()])
-    numbers = sprites.characters("train")[: options.people], sprites.characters("test")
-    train, test = (compose(part, cells).reshape(-1, 8, 3, 64, 64) for part in numbers)
-    say("composed", tuple(train.shape), tuple(test.shape))
-
-    torch.backends.cudnn.benchmark = True
-    allow_short_products(True)
-    run = SpritesRun(options, model, 2e-3)
-    run.train_clips, run.test_clips, run.numbers = train.cuda(), test.cuda(), numbers[1]
-    run.train()
+    SpritesRun(options, start_model(options)).train()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 swaps.png   a film (animated PNG): who a figure is comes from its row, what it does from its column
 drawn.png   twelve test clips that nobody chose, and below each the same motion with a drawn s
-tsne.png    maps of s and of d of all test clips, coloured by hair and by direction
+tsne.png    maps of s and of d of every fourth test clip, coloured by hair and by direction
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.manifold import TSNE
 from torch import Tensor
 from unbraid import plots, records
 from unbraid.codes import as_float, decode_all, encode_all, generator_for
@@ -20,13 +22,10 @@ from unbraid.data.sequences import Sequences
 from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
 
-from papers.generation import draw_others
+from papers.encoded import draw_others
 
-RUN = "single_element/sprites/full/published-seed0"
 STATIC, DYNAMIC = (230, 159, 0), (0, 114, 178)  # the course's orange and blue
-SCALE = 2  # page pixels of a pixel in the film
 GAP = 4  # pixels between pictures
-FRAME_MS = 130
 
 
 def choose_clips(clips: Sequences, count: int) -> Tensor:
@@ -48,28 +47,26 @@ def to_bytes(frames: Tensor) -> np.ndarray:
 def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path) -> None:
     """Three characters, by row, in the motions of five other clips, by column; real clips first."""
     rows = choose_clips(clips, 8)
-    people, moving = rows[:3], rows[3:]
     grid = {
-        "static": codes["static"][people].repeat_interleave(len(moving), 0),
-        "dynamic": codes["dynamic"][moving].repeat(len(people), 1, 1),
+        "static": codes["static"][rows[:3]].repeat_interleave(5, 0),
+        "dynamic": codes["dynamic"][rows[3:]].repeat(3, 1, 1),
     }
-    real, swapped = to_bytes(clips.frames[rows]), to_bytes(decode_all(model, grid))
-    side, step = real.shape[2], real.shape[2] + GAP
+    real, swapped = to_bytes(clips.frames[rows]), to_bytes(decode_all(model, grid))  # (N, T, ...)
     cells = {(0, column + 1): (real[3 + column], DYNAMIC) for column in range(5)}
     for row in range(3):
-        still = np.repeat(real[row, :1], len(real[row]), 0)  # s reads one frame
-        cells[row + 1, 0] = still, STATIC
+        cells[row + 1, 0] = np.broadcast_to(real[row, :1], real[row].shape), STATIC  # of one frame
         for column in range(5):
             cells[row + 1, column + 1] = swapped[5 * row + column], (255, 255, 255)
 
+    side = real.shape[2]
+    step = side + GAP
     film = np.full((real.shape[1], 4 * step + GAP, 6 * step + GAP, 3), 255, np.uint8)
     for (row, column), (frames, edge) in cells.items():
         y, x = GAP + row * step, GAP + column * step
         film[:, y - 2 : y + side + 2, x - 2 : x + side + 2] = edge
         film[:, y : y + side, x : x + side] = frames
-    size = SCALE * film.shape[2], SCALE * film.shape[1]
-    pages = [Image.fromarray(page).resize(size, Image.Resampling.NEAREST) for page in film]
-    pages[0].save(path, save_all=True, append_images=pages[1:], duration=FRAME_MS, loop=0)
+    pages = [Image.fromarray(page.repeat(2, 0).repeat(2, 1)) for page in film]
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=130, loop=0)
 
 
 def draw_generations(model: SingleElement, clips: Sequences, codes: Codes, path: Path) -> None:
@@ -85,16 +82,12 @@ def draw_generations(model: SingleElement, clips: Sequences, codes: Codes, path:
 
 
 def draw_maps(clips: Sequences, codes: Codes, path: Path) -> None:
-    """t-SNE of s and of d, of every fourth clip, each coloured by hair and by direction."""
-    import matplotlib.pyplot as plt
-    from sklearn.manifold import TSNE
-
+    """t-SNE of s and of d, each coloured by hair and by direction."""
     plots.use_style()
-    rows = torch.arange(0, len(clips), 4)
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), constrained_layout=True)
-    labels = {"hair": clips.labels["hair"][rows], "direction": clips.labels["motion"][rows] % 3}
+    labels = {"hair": clips.labels["hair"][::4], "direction": clips.labels["motion"][::4] % 3}
     for name, pair in zip(("static", "dynamic"), axes.reshape(2, 2), strict=True):
-        code = codes[name][rows].flatten(1).numpy()
+        code = codes[name][::4].flatten(1).numpy()
         code = (code - code.mean(0)) / (code.std(0) + 1e-6)
         places = TSNE(perplexity=30, random_state=0, init="pca").fit_transform(code)
         for axis, (label, values) in zip(pair, labels.items(), strict=True):
@@ -104,16 +97,11 @@ def draw_maps(clips: Sequences, codes: Codes, path: Path) -> None:
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def main() -> None:
-    """Draw all three into results/."""
-    path = records.weights(RUN)
-    model = SingleElement.load(path)
+if __name__ == "__main__":
+    weights = records.weights("single_element/sprites/full/published-seed0")
+    model = SingleElement.load(weights)
     clips = sprites.load("test", image_size=model.config.image_size)
     codes = encode_all(model, clips)
-    draw_swaps(model, clips, codes, path.with_name("swaps.png"))
-    draw_generations(model, clips, codes, path.with_name("drawn.png"))
-    draw_maps(clips, codes, path.with_name("tsne.png"))
-
-
-if __name__ == "__main__":
-    main()
+    draw_swaps(model, clips, codes, weights.with_name("swaps.png"))
+    draw_generations(model, clips, codes, weights.with_name("drawn.png"))
+    draw_maps(clips, codes, weights.with_name("tsne.png"))

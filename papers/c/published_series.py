@@ -71,7 +71,6 @@ class WindowEncoder(nn.Module):
         self.head = GaussianHead(config.features, config.dynamic_size)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
-        """The distributions of all d_t, (B, W, d), of features (B, W, window, g)."""
         outputs, _ = self.recurrent(features.flatten(0, 1))
         return self.head(outputs[:, -1].unflatten(0, features.shape[:2]))
 
@@ -114,7 +113,6 @@ class PublishedSeries(SingleElement):
     config_class = PublishedSeriesConfig
 
     def build_networks(self) -> None:
-        """Make the codec, and the authors' networks of the two posteriors."""
         config = self.config
         features = config.features
         self.codec = StepCodec(config)
@@ -125,7 +123,6 @@ class PublishedSeries(SingleElement):
         self.dynamic_encoder = WindowEncoder(config)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
-        """The base class's, and what the decoder's LSTM reads."""
         noise = super().draw_noise(count, length, generator)
         size = noise["anchor"].shape[1]
         noise["decoder"] = self.normal(generator, count, length, self.codec.window, size)
@@ -172,14 +169,14 @@ class PublishedSeries(SingleElement):
             torch.cat([of_anchor.mean, others.mean.repeat(draws, 1, 1)], 1),
             torch.cat([of_anchor.log_variance, others.log_variance.repeat(draws, 1, 1)], 1),
         )
-        drawn = {"static": static.draw(noise.get("static"))}
-        codes = drawn | {"dynamic": dynamic.draw(noise.get("dynamic"))}
+        both = {"static": static, "dynamic": dynamic}
+        codes = {name: each.draw(noise.get(name)) for name, each in both.items()}
         first = torch.zeros(draws * count, dtype=torch.long, device=elements.device)
         has_code = torch.ones(draws * count, length, dtype=torch.bool, device=elements.device)
         return Posterior(static, dynamic, codes, first, has_code)
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
-        """The noise itself, of the sequences or of several draws of each, or new noise."""
+        # Noise of several draws of each sequence is right here, too.
         return noise if isinstance(noise, Mapping) else self.draw_noise(count, length, noise)
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
@@ -208,7 +205,7 @@ class PublishedSeries(SingleElement):
         return self.turn_back(super().encode(batch, noise))
 
     def turn_back(self, codes: Codes) -> Codes:
-        """The same codes, the dynamic ones in the order of the windows and not the anchor first."""
+        """The same codes, in the order of the windows and not the anchor first."""
         dynamic = codes["dynamic"]
         return codes | {"dynamic": dynamic.roll(find_anchor(self, dynamic.shape[1]), 1)}
 

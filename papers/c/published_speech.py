@@ -3,8 +3,7 @@
 Written from audio/ of github.com/azencot-group/DBSE at commit ac0c5f6, which differs from
 `SingleElement` with dense networks:
 
-- a bidirectional LSTM reads all spectra of a chunk before the anchor is taken, and no dense
-  network reads a spectrum alone;
+- a bidirectional LSTM, and no dense network, reads all spectra before the anchor is taken;
 - the static head ends in leaky ReLUs, also that of the log-variance;
 - the decoder is an LSTM over time, so that a decoded spectrum depends on all codes before it;
 - padding is no gap in the data: it is silence, which is read, decoded and counted.
@@ -34,11 +33,9 @@ class LeakyHead(GaussianHead):
     """A Gaussian head whose mean and log-variance (..., size) go through leaky ReLUs."""
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
-        """The distribution of a code, (..., size), of features (..., inputs)."""
         code = super().forward(features)
-        return DiagonalGaussian(
-            F.leaky_relu(code.mean, SLOPE), F.leaky_relu(code.log_variance, SLOPE)
-        )
+        ends = (F.leaky_relu(end, SLOPE) for end in (code.mean, code.log_variance))
+        return DiagonalGaussian(*ends)
 
 
 class SpectraCodec(Windows):
@@ -91,7 +88,6 @@ class PublishedSpeech(SingleElement):
     config_class = PublishedSpeechConfig
 
     def build_networks(self) -> None:
-        """Make the codec, and the authors' networks of the two posteriors."""
         config = self.config
         features, hidden = config.features, config.hidden
         self.codec = SpectraCodec(config)
@@ -101,14 +97,13 @@ class PublishedSpeech(SingleElement):
         self.dynamic_encoder = DynamicEncoder(config)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
-        """Elements (B, T, 1, bins), 0 where not observed, and no mask."""
         return super().check_batch(batch)[0], None
 
-    def features(self, elements: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def features(self, elements: Tensor, *_: Tensor | None) -> Tensor:
         """The features (B, T, g) of elements (B, T, 1, bins), each of the whole chunk."""
         return self.codec.encoder(self.codec.join(elements))
 
-    def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
+    def decode_elements(self, static: Tensor, dynamic: Tensor, mask: None = None) -> Tensor:
         """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))

@@ -20,9 +20,9 @@ def equal_error_rate(
 ) -> float:
     """The rate, 0 to 1, at which as many targets are missed as others are accepted.
 
-    Over the thresholds the share of false alarms rises and that of misses falls; the rate is where
-    the lines through both cross. scores: (P,). targets: (P,) of 0 and 1, some of each. weights:
-    (P,) how often each trial counts. Raises ValueError for anything else, NaN included.
+    It is where the lines through the shares of false alarms and of misses cross. scores: (P,).
+    targets: (P,) of 0 and 1, some of each. weights: (P,) how often each trial counts. Raises
+    ValueError for anything else, NaN included.
     """
     values, kinds = finite_array("scores", scores), finite_array("targets", targets)
     counts = finite_array("weights", np.ones(kinds.shape) if weights is None else weights)

@@ -10,13 +10,12 @@ reads the whole sequence, the dynamic code has an LSTM for a prior, and nothing 
     p(x, s, d) = p(s) prod_t p(d_t | d_<t) p(x_t | s, d_t)            s ~ N(0, I)
     q(s, d | x) = q(s | x) prod_t q(d_t | x)
 
-What departs from both papers: image networks, the Gaussian likelihood of variance .05, its start
-and the rising weight of the KL terms are those of the course's paper A, and the prior is that of
-paper C, so that the comparison is not one of networks. Of DSVAE's posteriors, d_t has the one that
-reads the whole sequence without s. The contrast has the batch of 8 clips of all models, and other
-augmentations: a factor from .4 to 1 on each colour and a share of a 3 x 3 mean, equal in all frames
-of a clip. Its weights, 10, 10 and 1, and the temperature .5 are those of C-DSVAE's code, with a
-likelihood that weighs pixels ten times as much.
+So that the comparison is not one of networks, image networks, likelihood, start and the rising
+weight of the KL terms are those of the course's paper A, and the prior is paper C's. Of DSVAE's
+posteriors, d_t has the one that reads the whole sequence without s. The contrast has the batch of 8
+clips of all models, and other augmentations: a factor from .4 to 1 on each colour and a share of a
+3 x 3 mean, equal in all frames of a clip. Its weights, 10, 10 and 1, and the temperature .5 are
+those of C-DSVAE's code, with a likelihood that weighs pixels ten times as much.
 """
 
 from __future__ import annotations
@@ -30,21 +29,9 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Generator, Tensor, nn
 from unbraid.checks import check_number
-from unbraid.distributions import (
-    DiagonalGaussian,
-    gaussian_log_likelihood,
-    kl,
-    standard_normal_like,
-)
-from unbraid.models.base import (
-    Batch,
-    Bound,
-    Codes,
-    ModelConfig,
-    Noise,
-    NoiseSource,
-    SequenceModel,
-)
+from unbraid.distributions import DiagonalGaussian as Gaussian
+from unbraid.distributions import gaussian_log_likelihood, kl, standard_normal_like
+from unbraid.models.base import Batch, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 from unbraid.networks import (
     AutoregressivePrior,
     ConvolutionalDecoder,
@@ -52,26 +39,53 @@ from unbraid.networks import (
     GaussianHead,
 )
 
+TEMPERATURE = 0.5  # of the contrast, as in the authors' code of C-DSVAE
+
 
 @dataclass(frozen=True)
-class AveragesConfig(ModelConfig):
-    """What the two models of this file share; variance: v of the likelihood N(decoded, v)."""
+class RivalConfig(ModelConfig):
+    """What all rivals share; variance: v of the likelihood N(decoded, v)."""
 
     image_size: int = 32  # height and width in pixels
     channels: int = 3
-    size: int = 32  # units of z_t, and so of both codes
+    width: int = 16  # channels of the first convolution
+    features: int = 96  # of a frame
+    activation: str = "silu"
     output: str = "linear"
     variance: float = 0.05
+    initial_log_variance: float = -4.0  # of the posteriors
 
     def __post_init__(self):
         super().__post_init__()
         check_number(0, variance=self.variance)
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.image_size, self.image_size
+
+    def make_encoder(self) -> ConvolutionalEncoder:
+        """What reads a frame."""
+        look = self.image_size, self.channels, self.width, self.features
+        return ConvolutionalEncoder(*look, False, self.activation)
+
+    def make_decoder(self, size: int) -> ConvolutionalDecoder:
+        """What paints a frame of `size` units."""
+        look = self.image_size, self.channels, self.width, size
+        return ConvolutionalDecoder(*look, False, self.activation, self.output)
+
+
+@dataclass(frozen=True)
+class AveragesConfig(RivalConfig):
+    """The sizes of `FrameVAE` and `PrincipalComponents`, which has no networks."""
+
+    size: int = 32  # units of z_t, and so of both codes
+
 
 class Averages(SequenceModel):
     """Codes static (B, D), the mean of the frames' codes, and dynamic (B, T, D), the rest.
 
-    A subclass has `posterior`, q(z | x) of single frames, and `paint`, the mean of p(x | z).
+    A subclass has `posterior`, q(z | x) of frames (N, C, H, W), and `paint`, the mean of p(x | z).
     """
 
     config_class = AveragesConfig
@@ -79,39 +93,34 @@ class Averages(SequenceModel):
 
     def __init__(self, config: AveragesConfig | None = None, **values: object):
         super().__init__(config, **values)
+        self.frame_shape = self.config.frame_shape
         self.size = self.config.size
         self.code_sizes = dict.fromkeys(self.code_names, self.size)
-        self.frame_shape = (self.config.channels, *2 * [self.config.image_size])
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the frames' codes."""
         return {"frames": self.normal(generator, count, length, self.size)}
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """The bound of each sequence in nats.
-
-        sum_t E log p(x_t | z_t) - sum_t KL(q(z_t | x_t) || N(0, I))
+        """sum_t E log p(x_t | z_t) - sum_t KL(q(z_t | x_t) || N(0, I)), in nats.
 
         Its divergence is that of the frames' codes, because the two codes are made of the same z_t.
         """
         frames = self.whole_frames(batch)
-        noise = self.as_noise(noise, *frames.shape[:2])
+        shape = frames.shape[:2]
+        noise = self.as_noise(noise, *shape)["frames"]
         posterior = self.posterior(frames.flatten(0, 1))
-        latents = posterior.draw(noise["frames"].flatten(0, 1))
-        means = self.paint(latents).view_as(frames)
+        means = self.paint(posterior.draw(noise.flatten(0, 1))).view_as(frames)
+        divergence = kl(posterior, standard_normal_like(posterior.mean)).view(shape).sum(1)
         log_likelihood = gaussian_log_likelihood(frames, means, self.config.variance).sum(1)
-        divergence = kl(posterior, standard_normal_like(posterior.mean))
-        return Bound(
-            log_likelihood, {"frames": divergence.view(frames.shape[:2]).sum(1)}, frames.shape[1]
-        )
+        return Bound(log_likelihood, {"frames": divergence}, shape[1])
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """The mean over time of the frames' codes, and the rest; with noise those of a draw."""
         frames = self.whole_frames(batch)
-        draw = None
         if noise is not None:
-            draw = self.as_noise(noise, *frames.shape[:2])["frames"].flatten(0, 1)
-        latents = self.posterior(frames.flatten(0, 1)).draw(draw)
+            noise = self.as_noise(noise, *frames.shape[:2])["frames"].flatten(0, 1)
+        latents = self.posterior(frames.flatten(0, 1)).draw(noise)
         return part(latents.unflatten(0, frames.shape[:2]))
 
     def decode(self, codes: Codes) -> Tensor:
@@ -134,32 +143,17 @@ def part(latents: Tensor) -> Codes:
     return {"static": mean, "dynamic": latents - mean[:, None]}
 
 
-@dataclass(frozen=True)
-class FrameVAEConfig(AveragesConfig):
-    """The sizes of `FrameVAE`; its networks are those of the course's paper A."""
-
-    width: int = 16  # channels of the first convolution
-    features: int = 96  # of a frame
-    activation: str = "silu"
-    initial_log_variance: float = -4.0  # of the posterior
-
-
 class FrameVAE(Averages):
     """`Averages` of a VAE of single frames."""
 
-    config_class = FrameVAEConfig
-
-    def __init__(self, config: FrameVAEConfig | None = None, **values: object):
+    def __init__(self, config: AveragesConfig | None = None, **values: object):
         super().__init__(config, **values)
         config = self.config
-        look = config.image_size, config.channels, config.width
-        self.encoder = ConvolutionalEncoder(*look, config.features, False, config.activation)
+        self.encoder = config.make_encoder()
         self.head = GaussianHead(config.features, config.size, config.initial_log_variance)
-        self.decoder = ConvolutionalDecoder(
-            *look, config.size, False, config.activation, config.output
-        )
+        self.decoder = config.make_decoder(config.size)
 
-    def posterior(self, frames: Tensor) -> DiagonalGaussian:
+    def posterior(self, frames: Tensor) -> Gaussian:
         """q(z | x), (N, D), of frames (N, C, H, W)."""
         return self.head(self.encoder(frames))
 
@@ -196,56 +190,36 @@ class PrincipalComponents(Averages):
             self.learn(self.whole_frames(batch).flatten(0, 1))
         return self.elbo(batch, noise)
 
-    def posterior(self, frames: Tensor) -> DiagonalGaussian:
+    def posterior(self, frames: Tensor) -> Gaussian:
         """q(z | x), (N, D), of frames (N, C, H, W)."""
         eigenvalues = self.weight.square().sum(0) + self.config.variance
         mean = (frames.flatten(1) - self.mean) @ self.weight / eigenvalues
         log_variance = (self.config.variance / eigenvalues).log()
-        return DiagonalGaussian(mean, log_variance.expand_as(mean))
+        return Gaussian(mean, log_variance.expand_as(mean))
 
     def paint(self, latents: Tensor) -> Tensor:
         """The means (N, C, H, W) of p(x | z), of z (N, D)."""
         return (self.mean + latents @ self.weight.T).unflatten(1, self.frame_shape)
 
 
-TEMPERATURE = 0.5  # of the contrast, as in the authors' code of C-DSVAE
-
-
 @dataclass(frozen=True)
-class SequenceVAEConfig(ModelConfig):
-    """The sizes of `SequenceVAE`; images and their networks are those of the course's paper A.
+class SequenceVAEConfig(RivalConfig):
+    """The sizes of `SequenceVAE`."""
 
-    variance: v of the likelihood N(decoded, v).
-    """
-
-    image_size: int = 32  # height and width in pixels
-    channels: int = 3
-    width: int = 16  # channels of the first convolution
-    features: int = 96  # of a frame
     hidden: int = 64  # units of each LSTM, in each direction
     static_size: int = 32  # D
     dynamic_size: int = 12  # d
-    activation: str = "silu"
-    output: str = "linear"
-    variance: float = 0.05
-    initial_log_variance: float = -4.0  # of both posteriors
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_number(0, variance=self.variance)
 
 
 class Posteriors(NamedTuple):
     """q(s | x), (B, D), and q(d_t | x), (B, T, d)."""
 
-    static: DiagonalGaussian
-    dynamic: DiagonalGaussian
+    static: Gaussian
+    dynamic: Gaussian
 
-    def draw(self, noise: Noise | None = None) -> Codes:
-        """Codes from both: a draw with this noise, or without it the means."""
-        noise = noise or {}
-        pairs = zip(("static", "dynamic"), self, strict=True)
-        return {name: posterior.draw(noise.get(name)) for name, posterior in pairs}
+    def draw(self, noise: Noise) -> Codes:
+        """Codes from both: a draw with this noise, or where it is empty the means."""
+        return {name: each.draw(noise.get(name)) for name, each in self._asdict().items()}
 
 
 class SequenceVAE(SequenceModel):
@@ -257,36 +231,23 @@ class SequenceVAE(SequenceModel):
     def __init__(self, config: SequenceVAEConfig | None = None, **values: object):
         super().__init__(config, **values)
         config = self.config
-        size, hidden = config.image_size, config.hidden
-        self.frame_shape = (config.channels, size, size)
-        self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
-        self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
-        self.encoder = ConvolutionalEncoder(
-            size, config.channels, config.width, config.features, False, config.activation
-        )
+        hidden, self.frame_shape = config.hidden, config.frame_shape
+        static, dynamic = config.static_size, config.dynamic_size
+        self.code_sizes = {"static": static, "dynamic": dynamic}
+        self.encoder = config.make_encoder()
         self.context = nn.LSTM(config.features, hidden, batch_first=True, bidirectional=True)
         self.recurrent = nn.LSTM(2 * hidden, hidden, batch_first=True)
         start = config.initial_log_variance
-        self.static_head = GaussianHead(2 * hidden, self.static_size, start)
-        self.dynamic_head = GaussianHead(hidden, self.dynamic_size, start)
-        self.prior = AutoregressivePrior(self.dynamic_size, hidden)
-        self.decoder = ConvolutionalDecoder(
-            size,
-            config.channels,
-            config.width,
-            self.static_size + self.dynamic_size,
-            False,
-            config.activation,
-            config.output,
-        )
+        self.static_head = GaussianHead(2 * hidden, static, start)
+        self.dynamic_head = GaussianHead(hidden, dynamic, start)
+        self.prior = AutoregressivePrior(dynamic, hidden)
+        self.decoder = config.make_decoder(static + dynamic)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes."""
-        static = self.normal(generator, count, self.static_size)
-        return {
-            "static": static,
-            "dynamic": self.normal(generator, count, length, self.dynamic_size),
-        }
+        static = self.normal(generator, count, self.code_sizes["static"])
+        dynamic = self.normal(generator, count, length, self.code_sizes["dynamic"])
+        return {"static": static, "dynamic": dynamic}
 
     def posteriors(self, frames: Tensor) -> Posteriors:
         """The posteriors of both codes, of frames (B, T, C, H, W)."""
@@ -305,8 +266,8 @@ class SequenceVAE(SequenceModel):
         noise = self.as_noise(noise, *frames.shape[:2])
         posteriors = self.posteriors(frames)
         codes = posteriors.draw(noise)
-        means = self.decode(codes)
-        log_likelihood = gaussian_log_likelihood(frames, means, self.config.variance).sum(1)
+        means, variance = self.decode(codes), self.config.variance
+        log_likelihood = gaussian_log_likelihood(frames, means, variance).sum(1)
         divergences = {
             "static": kl(posteriors.static, standard_normal_like(posteriors.static.mean)),
             "dynamic": kl(posteriors.dynamic, self.prior(codes["dynamic"])).sum(1),
@@ -323,16 +284,14 @@ class SequenceVAE(SequenceModel):
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """Codes s (B, D) and d (B, T, d) of q(s, d | x): means, or with noise a draw."""
         frames = self.whole_frames(batch)
-        if noise is not None:
-            noise = self.as_noise(noise, *frames.shape[:2])
+        noise = {} if noise is None else self.as_noise(noise, *frames.shape[:2])
         return self.posteriors(frames).draw(noise)
 
     def decode(self, codes: Codes) -> Tensor:
         """Means of p(x | s, d), (B, T, C, H, W)."""
         self.check_codes(codes)
-        static, dynamic = codes["static"], codes["dynamic"]
-        static = static[:, None].expand(-1, dynamic.shape[1], -1)
-        inputs = torch.cat([static, dynamic], -1)
+        static = codes["static"][:, None].expand(-1, codes["dynamic"].shape[1], -1)
+        inputs = torch.cat([static, codes["dynamic"]], -1)
         return self.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
 
     def generate(
@@ -397,9 +356,9 @@ def contrast(codes: Tensor, others: Tensor) -> Tensor:
 def shared_information(posteriors: Posteriors, codes: Codes) -> Tensor:
     """I(s; d) by minibatch-weighted sampling, at least 0 and (B,), without its constant log N."""
     densities = []
-    for name, posterior in zip(("static", "dynamic"), posteriors, strict=True):
-        mean, deviation = posterior.mean.flatten(1), posterior.standard_deviation.flatten(1)
-        normal = torch.distributions.Normal(mean, deviation)
+    for name, posterior in posteriors._asdict().items():
+        ends = posterior.mean, posterior.standard_deviation
+        normal = torch.distributions.Normal(*(end.flatten(1) for end in ends))
         densities.append(normal.log_prob(codes[name].flatten(1)[:, None]).sum(2))  # (B, B)
     joint, static, dynamic = (each.logsumexp(1) for each in (sum(densities), *densities))
     return F.relu(joint - static - dynamic + math.log(len(joint)))

@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
+from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
+from unbraid.measures.leakage import leakage_matrix
 from unbraid_extras import disentanglement as measures
+from unbraid_extras.measure import measure
+
+from papers.a.pairs import Pairs, neighbour_scores
 
 # Frozen outputs for `made_codes`: of disent 0.8.0 (_compute_mig, _compute_sap, _disentanglement and
 # _completeness of a matrix), and of compute_infomec in latent_quantization, commit 9a420a3, there
@@ -39,16 +44,17 @@ def agrees(found, expected):
 
 def test_scores_are_those_of_other_implementations_where_definitions_agree():
     code, factors, importance = made_codes()
-    found = measures.disentanglement(importance), measures.completeness(importance)
+    found = measures.disentanglement(importance), measures.disentanglement(importance.T)
     agrees(found, IMPORTANCE)
     agrees(measures.mutual_information_gap(code, factors), GAP)
-    held_out = np.arange(600) >= 400
+    held_out = [np.arange(600) >= 400] * 3
     agrees(measures.separation(code, factors, held_out), SEPARATION["classes"])
     floats = [values.astype(float) for values in factors]
     agrees(measures.separation(code, floats, held_out), SEPARATION["continuous"])
-    information = measures.normalised_information(code, factors, None)
+    information = measures.normalised_information(code, factors)
     agrees(information.T, INFORMATION)
-    found = measures.modularity_and_compactness(code, information, np.arange(code.shape[1]))
+    active = information[np.ptp(code, 0) > np.ptp(code, 0).max() / 20]  # the authors' rule
+    found = measures.above_even(active), measures.above_even(active.T)
     agrees(found, (INFOMEC["M"], INFOMEC["C"]))
     agrees(measures.explicitness(code, factors), INFOMEC["E"])
 
@@ -113,8 +119,48 @@ def test_the_order_of_rows_does_not_matter():
     order = np.argsort(classes[:, 0], kind="stable")
     found = [scores_of(code[rows, :1], code[rows, 1:], classes[rows]) for rows in (order, ...)]
     assert min(each.modularity for each in found) > 0.95
-    rare = np.repeat([0, 1], [2900, 100])
-    measures.scores({"a": code[:, :1], "b": code[:, 1:]}, {"rare": rare, "what": classes[:, 1]})
+
+
+@pytest.mark.parametrize("rows", (1, 2, 12))
+def test_a_rare_class_is_scored_or_left_out_by_name(rows):
+    """Two rows of 2000 can be on both sides of a split and are among a block's rows; one cannot."""
+    classes, noise, random = two_factors(2000)
+    rare = np.isin(np.arange(2000), random.permutation(2000)[:rows])
+    code = {"a": rare[:, None] + 0.01 * noise[:, :1], "b": classes + noise}
+    for seed in range(3):
+        known = {"rare": rare, "what": classes[:, 0], "who": classes[:, 1]}
+        found, by_unit = measures.scores(code, known, seed=seed)
+        assert [text.split("'")[1] for text in found.doubts] == ["rare"] * (rows == 1)
+        assert by_unit.modularity > 0.6 and np.isfinite([*vars(by_unit).values()][:-1]).all()
+    assert np.isnan(measures.scores(code, {"rare": rare})[0].gap) == (rows == 1)
+
+
+def test_no_measure_depends_on_units():
+    """Each unit, and each continuous factor, in a unit of measurement of its own."""
+    random, count = np.random.default_rng(5), 150
+    who, pitch = np.arange(count) % 3, random.normal(size=count)
+    code = random.normal(size=(count, 4)) + np.stack([who, pitch, who + pitch, 0 * pitch], 1)
+    scales = np.array([100, 0.01, 1e4, 3e-3])
+
+    def ask(code, pitch):
+        codes, factors = {"a": code[:, :2], "b": code[:, 2:]}, {"who": who, "pitch": pitch}
+        halves = np.split(code, 2, axis=1)
+        pairs = Pairs(code, code, {"at": pitch[:, None]})
+        bits = same_and_cross(halves, halves[::-1])
+        yield kraskov(code, pitch, shuffles=2)[0], kraskov(code, pitch, shuffles=2).null
+        yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:]
+        yield cross_block(code, code[:, ::-1]), neighbour_scores(pairs, np.arange(4).reshape(2, 2))
+        for probe in ("linear", "nonlinear"):
+            found = leakage_matrix(codes, factors, probe=probe, permutations=99)
+            yield found.value, found.test_interval, found.p_value
+        yield from ([*vars(each).values()][:-1] for each in measures.scores(codes, factors))
+        report = measure(codes, factors)
+        yield [*report.bits["a"].values()], [*report.bits["b"].values()], report.linear.value
+        yield [*report.by_code.values()], [*report.by_unit.values()], report.nonlinear.value
+
+    for ours, theirs in zip(ask(code, pitch), ask(code * scales, 1000 * pitch), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
 
 
 def test_what_cannot_be_told_is_nan():
@@ -136,7 +182,8 @@ EIGHT, NINE = np.arange(8) % 2, np.arange(9) % 2
         ({"a": np.zeros((9, 2, 3))}, {"f": NINE}, "code 'a'"),
         ({"a": np.full((9, 2), np.nan)}, {"f": NINE}, "code 'a'"),
         ({"a": np.eye(9)}, {"f": EIGHT}, "codes, factors"),
-        ({"a": np.eye(9), "b": np.eye(8)}, {"f": NINE}, "codes"),
+        ({"a": np.eye(9), "b": np.eye(8)}, {"f": NINE}, "codes, factors"),
+        ([np.eye(9)], {"f": NINE}, "codes"),
         ({"a": np.eye(9)}, {"f": np.zeros(9)}, "factor 'f'"),
         ({"a": np.eye(9)}, {"f": np.eye(9)}, "factor 'f'"),
         ({"a": np.eye(9)}, {}, "factors"),
@@ -146,3 +193,6 @@ EIGHT, NINE = np.arange(8) % 2, np.arange(9) % 2
 def test_faults_are_refused_by_name(codes, factors, name):
     with pytest.raises(ValueError, match=f"^{name}: "):
         measures.scores(codes, factors)
+    for test in (1.0, 0.0, np.nan, 3, "half"):
+        with pytest.raises(ValueError, match="^test: "):
+            measures.scores({"a": np.eye(9)}, {"f": NINE}, test=test)

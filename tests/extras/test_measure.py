@@ -1,16 +1,24 @@
 """python -m unbraid_extras measure: four liars are named from their codes, faults are refused."""
 
 import json
+import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from scipy.stats import norm
-from unbraid.measures.leakage import LeakageMatrix
+from unbraid import records
+from unbraid.measures.leakage import LeakageMatrix, shuffle_groups
 from unbraid_extras import __main__, measure
-from unbraid_extras.arrays import read_arrays
+from unbraid_extras.arrays import read_arrays, read_codes
+from unbraid_extras.outputs import check_outputs
+from unbraid_extras.own_files import RawSequences
+from unbraid_extras.own_tables import add_label_file
 
 N = 300
 DYNAMIC = ("action", "direction")
@@ -37,8 +45,8 @@ def liars():
 @pytest.fixture
 def fast(monkeypatch):
     """The verdict comes from the probes; the scores have a test of their own."""
-    made = dict.fromkeys(measure.MEANING, (0.5,) * 4)
-    monkeypatch.setattr(measure, "score_halves", lambda *_: (made, made))
+    made = dict.fromkeys(measure.MEANING, (0.5, 0.1))
+    monkeypatch.setattr(measure, "score", lambda *_: (made, made, []))
 
 
 def judge(codes, factors, **options):
@@ -164,6 +172,7 @@ def test_kinds_of_factors_are_doubted(fast):
     codes, factors = liars()
     given = {name: values[:, None] for name, values in factors.items()}  # as columns
     given |= {"skin": factors["skin"].astype(float), "age": np.arange(N) % 40}
+    given["hair"] = np.array(["fair", "dark", "red"], dtype=object)[factors["hair"]]
     found = judge(codes["No leak"], given, dynamic=DYNAMIC)
     assert (found.kinds["hair"], found.kinds["skin"]) == ("3 classes", "continuous")
     assert {doubt.partition(":")[0] for doubt in found.doubts} == {"skin", "age"}
@@ -185,10 +194,197 @@ def test_many_units_and_many_bits_are_doubted():
     assert len(doubts) == 1 and "300 sequences" in doubts[0]
 
 
-def test_columns_of_a_table_are_read_without_the_spaces_around_them(tmp_path):
-    (tmp_path / "f.csv").write_text("hair , action\nfair ,1\n dark,2\n")
-    columns = read_arrays(tmp_path / "f.csv", "factors")
-    assert columns["hair"].tolist() == ["fair", "dark"] and columns["action"].tolist() == [1, 2]
+# ---- units, rare classes, rows that are not independent
+
+
+def test_bits_depend_on_no_unit_of_measurement():
+    random = np.random.default_rng(0)
+    pitch, label = random.normal(size=N), random.integers(4, size=N)
+    code = np.stack([pitch + 0.1 * random.normal(size=N), random.normal(size=N)], 1)
+    beside = np.stack([label + 0.1 * random.normal(size=N), random.normal(size=N)], 1)
+    expected = None
+    for scale in (0.001, 1, 1000):  # of the factor, and of a unit that knows nothing
+        codes = {"a": code * [1, scale], "b": beside * [1, scale]}
+        factors = {"pitch": 150 + 50 * scale * pitch, "label": label}
+        bits, _ = measure.estimate_information(codes, factors, 0)
+        found = np.array([list(cells.values()) for cells in bits.values()])
+        expected = found if expected is None else expected
+        assert np.abs(found - expected).max() < 0.01
+    assert found[0, 0, 0] > 2 and found[1, 1, 0] > 1.7
+
+
+@pytest.mark.parametrize(("count", "rare"), [(1500, 12), (20000, 40)])
+def test_a_rare_class_is_measured_or_named(count, rare, monkeypatch):
+    monkeypatch.setattr(measure, "FEWEST_PERMUTATIONS", 99)
+    for seed in range(3 if count < 9999 else 1):
+        random = np.random.default_rng(seed)
+        label, other = np.zeros(count, int), random.integers(2, size=count)
+        label[random.permutation(count)[:rare]] = 1
+        code = random.normal(size=(count, 2)) + np.stack([6 * label, 3 * other], 1)
+        found = measure.measure({"s": code}, {"rare": label, "other": other}, seed=seed)
+        assert found.linear["s", "other"] > 0.7 and found.linear["s", "rare"] > 0.3
+        assert found.bits["s"]["other"][0] > 0.5
+
+
+def test_samples_hold_some_of_each_class_and_are_else_random():
+    label = np.repeat([0, 1], [4000, 5])
+    rows = measure.draw_rows({"f": label}, 100, np.random.default_rng(0))
+    order = np.random.default_rng(0).permutation(4005)
+    assert (label[rows] == 1).sum() >= 4 and len(set(rows)) == len(rows) <= 104
+    assert set(order[:100]) <= set(rows)
+    kept = measure.draw_rows({"f": np.arange(4005) % 2}, 100, np.random.default_rng(0))
+    assert kept.tolist() == order[:100].tolist()
+
+
+@pytest.mark.parametrize("count", (75, 300))
+def test_copies_of_rows_tell_nothing(count, fast):
+    random = np.random.default_rng(3)
+    codes = random.normal(size=(count, 3)), random.normal(size=(count, 5, 2))
+    factors = {"mood": random.integers(3, size=count), "act": random.integers(3, size=count)}
+    four = {name: np.tile(values, 4) for name, values in factors.items()}
+    found = judge(tuple(np.concatenate([code] * 4) for code in codes), four, dynamic=["act"])
+    assert "othing is told" in found.findings[0] and found.count == count
+    assert any(f"{3 * count} of {4 * count} rows" in doubt for doubt in found.doubts)
+    once = judge(codes, factors, dynamic=["act"])
+    assert (once.linear.value == found.linear.value).all() and once.bits == found.bits
+
+
+def test_codes_of_few_values_come_again_by_chance():
+    random = np.random.default_rng(0)
+    who, book = random.integers(60, size=N), random.normal(size=(60, 4))
+    for code, other in ((np.eye(3)[who % 3], who % 3), (book[who], random.integers(9, size=N))):
+        assert not measure.find_copies({"a": code}, {"f": other}).any()
+    code = random.normal(size=(N, 4))
+    code[10] = code[20] = code[0]
+    found = measure.find_copies({"a": code}, {"f": np.zeros(N, int)})
+    assert np.flatnonzero(found).tolist() == [10, 20]
+
+
+def test_rows_of_one_group_are_not_independent(fast):
+    random = np.random.default_rng(4)
+    person = np.repeat(np.arange(120), 5)
+    look, mood = random.normal(size=(120, 3)), random.integers(2, size=120)  # They are unrelated.
+    code = {"a": look[person] + 0.1 * random.normal(size=(600, 3))}
+    alone = measure.measure(code, {"mood": mood[person]})
+    assert alone.nonlinear["a", "mood"] > 0.2 and alone.count == 600
+    found = measure.measure(code, {"mood": mood[person]}, groups=person)
+    assert found.findings[0].startswith("Useless") and found.count == 120
+    low, high = found.linear.test_interval[0, 0]
+    few = alone.linear.test_interval[0, 0]
+    assert high - low > 1.5 * (few[1] - few[0])  # Limits are those of other persons.
+    order = shuffle_groups(person, np.random.default_rng(0)).reshape(120, 5)
+    assert (np.diff(order) == 1).all() and (np.sort(order[:, 0]) == np.arange(0, 600, 5)).all()
+
+
+# ---- files
+
+
+ODD = {  # tables with names, then a label and a number; with what both doors say of them
+    "plain": (b"name,hair,n\na,fair,1\nb,dark,2\n", ""),
+    "spaces": (b"name, hair , n\na, fair , 1\nb,dark,2 \n", ""),
+    "byte-order mark": (b"\xef\xbb\xbfname,hair,n\na,fair,1\nb,dark,2\n", ""),
+    "Windows": (b"name,hair,n\r\na,fair,1\r\nb,dark,2\r\n", ""),
+    "blank lines": (b"name,hair,n\n\na,fair,1\n\nb,dark,2\n\n", ""),
+    "no last end": (b"name,hair,n\na,fair,1\nb,dark,2", ""),
+    "quotes": (b'name,"hair, or fur",n\na,"fair\nish",1\nb,dark,2\n', ""),
+    "None": (b"name,hair,n\na,None,1\nb,NA,2\n", ""),
+    "long numbers": (b"name,hair,n\na,12345678901234567890123,1\nb,1,2\n", ""),
+    "cells beyond": (b"name,hair\na,fair,1\nb,dark,2\n", "3 in line 2"),
+    "comma at the end": (b"name,hair,n\na,fair,1,\nb,dark,2,\n", "4 in line 2"),
+    "cells lacking": (b"name,hair,n\na,fair,1\nb,dark\n", "2 in line 3"),
+    "empty cell": (b"name,hair,n\na,,1\nb,dark,2\n", "hair.*gap.*line 2"),
+    "gap of a number": (b"name,hair,n\na,fair,NA\nb,dark,2\n", "n.*gap.*line 2"),
+    "semicolons": (b"name;hair;n\na;fair;1\nb;dark;2\n", "semicolons"),
+    "tabs": (b"name\thair\tn\na\tfair\t1\nb\tdark\t2\n", "tabs"),
+    "names alike": (b"name,hair, hair\na,fair,1\nb,dark,2\n", "'hair' twice"),
+    "no name": (b"name,hair,\na,fair,1\nb,dark,2\n", "column 3"),
+    "open quote": (b'name,hair,n\na,"fair,1\nb,dark,2\n', "quotes"),
+    "Latin-1": ("name,hair,n\na,grün,1\nb,dark,2\n".encode("latin-1"), "UTF-8"),
+    "UTF-16": ("name,hair,n\na,fair,1\nb,dark,2\n".encode("utf-16"), "UTF-16"),
+    "no rows": (b"name,hair,n\n", "line of names"),
+    "nothing": (b"", "line of names"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_both_doors_read_a_table_alike(kind, tmp_path):
+    content, reason = ODD[kind]
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+
+    def read_labels():
+        raw = RawSequences.of("films", ["a", "b"], lambda number: None)
+        add_label_file(path, raw, None)
+        return raw.static
+
+    if reason:
+        for read in (read_labels, lambda: read_arrays(path, "factors")):
+            with pytest.raises(ValueError, match=rf"t\.csv.*{reason}|factors.*{reason}"):
+                read()
+        return
+    columns, labels = read_arrays(path, "factors"), read_labels()
+    assert [*columns][1:] == [*labels] and len(columns) == 3
+    for name in labels:
+        assert columns[name].tolist() == labels[name].tolist()
+    last = {"None": "NA", "long numbers": "1"}.get(kind, "dark")
+    assert columns[[*columns][1]].tolist()[1] == last and columns[[*columns][2]].tolist() == [1, 2]
+
+
+def test_a_first_column_that_counts_rows_is_no_factor(tmp_path):
+    table = pd.DataFrame({"hair": ["fair", "dark"], "n": [0.1, 0.2 + 0.1]})
+    table.to_csv(tmp_path / "t.csv")
+    found = read_arrays(tmp_path / "t.csv", "factors")
+    assert found["hair"].tolist() == ["fair", "dark"] and found["n"].tolist() == [0.1, 0.2 + 0.1]
+    assert len(found) == 2
+    table.set_index("n").rename_axis(None).to_csv(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match="t.csv: .*name"):
+        read_arrays(tmp_path / "t.csv", "factors")
+
+
+def test_codes_come_from_csv_and_pt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    units = np.random.default_rng(0).normal(size=(5, 12))
+    names = [f"b_{number}" for number in range(11)] + ["a_0"]
+    pd.DataFrame(units, columns=names).to_csv("c.csv", index=False)
+    found = read_codes("c.csv")
+    assert (found["b"] == units[:, :11]).all() and (found["a"] == units[:, 11:]).all()
+    pd.DataFrame(units).to_csv("c.csv")
+    assert (read_codes("c.csv")["c"] == units).all()
+    pd.DataFrame(units, columns=[*names[:-1], "other"]).to_csv("c.csv")
+    with pytest.raises(ValueError, match="codes: .*other"):
+        read_codes("c.csv")
+    torch.save({"static": torch.tensor(units, requires_grad=True)}, "c.pt")
+    assert (read_codes("c.pt")["static"] == units).all()
+    torch.save({"static": Path("x")}, "c.pt")
+    with pytest.raises(ValueError, match="codes: .*c.pt.*torch.save"):
+        read_codes("c.pt")
+
+
+def test_nothing_that_was_there_before_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("c.npz", a=CODE)
+    Path("f.csv").write_text("f\n" + "".join(f"{value}\n" for value in GOOD))
+    Path("mine.html").write_text("<p>python -m unbraid_extras measure c.npz f.csv")
+    Path("link.html").symlink_to("gone.html")
+    Path("same.json").hardlink_to("f.csv")
+    before = {path: path.read_bytes() for path in Path().glob("*.*") if path.exists()}
+    monkeypatch.setattr("unbraid_extras.arrays.read_codes", None)  # It is refused before.
+    for words, named in (
+        (["--json", "c.npz"], "c.npz"),
+        (["--html", "./f.csv"], "f.csv"),
+        (["--json", "same.json"], "same.json"),
+        (["--json", "x", "--html", "x"], "x: .*written"),
+        (["--html", "mine.html"], "mine.html: .*lost"),
+        (["--html", "link.html"], "link.html"),
+        (["--html", "/dev/null"], "null"),
+        (["--html", "."], r"^\.: .*file"),
+        (["--html", "no/x.html"], "no.x.html"),
+        (["--seed", str(2**32)], "seed: .*4294967295"),
+        (["--seed", "-1"], "seed: "),
+    ):
+        with pytest.raises(ValueError, match=named):
+            __main__.run(["measure", "c.npz", "f.csv", *words])
+    assert before == {path: path.read_bytes() for path in before} and not Path("x").exists()
 
 
 # ---- the command
@@ -219,6 +415,32 @@ def test_the_command_writes_a_table_json_and_a_page(kind, tmp_path, capsys):
         assert f"{written[score]['explicitness'][0]:.2f}" in cells
     bits, shuffled = written["bits"]["static"]["skin"]
     assert f"{bits:.2f} (shuffled {shuffled:.2f})" in cells
+    made = written["provenance"]
+    assert made["sha256"]["codes.npz"] == records.digest(files[0]) and made["versions"]["numpy"]
+    assert made["command"].startswith("python -m unbraid_extras measure ")
+    assert page.main and made["sha256"]["codes.npz"] in cells
+    # What it has written it replaces, and what a killed run has left it removes.
+    left = tmp_path / ".o.json.4194304"
+    left.write_text("half")
+    check_outputs(files[2:], files[:2], measure.MADE_BY)
+    assert not left.exists()
+    files[3].write_text("mine")
+    with pytest.raises(ValueError, match="o.html"):
+        check_outputs(files[2:], files[:2], measure.MADE_BY)
+
+
+def test_a_mistake_is_told_before_anything_large_is_imported(tmp_path):
+    program = (
+        "import sys; from unbraid_extras.__main__ import run\n"
+        "try: run(['measure', 'c.npz', 'f.csv', '--dynamic', 'actoin'])\n"
+        "except ValueError as error: print(error)\n"
+        "assert not {'torch', 'sklearn', 'matplotlib'} & {*sys.modules}"
+    )
+    np.savez(tmp_path / "c.npz", a=CODE)
+    pd.DataFrame({"action": GOOD}).to_csv(tmp_path / "f.csv")
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "dynamic: " in done.stdout and "action" in done.stdout
 
 
 def test_mistakes_end_in_one_message(monkeypatch, tmp_path):
@@ -241,7 +463,9 @@ GOOD = np.arange(120) % 3
 CODE = np.random.default_rng(0).random((120, 2))
 CODES = {  # arrays of codes that are refused, and what the message names
     "NaN": ({"a": CODE * np.nan}, "code 'a'"),
+    "too large": ({"a": CODE * 1e300}, "code 'a'"),
     "no rows": ({"a": CODE[:0]}, "codes 'a'"),
+    "few rows": ({"a": CODE[:9]}, "codes, factors"),
     "rows lacking": ({"a": CODE[1:]}, "codes, factors"),
     "nothing": ({}, "codes"),
 }
@@ -261,8 +485,10 @@ OTHERS = {  # the command's words instead of good ones
     "no csv": (("codes.npz", "bytes.csv"), "factors: bytes.csv"),
     "names alike": (("codes.npz", "alike.csv"), "factors: .*alike.csv"),
     "wrong name": (("codes.npz", "f.csv", "--dynamic", "actoin"), "dynamic: .*action"),
-    "a folder in place of a page": (("codes.npz", "f.csv", "--html", "."), "^.: .*file"),
-    "no folder": (("codes.npz", "f.csv", "--html", "no/x.html"), "no/x.html"),
+    "few groups": (("codes.npz", "f.csv", "--group", "action"), "groups: .*2"),
+    "no group": (("codes.npz", "f.csv", "--group", "actoin"), "group: .*action"),
+    "too tight": (("tight.npz", "f.csv"), "codes: tight.npz.*GiB"),
+    "another member": (("member.npz", "f.csv"), "codes 'a.txt'"),
     "other frames": (("codes.npz", "f.csv", "--frames", "1.npy", "2.npy"), "frames: .*shape"),
     "one colour": (("codes.npz", "f.csv", "--frames", "1.npy", "1.npy"), "frames: .*colour"),
 }
@@ -276,6 +502,9 @@ def strange(tmp_path, monkeypatch):
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "objects.npz", a=np.array([{}, []], dtype=object))
     np.savez(tmp_path / "codes.npz", a=CODE)
+    with zipfile.ZipFile(tmp_path / "member.npz", "w") as archive:
+        archive.writestr("a.txt", "1 2 3")
+    np.savez_compressed(tmp_path / "tight.npz", a=np.zeros((9999, 99)))
     pairs = "".join(f"{value},{value % 2}\n" for value in GOOD)
     (tmp_path / "f.csv").write_text(f"f,action\n{pairs}")
     (tmp_path / "alike.csv").write_text("a, a\n1,2\n")
@@ -287,7 +516,8 @@ def strange(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", [*CODES, *FACTORS, *OTHERS])
 def test_faults_are_refused_before_anything_is_scored(case, strange, monkeypatch):
-    monkeypatch.setattr(measure, "score_halves", None)
+    monkeypatch.setattr(measure, "score", None)
+    monkeypatch.setattr("unbraid_extras.arrays.MUCH", 2**20)  # bytes
     bad, named = (CODES | FACTORS | OTHERS)[case]
     words = bad if case in OTHERS else ("bad.npz", "f.csv")
     if case in CODES:

@@ -1,6 +1,11 @@
 """Own data: what is written comes back, no split leaks, and each kind of fault is refused."""
 
+import functools
+import subprocess
+import tempfile
+import tracemalloc
 import unicodedata
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -15,16 +20,24 @@ from unbraid_extras import own_data, own_files
 PSNR = 26.0  # dB; the worst clip has 28.3, because codecs halve the colours' resolution
 
 
-def write_film(path, frames):
-    """A film of frames (T, H, W, 3), near the codec's best quality."""
+def write_film(path, frames, **options):
+    """A film of frames (T, H, W, 3), near the codec's best quality; a folder of pictures."""
     path.parent.mkdir(exist_ok=True)
-    codec = "libvpx" if path.suffix == ".webm" else "libx264"
-    options = {"fps": 8, "codec": codec, "quality": 10, "macro_block_size": 2}
-    stream = imageio_ffmpeg.write_frames(str(path), frames.shape[2:0:-1], **options)
-    stream.send(None)
-    for frame in frames:
-        stream.send(np.ascontiguousarray(frame))
-    stream.close()
+    pages = [Image.fromarray(frame) for frame in frames]
+    if path.suffix == ".gif":
+        pages[0].save(path, save_all=True, append_images=pages[1:], **options)
+    elif not path.suffix:
+        path.mkdir(exist_ok=True)
+        for number, page in enumerate(pages):
+            page.save(path / f"frame {number}.png")
+    else:
+        codec = "libvpx" if path.suffix == ".webm" else "libx264"
+        options = {"fps": 8, "codec": codec, "quality": 10, "macro_block_size": 2}
+        stream = imageio_ffmpeg.write_frames(str(path), frames.shape[2:0:-1], **options)
+        stream.send(None)
+        for frame in frames:
+            stream.send(np.ascontiguousarray(frame))
+        stream.close()
 
 
 def ramp(count, height=16, width=16):
@@ -33,15 +46,21 @@ def ramp(count, height=16, width=16):
     return np.broadcast_to(levels[:, None, None, None], (count, height, width, 3))
 
 
+def squares(count, steps=20):
+    """Films (N, T, 16, 16) of squares on straight lines between the walls."""
+    random, time = np.random.default_rng(0), np.arange(steps) / 9
+    start, speed = random.random((2, count, 2, 1))
+    places = 2 * (6 * abs((start + speed * time) % 2 - 1)).astype(int)  # (N, 2, T)
+    films = np.zeros((count, steps, 16, 16), np.uint8)
+    for film, (top, left) in zip(films, places, strict=True):
+        for frame, y, x in zip(film, top, left, strict=True):
+            frame[y : y + 4, x : x + 4] = 200
+    return films
+
+
 def frame_numbers(frames):
     """The number of each frame (..., T) of films made by `ramp`."""
     return (frames.float().mean((-3, -2, -1)) / 6).round().int()
-
-
-def write_pictures(folder, count, size=(16, 16)):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        Image.new("RGB", size, (6 * number, 0, 0)).save(folder / f"frame {number}.png")
 
 
 def write_text(path, text):
@@ -95,7 +114,7 @@ def test_a_table_becomes_z_scores_with_its_gaps_and_labels(tmp_path):
     table["place"] = np.repeat(np.array(["sea", "hill"])[np.arange(30) % 2], 6)
     table["light"] = np.where(table["hour"] > 3, "day", "night")
     # Lines may come in any order, and with the numbers of the rows.
-    table.sample(frac=1, random_state=0).to_csv(tmp_path / "weather.csv")
+    table.sample(frac=1, random_state=0, ignore_index=True).to_csv(tmp_path / "weather.csv")
 
     data = own_data.load(tmp_path / "weather.csv")
     train = values[[int(name) for name in data.names["train"]]].reshape(-1, 2)
@@ -115,9 +134,7 @@ def test_a_table_becomes_z_scores_with_its_gaps_and_labels(tmp_path):
 def test_pictures_come_back_exactly_in_the_order_of_their_numbers(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 11, 32, 32, 3), np.uint8)
     for name, clip in enumerate(pixels):
-        (tmp_path / str(name)).mkdir()
-        for number, picture in enumerate(clip):
-            Image.fromarray(picture).save(tmp_path / str(name) / f"{number}.png")
+        write_film(tmp_path / str(name), clip)
     (tmp_path / ".hidden").mkdir()
     write_text(tmp_path / "notes.txt", "mine")
     data = own_data.load(tmp_path)
@@ -144,21 +161,14 @@ def test_pictures_of_other_sizes_are_put_upright_and_cut_to_their_middle_square(
         assert (clip[2] == 100).all()
 
 
-@pytest.mark.parametrize("kind", ("pictures", "films"))
-def test_what_is_transparent_is_grey(tmp_path, kind):
+@pytest.mark.parametrize("suffix", ("", ".gif"))
+def test_what_is_transparent_is_grey(tmp_path, suffix):
     """Black figures without a background, as pictures and as a film, do not vanish."""
     pixels = np.zeros((3, 8, 8, 4), np.uint8)
-    for step in range(3):
-        pixels[step, 2:5, step : step + 3, 3] = 255
-    first, *more = map(Image.fromarray, pixels)
+    for step, frame in enumerate(pixels):
+        frame[2:5, step : step + 3, 3] = 255
     for name in "abc":
-        if kind == "films":
-            options = {"append_images": more, "disposal": 2, "duration": 100}
-            first.save(tmp_path / f"{name}.gif", save_all=True, **options)
-            continue
-        (tmp_path / name).mkdir()
-        for step, picture in enumerate((first, *more)):
-            picture.save(tmp_path / name / f"{step}.png")
+        write_film(tmp_path / f"{name}{suffix}", pixels, disposal=2, duration=100)
     frames = own_data.load(tmp_path, size=8, length=3).splits["train"].frames[0]
     assert set(frames.unique().tolist()) == {0, 128}
     assert ((frames == 0).sum((1, 2, 3)) == 27).all()
@@ -189,7 +199,7 @@ def test_other_rates_are_resampled(tmp_path):
     for number, rate in enumerate((16_000, 22_050, 48_000)):
         tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate // 2) / rate)
         soundfile.write(tmp_path / f"{number}.wav", tone, rate)
-    raw = own_files.find_in_folder(tmp_path, 32)
+    raw = own_files.find_in_folder(tmp_path, 32, "crop")
     for number in range(3):
         assert (raw.read(number)[0][2:18].argmax(1) == 25).all()
 
@@ -243,6 +253,57 @@ def test_masks_and_missing_values_are_kept(tmp_path):
     grey[..., 0] = 100
     frames = by_name(own_data.load(arrays(x=grey, mask=mask)(tmp_path), size=8))
     assert (frames["3"][:4, ..., 1:] == 126).all() and (frames["3"][4] == 0).all()
+
+
+def test_films_that_were_trimmed_are_read_whole(tmp_path):
+    """A cut between key frames, as a telephone makes it: frames of before the cut are lacking."""
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error"]
+    source = ["-f", "lavfi", "-i", "testsrc2=size=32x16:rate=25:duration=3", "-pix_fmt", "yuv420p"]
+    coded = ["-c:v", "libx264", "-x264-params", "open-gop=1:b-pyramid=2:bframes=3:keyint=25"]
+    subprocess.run([*ffmpeg, *source, *coded, tmp_path / "whole.mp4"], check=True)
+    path = tmp_path / "cut.mp4"
+    subprocess.run([*ffmpeg, "-ss", "1.3", "-i", tmp_path / "whole.mp4", "-c", "copy", path])
+    played = subprocess.run([*ffmpeg, "-i", path, "-f", "null", "-"], capture_output=True)
+    assert played.stderr and not played.returncode
+    data = own_data.load(path, size=16, length=2)
+    assert "Found: 1 films of 42 steps." in data.notes
+    assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
+
+
+@pytest.mark.parametrize("suffix", (".mp4", "", ".npz"))
+def test_frames_can_keep_all_of_their_width(tmp_path, suffix):
+    wide = np.repeat(np.linspace(50, 200, 16, dtype=np.uint8), 3).reshape(1, 1, 16, 3)
+    wide = np.tile(wide, (3, 8, 1, 1))
+    path = tmp_path
+    if suffix == ".npz":
+        path = arrays(x=np.stack([wide] * 3))(tmp_path)
+    else:
+        for name in "abc":
+            write_film(path / f"{name}{suffix}", wide)
+    data = own_data.load(path, size=8, fit="pad", length=2)
+    frames = data.splits["train"].frames[0].float()
+    assert (frames[..., [0, 1, 6, 7], :] == 0).all()
+    expected = torch.from_numpy(wide[0, 0, :, 0].reshape(8, 2).mean(1))
+    assert (frames[..., 2:6, :] - expected).abs().max() < 6
+    assert "Frames: 16 x 8, with black borders to 16 x 16." in data.notes
+
+
+@pytest.mark.parametrize("count, stride", ((1, None), (1, 1), (2, None), (4, None)))
+def test_memory_is_said_and_bounded(tmp_path, monkeypatch, capsys, count, stride):
+    for number in range(count):
+        frames = np.resize(ramp(40, 64, 64), (480 // count, 64, 64, 3))
+        write_film(tmp_path / f"{number}.mp4", frames)
+    decoded = 480 * 3 * 64**2
+    monkeypatch.setattr(own_data, "SAID", 1)
+    tracemalloc.start()
+    data = own_data.load(tmp_path, size=64, stride=stride)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * decoded and "MB of memory" in capsys.readouterr().out
+    assert data.splits["train"].subset([1, 0]).frames.is_contiguous()
+    monkeypatch.setattr(own_files, "free_memory", lambda: 1.5 * decoded)
+    with pytest.raises(ValueError, match="memory: .*--size"):
+        own_data.load(tmp_path, size=64)
 
 
 # ---- clips and splits
@@ -316,7 +377,7 @@ def test_steps_in_no_clip_are_counted_and_clips_without_values_left_out(tmp_path
 
 def test_names_match_in_any_unicode_form_and_without_their_ending(tmp_path):
     for name in ("ü", "ö", "a", "b"):
-        write_pictures(tmp_path / unicodedata.normalize("NFD", name), 2)
+        write_film(tmp_path / unicodedata.normalize("NFD", name), ramp(2))
     lines = "name,who,age,day\nü,Zoë,1.5,1\nö,Ann,2.5,2\na,Zoë,1,1\nb,Ann,1,2\nother,Bob,0,3\n"
     write_text(tmp_path / "labels.csv", unicodedata.normalize("NFC", lines))
     data = own_data.load(tmp_path)
@@ -370,6 +431,30 @@ def test_series_that_share_no_times_keep_their_own_steps(tmp_path):
     assert any(note.startswith("age never change") for note in data.notes)
 
 
+def test_words_like_na_are_classes_and_numbers_like_999_are_doubted(tmp_path):
+    words = ("NA", "None", "null", "EU", "NA", "EU")
+    cell = {(k, t): -999 if t == 1 else t + k for k in range(6) for t in range(5)}
+    lines = "".join(f"{k},{t},{x},{x % 7},{words[k]}\n" for (k, t), x in cell.items())
+    data = own_data.load(table(lines, "id,time,x,y,region")(tmp_path))
+    assert data.splits["train"].classes["region"] == ("EU", "NA", "None", "null")
+    assert any("-999 in 20% of x" in note for note in data.notes)
+    assert not any("of y" in note for note in data.notes)
+
+
+def test_films_along_the_first_axis_are_read(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (20, 30, 8, 8), np.uint8)
+    alike = squares(1)[:, :6] + np.arange(5, dtype=np.uint8)[:, None, None, None]
+    for films in (squares(30), squares(4), noise, np.repeat(noise[:, :1], 6, 1), alike):
+        np.save(tmp_path / "a.npy", films)
+        assert len(own_data.load(tmp_path / "a.npy", size=8).splits["train"]) >= 2
+
+
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with pytest.raises(ValueError, match="a/frame 0.png cannot be read"):
+        own_data.load(pictures(tmp_path))
+
+
 @pytest.mark.parametrize("text", ("31.01.2026", "1.2.3", "192.168.0.1", "A12", "12-34", "0171 23"))
 def test_text_that_is_no_number_is_a_label(text, tmp_path):
     lines = "".join(f"{k},{t},{t * k},{text}{k}\n" for k in range(6) for t in range(8))
@@ -386,9 +471,9 @@ EIGHT = "n,y\n" + "".join(f"{number},1\n" for number in range(8))
 STEPS = "n,frame,y\n" + "".join(f"{name},{k},{k}\n" for name in "abcd" for k in (1, 2))
 TWICE = "n,frame,y\nz,0,1\nz,0,1\na,0,1\na,0,1\nb,0,1\nc,0,1\nd,0,1\n"
 TEXTS = "".join(f"{k % 6},{k},1,t{k}\n" for k in range(90))
-REGIONS = "".join(f"{k},{t},{t + k},{'NA' if k < 3 else 'EU'}\n" for k in range(6) for t in (0, 1))
 
 
+TONE = 0.1 * np.sin(np.arange(8000))
 INFINITE, GAPS, ALIKE = X.copy(), X.copy(), X.copy()
 INFINITE[1], GAPS[1, 1:], ALIKE[..., 1] = np.inf, np.nan, 7
 
@@ -408,24 +493,41 @@ def file(name, content="", beside=here):
     return make
 
 
-def films(folder, content=b"no film"):
+@functools.cache
+def film_bytes():
+    with tempfile.TemporaryDirectory() as folder:
+        write_film(Path(folder, "a.mp4"), ramp(3))
+        return Path(folder, "a.mp4").read_bytes()
+
+
+def films(folder, content=None):
     for name in "abcd":
-        (folder / f"{name}.mp4").write_bytes(content)
+        (folder / f"{name}.mp4").write_bytes(content or film_bytes())
     return folder
 
 
-def torn(folder):
-    """Films of which the second ends too early."""
-    for name in "abc":
-        write_film(folder / f"{name}.mkv", ramp(20))
-    path = folder / "b.mkv"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    return folder
+def damaged(suffix):
+    """Films or recordings of which the last is cut, or a byte of it is changed."""
+
+    def make(folder):
+        path = folder / f"z{suffix}"
+        if suffix in own_files.SUFFIXES["recordings"]:
+            soundfile.write(path, TONE, 16_000)
+            sounds(TONE)(folder)
+        else:
+            write_film(path, ramp(20))
+            films(folder)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content if suffix == ".flac" else content[: len(content) * 2 // 3])
+        return folder
+
+    return make
 
 
 def pictures(folder, count=2, names="abcd"):
     for name in names:
-        write_pictures(folder / name, count)
+        write_film(folder / name, ramp(count))
     return folder
 
 
@@ -440,10 +542,10 @@ def odd_picture(name, mode="L", more=0):
     return make
 
 
-def sounds(rate=16_000, samples=8000, value=0.1):
+def sounds(wave, rate=16_000):
     def make(folder):
         for name in "abc":
-            soundfile.write(folder / f"{name}.wav", np.full(samples, value), rate, "FLOAT")
+            soundfile.write(folder / f"{name}.wav", wave, rate, "FLOAT")
         return folder
 
     return make
@@ -466,13 +568,17 @@ BAD = {
     "an empty folder": (here, "an empty folder"),
     "a text file": (file("a.txt", beside=lambda p: p / "a.txt"), "path: .*a.txt"),
     "mixed kinds": (lambda p: films(pictures(p)), "4 folders .a., 4 films .a.mp4."),
-    "an empty film": (lambda p: films(p, b""), "a.mp4: "),
+    "no films": (lambda p: films(p, b"no film"), "a.mp4"),
+    "an empty film": (file("0.mov", beside=films), "0.mov: .*empty"),
+    "a playlist": (file("0.mov", "ffconcat version 1.0\nfile a.mp4\n", films), "0.mov"),
+    "torn mkv": (damaged(".mkv"), "z.mkv: .*bytes"),
+    "torn wav": (damaged(".wav"), "z.wav: .*bytes"),
     "two pictures lack": (lambda p: pictures(p, 1), "the folder a: "),
     "one clip only": (lambda p: pictures(p, 2, "a"), "path: .*3 folders"),
-    "too low a rate": (sounds(4000), "a.wav: .*8000"),
-    "steps of a recording": (file("labels.csv", STEPS, sounds()), "labels.csv: "),
+    "too low a rate": (sounds(TONE, 4000), "a.wav: .*8000"),
+    "steps of a recording": (file("labels.csv", STEPS, sounds(TONE)), "labels.csv: "),
     "no recording": (file("a.wav", "text"), "a.wav"),
-    "length of sound": (sounds(), "length, stride: ", {"length": 5}),
+    "length of sound": (sounds(TONE), "length, stride: ", {"length": 5}),
     "too large a size": (here, "size: ", {"size": 31}),
     "id of no table": (arrays(x=X), "id_column: .*a.npz", {"id_column": "k"}),
     "two arrays": (arrays(x=X, y=X), "a.npz: .*x .*y "),
@@ -485,8 +591,8 @@ BAD = {
     "no such group": (arrays(x=X, who=np.arange(8)), "group: .*who", {"group": "whom"}),
     "no csv": (file("a.csv", b"\xff\xfe\x00\x01" * 30, lambda p: p / "a.csv"), "a.csv: "),
     "semicolons": (table("a;0;1", "id;time;x"), "a.csv: .*commas"),
-    "decimal commas": (table(series(add=",5")), "a.csv: .*decimals"),
-    "no lines": (table(""), "a.csv: .*lines"),
+    "decimal commas": (table(series(add=",5")), "a.csv: .*3 cells"),
+    "no lines": (table(""), "a.csv: .*line"),
     "no time": (table("1,0,2", "id,k,x"), "time_column: .*id, k, x .--time-column"),
     "other name": (table(series()), "id_column: .*k", {"id_column": "k"}),
     "one column twice": (table(series()), "time_column: ", {"id_column": "time"}),
@@ -497,7 +603,6 @@ BAD = {
     "thousands": (table(series(add=',"1,234"'), "id,time,x,y"), "y: .*'1,234'"),
     "infinite": (table(series("1,9,inf")), "a.csv: .*infinity"),
     "many texts": (table(TEXTS, "id,time,x,w"), "the column w: "),
-    "a text like NA": (table(REGIONS, "id,time,x,region"), "the label region: .*NA"),
     "a group of numbers alone": (table(series()), "group: ", {"group": "x"}),
     "labels lack": (labelled(LINES[:-4]), "labels.csv: .*1 .*d.mp4"),
     "a label is empty": (labelled(f"{LINES},\n"), "labels.csv, y: .*line 6"),
@@ -512,18 +617,25 @@ BAD = {
     "an infinite label": (labelled(f"{LINES[:-2]}inf\n"), "the label y: .*infinity"),
 }
 READ = {  # what is seen only when the files are read
-    "no films": (films, "a.mp4"),
-    "torn": (torn, "b.mkv"),
+    "torn mov": (damaged(".mov"), "z.mov"),
+    "torn avi": (damaged(".avi"), "z.avi"),
+    "torn gif": (damaged(".gif"), "z.gif"),
+    "a damaged flac": (damaged(".flac"), "z.flac"),
     "nothing observed": (arrays(x=GAPS), "rows: .*1 in 1"),
     "one colour": (arrays(x=FRAMES * 0), "rows: .*one colour"),
     "a stack": (odd_picture("z.tif", more=2), "b/z.tif .*3 pictures"),
     "no picture": (lambda p: file("z.png")(pictures(p) / "b").parent, "b/z.png"),
     "deep colours": (odd_picture("deep.png", "I;16"), "b/deep.png .*8 bits"),
-    "no sound": (sounds(samples=0), "a.wav: .*samples"),
-    "NaN in a sound": (sounds(value=np.nan), "a.wav: .*NaN"),
+    "no sound": (sounds(TONE[:0]), "a.wav: .*samples"),
+    "NaN in a sound": (sounds(TONE * np.nan), "a.wav: .*NaN"),
+    "silence": (sounds(TONE * 0 + 0.1), "a.wav: .*one level"),
+    "far too loud": (sounds(TONE * 1e30), "a.wav: .*-1 to 1"),
+    "channels that cancel": (sounds(np.stack([TONE, 1e-5 - TONE], 1)), "a.wav: .*cancel"),
     "too short": (arrays(x=X[:2]), "length: .*3 steps", {"length": 2}),
     "too long": (arrays(x=np.zeros((4, 1001, 1))), "rows: .*1000 steps"),
     "one value": (arrays(x=ALIKE), "variable 1: "),
+    "time first": (arrays(x=squares(30).swapaxes(0, 1)), r"a.npz: .*np.swapaxes\(x, 0, 1\)"),
+    "few, time first": (arrays(x=squares(9)[:, :6].swapaxes(0, 1)), "a.npz: .*np.swapaxes"),
     "steps lack": (file("labels.csv", STEPS, pictures), "the label y of a: "),
 }
 

@@ -1,5 +1,6 @@
 """Numbers and verdicts of a report on own data: known answers."""
 
+import io
 import re
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import torch
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.leakage import LeakageMatrix
-from unbraid_extras import measure, own_data, own_labels, own_page, own_report
+from unbraid_extras import measure, own_data, own_labels, own_page, own_report, pages
 from unbraid_extras.own_labels import AHEAD, BEHIND, EQUAL, MEAN_INPUTS, TOO_FEW, UNDECIDED
 
 # ---- functions of sequences
@@ -72,10 +73,53 @@ def test_groups_are_what_the_split_keeps_together(is_shared, sources, expected):
     assert (groups.tolist(), unit) == expected
 
 
-def test_a_label_may_be_called_file(tmp_path):
-    own_report.write_arrays(tmp_path / "a.npz", {"file": torch.arange(3), "x": torch.ones(2)})
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+def test_a_label_may_be_called_file():
+    packed = own_report.pack_arrays({"file": torch.arange(3), "x": torch.ones(2)})
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         assert arrays["file"].tolist() == [0, 1, 2] and arrays["x"].dtype == np.float32
+
+
+# ---- figures
+
+
+def test_a_gap_is_a_gap_and_lines_are_in_their_units_within_the_axes(tmp_path):
+    """Pulses of 60 to 100 and temperatures near 37, each hour, one of them not taken."""
+    lines = ["id,time,pulse (1/min),temperature"]
+    for number in range(12):
+        for hour in range(5):
+            pulse = "" if hour == 2 else 60 + 10 * hour
+            lines.append(f"{number},2026-01-01 0{hour}:00,{pulse},{37 + number / 20 + hour / 10}")
+    (tmp_path / "vitals.csv").write_text("\n".join(lines))
+    data = own_data.load(tmp_path / "vitals.csv")
+    times, clock = own_page.read_clock(data, torch.arange(1))
+    page = SimpleNamespace(data=data, test=data.splits["test"], times=times, clock=clock)
+    part = page.test.subset([0])
+    shown = {"observed": own_report.as_drawn(page, part.frames, part.observed)}
+    shown["decoded"] = own_report.as_drawn(page, 9 * part.frames, torch.ones(1, 5, dtype=bool))
+    figure = own_report.draw_lines(page, own_report.by_sequence(shown), times)
+    pulse, temperature = figure.axes
+    observed = pulse.lines[0].get_ydata()
+    np.testing.assert_allclose(observed, [60, 70, np.nan, 90, 100], rtol=1e-6)
+    assert pulse.lines[0].get_xdata()[1] == np.datetime64("2026-01-01T01:00")
+    assert (pulse.get_ylabel(), temperature.get_xlabel()) == ("pulse (1/min)", "time (UTC)")
+    for ax in (pulse, temperature):
+        low, high = ax.get_ylim()
+        values = np.concatenate([line.get_ydata() for line in ax.lines])
+        assert low < np.nanmin(values) and np.nanmax(values) < high
+    assert [text.get_text() for text in figure.legends[0].texts] == ["observed", "decoded"]
+
+
+def test_the_numbers_of_a_matrix_stay_in_their_cells_and_its_names_apart():
+    names = ("the colour of a coat, as seen by others", "another_name_of_a_single_long_word")
+    limits = np.full((2, 2, 2), -0.88)
+    matrix = LeakageMatrix(np.eye(2), limits, np.ones((2, 2)), names, names, "linear")
+    figure = pages.plot_matrix(matrix)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    cell = ax.get_window_extent().width / 2
+    assert all(text.get_window_extent().width < cell for text in ax.texts)
+    first, second = (label.get_window_extent() for label in ax.get_xticklabels())
+    assert first.x1 < second.x0
 
 
 # ---- codes compared with linear models of inputs

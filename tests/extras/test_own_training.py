@@ -3,6 +3,7 @@
 import contextlib
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,12 @@ from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 from unbraid.training import TrainingError
 from unbraid_extras import own_data, own_training
+from unbraid_extras.__main__ import explain
 from unbraid_extras.__main__ import run as run_command
 
 PARTS = ["What was read", "How it was trained", "Reconstructions", "Swaps", "One unit dragged"]
 LABELS = "What the codes tell, compared with linear models on the same inputs"
+MADE = "How this page was made"
 FILES = {"report.html", "codes.npz", own_training.BEGUN, *own_training.RESULTS}
 QUICK = ("--size", 8, "--length", 4, "--steps", 10, "--batch-size", 4)
 
@@ -73,7 +76,10 @@ def parts_of(folder):
     page = BeautifulSoup((folder / "report.html").read_text(encoding="utf-8"), "html.parser")
     for image in page.find_all("img"):
         assert image["src"].startswith("data:image/png;base64,") and len(image["alt"].split()) > 4
-    assert not page.find_all(["link", "script"])
+    assert not page.find_all(["link", "script"]) and page.main.h1
+    assert len(page.find_all(class_="film")) == len(
+        page.find_all(type="checkbox")
+    )  # that pauses it
     return page
 
 
@@ -86,10 +92,13 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     assert type(loaded) is own_training.MODELS[model]
     record = records.read_json(tmp_path / "model.run.json")
     assert record["weights_sha256"] == records.digest(tmp_path / "model.safetensors")
+    made = record["provenance"]
+    assert made["command"].startswith(f"python -m unbraid_extras train {model} --data")
+    assert made["threads"] == torch.get_num_threads() and "torch" in made["versions"]
     for reason in record["reasons"]:
         assert reason in printed
     page = parts_of(tmp_path)
-    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS, MADE]
     unit = "groups of person" if group else "films"
     assert page.find("li").text.startswith(f"Cannot be concluded: too few test {unit}")
     assert "recoloured" in str(page) and len(page.find_all("img")) == 5
@@ -104,7 +113,7 @@ def test_a_table_becomes_a_page_and_is_not_trained_twice(folder, tmp_path):
     config = SequenceModel.load(tmp_path / "model.safetensors").config
     assert (config.static_size, config.dynamic_size, config.anchor) == (16, 4, "middle")
     page = parts_of(tmp_path)
-    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS]
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS, MADE]
     sentences = [item.text for item in page.find(class_="found").find_all("li")]
     assert not sentences[0].startswith("Cannot")  # 21 test series
     assert "recoloured" not in page.text
@@ -134,7 +143,7 @@ def test_recordings_become_a_page(tmp_path):
     to = ("--steps", 4, "--batch-size", 4, "--to", tmp_path / "out")
     run("single_element", "--data", tmp_path / "voices", *to)
     page = parts_of(tmp_path / "out")
-    assert [title.text for title in page.find_all("h2")] == PARTS
+    assert [title.text for title in page.find_all("h2")] == [*PARTS, MADE]
     assert SequenceModel.load(tmp_path / "out" / "model.safetensors").config.window == 5
 
 
@@ -190,6 +199,74 @@ def test_a_folder_belongs_to_one_run_and_one_process(folder, tmp_path):
     assert (tmp_path / "codes.npz").exists() and not (tmp_path / "factors.npz").exists()
 
 
+FOREIGN = {  # files of the user's, in the folder that --to names, and options
+    "the data": ("codes.npz", ("--data", "codes.npz")),
+    "the labels": ("model.training.csv", ("--labels", "model.training.csv")),
+    "a page": ("report.html", ()),
+    "weights": ("model.safetensors", ("--again",)),
+    "a marker": ("model.begun.json", ("--again",)),
+    "a lock": ("model.lock", ()),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_nothing_of_the_users_is_written_over(case, folder, tmp_path, monkeypatch):
+    name, options = FOREIGN[case]
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "grey.npy", "data.npy")
+    Path(name).write_text("mine")
+    with pytest.raises(ValueError, match=name):
+        run("single_element", "--data", "data.npy", *QUICK, "--to", ".", *options)
+    assert Path(name).read_text() == "mine" and {*map(str, Path().iterdir())} == {name, "data.npy"}
+
+
+def test_a_file_put_in_the_place_of_a_runs_own_stays_and_leftovers_go(folder, tmp_path):
+    command = ("single_element", "--data", folder / "grey.npy", *QUICK, "--to", tmp_path)
+    left = [".codes.npz.4194305", ".report.html.4194305", ".model.best.4194305"]
+    kept = [".report.html.old", ".model.notes", "model.note.part"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_text("")
+    run(*command)
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {*kept}
+    for again in ((), ("--again",)):
+        (tmp_path / "report.html").write_text("mine")
+        with pytest.raises(ValueError, match="report.html"):
+            run(*command, *again)
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_afterwards(folder, tmp_path):
+    command = ("single_element", "--data", folder / "grey.npy", *QUICK, "--to", tmp_path)
+    resource = pytest.importorskip("resource")  # Windows has none.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError) as refusal:
+            run(*command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert explain(refusal.value).startswith(f"{tmp_path / 'model.best'}: expected room")
+    run(*command)
+    assert (tmp_path / "report.html").exists()
+
+
+def test_too_little_memory_has_a_sentence_and_a_fault_is_raised():
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
+        assert "--batch-size" in explain(error)
+    with pytest.raises(RuntimeError, match="a fault"):
+        explain(RuntimeError("a fault"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_test_sequence_has_no_swaps_and_no_static_unit_to_drag(tmp_path):
+    frames = np.random.default_rng(0).random((6, 6, 3, 8, 8))  # One of six is for the test.
+    np.save(tmp_path / "six.npy", frames)
+    run("single_element", "--data", tmp_path / "six.npy", *QUICK, "--to", tmp_path / "out")
+    page = parts_of(tmp_path / "out")
+    assert "Swaps" not in [title.text for title in page.find_all("h2")]
+    assert "static: needs two test sequences." in page.text and "NaN" not in page.text
+
+
 BAD = [  # model, data, options, and what the refusal names
     ("independant", "films", (), "model: .*independent"),
     ("unordered", "waves.csv", (), "model: .*single_element"),
@@ -201,6 +278,8 @@ BAD = [  # model, data, options, and what the refusal names
     ("unordered", "films", ("--to", "films/out"), "to: .*--to"),
     ("unordered", "films", ("--steps", 0), "steps: "),
     ("unordered", "none", (), "data: "),
+    ("unordered", "films", ("--seed", 2**32), "seed: .*4294967295"),
+    ("unordered", "films", ("--seed", -1), "seed: "),
 ]
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = ROOT / os.environ.get("SNAKEMAKE", ".venv/grid/bin/snakemake")
-TIMES = ("record", "curve")  # files of a run that hold seconds, and so digests that differ
 
 
 def make_command(folder, targets, *options, profile="smoke", machine="laptop"):
@@ -40,8 +39,7 @@ def list_files(folder):
 def read_results(folder):
     """Everything in a folder of results that two trainings must have in common, by file.
 
-    Of weights and pictures a digest, of curves all columns but seconds, of metrics all but the
-    digests of files that hold seconds. A file that is no result is there with its name.
+    Of curves all columns but seconds, of records what seconds do not change, of others a digest.
     """
     results = {}
     for path in list_files(folder):
@@ -49,22 +47,9 @@ def read_results(folder):
         if name.endswith(".training.csv"):
             rows = list(csv.DictReader(path.read_text().splitlines()))
             results[name] = [{key: row[key] for key in row if key != "seconds"} for row in rows]
-        elif name.endswith("metrics.json"):
-            results[name] = read_metrics(path)
         elif name.endswith(".run.json"):
             record = json.loads(path.read_text())
             results[name] = [record[key] for key in ("settings", "steps", "weights_sha256")]
         else:
             results[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return results
-
-
-def read_metrics(path):
-    """A metrics.json without the digests of files that hold seconds."""
-    metrics = json.loads(path.read_text())
-    del metrics["protocol"]["content_sha256"]
-    for seeds in metrics["protocol"]["files"].values():
-        for files in seeds.values():
-            for name in TIMES:
-                del files[name]
-    return metrics

@@ -85,9 +85,8 @@ def _divide(split: str, by: str) -> tuple[tuple[str, ...], dict[str, list[Path]]
 def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "image") -> Sequences:
     """Pictures of invented people, which stand in where there are no photographs.
 
-    frames: bytes (N, T, 1, H, W), as a model draws them. turns: two numbers (N, T, 2) from which it
-    drew each; the first makes one of four poses, the second the eyes. split and by are as in
-    `load`: the last quarter of each person's pictures is the test, or every fifth person.
+    frames: bytes (N, T, 1, H, W), as a model draws them of turns, two numbers (N, T, 2): the pose
+    and the eyes. The test is the last quarter of each person's pictures, or every fifth person.
     """
     check_name("split", split, ("train", "test"))
     check_name("by", by, ("image", "person"))

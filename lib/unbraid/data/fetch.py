@@ -102,6 +102,8 @@ def locate(name: str) -> dict[str, Path]:
 def verify(name: str, only: Sequence[str] = ()) -> dict[str, str]:
     """The state of each file of a source: "ok", "damaged" or "missing". only: of some files."""
     paths, states = locate(name), {}
+    for file in only:
+        check_name("only", file, SOURCES[name].files)
     for file in only or SOURCES[name].files:
         states[file] = "missing"
         if file in paths:

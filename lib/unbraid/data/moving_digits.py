@@ -15,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import (
+    check_field,
+    check_name,
+    check_seed,
+    check_type,
+    check_whole,
+    finite_array,
+)
 from unbraid.data.fetch import files, find
 from unbraid.data.sequences import Sequences
 
@@ -127,14 +134,13 @@ class MovingDigits:
         check_name("image_size", image_size, (32, 64))
         check_whole(1, length=length)
         check_name("motion", motion, PATHS)
-        check_field(len(speeds) == 2, "speeds", "one for each of the two digits", speeds)
-        self.digits = digits
+        check_type(Digits, digits=digits)
+        shape = finite_array("speeds", speeds).shape
+        check_field(shape == (2,), "speeds", "one for each of the two digits", speeds)
+        self.digits, self.image_size, self.length, self.motion = digits, image_size, length, motion
         self.images = digits.images.float() / 255  # (M, side, side)
         if image_size == 32:
             self.images = torch.nn.functional.avg_pool2d(self.images, 2)
-        self.image_size = image_size
-        self.length = length
-        self.motion = motion
         self.speeds = torch.tensor(speeds)[:, None]  # (2, 1): a digit, then x and y
         self.travel = image_size - self.images.shape[-1]  # pixels that a digit's corner can move
 
@@ -147,6 +153,8 @@ class MovingDigits:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
+        check_whole(1, count=count)
+        check_type(torch.Generator, generator=generator)
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         frames = torch.arange(self.length)[None, :, None, None]
         return which, PATHS[self.motion](count, frames, self.speeds, generator)
@@ -156,6 +164,8 @@ class MovingDigits:
 
         Channel 0 (red) holds the first digit, channel 1 (green) the second, channel 2 nothing.
         """
+        inside = bool(((positions >= 0) & (positions <= 1)).all())
+        check_field(inside, "positions", "values in [0, 1]", "others")
         count, length = positions.shape[:2]
         size, side = self.image_size, self.images.shape[-1]
         frames = torch.zeros(count, length, 3, size, size)
@@ -195,16 +205,14 @@ def load(
     the first sequences stay the same whatever the count. Others and labels: as `MovingDigits`.
     """
     check_whole(1, count=count)
-    check_whole(0, seed=seed)
+    check_seed(seed)
     sampler = MovingDigits(load_digits(split), image_size, length)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     # In whole hundreds, so that the count changes no draw.
     drawn = [sampler.draw(100, generator) for _ in range(0, count, 100)]
     which, positions = (torch.cat(parts)[:count] for parts in zip(*drawn, strict=True))
     sequences = sampler.label(which, positions)
-    return replace(
-        sequences,
-        frames=sequences.frames.mul(255).round().byte(),
-        provenance=f"{count} sequences of {sampler.provenance}; seed {seed}",
-        classes=dict.fromkeys(sequences.static, tuple("0123456789")),
-    )
+    about = f"{count} sequences of {sampler.provenance}; seed {seed}"
+    classes = dict.fromkeys(sequences.static, tuple("0123456789"))
+    frames = sequences.frames.mul(255).round().byte()
+    return replace(sequences, frames=frames, provenance=about, classes=classes)

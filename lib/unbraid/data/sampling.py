@@ -9,20 +9,28 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_field, check_type, check_whole
 from unbraid.data.sequences import Sequences
+
+
+def draw_rows(sequences: Sequences, count: int, generator: torch.Generator) -> Tensor:
+    """The numbers of `count` sequences, drawn at random with replacement."""
+    check_whole(0, count=count)
+    check_type(torch.Generator, generator=generator)
+    return torch.randint(len(sequences), (count,), generator=generator)
 
 
 class SequenceSampler:
     """An endless supply of whole sequences, drawn at random with replacement."""
 
     def __init__(self, sequences: Sequences) -> None:
+        check_type(Sequences, sequences=sequences)
         check_field(len(sequences) > 0, "sequences", "at least one", "none")
         self.sequences = sequences
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences as floats, with their labels and, where they have one, their mask."""
-        rows = torch.randint(len(self.sequences), (count,), generator=generator)
+        rows = draw_rows(self.sequences, count, generator)
         return self.sequences.subset(rows).as_float()
 
 
@@ -36,6 +44,7 @@ class FrameSampler:
     """
 
     def __init__(self, sequences: Sequences, length: int) -> None:
+        check_type(Sequences, sequences=sequences)
         holds = sequences.kind == "frames" and len(sequences) > 0
         found = f"{len(sequences)} of {sequences.kind}"
         check_field(holds, "sequences", "at least one sequence of frames", found)
@@ -49,7 +58,7 @@ class FrameSampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` samples as floats (B, N, C, H, W), with the labels of the frames drawn."""
-        rows = torch.randint(len(self.sequences), (count,), generator=generator)  # replaced
+        rows = draw_rows(self.sequences, count, generator)
         return self.take(rows, self.steps(rows, generator))
 
     def steps(self, rows: Tensor, generator: torch.Generator) -> Tensor:

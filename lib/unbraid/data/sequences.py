@@ -4,23 +4,32 @@ Sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T,
 own units. Large sets keep their frames as bytes; samplers and `as_float` hand out floats.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name
+from unbraid.checks import check_field, check_name, check_type
 from unbraid.readable import Readable
 
 
 def as_float(frames: Tensor) -> Tensor:
     """Bytes as floats in [0, 1], four times as large; floats as they are."""
     return frames.float().div_(255) if frames.dtype == torch.uint8 else frames
+
+
+def as_tensor(name: str, values: object) -> Tensor:
+    """Values as a tensor; refuses text, and rows of unequal length, by `name`."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}: expected numbers in equal rows, found others ({error})"
+        ) from None
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,9 +60,11 @@ class Sequences(Readable):
 
     def __post_init__(self) -> None:
         fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
-        fields["frames"] = torch.as_tensor(self.frames)
-        fields["labels"] = {name: torch.as_tensor(label) for name, label in self.labels.items()}
-        fields["mask"] = None if self.mask is None else torch.as_tensor(self.mask)
+        check_type(dict, labels=self.labels, classes=self.classes)
+        fields["frames"] = as_tensor("frames", self.frames)
+        labels = self.labels.items()
+        fields["labels"] = {name: as_tensor(f"labels[{name!r}]", label) for name, label in labels}
+        fields["mask"] = None if self.mask is None else as_tensor("mask", self.mask)
         fields["classes"] = {name: tuple(names) for name, names in self.classes.items()}
         self._check_frames()
         self._check_labels()
@@ -79,25 +90,29 @@ class Sequences(Readable):
             return self.mask
         return torch.ones(self.frames.shape[:2], dtype=torch.bool)
 
-    def subset(self, indices: Tensor | list[int] | slice) -> Sequences:
+    def subset(self, indices: Tensor | list[int] | slice) -> Self:
         """The sequences at `indices` (0 ... N - 1, booleans (N,), or a slice), in that order."""
         if isinstance(indices, slice):
             return self._map(lambda values: values[indices])
-        rows = torch.as_tensor(indices)
+        rows = as_tensor("indices", indices)
         if rows.dtype == torch.bool and rows.shape == (len(self),):
             rows = rows.nonzero()[:, 0]
-        is_known = rows.dtype != torch.bool and bool(((rows >= 0) & (rows < len(self))).all())
+        is_known = (
+            rows.ndim < 2
+            and rows.dtype != torch.bool
+            and bool(((rows >= 0) & (rows < len(self))).all())
+        )
         if not is_known or (rows.is_floating_point() and len(rows)):
             found = str(indices)[:60]
             raise IndexError(f"indices: expected some of 0 to {len(self) - 1}, found {found}")
         # For bytes index_select is several times as fast as values[rows].
         return self._map(lambda values: values.index_select(0, rows.long()))
 
-    def to(self, device: torch.device | str) -> Sequences:
+    def to(self, device: torch.device | str) -> Self:
         """The same sequences with all tensors on `device`."""
         return self._map(lambda values: values.to(device))
 
-    def as_float(self) -> Sequences:
+    def as_float(self) -> Self:
         """The same sequences with bytes turned into floats in [0, 1], four times as large."""
         if self.frames.dtype != torch.uint8:
             return self
@@ -116,7 +131,7 @@ class Sequences(Readable):
             rows.append((name, kind, str(tuple(values.shape)), names))
         return [*rows, (self.provenance,)]
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Sequences:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """A copy with every tensor changed alike, without the checks, so that batches are quick."""
         new = copy.copy(self)
         vars(new).update(

@@ -5,16 +5,15 @@ Loudness alone would name the speaker of every second one, so it is made equal. 
 buzzing voices, made here, take their place.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from itertools import permutations, product
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_name
+from unbraid.checks import check_field, check_name, check_shape
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -75,8 +74,7 @@ def utterances(split: str = "train") -> Utterances:
 def buzzing_voices(split: str = "train") -> Utterances:
     """Made recordings of six voices and ten words, which stand in where there are no real ones.
 
-    Each voice says each word 12 times in "train" and 5 times in "test". Labels: speaker, digit,
-    take.
+    Each voice says each word 12 times in "train", 5 in "test". Labels: speaker, digit, take.
     """
     check_name("split", split, ("train", "test"))
     random = np.random.default_rng([7, split == "test"])
@@ -168,6 +166,8 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     Hann windows are centred on samples 0, hop, 2 hop, ... (`TRANSFORMS`); past its ends each chunk
     is mirrored. Bin k of 101 at 8 kHz, of 201 at 16 kHz, stands for 40 k Hz.
     """
+    check_name("rate", rate, TRANSFORMS)
+    check_field(chunks.ndim == 2, "chunks", "(N, samples)", tuple(chunks.shape))
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
     spectra = torch.stft(chunks, size, hop, window, shape, return_complex=True)
@@ -180,6 +180,8 @@ def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = Non
     utterance: the label (N,); the rows of the result are in its ascending order. mask: which steps
     count, (N, T). Paper C verifies speakers by such means.
     """
+    shape = tuple(utterance.shape)
+    check_field(shape == (len(values),), "utterance", (len(values),), shape)
     if mask is None:
         values, mask = values[:, None], torch.ones(len(values), 1)
     weights = mask.to(values)
@@ -195,40 +197,36 @@ class SpectrumScale:
     """The scale on which models read magnitudes a: x = (ln(a + 0.01) - centre) @ whitening.
 
     Whitening makes the variation within chunks equal in all directions, as within-class covariance
-    normalisation does (Hatch et al., Interspeech 2006). centre (bins,); whitening and its inverse,
-    colouring, (bins, bins).
+    normalisation does (Hatch et al., Interspeech 2006); colouring is its inverse.
     """
 
-    centre: Tensor
-    whitening: Tensor
+    centre: Tensor  # (bins,)
+    whitening: Tensor  # (bins, bins)
     colouring: Tensor
 
     @classmethod
-    def fit(cls, train: Sequences) -> SpectrumScale:
+    def fit(cls, train: Sequences) -> Self:
         """The scale of training chunks of magnitudes (N, T, bins)."""
+        check_field(train.kind == "series", "train", "chunks (N, T, bins)", train.kind)
         mask = train.observed
         spectra = ((train.frames + FLOOR).log() * mask[..., None]).double()
         means = spectra.sum(1) / mask.sum(1).clamp(min=1)[:, None]  # (N, bins)
         within = (spectra - means[:, None])[mask]
         variance, directions = torch.linalg.eigh(within.T @ within / len(within))
         deviation = (variance + FLOOR).sqrt()
-        return cls(
-            centre=means[mask.any(1)].mean(0).float(),
-            whitening=((directions * (1 / deviation)) @ directions.T).float(),
-            colouring=((directions * deviation) @ directions.T).float(),
-        )
+        scales = [(directions * size) @ directions.T for size in (1 / deviation, deviation)]
+        return cls(means[mask.any(1)].mean(0).float(), *(scale.float() for scale in scales))
 
     def apply(self, magnitudes: Tensor) -> Tensor:
         """Magnitudes (..., bins) on this scale; values below 0, which are none, count as 0."""
+        check_shape("magnitudes", magnitudes.shape, self.centre.shape)
         return ((magnitudes.clamp(min=0) + FLOOR).log() - self.centre) @ self.whitening
 
     def transform(self, sequences: Sequences) -> Sequences:
         """Chunks of magnitudes on this scale; what was not observed is 0."""
-        return replace(
-            sequences,
-            frames=self.apply(sequences.frames) * sequences.observed[..., None],
-            provenance=f"{sequences.provenance}, logarithmic and evened out",
-        )
+        frames = self.apply(sequences.frames) * sequences.observed[..., None]
+        about = f"{sequences.provenance}, logarithmic and evened out"
+        return replace(sequences, frames=frames, provenance=about)
 
     def inverse(self, frames: Tensor) -> Tensor:
         """The magnitudes (..., bins) of values on this scale, none below 0."""

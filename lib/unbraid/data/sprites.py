@@ -58,14 +58,10 @@ class Pose(NamedTuple):
 
 
 def _list_poses() -> Iterator[Pose]:
-    row = 0
-    for action, count in CELLS.items():
-        for direction in ("back", "left", "front", "right"):
-            for column in range(count):
-                yield Pose(action, direction, column, 13 * row + column)
-            row += 1
-    for column in range(6):
-        yield Pose("hurt", "front", column, 13 * row + column)
+    rows = [*product(CELLS, ("back", "left", "front", "right")), ("hurt", "front")]
+    for row, (action, direction) in enumerate(rows):
+        for column in range(CELLS.get(action, 6)):
+            yield Pose(action, direction, column, 13 * row + column)
 
 
 POSES = tuple(_list_poses())  # all 178, in the order of the sheet: the numbers of the label pose
@@ -173,10 +169,7 @@ def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
 
 
 def write_rows(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> None:
-    """Write bytes of `shape`, given row by row, to a NumPy file that appears whole or not at all.
-
-    Raises `DataError` where it cannot be written.
-    """
+    """Write bytes of `shape`, row by row, to a NumPy file that appears whole or not at all."""
     label = f"composing {math.prod(shape) / 1e6:.0f} MB once, into {path}"
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     try:
@@ -220,8 +213,7 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
 def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     """Whether each attribute can be seen at each of the named poses: booleans (poses,).
 
-    The sheets lack one class of trousers and tops in thrust and shoot, and all trousers in one of
-    hurt.
+    The sheets lack some trousers and tops in thrust and shoot, and all trousers in one of hurt.
     """
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
@@ -238,4 +230,6 @@ def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
     names = {"expression": "expression", "subject": "subject"}
     if "motion" in clips.labels:
         names = MOTION_LABELS | {name: name for name in ATTRIBUTES}
+    for name in names.values():
+        check_name("labels", name, clips.labels)
     return {label: clips.labels[name].numpy() for label, name in names.items()}

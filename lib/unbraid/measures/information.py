@@ -3,23 +3,38 @@
 Sources: Kraskov, Stögbauer and Grassberger, "Estimating mutual information", Phys. Rev. E 69,
 066138 (2004), equation (8), the first of their two estimators; Ross, "Mutual information between
 discrete and continuous data sets", PLoS ONE 9(2), e87357 (2014). Paper A (Whitney and Fergus 2017)
-uses Kraskov's with k = 3 on N = 1000 pairs, in bits. In many dimensions the estimates lie far below
-the truth: compare only figures that share N, k and dimension.
+uses Kraskov's with k = 3 on N = 1000 pairs, in bits, on raw codes. In many dimensions the estimates
+lie far below the truth: compare only figures that share N, k and dimension.
+
+Both estimators compare distances, which depend on units of measurement. So each column is divided
+by its standard deviation, unless `raw=True` asks for the protocol of the papers. A column that is
+constant has no deviation and is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
-from unbraid.checks import as_array, check_field, check_whole, finite_array, to_index
+from unbraid.checks import (
+    as_array,
+    check_field,
+    check_number,
+    check_whole,
+    finite_array,
+    to_index,
+)
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
+ALL = 5  # Up to so many rows times columns³, comparing all is faster than a tree.
+AT_ONCE = 20_000  # distances, which fit into a processor's cache
 
 
 class MutualInformation(NamedTuple):
@@ -44,11 +59,12 @@ def kraskov(
     shuffles: int = 0,
     jitter: float = 1e-10,
     seed: int = 0,
+    raw: bool = False,
 ) -> MutualInformation:
     """Estimate I(x; y) in bits from N paired samples.
 
-    x, y: (N,) or (N, d) arrays or tensors; their d may differ. Distance is the max-norm over raw
-        scales: rescaling a unit changes the estimate.
+    x, y: (N,) or (N, d) arrays or tensors; their d may differ. Distance is the max-norm over
+        columns of deviation 1, or with `raw` over columns as they are.
     k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, in standard deviations of a column, so that no two distances tie; 0.01
@@ -61,29 +77,36 @@ def kraskov(
     check_field(k < len(xs), "k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
-    xs, ys = break_ties(xs, jitter, for_jitter), break_ties(ys, jitter, for_jitter)
+    xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
     return MutualInformation(kraskov_bits(xs, ys, k), np.array(null))
 
 
 def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
+    joint, counts = np.hstack([x, y]), np.empty((2, len(x)))
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
+    if len(x) < ALL * joint.shape[1] ** 3:
+        for rows, apart in compare_all(x, y):
+            radius = np.nextafter(np.partition(np.maximum(*apart), k)[:, k, None], 0)
+            counts[:, rows] = [(each <= radius).sum(axis=1) for each in apart]
+    else:
+        radius = np.nextafter(distance_of_neighbour(joint, k), 0)
+        counts[:] = [count_within(values, radius) for values in (x, y)]
     # The counts include the point itself, which is the + 1 of equation (8).
-    radius = np.nextafter(distance_of_neighbour(np.hstack([x, y]), k), 0)
-    counts = [count_within(values, radius) for values in (x, y)]
     nats = digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0))
     return float(nats) / np.log(2)
 
 
 def ross(
-    x: ArrayLike, labels: ArrayLike, *, jitter: float = 1e-10, seed: int = 0
+    x: ArrayLike, labels: ArrayLike, *, jitter: float = 1e-10, seed: int = 0, raw: bool = False
 ) -> MutualInformation:
     """Estimate I(x; label) in bits, at most the entropy of the labels.
 
-    x: (N,) or (N, d) floats; labels: (N,) integers, booleans or strings. k = 3; a class of n <= k
-    members is searched for n - 1 neighbours, and a single member is left out, as in scikit-learn's
-    mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`, and for other labels.
+    x: (N,) or (N, d) floats, of which each column is scaled as in `kraskov`; labels: (N,) integers,
+    booleans or strings. k = 3; a class of n <= k members is searched for n - 1 neighbours, and a
+    single member is left out, as in scikit-learn's mutual_info_classif, which covers d = 1. Raises
+    ValueError as `kraskov`, and for other labels.
     """
     xs, given = as_samples("x", x), as_array(labels)
     holds = given.ndim == 1 and given.dtype.kind in "biuUSO"
@@ -92,18 +115,24 @@ def ross(
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = to_index("labels", given)
-    kept = np.bincount(classes)[classes] > 1
-    count = len(np.unique(classes[kept]))
-    check_field(count >= 2, "labels", "two classes of two members or more", count)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    xs = break_ties(xs, jitter, generator)
-    return MutualInformation(ross_bits(xs[kept], classes[kept], k=3), np.empty(0))
+    bits = ross_bits(prepare(xs, jitter, generator, raw), classes, k=3)
+    check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
+    return MutualInformation(bits, np.empty(0))
 
 
 def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats."""
+    """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats.
+
+    labels: class numbers. Single members are left out; NaN where fewer than two classes remain.
+    """
+    sizes = np.bincount(labels)
+    kept = sizes[labels] > 1
+    if (sizes > 1).sum() < 2:
+        return float("nan")
+    x, labels = x[kept], labels[kept]
     radius, terms = np.empty(len(x)), np.empty(len(x))
-    for label in np.unique(labels):
+    for label in np.flatnonzero(sizes > 1):
         rows = np.flatnonzero(labels == label)
         neighbours = min(k, len(rows) - 1)
         radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
@@ -112,32 +141,80 @@ def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float(nats) / np.log(2)
 
 
+def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Distances from some rows of each sample (N, d) to all of its rows, (n, N), until all had."""
+    size = max(1, AT_ONCE // len(samples[0]))
+    for start in range(0, len(samples[0]), size):
+        rows = slice(start, start + size)
+        yield rows, [cdist(points[rows], points, "chebyshev") for points in samples]
+
+
 def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    distances, _ = KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)
-    return distances[:, k]  # the nearest is the point itself
+    if points.shape[1] == 2:  # where SciPy's tree is the faster one
+        plane = cKDTree(points, 8, balanced_tree=False, compact_nodes=False)
+        return plane.query(points, [k + 1], p=np.inf, workers=2)[0][:, 0]  # first itself
+    if points.shape[1] > 2:
+        tree, nearest = KDTree(points, LEAF, metric="chebyshev"), np.empty(len(points))
+        order = np.asarray(tree.get_arrays()[1])  # in which neighbours follow each other
+        nearest[order] = tree.query(points[order], k + 1)[0][:, k]
+        return nearest
+    order = np.argsort(points[:, 0])
+    line, nearest = points[order, 0], np.full(len(order), np.inf)
+    for below in range(k + 1):  # So many of the k neighbours are smaller, and the others larger.
+        middle = slice(below, len(line) - k + below)
+        window = np.maximum(line[middle] - line[: len(line) - k], line[k:] - line[middle])
+        nearest[middle] = np.minimum(nearest[middle], window)
+    return nearest[np.argsort(order)]
 
 
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
-    tree = KDTree(points, LEAF, metric="chebyshev")
-    return tree.query_radius(points, radius, count_only=True)
+    counts, width = np.empty(len(points), dtype=int), points.shape[1]
+    if width == 1:
+        order = np.argsort(points[:, 0])
+        line, reach = points[order, 0], radius[order]
+        above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
+        counts[order] = above + below - len(line)
+    elif len(points) >= ALL * width**3:
+        tree = KDTree(points, LEAF, metric="chebyshev")
+        counts = tree.query_radius(points, radius, count_only=True)
+    else:
+        for rows, (apart,) in compare_all(points):
+            counts[rows] = (apart <= radius[rows, None]).sum(axis=1)
+    return counts
 
 
-def break_ties(x: np.ndarray, jitter: float, generator: np.random.Generator) -> np.ndarray:
-    """Samples (N, d) with uniform noise of `jitter` standard deviations of each column."""
+def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Of ascending numbers, how many are below each one plus its reach, or there; (N,)."""
+    ends = np.searchsorted(line, line + (1 - 1e-12) * reach, side="right")
+    padded = np.append(line, np.inf)
+    # That sum is rounded; the differences decide, as they did for the distance of a neighbour.
+    while (beyond := padded[ends - 1] - line > reach).any():
+        ends -= beyond
+    while (within := padded[ends] - line <= reach).any():
+        ends += within
+    return ends
+
+
+def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: bool) -> np.ndarray:
+    """Samples (N, d), scaled unless raw, with uniform noise of `jitter` deviations of a column."""
+    check_number(jitter=jitter)
     check_field(0 <= jitter <= 0.01, "jitter", "0 to 0.01 standard deviations", jitter)
-    return x + jitter * x.std(axis=0) * generator.random(x.shape)
+    deviation = x.std(axis=0)
+    if raw:
+        return x + jitter * deviation * generator.random(x.shape)
+    return (x - x.mean(axis=0)) / deviation + jitter * generator.random(x.shape)
 
 
 def same_and_cross(
-    before: Sequence[ArrayLike], after: Sequence[ArrayLike], seed: int = 0
+    before: Sequence[ArrayLike], after: Sequence[ArrayLike], seed: int = 0, raw: bool = False
 ) -> FactorInformation:
     """Information of factors about their own and each other's next value (paper A, Table 2).
 
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
-    the authors' code; below the diagonal the matrix is NaN.
+    the authors' code, which takes raw codes; below the diagonal the matrix is NaN.
     Raises ValueError for anything but two lists of the same K, and as `kraskov`.
     """
     lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
@@ -147,7 +224,7 @@ def same_and_cross(
     matrix = np.full((factors, factors), np.nan)
     for i in range(factors):
         for j in range(i, factors):
-            matrix[i, j] = kraskov(before[i], after[j], seed=seed).estimate
+            matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
     upper = matrix[np.triu_indices(factors, 1)]
     cross = float(upper.mean()) if upper.size else np.nan
     return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)

@@ -9,20 +9,20 @@ factors it is the squared error, so the skill is R^2.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from unbraid.checks import as_array, check_field, check_name, check_whole, finite_array, to_index
-from unbraid.measures.intervals import bca_limits, share_interval
+from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
 
 PROBES = {  # one for every model and factor, as a function of the number of units of the code
@@ -37,6 +37,8 @@ POOLINGS = {  # codes of frames (N, T, d) as the inputs of a probe, (N, S, p)
     "frames": lambda code: code,
 }
 NONLINEAR_ROWS = 3000  # at most: the time of this probe grows with the square of its rows
+KERNEL_ROWS = 2000  # test rows whose kernels are in memory at once
+SPLITS = 100  # that are drawn at most, until each factor differs on both sides
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
 
 
@@ -83,6 +85,7 @@ def leakage_matrix(
     probe: str = "linear",
     pooling: str | Iterable[str] = ("flattened", "averaged"),
     test: float | ArrayLike = 0.3,
+    groups: ArrayLike | None = None,
     permutations: int = 999,
     seed: int = 0,
 ) -> LeakageMatrix:
@@ -96,6 +99,8 @@ def leakage_matrix(
         probe for each step; "frames" predicts a frame's factor from the code of that frame.
     probe: "linear" or "nonlinear", see PROBES; units are standardised on the training sequences.
     test: the share of sequences to score on, drawn with `seed`, or their indices, or an (N,) mask.
+    groups: (N,), such as the person of each sequence: a share of whole groups is drawn, limits are
+        those of other groups, and whole groups change places for the p-value.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
     A constant code has skill 0 and p 1. A skill below -1 counts as -1. Raises ValueError for NaN,
     unequal numbers of sequences or frames, a factor of one value, fewer than two on a side.
@@ -106,61 +111,100 @@ def leakage_matrix(
     features, targets = parse_inputs(codes, factors, pooling)
     for_split, _, for_null = np.random.SeedSequence(seed).spawn(3)
     count = len(next(iter(features.values())))
-    held_out = held_out_mask(test, count, np.random.default_rng(for_split))
-    null, tested = np.random.default_rng(for_null), held_out.sum()
-    orders = [null.permutation(tested) for _ in range(permutations)]  # the same for every cell
+    numbers = np.arange(count) if groups is None else to_index("groups", as_array(groups))
+    expected = "one for each sequence"
+    check_field(numbers.shape == (count,), "groups", expected, numbers.shape)
+    values = [target.values for target in targets.values()]
+    held_out = held_out_mask(test, numbers, np.random.default_rng(for_split), values)
+    null, tested = np.random.default_rng(for_null), to_index("groups", numbers[held_out])
 
-    shape = len(features), len(targets)
-    value, limits, p_value = np.empty(shape), np.empty((*shape, 2)), np.empty(shape)
-    for j, (name, target) in enumerate(targets.items()):
-        for i, code in enumerate(features.values()):
-            predicted, true, constant = fit_and_predict(code, target, held_out, probe)
-            loss, base = mean_loss(predicted, true, target), mean_loss(constant, true, target)
-            check_field(base.any(), f"factor {name!r}", "test sequences that differ", "none")
-            value[i, j] = max(1 - loss.sum() / base.sum(), -1.0)
-            limits[i, j] = skill_limits(loss, base, seed)
-            shuffled = [mean_loss(predicted, true[order], target).mean() for order in orders]
-            reached = np.sum(np.array(shuffled) <= loss.mean() + 1e-12)
-            p_value[i, j] = (1 + reached) / (1 + permutations)
-    return LeakageMatrix(value, limits, p_value, tuple(features), tuple(targets), probe)
+    cells, losses = [], []  # row by row: predictions, truth, factor; (2, n) loss and baseline
+    for code in features.values():
+        outcomes = fit_and_predict(code, [*targets.values()], held_out, probe)
+        for (name, target), (said, true, constant) in zip(targets.items(), outcomes, strict=True):
+            cells.append((said.reshape(1, -1), true, target))
+            losses.append([mean_loss(each, true, target) for each in (said, constant)])
+            differ = losses[-1][1].any()
+            check_field(differ, f"factor {name!r}", "test sequences that differ", "none")
+    loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
+    value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
+    share = np.bincount(tested).mean()
+    by_group = [[np.bincount(tested, row) / share for row in each] for each in (loss, base)]
+    limits = skill_limits(np.array(by_group[0]), np.array(by_group[1]), seed)
+
+    reached, level = np.zeros(len(cells)), loss.mean(axis=1) + 1e-12
+    for _ in range(permutations):
+        order = shuffle_groups(tested, null)  # the same for every cell
+        for cell, (said, true, target) in enumerate(cells):
+            reached[cell] += mean_loss(said, true[order].reshape(1, -1), target)[0] <= level[cell]
+    p_value, shape = (1 + reached) / (1 + permutations), (len(features), len(targets))
+    figures = value.reshape(shape), limits.reshape(*shape, 2), p_value.reshape(shape)
+    return LeakageMatrix(*figures, tuple(features), tuple(targets), probe)
 
 
 def fit_and_predict(
-    code: np.ndarray, target: Factor, held_out: np.ndarray, probe: str
-) -> list[np.ndarray]:
-    """Predictions, truth and best constant of n test sequences, each (n, s): s values a sequence.
+    code: np.ndarray, targets: Sequence[Factor], held_out: np.ndarray, probe: str
+) -> list[tuple[np.ndarray, ...]]:
+    """For each factor predictions, truth and best constant of n test sequences, (n, s) each.
 
     code: (N, S, p). Continuous values are in standard deviations of the training set, so that
-    several columns weigh alike.
+    several columns weigh alike. The non-linear probes of all factors share one kernel matrix.
     """
-    steps = code.shape[1]
-    y = target.values
-    if steps > 1:  # one row for each frame
-        y = np.broadcast_to(y, (len(y), steps, *y.shape[2:]))
-        y = y.reshape(len(y) * steps, -1)
-    y = y.reshape(len(y), -1)
+    steps, count = code.shape[1], held_out.sum()
     x, test = code.reshape(-1, code.shape[2]), np.repeat(held_out, steps)
-    x = x[:, np.ptp(x[~test], axis=0) > 0]
-    train = np.flatnonzero(~test)
-    dummy = DummyClassifier(strategy="most_frequent")
-    if target.kind == "continuous":
-        y = StandardScaler().fit(y[train]).transform(y)
-        dummy = DummyRegressor()
-    constant = dummy.fit(x[train], y[train]).predict(x[test]).reshape(y[test].shape)
-    predicted = constant.copy()
-    if x.shape[1]:
+    x, train = x[:, np.ptp(x[~test], axis=0) > 0], np.flatnonzero(~test)
+    width, columns, outcomes = x.shape[1], [], []
+    for target in targets:
+        y = by_row(target, steps, train)
+        best = [y[train].mean(axis=0)]
+        if target.kind == "classes":
+            best = [np.bincount(column).argmax() for column in y[train].T]
+        constant = np.tile(np.array(best, y.dtype).reshape(-1), (test.sum(), 1))
+        columns.append(y)
+        outcomes.append((constant.copy(), y[test], constant))
+
+    if width:
         x = StandardScaler().fit(x[train]).transform(x)
-        if probe == "nonlinear" and len(train) > NONLINEAR_ROWS:
-            train = train[np.linspace(0, len(train) - 1, NONLINEAR_ROWS).astype(int)]
-        model = PROBES[probe, target.kind](x.shape[1])
-        if target.kind == "continuous":
-            predicted = model.fit(x[train], y[train]).predict(x[test])
-        else:
-            for step, column in enumerate(y[train].T):
-                if np.ptp(column) > 0:
-                    predicted[:, step] = model.fit(x[train], column).predict(x[test])
-    count = held_out.sum()
-    return [values.reshape(count, -1) for values in (predicted, y[test], constant)]
+        train = choose_rows(train, columns) if probe == "nonlinear" else train
+        known = x[train]
+
+        def show(rows: np.ndarray) -> np.ndarray:
+            return rows if probe == "linear" else rbf_kernel(rows, known, gamma=1 / width)
+
+        inputs, models = show(known), []
+        for target, y, (said, _, _) in zip(targets, columns, outcomes, strict=True):
+            varies = np.flatnonzero(np.ptp(y[train], axis=0) > 0)
+            for column in [slice(None)] if target.kind == "continuous" else varies:
+                model = PROBES[probe, target.kind](width)
+                if probe == "nonlinear":
+                    model.set_params(kernel="precomputed")
+                models.append((said, column, model.fit(inputs, y[train][:, column])))
+        for rows in np.array_split(np.arange(test.sum()), 1 + test.sum() // KERNEL_ROWS):
+            asked = show(x[test][rows])
+            for said, column, model in models:
+                said[rows, column] = model.predict(asked).reshape(said[rows, column].shape)
+    return [tuple(each.reshape(count, -1) for each in outcome) for outcome in outcomes]
+
+
+def by_row(target: Factor, steps: int, train: np.ndarray) -> np.ndarray:
+    """The values of a factor for each row of inputs, (N S, s): one for each frame if S > 1."""
+    y = target.values
+    if steps > 1:
+        y = np.broadcast_to(y, (len(y), steps, *y.shape[2:])).reshape(len(y) * steps, -1)
+    y = y.reshape(len(y), -1)
+    return y if target.kind == "classes" else StandardScaler().fit(y[train]).transform(y)
+
+
+def choose_rows(train: np.ndarray, columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Some training rows for a slow probe, and ten of each class that would else have none."""
+    if len(train) <= NONLINEAR_ROWS:
+        return train
+    some = train[np.linspace(0, len(train) - 1, NONLINEAR_ROWS).astype(int)]
+    chosen = [some]
+    for y in columns:
+        lost = np.setdiff1d(y[train], y[some]) if y.dtype.kind != "f" else ()
+        chosen += [train[(y[train] == label).any(axis=1)][:10] for label in lost]
+    return np.unique(np.concatenate(chosen))
 
 
 def mean_loss(predicted: np.ndarray, true: np.ndarray, target: Factor) -> np.ndarray:
@@ -169,33 +213,57 @@ def mean_loss(predicted: np.ndarray, true: np.ndarray, target: Factor) -> np.nda
     return wrong.mean(axis=1)
 
 
-def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> tuple[float, float]:
-    """BCa limits of the skill over test sequences with these losses (n,)."""
-
-    def skill(loss: np.ndarray, base: np.ndarray, axis: int) -> np.ndarray:
-        return 1 - loss.sum(axis) / base.sum(axis)
-
-    if not loss.any():  # No draw can differ: Wilson's limits of a share of n without an error.
-        wrong = 1 - share_interval(len(loss), len(loss)).low
-        return max(1 - wrong / base.mean(), -1.0), 1.0
-    return tuple(np.clip(bca_limits(skill, (loss, base), BOOTSTRAP_DRAWS, seed), -1, 1))
+def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> np.ndarray:
+    """BCa limits (m, 2) of m skills over n test sequences, or groups, with losses (m, n)."""
+    limits = ratio_limits(lambda lost, of: 1 - lost / of, loss, base, BOOTSTRAP_DRAWS, seed)
+    # Of a perfect probe no draw can differ: Wilson's limits of a share of n without an error.
+    perfect, wrong = ~loss.any(axis=1), 1 - share_interval(loss.shape[1], loss.shape[1]).low
+    limits[perfect, 0] = 1 - wrong / base[perfect].mean(axis=1)
+    return np.clip(limits, -1, 1)
 
 
 def held_out_mask(
-    test: float | ArrayLike, count: int, generator: np.random.Generator
+    test: float | ArrayLike,
+    groups: np.ndarray,
+    generator: np.random.Generator,
+    factors: Iterable[np.ndarray] = (),
 ) -> np.ndarray:
-    """The test sequences as a mask (N,)."""
+    """The test sequences as a mask (N,); groups: the number of each one's group.
+
+    A share is drawn again, up to 100 times, until each factor differs on both sides.
+    """
+    count, known = len(groups), list(factors)
     mask, chosen = np.zeros(count, dtype=bool), as_array(test)
+    expected = "a share, indices or a mask with two sequences or more on each side"
     if isinstance(test, float):
-        chosen = generator.permutation(count)[: max(round(test * count), 0)]
+        check_field(0 < test < 1, "test", expected, test)
+        for _ in range(SPLITS):
+            drawn = generator.permutation(groups.max() + 1)
+            chosen = np.isin(groups, drawn[: round(test * len(drawn))])
+            if all(differs(values, chosen) for values in known):
+                break
     try:
         mask[chosen] = True
     except IndexError as error:
         raise ValueError(f"test: expected a share, indices or a mask; {error}") from None
-    holds = 2 <= mask.sum() <= count - 2
-    expected = "a share, indices or a mask with two sequences or more on each side"
-    check_field(holds, "test", expected, f"{mask.sum()} of {count}")
+    check_field(2 <= mask.sum() <= count - 2, "test", expected, f"{mask.sum()} of {count}")
     return mask
+
+
+def differs(values: np.ndarray, held_out: np.ndarray) -> bool:
+    """Whether a factor (N, ...) of numbers has two values or more both in training and in test."""
+    sides = values[held_out], values[~held_out]
+    return all(side.size > 0 and np.ptp(side) > 0 for side in sides)
+
+
+def shuffle_groups(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """An order of rows (n,) in which whole groups, by their numbers, have changed places."""
+    if groups.max() + 1 == len(groups):
+        return generator.permutation(len(groups))
+    order = np.empty(len(groups), dtype=int)
+    place = np.argsort(generator.permutation(groups.max() + 1))  # of each group
+    order[np.argsort(groups, kind="stable")] = np.argsort(place[groups], kind="stable")
+    return order
 
 
 def parse_inputs(

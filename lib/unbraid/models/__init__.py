@@ -1,19 +1,6 @@
 """The three papers' models, and the one interface that they share."""
 
-from unbraid.models.base import Batch, Bound, ModelConfig, SequenceModel
-from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
-from unbraid.models.single_element import SingleElement, SingleElementConfig
-from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
-
-__all__ = [
-    "Batch",
-    "Bound",
-    "IndependentPrediction",
-    "IndependentPredictionConfig",
-    "ModelConfig",
-    "SequenceModel",
-    "SingleElement",
-    "SingleElementConfig",
-    "UnorderedFrames",
-    "UnorderedFramesConfig",
-]
+from .base import Batch, Bound, ModelConfig, SequenceModel  # noqa: F401 - imported from here
+from .independent import IndependentPrediction, IndependentPredictionConfig  # noqa: F401
+from .single_element import SingleElement, SingleElementConfig  # noqa: F401
+from .unordered import UnorderedFrames, UnorderedFramesConfig  # noqa: F401

@@ -10,8 +10,6 @@ notebooks 12 to 14 measure when it does. A single factor as wide as all of them 
 entangled baseline.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,22 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from unbraid.checks import check_number
-from unbraid.distributions import (
-    DiagonalGaussian,
-    gaussian_log_likelihood,
-    kl_by_unit,
-)
-from unbraid.models.base import (
-    BatchLike,
-    Bound,
-    Codes,
-    ModelConfig,
-    Noise,
-    NoiseSource,
-    SequenceModel,
-)
-from unbraid.networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
+from ..checks import check_number
+from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl_by_unit
+from ..networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
+from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 # Trained models have log-variances from -7 to 0.4. Beyond these bounds, which no gradient crosses,
 # a single batch can put out an infinite variance, and the bound is never finite again.
@@ -117,22 +103,18 @@ class IndependentPrediction(SequenceModel):
         self.variance = config.variance
         self.frame_shape = (3, config.image_size, config.image_size)
 
-        is_papers = config.activation == "paper"
+        size, normalise = self.factors * d, config.normalise
+        nonlinearity = "leaky_relu" if config.activation == "paper" else config.activation
         self.encoder = ConvolutionalEncoder(
-            config.image_size,
-            width=config.width,
-            features=config.features,
-            normalise=config.normalise,
-            activation_name="leaky_relu" if is_papers else config.activation,
+            config.image_size, 3, config.width, config.features, normalise, nonlinearity
         )
-        size = self.factors * d
         self.posterior = FilteringPosterior(config.features, size, config.initial_log_variance)
         self.transitions = nn.ModuleList()
         for _ in range(self.factors):
             self.transitions.append(mlp(d, config.hidden, 2 * d, config.hidden_layers))
 
         self.decoder = self.make_decoder(size)
-        if config.normalise:
+        if normalise:
             draw_uniform_weights(self)
         with torch.no_grad():
             list(self.decoder.parameters())[-1].add_(config.output_bias)
@@ -140,15 +122,9 @@ class IndependentPrediction(SequenceModel):
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
         """The decoder of so many inputs, in groups of `ConvolutionalDecoder`."""
         config = self.config
-        return ConvolutionalDecoder(
-            config.image_size,
-            width=config.width,
-            inputs=inputs,
-            normalise=config.normalise,
-            activation_name="relu" if config.activation == "paper" else config.activation,
-            output=config.output,
-            groups=groups,
-        )
+        nonlinearity = "relu" if config.activation == "paper" else config.activation
+        sizes = config.image_size, 3, config.width, inputs
+        return ConvolutionalDecoder(*sizes, config.normalise, nonlinearity, config.output, groups)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes, drawn step by step."""
@@ -237,8 +213,7 @@ class IndependentPrediction(SequenceModel):
     ) -> Codes:
         """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
 
-        Factors are independent, so the others are drawn as without `given`. Raises `ValueError`
-        as `check_given`.
+        Factors are independent, so the others are drawn as without `given`.
         """
         given = self.check_given(given, count, length)
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
@@ -260,9 +235,8 @@ class IndependentPrediction(SequenceModel):
 def draw_uniform_weights(network: nn.Module) -> None:
     """Draw the weights of convolutions and batch normalisation as PyTorch 0.2, paper A's, did.
 
-    Weights and biases are uniform within 1/sqrt(inputs x kernel). Of a transposed convolution
-    today's PyTorch takes the outputs in place of the inputs. The gains of the normalisation are
-    uniform in (0, 1); today they are 1.
+    Weights and biases are uniform within 1/sqrt(inputs x kernel); of a transposed convolution
+    today's PyTorch takes the outputs. Gains of the normalisation, now 1, are uniform in (0, 1).
     """
     for layer in network.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -12,34 +12,17 @@ paper's formulas differ, see papers/c/variants.py. That code also decodes the an
 for a term of its own, which here is the setting `anchor_alone`.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from unbraid.checks import check_field, check_name, check_number
-from unbraid.distributions import (
-    DiagonalGaussian,
-    gaussian_log_likelihood,
-    kl,
-    standard_normal_like,
-)
-from unbraid.models.base import (
-    Batch,
-    BatchLike,
-    Bound,
-    Codes,
-    ModelConfig,
-    Noise,
-    NoiseSource,
-    SequenceModel,
-)
-from unbraid.networks import (
+from ..checks import check_field, check_name, check_number
+from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
+from ..networks import (
     AutoregressivePrior,
     ConvolutionalDecoder,
     GaussianHead,
@@ -47,7 +30,9 @@ from unbraid.networks import (
     mlp,
     run_recurrent,
 )
+from .base import Batch, BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
+BatchNorm = nn.modules.batchnorm._BatchNorm  # what all kinds of it share
 ANCHORS = ("first", "middle", "last", "any")
 
 
@@ -59,17 +44,16 @@ class SingleElementConfig(ModelConfig):
     is true there. An element is a frame or a window of a series.
 
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
-        error and a constant, so that the authors' weights are those of the bound's terms.
+        error and a constant, as in the authors' objective.
     context: whether a bidirectional LSTM runs over the features of all elements first.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
     anchor_alone: whether the bound's term "anchor" comes from a second decoding of the anchors by
-        themselves, as in the authors' code. In training, batch normalisation then has statistics of
-        its own in it, and moves its running ones twice; without it both decodings are the same.
+        themselves, as in the authors' code; they differ by batch normalisation in training alone.
     still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
-    initial_log_variance, initial_gain: the first is added to the log-variance of the dynamic
-        posterior before training, the second multiplies the weights of its mean.
+    initial_log_variance, initial_gain: are added to the log-variance of the dynamic posterior
+        before training, and multiply the weights of its mean.
     """
 
     kind: str = "images"  # or "series"
@@ -190,11 +174,8 @@ class Posterior:
 class SingleElement(SequenceModel):
     """A static code of one element, dynamic codes of the rest: static (B, D), dynamic (B, T, d).
 
-    An element is a frame or a window of a series, and T counts elements.
-
-    The bound's further terms are "anchor", log p(x_a | s, d_a), decoded with all other elements or,
-    where `anchor_alone` is set, once more without them; and where `still` is set "still",
-    sum_t log p(x_t | s, d_t = 0), as in the authors' model of speech.
+    T counts elements: frames, or windows of a series. The bound's further terms are "anchor",
+    log p(x_a | s, d_a), and where it is set "still", sum_t log p(x_t | s, d_t = 0).
 
     Values that were not observed do not count. An element without any observed value is no anchor,
     and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed element; after
@@ -235,7 +216,7 @@ class SingleElement(SequenceModel):
         )
         self.dynamic_encoder = DynamicEncoder(config, self.both_ways)
 
-    def with_anchor(self, anchor: str) -> SingleElement:
+    def with_anchor(self, anchor: str) -> Self:
         """A model that shares the weights and has another anchor."""
         model = copy.copy(self)
         model.config = replace(self.config, anchor=anchor)
@@ -254,9 +235,11 @@ class SingleElement(SequenceModel):
         noise = torch.randn(shape, generator=Generator().manual_seed(0))
         return noise.to(next(self.parameters()))
 
-    def features(self, elements: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def features(
+        self, elements: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """The features of each element, (B, T, g), computed in one call."""
-        features = self.codec.encoder(elements.flatten(0, 1)).unflatten(0, elements.shape[:2])
+        features = over_elements(self.codec.encoder, elements, mask)
         return features if self.context is None else run_recurrent(self.context, features, lengths)
 
     def choose_anchor(self, observed: Tensor, lot: Tensor | None = None) -> Tensor:
@@ -287,10 +270,10 @@ class SingleElement(SequenceModel):
         observed: Tensor,
         lengths: Tensor | None = None,
     ) -> DiagonalGaussian:
-        """q(d_t | x), (B, T, d), of features (B, T, g).
+        """q(d_t | x), (B, T, d), of features (B, T, g) and what was observed, (B, T).
 
         anchor: its number in each sequence, (B,). anchor_noise: (B, g), which is read in its place,
-        where the difference is zero. observed: (B, T), and lengths: (B,), None for whole sequences.
+        where the difference is zero. lengths: (B,), None for whole sequences.
         """
         inputs = self.subtract_anchor(features, anchor)
         is_anchor = F.one_hot(anchor, features.shape[1]).bool()[..., None]  # (B, T, 1)
@@ -309,7 +292,7 @@ class SingleElement(SequenceModel):
         observed, lengths = find_observed(elements, mask)
         anchor = self.choose_anchor(observed, noise.get("lot"))
 
-        features = self.features(elements, lengths)  # (B, T, g)
+        features = self.features(elements, lengths, mask)  # (B, T, g)
         anchor_noise = noise.get("anchor")
         if anchor_noise is None:
             anchor_noise = self.fixed_noise(features.shape[2]).expand(len(features), -1)
@@ -329,7 +312,7 @@ class SingleElement(SequenceModel):
         elements, mask = self.check_batch(batch)
         noise = self.as_noise(noise, *elements.shape[:2])
         posterior = self.posterior(elements, mask, noise)
-        means = self.decode_elements(**posterior.codes)
+        means = self.decode_elements(**posterior.codes, mask=mask)
         by_element = self.log_likelihood(elements, means, mask)  # (B, T)
         terms = self.further_terms(elements, mask, posterior, by_element)
         length = elements.shape[1] * self.codec.window
@@ -362,7 +345,7 @@ class SingleElement(SequenceModel):
             alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
             terms["anchor"] = alone[:, 0]
         if self.config.still:
-            means = self.decode_elements(codes["static"], torch.zeros_like(codes["dynamic"]))
+            means = self.decode_elements(codes["static"], torch.zeros_like(codes["dynamic"]), mask)
             terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
         return terms
 
@@ -376,19 +359,18 @@ class SingleElement(SequenceModel):
         self.check_codes(codes)
         return self.codec.join(self.decode_elements(**codes))
 
-    def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
+    def decode_elements(
+        self, static: Tensor, dynamic: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Mean elements (B, T, ...) of s (B, D) and d (B, T, d)."""
         s = static[:, None].expand(-1, dynamic.shape[1], -1)
         inputs = torch.cat([dynamic, s], -1)
-        return self.codec.decoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        return over_elements(self.codec.decoder, inputs, mask)
 
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of sequences of `length` elements: s from N(0, I), d from its prior.
-
-        The two are independent.
-        """
+        """Codes of sequences of `length` elements: s from N(0, I), d from its prior."""
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
         return {"static": noise["static"], "dynamic": self.prior.roll(noise["dynamic"])} | given
@@ -404,10 +386,29 @@ class SingleElement(SequenceModel):
         frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
         if mask is None or mask.all():
             return self.codec.split(frames), None
-        if not mask.flatten(1).any(1).all():
-            raise ValueError("mask: expected an observed value in every sequence")
+        is_seen = mask.flatten(1).any(1).all()
+        check_field(is_seen, "mask", "an observed value in every sequence", "a sequence without")
         mask = mask[(..., *[None] * (frames.ndim - mask.ndim))]
         return self.codec.split(frames * mask), self.codec.split(mask)
+
+
+def over_elements(network: nn.Module, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Outputs (B, T, ...) of a network that reads single elements, for inputs (B, T, ...).
+
+    mask: (B, T, ...) of the elements. Batch normalisation counts whatever it reads, so a network
+    that has it reads observed elements alone; the outputs for the others are 0.
+    """
+    if mask is None or not any(isinstance(layer, BatchNorm) for layer in network.modules()):
+        return network(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+    return over_observed(network, inputs, mask.flatten(2).any(2))
+
+
+def over_observed(network: nn.Module, inputs: Tensor, observed: Tensor) -> Tensor:
+    """Outputs (B, T, ...) of a network for the observed of inputs (B, T, ...), 0 for the others."""
+    outputs = network(inputs[observed])
+    whole = outputs.new_zeros(*observed.shape, *outputs.shape[1:])
+    whole[observed] = outputs
+    return whole
 
 
 def take_element(values: Tensor, number: Tensor) -> Tensor:

@@ -11,8 +11,6 @@ what pairs of frames have in common. Whatever else a single frame contains has t
 of two units.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,23 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from unbraid.checks import check_name, check_whole
-from unbraid.distributions import (
-    DiagonalGaussian,
-    bernoulli_log_likelihood,
-    kl,
-    standard_normal_like,
-)
-from unbraid.models.base import (
-    BatchLike,
-    Bound,
-    Codes,
-    ModelConfig,
-    Noise,
-    NoiseSource,
-    SequenceModel,
-)
-from unbraid.networks import draw_he_weights, halving_stages, mlp
+from ..checks import check_field, check_name, check_whole
+from ..distributions import DiagonalGaussian, bernoulli_log_likelihood, kl, standard_normal_like
+from ..networks import draw_he_weights, halving_stages, mlp
+from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 SIDE = 4
 """Height and width of the smallest feature map, in pixels."""
@@ -78,18 +63,16 @@ class UnorderedFramesConfig(ModelConfig):
         check_name("initial_weights", self.initial_weights, ("he", "glorot"))
         for width in self.widths:
             check_whole(1, widths=width)
-        if not self.widths or self.image_size != SIDE * 2 ** len(self.widths):
-            raise ValueError(
-                f"widths: expected one for each halving of {self.image_size} pixels down to "
-                f"{SIDE}, found {len(self.widths)}: {list(self.widths)}"
-            )
+        holds = self.widths and self.image_size == SIDE * 2 ** len(self.widths)
+        expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
+        check_field(holds, "widths", expected, list(self.widths))
 
 
 class PairEncoder(nn.Module):
     """q(s | x_1 ... x_T), of what all pairs of frames have in common.
 
-    Pairs are aggregated by the mean over i != j. This is our choice, because the mean depends
-    neither on the frames' order nor, in its scale, on their number.
+    That pairs are aggregated by the mean over i != j is our choice: it depends neither on the
+    frames' order nor, in its scale, on their number.
     """
 
     def __init__(self, config: UnorderedFramesConfig):
@@ -124,10 +107,9 @@ class PairEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Logits of frames (N, C, H, W) of s (N, D) and d (N, d).
+    """Logits of frames; its channels are those of the trunk in reverse order.
 
-    Its channels are those of the trunk in reverse order. One dense layer makes the first 4 x 4 map
-    of (s, d); this is our choice, because the next layer reads such maps.
+    That one dense layer makes the first 4 x 4 map of (s, d) is our choice.
     """
 
     def __init__(self, config: UnorderedFramesConfig, outputs: int | None = None):
@@ -215,7 +197,7 @@ class UnorderedFrames(SequenceModel):
     def dynamic_posterior(self, features: Tensor, static: Tensor) -> DiagonalGaussian:
         """q(d_i | s, x_i), (B, T, d), of features (B, T, ...) and s (B, D).
 
-        That it reads s is our reading of the paper: the true posterior depends on both.
+        That it reads s is our reading of the paper; the true posterior depends on both.
         """
         s = static[:, None].expand(-1, features.shape[1], -1)
         return DiagonalGaussian.from_outputs(

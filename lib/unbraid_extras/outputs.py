@@ -1,0 +1,71 @@
+"""What a command writes: nothing that was there before and is not its own is ever replaced."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from unbraid.checks import check_field
+
+HEAD = 4096  # bytes of a file in which it says what made it
+
+
+def check_outputs(
+    targets: Iterable[Path], inputs: Sequence[Path], made_by: str, record: Path | None = None
+) -> None:
+    """Refuse files to write that would replace an input, each other, or a file of the user's.
+
+    inputs: files, or folders, in which nothing is written. made_by: the command, such as
+    "unbraid_extras measure", which its files hold in quotes among their first bytes. record: a file
+    that holds it for all targets. Raises ValueError; leftovers of killed runs are removed.
+    """
+    targets = list(targets)
+    is_of_run = record is not None and is_made_by(record, made_by)
+    for number, target in enumerate(targets):
+        is_file = target.is_file() or not os.path.lexists(target)
+        expected = "a file to write, in a folder that exists"
+        check_field(is_file and target.parent.is_dir(), str(target), expected, "none")
+        is_read = any(is_in(target, path) for path in [*inputs, *targets[:number]])
+        expected = "another file than those that are read, or written beside it"
+        check_field(not is_read, str(target), expected, "one; choose another name")
+        is_own = not target.exists() or is_of_run or is_made_by(target, made_by)
+        expected = f"no file, or one that {made_by} made (choose another name, or move it)"
+        check_field(is_own, str(target), expected, "another one, which would be lost")
+    for folder in {target.parent for target in targets}:
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            expected = "a folder that can be written into"
+            raise ValueError(f"{folder}: expected {expected}, found {error.strerror}") from None
+    sweep(targets)
+
+
+def is_made_by(path: Path, made_by: str) -> bool:
+    """Whether a file says among its first bytes that this command made it."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return f'"{made_by}"'.encode() in file.read(HEAD)
+
+
+def is_in(path: Path, place: Path) -> bool:
+    """Whether a path, which need not exist, names a file, or lies in a folder."""
+    if path.exists() and place.exists() and path.samefile(place):
+        return True
+    path, place = path.resolve(), place.resolve()
+    return path == place or (place.is_dir() and place in path.parents)
+
+
+def sweep(targets: Iterable[Path]) -> None:
+    """Remove what a process left that was killed while it wrote one of these files."""
+    for target in targets:
+        for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+            # As `records.write_atomically` names it: a dot, the name, the number of the process.
+            if re.fullmatch(r"[.]\d{1,7}", path.suffix) and path.is_file():
+                with suppress(OSError):
+                    path.unlink()

@@ -1,0 +1,140 @@
+"""The one reader of anybody's csv files, for `measure` and `train` alike. Nothing is guessed."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from unbraid.checks import check_field
+
+NAME = "name"  # of a first column that names the rows and has no name of its own
+OTHER_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # between cells, instead of commas
+GAPS = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")
+"""Words that are gaps among numbers, in small letters; among text a class may be called None."""
+
+
+def normalise(name: object) -> str:
+    """A name in one Unicode form (NFC): systems write umlauts in different ones."""
+    return unicodedata.normalize("NFC", str(name).strip())
+
+
+def read_header(path: Path, field: str = "", *, is_key: bool = False) -> list[str]:
+    """The names of a csv file's columns; arguments and errors as of `read_table`."""
+    return check_lines(path, f"{field}: {path.name}" if field else path.name, is_key)[0]
+
+
+def read_table(
+    path: Path, field: str = "", *, text: Collection[str] = (), is_key: bool = False
+) -> pd.DataFrame:
+    """A csv file in UTF-8 with a line of names, and below it as many cells in each line.
+
+    field: what the file holds, such as "factors", with which messages begin.
+    text: columns that are taken as they are written: 007 stays 007, and an empty cell stays "".
+    is_key: the first column names the rows, and is called "name" if it has no name; else a first
+        column without a name that counts 0, 1, 2, ..., as pandas writes it, is left out.
+
+    Columns of numbers have NaN for an empty cell or a word like NA; columns of text are strings
+    without spaces around them, with NaN for an empty cell alone. Raises ValueError with the line
+    for cells beyond or short of the names, an open quote, other marks than commas between cells,
+    names that are lacking or equal, other encodings, no rows.
+    """
+    where = f"{field}: {path.name}" if field else path.name
+    names, count = check_lines(path, where, is_key)
+    try:
+        table = pd.read_csv(
+            path,
+            names=names,
+            header=0,
+            index_col=False,
+            dtype=dict.fromkeys(text, str),
+            encoding="utf-8-sig",
+            keep_default_na=False,
+            na_values={name: [""] for name in names if name not in text},
+            low_memory=False,
+        )
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        raise ValueError(f"{where}: expected a table, found {str(error).splitlines()[0]}") from None
+    check_field(len(table) == count, where, f"{count} rows", len(table))
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = table[name].map(normalise) if name in text else convert(table[name])
+    if not names[0]:
+        expected = (
+            "a name for each column (only one that counts rows from 0, beside others, has none)"
+        )
+        is_count = len(names) > 1 and table[""].tolist() == list(range(count))
+        check_field(is_count, where, expected, "none for the first")
+        table = table.drop(columns="")
+    return table
+
+
+def check_lines(path: Path, where: str, is_key: bool) -> tuple[list[str], int]:
+    """The names of the columns, and the number of rows, each of which has as many cells."""
+    reader = None
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            is_text = "\0" not in file.read(4096)
+            check_field(is_text, where, "a csv file in UTF-8", "bytes of zero, as in UTF-16")
+            file.seek(0)
+            reader = csv.reader(file, strict=True)
+            names = check_names(next(reader, []), where, is_key)
+            count = count_rows(reader, len(names), where)
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
+        found = f"{kind} ({error.object[error.start : error.end]!r}); save it as UTF-8"
+        raise ValueError(f"{where}: expected a csv file in UTF-8, found {found}") from None
+    except csv.Error as error:
+        expected = "commas between cells, and quotes around whole cells alone"
+        found = f"{error}, in line {reader.line_num if reader else 1}"
+        raise ValueError(f"{where}: expected {expected}, found {found}") from None
+    except OSError as error:
+        raise ValueError(f"{where}: expected a file, found {error.strerror}") from None
+    check_field(count > 0, where, "a line of names and at least one below it", "none")
+    return names, count
+
+
+def count_rows(reader: Any, width: int, where: str) -> int:
+    """The number of lines that are not blank; refuses those of another number of cells."""
+    count = blank = 0
+    for row in reader:
+        if len(row) <= 1 and not "".join(row).strip():
+            blank = reader.line_num
+            continue
+        # Where there is one column, a blank line between others is an empty cell.
+        is_gap = width == 1 and blank
+        check_field(not is_gap, where, "no gaps", f"an empty cell in line {blank}")
+        if len(row) != width:
+            found = f"{len(row)} in line {reader.line_num}"
+            check_field(False, where, f"{width} cells in each line, as many as names", found)
+        count += 1
+    return count
+
+
+def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
+    """The names in the first line; refuses other marks than commas, and names lacking or equal."""
+    names = [normalise(cell) for cell in cells]
+    check_field("".join(names), where, "a line of names, with commas between them", "none")
+    for mark, word in OTHER_MARKS.items():
+        is_marked = len(names) == 1 and mark in names[0]
+        check_field(not is_marked, where, "commas between cells", f"{word} in {names[0][:60]!r}")
+    if is_key and not names[0]:
+        names[0] = NAME
+    for number, name in enumerate(names):
+        found = f"none for column {number + 1}"
+        check_field(name or not number, where, "a name for each column", found)
+        check_field(name not in names[:number], where, "names that differ", f"{name!r} twice")
+    return names
+
+
+def convert(column: pd.Series) -> pd.Series:
+    """A column of text as numbers, if all but gaps are numbers; else without spaces around it."""
+    cells = column.map(normalise, na_action="ignore")
+    cells = cells.mask(cells == "")
+    numbers, is_gap = pd.to_numeric(cells, errors="coerce"), cells.str.lower().isin(GAPS)
+    is_number = numbers.notna().any() and (numbers.notna() | is_gap | cells.isna()).all()
+    # Text without such a word is text to pandas, too: a number of more digits than it can hold.
+    return numbers if is_number and is_gap.any() else cells
