@@ -17,6 +17,8 @@ from unbraid.checks import as_array
 
 @dataclass(frozen=True)
 class Expectation:
+    """What the answer to one exercise must be.
+
     value: numbers, arrays, or tuples, lists and dictionaries of them, to within
         absolute + relative * |value|; or, with calls, a function. A string, such as a name or a
         digit, is compared without regard to capital letters and blanks.
