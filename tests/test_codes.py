@@ -34,6 +34,10 @@ def test_parts_are_joined_by_name():
         (lambda: bound_per_frame(MODEL, [], seed=0), "samples"),
         (lambda: root_mean_square(FRAMES, FRAMES[:1]), "second"),
         (lambda: root_mean_square(FRAMES, FRAMES, NONE), "mask"),
+        (lambda: root_mean_square(FRAMES, FRAMES, NONE[:, :2]), "mask"),
+        (lambda: root_mean_square(FRAMES, FRAMES, NONE + 1.0), "mask"),
+        (lambda: root_mean_square(FRAMES[:0], FRAMES[:0]), "first"),
+        (lambda: encode_all(MODEL, FRAMES, size=0), "size"),
     ],
 )
 def test_what_gives_no_number_is_refused(call, field):

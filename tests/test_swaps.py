@@ -77,6 +77,7 @@ P, Y = certain([0, 1, 0, 1], 2), np.array([0, 1, 0, 1])
         (lambda: entropies(np.empty((0, 3))), "probabilities"),
         (lambda: random_donors(1), "count"),
         (lambda: agreement(torch.empty(0, 0, dtype=torch.long)), "judged"),
+        (lambda: agreement(torch.rand(2, 3)), "judged"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(call, name):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field
+from unbraid.checks import check_field, check_whole
 from unbraid.data.sequences import as_float
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
@@ -37,6 +37,8 @@ def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) ->
     """
     whole, device = Batch.of(data), device_of(model)
     check_field(len(whole.frames) > 0, "data", "a sequence or more", "none")
+    if size is not None:
+        check_whole(1, size=size)
     size = size or max(1, FRAMES // whole.frames.shape[1])
     for start in range(0, len(whole.frames), size):
         rows = slice(start, start + size)
@@ -120,9 +122,13 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     Raises `ValueError` for two shapes, and for a mask that is True nowhere.
     """
     shapes = tuple(first.shape), tuple(second.shape)
+    check_field(0 not in shapes[0], "first", "one value or more", shapes[0])
     check_field(shapes[0] == shapes[1], "second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
     if mask is not None:
+        holds = mask.dtype == torch.bool and mask.shape == first.shape[: mask.ndim]
+        expected = f"booleans, one for each of the first axes of {shapes[0]}"
+        check_field(holds, "mask", expected, f"{mask.dtype} {tuple(mask.shape)}")
         check_field(mask.any(), "mask", "a value that is True", "none")
         squares = squares[mask]
     return float(squares.mean().sqrt())

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unbraid.checks import check_name, check_seed
+
 NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
 MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
 
@@ -46,7 +48,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("factors", type=Path, help="npz, pt or csv: each factor (N,) or (N, T)")
     add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
     add("--group", help="a column of the factors, or a file: what a split keeps together")
-    add("--frames", type=Path, nargs=2, help="npy files: true and decoded frames")
     add("--json", type=Path, help="write everything there")
     add("--html", type=Path, help="write one page with figures there")
     add("--seed", type=int, default=0, help="of the splits and shuffles")
@@ -91,14 +92,11 @@ def measure(
     from unbraid_extras.outputs import check_outputs
     from unbraid_extras.provenance import provenance
 
-    words, group, frames = (options.pop(name) for name in ("words", "group", "frames"))
-    inputs = [codes, factors, *(frames or ()), *filter(Path.is_file, [Path(group or "")])]
+    words, group = options.pop("words"), options.pop("group")
+    inputs = [codes, factors, *filter(Path.is_file, [Path(group or "")])]
     check_outputs(filter(None, (json, html)), inputs, MADE_BY)
     arrays, known = read_codes(codes), read_arrays(factors, "factors")
     options["groups"] = find_groups(group, known)
-    if frames:
-        pair = [read_arrays(path, "frames") for path in frames]
-        options["frames"] = [next(iter(arrays.values())) for arrays in pair]
     check_inputs(arrays, known, options["dynamic"], options["groups"])
     from unbraid_extras.measure import measure as measure_codes  # What takes seconds comes last.
 
@@ -121,7 +119,6 @@ def train(
 ) -> None:
     """Read data, train a model and write its page."""
     import torch
-    from unbraid.checks import check_name
     from unbraid.training import choose_accelerator
 
     from unbraid_extras import own_data, own_report, own_training
@@ -148,8 +145,7 @@ def train(
 def run(words: Sequence[str]) -> None:
     """Run a command; its errors are raised."""
     options = vars(build_parser().parse_args(words or ["--help"]))
-    if not 0 <= options["seed"] < 2**32:
-        raise ValueError(f"seed: expected 0 to {2**32 - 1}, found {options['seed']}")
+    check_seed(options["seed"])
     options.pop("run")(**options, words=words)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -78,6 +80,7 @@ def scores(
     numbers = np.arange(len(code)) if groups is None else to_index("groups", as_array(groups))
     check_field(numbers.shape == (len(code),), "groups", "one for each row", numbers.shape)
     check_whole(0, seed=seed)
+    check_field(seed < 2**32, "seed", f"less than {2**32}", seed)
     check_field(isinstance(test, float), "test", "a share of the rows, as 0.3", repr(test))
     known, doubts = [], []  # of each factor its values, its classes and the rows held out
     for name, column in zip(factors, columns, strict=True):
@@ -98,7 +101,7 @@ def scores(
     gap, ahead = mutual_information_gap(code, labels), separation(scaled, values, held_outs)
     explicit = explicitness(scaled, labels)
 
-    def score(starts: np.ndarray, information: np.ndarray) -> Scores:
+    def score(starts: Sequence[int], information: np.ndarray) -> Scores:
         rows_of = np.add.reduceat(importance, starts, axis=0)
         information = information[np.maximum.reduceat(np.ptp(code, axis=0), starts) > 0]
         told = information.sum(1)
@@ -107,9 +110,9 @@ def scores(
         infomec = above_even(active), above_even(information.T), explicit
         return Scores(*dci, gap, ahead, *infomec, tuple(doubts))
 
-    starts = np.cumsum([0, *(block.shape[1] for block in blocks[:-1])])
+    starts = list(accumulate((block.shape[1] for block in blocks[:-1]), initial=0))
     by_code = score(starts, normalised_information(scaled, labels, starts))
-    return by_code, score(np.arange(code.shape[1]), normalised_information(scaled, labels))
+    return by_code, score(range(len(code.T)), normalised_information(scaled, labels))
 
 
 def in_threads(function: Callable[..., Any], *items: Iterable[Any]) -> list[Any]:
@@ -140,10 +143,8 @@ def importances(
         forest = kind(TREES, max_samples=min(TREE_ROWS, len(known)), **options)
         predicted = forest.fit(code[~held_out], known).predict(code[held_out])
         best = known.mean() if is_continuous else np.bincount(known).argmax()
-        wrong = [
-            (said - true) ** 2 if is_continuous else said != true for said in (predicted, best)
-        ]
-        loss, base = (each.mean() for each in wrong)
+        differ = np.subtract if is_continuous else np.not_equal
+        loss, base = (np.square(differ(said, true) * 1.0).mean() for said in (predicted, best))
         return forest.feature_importances_, max(1 - loss / base, 0.0)
 
     importance, skills = zip(*in_threads(grow, columns, held_outs), strict=True)
@@ -225,7 +226,7 @@ def separation(code: np.ndarray, columns: Columns, held_outs: Columns) -> float:
 
 
 def normalised_information(
-    code: np.ndarray, classes: Columns, starts: np.ndarray | None = None
+    code: np.ndarray, classes: Columns, starts: Sequence[int] | None = None
 ) -> np.ndarray:
     """I(row; factor) / H(factor), (R, F), by nearest neighbours (Ross 2014).
 
@@ -233,34 +234,28 @@ def normalised_information(
     to the next, by `ross` on 1500 random rows at most.
     """
     code = StandardScaler().fit_transform(code)
+    find: Callable[..., float] = block_bits if starts else partial(ross_bits, k=10)
     if starts is None:  # with the noise of scikit-learn's mutual_info_classif, as the authors
         noise = np.random.RandomState(0).standard_normal(code.shape)
-        units = (code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise).T[:, :, None]
-        bits = in_threads(lambda unit: [ross_bits(unit, each, k=10) for each in classes], units)
-    else:
-        samples, bits = [draw_rows(factor) for factor in classes], []
-        for block in np.split(code, starts[1:], axis=1):
-            varies = [np.ptp(block[sample], axis=0) > 0 for sample in samples]
-            rows = zip(classes, samples, varies, strict=True)
-            bits.append(
-                [
-                    ross(block[sample][:, some], factor[sample], raw=True).estimate
-                    if some.any()
-                    else 0
-                    for factor, sample, some in rows
-                ]
-            )
+        code, starts = (
+            code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise,
+            range(len(code.T)),
+        )
+    rows = np.split(code, starts[1:], axis=1)
+    bits = in_threads(lambda row: [find(row, factor) for factor in classes], rows)
     return np.clip(bits, 0, None) * np.log(2) / [shared_nats(each, each) for each in classes]
 
 
-def draw_rows(factor: np.ndarray) -> np.ndarray:
-    """Rows at random, in their order; four of each class where all of them would be of one."""
+def block_bits(block: np.ndarray, factor: np.ndarray) -> float:
+    """Bits between a block (N, d) and a factor on random rows, with four of each rare class."""
     order = np.random.default_rng(0).permutation(len(factor))
     sample = order[:BLOCK_ROWS]
     if (np.bincount(factor[sample]) > 1).sum() < 2:
         few = [order[factor[order] == label][:4] for label in np.unique(factor)]
         sample = np.union1d(sample, np.concatenate(few))
-    return np.sort(sample)
+    part = block[np.sort(sample)]
+    part = part[:, np.ptp(part, axis=0) > 0]
+    return ross(part, factor[np.sort(sample)], raw=True).estimate if part.size else 0.0
 
 
 def above_even(matrix: np.ndarray) -> float:

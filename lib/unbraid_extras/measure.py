@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, finite_array, to_index
+from unbraid.checks import as_array, check_seed, to_index
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
@@ -34,7 +34,6 @@ FEWEST_SEQUENCES = 100  # for a verdict
 SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
 HINT = 0.05  # the p-value up to which a linear probe may have read what another reads surely
 SMALLEST_SKILL = 0.05  # of a leak, however small its p-value is
-SHARP_FROM = 0.8  # of the true frames' contrast; below, frames are blurred
 MANY_UNITS = 10  # above, an estimate by neighbours is much too low
 FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
@@ -51,10 +50,7 @@ MEANING = {  # of each score, and what it cannot be told without
     "gap": ("MIG: the best unit is ahead of the second in information, by entropy", GAPS),
     "separation": ("SAP: the best unit is ahead of the second best in accuracy", GAPS),
     "modularity": ("InfoM: the information in each code is about one factor", "two factors"),
-    "compactness": (
-        "InfoC: the information about each factor is in one code",
-        "two codes, or units",
-    ),
+    "compactness": ("InfoC: the information on each factor is in one code", "two codes, or units"),
     "explicitness": ("InfoE: the share of entropy that a linear classifier reads", ROWS),
 }
 OF_UNITS = ("gap", "separation")  # There is no gap between a code and its own units.
@@ -84,7 +80,6 @@ class Report(Readable):
     doubts: list[str]  # on rows, on estimates of information, on the kinds of factors
     by_code: Pair
     by_unit: Pair
-    sharpness: float  # of decoded frames as a share of the true ones'; NaN without frames
     findings: tuple[str, ...] = ()  # sentences, the verdict first
     provenance: dict[str, Any] = field(default_factory=dict)  # of the command
 
@@ -154,7 +149,6 @@ def measure(
     *,
     dynamic: Sequence[str] = (),
     groups: ArrayLike | None = None,
-    frames: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> Report:
     """Measure named codes against known factors.
@@ -167,15 +161,12 @@ def measure(
     groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
         those of other groups, and whole groups are shuffled. Without it, each row stands for
         itself, and of rows that are exact copies one is taken.
-    frames: true and decoded ones, alike in shape and kind: (N, T, C, H, W) or (N, C, H, W), or
-        with the colours last.
 
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
-    check_field(0 <= seed < 2**32, "seed", f"0 to {2**32 - 1}", seed)
+    check_seed(seed)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
-    sharpness = compare_sharpness(*frames) if frames else float("nan")
     doubts, unit = [], "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
     if is_copy.any():
@@ -208,21 +199,20 @@ def measure(
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
         bits, more = pool.submit(estimate_information, flat, still, seed, numbers).result()
         by_code, by_unit, lacking = scored.result()
-    described = {name: describe_factor(values) for name, values in known.items()}
-    kind_doubts = [doubt_kind(name, values) for name, values in known.items()]
+    described = {name: describe_factor(name, values) for name, values in known.items()}
+    kind_doubts = [doubt for _, _, doubt in described.values() if doubt]
     report = Report(
         count=int(numbers.max()) + 1,
         unit=unit,
-        kinds={name: kind for name, (kind, _) in described.items()},
-        constants={name: constant for name, (_, constant) in described.items()},
+        kinds={name: kind for name, (kind, _, _) in described.items()},
+        constants={name: constant for name, (_, constant, _) in described.items()},
         own=assign_codes(arrays, known, dynamic),
         linear=linear.result(),
         nonlinear=nonlinear.result(),
         bits=bits,
-        doubts=[*doubts, *more, *lacking, *filter(None, kind_doubts)],
+        doubts=[*doubts, *more, *lacking, *kind_doubts],
         by_code=by_code,
         by_unit=by_unit,
-        sharpness=sharpness,
     )
     return replace(report, findings=tuple(conclude(report)))
 
@@ -242,24 +232,17 @@ def assign_codes(
     return own
 
 
-def describe_factor(values: np.ndarray) -> tuple[str, float]:
-    """The kind of a factor in words, and the share of its most frequent class, or NaN."""
+def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, str]:
+    """The kind of a factor in words, the share of its most frequent class, and a doubt or ""."""
+    classes, sizes = np.unique(values, return_counts=True)
     if values.dtype.kind == "f":
-        return "continuous", float("nan")
-    sizes = np.unique(values, return_counts=True)[1]
-    return f"{len(sizes)} classes", float(sizes.max() / values.size)
-
-
-def doubt_kind(name: str, values: np.ndarray) -> str:
-    """A sentence on floats that may number classes, or integers that may not; "" on all else."""
-    count, kind = len(np.unique(values)), values.dtype.kind
-    if kind in "iu" and count > MOST_CLASSES:
-        remedy = "write them with a decimal point if they are measured"
-        return f"{name}: its {count} whole numbers are read as classes; {remedy}"
-    if kind == "f" and may_be_classes(values):
-        remedy = "give integers or text if they are classes"
-        return f"{name}: its {count} whole values are decimal and read as continuous; {remedy}"
-    return ""
+        doubt = f"{name}: its {len(classes)} whole values are decimal and read as continuous; "
+        doubt += "give integers or text if they are classes"
+        return "continuous", float("nan"), doubt * may_be_classes(values)
+    doubt = f"{name}: its {len(classes)} whole numbers are read as classes; "
+    doubt += "write them with a decimal point if they are measured"
+    is_many = values.dtype.kind in "iu" and len(classes) > MOST_CLASSES
+    return f"{len(classes)} classes", float(sizes.max() / values.size), doubt * is_many
 
 
 # ---- rows
@@ -275,10 +258,8 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
     units = np.hstack([code.reshape(count, -1) for code in codes.values()])  # (N, P)
     columns = [to_index(name, values).reshape(count, -1) for name, values in factors.items()]
     of_codes = to_index("rows", [blake2b(row, digest_size=16).digest() for row in units])
-    both = np.hstack([of_codes[:, None], *columns])
-    first = np.unique(both, axis=0, return_index=True)[1]
-    is_copy = ~np.isin(np.arange(count), first)
-    different = of_codes.max() + 1
+    rows = pd.DataFrame(np.hstack([of_codes[:, None], *columns]))
+    is_copy, different = rows.duplicated().to_numpy(), of_codes.max() + 1
     # Where codes come again by chance, other factors stand beside them.
     is_alike = is_copy.sum() >= ALIKE * (count - different)
     fewest = max(MOST_CLASSES, different / 2)
@@ -315,22 +296,19 @@ def estimate_information(
     rows = draw_rows(factors, INFORMATION_ROWS, random)
     # By their first appearance, so that rows without groups are shuffled one by one.
     of_rows = np.arange(len(rows)) if groups is None else pd.factorize(groups[rows])[0]
-    for name, whole_code in codes.items():
-        code = whole_code[rows]
-        code = code[:, np.ptp(code, axis=0) > 0]
+    for name, code in codes.items():
+        code = code[rows][:, np.ptp(code[rows], axis=0) > 0]
         count, width = code.shape
-        cells = {factor: (0.0, 0.0) for factor in factors}
-        if width:
-            for factor, values in factors.items():
-                cells[factor] = estimate_cell(code, values[rows], of_rows, random)
-        bits[name] = cells
+        bits[name] = dict.fromkeys(factors, (0.0, 0.0))
+        for factor, values in factors.items() if width else ():
+            bits[name][factor] = estimate_cell(code, values[rows], of_rows, random)
         if width > MANY_UNITS:
             doubts.append(
                 f"{name}: its {width} units are too many for estimates by neighbours; the bits are "
                 "much too low, so compare them with the shuffled ones only"
             )
-        most = max((value for value, _ in cells.values()), default=0.0)
-        if width and most > np.log2(count) - 4:
+        most = max((value for value, _ in bits[name].values()), default=0.0)
+        if most > np.log2(count) - 4 and width:
             limit = f"near what {count} sequences can show; take more"
             doubts.append(f"{name}: {most:.1f} bits are {limit}")
     return bits, doubts
@@ -363,32 +341,13 @@ def score(
 
     units = sum(code.shape[1] for code in codes.values())
     has_gaps = units > 1 and all(values.dtype.kind != "f" for values in factors.values())
-    by_code, by_unit = (
-        {name: (getattr(value, name), getattr(low, name)) for name in MEANING}
-        for value, low in zip(whole, floor, strict=True)
-    )
-    for name in OF_UNITS:
-        by_code[name] = float("nan"), float("nan")
-        by_unit[name] = by_unit[name] if has_gaps else by_code[name]
+    by_code, by_unit = {}, {}
+    for name in MEANING:
+        is_told = has_gaps or name not in OF_UNITS
+        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(whole, floor, strict=True)]
+        by_code[name] = pairs[0] if name not in OF_UNITS else (np.nan, np.nan)
+        by_unit[name] = pairs[1] if is_told else (np.nan, np.nan)
     return by_code, by_unit, list(whole[0].doubts)
-
-
-def compare_sharpness(true: ArrayLike, decoded: ArrayLike) -> float:
-    """Mean absolute difference of neighbouring pixels in decoded frames, over that in true ones."""
-    pair = as_array(true), as_array(decoded)
-    is_alike = pair[0].shape == pair[1].shape and pair[0].dtype.kind == pair[1].dtype.kind
-    expected = "true and decoded ones of one shape, (N, ..., C, H, W), both bytes or both floats"
-    found = " and ".join(f"{frames.dtype} {frames.shape}" for frames in pair)
-    check_field(is_alike and pair[0].ndim > 3, "frames", expected, found)
-    edges = []
-    for given in pair:
-        frames = finite_array("frames", given)
-        if frames.shape[-1] in (1, 3) and frames.shape[-3] not in (1, 3):  # The colours come last.
-            frames = np.moveaxis(frames, -1, -3)
-        down, across = (np.abs(np.diff(frames, axis=axis)).mean() for axis in (-2, -1))
-        edges.append(across + down)
-    check_field(edges[0] != 0, "frames", "true ones that differ within a frame", "one colour")
-    return float(edges[1] / edges[0])
 
 
 # ---- words
@@ -398,61 +357,41 @@ def conclude(report: Report) -> list[str]:
     """The findings in sentences, the verdict first."""
     matrices = report.linear, report.nonlinear
     read = set().union(*(read_pairs(matrix, MOST_PERMUTATIONS) for matrix in matrices))
-    sentences = [judge_codes(report, read), *describe_rest(report, read)]
+    if report.count < FEWEST_SEQUENCES:
+        rest = "" if read else " (nothing is told by any code so far)"
+        return [
+            f"Cannot be concluded: {report.count} {report.unit} are too few{rest}; give "
+            f"{FEWEST_SEQUENCES} or more, better several hundred."
+        ]
+    if not read:
+        return ["Useless: nothing is told, no probe reads any factor from any code."]
+    telling, known = {code for code, _ in read}, {name for _, name in read}
+    quiet = [code for code in report.bits if code not in telling]
+    silent = find_silent(report, telling)
+    sentences = []
+    if silent:
+        rest = ", ".join(code for code in report.bits if code not in quiet)
+        found = f"Collapsed: of what is known nothing is in {', '.join(silent)}; it is in {rest}."
+        sentences.append(found)
+    elif any(report.own.values()):
+        sentences.append(describe_leak(report.own, clear_pairs(report.linear, HINT), read))
+    if quiet and not silent:
+        sentences.append(f"Of what is known nothing is clearly in {', '.join(quiet)}.")
+    if lost := [name for name in report.own if name not in known]:
+        sentences.append(f"Lost: no code tells {', '.join(lost)}.")
     if not any(report.own.values()):
         sentences.append(
             "Which code should hold which factor is not known: give a code of sequences (N, D), or "
             "the name static, and one of steps (N, T, d), or the name dynamic."
         )
-    if np.isfinite(report.sharpness):
-        word = "Blurred" if report.sharpness < SHARP_FROM else "Sharp"
-        sentences.append(
-            f"{word}: decoded frames have {report.sharpness:.0%} of the contrast between "
-            "neighbouring pixels of the true ones."
-        )
-    return [sentence for sentence in sentences if sentence]
-
-
-def judge_codes(report: Report, read: Pairs) -> str:
-    """The verdict on what probes read surely; "" if which code should hold what is not known."""
-    if report.count < FEWEST_SEQUENCES:
-        rest = "" if read else " (nothing is told by any code so far)"
-        return (
-            f"Cannot be concluded: {report.count} {report.unit} are too few{rest}; give "
-            f"{FEWEST_SEQUENCES} or more, better several hundred."
-        )
-    if not read:
-        return "Useless: nothing is told, no probe reads any factor from any code."
-    if silent := find_silent(report, read):
-        telling = {code for code, _ in read}
-        rest = ", ".join(code for code in report.bits if code in telling)
-        return f"Collapsed: of what is known nothing is in {', '.join(silent)}; it is in {rest}."
-    if not any(report.own.values()):
-        return ""
-    return describe_leak(report.own, clear_pairs(report.linear, HINT), read)
-
-
-def find_silent(report: Report, read: Pairs) -> list[str]:
-    """The codes from which nothing is read, nor from others that may hold the same factors."""
-    telling = {code for code, _ in read}
-    groups = [own for own in report.own.values() if own] or [(code,) for code in report.bits]
-    unused = set().union(*(group for group in groups if telling.isdisjoint(group)))
-    return [code for code in report.bits if code in unused]
-
-
-def describe_rest(report: Report, read: Pairs) -> list[str]:
-    """Sentences on codes from which nothing is read, and may be, and on factors that are lost."""
-    if not read or report.count < FEWEST_SEQUENCES:
-        return []
-    telling, known = {code for code, _ in read}, {name for _, name in read}
-    quiet = [code for code in report.bits if code not in telling]
-    lost = [name for name in report.own if name not in known]
-    sentences = []
-    if quiet and not find_silent(report, read):
-        sentences.append(f"Of what is known nothing is clearly in {', '.join(quiet)}.")
-    if lost:
-        sentences.append(f"Lost: no code tells {', '.join(lost)}.")
     return sentences
+
+
+def find_silent(report: Report, telling: Collection[str]) -> list[str]:
+    """The codes from which nothing is read, nor from others that may hold the same factors."""
+    groups = [own for own in report.own.values() if own] or [(code,) for code in report.bits]
+    unused = set().union(*(group for group in groups if set(group).isdisjoint(telling)))
+    return [code for code in report.bits if code in unused]
 
 
 def read_pairs(matrix: LeakageMatrix, permutations: int) -> Pairs:

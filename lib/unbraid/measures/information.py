@@ -153,7 +153,7 @@ def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
     if points.shape[1] == 2:  # where SciPy's tree is the faster one
         plane = cKDTree(points, 8, balanced_tree=False, compact_nodes=False)
-        return plane.query(points, [k + 1], p=np.inf, workers=2)[0][:, 0]  # first itself
+        return plane.query(points, [k + 1], p=np.inf)[0][:, 0]  # the first is the point itself
     if points.shape[1] > 2:
         tree, nearest = KDTree(points, LEAF, metric="chebyshev"), np.empty(len(points))
         order = np.asarray(tree.get_arrays()[1])  # in which neighbours follow each other

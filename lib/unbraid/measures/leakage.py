@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -275,10 +276,10 @@ def parse_inputs(
     for argument, values in (("codes", codes), ("factors", factors)):
         holds = isinstance(values, Mapping) and len(values) > 0
         check_field(holds, argument, 'names and arrays, {"name": array}', type(values).__name__)
-    hows = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    check_field(
-        hows and set(hows) <= set(POOLINGS), "pooling", f"some of {', '.join(POOLINGS)}", hows
-    )
+    is_one = isinstance(pooling, str) or not isinstance(pooling, Iterable)
+    hows: list[Any] = [pooling] if is_one else [*pooling]
+    holds = len(hows) > 0 and set(hows) <= set(POOLINGS)
+    check_field(holds, "pooling", f"some of {', '.join(POOLINGS)}", hows)
     checked = {name: read_code(name, code) for name, code in codes.items()}
     lengths = [len(as_array(values)) for values in (*checked.values(), *factors.values())]
     one_length = len(set(lengths)) == 1

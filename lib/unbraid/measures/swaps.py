@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
@@ -52,6 +53,7 @@ def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
 def random_donors(count: int, seed: int = 0) -> np.ndarray:
     """A random permutation of two or more clips, (count,), none its own donor; or ValueError."""
     check_whole(2, count=count)
+    check_whole(0, seed=seed)
     circle = np.random.default_rng(seed).permutation(count)
     return np.roll(circle, 1)[np.argsort(circle)]
 
@@ -59,7 +61,9 @@ def random_donors(count: int, seed: int = 0) -> np.ndarray:
 def agreement(judged: Tensor) -> float:
     """The share of K identities with the commonest class of their point, averaged over P points.
 
-    judged: class numbers (K, P). Raises ValueError for none.
+    judged: class numbers (K, P). Raises ValueError for none, and for other numbers.
     """
-    check_field(judged.ndim == 2 and judged.numel() > 0, "judged", "(K, P)", tuple(judged.shape))
+    check_field(judged.ndim == 2 and 0 not in judged.shape, "judged", "(K, P)", tuple(judged.shape))
+    is_class = judged.dtype == torch.long and judged.min() >= 0
+    check_field(is_class, "judged", "class numbers from 0", judged.dtype)
     return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
