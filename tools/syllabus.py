@@ -17,7 +17,7 @@ from tools.files import ROOT, select_notebooks
 
 PAGE = ROOT / "docs" / "syllabus.md"
 PLANS = Path(__file__).with_suffix(".toml")
-RUN = re.compile(r"Minutes and memory \|.*?quick (?:about )?([\d.]+)")
+RUN = re.compile(r"Minutes and memory \| (?:.*?quick (?:about )?)?([\d.]+)")
 ROWS = {"paths": "path", "lecture": "audience", "day": "hour", "week": "day", "term": "week"}
 WITH_SUMS = ("day", "week", "term")
 
