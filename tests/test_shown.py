@@ -38,7 +38,6 @@ GATED = {"image_size": 32, "width": 4, "features": 8, "hidden": 8, "hidden_layer
 GATED |= {"factor_size": 6, "decoder_hidden": 24, "activation": "silu", "normalise": False}
 GATED |= {"output": "linear", "output_bias": 0.0, "variance": 0.05, "initial_log_variance": -4.0}
 OF_11 = ("bounded", "FilteringPosterior", "Sizes", "Networks", "IndependentPrediction")
-OF_11 += ("IndependentPrediction", "Recipe", "FactorModel")
 
 
 def build_gated():
