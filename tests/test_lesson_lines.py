@@ -13,8 +13,6 @@ import pytest
 from helpers import NOTEBOOKS
 from unbraid.models import independent, single_element, unordered
 
-from papers.a import variants
-
 BOUND = "elbo encode decode generate"
 LESSONS = {  # notebook and class of the lesson: the library's class, and what is compared
     "11 FilteringPosterior": (independent.FilteringPosterior, "__init__ forward"),

@@ -10,7 +10,6 @@ import io
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -30,6 +29,10 @@ from unbraid.progress import is_watched
 # One palette in the whole course: each pair differs in hue for everybody, and in lightness.
 DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
 STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
+# Below a film; where a viewer takes style and box away, it runs on.
+PAUSE = """<br><label><input type="checkbox"> stop</label><style>
+.film:has(:checked) > img { display: none } .film:has(:checked) > img[hidden] { display: inline }
+</style>"""
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
 
 
@@ -58,7 +61,7 @@ def film(
     milliseconds: int = 250,
     titles: Sequence[str] = (),
 ) -> None:
-    """Show clips (N, T, C, H, W) in [0, 1], side by side, as a film that repeats and can be paused.
+    """Show clips (N, T, C, H, W) in [0, 1], side by side, as a film that repeats and can be stopped.
 
     scale: pixels of the page that show one, each way. milliseconds: of a frame.
     titles: a word or two above each column.
@@ -93,7 +96,7 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
     milliseconds: of each figure. Axes stand where the first figure's stand, so nothing trembles.
     """
     check_whole(1, count=count)
-    pictures: list[Image.Image] = []
+    pictures: list[np.ndarray] = []
     for number in range(count):
         figure = draw(number)
         if number == 0:
@@ -104,33 +107,21 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
             ax.set_position(place)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+        pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
         plt.close(figure)
-    show_film(pictures, alt, milliseconds)
+    # One palette of 64 colours for all, or each picture would be stored in full.
+    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
+    images = map(Image.fromarray, pictures)
+    frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    show_film(frames, alt, milliseconds)
 
 
 def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> None:
-    """Show pictures of one size, one after another, in a player that repeats them.
-
-    A page that plays no films shows the first picture.
-    """
-    import imageio_ffmpeg
-
-    width, height = pictures[0].size
-    pad = ((0, height % 2), (0, width % 2), (0, 0))  # the film's coding wants even sides
-    frames = [np.pad(np.asarray(one.convert("RGB")), pad, mode="edge") for one in pictures]
-    look = ["-crf", "16", "-b:v", "0", "-cpu-used", "3", "-row-mt", "1", "-g", "1000"]
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "film.webm")
-        size = (width + width % 2, height + height % 2)
-        options = {"codec": "libvpx-vp9", "output_params": look, "macro_block_size": 1}
-        writer = imageio_ffmpeg.write_frames(path, size, fps=1000 / milliseconds, **options)
-        writer.send(None)
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
-        film = path.read_bytes()
-    show_image("webm", film, alt, width, pictures[0].convert("RGB"))
+    """Show pictures of one size one after another, for ever, in a moving PNG."""
+    png, first = io.BytesIO(), pictures[0]
+    options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
+    first.save(png, "PNG", save_all=True, optimize=True, **options)
+    show_image("png", png.getvalue(), alt, first.width, first.convert("RGB"), is_film=True)
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
@@ -142,7 +133,7 @@ def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
     check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
-    show_image("svg+xml", drawing, alt, width, None)
+    show_image("svg+xml", drawing, alt, width)
 
 
 def find_beside_notebooks(path: str | Path) -> Path:
@@ -164,34 +155,39 @@ def describe(alt: str) -> str:
     return alt
 
 
-def show_image(kind: str, content: bytes, alt: str, width: int, still: Image.Image | None) -> None:
-    """Show an image or a film ("png", "svg+xml", "webm"), `width` pixels of the page wide.
+def show_image(
+    kind: str,
+    content: bytes,
+    alt: str,
+    width: int,
+    still: Image.Image | None = None,
+    *,
+    is_film: bool = False,
+) -> None:
+    """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text.
 
-    still: the same at one pixel of the page a pixel, for what takes no HTML: PDF, slides.
+    still: the same at one pixel of the page a pixel, for what takes no HTML, such as PDF. A film
+    has a box below it that puts this, its first picture, in its place.
     """
     from IPython.display import display
 
     alt = describe(alt)
-    size = f'width="{width}" style="max-width: 100%; height: auto"'
+    look = f'style="max-width: 100%; height: auto" width="{width}" alt="{html.escape(alt)}"'
     data = {"text/plain": f"Figure: {alt}"}
     encoded = base64.b64encode(content).decode()
+    # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
+    # SVG only in notebooks that are trusted.
+    page = f'<img {look} src="data:image/{kind};base64,{encoded}">'
+    if kind == "svg+xml":
+        data["image/svg+xml"] = content.decode("utf8")
     if still is not None:
         png = io.BytesIO()
         still.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(png.getvalue()).decode()
-    # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
-    # SVG only in notebooks that are trusted.
-    if kind == "webm":
-        fallback = f'<img alt="{html.escape(alt)}" {size} src="data:image/png;base64,'
-        play = f'<video controls loop autoplay muted playsinline {size} aria-label="'
-        play += f'{html.escape(alt)}" src="data:video/webm;base64,{encoded}">'
-        data["text/html"] = f'{play}{fallback}{data["image/png"]}"></video>'
-    else:
-        source = f"data:image/{kind};base64,{encoded}"
-        data["text/html"] = f'<img alt="{html.escape(alt)}" {size} src="{source}">'
-    if kind == "svg+xml":
-        data["image/svg+xml"] = content.decode("utf8")
-    display(data, raw=True)
+    if is_film:
+        first = f'<img hidden {look} src="data:image/png;base64,{data["image/png"]}">'
+        page = f'<div class="film">{page}{first}{PAUSE}</div>'
+    display(data | {"text/html": page}, raw=True)
 
 
 def play(sound: Tensor, rate: int, name: str) -> None:
