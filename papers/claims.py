@@ -222,7 +222,8 @@ def render_head(paper: str) -> str:
     for claim in read_claims():
         if claim.paper == paper and claim.head:
             rows.append(claim.print_row(with_command=False))
-    text = "**What the paper claims, and what came out here.** Bold: the weights of this seed ship."
+    text = "**What the paper claims, and what came out here.** The part explains its words; come "
+    text += "back when you know them. Bold: the weights of this seed ship."
     return f"{text} All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n{markdown_table(rows)}"
 
 
