@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_name, check_seed
+from unbraid.checks import check_field, check_name
 
 NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
 MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("codes", type=Path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
     add("factors", type=Path, help="npz, pt or csv: each factor (N,) or (N, T)")
     add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
-    add("--group", help="a column of the factors, or a file: what a split keeps together")
+    add("--group", help="a column of the factors: its rows of one value stay together")
     add("--json", type=Path, help="write everything there")
     add("--html", type=Path, help="write one page with figures there")
     add("--seed", type=int, default=0, help="of the splits and shuffles")
@@ -82,25 +82,24 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def measure(
-    codes: Path, factors: Path, json: Path | None, html: Path | None, **options: Any
-) -> None:
+def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) -> None:
     """Read and measure codes, print the report, and write it as JSON and as a page."""
     from unbraid.records import write_atomically
 
-    from unbraid_extras.arrays import MADE_BY, check_inputs, find_groups, read_arrays, read_codes
+    from unbraid_extras.arrays import MADE_BY, check_inputs, read_arrays, read_codes
     from unbraid_extras.outputs import check_outputs
     from unbraid_extras.provenance import provenance
 
-    words, group = options.pop("words"), options.pop("group")
-    inputs = [codes, factors, *filter(Path.is_file, [Path(group or "")])]
-    check_outputs(filter(None, (json, html)), inputs, MADE_BY)
+    json, html, group = (options.pop(name) for name in ("json", "html", "group"))
+    check_outputs(filter(None, (json, html)), [codes, factors], MADE_BY)
     arrays, known = read_codes(codes), read_arrays(factors, "factors")
-    options["groups"] = find_groups(group, known)
-    check_inputs(arrays, known, options["dynamic"], options["groups"])
+    if group is not None:
+        check_name("group", group, known)
+        options["groups"] = known.pop(group)
+    check_inputs(arrays, known, options["dynamic"], options.get("groups"))
     from unbraid_extras.measure import measure as measure_codes  # What takes seconds comes last.
 
-    made = provenance(inputs, words)
+    made = provenance([codes, factors], words)
     report = replace(measure_codes(arrays, known, **options), provenance=made)
     print(repr(report))
     for written, text in ((json, report.as_json), (html, report.as_html)):
@@ -109,14 +108,7 @@ def measure(
             print(f"written: {written}")
 
 
-def train(
-    model: str,
-    data: Path,
-    to: Path | None,
-    dynamic: list[str],
-    words: Sequence[str],
-    **options: Any,
-) -> None:
+def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     """Read data, train a model and write its page."""
     import torch
     from unbraid.training import choose_accelerator
@@ -124,8 +116,8 @@ def train(
     from unbraid_extras import own_data, own_report, own_training
     from unbraid_extras.provenance import provenance
 
-    folder = to or Path("build", "own", f"{data.resolve().stem}-{model}")
-    inputs = [data, *filter(None, [options["labels"]])]
+    folder = options.pop("to") or Path("build", "own", f"{data.resolve().stem}-{model}")
+    inputs, dynamic = [data, *filter(None, [options["labels"]])], options.pop("dynamic")
     running = {name: options.pop(name) for name in ("again", "accelerator")}
     chosen = {name: options.pop(name) for name in ("steps", "batch_size")}
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
@@ -136,16 +128,15 @@ def train(
     device = choose_accelerator(running["accelerator"])
     device = torch.cuda.get_device_name() if device == "cuda" else device
     made = provenance(inputs, words, device)
-    with own_training.hold(folder):
-        trained = own_training.train(plan, read, folder, made=made, **running)
-        written = own_report.write(trained, read, folder, dynamic)
-    print(f"written: {written}")
+    trained = own_training.train(plan, read, folder, made=made, **running)
+    print(f"written: {own_report.write(trained, read, folder, dynamic)}")
 
 
 def run(words: Sequence[str]) -> None:
     """Run a command; its errors are raised."""
     options = vars(build_parser().parse_args(words or ["--help"]))
-    check_seed(options["seed"])
+    seed = options["seed"]
+    check_field(0 <= seed < 2**32, "seed", f"0 to {2**32 - 1}", seed)
     options.pop("run")(**options, words=words)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +13,6 @@ from unbraid.checks import as_array, check_field, check_name, finite_array, to_i
 SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
 MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
 NO_UNITS = ("id", "index", "name", "row", "sequence", "series")  # columns of a csv of codes
-MOST_CLASSES = 20  # of whole numbers that are floats
-MUCH = 2**30  # bytes of arrays that may be packed as tightly as can be
-MOST_UNPACKED = 50  # times a file's size, if it holds more
 FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
 ROWS_PER_CLASS = 4  # on average, at least
 ROWS_OUTSIDE = 10  # of the most frequent class, at least
@@ -36,8 +32,8 @@ def read_arrays(path: Path | str, field: str) -> Arrays:
     check_field(path.is_file(), field, "a file", f"{kind} at {path}")
     expected = "an npz, npy, csv or pt file (numpy.savez writes arrays of any other kind)"
     check_field(path.suffix.lower() in SUFFIXES, field, expected, path.name)
-    read = {".csv": read_columns, ".npz": read_numpy, ".npy": read_numpy}
-    arrays = read.get(path.suffix.lower(), read_tensors)(path, field)
+    read = read_columns if path.suffix.lower() == ".csv" else read_named
+    arrays = read(path, field)
     check_field(len(arrays) > 0, field, "at least one array", f"none in {path.name}")
     for name, values in arrays.items():
         holds = values.size > 0 and values.ndim > 0
@@ -61,13 +57,13 @@ def read_codes(path: Path | str) -> Arrays:
     parts = {name: re.fullmatch(r"(.+)_(0|[1-9]\d*)", name) for name in arrays}
     if not any(parts.values()):
         return {path.stem: np.stack([*arrays.values()], 1)}  # (N, D)
-    units: dict[str, dict[int, np.ndarray]] = {}
-    for name, part in parts.items():
-        expected = "all columns of units called CODE_NUMBER, such as static_0, or none"
-        if part is None:
-            raise ValueError(f"codes: expected {expected}, found {name} beside others")
-        units.setdefault(part[1], {})[int(part[2])] = arrays[name]
-    return {code: np.stack([by[key] for key in sorted(by)], 1) for code, by in units.items()}
+    others = [name for name, part in parts.items() if part is None]
+    expected = "all columns of units called CODE_NUMBER, such as static_0, or none"
+    check_field(not others, "codes", expected, f"{', '.join(others)} beside others")
+    units: dict[str, list[np.ndarray]] = {}
+    for name in sorted(arrays, key=lambda name: int(name.rpartition("_")[2])):
+        units.setdefault(name.rpartition("_")[0], []).append(arrays[name])
+    return {code: np.stack(columns, 1) for code, columns in units.items()}
 
 
 def read_columns(path: Path, field: str) -> Arrays:
@@ -85,61 +81,21 @@ def read_columns(path: Path, field: str) -> Arrays:
     return columns
 
 
-def read_tensors(path: Path, field: str) -> Arrays:
-    """The tensors of a file that `torch.save` wrote."""
-    import torch
-
+def read_named(path: Path, field: str) -> Arrays:
+    """The arrays of an npz, npy or pt file."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = content if isinstance(content, dict) else {path.stem: content}
-        return {str(name): as_array(values) for name, values in tensors.items()}
-    except Exception:  # pickle and zipfile raise nearly anything for a damaged file
-        raise ValueError(
-            f"{field}: expected a tensor or a dict of tensors, found neither in {path.name}; "
-            "write it with torch.save({name: tensor})"
-        ) from None
+        if path.suffix.lower() in (".pt", ".pth"):
+            import torch  # imported lazily, because it takes a second
 
-
-def read_numpy(path: Path, field: str) -> Arrays:
-    """The arrays of an npz or npy file."""
-    try:
-        check_size(path)
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {path.stem: content}
-        with content:
-            return {name: np.asarray(content[name]) for name in content.files}
-    except Exception as error:  # zipfile raises nearly anything for a damaged file
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            content = np.load(path, allow_pickle=False)
+        named = content if isinstance(content, Mapping) else {path.stem: content}
+        return {str(name): as_array(named[name]) for name in named}
+    except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{field}: {path.name} cannot be read ({reason}); write it with numpy.savez, from "
-            "arrays of numbers or text, not of objects"
-        ) from None
-
-
-def check_size(path: Path) -> None:
-    """Refuse an archive whose arrays are much larger than it is, before any of them is read."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > max(MUCH, MOST_UNPACKED * path.stat().st_size):
-            raise ValueError(f"it is packed too tightly: {size / 2**30:.3g} GiB of arrays")
-
-
-def may_be_classes(values: np.ndarray) -> bool:
-    """Whether floats may be the numbers of classes: few values, and all of them whole."""
-    known = np.unique(values[~np.isnan(values)])
-    return len(known) <= MOST_CLASSES and bool((known == np.round(known)).all())
-
-
-def find_groups(name: str | None, factors: Arrays) -> np.ndarray | None:
-    """The groups that an option names: a column, taken out of the factors, or a file of one."""
-    if name is None:
-        return None
-    if name in factors or not Path(name).is_file():
-        check_name("group", name, factors)
-        return factors.pop(name)
-    return next(iter(read_arrays(name, "group").values()))
+        remedy = "write arrays with numpy.savez, or a dict of tensors with torch.save"
+        raise ValueError(f"{field}: {path.name} cannot be read ({reason}); {remedy}") from None
 
 
 # ---- checks

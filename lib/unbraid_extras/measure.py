@@ -22,12 +22,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_seed, to_index
+from unbraid.checks import as_array, check_field, to_index
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
-from unbraid_extras.arrays import MADE_BY, MOST_CLASSES, Arrays, check_inputs, may_be_classes
+from unbraid_extras.arrays import MADE_BY, Arrays, check_inputs
 from unbraid_extras.disentanglement import scores
 
 FEWEST_SEQUENCES = 100  # for a verdict
@@ -39,6 +39,7 @@ FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
+MOST_CLASSES = 20  # of whole numbers: more may be measured
 FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
 ROWS = "more rows of each class"
@@ -165,7 +166,7 @@ def measure(
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
-    check_seed(seed)
+    check_field(0 <= seed < 2**32, "seed", f"0 to {2**32 - 1}", seed)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
     doubts, unit = [], "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
@@ -199,18 +200,20 @@ def measure(
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
         bits, more = pool.submit(estimate_information, flat, still, seed, numbers).result()
         by_code, by_unit, lacking = scored.result()
-    described = {name: describe_factor(name, values) for name, values in known.items()}
-    kind_doubts = [doubt for _, _, doubt in described.values() if doubt]
+    kinds, constants = {}, {}
+    for name, values in known.items():
+        kinds[name], constants[name], doubt = describe_factor(name, values)
+        more += [doubt] * bool(doubt)
     report = Report(
         count=int(numbers.max()) + 1,
         unit=unit,
-        kinds={name: kind for name, (kind, _, _) in described.items()},
-        constants={name: constant for name, (_, constant, _) in described.items()},
+        kinds=kinds,
+        constants=constants,
         own=assign_codes(arrays, known, dynamic),
         linear=linear.result(),
         nonlinear=nonlinear.result(),
         bits=bits,
-        doubts=[*doubts, *more, *lacking, *kind_doubts],
+        doubts=[*doubts, *lacking, *more],
         by_code=by_code,
         by_unit=by_unit,
     )
@@ -235,14 +238,14 @@ def assign_codes(
 def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, str]:
     """The kind of a factor in words, the share of its most frequent class, and a doubt or ""."""
     classes, sizes = np.unique(values, return_counts=True)
+    is_many, found = len(classes) > MOST_CLASSES, f"{name}: its {len(classes)} whole"
     if values.dtype.kind == "f":
-        doubt = f"{name}: its {len(classes)} whole values are decimal and read as continuous; "
-        doubt += "give integers or text if they are classes"
-        return "continuous", float("nan"), doubt * may_be_classes(values)
-    doubt = f"{name}: its {len(classes)} whole numbers are read as classes; "
-    doubt += "write them with a decimal point if they are measured"
-    is_many = values.dtype.kind in "iu" and len(classes) > MOST_CLASSES
-    return f"{len(classes)} classes", float(sizes.max() / values.size), doubt * is_many
+        is_whole = not is_many and bool((classes % 1 == 0).all())
+        doubt = f"{found} values are decimal and read as continuous; give integers for classes"
+        return "continuous", float("nan"), doubt * is_whole
+    doubt = f"{found} numbers are read as classes; write them with a decimal point if measured"
+    share = float(sizes.max() / values.size)
+    return f"{len(classes)} classes", share, doubt * (is_many and values.dtype.kind in "iu")
 
 
 # ---- rows

@@ -20,9 +20,9 @@ def check_outputs(
 ) -> None:
     """Refuse files to write that would replace an input, each other, or a file of the user's.
 
-    inputs: files, or folders, in which nothing is written. made_by: the command, such as
-    "unbraid_extras measure", which its files hold in quotes among their first bytes. record: a file
-    that holds it for all targets. Raises ValueError; leftovers of killed runs are removed.
+    inputs: files, or folders, in which nothing is written. made_by: the command, which its files
+    hold in quotes among their first bytes. record: a file that holds it for all targets. Raises
+    ValueError; leftovers of killed runs are removed.
     """
     targets = list(targets)
     is_of_run = record is not None and is_made_by(record, made_by)

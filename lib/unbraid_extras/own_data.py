@@ -33,26 +33,19 @@ SAID = 100  # MB of memory from which on they are said
 class OwnData(Readable):
     """What was read, in three splits that share no film, folder, file or id.
 
-    splits  "train", "validation" and "test"
-    notes   sentences on what was found and what was done to it
-    names   by split the name of each sequence, such as "walk.mp4 #3" for a film's third clip
-    sources likewise the number of the film, folder, file or series that it comes from
-    kind    "films", "folders", "recordings", "rows" of an array, or "series"
-    scale   of recordings: by it their spectra become magnitudes again
-    columns of series: the names of their variables
-    units   of series: mean and deviation (2, D) of the training split, behind their z-scores
-    times   of series of a table, by split: the times of each sequence's steps
+    notes are sentences on what was found and what was done to it.
     """
 
-    splits: dict[str, Sequences]
+    splits: dict[str, Sequences]  # "train", "validation" and "test"
     notes: list[str]
-    names: dict[str, list[str]]
-    kind: str = ""
-    scale: SpectrumScale | None = None
-    sources: dict[str, list[int]] = field(default_factory=dict)
-    columns: list[str] = field(default_factory=list)
-    units: np.ndarray | None = None
-    times: dict[str, list[pd.Index]] = field(default_factory=dict)
+    names: dict[str, list[str]]  # by split of each sequence, as "walk.mp4 #3", a film's third clip
+    kind: str = ""  # "films", "folders", "recordings", "rows" of an array, or "series"
+    scale: SpectrumScale | None = None  # of recordings: by it spectra become magnitudes again
+    sources: dict[str, list[int]] = field(default_factory=dict)  # what splits keep together of each
+    unit: str = ""  # of these: the kind, or "groups of person"
+    columns: list[str] = field(default_factory=list)  # of series: the names of their variables
+    units: np.ndarray | None = None  # of series: mean, deviation (2, D) behind their z-scores
+    times: dict[str, list[pd.Index]] = field(default_factory=dict)  # of each series' steps
 
     def table(self) -> list[tuple[str, ...]]:
         """A row for each split, then the notes."""
@@ -81,9 +74,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
                  also hold a mask and labels (N,) or (N, T); a csv file of series
     labels       a csv file: the first column names films, folders, files or ids, each other one is
                  a label; where names repeat, a column time or frame makes labels of steps. By
-                 default labels.csv in the folder, if it is there. Text and whole numbers are
-                 classes, other numbers are values
-    id_column    of a csv file of series: which column tells the series apart; guessed by its name
+                 default labels.csv in the folder. Text and whole numbers are classes
+    id_column    of a csv file of series: which column tells them apart; guessed by its name
     time_column  likewise: which column orders a series
     group        the label whose classes are kept together by the split, such as a person
     size         height and width of frames
@@ -119,7 +111,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
     for what, known in (("sequences", static), ("steps", dynamic)):
         if known:
             raw.notes.append(f"Labels of {what}: {own_tables.describe_labels(known)}.")
-    part = draw_parts(raw, static, group, length, seed)
+    owner, unit = find_owners(raw, group)
+    part = draw_parts(raw, static, owner, unit, length or raw.length, seed)
     length = length or raw.length
     if part is None and length:
         stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
@@ -128,11 +121,11 @@ def load(  # noqa: PLR0913 - all but the first go by name
     clips = cut(raw, part, length, stride)
     raw.notes += describe_sizes(raw.sizes, fit)
     splits = assemble(raw, clips, static, dynamic, f"own data from {path.name}")
-    data = OwnData(splits, raw.notes, {}, raw.kind, raw.scale, {}, raw.columns, raw.units)
+    data = OwnData(splits, raw.notes, {}, raw.kind, raw.scale, {}, unit, raw.columns, raw.units)
     for number, name in enumerate(SPLITS):
         chosen = [clip for clip in clips if clip.split == number]
         data.names[name] = [clip.name for clip in chosen]
-        data.sources[name] = [clip.number for clip in chosen]
+        data.sources[name] = [int(owner[clip.number]) for clip in chosen]
         if raw.times is not None:
             data.times[name] = [raw.times[clip.number][clip.window] for clip in chosen]
     return data
@@ -142,9 +135,8 @@ def find(
     path: Path, id_column: str | None, time_column: str | None, size: int, fit: str
 ) -> RawSequences:
     """The sequences of a folder or a file, by its name; the arguments are those of `load`."""
-    suffix = path.suffix.lower()
-    is_there = path.is_dir() or path.is_file()
-    check_field(is_there, "path", "a folder or a file", f"no {path}")
+    suffix, films = path.suffix.lower(), own_files.SUFFIXES["films"]
+    check_field(path.is_dir() or path.is_file(), "path", "a folder or a file", f"no {path}")
     if path.is_file() and suffix == ".csv":
         return own_tables.find_series(path, id_column, time_column)
     check_field(id_column is None, "id_column", "a csv file, which has columns", path.name)
@@ -152,33 +144,36 @@ def find(
         return own_files.find_in_folder(path, size, fit)
     if suffix in (".npy", ".npz"):
         return own_tables.find_arrays(path, size, fit)
-    expected = f"a folder, or a file {', '.join(own_files.SUFFIXES['films'])}, .npy, .npz or .csv"
-    check_field(suffix in own_files.SUFFIXES["films"], "path", expected, path.name)
+    expected = f"a folder, or a file {', '.join(films)}, .npy, .npz or .csv"
+    check_field(suffix in films, "path", expected, path.name)
     return own_files.find_films([path], size, fit)
 
 
+def find_owners(raw: RawSequences, group: str | None) -> tuple[np.ndarray, str]:
+    """The number (U,) of what the split keeps together of each sequence, and the name of these."""
+    if group is None:
+        return np.arange(len(raw.names)), raw.kind
+    check_field(len(raw.static.columns), "group", "text or --labels with a value each", "none")
+    check_name("group", group, raw.static)
+    return pd.factorize(raw.static[group])[0], f"groups of {group}"
+
+
 def draw_parts(
-    raw: RawSequences, static: Encoded, group: str | None, length: int | None, seed: int
+    raw: RawSequences, static: Encoded, owner: np.ndarray, what: str, length: int | None, seed: int
 ) -> np.ndarray | None:
     """The number (U,) of the split of each sequence; None if each has to be cut by time.
 
     Of `DRAWS` draws it is the first whose training split lacks the fewest classes.
     """
-    field, what, owner = "path", raw.kind, np.arange(len(raw.names))
-    if group is not None:
-        has_labels = len(raw.static.columns) > 0
-        check_field(has_labels, "group", "text or --labels with a value per sequence", "none")
-        check_name("group", group, raw.static)
-        field, what, owner = "group", f"groups of {group}", pd.factorize(raw.static[group])[0]
-    count = owner.max() + 1
-    can_cut = group is None and raw.kind != "recordings"
-    if count < 3 and can_cut and (length or raw.length):
+    count, can_cut = owner.max() + 1, what == raw.kind != "recordings"
+    if count < 3 and can_cut and length:
         raw.notes.append(
             f"Because there are fewer than 3 {what}, each is split by time, 70 : 15 : 15, with a "
             "gap of one clip between the splits."
         )
         return None
     remedy = ", or a length (--length) to cut them by time" if can_cut else ""
+    field = "path" if what == raw.kind else "group"
     check_field(count >= 3, field, f"3 {what} or more{remedy}", count)
 
     random = np.random.default_rng(seed)
@@ -211,7 +206,9 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
 
 def check_memory(raw: RawSequences, size: int, factor: float) -> None:
     """Say how much memory frames take, `factor` times their bytes, and refuse what is not free."""
-    need, free = factor * raw.planes * size**2 / 1e6, own_files.free_memory() / 1e6
+    import psutil  # imported lazily, because only frames need it
+
+    need, free = factor * raw.planes * size**2 / 1e6, psutil.virtual_memory().available / 1e6
     expected = f"at most {free:.0f} MB, which are free"
     remedy = "a smaller --size or --length, or fewer files, need less"
     check_field(need < free, "memory", expected, f"{need:.0f} MB for {raw.kind} ({remedy})")

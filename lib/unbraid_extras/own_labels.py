@@ -6,18 +6,15 @@ are too few, nothing is concluded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from unbraid.checks import to_index
-from unbraid.codes import decode_all
 from unbraid.data.sequences import Sequences
 from unbraid.measures import leakage
 from unbraid.measures.intervals import Interval, bootstrap_interval
@@ -25,7 +22,7 @@ from unbraid.models.base import Batch
 from unbraid.models.single_element import SingleElement
 
 from unbraid_extras import measure
-from unbraid_extras.own_page import Page, average, recolour
+from unbraid_extras.own_page import Page, average
 
 FEWEST_GROUPS = 20  # of what the split keeps together, in the test; with fewer all is left open
 SIGNIFICANCE = 0.05  # the largest p-value of a difference that is called clear
@@ -81,7 +78,8 @@ def find_obstacle(page: Page, name: str) -> str:
 
 def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
     """Codes and inputs probed for the labels of sequences, and for those of steps, if any."""
-    codes, still, moving = {}, {}, {}
+    codes: dict[str, np.ndarray] = {}
+    still, moving = dict(codes), dict(codes)
     for name in page.codes["test"]:
         codes[name] = join(part[name] for part in page.codes.values())
     for name in names:
@@ -226,36 +224,6 @@ def judge_codes(own: Mapping[str, Sequence[str]], read: measure.Pairs) -> str:
     lost = sorted(own.keys() - {name for _, name in read})
     verdict = measure.describe_leak(own, read, read)
     return verdict + f" Lost: no code tells {', '.join(lost)}." * bool(lost)
-
-
-def judge_swaps(page: Page, names: Sequence[str]) -> dict[str, object]:
-    """Swaps, the unchanged and the recoloured clip before a linear judge of inputs."""
-    frames, codes = page.test.frames, page.codes["test"]
-    swapped = decode_all(page.model, codes | {"static": codes["static"][page.donors]})
-    clips = {"swap: static of donor": swapped, "unchanged sequence": frames}
-    if page.is_coloured:
-        clips["recoloured sequence"] = recolour(page.test, page.donors)
-    columns, fewest = {"judged": ["true test sequences", *clips]}, len(frames)
-    for name in names:
-        true = wanted = page.test.labels[name]
-        differ, whose = true != true[page.donors], "sequence's own"
-        fewest = min(fewest, int(differ.sum()))
-        if "static" in page.own[name]:
-            wanted, whose = true[page.donors], "donor's"
-        judge = train_judge(page, name)
-        rights = [judge(frames) == true]
-        rights += [(judge(values) == wanted)[differ] for values in clips.values()]
-        columns[f"{whose} {name}"] = [f"{right.float().mean():.2f}" for right in rights]
-    return {"rows": [tuple(columns), *zip(*columns.values(), strict=True)], "fewest": fewest}
-
-
-def train_judge(page: Page, name: str) -> Callable[[Tensor], Tensor]:
-    """A linear model that names a label of test sequences from their mean over time."""
-    train, mask = page.parts["train"], page.test.observed
-    x = shrink(average(train.frames, train.observed))
-    judge = make_pipeline(StandardScaler(), leakage.PROBES["linear", "classes"](x.shape[1]))
-    judge.fit(x.numpy(), train.labels[name].numpy())
-    return lambda frames: torch.from_numpy(judge.predict(shrink(average(frames, mask)).numpy()))
 
 
 def join(parts: Iterable[Tensor]) -> np.ndarray:

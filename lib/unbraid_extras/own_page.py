@@ -23,20 +23,25 @@ MOST_SEQUENCES = {"train": 600, "test": 300}  # that probes and pictures read
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What the sections of a report read; they add sentences to `verdict` and to `findings`."""
+    """What the sections of a report read; they add sentences to `verdict` and to `findings`.
+
+    decoded are the test sequences from their codes; own the codes that may hold a label, none if
+    unknown; donors (n,) the number of another test sequence for each; groups (n,) the number of
+    what the split keeps together with each, which `unit` names; clock what the times are.
+    """
 
     model: SequenceModel
     data: OwnData
     parts: dict[str, Sequences]  # of the training and of the test split, as floats
     names: list[str]  # of the test sequences
     times: list[np.ndarray]  # of the test sequences, of each step
-    clock: str  # what the times are, such as "frame"
+    clock: str
     codes: dict[str, Codes]  # by part
-    decoded: Tensor  # from the codes of the test sequences
-    own: dict[str, tuple[str, ...]]  # by label the codes that may hold it; none if unknown
-    donors: Tensor  # for each test sequence the number of another one
-    groups: np.ndarray  # for each test sequence what the split keeps together with it, as a number
-    unit: str  # the name of these groups, such as "films"
+    decoded: Tensor
+    own: dict[str, tuple[str, ...]]
+    donors: Tensor
+    groups: np.ndarray
+    unit: str
     verdict: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
@@ -44,11 +49,6 @@ class Page:
     def test(self) -> Sequences:
         """The test sequences."""
         return self.parts["test"]
-
-    @property
-    def is_coloured(self) -> bool:
-        """Whether sequences are frames of three colours."""
-        return self.test.kind == "frames" and self.test.frames.shape[2] == 3
 
     @property
     def within(self) -> Tensor:
@@ -68,23 +68,16 @@ def open_page(model: SequenceModel, data: OwnData, dynamic: Sequence[str] = ()) 
         order = torch.randperm(len(data.splits[name]), generator=torch.Generator().manual_seed(0))
         rows[name] = order[:most].sort().values
         parts[name] = data.splits[name].subset(rows[name]).as_float()
+    test, count = rows["test"], len(rows["test"])
+    names = [data.names["test"][row] for row in test]
     codes = {name: encode_observed(model, part) for name, part in parts.items()}
-    count = len(rows["test"])
-    groups, unit = find_groups(data, rows["test"])
-    times, clock = read_clock(data, rows["test"])
+    decoded = decode_all(model, codes["test"])
+    own = assign_codes(codes["test"], parts["test"].labels, dynamic)
+    donors = torch.from_numpy(random_donors(max(2, count)))[:count] % count
+    times, clock = read_clock(data, test)
+    groups = np.array(data.sources["test"])[test.numpy()]
     return Page(
-        model=model,
-        data=data,
-        parts=parts,
-        names=[data.names["test"][row] for row in rows["test"]],
-        times=times,
-        clock=clock,
-        codes=codes,
-        decoded=decode_all(model, codes["test"]),
-        own=assign_codes(codes["test"], parts["test"].labels, dynamic),
-        donors=torch.from_numpy(random_donors(max(2, count)))[:count] % count,
-        groups=groups,
-        unit=unit,
+        model, data, parts, names, times, clock, codes, decoded, own, donors, groups, data.unit
     )
 
 
@@ -119,22 +112,6 @@ def read_clock(data: OwnData, rows: Tensor) -> tuple[list[np.ndarray], str]:
     return [np.arange(1, test.length + 1)] * len(rows), name
 
 
-def find_groups(data: OwnData, rows: Tensor) -> tuple[np.ndarray, str]:
-    """What the split keeps together: of each of these test sequences the group, and their name.
-
-    A group is a film, folder, recording, row or series, whose clips are not independent; or a class
-    of a label whose classes no two splits share, such as the person, if these are fewer.
-    """
-    test = data.splits["test"]
-    groups = {data.kind: np.array(data.sources["test"])[rows.numpy()]}
-    for name in [name for name in test.static if name in test.classes]:
-        classes = [set(part.labels[name].tolist()) for part in data.splits.values()]
-        if len(set.union(*classes)) == sum(map(len, classes)):
-            groups[f"groups of {name}"] = test.labels[name][rows].numpy()
-    unit = min(groups, key=lambda unit: len(np.unique(groups[unit])))
-    return groups[unit], unit
-
-
 def steps_of(part: Sequences) -> Tensor:
     """Which steps (N, T) sequences have."""
     return part.observed.reshape(len(part), part.length, -1).any(2)
@@ -155,10 +132,3 @@ def average(frames: Tensor, observed: Tensor, axes: tuple[int, ...] = (1,)) -> T
     """The mean over what was observed of sequences (N, T, ...): (N, ...) over steps alone."""
     weight = widen(observed, frames).float()
     return (frames * weight).sum(axes) / weight.sum(axes).clamp(min=1)
-
-
-def recolour(sequences: Sequences, donors: Tensor) -> Tensor:
-    """The frames (N, T, 3, H, W), each sequence in the mean colour of its donor (N,)."""
-    frames = sequences.frames
-    colour = average(frames, sequences.observed).mean((2, 3), keepdim=True)[:, None]
-    return (frames + colour[donors] - colour).clamp(0, 1)

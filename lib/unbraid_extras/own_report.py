@@ -7,14 +7,14 @@ page's prose is in own_report.html.j2; `own_labels` judges what the codes tell o
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
@@ -23,18 +23,14 @@ from PIL import Image
 from torch import Tensor
 from unbraid import plots
 from unbraid.codes import decode_all, root_mean_square
-from unbraid.interventions import traverse
 
 from unbraid_extras import own_labels, pages
 from unbraid_extras.own_data import OwnData
-from unbraid_extras.own_page import Page, average, open_page, recolour, widen
+from unbraid_extras.own_page import Page, average, open_page, widen
 from unbraid_extras.own_training import Trained, write_known
 
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
-OVERFITTED = 0.7  # the share of a run after which its best update should lie
 SHOWN = 3  # test sequences in a picture
-TRAVERSED = 7  # values of a unit in a traversal
-MIDDLE = (0.025, 0.975)  # the quantiles of its codes between which they lie
 MOST_FRAMES = 12  # of a sequence in a picture
 LONGEST_FILM = 40  # frames
 TILE = 110  # pixels of the page for a frame of a film, about
@@ -48,8 +44,6 @@ LOOKS: dict[str, dict[str, Any]] = {  # of lines
     "static of donor": {"color": plots.STATIC},
     "dynamic of donor": {"color": plots.DYNAMIC},
 }
-Panels = Mapping[str, Mapping[str, Tensor]]
-"""By title and label, clips (T, ...)."""
 
 
 @pages.course_style()
@@ -61,10 +55,9 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
     page = open_page(trained.model, data, dynamic)
     sections = {
         "side": own_labels.SIDE,
-        "training": describe_training(page, trained),
+        "training": describe_training(trained),
         "reconstructions": show_reconstructions(page),
         "swaps": show_swaps(page),
-        "traversals": show_traversals(page),
         "labels": show_labels(page),
     }
     about = data.splits["train"].provenance.split(",")[0].removeprefix("own data from ")
@@ -91,15 +84,10 @@ def pack_arrays(arrays: Mapping[str, Tensor]) -> bytes:
 # ---- sections: what the template shows of each, and sentences
 
 
-def describe_training(page: Page, trained: Trained) -> dict[str, object]:
+def describe_training(trained: Trained) -> dict[str, object]:
     """The settings with their reasons, and the bound's curve."""
     record, curve = trained.record, trained.curve
     best, last = record["best_update"], record["updates"]
-    if best < OVERFITTED * last:
-        page.findings.append(
-            f"The validation bound was best at update {best} of {last}; what followed fitted "
-            "the training sequences alone, and those weights are not kept."
-        )
     shown = curve[1:] or curve  # The first row is far below all others.
     figure, ax = pages.new_figure(7.2, 3)
     for label, name in (("training", "elbo_per_frame"), ("validation", "validation")):
@@ -140,12 +128,13 @@ def show_reconstructions(page: Page) -> dict[str, object]:
     shown["decoded"] = as_drawn(page, page.decoded[:SHOWN], page.within[:SHOWN])
     alt = "Test sequences, and what is decoded of the codes of each"
     if test.kind == "series":
-        clips = draw_series(page, by_sequence(shown), range(SHOWN), alt)
+        clips = draw_series(page, shown, alt)
     else:
         steps = np.linspace(0, test.length - 1, min(MOST_FRAMES, test.length)).round().astype(int)
         rows = torch.stack(list(shown.values()), 1).flatten(0, 1)[:, steps]
-        titles = [f"{row + 1}, {label}" for row in range(len(rows) // 2) for label in shown]
-        clips = draw_frames(rows, titles, "frame", alt, (steps + 1).tolist())
+        numbers = range(1, len(rows) // 2 + 1)
+        titles = [f"{row}, {label}" for row, label in itertools.product(numbers, shown)]
+        clips = draw_frames(rows, titles, steps, alt)
     captions = [f"{row}: {name}" for row, name in enumerate(page.names[:SHOWN], 1)]
     return {"errors": table, "clips": clips, "captions": captions}
 
@@ -163,8 +152,6 @@ def show_swaps(page: Page) -> dict[str, object] | None:
         swapped = decode_all(page.model, page.codes["test"] | {name: code[donors]})
         columns[f"{name} of donor"] = (swapped, page.within)
         shares[name] = root_mean_square(swapped, page.decoded) / max(whole, 1e-9)
-    if page.is_coloured:
-        columns["recoloured"] = (recolour(test, donors), test.observed)
     unused = [name for name, share in shares.items() if share < UNUSED_BELOW]
     if whole > 0 and unused:
         page.verdict.append(f"Collapsed: what is decoded hardly depends on {', '.join(unused)}.")
@@ -176,45 +163,15 @@ def show_swaps(page: Page) -> dict[str, object] | None:
     count = min(SHOWN, len(test))
     pairs = [(page.names[row], page.names[donors[row]]) for row in range(count)]
     captions = [f"{row}: {name}, donor {donor}" for row, (name, donor) in enumerate(pairs, 1)]
-    shown = {name: as_drawn(page, *(part[:count] for part in columns[name])) for name in columns}
+    shown = {name: as_drawn(page, x[:count], kept[:count]) for name, (x, kept) in columns.items()}
     alt = f"{count} pairs of test sequences: {', '.join(columns)}"
     if test.kind == "series":
-        clips = draw_series(page, by_sequence(shown), range(count), alt)
+        clips = draw_series(page, shown, alt)
     else:
         clips = film(shown, alt)
         if test.length > clips.frames:
             captions.append(f"the first {clips.frames} of {test.length} frames")
     return {"changes": rows, "clips": clips, "captions": captions}
-
-
-def show_traversals(page: Page) -> dict[str, object]:
-    """One unit of each code dragged over the values that it has on the test split."""
-    first = {name: code[:1] for name, code in page.codes["test"].items()}
-    panels, open_ones = {}, []
-    for name, code in page.codes["test"].items():
-        units = code.flatten(0, -2)
-        spread = units.var(0, correction=0)  # of a single value none, and not NaN
-        unit = int(spread.argmax())
-        if not spread[unit] > 0:
-            reason = "none of its units varies" if len(units) > 1 else "needs two test sequences"
-            open_ones.append(f"{name}: {reason}.")
-            continue
-        low, high = torch.quantile(units[:, unit], torch.tensor(MIDDLE)).tolist()
-        values = torch.linspace(low, high, TRAVERSED)
-        decoded = decode_all(page.model, traverse(first, name, unit, values))
-        clips = as_drawn(page, decoded, page.within[:1].expand(TRAVERSED, -1))
-        labels = ["1 (lowest)", *map(str, range(2, TRAVERSED)), f"{TRAVERSED} (highest)"]
-        panels[f"{name}, unit {unit + 1}"] = dict(zip(labels, clips, strict=True))
-    if not panels:
-        return {"clips": None, "open": open_ones}
-    alt = f"One unit dragged from its lowest to its highest values: {', '.join(panels)}"
-    if page.test.kind == "series":
-        return {"clips": draw_series(page, panels, [0] * len(panels), alt), "open": open_ones}
-    steps = page.within[0].nonzero()[:, 0]
-    middle = int(steps[len(steps) // 2])
-    shown = torch.stack([torch.stack(list(row.values()))[:, middle] for row in panels.values()])
-    xlabel = "value of the unit, from low to high"
-    return {"clips": draw_frames(shown, list(panels), xlabel, alt), "open": open_ones}
 
 
 def show_labels(page: Page) -> dict[str, object] | None:
@@ -226,20 +183,17 @@ def show_labels(page: Page) -> dict[str, object] | None:
         )
         return None
     obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
-    unprobed = [name for name in obstacles if obstacles[name]]
-    sentences = [f"{name}: cannot be concluded, because {obstacles[name]}." for name in unprobed]
-    page.findings.extend(sentences)
     usable = [name for name in obstacles if not obstacles[name]]
+    sentences = []
+    for name in [name for name in obstacles if obstacles[name]]:
+        sentences.append(f"{name}: cannot be concluded, because {obstacles[name]}.")
+    page.findings.extend(sentences)
     probed = own_labels.probe_labels(page, usable)
-    own_labels.conclude(page, probed, unprobed)
+    own_labels.conclude(page, probed)
     if not page.verdict:
         page.verdict.append("Cannot be concluded: of no label anything can be said.")
-    judged = None
-    classes = {name for name in usable if name in page.test.static and name in page.test.classes}
-    if classes and "static" in page.model.code_names:
-        judged = own_labels.judge_swaps(page, sorted(classes))
     matrices = [pages.draw_matrix(each.matrix) for each in probed]
-    return {"obstacles": sentences, "matrices": matrices, "judged": judged}
+    return {"obstacles": sentences, "matrices": matrices}
 
 
 # ---- pictures
@@ -262,34 +216,25 @@ def as_drawn(page: Page, clips: Tensor, kept: Tensor) -> Tensor:
     return clips.masked_fill(missing, torch.nan)
 
 
-def by_sequence(columns: Mapping[str, Tensor]) -> Panels:
-    """Clips (N, T, ...) of several labels as panels, one for each sequence."""
-    clips = zip(*columns.values(), strict=True)
-    rows = (dict(zip(columns, row, strict=True)) for row in clips)
-    return {f"sequence {number}": row for number, row in enumerate(rows, 1)}
-
-
-def draw_series(page: Page, panels: Panels, rows: Iterable[int], alt: str) -> pages.Picture:
-    """Series (T, D): lines of a few variables, images of many. rows: whose times a panel has."""
-    times = [page.times[row] for row, _ in zip(rows, panels, strict=False)]
+def draw_series(page: Page, columns: Mapping[str, Tensor], alt: str) -> pages.Picture:
+    """The first sequences (N, T, D) by label: lines of a few variables, images of many."""
     is_few = page.test.frames.shape[2] <= MOST_LINES and page.data.scale is None
-    return pages.draw((draw_lines if is_few else draw_images)(page, panels, times), alt)
+    return pages.draw((draw_lines if is_few else draw_images)(page, columns), alt)
 
 
-def draw_lines(page: Page, panels: Panels, times: Sequence[np.ndarray]) -> Figure:
-    """Axes with a row for each variable and a column for each panel, in them a line per label."""
+def draw_lines(page: Page, columns: Mapping[str, Tensor]) -> Figure:
+    """Axes with a row for each variable and a column for each sequence, in them a line a label."""
     names = page.data.columns or [f"variable {n}" for n in range(page.test.frames.shape[2])]
+    count = len(next(iter(columns.values())))
     shared: dict[str, Any] = {"sharex": "col", "sharey": "row", "squeeze": False}
     height = 1.4 * len(names) + 0.9
-    figure, axes = pages.new_figure(7.2, height, len(names), len(panels), **shared)
-    for column, (title, clips) in zip(axes.T, panels.items(), strict=True):
-        steps = times[list(panels).index(title)]
-        colours = colormaps["viridis"](np.linspace(0, 0.9, len(clips)))
-        for (label, clip), colour in zip(clips.items(), colours, strict=True):
-            look = {"linewidth": 1.2} | LOOKS.get(label, {"color": colour})
-            for ax, values in zip(column, clip.T[:, : len(steps)], strict=True):
-                ax.plot(steps, values.numpy(), label=label, **look)
-        column[0].set_title(title, fontsize=9)
+    figure, axes = pages.new_figure(7.2, height, len(names), count, **shared)
+    for number, column in enumerate(axes.T):
+        steps = page.times[number]
+        for label, clips in columns.items():
+            for ax, values in zip(column, clips[number].T[:, : len(steps)], strict=True):
+                ax.plot(steps, values.numpy(), label=label, linewidth=1.2, **LOOKS[label])
+        column[0].set_title(f"sequence {number + 1}", fontsize=9)
         count_time(column[-1], page.clock, steps)
     for ax, name in zip(axes[:, 0], names, strict=True):
         ax.set_ylabel(pages.wrap(name), fontsize=8)
@@ -298,26 +243,26 @@ def draw_lines(page: Page, panels: Panels, times: Sequence[np.ndarray]) -> Figur
     return figure
 
 
-def draw_images(page: Page, panels: Panels, times: Sequence[np.ndarray]) -> Figure:
-    """Images of series with time to the right: a row for each panel, a column for each label."""
-    labels = list(next(iter(panels.values())))
+def draw_images(page: Page, columns: Mapping[str, Tensor]) -> Figure:
+    """Images of series with time to the right: a row for each sequence, a column for each label."""
+    values = torch.stack(list(columns.values()), 1)  # (N, labels, T, D)
     shared: dict[str, Any] = {"sharey": True, "squeeze": False}
-    height = 1.5 * len(panels) + 0.7
-    figure, axes = pages.new_figure(7.2, height, len(panels), len(labels), **shared)
-    heights, name, unit = np.arange(page.test.frames.shape[2]) + 1.0, "variable no.", "deviations"
+    height = 1.5 * len(values) + 0.7
+    figure, axes = pages.new_figure(7.2, height, *values.shape[:2], **shared)
+    heights, name, unit = np.arange(values.shape[3]) + 1.0, "variable no.", "deviations"
     if page.data.scale is not None:
         heights, name, unit = 0.04 * (heights - 1), "frequency (kHz)", "log magnitude"
-    values = torch.cat([clip for clips in panels.values() for clip in clips.values()])
     low, high = np.nanquantile(values, [0.01, 0.99])
-    for row, (title, clips), steps in zip(axes, panels.items(), times, strict=True):
-        for ax, clip in zip(row, clips.values(), strict=True):
+    for number, row in enumerate(axes):
+        steps = page.times[number]
+        for ax, clip in zip(row, values[number], strict=True):
             ax.set_facecolor("0.85")  # where there is no value
             part = clip[: len(steps)].T.numpy()
             image = ax.pcolormesh(steps, heights, part, vmin=low, vmax=high, shading="nearest")
-            name_of_time = page.clock if clips is list(panels.values())[-1] else ""
-            count_time(ax, name_of_time, steps, max(1, 5 - len(labels)))
-        row[0].set_ylabel(f"{title}\n{name}", fontsize=8)
-    for ax, label in zip(axes[0], labels, strict=True):
+            name_of_time = page.clock if number + 1 == len(axes) else ""
+            count_time(ax, name_of_time, steps, max(1, 5 - len(columns)))
+        row[0].set_ylabel(f"sequence {number + 1}\n{name}", fontsize=8)
+    for ax, label in zip(axes[0], columns, strict=True):
         ax.set_title(label, fontsize=9)
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.colorbar(image, ax=axes, label=unit, extend="both")
@@ -334,13 +279,11 @@ def count_time(ax: Axes, name: str, steps: np.ndarray, ticks: int = 3) -> None:
     ax.set_xlabel(pages.wrap(name), fontsize=8, loc="left")  # The date stands at the right.
 
 
-def draw_frames(
-    clips: Tensor, names: Sequence[str], xlabel: str, alt: str, ticks: Sequence[int] = ()
-) -> pages.Picture:
-    """Clips (N, T, C, H, W) below each other, as a picture. ticks: the numbers of the frames."""
+def draw_frames(clips: Tensor, names: Sequence[str], steps: np.ndarray, alt: str) -> pages.Picture:
+    """Clips (N, T, C, H, W) below each other, as a picture. steps: the numbers of the frames."""
     figure, ax = pages.new_figure(0.5 * clips.shape[1] + 1.2, 0.5 * len(clips) + 0.5)
-    plots.grid(clips, list(map(pages.wrap, names)), ax, xlabel)
-    ax.set_xticks(ax.get_xticks(), ticks or range(1, clips.shape[1] + 1))
+    plots.grid(clips, list(map(pages.wrap, names)), ax, "frame")
+    ax.set_xticks(ax.get_xticks(), (steps + 1).tolist())
     return pages.draw(figure, alt)
 
 

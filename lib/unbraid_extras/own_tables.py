@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from unbraid.checks import check_field
 
-from unbraid_extras.arrays import may_be_classes, read_arrays
+from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_files import RawSequences, Values, fit_picture
 from unbraid_extras.tables import normalise, read_header, read_table
 
@@ -28,11 +27,8 @@ FEWEST_OF_255 = 16  # the least maximum of floats that are read as 0 to 255
 CELLS = 8  # to which frames are averaged, each way, before they are compared
 COMPARED = 2**24  # pixels that are compared, about
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
-NINES = [sign * (10**digits - 1) for digits in range(2, 8) for sign in (1, -1)]  # 99, -99, 999
+NINES = [-99, 99, -999, 999, -9999, 9999, -99999, 99999, 999999, -999999]
 FEWEST_GAPS = 0.01  # of a column, if such numbers may be gaps
-# A number as people and other programs write it: 1,234.5 or 1.234,5 or 12 345 or 7,5 or 12 %.
-NUMBER = re.compile(r"^[-+]?(\d{1,3}([.,\s']\d{3})+([.,]\d+)?|\d+([.,]\d*)?|[.,]\d+)\s*%?$")
-
 Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]
 """Labels by name: numbers, and for classes their names."""
 
@@ -41,19 +37,17 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     """The rows of an array of frames or series in an npy or npz file, with mask and labels."""
     arrays = read_arrays(path, "path")
     values = arrays.pop(choose_array(arrays, path.name))
-    mask = arrays.pop("mask", np.ones(values.shape[:2], bool)).astype(bool)
-    shapes = [values.shape[:2], *([values.shape] if values.ndim == 3 else [])]
+    shape, notes, columns = values.shape[:2], [], []  # type: ignore[var-annotated]
+    mask = arrays.pop("mask", np.ones(shape, bool)).astype(bool)
+    shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
-
-    notes: list[str] = []
     convert: Callable[[np.ndarray], np.ndarray] = np.asarray
-    columns: list[str] = []
     if values.ndim == 3:
         check_finite(values, path.name)
         values = np.where(mask if mask.ndim == 3 else mask[..., None], values, np.nan)
         mask = np.asarray(~np.isnan(values).all(2))
         columns = [f"variable {number}" for number in range(values.shape[2])]
-        notes += doubt_gaps(pd.DataFrame(values.reshape(-1, len(columns)), columns=columns))
+        notes = doubt_gaps(pd.DataFrame(values.reshape(-1, len(columns)), columns=columns))
     else:
         values, convert = as_images(values, size, fit, path.name, notes)
         check_order(values, path.name)
@@ -65,10 +59,11 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     raw.notes, raw.columns = notes, columns
     if not columns:
         raw.planes, raw.sizes = math.prod(values.shape[:3]), {values.shape[:2:-1]}
-    steps = pd.MultiIndex.from_product([raw.names, range(values.shape[1])])
+    steps = pd.MultiIndex.from_product([raw.names, range(shape[1])])
     for name, label in arrays.items():
-        shapes = [values.shape[:1], values.shape[:2]]
-        check_field(label.shape in shapes, f"{path.name}, {name}", f"one of {shapes}", label.shape)
+        expected = f"{shape[:1]} or {shape}"
+        holds = label.shape in (shape[:1], shape)
+        check_field(holds, f"{path.name}, {name}", expected, label.shape)
         if label.ndim == 1:
             raw.static[name] = label
         else:
@@ -80,11 +75,11 @@ def choose_array(arrays: dict[str, np.ndarray], file: str) -> str:
     """The name of the only array that can be frames or series."""
     likely = [name for name in arrays if name in ("frames", "series")]
     likely = likely or [name for name in arrays if arrays[name].ndim > 2]
-    holds = len(likely) == 1 and arrays[likely[0]].ndim in (3, 4, 5)
-    holds = holds and arrays[likely[0]].dtype.kind in "buif"
+    shown = [f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items()]
+    chosen = arrays[likely[0]] if len(likely) == 1 else np.zeros(0)
+    holds = chosen.ndim in (3, 4, 5) and chosen.dtype.kind in "buif"
     expected = "one array of numbers: frames (N, T, C, H, W), or series (N, T, D), (N, T, 1)"
-    listed = ", ".join(f"{name} {array.shape} of {array.dtype}" for name, array in arrays.items())
-    check_field(holds, file, expected, listed)
+    check_field(holds, file, expected, ", ".join(shown))
     return likely[0]
 
 
@@ -101,16 +96,13 @@ def as_images(
     holds = values.ndim == 5 and values.shape[2] in (1, 3)
     check_field(holds, name, "frames (N, T, C, H, W) of 1 or 3 colours", values.shape)
     low, high = float(values.min()), float(values.max())  # NaN if one value is
-    is_float = values.dtype.kind == "f"
-    most = LARGEST_OF_ONE if is_float else 1
-    holds = low >= 0 and high <= 255 and not (is_float and most < high < FEWEST_OF_255)
+    most = LARGEST_OF_ONE if values.dtype.kind == "f" else 1
+    is_odd = values.dtype.kind == "f" and most < high < FEWEST_OF_255
     expected = f"frames from 0 to 1 or from 0 to 255 (floats must then reach {FEWEST_OF_255})"
-    check_field(holds, name, expected, f"{low:g} to {high:g}")
+    check_field(low >= 0 and high <= 255 and not is_odd, name, expected, f"{low:g} to {high:g}")
     factor = np.float32(1 if high > most else 255)
-    if is_float and 1 < high <= most:
+    if values.dtype.kind == "f" and 1 < high <= most:
         notes.append(f"Values above 1, up to {high:g}, are read as 1.")
-    elif high <= 1 and values.dtype == np.uint8:
-        notes.append("All bytes are 0 or 1, which are read as black and white.")
 
     def convert(frames: np.ndarray) -> np.ndarray:
         if frames.dtype != np.uint8 or factor != 1:
@@ -135,17 +127,15 @@ def check_order(values: np.ndarray, name: str) -> None:
     side = max(1, min(values.shape[3:]) // CELLS)
     height, width = (length // side for length in values.shape[3:])
     block = values[:most, :most, :, : height * side, : width * side]
-    count, steps, colours = block.shape[:3]
-    cells = block.reshape(count, steps, colours, height, side, width, side).mean((4, 6))
-    if min(count, steps) < 3:
+    cells = block.reshape(*block.shape[:3], height, side, width, side).mean((4, 6))
+    if min(cells.shape[:2]) < 3:
         return
     near, far, next_near, next_far = *compare_places(cells), *compare_places(cells.swapaxes(0, 1))
     # Where all films move alike, frames at one time are alike, too, but the films have no order.
-    is_order = near < 0.95 * far and near / far < 1.1 * next_near / next_far
+    is_order = near < 0.95 * far and near * next_far < 1.1 * next_near * far
     expected = "films along the first axis and their frames along the second"
     found = "frames that follow each other along the first; np.swapaxes(x, 0, 1) mends it"
-    remedy = f"{found} (films that are sorted have to be shuffled)"
-    check_field(not (near < ALIKE * next_near and is_order), name, expected, remedy)
+    check_field(not (near < ALIKE * next_near and is_order), name, expected, found)
 
 
 def compare_places(cells: np.ndarray) -> tuple[float, float]:
@@ -175,8 +165,8 @@ def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
 def list_some(names: Iterable[str]) -> str:
     """Names with commas between them, at most a dozen."""
     listed = list(names)
-    more = len(listed) - MOST_LISTED
-    return ", ".join(listed[:MOST_LISTED]) + f" and {more} more" * (more > 0)
+    listed[MOST_LISTED:] = [f"{len(listed) - MOST_LISTED} more"] * (len(listed) > MOST_LISTED)
+    return ", ".join(listed)
 
 
 def choose_column(columns: list[str], given: str | None, usual: tuple[str, ...], name: str) -> str:
@@ -191,16 +181,23 @@ def choose_column(columns: list[str], given: str | None, usual: tuple[str, ...],
 
 def check_column(holds: pd.Series, where: str, expected: str, found: str) -> None:
     """Refuse a column with the line of its first cell where something does not hold."""
-    line = int(np.argmin(holds.to_numpy())) + 2 if len(holds) else 2
+    line = holds.idxmin() + 2 if len(holds) else 2  # The names stand in the first one.
     check_field(bool(holds.all()), where, expected, f"{found} in line {line}")
 
 
-def read_times(column: pd.Series, where: str) -> pd.Series:
-    """Times as they are if they are numbers, else as dates in ISO's form, the only clear one."""
-    if is_text(column):
-        column = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
-    check_column(column.notna(), where, "numbers, or dates like 2026-01-31 12:00", "neither")
-    return column
+def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> pd.DataFrame:
+    """A table with an index of names and times, each pair once.
+
+    Times are numbers, or dates in ISO's form, the only clear one.
+    """
+    times, where = table[time], f"{file}, {time}"
+    if is_text(times):
+        times = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
+    check_column(times.notna(), where, "numbers, or dates like 2026-01-31 12:00", "neither")
+    table = table.assign(**{time: times})
+    once = ~table.duplicated([key, time])
+    check_column(once, where, f"each time once for each {key}", "a second")
+    return table.set_index([key, time])
 
 
 def check_finite(values: np.ndarray, where: str) -> None:
@@ -217,12 +214,10 @@ def is_text(column: pd.Series) -> bool:
 def check_text(column: pd.Series, where: str) -> None:
     """Refuse a column of text that was meant as numbers."""
     is_number = pd.to_numeric(column, errors="coerce").notna()
-    if is_number.sum() >= len(column) / 2:
-        check_column(is_number | column.isna(), where, "a number or an empty cell", "neither")
-    is_written = column.astype(str).str.match(NUMBER)
-    expected = "numbers with a decimal point, without % and marks of thousands"
-    example = column[is_written].iloc[0] if is_written.any() else ""
-    check_field(is_written.sum() < len(column) / 2, where, expected, repr(example))
+    bare = column.astype(str).str.replace(r"[,%]", "", regex=True)
+    if pd.to_numeric(bare, errors="coerce").notna().sum() >= len(column) / 2:
+        expected = "a number with a decimal point, without % and marks of thousands, or no cell"
+        check_column(is_number | column.isna(), where, expected, "another")
 
 
 def find_series(path: Path, id_column: str | None, time_column: str | None) -> RawSequences:
@@ -236,31 +231,21 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> R
     check_field(key != time, "time_column", "another column than id_column", time)
 
     table = read_table(path, text=[key])
-    table[time] = read_times(table[time], f"{path.name}, {time}")
+    check_column(table[key] != "", f"{path.name}, {key}", "a name in each line", "none")
     texts = [name for name in table.columns if name not in (key, time) and is_text(table[name])]
-    check_series(table, path.name, key, time, texts)
-
-    table = table.set_index([key, time]).sort_index()
+    for name in texts:
+        check_text(table[name], f"{path.name}, {name}")
+    table = index_steps(table, path.name, key, time).sort_index()
     numbers = table.drop(columns=texts).astype(np.float64)
+    check_field(numbers.size > 0, path.name, "a column of numbers", [*table.columns])
+    check_finite(numbers.to_numpy(), path.name)
     raw = lay_out_series(numbers)
     raw.notes.insert(0, f"The column {key} tells the series apart, and {time} orders them.")
     if "" in names:
         raw.notes.append("A column without a name is left out.")
-    raw.notes += doubt_variables(numbers) + doubt_gaps(numbers)
+    raw.notes += doubt_gaps(numbers)
     add_labels(raw, table[texts])
     return raw
-
-
-def check_series(table: pd.DataFrame, file: str, key: str, time: str, texts: list[str]) -> None:
-    """Refuse a table of series with missing names, repeated times, or columns that are misread."""
-    check_column(table[key] != "", f"{file}, {key}", "a name in each line", "none")
-    twice = table.duplicated([key, time])
-    check_column(~twice, f"{file}, {time}", f"each time once for each {key}", "a second")
-    for name in texts:
-        check_text(table[name], f"{file}, {name}")
-    numbers = table.columns.difference([key, time, *texts])
-    check_field(len(numbers) > 0, file, "a column of numbers", [*table.columns])
-    check_finite(table[numbers].to_numpy(np.float64), file)
 
 
 def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
@@ -283,21 +268,6 @@ def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
     if not is_shared:
         raw.notes.append("They share few times, so that each has its own steps, in their order.")
     return raw
-
-
-def doubt_variables(numbers: pd.DataFrame) -> list[str]:
-    """Sentences on the columns of numbers that may be labels."""
-    notes = []
-    still = numbers.columns[(numbers.groupby(level=0).nunique() <= 1).all()]
-    moving = numbers.columns.difference(still)
-    whole = [name for name in moving if may_be_classes(numbers[name].to_numpy())]
-    if whole:
-        found = f"Careful: {', '.join(whole)} have few whole values and are read as variables"
-        notes.append(f"{found}: if they are labels, write them as text.")
-    if len(still):
-        found = f"{', '.join(still)} never change within a series"
-        notes.append(f"{found}: if they are labels, a file of labels is their place.")
-    return notes
 
 
 # ---- labels
@@ -328,9 +298,8 @@ def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> No
     both = sorted({*columns} & {*raw.static.columns, *raw.dynamic})
     check_field(not both, path.name, "other labels than the data have already", both)
 
-    here = table[key].notna()
-    index = [key]
-    twice = table[key][here & table[key].duplicated()]
+    table = table[table[key].notna()]
+    twice = table[key][table[key].duplicated()]
     if len(twice):
         found = f"{twice.iloc[0]} twice"
         expected = "one line for each recording, since labels of its steps cannot be read"
@@ -339,11 +308,10 @@ def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> No
         expected = "each name once, or a column time, frame or step (--time-column names another)"
         check_field(holds, path.name, expected, found)
         time = choose_column(columns, time_column, STEP_COLUMNS, "time_column")
-        table[time] = read_times(table[time], f"{path.name}, {time}")
-        index = [key, time]
-        once = ~(here & table.duplicated(index))
-        check_column(once, f"{path.name}, {time}", f"each time once for each {key}", "a second")
-    add_labels(raw, table[here].set_index(index))
+        table = index_steps(table, path.name, key, time)
+    else:
+        table = table.set_index(key)
+    add_labels(raw, table)
 
 
 def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
@@ -369,16 +337,15 @@ def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
     encoded: Encoded = {}
     for name in labels:
         label, where = labels[name], f"the label {name}"
-        lacking = label.index[label.isna()]
-        gap = f"an empty cell, or one like NA, at {lacking[:1].tolist()}"
-        check_field(len(lacking) == 0, where, "no gaps", gap)
+        gaps = label.index[label.isna()][:1].tolist()
+        check_field(not gaps, where, "no gaps", f"an empty cell, or one like NA, at {gaps}")
         if pd.api.types.is_float_dtype(label):
             check_finite(label.to_numpy(), where)
             encoded[name] = label.to_numpy(np.float32), None
             continue
-        if is_text(label):
-            label = label.map(normalise)
-        numbers, classes = pd.factorize(label, sort=True)
+        numbers, classes = pd.factorize(
+            label.map(normalise) if is_text(label) else label, sort=True
+        )
         encoded[name] = numbers, tuple(map(str, classes))
     return encoded
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from unbraid import records
 from unbraid.checks import check_field, check_name, check_whole
 from unbraid.codes import bound_per_frame
@@ -46,7 +44,6 @@ SECONDS = 150  # of training, about, on one core; with two it takes about two th
 WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of paper B's trunk
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
-PATIENCE = 12  # rows without a better validation bound that end training, after its first half
 VALIDATED = 100  # validation sequences behind each row, at most
 
 # Files of a run in its folder.
@@ -55,15 +52,14 @@ BEGUN = "model.begun.json"  # its settings, the digests of its data and of what 
 RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")
 WORKING = ("model.checkpoint", "model.best", "model.rows.json")  # while it goes on
 REPORTED = ("report.html", "codes.npz", "factors.npz")
-LOCK = "model.lock"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is trained on own data, and why.
 
-    options: arguments of `training.fit`, such as steps and weights. drawn: frames of a sequence per
-    update, for the model without order. reasons: a sentence each.
+    options: arguments of `training.fit`. drawn: frames of a sequence per update, for the model
+    without order. reasons: a sentence each.
     """
 
     model: str
@@ -107,8 +103,7 @@ def check_request(
     except OSError as error:
         expected = "a folder that can be written into (--to names another)"
         raise ValueError(f"to: expected {expected}, found {folder}: {error.strerror}") from None
-    with hold(folder):
-        check_folder(folder, inputs)
+    check_folder(folder, inputs)
 
 
 def check_folder(folder: Path, inputs: Sequence[Path] = ()) -> None:
@@ -216,34 +211,6 @@ def check_readable(model: str, data: OwnData) -> None:
     check_field(len(train) >= FEWEST_SEQUENCES, "data", expected, len(train))
 
 
-@contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; `TrainingError` where another one trains there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    is_free = not path.exists() or path.stat().st_size == 0  # A lock is an empty file.
-    check_field(is_free, str(path), "no such file", "one, which would be lost; move it")
-    # The operating system releases the lock when the process ends, however it ends.
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise TrainingError(
-            f"{folder}: expected to train there alone, but another process does; wait for it, or "
-            "name another folder with --to"
-        ) from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows does not remove an open file.
-            path.unlink()
-        lock.release()
-
-
-class EarlyStop(Exception):  # noqa: N818 - raised to leave `fit`, which is no error
-    """The validation bound has not risen for long."""
-
-
 class Watch:
     """Keeps the rows of the curve with the validation bound, and the weights of the best one."""
 
@@ -262,22 +229,17 @@ class Watch:
         return max(self.rows, key=lambda row: row["validation"])["step"]
 
     def __call__(self, row: dict) -> None:
-        """Measure the validation bound at a row of the curve; raises `EarlyStop`."""
-        step = row["step"]
+        """Measure the validation bound at a row of the curve."""
         self.model.eval()
         figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
         self.model.train()
         self.rows.append(row | {"validation": figures["elbo_per_frame"]})
-        if self.best == step:
+        if self.best == row["step"]:
             self.model.save(self.best_path)
         records.write_json(self.rows_path, {"rows": self.rows})
         if len(self.rows) % (ROWS // 10) == 0:
-            bounds = "training {elbo_per_frame:.4g}, validation {validation:.4g}"
-            text = bounds.format(**self.rows[-1])
-            print(f"  update {step}: bound per step: {text}; best at {self.best}", flush=True)
-        late = [each for each in self.rows if each["step"] > self.best]
-        if len(late) >= PATIENCE and 2 * step > self.options["steps"]:
-            raise EarlyStop
+            text = "  update {step}: training {elbo_per_frame:.4g}, validation {validation:.4g}"
+            print(f"{text.format(**self.rows[-1])} nats per step; best at {self.best}", flush=True)
 
 
 def train(
@@ -291,15 +253,19 @@ def train(
 ) -> Trained:
     """Train as planned, or go on, or open what is finished; the files are those of the command.
 
-    again: what is in the folder of another run is replaced. made: the `provenance`, for the record.
-    Raises `TrainingError` for a run of other settings or data in the folder without `again`, and
+    again: another run in the folder is replaced. made: the `provenance`, for the record. Raises
+    `TrainingError` for a run of other settings or data in the folder without `again`, and
     `ValueError` for files that no run here wrote.
     """
     check_folder(folder)
     settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()
-    begun = {} if again else read_marker(folder)
-    if begun:
-        refuse_another(begun["settings"], settings, folder)
+    if begun := {} if again else read_marker(folder):
+        differing = [name for name in settings if begun["settings"].get(name) != settings[name]]
+        if differing:
+            raise TrainingError(
+                f"{folder}: expected a run of these settings and data, found one with other "
+                f"{', '.join(differing)}; --again replaces it, --to names another folder"
+            )
     else:
         remove(folder, [*RESULTS, *WORKING, *REPORTED])  # The old marker stays until now.
         begun = {"made_by": MADE_BY, "settings": settings, "provenance": made, "written": {}}
@@ -316,10 +282,7 @@ def train(
 
 
 def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerator: str) -> None:
-    """Train until the end, or until the validation bound has long not risen; write the results.
-
-    known: what the record says beside what comes out.
-    """
+    """Train until the end, and write the results. known: what the record says in addition."""
     torch.manual_seed(plan.options["seed"])
     model = MODELS[plan.model](plan.config)
     weights, curve, record_path = (folder / name for name in RESULTS)
@@ -347,8 +310,6 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
             compile=False,  # It would take a good part of such a short run.
             report=watch,
         )
-    except EarlyStop:
-        print("  the validation bound has risen no more; training ends")
     except KeyboardInterrupt:
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise
@@ -383,20 +344,9 @@ def last_update(checkpoint: Path) -> int:
 def digest(data: OwnData) -> str:
     """SHA-256 of all values and masks of the three splits."""
     total = hashlib.sha256()
-    for name in sorted(data.splits):
-        part = data.splits[name]
+    for name, part in sorted(data.splits.items()):
         for field, values in ((name, part.frames), (f"{name} mask", part.observed)):
             total.update(field.encode())
             for row in values:  # one by one, since clips of a film share its frames in memory
                 total.update(row.contiguous().numpy().tobytes())
     return total.hexdigest()
-
-
-def refuse_another(before: dict, now: dict, folder: Path) -> None:
-    """Refuse a folder with a run of other settings or data, with what differs."""
-    differing = [name for name in now if before.get(name) != now[name]]
-    if differing:
-        raise TrainingError(
-            f"{folder}: expected a run of these settings and data, found one with other "
-            f"{', '.join(differing)}; --again replaces it, --to names another folder"
-        )

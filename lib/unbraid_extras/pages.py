@@ -79,7 +79,6 @@ def wrap(text: str, width: int = 18) -> str:
     return textwrap.fill(text, width).replace("$", r"\$")
 
 
-@course_style()
 def draw_matrix(matrix: LeakageMatrix) -> Picture:
     """A leakage matrix with its limits, and with its skills in the alternative text."""
     lines = []
@@ -90,6 +89,7 @@ def draw_matrix(matrix: LeakageMatrix) -> Picture:
     return draw(plot_matrix(matrix), alt)
 
 
+@course_style()
 def plot_matrix(matrix: LeakageMatrix) -> Figure:
     """The figure of a leakage matrix, its longer side upwards, since a page is high, not wide."""
     value, limits, p_values = matrix.value, matrix.test_interval, matrix.p_value

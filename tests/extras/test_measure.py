@@ -71,18 +71,6 @@ def test_the_liars_are_named_from_their_codes(verdict, fast):
     assert found.constants["skin"] == np.bincount(factors["skin"]).max() / N
 
 
-def test_a_blurred_decoder_is_named_from_its_frames(fast):
-    codes, factors = liars()
-    frames = np.random.default_rng(0).random((10, 3, 1, 8, 8))
-    blurred = (frames + np.roll(frames, 1, -1) + np.roll(frames, 1, -2)) / 3
-    for decoded, word in ((frames, "Sharp: "), (blurred, "Blurred: ")):
-        found = judge(codes["No leak"], factors, dynamic=DYNAMIC, frames=(frames, decoded))
-        assert begin(found, "No leak", word)
-    last = [np.moveaxis(each.repeat(3, 2), 2, -1) for each in (frames, blurred)]  # colours
-    expected = measure.compare_sharpness(frames, blurred)
-    assert measure.compare_sharpness(*last) == pytest.approx(expected) and expected < 0.9
-
-
 def test_a_code_of_which_no_factor_is_known_may_be_silent(fast):
     codes, factors = liars()
     (static, dynamic), known = codes["No leak"], {"skin": factors["skin"]}
@@ -102,18 +90,6 @@ def test_a_factor_of_the_steps_and_a_continuous_one_are_read(fast):
     assert found.own == {"who": ("static",), "move": ("dynamic",)}
     assert found.kinds == {"who": "continuous", "move": "2 classes"}
     assert begin(found, "No leak")
-
-
-def test_a_code_that_tells_each_step_and_nothing_on_average_is_not_called_empty(fast):
-    random = np.random.default_rng(0)
-    who, moves = random.integers(3, size=N), random.integers(3, size=(N, 16))
-    static = np.eye(3)[who] + 0.1 * random.normal(size=(N, 3))
-    dynamic = np.eye(3)[moves] + 0.1 * random.normal(size=(N, 16, 3))
-    dynamic -= dynamic.mean(1, keepdims=True)
-    found = judge((static, dynamic), {"who": who, "move": moves})
-    assert begin(found, "No leak")
-    assert abs(found.linear["dynamic, averaged", "move"]) < 0.1
-    assert found.linear["dynamic, frames", "move"] > 0.8
 
 
 def test_what_only_all_steps_together_tell_is_found(fast):
@@ -139,9 +115,6 @@ def test_of_three_codes_each_is_judged(fast):
     assert found.own["skin"] == ("looks", "camera") and begin(found, "No leak", quiet)
     found = judge(three | {"looks": camera[::-1]}, factors, dynamic=DYNAMIC)
     assert found.findings[0].startswith("Collapsed: of what is known nothing is in looks, camera")
-    three["motion"] = np.concatenate([three["motion"], who[:, None] + [[0], [0]]], 2)
-    found = judge(three, factors, dynamic=DYNAMIC)
-    assert found.findings == ("Leak: hair in motion, skin in motion.", quiet)
 
 
 def test_a_leak_is_hidden_only_if_a_linear_probe_reads_nothing():
@@ -156,16 +129,13 @@ def test_a_leak_is_hidden_only_if_a_linear_probe_reads_nothing():
     assert measure.clear_pairs(matrix, 0.05) == {("d", "a"), ("d", "b")}
 
 
-def test_factors_of_steps_fit_the_codes_or_are_of_sequences(fast):
+def test_factors_of_steps_that_never_change_are_of_sequences_and_others_fit_the_codes(fast):
     codes, factors = liars()
-    who, what = codes["No leak"]
-    pair = who, what[:, None] + np.zeros((1, 3, 1))
+    pair = codes["No leak"][0], codes["No leak"][1][:, None] + np.zeros((1, 3, 1))
     still = {"skin": np.repeat(factors["skin"][:, None], 3, 1), "action": factors["action"]}
-    found = judge(pair, still, dynamic=["action"])
-    assert found.own["skin"] == ("static",) and begin(found, "No leak")
-    moving = {"skin": factors["skin"], "place": np.random.default_rng(3).random((N, 4))}
+    assert judge(pair, still, dynamic=["action"]).own["skin"] == ("static",)
     with pytest.raises(ValueError, match="factor 'place': .*3 steps"):
-        judge(pair, moving)
+        judge(pair, factors | {"place": np.random.default_rng(3).random((N, 4))})
 
 
 def test_kinds_of_factors_are_doubted(fast):
@@ -213,17 +183,16 @@ def test_bits_depend_on_no_unit_of_measurement():
     assert found[0, 0, 0] > 2 and found[1, 1, 0] > 1.7
 
 
-@pytest.mark.parametrize(("count", "rare"), [(1500, 12), (20000, 40)])
-def test_a_rare_class_is_measured_or_named(count, rare, monkeypatch):
+@pytest.mark.parametrize(("count", "rare", "seed"), [(1500, 12, 0), (1500, 12, 1), (20000, 40, 0)])
+def test_a_rare_class_is_measured_or_named(count, rare, seed, monkeypatch):
     monkeypatch.setattr(measure, "FEWEST_PERMUTATIONS", 99)
-    for seed in range(3 if count < 9999 else 1):
-        random = np.random.default_rng(seed)
-        label, other = np.zeros(count, int), random.integers(2, size=count)
-        label[random.permutation(count)[:rare]] = 1
-        code = random.normal(size=(count, 2)) + np.stack([6 * label, 3 * other], 1)
-        found = measure.measure({"s": code}, {"rare": label, "other": other}, seed=seed)
-        assert found.linear["s", "other"] > 0.7 and found.linear["s", "rare"] > 0.3
-        assert found.bits["s"]["other"][0] > 0.5
+    random = np.random.default_rng(seed)
+    label, other = np.zeros(count, int), random.integers(2, size=count)
+    label[random.permutation(count)[:rare]] = 1
+    code = random.normal(size=(count, 2)) + np.stack([6 * label, 3 * other], 1)
+    found = measure.measure({"s": code}, {"rare": label, "other": other}, seed=seed)
+    assert found.linear["s", "other"] > 0.7 and found.linear["s", "rare"] > 0.3
+    assert found.bits["s"]["other"][0] > 0.5
 
 
 def test_samples_hold_some_of_each_class_and_are_else_random():
@@ -285,7 +254,6 @@ ODD = {  # tables with names, then a label and a number; with what both doors sa
     "byte-order mark": (b"\xef\xbb\xbfname,hair,n\na,fair,1\nb,dark,2\n", ""),
     "Windows": (b"name,hair,n\r\na,fair,1\r\nb,dark,2\r\n", ""),
     "blank lines": (b"name,hair,n\n\na,fair,1\n\nb,dark,2\n\n", ""),
-    "no last end": (b"name,hair,n\na,fair,1\nb,dark,2", ""),
     "quotes": (b'name,"hair, or fur",n\na,"fair\nish",1\nb,dark,2\n', ""),
     "None": (b"name,hair,n\na,None,1\nb,NA,2\n", ""),
     "long numbers": (b"name,hair,n\na,12345678901234567890123,1\nb,1,2\n", ""),
@@ -294,8 +262,8 @@ ODD = {  # tables with names, then a label and a number; with what both doors sa
     "cells lacking": (b"name,hair,n\na,fair,1\nb,dark\n", "2 in line 3"),
     "empty cell": (b"name,hair,n\na,,1\nb,dark,2\n", "hair.*gap.*line 2"),
     "gap of a number": (b"name,hair,n\na,fair,NA\nb,dark,2\n", "n.*gap.*line 2"),
-    "semicolons": (b"name;hair;n\na;fair;1\nb;dark;2\n", "semicolons"),
-    "tabs": (b"name\thair\tn\na\tfair\t1\nb\tdark\t2\n", "tabs"),
+    "semicolons": (b"name;hair;n\na;fair;1\nb;dark;2\n", "commas"),
+    "tabs": (b"name\thair\tn\na\tfair\t1\nb\tdark\t2\n", "commas"),
     "names alike": (b"name,hair, hair\na,fair,1\nb,dark,2\n", "'hair' twice"),
     "no name": (b"name,hair,\na,fair,1\nb,dark,2\n", "column 3"),
     "open quote": (b'name,hair,n\na,"fair,1\nb,dark,2\n', "quotes"),
@@ -344,20 +312,19 @@ def test_a_first_column_that_counts_rows_is_no_factor(tmp_path):
 def test_codes_come_from_csv_and_pt(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     units = np.random.default_rng(0).normal(size=(5, 12))
-    names = [f"b_{number}" for number in range(11)] + ["a_0"]
+    names = [*(f"b_{number}" for number in range(11)), "a_0"]
     pd.DataFrame(units, columns=names).to_csv("c.csv", index=False)
     found = read_codes("c.csv")
     assert (found["b"] == units[:, :11]).all() and (found["a"] == units[:, 11:]).all()
     pd.DataFrame(units).to_csv("c.csv")
     assert (read_codes("c.csv")["c"] == units).all()
-    pd.DataFrame(units, columns=[*names[:-1], "other"]).to_csv("c.csv")
-    with pytest.raises(ValueError, match="codes: .*other"):
-        read_codes("c.csv")
     torch.save({"static": torch.tensor(units, requires_grad=True)}, "c.pt")
     assert (read_codes("c.pt")["static"] == units).all()
     torch.save({"static": Path("x")}, "c.pt")
-    with pytest.raises(ValueError, match="codes: .*c.pt.*torch.save"):
-        read_codes("c.pt")
+    pd.DataFrame(units, columns=[*names[:-1], "other"]).to_csv("c.csv")
+    for name, found in (("c.csv", "other"), ("c.pt", "c.pt.*torch.save")):
+        with pytest.raises(ValueError, match=f"codes: .*{found}"):
+            read_codes(name)
 
 
 def test_nothing_that_was_there_before_is_replaced(tmp_path, monkeypatch):
@@ -390,21 +357,19 @@ def test_nothing_that_was_there_before_is_replaced(tmp_path, monkeypatch):
 # ---- the command
 
 
-@pytest.mark.parametrize("kind", ("npz", "csv"))
-def test_the_command_writes_a_table_json_and_a_page(kind, tmp_path, capsys):
+def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
     codes, factors = liars()
     static, dynamic = codes["Hidden leak"]
     steps = np.repeat(dynamic[:, None], 3, 1)  # the same at each of three steps
     np.savez(tmp_path / "codes.npz", static=static, dynamic=steps)
-    np.savez(tmp_path / "factors.npz", **factors)
     pd.DataFrame(factors).to_csv(tmp_path / "factors.csv", index=False)
-    files = [tmp_path / name for name in ("codes.npz", f"factors.{kind}", "o.json", "o.html")]
+    files = [tmp_path / name for name in ("codes.npz", "factors.csv", "o.json", "o.html")]
     options = ("--dynamic", "action, direction", "--json", files[2], "--html", files[3])
     __main__.run(["measure", *map(str, [*files[:2], *options])])
     verdict = "Hidden leak: only the non-linear probe reads skin in dynamic."
     written = json.loads(files[2].read_text())
     assert verdict in capsys.readouterr().out and written["findings"] == [verdict]
-    assert written["own"]["action"] == ["dynamic"] and written["sharpness"] is None
+    assert written["own"]["action"] == ["dynamic"]
     assert len(written["linear"]["value"]) == 4  # static, and dynamic read in three ways
     page = BeautifulSoup(files[3].read_text(), "html.parser")
     assert page.li.text == verdict and len(page.find_all("img")) == 2
@@ -438,24 +403,21 @@ def test_a_mistake_is_told_before_anything_large_is_imported(tmp_path):
     )
     np.savez(tmp_path / "c.npz", a=CODE)
     pd.DataFrame({"action": GOOD}).to_csv(tmp_path / "f.csv")
-    words = [sys.executable, "-c", program]
-    done = subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert "dynamic: " in done.stdout and "action" in done.stdout
+    done = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert "dynamic: " in done and "action" in done
 
 
 def test_mistakes_end_in_one_message(monkeypatch, tmp_path):
-    def lack(*arguments, **options):
-        raise ModuleNotFoundError("No module named 'soundfile'", name="soundfile")
-
-    monkeypatch.setattr("unbraid_extras.own_data.load", lack)
-    (tmp_path / "films").mkdir()
+    monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.chdir(tmp_path)
+    Path("voices").mkdir()
+    Path("voices/a.wav").write_text("text")
     for words, message in (
-        (["train", "single_element", "--data", "films"], "error: this needs the package soundfile"),
-        (["measure", "none.npz", "none.csv"], "error: codes: "),
+        (["train", "single_element", "--data", "voices"], "this needs the package soundfile"),
+        (["measure", "none.npz", "none.csv"], "codes: "),
     ):
         monkeypatch.setattr(sys, "argv", ["unbraid_extras", *words])
-        with pytest.raises(SystemExit, match=f"^{message}"):
+        with pytest.raises(SystemExit, match=f"^error: {message}"):
             __main__.main()
 
 
@@ -487,10 +449,7 @@ OTHERS = {  # the command's words instead of good ones
     "wrong name": (("codes.npz", "f.csv", "--dynamic", "actoin"), "dynamic: .*action"),
     "few groups": (("codes.npz", "f.csv", "--group", "action"), "groups: .*2"),
     "no group": (("codes.npz", "f.csv", "--group", "actoin"), "group: .*action"),
-    "too tight": (("tight.npz", "f.csv"), "codes: tight.npz.*GiB"),
     "another member": (("member.npz", "f.csv"), "codes 'a.txt'"),
-    "other frames": (("codes.npz", "f.csv", "--frames", "1.npy", "2.npy"), "frames: .*shape"),
-    "one colour": (("codes.npz", "f.csv", "--frames", "1.npy", "1.npy"), "frames: .*colour"),
 }
 
 
@@ -504,20 +463,16 @@ def strange(tmp_path, monkeypatch):
     np.savez(tmp_path / "codes.npz", a=CODE)
     with zipfile.ZipFile(tmp_path / "member.npz", "w") as archive:
         archive.writestr("a.txt", "1 2 3")
-    np.savez_compressed(tmp_path / "tight.npz", a=np.zeros((9999, 99)))
     pairs = "".join(f"{value},{value % 2}\n" for value in GOOD)
     (tmp_path / "f.csv").write_text(f"f,action\n{pairs}")
     (tmp_path / "alike.csv").write_text("a, a\n1,2\n")
     (tmp_path / "gaps.csv").write_text("e,f\n0,1\n1,2\n2,\n" + "1,1\n" * 117)
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00\x01" * 30)
-    np.save(tmp_path / "1.npy", np.zeros((2, 1, 4, 4)))
-    np.save(tmp_path / "2.npy", np.zeros((2, 1, 4, 5)))
 
 
 @pytest.mark.parametrize("case", [*CODES, *FACTORS, *OTHERS])
 def test_faults_are_refused_before_anything_is_scored(case, strange, monkeypatch):
     monkeypatch.setattr(measure, "score", None)
-    monkeypatch.setattr("unbraid_extras.arrays.MUCH", 2**20)  # bytes
     bad, named = (CODES | FACTORS | OTHERS)[case]
     words = bad if case in OTHERS else ("bad.npz", "f.csv")
     if case in CODES:
