@@ -61,7 +61,7 @@ def film(
     milliseconds: int = 250,
     titles: Sequence[str] = (),
 ) -> None:
-    """Show clips (N, T, C, H, W) in [0, 1], side by side, as a film that repeats and can be stopped.
+    """Show clips (N, T, C, H, W) in [0, 1] side by side, as a film that repeats and can be stopped.
 
     scale: pixels of the page that show one, each way. milliseconds: of a frame.
     titles: a word or two above each column.
