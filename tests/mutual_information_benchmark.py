@@ -40,9 +40,6 @@ class Task(NamedTuple):
     draw: Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
-# ---- pairs of known information
-
-
 def dense(units):
     """Covariance (2 d, 2 d) in which every two units have a correlation of one half."""
     return np.full((2 * units, 2 * units), 0.5) + 0.5 * np.eye(2 * units)
@@ -165,9 +162,6 @@ def galaxy(distance, speed):
         return first + np.exp(-((x + along) ** 2 + (y + distance / 2) ** 2) / 2)
 
     return Task(integrate(density, 10), draw)
-
-
-# ---- invertible maps of x or of y, which change no information
 
 
 def wind(values, speed, first):

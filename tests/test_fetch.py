@@ -161,12 +161,6 @@ def test_outside_of_a_clone_files_are_fetched_or_the_error_says_what_to_set(
         fetch.files("weather")
 
 
-def test_wrong_names_are_refused():
-    for call in (fetch.find, fetch.fetch, fetch.locate):
-        with pytest.raises(ValueError, match="source.*did you mean vowels"):
-            call("vowel")
-
-
 def test_records_name_the_sources_by_these_fingerprints():
     known = {"mnist": "ab988375891f", "sprites-li": "8702676a45e6", "cmu-faces": "74066dd02d10"}
     known |= {"street": "cbe484e5b5cc", "fsdd": "71f498e577dd", "vowels": "f64c79105b15"}

@@ -92,27 +92,3 @@ def test_a_grid_covers_the_middle_of_two_units_and_grows_to_the_right():
     assert points[1].tolist() == [20, -19]  # the first unit moves first
     cross = torch.cat([torch.eye(3)[:2], -torch.eye(3)[:2]]) * torch.tensor([3.0, 2.0, 0.0])
     assert grid_points(cross, 3)[:, 2].abs().max() < 1e-6  # of three units: in their plane
-
-
-@pytest.mark.parametrize(
-    "act, field",
-    (
-        (lambda c, m: swap(c, c, "static"), "name"),
-        (lambda c, m: swap(c, one(c), "factor_0"), "factor_0"),
-        (lambda c, m: move_one(c, "dynamic"), "name"),
-        (lambda c, m: move_one({"a": c["factor_0"][:, :1], "b": c["factor_1"][:, :1]}, "a"), "b"),
-        (lambda c, m: traverse(c, "factor_0", 0, torch.zeros(2)), "codes"),
-        (lambda c, m: traverse(one(c), "factor_0", 6, torch.zeros(2)), "unit"),
-        (lambda c, m: traverse(one(c), "factor_0", 0.5, torch.zeros(2)), "unit"),
-        (lambda c, m: move_one(m["static"], "static"), "codes"),
-        (lambda c, m: directions_of(m["static"], 3), "count"),
-        (lambda c, m: directions_of(m["static"][0], 1), "code"),
-        (lambda c, m: directions_of(torch.zeros(5, 3), 1), "code"),
-        (lambda c, m: traverse(one(c), "factor_0", 0, torch.tensor([torch.nan, 1])), "values"),
-        (lambda c, m: grid_points(m["static"] * torch.nan, 3), "dynamic"),
-        (lambda c, m: grid_points(m["static"], 0), "side"),
-    ),
-)
-def test_what_cannot_be_is_refused(act, field, codes, mixed):
-    with pytest.raises(ValueError, match=f"^{field}:"):
-        act(codes, mixed)

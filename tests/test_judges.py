@@ -1,7 +1,5 @@
 """Judges: the papers' sizes, learning in seconds, what degrades a clip, records, and refusals."""
 
-import math
-
 import pytest
 import torch
 from unbraid.checks import ResultsError
@@ -135,22 +133,3 @@ def test_altered_files_are_refused(judge, tmp_path):
         write_json(record, written | altered)
         with pytest.raises(ResultsError, match=named):
             load_judge(path)
-
-
-CLIPS = torch.rand(2, 4, 3, 16, 16)
-
-
-@pytest.mark.parametrize(
-    "use, field",
-    (
-        (lambda judge: judge.probabilities(CLIPS[..., :8]), "frames"),
-        (lambda judge: judge.probabilities(CLIPS.mul(255).byte()), "frames"),
-        (lambda judge: judge.probabilities(CLIPS + 0.5), "frames"),
-        (lambda judge: judge.probabilities(CLIPS * math.nan), "frames"),
-        (lambda judge: fit_judge(new(), bars, 0), "steps"),
-        (lambda judge: SequenceJudge({"motion": ("left",)}), "classes"),
-    ),
-)
-def test_what_cannot_be_judged_is_refused(judge, use, field):
-    with pytest.raises(ValueError, match=f"^{field}"):
-        use(judge)

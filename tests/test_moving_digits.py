@@ -6,16 +6,8 @@ from itertools import product
 import pytest
 import torch
 from helpers import seeded
-from unbraid.data import fetch
-from unbraid.data.moving_digits import (
-    FILES,
-    Digits,
-    MovingDigits,
-    in_turns,
-    load,
-    load_digits,
-    read_idx,
-)
+from unbraid.data import fetch, moving_digits
+from unbraid.data.moving_digits import Digits, MovingDigits, in_turns, load, load_digits
 
 from papers.b.paths import DigitPaths
 
@@ -145,18 +137,6 @@ def test_a_fixed_sample_does_not_depend_on_its_count_and_no_split_has_a_path_of_
     assert len(starts) == 750
 
 
-@pytest.mark.parametrize(
-    ("field", "options"),
-    [("motion", {"motion": "spiral"}), ("speeds", {"speeds": (1.0,)}), ("kept", {"kept": 6})],
-)
-def test_what_there_is_not_is_refused(field, options, solid):
-    with pytest.raises(ValueError, match=f"{field}: expected"):
-        DigitPaths(solid, 32, 5, **options)
-
-
-# ---- the digits
-
-
 def pictures(digits):
     return {image.numpy().tobytes() for image in digits.images}
 
@@ -180,8 +160,8 @@ def test_digits_in_turns():
 
 @pytest.mark.skipif(not fetch.find("mnist"), reason="needs MNIST: make data, or UNBRAID_MIRROR")
 def test_the_sample_comes_first_in_turns_and_the_next_thousand_are_left_out():
-    paths = fetch.files("mnist", FILES["train"])
-    images, numbers = (torch.from_numpy(read_idx(path)) for path in paths.values())
+    paths = fetch.files("mnist", moving_digits.FILES["train"])
+    images, numbers = (torch.from_numpy(moving_digits.read_idx(path)) for path in paths.values())
     order = in_turns(numbers.numpy())
     sample, train = load_digits("train", "mnist-sample"), load_digits("train")
     assert torch.equal(sample.images, images[order[:4000]])

@@ -83,21 +83,6 @@ def test_whole_sequences_are_equally_likely_and_whole():
     assert chisquare(sample.labels["row"].bincount().numpy()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("length", [0, 1.5, 3])
-def test_a_length_that_a_sequence_does_not_have_is_refused(length):
-    mask = torch.ones(SEQUENCES, LENGTH, dtype=torch.bool)
-    mask[2, 2:] = False
-    with pytest.raises(ValueError, match="length"):
-        FrameSampler(numbered(mask), length)
-    series, nothing = (Sequences(torch.zeros(shape)) for shape in ((3, 5, 2), (0, 5, 3, 4, 4)))
-    for sequences in (series, nothing, torch.zeros(3, 5, 3, 4, 4)):
-        with pytest.raises(ValueError, match="^sequences"):
-            FrameSampler(sequences, 1)
-    for field, draw in (("count", (-1, seeded())), ("generator", (2, 0))):
-        with pytest.raises(ValueError, match=f"^{field}"):
-            FrameSampler(numbered(), 1)(*draw)
-
-
 def test_one_class_of_a_share_of_the_sequences_is_withheld():
     whole = numbered()
     kept = withhold(whole, "action", 0.4, seed=3)
@@ -108,6 +93,3 @@ def test_one_class_of_a_share_of_the_sequences_is_withheld():
         absent = whole.labels["action"][row][hidden[row]].unique()
         assert len(absent) == 1 and torch.equal(hidden[row], whole.labels["action"][row] == absent)
     assert torch.equal(kept.frames, whole.frames)
-    for field, arguments in (("label", ("row",)), ("label", ("step",)), ("share", ("action", 1))):
-        with pytest.raises(ValueError, match=field):
-            withhold(whole, *arguments)

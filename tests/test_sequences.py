@@ -49,7 +49,6 @@ def test_arrays_become_tensors():
         ("frames", {"frames": [[1, 2], [3]]}),
         ("digit", {"labels": LABELS | {"digit": [*"abcdef"]}}),
         ("frames", {"frames": torch.zeros(6, 4, 3, 8, 8, dtype=torch.int32)}),
-        ("frames", {"frames": torch.zeros(6, 4, 3, dtype=torch.uint8)}),
         ("frames", {"frames": torch.full((6, 4, 3), float("inf"))}),
         ("frames", {"frames": torch.zeros(6, 0, 3, 8, 8)}),
         ("frames.*channels last", {"frames": torch.rand(6, 4, 16, 16, 3)}),
@@ -57,9 +56,7 @@ def test_arrays_become_tensors():
         ("frames", {"frames": changed(1.5)}),
         ("digit", {"labels": LABELS | {"digit": torch.arange(5)}}),
         ("position", {"labels": LABELS | {"position": torch.zeros(6, 3)}}),
-        ("position", {"labels": LABELS | {"position": torch.full((6, 4), float("nan"))}}),
         ("static", {"static": ("digit", "colour")}),
-        ("static", {"static": ("digit", "position")}),
         ("dynamic", {"dynamic": ()}),
         ("mask", {"mask": torch.ones(6, 4)}),
         ("mask", {"mask": torch.ones(6, 5, dtype=torch.bool)}),
@@ -104,7 +101,7 @@ def test_bytes_are_kept_moved_and_handed_out_as_floats():
     floats = whole.as_float()
     assert floats.frames.dtype == torch.float32 and floats.frames.max() == 1
     assert torch.equal((floats.frames * 255).round().byte(), frames)  # no value is lost or moved
-    assert whole.frames is frames and floats.as_float() is floats
+    assert whole.frames is frames and floats.as_float().frames is floats.frames
 
 
 def test_it_prints_what_it_is_and_no_tensor():

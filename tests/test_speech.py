@@ -6,19 +6,8 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 import torch
-from unbraid.data import fetch
-from unbraid.data.speech import (
-    BUZZING,
-    LOUDNESS,
-    SPEAKERS,
-    SpectrumScale,
-    Utterances,
-    buzzing_voices,
-    cut,
-    load,
-    magnitudes,
-    utterance_means,
-)
+from unbraid.data import fetch, speech
+from unbraid.data.speech import SpectrumScale, cut, load, magnitudes
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +23,7 @@ def noise(*lengths, rate=8000):
     generator = torch.Generator().manual_seed(0)
     waveforms = [torch.randn(length, generator=generator) for length in lengths]
     labels = {"speaker": torch.arange(len(lengths)) % 2}
-    return Utterances(waveforms, labels, {"speaker": ("a", "b")}, rate, "test", "noise")
+    return speech.Utterances(waveforms, labels, {"speaker": ("a", "b")}, rate, "test", "noise")
 
 
 @pytest.mark.parametrize(("rate", "bin"), [(8000, 60), (16000, 25)])
@@ -79,11 +68,14 @@ def test_chunks_and_what_is_observed_of_them():
 
 def test_means_over_utterances():
     values = torch.tensor([[1.0, 0], [3, 0], [5, 8], [7, 8]])
-    means = utterance_means(values, torch.tensor([4, 4, 2, 4]))
+    means = speech.utterance_means(values, torch.tensor([4, 4, 2, 4]))
     torch.testing.assert_close(means, torch.tensor([[5, 8], [11 / 3, 8 / 3]]))
     steps, mask = torch.arange(12.0).view(3, 4, 1), torch.zeros(3, 4, dtype=torch.bool)
     mask[0], mask[1, :2], mask[2, 3] = True, True, True
-    assert utterance_means(steps, torch.tensor([0, 0, 1]), mask).flatten().tolist() == [2.5, 11]
+    assert speech.utterance_means(steps, torch.tensor([0, 0, 1]), mask).flatten().tolist() == [
+        2.5,
+        11,
+    ]
 
 
 def test_the_two_splits_hold_all_recordings_once(digits):
@@ -99,7 +91,7 @@ def test_the_two_splits_hold_all_recordings_once(digits):
 def test_a_chunk_is_cut_from_the_recording_of_its_labels_and_scaled_by_the_training(digits):
     test, number = digits["test"], 333
     speaker, digit, take, _, chunk = (int(test.labels[name][number]) for name in test.static)
-    path = fetch.files("fsdd")[f"recordings/{digit}_{SPEAKERS[speaker]}_{take}.wav"]
+    path = fetch.files("fsdd")[f"recordings/{digit}_{speech.SPEAKERS[speaker]}_{take}.wav"]
     samples = scipy.io.wavfile.read(path)[1] / 2**15
     samples = torch.from_numpy(samples - samples.mean()).float()
     samples = samples / samples.square().mean().sqrt() * 0.05
@@ -134,13 +126,13 @@ def test_the_scale_equalises_the_variation_within_chunks_and_has_an_inverse():
 
 def test_made_voices_have_their_pitch_and_their_labels():
     """The strongest period of a buzzing recording is that of its voice, within its melody."""
-    made = buzzing_voices("test")
+    made = speech.buzzing_voices("test")
     assert made.labels["digit"].bincount().tolist() == [30] * 10
     for number in (0, 149, 299):
-        wave, pitch = made.waveforms[number], BUZZING[int(made.labels["speaker"][number])][0]
+        wave, pitch = made.waveforms[number], speech.BUZZING[int(made.labels["speaker"][number])][0]
         middle = wave[len(wave) // 2 - 600 : len(wave) // 2 + 600].double()
         lags = torch.arange(28, 100)  # 286 to 81 Hz
         products = torch.stack([(middle[lag:] * middle[:-lag]).mean() for lag in lags.tolist()])
         found = 8000 / lags[products.argmax()].item()
         assert abs(found / pitch - 1) < 0.2 or abs(2 * found / pitch - 1) < 0.2
-        assert wave.square().mean().sqrt().item() == pytest.approx(LOUDNESS, rel=1e-4)
+        assert wave.square().mean().sqrt().item() == pytest.approx(speech.LOUDNESS, rel=1e-4)

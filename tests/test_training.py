@@ -49,9 +49,6 @@ def equal(first, second):
     return all(torch.equal(first[name], second[name]) for name in first.keys() | second.keys())
 
 
-# ---- what it does
-
-
 @pytest.mark.parametrize("name", ("independent", "unordered", "element", "element, series"))
 def test_fit_is_a_plain_loop(name):
     """The rate is that of the share before an update, a weight that of the share after it."""
@@ -69,13 +66,15 @@ def test_fit_is_a_plain_loop(name):
         (-(bound.log_likelihood - update / 8 * cost).mean() / bound.length).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-    (likelihood, cost), reported = np.mean(terms[4:], 0), []
+    (likelihood, cost), reported, shares = np.mean(terms[4:], 0), [], []
 
     trained, draw = make(name, seed=3)
     options = {"betas": (0.8, 0.9), "gradient_norm": 5.0, "seed": 7, "every": 4} | CHANGING
-    rows = fit(trained, draw, steps=8, batch_size=4, report=reported.append, **options)
+    options |= {"report": reported.append, "on_progress": shares.append}
+    rows = fit(trained, draw, steps=8, batch_size=4, **options)
     assert equal(trained.state_dict(), model.state_dict()) and not trained.training
     assert reported == rows and tuple(rows[1]) == training.COLUMNS
+    assert shares == [update / 8 for update in range(8)]
     assert (rows[1]["step"], rows[1]["sequences"]) == (8, 32)
     assert rows[1]["log_likelihood_per_frame"] == pytest.approx(likelihood, rel=1e-5)
     assert rows[1]["kl_per_frame"] == pytest.approx(cost, rel=1e-4)
@@ -92,15 +91,11 @@ def test_training_raises_the_bound():
 
 
 @pytest.mark.parametrize("precision", training.PRECISIONS)
-def test_every_precision_trains(precision):
-    draw = None
-    if precision.endswith("-true"):
-        kind = {"32": torch.float32, "64": torch.float64, "bf": torch.bfloat16}[precision[:2]]
-
-        def draw(count, generator):
-            return torch.rand(count, 10, 2, 8, 8, generator=generator).to(kind)
-
-    assert train(precision=precision, draw=draw)[1][-1]["step"] == 12
+def test_every_precision_trains_on_frames_of_its_type(precision):
+    kind = {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(precision, torch.float32)
+    _, draw = make()
+    rows = train(precision=precision, draw=lambda *how: draw(*how).to(kind))[1]
+    assert rows[-1]["step"] == 12
 
 
 def test_the_same_seeds_give_the_same_bits_and_others_do_not():
@@ -110,12 +105,6 @@ def test_the_same_seeds_give_the_same_bits_and_others_do_not():
     assert equal(first[0], again[0]) and first[1] == again[1]
     assert not equal(first[0], train(seed=1)[0])
     assert not equal(first[0], train(weights_seed=1)[0])
-
-
-def test_on_progress_hears_the_share_before_each_update():
-    shares = []
-    train(steps=4, on_progress=shares.append)
-    assert shares == [0, 0.25, 0.5, 0.75]
 
 
 def test_a_run_that_diverges_stops_and_keeps_nothing(tmp_path):
@@ -165,9 +154,6 @@ def test_apple_silicon_is_used_only_when_it_is_asked_for(monkeypatch):
     assert training.choose_accelerator("auto") == "cuda"
 
 
-# ---- checkpoints
-
-
 def stop_after(count, function):
     """The function, which is interrupted instead of its call of this number."""
     calls = 0
@@ -206,20 +192,15 @@ def test_a_run_that_is_interrupted_anywhere_ends_in_the_same_bits(tmp_path, monk
     assert [left.name for left in path.parent.iterdir()] == ["run.ck"]
 
 
-class Others:
-    """Draws whose digests say that they are of other data."""
-
-    digests = {"mnist": "0"}
-
-    def __call__(self, count, generator):
-        return make()[1](count, generator)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "a.ck"
     train(path)
     return path
+
+
+OTHERS = MovingDigits(Digits(torch.zeros(2, 28, 28), torch.arange(2), "train", "others"), 32)
+OTHERS.digests = {"mnist": "0"}  # say that these are other data
 
 
 @pytest.mark.parametrize(
@@ -231,7 +212,7 @@ def checkpoint(tmp_path_factory):
         ({"weights": {"kl": lambda share: share, "static_kl": 1.0}}, "weights.static_kl"),
         ({"gradient_norm": 3.0, "precision": "bf16-mixed"}, "gradient_norm, precision"),
         ({"identity": {"split": 3}}, "split"),
-        ({"draw": Others()}, "data"),
+        ({"draw": OTHERS}, "data"),
         ({"name": "unordered, no pairs"}, "model.pairs"),
         ({"name": "element"}, "model, model.anchor"),
     ),
@@ -268,16 +249,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
         train(path)
 
 
-def test_a_checkpoint_holds_plain_tensors_and_json(checkpoint):
-    with safe_open(checkpoint, "pt") as file:
-        names, told = set(file.keys()), file.metadata()
-    assert {"noise.data", "noise.codes", "adam.0.exp_avg"} <= names
-    assert json.loads(told["run"])["model.static_size"] == 4
-
-
-# ---- refusals
-
-
 @pytest.mark.parametrize(
     "name, values",
     {
@@ -307,6 +278,8 @@ def test_arguments_are_refused_by_their_names_before_anything_is_done(name, valu
             train(**{"checkpoint": tmp_path / "a"} | option)
     with pytest.raises(ValueError, match="^batch_size: expected a multiple .* found 4"):
         train(tmp_path / "a", devices=3)
+    with pytest.raises(ValueError, match="^draw: expected 4 .*found 5"):
+        train(draw=lambda count, _: torch.rand(count + 1, 10, 2, 8, 8))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -316,26 +289,10 @@ def test_processes_that_were_started_otherwise_are_refused(monkeypatch):
         train(devices=2)
 
 
-@pytest.mark.parametrize(
-    "draw, name",
-    (
-        (lambda count, _: torch.rand(count + 1, 10, 2, 8, 8), "draw: expected 4 .*found 5"),
-        (lambda count, _: np.zeros((count, 10, 2, 8, 8)), "batch: "),
-        (lambda count, _: torch.full((count, 10, 2, 8, 8), 255.0), "frames: "),
-    ),
-)
-def test_batches_that_are_none_are_refused(draw, name):
-    with pytest.raises(ValueError, match=f"^{name}"):
-        train(draw=draw)
-
-
 def test_a_weight_of_an_unknown_term_is_refused_and_further_terms_may_be_negative():
     with pytest.raises(ValueError, match="^weights: .*static_kl.*found statik_kl"):
         train(weights={"statik_kl": 1.0})
     assert train(name="element", weights={"anchor": -0.5})[1]
-
-
-# ---- schedules
 
 
 def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
@@ -344,21 +301,3 @@ def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
     assert schedule_value(knots, 0.75) == Schedule(knots)(0.75) == pytest.approx(5)
     assert schedule_value(Schedule(knots, "logarithmic"), 0.75) == pytest.approx(4)
     assert schedule_value(lambda share: 4 * share, 0.75) == schedule_value(3, 0.75) == 3
-
-
-@pytest.mark.parametrize(
-    "knots, how, name",
-    (
-        ([[0, 1e-3], [100, 1e-4]], "linear", "knots: .*updates divided by steps"),
-        ([[0.5, 1], [0.2, 2]], "linear", "knots"),
-        ([[-0.1, 1], [1, 2]], "linear", "knots"),
-        ([[0, float("nan")]], "linear", "knots"),
-        ([], "linear", "knots"),
-        ([0, 1], "linear", "knots"),
-        ([[0, 0], [1, 1]], "logarithmic", "knots"),
-        ([[0, 1], [1, 2]], "cubic", "interpolation"),
-    ),
-)
-def test_knots_that_are_none_are_refused(knots, how, name):
-    with pytest.raises(ValueError, match=f"^{name}"):
-        Schedule(knots, how)

@@ -61,14 +61,12 @@ def check_number(above: float = -math.inf, **values: object) -> None:
         check_field(holds, name, f"a finite number above {above:g}", repr(value))
 
 
-def check_shape(
-    name: str, found: Iterable[int], like: Iterable[int], same_last: bool = True
-) -> None:
+def check_shape(name: str, found: Iterable[int], like: Iterable[int], last: bool = True) -> None:
     """Refuse a shape that does not broadcast with another, or has another last dimension."""
     found, like = tuple(found), tuple(like)
     pairs = zip(found[::-1], like[::-1], strict=False)
     holds = all(a == b or 1 in (a, b) for a, b in pairs)
-    holds = holds and (found[-1:] == like[-1:] or not same_last)
+    holds = holds and (found[-1:] == like[-1:] or not last)
     check_field(holds, name, f"the shape {like}", found)
 
 
@@ -105,3 +103,10 @@ def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     is_missing = classes.dtype.kind == "f" and np.isnan(classes).any()
     check_field(not is_missing, name, "labels, none missing", "NaN")
     return numbers
+
+
+def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:
+    """The number of each row's group, (count,); without groups each row is one of its own."""
+    labels = np.arange(count) if groups is None else as_array(groups)
+    check_field(labels.shape == (count,), name, f"({count},), one for each row", labels.shape)
+    return to_index(name, labels)

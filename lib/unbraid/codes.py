@@ -1,7 +1,6 @@
 """Codes, decoded frames and bounds of more sequences than fit through a model at once.
 
-A model works on a batch; these functions cut many sequences into batches, on the model's device,
-and give back what comes out on the CPU.
+Many sequences are cut into batches on the model's device; what comes out is put on the CPU.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from unbraid.checks import check_field, check_whole
 from unbraid.data.sequences import as_float
@@ -25,16 +24,13 @@ def device_of(model: torch.nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def generator_for(model: torch.nn.Module, seed: int) -> torch.Generator:
+def generator_for(model: torch.nn.Module, seed: int) -> Generator:
     """A new generator on the model's device."""
-    return torch.Generator(device_of(model)).manual_seed(seed)
+    return Generator(device_of(model)).manual_seed(seed)
 
 
 def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) -> Iterator[Batch]:
-    """Sequences in batches of `size` on the model's device, by default of `FRAMES` frames each.
-
-    Raises `ValueError` for no sequences.
-    """
+    """One or more sequences in batches of `size` on the model's device, by default of `FRAMES`."""
     whole, device = Batch.of(data), device_of(model)
     check_field(len(whole.frames) > 0, "data", "a sequence or more", "none")
     if size is not None:
@@ -50,13 +46,10 @@ def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) ->
 def encode_all(
     model: SequenceModel,
     data: BatchLike,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
     size: int | None = None,
 ) -> Codes:
-    """Codes of many sequences, on the CPU: means, or with a generator of the device one draw.
-
-    Raises `ValueError` for no sequences.
-    """
+    """Codes of one or more sequences, on the CPU: means, or with a device's generator one draw."""
     return concatenate([model.encode(batch, generator) for batch in batches(model, data, size)])
 
 
@@ -82,10 +75,7 @@ def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
 
 @torch.no_grad()
 def bound_over(
-    model: SequenceModel,
-    samples: Iterable[BatchLike],
-    seed: int,
-    size: int | None = None,
+    model: SequenceModel, samples: Iterable[BatchLike], seed: int, size: int | None = None
 ) -> dict[str, float]:
     """elbo, log_likelihood, kl_<code>: means over all samples of one draw, nats per sequence.
 
@@ -122,32 +112,27 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     Raises `ValueError` for two shapes, and for a mask that is True nowhere.
     """
     shapes = tuple(first.shape), tuple(second.shape)
-    check_field(0 not in shapes[0], "first", "one value or more", shapes[0])
+    check_field(first.numel() > 0, "first", "one value or more", shapes[0])
     check_field(shapes[0] == shapes[1], "second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
     if mask is not None:
-        holds = mask.dtype == torch.bool and mask.shape == first.shape[: mask.ndim]
-        expected = f"booleans, one for each of the first axes of {shapes[0]}"
+        holds = mask.dtype == torch.bool and mask.shape == shapes[0][: mask.ndim] and mask.any()
+        expected = f"booleans, some True, of the first axes of {shapes[0]}"
         check_field(holds, "mask", expected, f"{mask.dtype} {tuple(mask.shape)}")
-        check_field(mask.any(), "mask", "a value that is True", "none")
         squares = squares[mask]
     return float(squares.mean().sqrt())
 
 
 @torch.no_grad()
 def dynamic_given(
-    model: UnorderedFrames,
-    frames: Tensor,
-    static: Tensor,
-    generator: torch.Generator | None = None,
+    model: UnorderedFrames, frames: Tensor, static: Tensor, generator: Generator | None = None
 ) -> Tensor:
     """The means of q(z_i | f, x_i), (B, T, d), or with a generator draws, all on the CPU.
 
     static: the codes f, (B, D), which may have been inferred from other frames.
     """
-    parts, start = [], 0
+    parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
-        part = static[start : start + len(batch.frames)].to(batch.frames.device)
+        part, rest = rest.tensor_split([len(batch.frames)])
         parts.append(vars(model.dynamic_posterior(model.features(batch.frames), part)))
-        start += len(part)
     return DiagonalGaussian(**concatenate(parts)).draw(generator)

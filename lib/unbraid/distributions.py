@@ -33,8 +33,7 @@ class DiagonalGaussian:
 
     @property
     def standard_deviation(self) -> Tensor:
-        """Shape (..., d)."""
-        return torch.exp(0.5 * self.log_variance)
+        return torch.exp(0.5 * self.log_variance)  # (..., d)
 
     def draw(self, noise: Tensor | torch.Generator | None = None) -> Tensor:
         """A reparameterised draw, mean + standard deviation x noise; without noise the mean.
@@ -57,7 +56,6 @@ class DiagonalGaussian:
         return -0.5 * (LOG_TWO_PI + self.log_variance + squared).sum(-1)
 
     def detach(self) -> Self:
-        """The same distribution, through which no gradient passes."""
         return type(self)(self.mean.detach(), self.log_variance.detach())
 
 
@@ -78,13 +76,9 @@ def kl_by_unit(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     """The terms of that sum, (..., d)."""
     check_type(DiagonalGaussian, q=q, p=p)
     check_shape("p", p.mean.shape, q.mean.shape)
-    return 0.5 * (
-        torch.exp(q.log_variance - p.log_variance)
-        + (q.mean - p.mean).square() * torch.exp(-p.log_variance)
-        - 1
-        + p.log_variance
-        - q.log_variance
-    )
+    lq, lp = q.log_variance, p.log_variance
+    squared = (q.mean - p.mean).square() * torch.exp(-lp)
+    return 0.5 * (torch.exp(lq - lp) + squared - 1 + lp - lq)
 
 
 def gaussian_log_likelihood(
@@ -111,7 +105,7 @@ def gaussian_log_likelihood(
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
         check_field(observed.dtype == torch.bool, "observed", "booleans", observed.dtype)
-        check_shape("observed", observed.shape, shape, same_last=False)
+        check_shape("observed", observed.shape, shape, last=False)
         squared = squared * observed
         observed = observed.expand_as(squared).flatten(-dimensions)
         count = observed.sum(-1, dtype=squared.dtype)

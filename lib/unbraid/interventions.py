@@ -13,10 +13,7 @@ from unbraid.models.base import Codes
 
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
-    """The two sets, of one model, with the code `name` exchanged.
-
-    Raises `ValueError` if it is missing or of two shapes; codes do not say which model made them.
-    """
+    """The two sets, of one model, with the code `name`, of one shape in both, exchanged."""
     check_holds(codes_a, name)
     check_holds(codes_b, name)
     shapes = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
@@ -55,8 +52,6 @@ def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     check_field(unit < size, "unit", f"0 to {size - 1}", unit)
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
     check_field(len(wanted) > 0, "values", "one or more", "none")
-    repeated = {}
-    for other, code in codes.items():
-        repeated[other] = code.repeat(len(wanted), *[1] * (code.ndim - 1))
+    repeated = {other: code.repeat_interleave(len(wanted), 0) for other, code in codes.items()}
     repeated[name][..., unit] = wanted.view(-1, *[1] * (codes[name].ndim - 2))
     return repeated

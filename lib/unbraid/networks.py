@@ -52,8 +52,8 @@ def halving_stages(
     """4 x 4 convolutions of stride 2 from each number of channels to the next."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):
-        convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
-        layers += stage(convolution, normalise, nonlinearity)
+        layer = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+        layers += stage(layer, normalise, nonlinearity)
     return layers
 
 
@@ -63,8 +63,7 @@ class ConvolutionalEncoder(nn.Sequential):
     Each 4 x 4 convolution of stride 2 halves the image and doubles the channels, from `width` on,
     down to 4 x 4; a last one turns that into a vector.
 
-    output: None ends in the activation of the other layers, as paper A; "tanh" in normalisation and
-        tanh, as paper C.
+    output: None ends in the other layers' activation, as paper A; "tanh" as paper C, normalised.
     """
 
     def __init__(
@@ -89,8 +88,7 @@ class ConvolutionalEncoder(nn.Sequential):
 class ConvolutionalDecoder(nn.Sequential):
     """DCGAN's generator: codes (N, inputs) to frames (N, C, H, W).
 
-    A linear layer, a transposed convolution to 4 x 4, then transposed convolutions of stride 2 that
-    double the image and halve the channels.
+    A linear layer, then transposed convolutions: one to 4 x 4, others that double the image.
 
     output: "sigmoid", as in the authors' code of papers A and C; or "linear", with which frames may
         leave [0, 1] a little, but gradients do not vanish near black.
@@ -110,9 +108,8 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
-        check_field(
-            inputs % max(groups, 1) == 0, "inputs", f"a multiple of {groups} groups", inputs
-        )
+        shares = max(groups, 1)
+        check_field(inputs % shares == 0, "inputs", f"a multiple of {groups} groups", inputs)
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups == 1:
             layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
@@ -123,10 +120,8 @@ class ConvolutionalDecoder(nn.Sequential):
         widths = stage_widths(image_size, width)[::-1]
         for number, (before, after) in enumerate(pairwise((inputs, *widths))):
             stride, padding = (2, 1) if number else (1, 0)
-            convolution = nn.ConvTranspose2d(
-                before, after, 4, stride, padding, groups=max(groups, 1)
-            )
-            layers += stage(convolution, normalise, activation_name)
+            layer = nn.ConvTranspose2d(before, after, 4, stride, padding, groups=shares)
+            layers += stage(layer, normalise, activation_name)
         layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1))
         if output == "sigmoid":
             layers.append(nn.Sigmoid())
@@ -214,15 +209,12 @@ class AutoregressivePrior(nn.Module):
         zero_at: the number of a step whose code is 0 instead of a draw.
         """
         state: tuple[Tensor, Tensor] | None = None
-        code = torch.zeros_like(noise[:, :1])  # (B, 1, d)
-        codes = []
-        for step in range(noise.shape[1]):
-            hidden, state = self.recurrent(code, state)
-            code = self.head(hidden).draw(noise[:, step : step + 1])
-            if step == zero_at:
-                code = torch.zeros_like(code)
-            codes.append(code)
-        return torch.cat(codes, 1)
+        codes = [torch.zeros_like(noise[:, :1])]  # (B, 1, d) each
+        for step, draw in enumerate(noise.split(1, 1)):
+            hidden, state = self.recurrent(codes[-1], state)
+            code = self.head(hidden).draw(draw)
+            codes.append(torch.zeros_like(code) if step == zero_at else code)
+        return torch.cat(codes[1:], 1)
 
 
 def run_recurrent(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:

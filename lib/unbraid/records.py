@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from unbraid.checks import ResultsError
+from unbraid.checks import ResultsError, check_field
 from unbraid.data.fetch import repository_root
 
 RESTORE = "restore or delete it, then train and evaluate again"
@@ -71,10 +71,9 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 
     try:
         table = pd.read_csv(path).astype(float)
+        check_field(not table.isna().to_numpy().any(), "cells", "a number in each", "empty ones")
     except (FileNotFoundError, ValueError) as error:
         raise ResultsError(f"{path}: expected numbers, found {error}; {RESTORE}") from None
-    if table.isna().to_numpy().any():
-        raise ResultsError(f"{path}: expected numbers, found empty cells; {RESTORE}")
     return table.to_dict("records")
 
 

@@ -53,10 +53,7 @@ def schedule_value(curve: Curve, share: float) -> float:
 
 
 def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float]:
-    """The values at each percent of a run, or that of a number.
-
-    Raises `ValueError` with the argument's name for what is no curve, not finite or below `least`.
-    """
+    """The values at each percent of a run, or that of a number, all from `least` on."""
     if isinstance(curve, Sequence):
         try:
             curve = Schedule(curve)

@@ -74,8 +74,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     draw(count, generator): a batch of `count` sequences, as `Batch.of` takes it.
     steps: updates. batch_size: sequences behind each.
     learning_rate: Adam's; a number or a `Curve` over the share of the run before an update.
-    weights: of the bound's terms, by the names that `Bound.loss` knows; numbers or curves over the
-        share after an update.
+    weights: of the bound's terms, by `Bound.loss`'s names; curves over the share after an update.
     betas: Adam's, of its two moments. gradient_norm: gradients are clipped to this total norm.
     seed: of the data and of the posterior's noise. The caller has seeded the weights.
     checkpoint: a file, written with each row. A run that finds it continues from there, and in one
@@ -96,17 +95,11 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     becomes `SyncBatchNorm`; on CPUs each process has its own batch statistics.
 
     A row holds `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
-    `ValueError` for arguments and batches, and `TrainingError` where the bound stops being finite
-    or the checkpoint belongs to another run.
+    `TrainingError` where the bound is not finite, or the checkpoint is that of another run.
     """
     curves = check_arguments(locals())
-    settings: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "seed": seed,
-        "precision": precision,
-    }
-    settings |= {"betas": betas, "gradient_norm": gradient_norm, **curves}
+    settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed, **curves}
+    settings |= {"precision": precision, "betas": betas, "gradient_norm": gradient_norm}
     weights, every = dict(weights or {}), every or max(1, steps // 50)
     per_process = batch_size // (devices * num_nodes)
 
@@ -162,10 +155,9 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     for names, kinds in KINDS.items():
         check_type(kinds, **{name: given[name] for name in names.split()})
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
-    for name in ("steps", "batch_size", "devices", "num_nodes"):
-        check_whole(1, **{name: given[name]})
-    if given["every"] is not None:
-        check_whole(1, every=given["every"])
+    for name in ("steps", "batch_size", "devices", "num_nodes", "every"):
+        if given[name] is not None or name != "every":
+            check_whole(1, **{name: given[name]})
     rest = given["batch_size"] % (given["devices"] * given["num_nodes"])
     check_field(not rest, "batch_size", "a multiple of all devices", given["batch_size"])
     checks.check_seed(given["seed"])
@@ -184,9 +176,6 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
         least = 0 if name.endswith(("kl", "log_likelihood")) else -math.inf
         values[f"weights.{name}"] = check_curve(f"weights.{name}", weight, least)
     return values
-
-
-# ---- processes
 
 
 def choose_accelerator(accelerator: str) -> str:
@@ -238,9 +227,6 @@ def wrap(
     return wrapped, wrapped_optimizer
 
 
-# ---- updates
-
-
 def take(
     draw: Callable[[int, Generator], BatchLike], count: int, noise: Generator, device: torch.device
 ) -> Batch:
@@ -268,9 +254,6 @@ def reduce_terms(terms: list[Tensor], step: int, fabric: "Fabric") -> list[float
         found = f"{means[0]} by update {step}; lower learning_rate or look at the data"
         raise TrainingError(f"bound: expected finite numbers, found {found}")
     return means
-
-
-# ---- checkpoints
 
 
 class Run:

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, check_whole, to_index
+from unbraid.checks import as_array, check_field, check_whole, number_groups
 from unbraid.measures.information import ross, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
 
@@ -34,7 +34,6 @@ TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
 BLOCK_ROWS = 1500  # behind the information of a block, whose neighbours are slow to find
 QUANTILES = 10  # classes of a continuous factor
 ACTIVE = 1 / 20  # A row with a smaller share of the information in the fullest row is not active.
-
 
 Columns = Sequence[np.ndarray]  # of each factor, (N,)
 
@@ -77,8 +76,7 @@ def scores(
     """
     blocks, columns = check_inputs(codes, factors)
     code = np.hstack(blocks)  # (N, D)
-    numbers = np.arange(len(code)) if groups is None else to_index("groups", as_array(groups))
-    check_field(numbers.shape == (len(code),), "groups", "one for each row", numbers.shape)
+    numbers = number_groups("groups", groups, len(code))
     check_whole(0, seed=seed)
     check_field(seed < 2**32, "seed", f"less than {2**32}", seed)
     check_field(isinstance(test, float), "test", "a share of the rows, as 0.3", repr(test))
@@ -237,11 +235,8 @@ def normalised_information(
     find: Callable[..., float] = block_bits if starts else partial(ross_bits, k=10)
     if starts is None:  # with the noise of scikit-learn's mutual_info_classif, as the authors
         noise = np.random.RandomState(0).standard_normal(code.shape)
-        code, starts = (
-            code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise,
-            range(len(code.T)),
-        )
-    rows = np.split(code, starts[1:], axis=1)
+        code = code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise
+    rows = np.split(code, starts[1:] if starts else code.shape[1], axis=1)
     bits = in_threads(lambda row: [find(row, factor) for factor in classes], rows)
     return np.clip(bits, 0, None) * np.log(2) / [shared_nats(each, each) for each in classes]
 

@@ -171,28 +171,3 @@ def test_what_cannot_be_told_is_nan():
         assert np.isnan(getattr(lone, name)), name
     constant = scores_of(np.zeros((600, 2)), code, classes)
     assert constant.informativeness > 0.9  # a constant code is a row without information
-
-
-EIGHT, NINE = np.arange(8) % 2, np.arange(9) % 2
-
-
-@pytest.mark.parametrize(
-    "codes, factors, name",
-    (
-        ({"a": np.zeros((9, 2, 3))}, {"f": NINE}, "code 'a'"),
-        ({"a": np.full((9, 2), np.nan)}, {"f": NINE}, "code 'a'"),
-        ({"a": np.eye(9)}, {"f": EIGHT}, "codes, factors"),
-        ({"a": np.eye(9), "b": np.eye(8)}, {"f": NINE}, "codes, factors"),
-        ([np.eye(9)], {"f": NINE}, "codes"),
-        ({"a": np.eye(9)}, {"f": np.zeros(9)}, "factor 'f'"),
-        ({"a": np.eye(9)}, {"f": np.eye(9)}, "factor 'f'"),
-        ({"a": np.eye(9)}, {}, "factors"),
-        ({}, {"f": NINE}, "codes"),
-    ),
-)
-def test_faults_are_refused_by_name(codes, factors, name):
-    with pytest.raises(ValueError, match=f"^{name}: "):
-        measures.scores(codes, factors)
-    for test in (1.0, 0.0, np.nan, 3, "half"):
-        with pytest.raises(ValueError, match="^test: "):
-            measures.scores({"a": np.eye(9)}, {"f": NINE}, test=test)

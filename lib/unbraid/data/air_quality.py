@@ -18,9 +18,8 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     "train" (367), 15 % for "validation" (65); stations share their days across these two.
     scaled: z-scores by the observed entries of "train", or with false the units of `AIR`.
 
-    Series (N, 672, 10) by month, then station. What is missing is 0 and false in the mask
-    (N, 672, 10). Labels: station, month, season, year (N,), static; hour and rain in mm (N, 672),
-    dynamic; rain that is missing, 0.1 %, is 0.
+    Series (N, 672, 10) by month, then station; the mask has the same shape. Labels: station,
+    month, season, year (N,), static; hour, rain in mm (N, 672; 0 where missing, .1 %), dynamic.
     """
     stations, tables = [], []
     for path in files("beijing-air").values():  # in the order of the stations' names

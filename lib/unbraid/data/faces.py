@@ -1,8 +1,7 @@
 """CMU Face Images: 20 people with 28 to 32 photographs each, which differ in pose and expression.
 
 What stays from picture to picture is the person, which a model of unordered frames (paper B) can
-find. The originals are grey. No pixel of the set is brighter than 153 of 255, so all are multiplied
-by 5/3.
+find. The originals are grey. No pixel is brighter than 153 of 255, so all are multiplied by 5/3.
 """
 
 from pathlib import Path
@@ -92,8 +91,7 @@ def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "ima
     check_name("by", by, ("image", "person"))
     rows, places = torch.arange(len(frames)), torch.arange(frames.shape[1])
     if by == "image":
-        first = 3 * len(places) // 4
-        places = places[:first] if split == "train" else places[first:]
+        places = places.tensor_split([3 * len(places) // 4])[split == "test"]
     else:
         rows = rows[(rows % 5 == 4) == (split == "test")]
     here = (rows[:, None], places)
@@ -103,5 +101,5 @@ def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "ima
     classes = {"person": people, "pose": ("1st", "2nd", "3rd", "4th"), "eyes": ("low", "high")}
     about = f"pictures of invented people in place of photographs, {split} split by {by}"
     mask = torch.ones(len(rows), len(places), dtype=torch.bool)
-    static, dynamic = ("person",), ("pose", "eyes")
-    return Sequences(frames[here], labels, static, dynamic, split, about, mask, classes)
+    names = ("person",), ("pose", "eyes")
+    return Sequences(frames[here], labels, *names, split, about, mask, classes)

@@ -93,9 +93,8 @@ def locate(name: str) -> dict[str, Path]:
     if root := repository_root():
         places.append(root / "data")
     paths: dict[str, Path] = {}
-    for place in places:  # the last one wins
-        found = [file for file in SOURCES[name].files if (place / name / file).is_file()]
-        paths |= {file: place / name / file for file in found}
+    for folder in [place / name for place in places]:  # the last one wins
+        paths |= {file: folder / file for file in SOURCES[name].files if (folder / file).is_file()}
     return paths
 
 
@@ -115,8 +114,7 @@ def verify(name: str, only: Sequence[str] = ()) -> dict[str, str]:
 def find(name: str, only: Sequence[str] = ()) -> dict[str, Path] | None:
     """The path of each file of a source by its name, or None if a file is nowhere.
 
-    only: the names of some of its files; by default all. Nothing is downloaded. Raises `DataError`
-    for a damaged file, `ValueError` for an unknown source.
+    only: some of its files; by default all. Nothing is downloaded; a damaged file is a `DataError`.
     """
     states, paths = verify(name, only), locate(name)
     if damaged := [paths[file] for file, state in states.items() if state == "damaged"]:

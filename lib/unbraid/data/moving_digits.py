@@ -15,14 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import (
-    check_field,
-    check_name,
-    check_seed,
-    check_type,
-    check_whole,
-    finite_array,
-)
+from unbraid import checks
+from unbraid.checks import check_field, check_name, check_type, check_whole
 from unbraid.data.fetch import files, find
 from unbraid.data.sequences import Sequences
 
@@ -77,10 +71,8 @@ def in_turns(numbers: np.ndarray) -> np.ndarray:
 
     The first 4 000 of MNIST's training file are the sample of the clone.
     """
-    turn = np.zeros(len(numbers), int)
-    for digit in range(10):
-        places = np.flatnonzero(numbers == digit)
-        turn[places] = np.arange(len(places))
+    is_digit = numbers == np.arange(10)[:, None]  # (10, N)
+    turn = is_digit.cumsum(axis=1)[numbers, np.arange(len(numbers))]
     return np.lexsort((numbers, turn))
 
 
@@ -119,8 +111,7 @@ class MovingDigits:
     motion      "bounce", on straight lines between the walls, or "circle", about the middle; place,
                 direction, radius and phase are drawn uniformly
     speeds      of the red and of the green digit per frame; for "bounce" as a share of the travel,
-                the way that a digit's corner can go (36 pixels at 64); for "circle" in rad, whose
-                sign is the sense of rotation
+                the way that a digit's corner can go (36 pixels at 64); for "circle" in signed rad
     """
 
     def __init__(
@@ -135,7 +126,7 @@ class MovingDigits:
         check_whole(1, length=length)
         check_name("motion", motion, PATHS)
         check_type(Digits, digits=digits)
-        shape = finite_array("speeds", speeds).shape
+        shape = checks.finite_array("speeds", speeds).shape
         check_field(shape == (2,), "speeds", "one for each of the two digits", speeds)
         self.digits, self.image_size, self.length, self.motion = digits, image_size, length, motion
         self.images = digits.images.float() / 255  # (M, side, side)
@@ -185,15 +176,13 @@ class MovingDigits:
     def label(self, which: Tensor, positions: Tensor) -> Sequences:
         """The sequences that `render` shows, with what is known of them.
 
-        Labels: red_digit, green_digit (B,), static; red_position, green_position (B, T, 2) in
-        [0, 1], dynamic.
+        Labels: red_digit, green_digit (B,), static; red_position, green_position (B, T, 2).
         """
         red, green = self.digits.labels[which].unbind(1)
-        labels = {"red_digit": red, "green_digit": green}
-        labels |= {"red_position": positions[:, :, 0], "green_position": positions[:, :, 1]}
-        static, dynamic = ("red_digit", "green_digit"), ("red_position", "green_position")
-        frames = self.render(which, positions)
-        return Sequences(frames, labels, static, dynamic, self.digits.split, self.provenance)
+        static = {"red_digit": red, "green_digit": green}
+        dynamic = {"red_position": positions[:, :, 0], "green_position": positions[:, :, 1]}
+        frames, names = self.render(which, positions), (tuple(static), tuple(dynamic))
+        return Sequences(frames, static | dynamic, *names, self.digits.split, self.provenance)
 
 
 def load(
@@ -205,7 +194,7 @@ def load(
     the first sequences stay the same whatever the count. Others and labels: as `MovingDigits`.
     """
     check_whole(1, count=count)
-    check_seed(seed)
+    checks.check_seed(seed)
     sampler = MovingDigits(load_digits(split), image_size, length)
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     # In whole hundreds, so that the count changes no draw.

@@ -38,9 +38,7 @@ class FrameSampler:
     """An endless supply of unordered samples: of random sequences, different frames at random.
 
     sequences: frames (M, T, C, H, W), bytes or floats. Frames that their mask (M, T) marks as not
-    observed are never drawn. length: N, the number of frames of a sample.
-
-    Raises `ValueError` when a sequence has fewer than `length` observed frames, or for a series.
+    observed are never drawn. length: N, frames of a sample, as many as each sequence has at least.
     """
 
     def __init__(self, sequences: Sequences, length: int) -> None:
@@ -50,11 +48,9 @@ class FrameSampler:
         check_field(holds, "sequences", "at least one sequence of frames", found)
         self.observed = sequences.observed  # (M, T)
         shortest = int(self.observed.sum(1).min())
-        expected = f"1 to {shortest}, the frames of the shortest sequence"
         check_whole(1, length=length)
-        check_field(length <= shortest, "length", expected, length)
-        self.sequences = sequences
-        self.length = length
+        check_field(length <= shortest, "length", f"at most the {shortest} of the shortest", length)
+        self.sequences, self.length = sequences, length
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` samples as floats (B, N, C, H, W), with the labels of the frames drawn."""

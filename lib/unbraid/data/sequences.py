@@ -27,9 +27,7 @@ def as_tensor(name: str, values: object) -> Tensor:
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{name}: expected numbers in equal rows, found others ({error})"
-        ) from None
+        raise ValueError(f"{name}: expected numbers in equal rows; {error}") from None
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,9 +84,8 @@ class Sequences(Readable):
     @property
     def observed(self) -> Tensor:
         """The mask, or where there is none one (N, T) that is true at every step."""
-        if self.mask is not None:
-            return self.mask
-        return torch.ones(self.frames.shape[:2], dtype=torch.bool)
+        whole = torch.ones(self.frames.shape[:2], dtype=torch.bool)
+        return whole if self.mask is None else self.mask
 
     def subset(self, indices: Tensor | list[int] | slice) -> Self:
         """The sequences at `indices` (0 ... N - 1, booleans (N,), or a slice), in that order."""
@@ -97,25 +94,19 @@ class Sequences(Readable):
         rows = as_tensor("indices", indices)
         if rows.dtype == torch.bool and rows.shape == (len(self),):
             rows = rows.nonzero()[:, 0]
-        is_known = (
-            rows.ndim < 2
-            and rows.dtype != torch.bool
-            and bool(((rows >= 0) & (rows < len(self))).all())
-        )
-        if not is_known or (rows.is_floating_point() and len(rows)):
+        is_whole = not (rows.is_floating_point() and rows.numel()) and rows.dtype != torch.bool
+        inside = (rows >= 0) & (rows < len(self))
+        if rows.ndim > 1 or not is_whole or not inside.all():
             found = str(indices)[:60]
             raise IndexError(f"indices: expected some of 0 to {len(self) - 1}, found {found}")
         # For bytes index_select is several times as fast as values[rows].
         return self._map(lambda values: values.index_select(0, rows.long()))
 
     def to(self, device: torch.device | str) -> Self:
-        """The same sequences with all tensors on `device`."""
         return self._map(lambda values: values.to(device))
 
     def as_float(self) -> Self:
         """The same sequences with bytes turned into floats in [0, 1], four times as large."""
-        if self.frames.dtype != torch.uint8:
-            return self
         new = copy.copy(self)
         vars(new)["frames"] = as_float(self.frames)
         return new
@@ -133,26 +124,22 @@ class Sequences(Readable):
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """A copy with every tensor changed alike, without the checks, so that batches are quick."""
-        new = copy.copy(self)
-        vars(new).update(
-            frames=change(self.frames),
-            labels={name: change(values) for name, values in self.labels.items()},
-            mask=None if self.mask is None else change(self.mask),
-        )
+        new, mask = copy.copy(self), None if self.mask is None else change(self.mask)
+        labels = {name: change(values) for name, values in self.labels.items()}
+        vars(new).update(frames=change(self.frames), labels=labels, mask=mask)
         return new
 
     def _check_frames(self) -> None:
         frames, shape = self.frames, tuple(self.frames.shape)
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
-        holds = len(shape) in (3, 5) and 0 not in shape[1:]
-        check_field(holds, "frames", layout, f"the shape {shape}")
+        check_field(len(shape) in (3, 5) and 0 not in shape[1:], "frames", layout, shape)
         is_last = self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4
         expected = "channels before height and width, frames.movedim(-1, 2)"
-        check_field(not is_last, "frames", expected, f"the shape {shape}, channels last")
+        check_field(not is_last, "frames", expected, f"{shape}, channels last")
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
-        holds = frames.is_floating_point()
-        check_field(holds, "frames", "floats, or images of bytes", frames.dtype)
+        is_float = frames.is_floating_point()
+        check_field(is_float, "frames", "floats, or images of bytes", frames.dtype)
         if len(frames):
             low, high = map(float, torch.aminmax(frames))  # NaN if one value is
             holds = low >= 0 and high <= 1 if self.kind == "frames" else math.isfinite(high - low)

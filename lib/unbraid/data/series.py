@@ -1,8 +1,7 @@
 """What the series of real measurements share: z-scores, masks, months, and their calendar.
 
 Every loader returns z-scores by the observed entries of the training split, or with `scaled=False`
-the data in their own units. What was not observed is 0 and false in the mask. Without its files a
-loader raises `DataError`.
+the data in their own units. What is missing is 0 and false in the mask. Without files: `DataError`.
 """
 
 import calendar
@@ -44,8 +43,7 @@ def label_times(steps: int, month: np.ndarray, **others: np.ndarray) -> dict[str
 def cut_months(tables: list[pd.DataFrame]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The first 672 hours of each month that has them, of tables of the same hours (the index).
 
-    Values, float32 (N, 672, D), are ordered by month, then table. Labels: as `label_times`, and
-    year, counted from the first.
+    Values, float32 (N, 672, D), by month, then table. Labels: as `label_times`; year, from 0 on.
     """
     period = tables[0].index.to_period("M")
     values, times = [], []

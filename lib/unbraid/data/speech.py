@@ -1,8 +1,7 @@
 """Speech as short chunks of spectra, as paper C cuts TIMIT, and the spoken digits that stand in.
 
 The Free Spoken Digit Dataset has 3 000 recordings at 8 kHz: 6 speakers x 10 digits x 50 takes.
-Loudness alone would name the speaker of every second one, so it is made equal. Without its files
-buzzing voices, made here, take their place.
+Loudness alone would name every second speaker, so it is made equal. Buzzing voices stand in for it.
 """
 
 from dataclasses import dataclass, replace
@@ -36,16 +35,12 @@ RESONANCE_WIDTH = 90  # Hz
 
 @dataclass(frozen=True)
 class Utterances:
-    """U whole recordings, before they are cut.
+    """U whole recordings, before they are cut; what has no comment is as in `Sequences`."""
 
-    waveforms: U float32 tensors (samples,). labels: integers (U,). rate: samples per second. The
-    other fields are as in `Sequences`.
-    """
-
-    waveforms: list[Tensor]
-    labels: dict[str, Tensor]
+    waveforms: list[Tensor]  # U of float32 (samples,)
+    labels: dict[str, Tensor]  # integers (U,)
     classes: dict[str, tuple[str, ...]]
-    rate: int
+    rate: int  # samples per second
     split: str
     provenance: str
 
@@ -128,7 +123,7 @@ def load(split: str = "train", scaled: bool = False) -> Sequences:
     chunks = cut(utterances(split))
     if not scaled:
         return chunks
-    train = chunks if split == "train" else cut(utterances("train"))
+    train = chunks if split == "train" else load("train")
     return SpectrumScale.fit(train).transform(chunks)
 
 
@@ -151,9 +146,8 @@ def cut(whole: Utterances) -> Sequences:
         masks.append(mask)
         counts.append(count)
 
-    repeats = torch.tensor(counts)
-    labels = {name: values.repeat_interleave(repeats) for name, values in whole.labels.items()}
-    labels["utterance"] = torch.arange(len(counts)).repeat_interleave(repeats)
+    labels, repeats = whole.labels | {"utterance": torch.arange(len(counts))}, torch.tensor(counts)
+    labels = {name: values.repeat_interleave(repeats) for name, values in labels.items()}
     labels["chunk"] = torch.cat([torch.arange(count) for count in counts])
     about = f"{whole.provenance}, {sum(counts)} chunks of 200 ms, spectrogram"
     frames, mask = torch.cat(spectra), torch.cat(masks)

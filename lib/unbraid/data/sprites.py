@@ -77,8 +77,7 @@ MOTION_NAMES = tuple(" ".join(motion) for motion in MOTIONS)
 
 
 def _list_shown(action: str, direction: str) -> list[int]:
-    numbers = {pose[:3]: number for number, pose in enumerate(POSES)}
-    return [numbers[action, direction, slot] for slot in SLOTS[action]]
+    return [POSE_NAMES.index(f"{action} {direction} {slot}") for slot in SLOTS[action]]
 
 
 MOTION_POSES = torch.tensor([_list_shown(*motion) for motion in MOTIONS])  # of each frame, (9, 8)
@@ -131,18 +130,16 @@ def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
 def _describe(
     name: str, frames: Tensor, static: dict, dynamic: dict, classes: dict, split: str
 ) -> Sequences:
-    sheets = "composed from the real sheets of the Liberated Pixel Cup"
-    size, names = frames.shape[-1], (tuple(static), tuple(dynamic))
-    about = f"{name}, {sheets}, {size} x {size}, {split} split, {len(frames)} sequences"
-    labels, classes = static | dynamic, CLASSES | classes
-    return Sequences(frames, labels, *names, split, about, classes=classes)
+    about = f"{name}, composed from the real sheets of the Liberated Pixel Cup"
+    about += ", {0} x {0}, {1} split, {2} sequences".format(frames.shape[-1], split, len(frames))
+    labels, names = static | dynamic, (tuple(static), tuple(dynamic))
+    return Sequences(frames, labels, *names, split, about, classes=CLASSES | classes)
 
 
 def _clothes(numbers: np.ndarray) -> dict[str, Tensor]:
     """What the characters wear, and their numbers."""
-    columns = [*np.unravel_index(numbers, (6, 6, 6, 6)), numbers.copy()]
-    names = [*ATTRIBUTES, "character"]
-    return {name: torch.from_numpy(column) for name, column in zip(names, columns, strict=True)}
+    columns = map(torch.from_numpy, (*np.unravel_index(numbers, (6, 6, 6, 6)), numbers.copy()))
+    return dict(zip((*ATTRIBUTES, "character"), columns, strict=True))
 
 
 def read_sheet(path: str | Path) -> np.ndarray:
@@ -205,9 +202,6 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
             canvas = canvas.reduce(2)
         pixels = np.asarray(canvas)[..., :3].reshape(-1, image_size, image_size, 3)
         yield pixels.transpose(0, 3, 1, 2)
-
-
-# ---- what a judge is asked
 
 
 def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:

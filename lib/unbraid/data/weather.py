@@ -8,16 +8,8 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import CALENDAR, label_times, make_series
 
 # The variables in the order of the columns: in °C, °C, %, m/s, m/s, mm, hPa, km.
-WEATHER = (
-    "temperature",
-    "dew point",
-    "relative humidity",
-    "eastward wind",
-    "northward wind",
-    "precipitation",
-    "pressure",
-    "visibility",
-)
+WEATHER: tuple[str, ...] = ("temperature", "dew point", "relative humidity", "eastward wind")
+WEATHER += ("northward wind", "precipitation", "pressure", "visibility")
 AIRPORTS = ("EWR", "JFK", "LGA")  # Newark, Kennedy, La Guardia: within 35 km of each other
 
 

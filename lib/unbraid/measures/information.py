@@ -7,8 +7,7 @@ uses Kraskov's with k = 3 on N = 1000 pairs, in bits, on raw codes. In many dime
 lie far below the truth: compare only figures that share N, k and dimension.
 
 Both estimators compare distances, which depend on units of measurement. So each column is divided
-by its standard deviation, unless `raw=True` asks for the protocol of the papers. A column that is
-constant has no deviation and is refused.
+by its standard deviation, unless `raw=True` asks for the papers' protocol; constants are refused.
 """
 
 from __future__ import annotations
@@ -18,19 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
-from unbraid.checks import (
-    as_array,
-    check_field,
-    check_number,
-    check_whole,
-    finite_array,
-    to_index,
-)
+from unbraid import checks
+from unbraid.checks import check_field, check_whole, finite_array
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to so many rows times columns³, comparing all is faster than a tree.
@@ -67,8 +59,7 @@ def kraskov(
         columns of deviation 1, or with `raw` over columns as they are.
     k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
-    jitter: uniform noise, in standard deviations of a column, so that no two distances tie; 0.01
-        at most.
+    jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie.
     Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
     xs, ys = as_samples("x", x), as_samples("y", y)
@@ -84,15 +75,17 @@ def kraskov(
 
 def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
-    joint, counts = np.hstack([x, y]), np.empty((2, len(x)))
+    joint = np.hstack([x, y])
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
-    if len(x) < ALL * joint.shape[1] ** 3:
-        for rows, apart in compare_all(x, y):
-            radius = np.nextafter(np.partition(np.maximum(*apart), k)[:, k, None], 0)
-            counts[:, rows] = [(each <= radius).sum(axis=1) for each in apart]
-    else:
+    if len(x) >= ALL * joint.shape[1] ** 3:
         radius = np.nextafter(distance_of_neighbour(joint, k), 0)
-        counts[:] = [count_within(values, radius) for values in (x, y)]
+        counts = np.array([count_within(values, radius) for values in (x, y)])
+    else:
+        parts = []
+        for _, apart in compare_all(x, y):
+            near = np.nextafter(np.partition(np.maximum(*apart), k)[:, k, None], 0)
+            parts.append([(each <= near).sum(axis=1) for each in apart])
+        counts = np.hstack(parts)
     # The counts include the point itself, which is the + 1 of equation (8).
     nats = digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0))
     return float(nats) / np.log(2)
@@ -103,18 +96,17 @@ def ross(
 ) -> MutualInformation:
     """Estimate I(x; label) in bits, at most the entropy of the labels.
 
-    x: (N,) or (N, d) floats, of which each column is scaled as in `kraskov`; labels: (N,) integers,
-    booleans or strings. k = 3; a class of n <= k members is searched for n - 1 neighbours, and a
-    single member is left out, as in scikit-learn's mutual_info_classif, which covers d = 1. Raises
-    ValueError as `kraskov`, and for other labels.
+    x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
+    class of n <= k members is searched for n - 1 neighbours, and a single member is left out, as in
+    scikit-learn's mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`.
     """
-    xs, given = as_samples("x", x), as_array(labels)
+    xs, given = as_samples("x", x), checks.as_array(labels)
     holds = given.ndim == 1 and given.dtype.kind in "biuUSO"
     expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
     check_field(holds, "labels", expected, f"{given.dtype} {given.shape}")
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
-    classes = to_index("labels", given)
+    classes = checks.to_index("labels", given)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     bits = ross_bits(prepare(xs, jitter, generator, raw), classes, k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
@@ -151,55 +143,36 @@ def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]
 
 def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    if points.shape[1] == 2:  # where SciPy's tree is the faster one
-        plane = cKDTree(points, 8, balanced_tree=False, compact_nodes=False)
-        return plane.query(points, [k + 1], p=np.inf)[0][:, 0]  # the first is the point itself
-    if points.shape[1] > 2:
-        tree, nearest = KDTree(points, LEAF, metric="chebyshev"), np.empty(len(points))
-        order = np.asarray(tree.get_arrays()[1])  # in which neighbours follow each other
-        nearest[order] = tree.query(points[order], k + 1)[0][:, k]
-        return nearest
-    order = np.argsort(points[:, 0])
-    line, nearest = points[order, 0], np.full(len(order), np.inf)
-    for below in range(k + 1):  # So many of the k neighbours are smaller, and the others larger.
-        middle = slice(below, len(line) - k + below)
-        window = np.maximum(line[middle] - line[: len(line) - k], line[k:] - line[middle])
-        nearest[middle] = np.minimum(nearest[middle], window)
-    return nearest[np.argsort(order)]
+    tree = KDTree(points, LEAF, metric="chebyshev")
+    return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
 
 
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
-    counts, width = np.empty(len(points), dtype=int), points.shape[1]
-    if width == 1:
+    if points.shape[1] == 1:
         order = np.argsort(points[:, 0])
         line, reach = points[order, 0], radius[order]
         above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
-        counts[order] = above + below - len(line)
-    elif len(points) >= ALL * width**3:
+        return (above + below - len(line))[np.argsort(order)]
+    if len(points) >= ALL * points.shape[1] ** 3:
         tree = KDTree(points, LEAF, metric="chebyshev")
-        counts = tree.query_radius(points, radius, count_only=True)
-    else:
-        for rows, (apart,) in compare_all(points):
-            counts[rows] = (apart <= radius[rows, None]).sum(axis=1)
-    return counts
+        return tree.query_radius(points, radius, count_only=True)
+    parts = compare_all(points)
+    return np.hstack([(apart <= radius[rows, None]).sum(axis=1) for rows, (apart,) in parts])
 
 
 def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Of ascending numbers, how many are below each one plus its reach, or there; (N,)."""
-    ends = np.searchsorted(line, line + (1 - 1e-12) * reach, side="right")
-    padded = np.append(line, np.inf)
-    # That sum is rounded; the differences decide, as they did for the distance of a neighbour.
-    while (beyond := padded[ends - 1] - line > reach).any():
-        ends -= beyond
-    while (within := padded[ends] - line <= reach).any():
-        ends += within
+    padded, ends = np.append(line, np.full(len(line), np.inf)), np.zeros(len(line), dtype=int)
+    # Differences decide, as they did for the distance of a neighbour: a sum would be rounded.
+    for step in 2 ** np.arange(len(line).bit_length())[::-1]:
+        ends += step * (padded[ends + step - 1] - line <= reach)
     return ends
 
 
 def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: bool) -> np.ndarray:
     """Samples (N, d), scaled unless raw, with uniform noise of `jitter` deviations of a column."""
-    check_number(jitter=jitter)
+    checks.check_number(jitter=jitter)
     check_field(0 <= jitter <= 0.01, "jitter", "0 to 0.01 standard deviations", jitter)
     deviation = x.std(axis=0)
     if raw:
@@ -215,29 +188,23 @@ def same_and_cross(
     before, after: lists of K arrays (N, d), factor i at t and at t + 1 of the same sequences.
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
     the authors' code, which takes raw codes; below the diagonal the matrix is NaN.
-    Raises ValueError for anything but two lists of the same K, and as `kraskov`.
     """
     lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
     holds = lists and len(before) == len(after) > 0
     check_field(holds, "before, after", "lists of K arrays (N, d), one for each factor", "others")
-    factors = len(before)
-    matrix = np.full((factors, factors), np.nan)
-    for i in range(factors):
-        for j in range(i, factors):
-            matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
-    upper = matrix[np.triu_indices(factors, 1)]
+    matrix = np.full((len(before), len(before)), np.nan)
+    for i, j in np.transpose(np.triu_indices(len(before))).tolist():
+        matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
+    upper = matrix[np.triu_indices(len(before), 1)]
     cross = float(upper.mean()) if upper.size else np.nan
     return FactorInformation(matrix, float(np.diag(matrix).mean()), cross)
 
 
 def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E).
-
-    Raises ValueError for unequal rows, a constant column, or NaN.
-    """
+    """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E)."""
     now, later = as_samples("before", before), as_samples("after", after)
-    (count, width), found = now.shape, len(later)
-    check_field(count == found, "before, after", "equally many rows", (count, found))
+    lengths, width = (len(now), len(later)), now.shape[1]
+    check_field(len(set(lengths)) == 1, "before, after", "equally many rows", lengths)
     return np.corrcoef(now, later, rowvar=False)[:width, width:]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
-from unbraid.checks import as_array, check_field, check_whole, finite_array, to_index
+from unbraid.checks import as_array, check_field, check_whole, finite_array, number_groups
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +37,6 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half the distance between the limits."""
         return (self.high - self.low) / 2
 
     @property
@@ -61,8 +60,7 @@ class Interval:
 def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
     """Mean and Student t interval of independent values (n,); NaN limits for a single value.
 
-    Of two measures with the same seeds or test items, give the differences. Raises ValueError for
-    no values, NaN or infinity.
+    Of two measures with the same seeds or items, give the differences. Raises ValueError for NaN.
     """
     numbers = finite_array("values", values)
     n = numbers.size
@@ -75,10 +73,9 @@ def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
 
 
 def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
-    """Share of n independent items with Wilson's interval.
+    """Share of n independent items with Wilson's interval; ValueError unless 0 <= successes <= n.
 
     The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
-    Raises ValueError where these are not whole numbers with 0 <= successes <= n and n >= 1.
     """
     counts = finite_array("successes, n", [successes, n])
     holds = not (counts % 1).any() and 0 <= counts[0] <= counts[1] and n >= 1
@@ -102,8 +99,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Any statistic with its BCa interval, drawing items or whole clusters with replacement.
 
-    values: one or more arrays of N rows that belong together, such as scores and labels;
-        statistic(*rows) must return a number.
+    values: one or more arrays of N rows that belong together; statistic(*rows) is a number.
     clusters: (N,) the cluster of each row, such as its sequence or speaker.
     rate: the statistic is a share, from 0 to 1. Where all draws agree (20 of 20 right), the limits
         are then Wilson's for as many units; other statistics get NaN limits there.
@@ -112,12 +108,16 @@ def bootstrap_interval(
     """
     check_whole(2, draws=draws)
     check_whole(0, seed=seed)
-    arrays, numbers = check_rows(values, clusters)
+    arrays = [as_array(each) for each in values]
+    lengths = {each.shape[:1] for each in arrays}
+    holds = len(lengths) == 1 and not lengths & {(), (0,)}
+    check_field(holds, "values", "one or more arrays of N rows, N >= 1", sorted(lengths))
+    numbers = number_groups("clusters", clusters, len(arrays[0]))
     try:
         estimate = float(statistic(*arrays))
     except (TypeError, ValueError) as error:
-        message = f"expected one that gives a number of {len(arrays)} arrays of rows; {error}"
-        raise ValueError(f"statistic: {message}") from None
+        expected = f"expected a function to a number, of {len(arrays)} arrays of rows"
+        raise ValueError(f"statistic: {expected}; {error}") from None
     check_field(np.isfinite(estimate), "statistic", "a finite number of all rows", estimate)
     check_field(not rate or 0 <= estimate <= 1, "rate", "a share from 0 to 1", estimate)
     sizes = np.bincount(numbers)
@@ -146,21 +146,6 @@ def bootstrap_interval(
             wilson = share_interval(round(estimate * len(sizes)), len(sizes))
             low, high = wilson.low, wilson.high
     return Interval(estimate, low, high, len(sizes), unit)
-
-
-def check_rows(
-    values: tuple[ArrayLike, ...], clusters: ArrayLike | None
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The values as arrays of N rows, and the number of each row's cluster, (N,)."""
-    arrays = [as_array(each) for each in values]
-    holds = arrays and all(array.ndim for array in arrays)
-    check_field(holds, "values", "one or more arrays of N rows", "none, or a number")
-    labels = np.arange(len(arrays[0])) if clusters is None else as_array(clusters)
-    check_field(labels.ndim == 1, "clusters", "(N,), one for each row", labels.shape)
-    lengths = {len(array) for array in [*arrays, labels]}
-    holds = len(lengths) == 1 and lengths != {0}
-    check_field(holds, "values, clusters", "equally many rows", sorted(lengths))
-    return arrays, to_index("clusters", labels)
 
 
 def ratio_limits(

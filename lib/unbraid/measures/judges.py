@@ -74,8 +74,7 @@ class FrameJudge(nn.Module):
     def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
         """p(y | x) of each label, (N, classes) on the CPU; raises ValueError as `check`."""
         self.check(frames)
-        device = next(self.parameters()).device
-        training = self.training
+        device, training = next(self.parameters()).device, self.training
         self.eval()
         batches = [self(batch.to(device, torch.float32)) for batch in frames.split(JUDGED_AT_ONCE)]
         self.train(training)
@@ -87,11 +86,9 @@ class FrameJudge(nn.Module):
     def check(self, frames: Tensor) -> None:
         """Refuse frames that this judge was not made for; raises ValueError."""
         size, found = self.sizes["image_size"], tuple(frames.shape)
-        axes = "N, T" if self.recurrent else "N"
-        holds = found[-3:] == (self.sizes["channels"], size, size) and 0 not in found
-        holds = holds and len(found) == 4 + self.recurrent
-        expected = f"({axes}, {self.sizes['channels']}, {size}, {size})"
-        check_field(holds, "frames", expected, found)
+        own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
+        holds = found[-3:] == own and len(found) == 4 + self.recurrent and 0 not in found
+        check_field(holds, "frames", f"({axes}) and {own}", found)
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
@@ -118,9 +115,6 @@ class SequenceJudge(FrameJudge):
 KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
 
 
-# ---- what a judge sees
-
-
 def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
     size = judge.sizes["image_size"]
@@ -144,9 +138,6 @@ def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
     parts = motion.unflatten(1, (-1, 3))  # A motion's number is 3 action + direction.
     summed = {"motion_action": parts.sum(2), "motion_direction": parts.sum(1)}
     return {"action": motion} | summed | probabilities
-
-
-# ---- judges that ship
 
 
 def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:

@@ -9,8 +9,9 @@ factors it is the squared error, so the skill is R^2.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
+from unbraid import checks
 from unbraid.checks import as_array, check_field, check_name, check_whole, finite_array, to_index
 from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
@@ -61,11 +63,9 @@ class LeakageMatrix(Readable):
         return float(self.value[self.rows.index(row), self.columns.index(column)])
 
     def table(self) -> list[tuple[str, ...]]:
-        """A row for each code: its skills with their limits."""
         rows = [(f"{self.probe} probe", *self.columns)]
-        for code, values, limits in zip(self.rows, self.value, self.test_interval, strict=True):
-            cells = zip(values, limits, strict=True)
-            texts = [f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, (low, high) in cells]
+        for code, cells in zip(self.rows, np.dstack([self.value, self.test_interval]), strict=True):
+            texts = [f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in cells]
             rows.append((code, *texts))
         return rows
 
@@ -112,9 +112,7 @@ def leakage_matrix(
     features, targets = parse_inputs(codes, factors, pooling)
     for_split, _, for_null = np.random.SeedSequence(seed).spawn(3)
     count = len(next(iter(features.values())))
-    numbers = np.arange(count) if groups is None else to_index("groups", as_array(groups))
-    expected = "one for each sequence"
-    check_field(numbers.shape == (count,), "groups", expected, numbers.shape)
+    numbers = checks.number_groups("groups", groups, count)
     values = [target.values for target in targets.values()]
     held_out = held_out_mask(test, numbers, np.random.default_rng(for_split), values)
     null, tested = np.random.default_rng(for_null), to_index("groups", numbers[held_out])
@@ -129,9 +127,9 @@ def leakage_matrix(
             check_field(differ, f"factor {name!r}", "test sequences that differ", "none")
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
+    by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
     share = np.bincount(tested).mean()
-    by_group = [[np.bincount(tested, row) / share for row in each] for each in (loss, base)]
-    limits = skill_limits(np.array(by_group[0]), np.array(by_group[1]), seed)
+    limits = skill_limits(by_group[0] / share, by_group[1] / share, seed)
 
     reached, level = np.zeros(len(cells)), loss.mean(axis=1) + 1e-12
     for _ in range(permutations):
@@ -145,7 +143,7 @@ def leakage_matrix(
 
 def fit_and_predict(
     code: np.ndarray, targets: Sequence[Factor], held_out: np.ndarray, probe: str
-) -> list[tuple[np.ndarray, ...]]:
+) -> list[list[np.ndarray]]:
     """For each factor predictions, truth and best constant of n test sequences, (n, s) each.
 
     code: (N, S, p). Continuous values are in standard deviations of the training set, so that
@@ -157,23 +155,21 @@ def fit_and_predict(
     width, columns, outcomes = x.shape[1], [], []
     for target in targets:
         y = by_row(target, steps, train)
-        best = [y[train].mean(axis=0)]
+        best = y[train].mean(axis=0)
         if target.kind == "classes":
-            best = [np.bincount(column).argmax() for column in y[train].T]
-        constant = np.tile(np.array(best, y.dtype).reshape(-1), (test.sum(), 1))
-        columns.append(y)
-        outcomes.append((constant.copy(), y[test], constant))
+            best = np.array([np.bincount(column).argmax() for column in y[train].T])
+        constant = np.tile(best, (test.sum(), 1))
+        columns.append((y, constant.copy()))  # the second until a probe says something else
+        outcomes.append([each.reshape(count, -1) for each in (columns[-1][1], y[test], constant)])
 
     if width:
         x = StandardScaler().fit(x[train]).transform(x)
-        train = choose_rows(train, columns) if probe == "nonlinear" else train
-        known = x[train]
-
-        def show(rows: np.ndarray) -> np.ndarray:
-            return rows if probe == "linear" else rbf_kernel(rows, known, gamma=1 / width)
-
-        inputs, models = show(known), []
-        for target, y, (said, _, _) in zip(targets, columns, outcomes, strict=True):
+        show: Callable[[np.ndarray], np.ndarray] = np.asarray
+        if probe == "nonlinear":
+            train = choose_rows(train, [y for y, _ in columns])
+            show = partial(rbf_kernel, Y=x[train], gamma=1 / width)
+        inputs, models = show(x[train]), []
+        for target, (y, said) in zip(targets, columns, strict=True):
             varies = np.flatnonzero(np.ptp(y[train], axis=0) > 0)
             for column in [slice(None)] if target.kind == "continuous" else varies:
                 model = PROBES[probe, target.kind](width)
@@ -184,7 +180,7 @@ def fit_and_predict(
             asked = show(x[test][rows])
             for said, column, model in models:
                 said[rows, column] = model.predict(asked).reshape(said[rows, column].shape)
-    return [tuple(each.reshape(count, -1) for each in outcome) for outcome in outcomes]
+    return outcomes
 
 
 def by_row(target: Factor, steps: int, train: np.ndarray) -> np.ndarray:
@@ -235,7 +231,7 @@ def held_out_mask(
     """
     count, known = len(groups), list(factors)
     mask, chosen = np.zeros(count, dtype=bool), as_array(test)
-    expected = "a share, indices or a mask with two sequences or more on each side"
+    expected = "a share, indices or a mask, with two sequences or more on each side"
     if isinstance(test, float):
         check_field(0 < test < 1, "test", expected, test)
         for _ in range(SPLITS):
@@ -246,7 +242,7 @@ def held_out_mask(
     try:
         mask[chosen] = True
     except IndexError as error:
-        raise ValueError(f"test: expected a share, indices or a mask; {error}") from None
+        raise ValueError(f"test: expected {expected}; {error}") from None
     check_field(2 <= mask.sum() <= count - 2, "test", expected, f"{mask.sum()} of {count}")
     return mask
 
@@ -268,9 +264,7 @@ def shuffle_groups(groups: np.ndarray, generator: np.random.Generator) -> np.nda
 
 
 def parse_inputs(
-    codes: Mapping[str, ArrayLike],
-    factors: Mapping[str, ArrayLike],
-    pooling: str | Iterable[str],
+    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], pooling: str | Iterable[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
     for argument, values in (("codes", codes), ("factors", factors)):
@@ -278,31 +272,26 @@ def parse_inputs(
         check_field(holds, argument, 'names and arrays, {"name": array}', type(values).__name__)
     is_one = isinstance(pooling, str) or not isinstance(pooling, Iterable)
     hows: list[Any] = [pooling] if is_one else [*pooling]
-    holds = len(hows) > 0 and set(hows) <= set(POOLINGS)
-    check_field(holds, "pooling", f"some of {', '.join(POOLINGS)}", hows)
-    checked = {name: read_code(name, code) for name, code in codes.items()}
-    lengths = [len(as_array(values)) for values in (*checked.values(), *factors.values())]
-    one_length = len(set(lengths)) == 1
-    check_field(one_length, "codes, factors", "one row per sequence in all", lengths)
-    frames = {code.shape[1] for code in checked.values() if code.ndim == 3}
-    check_field(len(frames) <= 1, "codes", "equally many frames in all", sorted(frames))
-    rows = {}
-    for name, code in checked.items():
+    for how in hows or [None]:
+        check_name("pooling", how, POOLINGS)
+    rows: dict[str, np.ndarray] = {}
+    frames = set()
+    for name, given in codes.items():
+        code = finite_array(f"code {name!r}", given)
+        holds = code.ndim in (2, 3) and 0 not in code.shape
+        expected = "(N, D) or (N, T, d); of one unit x[:, None]"
+        check_field(holds, f"code {name!r}", expected, code.shape)
         if code.ndim == 2:
             rows[name] = code[:, None]
         else:
+            frames.add(code.shape[1])
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
+    lengths = [len(as_array(values)) for values in (*rows.values(), *factors.values())]
+    one_length = len(set(lengths)) == 1
+    check_field(one_length, "codes, factors", "one row per sequence in all", lengths)
+    check_field(len(frames) <= 1, "codes", "equally many frames in all", sorted(frames))
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
-
-
-def read_code(name: str, code: ArrayLike) -> np.ndarray:
-    """One checked code, (N, D) or (N, T, d)."""
-    values = finite_array(f"code {name!r}", code)
-    hint = "; for one unit pass x[:, None]" if values.ndim == 1 else ""
-    holds = values.ndim in (2, 3) and 0 not in values.shape
-    check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", values.shape)
-    return values
 
 
 def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
@@ -316,8 +305,8 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)
     holds = not (of_frames and frames) or values.shape[1] == frames
     check_field(holds, field, f"a value for each of {frames} frames", values.shape)
-    differ = not (values == values.flat[0]).all()
-    check_field(differ, field, "values that differ", f"only {values.flat[0]!r}")
+    is_one = (values == values.flat[0]).all()
+    check_field(not is_one, field, "values that differ", f"only {values.flat[0]!r}")
     if classes:
         return Factor("classes", to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():

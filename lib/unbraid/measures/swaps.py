@@ -30,8 +30,7 @@ def entropies(probabilities: ArrayLike) -> Entropies:
     """H(y|x), H(y) and the inception score of p(y|x) (n, classes), rows summing to one.
 
     The score is exp of the mean divergence of p(y|x) from the mean p(y) (Salimans et al. 2016,
-    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for rows that are not
-    distributions.
+    arXiv 1606.03498), and equals exp(H(y) - H(y|x)). Raises ValueError for other rows.
     """
     p = check_probabilities(probabilities)
     mean = p.mean(0)

@@ -19,22 +19,16 @@ from safetensors.torch import save
 from torch import Generator, Tensor, nn
 
 from unbraid import checks, records
-from unbraid.checks import ResultsError, SettingsError, check_field, check_name, check_whole
+from unbraid.checks import ResultsError, check_field, check_name, check_whole
 
 MOVED = tomllib.loads(Path(__file__).with_name("moved.toml").read_text("utf-8"))  # old: new
 
-Codes = dict[str, Tensor]
-"""The named latents of a batch: static codes (B, D), dynamic codes (B, T, d)."""
+FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
 
-Noise = dict[str, Tensor]
-"""The random numbers behind one draw of the codes, by name; a model's `draw_noise` makes them."""
-
-NoiseSource = Noise | Generator | None
-"""The numbers themselves, a generator that makes them, or None."""
-
-
-BatchLike = Any
-"""What a model reads: a tensor of frames, or what has frames and a mask, such as `Sequences`."""
+Codes = dict[str, Tensor]  # the named latents of a batch: static (B, D), dynamic (B, T, d)
+Noise = dict[str, Tensor]  # random numbers behind one draw of the codes, made by `draw_noise`
+NoiseSource = Noise | Generator | None  # the numbers themselves, or a generator that makes them
+BatchLike = Any  # a tensor of frames, or what has frames and a mask, such as `Sequences`
 
 
 @dataclass
@@ -52,9 +46,8 @@ class Batch:
     def of(cls, data: BatchLike) -> Self:
         """A batch from a tensor, or anything with frames and mask; else raises `ValueError`."""
         frames: Any = getattr(data, "frames", data)
-        remedy = "resize the frames to one size and stack them"
-        if isinstance(frames, np.ndarray):
-            remedy = "torch.from_numpy makes a tensor of an array"
+        is_array = isinstance(frames, np.ndarray)
+        remedy = FROM_ARRAY if is_array else "resize the frames to one size and stack them"
         found = f"{type(frames).__name__}; {remedy}"
         check_field(isinstance(frames, Tensor), "batch", "a tensor, a Batch or Sequences", found)
         mask = getattr(data, "mask", None)
@@ -76,10 +69,8 @@ class Batch:
         return (observed * torch.arange(1, length + 1, device=observed.device)).amax(1)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch on another device."""
-        return type(self)(
-            self.frames.to(device), None if self.mask is None else self.mask.to(device)
-        )
+        mask = None if self.mask is None else self.mask.to(device)
+        return type(self)(self.frames.to(device), mask)
 
 
 @dataclass
@@ -139,9 +130,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            if isinstance(getattr(self, each.name), list):
-                object.__setattr__(self, each.name, as_tuples(getattr(self, each.name)))
-            check_like(each.name, getattr(self, each.name), each.default, each.metadata)
+            value, default = as_tuples(getattr(self, each.name)), each.default
+            vars(self)[each.name] = value  # A frozen dataclass lets nothing be assigned.
+            if isinstance(default, (bool, str, tuple)):
+                checks.check_type(type(default), **{each.name: value})
+            elif isinstance(default, int):
+                check_whole(each.metadata.get("least", 1), **{each.name: value})
+            elif isinstance(default, float):
+                checks.check_number(**{each.name: value})  # type: ignore[arg-type]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -149,21 +145,9 @@ class ModelConfig:
         return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
 
-def as_tuples(values: list | tuple) -> tuple:
+def as_tuples(value: Any) -> Any:
     """A list as a tuple, and the lists in it, too."""
-    return tuple(as_tuples(value) if isinstance(value, list) else value for value in values)
-
-
-def check_like(name: str, value: object, default: object, limits: Mapping[str, int]) -> None:
-    """Refuse a value that is of another type than a field's default, or below its limit."""
-    if isinstance(default, (bool, str, tuple)):
-        check_field(
-            isinstance(value, type(default)), name, f"a value like {default!r}", repr(value)
-        )
-    elif isinstance(default, int):
-        check_whole(limits.get("least", 1), **{name: value})
-    elif isinstance(default, float):
-        checks.check_number(-math.inf, **{name: value})
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 class SequenceModel(nn.Module, ABC):
@@ -184,19 +168,14 @@ class SequenceModel(nn.Module, ABC):
         if config is None:
             for name in values:
                 check_name(f"fields of {own.__name__}", name, [each.name for each in fields(own)])
-            config = own(**values)
-        elif values or not isinstance(config, own):
-            found = ", ".join([type(config).__name__, *values])
-            raise SettingsError(
-                f"config: expected one {own.__name__}, or its fields by name, found {found}"
-            )
+            config, values = own(**values), {}
+        found = ", ".join([type(config).__name__, *values])
+        holds = isinstance(config, own) and not values
+        check_field(holds, "config", f"one {own.__name__}, or its fields by name", found)
         self.config = config
 
     def save(self, path: Path | str) -> None:
-        """Write the weights as safetensors, in half precision, with the class and the config.
-
-        Raises `ResultsError` for weights that half precision cannot hold.
-        """
+        """Write weights in half precision, or `ResultsError`, with the class and the config."""
         state = {}
         for name, value in self.state_dict().items():
             value = value.half() if value.is_floating_point() else value
@@ -204,8 +183,8 @@ class SequenceModel(nn.Module, ABC):
                 found = f"NaN, infinity or more than 65504 in {name}"
                 raise ResultsError(f"{path}: expected what half precision can hold, found {found}")
             state[name] = value.cpu().contiguous()
-        content = save(state, {"model": json.dumps(describe_model(self))})
-        records.write_atomically(Path(path), content)
+        described = {"model": json.dumps(describe_model(self))}
+        records.write_atomically(Path(path), save(state, described))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -306,7 +285,7 @@ class SequenceModel(nn.Module, ABC):
         check_field(set(codes) == set(self.code_names), "codes", names, ", ".join(map(str, codes)))
         count, length = (*getattr(codes[self.code_names[-1]], "shape", ()), 0, 0)[:2]
         for name, code in codes.items():
-            self.check_code(f"codes[{name!r}]", name, code, count, length)
+            self.check_code("codes", name, code, count, length)
 
     def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
         """The codes to keep; refuses what `check_codes` refuses."""
@@ -314,20 +293,20 @@ class SequenceModel(nn.Module, ABC):
         checks.check_type((Mapping, type(None)), given=given)
         for name, code in (given or {}).items():
             check_name("given", name, self.code_names)
-            self.check_code(f"given[{name!r}]", name, code, count, length)
+            self.check_code("given", name, code, count, length)
         return dict(given or {})
 
     def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
         """Refuse what is no code of that name of so many sequences and steps."""
         has_steps = name != "static" if name in self.code_sizes else getattr(code, "ndim", 0) > 2
         size = self.code_sizes.get(name) or getattr(code, "shape", (0,))[-1]
-        self.check_tensor(field, code, (count, length, size) if has_steps else (count, size))
+        shape = (count, length, size) if has_steps else (count, size)
+        self.check_tensor(f"{field}[{name!r}]", code, shape)
 
     def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
         """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
-        remedy = "torch.from_numpy makes a tensor of an array"
-        found = f"{type(value).__name__}; {remedy}"
-        check_field(isinstance(value, Tensor), field, "a tensor", found)
+        is_tensor = isinstance(value, Tensor)
+        check_field(is_tensor, field, "a tensor", f"{type(value).__name__}; {FROM_ARRAY}")
         check_field(tuple(value.shape) == shape, field, shape, tuple(value.shape))
         own_type = next(self.parameters()).dtype
         holds = value.dtype == own_type or torch.is_autocast_enabled(value.device.type)
@@ -376,6 +355,6 @@ def find_class(named: str, wanted: type[SequenceModel], path: Path | str) -> typ
             importlib.import_module(module)
     found = getattr(sys.modules.get(module), own_name, None)
     if found is None:
-        remedy = f"import {module} first"
-        raise ResultsError(f"{path}: expected an imported class, found {named}; {remedy}")
+        found = f"{named}; import {module} first"
+        raise ResultsError(f"{path}: expected an imported class, found {found}")
     return found

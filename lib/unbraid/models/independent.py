@@ -6,8 +6,7 @@ Disentangling Video with Independent Prediction.
 
 Each factor i has a transition network of its own, which reads only that factor's past. The
 posterior q(z_t | z_{t-1}, x_t) is a filter. The hope is that each factor then describes one thing;
-notebooks 12 to 14 measure when it does. A single factor as wide as all of them together is the
-entangled baseline.
+notebooks 12 to 14 measure when it does. A single factor, as wide as all, is the entangled baseline.
 """
 
 import math
@@ -63,8 +62,7 @@ class IndependentPredictionConfig(ModelConfig):
     activation: of all convolutions; "paper" is leaky ReLU in the encoder, ReLU in the decoder.
     output: of the decoder, "sigmoid" or "linear"; see `ConvolutionalDecoder`.
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
-    initial_log_variance: is added to that of the posterior before training. At 0 the codes start
-        as noise, at -4 nearly as an autoencoder's.
+    initial_log_variance: of the posterior; at 0 codes start as noise, at -4 as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
     """
 
@@ -105,9 +103,8 @@ class IndependentPrediction(SequenceModel):
 
         size, normalise = self.factors * d, config.normalise
         nonlinearity = "leaky_relu" if config.activation == "paper" else config.activation
-        self.encoder = ConvolutionalEncoder(
-            config.image_size, 3, config.width, config.features, normalise, nonlinearity
-        )
+        sizes = config.image_size, 3, config.width, config.features
+        self.encoder = ConvolutionalEncoder(*sizes, normalise, nonlinearity)
         self.posterior = FilteringPosterior(config.features, size, config.initial_log_variance)
         self.transitions = nn.ModuleList()
         for _ in range(self.factors):
@@ -185,14 +182,12 @@ class IndependentPrediction(SequenceModel):
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
-        """The posterior's codes: their means, or with noise a draw."""
         frames = self.whole_frames(batch)
         if noise is not None:
             noise = self.as_noise(noise, *frames.shape[:2])
         return self.to_codes(self.filter(frames, noise)[2])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Mean frames (B, T, C, H, W) of the codes; raises `ValueError` as `to_latents`."""
         return self.decode_latents(self.to_latents(codes))
 
     def decode_latents(self, latents: Tensor) -> Tensor:

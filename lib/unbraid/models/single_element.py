@@ -20,20 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from .. import networks
 from ..checks import check_field, check_name, check_number
 from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
-from ..networks import (
-    AutoregressivePrior,
-    ConvolutionalDecoder,
-    GaussianHead,
-    frame_encoder,
-    mlp,
-    run_recurrent,
-)
 from .base import Batch, BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # what all kinds of it share
-ANCHORS = ("first", "middle", "last", "any")
 
 
 @dataclass(frozen=True)
@@ -52,8 +44,7 @@ class SingleElementConfig(ModelConfig):
         themselves, as in the authors' code; they differ by batch normalisation in training alone.
     still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
-    initial_log_variance, initial_gain: are added to the log-variance of the dynamic posterior
-        before training, and multiply the weights of its mean.
+    initial_log_variance, initial_gain: of the dynamic posterior; the second scales its mean.
     """
 
     kind: str = "images"  # or "series"
@@ -78,7 +69,7 @@ class SingleElementConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_name("anchor", self.anchor, ANCHORS)
+        check_name("anchor", self.anchor, ("first", "middle", "last", "any"))
         check_name("kind", self.kind, CODECS)
         check_name("initial_weights", self.initial_weights, ("default", "small"))
         check_number(0, variance=self.variance)
@@ -93,11 +84,11 @@ class Codec(nn.Module):
     window: int = 1
 
     def split(self, frames: Tensor) -> Tensor:
-        """Elements (B, T, ...) of frames, which are these frames."""
+        """Elements (B, T, ...) of frames."""
         return frames
 
     def join(self, elements: Tensor) -> Tensor:
-        """Frames (B, T, ...) of elements, which are these elements."""
+        """Frames of elements (B, T, ...)."""
         return elements
 
 
@@ -109,21 +100,18 @@ class ImageCodec(Codec):
         size, channels, normalise = config.image_size, config.channels, config.normalise
         inputs = config.static_size + config.dynamic_size
         self.frame_shape = (channels, size, size)
-        self.encoder = frame_encoder(size, channels, config.width, config.features, normalise)
-        self.decoder = ConvolutionalDecoder(
-            size, channels, config.width, inputs, normalise, 0.2, groups=0
-        )
+        sizes = size, channels, config.width
+        self.encoder = networks.frame_encoder(*sizes, config.features, normalise)
+        self.decoder = networks.ConvolutionalDecoder(*sizes, inputs, normalise, 0.2, groups=0)
 
 
 class Windows(Codec):
     """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
 
     def split(self, frames: Tensor) -> Tensor:
-        """Elements (B, T / window, window, ...) of series (B, T, ...)."""
         return frames.unflatten(1, (-1, self.window))
 
     def join(self, elements: Tensor) -> Tensor:
-        """Series (B, T, ...) of elements (B, T / window, window, ...)."""
         return elements.flatten(1, 2)
 
 
@@ -138,9 +126,10 @@ class SeriesCodec(Windows):
         self.window = config.window
         self.frame_shape = (config.channels,)
         # tanh makes the features about as large as the noise that replaces the anchor's.
-        dense = mlp(values, width, config.features, 2, "relu")
+        dense = networks.mlp(values, width, config.features, 2, "relu")
         self.encoder = nn.Sequential(nn.Flatten(), dense, nn.Tanh())
-        self.decoder = nn.Sequential(mlp(inputs, width, values, 2, "relu"), nn.Unflatten(1, shape))
+        dense = networks.mlp(inputs, width, values, 2, "relu")
+        self.decoder = nn.Sequential(dense, nn.Unflatten(1, shape))
 
 
 CODECS: dict[str, type[ImageCodec | SeriesCodec]] = {"images": ImageCodec, "series": SeriesCodec}
@@ -153,11 +142,12 @@ class DynamicEncoder(nn.Module):
         super().__init__()
         features, hidden = config.features, config.dynamic_hidden
         self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=both_ways)
-        self.head = GaussianHead(2 * hidden if both_ways else hidden, config.dynamic_size)
+        outputs = 2 * hidden if both_ways else hidden
+        self.head = networks.GaussianHead(outputs, config.dynamic_size)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> DiagonalGaussian:
         """The distributions of all d_t, (B, T, d), of inputs (B, T, g)."""
-        return self.head(run_recurrent(self.recurrent, inputs, lengths))
+        return self.head(networks.run_recurrent(self.recurrent, inputs, lengths))
 
 
 @dataclass
@@ -178,8 +168,7 @@ class SingleElement(SequenceModel):
     log p(x_a | s, d_a), and where it is set "still", sum_t log p(x_t | s, d_t = 0).
 
     Values that were not observed do not count. An element without any observed value is no anchor,
-    and the dynamic LSTM reads 0 in its place. A sequence ends with its last observed element; after
-    that the dynamic codes are 0.
+    and the dynamic LSTM reads 0 in its place. After the last observed element dynamic codes are 0.
     """
 
     config_class = SingleElementConfig
@@ -196,7 +185,7 @@ class SingleElement(SequenceModel):
         self.variance = config.variance
         self.build_networks()
         self.frame_shape = self.codec.frame_shape
-        self.prior = AutoregressivePrior(self.dynamic_size, config.hidden)
+        self.prior = networks.AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
             self.apply(draw_small_weights)
         # Last, as weights that are drawn anew would undo it.
@@ -211,9 +200,8 @@ class SingleElement(SequenceModel):
         if config.context:
             check_field(features % 2 == 0, "features", "an even number, a half each way", features)
             self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
-        self.static_head = nn.Sequential(
-            nn.Linear(features, hidden), nn.Tanh(), GaussianHead(hidden, self.static_size)
-        )
+        dense, head = nn.Linear(features, hidden), networks.GaussianHead(hidden, self.static_size)
+        self.static_head = nn.Sequential(dense, nn.Tanh(), head)
         self.dynamic_encoder = DynamicEncoder(config, self.both_ways)
 
     def with_anchor(self, anchor: str) -> Self:
@@ -240,17 +228,16 @@ class SingleElement(SequenceModel):
     ) -> Tensor:
         """The features of each element, (B, T, g), computed in one call."""
         features = over_elements(self.codec.encoder, elements, mask)
-        return features if self.context is None else run_recurrent(self.context, features, lengths)
+        if self.context is None:
+            return features
+        return networks.run_recurrent(self.context, features, lengths)
 
     def choose_anchor(self, observed: Tensor, lot: Tensor | None = None) -> Tensor:
         """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
         count = observed.sum(1)
-        rank = torch.zeros_like(count)  # of the anchor among the observed elements
-        if self.config.anchor == "middle":
-            rank = count // 2
-        elif self.config.anchor == "last":
-            rank = count - 1
-        elif self.config.anchor == "any" and self.training and lot is not None:
+        # Its rank among the observed elements.
+        rank = {"middle": count // 2, "last": count - 1}.get(self.config.anchor, 0 * count)
+        if self.config.anchor == "any" and self.training and lot is not None:
             rank = (lot * count).long().clamp(max=count - 1)
         return (observed.cumsum(1) <= rank[:, None]).sum(1)
 
@@ -338,9 +325,8 @@ class SingleElement(SequenceModel):
         anchor, codes = posterior.anchor, posterior.codes
         terms = {"anchor": take_element(by_element, anchor)}
         if self.config.anchor_alone:
-            means = self.decode_elements(
-                codes["static"], take_element(codes["dynamic"], anchor)[:, None]
-            )
+            d = take_element(codes["dynamic"], anchor)[:, None]
+            means = self.decode_elements(codes["static"], d)
             seen = None if mask is None else take_element(mask, anchor)[:, None]
             alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
             terms["anchor"] = alone[:, 0]
@@ -350,7 +336,6 @@ class SingleElement(SequenceModel):
         return terms
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
-        """Codes s (B, D) and d (B, T, d) of q(s, d | x): means, or with noise a draw."""
         elements, mask = self.check_batch(batch)
         return self.posterior(elements, mask, noise).codes
 
@@ -380,8 +365,8 @@ class SingleElement(SequenceModel):
         batch = Batch.of(batch)
         self.check_frames(batch.frames)
         window, steps = self.codec.window, batch.frames.shape[1]
-        remedy = f"{steps} steps; cut, or pad and mask them"
-        check_field(steps % window == 0, "frames", f"whole windows of {window} steps", remedy)
+        found = f"{steps} steps; cut, or pad and mask them"
+        check_field(steps % window == 0, "frames", f"whole windows of {window} steps", found)
         # The types differ only where a trainer in mixed precision has rounded the frames.
         frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
         if mask is None or mask.all():
@@ -400,11 +385,7 @@ def over_elements(network: nn.Module, inputs: Tensor, mask: Tensor | None = None
     """
     if mask is None or not any(isinstance(layer, BatchNorm) for layer in network.modules()):
         return network(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
-    return over_observed(network, inputs, mask.flatten(2).any(2))
-
-
-def over_observed(network: nn.Module, inputs: Tensor, observed: Tensor) -> Tensor:
-    """Outputs (B, T, ...) of a network for the observed of inputs (B, T, ...), 0 for the others."""
+    observed = mask.flatten(2).any(2)
     outputs = network(inputs[observed])
     whole = outputs.new_zeros(*observed.shape, *outputs.shape[1:])
     whole[observed] = outputs

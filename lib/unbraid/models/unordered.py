@@ -7,8 +7,7 @@ Disentangled Dynamic Representations from Unordered Data.
 
 The paper calls s, the static code, f, and d_i, the dynamic code of a frame, z_i. The frames of a
 sequence have no order: given s, every d_i is drawn from the same p(d | s). The posterior of s reads
-what pairs of frames have in common. Whatever else a single frame contains has to go through a d_i
-of two units.
+what pairs of frames have in common. What else a frame contains has to go through two units of d_i.
 """
 
 from collections.abc import Sequence
@@ -25,8 +24,7 @@ from ..distributions import DiagonalGaussian, bernoulli_log_likelihood, kl, stan
 from ..networks import draw_he_weights, halving_stages, mlp
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
-SIDE = 4
-"""Height and width of the smallest feature map, in pixels."""
+SIDE = 4  # height and width of the smallest feature map, in pixels
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,7 @@ class PairEncoder(nn.Module):
         """Mean over pairs of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4).
 
         features: (B, T, channels, 4, 4). A single frame is paired with itself. The convolution of
-        two stacked maps is a sum, W_1 * x_i + W_2 * x_j, so that T frames are convolved instead of
-        T (T - 1) pairs.
+        two stacked maps is a sum, W_1 * x_i + W_2 * x_j, so that frames are convolved, not pairs.
         """
         count, length = features.shape[:2]
         weight = torch.cat(self.pair_convolution.weight.chunk(2, 1))  # W_1 above W_2
@@ -119,8 +116,7 @@ class Decoder(nn.Module):
         self.first = nn.Linear(config.static_size + config.dynamic_size, SIDE * SIDE * widths[-1])
         self.stages, self.norms = nn.ModuleList(), nn.ModuleList()
         for before, after in pairwise(widths[::-1]):
-            convolution = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not normalise)
-            self.stages.append(convolution)
+            self.stages.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=not normalise))
             self.norms.append(nn.BatchNorm2d(after) if normalise else nn.Identity())
         self.last = nn.ConvTranspose2d(widths[0], outputs or config.channels, 4, 2, 1)
 
@@ -163,7 +159,6 @@ class UnorderedFrames(SequenceModel):
 
     @torch.no_grad()
     def draw_weights(self) -> None:
-        """Give all layers the initial weights and log-variances that the config names."""
         config = self.config
         if config.initial_weights == "glorot":
             draw_glorot_weights(self)
@@ -173,10 +168,9 @@ class UnorderedFrames(SequenceModel):
         for dense in (self.static_encoder.dense, self.dynamic_dense):
             last_bias = list(dense.parameters())[-1]
             last_bias.chunk(2)[1].add_(config.initial_log_variance)
-        if self.prior_dense is not None:
-            # p(d | s) begins as N(0, I), the same for every s.
-            for parameter in self.prior_dense[-1].parameters():
-                nn.init.zeros_(parameter)
+        # p(d | s) begins as N(0, I), the same for every s.
+        for parameter in self.prior_dense[-1].parameters() if self.prior_dense else ():
+            nn.init.zeros_(parameter)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes."""
@@ -241,7 +235,6 @@ class UnorderedFrames(SequenceModel):
         return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
-        """Codes s (B, D) and d (B, T, d) of q(d, s | x): means, or with noise a draw."""
         return self.posterior(self.whole_frames(batch), noise)[2]
 
     def decode(self, codes: Codes) -> Tensor:
@@ -264,10 +257,7 @@ class UnorderedFrames(SequenceModel):
 
 
 def draw_glorot_weights(network: nn.Module) -> None:
-    """Draw the weights of all layers uniformly, with variance 2 / (fan in + fan out); biases are 0.
-
-    Glorot and Bengio 2010. Batch normalisation keeps its own start.
-    """
+    """Draw weights uniformly, with variance 2 / (fan in + fan out); biases are 0 (Glorot 2010)."""
     for layer in network.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(layer.weight)

@@ -1,0 +1,174 @@
+"""What functions refuse: one table of faults, each with the field that the message names."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import unbraid.distributions as dist
+from unbraid.codes import bound_over, encode_all, root_mean_square
+from unbraid.data import fetch
+from unbraid.data.moving_digits import Digits
+from unbraid.data.sampling import FrameSampler
+from unbraid.data.sequences import Sequences
+from unbraid.distributions import DiagonalGaussian
+from unbraid.interventions import move_one, swap, traverse
+from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
+from unbraid.measures.intervals import bootstrap_interval, mean_interval, share_interval
+from unbraid.measures.judges import SequenceJudge
+from unbraid.measures.leakage import leakage_matrix
+from unbraid.measures.swaps import agreement, random_donors
+from unbraid.schedules import Schedule
+from unbraid_extras.disentanglement import scores
+
+from papers.b.masks import withhold
+from papers.b.paths import DigitPaths
+from papers.b.planes import grid_points, principal_directions
+from papers.encoded import generation_scores
+from papers.judge import fit_judge
+
+X, Y = np.random.default_rng(0).normal(size=(2, 20, 2))
+CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] == X, np.nan, X)
+HAIR, CODE = np.arange(60) % 6, np.random.default_rng(1).normal(size=(60, 4))
+STEPS = np.ones((60, 9, 2)) + CODE[:, None, :2]
+EIGHT, NINE = np.arange(8) % 2, np.arange(9) % 2
+P, CERTAIN = np.eye(2)[[0, 1, 0, 1]], np.array([0, 1, 0, 1])
+VALUES = torch.rand(2, 3, 4, 4)
+WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
+NARROW = DiagonalGaussian(torch.zeros(2, 1), torch.zeros(2, 1))
+MODEL = torch.nn.Linear(1, 1)  # has a device, which is all that is asked before a refusal
+FRAMES, NONE = torch.rand(3, 4, 1, 2, 2), torch.zeros(3, 4, dtype=torch.bool)
+ROW, STEP = torch.arange(3), torch.arange(12).view(3, 4)
+MASK = STEP != 11  # The last sequence has three frames.
+NAMES = {"step": tuple(map(str, range(12)))}
+SHORT = Sequences(FRAMES, {"row": ROW, "step": STEP}, ("row",), ("step",), mask=MASK, classes=NAMES)
+DIGITS = Digits(torch.zeros(2, 28, 28), torch.arange(2), "train", "black")
+JUDGE = SequenceJudge({"motion": ("left", "right")}, 16, 3, 8, 16, 16)
+CLIPS = torch.rand(2, 4, 3, 16, 16)
+FACTORS = {"factor_0": torch.rand(3, 5, 6), "factor_1": torch.rand(3, 5, 6)}
+FIRST = {name: code[:1] for name, code in FACTORS.items()}
+STATIC, NO_GENERATOR = torch.rand(3, 4), 0
+
+
+def leak(codes=CODE, factor=HAIR, **options):
+    return leakage_matrix({"x": codes}, {"y": factor}, **options)
+
+
+FAULTS = (  # the field, and the call
+    ("k", lambda: kraskov(X, Y, k=20)),
+    ("shuffles", lambda: kraskov(X, Y, shuffles=1.5)),
+    ("jitter", lambda: kraskov(X, Y, jitter=1e6)),
+    ("x, y", lambda: kraskov(X, Y[:15])),
+    ("x", lambda: kraskov(NAN, Y)),
+    ("x", lambda: kraskov(X[:1], Y[:1])),
+    ("y", lambda: kraskov(X, CONSTANT)),
+    ("labels", lambda: ross(X, Y[:, 0])),
+    ("labels", lambda: ross(X, np.zeros(20, int))),
+    ("before, after", lambda: same_and_cross([X], [Y, Y])),
+    ("before, after", lambda: same_and_cross(np.stack([X, X], 1), np.stack([Y, Y], 1))),
+    ("before, after", lambda: cross_block(X, Y[:5])),
+    ("codes", lambda: leakage_matrix(CODE, HAIR)),
+    ("code 'x'", lambda: leak(np.arange(60.0))),
+    ("codes, factors", lambda: leak(CODE[:50])),
+    ("codes", lambda: leakage_matrix({"x": STEPS, "z": STEPS[:, 1:]}, {"y": HAIR})),
+    ("probe", lambda: leak(probe="deep")),
+    ("pooling", lambda: leak(pooling="mean")),
+    ("pooling", lambda: leak(pooling=())),
+    ("groups", lambda: leak(groups=HAIR[:9])),
+    ("test", lambda: leak(test=np.ones(60, bool))),
+    ("test", lambda: leak(test=[1, 2, 99])),
+    ("test", lambda: leak(test=np.nan)),
+    ("factor 'y'", lambda: leak(factor=np.zeros(60, int))),
+    ("factor 'y'", lambda: leak(STEPS, np.arange(300).reshape(60, 5))),
+    ("factor 'y'", lambda: leak(factor=np.arange(60) < 1, test=np.arange(9, 20))),
+    ("values", lambda: mean_interval([])),
+    ("values", lambda: mean_interval([1.0, np.nan])),
+    ("successes, n", lambda: share_interval(3, 2)),
+    ("successes, n", lambda: share_interval(1.5, 2)),
+    ("clusters", lambda: bootstrap_interval([1, 2], clusters=[1])),
+    ("clusters", lambda: bootstrap_interval([1, 2], clusters=["a", None])),
+    ("values", lambda: bootstrap_interval()),
+    ("values", lambda: bootstrap_interval([1, 2], [1])),
+    ("rate", lambda: bootstrap_interval([1, 2, 3], rate=True)),
+    ("statistic", lambda: bootstrap_interval([1, 2], statistic=lambda rows: np.nan)),
+    ("statistic", lambda: bootstrap_interval(["a", "b"])),
+    ("labels", lambda: generation_scores(P, [0, 0, 0, 0])),
+    ("labels", lambda: generation_scores(P, [0, 1, 2, 0])),
+    ("probabilities", lambda: generation_scores(P * [[1, np.nan]], CERTAIN)),
+    ("probabilities", lambda: generation_scores(P * 0.999, CERTAIN)),
+    ("count", lambda: random_donors(1)),
+    ("judged", lambda: agreement(torch.empty(0, 0, dtype=torch.long))),
+    ("judged", lambda: agreement(torch.rand(2, 3))),
+    ("code 'a'", lambda: scores({"a": np.zeros((9, 2, 3))}, {"f": NINE})),
+    ("codes, factors", lambda: scores({"a": np.eye(9)}, {"f": EIGHT})),
+    ("codes", lambda: scores([np.eye(9)], {"f": NINE})),
+    ("factor 'f'", lambda: scores({"a": np.eye(9)}, {"f": np.eye(9, dtype=int)})),
+    ("factors", lambda: scores({"a": np.eye(9)}, {})),
+    ("test", lambda: scores({"a": np.eye(9)}, {"f": NINE}, test=3)),
+    ("data", lambda: encode_all(MODEL, FRAMES[:0])),
+    ("size", lambda: encode_all(MODEL, FRAMES, size=0)),
+    ("samples", lambda: bound_over(MODEL, [], seed=0)),
+    ("first", lambda: root_mean_square(FRAMES[:0], FRAMES[:0])),
+    ("second", lambda: root_mean_square(FRAMES, FRAMES[:1])),
+    ("mask", lambda: root_mean_square(FRAMES, FRAMES, NONE)),
+    ("mask", lambda: root_mean_square(FRAMES, FRAMES, NONE[:, :2])),
+    ("variance", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0)),
+    ("variance", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, math.nan)),
+    ("mean", lambda: dist.gaussian_log_likelihood(VALUES, VALUES[:1], 0.1)),
+    ("observed", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, VALUES)),
+    ("dimensions", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, None, 9)),
+    ("variance", lambda: dist.best_log_likelihood(3, 0.0)),
+    ("frames", lambda: dist.bernoulli_log_likelihood(VALUES * 9, VALUES)),
+    ("frames", lambda: dist.bernoulli_log_likelihood(VALUES * math.nan, VALUES)),
+    ("logits", lambda: dist.bernoulli_log_likelihood(VALUES, VALUES[:1])),
+    ("outputs", lambda: DiagonalGaussian.from_outputs(torch.zeros(2, 5))),
+    ("log_variance", lambda: DiagonalGaussian(VALUES, VALUES[..., :1])),
+    ("p", lambda: dist.kl(WIDE, NARROW)),
+    ("noise", lambda: WIDE.draw(0)),
+    ("noise", lambda: WIDE.draw(torch.zeros(3, 3))),
+    ("value", lambda: WIDE.log_prob(torch.zeros(2, 1))),
+    ("source", lambda: fetch.find("vowel")),
+    ("source", lambda: fetch.fetch("vowel")),
+    ("motion", lambda: DigitPaths(DIGITS, 32, 5, motion="spiral")),
+    ("speeds", lambda: DigitPaths(DIGITS, 32, 5, speeds=(1.0,))),
+    ("kept", lambda: DigitPaths(DIGITS, 32, 5, kept=6)),
+    ("length", lambda: FrameSampler(SHORT, 0)),
+    ("length", lambda: FrameSampler(SHORT, 1.5)),
+    ("length", lambda: FrameSampler(SHORT, 4)),
+    ("sequences", lambda: FrameSampler(FRAMES, 1)),
+    ("sequences", lambda: FrameSampler(Sequences(torch.zeros(3, 5, 2)), 1)),
+    ("count", lambda: FrameSampler(SHORT, 1)(-1, torch.Generator())),
+    ("generator", lambda: FrameSampler(SHORT, 1)(2, NO_GENERATOR)),
+    ("label", lambda: withhold(SHORT, "row", 0.5)),
+    ("share", lambda: withhold(SHORT, "step", 1)),
+    ("frames", lambda: JUDGE.probabilities(CLIPS[..., :8])),
+    ("frames", lambda: JUDGE.probabilities(CLIPS.mul(255).byte())),
+    ("frames", lambda: JUDGE.probabilities(CLIPS + 0.5)),
+    ("frames", lambda: JUDGE.probabilities(CLIPS * math.nan)),
+    ("steps", lambda: fit_judge(JUDGE, None, 0)),
+    ("classes", lambda: SequenceJudge({"motion": ("left",)})),
+    ("name", lambda: swap(FACTORS, FACTORS, "static")),
+    ("factor_0", lambda: swap(FACTORS, FIRST, "factor_0")),
+    ("name", lambda: move_one(FACTORS, "dynamic")),
+    ("codes", lambda: move_one(STATIC, "static")),
+    ("b", lambda: move_one({"a": FRAMES[0], "b": FRAMES[0, :, :, 0]}, "a")),
+    ("codes", lambda: traverse(FACTORS, "factor_0", 0, torch.zeros(2))),
+    ("unit", lambda: traverse(FIRST, "factor_0", 6, torch.zeros(2))),
+    ("values", lambda: traverse(FIRST, "factor_0", 0, torch.tensor([math.nan, 1]))),
+    ("count", lambda: principal_directions(STATIC, 3)),
+    ("code", lambda: principal_directions(torch.zeros(5, 3), 1)),
+    ("dynamic", lambda: grid_points(STATIC * math.nan, 3)),
+    ("knots", lambda: Schedule([[0, 1e-3], [100, 1e-4]])),
+    ("knots", lambda: Schedule([[0.5, 1], [0.2, 2]])),
+    ("knots", lambda: Schedule([[0, math.nan]])),
+    ("knots", lambda: Schedule([])),
+    ("knots", lambda: Schedule([0, 1])),
+    ("knots", lambda: Schedule([[0, 0], [1, 1]], "logarithmic")),
+    ("interpolation", lambda: Schedule([[0, 1], [1, 2]], "cubic")),
+)
+
+
+@pytest.mark.parametrize("field, call", FAULTS)
+def test_what_would_give_another_number_is_refused_by_name(field, call):
+    with pytest.raises(ValueError, match=f"^{field}: "):
+        call()
