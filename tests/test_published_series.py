@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers import DOUBLE, close, seeded, small, within
-from test_single_element import cell, normal, slow_prior, walk
+from test_single_element import normal, slow_prior, walk
 from torch.distributions import Normal, kl_divergence
 from unbraid.models.base import Batch
 
@@ -16,6 +16,15 @@ MASK = torch.rand(3, 10, 3, generator=seeded(4)) < 0.5
 MASK[1, 6:] = False  # the second series has three windows
 NUMBER = {"first": 0, "middle": 2, "last": 4}  # of the anchor among five windows
 every_anchor = pytest.mark.parametrize("anchor", NUMBER)
+
+
+def cell(network, layer, suffix, x, state):
+    """One step of an LSTM, from its weights: gates in, forget, candidate, out."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    w, u, b, c = (getattr(network, f"{name}_l{layer}{suffix}") for name in names)
+    i, f, g, o = (x @ w.T + b + state[0] @ u.T + c).chunk(4, -1)
+    memory = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(memory), memory
 
 
 def test_full_is_the_authors_configuration():
