@@ -49,8 +49,7 @@ def show(figure: Figure, alt: str) -> None:
     image = Image.open(drawn).convert("RGB")
     image.save(png, "PNG", optimize=True)
     # Two pixels to one of the page: sharp, and letters at the text's size.
-    small = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
-    show_image("png", png.getvalue(), alt, small.width, small)
+    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2))
 
 
 def film(
