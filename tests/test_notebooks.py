@@ -53,6 +53,8 @@ def test_its_checked_cells_give_their_outputs_under_nbval(path, tmp_path, as_a_r
     if not any(cell.get("outputs") for cell in book.cells):
         pytest.skip("it is being rewritten: no outputs are committed")
     checked = [n for n, cell in enumerate(book.cells) if CHECKED in files.tags(cell)]
+    if not checked:
+        pytest.skip("all its numbers depend on which digits are here")
     book.cells = book.cells[: checked[-1] + 1]  # The others ran under papermill.
     assignment.set_profile(book, "smoke")
     copy = files.write(book, tmp_path / path.name)
