@@ -47,10 +47,10 @@ def check_whole(least: int, **values: object) -> None:
         check_field(holds, name, f"a whole number from {least}", repr(value))
 
 
-def check_seed(seed: object) -> None:
-    """Refuse a seed that not every generator of the library takes."""
+def check_seed(seed: object, most: int = LARGEST_SEED) -> None:
+    """Refuse a seed above `most`; by default one that not every generator of the library takes."""
     check_whole(0, seed=seed)
-    check_field(seed <= LARGEST_SEED, "seed", f"at most {LARGEST_SEED}", seed)  # type: ignore[operator]
+    check_field(seed <= most, "seed", f"at most {most}", seed)  # type: ignore[operator]
 
 
 def check_number(above: float = -math.inf, **values: object) -> None:

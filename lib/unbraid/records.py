@@ -83,12 +83,17 @@ def write_json(path: Path, value: dict) -> None:
     write_atomically(path, f"{text}\n".encode())
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with one set of names as CSV, floats with six digits."""
+def as_csv(rows: list[dict]) -> bytes:
+    """Rows with one set of names as a CSV file, floats with six digits."""
     import pandas as pd
 
-    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_atomically(path, text.encode())
+    table = pd.DataFrame(rows)
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write the file that `as_csv` makes of rows."""
+    write_atomically(path, as_csv(rows))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

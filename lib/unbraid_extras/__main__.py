@@ -15,7 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_field, check_name
+from unbraid.checks import check_name, check_seed
+
+from unbraid_extras.arrays import LARGEST_SEED
 
 NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
 MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
@@ -135,8 +137,7 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
 def run(words: Sequence[str]) -> None:
     """Run a command; its errors are raised."""
     options = vars(build_parser().parse_args(words or ["--help"]))
-    seed = options["seed"]
-    check_field(0 <= seed < 2**32, "seed", f"0 to {2**32 - 1}", seed)
+    check_seed(options["seed"], LARGEST_SEED)
     options.pop("run")(**options, words=words)
 
 

@@ -14,6 +14,7 @@ SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
 MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
 NO_UNITS = ("id", "index", "name", "row", "sequence", "series")  # columns of a csv of codes
 FEWEST, FEWEST_GROUPS = 20, 10  # sequences, or groups of them
+LARGEST_SEED = 2**32 - 1  # of scikit-learn and older generators of NumPy
 ROWS_PER_CLASS = 4  # on average, at least
 ROWS_OUTSIDE = 10  # of the most frequent class, at least
 

@@ -22,12 +22,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, to_index
+from unbraid.checks import check_seed, number_groups, to_index
 from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
-from unbraid_extras.arrays import MADE_BY, Arrays, check_inputs
+from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, check_inputs
 from unbraid_extras.disentanglement import scores
 
 FEWEST_SEQUENCES = 100  # for a verdict
@@ -166,7 +166,7 @@ def measure(
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
     """
-    check_field(0 <= seed < 2**32, "seed", f"0 to {2**32 - 1}", seed)
+    check_seed(seed, LARGEST_SEED)
     arrays, known = check_inputs(codes, factors, dynamic, groups)
     doubts, unit = [], "sequences"
     is_copy = find_copies(arrays, known) if groups is None else np.zeros(0, bool)
@@ -179,9 +179,8 @@ def measure(
         arrays = {name: code[~is_copy] for name, code in arrays.items()}
         known = {name: values[~is_copy] for name, values in known.items()}
         check_inputs(arrays, known, dynamic)
-    numbers = np.arange(len(next(iter(arrays.values()))))
-    if groups is not None:
-        numbers, unit = to_index("groups", as_array(groups)), "groups"
+    unit = unit if groups is None else "groups"
+    numbers = number_groups("groups", groups, len(next(iter(arrays.values()))))
     flat = {name: code if code.ndim == 2 else code.mean(1) for name, code in arrays.items()}
     still = {name: values for name, values in known.items() if values.ndim == 1}
     cells = len(known) * sum(len(POOLINGS) if c.ndim == 3 else 1 for c in arrays.values())

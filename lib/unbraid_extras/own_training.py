@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from unbraid import records
 from unbraid.checks import check_field, check_name, check_whole
@@ -314,8 +313,7 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise
 
-    text = pd.DataFrame(watch.rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_known(curve, text.encode())
+    write_known(curve, records.as_csv(watch.rows))
     write_known(weights, best.read_bytes())
     record = known | {
         "model": describe_model(model),

@@ -5,7 +5,6 @@ import importlib
 import json
 import math
 import sys
-import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -21,7 +20,22 @@ from torch import Generator, Tensor, nn
 from unbraid import checks, records
 from unbraid.checks import ResultsError, check_field, check_name, check_whole
 
-MOVED = tomllib.loads(Path(__file__).with_name("moved.toml").read_text("utf-8"))  # old: new
+MOVED = {  # where the classes are now that weights of 1.0 name by their old places
+    "unbraid.models.gated.GatedPrediction": "papers.a.variants.GatedPrediction",
+    "unbraid.models.canvases.CanvasPrediction": "papers.a.variants.CanvasPrediction",
+    "unbraid.models.painted.PaintedFrames": "papers.b.variants.PaintedFrames",
+    "papers.distinct.DistinctFrames": "papers.b.variants.DistinctFrames",
+    "unbraid.models.ablations.AblatedElement": "papers.c.variants.AblatedElement",
+    "unbraid.models.formula.FormulaElement": "papers.c.variants.FormulaElement",
+    "unbraid.models.published_series.PublishedSeries": "papers.c.published_series.PublishedSeries",
+    "unbraid.models.published_speech.PublishedSpeech": "papers.c.published_speech.PublishedSpeech",
+    "papers.benchmark.averages.FrameVAE": "papers.side_by_side.variants.FrameVAE",
+    "papers.benchmark.averages.PrincipalComponents": (
+        "papers.side_by_side.variants.PrincipalComponents"
+    ),
+    "papers.benchmark.sequence_vae.SequenceVAE": "papers.side_by_side.variants.SequenceVAE",
+    "papers.benchmark.sequence_vae.ContrastiveVAE": "papers.side_by_side.variants.ContrastiveVAE",
+}
 
 FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
 
