@@ -7,6 +7,7 @@ PROFILE ?= quick
 NB ?=
 ONLY ?= $(NB)
 RENEW ?=
+URL ?=
 LAB ?=
 # PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
 DRIVER := $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi)
@@ -31,7 +32,7 @@ LIMIT_slurm = --jobs=
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare fresh notebooks student teacher assignment grading pages data grid grid-test clean distclean
+.PHONY: help env run test lab update compare fresh notebooks student teacher assignment grading site slides figures data grid grid-test address clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -71,8 +72,14 @@ student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
 teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teaching, in build/teacher
 	$(PYTHON) -m tools teacher --only "$(ONLY)"
 
-pages: $(ENVIRONMENT)  ## write the notebooks as HTML pages into build/pages (ONLY="00 13")
-	$(PYTHON) -m tools pages --only "$(ONLY)"
+site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## build the course as a site into build/site (needs npm)
+	.venv/site/bin/python -m tools site
+
+slides: $(ENVIRONMENT) build/npm/complete  ## write slides of 00, 11, 13, 23, 31, 33 into build/site/slides (needs npm)
+	$(PYTHON) -m tools slides --only "$(ONLY)"
+
+figures: $(ENVIRONMENT)  ## the figures of the notebooks as files, with what they show, in build/figures
+	$(PYTHON) -m tools figures --only "$(ONLY)"
 
 assignment: $(ENVIRONMENT)  ## exercises for otter-grader, in build/assignment (ONLY=11, PROFILE=smoke: fast to grade)
 	$(PYTHON) -m tools assignment --only "$(ONLY)" --profile "$(PROFILE)"
@@ -97,6 +104,9 @@ clean:  ## remove what was built; .venv, data and your trained models (build/res
 
 distclean: clean  ## remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
+
+address: $(ENVIRONMENT)  ## for whoever publishes the repository: badges, and a cell that installs (URL=https://github.com/OWNER/NAME)
+	$(PYTHON) -m tools address --url "$(URL)"
 
 # A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.
 .venv/complete: requirements.lock
@@ -126,6 +136,20 @@ endif
 	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
 		"$$(.venv/grading/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
 	.venv/grading/bin/python -m pip install otter-grader==7.0.0
+	touch $@
+
+# Sphinx and its theme: an environment of its own, on top of the course's. What pages load comes from npm, and lies in them.
+.venv/site/complete: site/requirements.txt | $(ENVIRONMENT)
+	$(PYTHON) -m venv .venv/site
+	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
+		"$$(.venv/site/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
+	.venv/site/bin/python -m pip install -r site/requirements.txt
+	touch $@
+
+build/npm/complete: site/package.json site/package-lock.json
+	mkdir -p build/npm
+	cp site/package.json site/package-lock.json build/npm
+	npm ci --prefix build/npm --ignore-scripts --no-audit --no-fund
 	touch $@
 
 # Snakemake needs packages that the course does not: an environment of its own.

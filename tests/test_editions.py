@@ -93,17 +93,6 @@ def test_a_note_that_is_not_complete_is_refused(change, says, folder, tmp_path):
         read_edition("teacher", folder, tmp_path)
 
 
-def test_pages_keep_answers_back_and_lead_to_each_other(folder, tmp_path):
-    paths = editions.write_pages(tmp_path / "pages", folder=folder)
-    text = paths[0].read_text(encoding="utf-8")
-    assert "olution" not in text.split("<body")[1] and "expect(" not in text.split("<body")[1]
-    assert "<title>Counting</title>" in text
-    assert 'href="12_next.html' in text and "text-decoration: underline" in text
-    assert [path.name for path in paths] == ["11_count.html", "12_next.html", "20_later.html"]
-    for link in re.findall(r'href="([^":#]+\.\w+)', text.split("<body")[1]):
-        assert (tmp_path / "pages" / link).exists(), link
-
-
 @pytest.mark.parametrize(
     "only, next_one", (("", "12_next.ipynb"), ("11", "../../notebooks/12_next.ipynb"))
 )
@@ -127,13 +116,13 @@ def test_the_command_writes_into_build_or_says_that_it_cannot(
     assert [path.name for path in Path("elsewhere").glob("[!.]*")] == ["11_count.ipynb"]
     assert commands.main(["student", "--only", "11", "--to", "elsewhere"]) == 0
     before = (folder / "11_count.ipynb").read_bytes()
-    for command in ("student", "assignment", "pages", "run"):  # not even at another name
+    for command in ("student", "assignment", "run"):  # not even at another name
         assert commands.main([command, "--only", "11", "--to", str(folder)]) == 2
     assert (folder / "11_count.ipynb").read_bytes() == before
     capsys.readouterr()
     assert commands.main(["teacher", "--only", "77"]) == 2
     assert "found '77'" in capsys.readouterr().err
-    for command in ("student", "teacher", "pages", "run"):
+    for command in ("student", "teacher", "run"):
         assert commands.main([command, "--to", "/dev/null"]) == 1
         assert "; --to FOLDER names another place\n" in capsys.readouterr().err
 

@@ -103,6 +103,8 @@ def test_what_is_imported_is_declared(path):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     library, course = project["dependencies"], project["optional-dependencies"]["course"]
     library, course = ({to_import(line) for line in group} for group in (library, course))
+    site = (ROOT / "site" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    course |= {to_import(line) for line in site if "==" in line}
     everything = library | course | ROOMS.keys() | sys.stdlib_module_names | {"IPython"}
     assert {name.split(".")[0] for name in imports_of(path)} <= everything
     if FILES[path] == "unbraid" and path.name != "plots.py":

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import unbraid
 
-from tools import compare, desk, editions, execution, files, footer, syllabus
+from tools import (
+    address,
+    compare,
+    desk,
+    editions,
+    execution,
+    figures,
+    files,
+    footer,
+    site,
+    slides,
+    syllabus,
+)
 from tools.assignment import write_assignment
 
 Options = argparse.Namespace
@@ -52,9 +64,22 @@ def write_teacher(options: Options) -> bool:
     return report_written(editions.write_edition("teacher", options.to, options.only), options)
 
 
-def write_pages(options: Options) -> bool:
-    """write the notebooks as HTML, without solutions and expected values"""
-    return report_written(editions.write_pages(options.to, options.only), options)
+def build_site(options: Options) -> bool:
+    """build the course as a site (after `make site` has installed what it needs)"""
+    print(site.build(options.to))
+    return True
+
+
+def write_slides(options: Options) -> bool:
+    """write slides from marked cells (after `make slides` has installed what they need)"""
+    print(*slides.write_slides(options.to, options.only), sep="\n")
+    return True
+
+
+def write_figures(options: Options) -> bool:
+    """write the pictures of the notebooks' outputs as files, with what they show"""
+    print(f"{len(figures.write_figures(options.to, options.only))} figures in {options.to}")
+    return True
 
 
 def write_assignments(options: Options) -> bool:
@@ -83,6 +108,12 @@ def update_desk(options: Options) -> bool:
     return not any("left alone" in line for line in lines)
 
 
+def write_address(options: Options) -> bool:
+    """write the address of the published repository into README.md and the notebooks"""
+    print(f"{len(address.write_address(options.url, files.ROOT))} files changed")
+    return True
+
+
 # Each says whether all is as it must be, and takes the options beside it.
 COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
     "run": (run_notebooks, "only profile to cell-seconds solutions"),
@@ -91,12 +122,17 @@ COMMANDS: dict[str, tuple[Callable[[Options], bool], str]] = {
     "syllabus": (renew_syllabus, ""),
     "student": (write_student, "only to"),
     "teacher": (write_teacher, "only to"),
-    "pages": (write_pages, "only to"),
+    "site": (build_site, "to"),
+    "slides": (write_slides, "only to"),
+    "figures": (write_figures, "only to"),
     "assignment": (write_assignments, "only to profile"),
+    "address": (write_address, "url"),
     "desk": (lay_out_desk, "to"),
     "update": (update_desk, "to"),
 }
+PLACES = {"slides": "build/site/slides"}  # those of the others: build/COMMAND
 OPTIONS = {
+    "url": {"required": True, "help": "https://github.com/OWNER/NAME"},
     "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
     "profile": {"default": "quick", "choices": list(execution.CELL_SECONDS)},
     "to": {"help": "folder to write into, instead of build/COMMAND or mine/"},
@@ -124,7 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
         if "to" in takes:
             is_desk = options.command in ("desk", "update")
             options.to = options.to or (
-                files.ROOT / "mine" if is_desk else f"build/{options.command}"
+                files.ROOT / "mine"
+                if is_desk
+                else PLACES.get(options.command, f"build/{options.command}")
             )
             if not is_desk and Path(options.to).parts[0] != "build":
                 files.claim(Path(options.to))

@@ -11,17 +11,14 @@ import tomllib
 from pathlib import Path
 
 import nbformat
-from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
-from tools.files import copy_drawings, first_line, select_notebooks, tags, write
+from tools.files import copy_drawings, select_notebooks, tags, write
 
-STYLE = Path(__file__).with_name("pages.css")
 FOR_LEARNERS = TagRemovePreprocessor(
     enabled=True, remove_cell_tags={"solution"}, remove_all_outputs_tags={"check"}
 )
-FOR_PAGES = TagRemovePreprocessor(enabled=True, remove_cell_tags={"solution", "expectation"})
 NOTES = "teaching.toml"  # beside the notebooks; a table for each, named by its number
 NOTE = """\
 > **For the teacher**: {teach} minutes to teach, {do} minutes to do the exercises.
@@ -89,29 +86,6 @@ def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
     for cell in book.cells:
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(move, cell.source)
-
-
-def write_pages(to: str | Path, only: str = "", folder: Path | None = None) -> list[Path]:
-    """Write the notebooks as HTML pages for reading, without what answers the exercises.
-
-    Errors as `select_notebooks`.
-    """
-    notebooks = select_notebooks(folder, only)
-    Path(to).mkdir(parents=True, exist_ok=True)
-    style = STYLE.read_text(encoding="utf-8")
-    exporter = HTMLExporter(preprocessors=[FOR_PAGES])
-    written = []
-    for notebook in notebooks:
-        book = nbformat.read(notebook, 4)
-        move_links(book, notebooks, Path(to))
-        title = first_line(book.cells[0].source if book.cells else "").lstrip("# ")
-        page, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}})
-        page = page.replace("</head>", f"<style>\n{style}</style>\n</head>", 1)
-        page = page.replace("<th></th>", "<td></td>")  # a table's empty corner heads nothing
-        page = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', page)
-        written.append(Path(to, f"{notebook.stem}.html"))
-        written[-1].write_text(page, encoding="utf-8")
-    return written
 
 
 def read_notes(path: Path) -> dict[str, str]:

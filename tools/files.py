@@ -13,6 +13,7 @@ from unbraid.records import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
+ADDRESS = "address"  # the tag of the cell that installs the course elsewhere: it is not counted
 KEPT_METADATA = ("tags", "jupyter", "slideshow")  # of a cell, written by hand
 NOTEBOOK_METADATA = {  # what JupyterLab writes, but for the version of Python
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -94,7 +95,8 @@ def normalise(book: NotebookNode) -> NotebookNode:
     """The notebook as it is committed, changed in place: equal outputs give equal files."""
     CoalesceStreamsPreprocessor(enabled=True)(book, {})
     book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
-    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA))
+    chosen = {name: book.metadata[name] for name in ("accelerator",) if name in book.metadata}
+    book.metadata = nbformat.from_dict(copy.deepcopy(NOTEBOOK_METADATA) | chosen)
     book.nbformat, book.nbformat_minor = 4, 5
 
     seen: dict[str, int] = {}
@@ -110,6 +112,7 @@ def normalise(book: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             # A cell that has never run keeps no number, so that the tests see it.
             has_run = bool(cell.source.strip()) and cell.execution_count is not None
+            has_run = has_run and ADDRESS not in tags(cell)
             count += has_run
             cell.execution_count = count if has_run else None
             for output in cell.outputs:

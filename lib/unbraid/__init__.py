@@ -6,7 +6,7 @@ looked up when it is asked for, so that `import unbraid` alone takes no time.
 
 from importlib import import_module
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 PLACES = {
     "data.sequences": ("Sequences",),
     "measures.judges": ("load_judge",),

@@ -1,0 +1,72 @@
+"""Settings of Sphinx, which reads the sources that `python -m tools site` has laid out."""
+
+import importlib.metadata
+import re
+
+project = "Unbraid"
+author = "the authors of Unbraid"
+copyright = "the authors of Unbraid, CC BY 4.0"
+version = release = importlib.metadata.version("unbraid")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
+source_suffix = {".ipynb": "myst-nb", ".md": "myst-nb", ".rst": "restructuredtext"}
+nb_execution_mode = "off"  # the committed outputs are shown
+nb_merge_streams = True
+nb_render_image_options = {"width": "100%"}
+myst_enable_extensions = ["dollarmath", "amsmath", "html_image", "attrs_inline"]
+myst_dmath_double_inline = True
+myst_heading_anchors = 4
+suppress_warnings = [
+    "myst.header",  # a page may begin with a heading of the second level
+    "mystnb.unknown_mime_type",  # sliders: the picture beside them is shown
+    "misc.highlighting_failure",
+    "toc.not_included",  # a page that only a link leads to
+]
+
+# Names of pages that a reader opens from the disk: nothing is fetched from elsewhere.
+mathjax_path = "mathjax/tex-svg.js"
+html_theme = "sphinx_book_theme"
+html_title = "Unbraid"
+html_static_path = ["static"]
+html_css_files = ["course.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "show_toc_level": 2,
+    "show_navbar_depth": 1,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "home_page_in_toc": False,
+    "show_prev_next": True,
+}
+html_sidebars = {"**": ["navbar-logo.html", "sbt-sidebar-nav.html"]}
+
+default_role = "code"
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+ARGUMENT = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): (.*)")
+
+
+def set_docstring(_app, _what, _name, _object, _options, lines):
+    """Make lists of the lines `name: meaning` of a docstring, and nothing else of its signs."""
+    out = []
+    inside = False
+    for line in lines:
+        code = line.split("`")
+        code[::2] = [re.sub(r"([*|])", r"\\\1", words) for words in code[::2]]
+        line = "`".join(code)
+        if found := ARGUMENT.fullmatch(line):
+            out += [""] * (not inside) + [f"* ``{found[1]}``: {found[2]}"]
+            inside = True
+        elif inside and line.startswith(" "):
+            out.append("  " + line.strip())
+        else:
+            out += [""] * (inside and bool(line.strip())) + [line.strip()]
+            inside = False
+    lines[:] = out
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", set_docstring)

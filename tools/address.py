@@ -1,0 +1,84 @@
+"""What a published repository's address makes possible: badges, and a first cell that installs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+from tools.files import ADDRESS, normalise, select_notebooks, tags, write
+
+BADGES = re.compile(r"(?s)<!-- badges -->.*?<!-- /badges -->\n")
+INSTALL = """\
+# On Colab or Kaggle: run this cell first. Where the course is installed, it does nothing.
+import importlib.util
+import os
+import subprocess
+import sys
+
+if importlib.util.find_spec("unbraid") is None:
+    if not os.path.isdir("unbraid"):
+        subprocess.run("git clone -q --depth 1 {url} unbraid".split(), check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-e", "unbraid", {packages}]
+    subprocess.run(pip, check=True)
+    os.chdir("unbraid/notebooks")
+    sys.path[:0] = [os.path.abspath("../lib"), os.path.abspath("..")]"""
+PACKAGES = ("matplotlib", "seaborn", "ipywidgets", "imageio-ffmpeg", "soundfile", "psutil")
+
+
+def write_address(url: str, root: Path) -> list[Path]:
+    """Write the address of a repository on GitHub into README.md and the notebooks of a clone.
+
+    Given again, with another address or the same, it replaces what it wrote. Raises ValueError for
+    an address of another form.
+    """
+    found = urlsplit(url.removesuffix(".git").rstrip("/"))
+    parts = found.path.strip("/").split("/")
+    if found.scheme != "https" or found.netloc != "github.com" or len(parts) != 2 or found.query:
+        raise ValueError(f"url: expected https://github.com/OWNER/NAME, found {url}")
+    owner, name = parts
+    readme = root / "README.md"
+    text = BADGES.sub("", readme.read_text(encoding="utf-8"))
+    title, rest = text.split("\n", 1)
+    badges = "<!-- badges -->\n" + "\n".join(make_badges(owner, name)) + "\n<!-- /badges -->\n"
+    rest = re.sub(r"(git clone --depth 1 )\S+", rf"\1https://github.com/{owner}/{name}", rest)
+    rest = rest.replace("     # URL: the address of this page", "")
+    readme.write_text(f"{title}\n\n{badges}\n{rest.lstrip()}", encoding="utf-8")
+    written = [readme]
+    for path in select_notebooks(root / "notebooks"):
+        book = nbformat.read(path, 4)
+        book.cells = [cell for cell in book.cells if ADDRESS not in tags(cell)]
+        book.cells.insert(1, make_cell(f"https://github.com/{owner}/{name}"))
+        book.metadata["accelerator"] = "GPU"  # which Colab then offers
+        written.append(write(normalise(book), path))
+    return written
+
+
+def make_badges(owner: str, name: str) -> list[str]:
+    """Links to places where 00 opens at once, and to the site."""
+    start = "notebooks/00_start_here.ipynb"
+    colab = f"https://colab.research.google.com/github/{owner}/{name}/blob/main/{start}"
+    page = f"https://github.com/{owner}/{name}/blob/main/{start}"
+    binder = f"https://mybinder.org/v2/gh/{owner}/{name}/main?urlpath=lab/tree/{start}"
+    site = f"https://{owner.lower()}.github.io/{name}/"
+    links = {
+        "try it": ("in_your_browser-try_it-009E73", site + "live.html"),
+        "site": ("course-read-0072B2", site),
+        "Colab": ("Colab-open-E69F00", colab),
+        "Kaggle": ("Kaggle-open-20BEFF", f"https://kaggle.com/kernels/welcome?src={page}"),
+        "Binder": ("Binder-launch-579ACA", binder),
+        "Codespaces": ("Codespaces-open-24292f", f"https://codespaces.new/{owner}/{name}"),
+    }
+    badge = "[![{}](https://img.shields.io/badge/{})]({})"
+    return [badge.format(place, label, link) for place, (label, link) in links.items()]
+
+
+def make_cell(url: str) -> NotebookNode:
+    """The folded cell that installs the course where it is not installed."""
+    source = INSTALL.format(url=url, packages=", ".join(map(repr, PACKAGES)).replace("'", '"'))
+    metadata = {"tags": [ADDRESS, "hide-cell"], "jupyter": {"source_hidden": True}}
+    return new_code_cell(source, metadata=metadata)

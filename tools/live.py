@@ -1,0 +1,250 @@
+"""The live page: models that run in the reader's browser, in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from unbraid import records
+from unbraid.data import sprites
+from unbraid.data.moving_digits import MovingDigits, load_digits
+from unbraid.models.base import Codes
+from unbraid.models.single_element import SingleElement
+
+from papers.a.variants import GatedPrediction
+
+ROOT = Path(__file__).resolve().parent.parent
+SPRITES = "single_element/sprites/full/published-seed0"
+DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 13
+LAW = {"motion": "circle", "speeds": (0.5, -0.9)}  # radians per frame, as in notebook 13
+CLIPS, DIGIT_CLIPS = 24, 6  # clips to choose from
+SEEN = 8  # frames of digits that the model reads before it predicts
+RANK = 64  # directions of d that are kept
+BLOCK = 16  # weights that share a scale; of a 4 x 4 kernel, all
+FINE = 700_000  # tensors with at most so many weights are kept in half precision
+LABELS = ("hair", "top", "trousers", "skin", "motion")  # that describe a clip
+DIST = "onnxruntime-web/dist"
+
+
+class ReducedDecoder(nn.Module):
+    """Paper C's decoder of the live units of s and of `rank` directions of d.
+
+    Its first layer is linear in s and d, and each of its weights (512, 4, 4) belongs to one input.
+    So what the layer makes of d is projected on the directions in which it varies most, over films
+    that the prior of d draws: no clip is needed. Units of s that the decoder ignores are left out.
+    """
+
+    def __init__(self, model: SingleElement, rank: int = RANK, films: int = 500):
+        super().__init__()
+        _, *layers = fold_normalisation(model.codec.decoder)
+        first, self.shape = layers[0], layers[0].weight.shape[1:]  # (512, 4, 4)
+        size = model.dynamic_size
+        of_d, of_s = first.weight.flatten(1).split([size, model.static_size])  # (units, 8192)
+        strength = of_s.norm(dim=1)
+        self.live = (strength > 0.1 * strength.max()).nonzero()[:, 0].tolist()
+
+        drawn = model.generate(films, SEEN, torch.Generator().manual_seed(0))["dynamic"]
+        self.mean = drawn.mean((0, 1))
+        values, vectors = torch.linalg.eigh(torch.cov(drawn.flatten(0, 1).T))
+        spread = (vectors * values.clamp(min=0).sqrt()).T  # (256, 256): rows with their lengths
+        directions = torch.linalg.svd(spread @ of_d, full_matrices=False)[2][:rank]  # (rank, 8192)
+        self.projection = of_d @ directions.T  # (256, rank)
+
+        bias = self.mean @ of_d + first.bias.repeat_interleave(self.shape[1:].numel())
+        self.weight = nn.Parameter(torch.cat([of_s[self.live], directions]))
+        self.bias = nn.Parameter(bias)
+        self.rest = nn.Sequential(*layers[1:])
+
+    def reduce(self, codes: Codes) -> Tensor:
+        """Of codes s (B, D) and d (B, T, d) what this decoder reads, (B, T, live + rank)."""
+        d = (codes["dynamic"] - self.mean) @ self.projection
+        s = codes["static"][:, None, self.live].expand(-1, d.shape[1], -1)
+        return torch.cat([s, d], -1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Frames (N, 3, 64, 64) of reduced codes (N, live + rank)."""
+        hidden = codes @ self.weight + self.bias
+        return self.rest(hidden.unflatten(1, self.shape))
+
+
+def fold_normalisation(decoder: nn.Sequential) -> list[nn.Module]:
+    """The layers of a decoder, with batch normalisation folded into the convolutions before it."""
+    layers: list[nn.Module] = []
+    for layer in decoder:
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True)
+        else:
+            layers.append(layer)
+    return layers
+
+
+class DynamicPrior(nn.Module):
+    """Draws of d from the model's own prior, as the reduced decoder reads them."""
+
+    def __init__(self, model: SingleElement, decoder: ReducedDecoder):
+        super().__init__()
+        self.prior = model.prior
+        self.register_buffer("mean", decoder.mean)
+        self.register_buffer("projection", decoder.projection)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Directions of d, (8, rank), of standard normal noise (1, 8, d)."""
+        return ((self.prior.roll(noise)[0] - self.mean) @ self.projection).contiguous()
+
+
+class DigitStep(nn.Module):
+    """The picture of two factors, and what each factor predicts of itself."""
+
+    def __init__(self, model: GatedPrediction):
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture (1, 3, 32, 32) of latents (1, K d), and the next latents' mean."""
+        return self.model.decoder(latents), self.model.prior(latents).mean
+
+
+def export(module: nn.Module, inputs: Tensor, names: list[str]) -> bytes:
+    """A network as ONNX with small weights; `names`: of the outputs. Its input is "input"."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # no torchvision: none is needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            (inputs,),
+            dynamo=True,
+            opset_version=21,  # the first with weights in blocks
+            input_names=["input"],
+            output_names=names,
+            verbose=False,
+        )
+    return shrink(program.model_proto).SerializeToString()
+
+
+def shrink(model):
+    """The ONNX model with 8 bits per weight and one scale per block, or with half precision."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    graph, nodes, kept = model.graph, [], []
+
+    def keep(array, name):
+        kept.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add(kind, inputs, output, **options):
+        nodes.append(helper.make_node(kind, inputs, [output], **options))
+        return output
+
+    for tensor in graph.initializer:
+        values, name = numpy_helper.to_array(tensor), tensor.name
+        if values.dtype != "float32" or values.size < 1024:
+            kept.append(tensor)
+        elif values.size <= FINE or values.size % BLOCK:
+            half = keep(values.astype("float16"), f"{name}.half")
+            add("Cast", [half], name, to=onnx.TensorProto.FLOAT)
+        else:
+            whole, scale = quantise(values)
+            scale = keep(scale, f"{name}.scale")
+            scale = add("Cast", [scale], f"{scale}.float", to=onnx.TensorProto.FLOAT)
+            inputs = [keep(whole, f"{name}.whole"), scale]
+            flat = add("DequantizeLinear", inputs, f"{name}.flat", axis=1, block_size=BLOCK)
+            shape = torch.tensor(values.shape).numpy()
+            add("Reshape", [flat, keep(shape, f"{name}.shape")], name)
+    nodes += list(graph.node)
+    del graph.initializer[:], graph.node[:], graph.value_info[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    return model
+
+
+def quantise(values):
+    """Whole numbers (blocks, 16) of 8 bits and scales (blocks, 1) whose product is near values."""
+    blocks = values.reshape(-1, BLOCK)
+    scale = (abs(blocks).max(1, keepdims=True) / 127).clip(1e-7).astype("float16")
+    whole = (blocks / scale.astype("float32")).round().clip(-127, 127).astype("int8")
+    return whole, scale
+
+
+def choose_clips() -> sprites.Sequences:
+    """Test clips of so many characters, in turn in each of the nine motions."""
+    clips = sprites.load("test", image_size=64)
+    order = torch.randperm(len(clips) // 9, generator=torch.Generator().manual_seed(3))
+    motion = torch.arange(CLIPS) % 9
+    return clips.subset(order[:CLIPS] * 9 + motion)
+
+
+def describe(clips: sprites.Sequences) -> list[str]:
+    """What each clip shows, for readers who do not see it."""
+    described = []
+    for n in range(len(clips)):
+        of = {label: clips.classes[label][clips.labels[label][n]] for label in LABELS}
+        described.append(
+            "{hair} hair, {top}, {trousers} trousers, {skin} skin: {motion}".format(**of)
+        )
+    return described
+
+
+def draw_atlas(frames: Tensor) -> str:
+    """Clips (N, 8, 3, 64, 64), bytes, as one picture: a row for each clip."""
+    rows = frames.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)  # (N 64, 8 64, 3)
+    png = io.BytesIO()
+    Image.fromarray(rows.numpy()).quantize(256).save(png, "PNG", optimize=True)
+    return base64.b64encode(png.getvalue()).decode()
+
+
+def pack(content: bytes) -> str:
+    """Compressed bytes as text."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+@torch.no_grad()
+def build(to: Path, npm: Path) -> Path:
+    """Write `live.html` into the folder `to`; `npm`: the folder with onnxruntime-web."""
+    model = SingleElement.load(records.weights(SPRITES)).eval()
+    decoder = ReducedDecoder(model).eval()
+    clips = choose_clips()
+    codes = decoder.reduce(model.encode(clips.as_float().frames))  # (24, 8, live + rank)
+
+    digit_model = GatedPrediction.load(records.weights(DIGITS)).eval()
+    film = MovingDigits(load_digits("test"), 32, SEEN, **LAW)
+    digits = film(DIGIT_CLIPS, torch.Generator().manual_seed(1088))
+    latents = digit_model.to_latents(digit_model.encode(digits.frames))[:, -1]  # (6, K d)
+
+    facts = {
+        "live": decoder.live,
+        "rank": RANK,
+        "clips": describe(clips),
+        "digits": torch.stack([digits.labels[name] for name in digits.static], 1).tolist(),
+    }
+    numbers = torch.cat([codes.flatten(), latents.flatten()]).numpy().astype("<f4")
+    noise = torch.zeros(1, SEEN, model.dynamic_size)
+    dist = Path(npm) / DIST
+    parts = {
+        "FACTS": json.dumps(facts),
+        "ATLAS": draw_atlas(clips.frames),
+        "CODES": pack(numbers.tobytes()),
+        "DECODER": pack(export(decoder, codes[0], ["film"])),
+        "PRIOR": pack(export(DynamicPrior(model, decoder), noise, ["directions"])),
+        "DIGITS": pack(export(DigitStep(digit_model), latents[:1], ["picture", "next"])),
+        "WASM": pack((dist / "ort-wasm-simd-threaded.wasm").read_bytes()),
+        "MODULE": (dist / "ort-wasm-simd-threaded.mjs").read_text(encoding="utf-8"),
+        "ENGINE": (dist / "ort.wasm.min.js").read_text(encoding="utf-8"),
+    }
+    source = ROOT / "site" / "live"
+    parts |= {p.name: p.read_text(encoding="utf-8") for p in source.glob("*.*s")}
+    page = (source / "page.html").read_text(encoding="utf-8")
+    for name, text in parts.items():
+        page = page.replace(f"<!--{name}-->", text)
+    (Path(to) / "live.html").write_text(page, encoding="utf-8")
+    return Path(to) / "live.html"
