@@ -84,6 +84,7 @@ class Claim:
     comparable: bool = True
     command: str = ""
     printed: str = ""
+    found: str = ""
     readme: bool = False
     head: bool = False
 
@@ -163,7 +164,9 @@ class Claim:
         numbers = filter(None, map(Figure.print_published, self.figures))
         published = self.printed or ", ".join(numbers)
         verdict = self.find_verdict()
-        if verdict == "not tried" and self.run:
+        if self.found and verdict in ("not tried", "–"):
+            verdict = self.found
+        elif verdict == "not tried" and self.run:
             verdict += " (too short)" if self.at_size else " (too small)"
         if verdict.startswith("not tried") and self.command and with_command:
             verdict += f": `{self.command}`"
@@ -222,8 +225,8 @@ def render_head(paper: str) -> str:
     for claim in read_claims():
         if claim.paper == paper and claim.head:
             rows.append(claim.print_row(with_command=False))
-    text = "**What the paper claims, and what came out here.** The part explains its words; come "
-    text += "back when you know them. Bold: the weights of this seed ship."
+    text = "**What the paper claims, and what came out here.** The part explains the "
+    text += "terms. Bold: seeds whose weights are included."
     return f"{text} All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n{markdown_table(rows)}"
 
 

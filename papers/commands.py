@@ -29,19 +29,6 @@ EXAMPLES = """Examples:
 python -m papers train independent --dataset circle --run factored --seed 0
 
 python -m papers evaluate independent --dataset circle --run factored --seed 0"""
-GONE = {  # commands and options of 1.0, and what took their place
-    "convert": "weights name their class themselves, so that nothing is left to convert",
-    "prices": "each record says its seconds",
-    "jobs": "python -m papers runs lists the trainings of a grid",
-    "full": "make grid PROFILE=full trains and measures all runs at the papers' size",
-    "stamp": "python -m papers evaluate --write writes all digests",
-    "--model": "--run names the run",
-    "--replay": "a CUDA GPU compiles and records the update by itself; --no-compile refuses it",
-    "--accumulate": "a section of your own may have a smaller batch_size",
-    "--synchronise": "batch normalisation always has the statistics of the whole batch",
-    "--all": "evaluate prints all figures; verify --only '*' measures all runs again",
-}
-
 app = typer.Typer(
     help=f"Make results/: train and measure models, on the datasets behind each:\n\n{OVERVIEW}",
     epilog=EXAMPLES,
@@ -358,19 +345,10 @@ def is_ours(error: BaseException) -> bool:
     return type(error).__module__.startswith(("unbraid.", "papers."))
 
 
-def check_gone(arguments: list[str]) -> None:
-    """Refuse a command or an option of 1.0 that is gone, with what took its place."""
-    for place, argument in enumerate(arguments):
-        name = argument.partition("=")[0]
-        if name in GONE and (place == 0 or name.startswith("--")):
-            raise ValueError(f"{name}: gone since 1.0; {GONE[name]}")
-
-
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
     try:
-        check_gone(sys.argv[1:])
         app(prog_name="python -m papers")
     except SystemExit as end:
         if end.code == 130:  # Ctrl-C

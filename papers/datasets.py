@@ -31,15 +31,13 @@ from unbraid.data.sprites import ATTRIBUTES
 
 from papers import own_copies
 from papers.a import street
-from papers.b.masks import load_directions, withhold
-from papers.b.paths import PATH_LENGTH, DigitPaths
+from papers.b.data import PATH_LENGTH, DigitPaths, withhold
 from papers.settings import Settings
 
 LOADERS: dict[str, Callable[..., Sequences]] = {
     "moving_digits": moving_digits.load,
     "sprites": sprites.load,
     "sprites_poses": sprites.load_poses,
-    "sprites_directions": load_directions,
     "faces": faces.load,
     "street": street.load,
     "spoken_digits": speech.load,

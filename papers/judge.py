@@ -57,7 +57,6 @@ JUDGES = {  # A clip's motion is its action and direction in one, as in the pape
     "sprites_roughened": JudgeTask(SequenceJudge, "judge.soft", ("motion", *WORN), "sprites"),
     "sprites_poses": JudgeTask(FrameJudge, "judge.poses", ("pose", "action", "direction", *WORN)),
     "digits": JudgeTask(FrameJudge, "judge.digits", ("red_digit", "green_digit")),
-    "faces": JudgeTask(FrameJudge, "judge.faces", ("person",)),
     "mug": JudgeTask(SequenceJudge, "judge.mug", ("expression", "subject")),
 }
 JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
@@ -174,31 +173,8 @@ def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Ten
     return examples.frames[:, 0] if single else examples.frames, labels
 
 
-def blurred(frames: Tensor, sigma: float) -> Tensor:
-    """Each frame (..., H, W) smoothed by a Gaussian of `sigma` pixels; edges repeat."""
-    widths = [0.0] * (frames.ndim - 2) + [sigma, sigma]
-    smooth = gaussian_filter(frames.cpu().numpy(), widths, mode="nearest")
-    return torch.from_numpy(smooth).clamp(0, 1)
-
-
-def shifted(frames: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Each clip (N, ..., H, W) moved by `pixels` along a random diagonal; edges repeat."""
-    height, width = frames.shape[-2:]
-    directions = torch.randint(0, 2, (len(frames), 2), generator=generator) * 2 - 1
-    rows = (torch.arange(height) + pixels * directions[:, :1]).clamp(0, height - 1)  # (N, H)
-    columns = (torch.arange(width) + pixels * directions[:, 1:]).clamp(0, width - 1)  # (N, W)
-    moved = [clip[..., i[:, None], j] for clip, i, j in zip(frames, rows, columns, strict=True)]
-    return torch.stack(moved)
-
-
-def noisy(frames: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Frames with Gaussian noise of this standard deviation on each value, clamped to [0, 1]."""
-    noise = torch.randn(frames.shape, generator=generator).to(frames)
-    return (frames + deviation * noise).clamp(0, 1)
-
-
 def roughen(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The last `share` of a batch (N, ...) blurred by 0.3 to 1 pixel and with noise up to 0.1.
+    """The last `share` of a batch (N, ..., H, W) blurred by 0.3 to 1 pixel, and noise up to 0.1.
 
     Decoders draw softer frames than any real one. A judge that has never seen such frames names
     their attributes by chance, and a model would be blamed for it.
@@ -207,8 +183,11 @@ def roughen(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
     if kept == len(frames):
         return frames
     sigma, deviation = torch.rand(2, generator=generator).tolist()
-    rough = noisy(blurred(frames[kept:], 0.3 + 0.7 * sigma), 0.1 * deviation, generator)
-    return torch.cat([frames[:kept], rough])
+    widths = [0.0] * (frames.ndim - 2) + [0.3 + 0.7 * sigma] * 2
+    smooth = gaussian_filter(frames[kept:].cpu().numpy(), widths, mode="nearest")
+    soft = torch.from_numpy(smooth).clamp(0, 1)
+    noise = torch.randn(soft.shape, generator=generator).to(soft)
+    return torch.cat([frames[:kept], (soft + 0.1 * deviation * noise).clamp(0, 1)])
 
 
 # ---- training

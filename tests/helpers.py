@@ -15,8 +15,8 @@ from papers.a.variants import CanvasPrediction, GatedPrediction
 from papers.b.variants import PaintedFrames
 from papers.c.published_series import PublishedSeries
 from papers.c.published_speech import PublishedSpeech
-from papers.c.variants import AblatedElement, FormulaElement
-from papers.side_by_side.variants import ContrastiveVAE, FrameVAE, PrincipalComponents, SequenceVAE
+from papers.c.variants import AblatedElement
+from papers.side_by_side.variants import FrameVAE, PrincipalComponents, SequenceVAE
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -118,9 +118,6 @@ MODELS = {  # by name: the class and its sizes
     "element, context": (SingleElement, ELEMENT | {"context": True}),
     "element, plain networks": (SingleElement, ELEMENT | {"normalise": False, "variance": 0.1}),
     "element, series": (SingleElement, SERIES),
-    "formula": (FormulaElement, ELEMENT),
-    "formula, last": (FormulaElement, ELEMENT | {"anchor": "last"}),
-    "formula, series": (FormulaElement, SERIES | {"anchor": "middle"}),
     "not subtracted": (AblatedElement, ELEMENT | {"subtract": False}),
     "static from all": (AblatedElement, ELEMENT | FROM_ALL),
     "static from all, not subtracted": (AblatedElement, ELEMENT | FROM_ALL | {"subtract": False}),
@@ -128,7 +125,6 @@ MODELS = {  # by name: the class and its sizes
     "released series, last": (PublishedSeries, RELEASED_SERIES | {"anchor": "last"}),
     "released speech": (PublishedSpeech, RELEASED_SPEECH),
     "sequence VAE": (SequenceVAE, SEQUENCE_VAE),
-    "contrastive VAE": (ContrastiveVAE, SEQUENCE_VAE),
     "frame VAE": (FrameVAE, FRAME_VAE),
     "principal components": (PrincipalComponents, COMPONENTS),
 }

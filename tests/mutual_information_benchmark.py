@@ -1,7 +1,5 @@
 """How far is Kraskov's estimator from the truth? Pairs of variables of known mutual information.
 
-    python -m tests.mutual_information_benchmark
-
 The tasks follow the benchmark of Czyż, Grabowski, Vogt, Beerenwinkel and Marx, "Beyond Normal: On
 the Evaluation of Mutual Information Estimators" (NeurIPS 2023, arXiv:2306.11078), whose package
 benchmark-mi (https://github.com/cbg-ethz/bmi at 6c569b9) needs other versions than ours. We add
@@ -9,9 +7,6 @@ the ring O, noise of width 0.01, Student's distribution with correlation, ten un
 which all pairs or a single pair of units are correlated. The estimator is
 `unbraid.measures.information.kraskov` with k = 3 on raw scales, as in paper A; the benchmark
 standardises each unit first.
-
-Writes results/trials/mutual_information_benchmark.json, which notebook 04 draws; some four minutes
-of one core.
 """
 
 from __future__ import annotations
@@ -24,13 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma, gammaln, i0e
 from scipy.stats import norm
-from unbraid import records
 from unbraid.measures.information import kraskov
 
 K = 3  # neighbours
-REPETITIONS = {200: 20, 1000: 10, 5000: 3}  # fresh draws of so many pairs
 SEED = 0
-RECORD = records.results() / "trials" / "mutual_information_benchmark.json"
 
 
 class Task(NamedTuple):
@@ -247,24 +239,3 @@ def estimate(name: str, task: Task, count: int, repetitions: int) -> np.ndarray:
         random = np.random.default_rng([SEED, zlib.crc32(name.encode()), count, repetition])
         bits.append(kraskov(*task.draw(count, random), K, raw=True).estimate)
     return np.array(bits)
-
-
-def main() -> None:
-    """Measure all tasks and write the record."""
-    figures = {}
-    for name, task in list_tasks().items():
-        x, y = task.draw(2, np.random.default_rng(SEED))
-        found = {"units": [x.shape[1], y.shape[1]], "truth": task.truth}
-        for count, repetitions in REPETITIONS.items():
-            bits = estimate(name, task, count, repetitions)
-            found[str(count)] = {"mean": bits.mean(), "standard_deviation": bits.std(ddof=1)}
-        figures[name] = found
-        print(f"{name:42} {task.truth:5.2f} bits, found {found['1000']['mean']:5.2f}", flush=True)
-    command = "python -m tests.mutual_information_benchmark"
-    settings = {"k": K, "repetitions": {str(count): runs for count, runs in REPETITIONS.items()}}
-    record = {"command": command, "seeds": [SEED], "settings": settings, "figures": figures}
-    records.write_json(RECORD, record)
-
-
-if __name__ == "__main__":
-    main()

@@ -203,17 +203,13 @@ class AutoregressivePrior(nn.Module):
         """Of each d_t given the codes before it, (B, T, d)."""
         return self.head(self.recurrent(F.pad(codes, (0, 0, 1, -1)))[0])
 
-    def roll(self, noise: Tensor, zero_at: int | None = None) -> Tensor:
-        """Codes (B, T, d), drawn one after the other with noise (B, T, d).
-
-        zero_at: the number of a step whose code is 0 instead of a draw.
-        """
+    def roll(self, noise: Tensor) -> Tensor:
+        """Codes (B, T, d), drawn one after the other with noise (B, T, d)."""
         state: tuple[Tensor, Tensor] | None = None
         codes = [torch.zeros_like(noise[:, :1])]  # (B, 1, d) each
-        for step, draw in enumerate(noise.split(1, 1)):
+        for draw in noise.split(1, 1):
             hidden, state = self.recurrent(codes[-1], state)
-            code = self.head(hidden).draw(draw)
-            codes.append(torch.zeros_like(code) if step == zero_at else code)
+            codes.append(self.head(hidden).draw(draw))
         return torch.cat(codes[1:], 1)
 
 

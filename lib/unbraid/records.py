@@ -26,8 +26,9 @@ def results() -> Path:
 
 
 def weights(name: str, folder: Path | None = None) -> Path:
-    """The file of a run's weights, such as "unordered/faces/quick/lone-seed0", for `Model.load`.
+    """The file of a run's weights, for `Model.load`.
 
+    name: such as "unordered/faces/quick/unordered-seed0".
     folder: of results; by default the clone's.
     """
     return (folder or results()) / f"{name}.safetensors"

@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--length", type=int, help="steps of a clip")
     add("--stride", type=int, help="steps between beginnings of clips")
     add("--seed", type=int, default=0, help="of split, weights and training")
-    add("--steps", type=int, help="updates at most")
+    add("--steps", type=int, help="updates of the training")
     add("--batch-size", type=int, help="sequences per update")
     add("--to", type=Path, help="folder; by default build/own/<data>-<model>")
     add("--again", action="store_true", help="replace a run in the folder")

@@ -174,7 +174,7 @@ def choose(
     shown = asdict(config) | {"size": train.frames.shape[-1], "length": train.length}
     shown |= {"drawn": drawn, "halvings": len(getattr(config, "widths", ()))}
     reasons = [reason.format(**shown) for reason in reasons]
-    reasons.append(f"Updates: at most {steps} with {batch_size} sequences each, {why}.")
+    reasons.append(f"Updates: {steps} with {batch_size} sequences each, {why}.")
     reasons.append(table["kept"])
     if len(train) < FEW_SEQUENCES:
         reasons.append(table["careful"].format(count=len(train)))

@@ -9,7 +9,6 @@ from torch import Tensor
 from unbraid.codes import batches
 from unbraid.data.sequences import Sequences
 from unbraid.measures.information import same_and_cross
-from unbraid.measures.judges import judge_classes
 from unbraid.models.independent import IndependentPrediction
 
 from papers.a.pairs import (
@@ -24,7 +23,6 @@ from papers.a.pairs import (
 )
 from papers.datasets import Sampler, make_sampler
 from papers.encoded import Evaluation, Figures, load_split, seeded
-from papers.judge import open_judge
 from papers.settings import Settings
 
 HORIZON = 20  # frames that factors are rolled forward
@@ -45,8 +43,7 @@ def evaluate_moving_digits(model: IndependentPrediction, settings: Settings, see
     figures = transition_bound(model, test, generator)
     figures |= digit_information(draws, settings, seed)
     figures |= position_scores(scores)
-    figures |= motion_forecast(model, settings, seed)
-    return figures | share_read(model, sampler, settings, seed)
+    return figures | motion_forecast(model, settings, seed)
 
 
 def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
@@ -55,12 +52,6 @@ def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int)
     figures = transition_bound(model, test, generator)
     draws = draw_film_pairs(model, test, settings, generator)
     return figures | digit_information(draws, settings, seed)
-
-
-def evaluate_frames(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of single frames, a plain VAE."""
-    test = load_moving_digits(settings, "test", seed)
-    return transition_bound(model, test, seeded(TESTS + seed))
 
 
 def at_evaluation_length(settings: Settings) -> Settings:
@@ -116,31 +107,23 @@ def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
 
     Of a model without factors the best of 20 random partitions, as in the authors' code.
     """
-    if max(settings.factors, getattr(settings, "decoder_groups", 1)) > 1:
+    if settings.factors > 1:
         return np.arange(pairs.before.shape[1])
     return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed)[0]
 
 
-def table_2(draw: tuple[Pairs, ...], settings: Settings, seed: int) -> list[float]:
-    """Same and cross bits, as paper A's Table 2, of each set of pairs; the first orders units."""
-    order, bits = order_units(draw[0], settings, seed), []
-    factors = len(order) // settings.judged_size
-    for pairs in draw:
-        latents = pairs.before[:, order], pairs.after[:, order]
-        table = same_and_cross(
-            *(np.split(each, factors, axis=1) for each in latents), seed=seed, raw=True
-        )
-        bits += [table.same, table.cross]
-    return bits
-
-
 def digit_information(draws: list[tuple[Pairs, ...]], settings: Settings, seed: int) -> Figures:
-    """Kraskov, k = 3, bits, on posterior samples, means over draws of pairs. mi_*_bits: all pairs
-    of a sequence, as paper A; *_apart: one pair a sequence. cross_to_same: of mi_*_bits."""
-    rows = [table_2(draw, settings, number) for number, draw in enumerate(draws, start=seed)]
-    names = ("mi_same_bits", "mi_cross_bits", "mi_same_bits_apart", "mi_cross_bits_apart")
-    figures = dict(zip(names, np.mean(rows, 0).tolist(), strict=False))  # a film has no others
-    return figures | {"cross_to_same": figures["mi_cross_bits"] / figures["mi_same_bits"]}
+    """mi_same_bits, mi_cross_bits, as paper A's Table 2, and their ratio cross_to_same: Kraskov,
+    k = 3, of all pairs of posterior samples of a sequence, means over draws of pairs."""
+    rows = []
+    for number, (pairs, *_) in enumerate(draws, start=seed):
+        order = order_units(pairs, settings, number)
+        parts = len(order) // settings.judged_size
+        latents = pairs.before[:, order], pairs.after[:, order]
+        factors = [np.split(each, parts, axis=1) for each in latents]
+        rows.append(same_and_cross(*factors, seed=number, raw=True)[1:])
+    same, cross = np.mean(rows, 0).tolist()
+    return {"mi_same_bits": same, "mi_cross_bits": cross, "cross_to_same": cross / same}
 
 
 def draw_film_pairs(
@@ -158,15 +141,12 @@ def position_scores(scores: np.ndarray) -> Figures:
     """own_position_r2, other_position_r2: R2 of 15 nearest neighbours from a posterior sample of a
     factor to the position of its own and of the other digit in the same frame, see
     `neighbour_scores`; the assignment of factors to digits has the greatest sum.
-    factor_<i>_<digit>_r2: all of them. separated: 1 if both are good enough, else 0."""
-    figures = {}
-    for (factor, digit), score in np.ndenumerate(scores):
-        figures[f"factor_{factor}_{('red', 'green')[digit]}_r2"] = float(score)
+    separated: 1 if both are good enough, else 0."""
     own = scores[linear_sum_assignment(scores, maximize=True)]
     others = (scores.sum() - own.sum()) / (scores.size - own.size)
-    figures["own_position_r2"], figures["other_position_r2"] = float(own.mean()), float(others)
     separated = own.mean() >= LEAST_OWN and others <= MOST_OTHER
-    return figures | {"separated": float(separated)}
+    figures = {"own_position_r2": own.mean(), "other_position_r2": others, "separated": separated}
+    return {name: float(value) for name, value in figures.items()}
 
 
 # ---- what is decoded of predicted factors
@@ -209,30 +189,9 @@ def motion_forecast(model: IndependentPrediction, settings: Settings, seed: int)
     return {f"forecast_error_{HORIZON}": torch.cat(errors).mean().item()}
 
 
-@torch.no_grad()
-def share_read(
-    model: IndependentPrediction, sampler: Sampler, settings: Settings, seed: int
-) -> Figures:
-    """decoded_name: how often a judge names digits right, of runs whose digits are judged
-    (evaluation_judge). The last frames of evaluation_pairs sequences; the posterior's means."""
-    if not getattr(settings, "evaluation_judge", None):
-        return {}
-    size = settings.image_size
-    judge = open_judge(settings.evaluation_judge, settings.profile, image_size=size)
-    sequences = sampler(settings.evaluation_pairs, seeded(60_000 + seed))
-    parts = []
-    for batch in batches(model, sequences, SEQUENCES):
-        latents = model.to_latents(model.encode(batch))[:, -1:]
-        parts.append(model.decode_latents(latents)[:, 0].clamp(0, 1).cpu())
-    named = judge_classes(judge, torch.cat(parts))
-    hits = [(named[digit] == sequences.labels[digit]).float().mean() for digit in sequences.static]
-    return {"decoded_name": torch.stack(hits).mean().item()}
-
-
 MOVING = Evaluation(evaluate_moving_digits, load_moving_digits)
 EVALUATIONS = {
     **dict.fromkeys(("circle", "circle_equal", "circle_opposite", "bounce"), MOVING),
     "bounce_two_speeds": MOVING,
     "street": Evaluation(evaluate_street, load_split),
-    "frames": Evaluation(evaluate_frames, load_moving_digits),
 }

@@ -1,19 +1,30 @@
-"""Paper B: digits whose order is lost, photographs of faces, and what its evaluations share."""
+"""Paper B: digits whose order is lost, photographs of faces, and characters in all poses."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from unbraid.codes import as_float, bound_per_frame, device_of, dynamic_given, encode_all
+from unbraid.codes import (
+    as_float,
+    bound_per_frame,
+    concatenate,
+    decode_all,
+    device_of,
+    dynamic_given,
+    encode_all,
+)
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
+from unbraid.data.sprites import visible_attributes
+from unbraid.measures.judges import FrameJudge, judge_classes
+from unbraid.measures.swaps import agreement, random_donors
 from unbraid.models.unordered import UnorderedFrames
 
-from papers.b.paths import PATH_LENGTH
-from papers.datasets import make_paths, shortest_length
+from papers.b.data import PATH_LENGTH
+from papers.datasets import load_frames, make_paths, shortest_length
 from papers.encoded import (
     Encoded,
     Evaluation,
@@ -27,23 +38,20 @@ from papers.encoded import (
     seeded,
     select,
 )
+from papers.judge import open_judge
 from papers.settings import Settings
 
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
 CODES = 20_000  # the seed of what is drawn to be encoded, plus the run's
+MIDDLE = (0.025, 0.975)  # the grid covers the codes between these quantiles
+TIE = 1e-4  # squared distances that differ by less count as equal
 
 
 def draw_frames(sequences: Sequences, count: int, generator: torch.Generator) -> Sequences:
     """`count` observed frames of every sequence, or as many as the shortest has, at random."""
     sampler = FrameSampler(sequences, min(count, shortest_length(sequences)))
     return replace(sampler.each(generator), mask=None)
-
-
-def accuracy_from_skill(skill: float, train_labels: Tensor, labels: Tensor) -> float:
-    """The accuracy of a probe from its skill, which is 0 for the commonest class of training."""
-    commonest = train_labels.flatten().bincount().argmax()
-    return 1 - (1 - skill) * float((labels != commonest).double().mean())
 
 
 def unordered_bound(
@@ -101,9 +109,7 @@ def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: 
     test, test_seen = encode_paths(model, test_paths, settings.length, generator)
 
     figures = unordered_bound(model, test_paths, settings, seed)
-    figures |= prior_from_average(model, test.codes["static"], seed)
-    figures |= digit_probes(train, test, train_seen, test_seen, seed)
-    return figures
+    return figures | position_probes(train, test, train_seen, test_seen, seed)
 
 
 def load_paths(settings: Settings, split: str, seed: int) -> Sequences:
@@ -129,27 +135,25 @@ def encode_paths(
     return Encoded(others, codes, others.labels), seen.labels
 
 
-def digit_probes(
+def position_probes(
     train: Encoded, test: Encoded, train_seen: Labels, test_seen: Labels, seed: int
 ) -> Figures:
-    """Skill (0 chance, 1 perfect; of positions R^2) of a non-linear probe, trained on codes of
-    training paths. *_digit: mean of both digits. *_position: mean of both digits,
-    each x and y, of frames that f has not seen; _seen: of one that it has. The mean of N frames
-    alone tells a part of where those N were, and so of each."""
+    """R^2 of a non-linear probe, trained on codes of training paths, of the digits' positions.
+
+    Means of both digits, x and y, in frames that f has not seen; _seen: in one that it has. The
+    mean of N frames alone tells a part of where those N were, and so of each.
+    """
     labels = train.labels, test.labels
     first = [at_first_step(of_split) for of_split in labels]
     seen = [at_first_step(of_split) for of_split in (train_seen, test_seen)]
-    digits, positions = test.sequences.static, test.sequences.dynamic
     read = {
-        "static_probe_digit": ("static", digits, first),
-        "dynamic_probe_digit": ("dynamic", digits, labels),
-        "static_probe_position": ("static", positions, first),
-        "static_probe_position_seen": ("static", positions, seen),
-        "dynamic_probe_position": ("dynamic", positions, labels),
+        "static_probe_position": ("static", first),
+        "static_probe_position_seen": ("static", seen),
+        "dynamic_probe_position": ("dynamic", labels),
     }
     figures = {}
-    for figure, (code, names, known) in read.items():
-        chosen = [select(of_split, names) for of_split in known]
+    for figure, (code, known) in read.items():
+        chosen = [select(of_split, test.sequences.dynamic) for of_split in known]
         skills = probe(*only(code, train, test), *chosen, seed=seed).value
         figures[figure] = float(skills.mean())
     return figures
@@ -166,7 +170,6 @@ def evaluate_faces(model: UnorderedFrames, settings: Settings, seed: int) -> Fig
     torch.rand(lots, generator=generator)  # results/ was drawn after them
     codes = [encode_photographs(model, part, settings.length, generator) for part in people]
     figures = unordered_bound(model, people[1], settings, seed)
-    figures |= prior_from_average(model, codes[1].codes["static"], seed)
     return figures | class_probes(*codes, seed)
 
 
@@ -187,6 +190,147 @@ def encode_photographs(
     return Encoded(single, codes, labels)
 
 
+# ---- characters: the identity comes from one, the pose from another. The paper shows such pictures
+# and counts nothing. Here each is compared with the true frame, and a judge names what it sees.
+
+
+def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
+    """All figures of a model of characters in all poses."""
+    test, generator = load_characters(settings, "test", seed), seeded(CODES + seed)
+    trained_on = settings.evaluation_training  # results/ was drawn after frames of as many
+    torch.rand(trained_on, test.length, generator=generator)
+    static = encode_all(model, draw_frames(test, settings.length, generator))["static"]
+    torch.rand(trained_on + 5 * len(test), test.length, generator=generator)  # as above
+
+    judge = open_judge(settings.dataset, settings.profile, test.classes, settings.image_size)
+    donors = torch.as_tensor(random_donors(len(test), seed))
+    pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
+    transferred = transfer(model, test, static, pairs, judge)
+    identities, points = static[: settings.evaluation_identities], settings.evaluation_grid
+    figures = unordered_bound(model, test, settings, seed)
+    figures |= prior_from_average(model, static, seed)
+    figures |= transfers(transferred, test)
+    return figures | coherence(model, identities, transferred.dynamic, points, judge, generator)
+
+
+def load_characters(settings: Settings, split: str, seed: int) -> Sequences:
+    """The characters of a split; those of training lack the frames that were withheld."""
+    return load_frames(settings, split).subset(slice(0, count_evaluated(settings, split)))
+
+
+# ---- pose transfer
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Q frames decoded from the pose of a and the identity of b.
+
+    hits: whether b's true frame (Q,) is the nearest to what is decoded, of the frames of b
+    ("top1"), and of those of a and b ("both_top1").
+    """
+
+    rows: Tensor  # (Q, 2) the numbers of a and of b among the sequences
+    steps: Tensor  # (Q,) the number of a's frame
+    dynamic: Tensor  # (Q, d) the codes of a's frames
+    hits: dict[str, Tensor]
+    judged: dict[str, Tensor]  # classes (Q,) that the judge names
+
+
+@torch.no_grad()
+def transfer(
+    model: UnorderedFrames, sequences: Sequences, static: Tensor, pairs: Tensor, judge: FrameJudge
+) -> Transfer:
+    """Decode z of all of a's frames, inferred given a's f, together with b's f.
+
+    static: the codes f of all sequences, (M, D). pairs: the numbers of a and of b, (P, 2).
+    """
+    parts, steps = [], torch.arange(sequences.length)
+    for number, (a, b) in enumerate(pairs.tolist()):
+        frames_a, frames_b = as_float(sequences.frames[[a, b]])
+        dynamic = dynamic_given(model, frames_a[None], static[a : a + 1])
+        decoded = decode_all(model, {"static": static[b : b + 1], "dynamic": dynamic})[0]
+        hits = {}
+        for name, among in (("top1", frames_b), ("both_top1", torch.cat([frames_b, frames_a]))):
+            hits[name] = count_nearer(decoded, steps, among) == 0
+        rows = pairs[number].expand(len(steps), 2)
+        codes = {"rows": rows, "steps": steps, "dynamic": dynamic[0]}
+        parts.append((codes, hits, judge_classes(judge, decoded)))
+    codes, hits, judged = (concatenate(of) for of in zip(*parts, strict=True))
+    return Transfer(**codes, hits=hits, judged=judged)
+
+
+def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
+    """How many candidates (K, ...) are nearer to each query (Q, ...) than the true one (Q,)."""
+    queries, candidates = queries.flatten(1), candidates.flatten(1)
+    centre = candidates.mean(0)  # Small numbers lose less to rounding.
+    products = {"compute_mode": "use_mm_for_euclid_dist"}
+    squared = torch.cdist(queries - centre, candidates - centre, **products).square()
+    return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
+
+
+def transfers(transferred: Transfer, test: Sequences) -> Figures:
+    """pose_transfer_top1, pose_transfer_both_top1: shares of hits. transfer_<attribute>: share in
+    which the judge names b's, where the sheets have it."""
+    figures = {}
+    for name, hits in transferred.hits.items():
+        figures[f"pose_transfer_{name}"] = float(hits.double().mean())
+    (a, b), labels = transferred.rows.T, test.labels
+    pose = labels["pose"][a, transferred.steps]
+    for name, is_visible in visible_attributes(test.classes["pose"]).items():
+        right = transferred.judged[name] == labels[name][b]
+        figures[f"transfer_{name}"] = float(right[is_visible[pose]].double().mean())
+    return figures
+
+
+# ---- grids
+
+
+def coherence(
+    model: UnorderedFrames,
+    static: Tensor,
+    codes: Tensor,
+    points: int,
+    judge: FrameJudge,
+    generator: torch.Generator,
+) -> Figures:
+    """grid_coherence: one z for all identities, share whose judged action and direction are the
+    commonest at this z, on a regular grid over the middle 95 % of the codes of test frames.
+    _chance: the grid shuffled for each identity."""
+    motions = judge_motions(model, static, grid_points(codes, points), judge)
+    torch.randperm(len(codes), generator=generator)  # results/ was drawn after it
+    order = torch.rand(motions.shape, generator=generator).argsort(1)
+    return {
+        "grid_coherence": agreement(motions),
+        "grid_coherence_chance": agreement(motions.gather(1, order)),
+    }
+
+
+def grid_points(codes: Tensor, side: int) -> Tensor:
+    """A regular grid over the middle 95 % of codes (Q, 2): points (side^2, 2).
+
+    The first unit grows to the right.
+    """
+    mean = codes.mean(0)
+    low, high = torch.quantile(codes - mean, torch.tensor(MIDDLE), dim=0).tolist()
+    lines = [torch.linspace(*ends, side) for ends in zip(low, high, strict=True)]
+    return mean + torch.stack(torch.meshgrid(*lines, indexing="xy"), -1).reshape(-1, 2)
+
+
+def judge_motions(
+    model: UnorderedFrames, static: Tensor, points: Tensor, judge: FrameJudge
+) -> Tensor:
+    """The action and direction, as one number (K, P), of each f (K, D) decoded at each z (P, d)."""
+    motions = []
+    for part in static.split(4):
+        grids = points.expand(len(part), -1, -1)
+        decoded = decode_all(model, {"static": part, "dynamic": grids}).flatten(0, 1)
+        classes = judge_classes(judge, decoded)
+        motion = classes["action"] * len(judge.classes["direction"]) + classes["direction"]
+        motions.append(motion.view(len(part), -1))
+    return torch.cat(motions)
+
+
 DIGITS = Evaluation(evaluate_unordered_digits, load_paths)
 FACES = Evaluation(evaluate_faces, load_split)
-EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS, "faces": FACES}
+CHARACTERS = Evaluation(evaluate_characters, load_characters)
+EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS, "faces": FACES, "sprites_poses": CHARACTERS}

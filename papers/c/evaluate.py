@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from unbraid.codes import as_float, concatenate, decode_all, device_of, generator_for
+from unbraid.codes import (
+    as_float,
+    bound_per_frame,
+    concatenate,
+    decode_all,
+    device_of,
+    generator_for,
+)
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
 from unbraid.measures.judges import SequenceJudge, judge_clips
@@ -36,7 +43,6 @@ from papers.encoded import (
     probe,
     seeded,
 )
-from papers.generic import bound
 from papers.judge import name_judges, open_judge
 from papers.settings import Settings
 
@@ -57,7 +63,7 @@ def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figur
         judges[prefix] = open_judge(name, profile, test.sequences.classes, size)
     labels = class_labels(test.sequences)
 
-    figures = bound(model, test, seed)
+    figures = bound_per_frame(model, [test.sequences], seed)
     figures |= swaps(model, test, judges, labels, seed)
     figures |= generations(model, test, judges, labels, seed)
     figures |= clip_probes(train, test, seed)

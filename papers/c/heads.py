@@ -21,7 +21,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
-from unbraid.measures.intervals import Interval, bootstrap_interval
 
 METRICS = {
     "auroc": roc_auc_score,
@@ -49,24 +48,8 @@ class Prediction:
 
     def score(self, metric: str, predictor: str = "head") -> float:
         """The mean of a metric over the seeds of a predictor."""
-        return mean_score(metric, self.target, *self.outputs[predictor])
-
-    def interval(self, metric: str, size: int = 1) -> Interval:
-        """The head's score with its bootstrap interval over test series.
-
-        size: so many neighbours that are not independent, such as those of one day, are one unit.
-        """
-        clusters = np.arange(len(self.target)) // size
-        how = {"rate": metric != "mae", "draws": 400, "unit": "sequence", "clusters": clusters}
-        values = self.target, *self.outputs["head"]
-        return bootstrap_interval(*values, statistic=partial(mean_score, metric), **how)
-
-
-def mean_score(metric: str, target: np.ndarray, *outputs: np.ndarray) -> float:
-    """The mean of a metric over several outputs; NaN for the ranking of one class alone."""
-    if metric in ("auroc", "auprc") and np.ptp(target) == 0:
-        return np.nan
-    return float(np.mean([METRICS[metric](target, output) for output in outputs]))
+        outputs = self.outputs[predictor]
+        return float(np.mean([METRICS[metric](self.target, output) for output in outputs]))
 
 
 # ---- heads: (static (B, D), dynamic (B, W, d), lengths (B,)) to what they predict
@@ -231,7 +214,7 @@ def predict(
     """What heads and models without codes predict: a class 0 ... C - 1 or an event (N,), or values.
 
     targets, codes: of training, validation and test series. "trivial" always says the commonest;
-    of values there are "constant_mean" and "constant_median". readings: by the name of a linear
+    of values there is "constant_mean". readings: by the name of a linear
     model the plain numbers that it reads, (N, F), or of each element (N, W, F).
     """
     sizes = [codes[0][0].shape[1], codes[0][1].shape[2]]
@@ -242,11 +225,10 @@ def predict(
     found = run_heads(partial(task.head, *sizes), task, splits.__getitem__, seeds)
 
     if task.head is ValueHead:
-        constants = {"constant_mean": known.mean(), "constant_median": np.median(known)}
+        name, constant = "constant_mean", known.mean()
     else:
-        constants = {"trivial": np.bincount(known.astype(int)).argmax()}
-    for name, constant in constants.items():
-        found.outputs[name] = np.full((1, *targets[2].shape), constant)
+        name, constant = "trivial", np.bincount(known.astype(int)).argmax()
+    found.outputs[name] = np.full((1, *targets[2].shape), constant)
     for name, numbers in readings.items():
         model = Ridge() if task.head is ValueHead else LogisticRegression(max_iter=5000)
         rows = [part.double().flatten(0, -2).numpy() for part in numbers]

@@ -1,28 +1,22 @@
-"""The pictures of paper C's model at its own size: python -m papers.c.pictures.
+"""The README's film of swaps by paper C's model at its own size: python -m papers.c.pictures.
 
-swaps.png   a film (animated PNG): who a figure is comes from its row, what it does from its column
-drawn.png   twelve test clips that nobody chose, and below each the same motion with a drawn s
-tsne.png    maps of s and of d of every fourth test clip, coloured by hair and by direction
+Who a figure is comes from its row, what it does from its column.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.manifold import TSNE
 from torch import Tensor
-from unbraid import plots, records
-from unbraid.codes import as_float, decode_all, encode_all, generator_for
+from unbraid import records
+from unbraid.codes import as_float, decode_all, encode_all
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
-
-from papers.encoded import draw_others
 
 STATIC, DYNAMIC = (230, 159, 0), (0, 114, 178)  # the course's orange and blue
 GAP = 4  # pixels between pictures
@@ -69,39 +63,9 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=130, loop=0)
 
 
-def draw_generations(model: SingleElement, clips: Sequences, codes: Codes, path: Path) -> None:
-    """Twelve blocks: eight frames of a test clip, and the same d with s drawn from N(0, I)."""
-    rows = choose_clips(clips, 12)
-    chosen = {name: code[rows] for name, code in codes.items()}
-    drawn = draw_others(model, chosen, "dynamic", generator_for(model, 0))
-    pairs = np.stack([to_bytes(clips.frames[rows]), to_bytes(decode_all(model, drawn))], 1)
-    blocks = pairs.transpose(0, 1, 3, 2, 4, 5).reshape(12, 2 * 64, 8 * 64, 3)
-    framed = np.pad(blocks, ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255)
-    page = framed.reshape(6, 2, *framed.shape[1:]).transpose(0, 2, 1, 3, 4)
-    Image.fromarray(page.reshape(6 * framed.shape[1], 2 * framed.shape[2], 3)).save(path)
-
-
-def draw_maps(clips: Sequences, codes: Codes, path: Path) -> None:
-    """t-SNE of s and of d, each coloured by hair and by direction."""
-    plots.use_style()
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3.2), constrained_layout=True)
-    labels = {"hair": clips.labels["hair"][::4], "direction": clips.labels["motion"][::4] % 3}
-    for name, pair in zip(("static", "dynamic"), axes.reshape(2, 2), strict=True):
-        code = codes[name][::4].flatten(1).numpy()
-        code = (code - code.mean(0)) / (code.std(0) + 1e-6)
-        places = TSNE(perplexity=30, random_state=0, init="pca").fit_transform(code)
-        for axis, (label, values) in zip(pair, labels.items(), strict=True):
-            axis.scatter(*places.T, c=values.numpy(), cmap="tab10", s=5, linewidths=0)
-            axis.set_title(f"{name[0]}, coloured by {label}", fontsize=10)
-            axis.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-
-
 if __name__ == "__main__":
     weights = records.weights("single_element/sprites/full/published-seed0")
     model = SingleElement.load(weights)
     clips = sprites.load("test", image_size=model.config.image_size)
     codes = encode_all(model, clips)
     draw_swaps(model, clips, codes, weights.with_name("swaps.png"))
-    draw_generations(model, clips, codes, weights.with_name("drawn.png"))
-    draw_maps(clips, codes, weights.with_name("tsne.png"))

@@ -24,8 +24,6 @@ from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
 from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig, Windows
 from unbraid.networks import GaussianHead, mlp
 
-from papers.c.variants import find_anchor
-
 LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
 
@@ -98,6 +96,11 @@ class PublishedSeriesConfig(SingleElementConfig):
     initial_weights: str = "default"
     monte_carlo_draws: int = 15
     turn_mask: bool = False
+
+
+def find_anchor(model: SingleElement, length: int) -> int:
+    """The number of a model's anchor among `length` elements that were all observed."""
+    return int(model.choose_anchor(torch.ones(1, length, dtype=torch.bool)))
 
 
 class PublishedSeries(SingleElement):

@@ -4,13 +4,11 @@ The heads are those of `papers.c.heads`. They read codes of a model whose traini
 endings of figures say what predicts, or what it is given:
 
     <label>_<metric>           heads on means of the codes, labels and codes of the same days
-    <label>_<metric>_<model>   a model without codes: trivial, constant_*, logistic, ridge, window
+    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window
     <label>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
 
-Those of heads on means have _low and _high, 95 % limits over test series, too. A label that is read
-from the static code alone has _window and _less_window: the score of the linear model on the
-anchor's window, which is all that the static code reads, and the heads' lead over it.
+window: a linear model on the anchor's window, which is all that the static code reads.
 """
 
 from __future__ import annotations
@@ -19,12 +17,11 @@ from collections.abc import Sequence as ListOf
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from unbraid.codes import encode_all, generator_for
 from unbraid.data.sequences import Sequences
-from unbraid.data.series import daily_mean, held_out
+from unbraid.data.series import daily_mean
 from unbraid.models.base import Batch, SequenceModel
 
 from papers.c.heads import (
@@ -48,9 +45,8 @@ from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import Settings
 
 LABELS = {  # what heads predict
-    "vowels": {"speaker": CLASS},
-    "weather": {"station": CLASS, "month": CLASS, "season": CLASS},
-    "air_quality": {"month": CLASS, "station": CLASS},
+    "weather": {"season": CLASS},
+    "air_quality": {"month": CLASS},
     "physionet": {"icu": CLASS, "mortality": EVENT},
     "etth1": {"oil_temperature": VALUE},
 }
@@ -63,23 +59,12 @@ PAPERS = {  # what the papers report, with the training of the authors' code
     },
     "etth1": {"oil_temperature": replace(VALUE, equal=False, choose=False)},
 }
-TOGETHER = {
-    "weather": 3,
-    "air_quality": 12,
-}  # stations, whose rows of a day or month are neighbours
 SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 
 
 def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of series; `interleaved` of months of all seasons in each part.
-
-    The model of ETTh1, which sees no temperature, learnt from the papers' months, some of which are
-    then in the test.
-    """
+    """All figures of a model of series."""
     figures = on_means(model, load_splits(settings), settings, seed)
-    if settings.dataset == "etth1":
-        mixed = load_splits(settings, months="interleaved")
-        figures |= on_means(model, mixed, settings, seed, "_interleaved")
     if settings.dataset in PAPERS and isinstance(model, PublishedSeries):
         figures |= authors_protocol(model, settings, seed)
     return figures
@@ -89,12 +74,8 @@ def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figu
 
 
 def load_series(settings: Settings, split: str, seed: int = 0, **options: object) -> Sequences:
-    """The series of a split. Vowels have no validation split: a fifth of train is held out."""
-    if settings.dataset != "vowels" or split == "test":
-        return load_dataset(settings.dataset, split, **options)
-    train = load_dataset("vowels", "train")
-    rows = held_out(len(train), 0.8, seed=0)[SPLITS.index(split)]
-    return train.subset(torch.from_numpy(rows))
+    """The series of a split."""
+    return load_dataset(settings.dataset, split, **options)
 
 
 def load_splits(settings: Settings, **options: object) -> list[Sequences]:
@@ -163,32 +144,18 @@ def plan_heads(settings: Settings, seed: int, task: Task) -> tuple[Task, list[in
 
 
 def on_means(
-    model: SequenceModel,
-    splits: ListOf[Sequences],
-    settings: Settings,
-    seed: int,
-    ending: str = "",
+    model: SequenceModel, splits: ListOf[Sequences], settings: Settings, seed: int
 ) -> Figures:
-    """The scores of heads on means of codes, with their limits, and of models without codes."""
+    """The scores of heads on means of codes, and of models without codes."""
     codes, figures = [encode_series(model, split) for split in splits], {}
     for label, task in LABELS[settings.dataset].items():
         targets = [read_label(split, label) for split in splits]
         readings = read_plainly(model, splits, task)
         found = predict(*plan_heads(settings, seed, task), targets, codes, readings)
         for metric in task.metrics:
-            name = f"{label}_{metric}{ending}"
-            interval = found.interval(metric, TOGETHER.get(settings.dataset, 1))
-            figures[name] = interval.mean
-            # Where an interval has no limits they are the score itself.
-            limits = np.nan_to_num([interval.low, interval.high], nan=interval.mean).tolist()
-            figures[f"{name}_low"], figures[f"{name}_high"] = limits
-            for other in found.outputs.keys() - {"head"}:
-                figures[f"{name}_{other}"] = found.score(metric, other)
-            if task.head is ValueHead:
-                constants = [figures[f"{name}_constant_{kind}"] for kind in ("mean", "median")]
-                figures[f"{name}_trivial"] = min(constants)
-            if task.head is ClassHead:
-                figures[f"{name}_less_window"] = figures[name] - figures[f"{name}_window"]
+            for model_name in found.outputs:
+                ending = "" if model_name == "head" else f"_{model_name}"
+                figures[f"{label}_{metric}{ending}"] = found.score(metric, model_name)
     return figures
 
 

@@ -5,27 +5,20 @@ z_t over the sequence, the dynamic code z_t minus that mean. Nothing in training
 
 `SequenceVAE` has the structure of DSVAE (Li and Mandt 2018, arXiv 1803.02991): the static code
 reads the whole sequence, the dynamic code has an LSTM for a prior, and nothing is subtracted.
-`ContrastiveVAE` adds the three terms of C-DSVAE (Bai et al. 2021, arXiv 2110.12091) to its bound.
 
     p(x, s, d) = p(s) prod_t p(d_t | d_<t) p(x_t | s, d_t)            s ~ N(0, I)
     q(s, d | x) = q(s | x) prod_t q(d_t | x)
 
 So that the comparison is not one of networks, image networks, likelihood, start and the rising
 weight of the KL terms are those of the course's paper A, and the prior is paper C's. Of DSVAE's
-posteriors, d_t has the one that reads the whole sequence without s. The contrast has the batch of 8
-clips of all models, and other augmentations: a factor from .4 to 1 on each colour and a share of a
-3 x 3 mean, equal in all frames of a clip. Its weights, 10, 10 and 1, and the temperature .5 are
-those of C-DSVAE's code, with a likelihood that weighs pixels ten times as much.
+posteriors, d_t has the one that reads the whole sequence without s.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from torch import Generator, Tensor, nn
 from unbraid.checks import check_number
@@ -38,8 +31,6 @@ from unbraid.networks import (
     ConvolutionalEncoder,
     GaussianHead,
 )
-
-TEMPERATURE = 0.5  # of the contrast, as in the authors' code of C-DSVAE
 
 
 @dataclass(frozen=True)
@@ -211,17 +202,6 @@ class SequenceVAEConfig(RivalConfig):
     dynamic_size: int = 12  # d
 
 
-class Posteriors(NamedTuple):
-    """q(s | x), (B, D), and q(d_t | x), (B, T, d)."""
-
-    static: Gaussian
-    dynamic: Gaussian
-
-    def draw(self, noise: Noise) -> Codes:
-        """Codes from both: a draw with this noise, or where it is empty the means."""
-        return {name: each.draw(noise.get(name)) for name, each in self._asdict().items()}
-
-
 class SequenceVAE(SequenceModel):
     """Codes static (B, D), of the whole sequence, and dynamic (B, T, d), of each step."""
 
@@ -249,13 +229,14 @@ class SequenceVAE(SequenceModel):
         dynamic = self.normal(generator, count, length, self.code_sizes["dynamic"])
         return {"static": static, "dynamic": dynamic}
 
-    def posteriors(self, frames: Tensor) -> Posteriors:
-        """The posteriors of both codes, of frames (B, T, C, H, W)."""
+    def posteriors(self, frames: Tensor) -> dict[str, Gaussian]:
+        """q(s | x), (B, D), and q(d_t | x), (B, T, d), of frames (B, T, C, H, W)."""
         features = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # (B, T, g)
         outputs, _ = self.context(features)  # (B, T, 2 hidden)
         forward, backward = outputs.chunk(2, -1)
         whole = torch.cat([forward[:, -1], backward[:, 0]], -1)
-        return Posteriors(self.static_head(whole), self.dynamic_head(self.recurrent(outputs)[0]))
+        dynamic = self.dynamic_head(self.recurrent(outputs)[0])
+        return {"static": self.static_head(whole), "dynamic": dynamic}
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
         """The bound of each sequence in nats, by one draw of each code.
@@ -264,28 +245,21 @@ class SequenceVAE(SequenceModel):
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
-        posteriors = self.posteriors(frames)
-        codes = posteriors.draw(noise)
+        q = self.posteriors(frames)
+        codes = {name: each.draw(noise[name]) for name, each in q.items()}
         means, variance = self.decode(codes), self.config.variance
         log_likelihood = gaussian_log_likelihood(frames, means, variance).sum(1)
         divergences = {
-            "static": kl(posteriors.static, standard_normal_like(posteriors.static.mean)),
-            "dynamic": kl(posteriors.dynamic, self.prior(codes["dynamic"])).sum(1),
+            "static": kl(q["static"], standard_normal_like(q["static"].mean)),
+            "dynamic": kl(q["dynamic"], self.prior(codes["dynamic"])).sum(1),
         }
-        terms = self.further_terms(frames, posteriors, codes, noise)
-        return Bound(log_likelihood, divergences, frames.shape[1], terms)
-
-    def further_terms(
-        self, frames: Tensor, posteriors: Posteriors, codes: Codes, noise: Noise
-    ) -> dict[str, Tensor]:
-        """What a paper's objective contains beside the bound; here nothing."""
-        return {}
+        return Bound(log_likelihood, divergences, frames.shape[1])
 
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """Codes s (B, D) and d (B, T, d) of q(s, d | x): means, or with noise a draw."""
         frames = self.whole_frames(batch)
         noise = {} if noise is None else self.as_noise(noise, *frames.shape[:2])
-        return self.posteriors(frames).draw(noise)
+        return {name: each.draw(noise.get(name)) for name, each in self.posteriors(frames).items()}
 
     def decode(self, codes: Codes) -> Tensor:
         """Means of p(x | s, d), (B, T, C, H, W)."""
@@ -301,64 +275,3 @@ class SequenceVAE(SequenceModel):
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
         return {"static": noise["static"], "dynamic": self.prior.roll(noise["dynamic"])} | given
-
-
-class ContrastiveVAE(SequenceVAE):
-    """`SequenceVAE` with the further terms of C-DSVAE, each (B,), which the objective weighs.
-
-    static_contrast: log of the share that s of the same clip with its frames in another order has
-        among those of the batch, by exp(cosine / TEMPERATURE); at best 0.
-    dynamic_contrast: the same of the path d, and of the clip in other colours and a little blurred.
-    shared_information: I(s; d) in nats of the aggregate posterior, by weighted sampling from the
-        batch, never below 0. Its constant, the logarithm of the number of clips, is left out.
-    """
-
-    def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
-        """Of the codes; then lots (B, T) for an order, gains of the channels and shares of blur."""
-        noise = super().draw_noise(count, length, generator)
-        for name, size in (("order", length), ("gain", self.frame_shape[0]), ("blur", 1)):
-            lots = torch.empty_like(noise["static"][:, :1]).expand(-1, size).contiguous()
-            noise[name] = lots.uniform_(generator=generator)
-        return noise
-
-    def further_terms(
-        self, frames: Tensor, posteriors: Posteriors, codes: Codes, noise: Noise
-    ) -> dict[str, Tensor]:
-        """The two contrasts of posterior means, and the information that the codes share."""
-        order = noise["order"].argsort(1)[:, :, None, None, None].expand_as(frames)
-        shuffled = self.posteriors(frames.gather(1, order)).static.mean
-        recoloured = self.posteriors(recolour(frames, noise["gain"], noise["blur"])).dynamic.mean
-        return {
-            "static_contrast": contrast(posteriors.static.mean, shuffled),
-            "dynamic_contrast": contrast(posteriors.dynamic.mean.flatten(1), recoloured.flatten(1)),
-            "shared_information": shared_information(posteriors, codes),
-        }
-
-
-def recolour(frames: Tensor, gain: Tensor, blur: Tensor) -> Tensor:
-    """Clips (B, T, C, H, W) in other colours and a little blurred, all frames of a clip alike.
-
-    gain: lots (B, C), which become factors of the channels from 0.4 to 1. blur: (B, 1), the share
-    of a 3 x 3 mean.
-    """
-    flat = frames.flatten(0, 1)
-    smooth = F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False).view_as(frames)
-    share = blur[:, :, None, None, None]
-    return (0.4 + 0.6 * gain)[:, None, :, None, None] * torch.lerp(frames, smooth, share)
-
-
-def contrast(codes: Tensor, others: Tensor) -> Tensor:
-    """log of the share of the own partner among all of a batch, (B,), of codes (B, D) each."""
-    similarity = F.normalize(codes, dim=1) @ F.normalize(others, dim=1).T / TEMPERATURE
-    return similarity.log_softmax(1).diagonal()
-
-
-def shared_information(posteriors: Posteriors, codes: Codes) -> Tensor:
-    """I(s; d) by minibatch-weighted sampling, at least 0 and (B,), without its constant log N."""
-    densities = []
-    for name, posterior in posteriors._asdict().items():
-        ends = posterior.mean, posterior.standard_deviation
-        normal = torch.distributions.Normal(*(end.flatten(1) for end in ends))
-        densities.append(normal.log_prob(codes[name].flatten(1)[:, None]).sum(2))  # (B, B)
-    joint, static, dynamic = (each.logsumexp(1) for each in (sum(densities), *densities))
-    return F.relu(joint - static - dynamic + math.log(len(joint)))

@@ -26,7 +26,6 @@ MOVED = {  # where the classes are now that weights of 1.0 name by their old pla
     "unbraid.models.painted.PaintedFrames": "papers.b.variants.PaintedFrames",
     "papers.distinct.DistinctFrames": "papers.b.variants.DistinctFrames",
     "unbraid.models.ablations.AblatedElement": "papers.c.variants.AblatedElement",
-    "unbraid.models.formula.FormulaElement": "papers.c.variants.FormulaElement",
     "unbraid.models.published_series.PublishedSeries": "papers.c.published_series.PublishedSeries",
     "unbraid.models.published_speech.PublishedSpeech": "papers.c.published_speech.PublishedSpeech",
     "papers.benchmark.averages.FrameVAE": "papers.side_by_side.variants.FrameVAE",
@@ -34,7 +33,6 @@ MOVED = {  # where the classes are now that weights of 1.0 name by their old pla
         "papers.side_by_side.variants.PrincipalComponents"
     ),
     "papers.benchmark.sequence_vae.SequenceVAE": "papers.side_by_side.variants.SequenceVAE",
-    "papers.benchmark.sequence_vae.ContrastiveVAE": "papers.side_by_side.variants.ContrastiveVAE",
 }
 
 FROM_ARRAY = "torch.from_numpy makes a tensor of an array"

@@ -138,12 +138,11 @@ CODECS: dict[str, type[ImageCodec | SeriesCodec]] = {"images": ImageCodec, "seri
 class DynamicEncoder(nn.Module):
     """A two-layer LSTM over all elements, and the distributions of the dynamic codes."""
 
-    def __init__(self, config: SingleElementConfig, both_ways: bool = True):
+    def __init__(self, config: SingleElementConfig):
         super().__init__()
         features, hidden = config.features, config.dynamic_hidden
-        self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=both_ways)
-        outputs = 2 * hidden if both_ways else hidden
-        self.head = networks.GaussianHead(outputs, config.dynamic_size)
+        self.recurrent = nn.LSTM(features, hidden, 2, batch_first=True, bidirectional=True)
+        self.head = networks.GaussianHead(2 * hidden, config.dynamic_size)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> DiagonalGaussian:
         """The distributions of all d_t, (B, T, d), of inputs (B, T, g)."""
@@ -175,7 +174,6 @@ class SingleElement(SequenceModel):
     config: SingleElementConfig
     code_names = ("static", "dynamic")
     codec: Codec
-    both_ways = True  # whether the dynamic LSTM reads in both directions
 
     def __init__(self, config: SingleElementConfig | None = None, **values: Any):
         super().__init__(config, **values)
@@ -202,7 +200,7 @@ class SingleElement(SequenceModel):
             self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
         dense, head = nn.Linear(features, hidden), networks.GaussianHead(hidden, self.static_size)
         self.static_head = nn.Sequential(dense, nn.Tanh(), head)
-        self.dynamic_encoder = DynamicEncoder(config, self.both_ways)
+        self.dynamic_encoder = DynamicEncoder(config)
 
     def with_anchor(self, anchor: str) -> Self:
         """A model that shares the weights and has another anchor."""

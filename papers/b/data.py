@@ -1,4 +1,4 @@
-"""Moving digits as paper B reads them: frames without an order, in colours or in one grey plane."""
+"""What paper B reads: moving digits without an order, and sequences that lack an action."""
 
 from dataclasses import replace
 
@@ -65,3 +65,20 @@ def as_grey(sequences: Sequences) -> Sequences:
     frames = sequences.frames[:, :, :2].amax(2, keepdim=True)
     static, dynamic = tuple(labels)[:2], tuple(labels)[2:]
     return replace(sequences, frames=frames, labels=labels, static=static, dynamic=dynamic)
+
+
+def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
+    """The same frames, of which a `share` of the sequences lacks one class of a dynamic label.
+
+    Which sequences and which class of each is drawn with `seed`.
+    """
+    classes = [name for name in sequences.dynamic if name in sequences.classes]
+    check_field(label in classes, "label", f"one of the dynamic classes {classes}", repr(label))
+    check_field(0 < share < 1, "share", "between 0 and 1", share)
+    generator = torch.Generator().manual_seed(seed)
+    count = round(share * len(sequences))
+    rows = torch.randperm(len(sequences), generator=generator)[:count]
+    absent = torch.randint(len(sequences.classes[label]), (count,), generator=generator)
+    mask = sequences.observed.clone()
+    mask[rows] &= sequences.labels[label][rows] != absent[:, None]  # (rows, T)
+    return replace(sequences, mask=mask)
