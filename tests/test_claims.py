@@ -103,6 +103,12 @@ def test_a_figure_that_was_not_measured_is_named(toy):
         claim.find_verdict()
 
 
+def test_words_stand_for_a_verdict_only_where_no_number_decides(toy):
+    assert toy([0.7], steps=49, found="in small").print_row()[-1] == "in small"
+    assert toy([0.7], figure={"published": None}, found="half").print_row()[-1] == "half"
+    assert toy([0.5], found="half").print_row()[-1] == "reproduced"
+
+
 def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monkeypatch):
     assert tables.table_faults() == []
     read = claims.read_json

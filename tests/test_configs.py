@@ -10,7 +10,7 @@ from papers import run, settings
 from papers.a.variants import CanvasPrediction, GatedPrediction
 from papers.c.published_series import PublishedSeries
 from papers.c.published_speech import PublishedSpeech
-from papers.c.variants import AblatedElement, FormulaElement
+from papers.c.variants import AblatedElement
 
 PAPERS = {
     "independent.bounce.factored": IndependentPrediction,
@@ -103,7 +103,6 @@ def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(sectio
         (lambda: IndependentPrediction(variance=float("nan")), "^variance"),
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
         (lambda: AblatedElement(static_from="none"), "^static_from"),
-        (lambda: FormulaElement(context=True), "^context"),
         (lambda: GatedPrediction(opening=3), "^opening"),
         (lambda: GatedPrediction(decoder_apart=(0.2, 0.5), decoder_groups=3), "^decoder_apart"),
         (lambda: CanvasPrediction(decoder_hidden=8, decoder_groups=2), "^decoder_hidden"),

@@ -8,16 +8,14 @@ import torch
 from helpers import seeded
 from torch import nn
 from unbraid import codes
-from unbraid.checks import ResultsError
 from unbraid.data import vowels
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch, Bound, SequenceModel
 
-from papers import evaluation, generic, settings
+from papers import evaluation, settings
 from papers.a import evaluate as independent
 from papers.a.pairs import collect_pairs, neighbour_scores
-from papers.datasets import make_sampler
 from papers.run import build
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
@@ -82,9 +80,7 @@ def measure(mixing, factors=2, seed=0):
 def test_true_positions_sorted_by_digit_are_disentangled():
     figures = measure(SORTED)
     assert figures["mi_same_bits"] > 3 and -0.2 < figures["cross_to_same"] < FLOOR
-    assert abs(figures["mi_cross_bits_apart"]) < FLOOR * figures["mi_same_bits_apart"]
     assert figures["own_position_r2"] > 0.97 and figures["other_position_r2"] < 0.05
-    assert figures["factor_0_red_r2"] > 0.97 and figures["factor_0_green_r2"] < 0.05
     assert figures["separated"] == 1
     assert measure(SORTED) == figures
     assert measure(SORTED, seed=1)["mi_same_bits"] != figures["mi_same_bits"]
@@ -180,13 +176,6 @@ def test_a_model_that_knows_the_law_foretells_the_motion_and_another_does_not():
     assert independent.forecast_errors(Turning((0.9, -0.5)), frames, 4).mean() > 4
 
 
-def test_a_judge_of_another_size_than_the_frames_is_refused():
-    options = settings.load("independent.circle.factored", "smoke", image_size=64)
-    model, sampler = build(options, 0).eval(), make_sampler(options, "test")
-    with pytest.raises(ResultsError, match="judge"):
-        independent.share_read(model, sampler, options, 0)
-
-
 # ---- what all evaluations share
 
 
@@ -244,7 +233,7 @@ def test_the_bound_over_many_sequences_is_a_mean_over_all():
 
 
 def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatch):
-    monkeypatch.setattr(generic, "make_sampler", lambda settings, split: toy_sequences)
+    monkeypatch.setattr(evaluation, "make_sampler", lambda settings, split: toy_sequences)
     names = {"model": "toy", "dataset": "toys", "sampler": "toys"}
     toys = SimpleNamespace(**names, evaluation_training=150, evaluation_sequences=90)
     figures = evaluation.evaluate(Toy(), toys, 0)
@@ -257,8 +246,8 @@ def test_a_pair_without_an_evaluation_of_its_own_gets_the_generic_one(monkeypatc
 
 def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
     options = settings.load("single_element.vowels", "smoke", evaluation_sequences=1000)
-    whole, drawn = vowels.load("test"), generic.load_samples(options, "test", 0)
+    whole, drawn = vowels.load("test"), evaluation.load_samples(options, "test", 0)
     assert len(drawn) == len(whole) < 1000
     assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
     fewer = settings.load("single_element.vowels", "smoke", evaluation_sequences=7)
-    assert len(generic.load_samples(fewer, "test", 0)) == 7
+    assert len(evaluation.load_samples(fewer, "test", 0)) == 7

@@ -31,12 +31,12 @@ EDITED = (
         '    "squares": squares.load,\n',
     ),
     (
-        "papers/generic.py",
+        "papers/evaluation.py",
         "    figures |= code_probes(train, test, seed)\n",
         "    figures |= brightness(model, test)\n",
     ),
     (
-        "papers/generic.py",
+        "papers/evaluation.py",
         "from papers.settings import Settings\n",
         """
 

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from helpers import seeded
 from unbraid.interventions import move_one, swap, traverse
 
-from papers.b.planes import grid_points
-from papers.b.planes import principal_directions as directions_of
+from papers.b.evaluate import grid_points
 
 
 def equal(first, second):
@@ -63,32 +61,8 @@ def test_traverse_sets_one_unit_and_no_other(codes, mixed):
     assert traverse(one(mixed), "static", 1, values)["dynamic"].shape == (4, 5, 2)
 
 
-def test_principal_directions_of_a_gaussian_that_was_made():
-    """50 000 points: a deviation's standard error is .3 %, an angle's below .01."""
-    axes = torch.linalg.qr(torch.randn(3, 3, generator=seeded(1)))[0]
-    deviations = torch.tensor([3.0, 2.0, 0.5])
-    points = torch.randn(50_000, 3, generator=seeded(2)) * deviations
-    points = points @ axes.T + torch.tensor([10.0, -4.0, 1.0])
-    directions = directions_of(points, 3)
-    torch.testing.assert_close(directions.deviations, deviations, rtol=0.02, atol=0)
-    assert ((directions.vectors @ axes).abs().diagonal() > 0.9998).all()
-    torch.testing.assert_close(directions.centres, points.mean(0) @ directions.vectors.T)
-    assert all(vector[vector.abs().argmax()] > 0 for vector in directions.vectors)
-    steps = directions_of(points.view(500, 100, 3), 2)  # each step of a code is a row
-    assert torch.equal(steps.vectors, directions.vectors[:2])
-
-
-def test_few_codes_have_the_deviations_of_a_sample():
-    """The values 0, 3 and 6 of a unit: a deviation of 3 about their mean."""
-    directions = directions_of(torch.tensor([[1.0, 0.0], [1.0, 3.0], [1.0, 6.0]]), 1)
-    assert directions.vectors.tolist() == [[0, 1]]
-    assert (float(directions.centres), float(directions.deviations)) == pytest.approx((3, 3))
-
-
 def test_a_grid_covers_the_middle_of_two_units_and_grows_to_the_right():
     codes = torch.stack([torch.linspace(0, 40, 41), torch.linspace(-20, 20, 41)], 1)
     points = grid_points(codes, 3)
     assert points[0].tolist() == [1, -19] and points[4].tolist() == [20, 0]
     assert points[1].tolist() == [20, -19]  # the first unit moves first
-    cross = torch.cat([torch.eye(3)[:2], -torch.eye(3)[:2]]) * torch.tensor([3.0, 2.0, 0.0])
-    assert grid_points(cross, 3)[:, 2].abs().max() < 1e-6  # of three units: in their plane

@@ -1,4 +1,7 @@
-"""Every notebook runs at smoke: by papermill from the clone, and under nbval in its folder."""
+"""Every notebook runs at smoke: by papermill from the clone, and under nbval in its folder.
+
+Under papermill its exercises meet wrong answers of each likely kind and accept none of them.
+"""
 
 import os
 import subprocess
@@ -8,6 +11,7 @@ import warnings
 import nbformat
 import pytest
 from helpers import NOTEBOOKS
+from wrong_answers import insert_trials, read_faults
 
 from tools import assignment, execution, files
 
@@ -31,12 +35,14 @@ def as_a_reader(monkeypatch):
 @pytest.mark.timeout(900)
 def test_papermill_runs_it_from_the_clone(path, root, tmp_path, as_a_reader, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # by which the library would know of a test
-    outcome = execution.execute(path, tmp_path / path.name, "smoke", folder=root)
+    tried = files.write(insert_trials(nbformat.read(path, 4)), tmp_path / "tried" / path.name)
+    outcome = execution.execute(tried, tmp_path / path.name, "smoke", folder=root)
     assert outcome.fault == ""
     if outcome.seconds > SECONDS:
         warnings.warn(f"{path.stem} took {outcome.seconds:.0f} s at smoke", stacklevel=1)
     for tag, says in (("check", "not answered yet"), ("solution", "right")):
         assert set(read_verdicts(outcome.output, tag)) == {says}
+    assert read_faults(nbformat.read(outcome.output, 4)) == []
 
 
 def read_verdicts(path, tag):

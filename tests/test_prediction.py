@@ -16,7 +16,6 @@ from papers.c.heads import (
     VALUE,
     ClassHead,
     EventHead,
-    Prediction,
     Task,
     ValueHead,
     fit_head,
@@ -69,9 +68,6 @@ def test_event_head_learns_more_than_models_without_codes():
     # Raw means see the static part through noise, and no windows.
     assert 0.55 < result.score("auroc", "linear") < 0.85
     assert result.outputs["head"].shape == (2, 300)
-    interval = result.interval("auroc")
-    assert 0.8 < interval.low < interval.mean == pytest.approx(result.score("auroc"))
-    assert interval.n == 300 and interval.unit == "sequence"
 
 
 def test_class_head_learns():
@@ -85,7 +81,7 @@ def test_value_head_learns():
     assert result.score("mae") < 0.5
     # Ridge sees the window's part and not the static one, whose mean absolute value is known.
     assert result.score("mae", "linear") == pytest.approx(2 * np.sqrt(2 / np.pi), rel=0.35)
-    assert result.interval("mae").high < result.score("mae", "linear")
+    assert result.score("mae") < result.score("mae", "linear") / 2
 
 
 def test_constants_by_hand():
@@ -96,8 +92,8 @@ def test_constants_by_hand():
 
     target = torch.tensor([[0.0, 1.0], [2.0, 9.0]])
     result = predict_blindly(VALUE, [target.repeat(count, 1) for count in (3, 1, 2)])
-    for name, constant in (("constant_mean", 3), ("constant_median", 1.5)):
-        assert result.score("mae", name) == pytest.approx(float((target - constant).abs().mean()))
+    expected = float((target - 3).abs().mean())
+    assert result.score("mae", "constant_mean") == pytest.approx(expected)
     targets = [torch.tensor(each) for each in ([0, 0, 1, 2], [1, 1], [1, 1, 2, 0])]
     result = predict_blindly(CLASS, targets)
     assert (result.outputs["trivial"] == 1).all()
@@ -139,16 +135,6 @@ def test_the_event_head_ends_with_the_last_valid_window():
     found = head(static, dynamic, torch.tensor([2, 5]))
     cut = head(static[:1], dynamic[:1, :2], torch.tensor([2]))
     torch.testing.assert_close(found[:1], cut)
-
-
-def test_the_rows_of_a_day_count_as_one():
-    """Stations that are right or wrong together: days give limits sqrt(3) times as wide as rows."""
-    target = np.repeat(np.arange(30) % 2, 3)
-    predicted = np.where(np.repeat(np.arange(30) < 21, 3), target, 1 - target)[None]
-    prediction = Prediction(target, {"head": predicted})
-    rows, days = (prediction.interval("accuracy", size) for size in (1, 3))
-    assert rows.mean == days.mean == pytest.approx(0.7)
-    assert 1.4 < (days.high - days.low) / (rows.high - rows.low) < 2.1
 
 
 def test_the_epoch_is_chosen_on_validation_and_never_on_test():

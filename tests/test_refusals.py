@@ -21,9 +21,7 @@ from unbraid.measures.swaps import agreement, random_donors
 from unbraid.schedules import Schedule
 from unbraid_extras.disentanglement import scores
 
-from papers.b.masks import withhold
-from papers.b.paths import DigitPaths
-from papers.b.planes import grid_points, principal_directions
+from papers.b.data import DigitPaths, withhold
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
 
@@ -155,9 +153,6 @@ FAULTS = (  # the field, and the call
     ("codes", lambda: traverse(FACTORS, "factor_0", 0, torch.zeros(2))),
     ("unit", lambda: traverse(FIRST, "factor_0", 6, torch.zeros(2))),
     ("values", lambda: traverse(FIRST, "factor_0", 0, torch.tensor([math.nan, 1]))),
-    ("count", lambda: principal_directions(STATIC, 3)),
-    ("code", lambda: principal_directions(torch.zeros(5, 3), 1)),
-    ("dynamic", lambda: grid_points(STATIC * math.nan, 3)),
     ("knots", lambda: Schedule([[0, 1e-3], [100, 1e-4]])),
     ("knots", lambda: Schedule([[0.5, 1], [0.2, 2]])),
     ("knots", lambda: Schedule([[0, math.nan]])),

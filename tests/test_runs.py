@@ -198,10 +198,10 @@ def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(
     chosen, sampler, path = trained
     kept = path.with_suffix(".safetensors").read_bytes()
     longer = chosen.but(steps=chosen.steps + 1)
-    other = Settings(**(vars(chosen) | {"class": "papers.c.variants.FormulaElement"}))
+    other = Settings(**(vars(chosen) | {"class": "papers.c.variants.AblatedElement"}))
     for changed, machine, said in (
         (longer, {}, rf"steps {chosen.steps} \(now {longer.steps}\).*--again"),
-        (other, {}, r"class .*SingleElement \(now .*FormulaElement\)"),
+        (other, {}, r"class .*SingleElement \(now .*AblatedElement\)"),
         (chosen, {"precision": "bf16-mixed"}, r"precision 32-true \(now bf16-mixed\)"),
     ):
         with pytest.raises(TrainingError, match=said):
@@ -266,7 +266,7 @@ def test_the_runs_that_a_judge_measures_are_known():
     assert names["unordered.digits"] == {}
     chosen = settings.load("single_element.sprites.published", "full")
     assert list(judge.name_judges(chosen)) == ["", "roughened_", "at_32_"]
-    chosen = settings.load("independent.circle.factored", "quick")
+    chosen = settings.load("benchmark.circle.single_element", "quick")
     assert list(verify.describe_judges(chosen)) == ["judges/digits/quick/judge-seed0"]
     assert verify.describe_judges(settings.load("independent.circle.plain_start")) == {}
 

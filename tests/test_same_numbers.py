@@ -13,13 +13,11 @@ from papers import run, settings
 BEFORE = {
     "independent.bounce.factored": (-8149.03125, 4826.59007813535),
     "independent.circle.long": (-8193.9775390625, 3777.3573820070437),
-    "independent.bounce.two_canvases": (-8313.8720703125, 3910.6795385449527),
     "independent.street.factored": (-8528.890625, 22915.322817644537),
     "unordered.sprites_poses": (-2164.948974609375, 2519.574035944408),
     "unordered.faces": (-742.3583374023438, 1779.7937876766732),
     "unordered.sprites_poses.no_pairs": (-2165.11767578125, 2520.1744381509234),
     "single_element.sprites": (-2031.1998291015625, 1758.2954643897788),
-    "single_element.sprites.formula": (-2027.8917236328125, 1407.842202216223),
     "single_element.sprites.whole_no_subtraction": (-2031.2154541015625, 1758.3313051437158),
     "single_element.mug": (-2022.23681640625, 1407.3037114631688),
     "single_element.spoken_digits": (-131.41983032226562, 2813.7534076051884),

@@ -107,22 +107,19 @@ def test_classes_of_a_made_world(monkeypatch, blind):
     make_world(
         monkeypatch,
         *(24, 6, 3),
-        station=lambda known, value: known,
-        month=lambda known, value: known // 2,
-        season=lambda known, value: known % 2,
+        season=lambda known, value: known,
     )
-    figures, name = evaluate(Reader(6, blind), "weather", 8, heads=2), "station_accuracy"
+    figures, name = evaluate(Reader(6, blind), "weather", 8, heads=2), "season_accuracy"
     assert figures[f"{name}_trivial"] == pytest.approx(1 / 3)
     assert figures[f"{name}_logistic"] == 1  # The raw mean of variable 0 is the class.
     assert figures[name] == pytest.approx(1 / 3) if blind else figures[name] > 0.8
-    assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
 
 
 @pytest.mark.parametrize(
     ("section", "changes"),
     [
         ("weather", {"anchor": "middle"}),
-        ("vowels", {"anchor": "any"}),
+        ("weather", {"anchor": "any"}),
         ("physionet.published_death", {}),
     ],
 )
@@ -162,12 +159,9 @@ def test_the_value_of_a_day_is_told_better_than_by_a_constant(monkeypatch):
     make_oil(monkeypatch)
     figures = evaluate(Reader(24), "etth1", 80)
     name = "oil_temperature_mae"
-    constants = figures[f"{name}_constant_mean"], figures[f"{name}_constant_median"]
-    trivial = figures[f"{name}_trivial"]
-    assert trivial == min(constants)
+    trivial = figures[f"{name}_constant_mean"]
     assert trivial == pytest.approx(5 * math.sqrt(2 / math.pi), rel=0.1)  # mean of |5 N(0, 1)|
     assert figures[name] < 0.4 * trivial and figures[f"{name}_ridge"] < 0.1
-    assert figures[f"{name}_interleaved"] == figures[name]  # This world has one way to be split.
 
 
 def make_authors_model(monkeypatch):
@@ -217,20 +211,10 @@ def test_what_was_not_observed_is_left_out_of_codes_and_means():
     assert whole.shape == (2, 4)
 
 
-def test_rows_in_threes_are_one_day():
-    for split in SPLITS:
-        labels = series.load_series(SimpleNamespace(dataset="weather"), split).labels
-        station, month = (labels[name].view(-1, 3) for name in ("station", "month"))
-        assert torch.equal(station, torch.arange(3).expand_as(station))
-        assert (month == month[:, :1]).all()
-
-
-def test_vowels_give_every_figure_and_hold_out_a_fifth_of_train():
-    options = settings.load("single_element.vowels", "smoke")
-    splits = [series.load_series(options, split) for split in SPLITS]
-    assert [len(part) for part in splits] == [216, 54, 370]
+def test_weather_gives_every_figure_twice_alike():
+    options = settings.load("single_element.weather", "smoke")
     model = build(options, 0)
     figures = evaluation.evaluate(model, options, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures == evaluation.evaluate(model, options, 0)
-    assert evaluation.describe_protocol(options)["data"].startswith("Japanese Vowels")
+    assert "eather" in evaluation.describe_protocol(options)["data"]

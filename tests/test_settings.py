@@ -24,8 +24,8 @@ def test_a_run_says_all_that_it_needs_and_nothing_that_is_not_read(section):
 def test_runs_are_selected_by_model_dataset_and_run():
     selected = settings.select_runs("unordered", run="no_pairs")
     assert [each.dataset for each in selected] == ["sprites_poses"]
-    (lone,) = settings.select_runs("unordered", "faces", "lone")
-    assert lone.section == "unordered.faces.lone"
+    (distinct,) = settings.select_runs("unordered", "digits", "distinct")
+    assert distinct.section == "unordered.digits.distinct"
 
 
 def test_no_two_runs_share_their_files():

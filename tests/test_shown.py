@@ -1,24 +1,23 @@
 """What a notebook writes out gives the numbers of the library's or of papers' own function."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from helpers import seeded, small
+from helpers import seeded
 from unbraid import records
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
+from unbraid.distributions import DiagonalGaussian, kl
+from unbraid.measures.swaps import agreement
 from unbraid.training import fit
 
 from papers.a.pairs import best_partition
 from papers.a.variants import CanvasPredictionConfig, GatedPrediction
 from papers.b import evaluate as unordered
-from papers.b import poses
 from papers.c import evaluate as clips
-from papers.c.published_series import PublishedSeries
-from papers.c.published_speech import PublishedSpeech
+from papers.c.speech import equal_error_rate, speaker_trials
 from papers.encoded import donor_shares, generation_scores
+from papers.side_by_side.evaluate import find_nearest
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -109,28 +108,35 @@ def test_the_best_partition_of_13(define):
 # ---- 24 to 27, paper B
 
 
-def test_24_repaints_and_counts_as_papers_do(define):
-    shown = define("24", "TIE", "count_nearer", "repaint")
+def test_23_counts_as_papers_do(define):
+    shown = define("23", "TIE", "count_nearer", "repaint", "coherence")
     frames_a, frames_b = (torch.rand(30, 3, 4, 4, generator=seeded(n)) for n in (1, 2))
-    made = shown.repaint(frames_a, frames_b)
-    assert torch.equal(made, poses.repaint(frames_a, frames_b))
+    made = shown.repaint(frames_a, frames_a, frames_b)
+    torch.testing.assert_close(made, frames_a + frames_b.mean(0) - frames_a.mean(0))
     truth, among = torch.arange(30), torch.cat([frames_b, frames_a, frames_b])  # with twins
     ranks = shown.count_nearer(made, truth, among)
-    assert torch.equal(ranks, poses.count_nearer(made, truth, among)) and ranks.max() > 0
+    assert torch.equal(ranks, unordered.count_nearer(made, truth, among)) and ranks.max() > 0
+    motions = torch.randint(3, (12, 5), generator=seeded(3))
+    assert shown.coherence(motions.numpy()) == pytest.approx(agreement(motions))
 
 
-def test_25_averages_the_prior_as_papers_do(define):
-    model = small("unordered", initial_log_variance=0.0)
-    for layer in model.prior_dense[::2]:
-        layer.weight *= 6  # so that p(z | f) differs from f to f
-    static = torch.randn(40, 4, generator=seeded(9), dtype=torch.float64)
-    shown = define("25", "prior_from_average", seed=0)
-    found = shown.prior_from_average(model.prior(static))
-    expected = unordered.prior_from_average(model, static, 0)["prior_from_average"]
-    assert 0.1 < expected < math.log(40) and abs(found - expected) < 0.1 * expected  # other draws
+def test_24_moves_maps_at_the_same_bound(define):
+    """Posterior and prior move together, and what the decoder reads stays."""
+    q, p = (
+        DiagonalGaussian(torch.randn(5, n, 2, generator=seeded(n)), torch.full((5, n, 2), -1.0))
+        for n in (4, 1)
+    )
+    gamma = torch.randn(5, 1, 2, generator=seeded(9))
+    read = []
+    given = {"gamma": gamma, "s": gamma[:, 0], "model": None}
+    shown = define("24", "move", "decode_moved", **given)
+    shown.decode_moved.__globals__["decode_all"] = lambda _, codes: read.append(codes["dynamic"])
+    torch.testing.assert_close(kl(shown.move(q), shown.move(p)), kl(q, p))
+    shown.decode_moved(shown.move(q).mean)
+    torch.testing.assert_close(read, [q.mean])
 
 
-# ---- 33 to 36, paper C
+# ---- 33 to 40, paper C and all models
 
 
 def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
@@ -147,50 +153,41 @@ def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
     assert shown.donor_shares(judged, right, other) == donor_shares(judged, right, other)[1:]
 
     chances = torch.rand(90, 3, generator=seeded(12)).softmax(1).numpy()
-    expected = generation_scores(chances, right)
-    names = ("conditional_entropy", "marginal_entropy", "inception_score")
+    motions = np.arange(90) % 3  # as many clips of each
+    expected = generation_scores(chances, motions)
+    names = ("accuracy", "inception_score", "conditional_entropy", "marginal_entropy")
     expected = [expected[name] for name in names]
-    np.testing.assert_allclose(shown.compute_scores(chances, right), expected, rtol=1e-9)
+    np.testing.assert_allclose(shown.compute_scores(chances, motions), expected, rtol=1e-6)
 
 
-def with_weights(define, number, model):
-    """The networks that a notebook writes out, with a model's weights, in the same order."""
-    networks = define(number, "Gaussian", "PublishedNetworks").PublishedNetworks()
-    weights = dict(zip(networks.state_dict(), model.state_dict().values(), strict=True))
-    networks.load_state_dict(weights)
-    return networks
+def test_the_equal_error_rate_of_35(define):
+    random = np.random.default_rng(0)
+    vectors, speakers = random.normal(size=(60, 5)), np.arange(60) % 6
+    vectors[:, 0] += 2 * speakers
+    pairs = dict(zip(("ONE", "OTHER"), np.triu_indices(60, 1), strict=True))
+    shown = define("35", "equal_error_rate", "verify", speaker=speakers, **pairs)
+    expected = equal_error_rate(*speaker_trials(vectors, speakers))
+    assert shown.verify(vectors) == pytest.approx(expected, abs=0.01)
+    ten = np.array([0.9, 0.8, 0.7, 0.5, 0.3, 0.6, 0.4, 0.2, 0.1, -0.1])
+    assert shown.equal_error_rate(ten, np.arange(10) < 5) == pytest.approx(0.2)
 
 
-def assert_alike(ours, theirs):
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+def test_36_shuffles_whole_months_and_sees_a_rule(define):
+    """Where oil follows the loads, right labels win; where the test turns the rule, they lose."""
+    names = ("orders", "predict", "shuffle_test")
+    shown = define("36", *names, profile="smoke", seed=0)
+    loads = torch.linspace(-1, 1, 12)[:, None, None] + 0.01 * torch.randn(12, 28, 1)
+    oil = 10 * loads[..., 0]
+    right, wrong = shown.shuffle_test(loads[::2], oil[::2], loads[1::2], oil[1::2])
+    assert right < min(wrong) and len(wrong) == shown.orders
+    turned, wrong = shown.shuffle_test(loads[::2], oil[::2], loads[1::2], -oil[1::2])
+    assert turned > sum(wrong) / len(wrong)
+    assert shown.predict(loads[:2], oil[:2] * 0 + 3, loads[:3]).eq(3).all()
 
 
-def test_the_speech_networks_of_35(define):
-    torch.manual_seed(0)
-    model = PublishedSpeech(channels=101, features=101).eval()
-    networks = with_weights(define, "35", model)
-    x, noise = torch.rand(3, 20, 101), model.draw_noise(3, 20, seeded(0))
-    codes = model.encode(x, noise)
-    s, d = networks.encode(x, noise["anchor"][:, None])
-    assert_alike(s.draw(noise["static"]), codes["static"])
-    assert_alike(d.draw(noise["dynamic"]), codes["dynamic"])
-    assert_alike(networks.decode(codes["static"], codes["dynamic"]), model.decode(codes))
-    ours, prior = networks.prior(codes["dynamic"]), model.prior(codes["dynamic"])
-    assert_alike((ours.mean, ours.log_variance), (prior.mean, prior.log_variance))
-
-
-def test_the_series_networks_of_36(define):
-    torch.manual_seed(0)
-    model = PublishedSeries(anchor="first").eval()
-    networks = with_weights(define, "36", model)
-    x, noise = torch.randn(3, 5 * 24, 10), model.draw_noise(3, 5, seeded(0))
-    windows = x.unflatten(1, (5, 24))
-    observed = torch.rand(windows.shape, generator=seeded(1)) > 0.4
-    posterior = model.posterior(windows, observed, noise)
-    found = networks.encode(windows, observed, noise["anchor"])
-    for ours, theirs in zip(found, (posterior.static, posterior.dynamic), strict=True):
-        assert_alike((ours.mean, ours.log_variance), (theirs.mean, theirs.log_variance))
-    codes = posterior.codes["static"], posterior.codes["dynamic"], noise["decoder"]
-    ours, theirs = networks.decode(*codes), model.codec.decode(*codes)
-    assert_alike((ours.mean, ours.stddev), (theirs.mean, theirs.stddev))
-    assert_alike(networks.prior(codes[1]).mean, model.prior(codes[1]).mean)
+def test_40_finds_the_nearest_of_four_as_papers_do(define):
+    four = torch.rand(4, 30, 2, 3, 4, 4, generator=seeded(13))
+    made = (0.4 * four[torch.arange(30) % 4, torch.arange(30)] + 0.3).clone()
+    shown = define("40", "nearest_of_four").nearest_of_four
+    found = shown(made, four)
+    assert torch.equal(found, find_nearest(made, tuple(four))) and len(found.unique()) > 1

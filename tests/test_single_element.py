@@ -8,9 +8,9 @@ from helpers import DOUBLE, ELEMENT, MODELS, SERIES, close, example_frames, seed
 from torch.distributions import Normal, kl_divergence
 from unbraid.models import Batch, SingleElement
 
-from papers.c.variants import AblatedElement, FormulaElement
+from papers.c.variants import AblatedElement
 
-KINDS = (SingleElement, FormulaElement, AblatedElement)
+KINDS = (SingleElement, AblatedElement)
 each = pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name][0] in KINDS])
 POSITION = {"first": 0, "middle": 2, "last": 4}  # of five elements
 
@@ -30,22 +30,16 @@ def slow_prior(prior, d):
 
 
 def slow_dynamic_posterior(model, features, anchor, noise, hidden=None):
-    """q(d_t) of a list of features (B, g), by the paper's or its code's rule.
+    """q(d_t) of a list of features (B, g), by the rule of the authors' code.
 
     hidden: the number of an element that was not observed, in whose place 0 is read.
     """
-    recurrent, by_formula = model.dynamic_encoder.recurrent, isinstance(model, FormulaElement)
-    inputs = list(features)
-    if not by_formula:
-        subtract = getattr(model.config, "subtract", True)
-        inputs = [c - features[anchor] if subtract else c for c in features]
-        inputs[anchor] = noise["anchor"]
+    subtract = getattr(model.config, "subtract", True)
+    inputs = [c - features[anchor] if subtract else c for c in features]
+    inputs[anchor] = noise["anchor"]
     if hidden is not None:
         inputs[hidden] = torch.zeros_like(inputs[hidden])
-    states = walk(recurrent, inputs)
-    if by_formula:
-        alone = walk(recurrent, [features[anchor]])[0]
-        states = [h - alone for h in states]
+    states = walk(model.dynamic_encoder.recurrent, inputs)
     return [normal(model.dynamic_encoder.head, h) for h in states]
 
 
@@ -69,12 +63,8 @@ def slow_terms(model, frames, noise, anchor):
 
     q_d = slow_dynamic_posterior(model, features, anchor, noise)
     d = [q.mean + q.stddev * noise["dynamic"][:, t] for t, q in enumerate(q_d)]
-    if isinstance(model, FormulaElement):
-        d[anchor] = 0 * d[anchor]
     pairs = zip(q_d, slow_prior(model.prior, d), strict=True)
     kl_d = [kl_divergence(q, p).sum(1) for q, p in pairs]
-    if isinstance(model, FormulaElement):
-        del kl_d[anchor]
     log_likelihood = [log_p(x, code) for x, code in zip(elements, d, strict=True)]
     still = [log_p(x, 0 * d[0]) for x in elements]
     return log_likelihood, still, kl_divergence(q_s, Normal(0.0, 1.0)).sum(1), kl_d
@@ -92,7 +82,6 @@ def test_bound_and_terms_of_paper_c_against_a_slow_loop(name):
     close(bound.kl, {"static": kl_s, "dynamic": sum(kl_d)})
     close(bound.per_frame, (sum(log_likelihood) - kl_s - sum(kl_d)) / frames.shape[1])
     close(bound.terms, {"anchor": log_likelihood[at], "still": sum(still)})
-    assert len(kl_d) == (4 if isinstance(model, FormulaElement) else 5)
     weights = {"log_likelihood": 5, "anchor": 1, "still": 2, "static_kl": 4, "dynamic_kl": 0.5}
     gain = 5 * sum(log_likelihood) + log_likelihood[at] + 2 * sum(still)
     close(bound.loss(weights), (4 * kl_s + 0.5 * sum(kl_d) - gain).mean() / frames.shape[1])
@@ -109,8 +98,6 @@ def exact_log_likelihood(model, series, points):
 
     first = model.prior(torch.zeros(1, 1, 1, **DOUBLE))
     d_1 = (first.mean + first.standard_deviation * grid[:, None, None])[:, 0]  # (points, 1)
-    if isinstance(model, FormulaElement):
-        d_1 = torch.zeros_like(d_1)
     second = model.prior(torch.nn.functional.pad(d_1[..., None], (0, 0, 0, 1)))
     d_2 = second.mean[:, 1] + second.standard_deviation[:, 1] * grid  # (d_1, d_2)
     earlier = log_p(series[0], d_1[:, 0])  # (s, d_1)
@@ -119,11 +106,10 @@ def exact_log_likelihood(model, series, points):
     return (given_s + weight).logsumexp(0)
 
 
-@pytest.mark.parametrize("name", ("element, series", "formula, series"))
 @torch.no_grad()
-def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_posterior(name):
+def test_the_bound_is_below_the_exact_log_likelihood_by_the_divergence_of_the_posterior():
     one_unit = {"window": 1, "channels": 2, "static_size": 1, "dynamic_size": 1}
-    model = small(name, **one_unit, anchor="first")
+    model = small("element, series", **one_unit, anchor="first")
     for layer in (model.codec.decoder[0][0], model.prior.head.mean, model.static_head[2].mean):
         layer.weight *= 2  # so that codes matter
     series = torch.tensor([[0.3, -0.5], [-0.2, 0.6]], **DOUBLE)
@@ -162,7 +148,7 @@ def seen_by(model, code):
     return seen[0] if code == "static" else seen
 
 
-@pytest.mark.parametrize("name", ("element", "element, series", "formula"))
+@pytest.mark.parametrize("name", ("element", "element, series"))
 @pytest.mark.parametrize("anchor, at", (("first", 0), ("middle", 2), ("last", 4), ("any", 0)))
 def test_the_static_code_sees_the_anchor_alone(name, anchor, at):
     assert seen_by(small(name, anchor=anchor), "static") == [t == at for t in range(5)]
@@ -183,15 +169,6 @@ def test_what_reads_all_elements():
     assert all(map(all, seen_by(small("element"), "dynamic")))
     with pytest.raises(ValueError, match="^features: "):  # half of them for each direction
         SingleElement(image_size=8, width=2, features=5, context=True)
-
-
-def test_dynamic_codes_of_the_formula_see_no_future():
-    past = [[other <= t for other in range(5)] for t in range(5)]
-    seen = seen_by(small("formula"), "dynamic")
-    assert not any(seen[0])  # the anchor's is 0, whatever the frames
-    assert seen[1:] == past[1:]
-    last = seen_by(small("formula, last"), "dynamic")
-    assert last[:4] == [[other <= t or other == 4 for other in range(5)] for t in range(4)]
 
 
 @pytest.mark.parametrize("kind", ({}, SERIES), ids=("images", "series"))
@@ -337,23 +314,18 @@ def test_only_observed_values_count():
 @each
 @torch.no_grad()
 def test_one_element(name):
-    """In the paper's code d comes of noise alone, in its formulas there is none."""
+    """Its d comes of noise alone, as in the authors' code."""
     model = small(name, anchor="middle")
     frames = example_frames(model)[:, : model.codec.window]
     bound = model.elbo(frames, seeded())
     assert bound.elbo.isfinite().all()
-    formula = isinstance(model, FormulaElement)
-    assert (bound.kl["dynamic"] == 0).all() == formula
+    assert (bound.kl["dynamic"] > 0).all()
     assert model.decode(model.encode(frames)).shape == frames.shape
 
 
-@pytest.mark.parametrize(
-    "name, anchor, zero_at",
-    (("element", "first", None), ("formula", "first", 0), ("formula", "middle", 2)),
-)
 @torch.no_grad()
-def test_codes_from_the_prior(name, anchor, zero_at):
-    model = small(name, anchor=anchor)
+def test_codes_from_the_prior():
+    model = small("element")
     for weight in (*model.prior.recurrent.parameters(), model.prior.head.mean.weight):
         weight *= 6  # so that the past matters
     new = model.generate(4000, 4, seeded())
@@ -361,8 +333,5 @@ def test_codes_from_the_prior(name, anchor, zero_at):
     prior = model.prior(new["dynamic"])  # of each draw, given the draws before it
     deviations = (new["dynamic"] - prior.mean) / prior.standard_deviation
     for t in range(4):
-        if t == zero_at:
-            assert not new["dynamic"][:, t].any()
-        else:
-            assert within(deviations[:, t], 0.0) and within(deviations[:, t].square(), 1.0)
+        assert within(deviations[:, t], 0.0) and within(deviations[:, t].square(), 1.0)
     assert prior.mean[:, 3].std(0).max() > 0.1

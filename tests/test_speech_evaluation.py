@@ -59,11 +59,6 @@ class Reader(nn.Module):
             return {"static": 1e-3 * drawn[:, 0], "dynamic": frames + drawn}
         return {"static": mean, "dynamic": (frames - mean[:, None]) * mask[..., None] + drawn}
 
-    def decode(self, codes):
-        if self.exchanged:
-            return codes["dynamic"]
-        return codes["static"][:, None] + codes["dynamic"]
-
     def elbo(self, batch, noise=None):
         ones = torch.ones(len(Batch.of(batch).frames))
         return Bound(-50 * ones, {"static": 3 * ones, "dynamic": 7 * ones}, STEPS)
@@ -99,7 +94,6 @@ def test_vectors_of_recordings_are_means_over_what_was_heard(splits):
     drawn = Reader().encode(chunks, seeded(0))["dynamic"][8:10]
     expected = {
         "static": Reader().encode(two)["static"].mean(0),
-        "even_spectrum": two.frames[two.mask].mean(0),
         "dynamic": drawn[two.mask].mean(0),
     }
     for name, vector in expected.items():
@@ -110,22 +104,16 @@ def test_vectors_of_recordings_are_means_over_what_was_heard(splits):
 def test_a_model_that_takes_voices_apart_as_they_were_made(expected):
     figures = expected
     assert figures["eer_static"] < 0.02 and abs(figures["eer_dynamic"] - 0.5) < 0.1
-    assert figures["eer_even_spectrum"] < 0.2  # The voice is the mean of the spectra.
-    assert figures["reconstruct_digit"] > 0.9 and figures["reconstruct_speaker"] > 0.95
-    assert figures["swap_speaker"] > 0.9 and figures["swap_leak_speaker"] < 0.1
-    assert figures["swap_digit"] > 0.85 and figures["swap_leak_digit"] < 0.15
     assert (figures["elbo"], figures["kl_static"], figures["kl_dynamic"]) == (-60, 3, 7)
 
 
 def test_a_model_with_the_codes_exchanged_is_found_out(measure):
     figures = measure(Reader(exchanged=True))
-    assert figures["eer_gap"] < -0.3 and figures["eer_dynamic"] < 0.1
-    assert figures["reconstruct_speaker"] > 0.95  # A reconstruction does not show it.
-    assert figures["swap_speaker"] < 0.3 and figures["swap_leak_speaker"] > 0.9
+    assert figures["eer_dynamic"] < 0.1 and figures["eer_static"] > 0.4
 
 
 class MagnitudeReader(Reader):
-    """The same on magnitudes: it goes to the scale of `SpectrumScale` and back by itself."""
+    """The same on magnitudes: it goes to the scale of `SpectrumScale` by itself."""
 
     def __init__(self, scale):
         super().__init__()
@@ -135,12 +123,8 @@ class MagnitudeReader(Reader):
         frames = self.scale.apply(batch.frames) * batch.mask[..., None]
         return super().encode(Batch(frames, batch.mask), noise)
 
-    def decode(self, codes):
-        return self.scale.inverse(super().decode(codes))
-
 
 def test_what_a_model_reads_does_not_change_how_it_is_measured(splits, measure, expected):
-    """Judge and baselines use one scale for models of magnitudes and for models of that scale."""
     figures = measure(MagnitudeReader(SpectrumScale.fit(splits["train"])), scaled=False)
     assert figures.keys() == expected.keys()
     for name in figures:

@@ -10,8 +10,6 @@ from unbraid.data import sprites
 from unbraid.data.fetch import DataError, files
 from unbraid.data.sprites import CLASSES, ORDER, POSES, characters, load, load_poses
 
-from papers.b.masks import load_directions
-
 # The cells of the 8 frames, by hand from the description of the benchmark: 13 to a row.
 CELLS = {
     ("walk", "front"): (138, 131, 132, 133, 134, 135, 136, 137),
@@ -129,11 +127,3 @@ def test_an_interrupted_composition_leaves_nothing_and_says_what_helps(tmp_path)
     with pytest.raises(DataError, match="UNBRAID_CACHE"):
         sprites.write_rows(tmp_path / "made.npy", (3, 2, 4), rows())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_hair_says_to_how_many_sides_a_character_turns():
-    sequences = load_directions("test")
-    for hair, sides in enumerate(({0}, {0}, {1, 2}, {1, 2}, {0, 1, 2, 3}, {0, 1, 2, 3})):
-        rows = sequences.labels["hair"] == hair
-        shown = sequences.labels["direction"][rows][sequences.mask[rows]]
-        assert rows.any() and set(shown.tolist()) == sides

@@ -25,7 +25,7 @@ DYNAMIC = ("action", "direction")
 
 
 def liars():
-    """The codes of the honest model and of four liars of notebook 06, and the factors."""
+    """The codes of the honest model and of four liars of notebook 41, and the factors."""
     random = np.random.default_rng([0, 10])
     g, noise = random.standard_normal((N, 4)), random.standard_normal((N, 4))
     classes = np.floor(3 * norm.cdf(g)).astype(int)
