@@ -41,6 +41,16 @@ html_theme_options = {
 }
 html_sidebars = {"**": ["navbar-logo.html", "sbt-sidebar-nav.html"]}
 
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]  # lines are not in the page
+linkcheck_ignore = [  # they answer programs with 403
+    r"https://doi\.org/",
+    r"https://www\.jstor\.org/",
+    r"https://openreview\.net/",
+    r"https://www\.mathnet\.ru/",
+]
+linkcheck_timeout = 30
+linkcheck_retries = 2
+
 default_role = "code"
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"

@@ -1,5 +1,8 @@
 """The address of a published repository: badges, and a first cell that does nothing here."""
 
+import subprocess
+import sys
+
 import nbformat
 import pytest
 from exercise_notebook import write_notebook
@@ -28,7 +31,19 @@ def test_badges_and_a_cell_that_installs_nothing_where_the_course_is(clone, monk
     assert book.cells.index(cell) == 1 and URL in cell.source and "other" not in cell.source
     assert book.metadata["accelerator"] == "GPU"
     monkeypatch.setattr("subprocess.run", None)
+    monkeypatch.chdir(clone)
     exec(cell.source, {})
+
+
+def test_the_cell_has_the_form_of_the_courses_code(tmp_path):
+    page = write_notebook(tmp_path / "11_count.ipynb")
+    book = nbformat.read(page, 4)
+    book.cells = [address.make_cell(URL)]
+    files.write(files.normalise(book), page)
+    ruff = [sys.executable, "-m", "ruff"]
+    settings = ["--config", str(files.ROOT / "notebooks" / "ruff.toml"), str(page)]
+    subprocess.run([*ruff, "format", "--check", *settings], check=True)
+    subprocess.run([*ruff, "check", *settings], check=True)
 
 
 @pytest.mark.parametrize("url", ("", "github.com/a/b", "https://example.org/a/b", URL + "/tree/x"))

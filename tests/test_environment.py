@@ -33,11 +33,15 @@ def test_the_lock_pins_every_line_once():
 
 
 def test_each_pin_has_its_hashes():
-    """Made by `uv pip compile requirements.lock --generate-hashes --universal --no-deps`."""
+    """`uv pip compile requirements.lock --generate-hashes --universal --no-header --no-annotate`.
+
+    It has more packages than the lock: the CUDA libraries that PyTorch needs on Linux.
+    """
     pins = re.split(r"(?m)^(?=\w)", (ROOT / "requirements.hashes").read_text())[1:]
     assert all("--hash=sha256:" in pin for pin in pins)
     found = {canonicalize_name(pin.split("==")[0]): pin.split("==")[1].split()[0] for pin in pins}
-    assert found == {name: str(line.specifier)[2:] for name, line in LOCK.items()}
+    locked = {name: str(line.specifier)[2:] for name, line in LOCK.items()}
+    assert locked.items() <= found.items()
 
 
 @pytest.mark.parametrize("requirement", DECLARED, ids=lambda requirement: requirement.name)

@@ -14,20 +14,24 @@ from tools.files import ADDRESS, normalise, select_notebooks, tags, write
 
 BADGES = re.compile(r"(?s)<!-- badges -->.*?<!-- /badges -->\n")
 INSTALL = """\
-# On Colab or Kaggle: run this cell first. Where the course is installed, it does nothing.
+# On Colab or Kaggle: run this cell first (on Kaggle, Settings > Internet must be on).
+# Where the course is installed, it does nothing.
 import importlib.util
 import os
 import subprocess
 import sys
 
-if importlib.util.find_spec("unbraid") is None:
-    if not os.path.isdir("unbraid"):
-        subprocess.run("git clone -q --depth 1 {url} unbraid".split(), check=True)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "-e", "unbraid", {packages}]
-    subprocess.run(pip, check=True)
-    os.chdir("unbraid/notebooks")
-    sys.path[:0] = [os.path.abspath("../lib"), os.path.abspath("..")]"""
-PACKAGES = ("matplotlib", "seaborn", "ipywidgets", "imageio-ffmpeg", "soundfile", "psutil")
+REPOSITORY = "{url}"
+COURSE = os.path.abspath("unbraid-course")
+if os.path.isdir(COURSE) or importlib.util.find_spec("unbraid") is None:
+    if not os.path.isdir(COURSE):
+        clone = ["git", "clone", "-q", "--depth", "1", REPOSITORY, COURSE]
+        subprocess.run(clone, check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-e", COURSE]
+    more = "matplotlib seaborn ipywidgets imageio-ffmpeg soundfile psutil"
+    subprocess.run([*pip, *more.split()], check=True)
+    sys.path[:0] = [os.path.join(COURSE, "lib"), COURSE]
+    os.chdir(os.path.join(COURSE, "notebooks"))"""
 
 
 def write_address(url: str, root: Path) -> list[Path]:
@@ -79,6 +83,6 @@ def make_badges(owner: str, name: str) -> list[str]:
 
 def make_cell(url: str) -> NotebookNode:
     """The folded cell that installs the course where it is not installed."""
-    source = INSTALL.format(url=url, packages=", ".join(map(repr, PACKAGES)).replace("'", '"'))
+    source = INSTALL.format(url=url)
     metadata = {"tags": [ADDRESS, "hide-cell"], "jupyter": {"source_hidden": True}}
     return new_code_cell(source, metadata=metadata)

@@ -42,6 +42,7 @@ def build(to: str | Path) -> Path:
     shutil.rmtree(source, ignore_errors=True)
     lay_out(source)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2"]
+    command += ["-d", str(to.parent / "doctrees")]
     subprocess.run([*command, "-c", str(ROOT / "site"), str(source), str(to)], check=True)
     mathjax = to / "_static" / "mathjax"
     mathjax.mkdir(exist_ok=True)
