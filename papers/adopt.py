@@ -24,22 +24,17 @@ NEEDED = ("section", "columns", "rows", *TAKEN)
 
 
 def adopt(source: Path, folder: Path) -> Path:
-    """Write the run that <source>.json describes into a folder of results; returns its path.
-
-    Raises `ResultsError` where an entry or a weight is missing, or where the run is there already.
-    """
+    """Write the run of <source>.json into a folder of results; `ResultsError` if it cannot be."""
     written = records.read_json(source.with_name(f"{source.name}.json"))
-    if missing := [name for name in NEEDED if name not in written]:
-        raise ResultsError(
-            f"{source}.json: expected {', '.join(NEEDED)}, found no {', '.join(missing)}; "
-            "write it with papers/a, b or c/full_size.py"
-        )
+    if missing := ", ".join(name for name in NEEDED if name not in written):
+        remedy = "write it with papers/a, b or c/full_size.py"
+        found = f"expected {', '.join(NEEDED)}, found no {missing}"
+        raise ResultsError(f"{source}.json: {found}; {remedy}")
     settings = load(written["section"], "full").but(**written.get("changes", {}))
     path = folder / run_name(settings, written["seed"])
     if path.with_suffix(".run.json").exists():
-        raise ResultsError(
-            f"{path}: expected no run of this seed, found one; move it, or name another folder"
-        )
+        remedy = "move it, or name another folder"
+        raise ResultsError(f"{path}: expected no run of this seed, found one; {remedy}")
     model = read_weights(build(settings, written["seed"]), source)
 
     script = f"python papers/{SCRIPTS[settings.model]}/full_size.py --seed {written['seed']}"
@@ -64,8 +59,6 @@ def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
             state |= load_file(part)
         model.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
-        raise ResultsError(
-            f"{source}: expected all weights of {type(model).__name__} in {len(parts)} parts, "
-            f"found others: {error}"
-        ) from None
+        expected = f"all weights of {type(model).__name__} in {len(parts)} parts"
+        raise ResultsError(f"{source}: expected {expected}, found others: {error}") from None
     return model.eval()

@@ -13,36 +13,34 @@ not comparable  other data, or another protocol
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.records import read_csv, read_json, read_record
+from unbraid.records import read_csv, read_metrics, read_record
 
 from papers.tables import find_seeds, markdown_table
 
-FOLDER = Path(__file__).parent
 NEAR = 0.05  # of the published value
 PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
 FULL = "single_element/sprites/full"
 HEAD = "claims"  # the tag of the cell that shows them
-BLOCK = ("<!-- claims -->\n", "<!-- /claims -->")  # around the table in README.md
+BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # the table in README.md, between marks
 TITLES = ("claim", "published", "ours, by seed", "size and length", "verdict")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One published number of a claim and the figure of metrics.json that answers it.
-
-    run: where it is another run's than the claim's. The other fields are as claims.toml says.
-    """
+    """A published number and the figure that answers it; fields as claims.toml says."""
 
     title: str
     name: str = ""
-    run: str = ""
+    run: str = ""  # where it is not the claim's
     digits: int = 2
     published: float | None = None
     margin: float = 0.0
@@ -76,28 +74,17 @@ class Claim:
     claim: str
     source: str
     size: str
-    figures: list[Figure]
+    figures: Sequence[Figure] = ()
     results: str = ""
     run: str = ""
-    at_size: bool = False
+    at_size: bool = True
     length: int = 0
     comparable: bool = True
     command: str = ""
     printed: str = ""
     found: str = ""
     readme: bool = False
-    head: bool = False
-
-    def read_values(self, figure: Figure) -> list[float]:
-        """A figure of each seed. Raises `ResultsError` where results/ have none."""
-        metrics = read_json(records.results() / self.results / "metrics.json")
-        try:
-            return metrics[figure.run or self.run]["by_seed"][figure.name]
-        except KeyError:
-            raise ResultsError(
-                f"claims.toml: expected {figure.name} of {self.results}, "
-                f"{figure.run or self.run}, found none; measure it with python -m papers evaluate"
-            ) from None
+    head: bool = True
 
     def list_runs(self) -> list[str]:
         """The names of the runs behind this claim."""
@@ -106,9 +93,9 @@ class Claim:
 
     def read_shipped(self, run: str) -> dict[int, bool]:
         """Whether the weights of each seed of a run are in this clone."""
-        metrics = read_json(records.results() / self.results / "metrics.json")
-        names = {seed: f"{self.results}/{run}-seed{seed}" for seed in find_seeds(metrics, run)}
-        return {seed: records.weights(name).exists() for seed, name in names.items()}
+        seeds = find_seeds(read_metrics(self.results), run)
+        name = f"{self.results}/{run}-seed"
+        return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
 
     def read_share(self) -> float:
         """The share of the paper's updates that our shortest seed has made; 0 without a run."""
@@ -127,7 +114,7 @@ class Claim:
         means, seeds = [], []
         for figure in self.figures:
             if figure.published is not None or figure.bar is not None:
-                values = self.read_values(figure)
+                values = read_figure(self.results, figure.run or self.run, figure.name)
                 means.append(figure.is_reached(sum(values) / len(values)))
                 seeds += [figure.is_reached(value) for value in values]
         if not means:
@@ -140,13 +127,13 @@ class Claim:
         """Our figures by seed; those of a seed whose weights ship are bold."""
         lines = []
         for figure in [figure for figure in self.figures if self.run and figure.name]:
-            ships, values = self.read_shipped(figure.run or self.run), self.read_values(figure)
+            run = figure.run or self.run
+            ships, values = self.read_shipped(run), read_figure(self.results, run, figure.name)
             numbers = [print_number(value, figure.digits) for value in values]
             if len(values) > 1 and len(set(values)) == 1:  # a baseline, which has no seed
-                numbers = numbers[:1]
-            else:
-                pairs = zip(numbers, ships.values(), strict=True)
-                numbers = [f"**{text}**" if is_bold else text for text, is_bold in pairs]
+                numbers, ships = numbers[:1], {0: False}
+            pairs = zip(numbers, ships.values(), strict=True)
+            numbers = [f"**{text}**" if is_bold else text for text, is_bold in pairs]
             lines.append(f"{figure.title} {' '.join(numbers)}")
         return "<br>".join(lines) or "–"
 
@@ -174,14 +161,26 @@ class Claim:
         return self.claim, shown, self.print_ours(), self.print_size(), verdict
 
 
+def read_figure(results: str, run: str, name: str) -> list[float]:
+    """A figure of each seed of a run. Raises `ResultsError` where results/ have none."""
+    try:
+        return read_metrics(results)[run]["by_seed"][name]
+    except KeyError:
+        remedy = "measure it with python -m papers evaluate"
+        raise ResultsError(
+            f"claims.toml: expected {name} of {results}, {run}, found none; {remedy}"
+        ) from None
+
+
+def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
+    """A figure of each seed of a run, or of judges and baselines the one that all share."""
+    numbers = [print_number(value, digits) for value in read_figure(results, run, name)]
+    return numbers[0] if len(set(numbers)) == 1 else " ".join(numbers)
+
+
 def print_number(value: float, digits: int) -> str:
     """A number with so many digits, and a true minus."""
     return f"{value:.{digits}f}".replace("-", "−")
-
-
-def print_count(count: float) -> str:
-    """A whole number with a space at the thousands."""
-    return f"{count:,.0f}".replace(",", " ")
 
 
 def read_table() -> dict:
@@ -195,7 +194,7 @@ def read_claims() -> list[Claim]:
     claims = []
     for entry in read_table()["claim"]:
         try:
-            figures = [Figure(**figure) for figure in entry["figures"]]
+            figures = [Figure(**figure) for figure in entry.get("figures", ())]
             claims.append(Claim(**(entry | {"figures": figures})))
         except TypeError as error:
             raise ResultsError(f"claims.toml, {entry.get('claim')}: {error}") from None
@@ -207,37 +206,34 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
     runs = {}
     for claim in claims:
         for run in claim.list_runs():
-            for seed, is_shipped in claim.read_shipped(run).items():
-                runs[claim.results, run, seed] = is_shipped
+            shipped = claim.read_shipped(run)
+            runs |= {(claim.results, run, seed): shipped[seed] for seed in shipped}
     return runs
 
 
 def render_table(claims: list[Claim], with_commands: bool = True) -> str:
     """A table of claims with a column for their papers."""
-    rows = [("paper", *TITLES), ("---",) * (len(TITLES) + 1)]
-    rows += [(claim.paper, *claim.print_row(with_commands)) for claim in claims]
-    return markdown_table(rows)
+    rows = [(claim.paper, *claim.print_row(with_commands)) for claim in claims]
+    return markdown_table(("paper", *TITLES), rows)
 
 
 def render_head(paper: str) -> str:
     """The cell of a part's first notebook that shows what its paper claims and what came out."""
-    rows = [TITLES, ("---",) * len(TITLES)]
-    for claim in read_claims():
-        if claim.paper == paper and claim.head:
-            rows.append(claim.print_row(with_command=False))
-    text = "**What the paper claims, and what came out here.** The part explains the "
-    text += "terms. Bold: seeds whose weights are included."
-    return f"{text} All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n{markdown_table(rows)}"
+    claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
+    table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
+    return (
+        "**What the paper claims, and what came out here.** The part explains the terms. Bold: "
+        "seeds whose weights are included. All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n"
+        + table
+    )
 
 
 def render_reproduction() -> str:
     """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True
-    )
+    text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
     claims = read_claims()
     runs = list_runs(claims)
-    return environment.get_template("reproduction.md.j2").render(
+    return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(
         table=render_table(claims),
         runs=len(runs),
         shipped=sum(runs.values()),
@@ -247,22 +243,20 @@ def render_reproduction() -> str:
         peer=read_table()["peer"],
         value=print_figure,
         number=print_number,
-        count=print_count,
+        count=lambda count: f"{count:,.0f}".replace(",", " "),
     )
 
 
 def render_readme() -> str:
     """README.md with the table of this commit. Raises `ResultsError` where its block is missing."""
     path = records.results().parent / "README.md"
-    before, start, rest = path.read_text(encoding="utf-8").partition(BLOCK[0])
-    _, end, after = rest.partition(BLOCK[1])
-    if not (start and end):
-        raise ResultsError(
-            f"{path}: expected a block {BLOCK[0].strip()} ... {BLOCK[1]}, found none; put both "
-            "lines where the table shall stand"
-        )
     table = render_table([claim for claim in read_claims() if claim.readme], with_commands=False)
-    return "".join([before, start, table, "\n", end, after])
+    text = path.read_text(encoding="utf-8")
+    page, count = re.subn(BLOCK, lambda _: f"{table}\n", text, count=1, flags=re.DOTALL)
+    if not count:
+        remedy = "put both lines where the table shall stand"
+        raise ResultsError(f"{path}: expected the block {BLOCK}, found none; {remedy}")
+    return page
 
 
 def render_pages() -> dict[Path, str]:
@@ -271,13 +265,6 @@ def render_pages() -> dict[Path, str]:
     if not read_claims():
         return {}
     return {root / "README.md": render_readme(), root / "REPRODUCTION.md": render_reproduction()}
-
-
-def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
-    """A figure of each seed of a run, or of judges and baselines the one that all share."""
-    metrics = read_json(records.results() / results / "metrics.json")
-    numbers = [print_number(value, digits) for value in metrics[run]["by_seed"][name]]
-    return " ".join(dict.fromkeys(numbers) if len(set(numbers)) == 1 else numbers)
 
 
 def head_faults() -> list[str]:

@@ -19,10 +19,9 @@ from papers import settings as sections
 from papers.settings import Jobs, Settings, current_profile, list_experiments, select_runs
 
 LARGEST_SEED = 2**31 - 1
-PARTS: dict[str, list[str]] = {}  # the datasets of each model that has runs
+PARTS: dict[str, dict[str, None]] = {}  # the datasets of each model that has runs
 for experiment in list_experiments():
-    if experiment.dataset not in PARTS.setdefault(experiment.model, []):
-        PARTS[experiment.model].append(experiment.dataset)
+    PARTS.setdefault(experiment.model, {})[experiment.dataset] = None
 OVERVIEW = "\n\n".join(f"{part}: {', '.join(datasets)}" for part, datasets in PARTS.items())
 EXAMPLES = """Examples:
 
@@ -46,7 +45,13 @@ Run = Annotated[str, typer.Option("--run", help="One run of the part's TOML file
 Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
 Folder = Annotated[Path | None, typer.Option("--results", help="By default build/results.")]
-Shipped = Annotated[Path | None, typer.Option("--results", help="By default results/.")]
+
+COMPILED = typer.Option("--compile/--no-compile", help="By default on a CUDA GPU.")
+AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
+ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
+TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
+WRITE = typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
+EITHER = typer.Option("--results", help="By default build/results, else results/.")
 
 # ---- train
 
@@ -61,16 +66,12 @@ def train(  # noqa: PLR0913 - the options of a command
     folder: Folder = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="For another process that trains it.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes, one a device.")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines of so many processes.")] = 1,
-    compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="By default on a CUDA GPU.")
-    ] = None,
+    compiled: Annotated[bool | None, COMPILED] = None,
 ) -> None:
     """Train the runs of one part; of several datasets, those that are at hand.
 
@@ -115,10 +116,7 @@ def select_jobs(
 
 
 def keep_at_hand(names: Iterable[str]) -> list[str]:
-    """The datasets whose files are here; of the others it is said how they are obtained.
-
-    Raises `DataError` where there is only one name.
-    """
+    """The datasets at hand; of others the remedy is printed, or raised if there is no more."""
     from papers.datasets import find_absent
 
     names = list(dict.fromkeys(names))
@@ -140,12 +138,8 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     run: Run = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
-    folder: Annotated[
-        Path | None, typer.Option("--results", help="By default build/results, else results/.")
-    ] = None,
-    write: Annotated[
-        bool, typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
-    ] = False,
+    folder: Annotated[Path | None, EITHER] = None,
+    write: Annotated[bool, WRITE] = False,
     accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.
@@ -171,7 +165,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
         metrics = measure_runs(selected, places, accelerator)
         figures = {}  # of all runs, once each
         for run_metrics in metrics.values():
-            figures |= dict.fromkeys(run_metrics.get("by_seed", ()))
+            figures |= run_metrics.get("by_seed", {})
         typer.echo(tables.tabulate_metrics(metrics, figures, {}).T.to_string(line_width=100))
         if write:
             path = folder / part / name / profile / "metrics.json"
@@ -186,9 +180,8 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
 def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") -> dict:
     """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
 
-    places: the folder of the weights of each run, by the run's name. accelerator: where a model
-    encodes and decodes; in full single precision there, too, so that figures agree. The versions
-    name it where it is not the CPU.
+    places: the folder of each run's weights. accelerator: where models run, in full single
+    precision; the versions name it where it is not the CPU.
     """
     import torch
     from unbraid import records
@@ -196,12 +189,9 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     from papers import evaluation, tables, verify
     from papers.run import load_run, read_versions, run_name
 
-    metrics: dict = {}
-    weights: dict[str, dict] = {}
-    judges: dict[str, str] = {}
+    metrics, weights, judges = {}, {}, {}
     for settings, seeds in jobs:
-        by_seed = []
-        weights[settings.run] = {}
+        by_seed, weights[settings.run] = [], {}
         judges |= verify.describe_judges(settings)
         for seed in seeds:
             name = run_name(settings, seed)
@@ -212,13 +202,10 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
             record = records.read_record(name, places[name])
             weights[settings.run][str(seed)] = record["weights_sha256"]
         metrics[settings.run] = tables.summarise(by_seed)
-    metrics["protocol"] = {
-        **evaluation.describe_protocol(jobs[0][0]),
-        "versions": read_versions() | ({} if accelerator == "cpu" else {"device": accelerator}),
-        "weights": weights,
-        **({"judges": judges} if judges else {}),
-    }
-    return metrics
+    device = {} if accelerator == "cpu" else {"device": accelerator}
+    protocol = {"versions": read_versions() | device, "weights": weights}
+    protocol |= {"judges": judges} if judges else {}
+    return metrics | {"protocol": evaluation.describe_protocol(jobs[0][0]) | protocol}
 
 
 # ---- judge, adopt, runs
@@ -262,10 +249,7 @@ def adopt(
 
 
 def select_target(target: str, profile: str) -> list[Settings]:
-    """The settings of the runs of a target: all, readme, <part> or <part>/<dataset>.
-
-    readme: the runs behind the papers' claims, at this profile.
-    """
+    """The runs' settings of a target: all, readme (those behind claims), PART or PART/DATASET."""
     part, _, dataset = target.partition("/")
     check_name("TARGET", part, ["all", "readme", *PARTS])
     experiments = list_experiments()
@@ -285,10 +269,7 @@ def select_target(target: str, profile: str) -> list[Settings]:
 
 @app.command("runs")
 def list_runs(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET."),
-    ] = None,
+    targets: Annotated[list[str] | None, TARGETS] = None,
     profile: Profile = "quick",
     folder: Folder = None,
 ) -> None:
@@ -302,8 +283,8 @@ def list_runs(
         chosen |= {settings.section: settings for settings in select_target(target, profile)}
     at_hand = keep_at_hand(settings.dataset for settings in chosen.values())
     trainings = []
-    for each in (settings for settings in chosen.values() if settings.dataset in at_hand):
-        for seed in range(each.seeds):
+    for each in chosen.values():
+        for seed in range(each.seeds if each.dataset in at_hand else 0):
             run.find_record(each, folder / run.run_name(each, seed), {})
             named = {"part": each.model, "dataset": each.dataset, "run": each.run, "seed": seed}
             trainings.append(named)
@@ -312,14 +293,10 @@ def list_runs(
 
 @app.command("verify")
 def verify_folder(
-    folder: Shipped = None,
+    folder: Annotated[Path | None, typer.Option("--results", help="By default results/.")] = None,
     write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Measure runs behind claims anew.")
-    ] = False,
-    only: Annotated[
-        str, typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
-    ] = "",
+    again: Annotated[bool, AGAIN] = False,
+    only: Annotated[str, ONLY] = "",
 ) -> None:
     """Check that results hold together: digests of weights, records and curves, pages of tables."""
     from unbraid import records

@@ -52,11 +52,7 @@ LOADERS: dict[str, Callable[..., Sequences]] = {
 
 
 def load(name: str, split: str = "train", **options: object) -> Sequences:
-    """The sequences of a split of a dataset; options are those of its loader.
-
-    Raises `ValueError` for a name, split or value that there is not, `DataError` where files are
-    missing or damaged.
-    """
+    """The sequences of a split; options: the loader's. Raises `ValueError` or `DataError`."""
     check_name("name", name, LOADERS)
     return LOADERS[name](split, **options)
 
@@ -68,10 +64,7 @@ def list_options(name: str) -> list[str]:
 
 
 def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
-    """A dataset as models of these settings read it: images of their size, spectra scaled.
-
-    The setting scaled = false leaves spectra as magnitudes, split_by says what splits a film.
-    """
+    """A dataset as models of these settings read it: images of their size, spectra scaled."""
     options = {"scaled": True} | vars(settings)
     if "split_by" in options:
         options["by"] = options["split_by"]
@@ -84,10 +77,7 @@ def sources_of(name: str) -> tuple[str, ...]:
 
 
 def find_absent(names: Iterable[str]) -> dict[str, DataError]:
-    """The datasets whose files are not here, each with the error that says how to get them.
-
-    A name that is not in the table is that of computed data.
-    """
+    """The datasets whose files are not here, each with the error that says how to get them."""
     absent = {}
     for name in names:
         sources = sources_of(name)
@@ -106,15 +96,11 @@ def find_absent(names: Iterable[str]) -> dict[str, DataError]:
 
 @dataclass(frozen=True)
 class Sampler:
-    """An endless supply of sequences to train or to measure on.
+    """An endless supply of sequences to train or to measure on."""
 
-    draw(count, generator): `count` sequences with their labels, frames as floats.
-    provenance: a sentence on the data really used. sources: the names of the files behind them.
-    """
-
-    draw: Callable[[int, torch.Generator], Sequences]
-    provenance: str
-    sources: tuple[str, ...]
+    draw: Callable[[int, torch.Generator], Sequences]  # `count` of them, frames as floats
+    provenance: str  # a sentence on the data really used
+    sources: tuple[str, ...]  # the names of the files behind them
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         return self.draw(count, generator)
@@ -128,9 +114,7 @@ class Sampler:
 def make_sampler(settings: Settings, split: str = "train") -> Sampler:
     """What runs of these settings learn from ("train") or are measured on ("test").
 
-    The optional setting training_split names the part of the training sequences that they learn
-    from, such as "fit", where the others are kept for validation. Raises `DataError`, which says
-    how to fetch them, where files are missing.
+    The optional training_split names the part that is learnt from, as "fit" without validation.
     """
     check_name("sampler", settings.sampler, SAMPLERS)
     if split == "train":
@@ -139,10 +123,7 @@ def make_sampler(settings: Settings, split: str = "train") -> Sampler:
 
 
 def sample_digits(settings: Settings, split: str) -> Sampler:
-    """Moving digits in their order, as paper A reads them.
-
-    The optional setting path_length draws the frames from a path of so many, without their order.
-    """
+    """Moving digits as paper A reads them, or so many of path_length frames, without order."""
     digits, path = load_digits(split), getattr(settings, "path_length", None)
     law = settings.motion, tuple(settings.speeds)
     kept = settings.length if path else None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,27 +26,19 @@ Labels = Mapping[str, Tensor]
 
 
 class Evaluation(NamedTuple):
-    """How models of one paper are measured on one dataset.
+    """How models of one paper are measured on one dataset."""
 
-    evaluate(model, settings, seed): all figures by name. load(settings, split, seed): the sequences
-    of a split.
-    """
-
-    evaluate: Callable[[SequenceModel, Settings, int], Figures]
-    load: Callable[[Settings, str, int], Sequences]
+    evaluate: Callable[[SequenceModel, Settings, int], Figures]  # all by name; int: a seed
+    load: Callable[[Settings, str, int], Sequences]  # of a split, which is named
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """N sequences of one split with the codes that a model gives them, all on the CPU.
-
-    codes: the means of the posterior, (N, D) of a sequence or (N, T, d) of its steps.
-    labels: what is read off these codes, (N,) of a sequence or (N, T, ...) of its steps.
-    """
+    """N sequences of one split with the codes that a model gives them, all on the CPU."""
 
     sequences: Sequences
-    codes: Codes
-    labels: Labels
+    codes: Codes  # the posterior's means, (N, D) of a sequence or (N, T, d) of its steps
+    labels: Labels  # what is read off them, (N,) of a sequence or (N, T, ...) of its steps
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -87,9 +80,7 @@ def probe(
     Codes are (N, D), or (N, T, d) if they are read step by step; labels as in `leakage_matrix`.
     """
     codes = {name: np.concatenate([code, test_codes[name]]) for name, code in train_codes.items()}
-    labels = {}
-    for name, values in train_labels.items():
-        labels[name] = np.concatenate([values, test_labels[name]])
+    labels = {name: np.concatenate([row, test_labels[name]]) for name, row in train_labels.items()}
     count, known = (len(next(iter(of.values()))) for of in (codes, train_codes))
     is_test = np.arange(count) >= known
     matrix = leakage_matrix(
@@ -98,13 +89,34 @@ def probe(
     return replace(matrix, rows=tuple(codes))
 
 
-def name_skills(matrix: LeakageMatrix) -> Figures:
-    """<code>_probe_<label>: the cells of a leakage matrix."""
-    figures = {}
-    for row in matrix.rows:
-        for column in matrix.columns:
-            figures[f"{row}_probe_{column}"] = matrix[row, column]
+def name_skills(*codes_and_labels: Any, **options: Any) -> Figures:
+    """<code>_probe_<label>: the skills of a `probe` of these arguments."""
+    matrix = probe(*codes_and_labels, **options)
+    pairs = itertools.product(matrix.rows, matrix.columns)
+    return {f"{code}_probe_{label}": matrix[code, label] for code, label in pairs}
+
+
+def code_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
+    """<code>_probe_<label>: skill, 0 for the best constant, 1 if always right, of a non-linear
+    probe trained on codes of training sequences. A dynamic code tells a label of frames frame by
+    frame; a static code, or one with other steps than the frames, tells that of the first frame.
+    Labels with a class that training lacks, such as the number of a film, are left out."""
+    names = [name for name in test.labels if is_readable(train.labels[name], test.labels[name])]
+    labels = [select(part.labels, names) for part in (train, test)]
+    figures: Figures = {}
+    for code in test.codes if names else ():
+        codes, read = [train.codes[code], test.codes[code]], labels
+        if codes[1].ndim == 2 or codes[1].shape[1] != test.sequences.length:
+            codes = [values.flatten(1) for values in codes]
+            read = [at_first_step(of_split) for of_split in labels]
+        figures |= name_skills({code: codes[0]}, {code: codes[1]}, *read, seed=seed)
     return figures
+
+
+def is_readable(train: Tensor, test: Tensor) -> bool:
+    """Whether a probe can be scored: by several values in the test, and no class unknown."""
+    is_known = test.is_floating_point() or bool(torch.isin(test, train).all())
+    return is_known and len(test.unique()) > 1
 
 
 def select(labels: Labels, names: Iterable[str]) -> dict[str, Tensor]:
@@ -138,6 +150,13 @@ def draw_others(model: SequenceModel, codes: Codes, kept: str, generator: torch.
     given = {kept: codes[kept].to(device_of(model))}
     drawn = model.generate(len(codes[kept]), length, generator, given)
     return {name: code.cpu() for name, code in drawn.items()}
+
+
+@torch.no_grad()
+def prior_means(model: SequenceModel, dynamic: Tensor) -> Tensor:
+    """The means of p(d_t | d_<t) along a path of draws (B, T, d), on the CPU; 0 stays 0."""
+    means = model.prior(dynamic.to(device_of(model))).mean.cpu()
+    return means.masked_fill((dynamic == 0).all(2, keepdim=True), 0.0)
 
 
 def generation_scores(probabilities: ArrayLike, labels: ArrayLike) -> Figures:

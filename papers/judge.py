@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors.torch
 import torch
@@ -24,12 +25,12 @@ from unbraid.checks import ResultsError, check_name, check_whole
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
-from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
+from unbraid.measures.judges import Classes, FrameJudge, SequenceJudge, load_judge
 from unbraid.progress import progress_bar
 
 from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of
-from papers.encoded import generation_scores
+from papers.encoded import at_first_step, generation_scores
 from papers.run import describe_cpu, make_record, print_row, read_versions
 from papers.settings import Settings
 from papers.tables import summarise
@@ -38,17 +39,13 @@ TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measur
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
 
 
-@dataclass(frozen=True)
-class JudgeTask:
-    """What a judge sees, the section of its settings, and the labels that it names.
-
-    data: the dataset that it judges, where it does not bear its name.
-    """
+class JudgeTask(NamedTuple):
+    """What a judge sees, and the section of its settings."""
 
     kind: type[FrameJudge]
     section: str
-    labels: tuple[str, ...]
-    data: str = ""
+    labels: tuple[str, ...]  # that it names
+    data: str = ""  # the dataset that it judges, where it does not bear its name
 
 
 WORN = ("skin", "trousers", "top", "hair")
@@ -80,9 +77,8 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
 def name_judges(settings: Settings) -> dict[str, tuple[str, str, int]]:
     """The judges that measure runs of these settings: dataset, profile and pixels of each.
 
-    The first is that of the run's own dataset for the models and datasets in `JUDGED`; moving
-    digits are judged in runs whose settings say so. Where the setting `evaluation_all_judges` is
-    on, the other judges of clips of sprites follow. The keys stand before the names of figures.
+    First that of the run's own dataset (`JUDGED`) or of `evaluation_judge`; then, with
+    `evaluation_all_judges`, others of sprites. Keys stand before the names of figures.
     """
     is_judged = (settings.model, settings.dataset) in JUDGED
     name = settings.dataset if is_judged else getattr(settings, "evaluation_judge", None)
@@ -98,9 +94,8 @@ def name_judges(settings: Settings) -> dict[str, tuple[str, str, int]]:
 def find_judge(dataset: str, profile: str = "quick", image_size: int | None = None) -> Path:
     """The weights of a dataset's judge of this profile or, where there is none, of quick.
 
-    They are those in results/, else those in build/results, where the command `judge` writes.
-    image_size: the side in pixels of the frames that it is to judge, by default that of the
-    profile's judge. Raises `ResultsError` where there is no judge of this size.
+    They are those in results/, else in build/results. image_size: pixels of what it judges, by
+    default the profile's. Raises `ResultsError` where there is no judge of this size.
     """
     size = image_size or judge_settings(dataset, profile).image_size
     for name in dict.fromkeys((profile, "quick")):
@@ -110,33 +105,23 @@ def find_judge(dataset: str, profile: str = "quick", image_size: int | None = No
                 record = records.read_json(path.with_suffix(".run.json"))
                 if record["judge"]["sizes"]["image_size"] == size:
                     return path
-    raise ResultsError(
-        f"judge: expected that of {dataset} for {size} x {size} pixels, found none; "
-        f"train it with python -m papers judge {dataset} --profile {profile}"
-    )
+    remedy = f"train it with python -m papers judge {dataset} --profile {profile}"
+    found = f"that of {dataset} for {size} x {size} pixels, found none"
+    raise ResultsError(f"judge: expected {found}; {remedy}")
 
 
 def open_judge(
-    dataset: str,
-    profile: str = "quick",
-    classes: Mapping[str, tuple[str, ...]] | None = None,
-    image_size: int | None = None,
+    dataset: str, profile: str = "quick", classes: Classes | None = None, size: int | None = None
 ) -> FrameJudge:
-    """The judge of a dataset, as `find_judge` finds it; classes: of the data that it is to judge.
-
-    Raises `ResultsError` where they are others, or where there is no judge of this size.
-    """
-    return load_judge(find_judge(dataset, profile, image_size), classes)
+    """The judge that `find_judge` finds; classes: of the data that it is to judge, or an error."""
+    return load_judge(find_judge(dataset, profile, size), classes)
 
 
 # ---- what judges learn from
 
 
 def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sampler, Sequences]:
-    """What a judge learns from, and fixed examples that its accuracy is measured on.
-
-    Both are clips of sprites and MUG, and sequences of a single frame of all other datasets.
-    """
+    """What a judge learns from, and fixed examples to measure it on: clips, or single frames."""
     fixed, task = torch.Generator().manual_seed(1), JUDGES[dataset]
     if dataset == "digits":
         digits = load_digits(split)
@@ -167,17 +152,13 @@ def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Ten
     """Frames (N, C, H, W) or clips (N, T, C, H, W), and (N,) of each label that the judge names."""
     single = JUDGES[dataset].kind is FrameJudge
     labels = {name: examples.labels[name] for name in JUDGES[dataset].labels}
-    for name in labels:
-        if name in examples.dynamic:
-            labels[name] = labels[name][:, 0]
-    return examples.frames[:, 0] if single else examples.frames, labels
+    return examples.frames[:, 0] if single else examples.frames, at_first_step(labels)
 
 
 def roughen(frames: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """The last `share` of a batch (N, ..., H, W) blurred by 0.3 to 1 pixel, and noise up to 0.1.
 
-    Decoders draw softer frames than any real one. A judge that has never seen such frames names
-    their attributes by chance, and a model would be blamed for it.
+    Decoders draw softer frames than any real one, which a judge would else name by chance.
     """
     kept = len(frames) - round(share * len(frames))
     if kept == len(frames):
@@ -239,9 +220,8 @@ def fit_judge(
             cross_entropy, accuracy = torch.stack(log).mean(0).tolist()
             if not math.isfinite(cross_entropy):
                 raise ValueError(f"learning_rate: expected a finite loss, step {step} has none")
-            seconds = round(time.perf_counter() - started, 3)
-            row = {"step": step, "seconds": seconds, "cross_entropy": cross_entropy}
-            rows.append(row | {"accuracy": accuracy})
+            row = {"step": step, "seconds": round(time.perf_counter() - started, 3)}
+            rows.append(row | {"cross_entropy": cross_entropy, "accuracy": accuracy})
             log.clear()
             if report:
                 report(rows[-1])

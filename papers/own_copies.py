@@ -40,6 +40,7 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     shorter one gives 15 in a row. split: "train", or "test", a random quarter of the clips, of the
     same people. Labels, static: subject, expression.
     """
+    check_name("split", split, ("train", "test"))
     root, generator = own_folder("mug"), np.random.default_rng(0)
     clips = []  # (subject, expression, fifteen paths)
     for take in sorted(root.rglob("*/")):
@@ -51,12 +52,15 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
         check_layout("mug", is_one, f"{take.relative_to(root)}")
         stride = 2 if len(pictures) > 30 else 1
         start = int(generator.integers(len(pictures) - 14 * stride))
-        fifteen = sort_pictures("mug", pictures)[start::stride][:15]
+        fifteen = sort_pictures(pictures)[start::stride][:15]
         clips.append((subject, EXPRESSIONS.index(expression), fifteen))
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
     check_layout("mug", len(subjects) > 1, f"takes in the folders {subjects}")
 
-    part = [clips[number] for number in divide("mug", len(clips), 4, split)]
+    found = f"{len(clips)} sequences, which are too few for two splits"
+    check_layout("mug", len(clips) >= 4, found)
+    tests, train = np.split(np.random.default_rng(0).permutation(len(clips)), [len(clips) // 4])
+    part = [clips[number] for number in sorted(tests if split == "test" else train)]
     subject, expression, pictures = zip(*part, strict=True)
     frames = torch.stack([read_pictures(paths, image_size) for paths in pictures])
     labels = {"subject": [subjects.index(name) for name in subject], "expression": expression}
@@ -114,21 +118,13 @@ def check_layout(name: str, holds: bool, found: str) -> None:
         raise data_error(own_folder(name), layout, found, remedy)
 
 
-def divide(name: str, count: int, share: int, split: str) -> list[int]:
-    """Numbers below `count`: one in `share`, drawn at random, for the test, the others to train."""
-    check_name("split", split, ("train", "test"))
-    check_layout(name, count >= share, f"{count} sequences, which are too few for two splits")
-    tests, train = np.split(np.random.default_rng(0).permutation(count), [count // share])
-    return sorted(tests.tolist() if split == "test" else train.tolist())
-
-
-def sort_pictures(name: str, paths: list[Path]) -> list[Path]:
-    """Pictures in the order of the numbers at the end of their names."""
+def sort_pictures(paths: list[Path]) -> list[Path]:
+    """Pictures of MUG in the order of the numbers at the end of their names."""
     pictures = {}
     for path in paths:
         digits = re.search(r"\d+$", path.stem)
         is_new = digits is not None and int(digits[0]) not in pictures
-        check_layout(name, is_new, f"{path} without a number of its own")
+        check_layout("mug", is_new, f"{path} without a number of its own")
         pictures[int(digits[0])] = path
     return [pictures[number] for number in sorted(pictures)]
 

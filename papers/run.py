@@ -14,14 +14,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from unbraid import records, training
-from unbraid.checks import ResultsError, SettingsError
+from unbraid.checks import ResultsError, SettingsError, check_name
 from unbraid.data.fetch import repository_root
 from unbraid.models.base import MOVED, BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
@@ -37,6 +37,7 @@ EVALUATION = """judged_size evaluation_all_judges evaluation_characters evaluati
 evaluation_epochs evaluation_fresh_statistics evaluation_grid evaluation_heads evaluation_identities
 evaluation_judge evaluation_length evaluation_pairs evaluation_sequences evaluation_training
 evaluation_training_characters"""  # With TRAINING, what may stand beside the fields of a config.
+COMPILE = {True: "--compile", False: "--no-compile"}
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
 
 # ---- models
@@ -60,10 +61,9 @@ def choose_class(settings: Settings) -> type[SequenceModel]:
 
 
 def make_config(settings: Settings) -> ModelConfig:
-    """The config of a run's model: the fields that it has among the run's settings.
+    """The config of a run's model; a setting that nothing reads is a `SettingsError`.
 
-    Raises `SettingsError` for a setting that no training, no evaluation and no config reads, such
-    as a misspelt one. A section may inherit fields that the class of one around it has.
+    A section may inherit fields that the class of one around it has.
     """
     known = {*TRAINING.split(), *EVALUATION.split()}
     for name in list_classes(settings.section, settings.profile):
@@ -72,12 +72,7 @@ def make_config(settings: Settings) -> ModelConfig:
         known |= set(list_options(settings.dataset))
     for name in settings.as_dict().keys() - known:
         if not name.endswith(WEIGHT):
-            close = get_close_matches(name, known, 1)
-            raise SettingsError(
-                f"{settings.section}: expected settings that papers/run.py lists, or fields of "
-                f"{choose_class(settings).__name__}'s config, found {name}"
-                + (f"; did you mean {close[0]}?" if close else "")
-            )
+            check_name(f"settings of {settings.section}", name, sorted(known))
     return choose_class(settings).config_class.of(settings.as_dict())
 
 
@@ -95,15 +90,9 @@ def train_model(
     draw: Callable[[int, torch.Generator], BatchLike],
     settings: Settings,
     seed: int = 0,
-    checkpoint: Path | None = None,
-    every: int | None = None,
-    report: Callable[[dict], None] | None = None,
-    **machine: object,
+    **options: Any,
 ) -> list[dict]:
-    """`training.fit` with the arguments that a run's settings describe.
-
-    machine: fit's precision, accelerator, devices, num_nodes and compile.
-    """
+    """`training.fit` with the arguments that a run's settings describe; options: its others."""
     return training.fit(
         model,
         draw,
@@ -114,19 +103,15 @@ def train_model(
         betas=(0.9, settings.second_moment_decay),
         gradient_norm=getattr(settings, "gradient_norm", None),
         seed=seed,
-        checkpoint=checkpoint,
         identity=training_settings(settings),
-        every=every,
-        report=report,
         on_progress=getattr(model, "advance", None),  # of a `GatedPrediction`
-        **machine,
+        **options,
     )
 
 
 def rate_schedule(settings: Settings) -> Curve:
     """The learning rate, which falls by `decay` once for every `decay_every` sequences seen."""
-    if settings.decay == 1:
-        # Of a model that is computed and not trained the rate is 0, which `fit` refuses.
+    if settings.decay == 1:  # Of a model that is computed the rate is 0, which `fit` refuses.
         return settings.learning_rate or 1e-30
 
     def rate(share: float) -> float:
@@ -140,24 +125,21 @@ def rate_schedule(settings: Settings) -> Curve:
 def weight_schedules(settings: Settings) -> dict[str, Curve]:
     """The weights of the bound's terms, by the names that `Bound.loss` knows.
 
-    Every setting that ends in _weight is a schedule: static_kl_weight weighs KL(static),
-    log_likelihood_weight the likelihood. The optional weight_cycles says how often in a run the
-    knots are gone through.
+    Every setting that ends in _weight is a schedule; weight_cycles repeats its knots in a run.
     """
     cycles = getattr(settings, "weight_cycles", 1)
     weights: dict[str, Curve] = {}
     for name, value in settings.as_dict().items():
         if name.endswith(WEIGHT):
             if not isinstance(value, (int, float)):
-                value = repeat(Schedule(value, settings.weight_interpolation), cycles)
+                value = Schedule(value, settings.weight_interpolation)
+                value = value if cycles == 1 else repeat(value, cycles)
             weights[name.removesuffix(WEIGHT)] = value
     return weights
 
 
 def repeat(schedule: Schedule, cycles: int) -> Curve:
     """A schedule that is gone through so many times in a run."""
-    if cycles == 1:
-        return schedule
 
     def value(share: float) -> float:
         passed = max(1, math.ceil(share * cycles - 1e-9)) - 1  # A cycle's last update has 1.
@@ -169,23 +151,19 @@ def repeat(schedule: Schedule, cycles: int) -> Curve:
 def training_settings(settings: Settings) -> dict:
     """The settings that decide a run, without class, seeds, section and those of evaluations."""
     left_out = {*EVALUATION.split(), "class", "seeds", "section"}
-    return {name: value for name, value in settings.as_dict().items() if name not in left_out}
+    return {name: value for name, value in vars(settings).items() if name not in left_out}
 
 
 # ---- a run and its files
 
 
 def run_name(settings: Settings, seed: int) -> str:
-    """Where a run lies in a folder of results: "<model>/<dataset>/<profile>/<run>-seed<seed>"."""
-    place = f"{settings.model}/{settings.dataset}/{settings.profile}"
-    return f"{place}/{settings.run}-seed{seed}"
+    """Where a run lies in a folder of results, such as "unordered/faces/quick/unordered-seed0"."""
+    return "{model}/{dataset}/{profile}/{run}-seed{}".format(seed, **vars(settings))
 
 
 def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
-    """The trained model of a run in a folder of results, by default the clone's.
-
-    Raises `ResultsError` where it is not there, or where its weights are not those of its record.
-    """
+    """The trained model of a run in a folder, by default results/; raises `ResultsError`."""
     choose_class(settings)  # It imports a class that is not the library's.
     name = run_name(settings, seed)
     path = records.weights(name, folder)
@@ -197,10 +175,9 @@ def load_run(settings: Settings, seed: int, folder: Path | None = None) -> Seque
 
 
 def find_weights(jobs: Jobs, folders: list[Path]) -> tuple[Jobs, dict[str, Path]]:
-    """The jobs with the seeds whose weights are there, and the folder of each, by the run's name.
+    """The jobs with the seeds whose weights are there, and the first folder with each, by name.
 
-    That is the first of the folders that has them. The commands that train the others are printed;
-    where there are no weights at all, `ResultsError` says them.
+    The commands that train the others are printed, or raised if there are no weights at all.
     """
     there, places, commands = [], {}, ["weights: these commands train what is missing:"]
     for settings, seeds in jobs:
@@ -226,10 +203,8 @@ def train_command(settings: Settings, seed: int, **machine: object) -> str:
     if settings.steps != load(settings.section, settings.profile).steps:
         command += f" --steps {settings.steps}"
     for name, value in machine.items():
-        text = f" --{name.replace('_', '-')} {value}"
-        command += (
-            {True: " --compile", False: " --no-compile"}[value] if name == "compile" else text
-        )
+        text = f"--{name.replace('_', '-')} {value}"
+        command += f" {COMPILE[value] if name == 'compile' else text}"
     return command
 
 
@@ -263,7 +238,7 @@ def train_run(
 
         model, options = build(settings, seed), machine | {"report": print_row}
         try:
-            rows = train_model(model, sampler, settings, seed, checkpoint, **options)
+            rows = train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
         except KeyboardInterrupt:
             print(f"\nthe same command goes on with {path.name} at its last checkpoint")
             raise
@@ -300,8 +275,8 @@ def keep_alone(path: Path, wait: bool) -> Iterator[None]:
 def find_record(settings: Settings, path: Path, now: dict, again: bool = False) -> dict | None:
     """The record of a complete run of these settings at a path without suffix, if there is one.
 
-    now: what the record must say as well, such as the precision and the digests of the data.
-    again: a complete run of other settings may be replaced; otherwise it is a `TrainingError`.
+    now: what it must say as well, as the digests of data. again: one of other settings may be
+    replaced; otherwise it is a `TrainingError`.
     """
     weights, record_path, curve = (path.with_suffix(suffix) for suffix in FILES.values())
     if not (record_path.exists() and weights.exists() and curve.exists()):
@@ -319,10 +294,7 @@ def find_record(settings: Settings, path: Path, now: dict, again: bool = False) 
 
 
 def list_changes(record: dict, settings: Settings, now: dict | None = None) -> list[str]:
-    """What a run of these settings has otherwise than a record: class, config, settings, `now`.
-
-    A config may have got new fields since.
-    """
+    """What a run of these settings has otherwise than a record, whose config may lack fields."""
     described = record.get("model", {"class": None, "config": {}})  # none in records before 1.0
     name, config = described["class"], described["config"]
     before = config | record | record["settings"] | {"class": MOVED.get(name, name)}
@@ -349,17 +321,10 @@ def write_run(model: SequenceModel, rows: list[dict], path: Path, record: dict) 
 def make_record(command: str, settings: Settings, seed: int, rows: list[dict]) -> dict:
     """run.json: the command, commit, settings, device and versions that make a run again."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
-    return {
-        "command": command,
-        "commit": read_commit(),
-        "profile": settings.profile,
-        "seed": seed,
-        "settings": settings.as_dict(),
-        "device": device,
-        "versions": read_versions(),
-        "steps": rows[-1]["step"],
-        "seconds": round(rows[-1]["seconds"], 1),
-    }
+    record = {"command": command, "commit": read_commit(), "profile": settings.profile}
+    record |= {"seed": seed, "settings": settings.as_dict(), "device": device}
+    last = {"steps": rows[-1]["step"], "seconds": round(rows[-1]["seconds"], 1)}
+    return record | {"versions": read_versions()} | last
 
 
 def describe_cpu() -> str:

@@ -31,10 +31,7 @@ class Settings(SimpleNamespace):
         return dict(vars(self))
 
     def but(self, **changes: object) -> Settings:
-        """The same settings with some of them changed.
-
-        Raises `SettingsError` for a name that they lack and for a value of another type.
-        """
+        """These settings with some changed; `SettingsError` for unknown names and other types."""
         for name, value in changes.items():
             check_name(f"settings of {self.section}", name, self.as_dict())
             known = vars(self)[name]
@@ -94,15 +91,12 @@ def list_experiments() -> list[Experiment]:
         if "run" in values:
             if "." in values["run"]:  # It would begin the ending of its files' names.
                 raise SettingsError(f"run of {section}: expected no dot, found {values['run']}")
-            experiments.append(Experiment(section, *(values[n] for n in Experiment._fields[1:])))
+            experiments.append(Experiment(section, *map(values.get, Experiment._fields[1:])))
     return experiments
 
 
 def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Experiment]:
-    """The experiments of a model, on one dataset or on all, with one run or with all.
-
-    Raises `SettingsError` for a name that the tables do not have.
-    """
+    """A model's experiments, on one dataset or all, with one run or all; else `SettingsError`."""
     experiments = list_experiments()
     for field, name in (("model", model), ("dataset", dataset), ("run", run)):
         names = dict.fromkeys(getattr(experiment, field) for experiment in experiments)
@@ -114,8 +108,8 @@ def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Expe
 
 def list_classes(section: str, profile: str) -> set[str]:
     """The dotted names of the classes that a section and those around it name."""
-    sections, names = read_sections(profile), section.split(".")
-    outer = [sections[".".join(names[: depth + 1])] for depth in range(len(names))]
+    around = read_sections(profile).items()
+    outer = [values for name, values in around if f"{section}.".startswith(f"{name}.")]
     return {values["class"] for values in outer if "class" in values}
 
 
@@ -125,9 +119,8 @@ def list_classes(section: str, profile: str) -> set[str]:
 def read_sections(profile: str) -> dict[str, dict]:
     """What all sections say at one profile, by their dotted names, outer sections first.
 
-    A section has its own settings, before them those of the mix-ins that it is `like`, and before
-    these those of the sections around it; see common.toml. Raises `SettingsError` for a file that
-    is no TOML, and where two files define the same section or mix-in.
+    Own settings win over those of mix-ins, and these over outer sections'; see common.toml. No
+    TOML, and a section or mix-in that is defined twice, raise `SettingsError`.
     """
     table, mixins = {}, {}
     parts = sorted(FOLDER.glob("*/runs.toml"))
@@ -149,9 +142,7 @@ def walk_sections(
     node: dict, outer: dict, path: tuple[str, ...], mixins: dict[str, dict], profile: str
 ) -> Iterator[tuple[str, dict]]:
     """The name and the settings of a section, and of those inside it, with what they inherit."""
-    name, own = ".".join(path), dict(outer)
-    if len(path) == 3:
-        own["run"] = path[-1]
+    name, own = ".".join(path), outer | ({"run": path[-1]} if len(path) == 3 else {})
     for mixin in node.get("like", ()):
         check_name(f"like of {name}", mixin, mixins)
         own |= resolve(mixins[mixin], profile)

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,10 +24,7 @@ FEWEST_SEEDS = 4  # that an interval is printed of; of fewer, Student's t is too
 
 
 def summarise(by_seed: list[dict[str, float]]) -> dict:
-    """One run's entry of metrics.json: means over seeds, and in `by_seed` the values of each.
-
-    Raises `ResultsError` for NaN and infinity.
-    """
+    """One run's entry of metrics.json: means, and values by seed; NaN is a `ResultsError`."""
     values = {}
     for name in by_seed[0]:
         values[name] = [float(figures[name]) for figures in by_seed]
@@ -46,8 +43,7 @@ def split_seeds(metrics: dict, run: str) -> dict[int, dict[str, float]]:
     """The figures of a run by seed; none where it was not measured."""
     by_seed: dict[int, dict[str, float]] = {}
     for place, seed in enumerate(find_seeds(metrics, run)):
-        columns = metrics[run]["by_seed"]
-        by_seed[seed] = {name: values[place] for name, values in columns.items()}
+        by_seed[seed] = {name: row[place] for name, row in metrics[run]["by_seed"].items()}
     return by_seed
 
 
@@ -128,59 +124,42 @@ def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, in
 
 
 def metrics_table(metrics: dict, columns: dict[str, str], digits: dict[str, int]) -> str:
-    """The same in Markdown, with a title for each figure.
-
-    Raises `ResultsError` for a figure that no run has.
-    """
+    """The same in Markdown, with titles; `ResultsError` for a figure that no run has."""
     for figure in columns:
         if not any(figure in entry for entry in metrics.values()):
-            raise ResultsError(
-                f"metrics: expected the figure {figure}, found it of no run; "
-                "run: python -m papers evaluate --write"
-            )
-    rows = [("run", *columns.values()), ("---",) * (len(columns) + 1)]
-    rows += tabulate_metrics(metrics, columns, digits).itertuples()
-    return markdown_table(rows)
+            remedy = "run: python -m papers evaluate --write"
+            raise ResultsError(f"metrics: expected {figure}, found it of no run; {remedy}")
+    rows = tabulate_metrics(metrics, columns, digits).itertuples()
+    return markdown_table(("run", *columns.values()), rows)
 
 
-def markdown_table(rows: Iterable[Iterable[str]]) -> str:
-    """Rows of cells as Markdown; the second one separates the titles from the others."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines[1] = lines[1].replace(" ", "")
-    return "\n".join(lines)
+def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """Titles and rows of cells as Markdown."""
+    first, *others = ["| " + " | ".join(row) + " |" for row in (titles, *rows)]
+    return "\n".join([first, "|" + "---|" * len(titles), *others])
 
 
 # ---- pages: results/tables.toml -> results/README.md
 
 
-def read_tables() -> dict:
-    """results/tables.toml: an introduction, and `table`, a list of tables."""
-    return tomllib.loads((records.results() / "tables.toml").read_text(encoding="utf-8"))
-
-
-def split_columns(columns: list[dict]) -> tuple[dict[str, str], dict[str, int]]:
-    """The titles of a table's figures, and the digits of those that do not have two."""
-    titles = {column["figure"]: column["title"] for column in columns}
-    return titles, {column["figure"]: column.get("digits", 2) for column in columns}
-
-
 def render_page(tables: dict) -> str:
     """results/README.md: every table whose metrics.json exists, with its introduction.
 
-    A table of quick results comes again with those of the same folder at full, where there are any.
+    tables: the content of results/tables.toml. A table of quick results comes again with those of
+    the same folder at full, where there are any.
     """
     parts = [tables["introduction"].strip()]
     places = [table["results"] for table in tables["table"]]
     for table in tables["table"]:
+        titles = {column["figure"]: column["title"] for column in table["columns"]}
+        digits = {column["figure"]: column.get("digits", 2) for column in table["columns"]}
         texts = {table["results"]: (table["title"], table["introduction"].strip())}
         full = re.sub("quick$", "full", table["results"])
         if full not in places:  # A table of its own wins.
             texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
         for place, (title, introduction) in texts.items():
-            path = records.results() / place / "metrics.json"
-            if path.exists():
-                metrics = records.read_json(path)
-                content = metrics_table(metrics, *split_columns(table["columns"]))
+            if (path := records.results() / place / "metrics.json").exists():
+                content = metrics_table(records.read_json(path), titles, digits)
                 parts += [f"## {title}", introduction, content]
     return "\n\n".join(parts) + "\n"
 
@@ -189,7 +168,8 @@ def render_pages() -> dict[Path, str]:
     """The pages with tables: results/README.md, and those of the papers' claims."""
     from papers import claims  # which reads this module
 
-    return {records.results() / "README.md": render_page(read_tables()), **claims.render_pages()}
+    tables = tomllib.loads((records.results() / "tables.toml").read_text(encoding="utf-8"))
+    return {records.results() / "README.md": render_page(tables), **claims.render_pages()}
 
 
 def write_tables() -> None:

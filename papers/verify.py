@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from unbraid import records
-from unbraid.checks import ResultsError, SettingsError
+from unbraid.checks import ResultsError, SettingsError, check_field
 from unbraid.data.fetch import DataError
 from unbraid.measures.judges import load_judge
 from unbraid.records import RESTORE, digest, read_json
@@ -24,18 +24,6 @@ from papers.settings import Settings, load, select_runs
 
 TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
-
-
-def list_measured(folder: Path) -> Measured:
-    """Every run and seed that a metrics.json of a folder has figures of.
-
-    Judges with other seeds have metrics-seed<seed>.json.
-    """
-    runs = []
-    for path in sorted(folder.rglob("metrics*.json")):
-        for run, seeds in read_json(path)["protocol"]["weights"].items():
-            runs += [(path, run, int(seed)) for seed in seeds]
-    return runs
 
 
 def describe_judges(settings: Settings) -> dict[str, str]:
@@ -50,8 +38,7 @@ def describe_judges(settings: Settings) -> dict[str, str]:
 def verify_results(folder: Path) -> list[str]:
     """Faults of a results folder, a line each, which begins with the file.
 
-    Compared are the digests of each metrics.json and of each record with the files that are there,
-    and, where the folder is the clone's, the pages with its tables.
+    Digests of metrics.json and records are compared with files and, in the clone, its pages.
     """
     checks = [(path, metrics_faults) for path in sorted(folder.rglob("metrics*.json"))]
     checks += [(path, record_faults) for path in sorted(folder.rglob(f"*{FILES['record']}"))]
@@ -111,23 +98,19 @@ def select_measured(folder: Path, pattern: str = "") -> Measured:
     """
     shown = claims.list_runs(claims.read_claims()) if not pattern else {}
     selected = []
-    for path, run, seed in list_measured(folder):
+    for path in sorted(folder.rglob("metrics*.json")):  # metrics-seed<seed>.json of other judges
         place = "/".join(path.resolve().parts[-4:-1])
-        is_named = fnmatch(f"{place}/{run}-seed{seed}", pattern)
-        if is_named or shown.get((place, run, seed)):
-            selected.append((path, run, seed))
-    if not selected:
-        raise ValueError(
-            f"--only: expected a run that {folder} has figures of, found none of {pattern}"
-        )
+        for run in read_json(path)["protocol"]["weights"]:
+            for seed in tables.find_seeds(read_json(path), run):
+                is_named = fnmatch(f"{place}/{run}-seed{seed}", pattern)
+                if is_named or shown.get((place, run, seed)):
+                    selected.append((path, run, seed))
+    check_field(selected, "--only", f"a run that {folder} has figures of", f"none of {pattern}")
     return selected
 
 
 def verify_again(runs: Measured) -> list[str]:
-    """Measure runs again; the figures that differ, and the runs that could not be measured.
-
-    A figure that only the new measurement has is no fault: measures are added with time.
-    """
+    """Measure runs again; figures of before that differ, and runs that cannot be measured."""
     faults = []
     for path, run, seed in runs:
         name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
@@ -149,11 +132,7 @@ def verify_again(runs: Measured) -> list[str]:
 
 
 def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
-    """All figures of one run of a metrics.json, by name, from the weights beside that file.
-
-    Raises `ResultsError` for weights that are not the record's, `DataError` where the data that
-    they were measured on, or the weights, are not at hand.
-    """
+    """All figures of a run of a metrics.json; raises if its weights or data are not at hand."""
     from papers import evaluation  # It takes seconds to import.
 
     part, dataset, profile = path.resolve().parts[-4:-1]
@@ -162,17 +141,15 @@ def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
         raise DataError("its weights do not ship")
     if part == "judges":
         metrics = judge.measure_judge(load_judge(weights), dataset, profile, seed)
-        check_data(path, metrics["protocol"])
-        return metrics["judge"]
-    (experiment,) = select_runs(part, dataset, run)
-    settings = load(experiment.section, profile)
-    check_data(path, evaluation.describe_protocol(settings))
-    return evaluation.evaluate(load_run(settings, seed, path.parents[3]), settings, seed)
-
-
-def check_data(path: Path, protocol: dict) -> None:
-    """Refuse data that are not those of a metrics.json, such as a sample in place of the whole."""
-    expected, found = read_json(path)["protocol"]["data"], protocol["data"]
-    if found != expected:
+        figures, found = metrics["judge"], metrics["protocol"]["data"]
+    else:
+        (experiment,) = select_runs(part, dataset, run)
+        settings = load(experiment.section, profile)
+        found = evaluation.describe_protocol(settings)["data"]
+    expected = read_json(path)["protocol"]["data"]
+    if found != expected:  # such as a sample in place of the whole
         remedy = "python -m unbraid data fetch brings the others"
         raise DataError(f"data: expected {expected}, found {found}; {remedy}")
+    if part != "judges":
+        figures = evaluation.evaluate(load_run(settings, seed, path.parents[3]), settings, seed)
+    return figures

@@ -106,7 +106,7 @@ MODELS = {  # by name: the class and its sizes
     "independent": (IndependentPrediction, FACTORS),
     "independent, entangled": (IndependentPrediction, FACTORS | {"factors": 1, "factor_size": 6}),
     "independent, paper's activation": (IndependentPrediction, FACTORS | {"activation": "paper"}),
-    "canvases": (CanvasPrediction, FACTORS | {"width": 6, "decoder_groups": 3}),
+    "canvases": (CanvasPrediction, FACTORS | {"width": 6}),
     "gated": (GatedPrediction, FACTORS | {"decoder_hidden": 12}),
     "unordered": (UnorderedFrames, FRAMES_ALONE),
     "unordered, no pairs": (UnorderedFrames, FRAMES_ALONE | {"pairs": False}),

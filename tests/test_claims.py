@@ -111,7 +111,7 @@ def test_words_stand_for_a_verdict_only_where_no_number_decides(toy):
 
 def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monkeypatch):
     assert tables.table_faults() == []
-    read = claims.read_json
+    read = records.read_json
 
     def read_changed(path):
         content = copy.deepcopy(read(path))
@@ -119,7 +119,7 @@ def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monk
             content["published"]["by_seed"]["swap_nearest"][0] = 0.5
         return content
 
-    monkeypatch.setattr(claims, "read_json", read_changed)
+    monkeypatch.setattr(records, "read_json", read_changed)
     faults = " ".join(tables.table_faults())
     for name in ("README.md", "REPRODUCTION.md", "30_data_single_element.ipynb"):
         assert name in faults

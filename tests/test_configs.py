@@ -104,8 +104,7 @@ def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(sectio
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
         (lambda: AblatedElement(static_from="none"), "^static_from"),
         (lambda: GatedPrediction(opening=3), "^opening"),
-        (lambda: GatedPrediction(decoder_apart=(0.2, 0.5), decoder_groups=3), "^decoder_apart"),
-        (lambda: CanvasPrediction(decoder_hidden=8, decoder_groups=2), "^decoder_hidden"),
+        (lambda: CanvasPrediction(decoder_groups=2), "^decoder_groups"),
     ),
 )
 def test_a_bad_value_is_refused_with_its_field(make, field):

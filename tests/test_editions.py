@@ -110,7 +110,7 @@ def test_the_command_writes_into_build_or_says_that_it_cannot(
     monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert commands.main(["student"]) == 0
-    assert "3 notebooks in build/student" in capsys.readouterr().out
+    assert "3 files written in build/student" in capsys.readouterr().out
     assert len(list(Path("build/student").iterdir())) == 3
     assert commands.main(["teacher", "--only", "11", "--to", "elsewhere"]) == 0
     assert [path.name for path in Path("elsewhere").glob("[!.]*")] == ["11_count.ipynb"]
@@ -173,7 +173,7 @@ def test_copies_of_every_kind_have_the_drawings_that_they_show(tmp_path, monkeyp
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))  # of signatures
     lessons = tmp_path / "clone" / "notebooks"
     shutil.copytree(files.ROOT / "notebooks", lessons, ignore=shutil.ignore_patterns("1*", "2*"))
-    copies = [*desk.lay_out(lessons.parent)[1]]
+    copies = desk.lay_out(lessons.parent)
     for edition in ("student", "teacher"):
         copies += editions.write_edition(edition, tmp_path / edition, folder=lessons)
     copies += assignment.write_assignment(tmp_path / "assignment", only="00 34", folder=lessons)

@@ -286,7 +286,7 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
 
 
 def test_a_judge_of_other_classes_or_pixels_is_refused():
-    for options in ({"classes": {"red_digit": ("one", "two")}}, {"image_size": 12}):
+    for options in ({"classes": {"red_digit": ("one", "two")}}, {"size": 12}):
         with pytest.raises(ResultsError):
             judge.open_judge("digits", **options)
 

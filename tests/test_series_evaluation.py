@@ -204,10 +204,10 @@ def test_what_was_not_observed_is_left_out_of_codes_and_means():
     mask[0, 5:], mask[1, 3:9, 0] = False, False
     gaps = Sequences(frames * mask, mask=mask)
     assert series.encode_series(Reader(3), gaps)[2].tolist() == [2, 4]  # lengths
-    (raw,) = series.read_plainly(Reader(3), [gaps], series.EVENT)["logistic"]
+    (raw,) = series.read_plainly(Reader(3), [gaps], series.heads.EVENT)["logistic"]
     assert torch.equal(raw[:, :4], torch.ones(2, 4))
     assert torch.equal(raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
-    (whole,) = series.read_plainly(Reader(3), [Sequences(frames)], series.EVENT)["logistic"]
+    (whole,) = series.read_plainly(Reader(3), [Sequences(frames)], series.heads.EVENT)["logistic"]
     assert whole.shape == (2, 4)
 
 

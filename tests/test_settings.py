@@ -85,7 +85,7 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
 @pytest.mark.parametrize(
     "lines, found",
     (
-        ("palete = 12", "palete; did you mean palette"),
+        ("palete = 12", "palete'; did you mean palette"),
         ("static_kl_wieght = 1.0", "static_kl_wieght"),
         ("evaluation_sequnces = 3", "did you mean evaluation_sequences"),
         ("factors = 2", "factors"),

@@ -8,7 +8,6 @@ from unbraid import records
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl
-from unbraid.measures.swaps import agreement
 from unbraid.training import fit
 
 from papers.a.pairs import best_partition
@@ -117,7 +116,7 @@ def test_23_counts_as_papers_do(define):
     ranks = shown.count_nearer(made, truth, among)
     assert torch.equal(ranks, unordered.count_nearer(made, truth, among)) and ranks.max() > 0
     motions = torch.randint(3, (12, 5), generator=seeded(3))
-    assert shown.coherence(motions.numpy()) == pytest.approx(agreement(motions))
+    assert shown.coherence(motions.numpy()) == pytest.approx(unordered.agreement(motions))
 
 
 def test_24_moves_maps_at_the_same_bound(define):

@@ -15,7 +15,7 @@ from unbraid.models.base import Batch, Bound
 
 from papers import evaluation, settings
 from papers.c import evaluate as clips
-from papers.encoded import encode
+from papers.encoded import encode, prior_means
 from papers.run import build
 
 PEOPLE, T = 60, 8
@@ -190,12 +190,12 @@ def test_codes_kept_and_codes_drawn(test_clips):
 def test_the_means_of_the_prior_are_those_after_the_codes_that_were_drawn():
     model = build(settings.load("single_element.sprites", "smoke"), 0).eval()
     drawn = model.generate(3, 4, seeded())["dynamic"]
-    means = clips.prior_means(model, drawn)
+    means = prior_means(model, drawn)
     path = torch.cat([torch.zeros(3, 1, drawn.shape[2]), drawn[:, :-1]], 1)
     expected = model.prior.head(model.prior.recurrent(path)[0]).mean
     assert torch.allclose(means, expected, atol=1e-6) and not torch.allclose(means, drawn)
     drawn[:, 1] = 0  # as in the place of the anchor of the paper's formulas
-    assert (clips.prior_means(model, drawn)[:, 1] == 0).all()
+    assert (prior_means(model, drawn)[:, 1] == 0).all()
 
 
 def test_probes_tell_what_the_codes_hold(test_clips):

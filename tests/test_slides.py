@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from tools import excerpts, figures, files, slides
+from tools import figures, files, slides
 
 DECKS = {path: made for path in files.select_notebooks() if (made := slides.make_deck(path)[0])}
 
@@ -24,7 +24,7 @@ def test_a_deck_asks_shows_and_answers(path):
     for slide in deck:
         assert slide.heading and slide.notes
         assert slide.count_words() <= slides.WORDS, (slide.heading, slide.before, slide.after)
-        assert slide.lines <= excerpts.LINES, slide.heading
+        assert slide.kind != "code" or slide.thing.count("\n") < slides.LINES, slide.heading
         assert slide.thing.count("<img") <= 1
         assert "](" not in slide.before + slide.after + slide.thing  # no link out of the folder
 
@@ -49,21 +49,22 @@ def test_figures_are_named_and_described(tmp_path):
 
 
 def test_what_is_short_enough_is_chosen():
-    assert excerpts.split_sentences("See $a. B$ now. **Do** it? Yes.")[1] == "**Do** it?"
-    before = excerpts.choose_before(["Two are small. Which two? We look."], "code")
+    assert slides.split_sentences("See $a. B$ now. **Do** it? Yes.")[1] == "**Do** it?"
+    before = slides.choose_before("Two are small. Which two? We look.")
     assert before == "Two are small. Which two?"
-    assert excerpts.choose_after("It does. **A b c d.** More.") == "**A b c d.** More."
-    assert excerpts.drop_links("a [b](c.md) ([04](d.md)).") == "a b."
-    steps = excerpts.split_cell(nbformat.v4.new_markdown_cell("## T\n1. a\n2. b:\n$$c$$."))
-    assert [kind for kind, _ in steps] == ["heading", "step", "step", "formula"]
+    assert slides.choose_after("It does. **A b c d.** More.") == "**A b c d.** More."
+    assert slides.drop_links("a [b](c.md) ([04](d.md)).") == "a b."
+    steps = slides.split_cell(nbformat.v4.new_markdown_cell("## T\n1. a\n2. b:\n$$c$$."))
+    assert [kind for kind, _ in steps] == ["heading", "text", "text", "formula"]
 
 
 def test_code_is_split_by_methods():
     method = "    def f{}(self):\n" + "        x = 1\n" * 12
     source = "import os\n\n\nclass A:\n" + "\n".join(method.format(n) for n in range(3))
-    pieces = excerpts.split_code(source)
-    assert [caption for caption, _ in pieces] == ["A"] * 3
-    assert pieces[0][1].startswith("def f0(self):\n    x = 1")
+    pieces = slides.split_code(source)
+    assert len(pieces) == 3
+    assert pieces[0].startswith("class A:\n    def f0(self):\n        x = 1")
+    assert pieces[1].startswith("def f1(self):\n    x = 1")
 
 
 def test_marks_survive_a_new_run():

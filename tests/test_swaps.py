@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from unbraid.measures.swaps import agreement, entropies, random_donors
+from unbraid.measures.swaps import entropies, random_donors
 
+from papers.b.evaluate import agreement
 from papers.encoded import generation_scores
 
 LN2 = np.log(2)

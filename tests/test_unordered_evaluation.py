@@ -13,7 +13,7 @@ from unbraid.distributions import DiagonalGaussian
 
 from papers import datasets, evaluation, settings
 from papers.b import evaluate as unordered
-from papers.encoded import Encoded
+from papers.encoded import Encoded, code_probes
 from papers.run import build
 
 PEOPLE, TIMES = 12, 10
@@ -161,7 +161,7 @@ def test_classes_are_read_where_they_are_written():
             code = nn.functional.one_hot(classes).float()
             codes[name] = code + 0.1 * torch.randn(code.shape, generator=generator)
         parts.append(Encoded(Sequences(codes["dynamic"]), codes, {"who": who, "what": what}))
-    figures = unordered.class_probes(*parts, seed=0)
+    figures = code_probes(*parts, seed=0)
     assert figures["static_probe_who"] == figures["dynamic_probe_what"] == 1
     assert abs(figures["dynamic_probe_who"]) < 0.1 and abs(figures["static_probe_what"]) < 0.15
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,19 +42,13 @@ class Difference(NamedTuple):
     lines: int
 
 
-def compare(
-    only: str = "",
-    to: str | Path = "build/compare",
-    renew: bool = False,
-    folder: Path | None = None,
-) -> bool:
+def compare(only: str = "", to: str | Path = "build/compare", renew: bool = False) -> bool:
     """Run notebooks at quick and say what differs from their committed outputs.
 
     renew: write those that ran over the committed ones. Returns whether all ran and none differs.
     """
-    outcomes = execution.run("quick", to, only, folder=folder)
     is_well = True
-    for outcome in outcomes:
+    for outcome in execution.run("quick", to, only):
         path = outcome.notebook
         if outcome.fault:
             is_well = False
@@ -101,18 +96,13 @@ def find_differences(committed: NotebookNode, executed: NotebookNode) -> list[Di
     for number, (old, new) in enumerate(pairs, 1):
         if SKIPPED & set(tags(old)):
             continue
-        tolerance = read_tolerance(old)
+        given = [tag.partition("=")[2] for tag in tags(old) if tag.startswith("tolerance=")]
+        tolerance = float(given[0]) if given else TOLERANCE
         lines = itertools.zip_longest(read_lines(old), read_lines(new), fillvalue="(nothing)")
         changed = [pair for pair in lines if not is_close(*pair, tolerance)]
         if changed:
             found.append(Difference(number, first_line(old.source), *changed[0], len(changed)))
     return found
-
-
-def read_tolerance(cell: NotebookNode) -> float:
-    """How far apart numbers of a cell may be, as a share of their size."""
-    given = [tag.partition("=")[2] for tag in tags(cell) if tag.startswith("tolerance=")]
-    return float(given[0]) if given else TOLERANCE
 
 
 def read_lines(cell: NotebookNode) -> list[str]:
@@ -147,6 +137,5 @@ def is_near(old: str, new: str, tolerance: float) -> bool:
 
 def last_digit(text: str) -> float:
     """What one unit of a number's last decimal counts; 0 for whole numbers."""
-    digits, _, power = text.lower().partition("e")
-    decimals = len(digits.partition(".")[2])
-    return 10.0 ** (int(power or 0) - decimals) if decimals or power else 0.0
+    exponent = Decimal(text.replace("−", "-")).as_tuple().exponent
+    return 10.0**exponent if exponent or "e" in text.lower() else 0.0

@@ -46,37 +46,32 @@ PROGRAM = re.compile(rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|javascript:", re.I
 Cells = list[NotebookNode]
 
 
-def lay_out(root: Path, desk: Path | None = None) -> tuple[Path, list[Path]]:
+def lay_out(root: Path, desk: Path | None = None) -> list[Path]:
     """Copy the notebooks of a clone into a folder, and trust the copies; what is there stays.
 
     desk: the folder, by default mine/ of the clone. The drawings that the notebooks show come
     along, always as the course has them now. A copy follows its notebook to a new name. Returns the
-    desk and the new copies.
+    new copies.
     """
     desk = desk or root / "mine"
+    created = []
     with sit_down(desk):
-        return desk, lay_out_alone(root, desk)
+        copy_drawings(root / "notebooks", desk)
+        for notebook in select_notebooks(root / "notebooks"):
+            mine = desk / notebook.name
+            follow_rename(mine)
+            if not mine.exists():
+                book = read_course(notebook)
+                write_whole(book, desk / BASES / notebook.name)
+                trust(write_whole(book, mine))
+                created.append(mine)
+    return created
 
 
 def sit_down(desk: Path) -> FileLock:
-    """Keep a desk to this process; another one waits."""
+    """Keep a desk to this process, which may do so more than once; another one waits."""
     desk.mkdir(parents=True, exist_ok=True)
-    return FileLock(desk / ".lock")
-
-
-def lay_out_alone(root: Path, desk: Path) -> list[Path]:
-    """`lay_out`, in a process that has the desk to itself; returns the new copies."""
-    copy_drawings(root / "notebooks", desk)
-    created = []
-    for notebook in select_notebooks(root / "notebooks"):
-        mine = desk / notebook.name
-        follow_rename(mine)
-        if not mine.exists():
-            book = read_course(notebook)
-            write_whole(book, desk / BASES / notebook.name)
-            trust(write_whole(book, mine))
-            created.append(mine)
-    return created
+    return FileLock(desk / ".lock", is_singleton=True)
 
 
 def follow_rename(mine: Path) -> None:
@@ -110,7 +105,7 @@ def update(root: Path, desk: Path | None = None) -> list[str]:
     """
     desk = desk or root / "mine"
     with sit_down(desk):
-        lines = [f"{path.name}: new" for path in lay_out_alone(root, desk)]
+        lines = [f"{path.name}: new" for path in lay_out(root, desk)]
         backup = desk / BACKUPS / f"{datetime.now():%Y-%m-%d-%H%M%S.%f}"
         # All are read before anything is written, so that a damaged one stops the update whole.
         courses = {path: read_course(path) for path in select_notebooks(root / "notebooks")}

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -65,9 +64,8 @@ def execute(
             book, _ = WITHOUT_SOLUTIONS(nbformat.read(source, 4), {})
             source = write(book, outcome.output)  # papermill reads it before it writes there
         limit = int(seconds or CELL_SECONDS[profile])
-        said = call_papermill(
-            source, outcome.output, profile, limit, folder or outcome.notebook.parent
-        )
+        place = folder or outcome.notebook.parent
+        said = call_papermill(source, outcome.output, profile, limit, place)
         outcome.fault = find_fault(outcome.output, said)
     except (ValueError, AttributeError, nbformat.ValidationError) as error:  # a damaged file
         outcome.fault = f"{type(error).__name__}: {first_line(error)}"
@@ -119,7 +117,6 @@ def run(
     to: str | Path = "build/run",
     only: str = "",
     cell_seconds: float | None = None,
-    folder: Path | None = None,
     solutions: bool = True,
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
@@ -127,10 +124,9 @@ def run(
     So many run at once as there are cores, and at most AT_ONCE. cell_seconds: the longest a cell
     may take; by default generous. solutions: as in `execute`.
     """
-    check_name("profile", profile, CELL_SECONDS)
     if cell_seconds is not None and not cell_seconds >= 1:
         raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
-    notebooks = select_notebooks(folder, only)
+    notebooks = select_notebooks(only=only)
     Path(to).mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     cores = count_cores()
     at_once = min(AT_ONCE, cores)
@@ -140,20 +136,26 @@ def run(
     outcomes: list[Outcome] = []
     started = time.perf_counter()
     work = partial(execute, profile=profile, seconds=cell_seconds, solutions=solutions)
-    for outcome in execute_all(work, notebooks, Path(to), at_once):
-        outcomes.append(outcome)
-        title = f"{outcome.notebook.stem} ".ljust(34, ".")
-        result = "failed" if outcome.fault else "completed"
-        count = f"[{len(outcomes):2d}/{len(notebooks)}]"
-        print(f"{count} {title} {outcome.seconds:7.1f} s  {result}", flush=True)
+    with ThreadPoolExecutor(at_once) as pool:
+        # The longest are among the last of the course: they begin first, or one core waits.
+        futures = [pool.submit(work, path, Path(to) / path.name) for path in reversed(notebooks)]
+        try:
+            for future in as_completed(futures):
+                outcomes.append(outcome := future.result())
+                title = f"{outcome.notebook.stem} ".ljust(34, ".")
+                result = "failed" if outcome.fault else "completed"
+                count = f"[{len(outcomes):2d}/{len(notebooks)}]"
+                print(f"{count} {title} {outcome.seconds:7.1f} s  {result}", flush=True)
+        finally:  # After Ctrl-C, which every papermill gets as well, no further one begins.
+            pool.shutdown(cancel_futures=True)
     outcomes.sort(key=lambda outcome: outcome.notebook.name)
 
     failures = [outcome for outcome in outcomes if outcome.fault]
     for outcome in failures:
         print(f"\n{outcome.notebook.stem}, {outcome.fault}")
         print(f"  the executed copy: {os.path.relpath(outcome.output)}")
-        again = f"python -m tools run --profile {profile} --only {outcome.notebook.stem}"
-        print(f"  once more: {again}")
+        again = f"run --profile {profile} --only {outcome.notebook.stem}"
+        print(f"  once more: python -m tools {again}")
     seconds = time.perf_counter() - started
     completed = len(outcomes) - len(failures)
     print(f"\n{completed} completed, {len(failures)} failed in {seconds:.0f} s; see {to}")
@@ -164,15 +166,3 @@ def count_cores() -> int:
     """How many cores this process may use."""
     has_affinity = hasattr(os, "sched_getaffinity")  # Linux has it
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-
-
-def execute_all(work, notebooks: list[Path], to: Path, at_once: int) -> Iterator[Outcome]:
-    """What `work(notebook, output)` gives of all notebooks, in the order in which they end."""
-    with ThreadPoolExecutor(at_once) as pool:
-        # The longest are among the last of the course: they begin first, or one core waits.
-        futures = [pool.submit(work, path, to / path.name) for path in reversed(notebooks)]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:  # After Ctrl-C, which every papermill gets as well, no further one begins.
-            pool.shutdown(cancel_futures=True)

@@ -21,8 +21,8 @@ from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
 
 from papers.a.variants import GatedPrediction
+from tools.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SPRITES = "single_element/sprites/full/published-seed0"
 DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 13
 LAW = {"motion": "circle", "speeds": (0.5, -0.9)}  # radians per frame, as in notebook 13
@@ -32,7 +32,6 @@ RANK = 64  # directions of d that are kept
 BLOCK = 16  # weights that share a scale; of a 4 x 4 kernel, all
 FINE = 700_000  # tensors with at most so many weights are kept in half precision
 LABELS = ("hair", "top", "trousers", "skin", "motion")  # that describe a clip
-DIST = "onnxruntime-web/dist"
 
 
 class ReducedDecoder(nn.Module):
@@ -186,13 +185,11 @@ def choose_clips() -> sprites.Sequences:
 
 def describe(clips: sprites.Sequences) -> list[str]:
     """What each clip shows, for readers who do not see it."""
-    described = []
+    said = []
     for n in range(len(clips)):
-        of = {label: clips.classes[label][clips.labels[label][n]] for label in LABELS}
-        described.append(
-            "{hair} hair, {top}, {trousers} trousers, {skin} skin: {motion}".format(**of)
-        )
-    return described
+        hair, top, legs, skin, motion = (clips.classes[x][clips.labels[x][n]] for x in LABELS)
+        said.append(f"{hair} hair, {top}, {legs} trousers, {skin} skin: {motion}")
+    return said
 
 
 def draw_atlas(frames: Tensor) -> str:
@@ -229,7 +226,7 @@ def build(to: Path, npm: Path) -> Path:
     }
     numbers = torch.cat([codes.flatten(), latents.flatten()]).numpy().astype("<f4")
     noise = torch.zeros(1, SEEN, model.dynamic_size)
-    dist = Path(npm) / DIST
+    dist = Path(npm) / "onnxruntime-web" / "dist"
     parts = {
         "FACTS": json.dumps(facts),
         "ATLAS": draw_atlas(clips.frames),
@@ -246,5 +243,6 @@ def build(to: Path, npm: Path) -> Path:
     page = (source / "page.html").read_text(encoding="utf-8")
     for name, text in parts.items():
         page = page.replace(f"<!--{name}-->", text)
-    (Path(to) / "live.html").write_text(page, encoding="utf-8")
-    return Path(to) / "live.html"
+    path = Path(to) / "live.html"
+    path.write_text(page, encoding="utf-8")
+    return path

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
+from unbraid.records import write_atomically
 
-from tools.files import select_notebooks, write
+from tools.files import ROOT, select_notebooks, write
 
-ROOT = Path(__file__).resolve().parent.parent
 NPM = ROOT / "build" / "npm" / "node_modules"
 PARTS = {  # the first digit of a notebook's number: what stands above it in the sidebar
     "0": "Foundations",
@@ -23,9 +23,15 @@ PARTS = {  # the first digit of a notebook's number: what stands above it in the
     "3": "C · a single element",
     "4": "D · side by side, your own data",
 }
+LISTS = {  # what follows the notebooks there
+    "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
+    "results/README",
+    "Read": "docs/own-data docs/gpu docs/judging-small-versions docs/public-code data/README",
+    "Teach, take part": "docs/syllabus docs/teaching questions CONTRIBUTING CHANGELOG",
+}
 PAGES = ("docs", "docs/questions", ".", "data", "results")  # folders whose Markdown becomes pages
 LEFT_OUT = {"README.md", "docs/README.md", "CODE_OF_CONDUCT.md", "SECURITY.md"}
-LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # A page has no kernel: what checks a learner's answer goes, the solution stays, folded.
 READ = TagRemovePreprocessor(enabled=True, remove_cell_tags={"expectation", "check", "solved"})
 
@@ -58,13 +64,9 @@ def name_parts(page: str) -> str:
     page = re.sub(r"<th(?: [^>]*)?>(?:<p>)?\s*(?:</p>)?</th>", "<td></td>", page)
     page = page.replace(' aria-label="Toggle hidden content"', "")
     page = re.sub(r'(<button[^>]*search-button-field[^>]*?) aria-label="Search"', r"\1", page)
-    page = page.replace(
-        "<details><summary><span", '<details><summary aria-label="more pages"><span'
-    )
-    side = r'<div id="pst-primary-sidebar"|<div class="bd-sidebar-primary'
-    return re.sub(
-        side, lambda m: m[0].replace("<div", '<div role="navigation" aria-label="Pages"'), page
-    )
+    page = re.sub("(<details><summary)(><span)", r'\1 aria-label="more pages"\2', page)
+    side = r'<div( id="pst-primary-sidebar"| class="bd-sidebar-primary)'
+    return re.sub(side, r'<div role="navigation" aria-label="Pages"\1', page)
 
 
 def lay_out(source: Path) -> None:
@@ -82,22 +84,25 @@ def lay_out(source: Path) -> None:
                 cell.source = lead(cell.source, path, source, pages)
         write(book, source / path.relative_to(ROOT))
     for path in texts:
-        target = source / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text(encoding="utf-8")
-        target.write_text(lead(text, path, source, pages), encoding="utf-8")
+        text = lead(path.read_text(encoding="utf-8"), path, source, pages)
+        write_text(source / path.relative_to(ROOT), text)
     write_index(source, notebooks, pages)
     write_reference(source)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a page, into a folder that need not exist."""
+    write_atomically(path, text.encode())
+
+
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
-    """Let each link of a text lead to a page, or to a copy of the file that it names.
+    """Let each link of a text lead to a page, or to a copy of the file or picture that it names.
 
     The link to README leads to the first page; one to a folder is dropped, as a site has none.
     """
 
     def move(match: re.Match) -> str:
-        words, link, anchor = match.groups()
+        sign, words, link, _ = match.groups()
         target = (path.parent / link).resolve()
         if re.match(r"\w+:", link) or not target.is_relative_to(ROOT):
             return match[0]
@@ -111,42 +116,24 @@ def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
         copy = source / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(target, copy)
-        return f"[{words}]({link})"
+        return f"{sign}[{words}]({link})"
 
-    text = re.sub(r"!\[[^\]]*\]\(([^)#\s]+)\)", lambda m: copy_picture(m, path, source), text)
     return LINK.sub(move, text)
-
-
-def copy_picture(match: re.Match, path: Path, source: Path) -> str:
-    """Take the picture that a text shows along."""
-    target = (path.parent / match[1]).resolve()
-    if target.is_relative_to(ROOT) and target.is_file():
-        copy = source / target.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(target, copy)
-    return match[0]
 
 
 def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
     """The first page, from site/index.md, and the contents of the sidebar."""
-    text = (ROOT / "site" / "index.md").read_text(encoding="utf-8")
+    text = lead((ROOT / "site/index.md").read_text("utf-8"), ROOT / "README.md", source, pages)
     contents = []
     for digit, caption in PARTS.items():
-        names = [f"notebooks/{p.stem}" for p in notebooks if p.name[0] == digit]
+        names = [f"notebooks/{path.stem}" for path in notebooks if path.name[0] == digit]
         contents.append(toctree(caption, names))
-    look_up = ["REPRODUCTION", "docs/glossary", "docs/notation", "docs/bibliography"]
-    contents.append(toctree("Look up", [*look_up, "reference/index", "results/README"]))
-    essays = ["docs/own-data", "docs/gpu", "docs/judging-small-versions", "docs/public-code"]
-    essays.append("data/README")
-    contents.append(toctree("Read", essays))
-    questions = [f"docs/questions/{p.name[:2]}" for p in notebooks]
-    teach = ["docs/syllabus", "docs/teaching", "questions", "CONTRIBUTING", "CHANGELOG"]
-    contents.append(toctree("Teach, take part", teach))
-    text = lead(text, ROOT / "README.md", source, pages)
-    (source / "index.md").write_text(text + "\n" + "\n".join(contents), encoding="utf-8")
+    contents += [toctree(caption, names.split()) for caption, names in LISTS.items()]
+    write_text(source / "index.md", "\n".join([text, *contents]))
     page = "# Questions\n\nFive questions on each notebook, with their answers.\n\n"
-    names = [name for name in questions if (source / f"{name}.md").exists()]
-    (source / "questions.md").write_text(page + toctree("", names, hidden=False), encoding="utf-8")
+    names = [f"docs/questions/{path.name[:2]}" for path in notebooks]
+    names = [name for name in names if (source / f"{name}.md").exists()]
+    write_text(source / "questions.md", page + toctree("", names, hidden=False))
 
 
 def toctree(caption: str, names: list[str], hidden: bool = True) -> str:
@@ -157,17 +144,12 @@ def toctree(caption: str, names: list[str], hidden: bool = True) -> str:
 
 def write_reference(source: Path) -> None:
     """A page for each module of the library, from its docstrings."""
-    folder = source / "reference"
-    folder.mkdir(parents=True, exist_ok=True)
     names = []
-    for package in ("unbraid", "unbraid_extras"):
-        for path in sorted((ROOT / "lib" / package).rglob("*.py")):
-            name = ".".join(path.relative_to(ROOT / "lib").with_suffix("").parts)
-            if path.stem.startswith("_"):
-                continue
-            page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n"
-            (folder / f"{name}.rst").write_text(page, encoding="utf-8")
-            names.append(name)
+    for path in sorted((ROOT / "lib").glob("unbraid*/**/*.py")):
+        if not path.stem.startswith("_"):
+            names.append(".".join(path.relative_to(ROOT / "lib").with_suffix("").parts))
+    for name in names:
+        page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n"
+        write_text(source / "reference" / f"{name}.rst", page)
     head = "# Library\n\nThe modules of the helper library, from their docstrings.\n\n"
-    index = folder / "index.md"
-    index.write_text(head + toctree("", names, hidden=False), encoding="utf-8")
+    write_text(source / "reference" / "index.md", head + toctree("", names, hidden=False))

@@ -8,8 +8,11 @@ hold whole cells, for which no slide has room.)
 
 from __future__ import annotations
 
+import html
+import io
 import re
 import shutil
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,13 +22,17 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader
 from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
+from PIL import Image
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
-from tools import excerpts
 from tools.figures import Figure, find_figures
 from tools.files import ROOT, select_notebooks
 from tools.site import NPM, name_parts
 
-WORDS = 60  # the most on a slide
+WORDS, LINES = 60, 25  # the most on a slide: words, and lines of code
+MERGED = 16  # lines of several functions together
 VENDORED = {  # in build/npm, and their names beside the decks
     "reveal.js/dist/reset.css": "reset.css",
     "reveal.js/dist/reveal.css": "reveal.css",
@@ -35,8 +42,12 @@ VENDORED = {  # in build/npm, and their names beside the decks
     "mathjax/es5/tex-svg.js": "tex-svg.js",
     "mathjax/LICENSE": "mathjax-LICENSE",
 }
+KINDS = {"#": "heading", "$$": "formula", "- ": "list", "| ": "table"}  # by first characters
+LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\([^)\s]+\)")
 TOPIC = re.compile(r"\*\*([^*]+?)[.?]\*\*\s+\S")  # how a paragraph names what it is about
-SECTION = re.compile(r"(\d+)\. ")
+BOLD = re.compile(r"(?<!\S)\*\*([^*\s]+\s){3}")  # of more than three words
+# Signs within formulas and code end no sentence.
+SENTENCE = re.compile(r'(?:\$[^$]*\$|`[^`]*`|[^$`])+?(?:[.?!](?<!al\.)\**(?=\s+[A-Z0-9*`"“$])|\Z)')
 
 
 @dataclass
@@ -50,7 +61,6 @@ class Slide:
     after: str = ""
     section: str = ""
     notes: list[str] = field(default_factory=list)
-    lines: int = 0  # of code
 
     def count_words(self) -> int:
         """Its words, without those of code, tables and pictures; a formula counts as one."""
@@ -64,7 +74,7 @@ def write_slides(to: str | Path, only: str = "") -> list[Path]:
     to, look = Path(to), ROOT / "site" / "slides"
     (to / "figures").mkdir(parents=True, exist_ok=True)
     pages = Environment(loader=FileSystemLoader(look), autoescape=False, trim_blocks=True)
-    pages.filters |= {"line": excerpts.write_line, "page": markdown2html}
+    pages.filters |= {"line": write_line, "page": markdown2html}
     decks = {}
     for path in select_notebooks(only=only):
         slides, figures = make_deck(path)
@@ -90,16 +100,15 @@ def make_deck(path: Path) -> tuple[list[Slide], list[Figure]]:
     if not any(is_marked(cell) for cell in book.cells):
         return [], []
     figures = find_figures(path, book)
-    deck = Deck({figure.cell: figure for figure in reversed(figures)}, book.cells)
-    deck.read()
+    slides = make_slides(book.cells, {figure.cell: figure for figure in reversed(figures)})
     table = tomllib.loads((path.parent / "teaching.toml").read_text(encoding="utf-8"))
     notes = table.get(path.name[:2], {})
     for kind, label in (("questions", "Ask"), ("misconceptions", "Misconception")):
         for note in reversed(notes.get(kind, [])):
             named = re.findall(r"[Ss]ections? (\d+)", note)
-            places = [slide for slide in deck.slides if slide.section in named]
-            (places or deck.slides)[0].notes.insert(0, f"**{label}:** {note}")
-    return deck.slides, figures
+            places = [slide for slide in slides if slide.section in named]
+            (places or slides)[0].notes.insert(0, f"**{label}:** {note}")
+    return slides, figures
 
 
 def is_marked(cell: NotebookNode) -> bool:
@@ -107,90 +116,181 @@ def is_marked(cell: NotebookNode) -> bool:
     return cell.metadata.get("slideshow", {}).get("slide_type") == "slide"
 
 
-class Deck:
-    """Reads a notebook from its beginning to its end, and makes its slides."""
+def make_slides(cells: list[NotebookNode], figures: dict[int, Figure]) -> list[Slide]:
+    """The slides of a notebook's cells; figures: by the number of the cell that shows each."""
+    text = drop_links(cells[0].source)
+    title, lead, *_ = text.split("\n\n")
+    parts = dict(re.findall(r"^\*\*(\w+)\.\*\* (.*)", text, re.M))
+    paper = re.search(r"Paper section \| (.*?) \|", text)
+    slides = [Slide(title[2:], "title", "", paper[1] if paper else "", notes=[lead])]
+    question, scene = f"<p>{write_line(parts['Question'])}</p>", split_sentences(lead)[:2]
+    slides.append(Slide("The question", "question", question, " ".join(scene), notes=[lead]))
 
-    def __init__(self, figures: dict[int, Figure], cells: list[NotebookNode]):
-        self.figures, self.cells = figures, cells
-        self.slides: list[Slide] = []
-        self.heading = self.topic = self.section = self.answer = ""
-        self.said: list[str] = []  # paragraphs since the last heading or slide
-        self.is_open = False  # whether the next paragraph is about the last slide
+    heading = section = topic = said = ""  # said: the paragraph before
+    is_open = False  # whether the next paragraph is about the last slide
+    for number, cell in enumerate(cells[1:], 1):
+        for kind, text in split_cell(cell):
+            if kind == "heading":
+                section, heading = re.match(r"#+ (?:(\d+)\. )?(.*)", text).groups("")
+                topic, said, is_open = "", "", False
+            elif kind == "text":
+                named = TOPIC.match(text)
+                if named and len(named[1].split()) <= (3 if is_open else 5):
+                    topic = named[1]
+                elif is_open and not re.match(r"\d+\. ", text):  # the next step of a derivation
+                    close(slides[-1], text)
+                said, is_open = text, False
+            elif is_marked(cell):
+                before = choose_before(re.sub(r"^\d+\. ", "", said))
+                if before in slides[-1].after:
+                    before = ""
+                notes = [said or slides[-1].notes[0]]
+                for caption, made, thing in make_things(kind, text, cell, figures.get(number)):
+                    shown = (topic or heading) + caption
+                    slides.append(Slide(shown, made, thing, before, "", section, [*notes]))
+                    before = ""
+                said, is_open = "", True
+    answer = f"<p>{write_line(parts['Answer'])}</p>"  # before what is known and what is open
+    slides.insert(-1, Slide("The answer", "question", answer, notes=[parts["Answer"]]))
+    return slides
 
-    def read(self) -> None:
-        """Make all slides."""
-        self.open(self.cells[0].source)
-        for number, cell in enumerate(self.cells[1:], 1):
-            for kind, part in excerpts.split_cell(cell):
-                text = part if kind in ("code", "formula") else excerpts.drop_links(part)
-                if kind == "heading":
-                    self.begin_section(text)
-                elif kind in ("text", "step"):
-                    self.hear(text, kind == "step")
-                elif is_marked(cell):
-                    self.show(kind, text, number)
 
-    def open(self, source: str) -> None:
-        """The title and the question; the answer is kept for the end."""
-        text = excerpts.drop_links(source)
-        title, lead, *_ = text.split("\n\n")
-        parts = dict(re.findall(r"^\*\*(\w+)\.\*\* (.*)", text, re.M))
-        paper = re.search(r"Paper section \| (.*?) \|", text)
-        self.slides.append(Slide(title[2:], "title", "", paper[1] if paper else "", notes=[lead]))
-        self.ask("The question", parts["Question"], excerpts.choose_lead(lead), lead)
-        self.answer = parts["Answer"]
+def close(slide: Slide, text: str) -> None:
+    """Add what a paragraph says after the picture."""
+    slide.notes.append(text)
+    slide.after = choose_after(text)
+    if slide.count_words() > WORDS:
+        slide.before = ""
 
-    def ask(self, heading: str, text: str, before: str, note: str) -> None:
-        """Add a slide of large text."""
-        thing = f"<p>{excerpts.write_line(text)}</p>"
-        self.slides.append(Slide(heading, "question", thing, before, notes=[note]))
 
-    def begin_section(self, text: str) -> None:
-        """Take the heading of what follows."""
-        number = SECTION.match(text)
-        self.section, self.topic = number[1] if number else "", ""
-        self.heading, self.said, self.is_open = SECTION.sub("", text), [], False
+def split_cell(cell: NotebookNode) -> Iterator[tuple[str, str]]:
+    """The parts of a cell with their kinds: heading, text, list, table, formula, code."""
+    if cell.cell_type == "code":
+        yield "code", cell.source
+        return
+    source = re.sub(r"^(#.*)", r"\1\n", cell.source, flags=re.M)
+    for part in re.split(r"(\$\$.*?\$\$)|\n\s*\n|\n(?=\d+\. |#)", source, flags=re.S):
+        part = (part or "").strip()
+        kind = next((kind for sign, kind in KINDS.items() if part.startswith(sign)), "text")
+        if len(part) > 1:  # more than the full stop after a formula
+            yield kind, part if kind == "formula" else drop_links(part)
 
-    def hear(self, text: str, is_step: bool) -> None:
-        """Take a paragraph, which may name the topic of what follows."""
-        topic = TOPIC.match(text)
-        if topic and len(topic[1].split()) <= (3 if self.is_open else 5):
-            self.topic = topic[1]
-        elif self.is_open and not is_step:
-            slide = self.slides[-1]
-            slide.notes.append(text)
-            slide.after = excerpts.choose_after(text)
-            if slide.count_words() > WORDS:
-                slide.before = ""
-        self.is_open = False
-        self.said.append(text)
 
-    def show(self, kind: str, text: str, number: int) -> None:
-        """Add the slides of a formula, a list, a table, or a cell with its output."""
-        if kind == "list" and self.heading.startswith("What we know"):
-            self.ask("The answer", self.answer, "", text)
-        before = excerpts.choose_before(self.said, kind)
-        if before in self.slides[-1].after:
-            before = ""
-        for caption, made, thing, lines in self.make_things(kind, text, number):
-            heading = (self.topic or self.heading) + f": `{caption}`" * bool(caption)
-            notes = self.said[-1:] or self.slides[-1].notes[:1]
-            slide = Slide(heading, made, thing, before, "", self.section, notes, lines)
-            self.slides.append(slide)
-            before = ""
-        self.said, self.is_open = [], True
+def drop_links(text: str) -> str:
+    """A text without the addresses of its links, and without links that stand in brackets."""
+    return LINK.sub(r"\1", re.sub(rf"\s\({LINK.pattern}\)", "", text))
 
-    def make_things(self, kind: str, text: str, number: int) -> Iterator[tuple]:
-        """Caption, kind, HTML and number of lines of code of each slide."""
-        if kind == "list":
-            items = excerpts.shorten_items(text, WORDS - 12)
-            lines = [f"<li>{excerpts.write_line(item)}</li>" for item in items]
-            yield "", kind, f"<ul>{''.join(lines)}</ul>", 0
-        elif kind == "formula":
-            yield "", kind, excerpts.set_formula(text), 0
-        elif kind == "table":
-            yield "", kind, markdown2html(text), 0
-        elif number in self.figures:
-            yield "", *excerpts.set_picture(self.figures[number]), 0
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a paragraph."""
+    return [" ".join(sentence.split()) for sentence in SENTENCE.findall(text)]
+
+
+def choose_before(paragraph: str) -> str:
+    """The last question of a paragraph, or else its last sentence; with the one before if short."""
+    sentences = [each for each in split_sentences(paragraph) if "Jupyter" not in each] or [""]
+    questions = [at for at, each in enumerate(sentences) if each.endswith("?")]
+    last = (questions or [len(sentences) - 1])[-1]
+    both = " ".join(sentences[max(last - 1, 0) : last + 1])
+    is_short = len(sentences[last].split()) < 8 and len(both.split()) <= 28
+    chosen = both if is_short else sentences[last]
+    return chosen if chosen.count(" ") > 1 else ""
+
+
+def choose_after(paragraph: str) -> str:
+    """The first sentence in bold type of a paragraph, or else its first one; one more if short.
+
+    None if that asks, or announces what comes next.
+    """
+    sentences = split_sentences(paragraph)
+    bold = [at for at, each in enumerate(sentences) if BOLD.search(each)]
+    first = (bold or [0])[0]
+    if not re.search(r"[.!]\W*$", sentences[first]):
+        return ""
+    return " ".join(sentences[first : first + 1 + (len(sentences[first].split()) < 6)])
+
+
+def make_things(
+    kind: str, text: str, cell: NotebookNode, figure: Figure | None
+) -> Iterator[tuple[str, str, str]]:
+    """End of the heading, kind and HTML of the slides of a list, formula, table or code cell."""
+    if kind == "list":
+        items = [shorten(item) for item in re.split(r"^- ", text, flags=re.M)[1:]]
+        lines = [f"<li>{write_line(item)}</li>" for item in items]
+        yield "", kind, f"<ul>{''.join(lines)}</ul>"
+    elif kind == "formula":
+        yield "", kind, set_formula(text)
+    elif kind == "table":
+        yield "", kind, markdown2html(text)
+    elif figure:
+        yield "", *set_picture(figure)
+    elif shown := set_output(cell):
+        yield "", *shown
+    else:
+        pieces = split_code(text)
+        name = re.search(r"^class (\w+)", text, re.M)
+        caption = f": `{name[1]}`" if name and len(pieces) > 1 else ""
+        for piece in pieces:
+            code = highlight(piece, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip()
+            yield caption, "code", f"<pre><code>{code}</code></pre>"
+
+
+def shorten(item: str) -> str:
+    """The first sentence of an item of a list; of a long one its first part."""
+    sentence = split_sentences(item)[0]
+    if sentence.count(" ") < 19:
+        return sentence
+    return re.split("[;:] |, and |, so ", sentence)[0].rstrip(".") + "."
+
+
+def set_formula(text: str) -> str:
+    """A formula as HTML, its parts below one another, its number beside the last."""
+    text = re.sub(r"\\tag\{(.*?)\}", r"\\qquad(\1)", text.strip("$"))
+    if r"\begin" not in text:
+        if len(text) > 150:
+            text = r"\\[.3em]-\underbrace".join(text.rsplit(r"-\underbrace", 1))
+        text = r"\begin{gathered}" + re.sub(r",\\q?quad", r",\\\\[.5em]", text) + r"\end{gathered}"
+    return html.escape(f"$${text}$$")
+
+
+def write_line(text: str) -> str:
+    """Markdown of one paragraph as HTML that stands in a line."""
+    return re.sub(r"^<p>|</p>$", "", markdown2html(text).strip())
+
+
+def set_picture(figure: Figure) -> tuple[str, str]:
+    """Whether a picture is wide or tall, and its HTML."""
+    if figure.name.endswith(".svg"):
+        box = re.search(rb'viewBox="\S+ \S+ (\S+) (\S+)"', figure.content)
+        width, height = map(float, box.groups()) if box else (16, 9)
+    else:
+        width, height = Image.open(io.BytesIO(figure.content)).size
+    kind = "wide" if width > 1.5 * height else "tall"
+    return kind, f'<img src="figures/{figure.name}" alt="{html.escape(figure.alt)}">'
+
+
+def set_output(cell: NotebookNode) -> tuple[str, str] | None:
+    """Kind and HTML of a cell's first table, or else of what it prints."""
+    data = [{"text/plain": output.get("text"), **output.get("data", {})} for output in cell.outputs]
+    for each in data:
+        if "<table" in each.get("text/html", ""):
+            page = re.sub(r"<style.*?</style>", "", each["text/html"], flags=re.S)
+            return "table", page.replace(' border="1"', "")
+    for each in data:
+        if text := each["text/plain"]:
+            lines = text.strip("\n").splitlines()[:LINES]
+            return "print", f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+    return None
+
+
+def split_code(source: str) -> list[str]:
+    """Code without its imports, in pieces of few lines: its functions, short ones together."""
+    pieces: list[str] = []
+    for piece in re.split(r"\n{2,}(?=class |\s*def )", source):
+        if re.match("from |import ", piece):
+            continue
+        if pieces and f"{pieces[-1]}\n\n{piece}".count("\n") < MERGED:
+            pieces[-1] += f"\n\n{piece}"
         else:
-            yield from excerpts.set_cell(self.cells[number])
+            pieces.append(piece)
+    return [textwrap.dedent(piece) for piece in pieces]

@@ -54,6 +54,12 @@ def read_plans() -> dict[str, dict[str, list[str]]]:
     return plans
 
 
+def renew() -> Path:
+    """Write the page with its tables anew."""
+    PAGE.write_text(renew_tables(), encoding="utf-8")
+    return PAGE
+
+
 def renew_tables() -> str:
     """The page with its tables written anew, each between two marks of its name."""
     page = PAGE.read_text(encoding="utf-8")

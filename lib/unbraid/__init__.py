@@ -1,7 +1,6 @@
 """Unbraid: the thin helper library behind a notebook course on sequential disentanglement.
 
-What one needs first can be imported from here, `from unbraid import fit, SingleElement`; it is
-looked up when it is asked for, so that `import unbraid` alone takes no time.
+What one needs first is imported from here, `from unbraid import fit`, once it is asked for.
 """
 
 from importlib import import_module

@@ -1,7 +1,4 @@
-"""Codes, decoded frames and bounds of more sequences than fit through a model at once.
-
-Many sequences are cut into batches on the model's device; what comes out is put on the CPU.
-"""
+"""Codes, decoded frames and bounds of many sequences, in batches on the device; all on the CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from torch import Generator, Tensor
 
 from unbraid.checks import check_field, check_whole
 from unbraid.data.sequences import as_float
-from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
 
@@ -77,9 +73,8 @@ def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
 def bound_over(
     model: SequenceModel, samples: Iterable[BatchLike], seed: int, size: int | None = None
 ) -> dict[str, float]:
-    """elbo, log_likelihood, kl_<code>: means over all samples of one draw, nats per sequence.
-
-    samples: each a tensor of frames or `Sequences`. Raises `ValueError` for none.
+    """elbo, log_likelihood, kl_<code>: means of one draw, in nats per sequence; of one or more
+    samples, each a tensor of frames or `Sequences`.
     """
     generator, parts = generator_for(model, seed), []
     for sample in samples:
@@ -94,10 +89,7 @@ def bound_over(
 def bound_per_frame(
     model: SequenceModel, samples: Iterable[BatchLike], seed: int
 ) -> dict[str, float]:
-    """The same with the ending _per_frame, in nats per frame; kl_static stays per sequence.
-
-    samples: as in `bound_over`, all of one length.
-    """
+    """The same of samples of one length, <name>_per_frame in nats per frame, and kl_static."""
     listed, figures = list(samples), {}
     for name, value in bound_over(model, listed, seed).items():
         if name != "kl_static":
@@ -107,9 +99,9 @@ def bound_per_frame(
 
 
 def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) -> float:
-    """The root mean square difference of two sets of frames, over the values where mask is True.
+    """The root mean square difference of two sets of frames of one shape.
 
-    Raises `ValueError` for two shapes, and for a mask that is True nowhere.
+    mask: booleans of the first axes; True, at least once, where a value counts.
     """
     shapes = tuple(first.shape), tuple(second.shape)
     check_field(first.numel() > 0, "first", "one value or more", shapes[0])
@@ -124,15 +116,10 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 
 
 @torch.no_grad()
-def dynamic_given(
-    model: UnorderedFrames, frames: Tensor, static: Tensor, generator: Generator | None = None
-) -> Tensor:
-    """The means of q(z_i | f, x_i), (B, T, d), or with a generator draws, all on the CPU.
-
-    static: the codes f, (B, D), which may have been inferred from other frames.
-    """
+def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
+    """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
         part, rest = rest.tensor_split([len(batch.frames)])
-        parts.append(vars(model.dynamic_posterior(model.features(batch.frames), part)))
-    return DiagonalGaussian(**concatenate(parts)).draw(generator)
+        parts.append(model.dynamic_posterior(model.features(batch.frames), part).mean.cpu())
+    return torch.cat(parts)

@@ -58,10 +58,7 @@ EXPECTATIONS: dict[str, Expectation] = {}
 
 
 def expect(exercise: str, value: object = None, **how: Any) -> None:
-    """Say what the answer to an exercise must be, by the fields of `Expectation`.
-
-    Each mistake is tried at once: raises ValueError for one that would get another answer.
-    """
+    """Say what an answer must be, by `Expectation`; ValueError if a mistake gets another reply."""
     EXPECTATIONS[exercise] = expectation = Expectation(value, **how)
     for wrong, why in expectation.mistakes:
         verdict = check(exercise, wrong)
@@ -85,10 +82,7 @@ def check(exercise: str, answer: object) -> Verdict:
 
 
 def check_all(**answers: object) -> str:
-    """Which exercises of a notebook are solved, from all answers, such as answer_13_1=answer_13_1.
-
-    The two last numbers of a name are the exercise's.
-    """
+    """Which exercises are solved, of all answers: answer_13_1=... is the one to exercise 13.1."""
     names = [".".join(name.split("_")[-2:]) for name in answers]
     verdicts = [check(*pair) for pair in zip(names, answers.values(), strict=True)]
     still = ", ".join(verdict.exercise for verdict in verdicts if not verdict.is_right)

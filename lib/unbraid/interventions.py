@@ -1,7 +1,4 @@
-"""What one does to codes before decoding them: swap, let one move, traverse.
-
-Every function returns new codes and leaves the given ones as they were.
-"""
+"""What one does to codes before decoding them: each function returns new codes, none is changed."""
 
 from collections.abc import Mapping
 
@@ -40,10 +37,7 @@ def move_one(codes: Codes, name: str) -> Codes:
 
 
 def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
-    """One sequence's codes (1, ...), repeated for each of `values` (V,), one unit set to it.
-
-    unit: its number in the code `name`. Raises `ValueError` for more than one sequence.
-    """
+    """The codes (1, ...) of one sequence, or ValueError, for each of `values` (V,) of one unit."""
     check_holds(codes, name)
     counts = [len(code) for code in codes.values()]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)

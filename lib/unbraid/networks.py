@@ -92,8 +92,7 @@ class ConvolutionalDecoder(nn.Sequential):
 
     output: "sigmoid", as in the authors' code of papers A and C; or "linear", with which frames may
         leave [0, 1] a little, but gradients do not vanish near black.
-    groups: 0 leaves the first linear layer out, as paper C. With more than 1 each of so many equal
-        shares of the inputs has layers of its own, and the last layer adds their pictures.
+    groups: 1, or 0, which leaves the first linear layer out, as paper C.
     """
 
     def __init__(
@@ -108,19 +107,14 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
-        shares = max(groups, 1)
-        check_field(inputs % shares == 0, "inputs", f"a multiple of {groups} groups", inputs)
+        check_name("groups", groups, (0, 1))
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
-        if groups == 1:
+        if groups:
             layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
-        elif groups > 1:
-            # A 1 x 1 convolution is a linear layer that can be split into groups.
-            layers += [nn.Conv2d(inputs, inputs, 1, groups=groups), activation(activation_name)]
-
         widths = stage_widths(image_size, width)[::-1]
         for number, (before, after) in enumerate(pairwise((inputs, *widths))):
             stride, padding = (2, 1) if number else (1, 0)
-            layer = nn.ConvTranspose2d(before, after, 4, stride, padding, groups=shares)
+            layer = nn.ConvTranspose2d(before, after, 4, stride, padding)
             layers += stage(layer, normalise, activation_name)
         layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1))
         if output == "sigmoid":
@@ -128,11 +122,6 @@ class ConvolutionalDecoder(nn.Sequential):
         super().__init__(*layers)
         if not normalise:
             draw_he_weights(self)
-
-    @property
-    def last(self) -> nn.ConvTranspose2d:
-        """The layer that paints the frame."""
-        return next(layer for layer in reversed(self) if isinstance(layer, nn.ConvTranspose2d))
 
 
 def frame_encoder(
@@ -153,7 +142,7 @@ def draw_he_weights(network: nn.Module) -> None:
         kernel = float(math.prod(layer.kernel_size))
         if isinstance(layer, nn.ConvTranspose2d):
             kernel = 1.0 if layer.stride[0] == 1 else kernel / layer.stride[0] ** 2
-        fan_in = layer.in_channels / layer.groups * kernel
+        fan_in = layer.in_channels * kernel
         nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_in))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

@@ -90,10 +90,7 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
 
 
 def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
-    """Show the figures draw(0) ... draw(count - 1), all of one size, as a film that repeats.
-
-    milliseconds: of each figure. Axes stand where the first figure's stand, so nothing trembles.
-    """
+    """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film."""
     check_whole(1, count=count)
     pictures: list[np.ndarray] = []
     for number in range(count):
@@ -124,10 +121,9 @@ def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> N
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
-    """Show a drawing that lies in an SVG file, `width` pixels of the page wide.
+    """Show a drawing in an SVG file, such as "figures/11_model.svg", `width` pixels of the page.
 
-    path: such as "figures/11_model.svg", seen from this folder or the clone's notebooks/. Raises
-    `ValueError` for any other file.
+    It is seen from this folder or the clone's notebooks/. Raises `ValueError` for any other file.
     """
     drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
@@ -194,8 +190,7 @@ def play(sound: Tensor, rate: int, name: str) -> None:
     from IPython.display import Audio, Markdown, display
 
     check_whole(1, rate=rate)
-    holds = sound.ndim == 1 and len(sound) > 0
-    check_field(holds, "sound", "(samples,)", tuple(sound.shape))
+    check_field(sound.ndim == 1 and len(sound) > 0, "sound", "(samples,)", tuple(sound.shape))
     sound = sound - sound.mean()
     sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
     player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)
@@ -203,10 +198,7 @@ def play(sound: Tensor, rate: int, name: str) -> None:
 
 
 def explore(draw: Callable[..., None], **controls: object) -> None:
-    """Draw a figure at its default values, with sliders to change them where somebody watches.
-
-    controls: for arguments of `draw`, what ipywidgets takes: (low, high, step), a list of choices.
-    """
+    """Draw a figure; where somebody watches, with ipywidgets' controls for arguments of `draw`."""
     if is_watched():
         from ipywidgets import interact
 
@@ -295,8 +287,7 @@ def heatmap(
     import seaborn  # imported lazily, because that takes a second
 
     values = np.asarray(matrix, dtype=float)
-    holds = values.ndim == 2 and values.size > 0
-    check_field(holds, "matrix", "rows and columns", values.shape)
+    check_field(values.ndim == 2 and values.size > 0, "matrix", "rows and columns", values.shape)
     for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
         check_field(len(names) in (0, count), name, f"{count} names or none", names)
     ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]

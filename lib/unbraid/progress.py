@@ -12,8 +12,8 @@ SWITCH = "UNBRAID_PROGRESS"  # "off" in the environment hides all bars
 def progress_bar(iterable: Iterable, label: str, **options: object) -> tqdm:
     """Iterate under a bar; `options` are tqdm's, e.g. initial and total.
 
-    In a terminal it goes to the standard error, so that what a command prints can be piped on. In a
-    notebook it goes to the standard output: of the other one a red line would stay behind.
+    It goes to the standard error, so that what a command prints can be piped on; in a notebook,
+    where a red line would stay behind, to the standard output.
     """
     file = sys.stdout if in_notebook() else sys.stderr
     return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), file=file, **options)

@@ -26,19 +26,12 @@ def results() -> Path:
 
 
 def weights(name: str, folder: Path | None = None) -> Path:
-    """The file of a run's weights, for `Model.load`.
-
-    name: such as "unordered/faces/quick/unordered-seed0".
-    folder: of results; by default the clone's.
-    """
+    """The file of weights of a run, such as "unordered/faces/quick/unordered-seed0", for `load`."""
     return (folder or results()) / f"{name}.safetensors"
 
 
 def read_record(name: str, folder: Path | None = None) -> dict:
-    """How a finished run was trained: its record. Raises `ResultsError` if missing or damaged.
-
-    name, folder: as in `weights`.
-    """
+    """The record of the run that `weights` names. `ResultsError` if it is missing or damaged."""
     path = (folder or results()) / f"{name}.run.json"
     record = read_json(path)
     if not isinstance(record, dict) or not {"settings", "weights_sha256"} <= record.keys():
@@ -93,7 +86,7 @@ def as_csv(rows: list[dict]) -> bytes:
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write the file that `as_csv` makes of rows."""
+    """Write `as_csv` of rows."""
     write_atomically(path, as_csv(rows))
 
 

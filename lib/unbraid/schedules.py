@@ -36,20 +36,16 @@ class Schedule:
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
-        if self.interpolation == "linear":
-            return schedule_value(self.knots, share)
         shares, values = np.array(self.knots, dtype=float).T
+        if self.interpolation == "linear":
+            return float(np.interp(share, shares, values))
         return float(np.exp(np.interp(share, shares, np.log(values))))
 
 
 def schedule_value(curve: Curve, share: float) -> float:
     """The value that a number, knots or a function has after a share of the run."""
-    if callable(curve):
-        return float(curve(share))
-    if not isinstance(curve, Sequence):
-        return float(curve)
-    shares, values = np.array(curve, dtype=float).T
-    return float(np.interp(share, shares, values))
+    curve = Schedule(curve) if isinstance(curve, Sequence) else curve
+    return float(curve(share) if callable(curve) else curve)
 
 
 def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float]:

@@ -155,9 +155,9 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     for names, kinds in KINDS.items():
         check_type(kinds, **{name: given[name] for name in names.split()})
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
-    for name in ("steps", "batch_size", "devices", "num_nodes", "every"):
-        if given[name] is not None or name != "every":
-            check_whole(1, **{name: given[name]})
+    for name in ("steps", "batch_size", "devices", "num_nodes"):
+        check_whole(1, **{name: given[name]})
+    check_whole(1, every=1 if given["every"] is None else given["every"])
     rest = given["batch_size"] % (given["devices"] * given["num_nodes"])
     check_field(not rest, "batch_size", "a multiple of all devices", given["batch_size"])
     checks.check_seed(given["seed"])
@@ -266,8 +266,7 @@ class Run:
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}
         settings = settings | {"model": type(model).__name__} | config
         self.identity = json.loads(json.dumps(settings, default=str))  # as in a file
-        device = next(model.parameters()).device
-        self.noise = {"data": Generator(), "codes": Generator(device)}
+        self.noise = {"data": Generator(), "codes": Generator(next(model.parameters()).device)}
         self.seed_noise(0)
 
     def seed_noise(self, done: int) -> None:

@@ -89,8 +89,7 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     from unbraid.records import write_atomically
 
     from unbraid_extras.arrays import MADE_BY, check_inputs, read_arrays, read_codes
-    from unbraid_extras.outputs import check_outputs
-    from unbraid_extras.provenance import provenance
+    from unbraid_extras.outputs import check_outputs, provenance
 
     json, html, group = (options.pop(name) for name in ("json", "html", "group"))
     check_outputs(filter(None, (json, html)), [codes, factors], MADE_BY)
@@ -116,7 +115,7 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     from unbraid.training import choose_accelerator
 
     from unbraid_extras import own_data, own_report, own_training
-    from unbraid_extras.provenance import provenance
+    from unbraid_extras.outputs import provenance
 
     folder = options.pop("to") or Path("build", "own", f"{data.resolve().stem}-{model}")
     inputs, dynamic = [data, *filter(None, [options["labels"]])], options.pop("dynamic")

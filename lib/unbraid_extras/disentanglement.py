@@ -20,14 +20,16 @@ from scipy.special import entr
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, check_whole, number_groups
+from unbraid.checks import as_array, check_field, check_seed, number_groups
 from unbraid.measures.information import ross, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
+
+from unbraid_extras.arrays import LARGEST_SEED
 
 BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
@@ -77,8 +79,7 @@ def scores(
     blocks, columns = check_inputs(codes, factors)
     code = np.hstack(blocks)  # (N, D)
     numbers = number_groups("groups", groups, len(code))
-    check_whole(0, seed=seed)
-    check_field(seed < 2**32, "seed", f"less than {2**32}", seed)
+    check_seed(seed, LARGEST_SEED)
     check_field(isinstance(test, float), "test", "a share of the rows, as 0.3", repr(test))
     known, doubts = [], []  # of each factor its values, its classes and the rows held out
     for name, column in zip(factors, columns, strict=True):
@@ -176,18 +177,9 @@ def mutual_information_gap(code: np.ndarray, classes: Columns) -> float:
     bins = [np.digitize(unit, np.histogram_bin_edges(unit, BINS)[:-1]) for unit in code.T]
     gaps = []
     for factor in classes:
-        second, best = np.sort([shared_nats(factor, unit) for unit in bins])[-2:]
-        gaps.append((best - second) / shared_nats(factor, factor))
+        second, best = np.sort([mutual_info_score(factor, unit) for unit in bins])[-2:]
+        gaps.append((best - second) / mutual_info_score(factor, factor))
     return float(np.mean(gaps))
-
-
-def shared_nats(one: np.ndarray, other: np.ndarray) -> float:
-    """Mutual information of two columns of class numbers, (N,), in nats."""
-    shape = one.max() + 1, other.max() + 1
-    table = np.bincount(one * shape[1] + other, minlength=shape[0] * shape[1]).reshape(shape)
-    share = table / len(one)
-    nats = entr(share.sum(0)).sum() + entr(share.sum(1)).sum() - entr(share).sum()
-    return max(float(nats), 0.0)
 
 
 # SAP: Kumar et al., ICLR 2018, section 3
@@ -212,8 +204,7 @@ def separation(code: np.ndarray, columns: Columns, held_outs: Columns) -> float:
             else:
                 classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=0)
                 classifier.fit(unit[~held_out, None], values[~held_out])
-                right = classifier.predict(unit[held_out, None]) == values[held_out]
-                found.append(right.mean())
+                found.append(classifier.score(unit[held_out, None], values[held_out]))
         return found
 
     second, best = np.sort(in_threads(score, code.T), axis=0)[-2:]  # (F,) each
@@ -238,7 +229,8 @@ def normalised_information(
         code = code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise
     rows = np.split(code, starts[1:] if starts else code.shape[1], axis=1)
     bits = in_threads(lambda row: [find(row, factor) for factor in classes], rows)
-    return np.clip(bits, 0, None) * np.log(2) / [shared_nats(each, each) for each in classes]
+    entropies = [mutual_info_score(factor, factor) for factor in classes]  # nats
+    return np.clip(bits, 0, None) * np.log(2) / entropies
 
 
 def block_bits(block: np.ndarray, factor: np.ndarray) -> float:

@@ -56,14 +56,9 @@ MEANING = {  # of each score, and what it cannot be told without
 }
 OF_UNITS = ("gap", "separation")  # There is no gap between a code and its own units.
 
-Pairs = set[tuple[str, str]]
-"""Names of a code and of a factor that a probe reads from it."""
-
-Bits = dict[str, dict[str, tuple[float, float]]]
-"""By code and factor: the estimate in bits, and the largest one with shuffled factors."""
-
-Pair = dict[str, tuple[float, float]]
-"""By score: its value, and that of codes with shuffled factors; NaN where it cannot be told."""
+Pairs = set[tuple[str, str]]  # of a code and a factor that a probe reads from it
+Bits = dict[str, dict[str, tuple[float, float]]]  # by code, factor: bits, and most if shuffled
+Pair = dict[str, tuple[float, float]]  # by score: its value, and with shuffled factors; or NaN
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,8 +125,7 @@ class Report(Readable):
 
     def as_json(self) -> str:
         """Everything, as JSON; NaN becomes null."""
-        content = {"made_by": MADE_BY} | asdict(self)
-        text = json.dumps(content, default=lambda value: value.tolist())
+        text = json.dumps({"made_by": MADE_BY} | asdict(self), default=lambda value: value.tolist())
         without_nan = json.loads(text, parse_constant=lambda _: None)
         return json.dumps(without_nan, indent=1, ensure_ascii=False)
 
@@ -269,9 +263,7 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
     return is_copy if is_copy.any() and is_alike and any(is_fine) else np.zeros(count, bool)
 
 
-def draw_rows(
-    factors: Mapping[str, np.ndarray], most: int, random: np.random.Generator
-) -> np.ndarray:
+def draw_rows(factors: Arrays, most: int, random: np.random.Generator) -> np.ndarray:
     """About `most` rows at random, with at least four of each class, or all that it has."""
     order = random.permutation(len(next(iter(factors.values()))))
     is_drawn = np.arange(len(order)) < most
@@ -286,10 +278,7 @@ def draw_rows(
 
 
 def estimate_information(
-    codes: Mapping[str, np.ndarray],
-    factors: Mapping[str, np.ndarray],
-    seed: int,
-    groups: np.ndarray | None = None,
+    codes: Arrays, factors: Arrays, seed: int, groups: np.ndarray | None = None
 ) -> tuple[Bits, list[str]]:
     """Bits between each code (N, D) and each factor (N,), on about 1000 rows, and doubts."""
     bits: Bits = {}
@@ -327,10 +316,7 @@ def estimate_cell(
 
 
 def score(
-    codes: Mapping[str, np.ndarray],
-    factors: Mapping[str, np.ndarray],
-    groups: np.ndarray,
-    seed: int,
+    codes: Arrays, factors: Arrays, groups: np.ndarray, seed: int
 ) -> tuple[Pair, Pair, list[str]]:
     """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
     random = np.random.default_rng(seed)
@@ -369,7 +355,10 @@ def conclude(report: Report) -> list[str]:
         return ["Useless: nothing is told, no probe reads any factor from any code."]
     telling, known = {code for code, _ in read}, {name for _, name in read}
     quiet = [code for code in report.bits if code not in telling]
-    silent = find_silent(report, telling)
+    # Nothing is read from these, nor from others that may hold the same factors.
+    groups = [own for own in report.own.values() if own] or [(code,) for code in report.bits]
+    unused = set().union(*(group for group in groups if telling.isdisjoint(group)))
+    silent = [code for code in report.bits if code in unused]
     sentences = []
     if silent:
         rest = ", ".join(code for code in report.bits if code not in quiet)
@@ -387,13 +376,6 @@ def conclude(report: Report) -> list[str]:
             "the name static, and one of steps (N, T, d), or the name dynamic."
         )
     return sentences
-
-
-def find_silent(report: Report, telling: Collection[str]) -> list[str]:
-    """The codes from which nothing is read, nor from others that may hold the same factors."""
-    groups = [own for own in report.own.values() if own] or [(code,) for code in report.bits]
-    unused = set().union(*(group for group in groups if set(group).isdisjoint(telling)))
-    return [code for code in report.bits if code in unused]
 
 
 def read_pairs(matrix: LeakageMatrix, permutations: int) -> Pairs:

@@ -1,18 +1,29 @@
-"""What a command writes: nothing that was there before and is not its own is ever replaced."""
+"""What a command writes: nothing that was there before and is not its own is ever replaced.
+
+`provenance` says where a record or a page comes from.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
+import platform
 import re
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
+from unbraid import __version__
 from unbraid.checks import check_field
+from unbraid.records import digest
 
 HEAD = 4096  # bytes of a file in which it says what made it
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
 def check_outputs(
@@ -42,7 +53,12 @@ def check_outputs(
         except OSError as error:
             expected = "a folder that can be written into"
             raise ValueError(f"{folder}: expected {expected}, found {error.strerror}") from None
-    sweep(targets)
+    for target in targets:
+        for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+            # As `records.write_atomically` names it: a dot, the name, the number of the process.
+            if re.fullmatch(r"[.]\d{1,7}", path.suffix) and path.is_file():
+                with suppress(OSError):
+                    path.unlink()
 
 
 def is_made_by(path: Path, made_by: str) -> bool:
@@ -55,17 +71,26 @@ def is_made_by(path: Path, made_by: str) -> bool:
 
 def is_in(path: Path, place: Path) -> bool:
     """Whether a path, which need not exist, names a file, or lies in a folder."""
-    if path.exists() and place.exists() and path.samefile(place):
-        return True
-    path, place = path.resolve(), place.resolve()
-    return path == place or (place.is_dir() and place in path.parents)
+    is_same = path.exists() and place.exists() and path.samefile(place)
+    return is_same or path.resolve().is_relative_to(place.resolve())
 
 
-def sweep(targets: Iterable[Path]) -> None:
-    """Remove what a process left that was killed while it wrote one of these files."""
-    for target in targets:
-        for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
-            # As `records.write_atomically` names it: a dot, the name, the number of the process.
-            if re.fullmatch(r"[.]\d{1,7}", path.suffix) and path.is_file():
-                with suppress(OSError):
-                    path.unlink()
+def provenance(
+    inputs: Iterable[Path] = (), words: Sequence[str] = (), device: str = "cpu"
+) -> dict[str, object]:
+    """What a reader in a year needs to know; as JSON holds it, with the SHA-256 of input files.
+
+    words: of the command, after `python -m unbraid_extras`; none in a program.
+    """
+    threads = os.cpu_count()
+    if torch := sys.modules.get("torch"):  # It is not imported for a number.
+        threads = torch.get_num_threads()
+    return {
+        "command": shlex.join(["python", "-m", "unbraid_extras", *words]) if words else "",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"unbraid": __version__, "python": platform.python_version()}
+        | {n: version(n) for n in PACKAGES},
+        "device": device,
+        "threads": threads,
+        "sha256": {path.name: digest(path) for path in inputs if path.is_file()},
+    }

@@ -88,8 +88,8 @@ def load(  # noqa: PLR0913 - all but the first go by name
     Films and pictures become bytes (N, T, 3, size, size), gifs and pictures grey where they are
     transparent; each frame is a step, whatever the films' frame rates. Recordings become chunks as
     in `unbraid.data.speech`, series z-scores by the training split. What is missing or after the
-    end is 0 and not in the mask. Frames take twice their bytes while they are read, clips that
-    overlap more, unless they are of one film, which they share; what is not free is refused before.
+    end is 0 and not in the mask. Frames take twice their bytes while they are read, overlapping
+    clips of several films more; what is not free is refused before.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
     path = Path(path)
@@ -178,10 +178,8 @@ def draw_parts(
 
     random = np.random.default_rng(seed)
     tests = max(1, round((1 - SPLIT_ENDS[1]) * count))
-    draws = []
-    for _ in range(DRAWS):
-        lots = random.permutation(count)[owner]
-        draws.append(np.where(lots < tests, 2, np.where(lots < 2 * tests, 1, 0)))
+    lots = [random.permutation(count)[owner] for _ in range(DRAWS)]
+    draws = [2 - np.digitize(each, [tests, 2 * tests]) for each in lots]
     part = min(draws, key=lambda draw: sum(map(len, find_unseen(static, draw).values())))
     shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
     raw.notes.append(f"No two splits share {what}: {shares}.")
@@ -248,13 +246,19 @@ class Clip(NamedTuple):
 def cut(
     raw: RawSequences, part: np.ndarray | None, length: int | None, stride: int | None
 ) -> list[Clip]:
-    """Read the sequences, one after another, and cut them into clips, or take them whole."""
+    """Read the sequences, one after another, and cut them into clips, or take them whole.
+
+    Refuses one of fewer than two observed steps, and one too long to be taken whole.
+    """
     clips: list[Clip] = []
     counts, unused = [], 0
     for number in progress_bar(range(len(raw.names)), f"reading {raw.kind}"):
         sequence = raw.read(number)
-        observed, count = sequence[1], len(sequence[1])
-        check_steps(raw, number, observed, length)
+        observed, count, name = sequence[1], len(sequence[1]), raw.names[number]
+        found = f"{observed.sum()} in {name}"
+        check_field(observed.sum() > 1, raw.kind, "2 observed steps or more in each", found)
+        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+        check_field(length or count <= LONGEST, raw.kind, expected, f"{count} in {name}")
         steps = length or count
         split = None if part is None else int(part[number])
         starts = list_starts(count, steps, stride or steps, split)
@@ -263,8 +267,8 @@ def cut(
         for place, (start, owner) in enumerate(starts, 1):
             window = slice(start, min(start + steps, count))
             is_used[window] = True
-            name = raw.names[number] + f" #{place}" * (len(starts) > 1)
-            clips.append(Clip(number, name, owner, window, sequence))
+            clip = name + f" #{place}" * (len(starts) > 1)
+            clips.append(Clip(number, clip, owner, window, sequence))
         unused += int((~is_used & observed).sum())
         counts.append(count)
 
@@ -284,15 +288,6 @@ def cut(
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     raw.notes.insert(0, f"Found: {len(counts)} {raw.kind} of {ends} steps.")
     return clips
-
-
-def check_steps(raw: RawSequences, number: int, observed: np.ndarray, length: int | None) -> None:
-    """Refuse a sequence of fewer than two observed steps, and one too long to be taken whole."""
-    name, seen = raw.names[number], int(observed.sum())
-    check_field(seen > 1, raw.kind, "2 observed steps or more in each", f"{seen} in {name}")
-    expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
-    holds = length is not None or len(observed) <= LONGEST
-    check_field(holds, raw.kind, expected, f"{len(observed)} in {name}")
 
 
 def list_starts(count: int, length: int, stride: int, split: int | None) -> list[tuple[int, int]]:

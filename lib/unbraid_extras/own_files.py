@@ -10,7 +10,7 @@ import math
 import re
 import subprocess
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ class RawSequences:
     kind: str  # "films", "folders", "recordings", "rows" of an array, or "series"
     names: list[str]  # U of them, in NFC
     read: Callable[[int], Values]  # from a sequence's number
-    static: pd.DataFrame  # labels of whole sequences, one row per name
+    static: pd.DataFrame = field(init=False)  # labels of whole sequences, one row per name
     dynamic: dict[str, pd.Series] = field(default_factory=dict)  # of steps, by name and time
     times: list[pd.Index] | None = None  # of each sequence's steps; None: 0, 1, ...
     length: int | None = None  # steps of a clip where nobody asks for others; None: whole ones
@@ -59,11 +59,9 @@ class RawSequences:
     scale: speech.SpectrumScale | None = None  # of recordings, once their spectra are on one
     units: np.ndarray | None = None  # of series, once they are z-scores: mean, deviation (2, D)
 
-    @classmethod
-    def of(cls, kind: str, names: Iterable[str], read: Callable[[int], Values]) -> RawSequences:
-        """Sequences without labels."""
-        normalised = [normalise(name) for name in names]
-        return cls(kind, normalised, read, pd.DataFrame(index=normalised))
+    def __post_init__(self) -> None:
+        self.names = [normalise(name) for name in self.names]
+        self.static = pd.DataFrame(index=self.names)
 
 
 def natural_order(path: Path) -> list[str | int]:
@@ -116,21 +114,20 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    sizes, counts = set(), 0
+    sizes, planes = set(), 0
     for path in paths:
         check_end(path)
         width, height, count = read_header(path)
         sizes.add((width, height))
-        counts += count
+        planes += 3 * count
 
     def read(number: int) -> Values:
         path = paths[number]
         frames = (read_gif if path.suffix.lower() == ".gif" else read_film)(path, size, fit)
         return frames, np.ones(len(frames), bool)
 
-    raw = RawSequences.of("films", (path.name for path in paths), read)
-    raw.length, raw.planes, raw.sizes = 16, 3 * counts, sizes
-    return raw
+    names = [path.name for path in paths]
+    return RawSequences("films", names, read, length=16, planes=planes, sizes=sizes)
 
 
 def check_end(path: Path) -> None:
@@ -141,9 +138,7 @@ def check_end(path: Path) -> None:
     claimed, found = 0, path.stat().st_size
     if head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff":  # which stands for unknown
         claimed = int.from_bytes(head[4:], "little")
-    check_field(
-        claimed <= found, path.name, f"{claimed} bytes, as its header says ({REMEDY})", found
-    )
+    check_field(claimed <= found, path.name, f"{claimed} bytes, as in its header ({REMEDY})", found)
 
 
 def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
@@ -177,9 +172,8 @@ def read_header(path: Path) -> tuple[int, int, int]:
 def read_film(path: Path, size: int, fit: str) -> np.ndarray:
     """All frames of a film, bytes (T, 3, size, size)."""
     way, cut = {"crop": ("increase", "crop={0}:{0}"), "pad": ("decrease", "pad={0}:{0}:-1:-1")}[fit]
-    scale = (
-        f"scale={size}:{size}:force_original_aspect_ratio={way}:flags=area+accurate_rnd+bitexact"
-    )
+    flags = "area+accurate_rnd+bitexact"
+    scale = f"scale={size}:{size}:force_original_aspect_ratio={way}:flags={flags}"
     # One plane per colour is the order in memory that models read.
     filters = f"{scale},format=rgb24,{cut.format(size)},format=gbrp,shuffleplanes=2:0:1"
     output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "gbrp", "-"]
@@ -201,7 +195,7 @@ def read_gif(path: Path, size: int, fit: str) -> np.ndarray:
 
 def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
     """Folders of pictures, each a sequence in the order of the pictures' names."""
-    pictures = []
+    pictures, sizes = [], set()  # type: ignore[var-annotated]
     for folder in folders:
         # Some systems leave hidden files next to pictures.
         visible = (path for path in folder.iterdir() if not path.name.startswith("."))
@@ -211,12 +205,11 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
         pictures.append(sorted(paths, key=natural_order))
 
     def read(number: int) -> Values:
-        frames = [read_picture(path, size, fit, raw.sizes) for path in pictures[number]]
+        frames = [read_picture(path, size, fit, sizes) for path in pictures[number]]
         return np.stack(frames), np.ones(len(frames), bool)
 
-    raw = RawSequences.of("folders", (folder.name for folder in folders), read)
-    raw.planes = 3 * sum(map(len, pictures))
-    return raw
+    names, planes = [folder.name for folder in folders], 3 * sum(map(len, pictures))
+    return RawSequences("folders", names, read, planes=planes, sizes=sizes)
 
 
 def read_picture(path: Path, size: int, fit: str, sizes: set[tuple[int, int]]) -> np.ndarray:
@@ -266,15 +259,17 @@ def find_recordings(paths: list[Path], size: int, fit: str) -> RawSequences:
         chunks = speech.cut(speech.Utterances([waveform], {}, {}, rate, "", ""))
         return chunks.frames.flatten(0, 1).numpy(), chunks.observed.flatten().numpy()
 
-    raw = RawSequences.of("recordings", (path.name for path in paths), read)
-    raw.length = speech.STEPS
     listed = ", ".join(map(str, sorted(rates)))
-    raw.notes.append(f"Recordings of {listed} Hz are read at {rate} Hz, their channels averaged.")
-    return raw
+    notes = [f"Recordings of {listed} Hz are read at {rate} Hz, their channels averaged."]
+    names = [path.name for path in paths]
+    return RawSequences("recordings", names, read, length=speech.STEPS, notes=notes)
 
 
 def read_waveform(path: Path, rate: int) -> torch.Tensor:
-    """The mean of a recording's channels at `rate` samples per second, (samples,)."""
+    """The mean of a recording's channels at `rate` samples per second, (samples,).
+
+    A recording, or a mean of channels, with nothing to hear is refused.
+    """
     import soundfile
     from scipy.signal import resample_poly  # imported lazily, because that takes a second
 
@@ -283,19 +278,13 @@ def read_waveform(path: Path, rate: int) -> torch.Tensor:
         count = soundfile.info(path).frames
         check_field(len(samples) == count, "samples", count, len(samples))
     check_field(count > 0, path.name, "some samples", "none")
-    mean = samples.mean(1)
-    check_samples(path.name, samples, mean)
+    mean, largest = samples.mean(1), np.abs(samples).max()  # NaN if one is
+    check_field(largest <= LOUDEST, path.name, "finite samples, -1 to 1", f"some of {largest:.3g}")
+    widest = np.ptp(samples, axis=0).max()
+    expected = "samples that differ (remove it, if it is silent)"
+    check_field(widest > SILENT, path.name, expected, "one level in all of it")
+    expected = "channels whose mean can be heard (save one of them alone)"
+    check_field(np.ptp(mean) > CANCELLED * widest, path.name, expected, "channels that cancel")
     common = math.gcd(rate, original)
     mono = resample_poly(mean, rate // common, original // common)
     return torch.from_numpy(mono.astype(np.float32))
-
-
-def check_samples(name: str, samples: np.ndarray, mean: np.ndarray) -> None:
-    """Refuse a recording (samples, channels), or a mean of channels, with nothing to hear."""
-    largest = np.abs(samples).max()  # NaN if one is
-    check_field(largest <= LOUDEST, name, "finite samples of -1 to 1", f"some of {largest:.3g}")
-    widest = np.ptp(samples, axis=0).max()
-    expected = "samples that differ (remove it, if it is silent)"
-    check_field(widest > SILENT, name, expected, "one level in all of it")
-    expected = "channels whose mean can be heard (save one of them alone)"
-    check_field(np.ptp(mean) > CANCELLED * widest, name, expected, "channels that cancel")

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from unbraid.checks import to_index
+from unbraid.codes import concatenate
 from unbraid.data.sequences import Sequences
 from unbraid.measures import leakage
 from unbraid.measures.intervals import Interval, bootstrap_interval
@@ -22,6 +23,7 @@ from unbraid.models.base import Batch
 from unbraid.models.single_element import SingleElement
 
 from unbraid_extras import measure
+from unbraid_extras.arrays import Arrays
 from unbraid_extras.own_page import Page, average
 
 FEWEST_GROUPS = 20  # of what the split keeps together, in the test; with fewer all is left open
@@ -78,13 +80,10 @@ def find_obstacle(page: Page, name: str) -> str:
 
 def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
     """Codes and inputs probed for the labels of sequences, and for those of steps, if any."""
-    codes: dict[str, np.ndarray] = {}
-    still, moving = dict(codes), dict(codes)
-    for name in page.codes["test"]:
-        codes[name] = join(part[name] for part in page.codes.values())
-    for name in names:
-        kind = moving if name in page.test.dynamic else still
-        kind[name] = join(part.labels[name] for part in page.parts.values())
+    labels, dynamic = concatenate([part.labels for part in page.parts.values()]), page.test.dynamic
+    codes = {name: code.numpy() for name, code in concatenate([*page.codes.values()]).items()}
+    still = {name: labels[name].numpy() for name in names if name not in dynamic}
+    moving = {name: labels[name].numpy() for name in names if name in dynamic}
     held_out = np.arange(sum(map(len, page.parts.values()))) >= len(page.parts["train"])
     probed = []
     if still:
@@ -103,12 +102,11 @@ def probe_labels(page: Page, names: Sequence[str]) -> list[Probed]:
         parts = (part.frames for part in page.parts.values())
         frames = join(shrink(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in parts)  # (N, T, P)
         moving = {name: values[:, common] for name, values in moving.items()}
-        inputs = {STEP_INPUTS: frames[:, common]}
-        probed.append(probe(codes, inputs, moving, "frames", held_out))
+        probed.append(probe(codes, {STEP_INPUTS: frames[:, common]}, moving, "frames", held_out))
     return probed
 
 
-def list_inputs(page: Page) -> dict[str, np.ndarray]:
+def list_inputs(page: Page) -> Arrays:
     """The inputs of sequences by name: what the static code reads, and the mean over time."""
     inputs, model, parts = {}, page.model, page.parts.values()
     if isinstance(model, SingleElement):
@@ -119,16 +117,11 @@ def list_inputs(page: Page) -> dict[str, np.ndarray]:
 
 @threadpool_limits.wrap(limits=1)  # The threads of small matrix products wait for each other.
 def probe(
-    codes: Mapping[str, np.ndarray],
-    inputs: Mapping[str, np.ndarray],
-    factors: Mapping[str, np.ndarray],
-    pooling: str,
-    held_out: np.ndarray,
+    codes: Arrays, inputs: Arrays, factors: Arrays, pooling: str, held_out: np.ndarray
 ) -> Probed:
     """Linear probes of codes and of inputs; the arguments are those of `leakage_matrix`."""
     read = {**codes, **inputs}
-    count = measure.FEWEST_PERMUTATIONS
-    options = {"pooling": pooling, "test": held_out, "permutations": count}
+    options = {"pooling": pooling, "test": held_out, "permutations": measure.FEWEST_PERMUTATIONS}
     matrix = leakage.leakage_matrix(read, factors, **options)
     rows, targets = leakage.parse_inputs(read, factors, pooling)
     losses, constants = {}, {}
@@ -201,8 +194,7 @@ def conclude(page: Page, probed: Sequence[Probed]) -> None:
         read |= {(code, name) for code, name in pairs if code in page.model.code_names}
         for name in each.matrix.columns:
             own[name] = page.own[name]
-            sentence = compare_with_inputs(each, name, own[name], page.groups, page.unit)
-            page.findings.append(sentence)
+            page.findings.append(compare_with_inputs(each, name, own[name], page.groups, page.unit))
     count = len(np.unique(page.groups))
     if own and count < FEWEST_GROUPS:
         verdict = f"Cannot be concluded: too few test {page.unit} to say what the codes hold "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -21,64 +20,38 @@ from unbraid_extras.own_data import OwnData
 MOST_SEQUENCES = {"train": 600, "test": 300}  # that probes and pictures read
 
 
-@dataclass(frozen=True, eq=False)
 class Page:
     """What the sections of a report read; they add sentences to `verdict` and to `findings`.
 
-    decoded are the test sequences from their codes; own the codes that may hold a label, none if
-    unknown; donors (n,) the number of another test sequence for each; groups (n,) the number of
-    what the split keeps together with each, which `unit` names; clock what the times are.
+    dynamic: labels, a value per sequence, of the motion.
     """
 
-    model: SequenceModel
-    data: OwnData
-    parts: dict[str, Sequences]  # of the training and of the test split, as floats
-    names: list[str]  # of the test sequences
-    times: list[np.ndarray]  # of the test sequences, of each step
-    clock: str
-    codes: dict[str, Codes]  # by part
-    decoded: Tensor
-    own: dict[str, tuple[str, ...]]
-    donors: Tensor
-    groups: np.ndarray
-    unit: str
-    verdict: list[str] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-
-    @property
-    def test(self) -> Sequences:
-        """The test sequences."""
-        return self.parts["test"]
-
-    @property
-    def within(self) -> Tensor:
-        """Which steps (N, T) lie between the first and the last one of each test sequence."""
-        return lie_within(steps_of(self.test))
+    def __init__(self, model: SequenceModel, data: OwnData, dynamic: Sequence[str] = ()):
+        self.model, self.data, self.unit = model, data, data.unit
+        self.parts: dict[str, Sequences] = {}  # of the training and of the test split, as floats
+        for name, most in MOST_SEQUENCES.items():
+            generator = torch.Generator().manual_seed(0)
+            rows = torch.randperm(len(data.splits[name]), generator=generator)[:most].sort().values
+            self.parts[name] = data.splits[name].subset(rows).as_float()
+        self.test, count = self.parts["test"], len(rows)  # The test split is the last.
+        self.names = [data.names["test"][row] for row in rows]  # of the test sequences
+        self.times, self.clock = read_clock(data, rows)  # of their steps, and what the times are
+        # What the split keeps together with each, (n,), which `unit` names.
+        self.groups = np.array(data.sources["test"])[rows.numpy()]
+        self.codes = {name: encode_observed(model, part) for name, part in self.parts.items()}
+        self.decoded = decode_all(model, self.codes["test"])  # the test sequences
+        # The codes that may hold a label, none if unknown.
+        self.own = assign_codes(self.codes["test"], self.test.labels, dynamic)
+        # The number of another test sequence for each, (n,).
+        self.donors = torch.from_numpy(random_donors(max(2, count)))[:count] % count
+        self.within = lie_within(steps_of(self.test))  # steps (N, T) from the first to the last
+        self.verdict: list[str] = []
+        self.findings: list[str] = []
 
     @property
     def common(self) -> Tensor:
         """Which steps (T,) all sequences have; at others a label is only filled in."""
         return torch.cat([steps_of(part) for part in self.parts.values()]).all(0)
-
-
-def open_page(model: SequenceModel, data: OwnData, dynamic: Sequence[str] = ()) -> Page:
-    """A page without sentences. dynamic: labels, a value per sequence, of the motion."""
-    parts, rows = {}, {}
-    for name, most in MOST_SEQUENCES.items():
-        order = torch.randperm(len(data.splits[name]), generator=torch.Generator().manual_seed(0))
-        rows[name] = order[:most].sort().values
-        parts[name] = data.splits[name].subset(rows[name]).as_float()
-    test, count = rows["test"], len(rows["test"])
-    names = [data.names["test"][row] for row in test]
-    codes = {name: encode_observed(model, part) for name, part in parts.items()}
-    decoded = decode_all(model, codes["test"])
-    own = assign_codes(codes["test"], parts["test"].labels, dynamic)
-    donors = torch.from_numpy(random_donors(max(2, count)))[:count] % count
-    times, clock = read_clock(data, test)
-    groups = np.array(data.sources["test"])[test.numpy()]
-    return Page(
-        model, data, parts, names, times, clock, codes, decoded, own, donors, groups, data.unit
-    )
 
 
 def encode_observed(model: SequenceModel, part: Sequences) -> Codes:
@@ -101,7 +74,7 @@ def read_clock(data: OwnData, rows: Tensor) -> tuple[list[np.ndarray], str]:
     test = data.splits["test"]
     if written := data.times.get("test"):
         name, times = str(written[0].name), [written[row] for row in rows]
-        if isinstance(written[0], pd.DatetimeIndex):  # `own_tables.read_times` makes them UTC.
+        if isinstance(written[0], pd.DatetimeIndex):  # `own_tables.index_steps` makes them UTC.
             return [np.asarray(each.tz_localize(None)) for each in times], f"{name} (UTC)"
         return [np.asarray(each) for each in times], name
     if data.kind == "recordings":
@@ -124,8 +97,7 @@ def lie_within(there: Tensor) -> Tensor:
 
 def widen(observed: Tensor, frames: Tensor) -> Tensor:
     """What was observed, (N, T) or (N, T, D), in the shape of the frames (N, T, ...)."""
-    more = [1] * (frames.ndim - observed.ndim)
-    return observed.reshape(*observed.shape, *more).expand_as(frames)
+    return observed[(..., *[None] * (frames.ndim - observed.ndim))].expand_as(frames)
 
 
 def average(frames: Tensor, observed: Tensor, axes: tuple[int, ...] = (1,)) -> Tensor:

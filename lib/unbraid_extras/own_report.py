@@ -26,7 +26,7 @@ from unbraid.codes import decode_all, root_mean_square
 
 from unbraid_extras import own_labels, pages
 from unbraid_extras.own_data import OwnData
-from unbraid_extras.own_page import Page, average, open_page, widen
+from unbraid_extras.own_page import Page, average, widen
 from unbraid_extras.own_training import Trained, write_known
 
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
@@ -52,7 +52,7 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
 
     dynamic: labels, a value per sequence, of the motion.
     """
-    page = open_page(trained.model, data, dynamic)
+    page = Page(trained.model, data, dynamic)
     sections = {
         "side": own_labels.SIDE,
         "training": describe_training(trained),
@@ -224,11 +224,9 @@ def draw_series(page: Page, columns: Mapping[str, Tensor], alt: str) -> pages.Pi
 
 def draw_lines(page: Page, columns: Mapping[str, Tensor]) -> Figure:
     """Axes with a row for each variable and a column for each sequence, in them a line a label."""
-    names = page.data.columns or [f"variable {n}" for n in range(page.test.frames.shape[2])]
-    count = len(next(iter(columns.values())))
+    names, count = page.data.columns, len(next(iter(columns.values())))
     shared: dict[str, Any] = {"sharex": "col", "sharey": "row", "squeeze": False}
-    height = 1.4 * len(names) + 0.9
-    figure, axes = pages.new_figure(7.2, height, len(names), count, **shared)
+    figure, axes = pages.new_figure(7.2, 1.4 * len(names) + 0.9, len(names), count, **shared)
     for number, column in enumerate(axes.T):
         steps = page.times[number]
         for label, clips in columns.items():
@@ -247,8 +245,7 @@ def draw_images(page: Page, columns: Mapping[str, Tensor]) -> Figure:
     """Images of series with time to the right: a row for each sequence, a column for each label."""
     values = torch.stack(list(columns.values()), 1)  # (N, labels, T, D)
     shared: dict[str, Any] = {"sharey": True, "squeeze": False}
-    height = 1.5 * len(values) + 0.7
-    figure, axes = pages.new_figure(7.2, height, *values.shape[:2], **shared)
+    figure, axes = pages.new_figure(7.2, 1.5 * len(values) + 0.7, *values.shape[:2], **shared)
     heights, name, unit = np.arange(values.shape[3]) + 1.0, "variable no.", "deviations"
     if page.data.scale is not None:
         heights, name, unit = 0.04 * (heights - 1), "frequency (kHz)", "log magnitude"
@@ -289,8 +286,7 @@ def draw_frames(clips: Tensor, names: Sequence[str], steps: np.ndarray, alt: str
 
 def film(columns: Mapping[str, Tensor], alt: str) -> pages.Picture:
     """Clips (N, T, C, H, W) of several columns with titles, as frames that follow each other."""
-    clips = torch.stack(list(columns.values()), 1).flatten(0, 1)  # row by row
-    clips = clips[:, :LONGEST_FILM]
+    clips = torch.stack(list(columns.values()), 1).flatten(0, 1)[:, :LONGEST_FILM]  # row by row
     scale, how = float(max(1, TILE // clips.shape[-1])), Image.Resampling.NEAREST
     if clips.shape[-1] > TILE:
         scale, how = TILE / clips.shape[-1], Image.Resampling.BOX

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 from PIL import Image
 from unbraid.checks import check_field
 
 from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_files import RawSequences, Values, fit_picture
-from unbraid_extras.tables import normalise, read_header, read_table
+from unbraid_extras.tables import normalise, read_names, read_table
 
 # Columns that are taken without being named, if a table has only one of them.
 ID_COLUMNS = ("id", "name", "series", "sequence")
@@ -29,8 +30,7 @@ COMPARED = 2**24  # pixels that are compared, about
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
 NINES = [-99, 99, -999, 999, -9999, 9999, -99999, 99999, 999999, -999999]
 FEWEST_GAPS = 0.01  # of a column, if such numbers may be gaps
-Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]
-"""Labels by name: numbers, and for classes their names."""
+Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]  # numbers, and names of classes
 
 
 def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
@@ -55,15 +55,14 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     def read(number: int) -> Values:
         return convert(values[number]), mask[number]
 
-    raw = RawSequences.of("rows", map(str, range(len(values))), read)
-    raw.notes, raw.columns = notes, columns
+    names = [str(number) for number in range(len(values))]
+    raw = RawSequences("rows", names, read, notes=notes, columns=columns)
     if not columns:
         raw.planes, raw.sizes = math.prod(values.shape[:3]), {values.shape[:2:-1]}
     steps = pd.MultiIndex.from_product([raw.names, range(shape[1])])
     for name, label in arrays.items():
-        expected = f"{shape[:1]} or {shape}"
         holds = label.shape in (shape[:1], shape)
-        check_field(holds, f"{path.name}, {name}", expected, label.shape)
+        check_field(holds, f"{path.name}, {name}", f"{shape[:1]} or {shape}", label.shape)
         if label.ndim == 1:
             raw.static[name] = label
         else:
@@ -152,8 +151,7 @@ def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
         others = column[~column.isin(NINES)]
         shares = column.value_counts(normalize=True)
         for value in shares.index.intersection(NINES):
-            is_out = not others.min() <= value <= others.max()
-            if is_out and shares[value] > FEWEST_GAPS:
+            if not others.min() <= value <= others.max() and shares[value] > FEWEST_GAPS:
                 found = f"Careful: {value:.0f} in {shares[value]:.0%} of {name}"
                 notes.append(f"{found}: a missing value? Leave the cell empty.")
     return notes
@@ -191,7 +189,7 @@ def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> pd.DataF
     Times are numbers, or dates in ISO's form, the only clear one.
     """
     times, where = table[time], f"{file}, {time}"
-    if is_text(times):
+    if not is_numeric_dtype(times):
         times = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
     check_column(times.notna(), where, "numbers, or dates like 2026-01-31 12:00", "neither")
     table = table.assign(**{time: times})
@@ -204,11 +202,6 @@ def check_finite(values: np.ndarray, where: str) -> None:
     """Refuse numbers of which models cannot take squares; NaN is a gap."""
     is_large = bool((np.abs(values) > LARGEST).any())
     check_field(not is_large, where, f"numbers up to {LARGEST:g}", "a larger one, or infinity")
-
-
-def is_text(column: pd.Series) -> bool:
-    """Whether a column holds something other than numbers."""
-    return not pd.api.types.is_numeric_dtype(column)
 
 
 def check_text(column: pd.Series, where: str) -> None:
@@ -225,14 +218,15 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> R
 
     A column of text is a label, static if it never changes within a series.
     """
-    names = read_header(path)
+    names, _ = read_names(path, path.name)
     key = choose_column(names, id_column, ID_COLUMNS, "id_column")
     time = choose_column(names, time_column, TIME_COLUMNS, "time_column")
     check_field(key != time, "time_column", "another column than id_column", time)
 
     table = read_table(path, text=[key])
     check_column(table[key] != "", f"{path.name}, {key}", "a name in each line", "none")
-    texts = [name for name in table.columns if name not in (key, time) and is_text(table[name])]
+    others = [name for name in table.columns if name not in (key, time)]
+    texts = [name for name in others if not is_numeric_dtype(table[name])]
     for name in texts:
         check_text(table[name], f"{path.name}, {name}")
     table = index_steps(table, path.name, key, time).sort_index()
@@ -263,8 +257,7 @@ def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
         values = series[names[number]].reindex(times[number]).to_numpy()
         return values, ~np.isnan(values).all(1)
 
-    raw = RawSequences.of("series", names, read)
-    raw.times, raw.columns = times, [*numbers.columns]
+    raw = RawSequences("series", names, read, times=times, columns=[*numbers.columns])
     if not is_shared:
         raw.notes.append("They share few times, so that each has its own steps, in their order.")
     return raw
@@ -279,7 +272,7 @@ def add_labels(raw: RawSequences, table: pd.DataFrame) -> None:
     changes = (by_name.nunique() > 1).any()
     for name in table.columns:
         if changes[name]:
-            classes = table[name].nunique() if is_text(table[name]) else 0
+            classes = 0 if is_numeric_dtype(table[name]) else table[name].nunique()
             expected = f"at most {MOST_CLASSES} different texts, or none that change"
             check_field(classes <= MOST_CLASSES, f"the column {name}", expected, classes)
             raw.dynamic[name] = table[name]
@@ -289,7 +282,7 @@ def add_labels(raw: RawSequences, table: pd.DataFrame) -> None:
 
 def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> None:
     """Add the labels of a csv file, whose first column names the sequences."""
-    key = read_header(path, is_key=True)[0]
+    (key, *_), _ = read_names(path, path.name, is_key=True)
     table = read_table(path, text=[key], is_key=True)
     columns = [name for name in table.columns if name != key]
     for name in columns:
@@ -327,8 +320,7 @@ def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
     expected = f"a line for each of the {len(raw.names)} {raw.kind}"
     check_field(not lacking, file, expected, f"{len(lacking)} lacking, {listed}")
     if names.isna().any():
-        count = names.isna().sum()
-        raw.notes.append(f"{count} lines of {file} name no {raw.kind} that are here.")
+        raw.notes.append(f"{names.isna().sum()} lines of {file} name no {raw.kind} that are here.")
     return names
 
 
@@ -339,13 +331,12 @@ def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
         label, where = labels[name], f"the label {name}"
         gaps = label.index[label.isna()][:1].tolist()
         check_field(not gaps, where, "no gaps", f"an empty cell, or one like NA, at {gaps}")
-        if pd.api.types.is_float_dtype(label):
+        if is_float_dtype(label):
             check_finite(label.to_numpy(), where)
             encoded[name] = label.to_numpy(np.float32), None
             continue
-        numbers, classes = pd.factorize(
-            label.map(normalise) if is_text(label) else label, sort=True
-        )
+        label = label if is_numeric_dtype(label) else label.map(normalise)
+        numbers, classes = pd.factorize(label, sort=True)
         encoded[name] = numbers, tuple(map(str, classes))
     return encoded
 

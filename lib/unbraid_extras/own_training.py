@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
 
-from unbraid_extras.outputs import check_outputs, is_made_by
+from unbraid_extras.outputs import check_outputs, is_made_by, provenance
 from unbraid_extras.own_data import OwnData
-from unbraid_extras.provenance import provenance
 
 MODELS: dict[str, type[SequenceModel]] = {
     "independent": IndependentPrediction,
@@ -149,8 +147,7 @@ def choose(
     check_name("model", model, MODELS)
     check_readable(model, data)
     train = data.splits["train"]
-    file = resources.files("unbraid_extras").joinpath("own_models.toml")
-    table = tomllib.loads(file.read_text("utf-8"))
+    table = tomllib.loads(Path(__file__).with_name("own_models.toml").read_text("utf-8"))
     key = model
     if train.kind == "series":
         key = "recordings" if data.kind == "recordings" else "series"
@@ -266,7 +263,8 @@ def train(
                 f"{', '.join(differing)}; --again replaces it, --to names another folder"
             )
     else:
-        remove(folder, [*RESULTS, *WORKING, *REPORTED])  # The old marker stays until now.
+        for name in (*RESULTS, *WORKING, *REPORTED):  # The old marker stays until now.
+            (folder / name).unlink(missing_ok=True)
         begun = {"made_by": MADE_BY, "settings": settings, "provenance": made, "written": {}}
         records.write_json(folder / BEGUN, begun)
     weights, curve, record_path = (folder / name for name in RESULTS)
@@ -275,7 +273,8 @@ def train(
     else:
         known = {"settings": settings, "notes": data.notes, "provenance": made}
         train_to_end(plan, data, folder, known | {"begun": begun["provenance"]}, accelerator)
-    remove(folder, WORKING)  # Last of all: a run that is killed before this line is resumed.
+    for name in WORKING:  # Last of all: a run that is killed before this line is resumed.
+        (folder / name).unlink(missing_ok=True)
     record = records.read_record("model", folder)
     return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
 
@@ -299,16 +298,10 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
         draw = FrameSampler(data.splits["train"], plan.drawn)
     watch = Watch(model, sample, plan.options, folder)
     try:
-        fit(
-            model,
-            draw,
-            **plan.options,
-            checkpoint=checkpoint,
-            every=max(1, plan.options["steps"] // ROWS),
-            accelerator=accelerator,
-            compile=False,  # It would take a good part of such a short run.
-            report=watch,
-        )
+        # Compiling would take a good part of such a short run.
+        run: dict[str, Any] = {"checkpoint": checkpoint, "accelerator": accelerator}
+        run |= {"every": max(1, plan.options["steps"] // ROWS), "report": watch}
+        fit(model, draw, **plan.options, **run, compile=False)
     except KeyboardInterrupt:
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise
@@ -326,12 +319,6 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     }
     # Last of the results: it says that they are there.
     write_known(record_path, json.dumps(record, indent=1, ensure_ascii=False).encode())
-
-
-def remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of a folder, if they are there."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
 
 
 def last_update(checkpoint: Path) -> int:

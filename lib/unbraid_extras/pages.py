@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -26,6 +25,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+course_style = partial(plt.style.context, "unbraid.unbraid")  # until a block or a function ends
 
 
 class Picture(NamedTuple):
@@ -43,14 +43,6 @@ class Picture(NamedTuple):
 def render(template: str, **values: object) -> str:
     """A page from its template, such as "measure.html.j2"; texts in the values are escaped."""
     return TEMPLATES.get_template(template).render(values)
-
-
-@contextmanager
-def course_style() -> Iterator[None]:
-    """The course's style of figures, until the block ends; also a decorator."""
-    with plt.rc_context():
-        plots.use_style()
-        yield
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **axes: Any) -> tuple:

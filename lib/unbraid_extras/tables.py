@@ -13,18 +13,13 @@ from unbraid.checks import check_field
 
 NAME = "name"  # of a first column that names the rows and has no name of its own
 OTHER_MARKS = ";\t|"  # between cells, instead of commas
+# Words that are gaps among numbers, in small letters; among text a class may be called None.
 GAPS = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")
-"""Words that are gaps among numbers, in small letters; among text a class may be called None."""
 
 
 def normalise(name: object) -> str:
     """A name in one Unicode form (NFC): systems write umlauts in different ones."""
     return unicodedata.normalize("NFC", str(name).strip())
-
-
-def read_header(path: Path, field: str = "", *, is_key: bool = False) -> list[str]:
-    """The names of a csv file's columns; arguments and errors as of `read_table`."""
-    return check_lines(path, f"{field}: {path.name}" if field else path.name, is_key)[0]
 
 
 def read_table(
@@ -43,19 +38,12 @@ def read_table(
     names that are lacking or equal, other encodings, no rows.
     """
     where = f"{field}: {path.name}" if field else path.name
-    names, count = check_lines(path, where, is_key)
+    names, count = read_names(path, where, is_key)
+    options: dict[str, Any] = {"names": names, "header": 0, "index_col": False}
+    options |= {"dtype": dict.fromkeys(text, str), "encoding": "utf-8-sig", "low_memory": False}
+    gaps = {name: [""] for name in names if name not in text}
     try:
-        table = pd.read_csv(
-            path,
-            names=names,
-            header=0,
-            index_col=False,
-            dtype=dict.fromkeys(text, str),
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            na_values={name: [""] for name in names if name not in text},
-            low_memory=False,
-        )
+        table = pd.read_csv(path, keep_default_na=False, na_values=gaps, **options)
     except ValueError as error:  # pandas' own errors are ValueErrors
         raise ValueError(f"{where}: expected a table, found {str(error).splitlines()[0]}") from None
     check_field(len(table) == count, where, f"{count} rows", len(table))
@@ -63,17 +51,18 @@ def read_table(
         if not pd.api.types.is_numeric_dtype(table[name]):
             table[name] = table[name].map(normalise) if name in text else convert(table[name])
     if not names[0]:
-        expected = (
-            "a name for each column (only one that counts rows from 0, beside others, has none)"
-        )
+        expected = "a name for each column (only one, beside others, that counts from 0 has none)"
         is_count = len(names) > 1 and table[""].tolist() == list(range(count))
         check_field(is_count, where, expected, "none for the first")
         table = table.drop(columns="")
     return table
 
 
-def check_lines(path: Path, where: str, is_key: bool) -> tuple[list[str], int]:
-    """The names of the columns, and the number of rows, each of which has as many cells."""
+def read_names(path: Path, where: str, is_key: bool = False) -> tuple[list[str], int]:
+    """The names of the columns, and the number of rows, each of which has as many cells.
+
+    where: with what messages begin; is_key and errors as of `read_table`.
+    """
     reader = None
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:

@@ -56,8 +56,7 @@ def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int)
 
 def at_evaluation_length(settings: Settings) -> Settings:
     """Sequences have evaluation_length frames where it is set, else as many as in training."""
-    length = getattr(settings, "evaluation_length", None)
-    return settings.but(length=length) if length else settings
+    return settings.but(length=getattr(settings, "evaluation_length", settings.length))
 
 
 def load_moving_digits(settings: Settings, split: str, seed: int) -> Sequences:
@@ -95,18 +94,14 @@ def draw_pairs(
     model: IndependentPrediction, sampler: Sampler, settings: Settings, generator: torch.Generator
 ) -> list[tuple[Pairs, Pairs]]:
     """evaluation_draws times pairs as paper A takes them, and pairs of one sequence each."""
-    draws, count = [], settings.evaluation_pairs
+    draws, given = [], (model, sampler, settings.evaluation_pairs, generator)
     for _ in range(settings.evaluation_draws):
-        together = collect_pairs(model, sampler, count, generator)
-        draws.append((together, collect_pairs(model, sampler, count, generator, apart=True)))
+        draws.append((collect_pairs(*given), collect_pairs(*given, apart=True)))
     return draws
 
 
 def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
-    """The order of the units (K d) in which each `judged_size` of them are a factor.
-
-    Of a model without factors the best of 20 random partitions, as in the authors' code.
-    """
+    """The order of the units (K d), by factor; without factors the best of 20 partitions."""
     if settings.factors > 1:
         return np.arange(pairs.before.shape[1])
     return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed)[0]
@@ -153,11 +148,8 @@ def position_scores(scores: np.ndarray) -> Figures:
 
 
 def centroids(frames: Tensor) -> Tensor:
-    """The places x, y of both digits in pixels, (..., 2, 2), in frames (..., 3, H, W).
-
-    In a plane without any light, the middle.
-    """
-    planes = frames[..., :2, :, :].clamp(min=0) + 1e-6
+    """The places x, y of both digits in pixels, (..., 2, 2), in frames (..., 3, H, W)."""
+    planes = frames[..., :2, :, :].clamp(min=0) + 1e-6  # in the dark the middle
     weights = planes / planes.sum((-2, -1), keepdim=True)
     x = (weights.sum(-2) * torch.arange(frames.shape[-1], device=frames.device)).sum(-1)
     y = (weights.sum(-1) * torch.arange(frames.shape[-2], device=frames.device)).sum(-1)
@@ -166,10 +158,7 @@ def centroids(frames: Tensor) -> Tensor:
 
 @torch.no_grad()
 def forecast_errors(model: IndependentPrediction, frames: Tensor, seen: int) -> Tensor:
-    """Distances in pixels of the digits (B, digits) from their places in the last of the frames.
-
-    The model encodes the first `seen` of frames (B, T, 3, H, W); then its factors roll forward.
-    """
+    """Distances in pixels (B, digits) from the last frame's, rolled on after `seen` frames."""
     latents = model.to_latents(model.encode(frames[:, :seen]))[:, -1]
     for _ in range(frames.shape[1] - seen):
         latents = model.prior(latents).mean

@@ -55,8 +55,8 @@ def collect_pairs(
 ) -> Pairs:
     """`count` pairs (z_t, z_{t+1}) of posterior samples from new test sequences.
 
-    All pairs of a sequence are among them, as in the authors' code; they resemble each other, which
-    an estimate counts as information. apart: one pair per sequence, at a random step.
+    All of a sequence, as in the authors' code, whose likeness an estimate counts as information.
+    apart: one pair per sequence, at a random step.
     """
     length = sampler(1, torch.Generator().manual_seed(0)).length
     sequences = sampler(count if apart else -(-count // (length - 1)), generator)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from unbraid.checks import check_name
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Noise
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
@@ -20,8 +21,7 @@ from unbraid.networks import ConvolutionalDecoder, activation
 class CanvasPredictionConfig(IndependentPredictionConfig):
     """The sizes of `CanvasPrediction`; with its defaults the decoder is the paper's.
 
-    decoder_groups: 1 is the paper's one decoder for all units. With K each factor draws a picture
-        of its own, and the decoder adds them.
+    decoder_groups: 1, one decoder for all units, the only value that weights of 1.0 have.
     decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
     """
 
@@ -30,33 +30,25 @@ class CanvasPredictionConfig(IndependentPredictionConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        groups = self.decoder_groups
-        if self.decoder_hidden and groups > 1:
-            raise ValueError(
-                f"decoder_hidden: expected 0 with {groups} decoder_groups, because a layer that "
-                f"reads all factors would mix them, found {self.decoder_hidden}; set one of the two"
-            )
+        check_name("decoder_groups", self.decoder_groups, (1,))
 
 
 class CanvasPrediction(IndependentPrediction):
-    """`IndependentPrediction` with a canvas for each factor, or with a wider decoder."""
+    """`IndependentPrediction` with a wider decoder."""
 
     config_class = CanvasPredictionConfig
 
     def __init__(self, config: CanvasPredictionConfig | None = None, **values: object):
         super().__init__(config, **values)
-        hidden = self.config.decoder_hidden
-        if hidden:
+        if hidden := self.config.decoder_hidden:
             name = "relu" if self.config.activation == "paper" else self.config.activation
             first = nn.Linear(self.factors * self.factor_size, hidden)
             self.decoder = nn.Sequential(first, activation(name), self.decoder)
 
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
-        """A decoder of the hidden units, or one with a group for each factor."""
+        """The decoder of the hidden units, or the paper's."""
         hidden = self.config.decoder_hidden
-        if hidden:
-            return super().make_decoder(hidden, groups=0)
-        return super().make_decoder(inputs, self.config.decoder_groups)
+        return super().make_decoder(hidden or inputs, groups=0 if hidden else 1)
 
 
 @dataclass(frozen=True)
@@ -71,14 +63,6 @@ class GatedPredictionConfig(CanvasPredictionConfig):
 
     opening: tuple = ()
     decoder_apart: tuple[float, ...] = (0.0, 0.0)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if any(self.decoder_apart) and self.decoder_groups > 1:
-            raise ValueError(
-                f"decoder_apart: expected [0, 0] with {self.decoder_groups} decoder_groups, whose "
-                f"features are apart already, found {self.decoder_apart}; set one of the two"
-            )
 
 
 class GatedPrediction(CanvasPrediction):
@@ -125,10 +109,7 @@ class GatedPrediction(CanvasPrediction):
 
     @torch.no_grad()
     def part_decoder(self) -> None:
-        """Set the decoder's weights between the features of different factors to zero.
-
-        The update that follows moves them a little, so this is done before each.
-        """
+        """Before each update: set weights between features of different factors to 0."""
         weights = [weight for weight in self.decoder.parameters() if weight.ndim > 1]
         for weight in weights[:-1]:  # The last layer paints with the features of all.
             rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])

@@ -12,10 +12,9 @@ PATH_LENGTH = 20  # frames of the path that unordered digits are drawn from
 
 
 class DigitPaths(MovingDigits):
-    """An endless supply of bouncing or circling digits, of whose frames only some are drawn.
+    """`MovingDigits` of whose frames only some are drawn.
 
-    kept: so many different frames of each path, at random; None: all, in their order. grey: both
-    digits in one plane, see `as_grey`. Others: as `MovingDigits`.
+    kept: so many of each path, at random; None: all, in order. grey: see `as_grey`.
     """
 
     def __init__(
@@ -68,10 +67,7 @@ def as_grey(sequences: Sequences) -> Sequences:
 
 
 def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0) -> Sequences:
-    """The same frames, of which a `share` of the sequences lacks one class of a dynamic label.
-
-    Which sequences and which class of each is drawn with `seed`.
-    """
+    """The same frames; a `share` of sequences, drawn with `seed`, lacks one class of a label."""
     classes = [name for name in sequences.dynamic if name in sequences.classes]
     check_field(label in classes, "label", f"one of the dynamic classes {classes}", repr(label))
     check_field(0 < share < 1, "share", "between 0 and 1", share)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from unbraid.codes import (
     as_float,
@@ -20,24 +21,13 @@ from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import visible_attributes
 from unbraid.measures.judges import FrameJudge, judge_classes
-from unbraid.measures.swaps import agreement, random_donors
+from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
 
+from papers import encoded
 from papers.b.data import PATH_LENGTH
 from papers.datasets import load_frames, make_paths, shortest_length
-from papers.encoded import (
-    Encoded,
-    Evaluation,
-    Figures,
-    Labels,
-    at_first_step,
-    count_evaluated,
-    load_split,
-    name_skills,
-    probe,
-    seeded,
-    select,
-)
+from papers.encoded import Encoded, Evaluation, Figures, Labels
 from papers.judge import open_judge
 from papers.settings import Settings
 
@@ -60,7 +50,7 @@ def unordered_bound(
     """The bound and its terms in nats: means over four samples of N frames of every test sequence,
     with one draw of the codes of each. kl_static is of a sequence, kl_dynamic_per_frame of a
     frame."""
-    generator = seeded(10_000 + seed)
+    generator = encoded.seeded(10_000 + seed)
     samples = [draw_frames(test, settings.length, generator) for _ in range(BOUND_SAMPLES)]
     return bound_per_frame(model, samples, seed)
 
@@ -73,7 +63,7 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
     prior = model.prior(static.to(device_of(model)))  # static: (M, D)
     mean = prior.mean[:, 0].double().cpu()  # (M, d)
     deviation = prior.standard_deviation[:, 0].double().cpu()
-    generator, values = seeded(40_000 + seed), []
+    generator, values = encoded.seeded(40_000 + seed), []
     for _ in range(PRIOR_DRAWS):
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         z = mean + deviation * noise
@@ -83,28 +73,13 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
     return {"prior_from_average": float(torch.stack(values).mean())}
 
 
-def class_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
-    """*_probe_*: classes read off codes of test sequences by a non-linear probe trained on codes of
-    training sequences, as skill (0 chance, 1 perfect). Off f of N frames a label of frames is that
-    of one frame; off z it is read frame by frame."""
-    labels = train.labels, test.labels
-    first = [at_first_step(of_split) for of_split in labels]
-    figures = name_skills(probe(*only("static", train, test), *first, seed=seed))
-    return figures | name_skills(probe(*only("dynamic", train, test), *labels, seed=seed))
-
-
-def only(code: str, *parts: Encoded) -> list[dict[str, Tensor]]:
-    """One of the codes, by its name, of each part."""
-    return [{code: part.codes[code]} for part in parts]
-
-
 # ---- moving digits whose order is lost
 
 
 def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
     """All figures of a model of unordered moving digits, on two planes or grey on one."""
     train_paths, test_paths = (load_paths(settings, split, seed) for split in ("train", "test"))
-    generator = seeded(CODES + seed)
+    generator = encoded.seeded(CODES + seed)
     train, train_seen = encode_paths(model, train_paths, settings.length, generator)
     test, test_seen = encode_paths(model, test_paths, settings.length, generator)
 
@@ -114,17 +89,14 @@ def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: 
 
 def load_paths(settings: Settings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order; grey with one channel."""
-    paths, count = make_paths(settings, split), count_evaluated(settings, split)
-    return paths(count, seeded(2 * seed + (split == "test")))
+    paths, count = make_paths(settings, split), encoded.count_evaluated(settings, split)
+    return paths(count, encoded.seeded(2 * seed + (split == "test")))
 
 
 def encode_paths(
     model: UnorderedFrames, paths: Sequences, count: int, generator: torch.Generator
 ) -> tuple[Encoded, Labels]:
-    """f of `count` frames of each path, with z and labels of all its other frames.
-
-    Also returned are the labels of the frames that f has seen.
-    """
+    """f of `count` frames of each path, z and labels of all others, and labels of those seen."""
     sampler = FrameSampler(paths, PATH_LENGTH)
     rows = torch.arange(len(paths))
     steps = sampler.steps(rows, generator)
@@ -140,22 +112,20 @@ def position_probes(
 ) -> Figures:
     """R^2 of a non-linear probe, trained on codes of training paths, of the digits' positions.
 
-    Means of both digits, x and y, in frames that f has not seen; _seen: in one that it has. The
-    mean of N frames alone tells a part of where those N were, and so of each.
+    Means over both digits, x and y, in frames that f has not seen; _seen: in one that it has.
     """
-    labels = train.labels, test.labels
-    first = [at_first_step(of_split) for of_split in labels]
-    seen = [at_first_step(of_split) for of_split in (train_seen, test_seen)]
+    labels = [train.labels, test.labels]
     read = {
-        "static_probe_position": ("static", first),
-        "static_probe_position_seen": ("static", seen),
-        "dynamic_probe_position": ("dynamic", labels),
+        "static_probe_position": map(encoded.at_first_step, labels),
+        "static_probe_position_seen": map(encoded.at_first_step, (train_seen, test_seen)),
+        "dynamic_probe_position": labels,
     }
     figures = {}
-    for figure, (code, known) in read.items():
-        chosen = [select(of_split, test.sequences.dynamic) for of_split in known]
-        skills = probe(*only(code, train, test), *chosen, seed=seed).value
-        figures[figure] = float(skills.mean())
+    for figure, known in read.items():
+        code = figure.partition("_")[0]
+        codes = [{code: part.codes[code]} for part in (train, test)]
+        chosen = [encoded.select(of_split, test.sequences.dynamic) for of_split in known]
+        figures[figure] = float(encoded.probe(*codes, *chosen, seed=seed).value.mean())
     return figures
 
 
@@ -164,13 +134,13 @@ def position_probes(
 
 def evaluate_faces(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
     """All figures of a model of faces: unseen photographs of people whom training knows."""
-    people = [load_split(settings, split, seed) for split in ("train", "test")]
-    generator = seeded(CODES + seed)
+    people = [encoded.load_split(settings, split, seed) for split in ("train", "test")]
+    generator = encoded.seeded(CODES + seed)
     lots = 11 * people[0].mask.numel() + 10 * people[1].mask.numel()
     torch.rand(lots, generator=generator)  # results/ was drawn after them
     codes = [encode_photographs(model, part, settings.length, generator) for part in people]
     figures = unordered_bound(model, people[1], settings, seed)
-    return figures | class_probes(*codes, seed)
+    return figures | encoded.code_probes(*codes, seed)
 
 
 def encode_photographs(
@@ -183,10 +153,8 @@ def encode_photographs(
     labels = {name: people.labels[name][person] for name in people.static}
     labels |= {name: people.labels[name][mask] for name in people.dynamic}
     single = Sequences(frames[mask][:, None], labels, tuple(labels), (), people.split)
-    codes = {
-        "static": encode_all(model, single)["static"],
-        "dynamic": dynamic_given(model, frames, of_person)[mask],
-    }
+    dynamic = dynamic_given(model, frames, of_person)[mask]
+    codes = {"static": encode_all(model, single)["static"], "dynamic": dynamic}
     return Encoded(single, codes, labels)
 
 
@@ -196,7 +164,7 @@ def encode_photographs(
 
 def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
     """All figures of a model of characters in all poses."""
-    test, generator = load_characters(settings, "test", seed), seeded(CODES + seed)
+    test, generator = load_characters(settings, "test", seed), encoded.seeded(CODES + seed)
     trained_on = settings.evaluation_training  # results/ was drawn after frames of as many
     torch.rand(trained_on, test.length, generator=generator)
     static = encode_all(model, draw_frames(test, settings.length, generator))["static"]
@@ -215,7 +183,7 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
 
 def load_characters(settings: Settings, split: str, seed: int) -> Sequences:
     """The characters of a split; those of training lack the frames that were withheld."""
-    return load_frames(settings, split).subset(slice(0, count_evaluated(settings, split)))
+    return load_frames(settings, split).subset(slice(0, encoded.count_evaluated(settings, split)))
 
 
 # ---- pose transfer
@@ -299,17 +267,12 @@ def coherence(
     motions = judge_motions(model, static, grid_points(codes, points), judge)
     torch.randperm(len(codes), generator=generator)  # results/ was drawn after it
     order = torch.rand(motions.shape, generator=generator).argsort(1)
-    return {
-        "grid_coherence": agreement(motions),
-        "grid_coherence_chance": agreement(motions.gather(1, order)),
-    }
+    chance = agreement(motions.gather(1, order))
+    return {"grid_coherence": agreement(motions), "grid_coherence_chance": chance}
 
 
 def grid_points(codes: Tensor, side: int) -> Tensor:
-    """A regular grid over the middle 95 % of codes (Q, 2): points (side^2, 2).
-
-    The first unit grows to the right.
-    """
+    """Points (side^2, 2) over the middle 95 % of codes (Q, 2); the first unit varies fastest."""
     mean = codes.mean(0)
     low, high = torch.quantile(codes - mean, torch.tensor(MIDDLE), dim=0).tolist()
     lines = [torch.linspace(*ends, side) for ends in zip(low, high, strict=True)]
@@ -331,6 +294,11 @@ def judge_motions(
 
 
 DIGITS = Evaluation(evaluate_unordered_digits, load_paths)
-FACES = Evaluation(evaluate_faces, load_split)
+FACES = Evaluation(evaluate_faces, encoded.load_split)
 CHARACTERS = Evaluation(evaluate_characters, load_characters)
 EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS, "faces": FACES, "sprites_poses": CHARACTERS}
+
+
+def agreement(judged: Tensor) -> float:
+    """The share of identities with the commonest class (K, P) of their point, a mean over P."""
+    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))

@@ -16,33 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from unbraid.codes import (
-    as_float,
-    bound_per_frame,
-    concatenate,
-    decode_all,
-    device_of,
-    generator_for,
-)
+from unbraid.checks import check_field
+from unbraid.codes import as_float, bound_per_frame, concatenate, decode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
 from unbraid.measures.judges import SequenceJudge, judge_clips
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
-from papers.encoded import (
-    Encoded,
-    Evaluation,
-    Figures,
-    donor_shares,
-    draw_others,
-    encode,
-    generation_scores,
-    load_split,
-    name_skills,
-    probe,
-    seeded,
-)
+from papers import encoded
+from papers.encoded import Encoded, Evaluation, Figures, encode, load_split
 from papers.judge import name_judges, open_judge
 from papers.settings import Settings
 
@@ -83,7 +66,7 @@ def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
     character = clips.labels["character"]
     people = len(character.unique())
     order = character.argsort(stable=True).view(people, -1)  # each in all motions
-    chosen = torch.randperm(people, generator=seeded(0))[:count]
+    chosen = torch.randperm(people, generator=encoded.seeded(0))[:count]
     return clips.subset(order[chosen.sort().values].flatten())
 
 
@@ -106,7 +89,7 @@ def swaps(
         for name, probabilities in judge_clips(judge, frames).items():
             own, others = labels[name], labels[name][donors]
             expected = (others, own) if name in STATIC_LABELS else (own, others)
-            shares = donor_shares(probabilities.numpy().argmax(1), *expected)
+            shares = encoded.donor_shares(probabilities.numpy().argmax(1), *expected)
             for kind, share in zip(("", "differing_", "leak_"), shares, strict=True):
                 figures[f"{prefix}swap_{kind}{name}"] = share
     if "motion" in test.labels:
@@ -116,16 +99,12 @@ def swaps(
 
 
 def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
-    """The number of the true clip (N,) of each swap: the donor's character in the own motion.
-
-    Raises ValueError for a character that is not in all motions.
-    """
+    """The true clip (N,) of each swap: the donor's character in the own motion, or `ValueError`."""
     characters, character = clips.labels["character"].unique(return_inverse=True)
     motion = clips.labels["motion"].long()
     numbers = torch.full((len(characters), int(motion.max()) + 1), -1)
     numbers[character, motion] = torch.arange(len(clips))
-    if (numbers < 0).any():
-        raise ValueError("clips: expected every character in every motion, found one that is not")
+    check_field((numbers >= 0).all(), "clips", "all characters in all motions", "one without")
     return numbers[character[torch.as_tensor(donors)], motion]
 
 
@@ -160,13 +139,13 @@ def generations(
     generator = generator_for(model, 30_000 + seed)
     repeats = defaultdict(list)
     for _ in range(REPEATS):
-        drawn = draw_others(model, test.codes, "dynamic", generator)
+        drawn = encoded.draw_others(model, test.codes, "dynamic", generator)
         for prefix, seen in judge_codes(model, judges, drawn).items():
-            for name, score in generation_scores(seen[moving], labels[moving]).items():
+            for name, score in encoded.generation_scores(seen[moving], labels[moving]).items():
                 repeats[f"{prefix}{name}"].append(score)
 
-        drawn = draw_others(model, thirds, "static", generator)
-        drawn["dynamic"] = prior_means(model, drawn["dynamic"])
+        drawn = encoded.draw_others(model, thirds, "static", generator)
+        drawn["dynamic"] = encoded.prior_means(model, drawn["dynamic"])
         for prefix, seen in judge_codes(model, judges, drawn).items():
             for name in static_labels:
                 right = seen[name].argmax(1) == labels[name][::3]
@@ -185,26 +164,15 @@ def judge_codes(
             parts[prefix].append(judge_clips(judge, frames))
     named = {}
     for prefix, of_judge in parts.items():
-        found = concatenate(of_judge)
-        named[prefix] = {name: values.numpy() for name, values in found.items()}
+        named[prefix] = {name: seen.numpy() for name, seen in concatenate(of_judge).items()}
     return named
-
-
-@torch.no_grad()
-def prior_means(model: SequenceModel, dynamic: Tensor) -> Tensor:
-    """The means of p(d_t | d_<t) along a path of draws (B, T, d), on the CPU; 0 stays 0."""
-    means = model.prior(dynamic.to(device_of(model))).mean.cpu()
-    return means.masked_fill((dynamic == 0).all(2, keepdim=True), 0.0)
 
 
 # ---- what else is measured
 
 
 def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: int) -> Figures:
-    """fresh_swap_nearest, with the running statistics of batch normalisation measured anew.
-
-    They are means over 20 batches of 128 training clips.
-    """
+    """fresh_swap_nearest: with the running statistics of 20 batches of 128 training clips."""
     fresh = copy.deepcopy(model)
     for layer in fresh.modules():
         if isinstance(layer, _BatchNorm):
@@ -221,15 +189,12 @@ def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: 
 
 
 def clip_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
-    """<code>_probe_<label>: skill, 0 for the commonest class, 1 if always right, of a linear probe.
-
-    It learns from clips of training characters; of the dynamic code it reads all steps at once.
-    """
+    """<code>_probe_<label>: skill, 0 for the commonest class, of a linear probe of whole codes."""
     codes = []
     for part in (train, test):
         codes.append({name: code.flatten(1) for name, code in part.codes.items()})
     labels = [class_labels(part.sequences) for part in (train, test)]
-    return name_skills(probe(*codes, *labels, "linear", seed))
+    return encoded.name_skills(*codes, *labels, "linear", seed)
 
 
 CLIPS = Evaluation(evaluate_clips, load_clips)

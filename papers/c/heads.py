@@ -37,14 +37,10 @@ Draw = Callable[[str], HeadData]  # of "train", "validation" or "test"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the head, and the models that it is compared with, predict for N test series.
-
-    outputs: predictor -> (S, N, ...) scores of the event, classes, or values; S seeds for "head",
-    one for the others.
-    """
+    """What heads, and the models that they are compared with, predict for N test series."""
 
     target: np.ndarray
-    outputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]  # (S, N, ...) by predictor; S seeds for "head", else one
 
     def score(self, metric: str, predictor: str = "head") -> float:
         """The mean of a metric over the seeds of a predictor."""
@@ -60,9 +56,8 @@ class ClassHead(nn.Module):
 
     def __init__(self, static: int, dynamic: int, classes: int):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(static, classes), nn.ReLU(), nn.Linear(classes, classes)
-        )
+        first = nn.Linear(static, classes)
+        self.layers = nn.Sequential(first, nn.ReLU(), nn.Linear(classes, classes))
 
     def forward(self, static: Tensor, dynamic: Tensor, lengths: Tensor) -> Tensor:
         return self.layers(static)
@@ -74,9 +69,8 @@ class EventHead(nn.Module):
     def __init__(self, static: int, dynamic: int):
         super().__init__()
         self.recurrent = nn.LSTM(dynamic, 32, batch_first=True)
-        self.layers = nn.Sequential(
-            nn.Linear(32 + static, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1)
-        )
+        first = nn.Linear(32 + static, 16)
+        self.layers = nn.Sequential(first, nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1))
 
     def forward(self, static: Tensor, dynamic: Tensor, lengths: Tensor) -> Tensor:
         outputs, _ = self.recurrent(dynamic)  # (B, W, 32)
@@ -111,22 +105,17 @@ class ValueHead(nn.Module):
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of label: its head, and how Adam trains it on mini-batches.
-
-    clip: the greatest norm of a gradient. passes: over the training series, an epoch.
-    equal: batches are as equal in size as can be; otherwise the last has what is left.
-    choose: the epoch with the smallest validation loss is kept, otherwise the last.
-    """
+    """A kind of label: its head, and how Adam trains it on mini-batches."""
 
     head: type[nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: tuple[str, ...]
     epochs: int
     batch: int
-    clip: float | None = None
-    passes: int = 1
-    equal: bool = True
-    choose: bool = True
+    clip: float | None = None  # the greatest norm of a gradient
+    passes: int = 1  # over the training series, an epoch
+    equal: bool = True  # batches in size, as can be; otherwise the last has what is left
+    choose: bool = True  # the epoch of the smallest validation loss; otherwise the last
 
 
 CLASS = Task(ClassHead, cross_entropy, ("accuracy",), epochs=40, batch=30, passes=5)
@@ -136,10 +125,7 @@ VALUE = Task(ValueHead, l1_loss, ("mae",), epochs=301, batch=10)
 
 
 def fit_head(head: nn.Module, task: Task, draw: Draw) -> None:
-    """Train a head in place; it ends in eval mode.
-
-    Raises ValueError if the epoch is to be chosen and none has a finite validation loss.
-    """
+    """Train a head in place, to eval mode; `ValueError` if no validation loss is finite."""
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
     smallest, best = np.inf, None
     for _ in range(task.epochs):
@@ -181,9 +167,8 @@ def run_heads(
 ) -> Prediction:
     """What trained heads predict on the test, (seeds * rounds * tests, N, ...).
 
-    A head is trained `rounds` times, each time on from where it was with a new optimizer, and then
-    tested `tests` times. The seed rules first weights, order and dropout, and leaves the caller's
-    random numbers alone.
+    Each is trained `rounds` times on from where it was, and then tested `tests` times. The seed
+    rules weights, order and dropout, and leaves the caller's random numbers alone.
     """
     outputs = []
     for seed in seeds:
@@ -213,9 +198,9 @@ def predict(
 ) -> Prediction:
     """What heads and models without codes predict: a class 0 ... C - 1 or an event (N,), or values.
 
-    targets, codes: of training, validation and test series. "trivial" always says the commonest;
-    of values there is "constant_mean". readings: by the name of a linear
-    model the plain numbers that it reads, (N, F), or of each element (N, W, F).
+    targets, codes: of training, validation and test series. "trivial" always says the commonest; of
+    values there is "constant_mean". readings: by the name of a linear model the plain numbers that
+    it reads, (N, F), or of each element (N, W, F).
     """
     sizes = [codes[0][0].shape[1], codes[0][1].shape[2]]
     known = np.concatenate([part.flatten() for part in targets[:2]])

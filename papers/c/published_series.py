@@ -47,10 +47,7 @@ class StepCodec(Windows):
         self.deviation = nn.Linear(features, channels)
 
     def decode(self, static: Tensor, dynamic: Tensor, noise: Tensor) -> Normal:
-        """The distribution of all values, (B, W, steps, C), of s (B, D) and d (B, W, d).
-
-        noise: what the LSTM reads, (B, W, steps, g).
-        """
+        """What values (B, W, steps, C) s (B, D), d (B, W, d) and noise (B, W, steps, g) give."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         start = self.start(torch.cat([dynamic, static], -1)).flatten(0, 1)[None]  # (1, B W, g)
         hidden, _ = self.recurrent(noise.flatten(0, 1), (start, start))
@@ -149,10 +146,9 @@ class PublishedSeries(SingleElement):
         ones. Only the anchor's d_t reads noise, so that everything else is encoded once.
         """
         count, length = elements.shape[:2]
-        if noise is None:
-            noise = {}
-        elif isinstance(noise, Generator):
+        if isinstance(noise, Generator):
             noise = super().draw_noise(count, length, noise)  # none for the decoder
+        noise = noise or {}
         features = self.codec.encoder(elements)  # (B, W, window, g)
         once = self.static_head(self.anchor_recurrent(features[:, 0])[1][0])
 

@@ -17,13 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from unbraid.distributions import DiagonalGaussian
+from unbraid.models import single_element
 from unbraid.models.base import Batch
-from unbraid.models.single_element import (
-    DynamicEncoder,
-    SingleElement,
-    SingleElementConfig,
-    Windows,
-)
 from unbraid.networks import GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
@@ -38,7 +33,7 @@ class LeakyHead(GaussianHead):
         return DiagonalGaussian(*ends)
 
 
-class SpectraCodec(Windows):
+class SpectraCodec(single_element.Windows):
     """Recurrent encoder (to g features) and decoder of chunks; an element is one spectrum."""
 
     window = 1
@@ -63,23 +58,20 @@ class SpectraCodec(Windows):
 
 
 @dataclass(frozen=True)
-class PublishedSpeechConfig(SingleElementConfig):
-    """The sizes of `PublishedSpeech`; the defaults are those of the authors' run of TIMIT.
-
-    features: as many as bins. hidden: units of the static head and of the prior.
-    """
+class PublishedSpeechConfig(single_element.SingleElementConfig):
+    """The sizes of `PublishedSpeech`; the defaults are those of the authors' run of TIMIT."""
 
     kind: str = "series"
     channels: int = 201  # frequency bins
-    features: int = 201
-    hidden: int = 256
+    features: int = 201  # as many as bins
+    hidden: int = 256  # units of the static head and of the prior
     static_size: int = 128
     dynamic_size: int = 128
     dynamic_hidden: int = 128
     still: bool = True
 
 
-class PublishedSpeech(SingleElement):
+class PublishedSpeech(single_element.SingleElement):
     """Paper C's model of speech as its authors run it: static (B, D), dynamic (B, T, d).
 
     At v = 1/2 and with the authors' weights the loss is theirs, divided by T, and a constant.
@@ -94,7 +86,7 @@ class PublishedSpeech(SingleElement):
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), LeakyHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = DynamicEncoder(config)
+        self.dynamic_encoder = single_element.DynamicEncoder(config)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
         return super().check_batch(batch)[0], None

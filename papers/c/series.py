@@ -13,6 +13,7 @@ window: a linear model on the anchor's window, which is all that the static code
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence as ListOf
 from dataclasses import replace
 from functools import partial
@@ -24,47 +25,42 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean
 from unbraid.models.base import Batch, SequenceModel
 
-from papers.c.heads import (
-    CLASS,
-    EVENT,
-    SPLITS,
-    VALUE,
-    ClassHead,
-    Codes,
-    Draw,
-    EventHead,
-    HeadData,
-    Task,
-    ValueHead,
-    predict,
-    run_heads,
-)
+from papers.c import heads
+from papers.c.heads import Codes, Draw, HeadData, Task
 from papers.c.published_series import PublishedSeries
 from papers.datasets import load as load_dataset
 from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import Settings
 
 LABELS = {  # what heads predict
-    "weather": {"season": CLASS},
-    "air_quality": {"month": CLASS},
-    "physionet": {"icu": CLASS, "mortality": EVENT},
-    "etth1": {"oil_temperature": VALUE},
+    "weather": {"season": heads.CLASS},
+    "air_quality": {"month": heads.CLASS},
+    "physionet": {"icu": heads.CLASS, "mortality": heads.EVENT},
+    "etth1": {"oil_temperature": heads.VALUE},
 }
-THEIR_CLASS = replace(CLASS, epochs=41, equal=False)
+THEIR_CLASS = replace(heads.CLASS, epochs=41, equal=False)
 PAPERS = {  # what the papers report, with the training of the authors' code
     "air_quality": {"month": replace(THEIR_CLASS, batch=10)},
     "physionet": {
         "icu": THEIR_CLASS,
-        "mortality": replace(EVENT, equal=False, choose=False),
+        "mortality": replace(heads.EVENT, equal=False, choose=False),
     },
-    "etth1": {"oil_temperature": replace(VALUE, equal=False, choose=False)},
+    "etth1": {"oil_temperature": replace(heads.VALUE, equal=False, choose=False)},
 }
 SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 
 
 def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figures:
-    """All figures of a model of series."""
-    figures = on_means(model, load_splits(settings), settings, seed)
+    """All figures of a model of series: of heads on means of codes, and of models without codes."""
+    splits, figures = load_splits(settings), {}
+    codes = [encode_series(model, split) for split in splits]
+    for label, task in LABELS[settings.dataset].items():
+        targets = [read_label(split, label) for split in splits]
+        readings = read_plainly(model, splits, task)
+        found = heads.predict(*plan_heads(settings, seed, task), targets, codes, readings)
+        for metric, name in itertools.product(task.metrics, found.outputs):
+            ending = "" if name == "head" else f"_{name}"
+            figures[f"{label}_{metric}{ending}"] = found.score(metric, name)
     if settings.dataset in PAPERS and isinstance(model, PublishedSeries):
         figures |= authors_protocol(model, settings, seed)
     return figures
@@ -80,7 +76,7 @@ def load_series(settings: Settings, split: str, seed: int = 0, **options: object
 
 def load_splits(settings: Settings, **options: object) -> list[Sequences]:
     """The training, validation and test series."""
-    return [load_series(settings, split, **options) for split in SPLITS]
+    return [load_series(settings, split, **options) for split in heads.SPLITS]
 
 
 def encode_series(
@@ -105,8 +101,7 @@ def plain_means(frames: Tensor, observed: Tensor, has_gaps: bool) -> Tensor:
 def read_window(model: SequenceModel, sequences: Sequences) -> Tensor:
     """`plain_means` (N, F) of the window that is each series' anchor, of evaluation.
 
-    It depends on the model's anchor and not on its weights. The static code of a model without
-    context that reads its anchor reads nothing else.
+    Without context, the static code of a model that reads its anchor reads nothing else.
     """
     elements = model.codec.split(sequences.frames)  # (N, W, w, C)
     observed = model.codec.split(observed_values(sequences))
@@ -143,32 +138,16 @@ def plan_heads(settings: Settings, seed: int, task: Task) -> tuple[Task, list[in
     return replace(task, epochs=settings.evaluation_epochs or task.epochs), seeds
 
 
-def on_means(
-    model: SequenceModel, splits: ListOf[Sequences], settings: Settings, seed: int
-) -> Figures:
-    """The scores of heads on means of codes, and of models without codes."""
-    codes, figures = [encode_series(model, split) for split in splits], {}
-    for label, task in LABELS[settings.dataset].items():
-        targets = [read_label(split, label) for split in splits]
-        readings = read_plainly(model, splits, task)
-        found = predict(*plan_heads(settings, seed, task), targets, codes, readings)
-        for metric in task.metrics:
-            for model_name in found.outputs:
-                ending = "" if model_name == "head" else f"_{model_name}"
-                figures[f"{label}_{metric}{ending}"] = found.score(metric, model_name)
-    return figures
-
-
 def read_plainly(
     model: SequenceModel, splits: ListOf[Sequences], task: Task
 ) -> dict[str, list[Tensor]]:
     """What linear models read of all series, by the names of the models."""
-    if task.head is ValueHead:
+    if task.head is heads.ValueHead:
         return {"ridge": [daily_mean(split.frames) for split in splits]}
     whole = []
     for split in splits:
         whole.append(plain_means(split.frames, observed_values(split), split.mask is not None))
-    if task.head is EventHead:
+    if task.head is heads.EventHead:
         return {"logistic": whole}
     return {"logistic": whole, "window": [read_window(model, split) for split in splits]}
 
@@ -186,13 +165,13 @@ def authors_protocol(model: SequenceModel, settings: Settings, seed: int) -> Fig
     for label, task in PAPERS[settings.dataset].items():
         (task, seeds), repeats = plan_heads(settings, seed, task), ()
         sizes = [model.config.static_size, model.config.dynamic_size]
-        if task.head is ClassHead:
+        if task.head is heads.ClassHead:
             sizes.append(int(parts[0].labels[label].max()) + 1)
             seeds, repeats = seeds[:1], (2, 5)
-        elif task.head is ValueHead:
+        elif task.head is heads.ValueHead:
             sizes.append(True)
-        draw = draw_codes(model, dict(zip(SPLITS, parts, strict=True)), label, seed)
-        found = run_heads(partial(task.head, *sizes), task, draw, seeds, *repeats)
+        draw = draw_codes(model, dict(zip(heads.SPLITS, parts, strict=True)), label, seed)
+        found = heads.run_heads(partial(task.head, *sizes), task, draw, seeds, *repeats)
         for metric in task.metrics:
             figures[f"{label}_{metric}_authors_protocol"] = found.score(metric)
     return figures

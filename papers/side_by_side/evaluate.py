@@ -22,18 +22,9 @@ from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
+from papers import encoded
 from papers.c.evaluate import load_clips, true_swaps
-from papers.encoded import (
-    Encoded,
-    Evaluation,
-    Figures,
-    count_evaluated,
-    encode,
-    name_skills,
-    probe,
-    seeded,
-    select,
-)
+from papers.encoded import Encoded, Evaluation, Figures
 from papers.judge import open_judge
 from papers.settings import Settings
 
@@ -53,9 +44,8 @@ SPLITS = ("train", "validation", "test")
 
 def evaluate_side_by_side(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     """All figures of a model in the benchmark."""
-    train, validation, test = (
-        encode(model, load_benchmark(settings, split, seed)) for split in SPLITS
-    )
+    parts = [load_benchmark(settings, split, seed) for split in SPLITS]
+    train, validation, test = (encoded.encode(model, part) for part in parts)
     known = LABELS[settings.dataset]
     roles = assign(validation, known, seed)
     figures = bound_per_frame(model, [test.sequences], seed)
@@ -71,18 +61,17 @@ def evaluate_side_by_side(model: SequenceModel, settings: Settings, seed: int) -
 
 
 def load_benchmark(settings: Settings, split: str, seed: int) -> Sequences:
-    """Sequences of "train", "validation" or "test", bytes as floats.
+    """Sequences of "train", "validation" or "test", bytes as floats; digits have the label `which`.
 
-    Validation digits are new paths of training digits, and validation sprites are a tenth of the
-    training characters. Moving digits have the label `which` (N, 2), the numbers of their images.
+    Validation digits are new paths of training digits, and sprites a tenth of the characters.
     """
     if settings.dataset == "sprites":
         split = {"train": settings.training_split}.get(split, split)
         return load_clips(settings, split, seed).as_float()
-    count, number = count_evaluated(settings, split), 3 * seed + SPLITS.index(split)
+    count, number = encoded.count_evaluated(settings, split), 3 * seed + SPLITS.index(split)
     draw = digits_of(settings, split)
-    sequences = draw(count, seeded(number))
-    which, _ = draw.draw(count, seeded(number))  # The same once more.
+    sequences = draw(count, encoded.seeded(number))
+    which, _ = draw.draw(count, encoded.seeded(number))  # The same once more.
     labels = sequences.labels | {"which": which}
     return replace(sequences, labels=labels, static=(*sequences.static, "which"))
 
@@ -100,25 +89,23 @@ def digits_of(settings: Settings, split: str) -> MovingDigits:
 def assign(validation: Encoded, known: Known, seed: int, free: bool = False) -> tuple[str, str]:
     """The names of the two codes that play the parts of `known.static` and `known.dynamic`.
 
-    A code that is called static keeps its part, unless free. Otherwise it is the pair of codes for
-    which linear probes, trained on half of the validation sequences, know most of their own labels.
+    A code called static keeps its part, unless free. Otherwise it is the pair for which linear
+    probes, trained on half of the validation sequences, know most of their own labels.
     """
     names = tuple(validation.codes)
     if "static" in names and not free:
         return "static", "dynamic"
     half, skills = len(validation) // 2, {}
     for part in known:
-        labels = select(validation.labels, part)
+        labels = encoded.select(validation.labels, part)
         halves = [{name: values[:half] for name, values in labels.items()}]
         halves.append({name: values[half:] for name, values in labels.items()})
         for code in names:
             values = validation.codes[code].flatten(1)  # of a path all steps, side by side
             codes = {code: values[:half]}, {code: values[half:]}
-            skills[part, code] = probe(*codes, *halves, "linear", seed).value.mean()
-    return max(
-        permutations(names, 2),
-        key=lambda pair: skills[known.static, pair[0]] + skills[known.dynamic, pair[1]],
-    )
+            skills[part, code] = encoded.probe(*codes, *halves, "linear", seed).value.mean()
+    pairs = permutations(names, 2)
+    return max(pairs, key=lambda pair: sum(skills[of] for of in zip(known, pair, strict=True)))
 
 
 # ---- what the static code is informative about
@@ -130,14 +117,12 @@ def leakage(train: Encoded, test: Encoded, known: Known, code: str, seed: int) -
     code: that which counts as static, of a factor with a path its mean over time; static_code is
     its number, from 0. static_leaks: the mean over the labels that move.
     """
-    codes = []
-    for part in (train, test):
-        values = part.codes[code]
-        codes.append({"static": values.mean(1) if values.ndim == 3 else values})
+    values = [part.codes[code] for part in (train, test)]
+    codes = [{"static": each.mean(1) if each.ndim == 3 else each} for each in values]
     figures: Figures = {"static_code": float(list(test.codes).index(code))}
     for name in (*known.static, *known.dynamic):
-        labels = [select(part.labels, [name]) for part in (train, test)]
-        figures |= name_skills(probe(*codes, *labels, seed=seed))
+        labels = [encoded.select(part.labels, [name]) for part in (train, test)]
+        figures |= encoded.name_skills(*codes, *labels, seed=seed)
     # A skill below 0 counts as 0.
     leaks = [max(figures[f"static_probe_{name}"], 0.0) for name in known.dynamic]
     return figures | {"static_leaks": float(np.mean(leaks))}
@@ -191,7 +176,7 @@ def judge_looks(frames: Tensor, test: Encoded, donors: np.ndarray, settings: Set
         judge = open_judge("sprites", settings.profile, classes, size)
         seen, names, length = judge_clips(judge, frames), ATTRIBUTES, 1
     else:
-        judge = open_judge("digits", settings.profile, image_size=size)
+        judge = open_judge("digits", settings.profile, size=size)
         seen = judge_probabilities(judge, frames.flatten(0, 1))
         names, length = DIGITS.static, frames.shape[1]
     right = []
@@ -206,9 +191,9 @@ def exchanged_things(
 ) -> Figures:
     """The code that knows most of the red digit is exchanged with another sequence's.
 
-    thing_right: share in which, of four true clips, the nearest has the donor's red digit, its
-    looks and its path, beside the own green one. The others are the own clip, the donor's, and the
-    one with the donor's green digit. red_code: the number, from 0, of what was exchanged.
+    thing_right: share in which, of four true clips, the nearest has the donor's red digit and the
+    own green one; the others are both own, both the donor's, and the reverse. red_code: the
+    number, from 0, of what was exchanged.
     """
     donors = random_donors(len(test), seed)
     frames = exchange(model, test.codes, things[0], donors)

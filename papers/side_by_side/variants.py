@@ -21,16 +21,11 @@ from dataclasses import dataclass
 import torch
 from sklearn.decomposition import PCA
 from torch import Generator, Tensor, nn
+from unbraid import networks
 from unbraid.checks import check_number
 from unbraid.distributions import DiagonalGaussian as Gaussian
 from unbraid.distributions import gaussian_log_likelihood, kl, standard_normal_like
 from unbraid.models.base import Batch, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
-from unbraid.networks import (
-    AutoregressivePrior,
-    ConvolutionalDecoder,
-    ConvolutionalEncoder,
-    GaussianHead,
-)
 
 
 @dataclass(frozen=True)
@@ -55,15 +50,15 @@ class RivalConfig(ModelConfig):
         """(C, H, W)."""
         return self.channels, self.image_size, self.image_size
 
-    def make_encoder(self) -> ConvolutionalEncoder:
+    def make_encoder(self) -> networks.ConvolutionalEncoder:
         """What reads a frame."""
         look = self.image_size, self.channels, self.width, self.features
-        return ConvolutionalEncoder(*look, False, self.activation)
+        return networks.ConvolutionalEncoder(*look, False, self.activation)
 
-    def make_decoder(self, size: int) -> ConvolutionalDecoder:
+    def make_decoder(self, size: int) -> networks.ConvolutionalDecoder:
         """What paints a frame of `size` units."""
         look = self.image_size, self.channels, self.width, size
-        return ConvolutionalDecoder(*look, False, self.activation, self.output)
+        return networks.ConvolutionalDecoder(*look, False, self.activation, self.output)
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ class FrameVAE(Averages):
         super().__init__(config, **values)
         config = self.config
         self.encoder = config.make_encoder()
-        self.head = GaussianHead(config.features, config.size, config.initial_log_variance)
+        self.head = networks.GaussianHead(config.features, config.size, config.initial_log_variance)
         self.decoder = config.make_decoder(config.size)
 
     def posterior(self, frames: Tensor) -> Gaussian:
@@ -156,9 +151,8 @@ class FrameVAE(Averages):
 class PrincipalComponents(Averages):
     """`Averages` of probabilistic PCA of single frames (Tipping and Bishop 1999), without training.
 
-    Its one update computes mean and components of the frames of its batch, so that its learning
-    rate is 0. With W = U (L - v)^(1/2), of eigenvectors U and eigenvalues L, the posterior is exact
-    and the bound is the likelihood.
+    Its one update takes mean and components of its batch. With W = U (L - v)^(1/2), of
+    eigenvectors U and eigenvalues L, the posterior is exact and the bound is the likelihood.
     """
 
     def __init__(self, config: AveragesConfig | None = None, **values: object):
@@ -218,9 +212,9 @@ class SequenceVAE(SequenceModel):
         self.context = nn.LSTM(config.features, hidden, batch_first=True, bidirectional=True)
         self.recurrent = nn.LSTM(2 * hidden, hidden, batch_first=True)
         start = config.initial_log_variance
-        self.static_head = GaussianHead(2 * hidden, static, start)
-        self.dynamic_head = GaussianHead(hidden, dynamic, start)
-        self.prior = AutoregressivePrior(dynamic, hidden)
+        self.static_head = networks.GaussianHead(2 * hidden, static, start)
+        self.dynamic_head = networks.GaussianHead(hidden, dynamic, start)
+        self.prior = networks.AutoregressivePrior(dynamic, hidden)
         self.decoder = config.make_decoder(static + dynamic)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:

@@ -281,7 +281,7 @@ def test_both_doors_read_a_table_alike(kind, tmp_path):
     path.write_bytes(content)
 
     def read_labels():
-        raw = RawSequences.of("films", ["a", "b"], lambda number: None)
+        raw = RawSequences("films", ["a", "b"], lambda number: None)
         add_label_file(path, raw, None)
         return raw.static
 

@@ -1,4 +1,1 @@
-"""Data of the course: `sequences` has the one type, a module with `load(split)` reads each source.
-
-`sampling` draws from sequences; `fetch` finds and brings the files.
-"""
+"""Data of the course: a module with `load(split)` reads each source, as `sequences.Sequences`."""

@@ -26,10 +26,7 @@ def data_error(thing: object, expected: object, found: object, remedy: str) -> D
 
 @dataclass(frozen=True)
 class Source:
-    """One publisher's files: a section of sources.toml, whose head says what its fields are.
-
-    files: SHA-256 and bytes by name. fingerprint: SHA-256 of their list, which run records keep.
-    """
+    """A section of sources.toml; files: SHA-256 and bytes of each; fingerprint: SHA-256 of all."""
 
     name: str
     files: dict[str, tuple[str, int]]
@@ -87,11 +84,9 @@ def cache_directory() -> Path:
 def locate(name: str) -> dict[str, Path]:
     """The path of each file of a source that lies somewhere, checked or not."""
     check_name("source", name, SOURCES)
-    places = [cache_directory()]
-    if mirror := os.environ.get("UNBRAID_MIRROR"):
-        places.insert(0, Path(mirror).expanduser().resolve())
-    if root := repository_root():
-        places.append(root / "data")
+    mirror, root = os.environ.get("UNBRAID_MIRROR"), repository_root()
+    places = [Path(mirror).expanduser().resolve()] if mirror else []
+    places += [cache_directory(), *([root / "data"] if root else [])]
     paths: dict[str, Path] = {}
     for folder in [place / name for place in places]:  # the last one wins
         paths |= {file: folder / file for file in SOURCES[name].files if (folder / file).is_file()}
@@ -112,10 +107,7 @@ def verify(name: str, only: Sequence[str] = ()) -> dict[str, str]:
 
 
 def find(name: str, only: Sequence[str] = ()) -> dict[str, Path] | None:
-    """The path of each file of a source by its name, or None if a file is nowhere.
-
-    only: some of its files; by default all. Nothing is downloaded; a damaged file is a `DataError`.
-    """
+    """The path of each file, or of `only` some; None if one is nowhere, `DataError` if damaged."""
     states, paths = verify(name, only), locate(name)
     if damaged := [paths[file] for file, state in states.items() if state == "damaged"]:
         remedy = f"remove it, then {SOURCES[name].remedy}"
@@ -124,10 +116,7 @@ def find(name: str, only: Sequence[str] = ()) -> dict[str, Path] | None:
 
 
 def files(name: str, only: Sequence[str] = ()) -> dict[str, Path]:
-    """As `find`, but a missing file raises `DataError`, with the command that brings it.
-
-    Outside of a clone, where no `make data` has been run, what has an address is fetched instead.
-    """
+    """As `find`, but what is missing is fetched outside of a clone, or raises `DataError`."""
     if paths := find(name, only):
         return paths
     source = SOURCES[name]
@@ -139,10 +128,7 @@ def files(name: str, only: Sequence[str] = ()) -> dict[str, Path]:
 
 
 def fetch(name: str, only: Sequence[str] = ()) -> dict[str, Path]:
-    """Download what is missing or damaged of a source into the cache; the path of each file.
-
-    A file appears whole or not at all; after an error, call it again. Raises `DataError`.
-    """
+    """The path of each file, what is missing or damaged having been downloaded; or `DataError`."""
     missing = [file for file, state in verify(name, only).items() if state != "ok"]
     source, folder = SOURCES[name], cache_directory() / name
     origin = source.archive or source.url

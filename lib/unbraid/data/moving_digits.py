@@ -44,18 +44,13 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + shape.nbytes).reshape(shape)
 
 
-def load_digits(split: str = "train", source: str = "auto") -> Digits:
-    """MNIST's digits of a split: "test", the 10 000 of its test file, or "train".
-
-    source, of the training digits: "mnist", 59 000 of its training file; "mnist-sample", those
-    4 000 of them that travel with the clone; "auto", the first if they are at hand.
+def load_digits(split: str = "train") -> Digits:
+    """MNIST's digits of a split: "test", the 10 000 of its test file, or "train", 59 000 of its
+    training file, or where that is not at hand those 4 000 of them that travel with the clone.
     """
     check_name("split", split, FILES)
-    check_name("source", source, ("auto", *DESCRIPTIONS))
-    if split == "test" or (source == "auto" and find("mnist", FILES["train"])):
-        source = "mnist"
-    elif source == "auto":
-        source = "mnist-sample"
+    is_whole = split == "test" or find("mnist", FILES["train"])
+    source = "mnist" if is_whole else "mnist-sample"
     images, numbers = [read_idx(path) for path in files(source, FILES[split]).values()]
     if split == "train" and source == "mnist":
         kept = np.ones(len(numbers), bool)
@@ -67,20 +62,14 @@ def load_digits(split: str = "train", source: str = "auto") -> Digits:
 
 
 def in_turns(numbers: np.ndarray) -> np.ndarray:
-    """The places of digits (N,) in turns: the first 0, the first 1, ... the second 0, and so on.
-
-    The first 4 000 of MNIST's training file are the sample of the clone.
-    """
+    """Places of digits (N,) in turns: the first 0, first 1, ... MNIST's first 4 000: the sample."""
     is_digit = numbers == np.arange(10)[:, None]  # (10, N)
     turn = is_digit.cumsum(axis=1)[numbers, np.arange(len(numbers))]
     return np.lexsort((numbers, turn))
 
 
 def bounce(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
-    """Positions (B, T, 2, 2) of digits on straight lines that walls reflect.
-
-    frames: their numbers, (1, T, 1, 1). speeds: (2, 1), shares of the travel per frame.
-    """
+    """Positions (B, T, 2, 2) that walls reflect; frames (1, T, 1, 1), speeds (2, 1) in travels."""
     start = torch.rand(count, 1, 2, 2, generator=generator)
     angle = 2 * math.pi * torch.rand(count, 1, 2, 1, generator=generator)
     direction = torch.cat([angle.cos(), angle.sin()], -1)
@@ -151,10 +140,7 @@ class MovingDigits:
         return which, PATHS[self.motion](count, frames, self.speeds, generator)
 
     def render(self, which: Tensor, positions: Tensor) -> Tensor:
-        """Float frames (B, T, 3, H, W) of the digits `which` (B, 2) at `positions` (B, T, 2, 2).
-
-        Channel 0 (red) holds the first digit, channel 1 (green) the second, channel 2 nothing.
-        """
+        """Frames (B, T, 3, H, W) of `which` (B, 2), red and green, at `positions` (B, T, 2, 2)."""
         inside = bool(((positions >= 0) & (positions <= 1)).all())
         check_field(inside, "positions", "values in [0, 1]", "others")
         count, length = positions.shape[:2]
@@ -174,9 +160,8 @@ class MovingDigits:
         return self.label(*self.draw(count, generator))
 
     def label(self, which: Tensor, positions: Tensor) -> Sequences:
-        """The sequences that `render` shows, with what is known of them.
-
-        Labels: red_digit, green_digit (B,), static; red_position, green_position (B, T, 2).
+        """What `render` shows, and its labels: red_digit, green_digit (B,), static; red_position,
+        green_position (B, T, 2), dynamic.
         """
         red, green = self.digits.labels[which].unbind(1)
         static = {"red_digit": red, "green_digit": green}

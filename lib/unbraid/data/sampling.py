@@ -1,7 +1,6 @@
-"""What models learn from: whole sequences drawn at random, or N of their frames without an order.
+"""What models learn from: whole sequences drawn at random, or paper B's N frames without an order.
 
-A sampler is called with a count and a generator and returns `Sequences` of floats with their
-labels. The unordered samples are those of paper B.
+A sampler is called with a count and a generator and returns labelled `Sequences` of floats.
 """
 
 from dataclasses import replace
@@ -30,8 +29,7 @@ class SequenceSampler:
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:
         """`count` sequences as floats, with their labels and, where they have one, their mask."""
-        rows = draw_rows(self.sequences, count, generator)
-        return self.sequences.subset(rows).as_float()
+        return self.sequences.subset(draw_rows(self.sequences, count, generator)).as_float()
 
 
 class FrameSampler:
@@ -44,8 +42,7 @@ class FrameSampler:
     def __init__(self, sequences: Sequences, length: int) -> None:
         check_type(Sequences, sequences=sequences)
         holds = sequences.kind == "frames" and len(sequences) > 0
-        found = f"{len(sequences)} of {sequences.kind}"
-        check_field(holds, "sequences", "at least one sequence of frames", found)
+        check_field(holds, "sequences", "at least one sequence of frames", sequences.kind)
         self.observed = sequences.observed  # (M, T)
         shortest = int(self.observed.sum(1).min())
         check_whole(1, length=length)

@@ -1,8 +1,4 @@
-"""The one type of every dataset of the course: sequences with what is known about them.
-
-Sequences are either frames, (N, T, C, H, W) floats in [0, 1], or series, (N, T, D) floats in their
-own units. Large sets keep their frames as bytes; samplers and `as_float` hand out floats.
-"""
+"""The one type of every dataset of the course: sequences with what is known about them."""
 
 import copy
 import math

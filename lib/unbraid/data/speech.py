@@ -67,10 +67,7 @@ def utterances(split: str = "train") -> Utterances:
 
 
 def buzzing_voices(split: str = "train") -> Utterances:
-    """Made recordings of six voices and ten words, which stand in where there are no real ones.
-
-    Each voice says each word 12 times in "train", 5 in "test". Labels: speaker, digit, take.
-    """
+    """Made `utterances`: each of six voices says ten words, 12 times in "train", 5 in "test"."""
     check_name("split", split, ("train", "test"))
     random = np.random.default_rng([7, split == "test"])
     rows = list(product(range(6), range(10), range(12 if split == "train" else 5)))
@@ -86,9 +83,8 @@ def _label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: s
 
 
 def buzz(voice: tuple, word: tuple, random: np.random.Generator) -> Tensor:
-    """One made recording (samples,) of a voice (pitch, tract) and a word (two vowels).
-
-    Pulses at the voice's pitch go through three resonances, which glide from vowel to vowel.
+    """A made recording (samples,) of a voice (pitch, tract) and a word: pulses at the pitch, in
+    three resonances that glide from vowel to vowel.
     """
     from scipy.signal import lfilter  # imported lazily, because it takes a second
 
@@ -164,8 +160,7 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     check_field(chunks.ndim == 2, "chunks", "(N, samples)", tuple(chunks.shape))
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
-    spectra = torch.stft(chunks, size, hop, window, shape, return_complex=True)
-    return spectra.abs().transpose(1, 2)
+    return torch.stft(chunks, size, hop, window, shape, return_complex=True).abs().transpose(1, 2)
 
 
 def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -182,8 +177,7 @@ def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = Non
     names, index = utterance.unique(return_inverse=True)
     sums = values.new_zeros(len(names), values.shape[-1])
     sums.index_add_(0, index, (values * weights[..., None]).sum(1))
-    counts = values.new_zeros(len(names)).index_add_(0, index, weights.sum(1))
-    return sums / counts[:, None]
+    return sums / values.new_zeros(len(names)).index_add_(0, index, weights.sum(1))[:, None]
 
 
 @dataclass(frozen=True)

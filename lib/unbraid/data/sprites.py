@@ -142,12 +142,6 @@ def _clothes(numbers: np.ndarray) -> dict[str, Tensor]:
     return dict(zip((*ATTRIBUTES, "character"), columns, strict=True))
 
 
-def read_sheet(path: str | Path) -> np.ndarray:
-    """A layer's sheet: (1344, 832, 4) bytes, RGBA."""
-    with Image.open(path) as image:
-        return np.array(image.convert("RGBA"))
-
-
 def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
     """The poses of each character of a split, (characters, poses, 3, S, S), from the cache."""
     check_name("image_size", image_size, (64, 32))
@@ -189,7 +183,7 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
     strips = {}
     for name, path in files("sprites-li").items():
         if name.endswith(".png"):
-            sheet = read_sheet(path).reshape(21, 64, 13, 64, 4)
+            sheet = np.array(Image.open(path).convert("RGBA")).reshape(21, 64, 13, 64, 4)
             strip = sheet[cells // 13, :, cells % 13]  # (cells, 64, 64, 4)
             strips[name] = Image.fromarray(strip.reshape(-1, 64, 4))
     for number in numbers:
@@ -205,10 +199,7 @@ def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[n
 
 
 def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
-    """Whether each attribute can be seen at each of the named poses: booleans (poses,).
-
-    The sheets lack some trousers and tops in thrust and shoot, and all trousers in one of hurt.
-    """
+    """Whether each attribute shows at the named poses, (poses,): some lack trousers or tops."""
     bare = torch.tensor([name.startswith(("thrust", "shoot")) for name in poses])
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
     everywhere = torch.ones_like(bare)

@@ -1,11 +1,4 @@
-"""How sure a number is: intervals of means over seeds, of shares, and of any other statistic.
-
-`mean_interval`: Student's t over independent values, such as training seeds.
-`share_interval`: Wilson's interval of a share of independent items.
-`bootstrap_interval`: the BCa bootstrap of any statistic, over items or clusters such as sequences.
-
-All are of 95 %; of few skewed clusters the bootstrap's contains the truth less often.
-"""
+"""How sure a number is: 95 % intervals of means over seeds, of shares, of means over clusters."""
 
 from __future__ import annotations
 
@@ -16,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
-from unbraid.checks import as_array, check_field, check_whole, finite_array, number_groups
+from unbraid.checks import check_field, check_whole, finite_array, number_groups
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,11 +32,6 @@ class Interval:
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 
-    @property
-    def count(self) -> str:
-        """Number and name of the units, such as "3 seeds"."""
-        return f"{self.n} {self.unit}" if self.n == 1 else f"{self.n} {self.unit}s"
-
     def __repr__(self) -> str:
         return format(self, ".4g")
 
@@ -54,14 +42,12 @@ class Interval:
             limits = f" [{self.low:{spec}}, {self.high:{spec}}]"
             if float(f"{middle - self.mean:{spec}}") == 0:
                 limits = f" ± {self.half_width:{spec}}"
-        return f"{self.mean:{spec}}{limits} ({self.count})"
+        units = self.unit if self.n == 1 else f"{self.unit}s"
+        return f"{self.mean:{spec}}{limits} ({self.n} {units})"
 
 
 def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
-    """Mean and Student t interval of independent values (n,); NaN limits for a single value.
-
-    Of two measures with the same seeds or items, give the differences. Raises ValueError for NaN.
-    """
+    """Mean and Student t interval of values (n,), with NaN limits of one; ValueError for NaN."""
     numbers = finite_array("values", values)
     n = numbers.size
     check_field(numbers.ndim == 1 and n > 0, "values", f"one number per {unit}", numbers.shape)
@@ -73,10 +59,7 @@ def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
 
 
 def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
-    """Share of n independent items with Wilson's interval; ValueError unless 0 <= successes <= n.
-
-    The frames of one sequence are not independent: give them to `bootstrap_interval` as clusters.
-    """
+    """Wilson's interval of a share of n items; ValueError unless 0 <= successes <= n."""
     counts = finite_array("successes, n", [successes, n])
     holds = not (counts % 1).any() and 0 <= counts[0] <= counts[1] and n >= 1
     expected = "whole numbers with 0 <= successes <= n"
@@ -89,63 +72,29 @@ def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
 
 
 def bootstrap_interval(
-    *values: ArrayLike,
-    statistic: Callable[..., float] = np.mean,
+    values: ArrayLike,
     clusters: ArrayLike | None = None,
-    rate: bool = False,
     draws: int = 2000,
     unit: str = "item",
     seed: int = 0,
 ) -> Interval:
-    """Any statistic with its BCa interval, drawing items or whole clusters with replacement.
+    """The mean of N rows with its BCa interval, drawing rows or whole clusters with replacement.
 
-    values: one or more arrays of N rows that belong together; statistic(*rows) is a number.
-    clusters: (N,) the cluster of each row, such as its sequence or speaker.
-    rate: the statistic is a share, from 0 to 1. Where all draws agree (20 of 20 right), the limits
-        are then Wilson's for as many units; other statistics get NaN limits there.
-    A draw whose statistic is not finite is left out, and the limits are then plain percentiles.
-    Raises ValueError for unequal or no rows, and where the statistic of all rows is not finite.
+    clusters: (N,) the cluster of each row, such as its sequence or speaker. Limits are NaN where
+    all draws agree. Raises ValueError for NaN and for no rows.
     """
     check_whole(2, draws=draws)
     check_whole(0, seed=seed)
-    arrays = [as_array(each) for each in values]
-    lengths = {each.shape[:1] for each in arrays}
-    holds = len(lengths) == 1 and not lengths & {(), (0,)}
-    check_field(holds, "values", "one or more arrays of N rows, N >= 1", sorted(lengths))
-    numbers = number_groups("clusters", clusters, len(arrays[0]))
-    try:
-        estimate = float(statistic(*arrays))
-    except (TypeError, ValueError) as error:
-        expected = f"expected a function to a number, of {len(arrays)} arrays of rows"
-        raise ValueError(f"statistic: {expected}; {error}") from None
-    check_field(np.isfinite(estimate), "statistic", "a finite number of all rows", estimate)
-    check_field(not rate or 0 <= estimate <= 1, "rate", "a share from 0 to 1", estimate)
-    sizes = np.bincount(numbers)
-    if len(sizes) == 1:
-        return Interval(estimate, np.nan, np.nan, 1, unit)
-
-    if statistic is np.mean:  # of the clusters' sums and sizes, which is faster than of all rows
-        rows = arrays[0].reshape(len(numbers), -1)
-        sums = np.bincount(numbers, weights=rows.sum(axis=1))
-        counts = rows.shape[1] * sizes[None]
-        low, high = ratio_limits(np.divide, sums[None], counts, draws, seed)[0]
-    else:
-        members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
-
-        def evaluate(clusters: np.ndarray) -> float:
-            rows = np.concatenate([members[cluster] for cluster in clusters])
-            return statistic(*(array[rows] for array in arrays))
-
-        every, random = np.arange(len(sizes)), np.random.default_rng(seed)
-        drawn = [evaluate(random.integers(len(sizes), size=len(sizes))) for _ in range(draws)]
-        left_out = [evaluate(np.delete(every, cluster)) for cluster in every]
-        low, high = bca_limits(estimate, np.array(drawn), np.array(left_out))
+    rows = finite_array("values", values)
+    check_field(rows.ndim > 0 and rows.size > 0, "values", "N rows, N >= 1", rows.shape)
+    numbers = number_groups("clusters", clusters, len(rows))
+    # Of the clusters' sums and sizes, which is faster than of all rows.
+    sums = np.bincount(numbers, weights=rows.reshape(len(rows), -1).sum(axis=1))
+    sizes = np.bincount(numbers) * (rows.size // len(rows))
+    low, high = ratio_limits(np.divide, sums[None], sizes[None], draws, seed)[0]
     if low == high:
         low = high = np.nan
-        if rate:
-            wilson = share_interval(round(estimate * len(sizes)), len(sizes))
-            low, high = wilson.low, wilson.high
-    return Interval(estimate, low, high, len(sizes), unit)
+    return Interval(float(rows.mean()), low, high, len(sizes), unit)
 
 
 def ratio_limits(

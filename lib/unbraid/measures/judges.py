@@ -1,8 +1,7 @@
 """Judges: classifiers that say what a clip or a frame shows, so that generated ones can be counted.
 
-The protocol is that of paper C (Berman et al. 2024) and its predecessors: a DCGAN encoder sees each
-frame, a bidirectional LSTM the clip, and every label has a head of its own. Judges learn from real
-clips alone (papers/judge.py); their own accuracy belongs next to every figure they give.
+They learn from real clips alone (papers/judge.py), by the protocol of paper C (Berman et al. 2024);
+their own accuracy belongs next to every figure they give.
 """
 
 from __future__ import annotations
@@ -98,8 +97,8 @@ class FrameJudge(nn.Module):
 class SequenceJudge(FrameJudge):
     """Labels of clips (N, T, C, H, W): frame encoder, bidirectional LSTM, a head for each label.
 
-    hidden also counts the units of the LSTM in each direction. The heads see its forward output at
-    the last frame and its backward output at the first. The default sizes are those of the paper.
+    hidden: also the LSTM's units each way. The heads see its forward output at the last frame and
+    its backward output at the first. The default sizes are those of the paper.
     """
 
     recurrent = True
@@ -119,8 +118,7 @@ def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
     size = judge.sizes["image_size"]
     if frames.shape[-1] != size:
-        small = F.adaptive_avg_pool2d(frames.flatten(0, -4), size)
-        frames = small.unflatten(0, frames.shape[:-3])
+        frames = F.adaptive_avg_pool2d(frames.flatten(0, -4), size).unflatten(0, frames.shape[:-3])
     return judge.probabilities(frames.clamp(0, 1))
 
 

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,7 +83,7 @@ def leakage_matrix(
     factors: Mapping[str, ArrayLike],
     *,
     probe: str = "linear",
-    pooling: str | Iterable[str] = ("flattened", "averaged"),
+    pooling: str | Sequence[str] = ("flattened", "averaged"),
     test: float | ArrayLike = 0.3,
     groups: ArrayLike | None = None,
     permutations: int = 999,
@@ -111,8 +110,7 @@ def leakage_matrix(
     check_whole(0, seed=seed)
     features, targets = parse_inputs(codes, factors, pooling)
     for_split, _, for_null = np.random.SeedSequence(seed).spawn(3)
-    count = len(next(iter(features.values())))
-    numbers = checks.number_groups("groups", groups, count)
+    numbers = checks.number_groups("groups", groups, len(next(iter(features.values()))))
     values = [target.values for target in targets.values()]
     held_out = held_out_mask(test, numbers, np.random.default_rng(for_split), values)
     null, tested = np.random.default_rng(for_null), to_index("groups", numbers[held_out])
@@ -225,10 +223,7 @@ def held_out_mask(
     generator: np.random.Generator,
     factors: Iterable[np.ndarray] = (),
 ) -> np.ndarray:
-    """The test sequences as a mask (N,); groups: the number of each one's group.
-
-    A share is drawn again, up to 100 times, until each factor differs on both sides.
-    """
+    """A mask (N,) of tests; a share is of groups (N,), drawn again until each factor differs."""
     count, known = len(groups), list(factors)
     mask, chosen = np.zeros(count, dtype=bool), as_array(test)
     expected = "a share, indices or a mask, with two sequences or more on each side"
@@ -264,14 +259,13 @@ def shuffle_groups(groups: np.ndarray, generator: np.random.Generator) -> np.nda
 
 
 def parse_inputs(
-    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], pooling: str | Iterable[str]
+    codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], pooling: str | Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
     for argument, values in (("codes", codes), ("factors", factors)):
         holds = isinstance(values, Mapping) and len(values) > 0
         check_field(holds, argument, 'names and arrays, {"name": array}', type(values).__name__)
-    is_one = isinstance(pooling, str) or not isinstance(pooling, Iterable)
-    hows: list[Any] = [pooling] if is_one else [*pooling]
+    hows = np.atleast_1d(pooling).tolist()
     for how in hows or [None]:
         check_name("pooling", how, POOLINGS)
     rows: dict[str, np.ndarray] = {}
@@ -287,8 +281,7 @@ def parse_inputs(
             frames.add(code.shape[1])
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
     lengths = [len(as_array(values)) for values in (*rows.values(), *factors.values())]
-    one_length = len(set(lengths)) == 1
-    check_field(one_length, "codes, factors", "one row per sequence in all", lengths)
+    check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
     check_field(len(frames) <= 1, "codes", "equally many frames in all", sorted(frames))
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}

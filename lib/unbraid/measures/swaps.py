@@ -1,7 +1,6 @@
 """Swapped and generated clips: who lends a code to whom, and what a judge's answers come to.
 
-A swap decodes one code of a clip with the others of another clip, the donor. The scores of
-generation read the probabilities p(y|x) that a judge gives the classes of each clip.
+A swap decodes one code of a clip with the others of another clip, the donor.
 """
 
 from __future__ import annotations
@@ -9,11 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
-from torch import Tensor
 
 from unbraid.checks import check_field, check_whole, finite_array
 
@@ -55,14 +51,3 @@ def random_donors(count: int, seed: int = 0) -> np.ndarray:
     check_whole(0, seed=seed)
     circle = np.random.default_rng(seed).permutation(count)
     return np.roll(circle, 1)[np.argsort(circle)]
-
-
-def agreement(judged: Tensor) -> float:
-    """The share of K identities with the commonest class of their point, averaged over P points.
-
-    judged: class numbers (K, P). Raises ValueError for none, and for other numbers.
-    """
-    check_field(judged.ndim == 2 and 0 not in judged.shape, "judged", "(K, P)", tuple(judged.shape))
-    is_class = judged.dtype == torch.long and judged.min() >= 0
-    check_field(is_class, "judged", "class numbers from 0", judged.dtype)
-    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))

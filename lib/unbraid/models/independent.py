@@ -117,7 +117,7 @@ class IndependentPrediction(SequenceModel):
             list(self.decoder.parameters())[-1].add_(config.output_bias)
 
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
-        """The decoder of so many inputs, in groups of `ConvolutionalDecoder`."""
+        """The decoder of so many inputs."""
         config = self.config
         nonlinearity = "relu" if config.activation == "paper" else config.activation
         sizes = config.image_size, 3, config.width, inputs
@@ -139,10 +139,7 @@ class IndependentPrediction(SequenceModel):
     def filter(
         self, frames: Tensor, noise: Noise | None = None
     ) -> tuple[DiagonalGaussian, DiagonalGaussian, Tensor]:
-        """Posteriors and priors of all frames, (B, T, K, d), and latents (B, T, K d).
-
-        The latents are draws, or without noise the means.
-        """
+        """Posteriors, priors (B, T, K, d), latents (B, T, K d): a draw, or without noise means."""
         features = self.step_by_step(self.encoder, frames).unbind(1)
         draws = [None] * len(features) if noise is None else self.to_latents(noise).unbind(1)
 
@@ -206,10 +203,7 @@ class IndependentPrediction(SequenceModel):
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition.
-
-        Factors are independent, so the others are drawn as without `given`.
-        """
+        """Codes of new sequences: z_1 from N(0, I), then each factor by its own transition."""
         given = self.check_given(given, count, length)
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
         latents = [first]

@@ -8,8 +8,7 @@ Sequential Disentanglement by Extracting Static Information From A Single Sequen
 The static code reads one element alone, the anchor. The dynamic code reads every element's features
 minus the anchor's features. As in the authors' code, the anchor's own, which would then be zero,
 are replaced by N(0, I) noise, each d_t depends on the whole sequence, and the KL counts all t. The
-paper's formulas differ, see papers/c/variants.py. That code also decodes the anchor a second time
-for a term of its own, which here is the setting `anchor_alone`.
+paper's formulas differ, see papers/c/variants.py.
 """
 
 import copy
@@ -218,8 +217,7 @@ class SingleElement(SequenceModel):
 
     def fixed_noise(self, *shape: int) -> Tensor:
         """Always the same standard normal numbers, for what shall not be random."""
-        noise = torch.randn(shape, generator=Generator().manual_seed(0))
-        return noise.to(next(self.parameters()))
+        return torch.randn(shape, generator=Generator().manual_seed(0)).to(next(self.parameters()))
 
     def features(
         self, elements: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None

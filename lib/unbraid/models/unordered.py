@@ -80,8 +80,7 @@ class PairEncoder(nn.Module):
         self.pair_convolution = nn.Conv2d(2 * config.widths[-1], width, 3, padding=1)
         self.convolution = nn.Conv2d(width, width, 3, padding=1)
         self.norm = nn.BatchNorm2d(width) if config.normalise else nn.Identity()
-        outputs = 2 * config.static_size
-        self.dense = mlp(SIDE * SIDE * width, config.hidden, outputs, 1, "relu")
+        self.dense = mlp(SIDE * SIDE * width, config.hidden, 2 * config.static_size, 1, "relu")
 
     def compare(self, features: Tensor) -> Tensor:
         """Mean over pairs of ReLU(W * [x_i, x_j] + b), (B, width, 4, 4).
@@ -245,10 +244,7 @@ class UnorderedFrames(SequenceModel):
     def generate(
         self, count: int, length: int, noise: NoiseSource = None, given: Codes | None = None
     ) -> Codes:
-        """Codes of new sequences: s from N(0, I), then `length` times d from p(d | s).
-
-        With given dynamic codes s comes from N(0, I), too, as in the paper's grids.
-        """
+        """Codes of new sequences: s from N(0, I), with given d too, then each d from p(d | s)."""
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
         static = given.get("static", noise["static"])
