@@ -50,7 +50,7 @@ def test_solutions_are_folded_and_what_checks_is_gone(source):
 
 
 def test_a_page_names_its_parts():
-    page = '<th class="head"><p></p></th><th>a</th><details><summary><span>'
+    page = '<th class="head"><p></p></th><th>a</th><details open="open"><summary><span>'
     assert site.name_parts(page) == (
-        '<td></td><th>a</th><details><summary aria-label="more pages"><span>'
+        '<td></td><th>a</th><details open="open"><summary aria-label="more pages"><span>'
     )

@@ -64,7 +64,7 @@ def name_parts(page: str) -> str:
     page = re.sub(r"<th(?: [^>]*)?>(?:<p>)?\s*(?:</p>)?</th>", "<td></td>", page)
     page = page.replace(' aria-label="Toggle hidden content"', "")
     page = re.sub(r'(<button[^>]*search-button-field[^>]*?) aria-label="Search"', r"\1", page)
-    page = re.sub("(<details><summary)(><span)", r'\1 aria-label="more pages"\2', page)
+    page = re.sub("(<details[^>]*><summary)(><span)", r'\1 aria-label="more pages"\2', page)
     side = r'<div( id="pst-primary-sidebar"| class="bd-sidebar-primary)'
     return re.sub(side, r'<div role="navigation" aria-label="Pages"\1', page)
 
