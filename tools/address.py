@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from unbraid.records import write_atomically
 
 from tools.files import ADDRESS, normalise, select_notebooks, tags, write
 
@@ -44,19 +45,19 @@ def write_address(url: str, root: Path) -> list[Path]:
     parts = found.path.strip("/").split("/")
     if found.scheme != "https" or found.netloc != "github.com" or len(parts) != 2 or found.query:
         raise ValueError(f"url: expected https://github.com/OWNER/NAME, found {url}")
-    owner, name = parts
+    repository = f"https://github.com/{'/'.join(parts)}"
     readme = root / "README.md"
     text = BADGES.sub("", readme.read_text(encoding="utf-8"))
     title, rest = text.split("\n", 1)
-    badges = "<!-- badges -->\n" + "\n".join(make_badges(owner, name)) + "\n<!-- /badges -->\n"
-    rest = re.sub(r"(git clone --depth 1 )\S+", rf"\1https://github.com/{owner}/{name}", rest)
+    badges = "<!-- badges -->\n" + "\n".join(make_badges(*parts)) + "\n<!-- /badges -->\n"
+    rest = re.sub(r"(git clone --depth 1 )\S+", rf"\1{repository}", rest)
     rest = rest.replace("     # URL: the address of this page", "")
-    readme.write_text(f"{title}\n\n{badges}\n{rest.lstrip()}", encoding="utf-8")
+    write_atomically(readme, f"{title}\n\n{badges}\n{rest.lstrip()}".encode())
     written = [readme]
     for path in select_notebooks(root / "notebooks"):
         book = nbformat.read(path, 4)
         book.cells = [cell for cell in book.cells if ADDRESS not in tags(cell)]
-        book.cells.insert(1, make_cell(f"https://github.com/{owner}/{name}"))
+        book.cells.insert(1, make_cell(repository))
         book.metadata["accelerator"] = "GPU"  # which Colab then offers
         written.append(write(normalise(book), path))
     return written
