@@ -93,20 +93,23 @@ def train_model(
     **options: Any,
 ) -> list[dict]:
     """`training.fit` with the arguments that a run's settings describe; options: its others."""
-    return training.fit(
-        model,
-        draw,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        learning_rate=rate_schedule(settings),
-        weights=weight_schedules(settings),
-        betas=(0.9, settings.second_moment_decay),
-        gradient_norm=getattr(settings, "gradient_norm", None),
-        seed=seed,
-        identity=training_settings(settings),
-        on_progress=getattr(model, "advance", None),  # of a `GatedPrediction`
-        **options,
-    )
+    arguments = fit_arguments(settings, seed)
+    arguments["on_progress"] = getattr(model, "advance", None)  # of a `GatedPrediction`
+    return training.fit(model, draw, **arguments, **options)
+
+
+def fit_arguments(settings: Settings, seed: int) -> dict[str, Any]:
+    """The arguments of `training.fit` that a run's settings describe."""
+    return {
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "learning_rate": rate_schedule(settings),
+        "weights": weight_schedules(settings),
+        "betas": (0.9, settings.second_moment_decay),
+        "gradient_norm": getattr(settings, "gradient_norm", None),
+        "seed": seed,
+        "identity": training_settings(settings),
+    }
 
 
 def rate_schedule(settings: Settings) -> Curve:
