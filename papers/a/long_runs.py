@@ -58,6 +58,7 @@ def train(settings: Settings, seed: int, folder: Path) -> None:
             on_progress=keep_marked,
             **runs.fit_arguments(settings, seed),
         )
+        keep_marked(1.0)
 
 
 def kept_checkpoint(path: Path, step: int) -> Path:
