@@ -91,11 +91,11 @@ data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
 grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
-	$(SNAKEMAKE) $(GRID) --snakefile workflow/Snakefile --profile "workflow/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
+	$(SNAKEMAKE) $(GRID) --snakefile papers/grid/Snakefile --profile "papers/grid/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
 
 grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
-	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest workflow/tests
+	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
@@ -139,21 +139,21 @@ endif
 	touch $@
 
 # Sphinx and its theme: an environment of its own, on top of the course's. What pages load comes from npm, and lies in them.
-.venv/site/complete: site/requirements.txt | $(ENVIRONMENT)
+.venv/site/complete: tools/site/requirements.txt | $(ENVIRONMENT)
 	$(PYTHON) -m venv .venv/site
 	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
 		"$$(.venv/site/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
-	.venv/site/bin/python -m pip install -r site/requirements.txt
+	.venv/site/bin/python -m pip install -r tools/site/requirements.txt
 	touch $@
 
-build/npm/complete: site/package.json site/package-lock.json
+build/npm/complete: tools/site/package.json tools/site/package-lock.json
 	mkdir -p build/npm
-	cp site/package.json site/package-lock.json build/npm
+	cp tools/site/package.json tools/site/package-lock.json build/npm
 	npm ci --prefix build/npm --ignore-scripts --no-audit --no-fund
 	touch $@
 
 # Snakemake needs packages that the course does not: an environment of its own.
-.venv/grid/complete: workflow/requirements.txt | $(ENVIRONMENT)
+.venv/grid/complete: papers/grid/requirements.txt | $(ENVIRONMENT)
 	$(PYTHON) -m venv .venv/grid
-	.venv/grid/bin/python -m pip install -r workflow/requirements.txt
+	.venv/grid/bin/python -m pip install -r papers/grid/requirements.txt
 	touch $@
