@@ -52,7 +52,7 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
-	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]'"; exit 1; }
+	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk
 	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
@@ -99,8 +99,8 @@ grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info
-	find lib papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info extras/src/*.egg-info
+	find lib extras papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
@@ -109,7 +109,7 @@ address: $(ENVIRONMENT)  ## for whoever publishes the repository: badges, and a 
 	$(PYTHON) -m tools address --url "$(URL)"
 
 # A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.
-.venv/complete: requirements.lock
+.venv/complete: requirements.lock $(wildcard extras/pyproject.toml)
 	@"$(PYTHON3)" -c "$(FIT)" || { echo "Unbraid needs Python 3.11, 3.12 or 3.13, found: $(or $(PYTHON3),none); run make PYTHON3=/path/to/python3"; exit 1; }
 	test -x .venv/bin/pip || "$(PYTHON3)" -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 ifeq ($(TORCH),cpu)
@@ -122,7 +122,7 @@ else
 endif
 	@echo "Fetching the other packages of requirements.lock, about 0.2 GB; this takes some minutes"
 	.venv/bin/python -m pip install -r requirements.lock
-	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
+	.venv/bin/python -m pip install --no-deps --no-build-isolation -e . -e ./extras
 	touch $@
 
 # The only validator of CITATION.cff needs an older jsonschema than JupyterLab does: an environment of its own, fetched once.

@@ -192,7 +192,7 @@ def check_library() -> None:
     """Refuse the library of another clone, or an installed one, which notebooks would import."""
     clone = Path(__file__).resolve().parents[1]
     if not LIBRARY.is_relative_to(clone):
-        remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
+        remedy = "run python -m pip install --no-deps --no-build-isolation -e . -e ./extras"
         raise ValueError(f"unbraid: expected that of {clone}, found {LIBRARY}; {remedy}")
 
 

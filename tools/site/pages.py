@@ -27,7 +27,8 @@ PARTS = {  # the first digit of a notebook's number: what stands above it in the
 LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
-    "Read": "extras/README extras/own-data docs/gpu docs/judging-small-versions docs/public-code data/README",
+    "Read": "extras/README extras/own-data docs/gpu docs/judging-small-versions docs/public-code "
+    "data/README",
     "Teach, take part": "docs/syllabus docs/teaching questions CONTRIBUTING CHANGELOG",
 }
 PAGES = (

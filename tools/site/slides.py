@@ -28,7 +28,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from tools.figures import Figure, find_figures
-from tools.files import ROOT, select_notebooks
+from tools.files import select_notebooks
 from tools.site.pages import NPM, name_parts
 
 WORDS, LINES = 60, 25  # the most on a slide: words, and lines of code
