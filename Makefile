@@ -52,7 +52,7 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
-	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]'"; exit 1; }
+	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk
 	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
@@ -91,16 +91,16 @@ data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
 grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
-	$(SNAKEMAKE) $(GRID) --snakefile workflow/Snakefile --profile "workflow/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
+	$(SNAKEMAKE) $(GRID) --snakefile papers/grid/Snakefile --profile "papers/grid/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
 
 grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
-	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest workflow/tests
+	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests
 
 clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info
-	find lib papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info extras/src/*.egg-info
+	find lib extras papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
@@ -109,7 +109,7 @@ address: $(ENVIRONMENT)  ## for whoever publishes the repository: badges, and a 
 	$(PYTHON) -m tools address --url "$(URL)"
 
 # A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.
-.venv/complete: requirements.lock
+.venv/complete: requirements.lock $(wildcard extras/pyproject.toml)
 	@"$(PYTHON3)" -c "$(FIT)" || { echo "Unbraid needs Python 3.11, 3.12 or 3.13, found: $(or $(PYTHON3),none); run make PYTHON3=/path/to/python3"; exit 1; }
 	test -x .venv/bin/pip || "$(PYTHON3)" -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 ifeq ($(TORCH),cpu)
@@ -122,7 +122,7 @@ else
 endif
 	@echo "Fetching the other packages of requirements.lock, about 0.2 GB; this takes some minutes"
 	.venv/bin/python -m pip install -r requirements.lock
-	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
+	.venv/bin/python -m pip install --no-deps --no-build-isolation -e . -e ./extras
 	touch $@
 
 # The only validator of CITATION.cff needs an older jsonschema than JupyterLab does: an environment of its own, fetched once.
@@ -139,21 +139,21 @@ endif
 	touch $@
 
 # Sphinx and its theme: an environment of its own, on top of the course's. What pages load comes from npm, and lies in them.
-.venv/site/complete: site/requirements.txt | $(ENVIRONMENT)
+.venv/site/complete: tools/site/requirements.txt | $(ENVIRONMENT)
 	$(PYTHON) -m venv .venv/site
 	$(PYTHON) -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
 		"$$(.venv/site/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth"
-	.venv/site/bin/python -m pip install -r site/requirements.txt
+	.venv/site/bin/python -m pip install -r tools/site/requirements.txt
 	touch $@
 
-build/npm/complete: site/package.json site/package-lock.json
+build/npm/complete: tools/site/package.json tools/site/package-lock.json
 	mkdir -p build/npm
-	cp site/package.json site/package-lock.json build/npm
+	cp tools/site/package.json tools/site/package-lock.json build/npm
 	npm ci --prefix build/npm --ignore-scripts --no-audit --no-fund
 	touch $@
 
 # Snakemake needs packages that the course does not: an environment of its own.
-.venv/grid/complete: workflow/requirements.txt | $(ENVIRONMENT)
+.venv/grid/complete: papers/grid/requirements.txt | $(ENVIRONMENT)
 	$(PYTHON) -m venv .venv/grid
-	.venv/grid/bin/python -m pip install -r workflow/requirements.txt
+	.venv/grid/bin/python -m pip install -r papers/grid/requirements.txt
 	touch $@

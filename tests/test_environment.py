@@ -16,10 +16,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OF_EXTRAS = tomllib.loads((ROOT / "extras" / "pyproject.toml").read_text())["project"]
 EXTRAS = dict(PROJECT["optional-dependencies"])
 GRADERS = [Requirement(line) for line in EXTRAS.pop("grading")]  # never locked: apart
-GROUPS = [PROJECT["dependencies"], *EXTRAS.values()]
-DECLARED = [Requirement(line) for group in GROUPS for line in group]
+GROUPS = [PROJECT["dependencies"], *EXTRAS.values(), OF_EXTRAS["dependencies"][1:]]
+DECLARED = [Requirement(line) for line in sorted(set().union(*GROUPS))]
 LOCKED = (ROOT / "requirements.lock").read_text().splitlines()
 LINES = [line for line in LOCKED if line and not line.startswith("#")]
 LOCK = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES}
@@ -37,7 +38,7 @@ def test_each_pin_has_its_hashes():
 
     It has more packages than the lock: the CUDA libraries that PyTorch needs on Linux.
     """
-    pins = re.split(r"(?m)^(?=\w)", (ROOT / "requirements.hashes").read_text())[1:]
+    pins = re.split(r"(?m)^(?=\w)", (ROOT / ".github" / "requirements.hashes").read_text())[1:]
     assert all("--hash=sha256:" in pin for pin in pins)
     found = {canonicalize_name(pin.split("==")[0]): pin.split("==")[1].split()[0] for pin in pins}
     locked = {name: str(line.specifier)[2:] for name, line in LOCK.items()}
@@ -73,7 +74,13 @@ def test_the_graders_are_pinned_apart_from_the_lock():
         assert requirement.specifier.contains(pin.version) and requirement.name not in LOCK
 
 
+def test_both_projects_have_one_version():
+    assert OF_EXTRAS["version"] == PROJECT["version"]
+    assert OF_EXTRAS["dependencies"][0] == f"unbraid=={PROJECT['version']}"
+
+
 def test_python_versions_agree():
+    assert OF_EXTRAS["requires-python"] == PROJECT["requires-python"]
     fit = SpecifierSet(PROJECT["requires-python"])
     assert [minor for minor in range(8, 20) if fit.contains(f"3.{minor}")] == [11, 12, 13]
     python = next(line for line in CONDA if str(line).startswith("python="))
@@ -85,7 +92,7 @@ def test_python_versions_agree():
 def test_what_conda_leaves_to_pip_installs_into_an_empty_environment(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("lib", "papers"):
+    for name in ("lib", "papers", "extras", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc"))
     (section,) = (part["pip"] for part in CONDA if isinstance(part, dict))
     uv = [sys.executable, "-m", "uv"]
@@ -96,13 +103,19 @@ def test_what_conda_leaves_to_pip_installs_into_an_empty_environment(tmp_path):
     if "Request failed" in done.stderr or "dns error" in done.stderr:
         pytest.skip("no registry of packages can be reached")
     assert done.returncode == 0, done.stderr[-2000:]
-    for name in ("unbraid @", "torch==", "jupyterlab=="):
+    for name in ("unbraid @", "unbraid-extras @", "torch==", "jupyterlab=="):
         assert f" + {name}" in done.stderr
 
 
 @pytest.mark.parametrize(
     "name",
-    ("requirements.lock", "requirements.hashes", "site/package-lock.json", "Makefile", ".ci/run"),
+    (
+        "requirements.lock",
+        ".github/requirements.hashes",
+        "tools/site/package-lock.json",
+        "Makefile",
+        ".ci/run",
+    ),
 )
 def test_no_address_of_a_package_index_is_written_down(name):
     assert not re.search(r"index-url|find-links|/simple\b|/whl/", (ROOT / name).read_text())
@@ -187,7 +200,7 @@ def test_make_clean_keeps_trained_models(folder):
         path = folder / "build" / name
         path.parent.mkdir(parents=True)
         path.touch()
-    for name in ("lib", "papers", "tests", "tools", "notebooks"):
+    for name in ("lib", "extras", "papers", "tests", "tools", "notebooks"):
         (folder / name).mkdir()
     make("clean", cwd=folder)
     assert [path.name for path in (folder / "build").rglob("*")] == ["results", "own.safetensors"]

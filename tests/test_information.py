@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_classif
-from unbraid.measures.information import count_within, kraskov, ross, same_and_cross
+from unbraid.measures.information import (
+    count_within,
+    cross_block,
+    kraskov,
+    ross,
+    same_and_cross,
+)
+from unbraid.measures.leakage import leakage_matrix
+
+from papers.a.pairs import Pairs, neighbour_scores
 
 
 def gaussian_pairs(seed, count, width, correlation):
@@ -115,3 +124,27 @@ def test_same_and_cross():
     assert found.same > 2 and abs(found.cross) < 0.2
     assert same_and_cross(*two_factors(leak=0.9)).cross > 0.5
     assert np.isnan(same_and_cross(before[:1], after[:1]).cross)
+
+
+def test_no_measure_depends_on_units():
+    """Each unit of a code, and a continuous factor, in a unit of measurement of its own."""
+    random, count = np.random.default_rng(5), 150
+    who, pitch = np.arange(count) % 3, random.normal(size=count)
+    code = random.normal(size=(count, 4)) + np.stack([who, pitch, who + pitch, 0 * pitch], 1)
+    scales = np.array([100, 0.01, 1e4, 3e-3])
+
+    def ask(code, pitch):
+        halves = np.split(code, 2, axis=1)
+        pairs = Pairs(code, code, {"at": pitch[:, None]})
+        bits = same_and_cross(halves, halves[::-1])
+        yield kraskov(code, pitch, shuffles=2)[0], kraskov(code, pitch, shuffles=2).null
+        yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:]
+        yield cross_block(code, code[:, ::-1]), neighbour_scores(pairs, np.arange(4).reshape(2, 2))
+        for probe in ("linear", "nonlinear"):
+            known = {"who": who, "pitch": pitch}
+            found = leakage_matrix({"a": code}, known, probe=probe, permutations=99)
+            yield found.value, found.test_interval, found.p_value
+
+    for ours, theirs in zip(ask(code, pitch), ask(code * scales, 1000 * pitch), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)

@@ -105,6 +105,29 @@ def test_no_sequence_is_on_both_sides():
     assert np.diff(found.test_interval[0, 0]) > 0.3
 
 
+def test_rows_of_one_group_are_not_independent():
+    """Five films each of 120 persons, whose look says nothing about their mood."""
+    g = np.random.default_rng(4)
+    person = np.repeat(np.arange(120), 5)
+    look, mood = g.normal(size=(120, 3)), g.integers(2, size=120)[person]
+    code = {"a": look[person] + 0.1 * g.normal(size=(600, 3))}
+    for seed in range(4):
+        asked = {"probe": "nonlinear", "permutations": 199, "seed": seed}
+        alone = leakage_matrix(code, {"mood": mood}, **asked)
+        assert alone["a", "mood"] > 0.2 and alone.p_value[0, 0] < 0.01  # It knows the persons.
+        grouped = leakage_matrix(code, {"mood": mood}, groups=person, **asked)
+        assert grouped["a", "mood"] < alone["a", "mood"] - 0.1 and grouped.p_value[0, 0] > 0.05
+        widths = [np.diff(found.test_interval[0, 0]) for found in (alone, grouped)]
+        assert widths[1] > 1.4 * widths[0]  # Limits are those of other persons.
+
+
+def test_whole_groups_change_places():
+    groups = np.repeat(np.arange(120), 5)
+    order = leakage.shuffle_groups(groups, np.random.default_rng(0)).reshape(120, 5)
+    assert (np.diff(order) == 1).all() and (np.sort(order[:, 0]) == np.arange(0, 600, 5)).all()
+    assert (order[:, 0] != np.arange(0, 600, 5)).any()
+
+
 @pytest.mark.parametrize("probe", ["linear", "nonlinear"])
 def test_what_must_not_change_a_cell(probe):
     codes, factors = world(400)

@@ -1,4 +1,4 @@
-"""What an import costs: models, their data and their command load nothing heavy beside PyTorch."""
+"""What an import costs: models, data and commands load nothing heavy that they do not need."""
 
 import subprocess
 import sys
@@ -26,3 +26,20 @@ def test_what_one_needs_first_is_imported_from_unbraid():
     assert {__getattr__(name).__name__ for names in PLACES.values() for name in names} == {
         name for names in PLACES.values() for name in names
     }
+
+
+def test_help_and_typos_of_tools_load_no_notebook():
+    """Each command imports what it needs."""
+    code = "import sys; from tools.__main__ import main\ntry: main(sys.argv[1:])\n"
+    code += "finally: print(*sys.modules)"
+    for words in (["--help"], ["run", "--profile", "small"]):
+        run = [sys.executable, "-c", code, *words]
+        loaded = subprocess.run(run, capture_output=True, text=True).stdout.split()
+        needless = HEAVY | {"torch", "numpy", "nbformat", "nbconvert", "PIL", "papers"}
+        assert "tools.__main__" in loaded and not needless & set(loaded)
+
+
+def test_profiles_of_tools_are_those_that_notebooks_know():
+    from tools import __main__, execution
+
+    assert __main__.OPTIONS["profile"]["choices"] == list(execution.CELL_SECONDS)

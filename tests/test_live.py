@@ -1,5 +1,7 @@
 """The live page's models: the reduced decoder paints what the whole one does, in few bits."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from helpers import seeded
@@ -7,7 +9,7 @@ from unbraid import records
 from unbraid.data import sprites
 from unbraid.models.single_element import SingleElement
 
-from tools import live
+from tools.site import live
 
 
 @torch.no_grad()
@@ -35,7 +37,7 @@ def test_weights_in_blocks_stay_near():
 
 
 def test_the_page_names_each_part_once():
-    folder = live.ROOT / "site" / "live"
+    folder = Path(live.__file__).parent / "live_page"
     page = (folder / "page.html").read_text(encoding="utf-8")
     for name in (
         "page.css",

@@ -19,7 +19,6 @@ from unbraid.measures.judges import SequenceJudge
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.measures.swaps import random_donors
 from unbraid.schedules import Schedule
-from unbraid_extras.disentanglement import scores
 
 from papers.b.data import DigitPaths, withhold
 from papers.encoded import generation_scores
@@ -29,7 +28,6 @@ X, Y = np.random.default_rng(0).normal(size=(2, 20, 2))
 CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] == X, np.nan, X)
 HAIR, CODE = np.arange(60) % 6, np.random.default_rng(1).normal(size=(60, 4))
 STEPS = np.ones((60, 9, 2)) + CODE[:, None, :2]
-EIGHT, NINE = np.arange(8) % 2, np.arange(9) % 2
 P, CERTAIN = np.eye(2)[[0, 1, 0, 1]], np.array([0, 1, 0, 1])
 VALUES = torch.rand(2, 3, 4, 4)
 WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
@@ -92,12 +90,6 @@ FAULTS = (  # the field, and the call
     ("probabilities", lambda: generation_scores(P * [[1, np.nan]], CERTAIN)),
     ("probabilities", lambda: generation_scores(P * 0.999, CERTAIN)),
     ("count", lambda: random_donors(1)),
-    ("code 'a'", lambda: scores({"a": np.zeros((9, 2, 3))}, {"f": NINE})),
-    ("codes, factors", lambda: scores({"a": np.eye(9)}, {"f": EIGHT})),
-    ("codes", lambda: scores([np.eye(9)], {"f": NINE})),
-    ("factor 'f'", lambda: scores({"a": np.eye(9)}, {"f": np.eye(9, dtype=int)})),
-    ("factors", lambda: scores({"a": np.eye(9)}, {})),
-    ("test", lambda: scores({"a": np.eye(9)}, {"f": NINE}, test=3)),
     ("data", lambda: encode_all(MODEL, FRAMES[:0])),
     ("size", lambda: encode_all(MODEL, FRAMES, size=0)),
     ("samples", lambda: bound_over(MODEL, [], seed=0)),

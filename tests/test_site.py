@@ -5,14 +5,15 @@ import re
 import nbformat
 import pytest
 
-from tools import files, site
+from tools import files
+from tools.site import pages
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """What Sphinx reads."""
     folder = tmp_path_factory.mktemp("site") / "source"
-    site.lay_out(folder)
+    pages.lay_out(folder)
     return folder
 
 
@@ -51,6 +52,6 @@ def test_solutions_are_folded_and_what_checks_is_gone(source):
 
 def test_a_page_names_its_parts():
     page = '<th class="head"><p></p></th><th>a</th><details open="open"><summary><span>'
-    assert site.name_parts(page) == (
+    assert pages.name_parts(page) == (
         '<td></td><th>a</th><details open="open"><summary aria-label="more pages"><span>'
     )

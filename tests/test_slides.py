@@ -5,7 +5,8 @@ import re
 import nbformat
 import pytest
 
-from tools import figures, files, slides
+from tools import figures, files
+from tools.site import slides
 
 DECKS = {path: made for path in files.select_notebooks() if (made := slides.make_deck(path)[0])}
 

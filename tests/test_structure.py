@@ -14,11 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {  # each with its folder, and the rooms that it may import beside itself
     "unbraid": (ROOT / "lib" / "unbraid", set()),
-    "unbraid_extras": (ROOT / "lib" / "unbraid_extras", {"unbraid"}),
-    "papers": (ROOT / "papers", {"unbraid", "unbraid_extras"}),
+    "unbraid_extras": (ROOT / "extras" / "src" / "unbraid_extras", {"unbraid"}),
+    "papers": (ROOT / "papers", {"unbraid"}),
     "tools": (ROOT / "tools", {"unbraid", "papers"}),
 }
-FILES = {path: room for room in ROOMS for path in sorted(ROOMS[room][0].rglob("*.py"))}
+ALL = ((path, room) for room in ROOMS for path in sorted(ROOMS[room][0].rglob("*.py")))
+FILES = {path: room for path, room in ALL if "tests" not in path.relative_to(ROOT).parts}
 APART = {  # parts of the library, and what they import neither at once nor late
     "checks": {"distributions", "networks", "models", "data", "measures", "training"},
     "networks": {"models", "data", "measures", "training", "plots", "records"},
@@ -100,12 +101,17 @@ def test_a_model_is_imported_without_what_few_users_need():
 @each
 def test_what_is_imported_is_declared(path):
     """The library alone needs no package of the course, but for what it imports late, and plots."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    read = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, build = read["project"], read["build-system"]["requires"]
+    extras = tomllib.loads((ROOT / "extras" / "pyproject.toml").read_text())["project"]
     library, course = project["dependencies"], project["optional-dependencies"]["course"]
     library, course = ({to_import(line) for line in group} for group in (library, course))
-    site = (ROOT / "site" / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    course |= {to_import(line) for line in site if "==" in line}
-    everything = library | course | ROOMS.keys() | sys.stdlib_module_names | {"IPython"}
+    site = (ROOT / "tools" / "site" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    course |= {to_import(line) for line in [*site, *build] if not line.startswith("#")}
+    everything = library | course | {"IPython"}
+    if FILES[path] == "unbraid_extras":
+        everything = {to_import(line) for line in extras["dependencies"]}
+    everything |= ROOMS.keys() | sys.stdlib_module_names
     assert {name.split(".")[0] for name in imports_of(path)} <= everything
     if FILES[path] == "unbraid" and path.name != "plots.py":
         assert not {name.split(".")[0] for name in imports_of(path, late=False)} & course

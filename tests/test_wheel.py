@@ -1,4 +1,4 @@
-"""The library outside of the clone: a wheel, in an environment that holds nothing else of ours.
+"""Both projects outside of the clone: wheels, in an environment that holds nothing else of ours.
 
 The other packages are borrowed from this environment; nothing is downloaded.
 """
@@ -6,6 +6,7 @@ The other packages are borrowed from this environment; nothing is downloaded.
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -16,7 +17,18 @@ from test_from_outside import OUTSIDE
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-PACKAGES = {"unbraid": "lib/unbraid", "unbraid_extras": "lib/unbraid_extras", "papers": "papers"}
+PACKAGES = {"unbraid": "lib/unbraid", "unbraid_extras": "extras/src/unbraid_extras"}
+SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "lib",
+    "papers",
+    "extras",
+    "tools/wheel.py",
+    "tests",
+)
+APART = ("--no-index", "--no-deps", "--no-build-isolation")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
@@ -25,31 +37,59 @@ def run(*command, **options):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built in a copy so that the clone stays as it is."""
-    folder = tmp_path_factory.mktemp("wheel")
+def copy(tmp_path_factory):
+    """A copy of what is built, so that the clone stays as it is."""
+    folder = tmp_path_factory.mktemp("built") / "clone"
     listing = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
-    tracked = run(*listing, "pyproject.toml", "README.md", "LICENSE", "lib", "papers", cwd=ROOT)
+    tracked = run(*listing, *SOURCES, cwd=ROOT)
     if tracked.returncode:
         pytest.skip("not a git checkout: which files belong to the library is not known")
     for name in filter(lambda name: (ROOT / name).exists(), tracked.stdout.splitlines()):
-        (folder / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "clone" / name).write_bytes((ROOT / name).read_bytes())
-    apart = ("--no-index", "--no-deps", "--no-build-isolation")
-    built = run(*PIP, "wheel", *apart, "./clone", cwd=folder)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def build_wheel(source, to):
+    """The wheel of a folder or of an sdist, and the names of its files."""
+    built = run(*PIP, "wheel", *APART, "--wheel-dir", to, source)
     assert built.returncode == 0, built.stderr[-3000:]
-    (path,) = folder.glob("*.whl")
-    return path
+    (path,) = to.glob("*.whl")
+    return path, zipfile.ZipFile(path).namelist()
 
 
 @pytest.fixture(scope="module")
-def outside(wheel):
-    """A function that runs the Python of an environment with the wheel, far from the clone."""
-    folder = wheel.parent
-    assert run(sys.executable, "-m", "venv", "--without-pip", folder / "venv").returncode == 0
-    python = next(path for path in folder.glob("venv/*/python*") if path.is_file())
-    installed = run(*PIP, "--python", python, "install", "--no-deps", "--no-index", wheel)
+def wheels(copy):
+    """By package: its wheel, and the names of the files in it."""
+    sources = {"unbraid": copy, "unbraid_extras": copy / "extras"}
+    return {name: build_wheel(sources[name], copy.parent / name) for name in sources}
+
+
+def build(source, kind):
+    """An sdist, or the wheel that `pip install -e` installs."""
+    to = source.parent / f"built {kind}"
+    to.mkdir()
+    code = f"from setuptools import build_meta; build_meta.build_{kind}({str(to)!r})"
+    built = run(sys.executable, "-c", code, cwd=source)
+    assert built.returncode == 0, built.stderr[-3000:]
+    (path,) = to.iterdir()
+    return path
+
+
+def make_environment(folder, *what):
+    """The Python of a new environment in which this is installed."""
+    assert run(sys.executable, "-m", "venv", "--without-pip", folder).returncode == 0
+    python = next(path for path in folder.glob("*/python*") if path.is_file())
+    installed = run(*PIP, "--python", python, "install", *APART, *what)
     assert installed.returncode == 0, installed.stderr[-3000:]
+    return python
+
+
+@pytest.fixture(scope="module")
+def outside(copy, wheels):
+    """A function that runs the Python of an environment with the wheels, far from the clone."""
+    folder = copy.parent
+    python = make_environment(folder / "venv", *(path for path, _ in wheels.values()))
     (package,) = folder.glob("venv/**/unbraid/__init__.py")
     # A line of its own for each folder: those of the borrowed environment's .pth files, such as
     # the one that names the clone, are not read.
@@ -68,24 +108,42 @@ def outside(wheel):
     return call
 
 
-def test_the_wheel_holds_the_packages_and_what_they_read(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {*PACKAGES, f"unbraid-{VERSION}.dist-info"}
-    for package, place in PACKAGES.items():
-        for path in (ROOT / place).rglob("*"):
-            if path.is_file() and path.suffix != ".pyc":
-                assert f"{package}/{path.relative_to(ROOT / place).as_posix()}" in names
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_wheel_holds_its_package_and_what_it_reads(wheels, package):
+    place, (_, names) = ROOT / PACKAGES[package], wheels[package]
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {package, f"{package}-{VERSION}.dist-info"}
+    for path in place.rglob("*"):
+        if path.is_file() and path.suffix != ".pyc":
+            assert f"{package}/{path.relative_to(place).as_posix()}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_installed_library_is_the_one_of_the_wheel(outside, wheel):
+def test_an_sdist_has_no_tests_and_gives_the_same_wheel(copy, wheels):
+    sdist = build(copy, "sdist")
+    with tarfile.open(sdist) as archive:
+        parts = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    assert {"lib", "LICENSE"} < parts and not parts & {"tests", "papers", "extras"}
+    assert build_wheel(sdist, copy.parent / "of sdist")[1] == wheels["unbraid"][1]
+
+
+def test_an_editable_install_finds_papers_in_the_clone(copy):
+    python = make_environment(copy.parent / "editable", build(copy, "editable"))
+    code = "from importlib.util import find_spec as find\n"
+    code += "print(find('papers.settings').origin, find('unbraid.codes').origin, find('tools'))"
+    found = run(python, "-c", code, cwd=copy.parent, env={})
+    places = copy / "papers" / "settings.py", copy / "lib" / "unbraid" / "codes.py"
+    assert found.stdout.split() == [*map(str, places), "None"], found.stderr
+
+
+def test_the_installed_library_is_the_one_of_the_wheel(outside, copy):
     printed = outside("-c", "import unbraid; print(unbraid.__version__, unbraid.__file__)").stdout
-    assert printed.startswith(f"{VERSION} {wheel.parent / 'venv'}")
+    assert printed.startswith(f"{VERSION} {copy.parent / 'venv'}")
     assert outside("-m", "unbraid", "--version").stdout == f"unbraid {VERSION}\n"
 
 
-def test_codes_are_measured_and_a_class_of_ones_own_is_trained(outside, wheel):
-    folder = wheel.parent / "elsewhere"
+def test_codes_are_measured_and_a_class_of_ones_own_is_trained(outside, copy):
+    folder = copy.parent / "elsewhere"
     random = np.random.default_rng(0)
     factors = random.integers(0, 3, 150)
     codes = np.eye(3)[factors] + 0.1 * random.normal(size=(150, 3))

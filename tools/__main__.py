@@ -10,104 +10,132 @@ from pathlib import Path
 
 import unbraid
 
-from tools import (
-    address,
-    compare,
-    desk,
-    editions,
-    execution,
-    figures,
-    files,
-    footer,
-    site,
-    slides,
-    syllabus,
-)
-from tools.assignment import write_assignment
-
 Options = argparse.Namespace
 LIBRARY = Path(unbraid.__file__).resolve().parent  # must be the one of this clone
 
 
-def run_notebooks(options: Options) -> bool:
-    """Whether all notebooks run; the commands below need no function of their own."""
+# Each command gives whether all is as it must be, or the files that it wrote; its docstring is its
+# help. It imports what it needs itself, so that help and typos are answered at once.
+
+
+def run(options: Options) -> bool:
+    """Run notebooks into a folder of their own, without the solutions of exercises."""
+    from tools import execution
+
     chosen = options.profile, options.to, options.only, options.cell_seconds
     outcomes = execution.run(*chosen, solutions=options.solutions)
     return not any(outcome.fault for outcome in outcomes)
 
 
-def update_desk(options: Options) -> bool:
-    """Say what became of each notebook; returns whether all could be merged."""
-    lines = desk.update(files.ROOT, Path(options.to))
+def compare(options: Options) -> bool:
+    """Run notebooks at quick and name what differs from their committed outputs."""
+    from tools.compare import compare
+
+    return compare(options.only, options.to, options.renew)
+
+
+def footer(options: Options) -> list[Path]:
+    """Renew the last cells of notebooks, without running them."""
+    from tools.footer import renew
+
+    return renew(options.only)
+
+
+def syllabus(_: Options) -> list[Path]:
+    """Renew the tables of docs/syllabus.md."""
+    from tools.syllabus import renew
+
+    return [renew()]
+
+
+def student(options: Options) -> list[Path]:
+    """Write the notebooks without solutions."""
+    from tools.editions import write_edition
+
+    return write_edition("student", options.to, options.only)
+
+
+def teacher(options: Options) -> list[Path]:
+    """Write the notebooks with open solutions and notes on teaching."""
+    from tools.editions import write_edition
+
+    return write_edition("teacher", options.to, options.only)
+
+
+def site(options: Options) -> list[Path]:
+    """Build the course as a site (after `make site` has installed what it needs)."""
+    from tools.site.pages import build
+
+    return [build(options.to)]
+
+
+def slides(options: Options) -> list[Path]:
+    """Write slides from marked cells (after `make slides` has installed what they need)."""
+    from tools.site.slides import write_slides
+
+    return write_slides(options.to, options.only)
+
+
+def figures(options: Options) -> list[Path]:
+    """Write the pictures of the notebooks' outputs as files, with what they show."""
+    from tools.figures import write_figures
+
+    return write_figures(options.to, options.only)
+
+
+def assignment(options: Options) -> list[Path]:
+    """Write exercises for otter-grader."""
+    from tools.assignment import write_assignment
+
+    return write_assignment(options.to, options.only, profile=options.profile)
+
+
+def address(options: Options) -> list[Path]:
+    """Write the address of the published repository into README.md and the notebooks."""
+    from tools import files
+    from tools.address import write_address
+
+    return write_address(options.url, files.ROOT)
+
+
+def desk(options: Options) -> list[Path]:
+    """Copy the notebooks into mine/, where they are yours; what is there stays."""
+    from tools import files
+    from tools.desk import lay_out
+
+    return lay_out(files.ROOT, Path(options.to))
+
+
+def update(options: Options) -> bool:
+    """Merge what has changed in the course into mine/."""
+    from tools import files
+    from tools.desk import update
+
+    lines = update(files.ROOT, Path(options.to))
     print(*lines, f"{len(lines)} notebooks of {options.to} concerned", sep="\n")
     return not any("left alone" in line for line in lines)
 
 
-# Each gives whether all is as it must be, or the files that it wrote; then its options, its help.
-COMMANDS: dict[str, tuple[Callable[[Options], bool | list[Path]], str, str]] = {
-    "run": (
-        run_notebooks,
-        "only profile to cell-seconds solutions",
-        "run notebooks into a folder of their own, without the solutions of exercises",
-    ),
-    "compare": (
-        lambda o: compare.compare(o.only, o.to, o.renew),
-        "only to renew",
-        "run notebooks at quick and name what differs from their committed outputs",
-    ),
-    "footer": (
-        lambda o: footer.renew(o.only),
-        "only",
-        "renew the last cells of notebooks, without running them",
-    ),
-    "syllabus": (lambda o: [syllabus.renew()], "", "renew the tables of docs/syllabus.md"),
-    "student": (
-        lambda o: editions.write_edition("student", o.to, o.only),
-        "only to",
-        "write the notebooks without solutions",
-    ),
-    "teacher": (
-        lambda o: editions.write_edition("teacher", o.to, o.only),
-        "only to",
-        "write the notebooks with open solutions and notes on teaching",
-    ),
-    "site": (
-        lambda o: [site.build(o.to)],
-        "to",
-        "build the course as a site (after `make site` has installed what it needs)",
-    ),
-    "slides": (
-        lambda o: slides.write_slides(o.to, o.only),
-        "only to",
-        "write slides from marked cells (after `make slides` has installed what they need)",
-    ),
-    "figures": (
-        lambda o: figures.write_figures(o.to, o.only),
-        "only to",
-        "write the pictures of the notebooks' outputs as files, with what they show",
-    ),
-    "assignment": (
-        lambda o: write_assignment(o.to, o.only, profile=o.profile),
-        "only to profile",
-        "write exercises for otter-grader",
-    ),
-    "address": (
-        lambda o: address.write_address(o.url, files.ROOT),
-        "url",
-        "write the address of the published repository into README.md and the notebooks",
-    ),
-    "desk": (
-        lambda o: desk.lay_out(files.ROOT, Path(o.to)),
-        "to",
-        "copy the notebooks into mine/, where they are yours; what is there stays",
-    ),
-    "update": (update_desk, "to", "merge what has changed in the course into mine/"),
+COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their options
+    run: "only profile to cell-seconds solutions",
+    compare: "only to renew",
+    footer: "only",
+    syllabus: "",
+    student: "only to",
+    teacher: "only to",
+    site: "to",
+    slides: "only to",
+    figures: "only to",
+    assignment: "only to profile",
+    address: "url",
+    desk: "to",
+    update: "to",
 }
 PLACES = {"slides": "build/site/slides"}  # those of the others: build/COMMAND
 OPTIONS = {
     "url": {"required": True, "help": "https://github.com/OWNER/NAME"},
     "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
-    "profile": {"default": "quick", "choices": list(execution.CELL_SECONDS)},
+    "profile": {"default": "quick", "choices": ["smoke", "quick", "full"]},
     "to": {"help": "folder to write into, instead of build/COMMAND or mine/"},
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
     "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
@@ -122,21 +150,25 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, takes, says) in COMMANDS.items():
-        subparser = commands.add_parser(name, help=says, description=says)
+    for command, takes in COMMANDS.items():
+        says = {"help": command.__doc__, "description": command.__doc__}
+        subparser = commands.add_parser(command.__name__, **says)
+        subparser.set_defaults(run=command)
         for option in takes.split():
             subparser.add_argument(f"--{option}", **OPTIONS[option])
     options = parser.parse_args(arguments)
-    command, takes, _ = COMMANDS[options.command]
+    takes = COMMANDS[options.run]
     try:
         check_library()
         if "to" in takes:
+            from tools import files
+
             is_desk = options.command in ("desk", "update")
             place = PLACES.get(options.command, f"build/{options.command}")
             options.to = options.to or (files.ROOT / "mine" if is_desk else place)
             if not is_desk and Path(options.to).parts[0] != "build":
                 files.claim(Path(options.to))
-        result = command(options)
+        result = options.run(options)
         if isinstance(result, bool):
             return int(not result)
         where = f" in {options.to}" if "to" in takes else ""
@@ -160,7 +192,7 @@ def check_library() -> None:
     """Refuse the library of another clone, or an installed one, which notebooks would import."""
     clone = Path(__file__).resolve().parents[1]
     if not LIBRARY.is_relative_to(clone):
-        remedy = "run python -m pip install --no-deps --no-build-isolation -e ."
+        remedy = "run python -m pip install --no-deps --no-build-isolation -e . -e ./extras"
         raise ValueError(f"unbraid: expected that of {clone}, found {LIBRARY}; {remedy}")
 
 

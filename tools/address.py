@@ -28,10 +28,10 @@ if os.path.isdir(COURSE) or importlib.util.find_spec("unbraid") is None:
     if not os.path.isdir(COURSE):
         clone = ["git", "clone", "-q", "--depth", "1", REPOSITORY, COURSE]
         subprocess.run(clone, check=True)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "-e", COURSE]
-    more = "matplotlib seaborn ipywidgets imageio-ffmpeg soundfile psutil"
-    subprocess.run([*pip, *more.split()], check=True)
-    sys.path[:0] = [os.path.join(COURSE, "lib"), COURSE]
+    EXTRAS = os.path.join(COURSE, "extras")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-e", COURSE, "-e", EXTRAS]
+    subprocess.run([*pip, "ipywidgets"], check=True)
+    sys.path[:0] = [os.path.join(COURSE, "lib"), os.path.join(EXTRAS, "src"), COURSE]
     os.chdir(os.path.join(COURSE, "notebooks"))"""
 
 

@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import nbformat
-from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from unbraid.records import write_atomically
 
@@ -93,6 +92,9 @@ def copy_drawings(folder: Path, to: Path, book: NotebookNode | None = None) -> l
 
 def normalise(book: NotebookNode) -> NotebookNode:
     """The notebook as it is committed, changed in place: equal outputs give equal files."""
+    # What opens a notebook alone need not wait for it.
+    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
+
     CoalesceStreamsPreprocessor(enabled=True)(book, {})
     book.cells = [cell for cell in book.cells if "injected-parameters" not in tags(cell)]
     chosen = {name: book.metadata[name] for name in ("accelerator",) if name in book.metadata}

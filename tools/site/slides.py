@@ -28,8 +28,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from tools.figures import Figure, find_figures
-from tools.files import ROOT, select_notebooks
-from tools.site import NPM, name_parts
+from tools.files import select_notebooks
+from tools.site.pages import NPM, name_parts
 
 WORDS, LINES = 60, 25  # the most on a slide: words, and lines of code
 MERGED = 16  # lines of several functions together
@@ -71,7 +71,7 @@ class Slide:
 
 def write_slides(to: str | Path, only: str = "") -> list[Path]:
     """Write a deck for each notebook with marked cells into a folder that needs nothing else."""
-    to, look = Path(to), ROOT / "site" / "slides"
+    to, look = Path(to), Path(__file__).parent / "decks"
     (to / "figures").mkdir(parents=True, exist_ok=True)
     pages = Environment(loader=FileSystemLoader(look), autoescape=False, trim_blocks=True)
     pages.filters |= {"line": write_line, "page": markdown2html}

@@ -1,7 +1,7 @@
 """Kill a workflow, or one of its jobs, at many points; the next call must finish.
 
-python workflow/tests/kills.py FOLDER        all points of KILLS, each in a folder of its own
-python workflow/tests/kills.py FOLDER 0 4 8  these points
+python papers/grid/tests/kills.py FOLDER        all points of KILLS, each in a folder of its own
+python papers/grid/tests/kills.py FOLDER 0 4 8  these points
 
 A line for each says whether weights, curves and metrics are those of an undisturbed workflow, and
 whether anything else was left.

@@ -15,6 +15,7 @@ from unbraid.records import write_atomically
 
 from tools.files import ROOT, select_notebooks, write
 
+HERE = Path(__file__).parent
 NPM = ROOT / "build" / "npm" / "node_modules"
 PARTS = {  # the first digit of a notebook's number: what stands above it in the sidebar
     "0": "Foundations",
@@ -26,11 +27,19 @@ PARTS = {  # the first digit of a notebook's number: what stands above it in the
 LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
-    "Read": "docs/own-data docs/gpu docs/judging-small-versions docs/public-code data/README",
+    "Read": "extras/README extras/own-data docs/gpu docs/judging-small-versions docs/public-code "
+    "data/README",
     "Teach, take part": "docs/syllabus docs/teaching questions CONTRIBUTING CHANGELOG",
 }
-PAGES = ("docs", "docs/questions", ".", "data", "results")  # folders whose Markdown becomes pages
-LEFT_OUT = {"README.md", "docs/README.md", "CODE_OF_CONDUCT.md", "SECURITY.md"}
+PAGES = (
+    "docs",
+    "docs/questions",
+    ".",
+    "data",
+    "extras",
+    "results",
+)  # folders whose Markdown becomes pages
+LEFT_OUT = {"README.md", "docs/README.md"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # A page has no kernel: what checks a learner's answer goes, the solution stays, folded.
 READ = TagRemovePreprocessor(enabled=True, remove_cell_tags={"expectation", "check", "solved"})
@@ -39,9 +48,9 @@ READ = TagRemovePreprocessor(enabled=True, remove_cell_tags={"expectation", "che
 def build(to: str | Path) -> Path:
     """Build the site into the folder `to`; any warning of Sphinx is an error. Returns its index.
 
-    Needs what `make site` installs: site/requirements.txt, and site/package.json by npm.
+    Needs what `make site` installs: requirements.txt, and package.json by npm.
     """
-    from tools import live  # imported lazily, as it loads PyTorch
+    from tools.site import live  # imported lazily, as it loads PyTorch
 
     to = Path(to).resolve()
     source = to.parent / "site-source"
@@ -49,7 +58,7 @@ def build(to: str | Path) -> Path:
     lay_out(source)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2"]
     command += ["-d", str(to.parent / "doctrees")]
-    subprocess.run([*command, "-c", str(ROOT / "site"), str(source), str(to)], check=True)
+    subprocess.run([*command, "-c", str(HERE), str(source), str(to)], check=True)
     mathjax = to / "_static" / "mathjax"
     mathjax.mkdir(exist_ok=True)
     shutil.copy(NPM / "mathjax" / "es5" / "tex-svg.js", mathjax)
@@ -122,8 +131,8 @@ def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
 
 
 def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
-    """The first page, from site/index.md, and the contents of the sidebar."""
-    text = lead((ROOT / "site/index.md").read_text("utf-8"), ROOT / "README.md", source, pages)
+    """The first page, from index.md of this folder, and the contents of the sidebar."""
+    text = lead((HERE / "index.md").read_text("utf-8"), ROOT / "README.md", source, pages)
     contents = []
     for digit, caption in PARTS.items():
         names = [f"notebooks/{path.stem}" for path in notebooks if path.name[0] == digit]
@@ -145,9 +154,10 @@ def toctree(caption: str, names: list[str], hidden: bool = True) -> str:
 def write_reference(source: Path) -> None:
     """A page for each module of the library, from its docstrings."""
     names = []
-    for path in sorted((ROOT / "lib").glob("unbraid*/**/*.py")):
-        if not path.stem.startswith("_"):
-            names.append(".".join(path.relative_to(ROOT / "lib").with_suffix("").parts))
+    for folder in (ROOT / "lib", ROOT / "extras" / "src"):
+        for path in sorted(folder.glob("unbraid*/**/*.py")):
+            if not path.stem.startswith("_"):
+                names.append(".".join(path.relative_to(folder).with_suffix("").parts))
     for name in names:
         page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n"
         write_text(source / "reference" / f"{name}.rst", page)

@@ -21,7 +21,6 @@ from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
 
 from papers.a.variants import GatedPrediction
-from tools.files import ROOT
 
 SPRITES = "single_element/sprites/full/published-seed0"
 DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 13
@@ -238,7 +237,7 @@ def build(to: Path, npm: Path) -> Path:
         "MODULE": (dist / "ort-wasm-simd-threaded.mjs").read_text(encoding="utf-8"),
         "ENGINE": (dist / "ort.wasm.min.js").read_text(encoding="utf-8"),
     }
-    source = ROOT / "site" / "live"
+    source = Path(__file__).parent / "live_page"
     parts |= {p.name: p.read_text(encoding="utf-8") for p in source.glob("*.*s")}
     page = (source / "page.html").read_text(encoding="utf-8")
     for name, text in parts.items():

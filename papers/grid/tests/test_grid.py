@@ -1,6 +1,6 @@
 """`make grid`: which jobs there are, and what deletions, failures, kills and SLURM do to them.
 
-Jobs are those of `smoke`. `python workflow/tests/kills.py FOLDER` kills at more points.
+Jobs are those of `smoke`. `python papers/grid/tests/kills.py FOLDER` kills at more points.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from papers.settings import PROFILES, list_experiments, load
 TWO = "single_element/weather single_element/vowels"  # of one run each
 WEATHER = "single_element/weather/smoke"
 RUN = f"{WEATHER}/single_element-seed0"
-FAKES = ROOT / "workflow" / "tests" / "slurm"
+FAKES = ROOT / "papers" / "grid" / "tests" / "slurm"
 pytestmark = pytest.mark.timeout(5400)
 
 
@@ -195,7 +195,7 @@ def test_two_commands_have_two_gpus_and_the_third_one_waits(tmp_path):
         "import os, sys, time; print(os.environ['CUDA_VISIBLE_DEVICES'], time.time(), flush=True); "
     )
     command += "time.sleep(2); print(time.time())"
-    launch = [sys.executable, "workflow/on_gpu.py", "2", sys.executable, "-c", command]
+    launch = [sys.executable, "papers/grid/on_gpu.py", "2", sys.executable, "-c", command]
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
     environment |= {"TMPDIR": str(tmp_path)}
     options = {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "text": True}
@@ -211,7 +211,7 @@ def test_jobs_on_gpus_take_one_each(tmp_path):
         tmp_path, "single_element/weather", "--dry-run", "--printshellcmds", machine="gpus"
     )
     assert result.returncode == 0, result.stdout
-    assert "workflow/on_gpu.py 1 " in result.stdout and "--accelerator auto" in result.stdout
+    assert "papers/grid/on_gpu.py 1 " in result.stdout and "--accelerator auto" in result.stdout
     assert result.stdout.count("on_gpu.py") == 1  # Evaluations need none.
 
 

@@ -2,12 +2,8 @@
 
 import numpy as np
 import pytest
-from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
-from unbraid.measures.leakage import leakage_matrix
 from unbraid_extras import disentanglement as measures
 from unbraid_extras.measure import measure
-
-from papers.a.pairs import Pairs, neighbour_scores
 
 # Frozen outputs for `made_codes`: of disent 0.8.0 (_compute_mig, _compute_sap, _disentanglement and
 # _completeness of a matrix), and of compute_infomec in latent_quantization, commit 9a420a3, there
@@ -135,7 +131,7 @@ def test_a_rare_class_is_scored_or_left_out_by_name(rows):
     assert np.isnan(measures.scores(code, {"rare": rare})[0].gap) == (rows == 1)
 
 
-def test_no_measure_depends_on_units():
+def test_no_score_depends_on_units():
     """Each unit, and each continuous factor, in a unit of measurement of its own."""
     random, count = np.random.default_rng(5), 150
     who, pitch = np.arange(count) % 3, random.normal(size=count)
@@ -144,15 +140,6 @@ def test_no_measure_depends_on_units():
 
     def ask(code, pitch):
         codes, factors = {"a": code[:, :2], "b": code[:, 2:]}, {"who": who, "pitch": pitch}
-        halves = np.split(code, 2, axis=1)
-        pairs = Pairs(code, code, {"at": pitch[:, None]})
-        bits = same_and_cross(halves, halves[::-1])
-        yield kraskov(code, pitch, shuffles=2)[0], kraskov(code, pitch, shuffles=2).null
-        yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:]
-        yield cross_block(code, code[:, ::-1]), neighbour_scores(pairs, np.arange(4).reshape(2, 2))
-        for probe in ("linear", "nonlinear"):
-            found = leakage_matrix(codes, factors, probe=probe, permutations=99)
-            yield found.value, found.test_interval, found.p_value
         yield from ([*vars(each).values()][:-1] for each in measures.scores(codes, factors))
         report = measure(codes, factors)
         yield [*report.bits["a"].values()], [*report.bits["b"].values()], report.linear.value
@@ -171,3 +158,20 @@ def test_what_cannot_be_told_is_nan():
         assert np.isnan(getattr(lone, name)), name
     constant = scores_of(np.zeros((600, 2)), code, classes)
     assert constant.informativeness > 0.9  # a constant code is a row without information
+
+
+NINE, EIGHT = np.arange(9) % 2, np.arange(8) % 2
+FAULTS = (  # the field, and what is asked for
+    ("code 'a'", {"codes": {"a": np.zeros((9, 2, 3))}}),
+    ("codes, factors", {"factors": {"f": EIGHT}}),
+    ("codes", {"codes": [np.eye(9)]}),
+    ("factor 'f'", {"factors": {"f": np.eye(9, dtype=int)}}),
+    ("factors", {"factors": {}}),
+    ("test", {"test": 3}),
+)
+
+
+@pytest.mark.parametrize("field, asked", FAULTS)
+def test_what_would_give_another_score_is_refused_by_name(field, asked):
+    with pytest.raises(ValueError, match=f"^{field}: "):
+        measures.scores(**{"codes": {"a": np.eye(9)}, "factors": {"f": NINE}} | asked)

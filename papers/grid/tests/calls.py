@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SNAKEMAKE = ROOT / os.environ.get("SNAKEMAKE", ".venv/grid/bin/snakemake")
 
 
 def make_command(folder, targets, *options, profile="smoke", machine="laptop"):
     """What `make grid` runs, with the Python that runs this."""
-    command = [str(SNAKEMAKE), *options, "--snakefile", "workflow/Snakefile"]
-    command += ["--profile", f"workflow/profiles/{machine}", "--config", f"profile={profile}"]
+    command = [str(SNAKEMAKE), *options, "--snakefile", "papers/grid/Snakefile"]
+    command += ["--profile", f"papers/grid/profiles/{machine}", "--config", f"profile={profile}"]
     return [*command, f"targets={targets}", f"results={folder}", f"python={sys.executable}"]
 
 

@@ -150,7 +150,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("unbraid"):
             raise
-        remedy = "python -m pip install 'unbraid[course]', or -e '.[course]' in the clone"
+        remedy = "python -m pip install -e ./extras in the clone installs it"
         sys.exit(f"error: this needs the package {error.name}; {remedy}")
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         sys.exit(f"error: {explain(error)}")
