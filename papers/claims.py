@@ -24,7 +24,7 @@ from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.records import read_csv, read_metrics, read_record
 
-from papers.tables import find_seeds, markdown_table
+from papers.tables import drop_absent, find_seeds, markdown_table
 
 NEAR = 0.05  # of the published value
 PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
@@ -164,7 +164,7 @@ class Claim:
 def read_figure(results: str, run: str, name: str) -> list[float]:
     """A figure of each seed of a run. Raises `ResultsError` where results/ have none."""
     try:
-        return read_metrics(results)[run]["by_seed"][name]
+        return drop_absent(read_metrics(results)[run]["by_seed"][name])
     except KeyError:
         remedy = "measure it with python -m papers evaluate"
         raise ResultsError(

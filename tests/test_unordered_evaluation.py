@@ -123,12 +123,18 @@ def test_who_copies_keeps_the_donors_attributes_and_who_looks_away_hits_by_chanc
 
 @pytest.mark.parametrize("kind, coherence", [("right", 1), ("shifted", 2 / PEOPLE)])
 def test_grids_of_those_who_agree_and_those_who_do_not(kind, coherence):
-    """Twelve people, each of whom begins in another of ten poses: at most two are in one."""
+    """Twelve people, each of whom begins in another of ten poses: at most two are in one. Whoever
+    wears the hair of another number is never seen in the own one."""
     sequences, count = world(), TIMES * PEOPLE
     codes = torch.stack([torch.arange(TIMES).repeat(PEOPLE), torch.zeros(count)], 1)
-    others = torch.eye(PEOPLE), codes, 3, Reader(sequences), seeded()
+    worn = {name: sequences.labels[name].clone() for name in ATTRIBUTES}
+    worn["hair"][:3] += 6
+    others = torch.eye(PEOPLE), codes, 3, Reader(sequences), worn, seeded()
     figures = unordered.coherence(Painter(sequences, kind), *others)
-    assert figures["grid_coherence"] == pytest.approx(coherence)
+    for name in ("grid_coherence", "grid_pose_coherence"):
+        assert figures[name] == pytest.approx(coherence)
+    assert figures["grid_skin"] == 1 and figures["grid_hair"] == pytest.approx(9 / PEOPLE)
+    assert figures["grid_pose_coherence_chance"] < 1
 
 
 # ---- the prior of z
