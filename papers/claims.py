@@ -198,8 +198,8 @@ class Claim:
         count, share = len(self.read_shipped(self.run)), self.read_share()
         text = f"{self.size}<br>{count} seed{'s' if count > 1 else ''}"
         if share:
-            text += f", {100 * min(share, 1):.0f} % of its updates"
-        return text + (", which counts as its length" if LENGTH <= share < 1 else "")
+            text += f", {100 * share:.0f} % of its updates" if share < 1 else ", all its updates"
+        return text
 
     def print_next(self) -> str:
         """Whether our mean is better than the next best published score, of each figure."""
@@ -289,9 +289,12 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
 
 
 def render_table(claims: list[Claim]) -> str:
-    """A table of claims with a column for their papers."""
-    rows = [(claim.paper, *claim.print_row()) for claim in claims]
-    return markdown_table(("paper", *TITLES), rows)
+    """A table of claims, each after the letter of its paper."""
+    rows = []
+    for claim in claims:
+        text, *others = claim.print_row()
+        rows.append((f"{claim.paper}: {text}", *others))
+    return markdown_table(TITLES, rows)
 
 
 def render_head(paper: str) -> str:
