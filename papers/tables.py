@@ -29,8 +29,10 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
     Where a seed lacks a figure, as one whose weights were gone before the figure existed, its value
     is null, and the mean is that of the others.
     """
-    values, means = {}, {}
-    for name in {name: None for figures in by_seed for name in figures}:
+    values, means, names = {}, {}, {}
+    for figures in by_seed:
+        names |= figures
+    for name in names:
         values[name] = [figures.get(name) for figures in by_seed]
         measured = drop_absent(values[name])
         if not all(map(math.isfinite, measured)):
