@@ -1,13 +1,21 @@
 """What the papers claim beside what our runs measure: REPRODUCTION.md and the tables made of it.
 
-claims.toml holds the claims with their published values, results/ the runs. A verdict is computed:
+claims.toml holds the claims with their published values, results/ the runs. A verdict is computed
+from the means over seeds, see `Claim.find_verdict`:
 
-reproduced      at the paper's size, and the mean over seeds of every figure is reached: it lies
-                within the published ±, or within 5 % of the published value, or is better
-in part         some figures, or some seeds, reach it
-not reached     none does, after at least half of the paper's length
-not tried       no run at the paper's size, or one of under half of its length that reaches none
-not comparable  other data, or another protocol
+reproduced       at its size, every figure is reached: its mean over three seeds or more lies within
+                 the published ±, or within 5 % of the effect (published minus what chance or a
+                 constant gets) or of the published value, whichever is smaller, or is better
+reproduced once  the same by fewer seeds
+agrees           at its size, by our own bar, which the row names: the paper has a picture, or a
+                 figure that our copy lacks and its reviews state
+in part          at its size; the mean of some figures, not of all
+not reached      at its size; the mean of none
+not decided      not at its size: smaller, or too short
+not tried        no run
+not comparable   other data or protocol, or nothing published in our copies to compare with
+
+At its size: its data, networks and resolution, and at least two thirds of its updates.
 """
 
 from __future__ import annotations
@@ -18,20 +26,24 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from jinja2 import StrictUndefined, Template
 from unbraid import records
 from unbraid.checks import ResultsError
+from unbraid.measures.intervals import mean_interval
 from unbraid.records import read_csv, read_metrics, read_record
 
-from papers.tables import find_seeds, markdown_table
+from papers.tables import find_seeds, markdown_table, split_seeds
 
-NEAR = 0.05  # of the published value
+NEAR = 0.05  # of the effect, or of the published value
+LENGTH = 2 / 3  # of the paper's updates that count as its length
+SEEDS = 3  # that make a reproduction; of more, the mean and interval stand alone in a row
 PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
 FULL = "single_element/sprites/full"
 HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # the table in README.md, between marks
-TITLES = ("claim", "published", "ours, by seed", "size and length", "verdict")
+TITLES = ("claim", "ours (by seed); the paper's", "size and length", "verdict")
 
 
 @dataclass(frozen=True)
@@ -44,26 +56,39 @@ class Figure:
     digits: int = 2
     published: float | None = None
     margin: float = 0.0
+    chance: float | str = 0.0
     tolerance: float | None = None
     better: str = ""
     shown: str = ""
     bar: float | None = None
+    next: float | None = None
 
-    def is_reached(self, value: float) -> bool:
-        """Whether a value is as good as the published one, or as our own bar for a picture."""
+    def is_judged(self) -> bool:
+        """Whether there is something to compare with: a published number, or our own bar."""
+        return self.published is not None or self.bar is not None
+
+    def is_reached(self, mean: float, chance: float) -> bool:
+        """Whether a mean over seeds is as good as the published value, or as our own bar."""
         if self.published is None:
-            return value >= self.bar
-        near = NEAR * abs(self.published) if self.tolerance is None else self.tolerance
-        near = max(near, self.margin)
-        is_better = {"higher": value > self.published, "lower": value < self.published}
-        return is_better.get(self.better, False) or abs(value - self.published) <= near
+            return mean >= self.bar
+        effect = min(abs(self.published - chance), abs(self.published))
+        near = NEAR * effect if self.tolerance is None else self.tolerance
+        distance = abs(mean - self.published)
+        return self.beats(mean, self.published) or distance <= max(near, self.margin)
+
+    def beats(self, mean: float, other: float) -> bool:
+        """Whether a mean is better than another value; a figure without `better` never is."""
+        return {"higher": mean > other, "lower": mean < other}.get(self.better, False)
 
     def print_published(self) -> str:
-        """What the paper prints, with its title; "" where it prints no number."""
-        text = self.shown
-        if self.published is not None and not text:
-            text = print_number(self.published, self.digits)
-        return f"{self.title} {text}" if text else ""
+        """What the paper prints and the next best score of its table; "" without a number."""
+        parts = [self.shown]
+        if self.published is not None and not self.shown:
+            parts = [print_number(self.published, self.digits)]
+        parts = [f"paper {text}" for text in parts if text]
+        if self.next is not None:
+            parts.append(f"next {print_number(self.next, self.digits)}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -81,15 +106,25 @@ class Claim:
     length: int = 0
     comparable: bool = True
     command: str = ""
-    printed: str = ""
-    found: str = ""
+    remark: str = ""
     readme: bool = False
     head: bool = True
 
+    def list_measured(self) -> list[Figure]:
+        """The figures that a run of ours answers."""
+        return [figure for figure in self.figures if self.run and figure.name]
+
     def list_runs(self) -> list[str]:
         """The names of the runs behind this claim."""
-        names = [figure.run or self.run for figure in self.figures if figure.name]
-        return list(dict.fromkeys(names)) if self.run else []
+        return list(dict.fromkeys(figure.run or self.run for figure in self.list_measured()))
+
+    def read_values(self, figure: Figure) -> dict[int, float]:
+        """A figure of each seed that has it."""
+        return read_figure(self.results, figure.run or self.run, figure.name)
+
+    def read_mean(self, figure: Figure) -> float:
+        """The mean of a figure over its seeds."""
+        return fmean(self.read_values(figure).values())
 
     def read_shipped(self, run: str) -> dict[int, bool]:
         """Whether the weights of each seed of a run are in this clone."""
@@ -105,77 +140,119 @@ class Claim:
         steps = [read_record(f"{self.results}/{self.run}-seed{seed}")["steps"] for seed in seeds]
         return min(steps) / self.length
 
+    def is_reached(self, figure: Figure) -> bool:
+        """Whether the mean over our seeds reaches a figure; chance may be a figure of the run."""
+        chance = figure.chance
+        if isinstance(chance, str):
+            chance = self.read_mean(Figure("", chance, figure.run))
+        return figure.is_reached(self.read_mean(figure), chance)
+
     def find_verdict(self) -> str:
-        """One word on the claim, as this module's first lines define it; "–" without a number."""
+        """The verdict, by the rule of this module's first lines."""
+        judged = [figure for figure in self.list_measured() if figure.is_judged()]
         if not self.comparable:
             return "not comparable"
-        if not (self.run and self.at_size):
+        if not self.run:
             return "not tried"
-        means, seeds = [], []
-        for figure in self.figures:
-            if figure.published is not None or figure.bar is not None:
-                values = read_figure(self.results, figure.run or self.run, figure.name)
-                means.append(figure.is_reached(sum(values) / len(values)))
-                seeds += [figure.is_reached(value) for value in values]
-        if not means:
-            return "–"
-        if any(means + seeds):  # A mean may be right where no seed is.
-            return "reproduced" if all(means) else "in part"
-        return "not reached" if self.read_share() >= 0.5 else "not tried"
+        if not self.at_size or self.read_share() < LENGTH:
+            return "not decided"
+        if not judged:
+            return "not comparable"
+        reached = [self.is_reached(figure) for figure in judged]
+        if not all(reached):
+            return "in part" if any(reached) else "not reached"
+        if any(figure.bar is not None for figure in judged):
+            return "agrees"
+        seeds = min(len(self.read_values(figure)) for figure in judged)
+        return "reproduced" if seeds >= SEEDS else "reproduced once"
+
+    def print_figure(self, figure: Figure) -> str:
+        """A figure's mean, its 95 % interval over seeds and, where the paper's data and protocol
+        are ours and the seeds are few, the seeds, those whose weights ship in bold."""
+        if not (self.run and figure.name):
+            return ""
+        ships, by_number = self.read_shipped(figure.run or self.run), self.read_values(figure)
+        values = list(by_number.values())
+        mean = print_mean(values, figure.digits)
+        is_shared = len(set(values)) == 1 < len(values)  # as a baseline's, which has no seed
+        if is_shared or len(values) > (SEEDS if self.comparable else 1):
+            return mean
+        seeds = []
+        for seed, value in by_number.items():
+            number = print_number(value, figure.digits)
+            seeds.append(f"**{number}**" if ships[seed] else number)
+        return f"{mean} ({' '.join(seeds)})" if len(seeds) > 1 else seeds[0]
 
     def print_ours(self) -> str:
-        """Our figures by seed; those of a seed whose weights ship are bold."""
+        """Our figures, and beside each what the paper prints and the next best score."""
         lines = []
-        for figure in [figure for figure in self.figures if self.run and figure.name]:
-            run = figure.run or self.run
-            ships, values = self.read_shipped(run), read_figure(self.results, run, figure.name)
-            numbers = [print_number(value, figure.digits) for value in values]
-            if len(values) > 1 and len(set(values)) == 1:  # a baseline, which has no seed
-                numbers, ships = numbers[:1], {0: False}
-            pairs = zip(numbers, ships.values(), strict=True)
-            numbers = [f"**{text}**" if is_bold else text for text, is_bold in pairs]
-            lines.append(f"{figure.title} {' '.join(numbers)}")
-        return "<br>".join(lines) or "–"
+        for figure in self.figures:
+            texts = filter(None, (self.print_figure(figure), figure.print_published()))
+            lines.append(f"{figure.title} {'; '.join(texts)}")
+        return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
 
     def print_size(self) -> str:
         """Our run's size, its seeds and, where it is known, the share of the paper's length."""
         if not self.run:
             return self.size
-        count = len(self.read_shipped(self.run))
+        count, share = len(self.read_shipped(self.run)), self.read_share()
         text = f"{self.size}<br>{count} seed{'s' if count > 1 else ''}"
-        share = self.read_share()
-        return f"{text}, {100 * min(share, 1):.0f} % of its updates" if share else text
+        if share:
+            text += f", {100 * share:.0f} % of its updates" if share < 1 else ", all its updates"
+        return text
+
+    def print_next(self) -> str:
+        """Whether our mean is better than the next best published score, of each figure."""
+        answers = []
+        for figure in self.list_measured() if self.comparable else ():
+            if figure.next is not None:
+                is_better = figure.beats(self.read_mean(figure), figure.next)
+                answers.append("yes" if is_better else "no")
+        return f"<br>better than next: {', '.join(answers)}" if answers else ""
 
     def print_row(self, with_command: bool = True) -> tuple[str, ...]:
         """The claim's row, in the order of TITLES; with_command: that makes what was not tried."""
-        numbers = filter(None, map(Figure.print_published, self.figures))
-        published = self.printed or ", ".join(numbers)
+        bars = {figure.bar for figure in self.figures if figure.bar is not None}
+        source = self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
         verdict = self.find_verdict()
-        if self.found and verdict in ("not tried", "–"):
-            verdict = self.found
-        elif verdict == "not tried" and self.run:
-            verdict += " (too short)" if self.at_size else " (too small)"
-        if verdict.startswith("not tried") and self.command and with_command:
+        if self.command and with_command and verdict in ("not tried", "not decided"):
             verdict += f": `{self.command}`"
-        shown = f"{published} ({self.source})" if published else self.source
-        return self.claim, shown, self.print_ours(), self.print_size(), verdict
+        claim = f"{self.claim} ({source})"
+        return claim, self.print_ours(), self.print_size(), verdict + self.print_next()
+
+    def print_short_row(self) -> tuple[str, str, str]:
+        """The claim, our means beside the published values, and the verdict."""
+        lines = []
+        for figure in self.list_measured():
+            mean = print_mean([*self.read_values(figure).values()], figure.digits)
+            published = figure.print_published().partition(", next")[0]
+            lines.append(f"{figure.title} {mean}" + (f" ({published})" if published else ""))
+        return f"{self.paper}: {self.claim}", "<br>".join(lines), self.find_verdict()
 
 
-def read_figure(results: str, run: str, name: str) -> list[float]:
-    """A figure of each seed of a run. Raises `ResultsError` where results/ have none."""
-    try:
-        return read_metrics(results)[run]["by_seed"][name]
-    except KeyError:
+def read_figure(results: str, run: str, name: str) -> dict[int, float]:
+    """A figure of each seed of a run that has it. Raises `ResultsError` where none has."""
+    metrics = read_metrics(results)
+    by_seed = split_seeds(metrics, run) if run in metrics else {}
+    values = {seed: figures[name] for seed, figures in by_seed.items() if name in figures}
+    if not values:
         remedy = "measure it with python -m papers evaluate"
         raise ResultsError(
             f"claims.toml: expected {name} of {results}, {run}, found none; {remedy}"
-        ) from None
+        )
+    return values
 
 
 def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
-    """A figure of each seed of a run, or of judges and baselines the one that all share."""
-    numbers = [print_number(value, digits) for value in read_figure(results, run, name)]
-    return numbers[0] if len(set(numbers)) == 1 else " ".join(numbers)
+    """The mean of a figure over seeds, with its interval."""
+    return print_mean([*read_figure(results, run, name).values()], digits)
+
+
+def print_mean(values: Sequence[float], digits: int) -> str:
+    """The mean of a figure and, where seeds differ, half the width of its 95 % interval."""
+    interval = mean_interval(values)
+    text = print_number(interval.mean, digits)
+    return f"{text} ± {interval.half_width:.{digits}f}" if len(set(values)) > 1 else text
 
 
 def print_number(value: float, digits: int) -> str:
@@ -211,10 +288,13 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
     return runs
 
 
-def render_table(claims: list[Claim], with_commands: bool = True) -> str:
-    """A table of claims with a column for their papers."""
-    rows = [(claim.paper, *claim.print_row(with_commands)) for claim in claims]
-    return markdown_table(("paper", *TITLES), rows)
+def render_table(claims: list[Claim]) -> str:
+    """A table of claims, each after the letter of its paper."""
+    rows = []
+    for claim in claims:
+        text, *others = claim.print_row()
+        rows.append((f"{claim.paper}: {text}", *others))
+    return markdown_table(TITLES, rows)
 
 
 def render_head(paper: str) -> str:
@@ -222,9 +302,9 @@ def render_head(paper: str) -> str:
     claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
     table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
     return (
-        "**What the paper claims, and what came out here.** The part explains the terms. Bold: "
-        "seeds whose weights are included. All claims: [REPRODUCTION.md](../REPRODUCTION.md).\n\n"
-        + table
+        "**What the paper claims, and what came out here.** The part explains the terms. ± is the "
+        "95 % interval over seeds; bold seeds have their weights included. All claims, and what a "
+        "verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n" + table
     )
 
 
@@ -240,7 +320,6 @@ def render_reproduction() -> str:
         full=FULL,
         c=read_record(f"{FULL}/published-seed0"),
         swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
-        peer=read_table()["peer"],
         value=print_figure,
         number=print_number,
         count=lambda count: f"{count:,.0f}".replace(",", " "),
@@ -250,7 +329,8 @@ def render_reproduction() -> str:
 def render_readme() -> str:
     """README.md with the table of this commit. Raises `ResultsError` where its block is missing."""
     path = records.results().parent / "README.md"
-    table = render_table([claim for claim in read_claims() if claim.readme], with_commands=False)
+    rows = [claim.print_short_row() for claim in read_claims() if claim.readme]
+    table = markdown_table(("claim", "ours", "verdict"), rows)
     text = path.read_text(encoding="utf-8")
     page, count = re.subn(BLOCK, lambda _: f"{table}\n", text, count=1, flags=re.DOTALL)
     if not count:

@@ -11,7 +11,7 @@ from papers import encoded
 from papers.a import evaluate as independent
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
-from papers.c import series, speech
+from papers.c import series, speech, wet_days
 from papers.datasets import make_sampler
 from papers.encoded import Evaluation, Figures, code_probes, encode, load_split, seeded
 from papers.settings import Settings
@@ -20,7 +20,9 @@ from papers.side_by_side import evaluate as side_by_side
 EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
     "independent": independent.EVALUATIONS,
     "unordered": unordered.EVALUATIONS,
-    "single_element": clips.EVALUATIONS | speech.EVALUATIONS | series.EVALUATIONS,
+    "single_element": (
+        clips.EVALUATIONS | speech.EVALUATIONS | series.EVALUATIONS | wet_days.EVALUATIONS
+    ),
     "benchmark": side_by_side.EVALUATIONS,
 }
 

@@ -24,14 +24,26 @@ FEWEST_SEEDS = 4  # that an interval is printed of; of fewer, Student's t is too
 
 
 def summarise(by_seed: list[dict[str, float]]) -> dict:
-    """One run's entry of metrics.json: means, and values by seed; NaN is a `ResultsError`."""
-    values = {}
-    for name in by_seed[0]:
-        values[name] = [float(figures[name]) for figures in by_seed]
-        if not all(map(math.isfinite, values[name])):
+    """One run's entry of metrics.json: means, and values by seed; NaN is a `ResultsError`.
+
+    Where a seed lacks a figure, as one whose weights were gone before the figure existed, its value
+    is null, and the mean is that of the others.
+    """
+    values, means, names = {}, {}, {}
+    for figures in by_seed:
+        names |= figures
+    for name in names:
+        values[name] = [figures.get(name) for figures in by_seed]
+        measured = drop_absent(values[name])
+        if not all(map(math.isfinite, measured)):
             raise ResultsError(f"metrics: expected finite numbers, found others in {name}")
-    means: dict = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+        means[name] = sum(measured) / len(measured)
     return means | {"by_seed": values}
+
+
+def drop_absent(values: Iterable[float | None]) -> list[float]:
+    """The values of a figure by seed, without those of seeds that lack it."""
+    return [float(value) for value in values if value is not None]
 
 
 def find_seeds(metrics: dict, run: str) -> list[int]:
@@ -43,14 +55,16 @@ def split_seeds(metrics: dict, run: str) -> dict[int, dict[str, float]]:
     """The figures of a run by seed; none where it was not measured."""
     by_seed: dict[int, dict[str, float]] = {}
     for place, seed in enumerate(find_seeds(metrics, run)):
-        by_seed[seed] = {name: row[place] for name, row in metrics[run]["by_seed"].items()}
+        row = {name: values[place] for name, values in metrics[run]["by_seed"].items()}
+        by_seed[seed] = {name: value for name, value in row.items() if value is not None}
     return by_seed
 
 
 def merge(before: dict, measured: dict) -> dict:
     """A metrics.json with what was measured now; other runs, and other seeds, stay as they are.
 
-    Raises `ResultsError` where data, judges or a run's figures are not those of before.
+    Raises `ResultsError` where data or judges are not those of before, or where what was measured
+    now lacks a figure that another seed of its run has.
     """
     old, new = before["protocol"], measured["protocol"]
     judges = old.get("judges", {})
@@ -60,8 +74,10 @@ def merge(before: dict, measured: dict) -> dict:
     merged, weights = dict(before), dict(old["weights"])
     del merged["protocol"]  # which stands last
     for run in measured.keys() - {"protocol"}:
-        by_seed = split_seeds(before, run) | split_seeds(measured, run)
-        if len({frozenset(figures) for figures in by_seed.values()}) > 1:
+        again = split_seeds(measured, run)
+        by_seed = split_seeds(before, run) | again
+        named = set().union(*by_seed.values())
+        if any(figures.keys() != named for figures in again.values()):
             differing.append(f"the figures of {run}")
             continue
         merged[run] = summarise([by_seed[seed] for seed in sorted(by_seed)])
@@ -110,8 +126,9 @@ def format_values(values: list[float], digits: int = 2) -> str:
 
 
 def format_figure(entry: dict, figure: str, digits: int = 2) -> str:
-    """A figure of a run over its seeds, as `format_values` writes it; a dash where it has none."""
-    return format_values(entry["by_seed"][figure], digits) if figure in entry else "–"
+    """A figure of a run over the seeds that have it, as `format_values` writes it, or a dash."""
+    values = entry["by_seed"][figure] if figure in entry else []
+    return format_values(drop_absent(values), digits) if values else "–"
 
 
 def tabulate_metrics(metrics: dict, figures: Iterable[str], digits: dict[str, int]) -> pd.DataFrame:

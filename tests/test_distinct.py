@@ -1,9 +1,13 @@
-"""Paper B trained on frames that f has not read."""
+"""Paper B trained on frames that f has not read, and with a Normal likelihood."""
+
+import math
 
 import pytest
 import torch
 
-from papers.b.variants import DistinctFrames, PaintedFrames
+from unbraid.models.unordered import UnorderedFrames
+
+from papers.b.variants import DistinctFrames, NormalFrames, PaintedFrames
 
 SIZES = dict(image_size=8, widths=(8,), pair_width=8, hidden=8, static_size=4, dynamic_size=2)
 
@@ -53,3 +57,27 @@ def test_the_same_frames_twice_give_the_bound_of_paper_b(model):
 def test_an_odd_number_of_frames_cannot_be_divided(model):
     with pytest.raises(ValueError, match="even number to divide, found 5"):
         model.elbo(torch.rand(2, 5, 3, 8, 8))
+
+
+# ---- the Normal likelihood
+
+
+@pytest.mark.parametrize("variance", [1.0, 0.01])
+def test_a_normal_likelihood_weighs_squares_and_nothing_else_changes(variance):
+    torch.manual_seed(0)
+    model, plain = NormalFrames(variance=variance, **SIZES), UnorderedFrames(**SIZES)
+    plain.load_state_dict(model.state_dict())
+    frames, noise = torch.rand(3, 5, 3, 8, 8), model.draw_noise(3, 5)
+    bound, bernoulli = model.elbo(frames, noise), plain.elbo(frames, noise)
+    squared = (plain.decode(plain.encode(frames, noise)) - frames).square().flatten(1).sum(1)
+    values = 5 * 3 * 8 * 8
+    expected = -values / 2 * math.log(2 * math.pi * variance) - squared / (2 * variance)
+    torch.testing.assert_close(bound.log_likelihood, expected)
+    assert bound.length == bernoulli.length == 5
+    for name, divergence in bernoulli.kl.items():
+        torch.testing.assert_close(bound.kl[name], divergence)
+
+
+def test_a_variance_is_above_0():
+    with pytest.raises(ValueError, match="variance"):
+        NormalFrames(variance=0.0, **SIZES)

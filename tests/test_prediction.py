@@ -19,6 +19,7 @@ from papers.c.heads import (
     Task,
     ValueHead,
     fit_head,
+    fit_rivals,
     predict,
     run_heads,
 )
@@ -84,20 +85,25 @@ def test_value_head_learns():
     assert result.score("mae") < result.score("mae", "linear") / 2
 
 
-def test_constants_by_hand():
+def test_constants_and_linear_models_learn_from_training_alone_as_heads_do():
     def predict_blindly(task, targets):
         ones = [torch.ones(len(each)) for each in targets]
         codes = [(each[:, None], each[:, None, None].expand(-1, 2, 1), each) for each in ones]
         return predict(replace(task, epochs=1), (0,), targets, codes, {})
 
-    target = torch.tensor([[0.0, 1.0], [2.0, 9.0]])
-    result = predict_blindly(VALUE, [target.repeat(count, 1) for count in (3, 1, 2)])
-    expected = float((target - 3).abs().mean())
-    assert result.score("mae", "constant_mean") == pytest.approx(expected)
+    train, test = torch.tensor([[0.0, 1.0], [2.0, 9.0]]), torch.tensor([[3.0, 5.0]])
+    result = predict_blindly(VALUE, [train, 100 * train, test])  # the mean of training is 3
+    assert result.score("mae", "constant_mean") == pytest.approx(1)
     targets = [torch.tensor(each) for each in ([0, 0, 1, 2], [1, 1], [1, 1, 2, 0])]
     result = predict_blindly(CLASS, targets)
-    assert (result.outputs["trivial"] == 1).all()
+    assert (result.outputs["trivial"] == 0).all()  # 1 is the commonest with validation
     assert set(result.outputs) == {"head", "trivial"}  # no raw means were given
+
+    lines = torch.arange(4.0)[:, None]
+    rising, falling = lines, -lines  # in training, and in validation
+    readings = {"linear": [lines[:, None]] * 3}  # one number of one element
+    result = fit_rivals(VALUE, [rising, falling, rising], readings)
+    assert (np.diff(result.outputs["linear"].flatten()) > 0.5).all()
 
 
 class Echo(nn.Module):

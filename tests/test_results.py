@@ -83,6 +83,17 @@ def test_figures_that_were_measured_otherwise_do_not_join():
         tables.merge(before, new | {"factored": summarise(elbo=[1.0])})
 
 
+def test_a_figure_that_came_later_is_of_the_seeds_that_were_measured_again():
+    merged = tables.merge(make_metrics(), measure([0, 1], elbo=[1, 2], same=[2, 4], late=[7, 9]))
+    entry = merged["factored"]
+    assert entry["by_seed"]["late"] == [7, 9, None] and entry["late"] == 8 and entry["elbo"] == 2
+    assert tables.split_seeds(merged, "factored")[2] == {"elbo": 3, "same": 6}
+    assert tables.format_figure(entry, "late", 1) == "7.0, 9.0"
+    assert tables.merge(merged, measure([1], elbo=[2], same=[4], late=[5]))["factored"]["late"] == 6
+    with pytest.raises(ResultsError, match="figures of factored"):  # The new one lacks `late`.
+        tables.merge(merged, measure([2], elbo=[3], same=[6]))
+
+
 # ---- text and pages
 
 

@@ -161,7 +161,16 @@ def test_the_value_of_a_day_is_told_better_than_by_a_constant(monkeypatch):
     name = "oil_temperature_mae"
     trivial = figures[f"{name}_constant_mean"]
     assert trivial == pytest.approx(5 * math.sqrt(2 / math.pi), rel=0.1)  # mean of |5 N(0, 1)|
+    assert figures[f"{name}_constant_low"] < figures[f"{name}_constant_high"] < 1.1 * trivial
     assert figures[name] < 0.4 * trivial and figures[f"{name}_ridge"] < 0.1
+
+
+def test_a_constant_varies_with_the_months_that_it_is_the_mean_of():
+    """One month of two: its mean is 0 or 4, each about as often, and the test's value is 1."""
+    targets = [torch.full((1, 28), value) for value in (0.0, 4.0, 1.0)]
+    assert series.vary_constant(targets) == {"constant_low": 1, "constant_high": 3}
+    targets[1] = torch.empty(0, 28)  # Without a choice there is one constant.
+    assert series.vary_constant(targets) == {"constant_low": 1, "constant_high": 1}
 
 
 def make_authors_model(monkeypatch):

@@ -209,6 +209,27 @@ def test_probes_tell_what_the_codes_hold(test_clips):
     assert figures["static_probe_motion_direction"] == 1
 
 
+class Blurred(Painter):
+    """The motion makes a small difference to s, and a draw is far wider."""
+
+    def encode(self, batch, noise=None):
+        codes = super().encode(batch)
+        codes["static"][:, 24:] *= 0.01
+        if noise is not None:
+            codes["static"] += 0.2 * torch.randn(codes["static"].shape, generator=noise)
+        return codes
+
+
+def test_draws_hide_what_means_have_in_small_differences(test_clips):
+    model, known = Blurred("direction"), world(120, seed=5)
+    means = clips.clip_probes(encode(model, known), encode(model, test_clips), 0)
+    draws = clips.draw_probes(model, known, test_clips, 0)
+    assert means["static_probe_motion_direction"] == 1 and means["static_probe_hair"] == 1
+    assert abs(draws["static_draw_probe_motion_direction"]) < 0.15
+    assert draws["static_draw_probe_hair"] > 0.9
+    assert draws == clips.draw_probes(model, known, test_clips, 0)
+
+
 def test_all_figures_of_a_model_of_clips(monkeypatch, test_clips):
     worlds = {"train": world(30, seed=5), "test": test_clips}
     monkeypatch.setattr(clips, "load_split", lambda settings, split, seed: worlds[split])

@@ -123,12 +123,52 @@ def test_who_copies_keeps_the_donors_attributes_and_who_looks_away_hits_by_chanc
 
 @pytest.mark.parametrize("kind, coherence", [("right", 1), ("shifted", 2 / PEOPLE)])
 def test_grids_of_those_who_agree_and_those_who_do_not(kind, coherence):
-    """Twelve people, each of whom begins in another of ten poses: at most two are in one."""
+    """Twelve people, each of whom begins in another of ten poses: at most two are in one. Whoever
+    wears the hair of another number is never seen in the own one."""
     sequences, count = world(), TIMES * PEOPLE
     codes = torch.stack([torch.arange(TIMES).repeat(PEOPLE), torch.zeros(count)], 1)
-    others = torch.eye(PEOPLE), codes, 3, Reader(sequences), seeded()
+    worn = {name: sequences.labels[name].clone() for name in ATTRIBUTES}
+    worn["hair"][:3] += 6
+    others = torch.eye(PEOPLE), codes, 3, Reader(sequences), worn, seeded()
     figures = unordered.coherence(Painter(sequences, kind), *others)
-    assert figures["grid_coherence"] == pytest.approx(coherence)
+    for name in ("grid_coherence", "grid_pose_coherence"):
+        assert figures[name] == pytest.approx(coherence)
+    assert figures["grid_skin"] == 1 and figures["grid_hair"] == pytest.approx(9 / PEOPLE)
+    assert figures["grid_pose_coherence_chance"] < 1
+
+
+# ---- sharpness
+
+
+class Edges(nn.Module):
+    """Decodes frames as they are, times `contrast`."""
+
+    def __init__(self, contrast):
+        super().__init__()
+        self.weight, self.contrast = nn.Parameter(torch.zeros(1)), contrast
+
+    def encode(self, batch, noise=None):
+        return {"dynamic": batch.frames.flatten(2)}
+
+    def decode(self, codes):
+        return self.contrast * codes["dynamic"].unflatten(2, (3, 8, 8))
+
+
+@pytest.mark.parametrize("contrast", [1.0, 0.5])
+def test_half_the_contrast_has_half_the_gradient_and_a_quarter_of_the_squares(contrast):
+    """A black frame with one white pixel in each channel: of 3 squares, (1 - contrast)^2 each."""
+    frames = torch.zeros(PEOPLE, TIMES, 3, 8, 8)
+    frames[..., 4, 4] = 1
+    options = settings.Settings(length=4)
+    figures = unordered.sharpness(Edges(contrast), Sequences(frames), options, 0)
+    assert figures["reconstruct_gradient"] == pytest.approx(contrast)
+    assert figures["reconstruct_squared_error"] == pytest.approx(3 * (1 - contrast) ** 2)
+
+
+def test_steps_between_neighbours_are_counted_across_and_down():
+    ramp = torch.arange(4.0).expand(1, 1, 4, 4) * 0.1
+    assert unordered.mean_step(ramp) == pytest.approx(0.1)
+    assert unordered.mean_step(ramp + 2 * ramp.mT) == pytest.approx(0.3)
 
 
 # ---- the prior of z

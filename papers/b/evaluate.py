@@ -19,7 +19,7 @@ from unbraid.codes import (
 )
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import visible_attributes
+from unbraid.data.sprites import ATTRIBUTES, visible_attributes
 from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
@@ -71,6 +71,27 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
         own = densities.diagonal()  # log p(z_m | f_m); a row holds those of all f
         values.append(own - densities.logsumexp(1) + math.log(len(mean)))
     return {"prior_from_average": float(torch.stack(values).mean())}
+
+
+def sharpness(model: UnorderedFrames, test: Sequences, settings: Settings, seed: int) -> Figures:
+    """How sharp N frames of every test sequence come back from the means of their codes.
+
+    reconstruct_squared_error: of a frame, summed over its values. reconstruct_gradient: the mean
+    absolute difference of neighbouring pixels, across and down, of all decoded frames divided by
+    that of the true ones: 1 if they are as sharp, less if they are blurred."""
+    frames = draw_frames(test, settings.length, encoded.seeded(50_000 + seed))
+    decoded, true = decode_all(model, encode_all(model, frames)), as_float(frames.frames)
+    squared = (decoded - true).square().flatten(2).sum(2)  # (B, N)
+    steps = [mean_step(decoded), mean_step(true)]
+    return {
+        "reconstruct_squared_error": float(squared.double().mean()),
+        "reconstruct_gradient": steps[0] / steps[1],
+    }
+
+
+def mean_step(frames: Tensor) -> float:
+    """The mean absolute difference of neighbouring pixels, across plus down."""
+    return sum(float(frames.diff(dim=dim).abs().double().mean()) for dim in (-1, -2))
 
 
 # ---- moving digits whose order is lost
@@ -175,10 +196,13 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
     pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
     transferred = transfer(model, test, static, pairs, judge)
     identities, points = static[: settings.evaluation_identities], settings.evaluation_grid
+    worn = {name: test.labels[name][: len(identities)] for name in ATTRIBUTES}
     figures = unordered_bound(model, test, settings, seed)
     figures |= prior_from_average(model, static, seed)
+    figures |= sharpness(model, test, settings, seed)
     figures |= transfers(transferred, test)
-    return figures | coherence(model, identities, transferred.dynamic, points, judge, generator)
+    grid = transferred.dynamic, points, judge, worn, generator
+    return figures | coherence(model, identities, *grid)
 
 
 def load_characters(settings: Settings, split: str, seed: int) -> Sequences:
@@ -259,16 +283,26 @@ def coherence(
     codes: Tensor,
     points: int,
     judge: FrameJudge,
+    worn: Labels,
     generator: torch.Generator,
 ) -> Figures:
     """grid_coherence: one z for all identities, share whose judged action and direction are the
     commonest at this z, on a regular grid over the middle 95 % of the codes of test frames.
-    _chance: the grid shuffled for each identity."""
-    motions = judge_motions(model, static, grid_points(codes, points), judge)
+    grid_pose_coherence: the same of the judged pose. _chance: the grid shuffled for each identity.
+    grid_<attribute>: share of the grid in which the judge names what the identity wears, `worn`
+    (K,) by attribute, in all poses that it judges to have it; 1 / 6 by chance."""
+    judged = judge_grids(model, static, grid_points(codes, points), judge)
     torch.randperm(len(codes), generator=generator)  # results/ was drawn after it
+    motions = judged["action"] * len(judge.classes["direction"]) + judged["direction"]
     order = torch.rand(motions.shape, generator=generator).argsort(1)
-    chance = agreement(motions.gather(1, order))
-    return {"grid_coherence": agreement(motions), "grid_coherence_chance": chance}
+    figures = {}
+    for name, classes in (("grid", motions), ("grid_pose", judged["pose"])):
+        figures[f"{name}_coherence"] = agreement(classes)
+        figures[f"{name}_coherence_chance"] = agreement(classes.gather(1, order))
+    for name, is_visible in visible_attributes(judge.classes["pose"]).items():
+        right = judged[name] == worn[name][:, None]
+        figures[f"grid_{name}"] = float(right[is_visible[judged["pose"]]].double().mean())
+    return figures
 
 
 def grid_points(codes: Tensor, side: int) -> Tensor:
@@ -279,26 +313,25 @@ def grid_points(codes: Tensor, side: int) -> Tensor:
     return mean + torch.stack(torch.meshgrid(*lines, indexing="xy"), -1).reshape(-1, 2)
 
 
-def judge_motions(
+def judge_grids(
     model: UnorderedFrames, static: Tensor, points: Tensor, judge: FrameJudge
-) -> Tensor:
-    """The action and direction, as one number (K, P), of each f (K, D) decoded at each z (P, d)."""
-    motions = []
+) -> Labels:
+    """The judged classes (K, P), by label, of each f (K, D) decoded at each z (P, d)."""
+    parts = []
     for part in static.split(4):
         grids = points.expand(len(part), -1, -1)
-        decoded = decode_all(model, {"static": part, "dynamic": grids}).flatten(0, 1)
-        classes = judge_classes(judge, decoded)
-        motion = classes["action"] * len(judge.classes["direction"]) + classes["direction"]
-        motions.append(motion.view(len(part), -1))
-    return torch.cat(motions)
+        decoded = decode_all(model, {"static": part, "dynamic": grids})
+        judged = judge_classes(judge, decoded.flatten(0, 1))
+        parts.append({name: classes.view(len(part), -1) for name, classes in judged.items()})
+    return concatenate(parts)
+
+
+def agreement(judged: Tensor) -> float:
+    """The share of identities with the commonest class (K, P) of their point, a mean over P."""
+    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))
 
 
 DIGITS = Evaluation(evaluate_unordered_digits, load_paths)
 FACES = Evaluation(evaluate_faces, encoded.load_split)
 CHARACTERS = Evaluation(evaluate_characters, load_characters)
 EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS, "faces": FACES, "sprites_poses": CHARACTERS}
-
-
-def agreement(judged: Tensor) -> float:
-    """The share of identities with the commonest class (K, P) of their point, a mean over P."""
-    return float(F.one_hot(judged).sum(0).max(1).values.double().mean() / len(judged))

@@ -1,6 +1,8 @@
-"""Variants of paper B's model: a decoder that colours reach everywhere, and distinct frames for s.
+"""Variants of paper B's model: a decoder that colours reach everywhere, distinct frames for s, and
+a Normal likelihood.
 
-The paper does not have the first; its authors propose the second in section 5.
+The paper does not have the first; its authors propose the second in section 5, and prefer the
+Bernoulli likelihood to the third.
 """
 
 from __future__ import annotations
@@ -10,8 +12,14 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from unbraid.distributions import bernoulli_log_likelihood, kl, standard_normal_like
-from unbraid.models.base import Batch, Bound, NoiseSource
+from unbraid.checks import check_number
+from unbraid.distributions import (
+    bernoulli_log_likelihood,
+    gaussian_log_likelihood,
+    kl,
+    standard_normal_like,
+)
+from unbraid.models.base import Batch, BatchLike, Bound, NoiseSource
 from unbraid.models.unordered import SIDE, Decoder, UnorderedFrames, UnorderedFramesConfig
 
 CONTRAST = 3.0
@@ -108,3 +116,35 @@ class DistinctFrames(PaintedFrames):
             "dynamic": kl(dynamic, self.prior(s)).sum(1),
         }
         return Bound(log_likelihood.sum(1), divergences, length // 2)
+
+
+@dataclass(frozen=True)
+class NormalFramesConfig(UnorderedFramesConfig):
+    """The sizes of `NormalFrames`. variance: v of p(x | s, d) = N(decoded, v I)."""
+
+    variance: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(0, variance=self.variance)
+
+
+class NormalFrames(UnorderedFrames):
+    """`UnorderedFrames` with N(x; decoded, v I) for Bernoulli. The means are decoded as there, so
+    that the likelihood alone differs; the two bounds cannot be compared (density, probability)."""
+
+    config_class = NormalFramesConfig
+    config: NormalFramesConfig
+
+    def elbo(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
+        """The bound of each sequence in nats, as `UnorderedFrames.elbo`."""
+        frames = self.whole_frames(batch)
+        noise = self.as_noise(noise, *frames.shape[:2])
+        static, dynamic, codes = self.posterior(frames, noise)
+        means, variance = self.decode(codes), self.config.variance
+        divergences = {
+            "static": kl(static, standard_normal_like(static.mean)),
+            "dynamic": kl(dynamic, self.prior(codes["static"])).sum(1),
+        }
+        log_likelihood = gaussian_log_likelihood(frames, means, variance).sum(1)  # (B,)
+        return Bound(log_likelihood, divergences, frames.shape[1])

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from unbraid.checks import check_field
-from unbraid.codes import as_float, bound_per_frame, concatenate, decode_all, generator_for
+from unbraid.codes import (
+    as_float,
+    bound_per_frame,
+    concatenate,
+    decode_all,
+    encode_all,
+    generator_for,
+)
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, class_labels
 from unbraid.measures.judges import SequenceJudge, judge_clips
@@ -50,6 +57,7 @@ def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figur
     figures |= swaps(model, test, judges, labels, seed)
     figures |= generations(model, test, judges, labels, seed)
     figures |= clip_probes(train, test, seed)
+    figures |= draw_probes(model, train.sequences, test.sequences, seed)
     if getattr(settings, "evaluation_fresh_statistics", False):
         figures |= fresh_statistics(model, train, test, seed)
     return figures
@@ -188,11 +196,22 @@ def fresh_statistics(model: SequenceModel, train: Encoded, test: Encoded, seed: 
     return {"fresh_swap_nearest": swaps(fresh, again, {}, {}, seed)["swap_nearest"]}
 
 
-def clip_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
-    """<code>_probe_<label>: skill, 0 for the commonest class, of a linear probe of whole codes."""
+def draw_probes(model: SequenceModel, train: Sequences, test: Sequences, seed: int) -> Figures:
+    """<code>_draw_probe_<label>: as `clip_probes`, of one draw from the posterior of each clip, in
+    training and test. The noise hides what a code has in small differences of its means."""
+    generator, parts = generator_for(model, 50_000 + seed), []
+    for clips in (train, test):
+        codes = encode_all(model, clips, generator)
+        parts.append(Encoded(clips, codes, clips.labels))
+    return clip_probes(*parts, seed, "_draw")
+
+
+def clip_probes(train: Encoded, test: Encoded, seed: int, ending: str = "") -> Figures:
+    """<code><ending>_probe_<label>: skill, 0 for the commonest class, of a linear probe of whole
+    codes."""
     codes = []
     for part in (train, test):
-        codes.append({name: code.flatten(1) for name, code in part.codes.items()})
+        codes.append({f"{name}{ending}": code.flatten(1) for name, code in part.codes.items()})
     labels = [class_labels(part.sequences) for part in (train, test)]
     return encoded.name_skills(*codes, *labels, "linear", seed)
 

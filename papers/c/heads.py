@@ -3,7 +3,8 @@
 The heads and their training follow Berman et al. (ICML 2024, arXiv 2406.18131) and its code. For
 fixed codes, which are not drawn anew at each pass, two things differ: the epoch is chosen on the
 validation series, where their code takes the last one, and a code always meets the label of its own
-series. Constants and linear models, fitted to training and validation series, read no codes.
+series. Constants and linear models read no codes; they are fitted to what the heads are fitted to,
+the training series.
 """
 
 from __future__ import annotations
@@ -198,27 +199,39 @@ def predict(
 ) -> Prediction:
     """What heads and models without codes predict: a class 0 ... C - 1 or an event (N,), or values.
 
-    targets, codes: of training, validation and test series. "trivial" always says the commonest; of
-    values there is "constant_mean". readings: by the name of a linear model the plain numbers that
-    it reads, (N, F), or of each element (N, W, F).
+    targets, codes: of training, validation and test series. Of models without codes see
+    `fit_rivals`.
     """
     sizes = [codes[0][0].shape[1], codes[0][1].shape[2]]
-    known = np.concatenate([part.flatten() for part in targets[:2]])
     if task.head is ClassHead:
         sizes.append(int(targets[0].max()) + 1)
     splits = dict(zip(SPLITS, zip(codes, targets, strict=True), strict=True))
     found = run_heads(partial(task.head, *sizes), task, splits.__getitem__, seeds)
+    rivals = fit_rivals(task, targets, readings)
+    return Prediction(found.target, found.outputs | rivals.outputs)
 
+
+def fit_rivals(
+    task: Task, targets: Sequence[Tensor], readings: Mapping[str, Sequence[Tensor]]
+) -> Prediction:
+    """What models without codes predict, which learn from the training series alone, as heads do.
+
+    targets: of training, validation and test series. "trivial" always says the commonest class; of
+    values there is "constant_mean". readings: by the name of a linear model the plain numbers that
+    it reads, (N, F), or of each element (N, W, F).
+    """
+    known, outputs = targets[0].flatten().numpy(), {}
+    shape = (1, *targets[2].shape)
     if task.head is ValueHead:
-        name, constant = "constant_mean", known.mean()
+        outputs["constant_mean"] = np.full(shape, known.mean())
     else:
-        name, constant = "trivial", np.bincount(known.astype(int)).argmax()
-    found.outputs[name] = np.full((1, *targets[2].shape), constant)
+        outputs["trivial"] = np.full(shape, np.bincount(known.astype(int)).argmax())
+
     for name, numbers in readings.items():
         model = Ridge() if task.head is ValueHead else LogisticRegression(max_iter=5000)
         rows = [part.double().flatten(0, -2).numpy() for part in numbers]
-        fitted = make_pipeline(StandardScaler(), model).fit(np.concatenate(rows[:2]), known)
+        fitted = make_pipeline(StandardScaler(), model).fit(rows[0], known)
         is_event = task.head is EventHead
         answer = fitted.predict_proba(rows[2])[:, 1] if is_event else fitted.predict(rows[2])
-        found.outputs[name] = answer.reshape(1, *targets[2].shape)
-    return found
+        outputs[name] = answer.reshape(shape)
+    return Prediction(targets[2].numpy(), outputs)

@@ -5,10 +5,13 @@ endings of figures say what predicts, or what it is given:
 
     <label>_<metric>           heads on means of the codes, labels and codes of the same days
     <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window
+    <label>_mae_constant_low, _high      the 5th and 95th percentile of the error of a constant,
+                               over random choices of the series that it is the mean of
     <label>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
 
-window: a linear model on the anchor's window, which is all that the static code reads.
+window: a linear model on the anchor's window, which is all that the static code reads. All models
+without codes are fitted to the training series alone, as the heads are.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Sequence as ListOf
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from unbraid.codes import encode_all, generator_for
@@ -61,6 +65,8 @@ def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figu
         for metric, name in itertools.product(task.metrics, found.outputs):
             ending = "" if name == "head" else f"_{name}"
             figures[f"{label}_{metric}{ending}"] = found.score(metric, name)
+        if task.head is heads.ValueHead:
+            figures |= {f"{label}_mae_{name}": x for name, x in vary_constant(targets).items()}
     if settings.dataset in PAPERS and isinstance(model, PublishedSeries):
         figures |= authors_protocol(model, settings, seed)
     return figures
@@ -127,6 +133,20 @@ def read_label(sequences: Sequences, label: str) -> Tensor:
     if label == "oil_temperature":
         return daily_mean(values)
     return values.float() if label == "mortality" else values
+
+
+def vary_constant(targets: ListOf[Tensor]) -> dict[str, float]:
+    """How much the error of a constant depends on the series that happen to be in training.
+
+    targets: of training, validation and test series. From the first two as many as training has are
+    chosen at random, 300 times; the constant is their mean.
+    """
+    known, generator, errors = torch.cat(targets[:2]), seeded(0), []
+    for _ in range(300):
+        chosen = torch.randperm(len(known), generator=generator)[: len(targets[0])]
+        errors.append(float((targets[2] - known[chosen].mean()).abs().mean()))
+    low, high = np.quantile(errors, (0.05, 0.95))
+    return {"constant_low": float(low), "constant_high": float(high)}
 
 
 # ---- heads
