@@ -26,7 +26,8 @@ PARTS = {  # the first digit of a notebook's number: what stands above it in the
 LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
-    "Read": "docs/own-data docs/gpu docs/people-in-the-data docs/judging-small-versions docs/public-code data/README",
+    "Read": "docs/own-data docs/gpu docs/judging-small-versions docs/public-code data/README "
+    "docs/people-in-the-data",
     "Teach, take part": "docs/syllabus docs/teaching questions CONTRIBUTING CHANGELOG",
 }
 PAGES = ("docs", "docs/questions", ".", "data", "results")  # folders whose Markdown becomes pages
