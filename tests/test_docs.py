@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
+FOLDERS = ("data", "docs", "notebooks", "papers", "results", "site", "tools")  # and all below
+NUMBERED = re.compile(  # a link to a numbered page: its text and its number, or the other way round
+    r"\[([^\[\]]*)\]\((?:[^()\s]*/)?(\d\d)(?:_\w+)?\.(?:ipynb|md|html)(?:#[^()\s]*)?\)"
+    r'|<a\b[^>]*href="(?:[^"]*/)?(\d\d)(?:_\w+)?\.(?:ipynb|md|html)[^>]*>(.*?)</a>',
+    re.DOTALL,
+)
 PUBLISHED = re.compile(r"https://(?:arxiv\.org/abs|doi\.org|openreview\.net)/[^\s)\]]+")
 
 
@@ -59,6 +65,40 @@ def test_a_dead_link_is_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A heading\n[a](#a-heading) [b](#another) [c](none.md#b) [d](page.md)")
     assert find_dead_links(page) == ["#another", "none.md#b"]
+
+
+def find_wrong_numbers(text: str) -> list[str]:
+    """Links whose text has other digits than the number of the page that they lead to."""
+    wrong = []
+    for match in NUMBERED.finditer(text):
+        words, number = match[1] or match[4] or "", match[2] or match[3]
+        if set(re.findall(r"\d+", words)) - {number}:
+            wrong.append(match[0])
+    return wrong
+
+
+def test_the_digits_of_a_link_are_those_of_its_page():
+    paths = [*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*"))]
+    links, wrong = 0, {}
+    for path in paths:
+        if path.suffix in (".html", ".ipynb", ".j2", ".md", ".toml"):
+            text = path.read_text(encoding="utf-8")
+            if path.suffix == ".ipynb":
+                text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+            links += len(NUMBERED.findall(text))
+            wrong[str(path.relative_to(ROOT))] = find_wrong_numbers(text)
+    assert links > 300 and {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_a_swapped_digit_is_seen():
+    right = "[23 evaluation](23_b.ipynb) [14\\* laws](a/14_laws.ipynb#top) [42](questions/42.md) "
+    right += (
+        '[map](00_start.ipynb) [2017](https://doi.org/10.24432/C5) <a href="a/13_x.html">13</a>'
+    )
+    assert len(NUMBERED.findall(right)) == 5 and find_wrong_numbers(right) == []
+    for text in ("[23", "[14", "[42", ">13"):
+        swapped = right.replace(text, text[0] + text[:0:-1])
+        assert len(find_wrong_numbers(swapped)) == 1, text
 
 
 def test_every_published_work_that_is_linked_is_in_the_bibliography():

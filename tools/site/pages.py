@@ -27,18 +27,12 @@ PARTS = {  # the first digit of a notebook's number: what stands above it in the
 LISTS = {  # what follows the notebooks there
     "Look up": "REPRODUCTION docs/glossary docs/notation docs/bibliography reference/index "
     "results/README",
-    "Read": "extras/README extras/own-data docs/gpu docs/judging-small-versions docs/public-code "
-    "data/README",
+    "Read": "extras/README extras/own-data docs/gpu docs/people-in-the-data "
+    "docs/judging-small-versions docs/public-code data/README",
     "Teach, take part": "docs/syllabus docs/teaching questions CONTRIBUTING CHANGELOG",
 }
-PAGES = (
-    "docs",
-    "docs/questions",
-    ".",
-    "data",
-    "extras",
-    "results",
-)  # folders whose Markdown becomes pages
+# Folders whose Markdown becomes pages.
+PAGES = ("docs", "docs/questions", ".", "data", "extras", "results")
 LEFT_OUT = {"README.md", "docs/README.md"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # A page has no kernel: what checks a learner's answer goes, the solution stays, folded.

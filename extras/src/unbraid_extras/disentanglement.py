@@ -35,7 +35,7 @@ BINS = 20  # of a unit's histogram, as in the code of Locatello et al. (2019)
 TREES, TREE_ROWS = 30, 1500  # of a forest, and rows behind each tree
 BLOCK_ROWS = 1500  # behind the information of a block, whose neighbours are slow to find
 QUANTILES = 10  # classes of a continuous factor
-ACTIVE = 1 / 20  # A row with a smaller share of the information in the fullest row is not active.
+ACTIVE = 1 / 20  # of the information in the fullest row: a row with less is not active
 
 Columns = Sequence[np.ndarray]  # of each factor, (N,)
 
@@ -44,7 +44,11 @@ Columns = Sequence[np.ndarray]  # of each factor, (N,)
 class Scores:
     """What `scores` measures, each 1 at best; those of a code that tells nothing are near 0.
 
-    A score that cannot be told, such as compactness with a single row, is NaN.
+    A score that cannot be told, such as compactness with a single row, is NaN. InfoM and InfoC are
+    not always those of their authors' code (latent_quantization, commit 9a420a3), which leaves out
+    units whose *range* is at most a twentieth of the largest one. Here rows are left out that hold
+    less than a twentieth of the *information* in the fullest row. So no score depends on the scale
+    of a unit, and a wide unit of pure noise, which counts in their code, does not count here.
     """
 
     disentanglement: float  # DCI: is each row important for one factor?
@@ -53,7 +57,7 @@ class Scores:
     gap: float  # MIG: nats by which the best unit is ahead of the second, by the factor's entropy
     separation: float  # SAP: points by which the best unit's accuracy is ahead of the second's
     modularity: float  # InfoM: does each active row tell of one factor?
-    compactness: float  # InfoC: is each factor in one row?
+    compactness: float  # InfoC: is each factor in one active row?
     explicitness: float  # InfoE: share of the factors' nats that a linear classifier reads
     doubts: tuple[str, ...] = ()  # of each factor that is left out, a sentence that says why
 
@@ -106,7 +110,7 @@ def scores(
         told = information.sum(1)
         active = information[told >= ACTIVE * told.max(initial=0)]
         dci = disentanglement(rows_of), disentanglement(rows_of.T), skill
-        infomec = above_even(active), above_even(information.T), explicit
+        infomec = above_even(active), above_even(active.T), explicit
         return Scores(*dci, gap, ahead, *infomec, tuple(doubts))
 
     starts = list(accumulate((block.shape[1] for block in blocks[:-1]), initial=0))

@@ -44,6 +44,7 @@ FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
 ROWS = "more rows of each class"
 GAPS = f"two units, classes alone as factors, and {ROWS}"
+ACTIVE_ROWS = "two codes, or units, that hold information"
 MEANING = {  # of each score, and what it cannot be told without
     "disentanglement": ("DCI: each code is important for one factor only", "two factors"),
     "completeness": ("DCI: each factor is predicted from one code only", "two codes, or units"),
@@ -51,7 +52,7 @@ MEANING = {  # of each score, and what it cannot be told without
     "gap": ("MIG: the best unit is ahead of the second in information, by entropy", GAPS),
     "separation": ("SAP: the best unit is ahead of the second best in accuracy", GAPS),
     "modularity": ("InfoM: the information in each code is about one factor", "two factors"),
-    "compactness": ("InfoC: the information on each factor is in one code", "two codes, or units"),
+    "compactness": ("InfoC: the information on each factor is in one code", ACTIVE_ROWS),
     "explicitness": ("InfoE: the share of entropy that a linear classifier reads", ROWS),
 }
 OF_UNITS = ("gap", "separation")  # There is no gap between a code and its own units.
