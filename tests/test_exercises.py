@@ -104,6 +104,8 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("which", lambda n: np.arange(4) - n, "For (1): True or False is expected, not -1."),
     ("which", lambda n: np.arange(4) <= n, "For (1): 75 % of your values are right."),
     ("which", lambda n: 1 * (np.arange(4) < n), "right"),
+    ("measures", lambda x: 0.501 * x, "nearly right"),
+    ("shares", (0.02, 0.2), "Value 2: 0.2 is too small."),
     ("measures", lambda x: -x / 2, "The sign is wrong."),
     ("measures", lambda x: np.degrees(x / 2), "These are degrees: give radians."),
     ("measures", lambda x: x[::-1] / 2, "The order is the opposite one."),

@@ -40,20 +40,16 @@ PARTNERS = {one: other for pair in PARTNERS for one, other in (pair, pair[::-1])
 CHANGES = {  # by kind of expression, what one may become: another operator, number, name or part
     ast.BinOp: lambda node, _: [
         *(ast.BinOp(node.left, kind(), node.right) for kind in OPERATORS),
-        *(node.left, node.right, ast.BinOp(node.right, node.op, node.left)),
+        *(node.left, node.right),
+        *[ast.BinOp(node.right, node.op, node.left)] * isinstance(node.op, (ast.Sub, ast.Div)),
     ],
     ast.Compare: lambda node, _: [
         ast.Compare(node.left, [kind()], node.comparators[:1])
         for kind in COMPARISONS * isinstance(node.ops[0], COMPARISONS)
     ],
-    ast.Constant: lambda node, _: (
-        [
-            ast.Constant(value)
-            for value in (node.value + 1, node.value - 1, 2 * node.value, -node.value)
-        ]
-        if type(node.value) in (int, float)
-        else []
-    ),
+    ast.Constant: lambda node, _: [
+        ast.Constant(node.value + step) for step in (1, -1) if type(node.value) in (int, float)
+    ],
     ast.UnaryOp: lambda node, _: [node.operand],
     ast.Name: lambda node, names: [
         ast.Name(name, ast.Load()) for name in names * (node.id in names and is_read(node))
@@ -69,7 +65,7 @@ CHANGES = {  # by kind of expression, what one may become: another operator, num
     ast.IfExp: lambda node, _: [node.body, node.orelse],
     ast.Return: lambda node, _: [
         ast.Return(ast.BinOp(ast.Constant(2), ast.Mult(), node.value)),
-        ast.Return(ast.UnaryOp(ast.USub(), node.value)),
+        ast.Return(ast.BinOp(ast.Constant(1), ast.Add(), node.value)),
     ],
 }
 EQUIVALENT: dict[str, tuple[str, ...]] = {}  # mutants that are as right as the solution
@@ -125,29 +121,15 @@ def change_values(answer: object, number: Callable) -> object:
     if isinstance(answer, tuple | list):
         return type(answer)([change_values(part, number) for part in answer])
     values = np.asarray(answer)
-    if values.dtype.kind not in "iuf":
+    if values.dtype.kind != "f":
         return answer
-    changed = np.vectorize(number, otypes=[float])(values) if values.size else values + 0.0
-    if values.dtype.kind in "iu" and (changed == np.round(changed)).all():
-        changed = changed.astype(int)  # Where a name is expected, 3.0 is not 3.
+    changed = np.vectorize(number, otypes=[float])(values) if values.size else values
     return changed if values.ndim else changed.item()
 
 
 def add_half_a_unit(value: float) -> float:
     """A number that is off by half a unit of its second digit."""
     return value and value + 0.5 * 10.0 ** (floor(log10(abs(value))) - 1)
-
-
-def list_wrong_values(exercise: str, solution: object) -> dict[str, object]:
-    """Wrong answers to an exercise whose answer is no function."""
-    wrong = {"None": None, "a string": "wrong", "a function": abs}
-    if exercise not in ESTIMATES and not EXPECTATIONS[exercise].judge:
-        wrong["half a unit off in the second digit"] = change_values(solution, add_half_a_unit)
-    holds_codes = any(np.ndim(part) > 1 for part in solution) if np.ndim(solution) else False
-    if not holds_codes:  # which are as good at another scale
-        wrong["ten times"] = change_values(solution, lambda value: 10 * value)
-        wrong["the negative"] = change_values(solution, lambda value: -value)
-    return {name: value for name, value in wrong.items() if repr(value) != repr(solution)}
 
 
 def build(source: str, names: dict) -> object:
@@ -199,7 +181,10 @@ def find_faults(
         )
         wrong |= {text: build(text, names) for text in choose_mutants(body)}
     else:
-        wrong |= list_wrong_values(exercise, solution)
+        wrong |= {"None": None, "a word": "wrong", "a function": abs}
+        if exercise not in ESTIMATES and not expectation.judge:
+            wrong["half a unit off"] = change_values(solution, add_half_a_unit)
+        wrong = {kind: value for kind, value in wrong.items() if repr(value) != repr(solution)}
         rounded = change_values(
             solution, lambda x: float(f"{x:.3g}") if decimals is None else round(x, decimals)
         )
@@ -243,10 +228,10 @@ def is_literal(source: str) -> bool:
 
 def list_others(exercise: str) -> list[str]:
     """The mistakes of the three next exercises that have written ones."""
-    found = {name: texts for name, texts in read_mistakes().items() if texts or name == exercise}
-    names = list(found) * 2
-    place = names.index(exercise) if exercise in names else 0
-    return [text for name in names[place + 1 : place + 4] for text in found[name]]
+    names, found = list(read_mistakes()), read_mistakes()
+    place = names.index(exercise) + 1 if exercise in names else 0
+    others = [name for name in names[place:] + names[: place - 1] if found[name]]
+    return [text for name in others[:3] for text in found[name]]
 
 
 def insert_trials(book: nbformat.NotebookNode) -> nbformat.NotebookNode:

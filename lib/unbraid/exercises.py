@@ -296,6 +296,10 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
     alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
     if not all(expectation.is_measure(pair.expected) for pair in alike):
         return ""
+    if is_rounded(as_array(first.expected), as_array(first.found), 0.2):
+        return f"{first.place}This is right but rounded too far: give one more decimal."
+    if is_near(first.expected, first.found, 0):
+        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
     if is_another_order([pair for pair in pairs if pair.call == first.call]):
         return f"{first.call}These are the right values in another order."
     right = [as_array(pair.expected) for pair in alike]
@@ -304,8 +308,7 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         for change, why in SLIPS:
             if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
                 return first.place + why
-    flat = [np.concatenate([one.ravel() for one in side]) for side in (right, yours)]
-    why = find_constant(*flat)
+    why = find_constant(*(np.concatenate([v.ravel() for v in side]) for side in (right, yours)))
     return first.place + why if why else ""
 
 
@@ -344,8 +347,6 @@ def explain_value(expectation: Expectation, pair: Pair) -> str:
     if right.dtype.kind == "b":
         return f"{where}It is the other way round."
     if expectation.is_measure(pair.expected):
-        if is_rounded(right, yours, 0.2):
-            return f"{where}This is right but rounded too far: give one more decimal."
         times = float(yours / right) if right else 0.0
         if 2.5 < times < 1e6 and np.isclose(times, round(times), 1e-6):
             return f"{where}This is a whole multiple of the answer: should a sum be a mean?"
