@@ -29,7 +29,7 @@ from unbraid.exercises import EXPECTATIONS, check
 
 TAG = "trial"
 MUTANTS = 20  # of each function
-SECONDS = 2  # that a mutant may take, which may never end
+SECONDS = 1  # of the processor that a mutant may take, which may never end
 MARK = "faults: "  # before what a trial prints; a learner's function may print as well
 ESTIMATES = ("03.3", "42.3")  # from draws of the learner's own, which differ in the second digit
 NUMBERS = {"one": 1, "two": 2, "three": 3}
@@ -64,8 +64,8 @@ CHANGES = {  # by kind of expression, what one may become: another operator, num
     ast.Subscript: lambda node, _: [node.value] * is_read(node),
     ast.IfExp: lambda node, _: [node.body, node.orelse],
     ast.Return: lambda node, _: [
-        ast.Return(ast.BinOp(ast.Constant(2), ast.Mult(), node.value)),
-        ast.Return(ast.BinOp(ast.Constant(1), ast.Add(), node.value)),
+        ast.Return(ast.BinOp(ast.Constant(3), ast.Mult(), node.value)),
+        ast.Return(ast.BinOp(ast.Constant(3), ast.Add(), node.value)),
     ],
 }
 EQUIVALENT: dict[str, tuple[str, ...]] = {}  # mutants that are as right as the solution
