@@ -1,58 +1,56 @@
 """The trials of wrong answers find exercises that accept too much, and too little."""
 
+import ast
+
 import numpy as np
 import pytest
+import wrong_answers
 from exercise_notebook import make_cells
 from nbformat.v4 import new_code_cell, new_notebook
 from unbraid.exercises import EXPECTATIONS, expect
-from wrong_answers import HALF_A_UNIT, TAG, find_faults, insert_trials
+from wrong_answers import MUTANTS, TAG, choose_mutants, find_faults, insert_trials
 
-
-@pytest.fixture
-def tried():
-    """A function that defines an exercise and returns what its trial finds."""
-
-    def find(solution, *value, **how):
-        expect("11.1", *value, **how)
-        faults = find_faults("11.1", solution)
-        return [fault.removeprefix("11.1 ").partition(":") for fault in faults]
-
-    yield find
-    EXPECTATIONS.clear()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    (2 / 3, 12, (0.4, -3.0), np.array([0.25, 1.5]), ("5", "right"), {"low": 0.1}, ("orange", 3)),
-    ids=str,
+TWICE = "def twice(x, k):\n    return k * x"
+PRODUCT = {"value": lambda x, k: x * k, "calls": [(np.arange(3.0), 2), (np.ones(4), 3)]}
+CASES = (  # a solution, its exercise, the decimals for which the task asks, and the faults found
+    (2 / 3, {"value": 2 / 3, "relative": 2e-3}, None, []),
+    (0.6146, {"value": 0.6146, "decimals": 2}, 2, []),
+    (("5", "right"), {"value": ("5", "right")}, None, []),
+    (0.62, {"value": 0.62, "absolute": 0.01}, None, ["accepts: half a unit off"]),
+    (2 / 3, {"value": 2 / 3}, None, ["refuses its solution, rounded"]),
+    (0.6146, {"value": 0.6146, "absolute": 2e-3}, 2, ["refuses its solution, rounded"]),
+    (0.6, {"judge": lambda found: ""}, None, ["accepts: 7"] + ["accepts"] * 3),
+    (TWICE, PRODUCT, None, []),
+    (TWICE, {"judge": lambda found: "", "calls": [(1, 2)]}, None, ["accepts: def"] * MUTANTS),
+    (TWICE, PRODUCT | {"calls": [(2.0, 2)]}, None, ["accepts: def"]),  # such as k * k
 )
-def test_a_good_exercise_has_no_fault(answer, tried):
-    assert tried(answer, answer, relative=2e-3) == []
 
 
-def test_a_good_exercise_of_a_function_has_none(tried):
-    calls = [(np.arange(3.0), 2), (np.ones(4), 3)]
-    assert tried(lambda x, k: k * x, lambda x, k: x * k, calls=calls) == []
+@pytest.mark.parametrize("solution, how, decimals, expected", CASES)
+def test_what_is_found(solution, how, decimals, expected):
+    expect("11.1", **how)
+    source, names = "", {}
+    if solution is TWICE:
+        exec(source := TWICE, names)
+        solution = names["twice"]
+    faults = find_faults("11.1", solution, source, decimals, ["7"])
+    EXPECTATIONS.clear()
+    assert len(faults) >= len(expected) and bool(faults) == bool(expected), faults
+    for fault, says in zip(faults, expected, strict=False):
+        assert fault.removeprefix("11.1 ").startswith(says)
 
 
-def test_too_loose_and_too_tight_tolerances_are_found(tried):
-    ((kind, _, which),) = tried(0.62, 0.62, absolute=0.01)
-    assert (kind, which.strip()) == ("accepts", HALF_A_UNIT)
-    ((kind, _, _),) = tried(2 / 3, 2 / 3, absolute=1e-6)
-    assert kind == "refuses its solution with three digits"
+def test_mutants_differ_from_the_function_and_from_each_other():
+    mutants = choose_mutants(TWICE)
+    assert len({*mutants, TWICE}) == MUTANTS + 1 and mutants == choose_mutants(TWICE)
+    assert all(ast.parse(mutant).body[0].name == "twice" for mutant in mutants)
 
 
-def test_a_judge_that_accepts_everything_is_found(tried):
-    kinds = [which.strip() for _, _, which in tried(0.62, judge=lambda found: "")]
-    assert kinds == ["ten times", "the negative", "None", "a string", "a function"]
-
-
-def test_a_function_that_may_return_its_argument_is_found(tried):
-    calls = [(np.ones(4), 1)]
-    kinds = [
-        which.strip() for _, _, which in tried(lambda x, k: k * x, lambda x, k: x, calls=calls)
-    ]
-    assert kinds == ["returns its first argument"]
+def test_mistakes_of_three_other_exercises_are_tried(monkeypatch):
+    mistakes = {"1.1": ["1"], "1.2": [], "1.3": ["3", "(4, 4)"], "1.4": ["5"]}
+    monkeypatch.setattr(wrong_answers, "read_mistakes", lambda: mistakes)
+    assert wrong_answers.list_others("1.3") == ["5", "1"]
+    assert wrong_answers.list_others("1.2") == ["3", "(4, 4)", "5", "1"]
 
 
 def test_each_solution_is_followed_by_its_trial():

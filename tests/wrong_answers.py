@@ -1,137 +1,237 @@
-"""Wrong answers of each likely kind, tried on an exercise in a running notebook.
+"""Wrong answers of an exercise, tried in a running notebook: mutants, and mistakes of others.
 
-`insert_trials` puts a cell behind each solution; there `find_faults` says which wrong answers
-`check` accepts, and whether it refuses the solution with three digits, as a reader would print it.
-The mistakes that an exercise names are tried by `expect` itself, which raises for one that does not
-get its own explanation.
+`insert_trials` puts a cell behind each solution. There `find_faults` says which wrong answers
+`check` accepts, and whether it refuses the solution, rounded as the task says. The mistakes that an
+exercise names itself are tried by `expect`, which raises for one that gets another reply.
 """
 
 import ast
+import contextlib
 import copy
+import io
 import itertools
 import json
-from collections.abc import Callable
+import random
+import re
+import signal
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from math import floor, log10
 from pathlib import Path
 
 import nbformat
 import numpy as np
-import torch
+from helpers import NOTEBOOKS
 from nbformat.v4 import new_code_cell
-from unbraid.exercises import EXPECTATIONS, apply_calls, check
+from unbraid.exercises import EXPECTATIONS, check
 
 TAG = "trial"
-HALF_A_UNIT = "half a unit off in the second digit"
-ESTIMATES = ("03.3", "20.3")  # from draws of the learner's own, which differ in the second digit
+MUTANTS = 20  # of each function
+SECONDS = 1  # of the processor that a mutant may take, which may never end
 MARK = "faults: "  # before what a trial prints; a learner's function may print as well
+ESTIMATES = ("03.3", "42.3")  # from draws of the learner's own, which differ in the second digit
+NUMBERS = {"one": 1, "two": 2, "three": 3}
+OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
+PARTNERS = [("max", "min"), ("amax", "amin"), ("argmax", "argmin"), ("sum", "mean"), ("sin", "cos")]
+PARTNERS = {one: other for pair in PARTNERS for one, other in (pair, pair[::-1])}
+CHANGES = {  # by kind of expression, what one may become: another operator, number, name or part
+    ast.BinOp: lambda node, _: [
+        *(ast.BinOp(node.left, kind(), node.right) for kind in OPERATORS),
+        *(node.left, node.right),
+        *[ast.BinOp(node.right, node.op, node.left)] * isinstance(node.op, (ast.Sub, ast.Div)),
+    ],
+    ast.Compare: lambda node, _: [
+        ast.Compare(node.left, [kind()], node.comparators[:1])
+        for kind in COMPARISONS * isinstance(node.ops[0], COMPARISONS)
+    ],
+    ast.Constant: lambda node, _: [
+        ast.Constant(node.value + step) for step in (1, -1) if type(node.value) in (int, float)
+    ],
+    ast.UnaryOp: lambda node, _: [node.operand],
+    ast.Name: lambda node, names: [
+        ast.Name(name, ast.Load()) for name in names * (node.id in names and is_read(node))
+    ],
+    ast.Attribute: lambda node, _: [
+        ast.Attribute(node.value, PARTNERS[node.attr], ast.Load())
+        for _ in range(node.attr in PARTNERS)
+    ],
+    ast.Call: lambda node, _: (
+        [node.func.value] if isinstance(node.func, ast.Attribute) else node.args[:1]
+    ),
+    ast.Subscript: lambda node, _: [node.value] * is_read(node),
+    ast.IfExp: lambda node, _: [node.body, node.orelse],
+    ast.Return: lambda node, _: [
+        ast.Return(ast.BinOp(ast.Constant(3), ast.Mult(), node.value)),
+        ast.Return(ast.BinOp(ast.Constant(3), ast.Add(), node.value)),
+    ],
+}
+EQUIVALENT: dict[str, tuple[str, ...]] = {}  # mutants that are as right as the solution
 
 
-def change(answer: object, number: Callable, text: Callable = str) -> object:
-    """The same answer with every number and every string in it replaced."""
+def is_read(node: ast.AST) -> bool:
+    return isinstance(node.ctx, ast.Load)
+
+
+def mutate(source: str, draw: random.Random) -> Iterator[str]:
+    """All functions that differ from this one in one place, in any order."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [node.arg for node in nodes if isinstance(node, ast.arg)]
+    names += [node.id for node in nodes if isinstance(node, ast.Name) and not is_read(node)]
+    changes = []
+    for place, node in enumerate(nodes):
+        change = CHANGES.get(type(node), lambda *_: ())
+        changes += [(place, number) for number in range(len(change(node, names)))]
+    for place, number in draw.sample(changes, len(changes)):
+        tree = ast.parse(source)
+        old = list(ast.walk(tree))[place]
+        put(tree, old, CHANGES[type(old)](old, names)[number])
+        yield ast.unparse(tree)
+
+
+def put(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    """Replace a node of a tree."""
+    for node in ast.walk(tree):
+        for field, value in ast.iter_fields(node):
+            if value is old:
+                return setattr(node, field, new)
+            if isinstance(value, list) and any(part is old for part in value):
+                return setattr(node, field, [new if part is old else part for part in value])
+
+
+def choose_mutants(source: str) -> list[str]:
+    """MUTANTS of a function, always the same; of a short one also some with two changes."""
+    draw = random.Random(source)
+    found = [ast.unparse(ast.parse(source))]
+    for base in found:  # which grows: first the function itself, then its mutants
+        for mutant in mutate(base, draw):
+            if mutant not in found:
+                found.append(mutant)
+            if len(found) > MUTANTS:
+                return found[1:]
+    return found[1:]
+
+
+def change_values(answer: object, number: Callable) -> object:
+    """The same answer with every number in it replaced."""
     if isinstance(answer, dict):
-        return {key: change(part, number, text) for key, part in answer.items()}
+        return {key: change_values(part, number) for key, part in answer.items()}
     if isinstance(answer, tuple | list):
-        return type(answer)([change(part, number, text) for part in answer])
-    if isinstance(answer, str):
-        return text(answer)
-    if isinstance(answer, torch.Tensor):
-        answer = answer.detach().numpy()
+        return type(answer)([change_values(part, number) for part in answer])
     values = np.asarray(answer)
-    if values.dtype.kind not in "iuf":
+    if values.dtype.kind != "f":
         return answer
-    changed = np.vectorize(number, otypes=[float])(values) if values.size else values + 0.0
-    if values.dtype.kind in "iu" and (changed == np.round(changed)).all():
-        changed = changed.astype(int)  # Where a name is expected, 3.0 is not 3.
-    return changed.item() if not values.ndim else changed
+    changed = np.vectorize(number, otypes=[float])(values) if values.size else values
+    return changed if values.ndim else changed.item()
 
 
-def add_half_a_unit(value: float, digits: int = 2) -> float:
+def add_half_a_unit(value: float) -> float:
     """A number that is off by half a unit of its second digit."""
-    if value == 0 or not np.isfinite(value):
-        return value
-    return value + 0.5 * 10.0 ** (floor(log10(abs(value))) - digits + 1)
+    return value and value + 0.5 * 10.0 ** (floor(log10(abs(value))) - 1)
 
 
-def round_as_printed(value: float) -> float:
-    """A number with three digits."""
-    return float(f"{value:.3g}")
-
-
-def replay(results: list) -> Callable:
-    """A function that returns these results, one a call, again and again."""
-    results = itertools.cycle(results)
-    return lambda *arguments: copy.deepcopy(next(results))
-
-
-def fail(*arguments: object) -> None:
-    raise RuntimeError("wrong on purpose")
-
-
-def differ(first: object, second: object) -> bool:
-    return repr(first) != repr(second)
-
-
-def list_wrong_answers(found: object, is_function: bool) -> dict[str, object]:
-    """Wrong answers by their kind. found: the answer, or what the function returned, by call."""
-    kinds = {
-        "ten times": change(found, lambda value: 10 * value),
-        "the negative": change(found, lambda value: -value),
-        HALF_A_UNIT: change(found, add_half_a_unit),
-        "another string": change(found, float, lambda text: f"not {text}"),
-    }
-    unchanged = change(found, float)
-    wrong = {kind: value for kind, value in kinds.items() if differ(value, unchanged)}
-    if not is_function:
-        return wrong | {"None": None, "a string": "wrong", "a function": fail}
-    wrong = {f"returns {kind}": replay(value) for kind, value in wrong.items()}
-    if differ(zeros := change(found, lambda value: 0.0), unchanged):
-        wrong["returns zeros"] = replay(zeros)
-    return wrong | {
-        "returns its first argument": lambda *arguments: arguments[0],
-        "returns None": lambda *arguments: None,
-        "raises": fail,
-        "None": None,
-        "a number": 1.0,
-    }
-
-
-def may_be_right(kind: str, found: object, has_judge: bool, is_estimate: bool) -> bool:
-    """Whether an answer of this kind is right for a good reason.
-
-    A judge looks at more than a number: at an order, or at a code, which holds as much at another
-    scale.
-    """
-    if HALF_A_UNIT in kind:
-        return has_judge or is_estimate
-    holds_codes = isinstance(found, tuple | list) and any(np.ndim(part) > 1 for part in found)
-    is_scaled = kind.endswith(("ten times", "the negative"))
-    return has_judge and is_scaled and (holds_codes or kind.startswith("returns"))
-
-
-def find_faults(exercise: str, solution: object) -> list[str]:
-    """Sentences on wrong answers that are accepted and right ones that are refused."""
-    expectation = EXPECTATIONS[exercise]
-    is_function = bool(expectation.calls)
-    found = apply_calls(solution, expectation.calls)
-    quick = replace(expectation, mistakes=())  # What is said of a wrong answer plays no role here.
-    if is_function and not expectation.judge:
-        quick = replace(quick, value=replay(apply_calls(expectation.value, expectation.calls)))
-    faults = []
-    EXPECTATIONS[exercise] = quick
+def build(source: str, names: dict) -> object:
+    """The function of a mutant, or what a mistake's source says; itself where it is wrong."""
     try:
-        for kind, wrong in list_wrong_answers(found, is_function).items():
-            if may_be_right(kind, found, bool(expectation.judge), exercise in ESTIMATES):
-                continue
-            if check(exercise, wrong).is_right:
-                faults.append(f"{exercise} accepts: {kind}")
-        if not is_function:
-            verdict = check(exercise, change(found, round_as_printed))
-            if not verdict.is_right:
-                faults.append(f"{exercise} refuses its solution with three digits: {verdict.text}")
+        if not source.startswith("def "):
+            return eval(source, dict(names))
+        exec(source, names := dict(names))
+        return names[ast.parse(source).body[0].name]
+    except Exception as error:
+        return error
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """End what takes longer with an exception, and let nothing be printed."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("takes too long")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        EXPECTATIONS[exercise] = expectation
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def find_faults(
+    exercise: str, solution: object, source: str, decimals: int | None, others: list[str]
+) -> list[str]:
+    """Sentences on wrong answers that are accepted, and on a right one that is refused.
+
+    source: of the solution's cell. decimals: for which the task asks, by default three digits.
+    others: the sources of mistakes of other exercises.
+    """
+    expectation = EXPECTATIONS[exercise]
+    faults = []
+    names = getattr(solution, "__globals__", {"np": np})
+    wrong = {text: build(text, names) for text in others}
+    if expectation.calls:
+        (body,) = (
+            ast.unparse(node)
+            for node in ast.parse(source).body
+            if getattr(node, "name", "") == solution.__name__
+        )
+        wrong |= {text: build(text, names) for text in choose_mutants(body)}
+    else:
+        wrong |= {"None": None, "a word": "wrong", "a function": abs}
+        if exercise not in ESTIMATES and not expectation.judge:
+            wrong["half a unit off"] = change_values(solution, add_half_a_unit)
+        wrong = {kind: value for kind, value in wrong.items() if repr(value) != repr(solution)}
+        rounded = change_values(
+            solution, lambda x: float(f"{x:.3g}") if decimals is None else round(x, decimals)
+        )
+        verdict = check(exercise, rounded)
+        if not verdict.is_right:
+            faults.append(f"{exercise} refuses its solution, rounded: {verdict.text}")
+    quick = replace(expectation, mistakes=())  # What is said of a wrong answer plays no role here.
+    if expectation.calls and callable(expectation.value):
+        results = itertools.cycle([expectation.value(*copy.deepcopy(c)) for c in expectation.calls])
+        quick = replace(quick, value=lambda *_: copy.deepcopy(next(results)))
+    EXPECTATIONS[exercise] = quick
+    for kind, answer in wrong.items():
+        with at_most(SECONDS):
+            if check(exercise, answer).is_right and kind not in EQUIVALENT.get(exercise, ()):
+                faults.append(f"{exercise} accepts: {kind}")
+    EXPECTATIONS[exercise] = expectation
     return faults
+
+
+@cache
+def read_mistakes() -> dict[str, list[str]]:
+    """By exercise of the course the sources of its mistakes that need no names of a notebook."""
+    found = {}
+    for cell in itertools.chain(*(nbformat.read(path, 4).cells for path in NOTEBOOKS)):
+        if "expectation" in cell.metadata.get("tags", []):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "expect":
+                    pairs = {word.arg: word.value for word in node.keywords}["mistakes"].elts
+                    wrong = [ast.unparse(pair.elts[0]) for pair in pairs if hasattr(pair, "elts")]
+                    found[node.args[0].value] = [text for text in wrong if is_literal(text)]
+    return found
+
+
+def is_literal(source: str) -> bool:
+    """Whether a source is a constant, or a tuple or list of constants."""
+    try:
+        return ast.literal_eval(source) is not None
+    except ValueError:
+        return False
+
+
+def list_others(exercise: str) -> list[str]:
+    """The mistakes of the three next exercises that have written ones."""
+    names, found = list(read_mistakes()), read_mistakes()
+    place = names.index(exercise) + 1 if exercise in names else 0
+    others = [name for name in names[place:] + names[: place - 1] if found[name]]
+    return [text for name in others[:3] for text in found[name]]
 
 
 def insert_trials(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -141,16 +241,22 @@ def insert_trials(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
     namespace of its own.
     """
     book = copy.deepcopy(book)
-    source = Path(__file__).read_text()
+    source = Path(__file__).read_text().replace("from helpers import NOTEBOOKS\n", "")
     cells = [new_code_cell(f"_trials = {{'__file__': ''}}\nexec({source!r}, _trials)")]
+    task = ""
     for cell in book.cells:
+        tags = cell.metadata.get("tags", [])
+        task = cell.source if "exercise" in tags else task
         cells.append(cell)
-        if cell.cell_type == "code" and "solution" in cell.metadata.get("tags", []):
+        if cell.cell_type == "code" and "solution" in tags:
             last = ast.parse(cell.source).body[-1]
             exercise, answer = map(ast.unparse, last.value.args)  # of `check`
             lines = cell.source.splitlines()[: last.lineno - 1]
+            word = re.search(r"to (\w+) decimal", task)
+            decimals = NUMBERS[word[1]] if word else None
+            given = f"{cell.source!r}, {decimals}, {list_others(ast.literal_eval(exercise))}"
             cell.source = "\n".join([*lines, f"check({exercise}, _tried := {answer})"])
-            faults = f"_trials['json'].dumps(_trials['find_faults']({exercise}, _tried))"
+            faults = f"_trials['json'].dumps(_trials['find_faults']({exercise}, _tried, {given}))"
             cells.append(new_code_cell(f"print({MARK!r} + {faults})", metadata={"tags": [TAG]}))
     # Behind the parameters, before which nothing may stand.
     is_first = ["parameters" in cell.metadata.get("tags", []) for cell in cells].index(True)

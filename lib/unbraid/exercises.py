@@ -6,13 +6,16 @@ never raises for a wrong answer and never changes it.
 
 import copy
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from unbraid.checks import as_array
+
+NUMBERS = "biuf"  # kinds of arrays: booleans, whole numbers of two kinds, and measures
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,11 @@ class Expectation:
         absolute + relative * |value|; or, with calls, a function. A string, such as a name or a
         digit, is compared without regard to capital letters and blanks.
     calls: argument tuples, with which the answer, a function, and `value` are called.
-    judge: instead of `value`, a function that says what is wrong with an answer, "" if nothing;
-        with `calls`, with the list of what the learner's function returned.
+    judge: a function that says what is wrong with an answer, "" if nothing; with `calls`, with the
+        list of what the learner's function returned. Then `value` shows kind and form alone.
+    decimals: how many the task asks for: right is what is equal when rounded to them.
+    choices: numbers from which some values are chosen. Of those, of whole numbers, booleans and
+        words nothing is guessed: a wrong sign or a factor explains a measure alone.
     mistakes: wrong answers that a learner is likely to give, each with what is said of it.
     """
 
@@ -33,7 +39,28 @@ class Expectation:
     judge: Callable[[object], str] | None = None
     relative: float = 1e-6
     absolute: float = 1e-9
+    decimals: int | None = None
+    choices: Sequence[float] = ()
     mistakes: Sequence[tuple[object, str]] = ()
+
+    def accepts(self, expected: object, found: object) -> bool:
+        """Whether a word, a number or an array is the expected one."""
+        if isinstance(expected, str):
+            return str(found).strip().casefold() == expected.strip().casefold()
+        right, yours = as_array(expected), as_array(found)
+        if self.decimals is not None:
+            right, yours = right.round(self.decimals), yours.round(self.decimals)
+        close = np.isclose(yours, right, self.relative, self.absolute, equal_nan=True)
+        return bool(close.all())
+
+    def is_measure(self, expected: object) -> bool:
+        """Whether a value is a continuous quantity."""
+        values = as_array(expected)
+        return values.dtype.kind == "f" and not (values.ndim == 0 and expected in self.choices)
+
+    def resembles(self, wrong: object, found: object) -> bool:
+        """Whether a value is this wrong one, at the digits that are printed."""
+        return self.accepts(wrong, found) or (self.is_measure(wrong) and is_near(wrong, found, 0.2))
 
 
 class Verdict(NamedTuple):
@@ -47,13 +74,35 @@ class Verdict(NamedTuple):
         return f"{self.exercise}: {self.text}"
 
 
-SLIPS = {  # what a wrong number is, in units of the right one
-    -1: "The sign is wrong.",
-    100: "This is in per cent: give a share, from 0 to 1.",
-    0.01: "This is a share: give it in per cent.",
-    2: "This is twice the answer.",
-    0.5: "This is half of the answer.",
-}
+class Pair(NamedTuple):
+    """A word, number or array that is expected, the learner's, and where: which call and value."""
+
+    call: str
+    place: str
+    expected: Any
+    found: Any
+
+
+class KindError(TypeError):
+    """An answer of another kind or form than expected."""
+
+
+SLIPS: list[tuple[Callable, str]] = [  # what a measure became, as a function of the right one
+    (lambda right: -right, "The sign is wrong."),
+    (lambda right: 100 * right, "This is in per cent: give a share, from 0 to 1."),
+    (lambda right: right / 100, "This is a share: give it in per cent."),
+    (lambda right: 2 * right, "This is twice the answer."),
+    (lambda right: right / 2, "This is half of the answer."),
+    (lambda right: right * np.log(2), "This is ln 2 times the answer: nats instead of bits?"),
+    (lambda right: right / np.log(2), "This is the answer over ln 2: bits instead of nats?"),
+    (np.degrees, "These are degrees: give radians."),
+    (np.radians, "These are radians: give degrees."),
+    (np.square, "This is the square of the answer."),
+    (lambda right: abs(right) ** 0.5, "This is the root of the answer."),
+    (lambda right: 1 / right, "This is the inverse of the answer."),
+    (lambda right: 1 - right, "This is one minus the answer."),
+    (lambda right: right[::-1] if right.ndim else np.nan, "The order is the opposite one."),
+]
 EXPECTATIONS: dict[str, Expectation] = {}
 
 
@@ -76,6 +125,8 @@ def check(exercise: str, answer: object) -> Verdict:
         if is_missing(found):
             return Verdict(exercise, False, "not answered yet")
         fault = explain_fault(expectation, found)
+    except KindError as error:
+        fault = str(error)
     except Exception as error:  # the learner's own function fails: the reason is what helps
         fault = f"Your code raises {type(error).__name__}{find_line(error)}: {error}"
     return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
@@ -106,77 +157,199 @@ def is_missing(answer: object) -> bool:
     return answer is ... or any(map(is_missing, parts))
 
 
-def explain_fault(expectation: Expectation, found: object) -> str:
-    """What is wrong with an answer, or with what its function returned; "" if it is right."""
-    if expectation.judge:
-        return expectation.judge(found)
-    expected = apply_calls(expectation.value, expectation.calls)
-    tolerances = expectation.relative, expectation.absolute
-    fault = describe_difference(expected, found, tolerances)
-    if not fault:
-        return ""
-    for wrong, why in expectation.mistakes:
-        if not describe_difference(apply_calls(wrong, expectation.calls), found, tolerances):
-            return why
-    return f"{fault} Open the hint, and try again."
-
-
 def apply_calls(value: object, calls: Sequence[tuple]) -> object:
     """A value as it is, or what a function gives for each tuple of arguments."""
     if not calls:
         return value
     if not callable(value):
-        raise TypeError(f"a function is expected, found {type(value).__name__}")
+        raise KindError(f"A function is expected, not {show(value)}.")
     return [value(*copy.deepcopy(arguments)) for arguments in calls]
 
 
-def describe_difference(expected: object, found: object, tolerances: tuple[float, float]) -> str:
-    """A sentence on the first place where two values differ; "" where they agree."""
+def explain_fault(expectation: Expectation, found: object) -> str:
+    """What is wrong with an answer, or with what its function returned; "" if it is right."""
+    calls, judge = expectation.calls, expectation.judge
+    if judge and expectation.value is None:
+        return judge(found)
+    try:  # The kind of all values comes before any value.
+        pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
+    except KindError as error:
+        return find_mistake(expectation, found, []) or str(error)
+    if judge:
+        return judge(found)
+    wrong = [not expectation.accepts(pair.expected, pair.found) for pair in pairs]
+    if not any(wrong):
+        return ""
+    if why := find_mistake(expectation, found, wrong):
+        return why
+    missed = [pair for pair, is_wrong in zip(pairs, wrong, strict=True) if is_wrong]
+    reason = explain_slip(expectation, pairs, missed) or explain_value(expectation, missed[0])
+    return f"{reason} Open the hint, and try again."
+
+
+def find_mistake(expectation: Expectation, found: object, wrong: Sequence[bool]) -> str:
+    """What is said of the mistake that an answer is; "" if it is none.
+
+    A mistake that is the whole answer comes first, then one that has all its wrong values, and of
+    an answer that is no function one that has the first wrong value.
+    """
+    covering, first = "", ""
+    for mistake, why in expectation.mistakes:
+        try:
+            pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
+        except KindError:
+            continue
+        alike = [expectation.resembles(pair.expected, pair.found) for pair in pairs]
+        if all(alike):
+            return why
+        if len(alike) == len(wrong):
+            shared = [same for same, is_wrong in zip(alike, wrong, strict=True) if is_wrong]
+            covering = covering or (why if all(shared) else "")
+            if shared[0] and not expectation.calls:
+                first = first or pairs[wrong.index(True)].place + why
+    return covering or first
+
+
+def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
+    """`pair_values` of an answer, or of what two functions returned for each call."""
+    if not calls:
+        yield from pair_values(expected, found)
+        return
+    for arguments, right, yours in zip(calls, expected, found, strict=True):
+        shown = ", ".join(map(repr, arguments))
+        call = f"For ({shown}): " if "\n" not in shown and len(shown) < 50 else ""
+        yield from pair_values(right, yours, call)
+
+
+def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> Iterator[Pair]:
+    """Each word, number and array that is expected, and the learner's; KindError for others."""
     if isinstance(expected, dict):
         if not isinstance(found, dict) or set(found) != set(expected):
             keys = ", ".join(map(str, expected))
-            return f"A dictionary with the keys {keys} is expected."
-        expected, found = list(expected.values()), [found[key] for key in expected]
-    if isinstance(expected, tuple | list):
-        if not isinstance(found, tuple | list) or len(found) != len(expected):
-            return f"{len(expected)} values are expected, in the order of the task."
-        for place, pair in enumerate(zip(expected, found, strict=True), 1):
-            if fault := describe_difference(*pair, tolerances):
-                return f"Value {place}: {fault}" if isinstance(expected, tuple) else fault
-        return ""
+            raise KindError(f"{call}{place}A dictionary with the keys {keys} is expected.")
+        for key in expected:
+            yield from pair_values(expected[key], found[key], call, f"{place}{key}: ")
+    elif isinstance(expected, tuple | list):
+        if not isinstance(found, tuple | list):
+            found = list(as_array(found)) if as_array(found).ndim else [found]
+        if len(found) != len(expected):
+            wanted = f"{len(expected)} values are expected, in the order of the task"
+            raise KindError(f"{call}{place}{wanted}; found {len(found)}.")
+        name = "Number" if place else "Value"
+        for number, pair in enumerate(zip(expected, found, strict=True), 1):
+            yield from pair_values(*pair, call, f"{place}{name} {number}: ")
+    elif fault := compare_kinds(expected, found):
+        raise KindError(f"{call}{place}{fault}")
+    else:
+        yield Pair(call, place, expected, found)
+
+
+def compare_kinds(expected: Any, found: Any) -> str:
+    """How a word, a number or an array is of another kind or shape than expected; "" if not."""
     if isinstance(expected, str):
-        same = str(found).strip().casefold() == expected.strip().casefold()
-        return "" if same else f"{found!r} is not the answer."
-    return compare_arrays(as_array(expected), as_array(found), tolerances)
+        is_word = isinstance(found, str) or (expected.isdigit() and np.isscalar(found))
+        return "" if is_word else f"A word is expected, not {show(found)}."
+    right, yours = as_array(expected), as_array(found)
+    wanted = "Numbers are" if right.ndim else "A number is"
+    if right.dtype.kind == "b":
+        wanted = "True or False is"
+    if yours.dtype.kind not in NUMBERS:
+        return f"{wanted} expected, not {show(found)}."
+    if yours.shape != right.shape:
+        return f"The shape {right.shape} is expected, yours is {yours.shape}."
+    if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
+        others = yours if right.dtype.kind == "b" else right
+        if not np.isin(others, (0, 1)).all():
+            return f"{wanted} expected, not {show(yours.flat[0])}."
+    is_count = right.ndim == 0 and right.dtype.kind in "iu"
+    if is_count and np.isfinite(yours) and abs(yours - yours.round()) > 0.25:
+        return f"A whole number is expected, not {show(found)}."
+    return ""
 
 
-def compare_arrays(expected: np.ndarray, found: np.ndarray, tolerances: tuple[float, float]) -> str:
-    """`describe_difference` for numbers."""
-    if found.dtype.kind not in "biufc":
-        wanted = "Numbers are" if expected.ndim else "A number is"
-        return f"{wanted} expected, not {found.tolist()!r}."
-    if found.shape != expected.shape:
-        return f"The shape {expected.shape} is expected, yours is {found.shape}."
-    if np.isnan(found).any() and not np.isnan(expected).any():
-        return "Your answer holds nan."
-    are_right = np.isclose(found, expected, *tolerances, equal_nan=True)
-    if are_right.all():
+def show(value: object) -> str:
+    """An answer in a sentence on what it should have been."""
+    if callable(value):
+        return "a function: call it"
+    text = repr(getattr(value, "tolist", lambda: value)())
+    return text if len(text) < 40 else f"a {type(value).__name__}"
+
+
+def is_rounded(right: np.ndarray, yours: np.ndarray, most: float) -> bool:
+    """Whether a number is another one at the digits with which it is printed, off by a share."""
+    if yours.ndim or not np.isfinite(yours):
+        return False
+    half_a_unit = 0.5001 * 10.0 ** int(Decimal(repr(yours.item())).as_tuple().exponent)
+    return abs(yours - right) <= min(half_a_unit, most * abs(yours))
+
+
+def is_near(right: object, found: object, most: float) -> bool:
+    """Whether values are others to within half a per cent, or as they are printed."""
+    wanted, yours = as_array(right), as_array(found)
+    within = abs(yours - wanted) <= 0.005 * abs(wanted) + 1e-9
+    return bool(within.all()) or is_rounded(wanted, yours, most)
+
+
+def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]) -> str:
+    """What wrong measures are of the right ones: another order, sign, unit or factor; or ""."""
+    first = missed[0]
+    alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
+    if not all(expectation.is_measure(pair.expected) for pair in alike):
         return ""
-    if found.ndim:
-        return f"{100 * are_right.mean():.0f} % of your values are right."
-    if expected.dtype.kind == "b":
-        return "It is the other way round."
-    return explain_number(float(expected), float(found), tolerances)
+    if is_rounded(as_array(first.expected), as_array(first.found), 0.2):
+        return f"{first.place}This is right but rounded too far: give one more decimal."
+    if is_near(first.expected, first.found, 0):
+        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
+    if is_another_order([pair for pair in pairs if pair.call == first.call]):
+        return f"{first.call}These are the right values in another order."
+    right = [as_array(pair.expected) for pair in alike]
+    yours = [as_array(pair.found) for pair in alike]
+    with np.errstate(all="ignore"):
+        for change, why in SLIPS:
+            if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
+                return first.place + why
+    why = find_constant(*(np.concatenate([v.ravel() for v in side]) for side in (right, yours)))
+    return first.place + why if why else ""
 
 
-def explain_number(expected: float, found: float, tolerances: tuple[float, float]) -> str:
-    """What a wrong number looks like: another sign, unit, factor or number of decimals."""
-    for factor, why in SLIPS.items():
-        if np.isclose(found, factor * expected, *tolerances):
-            return why
-    if any(found == round(expected, digits) for digits in range(4)):
-        return "This is right but rounded too far: give one more decimal."
-    times = found / expected if expected else 0.0
-    if 2.5 < times < 1e6 and np.isclose(times, round(times), 1e-6):
-        return "This is a whole multiple of the answer: should a sum be a mean?"
-    return f"{found:.6g} is too {'large' if found > expected else 'small'}."
+def is_another_order(pairs: list[Pair]) -> bool:
+    """Whether several single numbers are the right ones, exchanged."""
+    right = [as_array(pair.expected) for pair in pairs]
+    yours = [as_array(pair.found) for pair in pairs]
+    if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
+        return False
+    return all(is_near(*pair, 0.2) for pair in zip(sorted(right), sorted(yours), strict=True))
+
+
+def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
+    """Which constant all values are off by, as a factor or a summand; "" if by none."""
+    if len(right) < 2 or np.ptp(right) == 0 or not np.isfinite(yours).all():
+        return ""
+    factor, summand = (right * yours).sum() / (right * right).sum(), (yours - right).mean()
+    if factor and is_near(factor * right, yours, 0):
+        return f"All your values are the right ones times {factor:.4g}."
+    if is_near(right + summand, yours, 0):
+        return f"All your values are the right ones plus {summand:.4g}."
+    return ""
+
+
+def explain_value(expectation: Expectation, pair: Pair) -> str:
+    """What is said of a wrong value for which no other reason is found."""
+    where = pair.call + pair.place
+    if isinstance(pair.expected, str):
+        return f"{where}{pair.found!r} is not the answer."
+    right, yours = as_array(pair.expected), as_array(pair.found)
+    if np.isnan(yours).any():
+        return f"{where}Your answer holds nan."
+    if right.ndim:
+        close = np.isclose(yours, right, expectation.relative, expectation.absolute)
+        return f"{where}{100 * close.mean():.0f} % of your values are right."
+    if right.dtype.kind == "b":
+        return f"{where}It is the other way round."
+    if expectation.is_measure(pair.expected):
+        times = float(yours / right) if right else 0.0
+        if 2.5 < times < 1e6 and np.isclose(times, round(times), 1e-6):
+            return f"{where}This is a whole multiple of the answer: should a sum be a mean?"
+    elif pair.expected in expectation.choices:
+        return f"{where}It is not {yours:g}."
+    return f"{where}{yours:.6g} is too {'large' if yours > right else 'small'}."
