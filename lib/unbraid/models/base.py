@@ -127,8 +127,9 @@ class Bound:
         for name, term in self.terms.items():
             total = total + weights.pop(name, 0.0) * term
         names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
-        is_known = not any(weights.values())
-        check_field(is_known, "weights", f"some of {', '.join(names)}", ", ".join(weights))
+        if weights:  # what none of the terms has taken
+            expected, others = ", ".join(names), ", ".join(map(str, weights))
+            raise ValueError(f"weights: expected some of {expected}, found {others}")
         return -total.mean() / self.length
 
 
