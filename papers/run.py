@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from unbraid import records, training
 from unbraid.checks import ResultsError, SettingsError, check_name
 from unbraid.data.fetch import repository_root
-from unbraid.models.base import MOVED, BatchLike, ModelConfig, SequenceModel, describe_model
+from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
@@ -298,9 +298,8 @@ def find_record(settings: Settings, path: Path, now: dict, again: bool = False) 
 
 def list_changes(record: dict, settings: Settings, now: dict | None = None) -> list[str]:
     """What a run of these settings has otherwise than a record, whose config may lack fields."""
-    described = record.get("model", {"class": None, "config": {}})  # none in records before 1.0
-    name, config = described["class"], described["config"]
-    before = config | record | record["settings"] | {"class": MOVED.get(name, name)}
+    config = record["model"]["config"]
+    before = config | record | record["settings"] | {"class": record["model"]["class"]}
     after = json.loads(json.dumps(asdict(make_config(settings))))  # with lists for tuples
     after = {name: value for name, value in after.items() if name in config}
     after |= training_settings(settings) | {"class": settings.as_dict()["class"]} | (now or {})

@@ -9,7 +9,7 @@ from helpers import seeded
 from safetensors.torch import save_file
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.models.base import MOVED, SequenceModel, find_class
+from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
@@ -44,11 +44,6 @@ def test_every_shipped_file_is_opened_by_its_class(path):
     assert type(type(model).load(path)) is type(model)
 
 
-@pytest.mark.parametrize("old, new", MOVED.items())
-def test_an_old_name_is_that_of_a_class(old, new):
-    assert find_class(old, SequenceModel, "a file").__module__ == new.rpartition(".")[0]
-
-
 def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
     model, path = saved
     for loaded in (SingleElement.load(path), SequenceModel.load(str(path))):
@@ -63,7 +58,7 @@ def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
     assert list(tmp_path.glob("*.part")) == []
 
 
-def test_a_moved_class_is_named_where_it_is_not_imported():
+def test_a_class_outside_the_library_is_named_where_it_is_not_imported():
     name = "independent/circle/quick/long-seed0"
     code = "from unbraid import records\nfrom unbraid.models.base import SequenceModel\n"
     code += f"SequenceModel.load(records.weights({name!r}))"

@@ -20,21 +20,6 @@ from torch import Generator, Tensor, nn
 from unbraid import checks, records
 from unbraid.checks import ResultsError, check_field, check_name, check_whole
 
-MOVED = {  # where the classes are now that weights of 1.0 name by their old places
-    "unbraid.models.gated.GatedPrediction": "papers.a.variants.GatedPrediction",
-    "unbraid.models.canvases.CanvasPrediction": "papers.a.variants.CanvasPrediction",
-    "unbraid.models.painted.PaintedFrames": "papers.b.variants.PaintedFrames",
-    "papers.distinct.DistinctFrames": "papers.b.variants.DistinctFrames",
-    "unbraid.models.ablations.AblatedElement": "papers.c.variants.AblatedElement",
-    "unbraid.models.published_series.PublishedSeries": "papers.c.published_series.PublishedSeries",
-    "unbraid.models.published_speech.PublishedSpeech": "papers.c.published_speech.PublishedSpeech",
-    "papers.benchmark.averages.FrameVAE": "papers.side_by_side.variants.FrameVAE",
-    "papers.benchmark.averages.PrincipalComponents": (
-        "papers.side_by_side.variants.PrincipalComponents"
-    ),
-    "papers.benchmark.sequence_vae.SequenceVAE": "papers.side_by_side.variants.SequenceVAE",
-}
-
 FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
 
 Codes = dict[str, Tensor]  # the named latents of a batch: static (B, D), dynamic (B, T, d)
@@ -335,8 +320,8 @@ def describe_model(model: SequenceModel) -> dict[str, object]:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors of a file of weights; and the class and config of its model, which the file says,
-    or for weights older than 1.0 the record beside it.
+    """The tensors of a file of weights, and the class and the config of its model, which the record
+    beside the file says, or the file itself where there is none.
     """
     if not path.is_file():
         remedy = "unbraid.records.weights names the files of the clone"
@@ -346,8 +331,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             described = json.loads((file.metadata() or {}).get("model", "null"))
-        if described is None and record.exists():
-            described = json.loads(record.read_text(encoding="utf-8")).get("model")
+        if record.exists():
+            described = json.loads(record.read_text(encoding="utf-8")).get("model", described)
     except (SafetensorError, ValueError) as error:
         raise ResultsError(f"{path}: expected safetensors, found {error}; restore it") from None
     if not described:
@@ -359,7 +344,6 @@ def find_class(named: str, wanted: type[SequenceModel], path: Path | str) -> typ
     """The class of a dotted name: the wanted one, or else one of this library or of a module that
     is imported already, because a file of weights shall not decide what runs on this machine.
     """
-    named = MOVED.get(named, named)
     module, _, own_name = named.rpartition(".")
     if wanted.__name__ == own_name:
         return wanted
