@@ -32,7 +32,7 @@ LIMIT_slurm = --jobs=
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare fresh notebooks student teacher assignment grading site slides figures data grid grid-test address clean distclean
+.PHONY: help env run test lab update compare student teacher assignment grading site slides figures data grid grid-test address clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,9 +62,6 @@ update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; noth
 
 compare: $(ENVIRONMENT)  ## run the notebooks and name what differs from their committed outputs (RENEW=1 writes the new ones)
 	$(PYTHON) -m tools compare --only "$(ONLY)" $(if $(RENEW),--renew)
-
-fresh notebooks:
-	@echo "make $@ has become make compare; with RENEW=1 it writes the new outputs"; exit 1
 
 student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
 	$(PYTHON) -m tools student --only "$(ONLY)"

@@ -100,16 +100,18 @@ def code_probes(train: Encoded, test: Encoded, seed: int) -> Figures:
     """<code>_probe_<label>: skill, 0 for the best constant, 1 if always right, of a non-linear
     probe trained on codes of training sequences. A dynamic code tells a label of frames frame by
     frame; a static code, or one with other steps than the frames, tells that of the first frame.
-    Labels with a class that training lacks, such as the number of a film, are left out."""
-    names = [name for name in test.labels if is_readable(train.labels[name], test.labels[name])]
-    labels = [select(part.labels, names) for part in (train, test)]
+    Labels with a class that training lacks, such as the number of a film, or with one value, such
+    as the hour of the first frame, are left out."""
     figures: Figures = {}
-    for code in test.codes if names else ():
-        codes, read = [train.codes[code], test.codes[code]], labels
+    for code in test.codes:
+        codes, labels = [train.codes[code], test.codes[code]], [train.labels, test.labels]
         if codes[1].ndim == 2 or codes[1].shape[1] != test.sequences.length:
             codes = [values.flatten(1) for values in codes]
-            read = [at_first_step(of_split) for of_split in labels]
-        figures |= name_skills({code: codes[0]}, {code: codes[1]}, *read, seed=seed)
+            labels = [at_first_step(of_split) for of_split in labels]
+        names = [name for name in labels[1] if is_readable(labels[0][name], labels[1][name])]
+        if names:
+            read = [select(of_split, names) for of_split in labels]
+            figures |= name_skills({code: codes[0]}, {code: codes[1]}, *read, seed=seed)
     return figures
 
 

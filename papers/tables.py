@@ -160,10 +160,10 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def render_page(tables: dict) -> str:
-    """results/README.md: every table whose metrics.json exists, with its introduction.
+    """results/README.md: every table of results/tables.toml, whose content is given.
 
-    tables: the content of results/tables.toml. A table of quick results comes again with those of
-    the same folder at full, where there are any.
+    A table of quick results comes again with those of the same folder at full, where there are any.
+    Raises `ResultsError` for a table without results.
     """
     parts = [tables["introduction"].strip()]
     places = [table["results"] for table in tables["table"]]
@@ -175,7 +175,8 @@ def render_page(tables: dict) -> str:
         if full not in places:  # A table of its own wins.
             texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
         for place, (title, introduction) in texts.items():
-            if (path := records.results() / place / "metrics.json").exists():
+            path = records.results() / place / "metrics.json"
+            if place == table["results"] or path.exists():
                 content = metrics_table(records.read_json(path), titles, digits)
                 parts += [f"## {title}", introduction, content]
     return "\n\n".join(parts) + "\n"

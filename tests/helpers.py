@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,16 @@ def seeded(seed=0):
 def close(actual, expected):
     """Equal but for the order of sums: 1e-10 is far above the rounding of doubles."""
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+def flip_bytes(source, target, count, seed):
+    """A copy of a file of tensors with one bit changed in each of `count` bytes of their values."""
+    content = np.frombuffer(source.read_bytes(), np.uint8).copy()
+    first = 8 + int(content[:8].view("<u8")[0])  # after the length of the header, and the header
+    places = np.random.default_rng(seed).choice(np.arange(first, len(content)), count, False)
+    content[places] ^= 1 << seed
+    target.write_bytes(content.tobytes())
+    return target
 
 
 def within(draws, value, errors=5):

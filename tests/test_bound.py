@@ -174,6 +174,9 @@ def test_one_weight_serves_all_divergences_that_have_none_of_their_own():
     close(bound.loss({"kl": 0.3}), bound.loss(weights))
     close(bound.loss({"kl": 0.3, "factor_1_kl": 2.0}), bound.loss(weights | {"factor_1_kl": 2.0}))
 
+    with pytest.raises(ValueError, match="^weights: .*factor_2_kl, found factor_3_kl$"):
+        bound.loss({"kl": 0.3, "factor_3_kl": 0.0})  # an unknown name, though it weighs nothing
+
 
 def test_a_factor_is_predicted_from_its_own_past_alone():
     previous = torch.randn(6, generator=seeded(1), **DOUBLE)

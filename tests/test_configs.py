@@ -7,7 +7,7 @@ from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
 from unbraid.networks import count_parameters
 
 from papers import run, settings
-from papers.a.variants import CanvasPrediction, GatedPrediction
+from papers.a.variants import GatedPrediction
 from papers.c.published_series import PublishedSeries
 from papers.c.published_speech import PublishedSpeech
 from papers.c.variants import AblatedElement
@@ -104,7 +104,6 @@ def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(sectio
         (lambda: IndependentPredictionConfig(factors=True), "^factors"),
         (lambda: AblatedElement(static_from="none"), "^static_from"),
         (lambda: GatedPrediction(opening=3), "^opening"),
-        (lambda: CanvasPrediction(decoder_groups=2), "^decoder_groups"),
     ),
 )
 def test_a_bad_value_is_refused_with_its_field(make, field):

@@ -1,6 +1,5 @@
 """python -m unbraid: data of the clone, mistakes in one message."""
 
-import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,17 +50,3 @@ def test_help_and_typos_need_no_torch(arguments):
     started = [sys.executable, "-c", code, *arguments]
     printed = subprocess.run(started, capture_output=True, text=True)
     assert printed.stdout.splitlines()[-1] == "False"
-
-
-@pytest.mark.parametrize(
-    "asked, successor",
-    (
-        ("measure codes.npz 'a b.csv'", "unbraid_extras"),
-        ("train independent --data=films", "unbraid_extras"),
-        ("train independent --dataset bounce", "papers"),
-        ("verify", "papers"),
-    ),
-)
-def test_a_command_that_has_moved_names_its_successor(asked, successor, call):
-    code, printed = call(*shlex.split(asked))
-    assert code == 2 and f"python -m {successor} {asked}" in printed

@@ -1,8 +1,15 @@
 """What an import costs: models, data and commands load nothing heavy that they do not need."""
 
+import ast
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
+import pytest
+import unbraid
+
+SOURCE = Path(unbraid.__file__).read_text(encoding="utf-8")
 HEAVY = {"pandas", "scipy.stats", "requests", "sklearn", "pooch", "matplotlib", "lightning_fabric"}
 LIGHT = """
 from unbraid.models import SingleElement, UnorderedFrames, IndependentPrediction
@@ -20,12 +27,11 @@ def test_models_and_data_load_nothing_heavy():
     assert "unbraid.models.single_element" in loaded and HEAVY & set(loaded) == set()
 
 
-def test_what_one_needs_first_is_imported_from_unbraid():
-    from unbraid import PLACES, __getattr__
-
-    assert {__getattr__(name).__name__ for names in PLACES.values() for name in names} == {
-        name for names in PLACES.values() for name in names
-    }
+@pytest.mark.parametrize("name", unbraid.__all__)
+def test_what_most_programs_need_is_imported_from_unbraid(name):
+    module = import_module(f"unbraid.{unbraid.MODULES[name]}")
+    assert getattr(unbraid, name) is vars(module)[name]
+    assert unbraid.__getattr__(name).__module__ == module.__name__  # no name of a name
 
 
 def test_help_and_typos_of_tools_load_no_notebook():
@@ -43,3 +49,21 @@ def test_profiles_of_tools_are_those_that_notebooks_know():
     from tools import __main__, execution
 
     assert __main__.OPTIONS["profile"]["choices"] == list(execution.CELL_SECONDS)
+
+
+def test_type_checkers_read_the_names_that_programs_get():
+    (block,) = [node for node in ast.parse(SOURCE).body if isinstance(node, ast.If)]
+    pairs = [(node.module, alias.name, alias.asname) for node in block.body for alias in node.names]
+    expected = [(f"unbraid.{module}", name, name) for name, module in unbraid.MODULES.items()]
+    assert ast.unparse(block.test) == "TYPE_CHECKING" and sorted(pairs) == sorted(expected)
+
+
+def test_names_are_loaded_when_they_are_used_and_tab_offers_them():
+    code = "import sys, unbraid\nbefore = 'torch' in sys.modules\nshown = dir(unbraid)\n"
+    code += "from unbraid import *\nprint(before, *shown, kraskov.__name__, SingleElement.__name__)"
+    run = [sys.executable, "-c", code]
+    printed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
+    assert printed[0] == "False" and printed[-2:] == ["kraskov", "SingleElement"]
+    assert {*unbraid.__all__, "__version__"} == set(printed[1:-2]) and len(unbraid.__all__) >= 20
+    with pytest.raises(AttributeError, match="'unbraid' has no attribute 'fits'"):
+        _ = unbraid.fits

@@ -132,7 +132,6 @@ def clone(tmp_path, monkeypatch):
         'introduction = "# Results"\n'
         '[[table]]\ntitle = "A"\nintroduction = "It is so."\nresults = "toy/data/quick"\n'
         'columns = [{ figure = "elbo", title = "ELBO", digits = 1 }]\n'
-        '[[table]]\ntitle = "none"\nintroduction = ""\nresults = "toy/other/quick"\ncolumns = []\n'
     )
     return tmp_path
 
@@ -143,7 +142,17 @@ def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
     assert tables.table_faults() == []
     page = (clone / "results" / "README.md").read_text()
     assert page.index("## A\n\nIt is so.\n\n| run | ELBO |") < page.index("## A, at full size\n\n")
-    assert page.count("| run | ELBO |") == 2 and "none" not in page
+    assert page.count("| run | ELBO |") == 2
+
+
+def test_a_table_without_results_is_a_fault_and_is_not_written(clone):
+    listed = clone / "results" / "tables.toml"
+    listed.write_text(listed.read_text().replace("data/quick", "dada/quick"))
+    (fault,) = tables.table_faults()
+    assert "toy/dada/quick/metrics.json: expected a result" in fault
+    with pytest.raises(ResultsError):
+        tables.write_tables()
+    assert not (clone / "results" / "README.md").exists()
 
 
 # ---- verify

@@ -59,6 +59,8 @@ def test_chunks_and_what_is_observed_of_them():
     # The middles of the spectra lie at 0, 82, 164, ... samples.
     assert chunks.mask.sum(1).tolist() == [20, 20, 1, 20, 20, math.ceil(800 / 82), 1]
     assert not chunks.frames[~chunks.mask].any()
+    # One sample later the second middle lies in the recording, on its last sample.
+    assert cut(noise(82, 83)).mask.sum(1).tolist() == [1, 2]
     second = magnitudes(whole.waveforms[2][None, 1600:3200], 8000)[0]
     torch.testing.assert_close(chunks.frames[4], second)
     assert cut(noise(3200, 3201, rate=16000)).frames.shape == (3, 20, 201)

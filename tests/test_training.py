@@ -1,13 +1,12 @@
 """fit() is a plain loop. It repeats bit for bit, resumes exactly, and refuses what is not meant."""
 
-import json
 import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
-from helpers import MODELS, hide
+from helpers import MODELS, flip_bytes, hide
 from safetensors import safe_open
 from safetensors.torch import save_file
 from unbraid import training
@@ -15,6 +14,7 @@ from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.schedules import Schedule, schedule_value
+from unbraid.tensors import read_tensors, write_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
 CHANGING = {"learning_rate": [[0.0, 1e-2], [1.0, 0.0]], "weights": {"kl": lambda share: share}}
@@ -227,13 +227,18 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(checkpoint, ch
 
 def test_a_checkpoint_of_another_machine_is_continued_with_a_warning(checkpoint, tmp_path):
     path = tmp_path / "a.ck"
-    with safe_open(checkpoint, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        run = json.loads(file.metadata()["run"])
-        rows = file.metadata()["rows"]
-    save_file(tensors, path, {"run": json.dumps(run | {"threads": 99}), "rows": rows})
+    tensors, written = read_tensors(checkpoint, "run")
+    identity, rows = written["identity"] | {"threads": 99}, written["rows"]
+    write_tensors(path, tensors, "run", {"identity": identity, "rows": rows})
     with pytest.warns(UserWarning, match="a.ck: made with another threads; "):
-        assert train(path)[1] == without_seconds(json.loads(rows))
+        assert train(path)[1] == without_seconds(rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_checkpoint_with_other_bytes_is_refused(checkpoint, tmp_path, seed):
+    path = flip_bytes(checkpoint, tmp_path / "c.ck", 1, seed)
+    with pytest.raises(TrainingError, match=r"c.ck: expected the SHA-256 .*delete it"):
+        train(path)
 
 
 @pytest.mark.parametrize("kind", ("truncated", "other", "version 1.0"))

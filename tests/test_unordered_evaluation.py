@@ -206,6 +206,19 @@ def test_classes_are_read_where_they_are_written():
     assert abs(figures["dynamic_probe_who"]) < 0.1 and abs(figures["static_probe_what"]) < 0.15
 
 
+def test_a_label_that_all_share_at_the_first_step_is_read_step_by_step_alone():
+    """The hour is the number of the step, which the dynamic codes hold."""
+    hour, parts = torch.arange(6), []
+    for count in (60, 30):
+        labels = {"hour": hour.repeat(count, 1), "who": torch.arange(count) % 2}
+        dynamic = nn.functional.one_hot(labels["hour"]).float()
+        codes = {"static": labels["who"][:, None].float(), "dynamic": dynamic}
+        parts.append(Encoded(Sequences(dynamic), codes, labels))
+    figures = code_probes(*parts, seed=0)
+    assert figures.keys() == {"static_probe_who", "dynamic_probe_hour", "dynamic_probe_who"}
+    assert figures["static_probe_who"] == figures["dynamic_probe_hour"] == 1
+
+
 @pytest.mark.parametrize("dataset", ["digits", "grey_digits"])
 def test_a_small_model_has_every_figure_of_moving_digits_twice_alike(dataset):
     options = settings.load(f"unordered.{dataset}", "smoke", evaluation_training=60)

@@ -1,18 +1,20 @@
 """Weights: written, read back, and refused; and every file that ships opens."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
-from helpers import seeded
+from helpers import flip_bytes, seeded
 from safetensors.torch import save_file
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.models.base import MOVED, SequenceModel, find_class
+from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
+from unbraid.tensors import read_tensors
 
 import papers.a.variants
 import papers.b.variants
@@ -44,11 +46,6 @@ def test_every_shipped_file_is_opened_by_its_class(path):
     assert type(type(model).load(path)) is type(model)
 
 
-@pytest.mark.parametrize("old, new", MOVED.items())
-def test_an_old_name_is_that_of_a_class(old, new):
-    assert find_class(old, SequenceModel, "a file").__module__ == new.rpartition(".")[0]
-
-
 def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
     model, path = saved
     for loaded in (SingleElement.load(path), SequenceModel.load(str(path))):
@@ -63,7 +60,7 @@ def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
     assert list(tmp_path.glob("*.part")) == []
 
 
-def test_a_moved_class_is_named_where_it_is_not_imported():
+def test_a_class_outside_the_library_is_named_where_it_is_not_imported():
     name = "independent/circle/quick/long-seed0"
     code = "from unbraid import records\nfrom unbraid.models.base import SequenceModel\n"
     code += f"SequenceModel.load(records.weights({name!r}))"
@@ -84,6 +81,36 @@ def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(s
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(ResultsError, match="found no class"):
         SingleElement.load(tmp_path / "foreign.safetensors")
+
+
+@pytest.mark.parametrize("count", (1, 2000))
+@pytest.mark.parametrize("seed", range(5))
+def test_other_bytes_within_the_tensors_are_refused(saved, tmp_path, count, seed):
+    """By the digest in the file, and of files without one by the record beside them."""
+    damaged = flip_bytes(saved[1], tmp_path / "own.safetensors", count, seed)
+    with pytest.raises(ResultsError, match=r"own.safetensors: expected the SHA-256.*restore"):
+        SequenceModel.load(damaged)
+    name = "unordered/faces/quick/unordered-seed0"  # It was written before files had a digest.
+    shipped = records.weights(name)
+    assert "sha256" not in read_tensors(shipped, "model")[1]
+    damaged = flip_bytes(shipped, tmp_path / f"{shipped.stem}.safetensors", count, seed)
+    records.write_json(tmp_path / f"{shipped.stem}.run.json", records.read_record(name))
+    with pytest.raises(ResultsError, match=r"unordered-seed0.safetensors: .*SHA-256.*restore"):
+        SequenceModel.load(damaged)
+
+
+def test_another_config_in_the_file_is_refused_and_files_without_a_digest_are_not(saved, tmp_path):
+    tensors, described = read_tensors(saved[1], "model")
+    other = described | {"config": described["config"] | {"variance": 0.6}}
+    save_file(tensors, tmp_path / "other.safetensors", {"model": json.dumps(other)})
+    with pytest.raises(ResultsError, match="other.safetensors: expected the SHA-256"):
+        SequenceModel.load(tmp_path / "other.safetensors")
+    described.pop("sha256")
+    save_file(tensors, tmp_path / "old.safetensors", {"model": json.dumps(described)})
+    assert SequenceModel.load(tmp_path / "old.safetensors").config == saved[0].config
+    records.write_json(tmp_path / "old.run.json", {"settings": {}, "weights_sha256": "0"})
+    with pytest.raises(ResultsError, match=r"old.safetensors: .* that the record names"):
+        SequenceModel.load(tmp_path / "old.safetensors")
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):

@@ -1,7 +1,6 @@
 """python -m unbraid data: list, fetch and check the course's data."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -47,8 +46,6 @@ def verify_source(name: str) -> str:
     return f"{name}: {share} files are here, all of these right"
 
 
-MOVED = {"measure": "unbraid_extras", "train": "unbraid_extras"}  # the commands of 1.0
-MOVED |= dict.fromkeys(("evaluate", "judge", "full", "verify", "stamp"), "papers")
 ACTIONS = {"list": describe_source, "fetch": fetch_source, "verify": verify_source}
 
 
@@ -57,12 +54,6 @@ def main() -> None:
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m unbraid", epilog=HELP, formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"unbraid {version('unbraid')}")
-    command, *arguments = sys.argv[1:] or [""]
-    if command in MOVED:
-        is_run = command == "train" and not any(each.startswith("--data") for each in arguments)
-        package = "papers" if is_run or "--dataset" in arguments else MOVED[command]
-        successor = shlex.join(["python", "-m", package, command, *arguments])
-        parser.exit(2, f"python -m unbraid {command} has moved; run: {successor}\n")
     parser.add_argument("data", choices=["data"])
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("names", nargs="*", help="datasets or sources; by default all")

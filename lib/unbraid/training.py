@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 
-from unbraid import checks, records
+from unbraid import checks
 from unbraid.checks import check_field, check_name, check_number, check_type, check_whole
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, check_curve, schedule_value
+from unbraid.tensors import is_whole, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -281,10 +281,7 @@ class Run:
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
         tensors |= {f"noise.{name}": each.get_state() for name, each in self.noise.items()}
-        for name, value in tensors.items():
-            tensors[name] = value.cpu().clone(memory_format=torch.contiguous_format)
-        metadata = {"run": json.dumps(self.identity), "rows": json.dumps(rows)}
-        records.write_atomically(path, save(tensors, metadata))
+        write_tensors(path, tensors, "run", {"identity": self.identity, "rows": rows})
 
     def resume(self, path: Path) -> list[dict]:
         """Put back what a checkpoint holds and return its rows; none where there is no file."""
@@ -317,13 +314,15 @@ class Run:
 def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, Tensor]]:
     """Rows, identity and tensors of a checkpoint; `TrainingError` for what is none."""
     try:
-        with safe_open(path, "pt") as file:
-            written = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return json.loads(written["rows"]), json.loads(written["run"]), tensors
+        tensors, written = read_tensors(path, "run")
+        rows, identity = written["rows"], written["identity"]
     except (SafetensorError, KeyError, ValueError) as error:
         found = f"{error!r}; delete it to start anew"
         raise TrainingError(f"{path}: expected one of this version, found {found}") from None
+    if not is_whole(tensors, written):
+        found = "another: it is damaged; delete it to start anew"
+        raise TrainingError(f"{path}: expected the SHA-256 that the file names, found {found}")
+    return rows, identity, tensors
 
 
 def read_rows(checkpoint: Path | str) -> list[dict]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from unbraid.checks import check_name
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Noise
 from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
@@ -21,16 +20,10 @@ from unbraid.networks import ConvolutionalDecoder, activation
 class CanvasPredictionConfig(IndependentPredictionConfig):
     """The sizes of `CanvasPrediction`; with its defaults the decoder is the paper's.
 
-    decoder_groups: 1, one decoder for all units, the only value that weights of 1.0 have.
     decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
     """
 
-    decoder_groups: int = 1
     decoder_hidden: int = field(default=0, metadata={"least": 0})
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_name("decoder_groups", self.decoder_groups, (1,))
 
 
 class CanvasPrediction(IndependentPrediction):

@@ -299,7 +299,7 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     holds = not (of_frames and frames) or values.shape[1] == frames
     check_field(holds, field, f"a value for each of {frames} frames", values.shape)
     is_one = (values == values.flat[0]).all()
-    check_field(not is_one, field, "values that differ", f"only {values.flat[0]!r}")
+    check_field(not is_one, field, "values that differ", f"only {values.flat[:1].tolist()[0]!r}")
     if classes:
         return Factor("classes", to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():

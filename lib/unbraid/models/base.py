@@ -1,41 +1,19 @@
 """The one interface of all models: batches, codes, the bound, and what a model can do."""
 
-import contextlib
-import importlib
-import json
-import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from unbraid import checks, records
-from unbraid.checks import ResultsError, check_field, check_name, check_whole
+from unbraid.checks import check_number, check_type, check_whole
 
-MOVED = {  # where the classes are now that weights of 1.0 name by their old places
-    "unbraid.models.gated.GatedPrediction": "papers.a.variants.GatedPrediction",
-    "unbraid.models.canvases.CanvasPrediction": "papers.a.variants.CanvasPrediction",
-    "unbraid.models.painted.PaintedFrames": "papers.b.variants.PaintedFrames",
-    "papers.distinct.DistinctFrames": "papers.b.variants.DistinctFrames",
-    "unbraid.models.ablations.AblatedElement": "papers.c.variants.AblatedElement",
-    "unbraid.models.published_series.PublishedSeries": "papers.c.published_series.PublishedSeries",
-    "unbraid.models.published_speech.PublishedSpeech": "papers.c.published_speech.PublishedSpeech",
-    "papers.benchmark.averages.FrameVAE": "papers.side_by_side.variants.FrameVAE",
-    "papers.benchmark.averages.PrincipalComponents": (
-        "papers.side_by_side.variants.PrincipalComponents"
-    ),
-    "papers.benchmark.sequence_vae.SequenceVAE": "papers.side_by_side.variants.SequenceVAE",
-}
-
-FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
+from .guards import Guarded, check_batch, check_config, check_value
+from .weights import describe_model as describe_model  # for those who write records
+from .weights import find_class, read_weights, write_weights
 
 Codes = dict[str, Tensor]  # the named latents of a batch: static (B, D), dynamic (B, T, d)
 Noise = dict[str, Tensor]  # random numbers behind one draw of the codes, made by `draw_noise`
@@ -58,17 +36,8 @@ class Batch:
     def of(cls, data: BatchLike) -> Self:
         """A batch from a tensor, or anything with frames and mask; else raises `ValueError`."""
         frames: Any = getattr(data, "frames", data)
-        is_array = isinstance(frames, np.ndarray)
-        remedy = FROM_ARRAY if is_array else "resize the frames to one size and stack them"
-        found = f"{type(frames).__name__}; {remedy}"
-        check_field(isinstance(frames, Tensor), "batch", "a tensor, a Batch or Sequences", found)
         mask = getattr(data, "mask", None)
-        if mask is not None:
-            shapes = tuple(frames.shape[:2]), tuple(frames.shape)
-            is_mask = isinstance(mask, Tensor) and mask.dtype == torch.bool
-            holds = is_mask and tuple(mask.shape) in shapes
-            found = f"{getattr(mask, 'dtype', type(mask))} {tuple(mask.shape)}"
-            check_field(holds, "mask", f"a tensor of booleans {shapes[0]} or {shapes[1]}", found)
+        check_batch(frames, mask)
         return cls(frames, mask)
 
     @property
@@ -116,10 +85,10 @@ class Bound:
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
         further terms; by default 1, of further terms 0. Raises `ValueError` for any other name.
         """
-        checks.check_type(Mapping, weights=weights or {})
+        check_type(Mapping, weights=weights or {})
         weights = dict(weights or {})
         for name, weight in weights.items():
-            checks.check_number(**{f"weights.{name}": weight})
+            check_number(**{f"weights.{name}": weight})
         total = weights.pop("log_likelihood", 1.0) * self.log_likelihood
         every = weights.pop("kl", 1.0)
         for code, divergence in self.kl.items():
@@ -127,8 +96,9 @@ class Bound:
         for name, term in self.terms.items():
             total = total + weights.pop(name, 0.0) * term
         names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
-        is_known = not any(weights.values())
-        check_field(is_known, "weights", f"some of {', '.join(names)}", ", ".join(weights))
+        if weights:  # what none of the terms has taken
+            expected, others = ", ".join(names), ", ".join(map(str, weights))
+            raise ValueError(f"weights: expected some of {expected}, found {others}")
         return -total.mean() / self.length
 
 
@@ -142,14 +112,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value, default = as_tuples(getattr(self, each.name)), each.default
+            value = as_tuples(getattr(self, each.name))
             vars(self)[each.name] = value  # A frozen dataclass lets nothing be assigned.
-            if isinstance(default, (bool, str, tuple)):
-                checks.check_type(type(default), **{each.name: value})
-            elif isinstance(default, int):
-                check_whole(each.metadata.get("least", 1), **{each.name: value})
-            elif isinstance(default, float):
-                checks.check_number(**{each.name: value})  # type: ignore[arg-type]
+            check_value(each, value)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -162,7 +127,7 @@ def as_tuples(value: Any) -> Any:
     return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
-class SequenceModel(nn.Module, ABC):
+class SequenceModel(Guarded, ABC):
     """A latent-variable model of sequences; a batch may be whatever `Batch.of` takes.
 
     config: of the model's own `config_class`. Without it the config is made of the keywords, so
@@ -170,33 +135,15 @@ class SequenceModel(nn.Module, ABC):
     """
 
     config_class: type[ModelConfig] = ModelConfig
-    code_names: tuple[str, ...]
-    code_sizes: Mapping[str, int] = {}  # units of each code; codes without one go unchecked
-    frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
 
     def __init__(self, config: ModelConfig | None = None, **values: Any):
         super().__init__()
-        own = self.config_class
-        if config is None:
-            for name in values:
-                check_name(f"fields of {own.__name__}", name, [each.name for each in fields(own)])
-            config, values = own(**values), {}
-        found = ", ".join([type(config).__name__, *values])
-        holds = isinstance(config, own) and not values
-        check_field(holds, "config", f"one {own.__name__}, or its fields by name", found)
-        self.config = config
+        check_config(config, self.config_class, values)
+        self.config = self.config_class(**values) if config is None else config
 
     def save(self, path: Path | str) -> None:
         """Write weights in half precision, or `ResultsError`, with the class and the config."""
-        state = {}
-        for name, value in self.state_dict().items():
-            value = value.half() if value.is_floating_point() else value
-            if not value.isfinite().all():
-                found = f"NaN, infinity or more than 65504 in {name}"
-                raise ResultsError(f"{path}: expected what half precision can hold, found {found}")
-            state[name] = value.cpu().contiguous()
-        described = {"model": json.dumps(describe_model(self))}
-        records.write_atomically(Path(path), save(state, described))
+        write_weights(self, Path(path))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -244,7 +191,7 @@ class SequenceModel(nn.Module, ABC):
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise, which `draw_noise` could have made, or new noise from a generator."""
         if not isinstance(noise, Mapping):
-            checks.check_type((Generator, type(None)), noise=noise)
+            check_type((Generator, type(None)), noise=noise)
             return self.draw_noise(count, length, noise)
         if not torch.compiler.is_compiling():
             own = Generator(next(self.parameters()).device)
@@ -262,111 +209,6 @@ class SequenceModel(nn.Module, ABC):
     def whole_frames(self, batch: BatchLike) -> Tensor:
         """The checked frames of a batch, for a model that reads no masks."""
         batch = Batch.of(batch)
-        expected = f"every value observed, because {type(self).__name__} reads no masks"
-        found = "some hidden; cut the sequences to what was observed"
-        check_field(batch.mask is None or batch.mask.all(), "mask", expected, found)
+        self.check_whole_mask(batch.mask)
         self.check_frames(batch.frames)
         return batch.frames
-
-    def check_frames(self, frames: Tensor) -> None:
-        """Refuse frames of another shape or type than this model's, and values it cannot read."""
-        shape, own = tuple(frames.shape), self.frame_shape
-        remedy = "resize the batch, or build the model for it"
-        if len(shape) == 5 and len(own) == 3 and shape[4] == own[0] != shape[2]:
-            remedy = "the channels come last there; frames.movedim(-1, 2) puts them first"
-        expected = f"(B, T, {', '.join(map(str, own))}), none of them 0"
-        holds = shape[2:] == own and 0 not in shape
-        check_field(holds, "frames", expected, f"{shape}; {remedy}")
-        if torch.compiler.is_compiling():
-            return  # There are no values yet.
-        own_type = next(self.parameters()).dtype
-        holds = frames.dtype == own_type or torch.is_autocast_enabled(frames.device.type)
-        found = f"{frames.dtype}; convert them, and divide bytes by 255"
-        check_field(holds, "frames", f"{own_type}, as the model's weights", found)
-        low, high = map(float, torch.aminmax(frames.detach()))  # NaN if one value is
-        found = "others; set them to 0 and give a mask"
-        check_field(math.isfinite(high - low), "frames", "finite numbers", found)
-        holds = len(own) < 3 or 0 <= low <= high <= 1
-        found = f"{low:.3g} to {high:.3g}; divide bytes by 255"
-        check_field(holds, "frames", "values in [0, 1]", found)
-
-    def check_codes(self, codes: Codes) -> None:
-        """Refuse codes of other names, shapes or types than this model's, NaN and infinity."""
-        checks.check_type(Mapping, codes=codes)
-        names = ", ".join(self.code_names)
-        check_field(set(codes) == set(self.code_names), "codes", names, ", ".join(map(str, codes)))
-        count, length = (*getattr(codes[self.code_names[-1]], "shape", ()), 0, 0)[:2]
-        for name, code in codes.items():
-            self.check_code("codes", name, code, count, length)
-
-    def check_given(self, given: Codes | None, count: int, length: int) -> Codes:
-        """The codes to keep; refuses what `check_codes` refuses."""
-        check_whole(1, count=count, length=length)
-        checks.check_type((Mapping, type(None)), given=given)
-        for name, code in (given or {}).items():
-            check_name("given", name, self.code_names)
-            self.check_code("given", name, code, count, length)
-        return dict(given or {})
-
-    def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
-        """Refuse what is no code of that name of so many sequences and steps."""
-        has_steps = name != "static" if name in self.code_sizes else getattr(code, "ndim", 0) > 2
-        size = self.code_sizes.get(name) or getattr(code, "shape", (0,))[-1]
-        shape = (count, length, size) if has_steps else (count, size)
-        self.check_tensor(f"{field}[{name!r}]", code, shape)
-
-    def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
-        """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
-        is_tensor = isinstance(value, Tensor)
-        check_field(is_tensor, field, "a tensor", f"{type(value).__name__}; {FROM_ARRAY}")
-        check_field(tuple(value.shape) == shape, field, shape, tuple(value.shape))
-        own_type = next(self.parameters()).dtype
-        holds = value.dtype == own_type or torch.is_autocast_enabled(value.device.type)
-        check_field(holds, field, f"{own_type}, as the model's weights", value.dtype)
-        if not torch.compiler.is_compiling():
-            check_field(value.isfinite().all(), field, "finite numbers", "others")
-
-
-def describe_model(model: SequenceModel) -> dict[str, object]:
-    """The class of a model by its dotted name, and all fields of its config, as JSON holds them."""
-    named = f"{type(model).__module__}.{type(model).__qualname__}"
-    return {"class": named, "config": asdict(model.config)}
-
-
-def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors of a file of weights; and the class and config of its model, which the file says,
-    or for weights older than 1.0 the record beside it.
-    """
-    if not path.is_file():
-        remedy = "unbraid.records.weights names the files of the clone"
-        raise ResultsError(f"{path}: expected a file of weights, found none; {remedy}")
-    record = path.with_name(f"{path.stem}.run.json")
-    try:
-        with safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            described = json.loads((file.metadata() or {}).get("model", "null"))
-        if described is None and record.exists():
-            described = json.loads(record.read_text(encoding="utf-8")).get("model")
-    except (SafetensorError, ValueError) as error:
-        raise ResultsError(f"{path}: expected safetensors, found {error}; restore it") from None
-    if not described:
-        raise ResultsError(f"{path}: expected weights that save has written, found no class")
-    return state, described
-
-
-def find_class(named: str, wanted: type[SequenceModel], path: Path | str) -> type[SequenceModel]:
-    """The class of a dotted name: the wanted one, or else one of this library or of a module that
-    is imported already, because a file of weights shall not decide what runs on this machine.
-    """
-    named = MOVED.get(named, named)
-    module, _, own_name = named.rpartition(".")
-    if wanted.__name__ == own_name:
-        return wanted
-    if module.startswith("unbraid."):
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(module)
-    found = getattr(sys.modules.get(module), own_name, None)
-    if found is None:
-        found = f"{named}; import {module} first"
-        raise ResultsError(f"{path}: expected an imported class, found {found}")
-    return found

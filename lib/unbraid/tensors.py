@@ -1,0 +1,54 @@
+"""Files of tensors, weights and checkpoints: safetensors with a digest of what they contain."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from unbraid.records import write_atomically
+
+DIGEST = "sha256"  # its name in the description
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], kind: str, description: Mapping[str, Any]
+) -> None:
+    """Write tensors by their names, a description that JSON can hold, and the digest of both.
+
+    kind: of file, "model" or "run". It is the one name in the file's metadata, because safetensors
+    writes several in a random order, and equal weights shall be equal files.
+    """
+    own = {}
+    for name, tensor in tensors.items():
+        # Clones, because safetensors refuses tensors that share their memory.
+        own[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    described = {**description, DIGEST: digest_tensors(own, description)}
+    write_atomically(path, save(own, {kind: json.dumps(described)}))
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file and its description with the digest, empty where it has none."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads((file.metadata() or {}).get(kind, "{}"))
+
+
+def is_whole(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> bool:
+    """Whether a file's digest is that of what was read from it; False where it has none."""
+    description = {name: value for name, value in described.items() if name != DIGEST}
+    return described.get(DIGEST) == digest_tensors(tensors, description)
+
+
+def digest_tensors(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> str:
+    """SHA-256 of a description, and of names, types, shapes and values of tensors on the CPU."""
+    shapes = {name: [str(each.dtype), list(each.shape)] for name, each in tensors.items()}
+    total = hashlib.sha256(json.dumps([shapes, dict(description)], sort_keys=True).encode())
+    for name in sorted(tensors):
+        total.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
