@@ -74,7 +74,9 @@ def test_the_graders_are_pinned_apart_from_the_lock():
         assert requirement.specifier.contains(pin.version) and requirement.name not in LOCK
 
 
-def test_both_projects_have_one_version():
+def test_both_projects_have_one_version_and_one_licence():
+    licences = ROOT / "LICENSE", ROOT / "extras" / "LICENSE"
+    assert len({path.read_text() for path in licences}) == 1
     assert OF_EXTRAS["version"] == PROJECT["version"]
     assert OF_EXTRAS["dependencies"][0] == f"unbraid=={PROJECT['version']}"
 
