@@ -195,7 +195,8 @@ class Claim:
         """Our run's size, its seeds and, where it is known, the share of the paper's length."""
         if not self.run:
             return self.size
-        count, share = len(self.read_shipped(self.run)), self.read_share()
+        count = max(len(self.read_values(figure)) for figure in self.list_measured())
+        share = self.read_share()
         text = f"{self.size}<br>{count} seed{'s' if count > 1 else ''}"
         if share:
             text += f", {100 * share:.0f} % of its updates" if share < 1 else ", all its updates"

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from unbraid.models.unordered import UnorderedFrames
 
 from papers.b.variants import DistinctFrames, NormalFrames, PaintedFrames
