@@ -216,8 +216,8 @@ def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[
         yield from pair_values(expected, found)
         return
     for arguments, right, yours in zip(calls, expected, found, strict=True):
-        shown = ", ".join(map(repr, arguments))
-        call = f"For ({shown}): " if "\n" not in shown and len(shown) < 50 else ""
+        shown = ", ".join(map(repr, arguments)) if all(map(np.isscalar, arguments)) else ""
+        call = f"For ({shown}): " if shown else ""
         yield from pair_values(right, yours, call)
 
 
