@@ -308,7 +308,7 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         for change, why in SLIPS:
             if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
                 return first.place + why
-    why = find_constant(*(np.concatenate([v.ravel() for v in side]) for side in (right, yours)))
+    why = find_constant(*(np.concatenate(list(map(np.ravel, side))) for side in (right, yours)))
     return first.place + why if why else ""
 
 
