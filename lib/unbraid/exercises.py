@@ -174,24 +174,28 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     try:  # The kind of all values comes before any value.
         pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
     except KindError as error:
-        return find_mistake(expectation, found, []) or str(error)
+        return find_mistake(expectation, found, {}) or str(error)
     if judge:
         return judge(found)
-    wrong = [not expectation.accepts(pair.expected, pair.found) for pair in pairs]
-    if not any(wrong):
+    missed = {
+        place: pair
+        for place, pair in enumerate(pairs)
+        if not expectation.accepts(pair.expected, pair.found)
+    }
+    if not missed:
         return ""
-    if why := find_mistake(expectation, found, wrong):
+    if why := find_mistake(expectation, found, missed):
         return why
-    missed = [pair for pair, is_wrong in zip(pairs, wrong, strict=True) if is_wrong]
-    reason = explain_slip(expectation, pairs, missed) or explain_value(expectation, missed[0])
+    wrong = list(missed.values())
+    reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
     return f"{reason} Open the hint, and try again."
 
 
-def find_mistake(expectation: Expectation, found: object, wrong: Sequence[bool]) -> str:
+def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair]) -> str:
     """What is said of the mistake that an answer is; "" if it is none.
 
-    A mistake that is the whole answer comes first, then one that has all its wrong values, and of
-    an answer that is no function one that has the first wrong value.
+    missed: the wrong values by their places. A mistake that is the whole answer comes first, then
+    one that has all wrong values, and of an answer that is no function one that has the first.
     """
     covering, first = "", ""
     for mistake, why in expectation.mistakes:
@@ -199,14 +203,18 @@ def find_mistake(expectation: Expectation, found: object, wrong: Sequence[bool])
             pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
         except KindError:
             continue
-        alike = [expectation.resembles(pair.expected, pair.found) for pair in pairs]
-        if all(alike):
+        if all(expectation.resembles(pair.expected, pair.found) for pair in pairs):
             return why
-        if len(alike) == len(wrong):
-            shared = [same for same, is_wrong in zip(alike, wrong, strict=True) if is_wrong]
+        shared = [
+            not expectation.accepts(pair.expected, pairs[place].expected)
+            and expectation.resembles(pairs[place].expected, pair.found)
+            for place, pair in missed.items()
+            if place < len(pairs)
+        ]
+        if shared and shared[0]:
             covering = covering or (why if all(shared) else "")
-            if shared[0] and not expectation.calls:
-                first = first or pairs[wrong.index(True)].place + why
+            if not expectation.calls:
+                first = first or next(iter(missed.values())).place + why
     return covering or first
 
 
