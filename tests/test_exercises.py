@@ -51,6 +51,7 @@ EXPECTED = {
     "which": {"value": lambda n: np.arange(4) < n, "calls": [(1,), (3,)]},
     "measures": {"value": lambda x: x / 2, "calls": [(np.array([0.1, 0.7, -0.4]),)]},
     "two measures": {"value": lambda x: x**1.5, "calls": [(2.0,), (3.0,)]},
+    "no judge of nan": {"judge": lambda found: ""},
     "a kind": {"value": 16, "judge": lambda count: "" if count == 7 else f"not {count}"},
     "kinds": {"value": lambda n: (True, 2), "judge": lambda found: "", "calls": [(1,)]},
     "function with a judge": {"judge": judge_even, "calls": TWICE},
@@ -130,6 +131,8 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("function with a judge", lambda n: 2 * n, "right"),
     ("judge", 3, "right"),
     ("judge", -3, "not positive"),
+    ("no judge of nan", [2, float("nan")], "Your answer holds nan."),
+    ("no judge of nan", {"a": [2.0]}, "right"),
 )
 
 

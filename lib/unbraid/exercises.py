@@ -170,13 +170,13 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     """What is wrong with an answer, or with what its function returned; "" if it is right."""
     calls, judge = expectation.calls, expectation.judge
     if judge and expectation.value is None:
-        return judge(found)
+        return judge(found) or find_nan(found)
     try:  # The kind of all values comes before any value.
         pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
     except KindError as error:
         return find_mistake(expectation, found, {}) or str(error)
     if judge:
-        return judge(found)
+        return judge(found) or find_nan(found)
     missed = {
         place: pair
         for place, pair in enumerate(pairs)
@@ -189,6 +189,16 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     wrong = list(missed.values())
     reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
     return f"{reason} Open the hint, and try again."
+
+
+def find_nan(found: Any) -> str:
+    """A sentence if nan is among the numbers of an answer: no comparison of a judge finds it."""
+    parts = list(found.values()) if isinstance(found, dict) else found
+    if isinstance(parts, tuple | list):
+        return next(filter(None, map(find_nan, parts)), "")
+    values = as_array(parts)
+    is_nan = values.dtype.kind == "f" and np.isnan(values).any()
+    return "Your answer holds nan." if is_nan else ""
 
 
 def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair]) -> str:
@@ -266,9 +276,9 @@ def compare_kinds(expected: Any, found: Any) -> str:
     if yours.shape != right.shape:
         return f"The shape {right.shape} is expected, yours is {yours.shape}."
     if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
-        others = yours if right.dtype.kind == "b" else right
-        if not np.isin(others, (0, 1)).all():
-            return f"{wanted} expected, not {show(yours.flat[0])}."
+        is_other = ~np.isin(yours if right.dtype.kind == "b" else right, (0, 1))
+        if is_other.any():
+            return f"{wanted} expected, not {show(yours[is_other][0])}."
     is_count = right.ndim == 0 and right.dtype.kind in "iu"
     if is_count and np.isfinite(yours) and abs(yours - yours.round()) > 0.25:
         return f"A whole number is expected, not {show(found)}."
@@ -347,8 +357,8 @@ def explain_value(expectation: Expectation, pair: Pair) -> str:
     if isinstance(pair.expected, str):
         return f"{where}{pair.found!r} is not the answer."
     right, yours = as_array(pair.expected), as_array(pair.found)
-    if np.isnan(yours).any():
-        return f"{where}Your answer holds nan."
+    if why := find_nan(yours):
+        return where + why
     if right.ndim:
         close = np.isclose(yours, right, expectation.relative, expectation.absolute)
         return f"{where}{100 * close.mean():.0f} % of your values are right."
