@@ -32,6 +32,7 @@ def judge_even(found):
 
 CHOICES = (0.3, 3.0, 1000.0)
 THICK = [((1000.0, 0.000274), "Thick fog says nothing.")]
+WHOLE = [((6.93, 0.693), "Named once.")]
 TWICE, YET = [(1.0,), (2.0,)], "not answered yet"
 EXPECTED = {
     "number": {"value": 3.5, "relative": 1e-3, "mistakes": [(7.0, "One half is missing.")]},
@@ -44,11 +45,13 @@ EXPECTED = {
     "two decimals": {"value": (0.6146, 2), "decimals": 2},
     "choice": {"value": (0.3, 0.1281), "relative": 0.01, "choices": CHOICES, "mistakes": THICK},
     "counts": {"value": (512, 35_000, 0), "mistakes": [((512, 5000, 1024), "These are within.")]},
+    "worth": {"value": (6.931, 0.173), "absolute": 0.0035, "mistakes": WHOLE},
     "pairs": {"value": ((4, 4), (0, 7)), "mistakes": [(((4, 4), (4, 8)), "Not subtracted.")]},
     "shares": {"value": (0.02, 0.65), "relative": 0, "absolute": 0.1},
     "which": {"value": lambda n: np.arange(4) < n, "calls": [(1,), (3,)]},
     "measures": {"value": lambda x: x / 2, "calls": [(np.array([0.1, 0.7, -0.4]),)]},
     "two measures": {"value": lambda x: x**1.5, "calls": [(2.0,), (3.0,)]},
+    "no judge of nan": {"judge": lambda found: ""},
     "a kind": {"value": 16, "judge": lambda count: "" if count == 7 else f"not {count}"},
     "kinds": {"value": lambda n: (True, 2), "judge": lambda found: "", "calls": [(1,)]},
     "function with a judge": {"judge": judge_even, "calls": TWICE},
@@ -88,6 +91,9 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("choice", (3.0, 0.0741), "Value 1: It is not 3."),
     ("choice", (1000, 0.0003), "Thick fog says nothing."),
     ("choice", (0.3, 0.0003), "Thick fog says nothing."),
+    ("worth", (7, 0.17), "Value 1: This is right but rounded too far"),
+    ("worth", (6.93, 0.7), "Named once."),
+    ("worth", (6.93, 0.5), "Value 2: 0.5 is too large."),
     ("counts", (512, 5000, 7), "Value 2: These are within."),
     ("choice", (0.3, 0.13), "Value 2: This is right but rounded too far"),
     ("choice", (0.1281, 0.3), "Value 1: It is not 0.1281."),
@@ -125,6 +131,8 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("function with a judge", lambda n: 2 * n, "right"),
     ("judge", 3, "right"),
     ("judge", -3, "not positive"),
+    ("no judge of nan", [2, float("nan")], "Your answer holds nan."),
+    ("no judge of nan", {"a": [2.0]}, "right"),
 )
 
 

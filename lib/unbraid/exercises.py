@@ -170,28 +170,42 @@ def explain_fault(expectation: Expectation, found: object) -> str:
     """What is wrong with an answer, or with what its function returned; "" if it is right."""
     calls, judge = expectation.calls, expectation.judge
     if judge and expectation.value is None:
-        return judge(found)
+        return judge(found) or find_nan(found)
     try:  # The kind of all values comes before any value.
         pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
     except KindError as error:
-        return find_mistake(expectation, found, []) or str(error)
+        return find_mistake(expectation, found, {}) or str(error)
     if judge:
-        return judge(found)
-    wrong = [not expectation.accepts(pair.expected, pair.found) for pair in pairs]
-    if not any(wrong):
+        return judge(found) or find_nan(found)
+    missed = {
+        place: pair
+        for place, pair in enumerate(pairs)
+        if not expectation.accepts(pair.expected, pair.found)
+    }
+    if not missed:
         return ""
-    if why := find_mistake(expectation, found, wrong):
+    if why := find_mistake(expectation, found, missed):
         return why
-    missed = [pair for pair, is_wrong in zip(pairs, wrong, strict=True) if is_wrong]
-    reason = explain_slip(expectation, pairs, missed) or explain_value(expectation, missed[0])
+    wrong = list(missed.values())
+    reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
     return f"{reason} Open the hint, and try again."
 
 
-def find_mistake(expectation: Expectation, found: object, wrong: Sequence[bool]) -> str:
+def find_nan(found: Any) -> str:
+    """A sentence if nan is among the numbers of an answer: no comparison of a judge finds it."""
+    parts = list(found.values()) if isinstance(found, dict) else found
+    if isinstance(parts, tuple | list):
+        return next(filter(None, map(find_nan, parts)), "")
+    values = as_array(parts)
+    is_nan = values.dtype.kind == "f" and np.isnan(values).any()
+    return "Your answer holds nan." if is_nan else ""
+
+
+def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair]) -> str:
     """What is said of the mistake that an answer is; "" if it is none.
 
-    A mistake that is the whole answer comes first, then one that has all its wrong values, and of
-    an answer that is no function one that has the first wrong value.
+    missed: the wrong values by their places. A mistake that is the whole answer comes first, then
+    one that has all wrong values, and of an answer that is no function one that has the first.
     """
     covering, first = "", ""
     for mistake, why in expectation.mistakes:
@@ -199,14 +213,18 @@ def find_mistake(expectation: Expectation, found: object, wrong: Sequence[bool])
             pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
         except KindError:
             continue
-        alike = [expectation.resembles(pair.expected, pair.found) for pair in pairs]
-        if all(alike):
+        if all(expectation.resembles(pair.expected, pair.found) for pair in pairs):
             return why
-        if len(alike) == len(wrong):
-            shared = [same for same, is_wrong in zip(alike, wrong, strict=True) if is_wrong]
+        shared = [
+            not expectation.accepts(pair.expected, pairs[place].expected)
+            and expectation.resembles(pairs[place].expected, pair.found)
+            for place, pair in missed.items()
+            if place < len(pairs)
+        ]
+        if shared and shared[0]:
             covering = covering or (why if all(shared) else "")
-            if shared[0] and not expectation.calls:
-                first = first or pairs[wrong.index(True)].place + why
+            if not expectation.calls:
+                first = first or next(iter(missed.values())).place + why
     return covering or first
 
 
@@ -216,8 +234,8 @@ def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[
         yield from pair_values(expected, found)
         return
     for arguments, right, yours in zip(calls, expected, found, strict=True):
-        shown = ", ".join(map(repr, arguments))
-        call = f"For ({shown}): " if "\n" not in shown and len(shown) < 50 else ""
+        shown = ", ".join(map(repr, arguments)) if all(map(np.isscalar, arguments)) else ""
+        call = f"For ({shown}): " if shown else ""
         yield from pair_values(right, yours, call)
 
 
@@ -258,9 +276,9 @@ def compare_kinds(expected: Any, found: Any) -> str:
     if yours.shape != right.shape:
         return f"The shape {right.shape} is expected, yours is {yours.shape}."
     if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
-        others = yours if right.dtype.kind == "b" else right
-        if not np.isin(others, (0, 1)).all():
-            return f"{wanted} expected, not {show(yours.flat[0])}."
+        is_other = ~np.isin(yours if right.dtype.kind == "b" else right, (0, 1))
+        if is_other.any():
+            return f"{wanted} expected, not {show(yours[is_other][0])}."
     is_count = right.ndim == 0 and right.dtype.kind in "iu"
     if is_count and np.isfinite(yours) and abs(yours - yours.round()) > 0.25:
         return f"A whole number is expected, not {show(found)}."
@@ -308,7 +326,7 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         for change, why in SLIPS:
             if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
                 return first.place + why
-    why = find_constant(*(np.concatenate([v.ravel() for v in side]) for side in (right, yours)))
+    why = find_constant(*(np.concatenate(list(map(np.ravel, side))) for side in (right, yours)))
     return first.place + why if why else ""
 
 
@@ -339,8 +357,8 @@ def explain_value(expectation: Expectation, pair: Pair) -> str:
     if isinstance(pair.expected, str):
         return f"{where}{pair.found!r} is not the answer."
     right, yours = as_array(pair.expected), as_array(pair.found)
-    if np.isnan(yours).any():
-        return f"{where}Your answer holds nan."
+    if why := find_nan(yours):
+        return where + why
     if right.ndim:
         close = np.isclose(yours, right, expectation.relative, expectation.absolute)
         return f"{where}{100 * close.mean():.0f} % of your values are right."
