@@ -1,5 +1,6 @@
 """fit() is a plain loop. It repeats bit for bit, resumes exactly, and refuses what is not meant."""
 
+import json
 import os
 import shutil
 
