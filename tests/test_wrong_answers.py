@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from exercise_notebook import make_cells
 from nbformat.v4 import new_code_cell, new_notebook
-from unbraid.exercises import EXPECTATIONS, expect
+from unbraid.course.exercises import EXPECTATIONS, expect
 from wrong_answers import HALF_A_UNIT, TAG, find_faults, insert_trials
 
 

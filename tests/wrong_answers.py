@@ -19,7 +19,7 @@ import nbformat
 import numpy as np
 import torch
 from nbformat.v4 import new_code_cell
-from unbraid.exercises import EXPECTATIONS, apply_calls, check
+from unbraid.course.exercises import EXPECTATIONS, apply_calls, check
 
 TAG = "trial"
 HALF_A_UNIT = "half a unit off in the second digit"
