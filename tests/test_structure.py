@@ -99,7 +99,7 @@ def test_a_model_is_imported_without_what_few_users_need():
 
 @each
 def test_what_is_imported_is_declared(path):
-    """The library alone needs no package of the course, but for what it imports late, and figures."""
+    """The library needs no package of the course, but for figures and what it imports late."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     library, course = project["dependencies"], project["optional-dependencies"]["course"]
     library, course = ({to_import(line) for line in group} for group in (library, course))
