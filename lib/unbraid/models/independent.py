@@ -151,7 +151,7 @@ class IndependentPrediction(SequenceModel):
         for seen, draw in zip(features, draws, strict=True):
             if latents:
                 prior = self.prior(latents[-1])  # p(z_t | z_{t-1})
-            # q(z_t | z_{t-1}, x_t), which knows z_{t-1} by its prediction. The posterior may use the prediction; only the KL term may shape it.
+            # q(z_t | z_{t-1}, x_t). It may use the prediction; only the KL term may shape it.
             posterior = self.posterior(seen, prior.detach())
             posteriors.append(posterior)
             priors.append(prior)
