@@ -101,7 +101,8 @@ def gaussian_log_likelihood(
     shape = tuple(values.shape)
     if dimensions > len(shape):
         raise ValueError(f"dimensions: expected at most those of {shape}, found {dimensions}")
-    check_field(mean.shape == values.shape, "mean", shape, tuple(mean.shape))
+    if mean.shape != values.shape:
+        raise ValueError(f"mean: expected {shape}, found {tuple(mean.shape)}")
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
@@ -124,7 +125,8 @@ def best_log_likelihood(dimensions: int, variance: float) -> float:
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
     check_type(Tensor, frames=frames, logits=logits)
-    check_field(logits.shape == frames.shape, "logits", tuple(frames.shape), tuple(logits.shape))
+    if logits.shape != frames.shape:
+        raise ValueError(f"logits: expected {tuple(frames.shape)}, found {tuple(logits.shape)}")
     if not torch.compiler.is_compiling():
         inside = bool(((frames >= 0) & (frames <= 1)).all())
         check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")

@@ -32,7 +32,8 @@ def move_one(codes: Codes, name: str) -> Codes:
     moving = dict(codes)
     for other, code in codes.items():
         if other != name and code.ndim == 3:
-            check_field(code.shape[1] > 1, other, "two steps or more", tuple(code.shape))
+            if code.shape[1] < 2:
+                raise ValueError(f"{other}: expected two steps or more, found {tuple(code.shape)}")
             moving[other] = torch.cat([code[:, :1], code[:, 1:2].expand_as(code[:, 1:])], 1)
     return moving
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_whole
 from unbraid.course.plots import picture, show_image
 from unbraid.progress import is_watched
 
@@ -32,8 +32,10 @@ def film(
     titles: a word or two above each column.
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
-    holds = len(titles) * rows in (0, len(clips))
-    check_field(holds, "titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
+    if len(titles) * rows not in (0, len(clips)):
+        raise ValueError(
+            f"titles: expected one for each of {len(clips)} clips in {rows} rows, found {titles}"
+        )
     pictures = []
     for frames in np.asarray(clips).swapaxes(0, 1):
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
@@ -91,7 +93,8 @@ def play(sound: Tensor, rate: int, name: str) -> None:
     from IPython.display import Audio, Markdown, display
 
     check_whole(1, rate=rate)
-    check_field(sound.ndim == 1 and len(sound) > 0, "sound", "(samples,)", tuple(sound.shape))
+    if sound.ndim != 1 or len(sound) == 0:
+        raise ValueError(f"sound: expected (samples,), found {tuple(sound.shape)}")
     sound = sound - sound.mean()
     sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
     player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)

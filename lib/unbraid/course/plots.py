@@ -57,7 +57,8 @@ def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     """
     drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
-    check_field(mark.encode() in drawing, str(path), f"<svg {mark}>", "none")
+    if mark.encode() not in drawing:
+        raise ValueError(f"{path}: expected <svg {mark}>, found none")
     show_image("svg+xml", drawing, alt, width)
 
 
@@ -72,11 +73,14 @@ def describe(alt: str) -> str:
     if " " not in str(alt):
         part, _, key = str(alt).partition(".")
         file = find_beside_notebooks("figures/alt.toml")
-        found = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
-        check_field(bool(found), "alt", "a sentence, or a key of figures/alt.toml", repr(alt))
-        alt = " ".join(found.split())
-    is_sentence = len(alt.split()) >= 4
-    check_field(is_sentence, "alt", "a sentence that says what the figure shows", repr(alt))
+        text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
+        if not text:
+            raise ValueError(
+                f"alt: expected a sentence, or a key of figures/alt.toml, found {alt!r}"
+            )
+        alt = " ".join(text.split())
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
     return alt
 
 
@@ -122,9 +126,11 @@ def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
     """
     check_whole(1, rows=rows)
     values = finite_array("frames", frames).astype(np.float32)
-    holds = values.ndim == 4 and values.shape[1] in (1, 2, 3) and len(values) % rows == 0
-    holds = holds and len(values) > 0
-    check_field(holds, "frames", f"(N, 1 to 3, H, W) in {rows} full rows", values.shape)
+    are_frames = values.ndim == 4 and values.shape[1] in (1, 2, 3)
+    if not are_frames or len(values) == 0 or len(values) % rows:
+        raise ValueError(
+            f"frames: expected (N, 1 to 3, H, W) in {rows} full rows, found {values.shape}"
+        )
     check_field(values.max() < 10, "frames", "values in [0, 1]", "bytes; divide them by 255")
     values = values.clip(0, 1)
     if values.shape[1] == 2:
@@ -147,7 +153,8 @@ def grid(
     """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
     frames = np.asarray(sequences)
     rows, length = frames.shape[:2]
-    check_field(len(labels) in (0, rows), "labels", f"one for each of {rows} rows", labels)
+    if len(labels) not in (0, rows):
+        raise ValueError(f"labels: expected one for each of {rows} rows, found {labels}")
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
     ax = ax or plt.subplots(figsize=size)[1]
     image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
@@ -197,7 +204,8 @@ def heatmap(
     values = np.asarray(matrix, dtype=float)
     check_field(values.ndim == 2 and values.size > 0, "matrix", "rows and columns", values.shape)
     for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
-        check_field(len(names) in (0, count), name, f"{count} names or none", names)
+        if len(names) not in (0, count):
+            raise ValueError(f"{name}: expected {count} names or none, found {names}")
     ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
     look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
     if diverging:
@@ -233,8 +241,8 @@ def leakage(
     values = np.asarray(value, dtype=float)
     for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
         shape = (*values.shape, *more)
-        if given is not None:
-            check_field(np.shape(given) == shape, name, shape, np.shape(given))
+        if given is not None and np.shape(given) != shape:
+            raise ValueError(f"{name}: expected {shape}, found {np.shape(given)}")
     ax = heatmap(values, ax, rows, columns, "skill", digits=None)
     for row, column in np.argwhere(np.isfinite(values)):
         text, style = write_number(values[row, column]), ink(ax, values[row, column])

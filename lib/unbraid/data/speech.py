@@ -117,7 +117,8 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     is mirrored. Bin k of 101 at 8 kHz, of 201 at 16 kHz, stands for 40 k Hz.
     """
     check_name("rate", rate, TRANSFORMS)
-    check_field(chunks.ndim == 2, "chunks", "(N, samples)", tuple(chunks.shape))
+    if chunks.ndim != 2:
+        raise ValueError(f"chunks: expected (N, samples), found {tuple(chunks.shape)}")
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
     return torch.stft(chunks, size, hop, window, shape, return_complex=True).abs().transpose(1, 2)

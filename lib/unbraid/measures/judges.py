@@ -84,14 +84,15 @@ class FrameJudge(nn.Module):
 
     def check(self, frames: Tensor) -> None:
         """Refuse frames that this judge was not made for; raises ValueError."""
-        size, found = self.sizes["image_size"], tuple(frames.shape)
+        size, shape = self.sizes["image_size"], tuple(frames.shape)
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
-        holds = found[-3:] == own and len(found) == 4 + self.recurrent and 0 not in found
-        check_field(holds, "frames", f"({axes}) and {own}", found)
+        if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
+            raise ValueError(f"frames: expected ({axes}) and {own}, found {shape}")
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
-        check_field(low >= 0 and high <= 1, "frames", "values in [0, 1]", f"{low:g} to {high:g}")
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}")
 
 
 class SequenceJudge(FrameJudge):

@@ -117,7 +117,7 @@ class IndependentPrediction(SequenceModel):
             list(self.decoder.parameters())[-1].add_(config.output_bias)
 
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
-        """The decoder of so many inputs."""
+        """The decoder of this many inputs."""
         config = self.config
         nonlinearity = "relu" if config.activation == "paper" else config.activation
         sizes = config.image_size, 3, config.width, inputs

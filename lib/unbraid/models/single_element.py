@@ -244,8 +244,9 @@ class SingleElement(SequenceModel):
         batch = Batch.of(batch)
         self.check_frames(batch.frames)
         window, steps = self.codec.window, batch.frames.shape[1]
-        found = f"{steps} steps; cut, or pad and mask them"
-        check_field(steps % window == 0, "frames", f"whole windows of {window} steps", found)
+        if steps % window:
+            expected, advice = f"whole windows of {window} steps", "cut, or pad and mask them"
+            raise ValueError(f"frames: expected {expected}, found {steps} steps; {advice}")
         # The types differ only where a trainer in mixed precision has rounded the frames.
         frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
         if mask is None or mask.all():

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..checks import check_field, check_name, check_whole
+from ..checks import check_name, check_whole
 from ..distributions import DiagonalGaussian, bernoulli_log_likelihood, kl, standard_normal_like
 from ..networks import draw_he_weights, halving_stages, mlp
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
@@ -61,9 +61,9 @@ class UnorderedFramesConfig(ModelConfig):
         check_name("initial_weights", self.initial_weights, ("he", "glorot"))
         for width in self.widths:
             check_whole(1, widths=width)
-        holds = self.widths and self.image_size == SIDE * 2 ** len(self.widths)
-        expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
-        check_field(holds, "widths", expected, list(self.widths))
+        if not self.widths or self.image_size != SIDE * 2 ** len(self.widths):
+            expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
+            raise ValueError(f"widths: expected {expected}, found {list(self.widths)}")
 
 
 class PairEncoder(nn.Module):
