@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from unbraid import exercises
-from unbraid.exercises import check, expect
+from unbraid.course.exercises import check, expect
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from PIL import Image
-from unbraid import plots
+from unbraid.course import films, plots
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
 
 def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
     alt = "Two clips of three steps each, of noise."
-    plots.film(np.random.rand(2, 3, 1, 20, 20), alt, scale=2, titles=["one", "two"])
+    films.film(np.random.rand(2, 3, 1, 20, 20), alt, scale=2, titles=["one", "two"])
     image, (film, still) = read_image(shown)[0], read_film(shown)
     strip = np.asarray(film.convert("L"))[:-40]  # above the pictures
     assert (film.n_frames, film.size) == (3, (82, 58)) and film.info["loop"] == 0
@@ -90,7 +90,7 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
         ax.set(ylim=(0, 3), title="x" * number)  # a tight cut would change from figure to figure
         return figure
 
-    plots.animate(draw, 3, "A bar that grows from zero to two.")
+    films.animate(draw, 3, "A bar that grows from zero to two.")
     film, _ = read_film(shown)
     assert (film.n_frames, film.size) == (3, (200, 100)) and film.info["loop"] == 0
     assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
@@ -124,13 +124,13 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
     path.write_text("<svg></svg>")  # browsers draw nothing
     for field, call in {
         "alt": lambda: plots.show(plt.figure(), alt="a heat map"),
-        "titles": lambda: plots.film(clips, "Two black clips.", titles=["one"]),
+        "titles": lambda: films.film(clips, "Two black clips.", titles=["one"]),
         "frames": lambda: plots.picture(np.zeros((3, 4, 4))),
         "frames: expected values": lambda: plots.picture(np.full((1, 3, 4, 4), 200, np.uint8)),
         "labels": lambda: plots.grid(clips, labels=["one"]),
         "matrix": lambda: plots.heatmap(np.zeros(3)),
         "limits": lambda: plots.leakage(np.zeros((2, 2)), np.zeros((2, 2))),
-        "sound": lambda: plots.play(torch.zeros(2, 9), 8000, "two"),
+        "sound": lambda: films.play(torch.zeros(2, 9), 8000, "two"),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():
         with pytest.raises(ValueError, match=f"^{field}"):
@@ -195,7 +195,7 @@ def test_a_sound_is_played_at_one_loudness_and_says_how_long_it_is(monkeypatch):
     monkeypatch.setattr(IPython.display, "display", lambda *things: calls.append(things))
     wave = torch.sin(torch.arange(4000) / 5)
     for sound in (2 + 0.01 * wave, 2 + 3 * wave, torch.eye(1, 4000)[0]):
-        plots.play(sound, 8000, "a tone")
+        films.play(sound, 8000, "a tone")
     assert calls[0][0].data == "*a tone* (0.5 seconds)"
     # After the header of a WAV file.
     quiet, loud, click = (np.frombuffer(call[1].data[44:], "<i2") / 32767 for call in calls)

@@ -9,7 +9,8 @@ from helpers import seeded
 from torch import nn
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch
-from unbraid.models.single_element import SingleElement, Windows
+from unbraid.models.elements import Windows
+from unbraid.models.single_element import SingleElement
 
 from papers import evaluation, settings
 from papers.c import series

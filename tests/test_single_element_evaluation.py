@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn.functional import one_hot
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import ATTRIBUTES, MOTION_LABELS, class_labels
+from unbraid.data.sprites import ATTRIBUTES
 from unbraid.models.base import Batch, Bound
 
 from papers import evaluation, settings
 from papers.c import evaluate as clips
+from papers.clips import MOTION_LABELS, class_labels
 from papers.encoded import encode, prior_means
 from papers.run import build
 

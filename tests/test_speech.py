@@ -9,6 +9,9 @@ import torch
 from unbraid.data import fetch, speech
 from unbraid.data.speech import SpectrumScale, cut, load, magnitudes
 
+from papers.c import voices
+from papers.c.speech import utterance_means
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -70,11 +73,11 @@ def test_chunks_and_what_is_observed_of_them():
 
 def test_means_over_utterances():
     values = torch.tensor([[1.0, 0], [3, 0], [5, 8], [7, 8]])
-    means = speech.utterance_means(values, torch.tensor([4, 4, 2, 4]))
+    means = utterance_means(values, torch.tensor([4, 4, 2, 4]))
     torch.testing.assert_close(means, torch.tensor([[5, 8], [11 / 3, 8 / 3]]))
     steps, mask = torch.arange(12.0).view(3, 4, 1), torch.zeros(3, 4, dtype=torch.bool)
     mask[0], mask[1, :2], mask[2, 3] = True, True, True
-    assert speech.utterance_means(steps, torch.tensor([0, 0, 1]), mask).flatten().tolist() == [
+    assert utterance_means(steps, torch.tensor([0, 0, 1]), mask).flatten().tolist() == [
         2.5,
         11,
     ]
@@ -128,10 +131,10 @@ def test_the_scale_equalises_the_variation_within_chunks_and_has_an_inverse():
 
 def test_made_voices_have_their_pitch_and_their_labels():
     """The strongest period of a buzzing recording is that of its voice, within its melody."""
-    made = speech.buzzing_voices("test")
+    made = voices.buzzing_voices("test")
     assert made.labels["digit"].bincount().tolist() == [30] * 10
     for number in (0, 149, 299):
-        wave, pitch = made.waveforms[number], speech.BUZZING[int(made.labels["speaker"][number])][0]
+        wave, pitch = made.waveforms[number], voices.BUZZING[int(made.labels["speaker"][number])][0]
         middle = wave[len(wave) // 2 - 600 : len(wave) // 2 + 600].double()
         lags = torch.arange(28, 100)  # 286 to 81 Hz
         products = torch.stack([(middle[lag:] * middle[:-lag]).mean() for lag in lags.tolist()])

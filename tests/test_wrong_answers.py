@@ -7,7 +7,7 @@ import pytest
 import wrong_answers
 from exercise_notebook import make_cells
 from nbformat.v4 import new_code_cell, new_notebook
-from unbraid.exercises import EXPECTATIONS, expect
+from unbraid.course.exercises import EXPECTATIONS, expect
 from wrong_answers import MUTANTS, TAG, choose_mutants, find_faults, insert_trials
 
 TWICE = "def twice(x, k):\n    return k * x"

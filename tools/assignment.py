@@ -31,7 +31,7 @@ DOCTEST = """\
 # HIDDEN
 from contextlib import redirect_stdout
 from io import StringIO
-from unbraid.exercises import check, expect
+from unbraid.course.exercises import check, expect
 {expectation}
 with redirect_stdout(StringIO()):
     verdict = check("{number}", {answer})

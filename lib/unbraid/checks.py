@@ -33,47 +33,52 @@ def check_name(field: str, name: object, names: Iterable) -> None:
 
 def check_type(kinds: type | tuple, **values: object) -> None:
     """Refuse values, given by their names, that are of none of these classes."""
-    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     for name, value in values.items():
-        wanted = " or ".join(kind.__name__ for kind in kinds)
-        check_field(isinstance(value, kinds), name, wanted, type(value).__name__)
+        if not isinstance(value, kinds):
+            classes = kinds if isinstance(kinds, tuple) else (kinds,)
+            expected = " or ".join(kind.__name__ for kind in classes)
+            raise ValueError(f"{name}: expected {expected}, found {type(value).__name__}")
 
 
 def check_whole(least: int, **values: object) -> None:
     """Refuse values, given by their names, that are not whole numbers of `least` or more."""
     for name, value in values.items():
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-        holds = is_whole and int(value) >= least  # type: ignore[call-overload]
-        check_field(holds, name, f"a whole number from {least}", repr(value))
+        if not is_whole or int(value) < least:  # type: ignore[call-overload]
+            raise ValueError(f"{name}: expected a whole number from {least}, found {value!r}")
 
 
 def check_seed(seed: object, most: int = LARGEST_SEED) -> None:
     """Refuse a seed above `most`; by default one that not every generator of the library takes."""
     check_whole(0, seed=seed)
-    check_field(seed <= most, "seed", f"at most {most}", seed)  # type: ignore[operator]
+    if seed > most:  # type: ignore[operator]
+        raise ValueError(f"seed: expected at most {most}, found {seed}")
 
 
 def check_number(above: float = -math.inf, **values: object) -> None:
     """Refuse values, given by their names, that are not finite numbers larger than `above`."""
     for name, value in values.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
-        holds = is_number and above < float(value) < math.inf  # type: ignore[arg-type]
-        check_field(holds, name, f"a finite number above {above:g}", repr(value))
+        if not is_number or not above < float(value) < math.inf:  # type: ignore[arg-type]
+            raise ValueError(f"{name}: expected a finite number above {above:g}, found {value!r}")
 
 
-def check_shape(name: str, found: Iterable[int], like: Iterable[int], last: bool = True) -> None:
+def check_shape(name: str, shape: Iterable[int], like: Iterable[int], last: bool = True) -> None:
     """Refuse a shape that does not broadcast with another, or has another last dimension."""
-    found, like = tuple(found), tuple(like)
-    pairs = zip(found[::-1], like[::-1], strict=False)
-    holds = all(a == b or 1 in (a, b) for a, b in pairs)
-    holds = holds and (found[-1:] == like[-1:] or not last)
-    check_field(holds, name, f"the shape {like}", found)
+    shape, like = tuple(shape), tuple(like)
+    pairs = zip(shape[::-1], like[::-1], strict=False)
+    broadcasts = all(a == b or 1 in (a, b) for a, b in pairs)
+    if not broadcasts or (last and shape[-1:] != like[-1:]):
+        raise ValueError(f"{name}: expected the shape {like}, found {shape}")
 
 
-def check_field(holds: object, name: str, expected: object, found: object) -> None:
-    """Unless it holds, raise `ValueError` with the field's name, what was expected and found."""
-    if not holds:
-        raise ValueError(f"{name}: expected {expected}, found {found}")
+def check_field(is_right: object, name: str, expected: object, given: object) -> None:
+    """Unless a field is right, raise `ValueError` with its name, what was expected and given.
+
+    For texts and values that are there already; where a message must be made, write `if` and raise.
+    """
+    if not is_right:
+        raise ValueError(f"{name}: expected {expected}, found {given}")
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -89,8 +94,9 @@ def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     array = as_array(values)
     check_field(array.dtype.kind in "biuf", name, "real numbers", array.dtype)
     array = array.astype(np.float64)
-    infinite = np.argwhere(~np.isfinite(array))
-    check_field(not len(infinite), name, "finite numbers", f"others, at {infinite[:1].tolist()}")
+    others = np.argwhere(~np.isfinite(array))
+    if len(others):
+        raise ValueError(f"{name}: expected finite numbers, found others, at {others[:1].tolist()}")
     return array
 
 
@@ -108,5 +114,6 @@ def to_index(name: str, labels: ArrayLike) -> np.ndarray:
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:
     """The number of each row's group, (count,); without groups each row is one of its own."""
     labels = np.arange(count) if groups is None else as_array(groups)
-    check_field(labels.shape == (count,), name, f"({count},), one for each row", labels.shape)
+    if labels.shape != (count,):
+        raise ValueError(f"{name}: expected ({count},), one for each row, found {labels.shape}")
     return to_index(name, labels)

@@ -105,12 +105,14 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     """
     shapes = tuple(first.shape), tuple(second.shape)
     check_field(first.numel() > 0, "first", "one value or more", shapes[0])
-    check_field(shapes[0] == shapes[1], "second", f"the shape of first, {shapes[0]}", shapes[1])
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"second: expected the shape of first, {shapes[0]}, found {shapes[1]}")
     squares = (as_float(first) - as_float(second)).double().square()
     if mask is not None:
-        holds = mask.dtype == torch.bool and mask.shape == shapes[0][: mask.ndim] and mask.any()
-        expected = f"booleans, some True, of the first axes of {shapes[0]}"
-        check_field(holds, "mask", expected, f"{mask.dtype} {tuple(mask.shape)}")
+        fits = mask.dtype == torch.bool and mask.shape == shapes[0][: mask.ndim]
+        if not fits or not mask.any():
+            expected = f"booleans, some True, of the first axes of {shapes[0]}"
+            raise ValueError(f"mask: expected {expected}, found {mask.dtype} {tuple(mask.shape)}")
         squares = squares[mask]
     return float(squares.mean().sqrt())
 

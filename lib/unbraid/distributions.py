@@ -90,17 +90,19 @@ def gaussian_log_likelihood(
 ) -> Tensor:
     """Log N(values; mean, variance I) with its constant, in nats.
 
-    values, mean: (..., C, H, W); the sum runs over so many last dimensions.
+    values, mean: (..., C, H, W). dimensions: how many of the last ones are summed over.
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """
     check_type(Tensor, values=values, mean=mean)
-    holds = isinstance(variance, (int, float)) and 0 < variance < math.inf  # compiles, too
-    check_field(holds, "variance", "a finite number above 0", variance)
+    is_variance = isinstance(variance, (int, float)) and 0 < variance < math.inf  # compiles, too
+    check_field(is_variance, "variance", "a finite number above 0", variance)
     check_whole(1, dimensions=dimensions)
     shape = tuple(values.shape)
-    check_field(dimensions <= len(shape), "dimensions", f"at most those of {shape}", dimensions)
-    check_field(mean.shape == values.shape, "mean", shape, tuple(mean.shape))
+    if dimensions > len(shape):
+        raise ValueError(f"dimensions: expected at most those of {shape}, found {dimensions}")
+    if mean.shape != values.shape:
+        raise ValueError(f"mean: expected {shape}, found {tuple(mean.shape)}")
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
@@ -114,7 +116,7 @@ def gaussian_log_likelihood(
 
 
 def best_log_likelihood(dimensions: int, variance: float) -> float:
-    """The log-likelihood of a perfect mean of so many values, -D/2 log(2 pi v), in nats."""
+    """The log-likelihood of a perfect mean of D values, -D/2 log(2 pi v), in nats."""
     check_whole(1, dimensions=dimensions)
     check_number(0, variance=variance)
     return -0.5 * dimensions * (LOG_TWO_PI + math.log(variance))
@@ -123,7 +125,8 @@ def best_log_likelihood(dimensions: int, variance: float) -> float:
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
     check_type(Tensor, frames=frames, logits=logits)
-    check_field(logits.shape == frames.shape, "logits", tuple(frames.shape), tuple(logits.shape))
+    if logits.shape != frames.shape:
+        raise ValueError(f"logits: expected {tuple(frames.shape)}, found {tuple(logits.shape)}")
     if not torch.compiler.is_compiling():
         inside = bool(((frames >= 0) & (frames <= 1)).all())
         check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")

@@ -1,4 +1,4 @@
-"""What one does to codes before decoding them: each function returns new codes, none is changed."""
+"""Changes of codes before they are decoded: each function returns new codes."""
 
 from collections.abc import Mapping
 
@@ -11,15 +11,16 @@ from unbraid.models.base import Codes
 
 def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
     """The two sets, of one model, with the code `name`, of one shape in both, exchanged."""
-    check_holds(codes_a, name)
-    check_holds(codes_b, name)
-    shapes = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
-    check_field(shapes[0] == shapes[1], name, f"the shape {shapes[0]} in both", shapes[1])
+    check_code(codes_a, name)
+    check_code(codes_b, name)
+    shape, other = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
+    if shape != other:
+        raise ValueError(f"{name}: expected the shape {shape} in both, found {other}")
     return {**codes_a, name: codes_b[name]}, {**codes_b, name: codes_a[name]}
 
 
-def check_holds(codes: Codes, name: str) -> None:
-    """Refuse what are no codes, or hold none of that name."""
+def check_code(codes: Codes, name: str) -> None:
+    """Refuse what are no codes, and codes without one of that name."""
     check_type(Mapping, codes=codes)
     check_type(Tensor, **codes)
     check_name("name", name, codes)
@@ -27,23 +28,25 @@ def check_holds(codes: Codes, name: str) -> None:
 
 def move_one(codes: Codes, name: str) -> Codes:
     """Every other code with steps (B, T, d) keeps its second value (paper A, figure 3)."""
-    check_holds(codes, name)
+    check_code(codes, name)
     moving = dict(codes)
     for other, code in codes.items():
         if other != name and code.ndim == 3:
-            check_field(code.shape[1] > 1, other, "two steps or more", tuple(code.shape))
+            if code.shape[1] < 2:
+                raise ValueError(f"{other}: expected two steps or more, found {tuple(code.shape)}")
             moving[other] = torch.cat([code[:, :1], code[:, 1:2].expand_as(code[:, 1:])], 1)
     return moving
 
 
 def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     """The codes (1, ...) of one sequence, or ValueError, for each of `values` (V,) of one unit."""
-    check_holds(codes, name)
+    check_code(codes, name)
     counts = [len(code) for code in codes.values()]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
     size = codes[name].shape[-1]
     check_whole(0, unit=unit)
-    check_field(unit < size, "unit", f"0 to {size - 1}", unit)
+    if unit >= size:
+        raise ValueError(f"unit: expected 0 to {size - 1}, found {unit}")
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
     check_field(len(wanted) > 0, "values", "one or more", "none")
     repeated = {other: code.repeat_interleave(len(wanted), 0) for other, code in codes.items()}

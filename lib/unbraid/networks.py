@@ -203,7 +203,7 @@ class AutoregressivePrior(nn.Module):
 
 
 def run_recurrent(network: nn.LSTM, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Outputs (B, T, ...) over inputs (B, T, ...); with lengths (B,) of so many steps each."""
+    """Outputs (B, T, ...) over inputs (B, T, ...); with lengths (B,) of the first steps alone."""
     if lengths is None:
         return network(inputs)[0]
     packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)

@@ -26,13 +26,14 @@ class Schedule:
     def __post_init__(self) -> None:
         check_name("interpolation", self.interpolation, ("linear", "logarithmic"))
         knots = finite_array("knots", self.knots)
-        holds = knots.ndim == 2 and knots.shape[1] == 2 and len(knots) > 0
-        if holds:
-            shares, values = knots.T
-            holds = shares[0] >= 0 and shares[-1] <= 1 and bool((np.diff(shares) >= 0).all())
-            holds = holds and (self.interpolation == "linear" or values.min() > 0)
-        expected = "pairs [share, value], shares in order from 0 to 1 (updates divided by steps)"
-        check_field(holds, "knots", f"{expected}, values above 0 if logarithmic", self.knots)
+        are_pairs = knots.ndim == 2 and knots.shape[1] == 2 and len(knots) > 0
+        expected = "pairs [share, value] (a share is updates divided by steps)"
+        check_field(are_pairs, "knots", expected, self.knots)
+        shares, values = knots.T
+        are_shares = shares[0] >= 0 and shares[-1] <= 1 and (np.diff(shares) >= 0).all()
+        check_field(are_shares, "knots", "shares in order from 0 to 1", self.knots)
+        has_logarithms = self.interpolation == "linear" or values.min() > 0
+        check_field(has_logarithms, "knots", "values above 0 if logarithmic", self.knots)
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
@@ -58,5 +59,6 @@ def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float
     found = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
     for value in found:
         check_number(**{name: value})
-        check_field(value >= least, name, f"values from {least:g}", value)
+        if value < least:
+            raise ValueError(f"{name}: expected values from {least:g}, found {value}")
     return [float(value) for value in found]

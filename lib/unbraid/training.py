@@ -36,8 +36,10 @@ COLUMNS = ("step", "sequences", "seconds", *TERMS)
 KINDS: dict[str, tuple] = {  # of arguments; of some also None
     "model": (nn.Module,),
     "draw": (Callable,),
-    "report on_progress": (Callable, type(None)),
-    "weights identity": (Mapping, type(None)),
+    "report": (Callable, type(None)),
+    "on_progress": (Callable, type(None)),
+    "weights": (Mapping, type(None)),
+    "identity": (Mapping, type(None)),
     "checkpoint": (str, Path, type(None)),
     "compile": (bool, type(None)),
 }
@@ -152,8 +154,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
 
 def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     """Refuse wrong arguments of `fit` by their names; returns the values of its curves."""
-    for names, kinds in KINDS.items():
-        check_type(kinds, **{name: given[name] for name in names.split()})
+    for name, kinds in KINDS.items():
+        check_type(kinds, **{name: given[name]})
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
     for name in ("steps", "batch_size", "devices", "num_nodes"):
         check_whole(1, **{name: given[name]})
@@ -168,7 +170,8 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     if given["gradient_norm"] is not None:
         check_number(0, gradient_norm=given["gradient_norm"])
     path = Path(given["checkpoint"] or "run.ck")
-    check_field(not path.is_dir(), "checkpoint", "a file", f"the folder {path}")
+    if path.is_dir():
+        raise ValueError(f"checkpoint: expected a file, found the folder {path}")
     values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
     check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
     for name, weight in (given["weights"] or {}).items():
@@ -189,12 +192,15 @@ def choose_accelerator(accelerator: str) -> str:
 
 
 def start_processes(accelerator: str, devices: int, num_nodes: int, precision: str) -> "Fabric":
-    """Lightning Fabric in so many processes; a later call finds those that are there."""
+    """Lightning Fabric, one process for each device; a later call finds the same processes."""
     from lightning_fabric import Fabric  # imported lazily, because that takes a second
 
     count = devices * num_nodes
     started = int(os.environ.get("WORLD_SIZE", count))  # by torchrun, or by an earlier call
-    check_field(started == count, "devices", f"{started} in all, as many as are started", count)
+    if started != count:
+        raise ValueError(
+            f"devices: expected {started} in all, as many as are started, found {count}"
+        )
     # Otherwise every process prints that it has begun.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
@@ -232,7 +238,8 @@ def take(
 ) -> Batch:
     """The next batch on the device."""
     batch = Batch.of(draw(count, noise))
-    check_field(len(batch.frames) == count, "draw", f"{count} sequences", len(batch.frames))
+    if len(batch.frames) != count:
+        raise ValueError(f"draw: expected {count} sequences, found {len(batch.frames)}")
     if device.type == "cuda" and batch.frames.device.type == "cpu":
         # From pinned memory the GPU fetches frames by itself, while Python goes on.
         batch.frames = batch.frames.pin_memory().to(device, non_blocking=True)

@@ -26,12 +26,13 @@ from unbraid.codes import (
     generator_for,
 )
 from unbraid.data.sequences import Sequences
-from unbraid.data.sprites import ATTRIBUTES, class_labels
-from unbraid.measures.judges import SequenceJudge, judge_clips
+from unbraid.data.sprites import ATTRIBUTES
+from unbraid.measures.judges import SequenceJudge
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers import encoded
+from papers.clips import class_labels, judge_clips
 from papers.encoded import Encoded, Evaluation, Figures, encode, load_split
 from papers.judge import name_judges, open_judge
 from papers.settings import Settings

@@ -21,7 +21,8 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.single_element import Posterior, SingleElement, SingleElementConfig, Windows
+from unbraid.models.elements import Posterior, SingleElementConfig, Windows
+from unbraid.models.single_element import SingleElement
 from unbraid.networks import GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value

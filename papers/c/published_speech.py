@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from unbraid.distributions import DiagonalGaussian
-from unbraid.models import single_element
+from unbraid.models import elements, single_element
 from unbraid.models.base import Batch
 from unbraid.networks import GaussianHead
 
@@ -33,7 +33,7 @@ class LeakyHead(GaussianHead):
         return DiagonalGaussian(*ends)
 
 
-class SpectraCodec(single_element.Windows):
+class SpectraCodec(elements.Windows):
     """Recurrent encoder (to g features) and decoder of chunks; an element is one spectrum."""
 
     window = 1
@@ -86,7 +86,7 @@ class PublishedSpeech(single_element.SingleElement):
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), LeakyHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = single_element.DynamicEncoder(config)
+        self.dynamic_encoder = elements.DynamicEncoder(config)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
         return super().check_batch(batch)[0], None

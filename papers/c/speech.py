@@ -16,7 +16,7 @@ from torch import Tensor
 from unbraid.checks import check_field, finite_array, to_index
 from unbraid.codes import bound_over, encode_all, generator_for
 from unbraid.data.sequences import Sequences
-from unbraid.data.speech import SpectrumScale, utterance_means
+from unbraid.data.speech import SpectrumScale
 from unbraid.models.base import Codes, SequenceModel
 
 from papers.datasets import load as load_dataset
@@ -80,6 +80,23 @@ def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) ->
     }
     labels = {name: chunks.labels[name][first] for name in chunks.classes}
     return Recordings(chunks, codes, utterance, vectors, labels)
+
+
+def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean over each utterance of values of its chunks, (N, D), or with a mask (N, T, D): (U, D).
+
+    utterance: the label (N,); the rows of the result are in its ascending order. mask: which steps
+    count, (N, T). Paper C verifies speakers by such means.
+    """
+    shape = tuple(utterance.shape)
+    check_field(shape == (len(values),), "utterance", (len(values),), shape)
+    if mask is None:
+        values, mask = values[:, None], torch.ones(len(values), 1)
+    weights = mask.to(values)
+    names, index = utterance.unique(return_inverse=True)
+    sums = values.new_zeros(len(names), values.shape[-1])
+    sums.index_add_(0, index, (values * weights[..., None]).sum(1))
+    return sums / values.new_zeros(len(names)).index_add_(0, index, weights.sum(1))[:, None]
 
 
 # ---- equal error rates: is it one voice? Every pair of recordings is a trial

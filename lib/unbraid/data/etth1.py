@@ -20,7 +20,7 @@ def load(
     months      "papers": the six months of 2016 are the test, the 17 after them are shuffled, 85 %
                 to train: 14, 3 and 6 series. "interleaved": of five months in a row the first is
                 for validation, the third for the test: 13, 5 and 5 series of all four seasons.
-    shift_days  turns the series, but not the labels, by so many days; published code does so by 14
+    shift_days  turns the series, not the labels, by this many days; published code does so by 14
     scaled      z-scores by the training split, or with false the loads as published
 
     Series (N, 672, 6), see `LOADS`; nothing is missing. Labels: month, season, year (N,), static;

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from unbraid.checks import check_name
 from unbraid.data.fetch import files
@@ -79,27 +78,3 @@ def _divide(split: str, by: str) -> tuple[tuple[str, ...], dict[str, list[Path]]
         elif (name in TEST_PEOPLE) != (split == "test"):
             del people[name]
     return names, people
-
-
-def invented(frames: Tensor, turns: Tensor, split: str = "train", by: str = "image") -> Sequences:
-    """Pictures of invented people, which stand in where there are no photographs.
-
-    frames: bytes (N, T, 1, H, W), as a model draws them of turns, two numbers (N, T, 2): the pose
-    and the eyes. The test is the last quarter of each person's pictures, or every fifth person.
-    """
-    check_name("split", split, ("train", "test"))
-    check_name("by", by, ("image", "person"))
-    rows, places = torch.arange(len(frames)), torch.arange(frames.shape[1])
-    if by == "image":
-        places = places.tensor_split([3 * len(places) // 4])[split == "test"]
-    else:
-        rows = rows[(rows % 5 == 4) == (split == "test")]
-    here = (rows[:, None], places)
-    pose = torch.bucketize(turns[..., 0].contiguous(), torch.tensor([-0.7, 0.0, 0.7]))
-    labels = {"person": rows, "pose": pose[here], "eyes": (turns[..., 1] > 0).long()[here]}
-    people = tuple(f"no. {n}" for n in range(len(frames)))
-    classes = {"person": people, "pose": ("1st", "2nd", "3rd", "4th"), "eyes": ("low", "high")}
-    about = f"pictures of invented people in place of photographs, {split} split by {by}"
-    mask = torch.ones(len(rows), len(places), dtype=torch.bool)
-    names = ("person",), ("pose", "eyes")
-    return Sequences(frames[here], labels, *names, split, about, mask, classes)

@@ -46,7 +46,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 def load_digits(split: str = "train") -> Digits:
     """MNIST's digits of a split: "test", the 10 000 of its test file, or "train", 59 000 of its
-    training file, or where that is not at hand those 4 000 of them that travel with the clone.
+    training file, or where that is missing those 4 000 of them that travel with the clone.
     """
     check_name("split", split, FILES)
     is_whole = split == "test" or find("mnist", FILES["train"])

@@ -41,12 +41,15 @@ class FrameSampler:
 
     def __init__(self, sequences: Sequences, length: int) -> None:
         check_type(Sequences, sequences=sequences)
-        holds = sequences.kind == "frames" and len(sequences) > 0
-        check_field(holds, "sequences", "at least one sequence of frames", sequences.kind)
+        has_frames = sequences.kind == "frames" and len(sequences) > 0
+        check_field(has_frames, "sequences", "at least one sequence of frames", sequences.kind)
         self.observed = sequences.observed  # (M, T)
         shortest = int(self.observed.sum(1).min())
         check_whole(1, length=length)
-        check_field(length <= shortest, "length", f"at most the {shortest} of the shortest", length)
+        if length > shortest:
+            raise ValueError(
+                f"length: expected at most the {shortest} of the shortest, found {length}"
+            )
         self.sequences, self.length = sequences, length
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:

@@ -129,43 +129,47 @@ class Sequences(Readable):
         frames, shape = self.frames, tuple(self.frames.shape)
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
         check_field(len(shape) in (3, 5) and 0 not in shape[1:], "frames", layout, shape)
-        is_last = self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4
-        expected = "channels before height and width, frames.movedim(-1, 2)"
-        check_field(not is_last, "frames", expected, f"{shape}, channels last")
+        if self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4:
+            expected = "channels before height and width, frames.movedim(-1, 2)"
+            raise ValueError(f"frames: expected {expected}, found {shape}, channels last")
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats, or images of bytes", frames.dtype)
         if len(frames):
             low, high = map(float, torch.aminmax(frames))  # NaN if one value is
-            holds = low >= 0 and high <= 1 if self.kind == "frames" else math.isfinite(high - low)
-            expected = "finite numbers, those of images in [0, 1]"
-            check_field(holds, "frames", expected, f"{low:g} to {high:g}")
+            is_image = self.kind == "frames"
+            if not math.isfinite(high - low) or (is_image and (low < 0 or high > 1)):
+                expected = "finite numbers, those of images in [0, 1]"
+                raise ValueError(f"frames: expected {expected}, found {low:g} to {high:g}")
 
     def _check_labels(self) -> None:
         names = sorted([*self.static, *self.dynamic])
-        expected = f"each of the labels {sorted(self.labels)} in one of the two"
-        check_field(names == sorted(self.labels), "static, dynamic", expected, names)
+        if names != sorted(self.labels):
+            expected = f"each of the labels {sorted(self.labels)} in one of the two"
+            raise ValueError(f"static, dynamic: expected {expected}, found {names}")
         for name, values in self.labels.items():
             lead = self.frames.shape[: 1 if name in self.static else 2]
-            holds = values.shape[: len(lead)] == lead and bool(torch.isfinite(values).all())
-            expected = f"finite numbers, the shape {tuple(lead)} or longer"
-            check_field(holds, f"labels[{name!r}]", expected, f"the shape {tuple(values.shape)}")
+            if values.shape[: len(lead)] != lead or not torch.isfinite(values).all():
+                expected = f"finite numbers, the shape {tuple(lead)} or longer"
+                raise ValueError(
+                    f"labels[{name!r}]: expected {expected}, found the shape {tuple(values.shape)}"
+                )
         for name, classes in self.classes.items():
             check_name("classes", name, self.labels)
             values = self.labels[name]
             known = (values >= 0) & (values < len(classes))
-            holds = not values.is_floating_point() and bool(known.all())
-            expected = f"integers 0 to {len(classes) - 1}, the numbers of its classes"
-            check_field(holds, f"labels[{name!r}]", expected, values.dtype)
+            if values.is_floating_point() or not known.all():
+                expected = f"integers 0 to {len(classes) - 1}, the numbers of its classes"
+                raise ValueError(f"labels[{name!r}]: expected {expected}, found {values.dtype}")
 
     def _check_mask(self) -> None:
         if self.mask is None:
             return
         size = tuple(self.frames.shape)
         shapes = (size[:2], size) if self.kind == "series" else (size[:2],)
-        holds = self.mask.shape in shapes and self.mask.dtype == torch.bool
-        found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
-        check_field(holds, "mask", f"booleans of one of the shapes {shapes}", found)
+        if self.mask.shape not in shapes or self.mask.dtype != torch.bool:
+            expected, own = f"booleans of one of the shapes {shapes}", tuple(self.mask.shape)
+            raise ValueError(f"mask: expected {expected}, found {self.mask.dtype} {own}")
         is_seen = len(self) == 0 or bool(self.mask.any())
         check_field(is_seen, "mask", "a value that was observed", "all false")

@@ -1,11 +1,10 @@
 """Speech as short chunks of spectra, as paper C cuts TIMIT, and the spoken digits that stand in.
 
 The Free Spoken Digit Dataset has 3 000 recordings at 8 kHz: 6 speakers x 10 digits x 50 takes.
-Loudness alone would name every second speaker, so it is made equal. Buzzing voices stand in for it.
+Loudness alone would name every second speaker, so it is made equal.
 """
 
 from dataclasses import dataclass, replace
-from itertools import permutations, product
 from typing import Self
 
 import numpy as np
@@ -23,14 +22,6 @@ STEPS = 20  # spectra in a chunk of 200 ms
 # At 16 kHz these are paper C's 25 ms, 20 ms and 10.3 ms.
 TRANSFORMS = {16_000: (400, 320, 165), 8_000: (200, 160, 82)}
 FLOOR = 0.01  # is added to magnitudes before the logarithm, and to variances within chunks
-
-# Made voices: pitch in Hz, and resonances as a factor of those of a vowel, which are in Hz.
-BUZZING = ((95, 0.88), (120, 1.0), (150, 0.94), (185, 1.12), (215, 1.2), (250, 1.05))
-VOWELS = np.array(
-    [[750, 1200, 2500], [500, 1850, 2500], [300, 2250, 2950], [480, 900, 2450], [320, 800, 2250]]
-)
-WORDS = list(permutations(range(5), 2))[::2]  # two vowels each
-RESONANCE_WIDTH = 90  # Hz
 
 
 @dataclass(frozen=True)
@@ -63,45 +54,14 @@ def utterances(split: str = "train") -> Utterances:
     samples = [torch.from_numpy(wavfile.read(path)[1].astype(np.float32)) for path in paths]
     waveforms = [equal_level(values / 2**15) for values in samples]
     about = f"Free Spoken Digit Dataset, {split} split by take: {len(rows)} real recordings"
-    return _label_digits(waveforms, torch.tensor(columns), split, f"{about}, equal level")
+    return label_digits(waveforms, torch.tensor(columns), split, f"{about}, equal level")
 
 
-def buzzing_voices(split: str = "train") -> Utterances:
-    """Made `utterances`: each of six voices says ten words, 12 times in "train", 5 in "test"."""
-    check_name("split", split, ("train", "test"))
-    random = np.random.default_rng([7, split == "test"])
-    rows = list(product(range(6), range(10), range(12 if split == "train" else 5)))
-    waveforms = [equal_level(buzz(BUZZING[row[0]], WORDS[row[1]], random)) for row in rows]
-    about = f"made voices, {split} split: {len(rows)} buzzing recordings for spoken digits"
-    return _label_digits(waveforms, torch.tensor(rows).T, split, about)
-
-
-def _label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: str) -> Utterances:
+def label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: str) -> Utterances:
+    """Recordings of spoken digits; columns: speaker, digit and take of each, (3, U)."""
     labels = dict(zip(("speaker", "digit", "take"), columns, strict=True))
     classes = {"speaker": SPEAKERS, "digit": tuple("0123456789")}
     return Utterances(waveforms, labels, classes, 8000, split, about)
-
-
-def buzz(voice: tuple, word: tuple, random: np.random.Generator) -> Tensor:
-    """A made recording (samples,) of a voice (pitch, tract) and a word: pulses at the pitch, in
-    three resonances that glide from vowel to vowel.
-    """
-    from scipy.signal import lfilter  # imported lazily, because it takes a second
-
-    (pitch, tract), count = voice, int(random.uniform(2400, 4000))
-    melody = pitch * random.normal(1, 0.04) * np.linspace(1.08, 0.9, count)  # Hz
-    pulses = np.diff(np.floor(np.cumsum(melody / 8000)), prepend=0)
-    source = pulses + 0.01 * random.normal(size=count)
-    radius = np.exp(-np.pi * RESONANCE_WIDTH / 8000)
-    vowels = []
-    for vowel in word:
-        sound = source
-        for frequency in VOWELS[vowel] * tract * random.normal(1, 0.03, 3):  # a pair of poles each
-            angle = 2 * np.pi * frequency / 8000
-            sound = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], sound)
-        vowels.append(sound / np.abs(sound).max())
-    share = np.clip(np.linspace(-1, 2, count), 0, 1)
-    return torch.from_numpy((1 - share) * vowels[0] + share * vowels[1]).float()
 
 
 def equal_level(waveform: Tensor) -> Tensor:
@@ -157,27 +117,11 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     is mirrored. Bin k of 101 at 8 kHz, of 201 at 16 kHz, stands for 40 k Hz.
     """
     check_name("rate", rate, TRANSFORMS)
-    check_field(chunks.ndim == 2, "chunks", "(N, samples)", tuple(chunks.shape))
+    if chunks.ndim != 2:
+        raise ValueError(f"chunks: expected (N, samples), found {tuple(chunks.shape)}")
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
     return torch.stft(chunks, size, hop, window, shape, return_complex=True).abs().transpose(1, 2)
-
-
-def utterance_means(values: Tensor, utterance: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean over each utterance of values of its chunks, (N, D), or with a mask (N, T, D): (U, D).
-
-    utterance: the label (N,); the rows of the result are in its ascending order. mask: which steps
-    count, (N, T). Paper C verifies speakers by such means.
-    """
-    shape = tuple(utterance.shape)
-    check_field(shape == (len(values),), "utterance", (len(values),), shape)
-    if mask is None:
-        values, mask = values[:, None], torch.ones(len(values), 1)
-    weights = mask.to(values)
-    names, index = utterance.unique(return_inverse=True)
-    sums = values.new_zeros(len(names), values.shape[-1])
-    sums.index_add_(0, index, (values * weights[..., None]).sum(1))
-    return sums / values.new_zeros(len(names)).index_add_(0, index, weights.sum(1))[:, None]
 
 
 @dataclass(frozen=True)

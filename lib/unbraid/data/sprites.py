@@ -204,17 +204,3 @@ def visible_attributes(poses: Sequence[str]) -> dict[str, Tensor]:
     fallen = torch.tensor([name == "hurt front 4" for name in poses])
     everywhere = torch.ones_like(bare)
     return {"skin": everywhere, "trousers": ~(bare | fallen), "top": ~bare, "hair": everywhere}
-
-
-# Labels of a judge by their names in the data: the papers' action, of nine classes, and its parts.
-MOTION_LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
-
-
-def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
-    """The true classes (N,) of each label that the judge names; what moves comes first."""
-    names = {"expression": "expression", "subject": "subject"}
-    if "motion" in clips.labels:
-        names = MOTION_LABELS | {name: name for name in ATTRIBUTES}
-    for name in names.values():
-        check_name("labels", name, clips.labels)
-    return {label: clips.labels[name].numpy() for label, name in names.items()}

@@ -25,7 +25,7 @@ from unbraid import checks
 from unbraid.checks import check_field, check_whole, finite_array
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
-ALL = 5  # Up to so many rows times columns³, comparing all is faster than a tree.
+ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
 AT_ONCE = 20_000  # distances, which fit into a processor's cache
 
 
@@ -65,7 +65,8 @@ def kraskov(
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
     check_whole(1, k=k)
-    check_field(k < len(xs), "k", f"at most {len(xs) - 1} neighbours", k)
+    if k >= len(xs):
+        raise ValueError(f"k: expected at most {len(xs) - 1} neighbours, found {k}")
     check_whole(0, shuffles=shuffles, seed=seed)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
@@ -82,9 +83,9 @@ def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
         counts = np.array([count_within(values, radius) for values in (x, y)])
     else:
         parts = []
-        for _, apart in compare_all(x, y):
-            near = np.nextafter(np.partition(np.maximum(*apart), k)[:, k, None], 0)
-            parts.append([(each <= near).sum(axis=1) for each in apart])
+        for _, distances in compare_all(x, y):
+            near = np.nextafter(np.partition(np.maximum(*distances), k)[:, k, None], 0)
+            parts.append([(each <= near).sum(axis=1) for each in distances])
         counts = np.hstack(parts)
     # The counts include the point itself, which is the + 1 of equation (8).
     nats = digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0))
@@ -101,9 +102,9 @@ def ross(
     scikit-learn's mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`.
     """
     xs, given = as_samples("x", x), checks.as_array(labels)
-    holds = given.ndim == 1 and given.dtype.kind in "biuUSO"
-    expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
-    check_field(holds, "labels", expected, f"{given.dtype} {given.shape}")
+    if given.ndim != 1 or given.dtype.kind not in "biuUSO":
+        expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
+        raise ValueError(f"labels: expected {expected}, found {given.dtype} {given.shape}")
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
@@ -134,7 +135,7 @@ def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """Distances from some rows of each sample (N, d) to all of its rows, (n, N), until all had."""
+    """Distances from some rows of each sample (N, d) to all of its rows, (n, N), part by part."""
     size = max(1, AT_ONCE // len(samples[0]))
     for start in range(0, len(samples[0]), size):
         rows = slice(start, start + size)
@@ -158,7 +159,7 @@ def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
         tree = KDTree(points, LEAF, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
-    return np.hstack([(apart <= radius[rows, None]).sum(axis=1) for rows, (apart,) in parts])
+    return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, (far,) in parts])
 
 
 def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -189,9 +190,11 @@ def same_and_cross(
     same = mean over i of I(z_t^i; z_{t+1}^i); cross = mean over i < j of I(z_t^i; z_{t+1}^j), as in
     the authors' code, which takes raw codes; below the diagonal the matrix is NaN.
     """
-    lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
-    holds = lists and len(before) == len(after) > 0
-    check_field(holds, "before, after", "lists of K arrays (N, d), one for each factor", "others")
+    are_lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
+    are_pairs = are_lists and len(before) == len(after) > 0
+    check_field(
+        are_pairs, "before, after", "lists of K arrays (N, d), one for each factor", "others"
+    )
     matrix = np.full((len(before), len(before)), np.nan)
     for i, j in np.transpose(np.triu_indices(len(before))).tolist():
         matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
@@ -213,8 +216,11 @@ def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     samples = finite_array(name, values)
     if samples.ndim == 1:
         samples = samples[:, None]
-    holds = samples.ndim == 2 and len(samples) >= 2 and samples.size > 0
-    check_field(holds, name, "(N,) or (N, d) with N >= 2", samples.shape)
+    are_samples = samples.ndim == 2 and len(samples) >= 2 and samples.size > 0
+    check_field(are_samples, name, "(N,) or (N, d) with N >= 2", samples.shape)
     constant = np.flatnonzero(np.ptp(samples, axis=0) == 0)
-    check_field(not constant.size, name, "columns that vary", f"column {constant[:1]} constant")
+    if constant.size:
+        raise ValueError(
+            f"{name}: expected columns that vary, found column {constant[:1]} constant"
+        )
     return samples

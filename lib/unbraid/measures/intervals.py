@@ -50,7 +50,8 @@ def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
     """Mean and Student t interval of values (n,), with NaN limits of one; ValueError for NaN."""
     numbers = finite_array("values", values)
     n = numbers.size
-    check_field(numbers.ndim == 1 and n > 0, "values", f"one number per {unit}", numbers.shape)
+    if numbers.ndim != 1 or n == 0:
+        raise ValueError(f"values: expected one number per {unit}, found {numbers.shape}")
     mean = float(numbers.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1, unit)
@@ -61,9 +62,9 @@ def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
 def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
     """Wilson's interval of a share of n items; ValueError unless 0 <= successes <= n."""
     counts = finite_array("successes, n", [successes, n])
-    holds = not (counts % 1).any() and 0 <= counts[0] <= counts[1] and n >= 1
-    expected = "whole numbers with 0 <= successes <= n"
-    check_field(holds, "successes, n", expected, f"{successes} and {n}")
+    if (counts % 1).any() or not 0 <= counts[0] <= counts[1] or n < 1:
+        expected = "whole numbers with 0 <= successes <= n"
+        raise ValueError(f"successes, n: expected {expected}, found {successes} and {n}")
     successes, n, z = int(successes), int(n), float(ndtri(0.975))
     middle = (successes + z**2 / 2) / (n + z**2)
     reach = z * np.sqrt(successes * (n - successes) / n + z**2 / 4) / (n + z**2)

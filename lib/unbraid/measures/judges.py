@@ -84,14 +84,15 @@ class FrameJudge(nn.Module):
 
     def check(self, frames: Tensor) -> None:
         """Refuse frames that this judge was not made for; raises ValueError."""
-        size, found = self.sizes["image_size"], tuple(frames.shape)
+        size, shape = self.sizes["image_size"], tuple(frames.shape)
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
-        holds = found[-3:] == own and len(found) == 4 + self.recurrent and 0 not in found
-        check_field(holds, "frames", f"({axes}) and {own}", found)
+        if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
+            raise ValueError(f"frames: expected ({axes}) and {own}, found {shape}")
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
-        check_field(low >= 0 and high <= 1, "frames", "values in [0, 1]", f"{low:g} to {high:g}")
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}")
 
 
 class SequenceJudge(FrameJudge):
@@ -125,17 +126,6 @@ def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
 def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """What the judge names in frames (Q, C, H, W): class numbers (Q,) by label."""
     return {name: p.argmax(1) for name, p in judge_probabilities(judge, frames).items()}
-
-
-def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
-    """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
-    probabilities = {name: p.double() for name, p in judge_probabilities(judge, frames).items()}
-    if "motion" not in probabilities:
-        return probabilities
-    motion = probabilities.pop("motion")
-    parts = motion.unflatten(1, (-1, 3))  # A motion's number is 3 action + direction.
-    summed = {"motion_action": parts.sum(2), "motion_direction": parts.sum(1)}
-    return {"action": motion} | summed | probabilities
 
 
 def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:

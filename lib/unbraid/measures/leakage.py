@@ -121,8 +121,10 @@ def leakage_matrix(
         for (name, target), (said, true, constant) in zip(targets.items(), outcomes, strict=True):
             cells.append((said.reshape(1, -1), true, target))
             losses.append([mean_loss(each, true, target) for each in (said, constant)])
-            differ = losses[-1][1].any()
-            check_field(differ, f"factor {name!r}", "test sequences that differ", "none")
+            if not losses[-1][1].any():
+                raise ValueError(
+                    f"factor {name!r}: expected test sequences that differ, found none"
+                )
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
     by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
@@ -238,7 +240,8 @@ def held_out_mask(
         mask[chosen] = True
     except IndexError as error:
         raise ValueError(f"test: expected {expected}; {error}") from None
-    check_field(2 <= mask.sum() <= count - 2, "test", expected, f"{mask.sum()} of {count}")
+    if not 2 <= mask.sum() <= count - 2:
+        raise ValueError(f"test: expected {expected}, found {mask.sum()} of {count}")
     return mask
 
 
@@ -263,8 +266,8 @@ def parse_inputs(
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
     for argument, values in (("codes", codes), ("factors", factors)):
-        holds = isinstance(values, Mapping) and len(values) > 0
-        check_field(holds, argument, 'names and arrays, {"name": array}', type(values).__name__)
+        are_named = isinstance(values, Mapping) and len(values) > 0
+        check_field(are_named, argument, 'names and arrays, {"name": array}', type(values).__name__)
     hows = np.atleast_1d(pooling).tolist()
     for how in hows or [None]:
         check_name("pooling", how, POOLINGS)
@@ -272,9 +275,9 @@ def parse_inputs(
     frames = set()
     for name, given in codes.items():
         code = finite_array(f"code {name!r}", given)
-        holds = code.ndim in (2, 3) and 0 not in code.shape
-        expected = "(N, D) or (N, T, d); of one unit x[:, None]"
-        check_field(holds, f"code {name!r}", expected, code.shape)
+        if code.ndim not in (2, 3) or 0 in code.shape:
+            expected = "(N, D) or (N, T, d); of one unit x[:, None]"
+            raise ValueError(f"code {name!r}: expected {expected}, found {code.shape}")
         if code.ndim == 2:
             rows[name] = code[:, None]
         else:
@@ -282,7 +285,8 @@ def parse_inputs(
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
     lengths = [len(as_array(values)) for values in (*rows.values(), *factors.values())]
     check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
-    check_field(len(frames) <= 1, "codes", "equally many frames in all", sorted(frames))
+    if len(frames) > 1:
+        raise ValueError(f"codes: expected equally many frames in all, found {sorted(frames)}")
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
 
@@ -293,13 +297,16 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     classes = values.dtype.kind in "biuUSO"
     if not classes:
         values = finite_array(field, values)
-    holds = values.ndim in ((1, 2) if classes else (1, 2, 3))
-    check_field(holds, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
+    is_shaped = values.ndim in ((1, 2) if classes else (1, 2, 3))
+    check_field(is_shaped, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)
-    holds = not (of_frames and frames) or values.shape[1] == frames
-    check_field(holds, field, f"a value for each of {frames} frames", values.shape)
-    is_one = (values == values.flat[0]).all()
-    check_field(not is_one, field, "values that differ", f"only {values.flat[:1].tolist()[0]!r}")
+    if of_frames and frames and values.shape[1] != frames:
+        raise ValueError(
+            f"{field}: expected a value for each of {frames} frames, found {values.shape}"
+        )
+    if (values == values.flat[0]).all():
+        (value,) = values.flat[:1].tolist()
+        raise ValueError(f"{field}: expected values that differ, found only {value!r}")
     if classes:
         return Factor("classes", to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():

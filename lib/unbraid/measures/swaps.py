@@ -37,11 +37,11 @@ def entropies(probabilities: ArrayLike) -> Entropies:
 def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
     """As float64 (n, classes), or ValueError: rows of two or more, none negative, sums of one."""
     p = finite_array("probabilities", probabilities)
-    holds = p.ndim == 2 and len(p) > 0 and p.shape[1] >= 2
-    check_field(holds, "probabilities", "(n, classes), n >= 1", p.shape)
-    holds = (p >= 0).all() and np.allclose(p.sum(1), 1, rtol=0, atol=1e-4)
-    found = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
-    check_field(holds, "probabilities", "none below 0, sums of 1", found)
+    are_rows = p.ndim == 2 and len(p) > 0 and p.shape[1] >= 2
+    check_field(are_rows, "probabilities", "(n, classes), n >= 1", p.shape)
+    if (p < 0).any() or not np.allclose(p.sum(1), 1, rtol=0, atol=1e-4):
+        others = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
+        raise ValueError(f"probabilities: expected none below 0, sums of 1, found {others}")
     return p
 
 

@@ -56,7 +56,7 @@ class Batch:
 
 @dataclass
 class Bound:
-    """The evidence lower bound in nats, taken apart into its terms, each summed over a sequence.
+    """The evidence lower bound in nats by its terms, each summed over a sequence.
 
     log_likelihood: E_q log p(x | codes), (B,).
     kl: by code the divergence of its posterior from its prior, (B,).

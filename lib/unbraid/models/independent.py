@@ -117,7 +117,7 @@ class IndependentPrediction(SequenceModel):
             list(self.decoder.parameters())[-1].add_(config.output_bias)
 
     def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
-        """The decoder of so many inputs."""
+        """The decoder of this many inputs."""
         config = self.config
         nonlinearity = "relu" if config.activation == "paper" else config.activation
         sizes = config.image_size, 3, config.width, inputs
@@ -132,6 +132,7 @@ class IndependentPrediction(SequenceModel):
     def prior(self, previous: Tensor) -> DiagonalGaussian:
         """p(z_t | z_{t-1}) for z_{t-1} (B, K d): network i reads the d units of factor i alone."""
         parts = previous.split(self.factor_size, -1)
+        # p_i(z_t^i | z_{t-1}^i) of each factor i; their product is p(z_t | z_{t-1}).
         outputs = [network(part) for network, part in zip(self.transitions, parts, strict=True)]
         mean, log_variance = torch.stack(outputs, -2).chunk(2, -1)  # (B, K, d) each
         return bounded(DiagonalGaussian(mean.flatten(-2), log_variance.flatten(-2)))
@@ -149,12 +150,12 @@ class IndependentPrediction(SequenceModel):
         latents: list[Tensor] = []
         for seen, draw in zip(features, draws, strict=True):
             if latents:
-                prior = self.prior(latents[-1])
-            # The posterior may use the prediction; only the KL term may shape it.
+                prior = self.prior(latents[-1])  # p(z_t | z_{t-1})
+            # q(z_t | z_{t-1}, x_t). It may use the prediction; only the KL term may shape it.
             posterior = self.posterior(seen, prior.detach())
             posteriors.append(posterior)
             priors.append(prior)
-            latents.append(posterior.draw(draw))
+            latents.append(posterior.draw(draw))  # z_t, which the next step's prior reads
         return self.by_factor(posteriors), self.by_factor(priors), torch.stack(latents, 1)
 
     def by_factor(self, steps: list[DiagonalGaussian]) -> DiagonalGaussian:
@@ -173,8 +174,10 @@ class IndependentPrediction(SequenceModel):
         noise = self.as_noise(noise, *frames.shape[:2])
         posteriors, priors, latents = self.filter(frames, noise)
         means = self.decode_latents(latents)
+        # sum_t log p(x_t | z_t) = log N(x_t; g(z_t), v I), (B,)
         log_likelihood = gaussian_log_likelihood(frames, means, self.variance).sum(1)
-        by_factor = kl_by_unit(posteriors, priors).sum((1, 3))  # (B, K)
+        # sum_t KL(q(z_t^i | z_{t-1}, x_t) || p_i(z_t^i | z_{t-1}^i)) of each factor, (B, K)
+        by_factor = kl_by_unit(posteriors, priors).sum((1, 3))
         divergences = dict(zip(self.code_names, by_factor.unbind(-1), strict=True))
         return Bound(log_likelihood, divergences, frames.shape[1])
 
@@ -208,7 +211,7 @@ class IndependentPrediction(SequenceModel):
         first, *later = self.to_latents(self.as_noise(noise, count, length)).unbind(1)
         latents = [first]
         for draw in later:
-            latents.append(self.prior(latents[-1]).draw(draw))
+            latents.append(self.prior(latents[-1]).draw(draw))  # z_t from p(z_t | z_{t-1})
         return self.to_codes(torch.stack(latents, 1)) | given
 
     def to_codes(self, latents: Tensor) -> Codes:

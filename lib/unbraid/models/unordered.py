@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..checks import check_field, check_name, check_whole
+from ..checks import check_name, check_whole
 from ..distributions import DiagonalGaussian, bernoulli_log_likelihood, kl, standard_normal_like
 from ..networks import draw_he_weights, halving_stages, mlp
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
@@ -61,9 +61,9 @@ class UnorderedFramesConfig(ModelConfig):
         check_name("initial_weights", self.initial_weights, ("he", "glorot"))
         for width in self.widths:
             check_whole(1, widths=width)
-        holds = self.widths and self.image_size == SIDE * 2 ** len(self.widths)
-        expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
-        check_field(holds, "widths", expected, list(self.widths))
+        if not self.widths or self.image_size != SIDE * 2 ** len(self.widths):
+            expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
+            raise ValueError(f"widths: expected {expected}, found {list(self.widths)}")
 
 
 class PairEncoder(nn.Module):
@@ -203,9 +203,9 @@ class UnorderedFrames(SequenceModel):
         """q(s | x), q(d_i | s, x_i), and their codes: a draw, or without noise the means."""
         noise = {} if noise is None else self.as_noise(noise, *frames.shape[:2])
         features = self.features(frames)
-        static = self.static_encoder(features)
+        static = self.static_encoder(features)  # q(s | x_1 ... x_T), by pairs of frames
         s = static.draw(noise.get("static"))  # (B, D)
-        dynamic = self.dynamic_posterior(features, s)
+        dynamic = self.dynamic_posterior(features, s)  # q(d_i | s, x_i)
         d = dynamic.draw(noise.get("dynamic"))  # (B, T, d)
         return static, dynamic, {"static": s, "dynamic": d}
 
@@ -226,8 +226,9 @@ class UnorderedFrames(SequenceModel):
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
         static, dynamic, codes = self.posterior(frames, noise)
+        # sum_i log p(x_i | s, d_i), Bernoulli for each value
         log_likelihood = bernoulli_log_likelihood(frames, self.logits(**codes)).sum(1)
-        divergences = {
+        divergences = {  # KL(q(s | x) || N(0, I)), and sum_i KL(q(d_i | s, x_i) || p(d_i | s))
             "static": kl(static, standard_normal_like(static.mean)),
             "dynamic": kl(dynamic, self.prior(codes["static"])).sum(1),
         }
@@ -247,7 +248,8 @@ class UnorderedFrames(SequenceModel):
         """Codes of new sequences: s from N(0, I), with given d too, then each d from p(d | s)."""
         given = self.check_given(given, count, length)
         noise = self.as_noise(noise, count, length)
-        static = given.get("static", noise["static"])
+        static = given.get("static", noise["static"])  # s from p(s) = N(0, I)
+        # each d_i from p(d_i | s)
         dynamic = given.get("dynamic", self.prior(static).draw(noise["dynamic"]))
         return {"static": static, "dynamic": dynamic}
 

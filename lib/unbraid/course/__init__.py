@@ -1,0 +1,1 @@
+"""What notebooks need: figures, films and exercises. The rest of the library imports none."""

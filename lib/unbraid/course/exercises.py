@@ -1,0 +1,373 @@
+"""Exercises that answer back: what one expects, and what `check` says to a learner's answer.
+
+A folded cell beside each exercise calls `expect`; the visible cell below it calls `check`, which
+never raises for a wrong answer and never changes it.
+"""
+
+import copy
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unbraid.checks import as_array
+
+NUMBERS = "biuf"  # kinds of arrays: booleans, whole numbers of two kinds, and measures
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the answer to one exercise must be.
+
+    value: numbers, arrays, or tuples, lists and dictionaries of them, to within
+        absolute + relative * |value|; or, with calls, a function. A string, such as a name or a
+        digit, is compared without regard to capital letters and blanks.
+    calls: argument tuples, with which the answer, a function, and `value` are called.
+    judge: a function that says what is wrong with an answer, "" if nothing; with `calls`, with the
+        list of what the learner's function returned. Then `value` shows kind and form alone.
+    decimals: how many the task asks for: right is what is equal when rounded to them.
+    choices: numbers from which some values are chosen. Of those, of whole numbers, booleans and
+        words nothing is guessed: a wrong sign or a factor explains a measure alone.
+    mistakes: wrong answers that a learner is likely to give, each with what is said of it.
+    """
+
+    value: object = None
+    calls: Sequence[tuple] = ()
+    judge: Callable[[object], str] | None = None
+    relative: float = 1e-6
+    absolute: float = 1e-9
+    decimals: int | None = None
+    choices: Sequence[float] = ()
+    mistakes: Sequence[tuple[object, str]] = ()
+
+    def accepts(self, expected: object, found: object) -> bool:
+        """Whether a word, a number or an array is the expected one."""
+        if isinstance(expected, str):
+            return str(found).strip().casefold() == expected.strip().casefold()
+        right, yours = as_array(expected), as_array(found)
+        if self.decimals is not None:
+            right, yours = right.round(self.decimals), yours.round(self.decimals)
+        close = np.isclose(yours, right, self.relative, self.absolute, equal_nan=True)
+        return bool(close.all())
+
+    def is_measure(self, expected: object) -> bool:
+        """Whether a value is a continuous quantity."""
+        values = as_array(expected)
+        return values.dtype.kind == "f" and not (values.ndim == 0 and expected in self.choices)
+
+    def resembles(self, wrong: object, found: object) -> bool:
+        """Whether a value is this wrong one, at the digits that are printed."""
+        return self.accepts(wrong, found) or (self.is_measure(wrong) and is_near(wrong, found, 0.2))
+
+
+class Verdict(NamedTuple):
+    """The exercise's number, whether the answer is right, and a sentence."""
+
+    exercise: str
+    is_right: bool
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.exercise}: {self.text}"
+
+
+class Pair(NamedTuple):
+    """A word, number or array that is expected, the learner's, and where: which call and value."""
+
+    call: str
+    place: str
+    expected: Any
+    found: Any
+
+
+class KindError(TypeError):
+    """An answer of another kind or form than expected."""
+
+
+SLIPS: list[tuple[Callable, str]] = [  # what a measure became, as a function of the right one
+    (lambda right: -right, "The sign is wrong."),
+    (lambda right: 100 * right, "This is in per cent: give a share, from 0 to 1."),
+    (lambda right: right / 100, "This is a share: give it in per cent."),
+    (lambda right: 2 * right, "This is twice the answer."),
+    (lambda right: right / 2, "This is half of the answer."),
+    (lambda right: right * np.log(2), "This is ln 2 times the answer: nats instead of bits?"),
+    (lambda right: right / np.log(2), "This is the answer over ln 2: bits instead of nats?"),
+    (np.degrees, "These are degrees: give radians."),
+    (np.radians, "These are radians: give degrees."),
+    (np.square, "This is the square of the answer."),
+    (lambda right: abs(right) ** 0.5, "This is the root of the answer."),
+    (lambda right: 1 / right, "This is the inverse of the answer."),
+    (lambda right: 1 - right, "This is one minus the answer."),
+    (lambda right: right[::-1] if right.ndim else np.nan, "The order is the opposite one."),
+]
+EXPECTATIONS: dict[str, Expectation] = {}
+
+
+def expect(exercise: str, value: object = None, **how: Any) -> None:
+    """Say what an answer must be, by `Expectation`; ValueError if a mistake gets another reply."""
+    EXPECTATIONS[exercise] = expectation = Expectation(value, **how)
+    for wrong, why in expectation.mistakes:
+        verdict = check(exercise, wrong)
+        if why not in verdict.text:
+            raise ValueError(f"{exercise}: expected the answer {why!r}, found {verdict.text!r}")
+
+
+def check(exercise: str, answer: object) -> Verdict:
+    """Whether an answer is right, and if not, why: shown as the cell's result."""
+    if exercise not in EXPECTATIONS:
+        return Verdict(exercise, False, "run the folded cell above this one first")
+    expectation = EXPECTATIONS[exercise]
+    try:
+        found = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
+        if is_missing(found):
+            return Verdict(exercise, False, "not answered yet")
+        fault = explain_fault(expectation, found)
+    except KindError as error:
+        fault = str(error)
+    except Exception as error:  # the learner's own function fails: the reason is what helps
+        fault = f"Your code raises {type(error).__name__}{find_line(error)}: {error}"
+    return Verdict(exercise, not fault, f"not yet. {fault}" if fault else "right")
+
+
+def check_all(**answers: object) -> str:
+    """Which exercises are solved, of all answers: answer_13_1=... is the one to exercise 13.1."""
+    names = [".".join(name.split("_")[-2:]) for name in answers]
+    verdicts = [check(*pair) for pair in zip(names, answers.values(), strict=True)]
+    still = ", ".join(verdict.exercise for verdict in verdicts if not verdict.is_right)
+    solved = sum(verdict.is_right for verdict in verdicts)
+    return f"{solved} of {len(names)} exercises solved" + (f"; to do: {still}" if still else "")
+
+
+def find_line(error: Exception) -> str:
+    """Where in a learner's own cell an error arose, or ""."""
+    for place in reversed(traceback.extract_tb(error.__traceback__)):
+        if "ipykernel" in place.filename or "<ipython" in place.filename:
+            return f" in line {place.lineno}, `{place.line}`" if place.line else ""
+    return ""
+
+
+def is_missing(answer: object) -> bool:
+    """Whether this is the `...` of a stub, or a collection that still has one."""
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    parts = answer if isinstance(answer, tuple | list) else ()
+    return answer is ... or any(map(is_missing, parts))
+
+
+def apply_calls(value: object, calls: Sequence[tuple]) -> object:
+    """A value as it is, or what a function gives for each tuple of arguments."""
+    if not calls:
+        return value
+    if not callable(value):
+        raise KindError(f"A function is expected, not {show(value)}.")
+    return [value(*copy.deepcopy(arguments)) for arguments in calls]
+
+
+def explain_fault(expectation: Expectation, found: object) -> str:
+    """What is wrong with an answer, or with what its function returned; "" if it is right."""
+    calls, judge = expectation.calls, expectation.judge
+    if judge and expectation.value is None:
+        return judge(found) or find_nan(found)
+    try:  # The kind of all values comes before any value.
+        pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
+    except KindError as error:
+        return find_mistake(expectation, found, {}) or str(error)
+    if judge:
+        return judge(found) or find_nan(found)
+    missed = {
+        place: pair
+        for place, pair in enumerate(pairs)
+        if not expectation.accepts(pair.expected, pair.found)
+    }
+    if not missed:
+        return ""
+    if why := find_mistake(expectation, found, missed):
+        return why
+    wrong = list(missed.values())
+    reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
+    return f"{reason} Open the hint, and try again."
+
+
+def find_nan(found: Any) -> str:
+    """A sentence if nan is among the numbers of an answer: no comparison of a judge finds it."""
+    parts = list(found.values()) if isinstance(found, dict) else found
+    if isinstance(parts, tuple | list):
+        return next(filter(None, map(find_nan, parts)), "")
+    values = as_array(parts)
+    is_nan = values.dtype.kind == "f" and np.isnan(values).any()
+    return "Your answer holds nan." if is_nan else ""
+
+
+def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair]) -> str:
+    """What is said of the mistake that an answer is; "" if it is none.
+
+    missed: the wrong values by their places. A mistake that is the whole answer comes first, then
+    one that has all wrong values, and of an answer that is no function one that has the first.
+    """
+    covering, first = "", ""
+    for mistake, why in expectation.mistakes:
+        try:
+            pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
+        except KindError:
+            continue
+        if all(expectation.resembles(pair.expected, pair.found) for pair in pairs):
+            return why
+        shared = [
+            not expectation.accepts(pair.expected, pairs[place].expected)
+            and expectation.resembles(pairs[place].expected, pair.found)
+            for place, pair in missed.items()
+            if place < len(pairs)
+        ]
+        if shared and shared[0]:
+            covering = covering or (why if all(shared) else "")
+            if not expectation.calls:
+                first = first or next(iter(missed.values())).place + why
+    return covering or first
+
+
+def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
+    """`pair_values` of an answer, or of what two functions returned for each call."""
+    if not calls:
+        yield from pair_values(expected, found)
+        return
+    for arguments, right, yours in zip(calls, expected, found, strict=True):
+        shown = ", ".join(map(repr, arguments)) if all(map(np.isscalar, arguments)) else ""
+        call = f"For ({shown}): " if shown else ""
+        yield from pair_values(right, yours, call)
+
+
+def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> Iterator[Pair]:
+    """Each word, number and array that is expected, and the learner's; KindError for others."""
+    if isinstance(expected, dict):
+        if not isinstance(found, dict) or set(found) != set(expected):
+            keys = ", ".join(map(str, expected))
+            raise KindError(f"{call}{place}A dictionary with the keys {keys} is expected.")
+        for key in expected:
+            yield from pair_values(expected[key], found[key], call, f"{place}{key}: ")
+    elif isinstance(expected, tuple | list):
+        if not isinstance(found, tuple | list):
+            found = list(as_array(found)) if as_array(found).ndim else [found]
+        if len(found) != len(expected):
+            wanted = f"{len(expected)} values are expected, in the order of the task"
+            raise KindError(f"{call}{place}{wanted}; found {len(found)}.")
+        name = "Number" if place else "Value"
+        for number, pair in enumerate(zip(expected, found, strict=True), 1):
+            yield from pair_values(*pair, call, f"{place}{name} {number}: ")
+    elif fault := compare_kinds(expected, found):
+        raise KindError(f"{call}{place}{fault}")
+    else:
+        yield Pair(call, place, expected, found)
+
+
+def compare_kinds(expected: Any, found: Any) -> str:
+    """How a word, a number or an array is of another kind or shape than expected; "" if not."""
+    if isinstance(expected, str):
+        is_word = isinstance(found, str) or (expected.isdigit() and np.isscalar(found))
+        return "" if is_word else f"A word is expected, not {show(found)}."
+    right, yours = as_array(expected), as_array(found)
+    wanted = "Numbers are" if right.ndim else "A number is"
+    if right.dtype.kind == "b":
+        wanted = "True or False is"
+    if yours.dtype.kind not in NUMBERS:
+        return f"{wanted} expected, not {show(found)}."
+    if yours.shape != right.shape:
+        return f"The shape {right.shape} is expected, yours is {yours.shape}."
+    if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
+        is_other = ~np.isin(yours if right.dtype.kind == "b" else right, (0, 1))
+        if is_other.any():
+            return f"{wanted} expected, not {show(yours[is_other][0])}."
+    is_count = right.ndim == 0 and right.dtype.kind in "iu"
+    if is_count and np.isfinite(yours) and abs(yours - yours.round()) > 0.25:
+        return f"A whole number is expected, not {show(found)}."
+    return ""
+
+
+def show(value: object) -> str:
+    """An answer in a sentence on what it should have been."""
+    if callable(value):
+        return "a function: call it"
+    text = repr(getattr(value, "tolist", lambda: value)())
+    return text if len(text) < 40 else f"a {type(value).__name__}"
+
+
+def is_rounded(right: np.ndarray, yours: np.ndarray, most: float) -> bool:
+    """Whether a number is another one at the digits with which it is printed, off by a share."""
+    if yours.ndim or not np.isfinite(yours):
+        return False
+    half_a_unit = 0.5001 * 10.0 ** int(Decimal(repr(yours.item())).as_tuple().exponent)
+    return abs(yours - right) <= min(half_a_unit, most * abs(yours))
+
+
+def is_near(right: object, found: object, most: float) -> bool:
+    """Whether values are others to within half a per cent, or as they are printed."""
+    wanted, yours = as_array(right), as_array(found)
+    within = abs(yours - wanted) <= 0.005 * abs(wanted) + 1e-9
+    return bool(within.all()) or is_rounded(wanted, yours, most)
+
+
+def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]) -> str:
+    """What wrong measures are of the right ones: another order, sign, unit or factor; or ""."""
+    first = missed[0]
+    alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
+    if not all(expectation.is_measure(pair.expected) for pair in alike):
+        return ""
+    if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
+        return f"{first.place}This is right but rounded too far: give one more decimal."
+    if is_near(first.expected, first.found, 0):
+        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
+    if is_another_order([pair for pair in pairs if pair.call == first.call]):
+        return f"{first.call}These are the right values in another order."
+    right = [as_array(pair.expected) for pair in alike]
+    yours = [as_array(pair.found) for pair in alike]
+    with np.errstate(all="ignore"):
+        for change, why in SLIPS:
+            if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
+                return first.place + why
+    why = find_constant(*(np.concatenate(list(map(np.ravel, side))) for side in (right, yours)))
+    return first.place + why if why else ""
+
+
+def is_another_order(pairs: list[Pair]) -> bool:
+    """Whether several single numbers are the right ones, exchanged."""
+    right = [as_array(pair.expected) for pair in pairs]
+    yours = [as_array(pair.found) for pair in pairs]
+    if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
+        return False
+    return all(is_near(*pair, 0.2) for pair in zip(sorted(right), sorted(yours), strict=True))
+
+
+def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
+    """Which constant all values are off by, as a factor or a summand; "" if by none."""
+    if len(right) < 2 or np.ptp(right) == 0 or not np.isfinite(yours).all():
+        return ""
+    factor, summand = (right * yours).sum() / (right * right).sum(), (yours - right).mean()
+    if factor and is_near(factor * right, yours, 0):
+        return f"All your values are the right ones times {factor:.4g}."
+    if is_near(right + summand, yours, 0):
+        return f"All your values are the right ones plus {summand:.4g}."
+    return ""
+
+
+def explain_value(expectation: Expectation, pair: Pair) -> str:
+    """What is said of a wrong value for which no other reason is found."""
+    where = pair.call + pair.place
+    if isinstance(pair.expected, str):
+        return f"{where}{pair.found!r} is not the answer."
+    right, yours = as_array(pair.expected), as_array(pair.found)
+    if why := find_nan(yours):
+        return where + why
+    if right.ndim:
+        close = np.isclose(yours, right, expectation.relative, expectation.absolute)
+        return f"{where}{100 * close.mean():.0f} % of your values are right."
+    if right.dtype.kind == "b":
+        return f"{where}It is the other way round."
+    if expectation.is_measure(pair.expected):
+        times = float(yours / right) if right else 0.0
+        if 2.5 < times < 1e6 and np.isclose(times, round(times), 1e-6):
+            return f"{where}This is a whole multiple of the answer: should a sum be a mean?"
+    elif pair.expected in expectation.choices:
+        return f"{where}It is not {yours:g}."
+    return f"{where}{yours:.6g} is too {'large' if yours > right else 'small'}."

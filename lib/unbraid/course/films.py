@@ -1,0 +1,111 @@
+"""What moves, sounds or can be changed in a notebook: films, animated figures, controls.
+
+alt: as in `plots`, a sentence or the key of one.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from unbraid.checks import check_whole
+from unbraid.course.plots import picture, show_image
+from unbraid.progress import is_watched
+
+
+def film(
+    clips: Tensor | np.ndarray,
+    alt: str,
+    rows: int = 1,
+    scale: int = 4,
+    milliseconds: int = 250,
+    titles: Sequence[str] = (),
+) -> None:
+    """Show clips (N, T, C, H, W) in [0, 1] side by side, as a film that repeats and can be stopped.
+
+    scale: pixels of the page that show one, each way. milliseconds: of a frame.
+    titles: a word or two above each column.
+    """
+    check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
+    if len(titles) * rows not in (0, len(clips)):
+        raise ValueError(
+            f"titles: expected one for each of {len(clips)} clips in {rows} rows, found {titles}"
+        )
+    pictures = []
+    for frames in np.asarray(clips).swapaxes(0, 1):
+        pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
+        pictures.append(write_above(Image.fromarray((255 * pixels).astype("uint8")), titles))
+    show_film(pictures, alt, milliseconds)
+
+
+def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
+    """The image below a white strip with the titles, each above its share of the width."""
+    if not titles:
+        return image
+    strip = 18  # pixels
+    page = Image.new("RGB", (image.width, image.height + strip), "white")
+    page.paste(image, (0, strip))
+    pen = ImageDraw.Draw(page)
+    for number, title in enumerate(titles):
+        middle = (number + 0.5) * image.width / len(titles)
+        pen.text((middle, strip - 4), title, fill="black", anchor="ms", font_size=12)
+    return page
+
+
+def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
+    """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film."""
+    check_whole(1, count=count)
+    pictures: list[np.ndarray] = []
+    for number in range(count):
+        figure = draw(number)
+        if number == 0:
+            figure.draw_without_rendering()  # the layout finds the places
+            places = [ax.get_position(original=True) for ax in figure.axes]
+        figure.set_layout_engine("none")
+        for ax, place in zip(figure.axes, places, strict=True):
+            ax.set_position(place)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pictures.append(np.asarray(canvas.buffer_rgba())[..., :3])
+        plt.close(figure)
+    # One palette of 64 colours for all, or each picture would be stored in full.
+    palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
+    images = map(Image.fromarray, pictures)
+    frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    show_film(frames, alt, milliseconds)
+
+
+def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> None:
+    """Show pictures of one size one after another, for ever, in a moving PNG."""
+    png, first = io.BytesIO(), pictures[0]
+    options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
+    first.save(png, "PNG", save_all=True, optimize=True, **options)
+    show_image("png", png.getvalue(), alt, first.width, first.convert("RGB"), is_film=True)
+
+
+def play(sound: Tensor, rate: int, name: str) -> None:
+    """Show a player of a sound (samples,), `rate` a second, below its name; all are as loud."""
+    from IPython.display import Audio, Markdown, display
+
+    check_whole(1, rate=rate)
+    if sound.ndim != 1 or len(sound) == 0:
+        raise ValueError(f"sound: expected (samples,), found {tuple(sound.shape)}")
+    sound = sound - sound.mean()
+    sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
+    player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)
+    display(Markdown(f"*{name}* ({len(sound) / rate:.1f} seconds)"), player)
+
+
+def explore(draw: Callable[..., None], **controls: object) -> None:
+    """Draw a figure; where somebody watches, with ipywidgets' controls for arguments of `draw`."""
+    if is_watched():
+        from ipywidgets import interact
+
+        interact(draw, **controls)
+    else:
+        draw()

@@ -1,0 +1,281 @@
+"""Figures of the course: rows and grids of frames, heat maps. Each returns the Axes it drew on.
+
+alt, in all that show something: a sentence that says what the picture shows, for readers who cannot
+see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
+"""
+
+import base64
+import html
+import io
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.transforms import Affine2D
+from PIL import Image
+from torch import Tensor
+
+from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.data.fetch import repository_root
+
+# One palette in the whole course: each pair differs in hue for everybody, and in lightness.
+DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
+STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
+# Below a film; where a viewer takes style and box away, it runs on.
+PAUSE = """<br><label><input type="checkbox"> stop</label><style>
+.film:has(:checked) > img { display: none } .film:has(:checked) > img[hidden] { display: inline }
+</style>"""
+CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
+
+
+def use_style() -> None:
+    """Use the course's matplotlib style: white face, colour-blind-safe colours."""
+    plt.style.use("unbraid.unbraid")
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure in the notebook as a PNG with its alternative text, and close it."""
+    drawn, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=2 * figure.dpi)
+    plt.close(figure)
+    image = Image.open(drawn).convert("RGB")
+    image.save(png, "PNG", optimize=True)
+    # Two pixels to one of the page: sharp, and letters at the text's size.
+    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2))
+
+
+def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
+    """Show a drawing in an SVG file, such as "figures/11_model.svg", `width` pixels of the page.
+
+    It is seen from this folder or the clone's notebooks/. Raises `ValueError` for any other file.
+    """
+    drawing = find_beside_notebooks(path).read_bytes()
+    mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
+    if mark.encode() not in drawing:
+        raise ValueError(f"{path}: expected <svg {mark}>, found none")
+    show_image("svg+xml", drawing, alt, width)
+
+
+def find_beside_notebooks(path: str | Path) -> Path:
+    """A file seen from this folder, or else from the clone's notebooks/."""
+    places = [Path(path), (repository_root() or Path()) / "notebooks" / path]
+    return next(filter(Path.exists, places), places[0])
+
+
+def describe(alt: str) -> str:
+    """A sentence as it is, or the one that notebooks/figures/alt.toml holds under this key."""
+    if " " not in str(alt):
+        part, _, key = str(alt).partition(".")
+        file = find_beside_notebooks("figures/alt.toml")
+        text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
+        if not text:
+            raise ValueError(
+                f"alt: expected a sentence, or a key of figures/alt.toml, found {alt!r}"
+            )
+        alt = " ".join(text.split())
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
+    return alt
+
+
+def show_image(
+    kind: str,
+    content: bytes,
+    alt: str,
+    width: int,
+    still: Image.Image | None = None,
+    *,
+    is_film: bool = False,
+) -> None:
+    """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text.
+
+    still: the same at one pixel of the page a pixel, for what takes no HTML, such as PDF. A film
+    has a box below it that puts this, its first picture, in its place.
+    """
+    from IPython.display import display
+
+    alt = describe(alt)
+    look = f'style="max-width: 100%; height: auto" width="{width}" alt="{html.escape(alt)}"'
+    data = {"text/plain": f"Figure: {alt}"}
+    encoded = base64.b64encode(content).decode()
+    # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
+    # SVG only in notebooks that are trusted.
+    page = f'<img {look} src="data:image/{kind};base64,{encoded}">'
+    if kind == "svg+xml":
+        data["image/svg+xml"] = content.decode("utf8")
+    if still is not None:
+        png = io.BytesIO()
+        still.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+        data["image/png"] = base64.b64encode(png.getvalue()).decode()
+    if is_film:
+        first = f'<img hidden {look} src="data:image/png;base64,{data["image/png"]}">'
+        page = f'<div class="film">{page}{first}{PAUSE}</div>'
+    display(data | {"text/html": page}, raw=True)
+
+
+def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
+    """Frames (N, C, H, W) in [0, 1] in `rows` rows, left to right: an image (height, width, 3).
+
+    C: 1 grey, 3 RGB, or 2 planes, each drawn in its colour of `DIGITS`.
+    """
+    check_whole(1, rows=rows)
+    values = finite_array("frames", frames).astype(np.float32)
+    are_frames = values.ndim == 4 and values.shape[1] in (1, 2, 3)
+    if not are_frames or len(values) == 0 or len(values) % rows:
+        raise ValueError(
+            f"frames: expected (N, 1 to 3, H, W) in {rows} full rows, found {values.shape}"
+        )
+    check_field(values.max() < 10, "frames", "values in [0, 1]", "bytes; divide them by 255")
+    values = values.clip(0, 1)
+    if values.shape[1] == 2:
+        colours = np.array([to_rgb(colour) for colour in DIGITS], dtype=np.float32)  # (plane, RGB)
+        values = np.einsum("nphw,pc->nchw", values, colours).clip(0, 1)
+    values = np.broadcast_to(values, (len(values), 3, *values.shape[2:]))
+    gap = ((0, 0), (0, 0), (0, 1), (0, 1))  # a white pixel below and to the right of each frame
+    tiles = np.pad(values, gap, constant_values=1)
+    height, width = tiles.shape[2:]
+    tiles = tiles.reshape(rows, -1, 3, height, width).transpose(0, 3, 1, 4, 2)
+    return tiles.reshape(rows * height, -1, 3)[:-1, :-1]
+
+
+def grid(
+    sequences: Tensor | np.ndarray,
+    labels: Sequence[str] = (),
+    ax: Axes | None = None,
+    xlabel: str = "frame",
+) -> Axes:
+    """Sequences (N, T, C, H, W), one per row, with labels; the x axis counts from 1."""
+    frames = np.asarray(sequences)
+    rows, length = frames.shape[:2]
+    if len(labels) not in (0, rows):
+        raise ValueError(f"labels: expected one for each of {rows} rows, found {labels}")
+    size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
+    ax = ax or plt.subplots(figsize=size)[1]
+    image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
+    ax.imshow(image)
+    height, width = image.shape[0] / rows, image.shape[1] / length  # of a tile, in pixels
+    ax.set_xticks((np.arange(length) + 0.5) * width - 0.5, np.arange(1, length + 1))
+    ax.set_yticks((np.arange(len(labels)) + 0.5) * height - 0.5, labels)
+    ax.set_xlabel(xlabel)
+    hide_frame(ax)
+    return ax
+
+
+def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3) -> Axes:
+    """Axes for a `grid` of pictures of 32 pixels, each `zoom` pixels of the page wide and high;
+    left: inches for the words beside the rows.
+    """
+    width, height = (zoom * (33 * count - 1) / 100 for count in (columns, rows))
+    figure = plt.figure(figsize=(left + width, height + 0.5), layout="none")
+    shares = (left / (left + width), 0, width / (left + width), height / (height + 0.5))
+    return figure.add_axes(shares)
+
+
+def name_columns(ax: Axes, names: Sequence[str]) -> None:
+    """Write names above the columns of a `grid`."""
+    ax.set_xticks(ax.get_xticks(), names)
+    ax.xaxis.tick_top()
+
+
+def heatmap(
+    matrix: np.ndarray,
+    ax: Axes | None = None,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    unit: str = "",
+    high: float = 1,
+    digits: int | None = 2,
+    diverging: bool = False,
+) -> Axes:
+    """A matrix as seaborn's heat map with a colour bar labelled `unit` and numbers in the cells.
+
+    As in an image, a cell's row and column are the coordinates of its centre; NaN stays blank.
+    rows, columns: names. high: the value of the brightest colour; the darkest is 0, or with
+    `diverging` -high. digits: decimals of the numbers, None for no numbers.
+    """
+    import seaborn  # imported lazily, because that takes a second
+
+    values = np.asarray(matrix, dtype=float)
+    check_field(values.ndim == 2 and values.size > 0, "matrix", "rows and columns", values.shape)
+    for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
+        if len(names) not in (0, count):
+            raise ValueError(f"{name}: expected {count} names or none, found {names}")
+    ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
+    look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
+    if diverging:
+        look |= {"vmin": -high, "cmap": "RdBu_r"}
+    bar = {"label": unit, "fraction": 0.046, "pad": 0.04}
+    seaborn.heatmap(values, ax=ax, **look, cbar_kws=bar, xticklabels=False, yticklabels=False)
+    # Seaborn begins the first cell at 0, and an image half a cell before.
+    ax.collections[0].set_transform(Affine2D().translate(-0.5, -0.5) + ax.transData)
+    ax.set(xlim=(-0.5, values.shape[1] - 0.5), ylim=(values.shape[0] - 0.5, -0.5))
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    hide_frame(ax)
+    if digits is not None:
+        for row, column in np.argwhere(np.isfinite(values)):
+            text = write_number(values[row, column], digits)
+            ax.text(column, row, text, va="center", **ink(ax, values[row, column]))
+    return ax
+
+
+def leakage(
+    value: np.ndarray,
+    limits: np.ndarray | None = None,
+    p_values: np.ndarray | None = None,
+    ax: Axes | None = None,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> Axes:
+    """The leakage matrix (R, F), rows codes, columns factors; values below 0 look like 0.
+
+    limits (R, F, 2): ends of intervals, written below. p_values (R, F): what may be chance is
+    written in italics and in brackets.
+    """
+    values = np.asarray(value, dtype=float)
+    for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
+        shape = (*values.shape, *more)
+        if given is not None and np.shape(given) != shape:
+            raise ValueError(f"{name}: expected {shape}, found {np.shape(given)}")
+    ax = heatmap(values, ax, rows, columns, "skill", digits=None)
+    for row, column in np.argwhere(np.isfinite(values)):
+        text, style = write_number(values[row, column]), ink(ax, values[row, column])
+        if p_values is not None and p_values[row, column] >= CHANCE_LEVEL:
+            text, style["style"] = f"({text})", "italic"
+        ax.text(column, row, text, va="center" if limits is None else "bottom", **style)
+        if limits is not None:
+            ends = " to ".join(map(write_number, limits[row, column]))
+            ax.text(column, row + 0.08, ends, va="top", fontsize=7, **style)
+    return ax
+
+
+def write_number(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def ink(ax: Axes, value: float) -> dict[str, Any]:
+    """How to write in a cell of this value: black or white, which can be read on its colour."""
+    cells = ax.collections[0]
+    red, green, blue, _ = np.ravel(cells.cmap(cells.norm(np.array([value]))))
+    is_light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
+    return {"ha": "center", "color": "black" if is_light else "white"}
+
+
+def blocks(ax: Axes, sizes: Sequence[int]) -> None:
+    """Draw the borders of blocks of the given sizes over a square heat map of units."""
+    for edge in np.cumsum(sizes)[:-1] - 0.5:
+        ax.axhline(edge, color="black", linewidth=1)
+        ax.axvline(edge, color="black", linewidth=1)
+
+
+def hide_frame(ax: Axes) -> None:
+    """Hide the marks and the lines around a picture."""
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
