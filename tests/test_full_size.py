@@ -1,31 +1,34 @@
 """The scripts that train the papers' models on a GPU compute what the library computes."""
 
 import copy
-import inspect
 import os
-import shutil
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
+from shutil import copytree
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from helpers import seeded
 from torch import nn
-from unbraid.data import moving_digits, sprites
-from unbraid.models.independent import IndependentPrediction
-from unbraid.models.single_element import SingleElement
-from unbraid.models.unordered import UnorderedFrames
+from unbraid import records
+from unbraid.data import fetch, moving_digits, sprites
+from unbraid.models.base import SequenceModel
 
+from papers import adopt
+from papers import full_size as engine
 from papers.a import full_size as paper_a
 from papers.b import full_size as paper_b
 from papers.c import full_size as paper_c
 
-SCRIPTS = {"a": paper_a, "b": paper_b, "c": paper_c}
-each_script = pytest.mark.parametrize("name", SCRIPTS)
-LACKED = ("filelock", "pandas", "pooch", "requests", "scipy", "tqdm")
+RUNS = {
+    "a": (paper_a, paper_a.DigitsRun),
+    "b": (paper_b, paper_b.PosesRun),
+    "c": (paper_c, paper_c.SpritesRun),
+}
+LACKED = """filelock lightning_fabric pandas pooch requests scipy sklearn threadpoolctl tqdm
+typer"""
 
 
 def random_bytes(*shape):
@@ -46,14 +49,42 @@ def list_silent(model):
     return names
 
 
-def compare(model, compute, expected):
-    """Loss, gradients, running statistics and the two means of a script against the library's.
+@pytest.fixture
+def start(monkeypatch):
+    """A function that gives a paper's run, on the CPU, as started with these arguments."""
 
-    compute: the script's losses of a model. expected: the library's bound and loss of one.
-    """
+    def start_run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", ["full_size.py", "--cpu", *arguments])
+        script, run_class = RUNS[name]
+        return run_class(script.read_options())
+
+    return start_run
+
+
+@pytest.mark.parametrize(
+    "name, arguments, config, weights",
+    (
+        ("a", "", {"factors": 2, "factor_size": 20}, {"kl": 3.0}),
+        ("a", "--entangled", {"factors": 1, "factor_size": 40}, {}),
+        ("b", "", {"pairs": True, "prior_given_static": True}, {}),
+        ("b", "--no-pairs", {"pairs": False, "prior_given_static": True}, {}),
+        ("b", "--free-prior", {"pairs": True, "prior_given_static": False}, {}),
+        ("c", "", {"anchor_alone": False}, {"log_likelihood": 5.0, "anchor": 1.0}),
+        ("c", "--twice", {"anchor_alone": True}, {"log_likelihood": 5.0, "anchor": 1.0}),
+    ),
+)
+def test_a_paper_is_trained_on_the_librarys_loss(name, arguments, config, weights, start):
+    """Loss, gradients, running statistics and the two means of a run against the library's."""
+    run = start(name, *arguments.split())
+    run.model = model = run.start_model().train()
+    assert {field: getattr(model.config, field) for field in config} == config
     twin = copy.deepcopy(model)
-    loss, means = compute(model)
-    bound, wanted = expected(twin)
+    frames = random_bytes(2, 3, 3, 64, 64)
+    noise = model.draw_noise(2, 3, seeded(2))
+    run.kl_weight = weights.get("kl", 1.0)  # which paper A's alone reads
+    loss, means = run.losses(frames, noise, torch.float32)
+    bound = twin.elbo(frames.float() / 255, noise)
+    wanted = bound.loss(weights)
     loss.backward()
     wanted.backward()
 
@@ -74,78 +105,34 @@ def compare(model, compute, expected):
             torch.testing.assert_close(values, other, rtol=1e-5, atol=1e-5, msg=name)
 
 
-@pytest.fixture
-def start(monkeypatch):
-    """A function that gives a script's model in training, as started with these arguments."""
+def test_the_comparison_ends_well_or_says_what_it_expected(start, capsys):
+    run = start("c")
+    run.load = lambda: None
+    run.draw = lambda count: random_bytes(2, 3, 3, 64, 64)
+    run.compare()
+    assert "relative error of the loss" in capsys.readouterr().out
 
-    def start_model(script, *arguments):
-        monkeypatch.setattr(sys, "argv", ["full_size.py", *arguments])
-        return script.start_model(script.read_options()).train()
+    terms = run.terms
 
-    return start_model
+    def terms_of_other_weights(*arguments):
+        with torch.no_grad():
+            run.model.prior.head.mean.weight *= 1.5
+        return terms(*arguments)
 
-
-@pytest.mark.parametrize("arguments", ((), ("--entangled",)), ids=("factored", "entangled"))
-def test_paper_a_is_trained_on_the_librarys_bound(arguments, start):
-    model = start(paper_a, *arguments)
-    assert isinstance(model, IndependentPrediction)
-    frames = random_bytes(3, 2, 3, 64, 64)  # (T, B, ...)
-    noise = torch.randn(3, 2, 40, generator=seeded(2))
-    constant = paper_a.CONSTANT
-
-    def expected(twin):
-        bound = twin.elbo(
-            frames.transpose(0, 1).float() / 255, twin.to_codes(noise.transpose(0, 1))
-        )
-        return bound, bound.loss({"kl": 3.0}) + constant
-
-    compare(model, lambda model: paper_a.losses(model, frames, noise, 3.0), expected)
-    assert model.variance == paper_a.VARIANCE
-
-
-@pytest.mark.parametrize("arguments", ((), ("--no-pairs",), ("--free-prior",)), ids=str)
-def test_paper_b_is_trained_on_the_librarys_bound(arguments, start):
-    model = start(paper_b, *arguments)
-    assert isinstance(model, UnorderedFrames)
-    assert model.config.pairs == ("--no-pairs" not in arguments)
-    assert model.config.prior_given_static == ("--free-prior" not in arguments)
-    frames = random_bytes(2, 3, 3, 64, 64)
-    noise = model.draw_noise(2, 3, seeded(2))
-
-    def expected(twin):
-        bound = twin.elbo(frames.float() / 255, noise)
-        return bound, bound.loss()
-
-    compare(model, lambda model: paper_b.losses(model, frames, noise), expected)
-
-
-@pytest.mark.parametrize("twice", (False, True))
-def test_paper_c_is_trained_on_the_released_loss(twice, start):
-    model = start(paper_c, *["--twice"] * twice)
-    assert isinstance(model, SingleElement) and model.config.anchor_alone == twice
-    frames = random_bytes(2, 3, 3, 64, 64)
-    noise = model.draw_noise(2, 3, seeded(2))
-    constant = (5 * 3 + 1) / 3 * paper_c.CONSTANT
-
-    def expected(twin):
-        bound = twin.elbo(frames.float() / 255, noise)
-        return bound, bound.loss({"log_likelihood": 5.0, "anchor": 1.0}) + constant
-
-    compare(model, lambda model: paper_c.losses(model, frames, noise, twice), expected)
-    assert model.variance == paper_c.VARIANCE
+    run.terms = terms_of_other_weights
+    with pytest.raises(SystemExit, match="expected the library's"):
+        run.compare()
 
 
 # ---- data
 
 
-def test_sprites_are_drawn_as_the_librarys():
-    """One character's nine motions for paper C, and its 178 poses for paper B."""
-    number = sprites.characters("test")[:1]
-    poses = np.array([pose.cell for pose in sprites.POSES])
-    for script, cells in ((paper_c, poses[sprites.MOTION_POSES.flatten()]), (paper_b, poses)):
-        (expected,) = sprites._draw(number, cells, 64)
-        (drawn,) = script.draw_characters(number, cells)
-        assert np.array_equal(drawn, expected)
+def test_characters_are_drawn_in_their_order_by_several_processes():
+    numbers = sprites.characters("test")[:3]
+    cells = sprites.MOTION_POSES[0].numpy()
+    drawn = engine.compose(numbers, cells)
+    for frames, expected in zip(drawn, sprites.draw_cells(numbers, cells, 64), strict=True):
+        assert torch.equal(frames, torch.from_numpy(expected.copy()))
 
 
 @pytest.mark.parametrize("motion, speeds", (("bounce", (0.1, 0.1)), ("circle", (0.5, -0.9))))
@@ -158,7 +145,7 @@ def test_digits_move_as_the_librarys(motion, speeds):
     which = torch.randint(50, (20, 2), generator=generator)
     expected = sampler.render(which, positions).mul(255).round().byte()
     drawn = paper_a.draw(images, 20, 5, law, torch.tensor(speeds)[:, None], seeded(1))
-    assert torch.equal(drawn.transpose(0, 1), expected)
+    assert torch.equal(drawn, expected)
 
 
 # ---- measurements and records
@@ -208,50 +195,98 @@ def test_swaps_without_a_fault_are_measured_as_such():
         ("c", "--twice", "single_element.sprites.published", {"anchor_alone": True}),
     ),
 )
-def test_a_record_says_what_was_trained(name, arguments, section, changes, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["full_size.py", *arguments.split()])
-    script = SCRIPTS[name]
+def test_a_record_says_what_was_trained(name, arguments, section, changes, start):
     run = section.rpartition(".")[2]
     expected = {"section": section, "run": run, "changes": changes}
-    assert script.describe_run(script.read_options()) == expected
+    assert start(name, *arguments.split()).describe() == expected
 
 
-# ---- the files
+# ---- a training, and the files
 
 
-def test_what_the_scripts_share_is_written_alike():
-    """Each is one file that runs alone, so that a correction must reach all three."""
-    names = "import_library find_folder say compiled to_patches convolve paint"
-    shared = dict.fromkeys(names.split(), "abc") | {"Run": "ab"}
-    for name, parts in (shared | {"draw_characters": "bc", "compose": "bc"}).items():
-        functions = [getattr(SCRIPTS[part], name) for part in parts]
-        assert len(set(map(inspect.getsource, functions))) == 1, name
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """What a training asks of a GPU, by the CPU: in 32 bits, and without a recording."""
+    monkeypatch.setattr(engine.Run, "precision", torch.float32)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "get_rng_state", torch.get_rng_state)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", torch.set_rng_state)
+    monkeypatch.setattr(engine.Run, "record", lambda run: SimpleNamespace(replay=run.update))
 
 
-@each_script
-def test_a_script_runs_alone_beside_the_library(name, root, tmp_path):
-    """From a folder with nothing but lib/, where the library's other packages are not installed."""
-    source = Path(SCRIPTS[name].__file__)
-    shutil.copy(source, tmp_path / f"{name}_full.py")
-    (tmp_path / "lib").symlink_to(root / "lib")
-    lacking = tmp_path / "lacking"
+def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeypatch, tmp_path):
+    images = torch.randint(1, 256, (50, 28, 28), generator=seeded(0)).byte()
+    digits = moving_digits.Digits(images, torch.arange(50) % 10, "train", "solid squares")
+    monkeypatch.setattr(fetch, "files", lambda *source: {})
+    monkeypatch.setattr(moving_digits, "load_digits", lambda split: digits)
+    monkeypatch.setattr(engine.Run, "chunk", 2)
+    monkeypatch.setattr(engine.Run, "row", 2)
+
+    def train(steps, out):
+        places = f"--state {tmp_path}/{out}.pt --out {tmp_path}/{out}"
+        arguments = f"--steps {steps} --seconds 600 --batch 2 --length 2 --kl 0:1,1:3 {places}"
+        run = start("a", *arguments.split())
+        run.train()
+        return run
+
+    whole = train(4, "whole")
+    assert whole.kl_weight == 2 and whole.rate == pytest.approx(3e-4)
+    train(2, "parts")
+    parts = train(4, "parts")
+    assert [row[0] for row in parts.rows] == [2, 4]
+    for row, expected in zip(parts.rows, whole.rows, strict=True):
+        assert row[2:] == pytest.approx(expected[2:], rel=1e-3)
+    path = adopt.adopt(tmp_path / "parts/a", tmp_path / "results")
+    record = records.read_json(path.with_suffix(".run.json"))
+    assert record["steps"] == 4 and record["settings"]["length"] == 2
+    adopted = SequenceModel.load(path.with_suffix(".safetensors")).state_dict()
+    for name, value in parts.model.state_dict().items():
+        torch.testing.assert_close(adopted[name], value.half().to(value.dtype), msg=name)
+
+
+def test_digits_are_never_those_of_the_clones_sample(start, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNBRAID_MIRROR", str(tmp_path))
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
+    with pytest.raises(fetch.DataError, match="mnist"):
+        start("a").load()
+
+
+@pytest.fixture(scope="module")
+def run_bare(root, tmp_path_factory):
+    """A function that runs Python in a folder of lib/, papers/ and a copy of each script.
+
+    So they travel to a GPU machine, on which many of the library's packages are not installed.
+    """
+    folder = tmp_path_factory.mktemp("travels")
+    (folder / "lib").symlink_to(root / "lib")
+    copytree(root / "papers", folder / "papers")
+    for name in RUNS:
+        (folder / f"{name}_full.py").write_text((root / f"papers/{name}/full_size.py").read_text())
+    lacking = folder / "lacking"
     lacking.mkdir()
-    for package in LACKED:
+    for package in LACKED.split():
         (lacking / f"{package}.py").write_text("raise ImportError(__name__)")
-    environment = os.environ | {"PYTHONPATH": str(lacking)}
 
-    def run(*arguments):
-        command = [sys.executable, *arguments]
-        options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-        return subprocess.run(command, check=True, **options).stdout
+    def run(*arguments, path=""):
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(lacking), path])}
+        options = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+        return subprocess.run([sys.executable, *arguments], check=True, **options).stdout
 
-    assert "--seconds" in run(f"{name}_full.py", "--help")
+    return run
+
+
+def test_models_pictures_and_scripts_import_with_few_packages(run_bare):
     program = (
-        f"import sys, {name}_full as script\n"
-        "model = script.start_model(script.read_options())\n"
-        "script.import_library('data.sprites')\n"
-        "script.import_library('data.moving_digits')\n"
-        f"print(type(model).__name__, not sys.modules.keys() & set({LACKED}))\n"
+        "import unbraid.models, unbraid.data.moving_digits, unbraid.data.sprites, sys\n"
+        "from papers.a import full_size as a\n"
+        "from papers.b import full_size as b\n"
+        "from papers.c import full_size as c\n"
+        f"print(sys.modules.keys() & set({LACKED.split()}), a.DigitsRun, b.PosesRun, c.SpritesRun)"
     )
-    kinds = {"a": "IndependentPrediction", "b": "UnorderedFrames", "c": "SingleElement"}
-    assert run("-c", program).split() == [kinds[name], "True"]
+    assert run_bare("-c", program, path="lib").startswith("set()")
+
+
+@pytest.mark.parametrize("script", ("a_full.py", "papers/c/full_size.py"))
+def test_a_script_runs_beside_the_library_and_in_its_folder(script, run_bare):
+    assert "--seconds" in run_bare(script, "--help")

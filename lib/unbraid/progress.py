@@ -3,18 +3,22 @@
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SWITCH = "UNBRAID_PROGRESS"  # "off" in the environment hides all bars
 
 
-def progress_bar(iterable: Iterable, label: str, **options: object) -> tqdm:
+def progress_bar(iterable: Iterable, label: str, **options: object) -> "tqdm":
     """Iterate under a bar; `options` are tqdm's, e.g. initial and total.
 
     It goes to the standard error, so that what a command prints can be piped on; in a notebook,
     where a red line would stay behind, to the standard output.
     """
+    from tqdm import tqdm  # imported lazily: where models only train it may be missing
+
     file = sys.stdout if in_notebook() else sys.stderr
     return tqdm(iterable, desc=label, leave=False, disable=not is_watched(), file=file, **options)
 

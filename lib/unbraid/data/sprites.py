@@ -153,7 +153,7 @@ def _compose(kind: str, split: str, image_size: int, poses: Tensor) -> Tensor:
     key = hashlib.sha256(repr((shape, inputs)).encode()).hexdigest()[:12]
     path = cache_directory() / "composed" / f"{kind}-{whole}-{image_size}-{key}.npy"
     if not path.is_file():
-        write_rows(path, shape, _draw(numbers, cells, image_size))
+        write_rows(path, shape, draw_cells(numbers, cells, image_size))
     frames = torch.from_numpy(np.load(path, mmap_mode="c"))  # writable, but not to the file
     first, last = SPLITS[split]
     return frames[first - start : last - start]
@@ -178,7 +178,7 @@ def write_rows(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray]) -
         raise data_error(path, "to write it", error, remedy) from error
 
 
-def _draw(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[np.ndarray]:
+def draw_cells(numbers: np.ndarray, cells: np.ndarray, image_size: int) -> Iterator[np.ndarray]:
     """For each character its cells (cells, 3, S, S): the layers over black, one after another."""
     strips = {}
     for name, path in files("sprites-li").items():
