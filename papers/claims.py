@@ -80,13 +80,13 @@ class Figure:
         """Whether a mean is better than another value; a figure without `better` never is."""
         return {"higher": mean > other, "lower": mean < other}.get(self.better, False)
 
-    def print_published(self) -> str:
+    def print_published(self, with_next: bool = True) -> str:
         """What the paper prints and the next best score of its table; "" without a number."""
         parts = [self.shown]
         if self.published is not None and not self.shown:
             parts = [print_number(self.published, self.digits)]
         parts = [f"paper {text}" for text in parts if text]
-        if self.next is not None:
+        if with_next and self.next is not None:
             parts.append(f"next {print_number(self.next, self.digits)}")
         return ", ".join(parts)
 
@@ -226,7 +226,7 @@ class Claim:
         lines = []
         for figure in self.list_measured():
             mean = print_mean([*self.read_values(figure).values()], figure.digits)
-            published = figure.print_published().partition(", next")[0]
+            published = figure.print_published(with_next=False)
             lines.append(f"{figure.title} {mean}" + (f" ({published})" if published else ""))
         return f"{self.paper}: {self.claim}", "<br>".join(lines), self.find_verdict()
 
@@ -257,8 +257,8 @@ def print_mean(values: Sequence[float], digits: int) -> str:
 
 
 def print_number(value: float, digits: int) -> str:
-    """A number with so many digits, and a true minus."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    """A number with so many digits, a true minus, and no minus before zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def read_table() -> dict:

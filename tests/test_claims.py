@@ -138,6 +138,10 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     assert once.print_ours() == "score **0.50**<br>so" and "all its updates" in once.print_size()
 
 
+def test_a_number_that_rounds_to_zero_has_no_minus():
+    assert claims.print_number(-0.004, 2) == "0.00" and claims.print_number(-0.006, 2) == "−0.01"
+
+
 def test_a_figure_that_some_seeds_lack_is_the_mean_of_the_others(toy):
     claim = toy([0.4, None, 0.6], figure={"bar": 0.4})
     assert claim.print_ours() == "score 0.50 ± 1.27 (**0.40** 0.60)"
