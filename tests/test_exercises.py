@@ -111,6 +111,7 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("which", lambda n: np.arange(4) <= n, "For (1): 75 % of your values are right."),
     ("which", lambda n: 1 * (np.arange(4) < n), "right"),
     ("measures", lambda x: 0.501 * x, "nearly right"),
+    ("share", 2, "one more decimal"),
     ("shares", (0.02, 0.2), "Value 2: 0.2 is too small."),
     ("measures", lambda x: -x / 2, "The sign is wrong."),
     ("measures", lambda x: np.degrees(x / 2), "These are degrees: give radians."),

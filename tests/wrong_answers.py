@@ -72,6 +72,9 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # No difference is exactly .05. Any rule with so many hits is right.
     "23.2": (">= 0.05",),
     "23.3": ("is_painted = frames.amin(1", "is_painted = frames > 0.05"),
+    # The same summand in both entropies; a difference that is squared.
+    "30.2": ("return 3 + torch",),
+    "40.2": ("(four - made)",),
     # The hair is right in every clip, whichever are counted.
     "34.3": ("[named != hair", "[label != hair", "== hair[donors]).mean()"),
 }

@@ -314,7 +314,7 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
     alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
     if not all(expectation.is_measure(pair.expected) for pair in alike):
         return ""
-    if is_rounded(as_array(first.expected), as_array(first.found), 0.2):
+    if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
         return f"{first.place}This is right but rounded too far: give one more decimal."
     if is_near(first.expected, first.found, 0):
         return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
