@@ -32,6 +32,7 @@ def judge_even(found):
 
 CHOICES = (0.3, 3.0, 1000.0)
 THICK = [((1000.0, 0.000274), "Thick fog says nothing.")]
+ONES = [((0.97, 0.97), "Twice."), ((1.0, 1.0), "Itself.")]
 WHOLE = [((6.93, 0.693), "Named once.")]
 TWICE, YET = [(1.0,), (2.0,)], "not answered yet"
 EXPECTED = {
@@ -46,6 +47,7 @@ EXPECTED = {
     "choice": {"value": (0.3, 0.1281), "relative": 0.01, "choices": CHOICES, "mistakes": THICK},
     "counts": {"value": (512, 35_000, 0), "mistakes": [((512, 5000, 1024), "These are within.")]},
     "worth": {"value": (6.931, 0.173), "absolute": 0.0035, "mistakes": WHOLE},
+    "ones": {"value": (0.97, 0.52), "mistakes": ONES},
     "pairs": {"value": ((4, 4), (0, 7)), "mistakes": [(((4, 4), (4, 8)), "Not subtracted.")]},
     "shares": {"value": (0.02, 0.65), "relative": 0, "absolute": 0.1},
     "which": {"value": lambda n: np.arange(4) < n, "calls": [(1,), (3,)]},
@@ -94,6 +96,8 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("worth", (7, 0.17), "Value 1: This is right but rounded too far"),
     ("worth", (6.93, 0.7), "Named once."),
     ("worth", (6.93, 0.5), "Value 2: 0.5 is too large."),
+    ("ones", (1.0, 1.0), "Itself."),
+    ("ones", (0.97, 0.97), "Twice."),
     ("counts", (512, 5000, 7), "Value 2: These are within."),
     ("choice", (0.3, 0.13), "Value 2: This is right but rounded too far"),
     ("choice", (0.1281, 0.3), "Value 1: It is not 0.1281."),
@@ -111,6 +115,7 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("which", lambda n: np.arange(4) <= n, "For (1): 75 % of your values are right."),
     ("which", lambda n: 1 * (np.arange(4) < n), "right"),
     ("measures", lambda x: 0.501 * x, "nearly right"),
+    ("share", 2, "one more decimal"),
     ("shares", (0.02, 0.2), "Value 2: 0.2 is too small."),
     ("measures", lambda x: -x / 2, "The sign is wrong."),
     ("measures", lambda x: np.degrees(x / 2), "These are degrees: give radians."),

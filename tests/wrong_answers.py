@@ -72,6 +72,10 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # No difference is exactly .05. Any rule with so many hits is right.
     "23.2": (">= 0.05",),
     "23.3": ("is_painted = frames.amin(1", "is_painted = frames > 0.05"),
+    # The place is a whole number already.
+    "10.3": ("return np.argmin(list_errors(a, b))",),
+    # Each multiple, inverse and shift of the quotient.
+    "31.2": ("c_anchor / c", "+ c / c_anchor", "* (c / c_anchor)"),
     # The same summand in both entropies; a difference that is squared.
     "30.2": ("return 3 + torch",),
     "40.2": ("(four - made)",),

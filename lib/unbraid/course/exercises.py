@@ -205,15 +205,16 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
     """What is said of the mistake that an answer is; "" if it is none.
 
     missed: the wrong values by their places. A mistake that is the whole answer comes first, then
-    one that has all wrong values, and of an answer that is no function one that has the first.
+    one that is so as it is printed, one that has all wrong values, and of an answer that is no
+    function one that has the first.
     """
-    covering, first = "", ""
+    replies = [""] * 3
     for mistake, why in expectation.mistakes:
         try:
             pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
         except KindError:
             continue
-        if all(expectation.resembles(pair.expected, pair.found) for pair in pairs):
+        if all(expectation.accepts(pair.expected, pair.found) for pair in pairs):
             return why
         shared = [
             not expectation.accepts(pair.expected, pairs[place].expected)
@@ -221,11 +222,12 @@ def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair
             for place, pair in missed.items()
             if place < len(pairs)
         ]
-        if shared and shared[0]:
-            covering = covering or (why if all(shared) else "")
-            if not expectation.calls:
-                first = first or next(iter(missed.values())).place + why
-    return covering or first
+        whole = all(expectation.resembles(pair.expected, pair.found) for pair in pairs)
+        is_first = any(shared[:1]) and not expectation.calls
+        for rank, holds in enumerate((whole, shared and all(shared), is_first)):
+            where = next(iter(missed.values())).place if rank == 2 and holds else ""
+            replies[rank] = replies[rank] or (where + why if holds else "")
+    return next(filter(None, replies), "")
 
 
 def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
