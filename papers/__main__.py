@@ -1,12 +1,324 @@
-"""python -m papers."""
+"""python -m papers: train, evaluate, judge, adopt, runs, verify.
 
+What needs PyTorch is imported lazily, so that help and typos are answered at once.
+"""
+
+from __future__ import annotations
+
+import json
 import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from unbraid.checks import check_name
+
+from papers import settings as sections
+from papers.settings import Jobs, Settings, current_profile, list_experiments, select_runs
+
+LARGEST_SEED = 2**31 - 1
+PARTS: dict[str, dict[str, None]] = {}  # the datasets of each model that has runs
+try:
+    for experiment in list_experiments():
+        PARTS.setdefault(experiment.model, {})[experiment.dataset] = None
+except ValueError as fault:  # in a table of runs
+    sys.exit(f"error: {fault}")
+OVERVIEW = "\n\n".join(f"{part}: {', '.join(datasets)}" for part, datasets in PARTS.items())
+EXAMPLES = """Examples:
+
+python -m papers train independent --dataset circle --run factored --seed 0
+
+python -m papers evaluate independent --dataset circle --run factored --seed 0"""
+app = typer.Typer(
+    help=f"Make results/: train and measure models, on the datasets behind each:\n\n{OVERVIEW}",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
+Part = Annotated[str, typer.Argument(metavar="|".join(PARTS))]
+Dataset = Annotated[str, typer.Option("--dataset", help="One dataset of the part, or all.")]
+Run = Annotated[str, typer.Option("--run", help="One run of the part's TOML file, or all.")]
+Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
+Folder = Annotated[Path | None, typer.Option("--results", help="By default build/results.")]
+
+COMPILED = typer.Option("--compile/--no-compile", help="By default on a CUDA GPU.")
+AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
+ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
+TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
+WRITE = typer.Option(help="Write metrics.json, and for results/ the pages of tables.")
+EITHER = typer.Option("--results", help="By default build/results, else results/.")
+
+# ---- train
+
+
+@app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
+def train(  # noqa: PLR0913 - the options of a command
+    part: Part,
+    dataset: Dataset = "all",
+    run: Run = "all",
+    profile: Profile = "quick",
+    seed: Seeds = None,
+    folder: Folder = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
+    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes, one a device.")] = 1,
+    num_nodes: Annotated[int, typer.Option(min=1, help="Machines of so many processes.")] = 1,
+    compiled: Annotated[bool | None, COMPILED] = None,
+) -> None:
+    """Train the runs of one part; of several datasets, those that are at hand.
+
+    Under torchrun and SLURM the processes that these start divide each batch.
+    """
+    profile = current_profile(profile)
+    jobs = select_jobs(part, dataset, run, profile, seed, **({"steps": steps} if steps else {}))
+    from papers import run as runs
+    from papers.datasets import make_sampler
+
+    usual = {"precision": "32-true", "accelerator": "auto", "devices": 1, "num_nodes": 1}
+    asked = dict(zip(usual, (precision, accelerator, devices, num_nodes), strict=True))
+    asked["compile"] = compiled
+    machine = {name: value for name, value in asked.items() if value != usual.get(name)}
+    folder = folder or sections.own_results()
+    if not runs.is_first_process():
+        sys.stdout = None  # The first process speaks for all.
+    typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
+    names = keep_at_hand(settings.dataset for settings, _ in jobs)
+    for settings, seeds in jobs:
+        if settings.dataset in names:
+            sampler = make_sampler(settings)
+            for number in seeds:
+                runs.train_run(settings, number, sampler, folder, again, wait, **machine)
+    command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
+    typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
+
+
+def select_jobs(
+    part: str, dataset: str, run: str, profile: str, seeds: list[int] | None, **changes: object
+) -> Jobs:
+    """The settings of each run that a command means, with its seeds."""
+    jobs = []
+    for experiment in select_runs(part, dataset, run):
+        settings = sections.load(experiment.section, profile, **changes)
+        numbers = sorted(seeds or range(settings.seeds))
+        if numbers and settings.steps:  # A profile without the run has 0 steps.
+            jobs.append((settings, numbers))
+    if not jobs:
+        raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
+    return jobs
+
+
+def keep_at_hand(names: Iterable[str]) -> list[str]:
+    """The datasets at hand; of others the remedy is printed, or raised if there is no more."""
+    from papers.datasets import find_absent
+
+    names = list(dict.fromkeys(names))
+    absent = find_absent(names)
+    for error in absent.values():
+        if len(names) == 1:
+            raise error
+        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
+    return [name for name in names if name not in absent]
+
+
+# ---- evaluate
+
+
+@app.command("evaluate")
+def evaluate_runs(  # noqa: PLR0913 - the options of a command
+    part: Part,
+    dataset: Dataset = "all",
+    run: Run = "all",
+    profile: Profile = "quick",
+    seed: Seeds = None,
+    folder: Annotated[Path | None, EITHER] = None,
+    write: Annotated[bool, WRITE] = False,
+    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.
+
+    --write puts these figures into metrics.json of the folder that has the weights. Those of other
+    runs and seeds, whose weights need not be there, stay as they are.
+    """
+    profile = current_profile(profile)
+    jobs = select_jobs(part, dataset, run, profile, seed)
+    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
+    check_name("--accelerator", accelerator, ("cpu", "cuda"))
+    from unbraid import records
+
+    from papers import evaluation, pages, tables
+    from papers import run as runs
+
+    folders = [folder] if folder else [sections.own_results(), records.results()]
+    jobs = [(settings, seeds) for settings, seeds in jobs if settings.dataset in at_hand]
+    jobs, places = runs.find_weights(jobs, folders)
+    folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]
+    for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
+        selected = [job for job in jobs if job[0].dataset == name]
+        metrics = evaluation.measure_runs(selected, places, accelerator)
+        figures = {}  # of all runs, once each
+        for run_metrics in metrics.values():
+            figures |= run_metrics.get("by_seed", {})
+        typer.echo(tables.tabulate_metrics(metrics, figures, {}).T.to_string(line_width=100))
+        if write:
+            path = folder / part / name / profile / "metrics.json"
+            if path.exists():
+                metrics = tables.merge(records.read_json(path), metrics)
+            tables.write_metrics(path, metrics)
+            typer.echo(f"written: {path}")
+    if write and folder.resolve() == records.results().resolve():
+        pages.write_tables()
+
+
+# ---- judge, adopt, runs
+
+
+@app.command("judge")
+def train_judges(
+    dataset: Annotated[str, typer.Argument(help="One dataset with a judge, or all.")] = "all",
+    profile: Profile = "quick",
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
+    folder: Folder = None,
+) -> None:
+    """Train the judges of generated clips, and measure how far they are to be trusted."""
+    profile = current_profile(profile)
+    from unbraid import records
+
+    from papers import judge, tables
+
+    folder = folder or sections.own_results()
+    for name in keep_at_hand(judge.JUDGES if dataset == "all" else [dataset]):
+        trained = judge.train_judge(name, profile, folder, seed)
+        metrics = judge.measure_judge(trained, name, profile, seed)
+        for key in metrics["judge"]["by_seed"]:
+            typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f}")
+        path = judge.judge_path(name, profile, seed, folder)
+        metrics["protocol"]["weights"] = {"judge": {str(seed): records.digest(path)}}
+        written = f"metrics-seed{seed}.json" if seed else "metrics.json"
+        tables.write_metrics(path.with_name(written), metrics)
+        typer.echo(f"written: {path.parent}")
+
+
+@app.command()
+def adopt(
+    source: Annotated[Path, typer.Argument(help="FOLDER/NAME of what full_size.py wrote.")],
+    folder: Folder = None,
+) -> None:
+    """Put what a papers/a, b or c/full_size.py wrote beside the other runs."""
+    from papers import adopt
+
+    typer.echo(f"written: {adopt.adopt(source, folder or sections.own_results())}")
+
+
+def select_target(target: str, profile: str) -> list[Settings]:
+    """The runs' settings of a target: all, readme (those behind claims), PART or PART/DATASET."""
+    part, _, dataset = target.partition("/")
+    check_name("TARGET", part, ["all", "readme", *PARTS])
+    experiments = list_experiments()
+    if target == "readme":
+        from papers import claims
+
+        shown = {key[:2] for key in claims.list_runs(claims.read_claims())}
+        if profile == "quick":  # At the other profiles each claim has a run.
+            shown = {(place, run) for place, run in shown if place.endswith("/quick")}
+        names = {(*place.split("/")[:2], run) for place, run in shown}
+        experiments = [each for each in experiments if each[1:] in names]
+    elif part != "all":
+        experiments = select_runs(part, dataset or "all")
+    loaded = [sections.load(each.section, profile) for each in experiments]
+    return [settings for settings in loaded if settings.seeds and settings.steps]
+
+
+@app.command("runs")
+def list_runs(
+    targets: Annotated[list[str] | None, TARGETS] = None,
+    profile: Profile = "quick",
+    folder: Folder = None,
+) -> None:
+    """Print as JSON the trainings of a grid; a finished run of other settings is refused."""
+    profile = current_profile(profile)
+    from papers import run
+
+    folder = folder or sections.own_results()
+    chosen = {}
+    for target in targets or ["all"]:
+        chosen |= {settings.section: settings for settings in select_target(target, profile)}
+    at_hand = keep_at_hand(settings.dataset for settings in chosen.values())
+    trainings = []
+    for each in chosen.values():
+        for seed in range(each.seeds if each.dataset in at_hand else 0):
+            run.find_record(each, folder / run.run_name(each, seed), {})
+            named = {"part": each.model, "dataset": each.dataset, "run": each.run, "seed": seed}
+            trainings.append(named)
+    typer.echo(json.dumps({"profile": profile, "trainings": trainings}, indent=1))
+
+
+@app.command("verify")
+def verify_folder(
+    folder: Annotated[Path | None, typer.Option("--results", help="By default results/.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="First write the pages anew.")] = False,
+    again: Annotated[bool, AGAIN] = False,
+    only: Annotated[str, ONLY] = "",
+) -> None:
+    """Check that results hold together: digests of weights, records and curves, pages of tables."""
+    from unbraid import records
+
+    from papers import pages, verify
+
+    folder = folder or records.results()
+    if write:
+        pages.write_tables()
+    faults = verify.verify_results(folder)
+    if again or only:
+        from papers import evaluation  # It takes seconds to import.
+
+        faults += evaluation.verify_again(verify.select_measured(folder, only))
+    summary = f"{len(faults)} faults" if faults else "results: weights, metrics and tables agree"
+    typer.echo("\n".join([*faults, summary]))
+    raise typer.Exit(1 if faults else 0)
+
+
+# ---- errors
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error is one that this project raises, and not a fault of a library."""
+    return type(error).__module__.startswith(("unbraid.", "papers."))
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends in one message, not in a traceback."""
+    warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
+    try:
+        app(prog_name="python -m papers")
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C
+            typer.echo("stopped", err=True)
+        raise
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith(("unbraid", "papers")):
+            raise
+        remedy = "python -m pip install -e '.[course]' in the clone installs it"
+        typer.echo(f"error: this needs the package {error.name}; {remedy}", err=True)
+        sys.exit(1)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_ours(error):
+            raise  # a fault of PyTorch or of the library, not a user's mistake
+        of_files = isinstance(error, OSError) and not is_ours(error)
+        hint = "; make room, or name another folder with --results" if of_files else ""
+        typer.echo(f"error: {error}{hint}", err=True)
+        sys.exit(1)
+
 
 if __name__ == "__main__":
-    try:
-        from papers.commands import main
-
-        main()
-    except ValueError as error:  # in a table of runs, which is read before a command begins
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    main()

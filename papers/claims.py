@@ -1,4 +1,4 @@
-"""What the papers claim beside what our runs measure: REPRODUCTION.md and the tables made of it.
+"""What the papers claim beside what our runs measure; pages.py makes tables of it.
 
 claims.toml holds the claims with their published values, results/ the runs. A verdict is computed
 from the means over seeds, see `Claim.find_verdict`:
@@ -20,30 +20,21 @@ At its size: its data, networks and resolution, and at least two thirds of its u
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
-from jinja2 import StrictUndefined, Template
 from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.measures.intervals import mean_interval
-from unbraid.records import read_csv, read_metrics, read_record
+from unbraid.records import read_metrics, read_record
 
-from papers.tables import find_seeds, markdown_table, split_seeds
+from papers.tables import find_seeds, split_seeds
 
 NEAR = 0.05  # of the effect, or of the published value
 LENGTH = 2 / 3  # of the paper's updates that count as its length
 SEEDS = 3  # that make a reproduction; of more, the mean and interval stand alone in a row
-PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
-FULL = "single_element/sprites/full"
-HEAD = "claims"  # the tag of the cell that shows them
-BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # the table in README.md, between marks
-TITLES = ("claim", "ours (by seed); the paper's", "size and length", "verdict")
 
 
 @dataclass(frozen=True)
@@ -212,7 +203,7 @@ class Claim:
         return f"<br>better than next: {', '.join(answers)}" if answers else ""
 
     def print_row(self, with_command: bool = True) -> tuple[str, ...]:
-        """The claim's row, in the order of TITLES; with_command: that makes what was not tried."""
+        """The row of the claim in a table; with_command: that makes what was not tried."""
         bars = {figure.bar for figure in self.figures if figure.bar is not None}
         source = self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
         verdict = self.find_verdict()
@@ -287,75 +278,3 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
             shipped = claim.read_shipped(run)
             runs |= {(claim.results, run, seed): shipped[seed] for seed in shipped}
     return runs
-
-
-def render_table(claims: list[Claim]) -> str:
-    """A table of claims, each after the letter of its paper."""
-    rows = []
-    for claim in claims:
-        text, *others = claim.print_row()
-        rows.append((f"{claim.paper}: {text}", *others))
-    return markdown_table(TITLES, rows)
-
-
-def render_head(paper: str) -> str:
-    """The cell of a part's first notebook that shows what its paper claims and what came out."""
-    claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
-    table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
-    return (
-        "**What the paper claims, and what came out here.** The part explains the terms. ± is the "
-        "95 % interval over seeds; bold seeds have their weights included. All claims, and what a "
-        "verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n" + table
-    )
-
-
-def render_reproduction() -> str:
-    """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
-    text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
-    claims = read_claims()
-    runs = list_runs(claims)
-    return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(
-        table=render_table(claims),
-        runs=len(runs),
-        shipped=sum(runs.values()),
-        full=FULL,
-        c=read_record(f"{FULL}/published-seed0"),
-        swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
-        value=print_figure,
-        number=print_number,
-        count=lambda count: f"{count:,.0f}".replace(",", " "),
-    )
-
-
-def render_readme() -> str:
-    """README.md with the table of this commit. Raises `ResultsError` where its block is missing."""
-    path = records.results().parent / "README.md"
-    rows = [claim.print_short_row() for claim in read_claims() if claim.readme]
-    table = markdown_table(("claim", "ours", "verdict"), rows)
-    text = path.read_text(encoding="utf-8")
-    page, count = re.subn(BLOCK, lambda _: f"{table}\n", text, count=1, flags=re.DOTALL)
-    if not count:
-        remedy = "put both lines where the table shall stand"
-        raise ResultsError(f"{path}: expected the block {BLOCK}, found none; {remedy}")
-    return page
-
-
-def render_pages() -> dict[Path, str]:
-    """The pages that are made of the claims and results/; none in a clone that makes no claim."""
-    root = records.results().parent
-    if not read_claims():
-        return {}
-    return {root / "README.md": render_readme(), root / "REPRODUCTION.md": render_reproduction()}
-
-
-def head_faults() -> list[str]:
-    """A line for each notebook whose head is not the one that results/ give."""
-    faults = []
-    for paper, number in PAPERS.items() if read_claims() else ():
-        for path in sorted((records.results().parent / "notebooks").glob(f"{number}_*.ipynb")):
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            heads = [cell for cell in cells if HEAD in cell["metadata"].get("tags", [])]
-            texts = ["".join(cell["source"]) for cell in heads]
-            if texts != [render_head(paper)]:
-                faults.append(f"{path}: its table of claims is old; run: python -m tools footer")
-    return faults

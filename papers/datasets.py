@@ -71,6 +71,26 @@ def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
     return load(name, split, **{key: options[key] for key in list_options(name) if key in options})
 
 
+def load_split(settings: Settings, split: str, seed: int) -> Sequences:
+    """All sequences of a split, as the model reads them; the seed draws nothing here."""
+    return load_sequences(settings.dataset, split, settings)
+
+
+def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
+    """The clips of a split; of sprites those of some characters, one character after the other."""
+    clips = load_sequences(settings.dataset, split, settings)
+    if settings.dataset != "sprites":
+        return clips
+    count = settings.evaluation_characters
+    if split == "train":
+        count = settings.evaluation_training_characters
+    character = clips.labels["character"]
+    people = len(character.unique())
+    order = character.argsort(stable=True).view(people, -1)  # each in all motions
+    chosen = torch.randperm(people, generator=torch.Generator().manual_seed(0))[:count]
+    return clips.subset(order[chosen.sort().values].flatten())
+
+
 def sources_of(name: str) -> tuple[str, ...]:
     """The names in sources.toml of a dataset's files, the preferred ones first; none of others."""
     return tuple(SOURCES_OF.get(name, ()))

@@ -18,7 +18,6 @@ from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.measures.swaps import check_probabilities, entropies
 from unbraid.models.base import Codes, SequenceModel
 
-from papers.datasets import load_sequences
 from papers.settings import Settings
 
 Figures = dict[str, float]
@@ -47,11 +46,6 @@ class Encoded:
 def encode(model: SequenceModel, sequences: Sequences) -> Encoded:
     """All sequences with the means of their codes and with their own labels."""
     return Encoded(sequences, encode_all(model, sequences), sequences.labels)
-
-
-def load_split(settings: Settings, split: str, seed: int) -> Sequences:
-    """All sequences of a split, as the model reads them; the seed draws nothing here."""
-    return load_sequences(settings.dataset, split, settings)
 
 
 def count_evaluated(settings: Settings, split: str) -> int:
@@ -143,6 +137,16 @@ def donor_shares(
     """
     right, differ = judged == expected, expected != other
     return float(right.mean()), float(right[differ].mean()), float((judged == other)[differ].mean())
+
+
+def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
+    """The true clip (N,) of each swap: the donor's character in the own motion, or `ValueError`."""
+    characters, character = clips.labels["character"].unique(return_inverse=True)
+    motion = clips.labels["motion"].long()
+    numbers = torch.full((len(characters), int(motion.max()) + 1), -1)
+    numbers[character, motion] = torch.arange(len(clips))
+    check_field((numbers >= 0).all(), "clips", "all characters in all motions", "one without")
+    return numbers[character[torch.as_tensor(donors)], motion]
 
 
 @torch.no_grad()

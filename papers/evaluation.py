@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import time
+from pathlib import Path
+
 import torch
+from unbraid import records
+from unbraid.checks import ResultsError, SettingsError
 from unbraid.codes import bound_per_frame, decode_all, root_mean_square
+from unbraid.data.fetch import DataError
 from unbraid.data.sequences import Sequences
+from unbraid.measures.judges import load_judge
 from unbraid.models.base import SequenceModel
 
-from papers import encoded
+from papers import encoded, judge, tables
 from papers.a import evaluate as independent
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c import series, speech, wet_days
-from papers.datasets import make_sampler
-from papers.encoded import Evaluation, Figures, code_probes, encode, load_split, seeded
-from papers.settings import Settings
+from papers.datasets import load_split, make_sampler
+from papers.encoded import Evaluation, Figures, code_probes, encode, seeded
+from papers.provenance import read_versions
+from papers.run import FILES, load_run, run_name
+from papers.settings import Jobs, Settings, load, select_runs
 from papers.side_by_side import evaluate as side_by_side
 
+TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
     "independent": independent.EVALUATIONS,
     "unordered": unordered.EVALUATIONS,
@@ -72,3 +83,78 @@ def load_samples(settings: Settings, split: str, seed: int) -> Sequences:
         rows = torch.randperm(len(sequences), generator=generator)[:count]
         return sequences.subset(rows).as_float()
     return make_sampler(settings, split)(count, generator)
+
+
+# ---- trained runs, measured and measured again
+
+
+def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") -> dict:
+    """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
+
+    places: the folder of each run's weights. accelerator: where models run, in full single
+    precision; the versions name it where it is not the CPU.
+    """
+    metrics, weights, judges = {}, {}, {}
+    for settings, seeds in jobs:
+        by_seed, weights[settings.run] = [], {}
+        judges |= judge.describe_judges(settings)
+        for seed in seeds:
+            name = run_name(settings, seed)
+            print(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
+            model = load_run(settings, seed, places[name]).to(accelerator)
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                by_seed.append(evaluate(model, settings, seed))
+            record = records.read_record(name, places[name])
+            weights[settings.run][str(seed)] = record["weights_sha256"]
+        metrics[settings.run] = tables.summarise(by_seed)
+    device = {} if accelerator == "cpu" else {"device": accelerator}
+    protocol = {"versions": read_versions() | device, "weights": weights}
+    protocol |= {"judges": judges} if judges else {}
+    return metrics | {"protocol": describe_protocol(jobs[0][0]) | protocol}
+
+
+def verify_again(runs: list[tuple[Path, str, int]]) -> list[str]:
+    """Measure runs again; figures of before that differ, and runs that cannot be measured.
+
+    runs: each a metrics.json, and a run and a seed that it has.
+    """
+    faults = []
+    for path, run, seed in runs:
+        name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
+        begin = time.perf_counter()
+        try:
+            measured = measure_again(path, run, seed)
+        except (DataError, ResultsError, SettingsError) as error:
+            faults.append(f"not checked: {name}: {' '.join(str(error).split())}")
+            continue
+        found = []
+        for figure, kept in tables.split_seeds(records.read_json(path), run)[seed].items():
+            again = measured.get(figure, math.nan)
+            if not abs(again - kept) <= TOLERANCE * max(1, abs(again)):
+                found.append(f"{path}: {run}.{figure}, seed {seed}: {kept:.6g}, again {again:.6g}")
+        seconds = time.perf_counter() - begin
+        print(f"measured again: {name}: {len(found)} faults, {seconds:.0f} s", flush=True)
+        faults += found
+    return faults
+
+
+def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
+    """All figures of a run of a metrics.json; raises if its weights or data are not at hand."""
+    part, dataset, profile = path.resolve().parts[-4:-1]
+    weights = path.with_name(f"{run}-seed{seed}{FILES['weights']}")
+    if not weights.exists():
+        raise DataError("its weights do not ship")
+    if part == "judges":
+        metrics = judge.measure_judge(load_judge(weights), dataset, profile, seed)
+        figures, found = metrics["judge"], metrics["protocol"]["data"]
+    else:
+        (experiment,) = select_runs(part, dataset, run)
+        settings = load(experiment.section, profile)
+        found = describe_protocol(settings)["data"]
+    expected = records.read_json(path)["protocol"]["data"]
+    if found != expected:  # such as a sample in place of the whole
+        remedy = "python -m unbraid data fetch brings the others"
+        raise DataError(f"data: expected {expected}, found {found}; {remedy}")
+    if part != "judges":
+        figures = evaluate(load_run(settings, seed, path.parents[3]), settings, seed)
+    return figures

@@ -31,7 +31,7 @@ from unbraid.progress import progress_bar
 from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of
 from papers.encoded import at_first_step, generation_scores
-from papers.run import describe_cpu, make_record, print_row, read_versions
+from papers.provenance import describe_cpu, make_record, print_row, read_versions
 from papers.settings import Settings
 from papers.tables import summarise
 
@@ -115,6 +115,12 @@ def open_judge(
 ) -> FrameJudge:
     """The judge that `find_judge` finds; classes: of the data that it is to judge, or an error."""
     return load_judge(find_judge(dataset, profile, size), classes)
+
+
+def describe_judges(settings: Settings) -> dict[str, str]:
+    """The judges that measure runs of these settings: names, and the SHA-256 of their weights."""
+    paths = [find_judge(*each) for each in name_judges(settings).values()]
+    return {"/".join(path.with_suffix("").parts[-4:]): records.digest(path) for path in paths}
 
 
 # ---- what judges learn from

@@ -9,12 +9,9 @@ import importlib
 import json
 import math
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +19,11 @@ import torch
 from filelock import FileLock, Timeout
 from unbraid import records, training
 from unbraid.checks import ResultsError, SettingsError, check_name
-from unbraid.data.fetch import repository_root
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
+from papers.provenance import make_record, print_row
 from papers.settings import Jobs, Settings, list_classes, load
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
@@ -312,42 +309,3 @@ def write_run(model: SequenceModel, rows: list[dict], path: Path, record: dict) 
     # Last of all: a run killed before this line is resumed and not lost.
     path.with_suffix(".checkpoint").unlink(missing_ok=True)
     print(f"written: {weights}")
-
-
-def make_record(command: str, settings: Settings, seed: int, rows: list[dict]) -> dict:
-    """run.json: the command, commit, settings, device and versions that make a run again."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
-    record = {"command": command, "commit": read_commit(), "profile": settings.profile}
-    record |= {"seed": seed, "settings": settings.as_dict(), "device": device}
-    last = {"steps": rows[-1]["step"], "seconds": round(rows[-1]["seconds"], 1)}
-    return record | {"versions": read_versions()} | last
-
-
-def describe_cpu() -> str:
-    """The processor, as a record names it."""
-    return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def read_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers."""
-    packages = ("unbraid", "torch", "numpy", "lightning-fabric")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def read_commit() -> str:
-    """The commit of the clone, with "+changes" where tracked files differ from it; or "unknown".
-
-    Of files that were copied without their history, the environment's UNBRAID_COMMIT says it.
-    """
-    command = ["git", "-C", str(repository_root()), "describe", "--always", "--exclude=*"]
-    command += ["--abbrev=40", "--dirty=+changes"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        answer = "unknown"
-    return os.environ.get("UNBRAID_COMMIT") or answer
-
-
-def print_row(row: dict) -> None:
-    """Print a row of a training curve on one line."""
-    print("  " + "  ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)

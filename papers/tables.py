@@ -1,15 +1,10 @@
-"""metrics.json, the figures of runs, and the pages with tables that are made of them.
-
-results/tables.toml says which figures results/README.md shows; claims.py makes the other pages.
-"""
+"""metrics.json, the figures of runs, and tables of them; pages.py puts these on pages."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -154,60 +149,3 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     """Titles and rows of cells as Markdown."""
     first, *others = ["| " + " | ".join(row) + " |" for row in (titles, *rows)]
     return "\n".join([first, "|" + "---|" * len(titles), *others])
-
-
-# ---- pages: results/tables.toml -> results/README.md
-
-
-def render_page(tables: dict) -> str:
-    """results/README.md: every table of results/tables.toml, whose content is given.
-
-    A table of quick results comes again with those of the same folder at full, where there are any.
-    Raises `ResultsError` for a table without results.
-    """
-    parts = [tables["introduction"].strip()]
-    places = [table["results"] for table in tables["table"]]
-    for table in tables["table"]:
-        titles = {column["figure"]: column["title"] for column in table["columns"]}
-        digits = {column["figure"]: column.get("digits", 2) for column in table["columns"]}
-        texts = {table["results"]: (table["title"], table["introduction"].strip())}
-        full = re.sub("quick$", "full", table["results"])
-        if full not in places:  # A table of its own wins.
-            texts[full] = (f"{table['title']}, at full size", "The figures of the table above.")
-        for place, (title, introduction) in texts.items():
-            path = records.results() / place / "metrics.json"
-            if place == table["results"] or path.exists():
-                content = metrics_table(records.read_json(path), titles, digits)
-                parts += [f"## {title}", introduction, content]
-    return "\n\n".join(parts) + "\n"
-
-
-def render_pages() -> dict[Path, str]:
-    """The pages with tables: results/README.md, and those of the papers' claims."""
-    from papers import claims  # which reads this module
-
-    tables = tomllib.loads((records.results() / "tables.toml").read_text(encoding="utf-8"))
-    return {records.results() / "README.md": render_page(tables), **claims.render_pages()}
-
-
-def write_tables() -> None:
-    """Write the pages from what results/ holds."""
-    for path, content in render_pages().items():
-        records.write_atomically(path, content.encode())
-
-
-def table_faults() -> list[str]:
-    """A line for each page whose tables are not those of results/."""
-    from papers import claims
-
-    path = records.results() / "tables.toml"
-    try:
-        pages, faults = render_pages(), claims.head_faults()
-    except ResultsError as error:
-        return [f"{path}: {error}"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return [f"{path}: expected runs and figures that there are, found {error!r}"]
-    for path, content in pages.items():
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            faults.append(f"{path}: its tables are old; run: python -m papers verify --write")
-    return faults

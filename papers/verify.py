@@ -2,34 +2,22 @@
 
 A record names the SHA-256 of its weights and curve; `protocol` of metrics.json those of the weights
 of each run and of the judges, and of its own content. `verify_results` compares them with what is
-there; `verify_again` measures the figures anew.
+there; evaluation.py measures the figures anew.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from fnmatch import fnmatch
 from pathlib import Path
 
 from unbraid import records
-from unbraid.checks import ResultsError, SettingsError, check_field
-from unbraid.data.fetch import DataError
-from unbraid.measures.judges import load_judge
+from unbraid.checks import ResultsError, check_field
 from unbraid.records import RESTORE, digest, read_json
 
-from papers import claims, judge, tables
-from papers.run import FILES, load_run
-from papers.settings import Settings, load, select_runs
+from papers import claims, pages, tables
+from papers.run import FILES
 
-TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
 Measured = list[tuple[Path, str, int]]  # a metrics.json, and a run and a seed that it has
-
-
-def describe_judges(settings: Settings) -> dict[str, str]:
-    """The judges that measure runs of these settings: names, and the SHA-256 of their weights."""
-    paths = [judge.find_judge(*each) for each in judge.name_judges(settings).values()]
-    return {"/".join(path.with_suffix("").parts[-4:]): digest(path) for path in paths}
 
 
 # ---- which files do not fit together
@@ -53,7 +41,7 @@ def verify_results(folder: Path) -> list[str]:
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             faults.append(f"{path}: expected the commands' form, found {error!r}; {RESTORE}")
     is_clone = folder.resolve() == records.results().resolve()
-    return faults + (tables.table_faults() if is_clone else [])
+    return faults + (pages.table_faults() if is_clone else [])
 
 
 def metrics_faults(path: Path) -> list[str]:
@@ -88,7 +76,7 @@ def record_faults(path: Path) -> list[str]:
     return faults
 
 
-# ---- measuring again
+# ---- which runs have figures
 
 
 def select_measured(folder: Path, pattern: str = "") -> Measured:
@@ -107,49 +95,3 @@ def select_measured(folder: Path, pattern: str = "") -> Measured:
                     selected.append((path, run, seed))
     check_field(selected, "--only", f"a run that {folder} has figures of", f"none of {pattern}")
     return selected
-
-
-def verify_again(runs: Measured) -> list[str]:
-    """Measure runs again; figures of before that differ, and runs that cannot be measured."""
-    faults = []
-    for path, run, seed in runs:
-        name = f"{'/'.join(path.resolve().parts[-4:-1])}/{run}-seed{seed}"
-        begin = time.perf_counter()
-        try:
-            measured = measure_again(path, run, seed)
-        except (DataError, ResultsError, SettingsError) as error:
-            faults.append(f"not checked: {name}: {' '.join(str(error).split())}")
-            continue
-        found = []
-        for figure, kept in tables.split_seeds(read_json(path), run)[seed].items():
-            again = measured.get(figure, math.nan)
-            if not abs(again - kept) <= TOLERANCE * max(1, abs(again)):
-                found.append(f"{path}: {run}.{figure}, seed {seed}: {kept:.6g}, again {again:.6g}")
-        seconds = time.perf_counter() - begin
-        print(f"measured again: {name}: {len(found)} faults, {seconds:.0f} s", flush=True)
-        faults += found
-    return faults
-
-
-def measure_again(path: Path, run: str, seed: int) -> dict[str, float]:
-    """All figures of a run of a metrics.json; raises if its weights or data are not at hand."""
-    from papers import evaluation  # It takes seconds to import.
-
-    part, dataset, profile = path.resolve().parts[-4:-1]
-    weights = path.with_name(f"{run}-seed{seed}{FILES['weights']}")
-    if not weights.exists():
-        raise DataError("its weights do not ship")
-    if part == "judges":
-        metrics = judge.measure_judge(load_judge(weights), dataset, profile, seed)
-        figures, found = metrics["judge"], metrics["protocol"]["data"]
-    else:
-        (experiment,) = select_runs(part, dataset, run)
-        settings = load(experiment.section, profile)
-        found = evaluation.describe_protocol(settings)["data"]
-    expected = read_json(path)["protocol"]["data"]
-    if found != expected:  # such as a sample in place of the whole
-        remedy = "python -m unbraid data fetch brings the others"
-        raise DataError(f"data: expected {expected}, found {found}; {remedy}")
-    if part != "judges":
-        figures = evaluation.evaluate(load_run(settings, seed, path.parents[3]), settings, seed)
-    return figures

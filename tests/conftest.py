@@ -58,7 +58,7 @@ def call_program(monkeypatch, capsys):
 @pytest.fixture
 def call(call_program):
     """The same for `python -m papers`."""
-    from papers import commands
+    from papers import __main__ as commands
 
     return partial(call_program, commands.main)
 

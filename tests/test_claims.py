@@ -6,7 +6,7 @@ import pytest
 from unbraid import records
 from unbraid.checks import ResultsError
 
-from papers import claims, tables
+from papers import claims, pages
 
 ENTRY = {
     "paper": "A",
@@ -154,7 +154,7 @@ def test_a_figure_that_was_not_measured_is_named(toy):
 
 
 def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monkeypatch):
-    assert tables.table_faults() == []
+    assert pages.table_faults() == []
     read = records.read_json
 
     def read_changed(path):
@@ -164,7 +164,7 @@ def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monk
         return content
 
     monkeypatch.setattr(records, "read_json", read_changed)
-    faults = " ".join(tables.table_faults())
+    faults = " ".join(pages.table_faults())
     for name in ("README.md", "REPRODUCTION.md", "30_data_single_element.ipynb"):
         assert name in faults
     assert "10_data_independent.ipynb" not in faults

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from unbraid import records
 
+from papers import __main__ as cli
 from papers import claims, settings, tables, verify
-from papers import commands as cli
 from papers.a import street
 
 SMOKE = ("--profile", "smoke")
@@ -240,7 +240,7 @@ def test_a_package_that_only_the_course_needs_is_named(call, monkeypatch):
 
 @pytest.mark.parametrize("arguments", (("-h",), ("tran",), ("train", "dependent")))
 def test_help_and_typos_are_answered_without_importing_torch(arguments):
-    code = "import sys; from papers.commands import main\ntry: main()\nfinally: "
+    code = "import sys; from papers.__main__ import main\ntry: main()\nfinally: "
     code += "print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, *arguments]
     printed = subprocess.run(command, capture_output=True, text=True)

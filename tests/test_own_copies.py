@@ -8,7 +8,8 @@ from PIL import Image
 from unbraid import records
 from unbraid.data.fetch import DataError
 
-from papers import commands, settings
+from papers import __main__ as commands
+from papers import settings
 from papers.datasets import load
 from papers.own_copies import EXPRESSIONS, OWN
 

@@ -6,7 +6,7 @@ import pytest
 from unbraid import records
 from unbraid.checks import ResultsError
 
-from papers import run, settings, tables, verify
+from papers import pages, run, settings, tables, verify
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {tuple(each[1:]): each.section for each in settings.list_experiments()}
@@ -137,9 +137,9 @@ def clone(tmp_path, monkeypatch):
 
 
 def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
-    assert len(tables.table_faults()) == 1
-    tables.write_tables()
-    assert tables.table_faults() == []
+    assert len(pages.table_faults()) == 1
+    pages.write_tables()
+    assert pages.table_faults() == []
     page = (clone / "results" / "README.md").read_text()
     assert page.index("## A\n\nIt is so.\n\n| run | ELBO |") < page.index("## A, at full size\n\n")
     assert page.count("| run | ELBO |") == 2
@@ -148,10 +148,10 @@ def test_pages_that_do_not_agree_are_faults_until_they_are_written(clone):
 def test_a_table_without_results_is_a_fault_and_is_not_written(clone):
     listed = clone / "results" / "tables.toml"
     listed.write_text(listed.read_text().replace("data/quick", "dada/quick"))
-    (fault,) = tables.table_faults()
+    (fault,) = pages.table_faults()
     assert "toy/dada/quick/metrics.json: expected a result" in fault
     with pytest.raises(ResultsError):
-        tables.write_tables()
+        pages.write_tables()
     assert not (clone / "results" / "README.md").exists()
 
 

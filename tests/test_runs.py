@@ -16,7 +16,7 @@ from unbraid.measures.judges import load_judge
 from unbraid.schedules import schedule_value
 from unbraid.training import TrainingError
 
-from papers import datasets, judge, run, settings, verify
+from papers import datasets, judge, provenance, run, settings, verify
 from papers.settings import Settings
 
 EXPERIMENTS = settings.list_experiments()
@@ -175,7 +175,7 @@ def test_a_record_names_its_files_and_says_how_they_were_made(trained):
     assert record["curve_sha256"] == records.digest(path.with_suffix(".training.csv"))
     assert record["settings"] == chosen.as_dict() and record["seed"] == 0
     assert record["data_sha256"] == sampler.digests and record["steps"] == chosen.steps
-    assert record["versions"] == run.read_versions() and len(record["commit"]) >= 7
+    assert record["versions"] == provenance.read_versions() and len(record["commit"]) >= 7
     assert "--run single_element" in record["command"]
 
 
@@ -240,17 +240,17 @@ def test_a_run_that_was_interrupted_goes_on(smallest, tmp_path, capsys):
 
 def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path, monkeypatch):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    monkeypatch.setattr(run, "repository_root", lambda: tmp_path)
-    assert run.read_commit() == "unknown"
+    monkeypatch.setattr(provenance, "repository_root", lambda: tmp_path)
+    assert provenance.read_commit() == "unknown"
     (tmp_path / "file").write_text("a")
     for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "a"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True)
     answer = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert run.read_commit() == answer.stdout.strip()
+    assert provenance.read_commit() == answer.stdout.strip()
     (tmp_path / "file").write_text("b")
-    assert run.read_commit() == f"{answer.stdout.strip()}+changes"
+    assert provenance.read_commit() == f"{answer.stdout.strip()}+changes"
     monkeypatch.setenv("UNBRAID_COMMIT", "told")  # of a copy without its history
-    assert run.read_commit() == "told"
+    assert provenance.read_commit() == "told"
 
 
 # ---- judges
@@ -267,8 +267,8 @@ def test_the_runs_that_a_judge_measures_are_known():
     chosen = settings.load("single_element.sprites.published", "full")
     assert list(judge.name_judges(chosen)) == ["", "roughened_", "at_32_"]
     chosen = settings.load("benchmark.circle.single_element", "quick")
-    assert list(verify.describe_judges(chosen)) == ["judges/digits/quick/judge-seed0"]
-    assert verify.describe_judges(settings.load("independent.circle.plain_start")) == {}
+    assert list(judge.describe_judges(chosen)) == ["judges/digits/quick/judge-seed0"]
+    assert judge.describe_judges(settings.load("independent.circle.plain_start")) == {}
 
 
 def test_a_judge_is_trained_written_and_measured(tmp_path, call):

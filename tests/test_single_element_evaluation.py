@@ -13,7 +13,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 from unbraid.models.base import Batch, Bound
 
-from papers import evaluation, settings
+from papers import datasets, encoded, evaluation, settings
 from papers.c import evaluate as clips
 from papers.clips import MOTION_LABELS, class_labels
 from papers.encoded import encode, prior_means
@@ -50,10 +50,10 @@ def world(people=PEOPLE, seed=0):
 
 
 def test_the_characters_measured_are_drawn_at_random_each_in_all_motions(monkeypatch):
-    monkeypatch.setattr(clips, "load_split", lambda settings, split, seed: world())
+    monkeypatch.setattr(datasets, "load_sequences", lambda name, split, settings: world())
     sizes = {"evaluation_characters": 12, "evaluation_training_characters": 30}
     chosen = settings.Settings(dataset="sprites", **sizes)
-    parts = {split: clips.load_clips(chosen, split, 0) for split in ("test", "train")}
+    parts = {split: datasets.load_clips(chosen, split, 0) for split in ("test", "train")}
     for split, count in (("test", 12), ("train", 30)):
         labels = parts[split].labels
         character, motion = (labels[name].view(count, 9) for name in ("character", "motion"))
@@ -61,7 +61,7 @@ def test_the_characters_measured_are_drawn_at_random_each_in_all_motions(monkeyp
         assert motion.sort(1).values.tolist() == [list(range(9))] * count
         assert len(character[:, 0].unique()) == count
         assert character[:, 0].tolist() != list(range(count))  # not the first ones
-    again = clips.load_clips(chosen, "test", 1)  # the same characters for all seeds
+    again = datasets.load_clips(chosen, "test", 1)  # the same characters for all seeds
     assert torch.equal(again.frames, parts["test"].frames)
 
 
@@ -155,12 +155,12 @@ def test_swaps_follow_the_right_donor_but_in_what_leaks(kind, leaking, nearest, 
 def test_the_true_clip_of_a_swap_has_the_donors_character_and_the_own_motion(test_clips):
     clips_of_test = test_clips.subset(torch.randperm(9 * PEOPLE))
     donors = torch.randperm(9 * PEOPLE).numpy()
-    expected = clips.true_swaps(clips_of_test, donors)
+    expected = encoded.true_swaps(clips_of_test, donors)
     character, motion = (clips_of_test.labels[name] for name in ("character", "motion"))
     assert torch.equal(character[expected], character[donors])
     assert torch.equal(motion[expected], motion)
     with pytest.raises(ValueError, match="clips"):
-        clips.true_swaps(clips_of_test.subset(torch.arange(100)), donors[:100])
+        encoded.true_swaps(clips_of_test.subset(torch.arange(100)), donors[:100])
 
 
 def test_the_nearest_clip_is_found_by_squared_error():
@@ -233,7 +233,7 @@ def test_draws_hide_what_means_have_in_small_differences(test_clips):
 
 def test_all_figures_of_a_model_of_clips(monkeypatch, test_clips):
     worlds = {"train": world(30, seed=5), "test": test_clips}
-    monkeypatch.setattr(clips, "load_split", lambda settings, split, seed: worlds[split])
+    monkeypatch.setattr(datasets, "load_sequences", lambda name, split, settings: worlds[split])
     monkeypatch.setattr(clips, "open_judge", lambda *_: Reader())
     names = {"model": "single_element", "dataset": "sprites", "profile": "smoke", "image_size": 8}
     counts = {"evaluation_training_characters": 20, "evaluation_characters": 15}

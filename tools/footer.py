@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from papers import claims
+from papers import pages
 from tools.files import normalise, select_notebooks, tags, write
 
 PAGES = ("notation", "glossary", "bibliography")
@@ -19,13 +19,13 @@ LOOK_UP = "Look up: " + " · ".join(f"[{page}](../docs/{page}.md)" for page in P
 def attach(book: NotebookNode, notebook: Path) -> None:
     """Give a notebook the footer of its place in the course, instead of the one it may have.
 
-    A cell tagged as the head of a part gets the table of its paper's claims. notebook: where it
+    A cell tagged as the head of a part gets the table of its paper's pages. notebook: where it
     lies, or will lie, among the others.
     """
-    papers = {number: paper for paper, number in claims.PAPERS.items()}
+    papers = {number: paper for paper, number in pages.PAPERS.items()}
     for cell in book.cells:
-        if claims.HEAD in tags(cell):
-            cell.source = claims.render_head(papers[notebook.name[:2]])
+        if pages.HEAD in tags(cell):
+            cell.source = pages.render_head(papers[notebook.name[:2]])
     book.cells = [cell for cell in book.cells if "footer" not in tags(cell)]
     notebooks = sorted({*notebook.parent.glob("[0-9]*.ipynb"), notebook})
     place = notebooks.index(notebook)

@@ -21,8 +21,8 @@ from papers.a.pairs import (
     neighbour_scores,
     sample_latents,
 )
-from papers.datasets import Sampler, make_sampler
-from papers.encoded import Evaluation, Figures, load_split, seeded
+from papers.datasets import Sampler, load_split, make_sampler
+from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import Settings
 
 HORIZON = 20  # frames that factors are rolled forward

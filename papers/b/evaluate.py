@@ -26,7 +26,7 @@ from unbraid.models.unordered import UnorderedFrames
 
 from papers import encoded
 from papers.b.data import PATH_LENGTH
-from papers.datasets import load_frames, make_paths, shortest_length
+from papers.datasets import load_frames, load_split, make_paths, shortest_length
 from papers.encoded import Encoded, Evaluation, Figures, Labels
 from papers.judge import open_judge
 from papers.settings import Settings
@@ -155,7 +155,7 @@ def position_probes(
 
 def evaluate_faces(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
     """All figures of a model of faces: unseen photographs of people whom training knows."""
-    people = [encoded.load_split(settings, split, seed) for split in ("train", "test")]
+    people = [load_split(settings, split, seed) for split in ("train", "test")]
     generator = encoded.seeded(CODES + seed)
     lots = 11 * people[0].mask.numel() + 10 * people[1].mask.numel()
     torch.rand(lots, generator=generator)  # results/ was drawn after them

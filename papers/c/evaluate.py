@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from unbraid.checks import check_field
 from unbraid.codes import (
     as_float,
     bound_per_frame,
@@ -33,7 +32,8 @@ from unbraid.models.base import Codes, SequenceModel
 
 from papers import encoded
 from papers.clips import class_labels, judge_clips
-from papers.encoded import Encoded, Evaluation, Figures, encode, load_split
+from papers.datasets import load_clips
+from papers.encoded import Encoded, Evaluation, Figures, encode, true_swaps
 from papers.judge import name_judges, open_judge
 from papers.settings import Settings
 
@@ -64,21 +64,6 @@ def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figur
     return figures
 
 
-def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
-    """The clips of a split; of sprites those of some characters, one character after the other."""
-    clips = load_split(settings, split, seed)
-    if settings.dataset != "sprites":
-        return clips
-    count = settings.evaluation_characters
-    if split == "train":
-        count = settings.evaluation_training_characters
-    character = clips.labels["character"]
-    people = len(character.unique())
-    order = character.argsort(stable=True).view(people, -1)  # each in all motions
-    chosen = torch.randperm(people, generator=encoded.seeded(0))[:count]
-    return clips.subset(order[chosen.sort().values].flatten())
-
-
 # ---- swaps
 
 
@@ -105,16 +90,6 @@ def swaps(
         expected = true_swaps(test.sequences, donors)
         figures["swap_nearest"] = share_nearest(frames, test.sequences, expected)
     return figures
-
-
-def true_swaps(clips: Sequences, donors: np.ndarray) -> Tensor:
-    """The true clip (N,) of each swap: the donor's character in the own motion, or `ValueError`."""
-    characters, character = clips.labels["character"].unique(return_inverse=True)
-    motion = clips.labels["motion"].long()
-    numbers = torch.full((len(characters), int(motion.max()) + 1), -1)
-    numbers[character, motion] = torch.arange(len(clips))
-    check_field((numbers >= 0).all(), "clips", "all characters in all motions", "one without")
-    return numbers[character[torch.as_tensor(donors)], motion]
 
 
 def share_nearest(frames: Tensor, clips: Sequences, expected: Tensor) -> float:

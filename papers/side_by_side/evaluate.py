@@ -23,9 +23,9 @@ from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers import encoded
-from papers.c.evaluate import load_clips, true_swaps
 from papers.clips import judge_clips
-from papers.encoded import Encoded, Evaluation, Figures
+from papers.datasets import load_clips
+from papers.encoded import Encoded, Evaluation, Figures, true_swaps
 from papers.judge import open_judge
 from papers.settings import Settings
 
