@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tools import files
 
 FOLDED = {"jupyter": {"source_hidden": True}}
-SETUP = "from unbraid.exercises import check, expect\n\nsize = 3"
+SETUP = "from unbraid.course.exercises import check, expect\n\nsize = 3"
 # By number: level, stub, expectation, solution, and a wrong answer with its explanation.
 EXERCISES = {
     "11.1": (

@@ -5,7 +5,7 @@ import linecache
 import numpy as np
 import pytest
 import torch
-from unbraid import exercises
+from unbraid.course import exercises
 from unbraid.course.exercises import check, expect
 
 

@@ -1,6 +1,6 @@
 """What moves, sounds or can be changed in a notebook: films, animated figures, controls.
 
-alt: as in `plots`, a sentence or the key of one.
+alt: as in `images`, a sentence or the key of one.
 """
 
 import io
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from unbraid.checks import check_whole
-from unbraid.course.plots import picture, show_image
+from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
 
 

@@ -1,0 +1,108 @@
+"""Frames as an image, and an image in a notebook with its alternative text.
+
+alt, in all that show something: a sentence that says what the picture shows, for readers who cannot
+see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
+"""
+
+import base64
+import html
+import io
+import tomllib
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image
+from torch import Tensor
+
+from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.data.fetch import repository_root
+
+# One palette in the whole course: each pair differs in hue for everybody, and in lightness.
+DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
+# Below a film; where a viewer takes style and box away, it runs on.
+PAUSE = """<br><label><input type="checkbox"> stop</label><style>
+.film:has(:checked) > img { display: none } .film:has(:checked) > img[hidden] { display: inline }
+</style>"""
+
+
+def find_beside_notebooks(path: str | Path) -> Path:
+    """A file seen from this folder, or else from the clone's notebooks/."""
+    places = [Path(path), (repository_root() or Path()) / "notebooks" / path]
+    return next(filter(Path.exists, places), places[0])
+
+
+def describe(alt: str) -> str:
+    """A sentence as it is, or the one that notebooks/figures/alt.toml holds under this key."""
+    if " " not in str(alt):
+        part, _, key = str(alt).partition(".")
+        file = find_beside_notebooks("figures/alt.toml")
+        text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
+        if not text:
+            raise ValueError(
+                f"alt: expected a sentence, or a key of figures/alt.toml, found {alt!r}"
+            )
+        alt = " ".join(text.split())
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
+    return alt
+
+
+def show_image(
+    kind: str,
+    content: bytes,
+    alt: str,
+    width: int,
+    still: Image.Image | None = None,
+    *,
+    is_film: bool = False,
+) -> None:
+    """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text.
+
+    still: the same at one pixel of the page a pixel, for what takes no HTML, such as PDF. A film
+    has a box below it that puts this, its first picture, in its place.
+    """
+    from IPython.display import display
+
+    alt = describe(alt)
+    look = f'style="max-width: 100%; height: auto" width="{width}" alt="{html.escape(alt)}"'
+    data = {"text/plain": f"Figure: {alt}"}
+    encoded = base64.b64encode(content).decode()
+    # In HTML, since JupyterLab passes over the alternative text of plain images, and shows plain
+    # SVG only in notebooks that are trusted.
+    page = f'<img {look} src="data:image/{kind};base64,{encoded}">'
+    if kind == "svg+xml":
+        data["image/svg+xml"] = content.decode("utf8")
+    if still is not None:
+        png = io.BytesIO()
+        still.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+        data["image/png"] = base64.b64encode(png.getvalue()).decode()
+    if is_film:
+        first = f'<img hidden {look} src="data:image/png;base64,{data["image/png"]}">'
+        page = f'<div class="film">{page}{first}{PAUSE}</div>'
+    display(data | {"text/html": page}, raw=True)
+
+
+def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
+    """Frames (N, C, H, W) in [0, 1] in `rows` rows, left to right: an image (height, width, 3).
+
+    C: 1 grey, 3 RGB, or 2 planes, each drawn in its colour of `DIGITS`.
+    """
+    check_whole(1, rows=rows)
+    values = finite_array("frames", frames).astype(np.float32)
+    are_frames = values.ndim == 4 and values.shape[1] in (1, 2, 3)
+    if not are_frames or len(values) == 0 or len(values) % rows:
+        raise ValueError(
+            f"frames: expected (N, 1 to 3, H, W) in {rows} full rows, found {values.shape}"
+        )
+    check_field(values.max() < 10, "frames", "values in [0, 1]", "bytes; divide them by 255")
+    values = values.clip(0, 1)
+    if values.shape[1] == 2:
+        colours = np.array([to_rgb(colour) for colour in DIGITS], dtype=np.float32)  # (plane, RGB)
+        values = np.einsum("nphw,pc->nchw", values, colours).clip(0, 1)
+    values = np.broadcast_to(values, (len(values), 3, *values.shape[2:]))
+    gap = ((0, 0), (0, 0), (0, 1), (0, 1))  # a white pixel below and to the right of each frame
+    tiles = np.pad(values, gap, constant_values=1)
+    height, width = tiles.shape[2:]
+    tiles = tiles.reshape(rows, -1, 3, height, width).transpose(0, 3, 1, 4, 2)
+    return tiles.reshape(rows * height, -1, 3)[:-1, :-1]
