@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
-from unbraid import plots
 from unbraid.codes import decode_all, root_mean_square
+from unbraid.course import films, plots
 
 from unbraid_extras import own_labels, pages
 from unbraid_extras.own_data import OwnData
@@ -295,5 +295,5 @@ def film(columns: Mapping[str, Tensor], alt: str) -> pages.Picture:
         pixels = (255 * plots.picture(frames, len(clips) // len(columns))).astype("uint8")
         image = Image.fromarray(pixels)
         image = image.resize((int(scale * image.width), int(scale * image.height)), how)
-        pictures.append(np.asarray(plots.write_above(image, list(columns))))
+        pictures.append(np.asarray(films.write_above(image, list(columns))))
     return pages.embed(Image.fromarray(np.concatenate(pictures)), alt, frames=len(pictures))

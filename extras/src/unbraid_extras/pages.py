@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
-from unbraid import plots
+from unbraid.course import plots
 from unbraid.measures.leakage import LeakageMatrix
 
 TEMPLATES = Environment(
