@@ -50,8 +50,7 @@ def adopt(source: Path, folder: Path) -> Path:
 
 def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
     """The model with the weights of all parts <source>-<number>.safetensors."""
-    found = source.parent.glob(f"{source.name}-*.safetensors")
-    parts = [part for part in sorted(found) if part.stem.rpartition("-")[2].isdigit()]
+    parts = sorted(source.parent.glob(f"{source.name}-[0-9].safetensors"))
     state = {}
     try:
         for part in parts:
