@@ -20,7 +20,7 @@ from papers.settings import load
 
 SCRIPTS = {"independent": "a", "unordered": "b", "single_element": "c"}  # by model
 TAKEN = ("seed", "device", "versions", "steps", "seconds", "precision")  # as they are
-NEEDED = ("section", "columns", "rows", *TAKEN)
+NEEDED = ("section", "changes", "columns", "rows", *TAKEN)
 
 
 def adopt(source: Path, folder: Path) -> Path:
@@ -30,7 +30,7 @@ def adopt(source: Path, folder: Path) -> Path:
         remedy = "write it with papers/a, b or c/full_size.py"
         found = f"expected {', '.join(NEEDED)}, found no {missing}"
         raise ResultsError(f"{source}.json: {found}; {remedy}")
-    settings = load(written["section"], "full").but(**written.get("changes", {}))
+    settings = load(written["section"], "full").but(**written["changes"])
     path = folder / run_name(settings, written["seed"])
     if path.with_suffix(".run.json").exists():
         remedy = "move it, or name another folder"
@@ -40,7 +40,6 @@ def adopt(source: Path, folder: Path) -> Path:
     script = f"python papers/{SCRIPTS[settings.model]}/full_size.py --seed {written['seed']}"
     record = {"command": script, "profile": settings.profile, "settings": settings.as_dict()}
     record |= {name: written[name] for name in TAKEN}
-    record["seconds"] = round(record["seconds"], 1)
     if checks := written.get("checks"):
         records.write_csv(path.with_suffix(".swaps.csv"), checks)
         record["swaps_sha256"] = records.digest(path.with_suffix(".swaps.csv"))
@@ -51,8 +50,7 @@ def adopt(source: Path, folder: Path) -> Path:
 
 def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
     """The model with the weights of all parts <source>-<number>.safetensors."""
-    found = source.parent.glob(f"{source.name}-*.safetensors")
-    parts = [part for part in sorted(found) if part.stem.rpartition("-")[2].isdigit()]
+    parts = sorted(source.parent.glob(f"{source.name}-[0-9].safetensors"))
     state = {}
     try:
         for part in parts:

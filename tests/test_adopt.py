@@ -19,7 +19,7 @@ COLUMNS = ["step", "seconds", "elbo_per_frame", "log_likelihood_per_frame", "kl_
 
 @pytest.fixture
 def written(tmp_path):
-    """A function that writes the files of a script, in two parts, with frames beside them."""
+    """A function that writes the files of a script, in two parts, with another run beside them."""
     settings = load(SECTION, "full")
     model = build(settings, 3)
 
@@ -29,7 +29,7 @@ def written(tmp_path):
         names = sorted(state)
         for part, some in enumerate((names[:4], names[4:])):
             save_file({name: state[name] for name in some}, f"{source}-{part}.safetensors")
-        save_file({"a": torch.zeros(1)}, f"{source}-frames.safetensors")
+        save_file({"a": torch.zeros(1)}, f"{source}-other-0.safetensors")  # of a run "c-other"
         content = {
             "section": SECTION,
             "changes": {"anchor": "last"},
