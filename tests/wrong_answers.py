@@ -83,8 +83,6 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # The same summand in both entropies; a difference that is squared.
     "30.2": ("return 3 + torch",),
     "40.2": ("(four - made)",),
-    # The hair is right in every clip, whichever are counted.
-    "34.3": ("[named != hair", "[label != hair", "== hair[donors]).mean()"),
 }
 
 
