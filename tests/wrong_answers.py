@@ -72,15 +72,17 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # No difference is exactly .05. Any rule with so many hits is right.
     "23.2": (">= 0.05",),
     "23.3": ("is_painted = frames.amin(1", "is_painted = frames > 0.05"),
-    # The place is a whole number already.
+    # The value is a whole number, or a single one, already.
     "10.3": ("return np.argmin(list_errors(a, b))",),
+    "12.2": ("return np.interp(",),
+    # A difference of which the size is taken; arrays of one length.
+    "15.2": ("(train.flatten() - test[:, :, None])",),
+    "36.2": ("/ len(readings)",),
     # Each multiple, inverse and shift of the quotient.
     "31.2": ("c_anchor / c", "+ c / c_anchor", "* (c / c_anchor)"),
     # The same summand in both entropies; a difference that is squared.
     "30.2": ("return 3 + torch",),
     "40.2": ("(four - made)",),
-    # The hair is right in every clip, whichever are counted.
-    "34.3": ("[named != hair", "[label != hair", "== hair[donors]).mean()"),
 }
 
 
