@@ -332,6 +332,6 @@ def agreement(judged: Tensor) -> float:
 
 
 DIGITS = Evaluation(evaluate_unordered_digits, load_paths)
-FACES = Evaluation(evaluate_faces, encoded.load_split)
+FACES = Evaluation(evaluate_faces, load_split)
 CHARACTERS = Evaluation(evaluate_characters, load_characters)
 EVALUATIONS = {"digits": DIGITS, "grey_digits": DIGITS, "faces": FACES, "sprites_poses": CHARACTERS}

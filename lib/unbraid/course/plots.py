@@ -17,8 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from unbraid.checks import check_field
-from unbraid.course.films import animate, explore, film, play  # noqa: F401 - one door for lessons
-from unbraid.course.images import find_beside_notebooks, picture, show_image
+from unbraid.course.films import animate, explore, film, play  # noqa: F401 - lessons take them here
+from unbraid.course.images import (  # noqa: F401
+    DIGITS,
+    find_beside_notebooks,
+    picture,
+    show_image,
+)
 
 STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
