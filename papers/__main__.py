@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, judge, adopt, runs, verify.
+"""python -m papers: train, evaluate, judge, adopt, runs, show, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
@@ -16,7 +16,7 @@ import typer
 from unbraid.checks import check_name
 
 from papers import settings as sections
-from papers.settings import Jobs, Settings, current_profile, list_experiments, select_runs
+from papers.settings import Jobs, RunSettings, current_profile, list_experiments, select_runs
 
 LARGEST_SEED = 2**31 - 1
 PARTS: dict[str, dict[str, None]] = {}  # the datasets of each model that has runs
@@ -220,7 +220,7 @@ def adopt(
     typer.echo(f"written: {adopt.adopt(source, folder or sections.own_results())}")
 
 
-def select_target(target: str, profile: str) -> list[Settings]:
+def select_target(target: str, profile: str) -> list[RunSettings]:
     """The runs' settings of a target: all, readme (those behind claims), PART or PART/DATASET."""
     part, _, dataset = target.partition("/")
     check_name("TARGET", part, ["all", "readme", *PARTS])
@@ -261,6 +261,23 @@ def list_runs(
             named = {"part": each.model, "dataset": each.dataset, "run": each.run, "seed": seed}
             trainings.append(named)
     typer.echo(json.dumps({"profile": profile, "trainings": trainings}, indent=1))
+
+
+@app.command("show")
+def show_settings(
+    run: Annotated[str, typer.Argument(metavar="PART/DATASET[/RUN]")], profile: Profile = "quick"
+) -> None:
+    """Print all settings of a run, and where each comes from."""
+    profile = current_profile(profile)
+    selected = select_runs(*run.split("/", 2))
+    from papers.run import trace_settings
+
+    for experiment in selected:
+        rows = [("section", experiment.section, f"at {profile}")]
+        rows += trace_settings(sections.load(experiment.section, profile))
+        names, values = (max(len(row[place]) for row in rows) for place in (0, 1))
+        for name, value, place in rows:
+            typer.echo(f"{name:<{names}}  {value:<{min(values, 40)}}  {place}")
 
 
 @app.command("verify")

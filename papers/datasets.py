@@ -32,7 +32,7 @@ from unbraid.data.sprites import ATTRIBUTES
 from papers import own_copies
 from papers.a import street
 from papers.b.data import PATH_LENGTH, DigitPaths, withhold
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 LOADERS: dict[str, Callable[..., Sequences]] = {
     "moving_digits": moving_digits.load,
@@ -63,20 +63,20 @@ def list_options(name: str) -> list[str]:
     return list(inspect.signature(LOADERS[name]).parameters)[1:]
 
 
-def load_sequences(name: str, split: str, settings: Settings) -> Sequences:
+def load_sequences(name: str, split: str, settings: RunSettings) -> Sequences:
     """A dataset as models of these settings read it: images of their size, spectra scaled."""
-    options = {"scaled": True} | vars(settings)
-    if "split_by" in options:
-        options["by"] = options["split_by"]
+    options = vars(settings) | settings.others
+    if settings.split_by:
+        options["by"] = settings.split_by
     return load(name, split, **{key: options[key] for key in list_options(name) if key in options})
 
 
-def load_split(settings: Settings, split: str, seed: int) -> Sequences:
+def load_split(settings: RunSettings, split: str, seed: int) -> Sequences:
     """All sequences of a split, as the model reads them; the seed draws nothing here."""
     return load_sequences(settings.dataset, split, settings)
 
 
-def load_clips(settings: Settings, split: str, seed: int) -> Sequences:
+def load_clips(settings: RunSettings, split: str, seed: int) -> Sequences:
     """The clips of a split; of sprites those of some characters, one character after the other."""
     clips = load_sequences(settings.dataset, split, settings)
     if settings.dataset != "sprites":
@@ -131,44 +131,41 @@ class Sampler:
         return {name: SOURCES[name].fingerprint for name in self.sources}
 
 
-def make_sampler(settings: Settings, split: str = "train") -> Sampler:
-    """What runs of these settings learn from ("train") or are measured on ("test").
-
-    The optional training_split names the part that is learnt from, as "fit" without validation.
-    """
+def make_sampler(settings: RunSettings, split: str = "train") -> Sampler:
+    """What runs of these settings learn from ("train") or are measured on ("test")."""
     check_name("sampler", settings.sampler, SAMPLERS)
     if split == "train":
-        split = getattr(settings, "training_split", split)
+        split = settings.training_split
     return SAMPLERS[settings.sampler](settings, split)
 
 
-def sample_digits(settings: Settings, split: str) -> Sampler:
+def sample_digits(settings: RunSettings, split: str) -> Sampler:
     """Moving digits as paper A reads them, or so many of path_length frames, without order."""
-    digits, path = load_digits(split), getattr(settings, "path_length", None)
+    digits, path = load_digits(split), settings.path_length
     law = settings.motion, tuple(settings.speeds)
     kept = settings.length if path else None
     draw = DigitPaths(digits, settings.image_size, path or settings.length, *law, kept=kept)
     return Sampler(draw, draw.provenance, (digits.source,))
 
 
-def sample_unordered_digits(settings: Settings, split: str) -> Sampler:
+def sample_unordered_digits(settings: RunSettings, split: str) -> Sampler:
     """Moving digits without their order, as paper B reads them; grey with one channel."""
     draw = make_paths(settings, split, kept=count_drawn(settings))
     return Sampler(draw, draw.provenance, (draw.digits.source,))
 
 
-def make_paths(settings: Settings, split: str, kept: int | None = None) -> DigitPaths:
+def make_paths(settings: RunSettings, split: str, kept: int | None = None) -> DigitPaths:
     """Moving digits, grey with one channel, of whose frames so many are kept, by default all."""
     options = {"grey": settings.channels == 1, "kept": kept}
     return DigitPaths(load_digits(split), settings.image_size, PATH_LENGTH, **options)
 
 
-def count_drawn(settings: Settings) -> int:
-    """How many frames are drawn of a sequence: the optional setting frames_drawn, otherwise N."""
-    return getattr(settings, "frames_drawn", settings.length)
+def count_drawn(settings: RunSettings) -> int:
+    """How many frames are drawn of a sequence."""
+    return settings.frames_drawn or settings.length
 
 
-def sample_frames(settings: Settings, split: str) -> Sampler:
+def sample_frames(settings: RunSettings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
     data, length = load_frames(settings, split), count_drawn(settings)
     if split == "test":  # Test sequences may have fewer frames.
@@ -182,7 +179,7 @@ def shortest_length(sequences: Sequences) -> int:
     return int(sequences.observed.sum(1).min())
 
 
-def load_frames(settings: Settings, split: str) -> Sequences:
+def load_frames(settings: RunSettings, split: str) -> Sequences:
     """What `sample_frames` draws from; in training one action is withheld of a share of them."""
     sequences = load_sequences(settings.dataset, split, settings)
     if settings.withheld and split == "train":
@@ -192,7 +189,7 @@ def load_frames(settings: Settings, split: str) -> Sequences:
     return sequences
 
 
-def sample_characters(settings: Settings, split: str) -> Sampler:
+def sample_characters(settings: RunSettings, split: str) -> Sampler:
     """Some frames of all clips of a character, without their order: all they share is its looks."""
     clips = load_sequences(settings.dataset, split, settings)
     order = clips.labels["character"].argsort(stable=True)
@@ -204,13 +201,13 @@ def sample_characters(settings: Settings, split: str) -> Sampler:
     return Sampler(draw, sentence + clips.provenance, sources_of(settings.dataset))
 
 
-def sample_sequences(settings: Settings, split: str) -> Sampler:
+def sample_sequences(settings: RunSettings, split: str) -> Sampler:
     """Whole sequences, as paper C reads them."""
     data = load_sequences(settings.dataset, split, settings)
     return Sampler(SequenceSampler(data), data.provenance, sources_of(settings.dataset))
 
 
-SAMPLERS: dict[str, Callable[[Settings, str], Sampler]] = {
+SAMPLERS: dict[str, Callable[[RunSettings, str], Sampler]] = {
     "moving_digits": sample_digits,
     "unordered_digits": sample_unordered_digits,
     "frames": sample_frames,

@@ -18,7 +18,7 @@ from unbraid.measures.leakage import LeakageMatrix, leakage_matrix
 from unbraid.measures.swaps import check_probabilities, entropies
 from unbraid.models.base import Codes, SequenceModel
 
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 Figures = dict[str, float]
 Labels = Mapping[str, Tensor]
@@ -27,8 +27,8 @@ Labels = Mapping[str, Tensor]
 class Evaluation(NamedTuple):
     """How models of one paper are measured on one dataset."""
 
-    evaluate: Callable[[SequenceModel, Settings, int], Figures]  # all by name; int: a seed
-    load: Callable[[Settings, str, int], Sequences]  # of a split, which is named
+    evaluate: Callable[[SequenceModel, RunSettings, int], Figures]  # all by name; int: a seed
+    load: Callable[[RunSettings, str, int], Sequences]  # of a split, which is named
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def encode(model: SequenceModel, sequences: Sequences) -> Encoded:
     return Encoded(sequences, encode_all(model, sequences), sequences.labels)
 
 
-def count_evaluated(settings: Settings, split: str) -> int:
+def count_evaluated(settings: RunSettings, split: str) -> int:
     """How many sequences of a split are measured: those of "train" are what probes learn from."""
     return settings.evaluation_training if split == "train" else settings.evaluation_sequences
 

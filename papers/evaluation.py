@@ -24,7 +24,7 @@ from papers.datasets import load_split, make_sampler
 from papers.encoded import Evaluation, Figures, code_probes, encode, seeded
 from papers.provenance import read_versions
 from papers.run import FILES, load_run, run_name
-from papers.settings import Jobs, Settings, load, select_runs
+from papers.settings import Jobs, RunSettings, load, select_runs
 from papers.side_by_side import evaluate as side_by_side
 
 TOLERANCE = 1e-4  # of a figure that is measured again, relative where it is larger than 1
@@ -38,13 +38,13 @@ EVALUATIONS: dict[str, dict[str, Evaluation]] = {  # by model and dataset
 }
 
 
-def find_evaluation(settings: Settings) -> Evaluation:
+def find_evaluation(settings: RunSettings) -> Evaluation:
     """The evaluation of a run; the generic one for models and datasets that have none."""
     generic = Evaluation(evaluate_any, load_samples)
     return EVALUATIONS.get(settings.model, {}).get(settings.dataset, generic)
 
 
-def evaluate(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of one model by name; seed: of all that is drawn here.
 
     The model is put into eval mode. Raises `DataError` and `ResultsError` where data or the judge
@@ -53,7 +53,7 @@ def evaluate(model: SequenceModel, settings: Settings, seed: int) -> Figures:
     return find_evaluation(settings).evaluate(model.eval(), settings, seed)
 
 
-def describe_protocol(settings: Settings) -> dict[str, object]:
+def describe_protocol(settings: RunSettings) -> dict[str, object]:
     """What the figures are measured on, for metrics.json."""
     test = find_evaluation(settings).load(settings, "test", 0)
     return {"data": test.provenance, "split": "test", "sequences": len(test)}
@@ -62,7 +62,7 @@ def describe_protocol(settings: Settings) -> dict[str, object]:
 # ---- the generic evaluation, of any model on any dataset
 
 
-def evaluate_any(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_any(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model that has no evaluation of its own; reconstruct_rmse: of test sequences
     decoded from the means of their codes."""
     train, test = (encode(model, load_samples(settings, s, seed)) for s in ("train", "test"))
@@ -74,7 +74,7 @@ def evaluate_any(model: SequenceModel, settings: Settings, seed: int) -> Figures
     return figures
 
 
-def load_samples(settings: Settings, split: str, seed: int) -> Sequences:
+def load_samples(settings: RunSettings, split: str, seed: int) -> Sequences:
     """As many sequences as the settings say, drawn as in training, but whole ones once each."""
     count = encoded.count_evaluated(settings, split)
     generator = seeded(2 * seed + (split == "test"))

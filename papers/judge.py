@@ -27,12 +27,13 @@ from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 from unbraid.measures.judges import Classes, FrameJudge, SequenceJudge, load_judge
 from unbraid.progress import progress_bar
+from unbraid.schedules import schedule_value
 
 from papers import settings as sections
 from papers.datasets import Sampler, load_sequences, sources_of
 from papers.encoded import at_first_step, generation_scores
 from papers.provenance import describe_cpu, make_record, print_row, read_versions
-from papers.settings import Settings
+from papers.settings import RunSettings
 from papers.tables import summarise
 
 TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
@@ -59,7 +60,7 @@ JUDGES = {  # A clip's motion is its action and direction in one, as in the pape
 JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
 
 
-def judge_settings(dataset: str, profile: str | None = None) -> Settings:
+def judge_settings(dataset: str, profile: str | None = None) -> RunSettings:
     """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
     check_name("dataset", dataset, JUDGES)
     return sections.load(JUDGES[dataset].section, profile)
@@ -74,18 +75,18 @@ def judge_path(dataset: str, profile: str, seed: int = 0, folder: Path | None = 
     return where / f"judge-seed{seed}.safetensors"
 
 
-def name_judges(settings: Settings) -> dict[str, tuple[str, str, int]]:
+def name_judges(settings: RunSettings) -> dict[str, tuple[str, str, int]]:
     """The judges that measure runs of these settings: dataset, profile and pixels of each.
 
     First that of the run's own dataset (`JUDGED`) or of `evaluation_judge`; then, with
     `evaluation_all_judges`, others of sprites. Keys stand before the names of figures.
     """
     is_judged = (settings.model, settings.dataset) in JUDGED
-    name = settings.dataset if is_judged else getattr(settings, "evaluation_judge", None)
+    name = settings.dataset if is_judged else settings.evaluation_judge
     if name is None:
         return {}
     judges = {"": (name, settings.profile, settings.image_size)}
-    if getattr(settings, "evaluation_all_judges", False):
+    if settings.evaluation_all_judges:
         judges["roughened_"] = ("sprites_roughened", "full", 64)
         judges["at_32_"] = ("sprites", "quick", 32)
     return judges
@@ -117,7 +118,7 @@ def open_judge(
     return load_judge(find_judge(dataset, profile, size), classes)
 
 
-def describe_judges(settings: Settings) -> dict[str, str]:
+def describe_judges(settings: RunSettings) -> dict[str, str]:
     """The judges that measure runs of these settings: names, and the SHA-256 of their weights."""
     paths = [find_judge(*each) for each in name_judges(settings).values()]
     return {"/".join(path.with_suffix("").parts[-4:]): records.digest(path) for path in paths}
@@ -126,7 +127,7 @@ def describe_judges(settings: Settings) -> dict[str, str]:
 # ---- what judges learn from
 
 
-def judge_examples(dataset: str, split: str, settings: Settings) -> tuple[Sampler, Sequences]:
+def judge_examples(dataset: str, split: str, settings: RunSettings) -> tuple[Sampler, Sequences]:
     """What a judge learns from, and fixed examples to measure it on: clips, or single frames."""
     fixed, task = torch.Generator().manual_seed(1), JUDGES[dataset]
     if dataset == "digits":
@@ -243,16 +244,16 @@ def train_judge(
     sampler, examples = judge_examples(dataset, "train", settings)
     classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
     channels = examples.frames.shape[-3]
-    sizes = (settings.width, settings.features, settings.hidden)
+    sizes = [settings.others[name] for name in ("width", "features", "hidden")]
     torch.manual_seed(seed)
     judge = JUDGES[dataset].kind(classes, settings.image_size, channels, *sizes)
 
     def draw(count: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         frames, labels = show_judge(dataset, sampler(count, generator))
-        return roughen(frames, settings.roughened, generator), labels
+        return roughen(frames, settings.others["roughened"], generator), labels
 
     every = max(1, settings.steps // 40)
-    optimiser = (settings.batch_size, settings.learning_rate)
+    optimiser = (settings.batch_size, schedule_value(settings.learning_rate, 0.0))
     rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
 
     path = judge_path(dataset, settings.profile, seed, folder)

@@ -10,10 +10,10 @@ from importlib.metadata import version
 import torch
 from unbraid.data.fetch import repository_root
 
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 
-def make_record(command: str, settings: Settings, seed: int, rows: list[dict]) -> dict:
+def make_record(command: str, settings: RunSettings, seed: int, rows: list[dict]) -> dict:
     """run.json: the command, commit, settings, device and versions that make a run again."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
     record = {"command": command, "commit": read_commit(), "profile": settings.profile}

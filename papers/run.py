@@ -24,16 +24,9 @@ from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
-from papers.settings import Jobs, Settings, list_classes, load
+from papers.settings import HINTS, Jobs, RunSettings, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
-TRAINING = """class model dataset run section profile sampler seeds steps batch_size learning_rate
-decay decay_every second_moment_decay gradient_norm weight_interpolation weight_cycles image_size
-channels length path_length frames_drawn motion speeds withheld scaled split_by training_split"""
-EVALUATION = """judged_size evaluation_all_judges evaluation_characters evaluation_draws
-evaluation_epochs evaluation_fresh_statistics evaluation_grid evaluation_heads evaluation_identities
-evaluation_judge evaluation_length evaluation_pairs evaluation_sequences evaluation_training
-evaluation_training_characters"""  # With TRAINING, what may stand beside the fields of a config.
 COMPILE = {True: "--compile", False: "--no-compile"}
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
 
@@ -52,28 +45,42 @@ def import_class(name: object) -> type[SequenceModel]:
     return found
 
 
-def choose_class(settings: Settings) -> type[SequenceModel]:
+def choose_class(settings: RunSettings) -> type[SequenceModel]:
     """The class of a run's model, which its section or one around it names."""
-    return import_class(settings.as_dict().get("class"))
+    return import_class(settings.others.get("class"))
 
 
-def make_config(settings: Settings) -> ModelConfig:
+def make_config(settings: RunSettings) -> ModelConfig:
     """The config of a run's model; a setting that nothing reads is a `SettingsError`.
 
     A section may inherit fields that the class of one around it has.
     """
-    known = {*TRAINING.split(), *EVALUATION.split()}
+    known = {"class"}
     for name in list_classes(settings.section, settings.profile):
         known |= {each.name for each in fields(import_class(name).config_class)}
     if settings.dataset in LOADERS:
         known |= set(list_options(settings.dataset))
-    for name in settings.as_dict().keys() - known:
+    for name in settings.others.keys() - known:
         if not name.endswith(WEIGHT):
-            check_name(f"settings of {settings.section}", name, sorted(known))
+            check_name(f"settings of {settings.section}", name, sorted(known | HINTS.keys()))
     return choose_class(settings).config_class.of(settings.as_dict())
 
 
-def build(settings: Settings, seed: int) -> SequenceModel:
+def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
+    """Name, value and origin of all settings of a run and all fields of its model's config."""
+    config, rows = make_config(settings), []
+    said = trace(settings.section, settings.profile)
+    defaults = {name: (vars(settings)[name], "RunSettings") for name in HINTS}
+    defaults |= {name: (value, type(config).__name__) for name, value in vars(config).items()}
+    for name, (value, place) in said.items():
+        rows.append((name, str(value), f"papers/{place}"))
+    for name, (value, kind) in defaults.items():
+        if name not in (*said, "section", "profile"):
+            rows.append((name, str(value), f"default of {kind}"))
+    return rows
+
+
+def build(settings: RunSettings, seed: int) -> SequenceModel:
     """A new model of these settings, its weights drawn with this seed."""
     torch.manual_seed(seed)
     return choose_class(settings)(make_config(settings))
@@ -85,7 +92,7 @@ def build(settings: Settings, seed: int) -> SequenceModel:
 def train_model(
     model: SequenceModel,
     draw: Callable[[int, torch.Generator], BatchLike],
-    settings: Settings,
+    settings: RunSettings,
     seed: int = 0,
     **options: Any,
 ) -> list[dict]:
@@ -95,7 +102,7 @@ def train_model(
     return training.fit(model, draw, **arguments, **options)
 
 
-def fit_arguments(settings: Settings, seed: int) -> dict[str, Any]:
+def fit_arguments(settings: RunSettings, seed: int) -> dict[str, Any]:
     """The arguments of `training.fit` that a run's settings describe."""
     return {
         "steps": settings.steps,
@@ -103,13 +110,13 @@ def fit_arguments(settings: Settings, seed: int) -> dict[str, Any]:
         "learning_rate": rate_schedule(settings),
         "weights": weight_schedules(settings),
         "betas": (0.9, settings.second_moment_decay),
-        "gradient_norm": getattr(settings, "gradient_norm", None),
+        "gradient_norm": settings.gradient_norm,
         "seed": seed,
         "identity": training_settings(settings),
     }
 
 
-def rate_schedule(settings: Settings) -> Curve:
+def rate_schedule(settings: RunSettings) -> Curve:
     """The learning rate, which falls by `decay` once for every `decay_every` sequences seen."""
     if settings.decay == 1:  # Of a model that is computed the rate is 0, which `fit` refuses.
         return settings.learning_rate or 1e-30
@@ -122,14 +129,13 @@ def rate_schedule(settings: Settings) -> Curve:
     return rate
 
 
-def weight_schedules(settings: Settings) -> dict[str, Curve]:
+def weight_schedules(settings: RunSettings) -> dict[str, Curve]:
     """The weights of the bound's terms, by the names that `Bound.loss` knows.
 
     Every setting that ends in _weight is a schedule; weight_cycles repeats its knots in a run.
     """
-    cycles = getattr(settings, "weight_cycles", 1)
-    weights: dict[str, Curve] = {}
-    for name, value in settings.as_dict().items():
+    cycles, weights = settings.weight_cycles, {}
+    for name, value in settings.others.items():
         if name.endswith(WEIGHT):
             if not isinstance(value, (int, float)):
                 value = Schedule(value, settings.weight_interpolation)
@@ -148,21 +154,28 @@ def repeat(schedule: Schedule, cycles: int) -> Curve:
     return value
 
 
-def training_settings(settings: Settings) -> dict:
-    """The settings that decide a run, without class, seeds, section and those of evaluations."""
-    left_out = {*EVALUATION.split(), "class", "seeds", "section"}
-    return {name: value for name, value in vars(settings).items() if name not in left_out}
+def training_settings(settings: RunSettings) -> dict:
+    """The settings that decide a run and are said, by which a checkpoint knows its run."""
+    said = settings.as_dict()
+    return {name: value for name, value in said.items() if decides_a_run(name)}
+
+
+def decides_a_run(name: str) -> bool:
+    """Whether a setting decides a run; class, seeds, section and those of evaluations do not."""
+    left_out = ("class", "seeds", "section", "judged_size")
+    return name not in left_out and not name.startswith("evaluation_")
 
 
 # ---- a run and its files
 
 
-def run_name(settings: Settings, seed: int) -> str:
+def run_name(settings: RunSettings, seed: int) -> str:
     """Where a run lies in a folder of results, such as "unordered/faces/quick/unordered-seed0"."""
-    return "{model}/{dataset}/{profile}/{run}-seed{}".format(seed, **vars(settings))
+    place = f"{settings.model}/{settings.dataset}/{settings.profile}"
+    return f"{place}/{settings.run}-seed{seed}"
 
 
-def load_run(settings: Settings, seed: int, folder: Path | None = None) -> SequenceModel:
+def load_run(settings: RunSettings, seed: int, folder: Path | None = None) -> SequenceModel:
     """The trained model of a run in a folder, by default results/; raises `ResultsError`."""
     choose_class(settings)  # It imports a class that is not the library's.
     return SequenceModel.load(records.weights(run_name(settings, seed), folder))
@@ -190,7 +203,7 @@ def find_weights(jobs: Jobs, folders: list[Path]) -> tuple[Jobs, dict[str, Path]
     return there, places
 
 
-def train_command(settings: Settings, seed: int, **machine: object) -> str:
+def train_command(settings: RunSettings, seed: int, **machine: object) -> str:
     """The command that trains a run; machine: what of `train_model` is not the default."""
     command = f"python -m papers train {settings.model} --dataset {settings.dataset}"
     command += f" --run {settings.run} --profile {settings.profile} --seed {seed}"
@@ -203,7 +216,7 @@ def train_command(settings: Settings, seed: int, **machine: object) -> str:
 
 
 def train_run(
-    settings: Settings,
+    settings: RunSettings,
     seed: int,
     sampler: Sampler,
     folder: Path,
@@ -266,7 +279,7 @@ def keep_alone(path: Path, wait: bool) -> Iterator[None]:
         yield
 
 
-def find_record(settings: Settings, path: Path, now: dict, again: bool = False) -> dict | None:
+def find_record(settings: RunSettings, path: Path, now: dict, again: bool = False) -> dict | None:
     """The record of a complete run of these settings at a path without suffix, if there is one.
 
     now: what it must say as well, as the digests of data. again: one of other settings may be
@@ -287,13 +300,16 @@ def find_record(settings: Settings, path: Path, now: dict, again: bool = False) 
     return None if changes else record
 
 
-def list_changes(record: dict, settings: Settings, now: dict | None = None) -> list[str]:
+def list_changes(record: dict, settings: RunSettings, now: dict | None = None) -> list[str]:
     """What a run of these settings has otherwise than a record, whose config may lack fields."""
     config = record["model"]["config"]
-    before = config | record | record["settings"] | {"class": record["model"]["class"]}
-    after = json.loads(json.dumps(asdict(make_config(settings))))  # with lists for tuples
-    after = {name: value for name, value in after.items() if name in config}
-    after |= training_settings(settings) | {"class": settings.as_dict()["class"]} | (now or {})
+    before = vars(RunSettings()) | config | record | record["settings"]
+    after = {name: vars(settings)[name] for name in HINTS} | settings.others
+    after = {name: value for name, value in after.items() if decides_a_run(name)}
+    built = asdict(make_config(settings))
+    after |= {name: value for name, value in built.items() if name in config} | (now or {})
+    before["class"], after["class"] = record["model"]["class"], settings.others["class"]
+    before, after = json.loads(json.dumps([before, after]))  # with lists for tuples
     differing = [name for name, value in after.items() if before.get(name) != value]
     return [f"{name} {before.get(name)} (now {after[name]})" for name in differing]
 

@@ -1,6 +1,19 @@
 """Sizes, lengths, rates and schedules of every run, as the TOML files of this folder say.
 
-This module knows no model and no data, so that it is imported in no time; run.py checks the names.
+<paper>/runs.toml has a section for each run, [<model>.<dataset>.<run>] or, for a dataset's main
+run, [<model>.<dataset>] with a `run`. Files of results bear these names. A section inherits from
+those around it. `like` names mix-ins, which a section takes before its own lines. A setting is a
+field of `RunSettings`, `class` (the dotted name of a model), a field of the class's config, the
+weight of a term of the bound (<term>_weight), or an option of the dataset's loader; any other is
+refused. What no section says has the default of `RunSettings` or of the config. A value holds in
+every profile; a table has values for some of them:
+
+smoke  proves the mechanics in seconds
+quick  takes minutes on a laptop with two cores
+full   is the paper's scale, for one GPU
+
+This module knows no model and no data, so that it is imported in no time; run.py checks the names
+of what is not a field of `RunSettings`.
 """
 
 from __future__ import annotations
@@ -8,44 +21,137 @@ from __future__ import annotations
 import functools
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from unbraid.checks import SettingsError, check_name
 
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
-SCHEDULES = (int, float, list, tuple)  # a number may be replaced by a schedule and back
-COUNTS = ("steps", "batch_size", "length", "seeds", "decay_every")  # whole numbers, not below 0
+# In every record, said or not; a checkpoint must agree in them.
+RECORDED = (
+    "learning_rate",
+    "decay",
+    "decay_every",
+    "second_moment_decay",
+    "weight_interpolation",
+)
 parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
 
+Knots = float | list | tuple
+"""A schedule: a number, or knots [[share of the updates, value], ...] with values in between."""
 
-class Settings(SimpleNamespace):
-    """What a section says at one profile; values are attributes."""
 
-    def as_dict(self) -> dict:
-        """The settings as a plain dictionary."""
-        return dict(vars(self))
+@dataclass(frozen=True)
+class RunSettings:
+    """What a section says at one profile: what may stand beside a model's config, with defaults.
 
-    def but(self, **changes: object) -> Settings:
+    Make them with `load` or `RunSettings.of`. Everything else that a section says is in `others`.
+    """
+
+    section: str = ""
+    profile: str = "quick"
+    model: str = ""
+    dataset: str = ""
+    run: str = ""
+    seeds: int = 1  # 0: the profile has no such run
+
+    # training
+    steps: int = 0  # updates; 0: the profile has no such run
+    batch_size: int = 0  # sequences
+    learning_rate: Knots = 1e-3
+    decay: float = 1.0  # factor on the rate ...
+    decay_every: int = 1  # ... after so many sequences
+    second_moment_decay: float = 0.999  # Adam's beta_2
+    gradient_norm: float | None = None  # that a larger gradient is cut to
+    weight_interpolation: str = "linear"  # between knots of the terms' weights; or "logarithmic"
+    weight_cycles: int = 1  # how often the knots of the terms' weights are gone through
+
+    # data
+    sampler: str = ""  # one of papers/datasets.py
+    image_size: int = 64
+    channels: int = 3
+    length: int = 0  # frames of a sequence, where a sampler draws them
+    path_length: int | None = None  # frames of the path that `length` are drawn from
+    frames_drawn: int | None = None  # in place of `length`, for a model that divides them
+    motion: str = "bounce"  # of moving digits
+    speeds: list | tuple = (0.1, 0.1)
+    withheld: float = 0.0  # share of the sequences that lack one action in training
+    scaled: bool = True  # whether spectra and series are
+    split_by: str | None = None  # the loader's `by`
+    training_split: str = "train"  # what is learnt from, such as "fit" without validation
+
+    # evaluation
+    judged_size: int = 0  # units of each block of a code that is judged
+    evaluation_training: int = 1000  # sequences behind the probes
+    evaluation_sequences: int = 500  # test sequences
+    evaluation_length: int | None = None  # frames of these, where not `length`
+    evaluation_pairs: int = 1000  # N of the Kraskov estimates
+    evaluation_draws: int = 5  # independent draws of so many pairs, averaged
+    evaluation_training_characters: int = 333  # of sprites, whose clips the probes learn from
+    evaluation_characters: int = 296  # of sprites, whose clips all is measured on
+    evaluation_identities: int = 100  # whose grids are compared
+    evaluation_grid: int = 12  # points of each of its axes
+    evaluation_heads: int = 3  # trainings of each head that reads the codes of series
+    evaluation_epochs: int = 0  # of each such training; 0: as the paper's
+    evaluation_judge: str | None = None  # the dataset of the judge, for models without one
+    evaluation_all_judges: bool = False  # also those of other sizes of sprites
+    evaluation_fresh_statistics: bool = False  # also with new means of batch normalisation
+
+    others: dict[str, Any] = field(default_factory=dict)
+    said: tuple[str, ...] = ()  # the names of what is not left to a default
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> RunSettings:
+        """The settings of these values by name; `SettingsError` for one of another type."""
+        own = {name: value for name, value in values.items() if name in HINTS}
+        for name, value in own.items():
+            check_kind(name, value)
+        others = {name: value for name, value in values.items() if name not in HINTS}
+        return cls(**own, others=others, said=tuple(dict.fromkeys((*RECORDED, *values))))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is said, by name, as a record has it."""
+        everything = vars(self) | self.others
+        return {name: everything[name] for name in self.said}
+
+    def but(self, **changes: object) -> RunSettings:
         """These settings with some changed; `SettingsError` for unknown names and other types."""
         for name, value in changes.items():
-            check_name(f"settings of {self.section}", name, self.as_dict())
-            known = vars(self)[name]
-            is_schedule = isinstance(known, SCHEDULES) and not isinstance(known, bool)
-            is_alike = isinstance(value, SCHEDULES if is_schedule else type(known))
-            is_alike &= isinstance(value, bool) == isinstance(known, bool)
-            if name in COUNTS:
-                is_alike &= isinstance(value, int) and value >= 0
-            if not is_alike:
+            check_name(f"settings of {self.section}", name, [*HINTS, *self.others])
+            if name in self.others and not is_alike(value, self.others[name]):
+                known = self.others[name]
                 raise SettingsError(f"{name}: expected a value like {known!r}, found {value!r}")
-        return Settings(**(self.as_dict() | changes))
+        return RunSettings.of(self.as_dict() | changes)
 
 
-Jobs = list[tuple[Settings, list[int]]]  # the settings of a run, and its seeds
+HINTS = get_type_hints(RunSettings)  # the types of its fields
+del HINTS["others"], HINTS["said"]
+
+
+def check_kind(name: str, value: object) -> None:
+    """Refuse a value that is not of its field's type, and whole numbers below 0."""
+    kinds = set(get_args(HINTS[name]) or (HINTS[name],))
+    kinds |= {int} if float in kinds else set()
+    is_kind = isinstance(value, tuple(kinds)) and isinstance(value, bool) == (bool in kinds)
+    if not is_kind or (float not in kinds and isinstance(value, int) and value < 0):
+        expected = str(getattr(HINTS[name], "__name__", HINTS[name]))
+        expected += ", 0 or more" if int in kinds and float not in kinds else ""
+        raise SettingsError(f"{name}: expected {expected}, found {value!r}")
+
+
+def is_alike(value: object, known: object) -> bool:
+    """Whether a value may replace another; of schedules, which are numbers or knots, any may."""
+    kinds = (int, float, list, tuple)
+    is_schedule = isinstance(known, kinds) and not isinstance(known, bool)
+    is_same = isinstance(value, bool) == isinstance(known, bool)
+    return is_same and isinstance(value, kinds if is_schedule else type(known))
+
+
+Jobs = list[tuple[RunSettings, list[int]]]  # the settings of a run, and its seeds
 
 
 class Experiment(NamedTuple):
@@ -72,16 +178,23 @@ def current_profile(profile: str | None = None) -> str:
     return name
 
 
-def load(section: str, profile: str | None = None, **overrides: object) -> Settings:
+def load(section: str, profile: str | None = None, **overrides: object) -> RunSettings:
     """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
 
     Keyword arguments override single settings. Raises `SettingsError` for a section, a profile or
     a setting that the tables do not have, and for an override of another type.
     """
     profile = current_profile(profile)
+    values = {name: said.value for name, said in trace(section, profile).items()}
+    named = {"section": section, "profile": profile}
+    return RunSettings.of(named | deepcopy(values)).but(**overrides)
+
+
+def trace(section: str, profile: str) -> dict[str, Said]:
+    """What a section says at one profile, with the place of each value."""
     sections = read_sections(profile)
     check_name("section", section, sections)
-    return Settings(section=section, profile=profile, **sections[section]).but(**overrides)
+    return sections[section]
 
 
 def list_experiments() -> list[Experiment]:
@@ -89,20 +202,21 @@ def list_experiments() -> list[Experiment]:
     experiments = []
     for section, values in read_sections("quick").items():
         if "run" in values:
-            if "." in values["run"]:  # It would begin the ending of its files' names.
-                raise SettingsError(f"run of {section}: expected no dot, found {values['run']}")
-            experiments.append(Experiment(section, *map(values.get, Experiment._fields[1:])))
+            names = [values[name].value for name in Experiment._fields[1:]]
+            if "." in names[-1]:  # It would begin the ending of its files' names.
+                raise SettingsError(f"run of {section}: expected no dot, found {names[-1]}")
+            experiments.append(Experiment(section, *names))
     return experiments
 
 
 def select_runs(model: str, dataset: str = "all", run: str = "all") -> list[Experiment]:
     """A model's experiments, on one dataset or all, with one run or all; else `SettingsError`."""
     experiments = list_experiments()
-    for field, name in (("model", model), ("dataset", dataset), ("run", run)):
-        names = dict.fromkeys(getattr(experiment, field) for experiment in experiments)
-        if field == "model" or name != "all":
-            check_name("part" if field == "model" else field, name, names)
-            experiments = [each for each in experiments if getattr(each, field) == name]
+    for kind, name in (("model", model), ("dataset", dataset), ("run", run)):
+        names = dict.fromkeys(getattr(experiment, kind) for experiment in experiments)
+        if kind == "model" or name != "all":
+            check_name("part" if kind == "model" else kind, name, names)
+            experiments = [each for each in experiments if getattr(each, kind) == name]
     return experiments
 
 
@@ -110,48 +224,72 @@ def list_classes(section: str, profile: str) -> set[str]:
     """The dotted names of the classes that a section and those around it name."""
     around = read_sections(profile).items()
     outer = [values for name, values in around if f"{section}.".startswith(f"{name}.")]
-    return {values["class"] for values in outer if "class" in values}
+    return {values["class"].value for values in outer if "class" in values}
 
 
 # ---- the tables
 
 
-def read_sections(profile: str) -> dict[str, dict]:
+class Said(NamedTuple):
+    """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
+
+    value: Any
+    place: str
+
+
+class Place(NamedTuple):
+    """Where a section or a mix-in begins, and its lines."""
+
+    file: str
+    name: str
+    lines: dict[str, Any]
+
+
+def read_sections(profile: str) -> dict[str, dict[str, Said]]:
     """What all sections say at one profile, by their dotted names, outer sections first.
 
-    Own settings win over those of mix-ins, and these over outer sections'; see common.toml. No
-    TOML, and a section or mix-in that is defined twice, raise `SettingsError`.
+    Own settings win over those of mix-ins, and these over outer sections'. No TOML, and a section
+    or mix-in that is defined twice, raise `SettingsError`.
     """
-    table, mixins = {}, {}
-    parts = sorted(FOLDER.glob("*/runs.toml"))
-    for path in (FOLDER / "common.toml", FOLDER / "judges.toml", *parts):
-        name = path.relative_to(FOLDER)
+    table: dict[str, Place] = {}
+    mixins: dict[str, Place] = {}
+    for path in (FOLDER / "judges.toml", *sorted(FOLDER.glob("*/runs.toml"))):
+        file = path.relative_to(FOLDER).as_posix()
         try:
             content = dict(parse_toml(path.read_text(encoding="utf-8")))
         except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{name}: expected TOML, found {error}") from None
+            raise SettingsError(f"{file}: expected TOML, found {error}") from None
         own_mixins = content.pop("mixins", {})
         if twice := (table.keys() & content.keys()) | (mixins.keys() & own_mixins.keys()):
-            raise SettingsError(f"{name}: expected new names, found again {sorted(twice)}")
-        mixins |= own_mixins
-        table |= content
-    return deepcopy(dict(walk_sections(table, {}, (), mixins, profile)))
+            raise SettingsError(f"{file}: expected new names, found again {sorted(twice)}")
+        for name, lines in own_mixins.items():
+            mixins[name] = Place(file, f"mixins.{name}", lines)
+        for name, lines in content.items():
+            table[name] = Place(file, name, lines)
+    sections: dict[str, dict[str, Said]] = {}
+    for place in table.values():
+        sections |= walk_sections(place, {}, mixins, profile)
+    return sections
 
 
 def walk_sections(
-    node: dict, outer: dict, path: tuple[str, ...], mixins: dict[str, dict], profile: str
-) -> Iterator[tuple[str, dict]]:
+    place: Place, outer: dict[str, Said], mixins: dict[str, Place], profile: str
+) -> Iterator[tuple[str, dict[str, Said]]]:
     """The name and the settings of a section, and of those inside it, with what they inherit."""
-    name, own = ".".join(path), outer | ({"run": path[-1]} if len(path) == 3 else {})
-    for mixin in node.get("like", ()):
-        check_name(f"like of {name}", mixin, mixins)
+    own, (*around, last) = dict(outer), place.name.split(".")
+    if len(around) == 2:
+        own["run"] = Said(last, f"{place.file} [{place.name}]")
+    for mixin in place.lines.get("like", ()):
+        check_name(f"like of {place.name}", mixin, mixins)
         own |= resolve(mixins[mixin], profile)
-    inner = {key: value for key, value in node.items() if is_section(value)}
-    own |= resolve({key: node[key] for key in node if key not in ("like", *inner)}, profile)
-    if path:
-        yield name, own
+    inner = {key: value for key, value in place.lines.items() if is_section(value)}
+    lines = {key: value for key, value in place.lines.items() if key not in ("like", *inner)}
+    own |= resolve(place._replace(lines=lines), profile)
+    yield place.name, own
     for key, value in inner.items():
-        yield from walk_sections(value, own, (*path, key), mixins, profile)
+        yield from walk_sections(
+            Place(place.file, f"{place.name}.{key}", value), own, mixins, profile
+        )
 
 
 def is_section(value: object) -> bool:
@@ -159,10 +297,12 @@ def is_section(value: object) -> bool:
     return isinstance(value, dict) and not set(value) <= set(PROFILES)
 
 
-def resolve(values: dict, profile: str) -> dict:
-    """What some settings say at one profile, without those that say nothing of it."""
-    in_force = {}
-    for name, value in values.items():
-        if not isinstance(value, dict) or profile in value:
-            in_force[name] = value[profile] if isinstance(value, dict) else value
+def resolve(place: Place, profile: str) -> dict[str, Said]:
+    """What the lines of a place say at one profile, without those that say nothing of it."""
+    in_force, where = {}, f"{place.file} [{place.name}]"
+    for name, value in place.lines.items():
+        if not isinstance(value, dict):
+            in_force[name] = Said(value, where)
+        elif profile in value:
+            in_force[name] = Said(value[profile], f"{where}, {profile}")
     return in_force

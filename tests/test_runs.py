@@ -17,7 +17,7 @@ from unbraid.schedules import schedule_value
 from unbraid.training import TrainingError
 
 from papers import datasets, judge, provenance, run, settings, verify
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 EXPERIMENTS = settings.list_experiments()
 
@@ -37,7 +37,7 @@ def test_schedules_fall_in_stairs_and_repeat():
         [3e-4 * 0.985**stairs for stairs in (0, 0, 1, 2)]
     )
     full = settings.load("single_element.mug", "full")
-    assert full.log_likelihood_weight + full.anchor_weight == 30
+    assert full.others["log_likelihood_weight"] + full.others["anchor_weight"] == 30
     for share, beta in ((0.0125, 0.5), (0.03, 1), (0.955, 0.0955), (0.51875, 0.8536), (1, 1)):
         weights = {}
         for term, curve in run.weight_schedules(full).items():
@@ -68,7 +68,7 @@ def test_digits_are_drawn_from_their_split(section, data_of_the_clone):
     chosen = settings.load(section, "smoke")
     train, test = (datasets.make_sampler(chosen, split) for split in ("train", "test"))
     frames = train(4, seeded()).frames
-    length = getattr(chosen, "frames_drawn", chosen.length)
+    length = chosen.frames_drawn or chosen.length
     assert frames.shape == (4, length, 3, 32, 32)
     assert torch.equal(frames, train(4, seeded()).frames)
     assert not torch.equal(frames, test(4, seeded()).frames)
@@ -110,21 +110,20 @@ def see(sampler):
 
 
 def test_what_is_withheld_is_never_trained_on_and_is_said(poses):
-    chosen = Settings(dataset="squares", sampler="frames", image_size=32, length=3, withheld=0.2)
+    chosen = RunSettings(dataset="squares", sampler="frames", image_size=32, length=3, withheld=0.2)
     everything = {10 * character + action for character in range(20) for action in range(3)}
     train = datasets.make_sampler(chosen)
     lacking = everything - see(train)
     assert len(lacking) == 4 and len({value // 10 for value in lacking}) == 4
     assert "one action withheld of 20 %" in train.provenance
     assert see(datasets.make_sampler(chosen, "test")) == everything
-    chosen.withheld = 0.0
-    assert see(datasets.make_sampler(chosen)) == everything
+    assert see(datasets.make_sampler(chosen.but(withheld=0.0))) == everything
 
 
 def test_the_part_of_the_training_sequences_is_a_setting(monkeypatch):
     monkeypatch.setitem(datasets.SAMPLERS, "parts", lambda _, split: split)
-    part = Settings(sampler="parts", training_split="fit")
-    assert datasets.make_sampler(Settings(sampler="parts")) == "train"
+    part = RunSettings(sampler="parts", training_split="fit")
+    assert datasets.make_sampler(RunSettings(sampler="parts")) == "train"
     splits = ("train", "test", "validation")
     assert [datasets.make_sampler(part, split) for split in splits] == ["fit", *splits[1:]]
 
@@ -198,7 +197,7 @@ def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(
     chosen, sampler, path = trained
     kept = path.with_suffix(".safetensors").read_bytes()
     longer = chosen.but(steps=chosen.steps + 1)
-    other = Settings(**(vars(chosen) | {"class": "papers.c.variants.AblatedElement"}))
+    other = RunSettings.of(chosen.as_dict() | {"class": "papers.c.variants.AblatedElement"})
     for changed, machine, said in (
         (longer, {}, rf"steps {chosen.steps} \(now {longer.steps}\).*--again"),
         (other, {}, r"class .*SingleElement \(now .*AblatedElement\)"),

@@ -13,9 +13,7 @@ EXPERIMENTS = settings.list_experiments()
 def test_a_run_says_all_that_it_needs_and_nothing_that_is_not_read(section):
     for profile in PROFILES:
         chosen = load(section, profile)
-        assert {"class", "model", "dataset", "sampler", "steps", "batch_size"} <= set(vars(chosen))
-        # Any dataset can be measured by the generic evaluation, which reads these two.
-        assert {"evaluation_training", "evaluation_sequences"} <= set(vars(chosen))
+        assert {"class", "model", "dataset", "sampler", "steps", "batch_size"} <= set(chosen.said)
         if chosen.steps:
             make_config(chosen)
         assert len(section.split(".")) <= 3
@@ -34,19 +32,32 @@ def test_no_two_runs_share_their_files():
 
 
 def test_a_section_inherits_from_those_around_it_and_from_its_mixins():
-    table = {"a": 1, "outer": {"a": {"quick": 2}, "b": 2, "inner": {"b": 4}}}
-    table["outer"]["inner"]["run"] = {"like": ["m", "n"], "c": 5}
+    table = {"a": {"quick": 2, "full": 1}, "b": 2, "inner": {"b": 4}}
+    table["inner"]["run"] = {"like": ["m", "n"], "c": 5}
     mixins = {"m": {"b": {"full": 6}, "d": 7}, "n": {"d": 8}}
+    mixins = {name: settings.Place("x", f"mixins.{name}", each) for name, each in mixins.items()}
 
     def walk(profile):
-        return dict(settings.walk_sections(table, {}, (), mixins, profile))
+        place = settings.Place("x", "outer", table)
+        return dict(settings.walk_sections(place, {}, mixins, profile))
+
+    def values(said):
+        return {name: each.value for name, each in said.items()}
 
     at_quick, at_full = walk("quick"), walk("full")
-    assert at_quick["outer"] == {"a": 2, "b": 2} and at_full["outer"] == {"a": 1, "b": 2}
-    assert at_quick["outer.inner"] == {"a": 2, "b": 4}
-    assert at_quick["outer.inner.run"] == {"a": 2, "b": 4, "c": 5, "d": 8, "run": "run"}
-    assert at_full["outer.inner.run"] == {"a": 1, "b": 6, "c": 5, "d": 8, "run": "run"}
-    table["outer"]["inner"]["run"]["like"] = ["k"]
+    assert values(at_quick["outer"]) == {"a": 2, "b": 2} == values(at_full["outer"]) | {"a": 2}
+    assert values(at_quick["outer.inner"]) == {"a": 2, "b": 4}
+    run = values(at_quick["outer.inner.run"])
+    assert run == {"a": 2, "b": 4, "c": 5, "d": 8, "run": "run"}
+    assert values(at_full["outer.inner.run"]) == run | {"a": 1, "b": 6}
+    places = {name: each.place for name, each in at_full["outer.inner.run"].items()}
+    inner = {"c": "x [outer.inner.run]", "run": "x [outer.inner.run]"}
+    assert places == inner | {
+        "a": "x [outer], full",
+        "b": "x [mixins.m], full",
+        "d": "x [mixins.n]",
+    }
+    table["inner"]["run"]["like"] = ["k"]
     with pytest.raises(SettingsError, match=r"like of outer\.inner\.run"):
         walk("quick")
 
@@ -71,8 +82,10 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
     before = settings.read_sections("quick")
     mine('[mine]\nlike = ["entangled"]\nsteps = 3\n')
     after = settings.read_sections("quick")
-    assert after.pop("mine").items() >= {"steps": 3, "factors": 1, "decay": 1.0}.items()
+    assert after.pop("mine")["factors"] == (1, "a/runs.toml [mixins.entangled]")
     assert after == before
+    chosen = load("mine", "quick")
+    assert (chosen.steps, chosen.decay, chosen.others["factor_size"]) == (3, 1.0, 32)
     for content in ("[independent]\nsteps = 1\n", "[mixins.gate]\nsteps = 1\n", '[a]\nb = "c\n'):
         mine(content)
         with pytest.raises(SettingsError, match=r"mine/runs\.toml"):
@@ -88,6 +101,8 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
         ("palete = 12", "palete'; did you mean palette"),
         ("static_kl_wieght = 1.0", "static_kl_wieght"),
         ("evaluation_sequnces = 3", "did you mean evaluation_sequences"),
+        ("evaluation_sequences = 3.5", "evaluation_sequences: expected int"),
+        ('learning_rate = "falling"', "learning_rate: expected"),
         ("factors = 2", "factors"),
         ('class = "papers.b.variants.PaintedFrame"', "class: .*PaintedFrame"),
     ),
@@ -97,6 +112,20 @@ def test_a_misspelt_setting_is_refused_by_its_name(mine, lines, found):
     mine(f"{text}[mine.digits]\nrun = 'one'\n{lines}\n")
     with pytest.raises(SettingsError, match=found):
         make_config(load("mine.digits", "quick"))
+
+
+def test_a_run_is_shown_with_the_place_of_each_value(call):
+    code, said = call("show", "independent/circle/long", "--profile", "quick")
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in said.splitlines()}
+    assert code == 0 and rows["section"] == "independent.circle.long at quick"
+    assert rows["steps"] == "40000 papers/a/runs.toml [independent.circle.long], quick"
+    assert rows["features"] == "256 papers/a/runs.toml [mixins.wide], quick"
+    assert rows["motion"] == "circle papers/a/runs.toml [independent.circle]"
+    assert rows["gradient_norm"] == "None default of RunSettings"
+    assert rows["channels"] == "3 default of RunSettings"
+    assert set(rows) >= {*settings.HINTS} - {"section", "profile"}
+    code, fault = call("show", "independent/circle/lang")
+    assert code == 1 and "did you mean long" in fault
 
 
 def test_full_is_paper_a():
@@ -123,7 +152,16 @@ def test_the_default_is_quick_and_the_environment_wins(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changes", ({"stepz": 3}, {"steps": -1}, {"steps": "many"}, {"normalise": 3})
+    "changes",
+    (
+        {"stepz": 3},
+        {"steps": -1},
+        {"steps": "many"},
+        {"steps": True},
+        {"gradient_norm": "large"},
+        {"scaled": 1},
+        {"normalise": 3},
+    ),
 )
 def test_a_wrong_override_is_refused_by_its_name(changes):
     with pytest.raises(SettingsError, match=next(iter(changes))):

@@ -52,7 +52,7 @@ def world(people=PEOPLE, seed=0):
 def test_the_characters_measured_are_drawn_at_random_each_in_all_motions(monkeypatch):
     monkeypatch.setattr(datasets, "load_sequences", lambda name, split, settings: world())
     sizes = {"evaluation_characters": 12, "evaluation_training_characters": 30}
-    chosen = settings.Settings(dataset="sprites", **sizes)
+    chosen = settings.RunSettings(dataset="sprites", **sizes)
     parts = {split: datasets.load_clips(chosen, split, 0) for split in ("test", "train")}
     for split, count in (("test", 12), ("train", 30)):
         labels = parts[split].labels

@@ -159,7 +159,7 @@ def test_half_the_contrast_has_half_the_gradient_and_a_quarter_of_the_squares(co
     """A black frame with one white pixel in each channel: of 3 squares, (1 - contrast)^2 each."""
     frames = torch.zeros(PEOPLE, TIMES, 3, 8, 8)
     frames[..., 4, 4] = 1
-    options = settings.Settings(length=4)
+    options = settings.RunSettings(length=4)
     figures = unordered.sharpness(Edges(contrast), Sequences(frames), options, 0)
     assert figures["reconstruct_gradient"] == pytest.approx(contrast)
     assert figures["reconstruct_squared_error"] == pytest.approx(3 * (1 - contrast) ** 2)

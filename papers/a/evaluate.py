@@ -23,14 +23,16 @@ from papers.a.pairs import (
 )
 from papers.datasets import Sampler, load_split, make_sampler
 from papers.encoded import Evaluation, Figures, seeded
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 HORIZON = 20  # frames that factors are rolled forward
 LEAST_OWN, MOST_OTHER = 0.9, 0.1  # R2 of the places, for digits that count as separated
 TESTS = 10_000  # the seed of test sequences and of what is drawn after them, plus the run's
 
 
-def evaluate_moving_digits(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
+def evaluate_moving_digits(
+    model: IndependentPrediction, settings: RunSettings, seed: int
+) -> Figures:
     """All figures of a model of two moving digits."""
     settings = at_evaluation_length(settings)
     sampler, generator = make_sampler(settings, "test"), seeded(TESTS + seed)
@@ -46,7 +48,7 @@ def evaluate_moving_digits(model: IndependentPrediction, settings: Settings, see
     return figures | motion_forecast(model, settings, seed)
 
 
-def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
+def evaluate_street(model: IndependentPrediction, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of a street's films, on which nothing is labelled."""
     test, generator = load_split(settings, "test", seed), seeded(TESTS + seed)
     figures = transition_bound(model, test, generator)
@@ -54,12 +56,12 @@ def evaluate_street(model: IndependentPrediction, settings: Settings, seed: int)
     return figures | digit_information(draws, settings, seed)
 
 
-def at_evaluation_length(settings: Settings) -> Settings:
+def at_evaluation_length(settings: RunSettings) -> RunSettings:
     """Sequences have evaluation_length frames where it is set, else as many as in training."""
-    return settings.but(length=getattr(settings, "evaluation_length", settings.length))
+    return settings.but(length=settings.evaluation_length or settings.length)
 
 
-def load_moving_digits(settings: Settings, split: str, seed: int) -> Sequences:
+def load_moving_digits(settings: RunSettings, split: str, seed: int) -> Sequences:
     """As many sequences of moving digits as the bound is measured on."""
     sampler = make_sampler(at_evaluation_length(settings), split)
     return sampler(settings.evaluation_sequences, seeded(TESTS + seed))
@@ -91,7 +93,10 @@ def transition_bound(
 
 
 def draw_pairs(
-    model: IndependentPrediction, sampler: Sampler, settings: Settings, generator: torch.Generator
+    model: IndependentPrediction,
+    sampler: Sampler,
+    settings: RunSettings,
+    generator: torch.Generator,
 ) -> list[tuple[Pairs, Pairs]]:
     """evaluation_draws times pairs as paper A takes them, and pairs of one sequence each."""
     draws, given = [], (model, sampler, settings.evaluation_pairs, generator)
@@ -100,14 +105,14 @@ def draw_pairs(
     return draws
 
 
-def order_units(pairs: Pairs, settings: Settings, seed: int) -> np.ndarray:
+def order_units(pairs: Pairs, settings: RunSettings, seed: int) -> np.ndarray:
     """The order of the units (K d), by factor; without factors the best of 20 partitions."""
-    if settings.factors > 1:
+    if settings.others["factors"] > 1:
         return np.arange(pairs.before.shape[1])
     return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed)[0]
 
 
-def digit_information(draws: list[tuple[Pairs, ...]], settings: Settings, seed: int) -> Figures:
+def digit_information(draws: list[tuple[Pairs, ...]], settings: RunSettings, seed: int) -> Figures:
     """mi_same_bits, mi_cross_bits, as paper A's Table 2, and their ratio cross_to_same: Kraskov,
     k = 3, of all pairs of posterior samples of a sequence, means over draws of pairs."""
     rows = []
@@ -122,7 +127,7 @@ def digit_information(draws: list[tuple[Pairs, ...]], settings: Settings, seed: 
 
 
 def draw_film_pairs(
-    model: IndependentPrediction, test: Sequences, settings: Settings, generator: torch.Generator
+    model: IndependentPrediction, test: Sequences, settings: RunSettings, generator: torch.Generator
 ) -> list[tuple[Pairs]]:
     """evaluation_draws times all pairs of consecutive frames of the test chunks of a film."""
     (rows, steps), draws = consecutive_pairs(len(test), test.length), []
@@ -166,7 +171,7 @@ def forecast_errors(model: IndependentPrediction, frames: Tensor, seen: int) -> 
     return (predicted - centroids(frames[:, -1])).norm(dim=-1)
 
 
-def motion_forecast(model: IndependentPrediction, settings: Settings, seed: int) -> Figures:
+def motion_forecast(model: IndependentPrediction, settings: RunSettings, seed: int) -> Figures:
     """forecast_error_20: mean distance in pixels between the centroids of the true and of the
     decoded digits 20 frames after the last one seen, for the transitions' means, from half of the
     test sequences."""

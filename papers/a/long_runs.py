@@ -29,7 +29,7 @@ from papers.a.pairs import collect_pairs
 from papers.datasets import make_sampler
 from papers.encoded import Figures, seeded
 from papers.evaluation import evaluate
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 EVERY = 100  # updates between two rows of the curve, and two checkpoints
 MARKS = (500, *range(1000, 200_001, 1000))  # updates whose checkpoints are kept and measured
@@ -37,7 +37,7 @@ FRAMES = (500, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000)  # whose cl
 CLIPS, LENGTH = 2, 12  # of the frames that are kept
 
 
-def train(settings: Settings, seed: int, folder: Path) -> None:
+def train(settings: RunSettings, seed: int, folder: Path) -> None:
     """Train a run, or go on with it, and keep the checkpoints of MARKS."""
     path = folder / runs.run_name(settings, seed)
     checkpoint, sampler = path.with_suffix(".checkpoint"), make_sampler(settings)
@@ -81,7 +81,7 @@ def read_begun(path: Path) -> list[dict]:
     return records.read_json(noted)["begun"] if noted.exists() else []
 
 
-def show(settings: Settings, seed: int, folder: Path, results: Path, last: int = 0) -> None:
+def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: int = 0) -> None:
     """Write weights, curve, record, figures and frames of a run as it stands into results.
 
     last: the update to stop at, one of MARKS; 0 means the newest checkpoint.
@@ -124,7 +124,7 @@ def show(settings: Settings, seed: int, folder: Path, results: Path, last: int =
 
 
 def open_checkpoint(
-    checkpoint: Path, settings: Settings, seed: int
+    checkpoint: Path, settings: RunSettings, seed: int
 ) -> tuple[IndependentPrediction, list[dict]]:
     """The model of a checkpoint in evaluation mode, and its curve; `ResultsError` without one."""
     if not checkpoint.exists():
@@ -149,7 +149,7 @@ def thin(rows: list[dict]) -> list[dict]:
 
 
 @torch.no_grad()
-def draw_clips(model: IndependentPrediction, settings: Settings, seed: int) -> dict[str, Tensor]:
+def draw_clips(model: IndependentPrediction, settings: RunSettings, seed: int) -> dict[str, Tensor]:
     """Bytes of two test clips: the truth and its reconstruction, (2, T, 3, H, W), and what is
     decoded when one factor after the other keeps its second value, (K, 2, T, 3, H, W). The single
     factor of an entangled model is read as the two that evaluation takes it for.

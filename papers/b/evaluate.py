@@ -29,7 +29,7 @@ from papers.b.data import PATH_LENGTH
 from papers.datasets import load_frames, load_split, make_paths, shortest_length
 from papers.encoded import Encoded, Evaluation, Figures, Labels
 from papers.judge import open_judge
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)
 BOUND_SAMPLES = 4  # samples of each test sequence behind the bound
@@ -45,7 +45,7 @@ def draw_frames(sequences: Sequences, count: int, generator: torch.Generator) ->
 
 
 def unordered_bound(
-    model: UnorderedFrames, test: Sequences, settings: Settings, seed: int
+    model: UnorderedFrames, test: Sequences, settings: RunSettings, seed: int
 ) -> Figures:
     """The bound and its terms in nats: means over four samples of N frames of every test sequence,
     with one draw of the codes of each. kl_static is of a sequence, kl_dynamic_per_frame of a
@@ -73,7 +73,7 @@ def prior_from_average(model: UnorderedFrames, static: Tensor, seed: int) -> Fig
     return {"prior_from_average": float(torch.stack(values).mean())}
 
 
-def sharpness(model: UnorderedFrames, test: Sequences, settings: Settings, seed: int) -> Figures:
+def sharpness(model: UnorderedFrames, test: Sequences, settings: RunSettings, seed: int) -> Figures:
     """How sharp N frames of every test sequence come back from the means of their codes.
 
     reconstruct_squared_error: of a frame, summed over its values. reconstruct_gradient: the mean
@@ -97,7 +97,7 @@ def mean_step(frames: Tensor) -> float:
 # ---- moving digits whose order is lost
 
 
-def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
+def evaluate_unordered_digits(model: UnorderedFrames, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of unordered moving digits, on two planes or grey on one."""
     train_paths, test_paths = (load_paths(settings, split, seed) for split in ("train", "test"))
     generator = encoded.seeded(CODES + seed)
@@ -108,7 +108,7 @@ def evaluate_unordered_digits(model: UnorderedFrames, settings: Settings, seed: 
     return figures | position_probes(train, test, train_seen, test_seen, seed)
 
 
-def load_paths(settings: Settings, split: str, seed: int) -> Sequences:
+def load_paths(settings: RunSettings, split: str, seed: int) -> Sequences:
     """Paths of moving digits, all frames in their order; grey with one channel."""
     paths, count = make_paths(settings, split), encoded.count_evaluated(settings, split)
     return paths(count, encoded.seeded(2 * seed + (split == "test")))
@@ -153,7 +153,7 @@ def position_probes(
 # ---- faces
 
 
-def evaluate_faces(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
+def evaluate_faces(model: UnorderedFrames, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of faces: unseen photographs of people whom training knows."""
     people = [load_split(settings, split, seed) for split in ("train", "test")]
     generator = encoded.seeded(CODES + seed)
@@ -183,7 +183,7 @@ def encode_photographs(
 # and counts nothing. Here each is compared with the true frame, and a judge names what it sees.
 
 
-def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -> Figures:
+def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of characters in all poses."""
     test, generator = load_characters(settings, "test", seed), encoded.seeded(CODES + seed)
     trained_on = settings.evaluation_training  # results/ was drawn after frames of as many
@@ -205,7 +205,7 @@ def evaluate_characters(model: UnorderedFrames, settings: Settings, seed: int) -
     return figures | coherence(model, identities, *grid)
 
 
-def load_characters(settings: Settings, split: str, seed: int) -> Sequences:
+def load_characters(settings: RunSettings, split: str, seed: int) -> Sequences:
     """The characters of a split; those of training lack the frames that were withheld."""
     return load_frames(settings, split).subset(slice(0, encoded.count_evaluated(settings, split)))
 

@@ -35,7 +35,7 @@ from papers.clips import class_labels, judge_clips
 from papers.datasets import load_clips
 from papers.encoded import Encoded, Evaluation, Figures, encode, true_swaps
 from papers.judge import name_judges, open_judge
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 REPEATS = 5  # of draws, as in the authors' code
@@ -45,7 +45,7 @@ ClassLabels = Mapping[str, np.ndarray]
 Judges = Mapping[str, SequenceJudge]  # by the prefix of the names of their figures
 
 
-def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of clips of sprites, or of your own copy of MUG."""
     model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
     train, test = (encode(model, load_clips(settings, s, seed)) for s in ("train", "test"))
@@ -59,7 +59,7 @@ def evaluate_clips(model: SequenceModel, settings: Settings, seed: int) -> Figur
     figures |= generations(model, test, judges, labels, seed)
     figures |= clip_probes(train, test, seed)
     figures |= draw_probes(model, train.sequences, test.sequences, seed)
-    if getattr(settings, "evaluation_fresh_statistics", False):
+    if settings.evaluation_fresh_statistics:
         figures |= fresh_statistics(model, train, test, seed)
     return figures
 

@@ -34,7 +34,7 @@ from papers.c.heads import Codes, Draw, HeadData, Task
 from papers.c.published_series import PublishedSeries
 from papers.datasets import load as load_dataset
 from papers.encoded import Evaluation, Figures, seeded
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 LABELS = {  # what heads predict
     "weather": {"season": heads.CLASS},
@@ -54,7 +54,7 @@ PAPERS = {  # what the papers report, with the training of the authors' code
 SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 
 
-def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_series(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of series: of heads on means of codes, and of models without codes."""
     splits, figures = load_splits(settings), {}
     codes = [encode_series(model, split) for split in splits]
@@ -75,12 +75,12 @@ def evaluate_series(model: SequenceModel, settings: Settings, seed: int) -> Figu
 # ---- series and their codes
 
 
-def load_series(settings: Settings, split: str, seed: int = 0, **options: object) -> Sequences:
+def load_series(settings: RunSettings, split: str, seed: int = 0, **options: object) -> Sequences:
     """The series of a split."""
     return load_dataset(settings.dataset, split, **options)
 
 
-def load_splits(settings: Settings, **options: object) -> list[Sequences]:
+def load_splits(settings: RunSettings, **options: object) -> list[Sequences]:
     """The training, validation and test series."""
     return [load_series(settings, split, **options) for split in heads.SPLITS]
 
@@ -152,7 +152,7 @@ def vary_constant(targets: ListOf[Tensor]) -> dict[str, float]:
 # ---- heads
 
 
-def plan_heads(settings: Settings, seed: int, task: Task) -> tuple[Task, list[int]]:
+def plan_heads(settings: RunSettings, seed: int, task: Task) -> tuple[Task, list[int]]:
     """A task with its epochs, and the seeds of its heads; evaluation_epochs 0: the task's own."""
     seeds = [100 * seed + number for number in range(settings.evaluation_heads)]
     return replace(task, epochs=settings.evaluation_epochs or task.epochs), seeds
@@ -172,7 +172,7 @@ def read_plainly(
     return {"logistic": whole, "window": [read_window(model, split) for split in splits]}
 
 
-def authors_protocol(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def authors_protocol(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """Heads as the authors' code trains and scores them: that of the last epoch.
 
     The head of a class is chosen on validation series, then trained on and chosen again; both are

@@ -21,7 +21,7 @@ from unbraid.models.base import Codes, SequenceModel
 
 from papers.datasets import load as load_dataset
 from papers.encoded import Evaluation, Figures
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 CHUNKS = 256  # chunks that are encoded at a time
 DECIMALS = 12  # equal vectors must tie, in whatever order the products in their cosine are summed
@@ -38,7 +38,7 @@ class Recordings:
     labels: dict[str, Tensor]  # (U,) by name
 
 
-def evaluate_speech(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_speech(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """The bound and the error rates of a model of spoken digits, or of your own copy of TIMIT.
 
     elbo, kl_static and kl_dynamic are in nats per chunk: means over test chunks, of one draw.
@@ -48,7 +48,7 @@ def evaluate_speech(model: SequenceModel, settings: Settings, seed: int) -> Figu
     setting scaled = false the model reads magnitudes, else spectra on the training chunks' scale.
     """
     test = load_chunks(settings, "test", seed)
-    if getattr(settings, "scaled", True):
+    if settings.scaled:
         test = SpectrumScale.fit(load_chunks(settings, "train", seed)).transform(test)
     recordings = collect_recordings(model, test, seed)
     bound = bound_over(model, [recordings.chunks], seed, CHUNKS)
@@ -59,7 +59,7 @@ def evaluate_speech(model: SequenceModel, settings: Settings, seed: int) -> Figu
     return figures
 
 
-def load_chunks(settings: Settings, split: str, seed: int) -> Sequences:
+def load_chunks(settings: RunSettings, split: str, seed: int) -> Sequences:
     """The chunks of a split, as magnitudes that are not scaled yet."""
     return load_dataset(settings.dataset, split)
 

@@ -19,14 +19,14 @@ from unbraid.models.base import SequenceModel
 from papers.c import series
 from papers.c.published_series import PublishedSeries
 from papers.encoded import Evaluation, Figures
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 DAY = 24  # hours
 SHUFFLES = 19  # of the known days' labels
 WET = 1.0  # mm of rain from which on a day is wet, as in climate statistics
 
 
-def evaluate_air(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_air(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of air quality: those of other series, and `wet_days`."""
     figures = series.evaluate_series(model, settings, seed)
     if isinstance(model, PublishedSeries):  # which reads s from one day

@@ -27,7 +27,7 @@ from papers.clips import judge_clips
 from papers.datasets import load_clips
 from papers.encoded import Encoded, Evaluation, Figures, true_swaps
 from papers.judge import open_judge
-from papers.settings import Settings
+from papers.settings import RunSettings
 
 
 class Known(NamedTuple):
@@ -43,7 +43,7 @@ THINGS = Known(("red_digit", "red_position"), ("green_digit", "green_position"))
 SPLITS = ("train", "validation", "test")
 
 
-def evaluate_side_by_side(model: SequenceModel, settings: Settings, seed: int) -> Figures:
+def evaluate_side_by_side(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model in the benchmark."""
     parts = [load_benchmark(settings, split, seed) for split in SPLITS]
     train, validation, test = (encoded.encode(model, part) for part in parts)
@@ -61,7 +61,7 @@ def evaluate_side_by_side(model: SequenceModel, settings: Settings, seed: int) -
 # ---- data
 
 
-def load_benchmark(settings: Settings, split: str, seed: int) -> Sequences:
+def load_benchmark(settings: RunSettings, split: str, seed: int) -> Sequences:
     """Sequences of "train", "validation" or "test", bytes as floats; digits have the label `which`.
 
     Validation digits are new paths of training digits, and sprites a tenth of the characters.
@@ -77,7 +77,7 @@ def load_benchmark(settings: Settings, split: str, seed: int) -> Sequences:
     return replace(sequences, labels=labels, static=(*sequences.static, "which"))
 
 
-def digits_of(settings: Settings, split: str) -> MovingDigits:
+def digits_of(settings: RunSettings, split: str) -> MovingDigits:
     """What draws the moving digits of a split."""
     law = settings.motion, tuple(settings.speeds)
     digits = load_digits("test" if split == "test" else "train")
@@ -138,7 +138,9 @@ def exchange(model: SequenceModel, codes: Codes, given: str, donors: np.ndarray)
     return frames.clamp(0, 1)
 
 
-def swaps(model: SequenceModel, test: Encoded, settings: Settings, code: str, seed: int) -> Figures:
+def swaps(
+    model: SequenceModel, test: Encoded, settings: RunSettings, code: str, seed: int
+) -> Figures:
     """Each test clip with another clip's static code, which `code` names.
 
     swap_right: share in which the true clip, with the donor's looks and the own motion, is the
@@ -170,7 +172,7 @@ def find_nearest(frames: Tensor, candidates: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(errors).argmin(0)
 
 
-def judge_looks(frames: Tensor, test: Encoded, donors: np.ndarray, settings: Settings) -> float:
+def judge_looks(frames: Tensor, test: Encoded, donors: np.ndarray, settings: RunSettings) -> float:
     """How often a judge names what the donor wears; of digits in each frame which they are."""
     size, classes = settings.image_size, test.sequences.classes
     if settings.dataset == "sprites":
