@@ -127,7 +127,7 @@ def judge_classes(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     return {name: p.argmax(1) for name, p in judge_probabilities(judge, frames).items()}
 
 
-def judge_clips(judge: SequenceJudge, frames: Tensor) -> dict[str, Tensor]:
+def judge_clips(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """The judge's probabilities (N, classes) for clips (N, T, C, H, W), by label."""
     probabilities = {name: p.double() for name, p in judge_probabilities(judge, frames).items()}
     if "motion" not in probabilities:

@@ -12,6 +12,7 @@ paper's formulas differ, see notebook 31, section 3.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -77,8 +78,8 @@ class SingleElementConfig(ModelConfig):
 class Codec(nn.Module):
     """Encoder (N, ...) to g features and decoder of elements; here an element is one frame."""
 
-    encoder: nn.Module
-    decoder: nn.Module
+    encoder: Callable[[Tensor], Tensor]
+    decoder: Callable[[Tensor], Tensor]
     frame_shape: tuple[int, ...]
     window: int = 1
 
@@ -373,7 +374,9 @@ class SingleElement(SequenceModel):
         return self.codec.split(frames * mask), self.codec.split(mask)
 
 
-def over_elements(network: nn.Module, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+def over_elements(
+    network: Callable[[Tensor], Tensor], inputs: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Outputs (B, T, ...) of a network that reads single elements, for inputs (B, T, ...).
 
     mask: (B, T, ...) of the elements. Batch normalisation counts whatever it reads, so a network
