@@ -166,7 +166,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
         metrics = evaluation.measure_runs(selected, places, accelerator)
-        figures = {}  # of all runs, once each
+        figures: dict[str, object] = {}  # of all runs, once each
         for run_metrics in metrics.values():
             figures |= run_metrics.get("by_seed", {})
         typer.echo(tables.tabulate_metrics(metrics, figures, {}).T.to_string(line_width=100))
@@ -250,7 +250,7 @@ def list_runs(
     from papers import run
 
     folder = folder or sections.own_results()
-    chosen = {}
+    chosen: dict[str, RunSettings] = {}
     for target in targets or ["all"]:
         chosen |= {settings.section: settings for settings in select_target(target, profile)}
     at_hand = keep_at_hand(settings.dataset for settings in chosen.values())

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 
+from papers.provenance import read_commit
 from papers.run import build, run_name, write_run
 from papers.settings import load
 
@@ -38,8 +40,13 @@ def adopt(source: Path, folder: Path) -> Path:
     model = read_weights(build(settings, written["seed"]), source)
 
     script = f"python papers/{SCRIPTS[settings.model]}/full_size.py --seed {written['seed']}"
-    record = {"command": script, "profile": settings.profile, "settings": settings.as_dict()}
+    record = {"command": script, "commit": written.get("commit") or read_commit()}
+    record |= {"profile": settings.profile, "settings": settings.as_dict()}
     record |= {name: written[name] for name in TAKEN}
+<<<<<<< HEAD
+=======
+    record["seconds"] = round(written["seconds"], 1)
+>>>>>>> h-j
     if checks := written.get("checks"):
         records.write_csv(path.with_suffix(".swaps.csv"), checks)
         record["swaps_sha256"] = records.digest(path.with_suffix(".swaps.csv"))
@@ -50,8 +57,14 @@ def adopt(source: Path, folder: Path) -> Path:
 
 def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
     """The model with the weights of all parts <source>-<number>.safetensors."""
+<<<<<<< HEAD
     parts = sorted(source.parent.glob(f"{source.name}-[0-9].safetensors"))
     state = {}
+=======
+    found = source.parent.glob(f"{source.name}-*.safetensors")
+    parts = [part for part in sorted(found) if part.stem.rpartition("-")[2].isdigit()]
+    state: dict[str, Tensor] = {}
+>>>>>>> h-j
     try:
         for part in parts:
             state |= load_file(part)

@@ -61,7 +61,7 @@ class Figure:
     def is_reached(self, mean: float, chance: float) -> bool:
         """Whether a mean over seeds is as good as the published value, or as our own bar."""
         if self.published is None:
-            return mean >= self.bar
+            return self.bar is not None and mean >= self.bar
         effect = min(abs(self.published - chance), abs(self.published))
         near = NEAR * effect if self.tolerance is None else self.tolerance
         distance = abs(mean - self.published)
@@ -272,7 +272,7 @@ def read_claims() -> list[Claim]:
 
 def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
     """Folder, run and seed of all runs behind claims, and whether their weights ship."""
-    runs = {}
+    runs: dict[tuple[str, str, int], bool] = {}
     for claim in claims:
         for run in claim.list_runs():
             shipped = claim.read_shipped(run)

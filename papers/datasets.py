@@ -156,8 +156,8 @@ def sample_unordered_digits(settings: RunSettings, split: str) -> Sampler:
 
 def make_paths(settings: RunSettings, split: str, kept: int | None = None) -> DigitPaths:
     """Moving digits, grey with one channel, of whose frames so many are kept, by default all."""
-    options = {"grey": settings.channels == 1, "kept": kept}
-    return DigitPaths(load_digits(split), settings.image_size, PATH_LENGTH, **options)
+    digits, is_grey = load_digits(split), settings.channels == 1
+    return DigitPaths(digits, settings.image_size, PATH_LENGTH, grey=is_grey, kept=kept)
 
 
 def count_drawn(settings: RunSettings) -> int:

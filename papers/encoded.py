@@ -27,7 +27,7 @@ Labels = Mapping[str, Tensor]
 class Evaluation(NamedTuple):
     """How models of one paper are measured on one dataset."""
 
-    evaluate: Callable[[SequenceModel, RunSettings, int], Figures]  # all by name; int: a seed
+    evaluate: Callable[[Any, RunSettings, int], Figures]  # of a model: all by name; int: a seed
     load: Callable[[RunSettings, str, int], Sequences]  # of a split, which is named
 
 
@@ -75,7 +75,7 @@ def probe(
     """
     codes = {name: np.concatenate([code, test_codes[name]]) for name, code in train_codes.items()}
     labels = {name: np.concatenate([row, test_labels[name]]) for name, row in train_labels.items()}
-    count, known = (len(next(iter(of.values()))) for of in (codes, train_codes))
+    count, known = len(next(iter(codes.values()))), len(next(iter(train_codes.values())))
     is_test = np.arange(count) >= known
     matrix = leakage_matrix(
         codes, labels, probe=kind, pooling="frames", test=is_test, permutations=1, seed=seed
@@ -159,8 +159,11 @@ def draw_others(model: SequenceModel, codes: Codes, kept: str, generator: torch.
 
 
 @torch.no_grad()
-def prior_means(model: SequenceModel, dynamic: Tensor) -> Tensor:
-    """The means of p(d_t | d_<t) along a path of draws (B, T, d), on the CPU; 0 stays 0."""
+def prior_means(model: Any, dynamic: Tensor) -> Tensor:
+    """The means of p(d_t | d_<t) along a path of draws (B, T, d), on the CPU; 0 stays 0.
+
+    model: one with a `prior`.
+    """
     means = model.prior(dynamic.to(device_of(model))).mean.cpu()
     return means.masked_fill((dynamic == 0).all(2, keepdim=True), 0.0)
 

@@ -94,7 +94,9 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
     places: the folder of each run's weights. accelerator: where models run, in full single
     precision; the versions name it where it is not the CPU.
     """
-    metrics, weights, judges = {}, {}, {}
+    metrics: dict[str, dict] = {}
+    weights: dict[str, dict[str, str]] = {}
+    judges: dict[str, str] = {}
     for settings, seeds in jobs:
         by_seed, weights[settings.run] = [], {}
         judges |= judge.describe_judges(settings)

@@ -145,14 +145,14 @@ def judge_examples(dataset: str, split: str, settings: RunSettings) -> tuple[Sam
     frames = FrameSampler(data, length=1)
     places = frames.observed.nonzero()  # (P, 2): a sequence and one of its observed frames
 
-    def draw(count: int, generator: torch.Generator) -> Sequences:
+    def draw_frames(count: int, generator: torch.Generator) -> Sequences:
         rows = torch.randint(len(places), (count,), generator=generator)
         return frames.take(places[rows, 0], places[rows, 1:])
 
     kept = places
     if len(places) > TEST_FRAMES:
         kept = places[torch.randperm(len(places), generator=fixed)[:TEST_FRAMES]]
-    return Sampler(draw, data.provenance, sources), frames.take(kept[:, 0], kept[:, 1:])
+    return Sampler(draw_frames, data.provenance, sources), frames.take(kept[:, 0], kept[:, 1:])
 
 
 def show_judge(dataset: str, examples: Sequences) -> tuple[Tensor, dict[str, Tensor]]:
@@ -214,7 +214,8 @@ def fit_judge(
         judge.check(frames)
         logits = judge(frames.to(device, torch.float32))
         truth = {name: labels[name].to(device, torch.long) for name in judge.classes}
-        loss = sum(F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
+        losses = (F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
+        loss = sum(losses, torch.zeros((), device=device))
 
         optimizer.zero_grad()
         loss.backward()
@@ -298,6 +299,6 @@ def measure_judge(judge: FrameJudge, dataset: str, profile: str, seed: int = 0) 
             scores = generation_scores(probabilities, labels[label])
             for name in ("inception_score", "conditional_entropy"):
                 figures[f"{name}_{label}"] = scores[name]
-    protocol = {"data": sampler.provenance, "split": "test", "seeds": [seed]}
+    protocol: dict[str, object] = {"data": sampler.provenance, "split": "test", "seeds": [seed]}
     protocol |= {"examples": len(frames), "versions": read_versions()}
     return {"judge": summarise([figures]), "protocol": protocol}

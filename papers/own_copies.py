@@ -61,9 +61,11 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     check_layout("mug", len(clips) >= 4, found)
     tests, train = np.split(np.random.default_rng(0).permutation(len(clips)), [len(clips) // 4])
     part = [clips[number] for number in sorted(tests if split == "test" else train)]
-    subject, expression, pictures = zip(*part, strict=True)
-    frames = torch.stack([read_pictures(paths, image_size) for paths in pictures])
-    labels = {"subject": [subjects.index(name) for name in subject], "expression": expression}
+    frames = torch.stack([read_pictures(paths, image_size) for _, _, paths in part])
+    labels = {
+        "subject": torch.tensor([subjects.index(subject) for subject, _, _ in part]),
+        "expression": torch.tensor([expression for _, expression, _ in part]),
+    }
     about = f"MUG (own copy), {split} split: {len(part)} clips of {len(subjects)} people"
     classes = {"subject": subjects, "expression": EXPRESSIONS}
     return Sequences(frames, labels, tuple(labels), (), split, about, classes=classes)
@@ -76,7 +78,9 @@ def load_timit(split: str = "train") -> Sequences:
     which all speakers say, are left out. Labels, static: speaker, sex, region, utterance, chunk.
     """
     check_name("split", split, ("train", "test"))
-    sentences = {}  # by part, region, speaker and name: some copies hold each in two formats
+    sentences: dict[
+        tuple[str, ...], Path
+    ] = {}  # by part, region, speaker and name: some copies hold each in two formats
     for path in sorted(own_folder("timit").glob("**/*.[Ww][Aa][Vv]")):
         row = tuple(path.as_posix().upper().split(".WAV")[0].split("/")[-4:])
         part, region, speaker, name = row
@@ -88,11 +92,11 @@ def load_timit(split: str = "train") -> Sequences:
     sentences = {row: path for row, path in sentences.items() if row[0] == split.upper()}
     check_layout("timit", bool(sentences), f"no sentence of {split.upper()}")
 
-    _, region, speaker, _ = zip(*sentences, strict=True)
+    _, regions, voices, _ = zip(*sentences, strict=True)
     labels = {
-        "speaker": torch.tensor([speakers.index(name) for name in speaker]),
-        "sex": torch.tensor([int(name[0] == "M") for name in speaker]),
-        "region": torch.tensor([REGIONS.index(name) for name in region]),
+        "speaker": torch.tensor([speakers.index(name) for name in voices]),
+        "sex": torch.tensor([int(name[0] == "M") for name in voices]),
+        "region": torch.tensor([REGIONS.index(name) for name in regions]),
     }
     classes = {"speaker": speakers, "sex": ("female", "male"), "region": REGIONS}
     about = f"TIMIT (own copy), {split} split: {len(sentences)} utterances, recorded level"
@@ -122,10 +126,10 @@ def sort_pictures(paths: list[Path]) -> list[Path]:
     """Pictures of MUG in the order of the numbers at the end of their names."""
     pictures = {}
     for path in paths:
-        digits = re.search(r"\d+$", path.stem)
-        is_new = digits is not None and int(digits[0]) not in pictures
+        number = int("".join(re.findall(r"\d+$", path.stem)) or -1)
+        is_new = number >= 0 and number not in pictures
         check_layout("mug", is_new, f"{path} without a number of its own")
-        pictures[int(digits[0])] = path
+        pictures[number] = path
     return [pictures[number] for number in sorted(pictures)]
 
 
@@ -154,4 +158,8 @@ def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
         except OSError as error:
             remedy = "copy the picture again, or leave out its take"
             raise data_error(path, "a picture that Pillow can read", error, remedy) from None
-    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
+    return (
+        torch.from_numpy(np.stack([np.asarray(square) for square in squares]))
+        .permute(0, 3, 1, 2)
+        .contiguous()
+    )

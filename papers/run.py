@@ -186,7 +186,8 @@ def find_weights(jobs: Jobs, folders: list[Path]) -> tuple[Jobs, dict[str, Path]
 
     The commands that train the others are printed, or raised if there are no weights at all.
     """
-    there, places, commands = [], {}, ["weights: these commands train what is missing:"]
+    there, commands = [], ["weights: these commands train what is missing:"]
+    places: dict[str, Path] = {}
     for settings, seeds in jobs:
         names = {seed: run_name(settings, seed) for seed in seeds}
         for seed, name in names.items():
@@ -211,7 +212,7 @@ def train_command(settings: RunSettings, seed: int, **machine: object) -> str:
         command += f" --steps {settings.steps}"
     for name, value in machine.items():
         text = f"--{name.replace('_', '-')} {value}"
-        command += f" {COMPILE[value] if name == 'compile' else text}"
+        command += f" {COMPILE[bool(value)] if name == 'compile' else text}"
     return command
 
 

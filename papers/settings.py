@@ -23,7 +23,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -107,11 +107,16 @@ class RunSettings:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> RunSettings:
         """The settings of these values by name; `SettingsError` for one of another type."""
+        return cls(said=RECORDED).replace(values)
+
+    def replace(self, values: Mapping[str, Any]) -> RunSettings:
+        """These settings with other values, of any name."""
         own = {name: value for name, value in values.items() if name in HINTS}
         for name, value in own.items():
             check_kind(name, value)
         others = {name: value for name, value in values.items() if name not in HINTS}
-        return cls(**own, others=others, said=tuple(dict.fromkeys((*RECORDED, *values))))
+        said = tuple(dict.fromkeys((*self.said, *values)))
+        return replace(self, **own, others=self.others | others, said=said)
 
     def as_dict(self) -> dict[str, Any]:
         """What is said, by name, as a record has it."""
@@ -125,7 +130,7 @@ class RunSettings:
             if name in self.others and not is_alike(value, self.others[name]):
                 known = self.others[name]
                 raise SettingsError(f"{name}: expected a value like {known!r}, found {value!r}")
-        return RunSettings.of(self.as_dict() | changes)
+        return self.replace(changes)
 
 
 HINTS = get_type_hints(RunSettings)  # the types of its fields

@@ -24,7 +24,8 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
     Where a seed lacks a figure, as one whose weights were gone before the figure existed, its value
     is null, and the mean is that of the others.
     """
-    values, means, names = {}, {}, {}
+    values, means = {}, {}
+    names: dict[str, float] = {}
     for figures in by_seed:
         names |= figures
     for name in names:

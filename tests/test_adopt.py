@@ -9,7 +9,7 @@ from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 
-from papers import adopt, verify
+from papers import adopt, provenance, verify
 from papers.run import build
 from papers.settings import load
 
@@ -60,6 +60,9 @@ def test_it_is_written_with_its_curve_its_record_and_its_class(written, tmp_path
     record = records.read_json(path.with_suffix(".run.json"))
     assert record["steps"] == 1010 and record["settings"]["anchor"] == "last"
     assert record["command"] == "python papers/c/full_size.py --seed 3"
+    assert record["commit"] == provenance.read_commit()  # the scripts may name their own
+    other = adopt.adopt(written(commit="theirs"), tmp_path / "others")
+    assert records.read_json(other.with_suffix(".run.json"))["commit"] == "theirs"
     assert records.read_csv(path.with_suffix(".swaps.csv"))[0]["nearest"] == 0.5
     assert verify.verify_results(tmp_path / "results") == []
     path.with_suffix(".swaps.csv").write_text("step,fresh_statistics,nearest\n1010,0,0.9\n")

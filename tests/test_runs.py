@@ -277,6 +277,8 @@ def test_a_judge_is_trained_written_and_measured(tmp_path, call):
     trained = load_judge(judge.judge_path("digits", "smoke", 0, tmp_path))
     written = records.read_json(tmp_path / "judges/digits/smoke/metrics.json")
     measured = judge.measure_judge(trained, "digits", "smoke")
+    record = records.read_json(tmp_path / "judges/digits/smoke/judge-seed1.run.json")
+    assert record["commit"] == provenance.read_commit()
     assert measured["judge"] == written["judge"]  # that of seed 0
     assert measured["protocol"].items() <= written["protocol"].items()
     assert verify.verify_results(tmp_path) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -81,7 +83,7 @@ def transition_bound(
         bound = model.elbo(batch, generator)
         # The model is a filter: the posterior of a first frame does not depend on later ones.
         first = model.elbo(batch.frames[:, :1], generator)
-        kl, kl_first = sum(bound.kl.values()), sum(first.kl.values())
+        kl, kl_first = (sum(each.kl.values(), torch.zeros(())) for each in (bound, first))
         later = (kl - kl_first) / max(bound.length - 1, 1)
         likelihood = bound.log_likelihood / bound.length
         rows.append(torch.stack([bound.per_frame, likelihood, kl_first, later], 1))
@@ -112,7 +114,9 @@ def order_units(pairs: Pairs, settings: RunSettings, seed: int) -> np.ndarray:
     return best_partition(pairs.before, pairs.after, settings.judged_size, seed=seed)[0]
 
 
-def digit_information(draws: list[tuple[Pairs, ...]], settings: RunSettings, seed: int) -> Figures:
+def digit_information(
+    draws: Sequence[tuple[Pairs, ...]], settings: RunSettings, seed: int
+) -> Figures:
     """mi_same_bits, mi_cross_bits, as paper A's Table 2, and their ratio cross_to_same: Kraskov,
     k = 3, of all pairs of posterior samples of a sequence, means over draws of pairs."""
     rows = []
@@ -120,8 +124,8 @@ def digit_information(draws: list[tuple[Pairs, ...]], settings: RunSettings, see
         order = order_units(pairs, settings, number)
         parts = len(order) // settings.judged_size
         latents = pairs.before[:, order], pairs.after[:, order]
-        factors = [np.split(each, parts, axis=1) for each in latents]
-        rows.append(same_and_cross(*factors, seed=number, raw=True)[1:])
+        before, after = (np.split(each, parts, axis=1) for each in latents)
+        rows.append(same_and_cross(before, after, seed=number, raw=True)[1:])
     same, cross = np.mean(rows, 0).tolist()
     return {"mi_same_bits": same, "mi_cross_bits": cross, "cross_to_same": cross / same}
 

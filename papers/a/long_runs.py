@@ -22,6 +22,7 @@ from unbraid import records, training
 from unbraid.checks import ResultsError
 from unbraid.models.independent import IndependentPrediction
 
+from papers import provenance
 from papers import run as runs
 from papers import settings as sections
 from papers.a.evaluate import order_units
@@ -69,9 +70,9 @@ def kept_checkpoint(path: Path, step: int) -> Path:
 def note_beginning(path: Path) -> None:
     """Add when, where and by which commit a run began or went on."""
     done = training.read_rows(path.with_suffix(".checkpoint"))
-    entry = {"after": done[-1]["step"] if done else 0, "commit": runs.read_commit()}
+    entry = {"after": done[-1]["step"] if done else 0, "commit": provenance.read_commit()}
     entry |= {"time": datetime.now(UTC).isoformat(timespec="seconds")}
-    entry |= {"device": runs.describe_cpu(), "versions": runs.read_versions()}
+    entry |= {"device": provenance.describe_cpu(), "versions": provenance.read_versions()}
     records.write_json(path.with_suffix(".begun.json"), {"begun": [*read_begun(path), entry]})
 
 
@@ -105,7 +106,7 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
                 pictures.setdefault(kind, []).append(frames)
 
     command = f"python -m papers.a.long_runs train {settings.run} --seed {seed}"
-    record = runs.make_record(command, settings, seed, rows) | {"precision": "32-true"}
+    record = provenance.make_record(command, settings, seed, rows) | {"precision": "32-true"}
     begun = read_begun(path)
     record |= {"commit": begun[0]["commit"], "begun": begun} if begun else {}
     record |= {"stopped": f"stopped at {rows[-1]['step']} of {settings.steps}"}
@@ -119,7 +120,7 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
     if pictures:
         kept = {kind: torch.stack(frames).numpy() for kind, frames in pictures.items()}
         kept["steps"] = np.array([step for step in steps if step in FRAMES])
-        np.savez_compressed(target.with_suffix(".along.npz"), **kept)
+        np.savez_compressed(target.with_suffix(".along.npz"), **kept)  # type: ignore[arg-type]
     runs.write_run(model, thin(rows), target, record)
 
 
@@ -132,6 +133,7 @@ def open_checkpoint(
     rows, _, tensors = training.read_checkpoint(checkpoint)
     weights = {name: value for name, value in tensors.items() if name.startswith("model.")}
     model = runs.build(settings, seed)
+    assert isinstance(model, IndependentPrediction)
     model.load_state_dict({name.removeprefix("model."): weights[name] for name in weights})
     return model.eval(), rows
 

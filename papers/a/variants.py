@@ -7,6 +7,7 @@ few for two digits in one factor, and then use all units again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,9 @@ class CanvasPrediction(IndependentPrediction):
     """`IndependentPrediction` with a wider decoder."""
 
     config_class = CanvasPredictionConfig
+    config: CanvasPredictionConfig
 
-    def __init__(self, config: CanvasPredictionConfig | None = None, **values: object):
+    def __init__(self, config: CanvasPredictionConfig | None = None, **values: Any):
         super().__init__(config, **values)
         if hidden := self.config.decoder_hidden:
             name = "relu" if self.config.activation == "paper" else self.config.activation
@@ -62,11 +64,13 @@ class GatedPrediction(CanvasPrediction):
     """`CanvasPrediction` whose `advance` is to be called in training (`fit`'s on_progress)."""
 
     config_class = GatedPredictionConfig
+    config: GatedPredictionConfig
+    in_use: Tensor  # (K, d)
 
-    def __init__(self, config: GatedPredictionConfig | None = None, **values: object):
+    def __init__(self, config: GatedPredictionConfig | None = None, **values: Any):
         super().__init__(config, **values)
         every_unit = torch.ones(self.factors, self.factor_size)
-        self.register_buffer("in_use", every_unit, persistent=False)  # (K, d)
+        self.register_buffer("in_use", every_unit, persistent=False)
         # Weights that are loaded have the units of the end of their training.
         self.register_load_state_dict_post_hook(lambda model, _: model.advance(1.0))
         self.posterior.register_forward_hook(self.close_units)
@@ -107,4 +111,4 @@ class GatedPrediction(CanvasPrediction):
         for weight in weights[:-1]:  # The last layer paints with the features of all.
             rows, columns = (torch.arange(size) * self.factors // size for size in weight.shape[:2])
             same_factor = (rows[:, None] == columns).to(weight)
-            weight *= same_factor.reshape(*same_factor.shape, *[1] * (weight.ndim - 2))
+            weight.mul_(same_factor.reshape(*same_factor.shape, *[1] * (weight.ndim - 2)))

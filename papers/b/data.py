@@ -1,6 +1,7 @@
 """What paper B reads: unordered digits, sequences that lack an action, and invented people."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class DigitPaths(MovingDigits):
     """
 
     def __init__(
-        self, *places: object, grey: bool = False, kept: int | None = None, **options: object
+        self, *places: Any, grey: bool = False, kept: int | None = None, **options: Any
     ) -> None:
         super().__init__(*places, **options)
         holds = kept is None or kept in range(1, self.length + 1)

@@ -144,9 +144,9 @@ def position_probes(
     figures = {}
     for figure, known in read.items():
         code = figure.partition("_")[0]
-        codes = [{code: part.codes[code]} for part in (train, test)]
-        chosen = [encoded.select(of_split, test.sequences.dynamic) for of_split in known]
-        figures[figure] = float(encoded.probe(*codes, *chosen, seed=seed).value.mean())
+        before, after = ({code: part.codes[code]} for part in (train, test))
+        told, asked = (encoded.select(of_split, test.sequences.dynamic) for of_split in known)
+        figures[figure] = float(encoded.probe(before, after, told, asked, seed=seed).value.mean())
     return figures
 
 
@@ -157,11 +157,11 @@ def evaluate_faces(model: UnorderedFrames, settings: RunSettings, seed: int) -> 
     """All figures of a model of faces: unseen photographs of people whom training knows."""
     people = [load_split(settings, split, seed) for split in ("train", "test")]
     generator = encoded.seeded(CODES + seed)
-    lots = 11 * people[0].mask.numel() + 10 * people[1].mask.numel()
+    lots = 11 * people[0].observed.numel() + 10 * people[1].observed.numel()
     torch.rand(lots, generator=generator)  # results/ was drawn after them
     codes = [encode_photographs(model, part, settings.length, generator) for part in people]
     figures = unordered_bound(model, people[1], settings, seed)
-    return figures | encoded.code_probes(*codes, seed)
+    return figures | encoded.code_probes(codes[0], codes[1], seed)
 
 
 def encode_photographs(
@@ -169,7 +169,7 @@ def encode_photographs(
 ) -> Encoded:
     """All observed photographs one by one: f of each alone, z given f of `count` of its person."""
     of_person = encode_all(model, draw_frames(people, count, generator))["static"]
-    frames, mask = as_float(people.frames), people.mask
+    frames, mask = as_float(people.frames), people.observed
     person, _ = mask.nonzero(as_tuple=True)
     labels = {name: people.labels[name][person] for name in people.static}
     labels |= {name: people.labels[name][mask] for name in people.dynamic}
@@ -255,8 +255,9 @@ def count_nearer(queries: Tensor, truth: Tensor, candidates: Tensor) -> Tensor:
     """How many candidates (K, ...) are nearer to each query (Q, ...) than the true one (Q,)."""
     queries, candidates = queries.flatten(1), candidates.flatten(1)
     centre = candidates.mean(0)  # Small numbers lose less to rounding.
-    products = {"compute_mode": "use_mm_for_euclid_dist"}
-    squared = torch.cdist(queries - centre, candidates - centre, **products).square()
+    products = "use_mm_for_euclid_dist"
+    distances = torch.cdist(queries - centre, candidates - centre, compute_mode=products)
+    squared = distances.square()
     return (squared < squared.gather(1, truth[:, None]) - TIE).sum(1)
 
 

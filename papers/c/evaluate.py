@@ -25,8 +25,13 @@ from unbraid.codes import (
     generator_for,
 )
 from unbraid.data.sequences import Sequences
+<<<<<<< HEAD
 from unbraid.data.sprites import ATTRIBUTES
 from unbraid.measures.judges import SequenceJudge
+=======
+from unbraid.data.sprites import ATTRIBUTES, class_labels
+from unbraid.measures.judges import FrameJudge, judge_clips
+>>>>>>> h-j
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
@@ -42,12 +47,12 @@ REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
 
 ClassLabels = Mapping[str, np.ndarray]
-Judges = Mapping[str, SequenceJudge]  # by the prefix of the names of their figures
+Judges = Mapping[str, FrameJudge]  # by the prefix of the names of their figures
 
 
 def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of clips of sprites, or of your own copy of MUG."""
-    model.to(memory_format=torch.channels_last)  # Convolutions run fastest in this layout.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # Convolutions run fastest in this layout.
     train, test = (encode(model, load_clips(settings, s, seed)) for s in ("train", "test"))
     judges = {}
     for prefix, (name, profile, size) in name_judges(settings).items():
@@ -87,8 +92,8 @@ def swaps(
             for kind, share in zip(("", "differing_", "leak_"), shares, strict=True):
                 figures[f"{prefix}swap_{kind}{name}"] = share
     if "motion" in test.labels:
-        expected = true_swaps(test.sequences, donors)
-        figures["swap_nearest"] = share_nearest(frames, test.sequences, expected)
+        clips = true_swaps(test.sequences, donors)
+        figures["swap_nearest"] = share_nearest(frames, test.sequences, clips)
     return figures
 
 
@@ -141,7 +146,7 @@ def judge_codes(
     model: SequenceModel, judges: Judges, codes: Codes
 ) -> dict[str, dict[str, np.ndarray]]:
     """Each judge's probabilities (N, classes) for decoded codes, by label."""
-    parts = {prefix: [] for prefix in judges}
+    parts: dict[str, list[dict[str, Tensor]]] = {prefix: [] for prefix in judges}
     for rows in torch.arange(len(codes["static"])).split(CLIPS_AT_ONCE):
         frames = decode_all(model, {name: code[rows] for name, code in codes.items()})
         for prefix, judge in judges.items():
@@ -179,7 +184,7 @@ def draw_probes(model: SequenceModel, train: Sequences, test: Sequences, seed: i
     for clips in (train, test):
         codes = encode_all(model, clips, generator)
         parts.append(Encoded(clips, codes, clips.labels))
-    return clip_probes(*parts, seed, "_draw")
+    return clip_probes(parts[0], parts[1], seed, "_draw")
 
 
 def clip_probes(train: Encoded, test: Encoded, seed: int, ending: str = "") -> Figures:

@@ -112,6 +112,8 @@ class PublishedSeries(SingleElement):
     """
 
     config_class = PublishedSeriesConfig
+    config: PublishedSeriesConfig
+    codec: StepCodec
 
     def build_networks(self) -> None:
         config = self.config
@@ -121,7 +123,7 @@ class PublishedSeries(SingleElement):
         self.static_head = nn.Sequential(
             nn.Linear(features, features), nn.Tanh(), GaussianHead(features, self.static_size)
         )
-        self.dynamic_encoder = WindowEncoder(config)
+        self.dynamic_encoder = WindowEncoder(config)  # type: ignore[assignment]
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         noise = super().draw_noise(count, length, generator)
@@ -209,7 +211,9 @@ class PublishedSeries(SingleElement):
         dynamic = codes["dynamic"]
         return codes | {"dynamic": dynamic.roll(find_anchor(self, dynamic.shape[1]), 1)}
 
-    def decode_elements(self, static: Tensor, dynamic: Tensor) -> Tensor:
+    def decode_elements(
+        self, static: Tensor, dynamic: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Mean windows (B, W, window, C) of s (B, D) and d (B, W, d), for one fixed noise."""
         noise = self.fixed_noise(self.codec.window, self.codec.recurrent.input_size)
         noise = noise.expand(*dynamic.shape[:2], -1, -1)

@@ -78,6 +78,8 @@ class PublishedSpeech(single_element.SingleElement):
     """
 
     config_class = PublishedSpeechConfig
+    config: PublishedSpeechConfig
+    codec: SpectraCodec
 
     def build_networks(self) -> None:
         config = self.config
@@ -95,7 +97,9 @@ class PublishedSpeech(single_element.SingleElement):
         """The features (B, T, g) of elements (B, T, 1, bins), each of the whole chunk."""
         return self.codec.encoder(self.codec.join(elements))
 
-    def decode_elements(self, static: Tensor, dynamic: Tensor, mask: None = None) -> Tensor:
+    def decode_elements(
+        self, static: Tensor, dynamic: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Mean elements (B, T, 1, bins) of s (B, D) and d (B, T, d)."""
         static = static[:, None].expand(-1, dynamic.shape[1], -1)
         return self.codec.split(self.codec.decoder(torch.cat([dynamic, static], -1)))

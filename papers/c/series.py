@@ -20,6 +20,7 @@ import itertools
 from collections.abc import Sequence as ListOf
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from unbraid.codes import encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean
 from unbraid.models.base import Batch, SequenceModel
+from unbraid.models.single_element import SingleElement
 
 from papers.c import heads
 from papers.c.heads import Codes, Draw, HeadData, Task
@@ -54,7 +56,7 @@ PAPERS = {  # what the papers report, with the training of the authors' code
 SHIFT_DAYS = 14  # by which the published code shifts the series of etth1, and not their labels
 
 
-def evaluate_series(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
+def evaluate_series(model: SingleElement, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of series: of heads on means of codes, and of models without codes."""
     splits, figures = load_splits(settings), {}
     codes = [encode_series(model, split) for split in splits]
@@ -75,12 +77,12 @@ def evaluate_series(model: SequenceModel, settings: RunSettings, seed: int) -> F
 # ---- series and their codes
 
 
-def load_series(settings: RunSettings, split: str, seed: int = 0, **options: object) -> Sequences:
+def load_series(settings: RunSettings, split: str, seed: int = 0, **options: Any) -> Sequences:
     """The series of a split."""
     return load_dataset(settings.dataset, split, **options)
 
 
-def load_splits(settings: RunSettings, **options: object) -> list[Sequences]:
+def load_splits(settings: RunSettings, **options: Any) -> list[Sequences]:
     """The training, validation and test series."""
     return [load_series(settings, split, **options) for split in heads.SPLITS]
 
@@ -104,7 +106,7 @@ def plain_means(frames: Tensor, observed: Tensor, has_gaps: bool) -> Tensor:
     return torch.cat([means, count / observed.shape[1]], 1) if has_gaps else means
 
 
-def read_window(model: SequenceModel, sequences: Sequences) -> Tensor:
+def read_window(model: SingleElement, sequences: Sequences) -> Tensor:
     """`plain_means` (N, F) of the window that is each series' anchor, of evaluation.
 
     Without context, the static code of a model that reads its anchor reads nothing else.
@@ -141,7 +143,7 @@ def vary_constant(targets: ListOf[Tensor]) -> dict[str, float]:
     targets: of training, validation and test series. From the first two as many as training has are
     chosen at random, 300 times; the constant is their mean.
     """
-    known, generator, errors = torch.cat(targets[:2]), seeded(0), []
+    known, generator, errors = torch.cat([*targets[:2]]), seeded(0), []
     for _ in range(300):
         chosen = torch.randperm(len(known), generator=generator)[: len(targets[0])]
         errors.append(float((targets[2] - known[chosen].mean()).abs().mean()))
@@ -159,7 +161,7 @@ def plan_heads(settings: RunSettings, seed: int, task: Task) -> tuple[Task, list
 
 
 def read_plainly(
-    model: SequenceModel, splits: ListOf[Sequences], task: Task
+    model: SingleElement, splits: ListOf[Sequences], task: Task
 ) -> dict[str, list[Tensor]]:
     """What linear models read of all series, by the names of the models."""
     if task.head is heads.ValueHead:
@@ -172,18 +174,20 @@ def read_plainly(
     return {"logistic": whole, "window": [read_window(model, split) for split in splits]}
 
 
-def authors_protocol(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
+def authors_protocol(model: PublishedSeries, settings: RunSettings, seed: int) -> Figures:
     """Heads as the authors' code trains and scores them: that of the last epoch.
 
     The head of a class is chosen on validation series, then trained on and chosen again; both are
     averaged. The days of etth1 are turned, and not their labels.
     """
-    options, figures = {}, {}
+    options: dict[str, int] = {}
+    figures: Figures = {}
     if settings.dataset == "etth1":
         model, options = model.with_anchor("first"), {"shift_days": SHIFT_DAYS}
     parts = [replace(part, mask=None) for part in load_splits(settings, **options)]
     for label, task in PAPERS[settings.dataset].items():
-        (task, seeds), repeats = plan_heads(settings, seed, task), ()
+        task, seeds = plan_heads(settings, seed, task)
+        repeats: tuple[int, ...] = ()
         sizes = [model.config.static_size, model.config.dynamic_size]
         if task.head is heads.ClassHead:
             sizes.append(int(parts[0].labels[label].max()) + 1)

@@ -67,13 +67,13 @@ def load_chunks(settings: RunSettings, split: str, seed: int) -> Sequences:
 def collect_recordings(model: SequenceModel, sequences: Sequences, seed: int) -> Recordings:
     """Encode all chunks and average their codes over each recording."""
     # A last chunk may end before the centre of its first spectrum.
-    chunks = sequences.subset(sequences.mask.any(1))
+    chunks = sequences.subset(sequences.observed.any(1))
     codes = encode_all(model, chunks, size=CHUNKS)
     drawn = encode_all(model, chunks, generator_for(model, seed), CHUNKS)["dynamic"]
-    steps = chunks.mask.unflatten(1, (drawn.shape[1], -1)).any(2)
+    steps = chunks.observed.unflatten(1, (drawn.shape[1], -1)).any(2)
     numbers = chunks.labels["utterance"].numpy()
-    _, first, utterance = np.unique(numbers, return_index=True, return_inverse=True)
-    utterance = torch.from_numpy(utterance)
+    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    utterance = torch.from_numpy(inverse)
     vectors = {
         "static": utterance_means(codes["static"], utterance),
         "dynamic": utterance_means(drawn, utterance, steps),

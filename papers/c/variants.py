@@ -16,7 +16,7 @@ class AblatedElementConfig(SingleElementConfig):
     static_from: str = "anchor"  # or "all": the mean of all observed elements' features
     subtract: bool = True  # the anchor, from what the dynamic LSTM reads
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_name("static_from", self.static_from, ("anchor", "all"))
 

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from unbraid.codes import encode_all
 from unbraid.data.sequences import Sequences
-from unbraid.models.base import SequenceModel
+from unbraid.models.single_element import SingleElement
 
 from papers.c import series
 from papers.c.published_series import PublishedSeries
@@ -26,7 +26,7 @@ SHUFFLES = 19  # of the known days' labels
 WET = 1.0  # mm of rain from which on a day is wet, as in climate statistics
 
 
-def evaluate_air(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
+def evaluate_air(model: SingleElement, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of air quality: those of other series, and `wet_days`."""
     figures = series.evaluate_series(model, settings, seed)
     if isinstance(model, PublishedSeries):  # which reads s from one day
@@ -35,7 +35,7 @@ def evaluate_air(model: SequenceModel, settings: RunSettings, seed: int) -> Figu
     return figures
 
 
-def wet_days(model: SequenceModel, known: Sequences, new: Sequences, seed: int) -> Figures:
+def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) -> Figures:
     """How well a logistic regression tells wet from dry days: AUROC, .5 by chance, on new days.
 
     wet_day_auroc: from s of the day. _shuffled: from s, the known days' labels shuffled, a mean
@@ -85,7 +85,7 @@ def is_wet(months: Sequences) -> np.ndarray:
     return (months.labels["rain"].unflatten(1, (-1, DAY)).sum(2) >= WET).flatten().numpy()
 
 
-def day_codes(model: SequenceModel, months: Sequences) -> Tensor:
+def day_codes(model: SingleElement, months: Sequences) -> Tensor:
     """The means of s (28 N, D) of each day of N months: a day alone is its own anchor."""
     days = months.frames.unflatten(1, (-1, DAY)).flatten(0, 1)  # (28 N, 24, C)
     return encode_all(model, days, size=1024)["static"]
@@ -94,8 +94,8 @@ def day_codes(model: SequenceModel, months: Sequences) -> Tensor:
 def day_means(months: Sequences) -> Tensor:
     """`series.plain_means` (28 N, F) of each day of N months."""
     parts = [months.frames, series.observed_values(months)]
-    days = [part.unflatten(1, (-1, DAY)).flatten(0, 1) for part in parts]
-    return series.plain_means(*days, months.mask is not None)
+    frames, observed = (part.unflatten(1, (-1, DAY)).flatten(0, 1) for part in parts)
+    return series.plain_means(frames, observed, months.mask is not None)
 
 
 EVALUATIONS = {"air_quality": Evaluation(evaluate_air, series.load_series)}

@@ -104,7 +104,8 @@ def assign(validation: Encoded, known: Known, seed: int, free: bool = False) -> 
         for code in names:
             values = validation.codes[code].flatten(1)  # of a path all steps, side by side
             codes = {code: values[:half]}, {code: values[half:]}
-            skills[part, code] = encoded.probe(*codes, *halves, "linear", seed).value.mean()
+            found = encoded.probe(*codes, halves[0], halves[1], "linear", seed)
+            skills[part, code] = found.value.mean()
     pairs = permutations(names, 2)
     return max(pairs, key=lambda pair: sum(skills[of] for of in zip(known, pair, strict=True)))
 
@@ -175,9 +176,11 @@ def find_nearest(frames: Tensor, candidates: tuple[Tensor, ...]) -> Tensor:
 def judge_looks(frames: Tensor, test: Encoded, donors: np.ndarray, settings: RunSettings) -> float:
     """How often a judge names what the donor wears; of digits in each frame which they are."""
     size, classes = settings.image_size, test.sequences.classes
+    names: tuple[str, ...] = ATTRIBUTES
+    length = 1
     if settings.dataset == "sprites":
         judge = open_judge("sprites", settings.profile, classes, size)
-        seen, names, length = judge_clips(judge, frames), ATTRIBUTES, 1
+        seen = judge_clips(judge, frames)
     else:
         judge = open_judge("digits", settings.profile, size=size)
         seen = judge_probabilities(judge, frames.flatten(0, 1))

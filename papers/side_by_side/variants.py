@@ -16,7 +16,9 @@ posteriors, d_t has the one that reads the whole sequence without s.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sklearn.decomposition import PCA
@@ -41,7 +43,7 @@ class RivalConfig(ModelConfig):
     variance: float = 0.05
     initial_log_variance: float = -4.0  # of the posteriors
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_number(0, variance=self.variance)
 
@@ -71,17 +73,26 @@ class AveragesConfig(RivalConfig):
 class Averages(SequenceModel):
     """Codes static (B, D), the mean of the frames' codes, and dynamic (B, T, D), the rest.
 
-    A subclass has `posterior`, q(z | x) of frames (N, C, H, W), and `paint`, the mean of p(x | z).
+    A subclass has `posterior` and `paint`.
     """
 
     config_class = AveragesConfig
+    config: AveragesConfig
     code_names = ("static", "dynamic")
 
-    def __init__(self, config: AveragesConfig | None = None, **values: object):
+    def __init__(self, config: AveragesConfig | None = None, **values: Any):
         super().__init__(config, **values)
         self.frame_shape = self.config.frame_shape
         self.size = self.config.size
         self.code_sizes = dict.fromkeys(self.code_names, self.size)
+
+    @abstractmethod
+    def posterior(self, frames: Tensor) -> Gaussian:
+        """q(z | x), (N, D), of frames (N, C, H, W)."""
+
+    @abstractmethod
+    def paint(self, latents: Tensor) -> Tensor:
+        """The means (N, C, H, W) of p(x | z), of z (N, D)."""
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the frames' codes."""
@@ -94,9 +105,9 @@ class Averages(SequenceModel):
         """
         frames = self.whole_frames(batch)
         shape = frames.shape[:2]
-        noise = self.as_noise(noise, *shape)["frames"]
+        drawn = self.as_noise(noise, *shape)["frames"].flatten(0, 1)
         posterior = self.posterior(frames.flatten(0, 1))
-        means = self.paint(posterior.draw(noise.flatten(0, 1))).view_as(frames)
+        means = self.paint(posterior.draw(drawn)).view_as(frames)
         divergence = kl(posterior, standard_normal_like(posterior.mean)).view(shape).sum(1)
         log_likelihood = gaussian_log_likelihood(frames, means, self.config.variance).sum(1)
         return Bound(log_likelihood, {"frames": divergence}, shape[1])
@@ -104,9 +115,10 @@ class Averages(SequenceModel):
     def encode(self, batch: Batch, noise: NoiseSource = None) -> Codes:
         """The mean over time of the frames' codes, and the rest; with noise those of a draw."""
         frames = self.whole_frames(batch)
+        drawn = None
         if noise is not None:
-            noise = self.as_noise(noise, *frames.shape[:2])["frames"].flatten(0, 1)
-        latents = self.posterior(frames.flatten(0, 1)).draw(noise)
+            drawn = self.as_noise(noise, *frames.shape[:2])["frames"].flatten(0, 1)
+        latents = self.posterior(frames.flatten(0, 1)).draw(drawn)
         return part(latents.unflatten(0, frames.shape[:2]))
 
     def decode(self, codes: Codes) -> Tensor:
@@ -132,12 +144,12 @@ def part(latents: Tensor) -> Codes:
 class FrameVAE(Averages):
     """`Averages` of a VAE of single frames."""
 
-    def __init__(self, config: AveragesConfig | None = None, **values: object):
+    def __init__(self, config: AveragesConfig | None = None, **values: Any):
         super().__init__(config, **values)
-        config = self.config
-        self.encoder = config.make_encoder()
-        self.head = networks.GaussianHead(config.features, config.size, config.initial_log_variance)
-        self.decoder = config.make_decoder(config.size)
+        own = self.config
+        self.encoder = own.make_encoder()
+        self.head = networks.GaussianHead(own.features, own.size, own.initial_log_variance)
+        self.decoder = own.make_decoder(own.size)
 
     def posterior(self, frames: Tensor) -> Gaussian:
         """q(z | x), (N, D), of frames (N, C, H, W)."""
@@ -155,7 +167,7 @@ class PrincipalComponents(Averages):
     eigenvectors U and eigenvalues L, the posterior is exact and the bound is the likelihood.
     """
 
-    def __init__(self, config: AveragesConfig | None = None, **values: object):
+    def __init__(self, config: AveragesConfig | None = None, **values: Any):
         super().__init__(config, **values)
         pixels = self.config.channels * self.config.image_size**2
         self.mean = nn.Parameter(torch.zeros(pixels))
@@ -200,22 +212,23 @@ class SequenceVAE(SequenceModel):
     """Codes static (B, D), of the whole sequence, and dynamic (B, T, d), of each step."""
 
     config_class = SequenceVAEConfig
+    config: SequenceVAEConfig
     code_names = ("static", "dynamic")
 
-    def __init__(self, config: SequenceVAEConfig | None = None, **values: object):
+    def __init__(self, config: SequenceVAEConfig | None = None, **values: Any):
         super().__init__(config, **values)
-        config = self.config
-        hidden, self.frame_shape = config.hidden, config.frame_shape
-        static, dynamic = config.static_size, config.dynamic_size
+        own = self.config
+        hidden, self.frame_shape = own.hidden, own.frame_shape
+        static, dynamic = own.static_size, own.dynamic_size
         self.code_sizes = {"static": static, "dynamic": dynamic}
-        self.encoder = config.make_encoder()
-        self.context = nn.LSTM(config.features, hidden, batch_first=True, bidirectional=True)
+        self.encoder = own.make_encoder()
+        self.context = nn.LSTM(own.features, hidden, batch_first=True, bidirectional=True)
         self.recurrent = nn.LSTM(2 * hidden, hidden, batch_first=True)
-        start = config.initial_log_variance
+        start = own.initial_log_variance
         self.static_head = networks.GaussianHead(2 * hidden, static, start)
         self.dynamic_head = networks.GaussianHead(hidden, dynamic, start)
         self.prior = networks.AutoregressivePrior(dynamic, hidden)
-        self.decoder = config.make_decoder(static + dynamic)
+        self.decoder = own.make_decoder(static + dynamic)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Standard normal numbers of the shape of the codes."""

@@ -90,6 +90,7 @@ class IndependentPrediction(SequenceModel):
 
     config_class = IndependentPredictionConfig
     config: IndependentPredictionConfig
+    decoder: nn.Module
 
     def __init__(self, config: IndependentPredictionConfig | None = None, **values: Any):
         super().__init__(config, **values)

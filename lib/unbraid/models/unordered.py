@@ -133,7 +133,7 @@ class UnorderedFrames(SequenceModel):
 
     config_class = UnorderedFramesConfig
     config: UnorderedFramesConfig
-    decoder_class = Decoder
+    decoder_class: type[nn.Module] = Decoder
     code_names = ("static", "dynamic")
 
     def __init__(self, config: UnorderedFramesConfig | None = None, **values: Any):
