@@ -43,10 +43,6 @@ def adopt(source: Path, folder: Path) -> Path:
     record = {"command": script, "commit": written.get("commit") or read_commit()}
     record |= {"profile": settings.profile, "settings": settings.as_dict()}
     record |= {name: written[name] for name in TAKEN}
-<<<<<<< HEAD
-=======
-    record["seconds"] = round(written["seconds"], 1)
->>>>>>> h-j
     if checks := written.get("checks"):
         records.write_csv(path.with_suffix(".swaps.csv"), checks)
         record["swaps_sha256"] = records.digest(path.with_suffix(".swaps.csv"))
@@ -57,14 +53,8 @@ def adopt(source: Path, folder: Path) -> Path:
 
 def read_weights(model: SequenceModel, source: Path) -> SequenceModel:
     """The model with the weights of all parts <source>-<number>.safetensors."""
-<<<<<<< HEAD
     parts = sorted(source.parent.glob(f"{source.name}-[0-9].safetensors"))
-    state = {}
-=======
-    found = source.parent.glob(f"{source.name}-*.safetensors")
-    parts = [part for part in sorted(found) if part.stem.rpartition("-")[2].isdigit()]
     state: dict[str, Tensor] = {}
->>>>>>> h-j
     try:
         for part in parts:
             state |= load_file(part)

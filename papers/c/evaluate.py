@@ -25,13 +25,8 @@ from unbraid.codes import (
     generator_for,
 )
 from unbraid.data.sequences import Sequences
-<<<<<<< HEAD
 from unbraid.data.sprites import ATTRIBUTES
-from unbraid.measures.judges import SequenceJudge
-=======
-from unbraid.data.sprites import ATTRIBUTES, class_labels
-from unbraid.measures.judges import FrameJudge, judge_clips
->>>>>>> h-j
+from unbraid.measures.judges import FrameJudge
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
