@@ -12,7 +12,6 @@ paper's formulas differ, see notebook 31, section 3.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -78,8 +77,8 @@ class SingleElementConfig(ModelConfig):
 class Codec(nn.Module):
     """Encoder (N, ...) to g features and decoder of elements; here an element is one frame."""
 
-    encoder: Callable[[Tensor], Tensor]
-    decoder: Callable[[Tensor], Tensor]
+    encoder: Any  # a module or, in a subclass, a method
+    decoder: Any
     frame_shape: tuple[int, ...]
     window: int = 1
 
@@ -374,9 +373,7 @@ class SingleElement(SequenceModel):
         return self.codec.split(frames * mask), self.codec.split(mask)
 
 
-def over_elements(
-    network: Callable[[Tensor], Tensor], inputs: Tensor, mask: Tensor | None = None
-) -> Tensor:
+def over_elements(network: nn.Module, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
     """Outputs (B, T, ...) of a network that reads single elements, for inputs (B, T, ...).
 
     mask: (B, T, ...) of the elements. Batch normalisation counts whatever it reads, so a network
