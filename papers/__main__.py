@@ -275,7 +275,7 @@ def show_settings(
     for experiment in selected:
         rows = [("section", experiment.section, f"at {profile}")]
         rows += trace_settings(sections.load(experiment.section, profile))
-        names, values = (max(len(row[place]) for row in rows) for place in (0, 1))
+        names, values = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:2])
         for name, value, place in rows:
             typer.echo(f"{name:<{names}}  {value:<{min(values, 40)}}  {place}")
 

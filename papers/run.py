@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
@@ -18,31 +17,19 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from unbraid import records, training
-from unbraid.checks import ResultsError, SettingsError, check_name
+from unbraid.checks import ResultsError, check_name
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
-from papers.settings import HINTS, Jobs, RunSettings, list_classes, load, trace
+from papers.settings import HINTS, Jobs, RunSettings, import_class, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 COMPILE = {True: "--compile", False: "--no-compile"}
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
 
 # ---- models
-
-
-def import_class(name: object) -> type[SequenceModel]:
-    """The model of a dotted name; `SettingsError` where there is none."""
-    module, _, own_name = str(name).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), own_name, None)
-    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
-        found = None
-    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
-        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
-    return found
 
 
 def choose_class(settings: RunSettings) -> type[SequenceModel]:

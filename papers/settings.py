@@ -19,15 +19,19 @@ of what is not a field of `RunSettings`.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from unbraid.checks import SettingsError, check_name
+
+if TYPE_CHECKING:
+    from unbraid.models.base import SequenceModel
 
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
@@ -125,16 +129,34 @@ class RunSettings:
 
     def but(self, **changes: object) -> RunSettings:
         """These settings with some changed; `SettingsError` for unknown names and other types."""
+        others = self.others
+        if "class" in others and changes.keys() - HINTS.keys() - others.keys():
+            config = import_class(others["class"]).config_class()
+            others = vars(config) | others  # what is not said has the config's default
         for name, value in changes.items():
-            check_name(f"settings of {self.section}", name, [*HINTS, *self.others])
-            if name in self.others and not is_alike(value, self.others[name]):
-                known = self.others[name]
-                raise SettingsError(f"{name}: expected a value like {known!r}, found {value!r}")
+            check_name(f"settings of {self.section}", name, [*HINTS, *others])
+            if name in others and not is_alike(value, others[name]):
+                expected = f"a value like {others[name]!r}"
+                raise SettingsError(f"{name}: expected {expected}, found {value!r}")
         return self.replace(changes)
 
 
 HINTS = get_type_hints(RunSettings)  # the types of its fields
 del HINTS["others"], HINTS["said"]
+
+
+def import_class(name: object) -> type[SequenceModel]:
+    """The model of a dotted name; `SettingsError` where there is none."""
+    from unbraid.models.base import SequenceModel  # which imports PyTorch
+
+    module, _, own_name = str(name).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), own_name, None)
+    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
+        found = None
+    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
+        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
+    return found
 
 
 def check_kind(name: str, value: object) -> None:

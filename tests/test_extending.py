@@ -22,7 +22,7 @@ ADDED = {
 EDITED = (
     (
         "papers/datasets.py",
-        "from papers.settings import Jobs, RunSettings, load, select_runs\n",
+        "from papers.settings import RunSettings\n",
         "from papers.toy import squares\n",
     ),
     (

@@ -61,7 +61,7 @@ def test_a_long_run_goes_on_and_is_shown_as_it_stands(name, short, tmp_path, mon
     moves = kept["frozen"][0, :, :, 2:].astype(int) - kept["frozen"][0, :, :, 1:2]
     assert moves.any(), "frozen factors must leave the other's motion"
     model = IndependentPrediction.load(target.with_suffix(".safetensors"))
-    assert model.factors == chosen.factors
+    assert model.factors == chosen.others["factors"]
     assert not verify.record_faults(target.with_suffix(".run.json"))
 
     # What is measured once is not measured again, and the run ends as if it had never stopped.

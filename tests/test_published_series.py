@@ -39,7 +39,7 @@ def test_full_is_the_authors_configuration():
     for section, values in expected.items():
         full = settings.load(f"single_element.{section}", "full")
         weights = [weight_schedules(full)[term] for term in terms]
-        assert (*weights, full.monte_carlo_draws, full.batch_size, full.steps) == values
+        assert (*weights, full.others["monte_carlo_draws"], full.batch_size, full.steps) == values
 
 
 # The bound, step by step

@@ -129,10 +129,10 @@ def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes)
     options = settings.load(f"single_element.{section}", "smoke").but(**changes)
     model = build(options, seed=0).eval()
     windows = 6
-    frames = torch.randn(4, windows * options.window, options.channels)
+    frames = torch.randn(4, windows * model.config.window, options.channels)
     mask = torch.ones_like(frames, dtype=torch.bool)
-    mask[1, : 2 * options.window] = False
-    mask[2, -2 * options.window :] = False
+    mask[1, : 2 * model.config.window] = False
+    mask[2, -2 * model.config.window :] = False
 
     read = []
     for look in (
@@ -144,7 +144,7 @@ def test_the_window_holds_the_steps_that_the_static_code_reads(section, changes)
         read.append(values.grad.abs().sum(2) > 0)
     # Where nothing was observed the models read 0, whatever stands there.
     assert torch.equal(read[0], read[1] & mask.any(2))
-    assert (read[1].sum(1) == options.window).all()
+    assert (read[1].sum(1) == model.config.window).all()
 
 
 def test_events_of_a_made_world(monkeypatch):

@@ -237,7 +237,7 @@ def test_all_figures_of_a_model_of_clips(monkeypatch, test_clips):
     monkeypatch.setattr(clips, "open_judge", lambda *_: Reader())
     names = {"model": "single_element", "dataset": "sprites", "profile": "smoke", "image_size": 8}
     counts = {"evaluation_training_characters": 20, "evaluation_characters": 15}
-    sizes = SimpleNamespace(**names, **counts)
+    sizes = settings.RunSettings(**names, **counts)
     figures = evaluation.evaluate(Painter(), sizes, 0)
     assert all(map(math.isfinite, figures.values()))
     assert figures["elbo_per_frame"] == -3 - 4 / T - 1 and figures["swap_hair"] == 1
