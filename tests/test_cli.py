@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from unbraid import records
 
-from papers import claims, settings, tables, verify
 from papers import __main__ as cli
+from papers import claims, evaluation, settings, tables, verify
 from papers.a import street
 
 SMOKE = ("--profile", "smoke")
@@ -137,7 +137,7 @@ def test_the_runs_behind_claims_whose_weights_ship_are_measured_again_by_default
 def asked(monkeypatch):
     """What evaluate would measure: jobs, and the places of their weights."""
     seen = []
-    monkeypatch.setattr(cli, "measure_runs", lambda *given: seen.append(given) or {})
+    monkeypatch.setattr(evaluation, "measure_runs", lambda *given: seen.append(given) or {})
     return seen
 
 

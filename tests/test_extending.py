@@ -37,7 +37,7 @@ EDITED = (
     ),
     (
         "papers/evaluation.py",
-        "from papers.settings import RunSettings\n",
+        "from papers.settings import Jobs, RunSettings, load, select_runs\n",
         """
 
 def brightness(model: SequenceModel, test: Encoded) -> Figures:
