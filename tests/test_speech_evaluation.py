@@ -1,7 +1,5 @@
 """Paper C's evaluation on speech: on made voices whose codes are known, and by a small model."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from helpers import seeded
@@ -11,6 +9,7 @@ from unbraid.data.speech import SpectrumScale
 from unbraid.models.base import Batch, Bound
 
 from papers.c import speech
+from papers.settings import RunSettings
 
 BINS, STEPS = 12, 6
 DIGITS = tuple("01234")
@@ -75,7 +74,7 @@ def measure(splits, monkeypatch):
     monkeypatch.setattr(speech, "load_chunks", lambda settings, split, seed: splits[split])
 
     def evaluate(model, **options):
-        named = SimpleNamespace(model="single_element", dataset="spoken_digits", **options)
+        named = RunSettings(model="single_element", dataset="spoken_digits", **options)
         return speech.evaluate_speech(model.eval(), named, 0)
 
     return evaluate
