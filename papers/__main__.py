@@ -275,9 +275,9 @@ def show_settings(
     for experiment in selected:
         rows = [("section", experiment.section, f"at {profile}")]
         rows += trace_settings(sections.load(experiment.section, profile))
-        names, values = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:2])
+        width = max(len(name) for name, _, _ in rows)
         for name, value, place in rows:
-            typer.echo(f"{name:<{names}}  {value:<{min(values, 40)}}  {place}")
+            typer.echo(f"{name:<{width}}  {value:<40}  {place}")
 
 
 @app.command("verify")

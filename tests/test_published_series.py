@@ -8,7 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from unbraid.models.base import Batch
 
 from papers import settings
-from papers.run import weight_schedules
+from papers.run import make_config, weight_schedules
 
 AIR = "single_element.air_quality.published"
 VALUES = torch.randn(3, 10, 3, generator=seeded(6), **DOUBLE)  # (B, T, C), five windows
@@ -39,7 +39,8 @@ def test_full_is_the_authors_configuration():
     for section, values in expected.items():
         full = settings.load(f"single_element.{section}", "full")
         weights = [weight_schedules(full)[term] for term in terms]
-        assert (*weights, full.others["monte_carlo_draws"], full.batch_size, full.steps) == values
+        draws = make_config(full).monte_carlo_draws
+        assert (*weights, draws, full.batch_size, full.steps) == values
 
 
 # The bound, step by step

@@ -129,15 +129,14 @@ def test_a_run_is_shown_with_the_place_of_each_value(call):
 
 
 def test_full_is_paper_a():
-    expected = {"length": 5, "kl_weight": 1.0}
+    expected = {"image_size": 64, "length": 5, "speeds": [0.1, 0.1], "kl_weight": 1.0}
     expected |= {"batch_size": 100, "learning_rate": 3e-4, "decay": 0.985, "decay_every": 320_000}
-    chosen = load("independent.bounce.factored", "full")
-    assert make_config(chosen).image_size == 64 and tuple(chosen.speeds) == (0.1, 0.1)
-    factored = chosen.as_dict()
-    entangled = load("independent.bounce.entangled", "full").as_dict()
+    paper = load("independent.bounce.factored", "full")
+    factored, entangled = paper.as_dict(), load("independent.bounce.entangled", "full").as_dict()
     assert factored["class"] == "unbraid.models.independent.IndependentPrediction"
-    assert factored.items() >= expected.items() and "opening" not in factored
-    differing = {name for name in factored if factored[name] != entangled[name]}
+    found = vars(paper) | paper.others
+    assert {name: found[name] for name in expected} == expected and "opening" not in factored
+    differing = {name for name in entangled if factored.get(name) != entangled[name]}
     assert differing == {"section", "run", "factors", "factor_size"}
 
 

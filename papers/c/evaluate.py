@@ -47,7 +47,8 @@ Judges = Mapping[str, FrameJudge]  # by the prefix of the names of their figures
 
 def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Figures:
     """All figures of a model of clips of sprites, or of your own copy of MUG."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # Convolutions run fastest in this layout.
+    # Convolutions run fastest in this layout.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, test = (encode(model, load_clips(settings, s, seed)) for s in ("train", "test"))
     judges = {}
     for prefix, (name, profile, size) in name_judges(settings).items():
