@@ -48,11 +48,11 @@ class SpectraCodec(elements.Windows):
         self.decoder_recurrent = nn.LSTM(code_size, features, batch_first=True)
         self.decoder_linear = nn.Linear(features, bins)
 
-    def encoder(self, spectra: Tensor) -> Tensor:
+    def encoder(self, spectra: Tensor) -> Tensor:  # type: ignore[override]
         """The features (B, T, g) of spectra (B, T, bins)."""
         return self.linear(self.recurrent(spectra)[0])
 
-    def decoder(self, codes: Tensor) -> Tensor:
+    def decoder(self, codes: Tensor) -> Tensor:  # type: ignore[override]
         """The spectra (B, T, bins) of codes (B, T, d + D), read one after the other."""
         return self.decoder_linear(self.decoder_recurrent(codes)[0])
 
