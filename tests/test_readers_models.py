@@ -111,8 +111,8 @@ def compare_predictions(is_training, **change):
     """Pairs of the reader's and the library's terms, in nats per frame, and gradients, by name."""
     reader, library = open_prediction(is_training, **change)
     world = MovingDigits(load_digits("test"), 32, 4, motion="circle", speeds=(0.5, -0.9))
-    x = world(6, seeded()).frames.double()
-    noise = torch.randn(6, 4, 40, generator=seeded(1), **DOUBLE)
+    x = world(3, seeded()).frames.double()
+    noise = torch.randn(3, 4, 40, generator=seeded(1), **DOUBLE)
     error, costs = reader.loss(x, noise)
     bound = library.elbo(x, library.to_codes(noise))
     constant = 0.5 * x[0, 0].numel() * math.log(2 * math.pi * 0.25)
