@@ -186,3 +186,11 @@ def test_an_answer_is_not_changed():
     expect("1.9", [np.arange(3)[::-1]])
     check("1.9", answer)
     assert answer[0].tolist() == [0, 1, 2]
+
+
+def test_a_judge_may_be_given_distributions():
+    from unbraid import DiagonalGaussian
+
+    given = DiagonalGaussian(torch.zeros(2), torch.zeros(2))
+    expect("1.1", judge=lambda found: "", calls=[(given,)])
+    assert check("1.1", lambda same: (same, same)).is_right
