@@ -51,6 +51,7 @@ def test_a_long_run_goes_on_and_is_shown_as_it_stands(name, short, tmp_path, mon
     record = records.read_json(target.with_suffix(".run.json"))
     assert record["stopped"] == "stopped at 4 of 6" and record["steps"] == 4
     assert [entry["after"] for entry in record["begun"]] == [0]
+    assert all(record[name] == record["begun"][0][name] for name in ("commit", "device"))
     rows = records.read_csv(target.with_suffix(".along.csv"))
     assert [row["step"] for row in rows] == [2, 4]
     wanted = {"elbo_per_frame", "mi_same_bits", "mi_cross_bits", "own_position_r2"}

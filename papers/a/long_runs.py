@@ -97,6 +97,8 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
     measured = read_measured(target.with_suffix(".along.csv"))
     pictures: dict[str, list[Tensor]] = {}
     for step in steps:
+        if step in measured and step not in FRAMES:
+            continue
         model_then, _ = open_checkpoint(kept_checkpoint(path, step), settings, seed)
         if step not in measured:
             measured[step] = {"step": step, **evaluate(model_then, settings, seed)}
@@ -107,8 +109,10 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
 
     command = f"python -m papers.a.long_runs train {settings.run} --seed {seed}"
     record = provenance.make_record(command, settings, seed, rows) | {"precision": "32-true"}
-    begun = read_begun(path)
-    record |= {"commit": begun[0]["commit"], "begun": begun} if begun else {}
+    begun = read_begun(path)  # where it was trained, which need not be here
+    for first in begun[:1]:
+        record |= {name: first[name] for name in ("commit", "device", "versions")}
+    record |= {"begun": begun} if begun else {}
     record |= {"stopped": f"stopped at {rows[-1]['step']} of {settings.steps}"}
     record |= {"data_sha256": make_sampler(settings).digests}
     for suffix in (".along.csv", ".along.npz"):

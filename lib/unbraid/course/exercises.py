@@ -196,8 +196,6 @@ def find_nan(found: Any) -> str:
     parts = list(found.values()) if isinstance(found, dict) else found
     if isinstance(parts, tuple | list):
         return next(filter(None, map(find_nan, parts)), "")
-    if not isinstance(parts, float) and not hasattr(parts, "dtype"):
-        return ""  # neither a number nor an array, such as a distribution
     values = as_array(parts)
     is_nan = values.dtype.kind == "f" and np.isnan(values).any()
     return "Your answer holds nan." if is_nan else ""

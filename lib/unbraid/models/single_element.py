@@ -27,7 +27,6 @@ from .elements import (
     CODECS,
     Codec,
     DynamicEncoder,
-    ImageCodec,  # noqa: F401 - for a notebook that takes it from here
     Posterior,
     SingleElementConfig,
     draw_small_weights,
