@@ -62,7 +62,7 @@ def compose(numbers: np.ndarray, cells: np.ndarray) -> Tensor:
 # ---- the forward pass, in the layout (N, H, W, C)
 
 
-def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, on a GPU as torch compiles it; as it is where that fails."""
     if not torch.cuda.is_available():
         return function
@@ -180,6 +180,7 @@ class Run(ABC):
     marks: Container[int] = range(0, 10**9, 20000)  # updates at which the state file is written
     weights: ClassVar[dict[str, float]] = {}  # of the bound's terms, as `Bound.loss` takes them
     model_class: type[SequenceModel]
+    model: SequenceModel
     rate: float | Tensor  # of Adam
     precision = torch.bfloat16  # of convolutions and recurrent layers
 
@@ -344,13 +345,11 @@ class Run(ABC):
         noise = self.model.draw_noise(*frames.shape[:2])
         loss, _ = self.losses(frames, noise, torch.float32)
         expected = twin.elbo(frames / 255, noise).loss(self.weights)
-        loss.backward()
-        expected.backward()
-        weights = zip(self.model.parameters(), twin.parameters(), strict=True)
-        pairs = [(weight.grad, other.grad) for weight, other in weights]
+        own = torch.autograd.grad(loss, list(self.model.parameters()))
+        true = torch.autograd.grad(expected, list(twin.parameters()))
         # Biases before batch normalisation have gradients of nothing but rounding.
-        least = 1e-3 * max(other.norm() for _, other in pairs)
-        worst = max((own - other).norm() / (other.norm() + least) for own, other in pairs)
+        least = 1e-3 * max(grad.norm() for grad in true)
+        worst = max((a - b).norm() / (b.norm() + least) for a, b in zip(own, true, strict=True))
         error = abs(loss.item() / expected.item() - 1)
         say(f"relative error of the loss {error:.1e}, of a weight's gradient {worst:.1e}")
         if not (error < 1e-6 and worst < 1e-2):

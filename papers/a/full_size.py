@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if not __package__:  # run as a script, below or beside lib/
     root = next(place for place in Path(__file__).resolve().parents if (place / "lib").is_dir())
@@ -57,10 +57,13 @@ def draw(
 
 
 @engine.compiled
-def filter_codes(model: nn.Module, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def filter_codes(
+    model: IndependentPrediction, features: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
     """Latents (T, B, K d) and KL (B,) of features (T, B, 32) and noise (T, B, K d)."""
     prior = DiagonalGaussian(torch.zeros_like(noise[0]), torch.zeros_like(noise[0]))
-    latents, divergences = [], []
+    latents: list[Tensor] = []
+    divergences: list[Tensor] = []
     for seen, drawn in zip(features, noise, strict=True):
         if latents:
             prior = model.prior(latents[-1])
@@ -75,7 +78,9 @@ class DigitsRun(engine.Run):
     """The training of paper A's model on moving digits."""
 
     model_class = IndependentPrediction
-    kl_weight: float | Tensor = 1.0
+    model: IndependentPrediction
+    rate: Tensor
+    kl_weight: Tensor
 
     def describe(self) -> dict[str, Any]:
         options, dataset, run = self.options, "bounce", "published"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 if not __package__:  # run as a script, below or beside lib/
     root = next(place for place in Path(__file__).resolve().parents if (place / "lib").is_dir())
@@ -23,13 +23,13 @@ if not __package__:  # run as a script, below or beside lib/
 from unbraid.data import sprites
 from unbraid.distributions import kl, standard_normal_like
 from unbraid.models.base import Noise
-from unbraid.models.unordered import UnorderedFrames
+from unbraid.models.unordered import Decoder, UnorderedFrames
 
 from papers import full_size as engine
 
 
 @engine.compiled
-def decode(decoder: nn.Module, s: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor:
+def decode(decoder: Decoder, s: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor:
     """Logits (N, 64, 64, 3) of s (N, 512) and d (N, 2)."""
     first = decoder.first
     maps = F.linear(torch.cat([s, d], 1).to(dtype), first.weight.to(dtype), first.bias.to(dtype))
@@ -50,6 +50,7 @@ class PosesRun(engine.Run):
     """The training of paper B's model on all poses of characters, bytes (P, 178, 3, 64, 64)."""
 
     model_class = UnorderedFrames
+    model: UnorderedFrames
     chunk, row, reserve = 125, 500, 12
     marks = range(0, 10**9, 10000)
 

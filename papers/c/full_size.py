@@ -35,7 +35,7 @@ def run_lstm(network: nn.LSTM, inputs: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, clips: Tensor, numbers: np.ndarray) -> dict[str, float]:
+def measure(model: SingleElement, clips: Tensor, numbers: np.ndarray) -> dict[str, float]:
     """Swaps of all test clips with random donors, named by the nearest of all test clips.
 
     clips: bytes (9 N, 8, 3, 64, 64), the motions of each of the characters `numbers` (N,). What is
@@ -79,7 +79,9 @@ class SpritesRun(engine.Run):
     test_clips: nine of each of the characters `numbers`, which are measured at the marks.
     """
 
-    model_class, rate = SingleElement, 2e-3
+    model_class = SingleElement
+    model: SingleElement
+    rate = 2e-3
     reserve = 20  # the last measurement is among it
     marks = (1000, 3500, 5000, 10000, *range(20000, 140000, 20000))
     weights: ClassVar = {"log_likelihood": 5.0, "anchor": 1.0}  # the released ones
