@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,14 +108,7 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
             for kind, frames in draw_clips(model_then, settings, seed).items():
                 pictures.setdefault(kind, []).append(frames)
 
-    command = f"python -m papers.a.long_runs train {settings.run} --seed {seed}"
-    record = provenance.make_record(command, settings, seed, rows) | {"precision": "32-true"}
-    begun = read_begun(path)  # where it was trained, which need not be here
-    for first in begun[:1]:
-        record |= {name: first[name] for name in ("commit", "device", "versions")}
-    record |= {"begun": begun} if begun else {}
-    record |= {"stopped": f"stopped at {rows[-1]['step']} of {settings.steps}"}
-    record |= {"data_sha256": make_sampler(settings).digests}
+    record = describe_run(path, settings, seed, rows)
     for suffix in (".along.csv", ".along.npz"):
         target.with_suffix(suffix).unlink(missing_ok=True)
     if steps:
@@ -126,6 +120,18 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
         kept["steps"] = np.array([step for step in steps if step in FRAMES])
         np.savez_compressed(target.with_suffix(".along.npz"), **kept)  # type: ignore[arg-type]
     runs.write_run(model, thin(rows), target, record)
+
+
+def describe_run(path: Path, settings: RunSettings, seed: int, rows: list[dict]) -> dict[str, Any]:
+    """The record of a run that was stopped: where it was trained, which need not be here."""
+    command = f"python -m papers.a.long_runs train {settings.run} --seed {seed}"
+    record: dict[str, Any] = provenance.make_record(command, settings, seed, rows)
+    begun = read_begun(path)
+    for first in begun[:1]:
+        record |= {name: first[name] for name in ("commit", "device", "versions")}
+        record["begun"] = begun
+    record |= {"stopped": f"stopped at {rows[-1]['step']} of {settings.steps}"}
+    return record | {"precision": "32-true", "data_sha256": make_sampler(settings).digests}
 
 
 def open_checkpoint(
