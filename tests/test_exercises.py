@@ -188,9 +188,13 @@ def test_an_answer_is_not_changed():
     assert answer[0].tolist() == [0, 1, 2]
 
 
-def test_a_judge_may_be_given_distributions():
+@pytest.mark.parametrize("of", ["distribution", "module"])
+def test_a_judge_may_be_given_what_is_no_array(of):
     from unbraid import DiagonalGaussian
 
-    given = DiagonalGaussian(torch.zeros(2), torch.zeros(2))
+    zeros = torch.zeros(2)
+    given = DiagonalGaussian(zeros, zeros) if of == "distribution" else torch.nn.Linear(1, 1)
     expect("1.1", judge=lambda found: "", calls=[(given,)])
     assert check("1.1", lambda same: (same, same)).is_right
+    expect("1.1", judge=lambda found: "")
+    assert check("1.1", given).is_right

@@ -83,7 +83,7 @@ def check_field(is_right: object, name: str, expected: object, given: object) ->
 
 def as_array(values: Any) -> np.ndarray:
     """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
-    if not hasattr(values, "cpu"):  # Distributions can be detached as well, and are no array.
+    if not hasattr(values, "is_floating_point"):  # A tensor's own; modules have `cpu` as well.
         return np.asarray(values)
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
