@@ -25,7 +25,7 @@ from collections.abc import Callable, Container
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def convolve(maps: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     The first and the last layer of encoder and decoder are matrix products: from patches to maps,
     from maps of 4 x 4 to one place, from codes (N, d) to maps of 4 x 4, and `paint`.
     """
-    weight, bias = layer.weight.to(maps.dtype), layer.bias.to(maps.dtype)
+    weight, bias = layer.weight.to(maps.dtype), cast(Tensor, layer.bias).to(maps.dtype)
     if isinstance(layer, nn.Conv2d) and layer.in_channels == 3:
         return F.linear(maps, weight.flatten(1), bias)
     if isinstance(layer, nn.Conv2d) and layer.stride == (1, 1):
@@ -112,7 +112,7 @@ def convolve(maps: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     if maps.ndim == 2:
         return (maps @ weight.permute(0, 2, 3, 1).flatten(1)).unflatten(1, (4, 4, -1)) + bias
     if layer.out_channels == 3:
-        return paint(maps, layer)
+        return paint(maps, cast(nn.ConvTranspose2d, layer))
     function = F.conv_transpose2d if isinstance(layer, nn.ConvTranspose2d) else F.conv2d
     return function(maps.permute(0, 3, 1, 2), weight, bias, 2, 1).permute(0, 2, 3, 1)
 
@@ -132,7 +132,7 @@ def paint(maps: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     left = F.pad(rows[:, :, :-1, 3], (0, 0, 1, 0))
     right = F.pad(rows[:, :, 1:, 0], (0, 0, 0, 1))
     pixels = torch.stack([rows[:, :, :, 1] + left, rows[:, :, :, 2] + right], 3)
-    return pixels.flatten(2, 3).float() + layer.bias
+    return pixels.flatten(2, 3).float() + cast(Tensor, layer.bias)
 
 
 def normalise(maps: Tensor, norm: nn.BatchNorm2d, steps: int) -> Tensor:
@@ -140,6 +140,7 @@ def normalise(maps: Tensor, norm: nn.BatchNorm2d, steps: int) -> Tensor:
     by_step = maps.unflatten(0, (steps, -1)).float()  # (steps, B, H, W, C)
     size = by_step[0, ..., 0].numel()
     variance, mean = torch.var_mean(by_step, (1, 2, 3), correction=0)  # (steps, C)
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum
     with torch.no_grad():
         for step in range(steps):
             norm.running_mean.lerp_(mean[step], norm.momentum)
@@ -240,7 +241,7 @@ class Run(ABC):
         torch.backends.cudnn.benchmark = True
         set_short_products(True)
         self.model = self.start_model().to(self.device).train()
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = self.model.parameters()
         self.optimizer = torch.optim.Adam(weights, lr=self.rate, fused=True, capturable=True)
         self.totals = torch.zeros(2, dtype=torch.float64, device=self.device)  # of the next row
@@ -306,7 +307,8 @@ class Run(ABC):
 
     def save(self) -> None:
         """Write the state file; a call that is killed leaves the old one whole."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state: dict[str, Any] = {"model": self.model.state_dict()}
+        state["optimizer"] = self.optimizer.state_dict()
         state["generator"] = torch.cuda.get_rng_state()
         state["kept"] = {name: getattr(self, name) for name in KEPT}
         part = self.options.state.with_suffix(".part")
@@ -315,9 +317,10 @@ class Run(ABC):
 
     def write(self) -> None:
         """Write the record, and the weights in half precision in files of at most 15 MiB."""
-        options, parts, room = self.options, [], 0
+        options, room = self.options, 0
+        parts: list[dict[str, Tensor]] = []
         options.out.mkdir(parents=True, exist_ok=True)
-        found = self.describe() | {"seed": options.seed, "steps": self.step}
+        found: dict[str, Any] = self.describe() | {"seed": options.seed, "steps": self.step}
         found |= {"seconds": round(self.seconds, 1), "device": torch.cuda.get_device_name()}
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
         found |= {"versions": versions | {"numpy": np.__version__}, "precision": "bf16-mixed"}

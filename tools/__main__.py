@@ -7,6 +7,7 @@ import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import unbraid
 
@@ -132,7 +133,7 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     update: "to",
 }
 PLACES = {"slides": "build/site/slides"}  # those of the others: build/COMMAND
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "url": {"required": True, "help": "https://github.com/OWNER/NAME"},
     "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
     "profile": {"default": "quick", "choices": ["smoke", "quick", "full"]},
@@ -151,8 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, takes in COMMANDS.items():
-        says = {"help": command.__doc__, "description": command.__doc__}
-        subparser = commands.add_parser(command.__name__, **says)
+        says = command.__doc__
+        subparser = commands.add_parser(command.__name__, help=says, description=says)
         subparser.set_defaults(run=command)
         for option in takes.split():
             subparser.add_argument(f"--{option}", **OPTIONS[option])

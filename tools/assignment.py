@@ -94,7 +94,7 @@ def write_assignment(
     written = []
     for notebook in select_notebooks(folder, only):
         book = nbformat.read(notebook, 4)
-        replaced = {}
+        replaced: dict[int, list[NotebookNode]] = {}
         for exercise in find_exercises(book):
             question = exercise.write_question()
             replaced |= {id(cell): question.get(tag, []) for tag, cell in exercise.parts.items()}
@@ -133,7 +133,7 @@ def find_exercises(book: NotebookNode) -> list[Exercise]:
                 raise ValueError(
                     f"exercise: expected '### Exercise 1.2 · build: ...': {cell.source}"
                 )
-            exercises.append(Exercise(*heading.groups()))
+            exercises.append(Exercise(heading[1], heading[2]))
         elif cell.cell_type == "markdown":  # the discussion of a solution
             continue
         for tag in found:

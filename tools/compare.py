@@ -122,10 +122,10 @@ def is_close(old: str, new: str, tolerance: float = TOLERANCE) -> bool:
     old, new = (ADDRESS.sub("0x", line) for line in (old, new))
     # Columns and rules of a table are as wide as their numbers.
     words = [re.sub(r"[\s\-─]+", " ", NUMBER.sub(" 0 ", line)).strip() for line in (old, new)]
-    numbers = [NUMBER.findall(line) for line in (old, new)]
     if words[0] != words[1]:
         return False
-    return all(is_near(*pair, tolerance) for pair in zip(*numbers, strict=True))
+    numbers = zip(NUMBER.findall(old), NUMBER.findall(new), strict=True)
+    return all(is_near(before, after, tolerance) for before, after in numbers)
 
 
 def is_near(old: str, new: str, tolerance: float) -> bool:
@@ -137,5 +137,5 @@ def is_near(old: str, new: str, tolerance: float) -> bool:
 
 def last_digit(text: str) -> float:
     """What one unit of a number's last decimal counts; 0 for whole numbers."""
-    exponent = Decimal(text.replace("−", "-")).as_tuple().exponent
+    exponent = int(Decimal(text.replace("−", "-")).as_tuple().exponent)
     return 10.0**exponent if exponent or "e" in text.lower() else 0.0

@@ -37,9 +37,9 @@ def read_lessons() -> dict[str, Lesson]:
     for path in select_notebooks():
         cells = nbformat.read(path, 4).cells
         title = cells[0].source.splitlines()[0].partition(" · ")[2] or "Start here"
-        run = float(RUN.search("\n".join(cell.source for cell in cells[:2]))[1])
+        (run,) = RUN.findall("\n".join(cell.source for cell in cells[:2]))
         number = path.name[:2]
-        times = (minutes[number]["teach"], minutes[number]["do"], run)
+        times = (minutes[number]["teach"], minutes[number]["do"], float(run))
         lessons[number] = Lesson(path.name, title, times)
     return lessons
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 if not __package__:  # run as a script, below or beside lib/
     root = next(place for place in Path(__file__).resolve().parents if (place / "lib").is_dir())
@@ -35,7 +35,7 @@ def decode(decoder: Decoder, s: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor
     maps = F.linear(torch.cat([s, d], 1).to(dtype), first.weight.to(dtype), first.bias.to(dtype))
     maps = F.leaky_relu(maps, decoder.slope).unflatten(1, (-1, 4, 4)).permute(0, 2, 3, 1)
     for layer in decoder.stages:
-        maps = F.leaky_relu(engine.convolve(maps, layer), decoder.slope)
+        maps = F.leaky_relu(engine.convolve(maps, cast(nn.ConvTranspose2d, layer)), decoder.slope)
     return engine.paint(maps, decoder.last)
 
 

@@ -49,12 +49,12 @@ def measure(model: SingleElement, clips: Tensor, numbers: np.ndarray) -> dict[st
     lengths = values.square().sum(1)
     codes = [model.encode(batch.float() / 255) for batch in clips.split(128)]
     lent = torch.cat([code["static"] for code in codes])[donors].split(128)
-    nearest, errors = [], []
+    nearest_of, errors = [], []
     for code, static, true in zip(codes, lent, values.split(128), strict=True):
         swapped = model.decode(code | {"static": static}).flatten(1) - center
-        nearest.append((lengths - 2 * swapped @ values.T).argmin(1))
+        nearest_of.append((lengths - 2 * swapped @ values.T).argmin(1))
         errors.append((model.decode(code).flatten(1) - center - true).square().sum(1))
-    nearest = torch.cat(nearest)
+    nearest = torch.cat(nearest_of)
 
     motion = torch.arange(9, device=clips.device).repeat(len(numbers))
     names = torch.from_numpy(np.stack([numbers, *np.unravel_index(numbers, (6, 6, 6, 6))]))

@@ -3,6 +3,8 @@
 import importlib.metadata
 import re
 
+from sphinx.application import Sphinx
+
 project = "Unbraid"
 author = "the authors of Unbraid"
 copyright = "the authors of Unbraid, CC BY 4.0"
@@ -58,7 +60,9 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 ARGUMENT = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): (.*)")
 
 
-def set_docstring(_app, _what, _name, _object, _options, lines):
+def set_docstring(
+    _app: object, _what: str, _name: str, _object: object, _options: object, lines: list[str]
+) -> None:
     """Make lists of the lines `name: meaning` of a docstring, and nothing else of its signs."""
     out = []
     inside = False
@@ -77,6 +81,6 @@ def set_docstring(_app, _what, _name, _object, _options, lines):
     lines[:] = out
 
 
-def setup(app):
+def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", set_docstring)

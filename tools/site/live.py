@@ -9,7 +9,9 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -24,7 +26,10 @@ from papers.a.variants import GatedPrediction
 
 SPRITES = "single_element/sprites/full/published-seed0"
 DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 13
-LAW = {"motion": "circle", "speeds": (0.5, -0.9)}  # radians per frame, as in notebook 13
+LAW: dict[str, Any] = {
+    "motion": "circle",
+    "speeds": (0.5, -0.9),
+}  # radians per frame, as in notebook 13
 CLIPS, DIGIT_CLIPS = 24, 6  # clips to choose from
 SEEN = 8  # frames of digits that the model reads before it predicts
 RANK = 64  # directions of d that are kept
@@ -43,8 +48,9 @@ class ReducedDecoder(nn.Module):
 
     def __init__(self, model: SingleElement, rank: int = RANK, films: int = 500):
         super().__init__()
-        _, *layers = fold_normalisation(model.codec.decoder)
-        first, self.shape = layers[0], layers[0].weight.shape[1:]  # (512, 4, 4)
+        _, first, *layers = fold_normalisation(cast(nn.Sequential, model.codec.decoder))
+        assert isinstance(first, nn.ConvTranspose2d) and first.bias is not None
+        self.shape = first.weight.shape[1:]  # (512, 4, 4)
         size = model.dynamic_size
         of_d, of_s = first.weight.flatten(1).split([size, model.static_size])  # (units, 8192)
         strength = of_s.norm(dim=1)
@@ -60,7 +66,7 @@ class ReducedDecoder(nn.Module):
         bias = self.mean @ of_d + first.bias.repeat_interleave(self.shape[1:].numel())
         self.weight = nn.Parameter(torch.cat([of_s[self.live], directions]))
         self.bias = nn.Parameter(bias)
-        self.rest = nn.Sequential(*layers[1:])
+        self.rest = nn.Sequential(*layers)
 
     def reduce(self, codes: Codes) -> Tensor:
         """Of codes s (B, D) and d (B, T, d) what this decoder reads, (B, T, live + rank)."""
@@ -79,7 +85,8 @@ def fold_normalisation(decoder: nn.Sequential) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for layer in decoder:
         if isinstance(layer, nn.BatchNorm2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True)
+            convolution = cast(nn.ConvTranspose2d, layers[-1])
+            layers[-1] = fuse_conv_bn_eval(convolution, layer, transpose=True)
         else:
             layers.append(layer)
     return layers
@@ -87,6 +94,9 @@ def fold_normalisation(decoder: nn.Sequential) -> list[nn.Module]:
 
 class DynamicPrior(nn.Module):
     """Draws of d from the model's own prior, as the reduced decoder reads them."""
+
+    mean: Tensor  # (d,)
+    projection: Tensor  # (d, rank)
 
     def __init__(self, model: SingleElement, decoder: ReducedDecoder):
         super().__init__()
@@ -125,21 +135,21 @@ def export(module: nn.Module, inputs: Tensor, names: list[str]) -> bytes:
             output_names=names,
             verbose=False,
         )
-    return shrink(program.model_proto).SerializeToString()
+    return shrink(cast(Any, program).model_proto).SerializeToString()
 
 
-def shrink(model):
+def shrink(model: Any) -> Any:
     """The ONNX model with 8 bits per weight and one scale per block, or with half precision."""
     import onnx
     from onnx import helper, numpy_helper
 
     graph, nodes, kept = model.graph, [], []
 
-    def keep(array, name):
+    def keep(array: np.ndarray, name: str) -> str:
         kept.append(numpy_helper.from_array(array, name))
         return name
 
-    def add(kind, inputs, output, **options):
+    def add(kind: str, inputs: list[str], output: str, **options: int) -> str:
         nodes.append(helper.make_node(kind, inputs, [output], **options))
         return output
 
@@ -152,9 +162,9 @@ def shrink(model):
             add("Cast", [half], name, to=onnx.TensorProto.FLOAT)
         else:
             whole, scale = quantise(values)
-            scale = keep(scale, f"{name}.scale")
-            scale = add("Cast", [scale], f"{scale}.float", to=onnx.TensorProto.FLOAT)
-            inputs = [keep(whole, f"{name}.whole"), scale]
+            half = keep(scale, f"{name}.scale")
+            single = add("Cast", [half], f"{half}.float", to=onnx.TensorProto.FLOAT)
+            inputs = [keep(whole, f"{name}.whole"), single]
             flat = add("DequantizeLinear", inputs, f"{name}.flat", axis=1, block_size=BLOCK)
             shape = torch.tensor(values.shape).numpy()
             add("Reshape", [flat, keep(shape, f"{name}.shape")], name)
@@ -166,7 +176,7 @@ def shrink(model):
     return model
 
 
-def quantise(values):
+def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whole numbers (blocks, 16) of 8 bits and scales (blocks, 1) whose product is near values."""
     blocks = values.reshape(-1, BLOCK)
     scale = (abs(blocks).max(1, keepdims=True) / 127).clip(1e-7).astype("float16")

@@ -131,7 +131,7 @@ def make_slides(cells: list[NotebookNode], figures: dict[int, Figure]) -> list[S
     for number, cell in enumerate(cells[1:], 1):
         for kind, text in split_cell(cell):
             if kind == "heading":
-                section, heading = re.match(r"#+ (?:(\d+)\. )?(.*)", text).groups("")
+                ((section, heading),) = re.findall(r"^#+ (?:(\d+)\. )?(.*)", text)
                 topic, said, is_open = "", "", False
             elif kind == "text":
                 named = TOPIC.match(text)
