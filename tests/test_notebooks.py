@@ -4,7 +4,6 @@ On the way its exercises meet wrong answers of each likely kind and accept none 
 """
 
 import copy
-import warnings
 from types import SimpleNamespace
 
 import nbformat
@@ -18,7 +17,6 @@ from tools import execution, files
 
 CHECKED = "nbval-check-output"  # the tag of cells whose output is the same at every profile
 NOT_COMPARED = ("metadata", "output_type", "name", "execution_count", "image/png")
-SECONDS = 10  # that a notebook should take at smoke
 # The longest are among the last of the course; they begin first, or one core waits for them.
 each = pytest.mark.parametrize("path", NOTEBOOKS[::-1], ids=lambda path: path.stem)
 
@@ -40,8 +38,6 @@ def test_papermill_runs_it_from_the_clone(path, root, tmp_path, as_a_reader, mon
     tried = files.write(insert_trials(nbformat.read(path, 4)), tmp_path / "tried" / path.name)
     outcome = execution.execute(tried, tmp_path / path.name, "smoke", folder=root)
     assert outcome.fault == ""
-    if outcome.seconds > SECONDS:
-        warnings.warn(f"{path.stem} took {outcome.seconds:.0f} s at smoke", stacklevel=1)
     for tag, says in (("check", "not answered yet"), ("solution", "right")):
         assert set(read_verdicts(outcome.output, tag)) == {says}
     executed, committed = nbformat.read(outcome.output, 4), nbformat.read(path, 4)
