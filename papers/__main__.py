@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 from unbraid.checks import check_name
+from unbraid.files import digest, quiet_pipe
 
 from papers import settings as sections
 from papers.settings import Jobs, RunSettings, current_profile, list_experiments, select_runs
@@ -192,7 +193,6 @@ def train_judges(
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
     profile = current_profile(profile)
-    from unbraid import records
 
     from papers import judge, tables
 
@@ -203,7 +203,7 @@ def train_judges(
         for key in metrics["judge"]["by_seed"]:
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f}")
         path = judge.judge_path(name, profile, seed, folder)
-        metrics["protocol"]["weights"] = {"judge": {str(seed): records.digest(path)}}
+        metrics["protocol"]["weights"] = {"judge": {str(seed): digest(path)}}
         written = f"metrics-seed{seed}.json" if seed else "metrics.json"
         tables.write_metrics(path.with_name(written), metrics)
         typer.echo(f"written: {path.parent}")
@@ -317,7 +317,8 @@ def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
     try:
-        app(prog_name="python -m papers")
+        with quiet_pipe():
+            app(prog_name="python -m papers")
     except SystemExit as end:
         if end.code == 130:  # Ctrl-C
             typer.echo("stopped", err=True)

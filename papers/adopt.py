@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 
@@ -45,7 +45,7 @@ def adopt(source: Path, folder: Path) -> Path:
     record |= {name: written[name] for name in TAKEN}
     if checks := written.get("checks"):
         records.write_csv(path.with_suffix(".swaps.csv"), checks)
-        record["swaps_sha256"] = records.digest(path.with_suffix(".swaps.csv"))
+        record["swaps_sha256"] = files.digest(path.with_suffix(".swaps.csv"))
     rows = [dict(zip(written["columns"], row, strict=True)) for row in written["rows"]]
     write_run(model, rows, path, record)
     return path

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError, check_name, check_whole
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sampling import FrameSampler, SequenceSampler
@@ -121,7 +121,7 @@ def open_judge(
 def describe_judges(settings: RunSettings) -> dict[str, str]:
     """The judges that measure runs of these settings: names, and the SHA-256 of their weights."""
     paths = [find_judge(*each) for each in name_judges(settings).values()]
-    return {"/".join(path.with_suffix("").parts[-4:]): records.digest(path) for path in paths}
+    return {"/".join(path.with_suffix("").parts[-4:]): files.digest(path) for path in paths}
 
 
 # ---- what judges learn from
@@ -263,7 +263,7 @@ def train_judge(
     command = f"python -m papers judge {dataset} --profile {settings.profile} --seed {seed}"
     record = make_record(command, settings, seed, rows)
     record |= {"device": describe_cpu(), "precision": "32-true", "data": sampler.provenance}
-    record |= {"data_sha256": sampler.digests, "curve_sha256": records.digest(curve)}
+    record |= {"data_sha256": sampler.digests, "curve_sha256": files.digest(curve)}
     save_judge(judge, path, record)
     return load_judge(path)
 
@@ -277,10 +277,10 @@ def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:
     for name, value in judge.state_dict().items():
         value = value.half() if value.is_floating_point() else value
         state[name] = value.cpu().contiguous()
-    records.write_atomically(path, safetensors.torch.save(state))
+    files.write_atomically(path, safetensors.torch.save(state))
     kind = "sequences" if judge.recurrent else "frames"
     described = {"kind": kind, "classes": judge.classes, "sizes": judge.sizes}
-    content = {**record, "judge": described, "weights_sha256": records.digest(path)}
+    content = {**record, "judge": described, "weights_sha256": files.digest(path)}
     records.write_json(path.with_suffix(".run.json"), content)
 
 

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 from jinja2 import StrictUndefined, Template
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.records import read_csv, read_record
 
@@ -132,7 +132,7 @@ def render_pages() -> dict[Path, str]:
 def write_tables() -> None:
     """Write the pages from what results/ holds."""
     for path, content in render_pages().items():
-        records.write_atomically(path, content.encode())
+        files.write_atomically(path, content.encode())
 
 
 def table_faults() -> list[str]:

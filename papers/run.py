@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from unbraid import records, training
+from unbraid import files, records, training
 from unbraid.checks import ResultsError, check_name
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
@@ -277,7 +277,7 @@ def find_record(settings: RunSettings, path: Path, now: dict, again: bool = Fals
     if not (record_path.exists() and weights.exists() and curve.exists()):
         return None
     record = records.read_record(path.name, path.parent)
-    if record["weights_sha256"] != records.digest(weights):
+    if record["weights_sha256"] != files.digest(weights):
         return None
     changes = list_changes(record, settings, now)
     if changes and not again:
@@ -308,7 +308,7 @@ def write_run(model: SequenceModel, rows: list[dict], path: Path, record: dict) 
     record_path.unlink(missing_ok=True)  # A record says that the files beside it are whole.
     records.write_csv(curve, rows)
     model.save(weights)
-    digests = {"weights_sha256": records.digest(weights), "curve_sha256": records.digest(curve)}
+    digests = {"weights_sha256": files.digest(weights), "curve_sha256": files.digest(curve)}
     records.write_json(record_path, record | {"model": describe_model(model)} | digests)
     # Last of all: a run killed before this line is resumed and not lost.
     path.with_suffix(".checkpoint").unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from unbraid import records
 from unbraid.checks import ResultsError, check_field
-from unbraid.records import RESTORE, digest, read_json
+from unbraid.files import digest
+from unbraid.records import RESTORE, read_json
 
 from papers import claims, pages, tables
 from papers.run import FILES

@@ -36,6 +36,14 @@ def test_one_set_that_cannot_be_fetched_stops_no_other(call, monkeypatch):
     assert code == 1 and "vowels: 2 files" in printed and "error: gone" in printed
 
 
+def test_who_stops_reading_stops_the_command_without_a_word():
+    command = [sys.executable, "-m", "unbraid", "data", "list"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b"" and listing.wait() == 0
+
+
 def test_names_of_datasets_and_sources_give_sources_and_others_one_message(call):
     names = command.select_sources(["sprites", "sprites_poses", "etth1", "moving_digits"])
     assert names == ["sprites-li", "etth1", "mnist", "mnist-sample"]

@@ -115,6 +115,11 @@ def test_the_command_writes_into_build_or_says_that_it_cannot(
     assert commands.main(["teacher", "--only", "11", "--to", "elsewhere"]) == 0
     assert [path.name for path in Path("elsewhere").glob("[!.]*")] == ["11_count.ipynb"]
     assert commands.main(["student", "--only", "11", "--to", "elsewhere"]) == 0
+    Path("mine", "figures").mkdir(parents=True)
+    Path("mine", "figures", "alt.toml").write_text("mine")
+    for place in ("mine", "build/../mine"):  # whatever a file is called, and the folder
+        assert commands.main(["student", "--only", "11", "--to", place]) == 2
+    assert [path.read_text() for path in Path("mine").rglob("*.*")] == ["mine"]
     before = (folder / "11_count.ipynb").read_bytes()
     for command in ("student", "assignment", "run"):  # not even at another name
         assert commands.main([command, "--only", "11", "--to", str(folder)]) == 2

@@ -6,6 +6,7 @@ Nothing here asks the network: the publisher is a server on this machine.
 import functools
 import hashlib
 import io
+import os
 import threading
 import time
 import zipfile
@@ -103,7 +104,7 @@ def test_what_was_fetched_before_a_failure_stays(house, published, offer):
     with pytest.raises(DataError, match=r"thing: not fetched(.|\n)*b\.bin"):
         fetch.fetch("thing")
     assert fetch.verify("thing") == {"a.bin": "ok", "deep/b.bin": "missing"}
-    assert list((house / "cache" / "thing" / "deep").iterdir()) == []
+    assert [path.name for path in (house / "cache").rglob("*") if path.is_file()] == ["a.bin"]
 
 
 def pack(members):
@@ -128,6 +129,36 @@ def test_an_archive_is_unpacked_and_each_member_checked(house, published, offer,
     assert contents(fetch.fetch("thing")) == CONTENT
     names = sorted(path.name for path in (house / "cache").rglob("*"))
     assert names == ["a.bin", "b.bin", "deep", "thing"]
+
+
+def test_no_more_is_read_or_unpacked_than_the_list_says(house, published, offer):
+    folder, address = published
+    wide = bytes(10**6)
+    packed = pack({"a.bin": CONTENT["a.bin"], "b.bin": wide, "inner.zip": pack({"b.bin": wide})})
+    write_files(folder, {"set.zip": packed, "deep/b.bin": wide, "large.zip": packed + bytes(10**4)})
+    for archive in ("set.zip", "large.zip"):
+        offer(address, archive=address + archive)
+        with pytest.raises(DataError, match=r"expected at most \d+ bytes, found more"):
+            fetch.fetch("thing")
+    deeper = {"a.bin": CONTENT["a.bin"], "inner.zip": pack({"in.zip": pack({"b.bin": b"?" * 600})})}
+    write_files(folder, {"set.zip": pack(deeper), "deep/b.bin": CONTENT["deep/b.bin"]})
+    offer(address, archive=f"{address}set.zip")
+    assert contents(fetch.fetch("thing")) == CONTENT
+
+
+def test_what_a_killed_fetch_left_is_removed_a_day_later(house, published, offer):
+    folder, address = published
+    write_files(folder)
+    offer(address)
+    place = house / "cache" / "thing"
+    write_files(
+        place, {".a.bin.123": b"old", "tmpabc": b"old", ".b.bin.9": b"of now", "mine": b"?"}
+    )
+    for name in (".a.bin.123", "tmpabc", "mine"):
+        os.utime(place / name, (0, 0))
+    fetch.fetch("thing")
+    left = {path.name for path in place.rglob("*") if path.is_file()}
+    assert left == {"a.bin", "b.bin", ".b.bin.9", "mine"}
 
 
 def test_without_network_or_room_the_error_comes_soon_and_says_what_to_do(

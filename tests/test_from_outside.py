@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from unbraid.records import digest
+from unbraid.files import digest
 from unbraid.training import read_rows
 
 OUTSIDE = """\

@@ -121,6 +121,23 @@ def test_rows_of_one_group_are_not_independent():
         assert widths[1] > 1.4 * widths[0]  # Limits are those of other persons.
 
 
+def test_one_group_has_no_interval():
+    codes, factors = world(60)
+    groups = np.repeat(["one", "other"], 30)
+    matrix = leakage_matrix(codes, factors, groups=groups, permutations=1)
+    assert np.isfinite(matrix.value).all() and np.isnan(matrix.test_interval).all()
+
+
+def test_a_mask_of_numbers_is_a_mask_and_rows_stand_once():
+    codes, factors = world(90)
+    mask = np.arange(90) % 3 == 0
+    for test in (mask, mask.astype(int), np.flatnonzero(mask)):
+        matrix = leakage_matrix(codes, factors, test=test, permutations=1)
+        assert (matrix.value == leakage_matrix(codes, factors, test=mask).value).all()
+    with pytest.raises(ValueError, match="test: expected different indices"):
+        leakage_matrix(codes, factors, test=[1, 2, 3, 3])
+
+
 def test_whole_groups_change_places():
     groups = np.repeat(np.arange(120), 5)
     order = leakage.shuffle_groups(groups, np.random.default_rng(0)).reshape(120, 5)

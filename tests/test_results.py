@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError
 
 from papers import pages, run, settings, tables, verify
@@ -166,7 +166,7 @@ def written(tmp_path):
     path.with_suffix(".safetensors").write_bytes(b"weights")
     records.write_csv(path.with_suffix(".training.csv"), [{"step": 1, "elbo": 2.0}])
     suffixes = {"weights": ".safetensors", "curve": ".training.csv"}
-    digests = {f"{n}_sha256": records.digest(path.with_suffix(s)) for n, s in suffixes.items()}
+    digests = {f"{n}_sha256": files.digest(path.with_suffix(s)) for n, s in suffixes.items()}
     records.write_json(path.with_suffix(".run.json"), digests | {"settings": {}})
     weights = {"a": {"0": digests["weights_sha256"]}}
     metrics = {"a": summarise(elbo=[2.0]), "protocol": {"weights": weights}}

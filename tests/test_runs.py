@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 import torch
 from helpers import seeded
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError, SettingsError
 from unbraid.data.sequences import Sequences
 from unbraid.measures.judges import load_judge
@@ -170,8 +170,8 @@ def test_a_record_names_its_files_and_says_how_they_were_made(trained):
     chosen, sampler, path = trained
     record = records.read_record(path.name, path.parent)
     assert list_kinds(path) == WHOLE
-    assert record["weights_sha256"] == records.digest(path.with_suffix(".safetensors"))
-    assert record["curve_sha256"] == records.digest(path.with_suffix(".training.csv"))
+    assert record["weights_sha256"] == files.digest(path.with_suffix(".safetensors"))
+    assert record["curve_sha256"] == files.digest(path.with_suffix(".training.csv"))
     assert record["settings"] == chosen.as_dict() and record["seed"] == 0
     assert record["data_sha256"] == sampler.digests and record["steps"] == chosen.steps
     assert record["versions"] == provenance.read_versions() and len(record["commit"]) >= 7

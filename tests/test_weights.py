@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import flip_bytes, seeded
 from safetensors.torch import save_file
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.models.base import SequenceModel
 from unbraid.models.independent import IndependentPrediction
@@ -56,7 +56,7 @@ def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
     codes, again = model.encode(frames), SingleElement.load(path).encode(frames)
     torch.testing.assert_close(again["dynamic"], codes["dynamic"], atol=0.01, rtol=0)
     SingleElement.load(path).save(tmp_path / "again.safetensors")
-    assert records.digest(path) == records.digest(tmp_path / "again.safetensors")
+    assert files.digest(path) == files.digest(tmp_path / "again.safetensors")
     assert list(tmp_path.glob("*.part")) == []
 
 

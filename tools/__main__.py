@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import unbraid
+from unbraid.files import quiet_pipe
 
 Options = argparse.Namespace
 LIBRARY = Path(unbraid.__file__).resolve().parent  # must be the one of this clone
@@ -167,9 +168,11 @@ def main(arguments: list[str] | None = None) -> int:
             is_desk = options.command in ("desk", "update")
             place = PLACES.get(options.command, f"build/{options.command}")
             options.to = options.to or (files.ROOT / "mine" if is_desk else place)
-            if not is_desk and Path(options.to).parts[0] != "build":
-                files.claim(Path(options.to))
-        result = options.run(options)
+            folder = Path(options.to).resolve()
+            if not is_desk and not folder.is_relative_to(files.ROOT / "build"):
+                files.claim(folder)
+        with quiet_pipe():
+            result = options.run(options)
         if isinstance(result, bool):
             return int(not result)
         where = f" in {options.to}" if "to" in takes else ""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
-from unbraid.records import write_atomically
+from unbraid.files import write_atomically
 
 from tools.files import ADDRESS, normalise, select_notebooks, tags, write
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 from PIL import Image
-from unbraid.records import write_atomically
+from unbraid.files import write_atomically
 
 from tools.files import select_notebooks
 

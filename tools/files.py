@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from unbraid.records import write_atomically
+from unbraid.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone
 MARK = ".unbraid"  # in a folder whose notebooks and pages the commands wrote, and may replace
@@ -63,12 +63,12 @@ def write(book: NotebookNode, path: Path) -> Path:
 
 
 def claim(folder: Path) -> None:
-    """Refuse a folder with notebooks or pages that no command here wrote, and mark it as theirs."""
+    """Refuse a folder with files that no command here wrote, and mark it as theirs."""
     mark = folder / MARK
     if not mark.exists():
-        strange = sorted([*folder.rglob("*.ipynb"), *folder.rglob("*.html")])
+        strange = sorted(path for path in folder.rglob("*") if path.is_file())
         if strange:
-            expected = "to: expected a folder without notebooks and pages of yours"
+            expected = "to: expected an empty folder, or one that this command wrote"
             raise ValueError(f"{expected}, found {strange[0]}; --to names another")
         folder.mkdir(parents=True, exist_ok=True)
         mark.touch()

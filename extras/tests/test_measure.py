@@ -12,7 +12,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from scipy.stats import norm
-from unbraid import records
+from unbraid.files import digest
 from unbraid.measures.leakage import LeakageMatrix
 from unbraid_extras import __main__, measure
 from unbraid_extras.arrays import read_arrays, read_codes
@@ -379,7 +379,7 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
     bits, shuffled = written["bits"]["static"]["skin"]
     assert f"{bits:.2f} (shuffled {shuffled:.2f})" in cells
     made = written["provenance"]
-    assert made["sha256"]["codes.npz"] == records.digest(files[0]) and made["versions"]["numpy"]
+    assert made["sha256"]["codes.npz"] == digest(files[0]) and made["versions"]["numpy"]
     assert made["command"].startswith("python -m unbraid_extras measure ")
     assert page.main and made["sha256"]["codes.npz"] in cells
     # What it has written it replaces, and what a killed run has left it removes.

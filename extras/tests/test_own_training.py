@@ -12,7 +12,7 @@ import soundfile
 import torch
 from bs4 import BeautifulSoup
 from PIL import Image
-from unbraid import records
+from unbraid import files, records
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import SequenceModel
 from unbraid.training import TrainingError
@@ -90,7 +90,7 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     loaded = SequenceModel.load(tmp_path / "model.safetensors")
     assert type(loaded) is own_training.MODELS[model]
     record = records.read_json(tmp_path / "model.run.json")
-    assert record["weights_sha256"] == records.digest(tmp_path / "model.safetensors")
+    assert record["weights_sha256"] == files.digest(tmp_path / "model.safetensors")
     made = record["provenance"]
     assert made["command"].startswith(f"python -m unbraid_extras train {model} --data")
     assert made["threads"] == torch.get_num_threads() and "torch" in made["versions"]
@@ -122,10 +122,10 @@ def test_a_table_becomes_a_page_and_is_not_trained_twice(folder, tmp_path):
     curve = records.read_csv(tmp_path / "model.training.csv")
     best = max(curve, key=lambda row: row["validation"])
     assert records.read_json(tmp_path / "model.run.json")["best_update"] == best["step"]
-    before = records.digest(tmp_path / "model.safetensors")
+    before = files.digest(tmp_path / "model.safetensors")
     (tmp_path / "report.html").unlink()
     assert "trained before" in run(*command)
-    assert records.digest(tmp_path / "model.safetensors") == before
+    assert files.digest(tmp_path / "model.safetensors") == before
     assert (tmp_path / "report.html").exists()
 
 
@@ -160,10 +160,19 @@ def test_an_interrupted_run_ends_in_the_same_bits(folder, tmp_path, monkeypatch)
     monkeypatch.undo()
     assert "goes on after update 5" in run(*arguments, tmp_path / "broken")
     for name in ("model.safetensors", "codes.npz"):
-        digests = {records.digest(tmp_path / each / name) for each in ("whole", "broken")}
+        digests = {files.digest(tmp_path / each / name) for each in ("whole", "broken")}
         assert len(digests) == 1
     left = {path.name for path in (tmp_path / "broken").iterdir()}
     assert left == FILES | {"factors.npz"}
+
+
+def test_two_do_not_train_in_one_folder(folder, tmp_path):
+    arguments = ("single_element", "--data", folder / "grey.npy", *QUICK, "--to", tmp_path)
+    with own_training.keep_alone(tmp_path), pytest.raises(TrainingError, match="alone"):
+        run(*arguments)
+    assert list(tmp_path.iterdir()) == []
+    run(*arguments)
+    assert not (tmp_path / own_training.LOCK).exists()
 
 
 def test_the_weights_of_the_best_validation_bound_are_kept(folder, tmp_path, monkeypatch):

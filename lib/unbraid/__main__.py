@@ -8,6 +8,7 @@ from importlib.metadata import version
 from unbraid.checks import check_name
 from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError
+from unbraid.files import quiet_pipe
 
 HELP = """
   list    what there is, under which licence, how large, and how it is had
@@ -62,12 +63,15 @@ def main() -> None:
         names, status = select_sources(chosen.names), 0
     except ValueError as error:
         parser.exit(1, f"error: {error}\n")
-    for name in names:
-        try:
-            print(ACTIONS[chosen.action](name))
-        except (DataError, OSError) as error:  # It stops no other source.
-            print(f"error: {error}", file=sys.stderr)
-            status = 1
+    with quiet_pipe():
+        for name in names:
+            try:
+                said = ACTIONS[chosen.action](name)
+            except (DataError, OSError) as error:  # It stops no other source.
+                print(f"error: {error}", file=sys.stderr)
+                status = 1
+            else:
+                print(said)
     sys.exit(status)
 
 

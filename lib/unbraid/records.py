@@ -4,14 +4,12 @@ results/<model>/<dataset>/<profile>/metrics.json
 results/<model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
-import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 
 from unbraid.checks import ResultsError, check_field
 from unbraid.data.fetch import repository_root
+from unbraid.files import write_atomically
 
 RESTORE = "restore or delete it, then train and evaluate again"
 
@@ -88,23 +86,3 @@ def as_csv(rows: list[dict]) -> bytes:
 def write_csv(path: Path, rows: list[dict]) -> None:
     """Write `as_csv` of rows."""
     write_atomically(path, as_csv(rows))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part of either."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        if path.exists():
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except OSError as error:  # Of a full disk the system does not say which file met it.
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from unbraid.records import write_atomically
+from unbraid.files import write_atomically
 
 DIGEST = "sha256"  # its name in the description
 

@@ -299,7 +299,7 @@ class Run:
         other = [name for name in names if self.identity.get(name) != theirs.get(name)]
         refused = [name for name in other if name not in MACHINE]
         if refused:
-            found = f"one with another {', '.join(refused)}; delete it to start anew"
+            found = f"one with another {', '.join(refused)}; name another file to start anew"
             raise TrainingError(f"{path}: expected a checkpoint of this run, found {found}")
         if other and not self.rank:
             made = f"{path}: made with another {', '.join(other)}"

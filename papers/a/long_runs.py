@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from unbraid import records, training
+from unbraid import files, records, training
 from unbraid.checks import ResultsError
 from unbraid.models.independent import IndependentPrediction
 
@@ -47,7 +47,7 @@ def train(settings: RunSettings, seed: int, folder: Path) -> None:
     def keep_marked(share: float) -> None:
         done = round(share * settings.steps)
         if done in MARKS:
-            records.write_atomically(kept_checkpoint(path, done), checkpoint.read_bytes())
+            files.write_atomically(kept_checkpoint(path, done), checkpoint.read_bytes())
 
     with runs.keep_alone(path, wait=False):
         note_beginning(path)
@@ -114,7 +114,7 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
     if steps:
         along = target.with_suffix(".along.csv")
         records.write_csv(along, [measured[step] for step in steps])
-        record["along_sha256"] = records.digest(along)
+        record["along_sha256"] = files.digest(along)
     if pictures:
         kept = {kind: torch.stack(frames).numpy() for kind, frames in pictures.items()}
         kept["steps"] = np.array([step for step in steps if step in FRAMES])

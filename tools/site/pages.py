@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
-from unbraid.records import write_atomically
+from unbraid.files import write_atomically
 
 from tools.files import ROOT, select_notebooks, write
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.checks import check_name, check_seed
+from unbraid.files import quiet_pipe
 
 from unbraid_extras.arrays import LARGEST_SEED
 
@@ -86,7 +87,7 @@ def split_names(text: str) -> list[str]:
 
 def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) -> None:
     """Read and measure codes, print the report, and write it as JSON and as a page."""
-    from unbraid.records import write_atomically
+    from unbraid.files import write_atomically
 
     from unbraid_extras.arrays import MADE_BY, check_inputs, read_arrays, read_codes
     from unbraid_extras.outputs import check_outputs, provenance
@@ -143,7 +144,8 @@ def run(words: Sequence[str]) -> None:
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     try:
-        run(sys.argv[1:])
+        with quiet_pipe():
+            run(sys.argv[1:])
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

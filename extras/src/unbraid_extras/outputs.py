@@ -20,7 +20,7 @@ from pathlib import Path
 
 from unbraid import __version__
 from unbraid.checks import check_field
-from unbraid.records import digest
+from unbraid.files import digest
 
 HEAD = 4096  # bytes of a file in which it says what made it
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
@@ -55,7 +55,7 @@ def check_outputs(
             raise ValueError(f"{folder}: expected {expected}, found {error.strerror}") from None
     for target in targets:
         for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
-            # As `records.write_atomically` names it: a dot, the name, the number of the process.
+            # As `files.write_atomically` names it: a dot, the name, the number of the process.
             if re.fullmatch(r"[.]\d{1,7}", path.suffix) and path.is_file():
                 with suppress(OSError):
                     path.unlink()

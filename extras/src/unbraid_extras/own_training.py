@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from unbraid import records
+from filelock import FileLock, Timeout
+from unbraid import files, records
 from unbraid.checks import check_field, check_name, check_whole
 from unbraid.codes import bound_per_frame
 from unbraid.data.sampling import FrameSampler, SequenceSampler
@@ -47,6 +49,7 @@ VALIDATED = 100  # validation sequences behind each row, at most
 MADE_BY = "unbraid_extras train"
 BEGUN = "model.begun.json"  # its settings, the digests of its data and of what it wrote
 RESULTS = ("model.safetensors", "model.training.csv", "model.run.json")
+LOCK = "model.lock"
 WORKING = ("model.checkpoint", "model.best", "model.rows.json")  # while it goes on
 REPORTED = ("report.html", "codes.npz", "factors.npz")
 
@@ -112,7 +115,7 @@ def check_folder(folder: Path, inputs: Sequence[Path] = ()) -> None:
     for path in (folder / name for name in (BEGUN, *RESULTS, *WORKING, *REPORTED)):
         is_own = path.name in (BEGUN, *WORKING)
         if path.is_file() and not is_own:
-            is_own = records.digest(path) in written.get(path.name, ())
+            is_own = files.digest(path) in written.get(path.name, ())
         check_outputs([path], inputs, MADE_BY, folder / BEGUN if is_own else None)
 
 
@@ -128,7 +131,7 @@ def write_known(path: Path, content: bytes) -> None:
     before = marker["written"].get(path.name, [])[-1:]  # in place until the new one is
     marker["written"][path.name] = [*before, hashlib.sha256(content).hexdigest()]
     records.write_json(path.parent / BEGUN, marker)
-    records.write_atomically(path, content)
+    files.write_atomically(path, content)
 
 
 def choose(
@@ -253,30 +256,48 @@ def train(
     `TrainingError` for a run of other settings or data in the folder without `again`, and
     `ValueError` for files that no run here wrote.
     """
-    check_folder(folder)
-    settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()
-    if begun := {} if again else read_marker(folder):
-        differing = [name for name in settings if begun["settings"].get(name) != settings[name]]
-        if differing:
-            raise TrainingError(
-                f"{folder}: expected a run of these settings and data, found one with other "
-                f"{', '.join(differing)}; --again replaces it, --to names another folder"
-            )
-    else:
-        for name in (*RESULTS, *WORKING, *REPORTED):  # The old marker stays until now.
+    with keep_alone(folder):
+        check_folder(folder)
+        settings, made = plan.settings | {"data_sha256": digest(data)}, made or provenance()
+        if begun := {} if again else read_marker(folder):
+            differing = [name for name in settings if begun["settings"].get(name) != settings[name]]
+            if differing:
+                raise TrainingError(
+                    f"{folder}: expected a run of these settings and data, found one with other "
+                    f"{', '.join(differing)}; --again replaces it, --to names another folder"
+                )
+        else:
+            for name in (*RESULTS, *WORKING, *REPORTED):  # The old marker stays until now.
+                (folder / name).unlink(missing_ok=True)
+            begun = {"made_by": MADE_BY, "settings": settings, "provenance": made, "written": {}}
+            records.write_json(folder / BEGUN, begun)
+        weights, curve, record_path = (folder / name for name in RESULTS)
+        if record_path.exists():
+            said = "trained before; only the report is written anew (--again trains anew)"
+            print(f"{folder}: {said}")
+        else:
+            known = {"settings": settings, "notes": data.notes, "provenance": made}
+            train_to_end(plan, data, folder, known | {"begun": begun["provenance"]}, accelerator)
+        for name in WORKING:  # Last of all: a run that is killed before this line is resumed.
             (folder / name).unlink(missing_ok=True)
-        begun = {"made_by": MADE_BY, "settings": settings, "provenance": made, "written": {}}
-        records.write_json(folder / BEGUN, begun)
-    weights, curve, record_path = (folder / name for name in RESULTS)
-    if record_path.exists():
-        print(f"{folder}: trained before; only the report is written anew (--again trains anew)")
-    else:
-        known = {"settings": settings, "notes": data.notes, "provenance": made}
-        train_to_end(plan, data, folder, known | {"begun": begun["provenance"]}, accelerator)
-    for name in WORKING:  # Last of all: a run that is killed before this line is resumed.
-        (folder / name).unlink(missing_ok=True)
-    record = records.read_record("model", folder)
-    return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
+        record = records.read_record("model", folder)
+        return Trained(plan, SequenceModel.load(weights), record, records.read_csv(curve))
+
+
+@contextmanager
+def keep_alone(folder: Path) -> Iterator[None]:
+    """Lock a folder; `TrainingError` where another process trains in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / LOCK
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        expected = "expected to train here alone, found another process that does"
+        raise TrainingError(f"{folder}: {expected}; wait for it, or name another --to") from None
 
 
 def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerator: str) -> None:
@@ -311,7 +332,7 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
     record = known | {
         "model": describe_model(model),
         "reasons": plan.reasons,
-        "weights_sha256": records.digest(weights),
+        "weights_sha256": files.digest(weights),
         "best_update": watch.best,
         "updates": watch.rows[-1]["step"],
         "seconds": watch.rows[-1]["seconds"],

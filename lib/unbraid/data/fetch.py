@@ -5,14 +5,21 @@ names. `fetch` brings what is in none of them from its publisher into the cache.
 """
 
 import hashlib
+import io
 import os
-import tempfile
+import shutil
+import time
 import tomllib
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from unbraid.checks import check_name
+from unbraid.files import write_atomically
+
+DAY = 86_400  # seconds
 
 
 class DataError(RuntimeError):
@@ -143,25 +150,69 @@ def fetch(name: str, only: Sequence[str] = ()) -> dict[str, Path]:
     return files(name, only)
 
 
+class _Bounded(io.BytesIO):
+    """Bytes in memory, and an error as soon as there are more of them than expected."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def write(self, part: Any) -> int:
+        if self.tell() + len(part) > self.most:
+            raise ValueError(f"expected at most {self.most} bytes, found more")
+        return super().write(part)
+
+
 def _download(source: Source, missing: list[str], folder: Path) -> None:
     """Bring files into a folder: those that the archive holds, then the others one by one."""
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")
-    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     # Without the header some servers send a .gz file unpacked.
-    downloader = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
+    bring = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
+    left = list(missing)
     if source.archive:
-        wanted = {Path(file).name: folder / file for file in missing}
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            members = [pooch.retrieve(source.archive, None, "all.zip", scratch, None, downloader)]
-            for member in members:
-                if member.endswith(".zip"):  # the archive, or one in it
-                    members.extend(pooch.Unzip()(member, "download", None))
-                elif path := wanted.get(Path(member).name):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(member, path)
-    digests = {file: source.files[file][0] for file in missing}
-    publisher = pooch.create(folder, source.url, registry=digests, urls=source.urls)
-    for file in missing:  # what is there with the right digest stays
-        os.chmod(publisher.fetch(file, downloader=downloader), 0o644)  # for all users of a cache
+        packed = _Bounded(2 * sum(size for _, size in source.files.values()))
+        bring(source.archive, packed, None)
+        names = {Path(file).name: file for file in missing}
+        sizes = {name: source.files[file][1] for name, file in names.items()}
+        for name, content in _read_members(packed, sizes):
+            if _keep(source, names[name], content, folder):
+                left.remove(names[name])
+    for file in left:
+        received = _Bounded(source.files[file][1])
+        bring(source.urls.get(file) or source.url + file, received, None)
+        if not _keep(source, file, received.getvalue(), folder):
+            raise ValueError(f"{file}: expected the published file, found another digest")
+
+
+def _read_members(
+    packed: _Bounded, sizes: dict[str, int], in_it: bool = True
+) -> Iterator[tuple[str, bytes]]:
+    """Members of an archive, or of one in it, by these last names, where their size is right."""
+    with zipfile.ZipFile(packed) as archive:
+        for member in archive.infolist():
+            name = Path(member.filename).name
+            if sizes.get(name) == member.file_size:
+                yield name, archive.read(member)
+            elif in_it and name.endswith(".zip"):
+                with archive.open(member) as file:
+                    inner = _Bounded(packed.most)
+                    shutil.copyfileobj(file, inner)
+                yield from _read_members(inner, sizes, in_it=False)
+
+
+def _keep(source: Source, file: str, content: bytes, folder: Path) -> bool:
+    """Write a file's content where it belongs; False, and nothing written, for another's."""
+    is_right = hashlib.sha256(content).hexdigest() == source.files[file][0]
+    if is_right:
+        write_atomically(folder / file, content)
+        os.chmod(folder / file, 0o644)  # for all users of a cache
+    return is_right
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was being written a day ago or earlier, when a fetch was killed."""
+    for path in [*folder.rglob("tmp*"), *folder.rglob(".*.*")]:
+        if path.is_file() and time.time() - path.stat().st_mtime > DAY:
+            path.unlink()

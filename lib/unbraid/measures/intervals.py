@@ -104,8 +104,11 @@ def ratio_limits(
     """BCa limits (m, 2) of ratio(sums.sum(1), sizes.sum(1)) over draws of n units, arrays (m, n).
 
     To leave a unit out is a subtraction, so that the time grows with n and not with its square.
+    Of a single unit limits are NaN.
     """
     (m, n), random = sums.shape, np.random.default_rng(seed)
+    if n == 1:
+        return np.full((m, 2), np.nan)
     values, drawn = np.vstack([sums, sizes]), np.empty((draws, 2 * m))
     for draw in drawn:
         draw[:] = values.take(random.integers(n, size=n), axis=1).sum(axis=1)

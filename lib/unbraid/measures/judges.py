@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError, check_field
 from unbraid.networks import frame_encoder
 
@@ -151,7 +151,7 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
         found = names if classes is None else tuple(classes.get(label, ()))
         if found != names:
             raise ResultsError(f"{path}: expected the {label} of data among {names}, found {found}")
-    if not path.exists() or records.digest(path) != digest:
+    if not path.exists() or files.digest(path) != digest:
         raise ResultsError(f"{path}: expected weights of the record's SHA-256; {records.RESTORE}")
     judge.load_state_dict(load_file(path))
     return judge.eval()

@@ -215,7 +215,8 @@ def skill_limits(loss: np.ndarray, base: np.ndarray, seed: int) -> np.ndarray:
     limits = ratio_limits(lambda lost, of: 1 - lost / of, loss, base, BOOTSTRAP_DRAWS, seed)
     # Of a perfect probe no draw can differ: Wilson's limits of a share of n without an error.
     perfect, wrong = ~loss.any(axis=1), 1 - share_interval(loss.shape[1], loss.shape[1]).low
-    limits[perfect, 0] = 1 - wrong / base[perfect].mean(axis=1)
+    if loss.shape[1] > 1:
+        limits[perfect, 0], limits[perfect, 1] = 1 - wrong / base[perfect].mean(axis=1), 1
     return np.clip(limits, -1, 1)
 
 
@@ -236,6 +237,10 @@ def held_out_mask(
             chosen = np.isin(groups, drawn[: round(test * len(drawn))])
             if all(differs(values, chosen) for values in known):
                 break
+    if chosen.dtype.kind in "iu" and chosen.shape == mask.shape and set(chosen.tolist()) <= {0, 1}:
+        chosen = chosen.astype(bool)  # a mask of 0 and 1, not the rows 0 and 1 again and again
+    elif chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
+        raise ValueError("test: expected different indices, found some twice; or give a mask")
     try:
         mask[chosen] = True
     except IndexError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from torch import Tensor
 
-from unbraid import records
+from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.tensors import DIGEST, is_whole, read_tensors, write_tensors
 
@@ -52,7 +52,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict]:
     name = path.name.removesuffix(".safetensors")
     if path.with_name(f"{name}.run.json").exists():
         record = records.read_record(name, path.parent)
-        expected, is_right = "the record", records.digest(path) == record["weights_sha256"]
+        expected, is_right = "the record", files.digest(path) == record["weights_sha256"]
         described = record.get("model", described)
     else:  # Files that were written before there was a digest have none.
         expected, is_right = "the file", DIGEST not in described or is_whole(state, described)
