@@ -12,6 +12,7 @@ by its standard deviation, unless `raw=True` asks for the papers' protocol; cons
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -59,7 +60,8 @@ def kraskov(
         columns of deviation 1, or with `raw` over columns as they are.
     k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
-    jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie.
+    jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
+        orders equal rows at random: where many are equal, the estimate is far too low, and warns.
     Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
     xs, ys = as_samples("x", x), as_samples("y", y)
@@ -68,6 +70,7 @@ def kraskov(
     if k >= len(xs):
         raise ValueError(f"k: expected at most {len(xs) - 1} neighbours, found {k}")
     check_whole(0, shuffles=shuffles, seed=seed)
+    warn_of_ties("x, y", np.hstack([xs, ys]), k)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
@@ -108,6 +111,7 @@ def ross(
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
+    warn_of_ties("x", xs, 3)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     bits = ross_bits(prepare(xs, jitter, generator, raw), classes, k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
@@ -169,6 +173,15 @@ def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
     for step in 2 ** np.arange(len(line).bit_length())[::-1]:
         ends += step * (padded[ends + step - 1] - line <= reach)
     return ends
+
+
+def warn_of_ties(name: str, samples: np.ndarray, k: int) -> None:
+    """Warn where a tenth of the rows (N, d) or more equal at least k others each."""
+    counts = np.unique(samples, axis=0, return_counts=True)[1]
+    share = counts[counts > k].sum() / len(samples)
+    if share > 0.1:
+        says = f"{name}: {share:.0%} of the rows equal {k} others or more (zeros, counts?)"
+        warnings.warn(f"{says}; the estimate misses what these rows tell", stacklevel=3)
 
 
 def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: bool) -> np.ndarray:
