@@ -34,7 +34,7 @@ def write_film(path, frames, **options):
             page.save(path / f"frame {number}.png")
     else:
         codec = "libvpx" if path.suffix == ".webm" else "libx264"
-        options = {"fps": 8, "codec": codec, "quality": 10, "macro_block_size": 2}
+        options = {"fps": 8, "codec": codec, "quality": 10, "macro_block_size": 2} | options
         stream = imageio_ffmpeg.write_frames(str(path), frames.shape[2:0:-1], **options)
         stream.send(None)
         for frame in frames:
@@ -141,6 +141,12 @@ def test_pictures_come_back_exactly_in_the_order_of_their_numbers(tmp_path):
     for name, clip in by_name(data).items():
         assert np.array_equal(clip.permute(0, 2, 3, 1), pixels[int(name)])
     assert any("notes.txt" in note for note in data.notes)
+
+
+def test_films_of_other_rates_are_noted(tmp_path):
+    for number, rate in enumerate((10, 10, 10, 60)):
+        write_film(tmp_path / f"{number}.mp4", ramp(20), fps=rate)
+    assert any("10 to 60 frames a second" in note for note in own_data.load(tmp_path).notes)
 
 
 def test_pictures_of_other_sizes_are_put_upright_and_cut_to_their_middle_square(tmp_path):
@@ -566,6 +572,7 @@ BAD = {
     "torn wav": (damaged(".wav"), "z.wav: .*bytes"),
     "torn avi": (damaged(".avi"), "z.avi: .*bytes"),
     "two pictures lack": (lambda p: pictures(p, 1), "the folder a: "),
+    "films by class": (file("a/0.mp4", "", lambda p: pictures(p, 1)), "folder a: .*labels.csv"),
     "one clip only": (lambda p: pictures(p, 2, "a"), "path: .*3 folders"),
     "too low a rate": (sounds(TONE, 4000), "a.wav: .*8000"),
     "steps of a recording": (file("labels.csv", STEPS, sounds(TONE)), "labels.csv: "),

@@ -114,11 +114,12 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    sizes, planes = set(), 0
+    sizes, rates, planes = set(), set(), 0
     for path in paths:
         check_end(path)
-        width, height, count = read_header(path)
+        width, height, count, rate = read_header(path)
         sizes.add((width, height))
+        rates.add(rate)
         planes += 3 * count
 
     def read(number: int) -> Values:
@@ -127,7 +128,13 @@ def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
         return frames, np.ones(len(frames), bool)
 
     names = [path.name for path in paths]
-    return RawSequences("films", names, read, length=16, planes=planes, sizes=sizes)
+    raw = RawSequences("films", names, read, length=16, planes=planes, sizes=sizes)
+    if len(known := sorted(rates - {0})) > 1:
+        raw.notes.append(
+            f"Films have {known[0]:g} to {known[-1]:g} frames a second: each frame is a step, so "
+            "one motion is faster in some than in others. Give all films one rate."
+        )
+    return raw
 
 
 def check_end(path: Path) -> None:
@@ -151,11 +158,12 @@ def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def read_header(path: Path) -> tuple[int, int, int]:
-    """Width and height of a film, and about how many frames it has; 0 if its header is silent."""
+def read_header(path: Path) -> tuple[int, int, int, float]:
+    """Width and height of a film, about how many frames, and frames a second; 0 if it is silent."""
     if path.suffix.lower() == ".gif":
         with explain(path.name), Image.open(path) as image:
-            return *image.size, getattr(image, "n_frames", 1)
+            rate = 1000 / (image.info.get("duration") or math.inf)  # of the first frame, in ms
+            return *image.size, getattr(image, "n_frames", 1), rate
     text = run_ffmpeg(path, []).stderr.decode(errors="replace")
     shape = re.search(r"Video:.*? (\d+)x(\d+)[ ,\n]", text)
     if not shape:
@@ -166,7 +174,7 @@ def read_header(path: Path) -> tuple[int, int, int]:
         width, height = height, width
     times = re.search(r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps", text)
     hours, minutes, seconds, rate = map(float, times.groups() if times else (0, 0, 0, 0))
-    return width, height, math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
+    return width, height, math.ceil((3600 * hours + 60 * minutes + seconds) * rate), rate
 
 
 def read_film(path: Path, size: int, fit: str) -> np.ndarray:
@@ -201,7 +209,13 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
         visible = (path for path in folder.iterdir() if not path.name.startswith("."))
         paths = [path for path in visible if kind_of(path) == "pictures"]
         where = f"the folder {folder.name}"
-        check_field(len(paths) > 1, where, "two pictures or more in itself", len(paths))
+        others = [path for path in folder.iterdir() if kind_of(path) in ("films", "recordings")]
+        expected = "two pictures or more in itself"
+        if others:
+            expected += f", or all {kind_of(others[0])} in one folder and their class in labels.csv"
+        check_field(
+            len(paths) > 1, where, expected, [path.name for path in others[:2]] or len(paths)
+        )
         pictures.append(sorted(paths, key=natural_order))
 
     def read(number: int) -> Values:
