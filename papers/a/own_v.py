@@ -24,7 +24,7 @@ from papers.settings import load
 FOLDER = records.results() / "independent" / "circle" / "quick"
 NOTEBOOK = records.results().parent / "notebooks" / "12_training_independent.ipynb"
 LAW = {"motion": "circle", "speeds": (0.5, -0.9)}
-RUNS = {0.05: (2500, 3), 0.1: (4000, 5), 0.15: (3000, 5), 0.25: (1250, 3)}  # updates, seeds
+RUNS = {0.05: (2500, 3), 0.1: (4000, 5), 0.15: (2000, 3), 0.25: (1250, 3)}  # updates, seeds
 KEPT = {(0.1, 1): "plain_both", (0.25, 0): "plain_dropped"}
 
 
