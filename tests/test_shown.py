@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
-from unbraid import records
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl
-from unbraid.training import fit
 
 from papers.a.pairs import best_partition
-from papers.a.variants import CanvasPredictionConfig, GatedPrediction
+from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
@@ -21,7 +19,7 @@ from papers.side_by_side.evaluate import find_nearest
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
-# ---- 11, 12 and 13, paper A
+# ---- 13, paper A
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,6 @@ def sampler():
 GATED = {"image_size": 32, "width": 4, "features": 8, "hidden": 8, "hidden_layers": 2}
 GATED |= {"factor_size": 6, "decoder_hidden": 24, "activation": "silu", "normalise": False}
 GATED |= {"output": "linear", "output_bias": 0.0, "variance": 0.05, "initial_log_variance": -4.0}
-OF_11 = ("bounded", "FilteringPosterior", "Sizes", "Networks", "IndependentPrediction")
 
 
 def build_gated():
@@ -45,45 +42,7 @@ def build_gated():
     return GatedPrediction(**GATED, opening=opening, decoder_apart=(0.07, 0.7))
 
 
-def test_the_long_run_opens_in_the_class_of_11_and_has_its_bound(define, sampler):
-    library = GatedPrediction.load(records.weights("independent/circle/quick/long-seed0"))
-    model = define("11", *OF_11).IndependentPrediction()
-    model.load_state_dict(library.state_dict())
-    assert model.variance == library.variance
-    frames, noise = sampler(5, seeded(1)).frames, library.draw_noise(5, 4, seeded(2))
-    assert model.elbo(frames, noise).elbo == pytest.approx(library.elbo(frames, noise).elbo)
-
-
-def test_the_loop_of_12(define, sampler):
-    shown = define("12", "train", draw=sampler, seed=4, device="cpu").train
-    how = {"learning_rate": 2e-3, "weights": {"kl": 0.3}, "seed": 4, "accelerator": "cpu"}
-    with torch.enable_grad():
-        found = shown(build_gated().train(), 8, batch_size=3, beta=0.3)
-        rows = fit(build_gated(), sampler, steps=8, batch_size=3, every=1, **how)
-    assert found == pytest.approx([row["elbo_per_frame"] for row in rows], rel=1e-4)
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_the_gate_of_12(define, sampler, share):
-    """With the same weights and noise it gives the bound and the codes of `GatedPrediction`."""
-    shown = define("12", "CLOSES", "OPEN", "GatedModel")
-    opening = ((0.0, (6, 6)), (shown.CLOSES, (shown.OPEN, shown.OPEN)))
-    torch.manual_seed(0)
-    library = GatedPrediction(**GATED, opening=opening)
-    config = CanvasPredictionConfig(**GATED)
-    model = shown.GatedModel(config)
-    model.load_state_dict(library.state_dict())
-    for each in (model, library):
-        each.advance(share)
-    frames, noise = sampler(5, seeded(1)).frames, library.draw_noise(5, 4, seeded(2))
-    ours, theirs = model.elbo(frames, noise), library.elbo(frames, noise)
-    torch.testing.assert_close((ours.elbo, ours.kl), (theirs.elbo, theirs.kl))
-    torch.testing.assert_close(model.encode(frames), library.encode(frames))
-    used = (model.encode(frames)["factor_1"] != 0).any((0, 1))
-    assert int(used.sum()) == (6 if share < shown.CLOSES else shown.OPEN)
-
-
-@pytest.mark.parametrize("number", ["12", "13"])
+@pytest.mark.parametrize("number", ["13"])
 def test_the_units_that_are_counted(define, sampler, number):
     shown = define(number, "measure_units", seed=5).measure_units
     library, frames = build_gated(), sampler(6, seeded(1)).frames

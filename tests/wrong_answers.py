@@ -72,9 +72,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # No difference is exactly .05. Any rule with so many hits is right.
     "23.2": (">= 0.05",),
     "23.3": ("is_painted = frames.amin(1", "is_painted = frames > 0.05"),
-    # The value is a whole number, or a single one, already.
+    # The value is a whole number already.
     "10.3": ("return np.argmin(list_errors(a, b))",),
-    "12.2": ("return np.interp(",),
     # A difference of which the size is taken; arrays of one length.
     "15.2": ("(train.flatten() - test[:, :, None])",),
     "36.2": ("/ len(readings)",),

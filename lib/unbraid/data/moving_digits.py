@@ -44,12 +44,14 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + shape.nbytes).reshape(shape)
 
 
-def load_digits(split: str = "train") -> Digits:
+def load_digits(split: str = "train", sample: bool = False) -> Digits:
     """MNIST's digits of a split: "test", the 10 000 of its test file, or "train", 59 000 of its
     training file, or where that is missing those 4 000 of them that travel with the clone.
+
+    sample: of the training digits take these 4 000 in any case, so that runs can be repeated.
     """
     check_name("split", split, FILES)
-    is_whole = split == "test" or find("mnist", FILES["train"])
+    is_whole = split == "test" or (not sample and find("mnist", FILES["train"]))
     source = "mnist" if is_whole else "mnist-sample"
     images, numbers = [read_idx(path) for path in files(source, FILES[split]).values()]
     if split == "train" and source == "mnist":

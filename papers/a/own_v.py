@@ -1,0 +1,104 @@
+"""Which variance v, and how many updates: notebook 12's own training, over v and seeds.
+
+`python -m papers.a.own_v` runs the functions that the notebook shows, measures clips of 1 000
+digits of MNIST that no run learns from, and keeps two runs as models of the library. Runs whose
+rows are in the table are not made again.
+"""
+
+import ast
+from time import process_time
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import torch
+from sklearn.neighbors import KNeighborsRegressor
+from torch import nn
+from unbraid import MovingDigits, load_digits, records
+from unbraid.data.fetch import files
+from unbraid.data.moving_digits import FILES, Digits, in_turns, read_idx
+
+from papers import run
+from papers.settings import load
+
+FOLDER = records.results() / "independent" / "circle" / "quick"
+NOTEBOOK = records.results().parent / "notebooks" / "12_training_independent.ipynb"
+LAW = {"motion": "circle", "speeds": (0.5, -0.9)}
+RUNS = {0.05: (2500, 3), 0.1: (4000, 5), 0.15: (2000, 3), 0.25: (1250, 3)}  # updates, seeds
+KEPT = {(0.1, 1): "plain_both", (0.25, 0): "plain_dropped"}
+
+
+def read_lesson() -> SimpleNamespace:
+    """The functions and classes of notebook 12, on the CPU."""
+    names = {"torch": torch, "nn": nn, "F": nn.functional, "np": np}
+    names |= {"KNeighborsRegressor": KNeighborsRegressor, "device": torch.device("cpu")}
+    for cell in nbformat.read(NOTEBOOK, 4).cells:
+        if cell.cell_type == "code" and "hide-cell" not in cell.metadata.get("tags", []):
+            nodes = ast.parse(cell.source).body
+            kept = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            exec(compile(ast.Module(kept, []), str(NOTEBOOK), "exec"), names)
+    return SimpleNamespace(**names)
+
+
+def train_one(v: float, seed: int, updates: int) -> tuple[nn.Module, list[dict]]:
+    """A model; and R2 by factor and digit, terms in nats per frame, every 250 updates."""
+    images, numbers = [read_idx(path) for path in files("mnist", FILES["train"]).values()]
+    withheld = torch.from_numpy(in_turns(numbers)[4000:5000])
+    digits = (torch.from_numpy(each)[withheld] for each in (images, numbers.astype(np.int64)))
+    world = MovingDigits(Digits(*digits, "train", "withheld digits of MNIST"), 32, 5, **LAW)
+    clips = world(1000, torch.Generator().manual_seed(1))
+    noise = torch.randn(1000, 5, 32, generator=torch.Generator().manual_seed(2))
+
+    film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
+    lesson, rows, seconds = read_lesson(), [], 0.0
+    model, begun = lesson.small_model(v, seed), process_time()
+    for update, *_ in lesson.train(model, film, updates, seed):
+        if update % 250 == 0:
+            seconds += process_time() - begun
+            with torch.no_grad():
+                error, costs = model.loss(clips.frames, noise)
+            row = {"v": v, "seed": seed, "update": update, "seconds": round(seconds, 1)}
+            scores = lesson.know_places(model, clips).ravel().tolist()
+            row |= dict(zip(("r2_00", "r2_01", "r2_10", "r2_11"), scores, strict=True))
+            row |= {"error": error.item(), "kl_0": costs[0].item(), "kl_1": costs[1].item()}
+            rows.append(row)
+            begun = process_time()
+    return model, rows
+
+
+def keep(model: nn.Module, name: str, rows: list[dict]) -> None:
+    """Write a run as the library's model, in half precision, with its record and its curve."""
+    weights = {}
+    for key, value in model.state_dict().items():
+        key = key.removeprefix("filter.")
+        for part in ("posterior.mean", "posterior.log_variance"):
+            key = key.replace(part, part.replace("posterior", "posterior.head"))
+        weights[key] = value
+    settings, seed = load(f"independent.circle.{name}", "quick"), rows[0]["seed"]
+    library = run.build(settings, seed)
+    library.load_state_dict(weights)
+    steps = [row | {"step": row["update"]} for row in rows]
+    record = run.make_record("python -m papers.a.own_v", settings, seed, steps)
+    record |= {"data": load_digits("train", sample=True).provenance}
+    run.write_run(library.half(), rows, FOLDER / f"{name}-seed{seed}", record)
+
+
+def main() -> None:
+    """Train what the table lacks, one run after the other."""
+    torch.set_num_threads(1)
+    path = FOLDER / "own_v.csv"
+    table = records.read_csv(path) if path.exists() else []
+    for v, (updates, seeds) in RUNS.items():
+        for seed in range(seeds):
+            if (v, seed, updates) in {(row["v"], row["seed"], row["update"]) for row in table}:
+                continue
+            model, rows = train_one(v, seed, updates)
+            kept = [row for row in table if (row["v"], row["seed"]) != (v, seed)]
+            table = sorted(kept + rows, key=lambda row: (row["v"], row["seed"], row["update"]))
+            records.write_csv(path, table)
+            if (v, seed) in KEPT:
+                keep(model, KEPT[v, seed], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""The classes that readers build give the library's terms and gradients, and train alone: A.
+
+Those of B and C have files of their own, test_readers_b.py and test_readers_c.py.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import DOUBLE, close, seeded
+from readers import (
+    check_plain_torch,
+    count_lines,
+    list_differences,
+    read_sources,
+    run_alone,
+    run_lesson,
+)
+from safetensors.torch import load_file
+from sklearn.neighbors import KNeighborsRegressor
+from torch import nn
+from unbraid import IndependentPrediction, MovingDigits, load_digits, records
+
+# The reader's model with the paper's networks, and ours.
+PAPERS = ["kl", "step_by_step", "all_at_once", "paper_networks", "Posterior", "transition"]
+PAPERS += ["Filter", "IndependentPrediction"]
+MODEL = [*PAPERS, "small_networks"]
+
+
+@pytest.mark.parametrize("name", MODEL)
+def test_it_is_plain_torch_with_shapes(name):
+    check_plain_torch("11", name)
+
+
+def test_it_is_short():
+    lines = count_lines("11", PAPERS), count_lines("11", ["small_networks"])
+    assert sum(lines[0]) <= 130 and sum(lines[1]) <= 25 and max(map(max, lines)) <= 25
+
+
+def test_12_repeats_the_class_of_11():
+    for name in MODEL:
+        assert read_sources("12")[name] == read_sources("11")[name]
+
+
+# ---- A: 11's class is the library's by its numbers
+
+PREDICTION = records.weights("independent/circle/quick/paper_width_long-seed0")
+GRADIENTS = {  # by the library's name: the reader's
+    "encoder.0.weight": "filter.encoder.0.weight",
+    "transitions.1.4.weight": "filter.transitions.1.4.weight",
+    "posterior.head.log_variance.weight": "filter.posterior.log_variance.weight",
+}
+
+
+def open_prediction(is_training, **change):
+    """The reader's model and the library's, with the weights of the paper's networks."""
+    lesson = run_lesson("11", *MODEL, "rename", **change)
+    sizes = {"features": 32, "K": 2, "d": 20, "hidden": 128, "depth": 4, "v": 0.25}
+    reader = lesson.IndependentPrediction(lesson.paper_networks(40), lesson.step_by_step, **sizes)
+    weights = {lesson.rename(name): weight for name, weight in load_file(PREDICTION).items()}
+    reader.load_state_dict(weights)
+    library = IndependentPrediction.load(PREDICTION)
+    return reader.double().train(is_training), library.double().train(is_training)
+
+
+def compare_predictions(is_training, **change):
+    """Pairs of the reader's and the library's terms, in nats per frame, and gradients, by name."""
+    reader, library = open_prediction(is_training, **change)
+    world = MovingDigits(load_digits("test"), 32, 4, motion="circle", speeds=(0.5, -0.9))
+    x = world(3, seeded()).frames.double()
+    noise = torch.randn(3, 4, 40, generator=seeded(1), **DOUBLE)
+    error, costs = reader.loss(x, noise)
+    bound = library.elbo(x, library.to_codes(noise))
+    constant = 0.5 * x[0, 0].numel() * math.log(2 * math.pi * 0.25)
+    pairs = {"error": (error, -bound.log_likelihood.mean() / 4 - constant)}
+    for mine, (name, other) in zip(costs, bound.kl.items(), strict=True):
+        pairs[name] = mine, other.mean() / 4
+    (error + costs.sum()).backward(), bound.loss().backward()
+    for theirs, ours in GRADIENTS.items():
+        pairs[theirs] = reader.get_parameter(ours).grad, library.get_parameter(theirs).grad
+    return pairs
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_11_gives_each_term_and_gradient_of_the_library(is_training):
+    assert list_differences(compare_predictions(is_training)) == set()
+
+
+MUTANTS = [  # a line, what it becomes, and what must differ then
+    ("error.mean() / (2 * self.v)", "error.mean() / self.v", "error"),
+    ("network(step) for step in x.unbind(1)]", "network(x[:, 0]) for _ in x[0]]", "error"),
+    ("(q[1] / 2).exp()", "q[1].exp()", "error"),
+    ("/ log_p.exp()", "", "factor_0"),
+    ("z.chunk(self.K, 1)  #", "z.chunk(self.K, 1)[::-1]  #", "factor_1"),
+    ("costs.append(kl(q, p)", "costs.append(kl(p, q)", "factor_1"),
+    ("[part.detach() for part in p]", "p", "transitions.1.4.weight"),
+]
+
+
+@pytest.mark.parametrize("old, new, term", MUTANTS)
+def test_a_wrong_line_is_seen(old, new, term):
+    assert term in list_differences(compare_predictions(True, old=old, new=new))
+
+
+def test_a_clip_that_is_normalised_as_a_whole_is_seen():
+    body = "return torch.stack([network(step) for step in x.unbind(1)], 1)"
+    whole = "return network(x.flatten(0, 1)).unflatten(0, x.shape[:2])"
+    assert "error" in list_differences(compare_predictions(True, old=body, new=whole))
+    assert list_differences(compare_predictions(False, old=body, new=whole)) == set()
+
+
+def test_11_gives_the_closed_form_of_a_linear_filter():
+    lesson, steps = run_lesson("11", *MODEL, "closed_form"), 3
+    A, U, H = (torch.randn(shape, generator=seeded(4), **DOUBLE) for shape in ((2, 2),) * 3)
+    G, Q, v, s = torch.randn(2, 2, generator=seeded(5), **DOUBLE), 0.3, 0.4, 0.2
+    clip = torch.randn(steps, 2, generator=seeded(6), **DOUBLE)
+
+    class Linear(nn.Module):
+        def forward(self, seen, expected):
+            mean = expected[0] @ H.T + seen @ G.T
+            return mean, torch.full_like(mean, math.log(s))
+
+    def predict(z):
+        return torch.cat([z @ A.T, torch.full_like(z, math.log(Q))], 1)
+
+    networks = nn.Identity(), lambda z: z @ U.T
+    sizes = {"features": 2, "K": 1, "d": 2, "hidden": 1, "depth": 1, "v": v}
+    model = lesson.IndependentPrediction(networks, lesson.all_at_once, **sizes)
+    model.filter.posterior, model.filter.predict = Linear(), lambda z: predict(z).chunk(2, 1)
+    axes = torch.eye(2 * steps, **DOUBLE) * math.sqrt(2 * steps)
+    points = torch.cat([axes, -axes]).view(-1, steps, 2)
+    error, costs = model.loss(clip.expand(len(points), steps, 2), points)
+    bound = -steps * (error + costs.sum() + math.log(2 * math.pi * v))
+    close(bound, lesson.closed_form(clip, A, Q, U, v, H, G, s))
+
+
+# ---- A: it trains
+
+TRAIN = """
+clips = torch.load("clips.pt")  # (N, T, 3, 32, 32)
+torch.manual_seed(0)
+sizes = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": 0.05}
+model = IndependentPrediction(small_networks(32), all_at_once, **sizes)
+model.filter.posterior.log_variance.bias.data -= 4
+optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+for update in range(100):
+    x = clips[8 * update : 8 * update + 8]
+    error, costs = model.loss(x, torch.randn(8, x.shape[1], 32))
+    optimizer.zero_grad()
+    (error + costs.sum()).backward()
+    optimizer.step()
+with torch.no_grad():
+    error, costs = model.loss(clips, torch.randn(*clips.shape[:2], 32))
+mean = (clips - clips.mean((0, 1))).square().flatten(2).sum(2).mean() / (2 * model.v)
+print((error + costs.sum()).item(), mean.item())
+"""
+
+
+def test_11_trains_with_torch_alone(tmp_path):
+    world = MovingDigits(load_digits("train"), 32, 5, motion="circle", speeds=(0.5, -0.9))
+    torch.save(world(800, seeded()).frames, tmp_path / "clips.pt")
+    loss, of_mean_frame = run_alone(tmp_path, "11", MODEL, TRAIN)
+    assert loss < of_mean_frame
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA GPU"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_loop_of_12_trains_on_a_device(device):
+    lesson = run_lesson("12", device=torch.device(device), KNeighborsRegressor=KNeighborsRegressor)
+    world = MovingDigits(load_digits("test"), 32, 5, motion="circle", speeds=(0.5, -0.9))
+    model, frames = lesson.small_model(0.1, 0), world(8, seeded()).frames.to(device)
+
+    def measure():
+        with torch.no_grad():
+            error, costs = model.loss(frames, torch.zeros(8, 5, 32, device=device))
+        return (error + costs.sum()).item()
+
+    before = measure()
+    assert [update for update, *_ in lesson.train(model, world, 20, 0)] == list(range(1, 21))
+    assert measure() < before
+    assert lesson.know_places(model, world(60, seeded())).shape == (2, 2)
+
+
+def test_the_gate_of_12_closes_units_and_frees_them():
+    lesson = run_lesson("12", device=torch.device("cpu"))
+    plain, gated = (lesson.small_model(0.1, 0).filter for _ in range(2))
+    gated.__class__ = lesson.GatedFilter
+    x, noise = torch.rand(3, 4, 3, 32, 32, generator=seeded()), torch.randn(3, 4, 32)
+    codes, costs = gated(x, noise)
+    used = (codes != 0).any(0).any(0).view(2, 16)
+    assert used.sum(1).tolist() == [gated.units] * 2 and used[:, : gated.units].all()
+    gated.units = 16
+    torch.testing.assert_close(gated(x, noise), plain(x, noise))
+    assert (costs < plain(x, noise)[1])[:, 0].all()
+
+
+@pytest.mark.parametrize(
+    "scores, state",
+    [
+        ([[0.95, -0.05], [0.02, 0.93]], "separated"),
+        ([[0.0, 0.95], [0.92, -0.1]], "separated"),
+        ([[0.95, 0.3], [0.0, 0.93]], "a digit in both factors"),
+        ([[0.95, 0.94], [0.0, 0.0]], "both digits in one factor"),
+        ([[0.95, 0.1], [0.0, 0.0]], "a digit dropped"),
+        ([[0.85, 0.0], [0.0, 0.85]], "nearly separated"),
+    ],
+)
+def test_12_names_a_state(scores, state):
+    assert run_lesson("12", "name_state").name_state(np.array(scores)) == state
