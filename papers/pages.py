@@ -18,7 +18,7 @@ from unbraid.records import read_csv, read_record
 from papers.claims import Claim, list_runs, print_figure, print_number, read_claims
 from papers.tables import markdown_table, metrics_table
 
-PAPERS = {"A": "10", "B": "20", "C": "30"}  # each part's first notebook, which shows its claims
+PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that shows its claims
 FULL = "single_element/sprites/full"
 HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # the table in README.md, between marks
@@ -61,7 +61,7 @@ def render_table(claims: list[Claim]) -> str:
 
 
 def render_head(paper: str) -> str:
-    """The cell of a part's first notebook that shows what its paper claims and what came out."""
+    """The cell of a notebook that shows what a paper claims and what came out."""
     claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
     table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
     return (

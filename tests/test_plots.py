@@ -79,8 +79,22 @@ def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
     assert (film.n_frames, film.size) == (3, (82, 58)) and film.info["loop"] == 0
     assert strip.min() < 100 and strip[:, 35:47].min() == 255
     assert image["width"] == "82" and image["alt"] == alt
-    colours = [np.asarray(picture.convert("RGB")) / 255 for picture in (film, still)]
-    assert np.abs(colours[0] - colours[1]).mean() < 0.05  # the still has 256 colours
+    assert still.size == (82, 18 + 3 * 40 + 2 * 4)  # three frames below the titles
+
+
+def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
+    clips = np.zeros((1, 5, 1, 30, 60))
+    clips[0, :, 0, 20:] = np.arange(5)[:, None, None] / 4  # the lower third: brighter and brighter
+    films.film(clips, "A clip that gets brighter.", still=(1, 4))
+    film, still = read_film(shown)
+    bright = np.asarray(still.convert("L"))[:, 200]
+    assert still.size == (240, 120 + 4 + 120) and film.n_frames == 5
+    assert abs(bright[100] - 63) < 5 and bright[[121, 240]].min() > 250  # white between and at last
+    films.film(clips, "A clip that gets brighter.", still=(2,))
+    assert abs(np.asarray(read_film(shown)[1].convert("L"))[100, 200] - 127) < 5
+    for wrong in ((5,), (-1,)):
+        with pytest.raises(ValueError, match="^still"):
+            films.film(clips, "A clip that gets brighter.", still=wrong)
 
 
 def test_an_animation_shows_each_figure_once_a_round(shown):
@@ -91,9 +105,17 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
         return figure
 
     films.animate(draw, 3, "A bar that grows from zero to two.")
-    film, _ = read_film(shown)
+    film, last = read_film(shown)
     assert (film.n_frames, film.size) == (3, (200, 100)) and film.info["loop"] == 0
     assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
+    stills = {None: last}
+    for number in range(3):
+        films.animate(draw, 3, "A bar that grows from zero to two.", still=number)
+        stills[number] = read_film(shown)[1]
+    dark = {key: (np.asarray(still.convert("L")) < 250).sum() for key, still in stills.items()}
+    assert dark[0] < dark[1] < dark[2] == dark[None]  # the bar grows; by default the last one
+    with pytest.raises(ValueError, match="^still"):
+        films.animate(draw, 3, "A bar that grows from zero to two.", still=3)
     assert not plt.get_fignums()
 
 

@@ -5,8 +5,8 @@ from unbraid.data import sprites
 from unbraid.data.moving_digits import MovingDigits, load_digits
 
 SHOWN = [
-    {"motion": "spellcard front", "hair": "white", "skin": "dark brown"},  # clip A
-    {"motion": "slash right", "hair": "blue", "skin": "tanned"},  # clip B
+    {"motion": "spellcard front", "hair": "purple", "skin": "slate"},  # clip A
+    {"motion": "slash right", "hair": "red", "skin": "tanned"},  # clip B
 ]
 
 
@@ -23,6 +23,6 @@ def test_the_figures_are_those_of_the_text():
     clips = sprites.load("test", image_size=64)
     shown = [
         {name: clips.classes[name][clips.labels[name][number]] for name in SHOWN[0]}
-        for number in (1740, 872)
+        for number in (192, 2492)
     ]
     assert shown == SHOWN

@@ -1,6 +1,8 @@
 """What moves, sounds or can be changed in a notebook: films, animated figures, controls.
 
 alt: as in `images`, a sentence or the key of one.
+still: what stands for a film where nothing moves, in print and on GitHub; numbers of its pictures
+from 0, several of them below each other. It should show what the text says of the film.
 """
 
 import io
@@ -13,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_whole
+from unbraid.checks import check_field, check_whole
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
 
@@ -25,22 +27,41 @@ def film(
     scale: int = 4,
     milliseconds: int = 250,
     titles: Sequence[str] = (),
+    still: Sequence[int] = (),
 ) -> None:
     """Show clips (N, T, C, H, W) in [0, 1] side by side, as a film that repeats and can be stopped.
 
     scale: pixels of the page that show one, each way. milliseconds: of a frame.
-    titles: a word or two above each column.
+    titles: a word or two above each column. still: by default first, middle and last frames.
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
     if len(titles) * rows not in (0, len(clips)):
         raise ValueError(
             f"titles: expected one for each of {len(clips)} clips in {rows} rows, found {titles}"
         )
-    pictures = []
+    images = []
     for frames in np.asarray(clips).swapaxes(0, 1):
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
-        pictures.append(write_above(Image.fromarray((255 * pixels).astype("uint8")), titles))
-    show_film(pictures, alt, milliseconds)
+        images.append(Image.fromarray((255 * pixels).astype("uint8")))
+    numbers = still or sorted({0, len(images) // 2, len(images) - 1})
+    strip = write_above(stack_frames(images, numbers), titles)
+    show_film([write_above(image, titles) for image in images], alt, milliseconds, strip)
+
+
+def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image.Image:
+    """Some frames of a film below each other, several with their numbers, which count from 1."""
+    check_whole(0, still=min(numbers))
+    check_field(max(numbers) < len(images), "still", f"below {len(images)}", max(numbers))
+    width, height, gap = *images[0].size, 4  # pixels
+    page = Image.new("RGB", (width, len(numbers) * (height + gap) - gap), "white")
+    pen = ImageDraw.Draw(page)
+    for row, number in enumerate(numbers):
+        page.paste(images[number], (0, row * (height + gap)))
+        if len(numbers) > 1:
+            place = (4, row * (height + gap) + 3)
+            text = f"frame {number + 1}"
+            pen.text(place, text, fill="white", font_size=11, stroke_width=2, stroke_fill="black")
+    return page
 
 
 def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
@@ -57,9 +78,21 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
     return page
 
 
-def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
-    """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film."""
+def animate(
+    draw: Callable[[int], Figure],
+    count: int,
+    alt: str,
+    milliseconds: int = 250,
+    still: int | None = None,
+) -> None:
+    """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film.
+
+    still: by default the last figure.
+    """
     check_whole(1, count=count)
+    still = count - 1 if still is None else still
+    check_whole(0, still=still)
+    check_field(still < count, "still", f"below {count}", still)
     pictures: list[np.ndarray] = []
     for number in range(count):
         figure = draw(number)
@@ -77,15 +110,17 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
     palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
     images = map(Image.fromarray, pictures)
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    show_film(frames, alt, milliseconds)
+    show_film(frames, alt, milliseconds, frames[still].convert("RGB"))
 
 
-def show_film(pictures: Sequence[Image.Image], alt: str, milliseconds: int) -> None:
+def show_film(
+    pictures: Sequence[Image.Image], alt: str, milliseconds: int, still: Image.Image
+) -> None:
     """Show pictures of one size one after another, for ever, in a moving PNG."""
     png, first = io.BytesIO(), pictures[0]
     options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
     first.save(png, "PNG", save_all=True, optimize=True, **options)
-    show_image("png", png.getvalue(), alt, first.width, first.convert("RGB"), is_film=True)
+    show_image("png", png.getvalue(), alt, first.width, still, is_film=True)
 
 
 def play(sound: Tensor, rate: int, name: str) -> None:

@@ -60,7 +60,7 @@ def show_image(
     """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text.
 
     still: the same at one pixel of the page a pixel, for what takes no HTML, such as PDF. A film
-    has a box below it that puts this, its first picture, in its place.
+    has a box below it that puts this in its place.
     """
     from IPython.display import display
 
