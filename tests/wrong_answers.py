@@ -75,8 +75,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     # The value is a whole number, or a single one, already.
     "10.3": ("return np.argmin(list_errors(a, b))",),
     "12.2": ("return np.interp(",),
-    # A difference of which the size is taken; arrays of one length.
-    "15.2": ("(train.flatten() - test[:, :, None])",),
+    # At a wall itself nothing is folded; arrays of one length.
+    "15.2": ("place <= 0", "place >= 1"),
     "36.2": ("/ len(readings)",),
     # Each multiple, inverse and shift of the quotient.
     "31.2": ("c_anchor / c", "+ c / c_anchor", "* (c / c_anchor)"),

@@ -21,8 +21,6 @@ import torch
 from unbraid import records
 from unbraid.data.moving_digits import PATHS
 
-from papers.settings import own_results
-
 STARTS, UPDATES = 10, 1000
 NUMBER = "14"  # of the notebook
 DEFINED = {"draw_clips", "Layer", "Networks", "Filter", "train", "measure"}
@@ -65,7 +63,7 @@ def main() -> None:
         before = time.process_time()
         rows += measure_law(law)
         print(f"{law}: {time.process_time() - before:.0f} seconds", flush=True)
-    records.write_csv(own_results() / "independent" / "without_pixels.csv", rows)
+    records.write_csv(records.results() / "independent" / "without_pixels.csv", rows)
 
 
 if __name__ == "__main__":
