@@ -74,8 +74,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     "23.3": ("is_painted = frames.amin(1", "is_painted = frames > 0.05"),
     # The value is a whole number already.
     "10.3": ("return np.argmin(list_errors(a, b))",),
-    # A difference of which the size is taken; arrays of one length.
-    "15.2": ("(train.flatten() - test[:, :, None])",),
+    # At a wall itself nothing is folded; arrays of one length.
+    "15.2": ("place <= 0", "place >= 1"),
     "36.2": ("/ len(readings)",),
     # Each multiple, inverse and shift of the quotient.
     "31.2": ("c_anchor / c", "+ c / c_anchor", "* (c / c_anchor)"),
