@@ -66,7 +66,7 @@ def read_lesson() -> SimpleNamespace:
 def is_definition(node: ast.stmt) -> bool:
     """Whether a statement defines a function, a class or the sizes of the small model."""
     if isinstance(node, ast.Assign):
-        return ast.unparse(node.targets[0]) in {"SMALL", "SHORT"}
+        return ast.unparse(node.targets[0]) == "SMALL"
     return isinstance(node, ast.FunctionDef | ast.ClassDef)
 
 
@@ -107,6 +107,19 @@ def make_objective(kind: str, progress: dict[str, float]) -> Callable[..., Tenso
     return objective
 
 
+def make_optimizer(model: Any, kind: str, progress: dict[str, float]) -> torch.optim.Optimizer:
+    """Adam with the notebook's rate, or with one that falls in the second half of the run."""
+    if kind != "falling_rate":
+        return torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def set_rate(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * progress["share"])
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer.register_step_pre_hook(set_rate)
+    return optimizer
+
+
 @torch.no_grad()
 def measure(lesson: SimpleNamespace, model: Any) -> dict[str, float]:
     """The bound's terms in nats (error and kl_d per frame, kl_s per sample), and the figures."""
@@ -130,12 +143,10 @@ def train_one(kind: str, seed: int) -> list[dict[str, Any]]:
     """The rows of a run, measured every `EVERY` updates; seconds are the processor's."""
     updates, lesson, rows, seconds = RUNS[kind][0], read_lesson(), [], 0.0
     model, progress = make_model(lesson, kind, seed), {"share": 0.0}
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = make_optimizer(model, kind, progress)
     begun = process_time()
     for update, _ in lesson.train(model, updates, seed, make_objective(kind, progress), optimizer):
         progress["share"] = update / updates
-        if kind == "falling_rate":
-            optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * progress["share"])
         if update % EVERY == 0:
             seconds += process_time() - begun
             row = {"run": kind, "seed": seed, "update": update, "seconds": round(seconds, 1)}
