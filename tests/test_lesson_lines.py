@@ -1,4 +1,4 @@
-"""The classes that 11, 21 and 31 build are the library's, method by method and line by line.
+"""The classes that 11 and 31 build are the library's, method by method and line by line.
 
 Docstrings, annotations, comments and checks of arguments aside.
 """
@@ -11,18 +11,12 @@ from functools import cache
 import nbformat
 import pytest
 from helpers import NOTEBOOKS
-from unbraid.models import independent, single_element, unordered
+from unbraid.models import independent, single_element
 
 BOUND = "elbo encode decode generate"
 LESSONS = {  # notebook and class of the lesson: the library's class, and what is compared
     "11 FilteringPosterior": (independent.FilteringPosterior, "__init__ forward"),
     "11 IndependentPrediction": (independent.IndependentPrediction, f"prior filter {BOUND}"),
-    "21 Networks": (unordered.UnorderedFrames, "features"),
-    "21 Coding": (unordered.UnorderedFrames, "logits encode decode generate"),
-    "21 UnorderedFrames": (
-        unordered.UnorderedFrames,
-        "prior dynamic_posterior posterior elbo",
-    ),
     "31 TwoIdeas": (
         single_element.SingleElement,
         "read_static subtract_anchor dynamic_posterior",

@@ -152,7 +152,8 @@ frames = torch.load("frames.pt")  # (M, 178, 3, 32, 32)
 seen, N, device = torch.ones(frames.shape[:2]), 4, torch.device("cpu")
 SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
 model = small_model(0)
-for update, terms in train(model, 100, 0):
+optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+for update, terms in train(model, 300, 0, add, optimizer, batch=4):
     pass
 with torch.no_grad():
     x = draw_sets(30, torch.Generator().manual_seed(1))
