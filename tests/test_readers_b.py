@@ -205,9 +205,9 @@ def test_a_perfect_painter_is_right_in_absent_actions():
     judge, pose = load_judge("sprites_poses", test.classes), torch.arange(0, 178, 3)
     frames = test.frames[torch.arange(len(pose)), pose].float() / 255
     given = {"judge": judge, "judge_classes": judge_classes, "POSE_LABELS": POSE_LABELS}
-    lesson = run_lesson("22", "count_absent", draw_absent=lambda model, s: (frames, pose), **given)
+    lesson = run_lesson("22", "count_absent", draw_absent=lambda *_: (frames, pose), **given)
     assert lesson.count_absent(None, None) > 0.9
-    wrong = {"draw_absent": lambda model, s: (frames, pose.flip(0))}
+    wrong = {"draw_absent": lambda *_: (frames, pose.flip(0))}
     assert run_lesson("22", "count_absent", **given | wrong).count_absent(None, None) < 0.3
 
 
