@@ -1,0 +1,179 @@
+"""Notebook 22's own training: three seeds, and what each part of our training changes in it.
+
+`python -m papers.b.own_plane` runs the functions that the notebook shows and measures, on test
+characters, what it measures. Nothing was chosen by these figures. Runs whose rows are in the table
+are not made again. `python -m papers.b.own_plane 0 2` makes every second run, from the first.
+"""
+
+import ast
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from unbraid import load_judge, records
+from unbraid.data.sprites import POSE_LABELS, load_poses, visible_attributes
+from unbraid.measures.judges import judge_classes
+from unbraid.networks import draw_he_weights
+
+FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
+NOTEBOOK = records.results().parent / "notebooks" / "22_training_unordered.ipynb"
+WATCHED = 200  # test characters
+EVERY = 600  # updates
+RUNS = {  # updates of each, and seeds
+    "paper": (2400, 3),
+    "normalised": (600, 1),
+    "he_weights": (600, 1),
+    "little_noise": (600, 1),
+    "rising_weights": (600, 1),
+    "falling_rate": (600, 1),
+}
+
+
+def read_lesson() -> SimpleNamespace:
+    """The functions, classes and small constants of notebook 22, on the CPU, with its data."""
+    test, train = load_poses("test", image_size=32), load_poses("train", image_size=32)
+    lacks = torch.full((len(train),), -1)
+    lacks[::5] = torch.arange(len(lacks[::5])) % 6
+    names: dict[str, Any] = {"torch": torch, "nn": nn, "F": nn.functional, "test": test}
+    names |= {"device": torch.device("cpu"), "POSE_LABELS": POSE_LABELS, "some": WATCHED}
+    names |= {"judge_classes": judge_classes, "judge": load_judge("sprites_poses", test.classes)}
+    names |= {"visible": visible_attributes(test.classes["pose"]), "frames": train.frames}
+    names |= {"seen": (POSE_LABELS["action"] != lacks[:, None]).float(), "N": 4}
+    names |= {
+        "BY_WORTH": ("hair", "top", "trousers", "skin"),
+        "who": torch.arange(WATCHED)[:, None],
+    }
+    for cell in nbformat.read(NOTEBOOK, 4).cells:
+        if cell.cell_type == "code" and not {"stub", "solution", "expectation"} & set(
+            cell.metadata.get("tags", [])
+        ):
+            nodes = ast.parse(cell.source).body
+            kept = [node for node in nodes if is_definition(node)]
+            exec(compile(ast.Module(kept, []), str(NOTEBOOK), "exec"), names)
+    poses = names["pick"](torch.ones(WATCHED, 178), 4, torch.Generator().manual_seed(0))
+    names["poses"] = poses
+    names["watched"] = test.frames[names["who"], poses].float() / 255
+    return SimpleNamespace(**names, namespace=names)
+
+
+def is_definition(node: ast.stmt) -> bool:
+    """Whether a statement defines a function, a class or the sizes of the small model."""
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) == "SMALL"
+    return isinstance(node, ast.FunctionDef | ast.ClassDef)
+
+
+def normalise(network: nn.Sequential) -> nn.Sequential:
+    """The same layers, with batch normalisation after each convolution but a decoder's last."""
+    layers: list[nn.Module] = []
+    for number, layer in enumerate(network):
+        layers.append(layer)
+        is_last = number == len(network) - 1
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not is_last:
+            layers.append(nn.BatchNorm2d(layer.out_channels))
+    return nn.Sequential(*layers)
+
+
+def make_model(lesson: SimpleNamespace, kind: str, seed: int) -> Any:
+    """The notebook's small model, with the change of this kind, if it is one of the model."""
+    model = lesson.small_model(seed)
+    if kind == "normalised":
+        model.encoder.trunk, model.decoder = map(normalise, (model.encoder.trunk, model.decoder))
+    if kind == "he_weights":
+        draw_he_weights(model)
+    if kind == "little_noise":
+        for layer in (model.encoder.static.dense[-1], model.encoder.dynamic[-1]):
+            layer.bias.data.chunk(2)[1].sub_(4)
+    return model
+
+
+def make_objective(kind: str, progress: dict[str, float]) -> Callable[..., Tensor]:
+    """Minus the bound of each sample; where the weights rise, as in runs.toml."""
+    if kind != "rising_weights":
+        return lambda error, kl_s, kl_d: error + kl_s + kl_d
+
+    def objective(error: Tensor, kl_s: Tensor, kl_d: Tensor) -> Tensor:
+        share = progress["share"]
+        of_s = 0.02 + 0.98 * min(1.0, max(0.0, (share - 0.5) / 0.35))
+        return error + of_s * kl_s + min(1.0, share / 0.3) * kl_d
+
+    return objective
+
+
+def make_optimizer(model: Any, kind: str, progress: dict[str, float]) -> torch.optim.Optimizer:
+    """Adam with the notebook's rate, or with one that falls in the second half of the run."""
+    if kind != "falling_rate":
+        return torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def set_rate(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * progress["share"])
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer.register_step_pre_hook(set_rate)
+    return optimizer
+
+
+@torch.no_grad()
+def measure(lesson: SimpleNamespace, model: Any) -> dict[str, float]:
+    """The bound's terms in nats (error and kl_d per frame, kl_s per sample), and the figures."""
+    model.eval()
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(WATCHED, 64, generator=generator)
+    of_frames = torch.randn(WATCHED, 4, 2, generator=generator)
+    error, kl_s, kl_d = (t.mean().item() for t in model.loss(lesson.watched, noise, of_frames))
+    s, d, shares = lesson.look(model)
+    motions = lesson.judge_plane(model, s[:100], lesson.make_grid(d, 12, share=0.95))
+    order = torch.rand(motions.shape, generator=generator).argsort(1)
+    row = {"error": error / 4, "kl_s": kl_s, "kl_d": kl_d / 4}
+    row["coherence"] = lesson.coherence(motions)
+    row["chance"] = lesson.coherence(motions.gather(1, order))
+    row["absent"] = lesson.count_absent(model, s)
+    model.train()
+    return row | shares
+
+
+def train_one(kind: str, seed: int) -> list[dict[str, Any]]:
+    """The rows of a run, measured every `EVERY` updates; seconds are the processor's."""
+    updates, lesson, rows, seconds = RUNS[kind][0], read_lesson(), [], 0.0
+    model, progress = make_model(lesson, kind, seed), {"share": 0.0}
+    optimizer = make_optimizer(model, kind, progress)
+    begun = process_time()
+    for update, _ in lesson.train(model, updates, seed, make_objective(kind, progress), optimizer):
+        progress["share"] = update / updates
+        if update % EVERY == 0:
+            seconds += process_time() - begun
+            row = {"run": kind, "seed": seed, "update": update, "seconds": round(seconds, 1)}
+            figures = measure(lesson, model)
+            rows.append(row | {name: round(value, 4) for name, value in figures.items()})
+            begun = process_time()
+    return rows
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows that were measured before."""
+    return pd.read_csv(path).to_dict("records") if path.exists() else []
+
+
+def main(first: int = 0, step: int = 1) -> None:
+    """Train what the table lacks, one run after the other."""
+    torch.set_num_threads(1)
+    path = FOLDER / "own_plane.csv"
+    tasks = [(kind, seed) for kind, (_, seeds) in RUNS.items() for seed in range(seeds)]
+    for kind, seed in tasks[first::step]:
+        table = read_table(path)
+        if (kind, seed, RUNS[kind][0]) in {(r["run"], r["seed"], r["update"]) for r in table}:
+            continue
+        rows = train_one(kind, seed)
+        kept = [row for row in read_table(path) if (row["run"], row["seed"]) != (kind, seed)]
+        records.write_csv(path, kept + rows)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

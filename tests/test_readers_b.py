@@ -1,0 +1,236 @@
+"""The model that readers build in notebook 22 is the library's by its numbers, and trains alone."""
+
+import pandas as pd
+import pytest
+import torch
+from helpers import DOUBLE, close, seeded
+from readers import (
+    check_plain_torch,
+    count_lines,
+    list_differences,
+    run_alone,
+    run_lesson,
+)
+from safetensors.torch import load_file
+from torch import nn
+from unbraid import UnorderedFrames, load_judge, records
+from unbraid.data.sprites import POSE_LABELS, load_poses
+from unbraid.measures.judges import judge_classes
+
+from papers.b import own_plane
+
+FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
+RUN = FOLDER / "paper_width-seed0.safetensors"
+PAPERS = ["PairEncoder", "paper_networks", "draw", "kl", "dense", "Encoder", "UnorderedFrames"]
+MODEL = [*PAPERS, "small_networks"]
+LOOP = ["pick", "draw_sets", "small_model", "add", "train"]
+PAPER = {"C": 256, "width": 512, "hidden": 512, "S": 512, "d": 2}
+SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
+RENAMED = {"static_encoder": "encoder.static", "pair_convolution": "pair"}
+RENAMED |= {"dynamic_dense": "encoder.dynamic", "prior_dense": "prior"}
+RENAMED |= {"first": "0", "stages.0": "3", "stages.1": "5", "last": "7"}
+GRADIENTS = {  # by the library's name: the reader's
+    "static_encoder.pair_convolution.weight": "encoder.static.pair.weight",
+    "prior_dense.2.weight": "prior.2.weight",
+    "decoder.last.weight": "decoder.7.weight",
+}
+
+
+@pytest.mark.parametrize("name", MODEL)
+def test_it_is_plain_torch_with_shapes(name):
+    check_plain_torch("22", name)
+
+
+def test_it_is_short():
+    lines = count_lines("22", PAPERS), count_lines("22", ["small_networks"])
+    assert sum(lines[0]) <= 130 and sum(lines[1]) <= 25 and max(map(max, lines)) <= 25
+
+
+# ---- it is the library's by its numbers
+
+
+def draw_batch():
+    """Frames of a character, and noise of both codes."""
+    x = load_poses("test", image_size=32).frames[7:8, [3, 60, 140]].double() / 255
+    return (
+        x,
+        torch.randn(1, 512, **DOUBLE, generator=seeded(1)),
+        torch.randn(1, 3, 2, **DOUBLE, generator=seeded(2)),
+    )
+
+
+@pytest.fixture(scope="module")
+def references():
+    """The library's terms in nats per sample, and gradients, in training and in evaluation mode."""
+    x, noise_s, noise_d = draw_batch()
+    found = {}
+    for is_training in (True, False):
+        library = UnorderedFrames.load(RUN).double().train(is_training)
+        bound = library.elbo(x, {"static": noise_s, "dynamic": noise_d})
+        (-bound.elbo.mean()).backward()
+        values = {"error": -bound.log_likelihood, "KL s": bound.kl["static"]}
+        values["KL d"] = bound.kl["dynamic"]
+        values |= {name: library.get_parameter(name).grad for name in GRADIENTS}
+        found[is_training] = values
+    return found
+
+
+def read_class(is_training, old="", new=""):
+    """The reader's terms and gradients, with the weights of the paper's networks."""
+    lesson = run_lesson("22", *MODEL, "rename", old=old, new=new, RENAMED=RENAMED)
+    model = lesson.UnorderedFrames(lesson.paper_networks(514), **PAPER)
+    model.load_state_dict({lesson.rename(name): w for name, w in load_file(RUN).items()})
+    terms = model.double().train(is_training).loss(*draw_batch())
+    sum(terms).mean().backward()
+    values = dict(zip(("error", "KL s", "KL d"), terms, strict=True))
+    return values | {theirs: model.get_parameter(ours).grad for theirs, ours in GRADIENTS.items()}
+
+
+def compare(references, is_training, **change):
+    """What differs, by name."""
+    mine = read_class(is_training, **change)
+    return list_differences({name: (mine[name], references[is_training][name]) for name in mine})
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_22_gives_each_term_and_gradient_of_the_library(references, is_training):
+    assert compare(references, is_training) == set()
+
+
+MUTANTS = [  # a line, what it becomes, and what must differ then
+    ("error.flatten(1).sum(1)", "error.flatten(1).mean(1)", "error"),
+    ("kl(q_s, p_s)", "kl(p_s, q_s)", "KL s"),
+    ("kl(q_d, p_d).sum(1)", "kl(q_d, p_d).mean(1)", "KL d"),
+    ("self.prior(s)[:", "self.prior(q_s[0])[:", "KL d"),
+    ("(log_variance / 2).exp()", "log_variance.exp()", "error"),
+    ("(~torch.eye(h.shape[1], dtype=torch.bool))", "torch.ones(2 * h.shape[1:2])", "KL s"),
+    ("F.relu(self.pair(pairs.flatten(0, 1)))", "self.pair(pairs.flatten(0, 1))", "KL s"),
+    ("q_d = self.read_d(h, s)", "q_d = self.read_d(h, 0 * s)", "KL d"),
+]
+
+
+@pytest.mark.parametrize("old, new, term", MUTANTS)
+def test_a_wrong_line_is_seen(references, old, new, term):
+    assert term in compare(references, True, old=old, new=new)
+
+
+def test_codes_swaps_and_a_reading_without_pairs():
+    lesson = run_lesson("22", *MODEL, "Alone")
+    model = lesson.UnorderedFrames(lesson.small_networks(66), **SMALL).double()
+    x = torch.rand(2, 4, 3, 32, 32, generator=seeded(), **DOUBLE)
+    s, d = model.encode(x)
+    decoded = model.decode(s.flip(0), d)  # each in the poses of the other
+    assert (s.shape, d.shape, decoded.shape) == ((2, 64), (2, 4, 2), x.shape)
+    close(model.encode(x[:, [2, 0, 3, 1]])[0], s)  # the order says nothing
+    alone = lesson.Alone(96, 64, 128, 64).double()
+    alone.load_state_dict(model.encoder.static.state_dict())
+    h = model.encoder.look(x)
+    same = h[:, :1].expand(-1, 3, -1, -1, -1)
+    close(alone.compare(same), model.encoder.static.compare(same))
+    assert (alone.compare(h) - model.encoder.static.compare(h)).abs().max() > 1e-3
+
+
+def test_the_palette_mixes_pots():
+    lesson = run_lesson("22", "Palette")
+    drawing = nn.Sequential(nn.Linear(6, 12 * 4), nn.Unflatten(1, (12, 2, 2)))
+    palette = lesson.Palette(drawing, S=4).double()
+    z = torch.randn(3, 6, generator=seeded(), **DOUBLE)
+    logits = palette(z)
+    pots = palette.pots(z[:, :4]).unflatten(1, (3, 12))
+    assert logits.shape == (3, 3, 2, 2)
+    assert (logits.flatten(2).amax(2) <= 3 * pots.amax(2)).all()
+    with torch.no_grad():
+        drawing[0].weight.zero_()
+        drawing[0].bias.zero_()  # equal shares
+    close(palette(z)[:, :, 0, 0], 3 * pots.mean(2))
+
+
+# ---- it trains
+
+TRAIN = """
+frames = torch.load("frames.pt")  # (M, 178, 3, 32, 32)
+seen, N, device = torch.ones(frames.shape[:2]), 4, torch.device("cpu")
+SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
+model = small_model(0)
+optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+for update, terms in train(model, 300, 0, add, optimizer, batch=4):
+    pass
+with torch.no_grad():
+    x = draw_sets(30, torch.Generator().manual_seed(1))
+    loss = sum(model.loss(x, torch.randn(30, 64), torch.randn(30, N, 2))).mean() / N
+    mean = (frames.float() / 255).mean((0, 1)).clamp(1e-6, 1 - 1e-6).expand_as(x)
+    of_mean = F.binary_cross_entropy(mean, x, reduction="none").flatten(2).sum(2).mean()
+print(loss.item(), of_mean.item())
+"""
+
+
+def test_22_trains_with_torch_alone(tmp_path):
+    torch.save(load_poses("train", image_size=32).frames[:40].clone(), tmp_path / "frames.pt")
+    loss, of_mean_frame = run_alone(tmp_path, "22", [*MODEL, *LOOP], TRAIN)
+    assert loss < of_mean_frame
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA GPU"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_loop_of_22_trains_on_a_device(device):
+    frames = load_poses("train", image_size=32).frames[:20]
+    given = {"frames": frames, "seen": torch.ones(20, 178), "N": 4, "SMALL": SMALL}
+    lesson = run_lesson("22", *MODEL, *LOOP, device=torch.device(device), **given)
+    model = lesson.small_model(0)
+    losses = [sum(terms) for _, terms in lesson.train(model, 10, 0)]
+    assert len(losses) == 10 and losses[-1] < losses[0]
+
+
+def test_only_allowed_poses_are_drawn():
+    allowed = (torch.rand(30, 178, generator=seeded()) < 0.1).float()
+    poses = run_lesson("22", "pick").pick(allowed, 3, seeded(1))
+    assert poses.shape == (30, 3) and allowed.gather(1, poses).all()
+    assert all(len(set(row)) == 3 for row in poses.tolist())
+
+
+# ---- its measures and its record
+
+
+def test_coherence_is_the_share_of_the_most_common_motion():
+    motions = torch.tensor([[0, 1], [0, 2], [0, 2], [3, 2]])  # (characters, points)
+    assert run_lesson("22", "coherence").coherence(motions) == 0.75
+
+
+def test_a_perfect_painter_is_right_in_absent_actions():
+    """The judge of true frames agrees with the labels that `count_absent` compares."""
+    test = load_poses("test", image_size=32)
+    judge, pose = load_judge("sprites_poses", test.classes), torch.arange(0, 178, 3)
+    frames = test.frames[torch.arange(len(pose)), pose].float() / 255
+    given = {"judge": judge, "judge_classes": judge_classes, "POSE_LABELS": POSE_LABELS}
+    lesson = run_lesson("22", "count_absent", draw_absent=lambda *_: (frames, pose), **given)
+    assert lesson.count_absent(None, None) > 0.9
+    wrong = {"draw_absent": lambda *_: (frames, pose.flip(0))}
+    assert run_lesson("22", "count_absent", **given | wrong).count_absent(None, None) < 0.3
+
+
+def test_three_seeds_reach_one_plane_and_their_record_is_whole():
+    runs = pd.read_csv(FOLDER / "own_plane.csv")
+    for kind, (updates, seeds) in own_plane.RUNS.items():
+        ends = runs[(runs["run"] == kind) & (runs["update"] == updates)]
+        assert sorted(ends["seed"]) == list(range(seeds)), kind
+    ends = runs[(runs["run"] == "paper") & (runs["update"] == own_plane.RUNS["paper"][0])]
+    assert (ends["coherence"] > ends["chance"] + 0.4).all()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in own_plane.RUNS if kind != "paper"])
+def test_each_change_changes_the_training(kind):
+    torch.manual_seed(0)
+    frames = load_poses("train", image_size=32).frames[:10]
+    given = {"frames": frames, "seen": torch.ones(10, 178), "N": 4, "SMALL": SMALL}
+    lesson = run_lesson("22", *MODEL, *LOOP, device=torch.device("cpu"), **given)
+    first = {}
+    for name in ("paper", kind):
+        model, progress = own_plane.make_model(lesson, name, 0), {"share": 0.5}
+        objective = own_plane.make_objective(name, progress)
+        optimizer = own_plane.make_optimizer(model, name, progress)
+        runs = lesson.train(model, 2, 0, objective, optimizer)
+        first[name] = [sum(terms) for _, terms in runs][-1]
+    assert first["paper"] != first[kind]
