@@ -1,4 +1,4 @@
-"""The classes that 11, 21 and 31 build are the library's, method by method and line by line.
+"""The classes that 11 and 21 build are the library's, method by method and line by line.
 
 Docstrings, annotations, comments and checks of arguments aside.
 """
@@ -11,7 +11,7 @@ from functools import cache
 import nbformat
 import pytest
 from helpers import NOTEBOOKS
-from unbraid.models import independent, single_element, unordered
+from unbraid.models import independent, unordered
 
 BOUND = "elbo encode decode generate"
 LESSONS = {  # notebook and class of the lesson: the library's class, and what is compared
@@ -23,13 +23,6 @@ LESSONS = {  # notebook and class of the lesson: the library's class, and what i
         unordered.UnorderedFrames,
         "prior dynamic_posterior posterior elbo",
     ),
-    "31 TwoIdeas": (
-        single_element.SingleElement,
-        "read_static subtract_anchor dynamic_posterior",
-    ),
-    "31 Inference": (single_element.SingleElement, "posterior"),
-    "31 Coding": (single_element.SingleElement, "encode decode decode_elements generate"),
-    "31 SingleElement": (single_element.SingleElement, "elbo log_likelihood divergences"),
 }
 METHODS = [(name, method) for name in LESSONS for method in LESSONS[name][1].split()]
 
