@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from helpers import DOUBLE, seeded
+from helpers import DOUBLE
 from readers import (
     check_plain_torch,
     count_lines,
