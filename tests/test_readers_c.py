@@ -4,6 +4,7 @@ Notebook 32 defines it. The weights are those of the paper's own size.
 """
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -51,33 +52,42 @@ def test_its_layers_are_in_view(layer):
 # ---- It is the library's by its numbers
 
 
-def open_models(is_training, **change):
-    """The reader's model and the library's, with the weights of the paper's own size."""
+def open_reader(is_training, **change):
+    """The reader's model with the weights of the paper's own size."""
     lesson = run_lesson("32", *MODEL, "rename", **change)
     reader = lesson.SingleElement(lesson.paper_networks(256, 512), **SIZES)
     reader.load_state_dict({lesson.rename(name): each for name, each in load_file(LARGE).items()})
-    library = SingleElement.load(LARGE)
-    return reader.double().train(is_training), library.double().train(is_training)
+    return reader.double().train(is_training)
+
+
+def load_clips():
+    return sprites.load("test", image_size=64).subset([5, 1234]).as_float().frames[:, :4].double()
+
+
+@cache
+def measure_library(is_training):
+    """The library's terms per clip, and gradients, by name."""
+    library, x = SingleElement.load(LARGE).double().train(is_training), load_clips()
+    torch.manual_seed(0)  # the reader's class draws the anchor's noise first, then s, then d
+    noise = {"anchor": torch.randn(2, 256, **DOUBLE), "static": torch.randn(2, 256, **DOUBLE)}
+    noise |= {"dynamic": torch.randn(2, 4, 256, **DOUBLE), "lot": torch.zeros(2, **DOUBLE)}
+    bound = library.elbo(x, noise)
+    constant = 0.5 * math.log(math.pi) * x[0, 0].numel()  # per frame
+    terms = {"frames": -bound.log_likelihood - 4 * constant}
+    terms |= {"anchor": -bound.terms["anchor"] - constant} | bound.kl
+    terms = {name: term.mean() for name, term in terms.items()}
+    sum(terms.values()).backward()
+    return terms | {name: library.get_parameter(name).grad for name in GRADIENTS}
 
 
 def compare_models(is_training, **change):
-    """Pairs of the reader's and the library's terms, per clip, and gradients, by name."""
-    reader, library = open_models(is_training, **change)
-    x = sprites.load("test", image_size=64).subset([5, 1234]).as_float().frames.double()
-    torch.manual_seed(0)  # the reader's class draws the anchor's noise first, then s, then d
-    noise = {"anchor": torch.randn(2, 256, **DOUBLE), "static": torch.randn(2, 256, **DOUBLE)}
-    noise |= {"dynamic": torch.randn(2, 8, 256, **DOUBLE), "lot": torch.zeros(2, **DOUBLE)}
-    bound = library.elbo(x, noise)
-    constant = 0.5 * math.log(math.pi) * x[0, 0].numel()  # per frame
-    theirs = {"frames": -bound.log_likelihood - 8 * constant}
-    theirs |= {"anchor": -bound.terms["anchor"] - constant} | bound.kl
+    """Pairs of the reader's and the library's terms and gradients, by name."""
+    reader, theirs = open_reader(is_training, **change), measure_library(is_training)
     torch.manual_seed(0)
-    ours = reader.loss(x)
-    pairs = {name: (mine, theirs[name].mean()) for name, mine in zip(theirs, ours, strict=True)}
-    ours.sum().backward(), sum(other for _, other in pairs.values()).backward()
-    for other, mine in GRADIENTS.items():
-        pairs[other] = reader.get_parameter(mine).grad, library.get_parameter(other).grad
-    return pairs
+    terms = reader.loss(load_clips())
+    terms.sum().backward()
+    ours = [*terms, *(reader.get_parameter(mine).grad for mine in GRADIENTS.values())]
+    return dict(zip(theirs, zip(ours, theirs.values(), strict=True), strict=True))
 
 
 @pytest.mark.parametrize("is_training", [True, False])
@@ -106,9 +116,8 @@ def test_a_wrong_line_is_seen(old, new, term):
 
 
 def test_its_codes_and_swaps_are_the_librarys():
-    reader, library = open_models(False)
-    x = sprites.load("test", image_size=64).subset([5, 1234]).as_float().frames.double()
-    library.fixed_noise = torch.zeros  # where the reader's means have 0
+    reader, library, x = open_reader(False), SingleElement.load(LARGE).double(), load_clips()
+    library.eval().fixed_noise = torch.zeros  # where the reader's means have 0
     with torch.no_grad():
         codes = library.encode(x)
         s, d = reader.encode(x)
