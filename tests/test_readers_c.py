@@ -105,8 +105,8 @@ MUTANTS = [  # a line, what it becomes, and what must differ then
     ("fill(anchor)", "0 * fill(anchor)", "dynamic"),
     ("(q[1] / 2).exp()", "q[1].exp()", "frames"),
     ("squared - 1", "squared", "static"),
-    ("nn.Tanh(), nn.Flatten()", "nn.Flatten()", "static"),
-    ("kl(q_d, self.prior(d))", "kl(q_d, self.prior(d.detach()))", "prior.recurrent.weight_hh_l0"),
+    ("nn.Tanh(), nn.Flatten()", "nn.ReLU(), nn.Flatten()", "static"),
+    ("kl(q_d, self.prior(d))", "kl(q_d, self.prior(d.detach()))", "codec.encoder.0.weight"),
 ]
 
 
@@ -134,20 +134,21 @@ clips = torch.load("clips.pt")  # (N, T, 3, 32, 32)
 torch.manual_seed(0)
 sizes = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
 model = SingleElement(small_networks(96, 64), **sizes)
-optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+optimizer = torch.optim.Adam(model.parameters(), 4e-3)
 for update in range(100):
-    loss = model.loss(clips[torch.randint(len(clips), (8,))]) @ torch.tensor([5.0, 1, 1, 1])
+    x = clips[torch.randint(len(clips), (8,))]
+    loss = model.loss(x) @ torch.tensor([5.0, 1.0, 0.1, 0.1])  # nats cost little at first
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
 with torch.no_grad():
-    print(model.loss(clips)[0].item())
+    print(model.loss(clips[:100])[0].item())
 print((clips - clips.mean((0, 1))).square().flatten(1).sum(1).mean().item())
 """
 
 
 def test_32_trains_with_torch_alone(tmp_path):
-    clips = sprites.load("fit").subset(slice(0, 1800, 9 - 1)).as_float().frames
+    clips = sprites.load("fit").subset(slice(0, 1800, 8)).as_float().frames
     torch.save(clips, tmp_path / "clips.pt")
     error, of_mean_frame = run_alone(tmp_path, "32", MODEL, TRAIN)
     assert error < of_mean_frame
@@ -180,7 +181,7 @@ def test_the_loop_of_32_trains_on_a_device(device):
 @pytest.mark.parametrize("share, s, d", [(0, 8, 0.05), (0.1, 8**0.5, 0.15**0.5), (1, 1, 3)])
 def test_the_prices_of_the_head_start(share, s, d):
     weights = run_lesson("32", "prices").prices(share)
-    torch.testing.assert_close(weights, torch.tensor([5, 1, s, d]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(weights, torch.tensor([5.0, 1.0, s, d]), rtol=1e-5, atol=0)
 
 
 def test_the_scores_of_swaps_count_where_donors_differ():
