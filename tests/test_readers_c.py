@@ -1,0 +1,199 @@
+"""The class that readers build gives the library's terms and gradients, and trains alone: paper C.
+
+Notebook 32 defines it. The weights are those of the paper's own size.
+"""
+
+import math
+from functools import cache
+
+import pytest
+import torch
+from helpers import DOUBLE
+from readers import (
+    check_plain_torch,
+    count_lines,
+    list_differences,
+    read_sources,
+    run_alone,
+    run_lesson,
+)
+from safetensors.torch import load_file
+from sklearn.linear_model import RidgeClassifier
+from unbraid import Sequences, SingleElement, records
+from unbraid.data import sprites
+
+# The reader's model with the paper's networks, and ours.
+PAPERS = ["kl", "draw", "Head", "Posterior", "Prior", "SingleElement", "paper_networks", "connect"]
+MODEL = [*PAPERS, "small_networks"]
+LARGE = records.weights("single_element/sprites/full/published-seed0")
+SIZES = {"features": 256, "hidden": 64, "units": 256, "S": 256, "D": 256}
+GRADIENTS = {  # by the library's name: the reader's
+    "codec.encoder.0.weight": "posterior.encoder.0.weight",
+    "static_head.2.mean.weight": "posterior.static.mean.weight",
+    "prior.recurrent.weight_hh_l0": "prior.read.weight_hh_l0",
+}
+
+
+@pytest.mark.parametrize("name", MODEL)
+def test_it_is_plain_torch_with_shapes(name):
+    check_plain_torch("32", name)
+
+
+def test_it_is_short():
+    lines = count_lines("32", PAPERS), count_lines("32", ["small_networks"])
+    assert sum(lines[0]) <= 130 and sum(lines[1]) <= 25 and max(map(max, lines)) <= 25
+
+
+@pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose2d", "LSTM"])
+def test_its_layers_are_in_view(layer):
+    assert any(f"nn.{layer}(" in read_sources("32")[name] for name in PAPERS)
+
+
+# ---- It is the library's by its numbers
+
+
+def open_reader(is_training, **change):
+    """The reader's model with the weights of the paper's own size."""
+    lesson = run_lesson("32", *MODEL, "rename", **change)
+    reader = lesson.SingleElement(lesson.paper_networks(256, 512), **SIZES)
+    reader.load_state_dict({lesson.rename(name): each for name, each in load_file(LARGE).items()})
+    return reader.double().train(is_training)
+
+
+def load_clips():
+    return sprites.load("test", image_size=64).subset([5, 1234]).as_float().frames[:, :4].double()
+
+
+@cache
+def measure_library(is_training):
+    """The library's terms per clip, and gradients, by name."""
+    library, x = SingleElement.load(LARGE).double().train(is_training), load_clips()
+    torch.manual_seed(0)  # the reader's class draws the anchor's noise first, then s, then d
+    noise = {"anchor": torch.randn(2, 256, **DOUBLE), "static": torch.randn(2, 256, **DOUBLE)}
+    noise |= {"dynamic": torch.randn(2, 4, 256, **DOUBLE), "lot": torch.zeros(2, **DOUBLE)}
+    bound = library.elbo(x, noise)
+    constant = 0.5 * math.log(math.pi) * x[0, 0].numel()  # per frame
+    terms = {"frames": -bound.log_likelihood - 4 * constant}
+    terms |= {"anchor": -bound.terms["anchor"] - constant} | bound.kl
+    terms = {name: term.mean() for name, term in terms.items()}
+    sum(terms.values()).backward()
+    return terms | {name: library.get_parameter(name).grad for name in GRADIENTS}
+
+
+def compare_models(is_training, **change):
+    """Pairs of the reader's and the library's terms and gradients, by name."""
+    reader, theirs = open_reader(is_training, **change), measure_library(is_training)
+    torch.manual_seed(0)
+    terms = reader.loss(load_clips())
+    terms.sum().backward()
+    ours = [*terms, *(reader.get_parameter(mine).grad for mine in GRADIENTS.values())]
+    return dict(zip(theirs, zip(ours, theirs.values(), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_32_gives_each_term_and_gradient_of_the_library(is_training):
+    pairs = compare_models(is_training)
+    assert len(pairs) == 7 and list_differences(pairs) == set()
+
+
+MUTANTS = [  # a line, what it becomes, and what must differ then
+    ("error.sum(1), error[:, 0]", "error[:, 1:].sum(1), error[:, 0]", "frames"),
+    ("error[:, 0], kl_s", "error[:, 1], kl_s", "anchor"),
+    ("anchor = c[:, 0]", "anchor = c[:, 1]", "static"),
+    ("- anchor[:, None]", "", "dynamic"),
+    ("(0, 0, 1, -1)", "(0, 0, 0, 0)", "dynamic"),
+    ("fill(anchor)", "0 * fill(anchor)", "dynamic"),
+    ("(q[1] / 2).exp()", "q[1].exp()", "frames"),
+    ("squared - 1", "squared", "static"),
+    ("nn.Tanh(), nn.Flatten()", "nn.ReLU(), nn.Flatten()", "static"),
+    ("kl(q_d, self.prior(d))", "kl(q_d, self.prior(d.detach()))", "codec.encoder.0.weight"),
+]
+
+
+@pytest.mark.parametrize("old, new, term", MUTANTS)
+def test_a_wrong_line_is_seen(old, new, term):
+    assert term in list_differences(compare_models(False, old=old, new=new))
+
+
+def test_its_codes_and_swaps_are_the_librarys():
+    reader, library, x = open_reader(False), SingleElement.load(LARGE).double(), load_clips()
+    library.eval().fixed_noise = torch.zeros  # where the reader's means have 0
+    with torch.no_grad():
+        codes = library.encode(x)
+        s, d = reader.encode(x)
+        swapped = {"static": codes["static"][[1, 0]], "dynamic": codes["dynamic"]}
+        pairs = {"s": (s, codes["static"]), "d": (d, codes["dynamic"])}
+        pairs["swap"] = reader.swap(x, [1, 0]), library.decode(swapped)
+    assert list_differences(pairs) == set()
+
+
+# ---- It trains
+
+TRAIN = """
+clips = torch.load("clips.pt")  # (N, T, 3, 32, 32)
+torch.manual_seed(0)
+sizes = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
+model = SingleElement(small_networks(96, 64), **sizes)
+optimizer = torch.optim.Adam(model.parameters(), 4e-3)
+for update in range(100):
+    x = clips[torch.randint(len(clips), (8,))]
+    loss = model.loss(x) @ torch.tensor([5.0, 1.0, 0.1, 0.1])  # nats cost little at first
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+with torch.no_grad():
+    print(model.loss(clips[:100])[0].item())
+print((clips - clips.mean((0, 1))).square().flatten(1).sum(1).mean().item())
+"""
+
+
+def test_32_trains_with_torch_alone(tmp_path):
+    clips = sprites.load("fit").subset(slice(0, 1800, 8)).as_float().frames
+    torch.save(clips, tmp_path / "clips.pt")
+    error, of_mean_frame = run_alone(tmp_path, "32", MODEL, TRAIN)
+    assert error < of_mean_frame
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA GPU"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_loop_of_32_trains_on_a_device(device):
+    given = {"device": torch.device(device), "RidgeClassifier": RidgeClassifier}
+    lesson = run_lesson("32", **given)
+    clips = sprites.load("validation").subset(slice(36))
+    model = lesson.give_head_start(lesson.small_model(0))
+    x = clips.as_float().frames.to(device)
+
+    def measure():
+        with torch.no_grad():
+            return model.loss(x)[0].item()
+
+    before = measure()
+    loop = lesson.train(model, clips.frames, 20, lesson.prices, 0)
+    assert [update for update, _ in loop] == list(range(1, 21))
+    assert measure() < before
+    seen = lesson.watch(model, clips)
+    assert all(0 <= share <= 1 for share in seen.values()) and model.training
+
+
+@pytest.mark.parametrize("share, s, d", [(0, 8, 0.05), (0.1, 8**0.5, 0.15**0.5), (1, 1, 3)])
+def test_the_prices_of_the_head_start(share, s, d):
+    weights = run_lesson("32", "prices").prices(share)
+    torch.testing.assert_close(weights, torch.tensor([5.0, 1.0, s, d]), rtol=1e-5, atol=0)
+
+
+def test_the_scores_of_swaps_count_where_donors_differ():
+    way, motion = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 4, 2])
+    labels = {"direction": way, "motion": motion, "character": torch.tensor([7, 7, 8, 8])}
+    clips = Sequences(torch.zeros(4, 2, 1, 4, 4), labels, tuple(labels), (), "test", "")
+    gives_d, gives_s = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 2, 0, 1])
+    nearest = torch.tensor([2, 2, 0, 3])  # s, both have it, s, d; characters 8, 8, 7, 8
+    seen = run_lesson("32", "score_swaps").score_swaps(clips, nearest, gives_s, gives_d)
+    assert seen == {
+        "swaps with s": pytest.approx(2 / 3),
+        "swaps with d": pytest.approx(1 / 3),
+        "motion with d": 0.25,
+        "true clip nearest": 0.0,
+    }
