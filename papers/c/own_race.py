@@ -34,8 +34,10 @@ def read_lesson() -> SimpleNamespace:
     names["device"] = torch.device("cpu")
     for cell in nbformat.read(NOTEBOOK, 4).cells:
         if cell.cell_type == "code" and "hide-cell" not in cell.metadata.get("tags", []):
-            nodes = ast.parse(cell.source).body
-            kept = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            kept: list[ast.stmt] = []
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    kept.append(node)
             exec(compile(ast.Module(kept, []), str(NOTEBOOK), "exec"), names)
     return SimpleNamespace(**names)
 
