@@ -5,11 +5,9 @@ digits of MNIST that no run learns from, and keeps two runs as models of the lib
 rows are in the table are not made again.
 """
 
-import ast
 from time import process_time
-from types import SimpleNamespace
+from typing import Any
 
-import nbformat
 import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsRegressor
@@ -19,38 +17,28 @@ from unbraid.data.fetch import files
 from unbraid.data.moving_digits import FILES, Digits, in_turns, read_idx
 
 from papers import run
+from papers.lessons import read_lesson
 from papers.settings import load
 
 FOLDER = records.results() / "independent" / "circle" / "quick"
-NOTEBOOK = records.results().parent / "notebooks" / "12_training_independent.ipynb"
-LAW = {"motion": "circle", "speeds": (0.5, -0.9)}
+LAW: dict[str, Any] = {"motion": "circle", "speeds": (0.5, -0.9)}
 RUNS = {0.05: (2500, 3), 0.1: (4000, 5), 0.15: (2000, 3), 0.25: (1250, 3)}  # updates, seeds
 KEPT = {(0.1, 1): "plain_both", (0.25, 0): "plain_dropped"}
-
-
-def read_lesson() -> SimpleNamespace:
-    """The functions and classes of notebook 12, on the CPU."""
-    names = {"torch": torch, "nn": nn, "F": nn.functional, "np": np}
-    names |= {"KNeighborsRegressor": KNeighborsRegressor, "device": torch.device("cpu")}
-    for cell in nbformat.read(NOTEBOOK, 4).cells:
-        if cell.cell_type == "code" and "hide-cell" not in cell.metadata.get("tags", []):
-            nodes = ast.parse(cell.source).body
-            kept = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-            exec(compile(ast.Module(kept, []), str(NOTEBOOK), "exec"), names)
-    return SimpleNamespace(**names)
 
 
 def train_one(v: float, seed: int, updates: int) -> tuple[nn.Module, list[dict]]:
     """A model; and R2 by factor and digit, terms in nats per frame, every 250 updates."""
     images, numbers = [read_idx(path) for path in files("mnist", FILES["train"]).values()]
     withheld = torch.from_numpy(in_turns(numbers)[4000:5000])
-    digits = (torch.from_numpy(each)[withheld] for each in (images, numbers.astype(np.int64)))
-    world = MovingDigits(Digits(*digits, "train", "withheld digits of MNIST"), 32, 5, **LAW)
+    pair = (torch.from_numpy(each)[withheld] for each in (images, numbers.astype(np.int64)))
+    digits = Digits(next(pair), next(pair), "train", "withheld digits of MNIST")
+    world = MovingDigits(digits, 32, 5, **LAW)
     clips = world(1000, torch.Generator().manual_seed(1))
     noise = torch.randn(1000, 5, 32, generator=torch.Generator().manual_seed(2))
 
     film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
-    lesson, rows, seconds = read_lesson(), [], 0.0
+    lesson = read_lesson("12", np=np, KNeighborsRegressor=KNeighborsRegressor)
+    rows, seconds = [], 0.0
     model, begun = lesson.small_model(v, seed), process_time()
     for update, *_ in lesson.train(model, film, updates, seed):
         if update % 250 == 0:

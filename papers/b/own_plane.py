@@ -5,7 +5,6 @@ characters, what it measures. Nothing was chosen by these figures. Runs whose ro
 are not made again. `python -m papers.b.own_plane 0 2` makes every second run, from the first.
 """
 
-import ast
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from time import process_time
 from types import SimpleNamespace
 from typing import Any
 
-import nbformat
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -22,8 +20,9 @@ from unbraid.data.sprites import POSE_LABELS, load_poses, visible_attributes
 from unbraid.measures.judges import judge_classes
 from unbraid.networks import draw_he_weights
 
+from papers.lessons import read_lesson
+
 FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
-NOTEBOOK = records.results().parent / "notebooks" / "22_training_unordered.ipynb"
 WATCHED = 200  # test characters
 EVERY = 600  # updates
 RUNS = {  # updates of each, and seeds
@@ -36,13 +35,12 @@ RUNS = {  # updates of each, and seeds
 }
 
 
-def read_lesson() -> SimpleNamespace:
+def open_lesson() -> SimpleNamespace:
     """The functions, classes and small constants of notebook 22, on the CPU, with its data."""
     test, train = load_poses("test", image_size=32), load_poses("train", image_size=32)
     lacks = torch.full((len(train),), -1)
     lacks[::5] = torch.arange(len(lacks[::5])) % 6
-    names: dict[str, Any] = {"torch": torch, "nn": nn, "F": nn.functional, "test": test}
-    names |= {"device": torch.device("cpu"), "POSE_LABELS": POSE_LABELS, "some": WATCHED}
+    names: dict[str, Any] = {"test": test, "POSE_LABELS": POSE_LABELS, "some": WATCHED}
     names |= {"judge_classes": judge_classes, "judge": load_judge("sprites_poses", test.classes)}
     names |= {"visible": visible_attributes(test.classes["pose"]), "frames": train.frames}
     names |= {"seen": (POSE_LABELS["action"] != lacks[:, None]).float(), "N": 4}
@@ -50,24 +48,11 @@ def read_lesson() -> SimpleNamespace:
         "BY_WORTH": ("hair", "top", "trousers", "skin"),
         "who": torch.arange(WATCHED)[:, None],
     }
-    for cell in nbformat.read(NOTEBOOK, 4).cells:
-        if cell.cell_type == "code" and not {"stub", "solution", "expectation"} & set(
-            cell.metadata.get("tags", [])
-        ):
-            nodes = ast.parse(cell.source).body
-            kept = [node for node in nodes if is_definition(node)]
-            exec(compile(ast.Module(kept, []), str(NOTEBOOK), "exec"), names)
-    poses = names["pick"](torch.ones(WATCHED, 178), 4, torch.Generator().manual_seed(0))
-    names["poses"] = poses
-    names["watched"] = test.frames[names["who"], poses].float() / 255
-    return SimpleNamespace(**names, namespace=names)
-
-
-def is_definition(node: ast.stmt) -> bool:
-    """Whether a statement defines a function, a class or the sizes of the small model."""
-    if isinstance(node, ast.Assign):
-        return ast.unparse(node.targets[0]) == "SMALL"
-    return isinstance(node, ast.FunctionDef | ast.ClassDef)
+    lesson = read_lesson("22", ("SMALL",), **names)
+    poses = lesson.pick(torch.ones(WATCHED, 178), 4, torch.Generator().manual_seed(0))
+    lesson.watched = test.frames[lesson.who, poses].float() / 255
+    lesson.namespace |= {"poses": poses, "watched": lesson.watched}
+    return lesson
 
 
 def normalise(network: nn.Sequential) -> nn.Sequential:
@@ -141,7 +126,7 @@ def measure(lesson: SimpleNamespace, model: Any) -> dict[str, float]:
 
 def train_one(kind: str, seed: int) -> list[dict[str, Any]]:
     """The rows of a run, measured every `EVERY` updates; seconds are the processor's."""
-    updates, lesson, rows, seconds = RUNS[kind][0], read_lesson(), [], 0.0
+    updates, lesson, rows, seconds = RUNS[kind][0], open_lesson(), [], 0.0
     model, progress = make_model(lesson, kind, seed), {"share": 0.0}
     optimizer = make_optimizer(model, kind, progress)
     begun = process_time()

@@ -5,20 +5,17 @@ probes are those of the validation characters; the test clips are measured once,
 whose rows are in the table are not made again.
 """
 
-import ast
 from time import process_time
-from types import SimpleNamespace
 
-import nbformat
 import pandas as pd
 import torch
 from sklearn.linear_model import RidgeClassifier
-from torch import nn
 from unbraid import records
 from unbraid.data import sprites
 
+from papers.lessons import read_lesson
+
 TABLE = records.results() / "single_element" / "sprites" / "quick" / "own_race.csv"
-NOTEBOOK = records.results().parent / "notebooks" / "32_training_single_element.ipynb"
 SEEDS = 3
 RUNS = {  # updates, has d a head start, has it other prices
     "released": (400, False, False),
@@ -28,24 +25,10 @@ RUNS = {  # updates, has d a head start, has it other prices
 }
 
 
-def read_lesson() -> SimpleNamespace:
-    """The functions and classes of notebook 32, on the CPU."""
-    names = {"torch": torch, "nn": nn, "F": nn.functional, "RidgeClassifier": RidgeClassifier}
-    names["device"] = torch.device("cpu")
-    for cell in nbformat.read(NOTEBOOK, 4).cells:
-        if cell.cell_type == "code" and "hide-cell" not in cell.metadata.get("tags", []):
-            kept: list[ast.stmt] = []
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                    kept.append(node)
-            exec(compile(ast.Module(kept, []), str(NOTEBOOK), "exec"), names)
-    return SimpleNamespace(**names)
-
-
 def train_one(name: str, seed: int) -> list[dict]:
     """What the notebook's `watch` sees of a run, often at first, and at the end of test clips."""
     updates, has_start, has_prices = RUNS[name]
-    lesson = read_lesson()
+    lesson = read_lesson("32", RidgeClassifier=RidgeClassifier)
     practice, validation = sprites.load("fit", 32).frames, sprites.load("validation", 32)
     model = lesson.small_model(seed)
     if has_start:
