@@ -7,8 +7,8 @@ from helpers import seeded
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl
+from unbraid.measures.information import same_and_cross
 
-from papers.a.pairs import best_partition
 from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
@@ -42,25 +42,23 @@ def build_gated():
     return GatedPrediction(**GATED, opening=opening, decoder_apart=(0.07, 0.7))
 
 
-@pytest.mark.parametrize("number", ["13"])
-def test_the_units_that_are_counted(define, sampler, number):
-    shown = define(number, "measure_units", seed=5).measure_units
+def test_the_units_that_13_counts(define, sampler):
     library, frames = build_gated(), sampler(6, seeded(1)).frames
+    shown = define("13", "measure_units", seed=5, watched=frames).measure_units
     bound = library.elbo(frames, library.draw_noise(6, 4, seeded(5)))
     expected = torch.stack(list(bound.kl.values()), 1).mean(0) / 4
-    assert shown(library, frames).sum(1) == pytest.approx(expected, rel=1e-4)
+    assert shown(library).sum(1) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_best_partition_of_13(define):
-    """It compares `same_and_cross` of each partition, which 13 writes out as well."""
-    shown = define("13", "same_and_cross", "best_partition", seed=5)
+def test_same_and_cross_of_13(define):
     random = np.random.default_rng(0)
     now = random.normal(size=(120, 6))
     later = 0.9 * now + 0.3 * now[:, ::-1] + 0.2 * random.normal(size=now.shape)
-    units, tried = shown.best_partition(now, later, 3, tries=6)
-    expected, expected_tried = best_partition(now, later, 3, tries=6, seed=5)
-    assert units.tolist() == expected.tolist()
-    assert tried == pytest.approx(expected_tried)
+    halves = np.hsplit(now, 2), np.hsplit(later, 2)
+    same, cross, matrix = define("13", "same_and_cross", seed=5).same_and_cross(*halves)
+    expected = same_and_cross(*halves, seed=5, raw=True)
+    assert (same, cross) == pytest.approx((expected.same, expected.cross))
+    np.testing.assert_allclose(matrix, expected.matrix)
 
 
 # ---- 24 to 27, paper B

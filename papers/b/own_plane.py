@@ -150,7 +150,9 @@ def main(first: int = 0, step: int = 1) -> None:
     """Train what the table lacks, one run after the other."""
     torch.set_num_threads(1)
     path = FOLDER / "own_plane.csv"
-    tasks = [(kind, seed) for kind, (_, seeds) in RUNS.items() for seed in range(seeds)]
+    tasks: list[tuple[str, int]] = []
+    for kind, (_, seeds) in RUNS.items():
+        tasks += [(kind, seed) for seed in range(seeds)]
     for kind, seed in tasks[first::step]:
         table = read_table(path)
         if (kind, seed, RUNS[kind][0]) in {(r["run"], r["seed"], r["update"]) for r in table}:
