@@ -70,7 +70,7 @@ def kraskov(
     if k >= len(xs):
         raise ValueError(f"k: expected at most {len(xs) - 1} neighbours, found {k}")
     check_whole(0, shuffles=shuffles, seed=seed)
-    warn_of_ties("x, y", np.hstack([xs, ys]), k)
+    warn_of_ties(np.hstack([xs, ys]), k)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
@@ -111,7 +111,6 @@ def ross(
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
-    warn_of_ties("x", xs, 3)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     bits = ross_bits(prepare(xs, jitter, generator, raw), classes, k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
@@ -175,12 +174,12 @@ def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
     return ends
 
 
-def warn_of_ties(name: str, samples: np.ndarray, k: int) -> None:
+def warn_of_ties(samples: np.ndarray, k: int) -> None:
     """Warn where a tenth of the rows (N, d) or more equal at least k others each."""
     counts = np.unique(samples, axis=0, return_counts=True)[1]
     share = counts[counts > k].sum() / len(samples)
     if share > 0.1:
-        says = f"{name}: {share:.0%} of the rows equal {k} others or more (zeros, counts?)"
+        says = f"x, y: {share:.0%} of the rows equal {k} others or more (zeros, counts?)"
         warnings.warn(f"{says}; the estimate misses what these rows tell", stacklevel=3)
 
 
