@@ -76,6 +76,10 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     "10.3": ("return np.argmin(list_errors(a, b))",),
     # At a wall itself nothing is folded; arrays of one length.
     "15.2": ("place <= 0", "place >= 1"),
+    # An element that is not read has no part.
+    "31.3": (", 9, memory)",),
+    # Frames are as wide as they are high.
+    "13.2": ("film.sum(-1) @ torch.arange(film.shape[-1])",),
     "36.2": ("/ len(readings)",),
     # Each multiple, inverse and shift of the quotient.
     "31.2": ("c_anchor / c", "+ c / c_anchor", "* (c / c_anchor)"),
