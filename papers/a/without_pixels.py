@@ -2,46 +2,37 @@
 
     python -m papers.a.without_pixels
 
-The cells of the notebook that define the model are run as they stand there, so what is stored in
+The notebook's own functions and classes are run as they stand there, so what is stored in
 results/independent/without_pixels.csv is what a reader gets from them with more updates: a row for
 each factor, with the R2 of each coordinate and the bound in nats per frame.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from unbraid import records
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
+from unbraid import DiagonalGaussian, records
 from unbraid.data.moving_digits import PATHS
+from unbraid.distributions import kl_by_unit
+
+from papers.lessons import read_lesson
 
 STARTS, UPDATES = 10, 1000
-NUMBER = "14"  # of the notebook
-DEFINED = {"draw_clips", "Layer", "Networks", "Filter", "train", "measure"}
 COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")
 
 
 def read_cells(seed: int = 0) -> dict[str, Any]:
-    """The names that the notebook's cells of this model define; they need float64 by default."""
-    (path,) = (Path(__file__).parents[2] / "notebooks").glob(f"{NUMBER}_*.ipynb")
-    space: dict[str, Any] = {"torch": torch, "np": np, "PATHS": PATHS, "seed": seed}
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and DEFINED & name_definitions(source):
-            exec(compile(source, str(path), "exec"), space)
-    return space
-
-
-def name_definitions(source: str) -> set[str]:
-    """The functions and classes that a cell defines."""
-    kinds = ast.FunctionDef | ast.ClassDef
-    return {node.name for node in ast.parse(source).body if isinstance(node, kinds)}
+    """What the notebook defines of this model; it needs float64 by default."""
+    given = {"np": np, "PATHS": PATHS, "DiagonalGaussian": DiagonalGaussian, "seed": seed}
+    given |= {"kl_by_unit": kl_by_unit, "r2_score": r2_score}
+    given |= {"KNeighborsRegressor": KNeighborsRegressor}
+    return read_lesson("14", ("WORLDS", "fixed", "MIXING"), **given).namespace
 
 
 def measure_law(law: str, starts: int = STARTS, updates: int = UPDATES) -> Iterator[dict]:
