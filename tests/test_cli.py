@@ -238,15 +238,6 @@ def test_a_package_that_only_the_course_needs_is_named(call, monkeypatch):
     assert code == 1 and "needs the package imageio_ffmpeg; python -m pip install" in printed
 
 
-@pytest.mark.parametrize("arguments", (("-h",), ("tran",), ("train", "dependent")))
-def test_help_and_typos_are_answered_without_importing_torch(arguments):
-    code = "import sys; from papers.__main__ import main\ntry: main()\nfinally: "
-    code += "print('torch' in sys.modules)"
-    command = [sys.executable, "-c", code, *arguments]
-    printed = subprocess.run(command, capture_output=True, text=True)
-    assert printed.stdout.splitlines()[-1] == "False"
-
-
 def test_the_commands_run_in_any_folder(tmp_path):
     command = [sys.executable, "-m", "papers", "runs", "single_element/vowels", *SMOKE]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
