@@ -49,5 +49,3 @@ def test_names_of_datasets_and_sources_give_sources_and_others_one_message(call)
     assert names == ["sprites-li", "etth1", "mnist", "mnist-sample"]
     code, printed = call("data", "list", "Sprites")
     assert code == 1 and printed.count("error:") == 1 and "did you mean sprites" in printed
-
-

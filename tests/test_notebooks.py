@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from forked_kernels import serve
 from helpers import NOTEBOOKS
 from nbformat.v4 import new_output
 from nbval import plugin as nbval
@@ -25,10 +26,19 @@ def test_the_course_has_notebooks_and_runs_them_all():
     assert NOTEBOOKS and files.select_notebooks() == NOTEBOOKS
 
 
+@pytest.fixture(scope="session")
+def kernels():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONPATH")
+        with serve() as folder:
+            yield folder
+
+
 @pytest.fixture
-def as_a_reader(monkeypatch):
+def as_a_reader(kernels, monkeypatch):
     """Modules are found as an installed environment finds them, with nothing of the tests."""
     monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setenv("JUPYTER_PATH", kernels)
 
 
 @each

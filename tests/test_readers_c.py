@@ -6,15 +6,15 @@ Notebook 32 defines it. The weights are those of the paper's own size.
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from helpers import DOUBLE
 from readers import (
-    check_plain_torch,
-    count_lines,
+    check_form,
+    each_device,
     list_differences,
     read_sources,
-    run_alone,
     run_lesson,
 )
 from safetensors.torch import load_file
@@ -34,14 +34,8 @@ GRADIENTS = {  # by the library's name: the reader's
 }
 
 
-@pytest.mark.parametrize("name", MODEL)
-def test_it_is_plain_torch_with_shapes(name):
-    check_plain_torch("32", name)
-
-
-def test_it_is_short():
-    lines = count_lines("32", PAPERS), count_lines("32", ["small_networks"])
-    assert sum(lines[0]) <= 130 and sum(lines[1]) <= 25 and max(map(max, lines)) <= 25
+def test_it_is_plain_torch_with_shapes_and_short():
+    check_form("32", PAPERS)
 
 
 @pytest.mark.parametrize("layer", ["Conv2d", "ConvTranspose2d", "LSTM"])
@@ -129,51 +123,18 @@ def test_its_codes_and_swaps_are_the_librarys():
 
 # ---- It trains
 
-TRAIN = """
-clips = torch.load("clips.pt")  # (N, T, 3, 32, 32)
-torch.manual_seed(0)
-sizes = {"features": 96, "hidden": 32, "units": 64, "S": 32, "D": 32}
-model = SingleElement(small_networks(96, 64), **sizes)
-optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-for update in range(100):
-    x = clips[torch.randint(len(clips), (8,))]
-    loss = model.loss(x) @ torch.tensor([5.0, 1.0, 0.1, 0.1])  # nats cost little at first
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-with torch.no_grad():
-    print(model.loss(clips[:100])[0].item())
-print((clips - clips.mean((0, 1))).square().flatten(1).sum(1).mean().item())
-"""
 
-
-def test_32_trains_with_torch_alone(tmp_path):
-    clips = sprites.load("fit").subset(slice(0, 1800, 8)).as_float().frames
-    torch.save(clips, tmp_path / "clips.pt")
-    error, of_mean_frame = run_alone(tmp_path, "32", MODEL, TRAIN)
-    assert error < of_mean_frame
-
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA GPU"))]  # fmt: skip
-
-
-@pytest.mark.parametrize("device", DEVICES)
+@each_device
 def test_the_loop_of_32_trains_on_a_device(device):
-    given = {"device": torch.device(device), "RidgeClassifier": RidgeClassifier}
-    lesson = run_lesson("32", **given)
+    lesson = run_lesson("32", device=torch.device(device), RidgeClassifier=RidgeClassifier, np=np)
     clips = sprites.load("validation").subset(slice(36))
     model = lesson.give_head_start(lesson.small_model(0))
+    loop = lesson.train(model, clips.frames, 100, lesson.prices, 0)
+    assert [update for update, _ in loop] == list(range(1, 101))
     x = clips.as_float().frames.to(device)
-
-    def measure():
-        with torch.no_grad():
-            return model.loss(x)[0].item()
-
-    before = measure()
-    loop = lesson.train(model, clips.frames, 20, lesson.prices, 0)
-    assert [update for update, _ in loop] == list(range(1, 21))
-    assert measure() < before
+    with torch.no_grad():
+        error = model.loss(x)[0]
+    assert error < (x - x.mean((0, 1))).square().flatten(1).sum(1).mean()
     seen = lesson.watch(model, clips)
     assert all(0 <= share <= 1 for share in seen.values()) and model.training
 
