@@ -4,7 +4,7 @@ import ast
 
 import numpy as np
 import pytest
-from exercise_notebook import make_cells
+from exercise_notebook import COUNTING
 from nbformat.v4 import new_code_cell, new_notebook
 from unbraid.course.exercises import EXPECTATIONS, expect
 from wrong_answers import MUTANTS, TAG, choose_mutants, find_faults, insert_trials
@@ -47,7 +47,8 @@ def test_mutants_differ_from_the_function_and_from_each_other():
 
 def test_each_solution_is_followed_by_its_trial():
     parameters = new_code_cell("seed = 0", metadata={"tags": ["parameters"]})
-    book = new_notebook(cells=[new_code_cell("import math"), parameters, *make_cells("11.2")])
+    exercise = [cell for cell in COUNTING.cells if "11.2" in cell.source]
+    book = new_notebook(cells=[new_code_cell("import math"), parameters, *exercise])
     cells = insert_trials(book).cells
     assert cells[1].metadata["tags"] == ["parameters"] and "_trials" in cells[2].source
     (place,) = [place for place, cell in enumerate(cells) if TAG in cell.metadata.get("tags", [])]
