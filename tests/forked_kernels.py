@@ -30,7 +30,8 @@ def serve():
             argv = [*program, "-f", "{connection_file}"]
             known = {"argv": argv, "display_name": NAME, "language": "python"}
             (place / "kernel.json").write_text(json.dumps(known))
-            with subprocess.Popen(program, stdout=subprocess.PIPE) as server:
+            environment = os.environ | {"PYTHONPATH": ""}  # with nothing of the tests
+            with subprocess.Popen(program, stdout=subprocess.PIPE, env=environment) as server:
                 server.stdout.readline()  # It listens.
                 try:
                     yield folder

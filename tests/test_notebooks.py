@@ -29,10 +29,8 @@ def test_the_course_has_notebooks_and_runs_them_all():
 
 @pytest.fixture(scope="session")
 def kernels():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONPATH")
-        with serve() as folder:
-            yield folder
+    with serve() as folder:
+        yield folder
 
 
 @pytest.fixture
