@@ -44,6 +44,7 @@ def serve():
 def listen(path):
     """Fork a kernel for each request, until this process is killed."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel sets it
+    sys.path.pop(0)  # the folder of the tests
     exec(LONGEST, {})
     from ipykernel.kernelapp import launch_new_instance
 
