@@ -266,10 +266,10 @@ def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
     ),
 )
 def test_a_small_model_has_every_figure_twice_alike(section):
-    options = settings.load(section, "smoke")
+    options = settings.load(section, "smoke", evaluation_training=60)
     model = build(options, 0)
     figures = evaluation.evaluate(model, options, 0)
-    assert all(map(math.isfinite, figures.values())) and len(figures) >= 7
+    assert figures and all(map(math.isfinite, figures.values()))
     assert figures == evaluation.evaluate(model, options, 0)
     assert ("thing_right" in figures) == section.startswith("benchmark.circle")
     assert evaluation.describe_protocol(options)["data"]
