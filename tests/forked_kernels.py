@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-LONGEST = "import torch, pandas, scipy.stats, sklearn.linear_model, matplotlib.pyplot"
+LONGEST = ("torch", "scipy.stats", "sklearn.linear_model", "matplotlib.pyplot")
 NAME = "python3"  # of the kernel, as in the notebooks
 
 
@@ -45,8 +46,12 @@ def listen(path):
     """Fork a kernel for each request, until this process is killed."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel sets it
     sys.path.pop(0)  # the folder of the tests
-    exec(LONGEST, {})
+    for name in LONGEST:
+        import_module(name)
+    import pandas
     from ipykernel.kernelapp import launch_new_instance
+
+    pandas.set_option("display.max_columns", 20)  # as where it is imported in a notebook
 
     signal.alarm(7200)  # the end, also where nobody is left to kill it
     signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(-1, os.WNOHANG))
