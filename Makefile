@@ -82,7 +82,7 @@ assignment: $(ENVIRONMENT)  ## exercises for otter-grader, in build/assignment (
 	$(PYTHON) -m tools assignment --only "$(ONLY)" --profile "$(PROFILE)"
 
 grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a test
-	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest -n 2 tests/test_graders.py
+	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest tests/test_assignment.py
 
 data: $(ENVIRONMENT)  ## fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch

@@ -1,6 +1,7 @@
 """What several test files share: seeds, closeness of doubles, and one small model of each kind."""
 
 import math
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -49,69 +50,9 @@ def within(draws, value, errors=5):
     return bool(((draws.mean(0) - value).abs() <= errors * error).all())
 
 
-FACTORS = {
-    "image_size": 8,
-    "width": 4,
-    "features": 5,
-    "factors": 3,
-    "factor_size": 2,
-    "hidden": 6,
-    "hidden_layers": 2,
-    "normalise": False,
-    "output_bias": 0.0,
-}
-FRAMES_ALONE = {
-    "image_size": 8,
-    "channels": 2,
-    "widths": [5],
-    "pair_width": 6,
-    "hidden": 9,
-    "static_size": 4,
-    "dynamic_size": 3,
-}
-ELEMENT = {
-    "initial_weights": "default",
-    "image_size": 8,
-    "channels": 2,
-    "width": 3,
-    "features": 4,
-    "hidden": 5,
-    "static_size": 3,
-    "dynamic_size": 2,
-    "dynamic_hidden": 2,
-}
-SERIES = ELEMENT | {"kind": "series", "channels": 3, "window": 2, "width": 6}
-RELEASED_SERIES = {
-    "channels": 3,
-    "window": 2,
-    "width": 6,
-    "features": 4,
-    "hidden": 5,
-    "static_size": 3,
-    "dynamic_size": 2,
-    "monte_carlo_draws": 3,
-}
-RELEASED_SPEECH = {
-    "channels": 3,
-    "features": 4,
-    "hidden": 5,
-    "static_size": 3,
-    "dynamic_size": 2,
-    "dynamic_hidden": 2,
-    "initial_weights": "default",
-}
-SEQUENCE_VAE = {
-    "image_size": 8,
-    "channels": 2,
-    "width": 3,
-    "features": 4,
-    "hidden": 3,
-    "static_size": 3,
-    "dynamic_size": 2,
-}
-FRAME_VAE = {"image_size": 8, "channels": 2, "width": 3, "features": 4, "size": 3}
-COMPONENTS = {"image_size": 8, "channels": 2, "size": 3}
-PALETTE = {"image_size": 16, "widths": [4, 5], "normalise": True, "multiplied": True, "palette": 3}
+SIZES = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text())
+FACTORS, FRAMES_ALONE, ELEMENT = SIZES["factors"], SIZES["frames_alone"], SIZES["element"]
+SERIES = ELEMENT | SIZES["series"]
 FROM_ALL = {"static_from": "all"}
 MODELS = {  # by name: the class and its sizes
     "independent": (IndependentPrediction, FACTORS),
@@ -122,7 +63,7 @@ MODELS = {  # by name: the class and its sizes
     "unordered": (UnorderedFrames, FRAMES_ALONE),
     "unordered, no pairs": (UnorderedFrames, FRAMES_ALONE | {"pairs": False}),
     "unordered, plain prior": (UnorderedFrames, FRAMES_ALONE | {"prior_given_static": False}),
-    "painted": (PaintedFrames, FRAMES_ALONE | PALETTE),
+    "painted": (PaintedFrames, FRAMES_ALONE | SIZES["palette"]),
     "element": (SingleElement, ELEMENT),
     "element, still": (SingleElement, ELEMENT | {"still": True}),
     "element, middle": (SingleElement, ELEMENT | {"anchor": "middle"}),
@@ -132,12 +73,12 @@ MODELS = {  # by name: the class and its sizes
     "not subtracted": (AblatedElement, ELEMENT | {"subtract": False}),
     "static from all": (AblatedElement, ELEMENT | FROM_ALL),
     "static from all, not subtracted": (AblatedElement, ELEMENT | FROM_ALL | {"subtract": False}),
-    "released series": (PublishedSeries, RELEASED_SERIES),
-    "released series, last": (PublishedSeries, RELEASED_SERIES | {"anchor": "last"}),
-    "released speech": (PublishedSpeech, RELEASED_SPEECH),
-    "sequence VAE": (SequenceVAE, SEQUENCE_VAE),
-    "frame VAE": (FrameVAE, FRAME_VAE),
-    "principal components": (PrincipalComponents, COMPONENTS),
+    "released series": (PublishedSeries, SIZES["released_series"]),
+    "released series, last": (PublishedSeries, SIZES["released_series"] | {"anchor": "last"}),
+    "released speech": (PublishedSpeech, SIZES["released_speech"]),
+    "sequence VAE": (SequenceVAE, SIZES["sequence_vae"]),
+    "frame VAE": (FrameVAE, SIZES["frame_vae"]),
+    "principal components": (PrincipalComponents, SIZES["components"]),
 }
 
 

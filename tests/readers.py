@@ -5,13 +5,11 @@ Cells of exercises are left out.
 
 import ast
 import math
-import subprocess
-import sys
 from functools import cache
 from types import SimpleNamespace
 
 import nbformat
-import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from helpers import NOTEBOOKS
@@ -20,18 +18,8 @@ from torch import nn
 from tools import files
 
 EXERCISE = {"stub", "expectation", "solution"}
-# Of a script that has torch alone: an import of the project fails.
-ALONE = """
-import math
-import sys
-
-for name in ("unbraid", "papers", "tools"):
-    sys.modules[name] = None
-
-import torch
-import torch.nn.functional as F
-from torch import nn
-"""
+with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=with_cuda)])
 
 
 @cache
@@ -48,23 +36,29 @@ def read_sources(number):
 
 
 def run_lesson(number, *names, old="", new="", **given):
-    """What a notebook defines, all or these names; `old`, which occurs once, becomes `new`."""
+    """What a notebook defines, all or these names, with torch alone and what is given.
+
+    `old`, which occurs once, becomes `new`.
+    """
     sources = read_sources(number)
     source = "\n\n".join(sources[name] for name in names or sources)
     assert not old or source.count(old) == 1, old
-    namespace = {"torch": torch, "nn": nn, "F": F, "math": math, "np": np} | given
+    namespace = {"torch": torch, "nn": nn, "F": F, "math": math} | given
     exec(source.replace(old, new) if old else source, namespace)
     return SimpleNamespace(**namespace)
 
 
-def count_lines(number, names):
-    """The lines of each of these functions and classes."""
-    return [read_sources(number)[name].count("\n") + 1 for name in names]
+def check_form(number, papers):
+    """The class and the paper's networks have at most 130 lines, ours 25 more, a part 25."""
+    lines = [read_sources(number)[name].count("\n") + 1 for name in papers]
+    ours = read_sources(number)["small_networks"].count("\n") + 1
+    assert sum(lines) <= 130 and max(*lines, ours) <= 25
+    for name in (*papers, "small_networks"):
+        check_plain_torch(read_sources(number)[name])
 
 
-def check_plain_torch(number, name):
+def check_plain_torch(source):
     """It inherits from nn.Module alone, checks nothing, and each layer says its shapes."""
-    source = read_sources(number)[name]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
             assert [ast.unparse(base) for base in node.bases] == ["nn.Module"]
@@ -81,14 +75,3 @@ def list_differences(pairs):
         for name, (mine, other) in pairs.items()
         if (mine - other).abs().max() > 1e-5 * other.abs().max()
     }
-
-
-def run_alone(folder, number, names, script):
-    """The numbers that a script prints after these classes, with torch alone, in this folder."""
-    sources = (read_sources(number)[name] for name in names)
-    path = folder / "script.py"
-    path.write_text("\n\n\n".join([ALONE, *sources, script]))
-    command = [sys.executable, "-I", str(path)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return [float(word) for word in done.stdout.split()]

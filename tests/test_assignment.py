@@ -1,9 +1,13 @@
 """Assignments for otter-grader: marks of right, missing and wrong answers.
 
-A runner of a few lines grades them here; `make grading` has the grader itself do it.
+A runner of a few lines grades them here; in `make grading` the grader itself does it, too, which
+lives in an environment of its own.
 """
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,6 +17,22 @@ from nbformat.v4 import new_code_cell
 from tools import assignment
 
 SOLUTION = re.compile(r"# BEGIN SOLUTION.*# END SOLUTION", re.DOTALL)
+ALL = tuple(EXERCISES)
+SUBMISSIONS = (  # exercises with right and with wrong answers, and the marks of each
+    ((), (), [0, 0, 0]),
+    (ALL, (), [1, 2, 3]),
+    ((), ALL, [0, 0, 0]),
+    (("11.2",), (), [0, 2, 0]),
+    (("11.1", "11.3"), ("11.2",), [1, 0, 3]),
+)
+GRADE_WITH_OTTER = """
+import sys
+from otter.api import grade_submission
+
+archive, *submissions = sys.argv[1:]
+for path in submissions:
+    print("marks", grade_submission(path, archive, quiet=True).total)
+"""
 
 
 @pytest.fixture
@@ -59,10 +79,34 @@ def grade(book, keep_solutions=False):
 
 def test_marks(book):
     assert grade(book, keep_solutions=True) == [1, 2, 3]
-    assert grade(book) == [0, 0, 0]
-    assert grade(edit_answers(book, right=("11.1", "11.3"), wrong=["11.2"])) == [1, 0, 3]
-    assert grade(edit_answers(book, right=["11.2"])) == [0, 2, 0]
-    assert grade(edit_answers(book, wrong=tuple(EXERCISES))) == [0, 0, 0]
+    for right, wrong, marks in SUBMISSIONS:
+        assert grade(edit_answers(book, right, wrong)) == marks
+
+
+@pytest.mark.timeout(600)
+def test_otter_gives_the_marks(book, tmp_path):
+    program, folder = shutil.which("otter"), tmp_path / "build" / "11"
+    if not program:
+        pytest.skip("make grading runs this")
+
+    def run(*arguments):
+        command = [Path(program).with_name("python"), *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("-m", "otter", "assign", "11_count.ipynb", "dist")
+    learners, teachers = folder / "dist" / "student", folder / "dist" / "autograder"
+    released = nbformat.read(learners / "11_count.ipynb", 4)
+    assert "olution" not in str(released) and "expect(" not in str(released)
+    submissions = []
+    for number, (right, wrong, _) in enumerate(SUBMISSIONS):
+        submissions.append(tmp_path / f"{number}" / "student" / "11_count.ipynb")
+        submissions[-1].parent.mkdir(parents=True)
+        nbformat.write(edit_answers(released, right, wrong), submissions[-1])
+    printed = run("-c", GRADE_WITH_OTTER, *teachers.glob("*.zip"), *submissions)
+    marks = [float(line.split()[1]) for line in printed.splitlines() if line.startswith("marks")]
+    assert marks == [sum(each) for _, _, each in SUBMISSIONS]
 
 
 def test_the_rest_of_the_notebook_stays(source, book):

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 import torch
 from helpers import close, example_frames, seeded, small
 from unbraid.data.sequences import Sequences
@@ -11,7 +10,6 @@ from unbraid.networks import count_parameters
 
 from papers import settings
 from papers.encoded import Encoded
-from papers.evaluation import evaluate
 from papers.run import build
 from papers.side_by_side import evaluate as benchmark
 from papers.side_by_side.variants import PrincipalComponents
@@ -126,16 +124,6 @@ def test_leakage_tells_right_codes_from_mixed_ones():
         found[title] = benchmark.leakage(*halves, known, "static", 0)
     assert found["right"]["static_leaks"] < 0.1 and found["right"]["static_code"] == 1
     assert found["right"]["static_probe_name"] > 0.9 and found["mixed"]["static_leaks"] > 0.5
-
-
-@pytest.mark.parametrize("section", ("circle.independent", "sprites.frame_vae", "sprites.pca"))
-def test_a_run_of_the_benchmark_is_measured_twice_alike(section):
-    chosen = settings.load(f"benchmark.{section}", "smoke")
-    model = build(chosen, 0)
-    figures = evaluate(model, chosen, 0)
-    assert figures == evaluate(model, chosen, 0)
-    assert all(map(math.isfinite, figures.values()))
-    assert ("thing_right" in figures) == ("sprites" not in section)
 
 
 # ---- what makes it fair

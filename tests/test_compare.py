@@ -12,7 +12,6 @@ from tools import __main__ as commands
 from tools import compare, execution, files, footer
 
 BAD = {  # a cell, and what is said of it
-    "broken": ("1 / 0", "ZeroDivisionError"),
     "hung": ("import time\ntime.sleep(60)", "timed out"),
     "killed": ("import os\nos.kill(os.getpid(), 9)", "died"),
     "left": ("import sys\nsys.exit(0)", "SystemExit"),
@@ -70,9 +69,8 @@ def test_wrong_arguments_are_refused(arguments, clone, monkeypatch):
 
 def test_a_renewed_notebook_is_the_same_until_a_number_changes(clone, capsys):
     path = clone / "notebooks" / "10_good.ipynb"
-    assert commands.main(["compare"]) == 0
-    assert "10_good: no outputs are committed" in capsys.readouterr().out
     assert commands.main(["compare", "--renew"]) == 0
+    assert "10_good: no outputs are committed" in capsys.readouterr().out
     renewed = path.read_text()
     book = nbformat.from_dict(nbformat.reads(renewed, 4))
     assert files.normalise(nbformat.reads(renewed, 4)) == book
@@ -80,8 +78,6 @@ def test_a_renewed_notebook_is_the_same_until_a_number_changes(clone, capsys):
     assert commands.main(["compare"]) == 0
     assert "10_good: the same" in capsys.readouterr().out
 
-    path.write_text(renewed.replace("0.30000000000000004", "0.31"))
-    assert commands.main(["compare"]) == 0  # a unit of the last digit that is shown
     path.write_text(renewed.replace("0.30000000000000004", "0.3100"))
     assert commands.main(["compare"]) == 1
     said = "1 cells differ\n  cell 3 `0.1 + 0.2`\n    committed: 0.3100\n    now:       0.3000"

@@ -49,12 +49,3 @@ def test_names_of_datasets_and_sources_give_sources_and_others_one_message(call)
     assert names == ["sprites-li", "etth1", "mnist", "mnist-sample"]
     code, printed = call("data", "list", "Sprites")
     assert code == 1 and printed.count("error:") == 1 and "did you mean sprites" in printed
-
-
-@pytest.mark.parametrize("arguments", ((), ("--version",), ("data", "lst")))
-def test_help_and_typos_need_no_torch(arguments):
-    code = "import sys; from unbraid.__main__ import main\ntry: main()\nfinally: "
-    code += "print('torch' in sys.modules)"
-    started = [sys.executable, "-c", code, *arguments]
-    printed = subprocess.run(started, capture_output=True, text=True)
-    assert printed.stdout.splitlines()[-1] == "False"

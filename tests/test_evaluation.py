@@ -1,5 +1,6 @@
 """Evaluation in general, and paper A's on models whose latents are the true positions."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -251,3 +252,24 @@ def test_the_generic_evaluation_measures_each_sequence_of_a_small_set_once():
     assert len(drawn.frames.flatten(1).unique(dim=0)) == len(whole.frames.flatten(1).unique(dim=0))
     fewer = settings.load("single_element.vowels", "smoke", evaluation_sequences=7)
     assert len(evaluation.load_samples(fewer, "test", 0)) == 7
+
+
+@pytest.mark.parametrize(
+    "section",
+    (
+        "unordered.digits",
+        "unordered.grey_digits",
+        "single_element.weather",
+        "benchmark.circle.independent",
+        "benchmark.sprites.frame_vae",
+        "benchmark.sprites.pca",
+    ),
+)
+def test_a_small_model_has_every_figure_twice_alike(section):
+    options = settings.load(section, "smoke", evaluation_training=60)
+    model = build(options, 0)
+    figures = evaluation.evaluate(model, options, 0)
+    assert figures and all(map(math.isfinite, figures.values()))
+    assert figures == evaluation.evaluate(model, options, 0)
+    assert ("thing_right" in figures) == section.startswith("benchmark.circle")
+    assert evaluation.describe_protocol(options)["data"]

@@ -8,52 +8,30 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from unbraid import records
 
-# What is added: the file here, and its place in the copy.
-ADDED = {
+ADDED = {  # the file here, and its place in the copy
     "toy.py": "papers/toy/variants.py",
     "toy.toml": "papers/toy/runs.toml",
     "squares.py": "papers/toy/squares.py",
+    "tables.toml": "results/tables.toml",
 }
-# What is edited: the file, a line of it, and what comes after this line.
-EDITED = (
-    (
-        "papers/datasets.py",
-        "from papers.settings import RunSettings\n",
-        "from papers.toy import squares\n",
-    ),
-    (
-        "papers/datasets.py",
-        "LOADERS: dict[str, Callable[..., Sequences]] = {\n",
-        '    "squares": squares.load,\n',
-    ),
-    (
-        "papers/evaluation.py",
-        "    figures |= code_probes(train, test, seed)\n",
-        "    figures |= brightness(model, test)\n",
-    ),
-    (
-        "papers/evaluation.py",
-        "from papers.settings import Jobs, RunSettings, load, select_runs\n",
-        """
 
-def brightness(model: SequenceModel, test: Encoded) -> Figures:
-    \"\"\"brightness: the mean of all decoded pixels of the test sequences.\"\"\"
-    return {"brightness": decode_all(model, test.codes).mean().item()}
-""",
-    ),
-)
-TABLES = """
-introduction = "# Results"
 
-[[table]]
-title = "Squares"
-introduction = "How bright they are."
-results = "toy/squares/smoke"
-columns = [{ figure = "brightness", title = "brightness", digits = 3 }]
+COMMANDS = """
+import sys
+
+from papers.__main__ import main
+
+for line in sys.argv[1:]:
+    sys.argv = ["papers", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, line
 """
 
 
@@ -66,30 +44,24 @@ def copy(root, tmp_path):
         shutil.copytree(root / folder, copy / folder, ignore=skipped)
     for name in ("notebooks", "data", "results", "papers/toy"):
         (copy / name).mkdir()
-    (copy / "results" / "tables.toml").write_text(TABLES)
     for name, place in ADDED.items():
         shutil.copy(root / "tests" / "extending" / name, copy / place)
-    for name, line, more in EDITED:
-        text = (copy / name).read_text()
-        assert text.count(line) == 1, f"{name}: expected {line!r} once"
-        (copy / name).write_text(text.replace(line, line + more))
+    edits = tomllib.loads((root / "tests" / "extending" / "edits.toml").read_text())
+    for edit in edits["edit"]:
+        text, line = (copy / edit["file"]).read_text(), edit["after"] + "\n"
+        assert text.count(line) == 1, f"{edit['file']}: expected {line!r} once"
+        (copy / edit["file"]).write_text(text.replace(line, line + edit["add"]))
     return copy
 
 
 def test_what_is_added_is_trained_measured_shown_and_verified(copy):
     folders = os.pathsep.join([str(copy), str(copy / "lib")])
     environment = os.environ | {"PYTHONPATH": folders, "UNBRAID_HOME": str(copy)}
-
-    def call(*arguments):
-        command = [sys.executable, "-m", "papers", *arguments]
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    smoke = ("toy", "--profile", "smoke", "--results", "results")
-    call("train", *smoke)
-    call("evaluate", *smoke, "--write")
-    assert "agree" in call("verify", "--only", "*")
+    smoke = "toy --profile smoke --results results"
+    lines = f"train {smoke}", f"evaluate {smoke} --write", "verify --only *"
+    command = [sys.executable, "-c", COMMANDS, *lines]  # in one process, which imports once
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "agree" in done.stdout, done.stdout + done.stderr
 
     where = copy / "results" / "toy" / "squares" / "smoke"
     curve = records.read_csv(where / "toy-seed0.training.csv")

@@ -70,23 +70,19 @@ def run(script, folder, *arguments):
 def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(
     script, monkeypatch, capsys
 ):
-    """In a process of its own; the run that is stopped and resumed shares the test's process."""
     assert len(OUTSIDE.splitlines()) <= 40
 
-    def run_here(*arguments):
-        monkeypatch.setattr(
-            sys, "argv", [str(script), str(script.with_name("resumed")), *arguments]
-        )
+    def run_here(folder, *more):
+        monkeypatch.setattr(sys, "argv", [str(script), str(script.with_name(folder)), "1", *more])
         runpy.run_path(str(script), run_name="__main__")
+        return capsys.readouterr().out
 
     with pytest.raises(SystemExit, match="stopped"):
-        run_here("1", "stop")
+        run_here("resumed", "stop")
     assert not script.with_name("resumed").joinpath("mine.safetensors").exists()
     capsys.readouterr()
-    run_here("1")
-    resumed, whole = capsys.readouterr().out, run(script, "whole", "1")
-    assert whole.returncode == 0, whole.stderr[-2000:]
-    assert float(resumed) > 0.9 and resumed == whole.stdout  # The code tells where a sequence is.
+    resumed, whole = run_here("resumed"), run_here("whole")
+    assert float(resumed) > 0.9 and resumed == whole  # The code tells where a sequence is.
     files = [script.with_name(name) / "mine.safetensors" for name in ("resumed", "whole")]
     assert len(set(map(digest, files))) == 1
 

@@ -34,15 +34,24 @@ def test_what_most_programs_need_is_imported_from_unbraid(name):
     assert unbraid.__getattr__(name).__module__ == module.__name__  # no name of a name
 
 
-def test_help_and_typos_of_tools_load_no_notebook():
+@pytest.mark.parametrize(
+    "program, lines",
+    (
+        ("unbraid", ("", "--version", "data lst")),
+        ("papers", ("-h", "tran", "train dependent")),
+        ("tools", ("--help", "run --profile small")),
+    ),
+)
+def test_help_and_typos_load_nothing_heavy(program, lines):
     """Each command imports what it needs."""
-    code = "import sys; from tools.__main__ import main\ntry: main(sys.argv[1:])\n"
-    code += "finally: print(*sys.modules)"
-    for words in (["--help"], ["run", "--profile", "small"]):
-        run = [sys.executable, "-c", code, *words]
+    needless = HEAVY | {"torch", "nbformat", "nbconvert", "PIL"}
+    for line in lines:
+        code = f"import sys; from {program}.__main__ import main\n"
+        code += "try: main()\nfinally: print(*sys.modules)"
+        run = [sys.executable, "-c", code, *line.split()]
         loaded = subprocess.run(run, capture_output=True, text=True).stdout.split()
-        needless = HEAVY | {"torch", "numpy", "nbformat", "nbconvert", "PIL", "papers"}
-        assert "tools.__main__" in loaded and not needless & set(loaded)
+        assert f"{program}.__main__" in loaded and not needless & set(loaded), line
+        assert program != "tools" or "numpy" not in loaded
 
 
 def test_profiles_of_tools_are_those_that_notebooks_know():

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from forked_kernels import serve
 from helpers import NOTEBOOKS
 from nbformat.v4 import new_output
 from nbval import plugin as nbval
+from papermill import execute_notebook
 from wrong_answers import insert_trials, read_faults
 
 from tools import execution, files
@@ -25,30 +27,43 @@ def test_the_course_has_notebooks_and_runs_them_all():
     assert NOTEBOOKS and files.select_notebooks() == NOTEBOOKS
 
 
+@pytest.fixture(scope="session")
+def kernels():
+    with serve() as folder:
+        yield folder
+
+
 @pytest.fixture
-def as_a_reader(monkeypatch):
+def as_a_reader(kernels, monkeypatch):
     """Modules are found as an installed environment finds them, with nothing of the tests."""
     monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setenv("JUPYTER_PATH", kernels)
+
+
+# In this process, and saved once: to start papermill and to save after each cell takes longer.
+HOW = {"kernel_name": "python3", "progress_bar": False, "request_save_on_cell_execute": False}
+HOW |= {"autosave_cell_every": 0, "execution_timeout": execution.CELL_SECONDS["smoke"]}
 
 
 @each
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # papermill's own
 def test_papermill_runs_it_from_the_clone(path, root, tmp_path, as_a_reader, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # by which the library would know of a test
     tried = files.write(insert_trials(nbformat.read(path, 4)), tmp_path / "tried" / path.name)
-    outcome = execution.execute(tried, tmp_path / path.name, "smoke", folder=root)
-    assert outcome.fault == ""
+    output, committed = tmp_path / path.name, nbformat.read(path, 4)
+    executed = execute_notebook(tried, output, {"profile": "smoke"}, cwd=root, **HOW)
+    assert execution.find_fault(output) == ""
     for tag, says in (("check", "not answered yet"), ("solution", "right")):
-        assert set(read_verdicts(outcome.output, tag)) == {says}
-    executed, committed = nbformat.read(outcome.output, 4), nbformat.read(path, 4)
+        assert set(read_verdicts(executed, tag)) == {says}
     assert read_faults(executed) == []
     if any(cell.get("outputs") for cell in committed.cells):  # none while it is being rewritten
         assert compare_tagged_cells(committed, executed) == ""
 
 
-def read_verdicts(path, tag):
+def read_verdicts(book, tag):
     """What the checks of exercises say in the cells with a tag."""
-    cells = [cell for cell in nbformat.read(path, 4).cells if tag in files.tags(cell)]
+    cells = [cell for cell in book.cells if tag in files.tags(cell)]
     shown = [cell.outputs[-1].data["text/plain"] for cell in cells if cell.cell_type == "code"]
     return [text.partition(": ")[2] for text in shown]
 

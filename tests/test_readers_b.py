@@ -5,10 +5,9 @@ import pytest
 import torch
 from helpers import DOUBLE, close, seeded
 from readers import (
-    check_plain_torch,
-    count_lines,
+    check_form,
+    each_device,
     list_differences,
-    run_alone,
     run_lesson,
 )
 from safetensors.torch import load_file
@@ -36,14 +35,8 @@ GRADIENTS = {  # by the library's name: the reader's
 }
 
 
-@pytest.mark.parametrize("name", MODEL)
-def test_it_is_plain_torch_with_shapes(name):
-    check_plain_torch("22", name)
-
-
-def test_it_is_short():
-    lines = count_lines("22", PAPERS), count_lines("22", ["small_networks"])
-    assert sum(lines[0]) <= 130 and sum(lines[1]) <= 25 and max(map(max, lines)) <= 25
+def test_it_is_plain_torch_with_shapes_and_short():
+    check_form("22", PAPERS)
 
 
 # ---- it is the library's by its numbers
@@ -147,41 +140,17 @@ def test_the_palette_mixes_pots():
 
 # ---- it trains
 
-TRAIN = """
-frames = torch.load("frames.pt")  # (M, 178, 3, 32, 32)
-seen, N, device = torch.ones(frames.shape[:2]), 4, torch.device("cpu")
-SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
-model = small_model(0)
-optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
-for update, terms in train(model, 300, 0, add, optimizer, batch=4):
-    pass
-with torch.no_grad():
-    x = draw_sets(30, torch.Generator().manual_seed(1))
-    loss = sum(model.loss(x, torch.randn(30, 64), torch.randn(30, N, 2))).mean() / N
-    mean = (frames.float() / 255).mean((0, 1)).clamp(1e-6, 1 - 1e-6).expand_as(x)
-    of_mean = F.binary_cross_entropy(mean, x, reduction="none").flatten(2).sum(2).mean()
-print(loss.item(), of_mean.item())
-"""
 
-
-def test_22_trains_with_torch_alone(tmp_path):
-    torch.save(load_poses("train", image_size=32).frames[:40].clone(), tmp_path / "frames.pt")
-    loss, of_mean_frame = run_alone(tmp_path, "22", [*MODEL, *LOOP], TRAIN)
-    assert loss < of_mean_frame
-
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA GPU"))]  # fmt: skip
-
-
-@pytest.mark.parametrize("device", DEVICES)
+@each_device
 def test_the_loop_of_22_trains_on_a_device(device):
-    frames = load_poses("train", image_size=32).frames[:20]
-    given = {"frames": frames, "seen": torch.ones(20, 178), "N": 4, "SMALL": SMALL}
+    frames = load_poses("train", image_size=32).frames[:40]
+    given = {"frames": frames, "seen": torch.ones(40, 178), "N": 4, "SMALL": SMALL}
     lesson = run_lesson("22", *MODEL, *LOOP, device=torch.device(device), **given)
     model = lesson.small_model(0)
-    losses = [sum(terms) for _, terms in lesson.train(model, 10, 0)]
-    assert len(losses) == 10 and losses[-1] < losses[0]
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    loop = lesson.train(model, 60, 0, optimizer=optimizer, batch=4)
+    losses = [sum(terms) for _, terms in loop]
+    assert len(losses) == 60 and sum(losses[-10:]) / 10 < losses[0] / 2
 
 
 def test_only_allowed_poses_are_drawn():

@@ -10,11 +10,10 @@ import pytest
 import torch
 from helpers import DOUBLE, close, seeded
 from readers import (
-    check_plain_torch,
-    count_lines,
+    check_form,
+    each_device,
     list_differences,
     read_sources,
-    run_alone,
     run_lesson,
 )
 from safetensors.torch import load_file
@@ -28,14 +27,8 @@ PAPERS += ["Filter", "IndependentPrediction"]
 MODEL = [*PAPERS, "small_networks"]
 
 
-@pytest.mark.parametrize("name", MODEL)
-def test_it_is_plain_torch_with_shapes(name):
-    check_plain_torch("11", name)
-
-
-def test_it_is_short():
-    lines = count_lines("11", PAPERS), count_lines("11", ["small_networks"])
-    assert sum(lines[0]) <= 130 and sum(lines[1]) <= 25 and max(map(max, lines)) <= 25
+def test_it_is_plain_torch_with_shapes_and_short():
+    check_form("11", PAPERS)
 
 
 def test_12_repeats_the_class_of_11():
@@ -137,51 +130,18 @@ def test_11_gives_the_closed_form_of_a_linear_filter():
 
 # ---- A: it trains
 
-TRAIN = """
-clips = torch.load("clips.pt")  # (N, T, 3, 32, 32)
-torch.manual_seed(0)
-sizes = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": 0.05}
-model = IndependentPrediction(small_networks(32), all_at_once, **sizes)
-model.filter.posterior.log_variance.bias.data -= 4
-optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-for update in range(100):
-    x = clips[8 * update : 8 * update + 8]
-    error, costs = model.loss(x, torch.randn(8, x.shape[1], 32))
-    optimizer.zero_grad()
-    (error + costs.sum()).backward()
-    optimizer.step()
-with torch.no_grad():
-    error, costs = model.loss(clips, torch.randn(*clips.shape[:2], 32))
-mean = (clips - clips.mean((0, 1))).square().flatten(2).sum(2).mean() / (2 * model.v)
-print((error + costs.sum()).item(), mean.item())
-"""
 
-
-def test_11_trains_with_torch_alone(tmp_path):
-    world = MovingDigits(load_digits("train"), 32, 5, motion="circle", speeds=(0.5, -0.9))
-    torch.save(world(800, seeded()).frames, tmp_path / "clips.pt")
-    loss, of_mean_frame = run_alone(tmp_path, "11", MODEL, TRAIN)
-    assert loss < of_mean_frame
-
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA GPU"))]  # fmt: skip
-
-
-@pytest.mark.parametrize("device", DEVICES)
+@each_device
 def test_the_loop_of_12_trains_on_a_device(device):
-    lesson = run_lesson("12", device=torch.device(device), KNeighborsRegressor=KNeighborsRegressor)
+    given = {"KNeighborsRegressor": KNeighborsRegressor, "np": np}
+    lesson = run_lesson("12", device=torch.device(device), **given)
     world = MovingDigits(load_digits("test"), 32, 5, motion="circle", speeds=(0.5, -0.9))
-    model, frames = lesson.small_model(0.1, 0), world(8, seeded()).frames.to(device)
-
-    def measure():
-        with torch.no_grad():
-            error, costs = model.loss(frames, torch.zeros(8, 5, 32, device=device))
-        return (error + costs.sum()).item()
-
-    before = measure()
-    assert [update for update, *_ in lesson.train(model, world, 20, 0)] == list(range(1, 21))
-    assert measure() < before
+    model, frames = lesson.small_model(0.05, 0), world(60, seeded()).frames.to(device)
+    assert [update for update, *_ in lesson.train(model, world, 100, 0)] == list(range(1, 101))
+    with torch.no_grad():
+        error, costs = model.loss(frames, torch.zeros(60, 5, 32, device=device))
+    of_mean_frame = (frames - frames.mean((0, 1))).square().flatten(2).sum(2).mean() / 0.1
+    assert error + costs.sum() < of_mean_frame
     assert lesson.know_places(model, world(60, seeded())).shape == (2, 2)
 
 
@@ -210,4 +170,4 @@ def test_the_gate_of_12_closes_units_and_frees_them():
     ],
 )
 def test_12_names_a_state(scores, state):
-    assert run_lesson("12", "name_state").name_state(np.array(scores)) == state
+    assert run_lesson("12", "name_state", np=np).name_state(np.array(scores)) == state

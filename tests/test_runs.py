@@ -3,8 +3,6 @@
 import subprocess
 import threading
 import time
-from dataclasses import replace
-from itertools import count
 
 import pytest
 import torch
@@ -146,18 +144,6 @@ def trained(smallest, tmp_path):
     return chosen, sampler, tmp_path / run.run_name(chosen, 0)
 
 
-def interrupt(sampler):
-    """A supply that ends with Ctrl-C after three batches."""
-    calls = count()
-
-    def draw(*arguments):
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-        return sampler.draw(*arguments)
-
-    return replace(sampler, draw=draw)
-
-
 def list_kinds(path):
     """The suffixes of a run's files."""
     return sorted(file.name.removeprefix(path.name) for file in path.parent.iterdir())
@@ -221,20 +207,6 @@ def test_two_processes_do_not_train_one_run_and_nothing_is_left(smallest, held, 
     threading.Timer(0.5, other.kill).start()
     run.train_run(chosen, 0, sampler, tmp_path, wait=True)
     assert time.perf_counter() - begin > 0.4 and list_kinds(path) == WHOLE
-
-
-def test_a_run_that_was_interrupted_goes_on(smallest, tmp_path, capsys):
-    chosen, sampler = smallest
-    run.train_run(chosen, 0, sampler, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run.train_run(chosen, 0, interrupt(sampler), tmp_path)
-    run.train_run(chosen, 0, sampler, tmp_path)
-    assert "goes on after update 3 of" in capsys.readouterr().out
-    path = tmp_path / run.run_name(chosen, 0)
-    assert list_kinds(path) == WHOLE
-    record = records.read_record(path.name, path.parent)
-    whole = records.read_record(run.run_name(chosen, 0), tmp_path / "whole")
-    assert record["weights_sha256"] == whole["weights_sha256"]
 
 
 def test_the_commit_is_that_of_the_clone_and_says_whether_files_differ(tmp_path, monkeypatch):

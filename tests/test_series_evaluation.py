@@ -219,12 +219,3 @@ def test_what_was_not_observed_is_left_out_of_codes_and_means():
     assert torch.equal(raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
     (whole,) = series.read_plainly(Reader(3), [Sequences(frames)], series.heads.EVENT)["logistic"]
     assert whole.shape == (2, 4)
-
-
-def test_weather_gives_every_figure_twice_alike():
-    options = settings.load("single_element.weather", "smoke")
-    model = build(options, 0)
-    figures = evaluation.evaluate(model, options, 0)
-    assert all(map(math.isfinite, figures.values()))
-    assert figures == evaluation.evaluate(model, options, 0)
-    assert "eather" in evaluation.describe_protocol(options)["data"]

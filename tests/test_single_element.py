@@ -324,6 +324,17 @@ def test_one_element(name):
 
 
 @torch.no_grad()
+def test_the_anchor_decoded_alone_is_another_term_in_training_only():
+    model, alone = small("element"), small("element", anchor_alone=True)
+    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded())
+    for is_training in (False, True):
+        first, second = (each.train(is_training)(frames, noise) for each in (model, alone))
+        close(first.log_likelihood, second.log_likelihood)
+        is_same = torch.allclose(first.terms["anchor"], second.terms["anchor"], rtol=1e-5)
+        assert is_same != is_training
+
+
+@torch.no_grad()
 def test_codes_from_the_prior():
     model = small("element")
     for weight in (*model.prior.recurrent.parameters(), model.prior.head.mean.weight):

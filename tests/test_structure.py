@@ -28,8 +28,6 @@ APART = {  # parts of the library, and what they import neither at once nor late
     "measures": {"models", "data", "training", "course"},
     "training": {"data", "measures", "course", "codes", "interventions"},
 }
-# What only a few users need, and what takes longest to import.
-HEAVY = ("pandas", "scipy.stats", "sklearn", "requests", "pooch", "matplotlib")
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -103,13 +101,6 @@ def test_imports_of_every_kind_are_seen():
     source = "from ..data import faces\nif TYPE_CHECKING:\n    import c\ndef f():\n    import a.b"
     assert imports(ast.parse(source), ("unbraid", "models")) == {"unbraid.data.faces", "a.b"}
     assert imports(ast.parse(source), ("unbraid", "models"), late=False) == {"unbraid.data.faces"}
-
-
-def test_a_model_is_imported_without_what_few_users_need():
-    loaded = f"[name for name in {HEAVY} if name in sys.modules]"
-    code = f"import sys, unbraid.models.single_element, unbraid.models.base; print({loaded})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 @each

@@ -219,16 +219,6 @@ def test_a_label_that_all_share_at_the_first_step_is_read_step_by_step_alone():
     assert figures["static_probe_who"] == figures["dynamic_probe_hour"] == 1
 
 
-@pytest.mark.parametrize("dataset", ["digits", "grey_digits"])
-def test_a_small_model_has_every_figure_of_moving_digits_twice_alike(dataset):
-    options = settings.load(f"unordered.{dataset}", "smoke", evaluation_training=60)
-    model = build(options, 0)
-    figures = evaluation.evaluate(model, options, 0)
-    assert all(map(math.isfinite, figures.values())) and len(figures) == 7
-    assert figures == evaluation.evaluate(model, options, 0)
-    assert "moving digits" in evaluation.describe_protocol(options)["data"]
-
-
 def test_a_small_model_has_every_figure_of_characters(monkeypatch):
     options, small = settings.load("unordered.sprites_poses", "smoke"), world()
     frames = small.frames.repeat_interleave(4, -1).repeat_interleave(4, -2)

@@ -18,16 +18,8 @@ from test_from_outside import OUTSIDE
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 PACKAGES = {"unbraid": "lib/unbraid", "unbraid_extras": "extras/src/unbraid_extras"}
-SOURCES = (
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "lib",
-    "papers",
-    "extras",
-    "tools/wheel.py",
-    "tests",
-)
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "lib", "papers", "extras", "tests")
+SOURCES = (*SOURCES, "tools/wheel.py")
 APART = ("--no-index", "--no-deps", "--no-build-isolation")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 

@@ -1,4 +1,4 @@
-"""Wrong answers of an exercise, tried in a running notebook: mutants, and mistakes of others.
+"""Wrong answers of an exercise, tried in a running notebook: mutants, and other kinds.
 
 `insert_trials` puts a cell behind each solution. There `find_faults` says which wrong answers
 `check` accepts, and whether it refuses the solution, rounded as the task says. The mistakes that an
@@ -9,7 +9,6 @@ import ast
 import contextlib
 import copy
 import io
-import itertools
 import json
 import random
 import re
@@ -17,13 +16,11 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 from math import floor, log10
 from pathlib import Path
 
 import nbformat
 import numpy as np
-from helpers import NOTEBOOKS
 from nbformat.v4 import new_code_cell
 from unbraid.course.exercises import EXPECTATIONS, Expectation, check
 
@@ -151,10 +148,8 @@ def add_half_a_unit(value: float) -> float:
 
 
 def build(source: str, names: dict) -> object:
-    """The function of a mutant, or what a mistake's source says; itself where it is wrong."""
+    """The function of a mutant, or the error that its definition raises."""
     try:
-        if not source.startswith("def "):
-            return eval(source, dict(names))
         exec(source, names := dict(names))
         return names[ast.parse(source).body[0].name]
     except Exception as error:
@@ -179,27 +174,22 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def find_faults(
-    exercise: str, solution: object, source: str, decimals: int | None, others: list[str]
-) -> list[str]:
+def find_faults(exercise: str, solution: object, source: str, decimals: int | None) -> list[str]:
     """Sentences on wrong answers that are accepted, and on a right one that is refused.
 
     source: of the solution's cell. decimals: for which the task asks, by default three digits.
-    others: the sources of mistakes of other exercises.
     """
     expectation = EXPECTATIONS[exercise]
     faults = []
-    names = getattr(solution, "__globals__", {"np": np})
-    wrong = {text: build(text, names) for text in others}
     if expectation.calls:
         (body,) = (
             ast.unparse(node)
             for node in ast.parse(source).body
             if getattr(node, "name", "") == solution.__name__
         )
-        wrong |= {text: build(text, names) for text in choose_mutants(body)}
+        wrong = {text: build(text, solution.__globals__) for text in choose_mutants(body)}
     else:
-        wrong |= {"None": None, "a word": "wrong", "a function": abs}
+        wrong = {"None": None, "a word": "wrong", "a function": abs}
         if exercise not in ESTIMATES and not expectation.judge:
             wrong["half a unit off"] = change_values(solution, add_half_a_unit)
         wrong = {kind: value for kind, value in wrong.items() if repr(value) != repr(solution)}
@@ -231,36 +221,6 @@ def is_right(exercise: str, expectation: Expectation, answer: object) -> bool:
     return check(exercise, answer).is_right
 
 
-@cache
-def read_mistakes() -> dict[str, list[str]]:
-    """By exercise of the course the sources of its mistakes that need no names of a notebook."""
-    found = {}
-    for cell in itertools.chain(*(nbformat.read(path, 4).cells for path in NOTEBOOKS)):
-        if "expectation" in cell.metadata.get("tags", []):
-            for node in ast.walk(ast.parse(cell.source)):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "expect":
-                    pairs = {word.arg: word.value for word in node.keywords}["mistakes"].elts
-                    wrong = [ast.unparse(pair.elts[0]) for pair in pairs if hasattr(pair, "elts")]
-                    found[node.args[0].value] = [text for text in wrong if is_literal(text)]
-    return found
-
-
-def is_literal(source: str) -> bool:
-    """Whether a source is a constant, or a tuple or list of constants."""
-    try:
-        return ast.literal_eval(source) is not None
-    except ValueError:
-        return False
-
-
-def list_others(exercise: str) -> list[str]:
-    """The mistakes of the three next exercises that have written ones."""
-    names, found = list(read_mistakes()), read_mistakes()
-    place = names.index(exercise) + 1 if exercise in names else 0
-    others = [name for name in names[place:] + names[: place - 1] if found[name]]
-    return [text for name in others[:3] for text in found[name]]
-
-
 def insert_trials(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A copy of a notebook with a trial behind each solution.
 
@@ -268,7 +228,7 @@ def insert_trials(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
     namespace of its own.
     """
     book = copy.deepcopy(book)
-    source = Path(__file__).read_text().replace("from helpers import NOTEBOOKS\n", "")
+    source = Path(__file__).read_text()
     cells = [new_code_cell(f"_trials = {{'__file__': ''}}\nexec({source!r}, _trials)")]
     task = ""
     for cell in book.cells:
@@ -281,7 +241,7 @@ def insert_trials(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
             lines = cell.source.splitlines()[: last.lineno - 1]
             word = re.search(r"to (\w+) decimal", task)
             decimals = NUMBERS[word[1]] if word else None
-            given = f"{cell.source!r}, {decimals}, {list_others(ast.literal_eval(exercise))}"
+            given = f"{cell.source!r}, {decimals}"
             cell.source = "\n".join([*lines, f"check({exercise}, _tried := {answer})"])
             faults = f"_trials['json'].dumps(_trials['find_faults']({exercise}, _tried, {given}))"
             cells.append(new_code_cell(f"print({MARK!r} + {faults})", metadata={"tags": [TAG]}))
