@@ -63,12 +63,12 @@ def check_number(above: float = -math.inf, **values: object) -> None:
             raise ValueError(f"{name}: expected a finite number above {above:g}, found {value!r}")
 
 
-def check_shape(name: str, shape: Iterable[int], like: Iterable[int], last: bool = True) -> None:
+def check_shape(name: str, shape: Iterable[int], like: Iterable[int]) -> None:
     """Refuse a shape that does not broadcast with another, or has another last dimension."""
     shape, like = tuple(shape), tuple(like)
     pairs = zip(shape[::-1], like[::-1], strict=False)
     broadcasts = all(a == b or 1 in (a, b) for a, b in pairs)
-    if not broadcasts or (last and shape[-1:] != like[-1:]):
+    if not broadcasts or shape[-1:] != like[-1:]:
         raise ValueError(f"{name}: expected the shape {like}, found {shape}")
 
 

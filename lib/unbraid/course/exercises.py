@@ -4,6 +4,7 @@ A folded cell beside each exercise calls `expect`; the visible cell below it cal
 never raises for a wrong answer and never changes it.
 """
 
+import contextlib
 import copy
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -168,26 +169,20 @@ def apply_calls(value: object, calls: Sequence[tuple]) -> object:
 
 def explain_fault(expectation: Expectation, found: object) -> str:
     """What is wrong with an answer, or with what its function returned; "" if it is right."""
-    calls, judge = expectation.calls, expectation.judge
-    if judge and expectation.value is None:
-        return judge(found) or find_nan(found)
-    try:  # The kind of all values comes before any value.
-        pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
-    except KindError as error:
-        return find_mistake(expectation, found, {}) or str(error)
+    judge, missed = expectation.judge, []
+    if expectation.value is not None or not judge:
+        try:  # The kind of all values comes before any value.
+            pairs = pair_results(expectation, expectation.value, found)
+        except KindError as error:
+            return find_mistake(expectation, found) or str(error)
+        missed = [pair for pair in pairs if not expectation.accepts(pair.expected, pair.found)]
     if judge:
         return judge(found) or find_nan(found)
-    missed = {
-        place: pair
-        for place, pair in enumerate(pairs)
-        if not expectation.accepts(pair.expected, pair.found)
-    }
     if not missed:
         return ""
-    if why := find_mistake(expectation, found, missed):
+    if why := find_mistake(expectation, found, missed[0]):
         return why
-    wrong = list(missed.values())
-    reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
+    reason = explain_slip(expectation, missed) or explain_value(expectation, missed[0])
     return f"{reason} Open the hint, and try again."
 
 
@@ -201,44 +196,36 @@ def find_nan(found: Any) -> str:
     return "Your answer holds nan." if is_nan else ""
 
 
-def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair]) -> str:
-    """What is said of the mistake that an answer is; "" if it is none.
-
-    missed: the wrong values by their places. A mistake that is the whole answer comes first, then
-    one that is so as it is printed, one that has all wrong values, and of an answer that is no
-    function one that has the first.
-    """
-    replies = [""] * 3
+def find_mistake(expectation: Expectation, found: object, wrong: Pair | None = None) -> str:
+    """What is said of the mistake that an answer is, or that its first wrong value is; or ""."""
+    mistakes = []
     for mistake, why in expectation.mistakes:
-        try:
-            pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
-        except KindError:
-            continue
-        if all(expectation.accepts(pair.expected, pair.found) for pair in pairs):
-            return why
-        shared = [
-            not expectation.accepts(pair.expected, pairs[place].expected)
-            and expectation.resembles(pairs[place].expected, pair.found)
-            for place, pair in missed.items()
-            if place < len(pairs)
-        ]
-        whole = all(expectation.resembles(pair.expected, pair.found) for pair in pairs)
-        is_first = any(shared[:1]) and not expectation.calls
-        for rank, holds in enumerate((whole, shared and all(shared), is_first)):
-            where = next(iter(missed.values())).place if rank == 2 and holds else ""
-            replies[rank] = replies[rank] or (where + why if holds else "")
-    return next(filter(None, replies), "")
+        with contextlib.suppress(KindError):
+            mistakes.append((pair_results(expectation, mistake, found), why))
+    for is_same in (expectation.accepts, expectation.resembles):  # as it is, then as it is printed
+        for pairs, why in mistakes:
+            if all(is_same(pair.expected, pair.found) for pair in pairs):
+                return why
+    if wrong is None or expectation.calls:  # One result of a function may agree by chance.
+        return ""
+    for pairs, why in mistakes:
+        for mistaken in [pair.expected for pair in pairs if pair.place == wrong.place]:
+            is_other = not expectation.accepts(wrong.expected, mistaken)
+            if is_other and expectation.resembles(mistaken, wrong.found):
+                return wrong.place + why
+    return ""
 
 
-def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
+def pair_results(expectation: Expectation, value: object, found: Any) -> list[Pair]:
     """`pair_values` of an answer, or of what two functions returned for each call."""
-    if not calls:
-        yield from pair_values(expected, found)
-        return
-    for arguments, right, yours in zip(calls, expected, found, strict=True):
+    results: Any = apply_calls(value, expectation.calls)
+    if not expectation.calls:
+        return list(pair_values(results, found))
+    pairs: list[Pair] = []
+    for arguments, right, yours in zip(expectation.calls, results, found, strict=True):
         shown = ", ".join(map(repr, arguments)) if all(map(np.isscalar, arguments)) else ""
-        call = f"For ({shown}): " if shown else ""
-        yield from pair_values(right, yours, call)
+        pairs += pair_values(right, yours, f"For ({shown}): " if shown else "")
+    return pairs
 
 
 def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> Iterator[Pair]:
@@ -310,8 +297,8 @@ def is_near(right: object, found: object, most: float) -> bool:
     return bool(within.all()) or is_rounded(wanted, yours, most)
 
 
-def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]) -> str:
-    """What wrong measures are of the right ones: another order, sign, unit or factor; or ""."""
+def explain_slip(expectation: Expectation, missed: list[Pair]) -> str:
+    """What wrong measures are of the right ones: rounded, another sign, unit or factor; or ""."""
     first = missed[0]
     alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
     if not all(expectation.is_measure(pair.expected) for pair in alike):
@@ -320,36 +307,10 @@ def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]
         return f"{first.place}This is right but rounded too far: give one more decimal."
     if is_near(first.expected, first.found, 0):
         return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
-    if is_another_order([pair for pair in pairs if pair.call == first.call]):
-        return f"{first.call}These are the right values in another order."
-    right = [as_array(pair.expected) for pair in alike]
-    yours = [as_array(pair.found) for pair in alike]
-    with np.errstate(all="ignore"):
-        for change, why in SLIPS:
-            if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
+    for change, why in SLIPS:
+        with np.errstate(all="ignore"):
+            if all(is_near(change(as_array(right)), yours, 0.02) for *_, right, yours in alike):
                 return first.place + why
-    why = find_constant(*(np.concatenate(list(map(np.ravel, side))) for side in (right, yours)))
-    return first.place + why if why else ""
-
-
-def is_another_order(pairs: list[Pair]) -> bool:
-    """Whether several single numbers are the right ones, exchanged."""
-    right = [as_array(pair.expected) for pair in pairs]
-    yours = [as_array(pair.found) for pair in pairs]
-    if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
-        return False
-    return all(is_near(*pair, 0.2) for pair in zip(sorted(right), sorted(yours), strict=True))
-
-
-def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
-    """Which constant all values are off by, as a factor or a summand; "" if by none."""
-    if len(right) < 2 or np.ptp(right) == 0 or not np.isfinite(yours).all():
-        return ""
-    factor, summand = (right * yours).sum() / (right * right).sum(), (yours - right).mean()
-    if factor and is_near(factor * right, yours, 0):
-        return f"All your values are the right ones times {factor:.4g}."
-    if is_near(right + summand, yours, 0):
-        return f"All your values are the right ones plus {summand:.4g}."
     return ""
 
 
