@@ -14,7 +14,7 @@ from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.schedules import Schedule, schedule_value
-from unbraid.tensors import read_tensors, write_tensors
+from unbraid.tensors import read_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
 CHANGING = {"learning_rate": [[0.0, 1e-2], [1.0, 0.0]], "weights": {"kl": lambda share: share}}
@@ -225,15 +225,6 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(checkpoint, ch
     train(checkpoint, every=1)  # Neither rows nor reports decide what is learnt.
 
 
-def test_a_checkpoint_of_another_machine_is_continued_with_a_warning(checkpoint, tmp_path):
-    path = tmp_path / "a.ck"
-    tensors, written = read_tensors(checkpoint, "run")
-    identity, rows = written["identity"] | {"threads": 99}, written["rows"]
-    write_tensors(path, tensors, "run", {"identity": identity, "rows": rows})
-    with pytest.warns(UserWarning, match="a.ck: made with another threads; "):
-        assert train(path)[1] == without_seconds(rows)
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_a_checkpoint_with_other_bytes_is_refused(checkpoint, tmp_path, seed):
     path = flip_bytes(checkpoint, tmp_path / "c.ck", 1, seed)
@@ -266,8 +257,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
         "gradient_norm": (0, -1.0, float("nan"), float("inf")),
         "precision": ("16-mixed", 32),
         "accelerator": ("gpu",),
-        "devices": (0, "two"),
-        "num_nodes": (0,),
         "draw": (3,),
         "report": ("print",),
         "checkpoint": (5, "."),
@@ -280,17 +269,15 @@ def test_arguments_are_refused_by_their_names_before_anything_is_done(name, valu
         option = {"weights": {"kl": value}} if name == "weights.kl" else {name: value}
         with pytest.raises(ValueError, match=f"^{name}: expected"):
             train(**{"checkpoint": tmp_path / "a"} | option)
-    with pytest.raises(ValueError, match="^batch_size: expected a multiple .* found 4"):
-        train(tmp_path / "a", devices=3)
     with pytest.raises(ValueError, match="^draw: expected 4 .*found 5"):
         train(draw=lambda count, _: torch.rand(count + 1, 10, 2, 8, 8))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_that_were_started_otherwise_are_refused(monkeypatch):
+def test_several_processes_of_one_run_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")  # as torchrun sets it
-    with pytest.raises(ValueError, match="^devices: expected 4 .* found 2"):
-        train(devices=2)
+    with pytest.raises(ValueError, match="^WORLD_SIZE: expected one process .* found 4"):
+        train()
 
 
 def test_a_weight_of_an_unknown_term_is_refused_and_further_terms_may_be_negative():

@@ -84,7 +84,7 @@ def bound_per_frame(
             parts.append(terms | {f"kl_{name}": value for name, value in bound.kl.items()})
             length = bound.length
     check_field(parts, "samples", "one or more", "none")
-    figures = {}
+    figures: dict[str, float] = {}
     for name, values in concatenate(parts).items():
         mean = float(values.double().mean())
         figures |= {name: mean} if name == "kl_static" else {f"{name}_per_frame": mean / length}

@@ -10,7 +10,6 @@ sequence have no order: given s, every d_i is drawn from the same p(d | s). The 
 what pairs of frames have in common. What else a frame contains has to go through two units of d_i.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -94,7 +93,8 @@ class PairEncoder(nn.Module):
         first, second = maps.unflatten(0, (count, length)).chunk(2, 2)
         first = first + self.pair_convolution.bias[:, None, None]  # type: ignore[index]
         shifts = range(1, length) if self.pairs and length > 1 else (0,)
-        return mean_over_pairs(first, second, shifts).to(features.dtype)
+        pairs = [F.relu(first + second.roll(-shift, 1)).mean(1) for shift in shifts]
+        return torch.stack(pairs).mean(0)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         """q(s | x), (B, D), of features (B, T, channels, 4, 4)."""
@@ -261,22 +261,3 @@ def draw_glorot_weights(network: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-def mean_over_pairs(first: Tensor, second: Tensor, shifts: Sequence[int]) -> Tensor:
-    """Mean over the pairs (i, i + shift mod T) of ReLU(first_i + second_j), (B, ...).
-
-    first, second: (B, T, ...). ReLU(a + b) is a + b for some pairs and 0 for the others, so the sum
-    is sum_i n_i first_i + sum_j m_j second_j, where n_i and m_j count the positive pairs of i and
-    of j. Counting them one shift at a time keeps no (B, T, T, ...) for the gradient.
-    """
-    with torch.no_grad():
-        threshold = -second
-        first_counts = torch.zeros_like(first, dtype=torch.float32)
-        second_counts = torch.zeros_like(second, dtype=torch.float32)
-        for shift in shifts:
-            positive = first > threshold.roll(-shift, 1)
-            first_counts += positive
-            second_counts += positive.roll(shift, 1)
-    total = (first * first_counts).sum(1) + (second * second_counts).sum(1)
-    return total / (first.shape[1] * len(shifts))
