@@ -153,25 +153,11 @@ def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
 
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
-    if points.shape[1] == 1:
-        order = np.argsort(points[:, 0])
-        line, reach = points[order, 0], radius[order]
-        above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
-        return (above + below - len(line))[np.argsort(order)]
     if len(points) >= ALL * points.shape[1] ** 3:
         tree = KDTree(points, LEAF, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
     return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, (far,) in parts])
-
-
-def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Of ascending numbers, how many are below each one plus its reach, or there; (N,)."""
-    padded, ends = np.append(line, np.full(len(line), np.inf)), np.zeros(len(line), dtype=int)
-    # Differences decide, as they did for the distance of a neighbour: a sum would be rounded.
-    for step in 2 ** np.arange(len(line).bit_length())[::-1]:
-        ends += step * (padded[ends + step - 1] - line <= reach)
-    return ends
 
 
 def warn_of_ties(samples: np.ndarray, k: int) -> None:
@@ -203,10 +189,8 @@ def same_and_cross(
     the authors' code, which takes raw codes; below the diagonal the matrix is NaN.
     """
     are_lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
-    are_pairs = are_lists and len(before) == len(after) > 0
-    check_field(
-        are_pairs, "before, after", "lists of K arrays (N, d), one for each factor", "others"
-    )
+    if not are_lists or len(before) != len(after) or not before:
+        raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
     matrix = np.full((len(before), len(before)), np.nan)
     for i, j in np.transpose(np.triu_indices(len(before))).tolist():
         matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
