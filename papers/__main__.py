@@ -50,7 +50,6 @@ Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFIL
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
 Folder = Annotated[Path | None, typer.Option("--results", help="By default build/results.")]
 
-COMPILED = typer.Option("--compile/--no-compile", help="By default on a CUDA GPU.")
 AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
 ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
 TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
@@ -73,7 +72,6 @@ def train(  # noqa: PLR0913 - the options of a command
     wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    compiled: Annotated[bool | None, COMPILED] = None,
 ) -> None:
     """Train the runs of one part; of several datasets, those that are at hand."""
     profile = current_profile(profile)
@@ -82,7 +80,7 @@ def train(  # noqa: PLR0913 - the options of a command
     from papers.datasets import make_sampler
 
     usual = {"precision": "32-true", "accelerator": "auto"}
-    asked = {"precision": precision, "accelerator": accelerator, "compile": compiled}
+    asked = {"precision": precision, "accelerator": accelerator}
     machine = {name: value for name, value in asked.items() if value != usual.get(name)}
     folder = folder or sections.own_results()
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")

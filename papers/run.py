@@ -25,7 +25,6 @@ from papers.provenance import make_record, print_row
 from papers.settings import HINTS, Jobs, RunSettings, import_class, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
-COMPILE = {True: "--compile", False: "--no-compile"}
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
 
 # ---- models
@@ -197,8 +196,7 @@ def train_command(settings: RunSettings, seed: int, **machine: object) -> str:
     if settings.steps != load(settings.section, settings.profile).steps:
         command += f" --steps {settings.steps}"
     for name, value in machine.items():
-        text = f"--{name.replace('_', '-')} {value}"
-        command += f" {COMPILE[bool(value)] if name == 'compile' else text}"
+        command += f" --{name} {value}"
     return command
 
 

@@ -111,16 +111,6 @@ def test_codes_from_the_prior_keep_what_is_given(name):
     assert len(decoded) == 4 and decoded.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ("independent", "unordered", "element"))
-def test_a_compiled_bound_is_one_graph_with_the_same_numbers(name):
-    """Checks of values are left out, because a graph has none yet."""
-    model = small(name).train()
-    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded(1))
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    with torch._dynamo.config.patch(allow_rnn=True):
-        close(compiled(frames, noise).elbo, model(frames, noise).elbo)
-
-
 def with_nan(frames):
     return frames.masked_fill(frames == frames.max(), math.nan)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from helpers import MODELS, flip_bytes, hide
 from safetensors.torch import save_file
 from unbraid import training
 from unbraid.data.moving_digits import Digits, MovingDigits
-from unbraid.models.base import Bound
 from unbraid.models.independent import IndependentPrediction
 from unbraid.schedules import Schedule, schedule_value
 from unbraid.tensors import read_tensors
@@ -111,37 +109,6 @@ def test_a_run_that_diverges_stops_and_keeps_nothing(tmp_path):
     with pytest.raises(TrainingError, match="^bound: .*learning_rate"):
         train(tmp_path / "a", learning_rate=1e30)
     assert list(tmp_path.iterdir()) == []
-
-
-class Line(torch.nn.Module):
-    """A model of two numbers, which `on_progress` changes in place."""
-
-    def __init__(self):
-        super().__init__()
-        self.config = MODELS["unordered"][0].config_class()
-        self.slope = torch.nn.Parameter(torch.tensor([1.0, 0.5]))
-        self.register_buffer("in_use", torch.ones(2))
-
-    def forward(self, batch, noise):
-        drawn = batch.frames.flatten(1).mean(1) + torch.randn(len(batch.frames), generator=noise)
-        cost = (self.slope * self.in_use).square().sum().expand(len(drawn))
-        return Bound(-(drawn - self.slope.sum()).square(), {"z": cost}, 1)
-
-
-@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler")
-def test_a_compiled_model_trains_as_the_plain_one_does():
-    """With a rate, a weight and a buffer that change from update to update."""
-    ends = []
-    for compiled in (False, True):
-        model = Line()
-
-        def advance(share, model=model):
-            model.in_use.copy_(torch.tensor([1.0, float(share > 0.5)]))
-
-        options = CHANGING | {"compile": compiled, "on_progress": advance, "every": 1}
-        rows = fit(model, make()[1], steps=8, batch_size=4, **options)
-        ends.append([*model.slope.tolist(), *(row["elbo_per_frame"] for row in rows)])
-    assert ends[1] == pytest.approx(ends[0], rel=1e-5)
 
 
 def test_apple_silicon_is_used_only_when_it_is_asked_for(monkeypatch):
@@ -261,7 +228,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
         "report": ("print",),
         "checkpoint": (5, "."),
         "identity": ([1],),
-        "compile": ("no",),
     }.items(),
 )
 def test_arguments_are_refused_by_their_names_before_anything_is_done(name, values, tmp_path):

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -21,13 +20,9 @@ from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, check_curve, schedule_value
 from unbraid.tensors import is_whole, read_tensors, write_tensors
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
-COMPILE_FROM = 1000  # updates: so long a run on one CUDA GPU is compiled, for one or two minutes
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
 KINDS: dict[str, tuple] = {  # of arguments; of some also None
     "model": (nn.Module,),
@@ -36,7 +31,6 @@ KINDS: dict[str, tuple] = {  # of arguments; of some also None
     "weights": (Mapping, type(None)),
     "identity": (Mapping, type(None)),
     "checkpoint": (str, Path, type(None)),
-    "compile": (bool, type(None)),
 }
 
 
@@ -59,7 +53,6 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     identity: Mapping[str, object] | None = None,
     precision: str = "32-true",
     accelerator: str = "auto",
-    compile: bool | None = None,
     every: int | None = None,
     report: Callable[[dict], None] | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -79,8 +72,6 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         `draw.digests`; values that JSON can hold.
     precision: one of `PRECISIONS`. accelerator: one of `ACCELERATORS`; "auto" takes a CUDA GPU
         where there is one, else the CPU.
-    compile: whether torch.compile fuses the bound's operations and, on a GPU, records them as CUDA
-        graphs; all batches must have one shape. None: on one CUDA GPU, from 1000 updates on.
     every: updates between two rows of the curve; by default a fiftieth of the run.
     report: is called with each new row. on_progress: before each update, with the share over.
 
@@ -96,11 +87,9 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     from lightning_fabric import Fabric  # imported lazily, because that takes a second
 
     device = choose_accelerator(accelerator)
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric: Any = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
     run = Run(model.to(fabric.device), dict(identity or {}) | settings)
-    if compile is None:  # A short run would be over before its model is compiled.
-        compile = device == "cuda" and steps >= COMPILE_FROM
-    wrapped, optimizer = wrap(model, run.optimizer, fabric, compile)
+    wrapped, optimizer = fabric.setup(model, run.optimizer)
     rows = run.resume(Path(checkpoint)) if checkpoint else []
     done, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
     begun, terms = time.perf_counter() - seconds, []
@@ -171,19 +160,6 @@ def choose_accelerator(accelerator: str) -> str:
         return "cuda" if there["cuda"] else "cpu"
     check_field(there.get(accelerator, True), "accelerator", "one of this machine's", accelerator)
     return accelerator
-
-
-def wrap(
-    model: SequenceModel, optimizer: torch.optim.Optimizer, fabric: "Fabric", compile: bool
-) -> tuple[Any, Any]:
-    """Model and optimizer as Fabric calls them; their tensors are those of the two given."""
-    if not compile or (fabric.device.type == "cuda" and find_spec("triton") is None):
-        return fabric.setup(model, optimizer)
-    compiled = torch.compile(model, mode="reduce-overhead", dynamic=False)
-    wrapped, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
-    # A new update may overwrite what the recorded one before has put out.
-    wrapped.register_forward_pre_hook(lambda *_: torch.compiler.cudagraph_mark_step_begin())
-    return wrapped, wrapped_optimizer
 
 
 def take(

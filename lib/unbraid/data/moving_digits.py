@@ -7,7 +7,6 @@ circle about the middle of the canvas are ours.
 
 import gzip
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,25 +169,3 @@ class MovingDigits:
         dynamic = {"red_position": positions[:, :, 0], "green_position": positions[:, :, 1]}
         frames, names = self.render(which, positions), (tuple(static), tuple(dynamic))
         return Sequences(frames, static | dynamic, *names, self.digits.split, self.provenance)
-
-
-def load(
-    split: str = "train", count: int = 1000, image_size: int = 64, length: int = 5, seed: int = 0
-) -> Sequences:
-    """Moving digits: two MNIST digits that bounce, bytes (count, length, 3, S, S).
-
-    split: "train" or "test", from which digits; a path of the one is no path of the other. count:
-    the first sequences stay the same whatever the count. Others and labels: as `MovingDigits`.
-    """
-    check_whole(1, count=count)
-    checks.check_seed(seed)
-    sampler = MovingDigits(load_digits(split), image_size, length)
-    generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
-    # In whole hundreds, so that the count changes no draw.
-    drawn = [sampler.draw(100, generator) for _ in range(0, count, 100)]
-    which, positions = (torch.cat(parts)[:count] for parts in zip(*drawn, strict=True))
-    sequences = sampler.label(which, positions)
-    about = f"{count} sequences of {sampler.provenance}; seed {seed}"
-    classes = dict.fromkeys(sequences.static, tuple("0123456789"))
-    frames = sequences.frames.mul(255).round().byte()
-    return replace(sequences, frames=frames, provenance=about, classes=classes)

@@ -193,10 +193,9 @@ class SequenceModel(Guarded, ABC):
         if not isinstance(noise, Mapping):
             check_type((Generator, type(None)), noise=noise)
             return self.draw_noise(count, length, noise)
-        if not torch.compiler.is_compiling():
-            own = Generator(next(self.parameters()).device)
-            for name, like in self.draw_noise(count, length, own).items():
-                self.check_tensor(f"noise[{name!r}]", noise.get(name), tuple(like.shape))
+        own = Generator(next(self.parameters()).device)
+        for name, like in self.draw_noise(count, length, own).items():
+            self.check_tensor(f"noise[{name!r}]", noise.get(name), tuple(like.shape))
         return noise
 
     def normal(self, generator: Generator | None, *shape: int) -> Tensor:

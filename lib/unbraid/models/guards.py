@@ -79,12 +79,7 @@ class Guarded(nn.Module):
                 advice = "the channels come last there; frames.movedim(-1, 2) puts them first"
             expected = f"(B, T, {', '.join(map(str, own))}), none of them 0"
             raise ValueError(f"frames: expected {expected}, found {shape}; {advice}")
-        if torch.compiler.is_compiling():
-            return  # There are no values yet.
-        if not self.has_own_type(frames):
-            expected = f"{self.own_type()}, as the model's weights"
-            advice = "convert them, and divide bytes by 255"
-            raise ValueError(f"frames: expected {expected}, found {frames.dtype}; {advice}")
+        self.check_own_type("frames", frames, "; convert them, and divide bytes by 255")
         low, high = map(float, torch.aminmax(frames.detach()))  # NaN if one value is
         if not math.isfinite(high - low):
             advice = "set them to 0 and give a mask"
@@ -128,16 +123,13 @@ class Guarded(nn.Module):
             raise ValueError(f"{field}: expected a tensor, found {kind}; {FROM_ARRAY}")
         if tuple(value.shape) != shape:
             raise ValueError(f"{field}: expected {shape}, found {tuple(value.shape)}")
-        if not self.has_own_type(value):
-            expected = f"{self.own_type()}, as the model's weights"
-            raise ValueError(f"{field}: expected {expected}, found {value.dtype}")
-        if not torch.compiler.is_compiling() and not value.isfinite().all():
+        self.check_own_type(field, value)
+        if not value.isfinite().all():
             raise ValueError(f"{field}: expected finite numbers, found others")
 
-    def own_type(self) -> torch.dtype:
-        """The type of the weights."""
-        return next(self.parameters()).dtype
-
-    def has_own_type(self, value: Tensor) -> bool:
-        """Whether a tensor has the weights' type, or will get it by mixed precision."""
-        return value.dtype == self.own_type() or torch.is_autocast_enabled(value.device.type)
+    def check_own_type(self, field: str, value: Tensor, advice: str = "") -> None:
+        """Refuse a tensor of another type than the weights, unless mixed precision converts it."""
+        own = next(self.parameters()).dtype
+        if value.dtype != own and not torch.is_autocast_enabled(value.device.type):
+            expected = f"{own}, as the model's weights"
+            raise ValueError(f"{field}: expected {expected}, found {value.dtype}{advice}")
