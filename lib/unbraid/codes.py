@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_field, check_whole, refuse
 from unbraid.data.sequences import as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
@@ -98,7 +98,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     """
     shapes = tuple(first.shape), tuple(second.shape)
     if shapes[0] != shapes[1]:
-        raise ValueError(f"second: expected the shape of first, {shapes[0]}, found {shapes[1]}")
+        refuse("second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
     return float((squares if mask is None else squares[mask]).mean().sqrt())
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid.checks import check_field, check_shape, check_type
+from unbraid.checks import check_field, check_shape, check_type, refuse
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -96,7 +96,7 @@ def gaussian_log_likelihood(
     """
     check_field(0 < variance < math.inf, "variance", "a finite number above 0", variance)
     if mean.shape != values.shape:
-        raise ValueError(f"mean: expected {tuple(values.shape)}, found {tuple(mean.shape)}")
+        refuse("mean", tuple(values.shape), tuple(mean.shape))
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
@@ -110,5 +110,5 @@ def gaussian_log_likelihood(
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
     if logits.shape != frames.shape:
-        raise ValueError(f"logits: expected {tuple(frames.shape)}, found {tuple(logits.shape)}")
+        refuse("logits", tuple(frames.shape), tuple(logits.shape))
     return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").flatten(-3).sum(-1)

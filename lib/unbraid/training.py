@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 
 from unbraid import checks
-from unbraid.checks import check_field, check_name, check_number, check_type, check_whole
+from unbraid.checks import check_field, check_name, check_number, check_type, check_whole, refuse
 from unbraid.models.base import Batch, BatchLike, Bound, SequenceModel
 from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, check_curve, schedule_value
@@ -142,7 +142,7 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
         check_number(0, gradient_norm=given["gradient_norm"])
     path = Path(given["checkpoint"] or "run.ck")
     if path.is_dir():
-        raise ValueError(f"checkpoint: expected a file, found the folder {path}")
+        refuse("checkpoint", "a file", f"the folder {path}")
     values = {"learning_rate": check_curve("learning_rate", given["learning_rate"], 0)}
     check_field(max(values["learning_rate"]) > 0, "learning_rate", "values above 0", 0)
     for name, weight in (given["weights"] or {}).items():
@@ -168,7 +168,7 @@ def take(
     """The next batch on the device."""
     batch = Batch.of(draw(count, noise))
     if len(batch.frames) != count:
-        raise ValueError(f"draw: expected {count} sequences, found {len(batch.frames)}")
+        refuse("draw", f"{count} sequences", len(batch.frames))
     return batch.to(device)
 
 

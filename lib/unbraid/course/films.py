@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_field, check_whole, refuse
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
 
@@ -36,9 +36,7 @@ def film(
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
     if len(titles) * rows not in (0, len(clips)):
-        raise ValueError(
-            f"titles: expected one for each of {len(clips)} clips in {rows} rows, found {titles}"
-        )
+        refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     images = []
     for frames in np.asarray(clips).swapaxes(0, 1):
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
@@ -129,7 +127,7 @@ def play(sound: Tensor, rate: int, name: str) -> None:
 
     check_whole(1, rate=rate)
     if sound.ndim != 1 or len(sound) == 0:
-        raise ValueError(f"sound: expected (samples,), found {tuple(sound.shape)}")
+        refuse("sound", "(samples,)", tuple(sound.shape))
     sound = sound - sound.mean()
     sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
     player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_name
+from unbraid.checks import check_name, refuse
 from unbraid.files import write_atomically
 
 
@@ -177,7 +177,7 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
         received = _Bounded(source.files[file][1])
         bring(source.urls.get(file) or source.url + file, received, None)
         if not _keep(source, file, received.getvalue(), folder):
-            raise ValueError(f"{file}: expected the published file, found another digest")
+            refuse(file, "the published file", "another digest")
 
 
 def _read_members(

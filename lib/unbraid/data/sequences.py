@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type
+from unbraid.checks import check_field, check_name, check_type, refuse
 from unbraid.readable import Readable
 
 
@@ -123,8 +123,7 @@ class Sequences(Readable):
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
         check_field(len(shape) in (3, 5) and 0 not in shape[1:], "frames", layout, shape)
         if self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4:
-            expected = "channels before height and width, frames.movedim(-1, 2)"
-            raise ValueError(f"frames: expected {expected}, found {shape}, channels last")
+            refuse("frames", "channels before height and width, frames.movedim(-1, 2)", shape)
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
         is_float = frames.is_floating_point()
@@ -133,28 +132,22 @@ class Sequences(Readable):
             low, high = map(float, torch.aminmax(frames))  # NaN if one value is
             is_image = self.kind == "frames"
             if not math.isfinite(high - low) or (is_image and (low < 0 or high > 1)):
-                expected = "finite numbers, those of images in [0, 1]"
-                raise ValueError(f"frames: expected {expected}, found {low:g} to {high:g}")
+                refuse("frames", "finite, those of images in [0, 1]", f"{low:g} to {high:g}")
 
     def _check_labels(self) -> None:
         names = sorted([*self.static, *self.dynamic])
         if names != sorted(self.labels):
-            expected = f"each of the labels {sorted(self.labels)} in one of the two"
-            raise ValueError(f"static, dynamic: expected {expected}, found {names}")
+            refuse("static, dynamic", f"each label once, {sorted(self.labels)}", names)
         for name, values in self.labels.items():
             lead = self.frames.shape[: 1 if name in self.static else 2]
             if values.shape[: len(lead)] != lead or not torch.isfinite(values).all():
-                expected = f"finite numbers, the shape {tuple(lead)} or longer"
-                raise ValueError(
-                    f"labels[{name!r}]: expected {expected}, found the shape {tuple(values.shape)}"
-                )
+                refuse(f"labels[{name!r}]", f"finite numbers, {tuple(lead)}", tuple(values.shape))
         for name, classes in self.classes.items():
             check_name("classes", name, self.labels)
             values = self.labels[name]
             known = (values >= 0) & (values < len(classes))
             if values.is_floating_point() or not known.all():
-                expected = f"integers 0 to {len(classes) - 1}, the numbers of its classes"
-                raise ValueError(f"labels[{name!r}]: expected {expected}, found {values.dtype}")
+                refuse(f"labels[{name!r}]", f"integers from 0 to {len(classes) - 1}", values.dtype)
 
     def _check_mask(self) -> None:
         if self.mask is None:
@@ -162,7 +155,7 @@ class Sequences(Readable):
         size = tuple(self.frames.shape)
         shapes = (size[:2], size) if self.kind == "series" else (size[:2],)
         if self.mask.shape not in shapes or self.mask.dtype != torch.bool:
-            expected, own = f"booleans of one of the shapes {shapes}", tuple(self.mask.shape)
-            raise ValueError(f"mask: expected {expected}, found {self.mask.dtype} {own}")
+            found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
+            refuse("mask", f"booleans of one of the shapes {shapes}", found)
         is_seen = len(self) == 0 or bool(self.mask.any())
         check_field(is_seen, "mask", "a value that was observed", "all false")

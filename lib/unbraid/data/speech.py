@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_shape
+from unbraid.checks import check_field, check_name, check_shape, refuse
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -118,7 +118,7 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     """
     check_name("rate", rate, TRANSFORMS)
     if chunks.ndim != 2:
-        raise ValueError(f"chunks: expected (N, samples), found {tuple(chunks.shape)}")
+        refuse("chunks", "(N, samples)", tuple(chunks.shape))
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
     return torch.stft(chunks, size, hop, window, shape, return_complex=True).abs().transpose(1, 2)

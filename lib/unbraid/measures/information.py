@@ -23,7 +23,7 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid import checks
-from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.checks import check_field, check_whole, finite_array, refuse
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
@@ -68,7 +68,7 @@ def kraskov(
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
     check_whole(1, k=k)
     if k >= len(xs):
-        raise ValueError(f"k: expected at most {len(xs) - 1} neighbours, found {k}")
+        refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
     warn_of_ties(np.hstack([xs, ys]), k)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
@@ -106,8 +106,7 @@ def ross(
     """
     xs, given = as_samples("x", x), checks.as_array(labels)
     if given.ndim != 1 or given.dtype.kind not in "biuUSO":
-        expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
-        raise ValueError(f"labels: expected {expected}, found {given.dtype} {given.shape}")
+        refuse("labels", "(N,) integers, booleans or strings", f"{given.dtype} {given.shape}")
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
@@ -216,7 +215,5 @@ def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     check_field(are_samples, name, "(N,) or (N, d) with N >= 2", samples.shape)
     constant = np.flatnonzero(np.ptp(samples, axis=0) == 0)
     if constant.size:
-        raise ValueError(
-            f"{name}: expected columns that vary, found column {constant[:1]} constant"
-        )
+        refuse(name, "columns that vary", f"column {constant[:1]} constant")
     return samples

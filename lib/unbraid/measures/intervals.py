@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
-from unbraid.checks import finite_array
+from unbraid.checks import finite_array, refuse
 
 
 class Interval(NamedTuple):
@@ -29,7 +29,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     numbers = finite_array("values", values)
     n = numbers.size
     if numbers.ndim != 1 or n == 0:
-        raise ValueError(f"values: expected one number or more, found {numbers.shape}")
+        refuse("values", "one number or more", numbers.shape)
     mean, reach = float(numbers.mean()), np.nan
     if n > 1:
         reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))
@@ -40,8 +40,7 @@ def share_interval(successes: int, n: int) -> Interval:
     """Wilson's interval of a share of n items; ValueError unless 0 <= successes <= n."""
     counts = finite_array("successes, n", [successes, n])
     if (counts % 1).any() or not 0 <= counts[0] <= counts[1] or n < 1:
-        expected = "whole numbers with 0 <= successes <= n"
-        raise ValueError(f"successes, n: expected {expected}, found {successes} and {n}")
+        refuse("successes, n", "whole numbers with 0 <= successes <= n", f"{successes} and {n}")
     successes, n, z = int(successes), int(n), float(ndtri(0.975))
     middle = (successes + z**2 / 2) / (n + z**2)
     reach = z * np.sqrt(successes * (n - successes) / n + z**2 / 4) / (n + z**2)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unbraid import files, records
-from unbraid.checks import ResultsError, check_field
+from unbraid.checks import ResultsError, check_field, refuse
 from unbraid.networks import frame_encoder
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
@@ -87,12 +87,12 @@ class FrameJudge(nn.Module):
         size, shape = self.sizes["image_size"], tuple(frames.shape)
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
         if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
-            raise ValueError(f"frames: expected ({axes}) and {own}, found {shape}")
+            refuse("frames", f"({axes}) and {own}", shape)
         is_float = frames.is_floating_point()
         check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
         if not (low >= 0 and high <= 1):
-            raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}")
+            refuse("frames", "values in [0, 1]", f"{low:g} to {high:g}")
 
 
 class SequenceJudge(FrameJudge):

@@ -23,7 +23,15 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from unbraid import checks
-from unbraid.checks import as_array, check_field, check_name, check_whole, finite_array, to_index
+from unbraid.checks import (
+    as_array,
+    check_field,
+    check_name,
+    check_whole,
+    finite_array,
+    refuse,
+    to_index,
+)
 from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
 
@@ -122,9 +130,7 @@ def leakage_matrix(
             cells.append((said.reshape(1, -1), true, target))
             losses.append([mean_loss(each, true, target) for each in (said, constant)])
             if not losses[-1][1].any():
-                raise ValueError(
-                    f"factor {name!r}: expected test sequences that differ, found none"
-                )
+                refuse(f"factor {name!r}", "test sequences that differ", "none")
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
     by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
@@ -240,7 +246,7 @@ def held_out_mask(
     if chosen.dtype.kind in "iu" and chosen.shape == mask.shape and set(chosen.tolist()) <= {0, 1}:
         chosen = chosen.astype(bool)  # a mask of 0 and 1, not the rows 0 and 1 again and again
     elif chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
-        raise ValueError("test: expected different indices, found some twice; or give a mask")
+        refuse("test", "different indices", "some twice; or give a mask")
     try:
         mask[chosen] = True
     except IndexError as error:
@@ -281,8 +287,7 @@ def parse_inputs(
     for name, given in codes.items():
         code = finite_array(f"code {name!r}", given)
         if code.ndim not in (2, 3) or 0 in code.shape:
-            expected = "(N, D) or (N, T, d); of one unit x[:, None]"
-            raise ValueError(f"code {name!r}: expected {expected}, found {code.shape}")
+            refuse(f"code {name!r}", "(N, D) or (N, T, d); of one unit x[:, None]", code.shape)
         if code.ndim == 2:
             rows[name] = code[:, None]
         else:
@@ -291,7 +296,7 @@ def parse_inputs(
     lengths = [len(as_array(values)) for values in (*rows.values(), *factors.values())]
     check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
     if len(frames) > 1:
-        raise ValueError(f"codes: expected equally many frames in all, found {sorted(frames)}")
+        refuse("codes", "equally many frames in all", sorted(frames))
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
 
@@ -306,12 +311,10 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     check_field(is_shaped, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)
     if of_frames and frames and values.shape[1] != frames:
-        raise ValueError(
-            f"{field}: expected a value for each of {frames} frames, found {values.shape}"
-        )
+        refuse(field, f"a value for each of {frames} frames", values.shape)
     if (values == values.flat[0]).all():
         (value,) = values.flat[:1].tolist()
-        raise ValueError(f"{field}: expected values that differ, found only {value!r}")
+        refuse(field, "values that differ", f"only {value!r}")
     if classes:
         return Factor("classes", to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_number, check_type, check_whole
+from unbraid.checks import check_number, check_type, check_whole, refuse
 
 from .guards import Guarded, check_batch, check_config, check_value
 from .weights import describe_model as describe_model  # for those who write records
@@ -98,7 +98,7 @@ class Bound:
         names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
         if weights:  # what none of the terms has taken
             expected, others = ", ".join(names), ", ".join(map(str, weights))
-            raise ValueError(f"weights: expected some of {expected}, found {others}")
+            refuse("weights", f"some of {expected}", others)
         return -total.mean() / self.length
 
 
@@ -157,7 +157,7 @@ class SequenceModel(Guarded, ABC):
         model_class = find_class(described["class"], cls, path)
         if not issubclass(model_class, cls):
             found = f"those of {model_class.__name__}; load them with {model_class.__name__}.load"
-            raise ValueError(f"{path}: expected weights of {cls.__name__}, found {found}")
+            refuse(path, f"weights of {cls.__name__}", found)
         model = model_class(model_class.config_class(**described["config"]))
         model.load_state_dict(state)
         return model.eval()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unbraid.checks import check_name, check_number, check_type, check_whole
+from unbraid.checks import check_name, check_number, check_type, check_whole, refuse
 
 FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
 
@@ -23,7 +23,7 @@ def check_batch(frames: Any, mask: Any) -> None:
         is_array = isinstance(frames, np.ndarray)
         advice = FROM_ARRAY if is_array else "resize the frames to one size and stack them"
         kind = type(frames).__name__
-        raise ValueError(f"batch: expected a tensor, a Batch or Sequences, found {kind}; {advice}")
+        refuse("batch", "a tensor, a Batch or Sequences", f"{kind}; {advice}")
     if mask is None:
         return
     shapes = tuple(frames.shape[:2]), tuple(frames.shape)
@@ -31,7 +31,7 @@ def check_batch(frames: Any, mask: Any) -> None:
     if not is_mask or tuple(mask.shape) not in shapes:
         expected = f"a tensor of booleans {shapes[0]} or {shapes[1]}"
         own = f"{getattr(mask, 'dtype', type(mask))} {tuple(getattr(mask, 'shape', ()))}"
-        raise ValueError(f"mask: expected {expected}, found {own}")
+        refuse("mask", expected, own)
 
 
 def check_value(each: Field, value: Any) -> None:
@@ -52,8 +52,7 @@ def check_config(config: Any, config_class: type, values: Mapping[str, Any]) -> 
             check_name(f"fields of {config_class.__name__}", name, names)
     elif values or not isinstance(config, config_class):
         given = ", ".join([type(config).__name__, *values])
-        expected = f"one {config_class.__name__}, or its fields by name"
-        raise ValueError(f"config: expected {expected}, found {given}")
+        refuse("config", f"one {config_class.__name__}, or its fields by name", given)
 
 
 class Guarded(nn.Module):
@@ -68,7 +67,7 @@ class Guarded(nn.Module):
         if mask is not None and not mask.all():
             expected = f"every value observed, because {type(self).__name__} reads no masks"
             advice = "cut the sequences to what was observed"
-            raise ValueError(f"mask: expected {expected}, found some hidden; {advice}")
+            refuse("mask", expected, f"some hidden; {advice}")
 
     def check_frames(self, frames: Tensor) -> None:
         """Refuse frames of another shape or type than this model's, and values it cannot read."""
@@ -77,23 +76,22 @@ class Guarded(nn.Module):
             advice = "resize the batch, or build the model for it"
             if len(shape) == 5 and len(own) == 3 and shape[4] == own[0] != shape[2]:
                 advice = "the channels come last there; frames.movedim(-1, 2) puts them first"
-            expected = f"(B, T, {', '.join(map(str, own))}), none of them 0"
-            raise ValueError(f"frames: expected {expected}, found {shape}; {advice}")
+            refuse("frames", f"(B, T) and {own}, none of them 0", f"{shape}; {advice}")
         self.check_own_type("frames", frames, "; convert them, and divide bytes by 255")
         low, high = map(float, torch.aminmax(frames.detach()))  # NaN if one value is
         if not math.isfinite(high - low):
             advice = "set them to 0 and give a mask"
-            raise ValueError(f"frames: expected finite numbers, found others; {advice}")
+            refuse("frames", "finite numbers", f"others; {advice}")
         if len(own) == 3 and (low < 0 or high > 1):
             values = f"{low:.3g} to {high:.3g}; divide bytes by 255"
-            raise ValueError(f"frames: expected values in [0, 1], found {values}")
+            refuse("frames", "values in [0, 1]", values)
 
     def check_codes(self, codes: dict[str, Tensor]) -> None:
         """Refuse codes of other names, shapes or types than this model's, NaN and infinity."""
         check_type(Mapping, codes=codes)
         if set(codes) != set(self.code_names):
             names, others = ", ".join(self.code_names), ", ".join(map(str, codes))
-            raise ValueError(f"codes: expected {names}, found {others}")
+            refuse("codes", names, others)
         count, length = (*getattr(codes[self.code_names[-1]], "shape", ()), 0, 0)[:2]
         for name, code in codes.items():
             self.check_code("codes", name, code, count, length)
@@ -120,16 +118,15 @@ class Guarded(nn.Module):
         """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
         if not isinstance(value, Tensor):
             kind = type(value).__name__
-            raise ValueError(f"{field}: expected a tensor, found {kind}; {FROM_ARRAY}")
+            refuse(field, "a tensor", f"{kind}; {FROM_ARRAY}")
         if tuple(value.shape) != shape:
-            raise ValueError(f"{field}: expected {shape}, found {tuple(value.shape)}")
+            refuse(field, shape, tuple(value.shape))
         self.check_own_type(field, value)
         if not value.isfinite().all():
-            raise ValueError(f"{field}: expected finite numbers, found others")
+            refuse(field, "finite numbers", "others")
 
     def check_own_type(self, field: str, value: Tensor, advice: str = "") -> None:
         """Refuse a tensor of another type than the weights, unless mixed precision converts it."""
         own = next(self.parameters()).dtype
         if value.dtype != own and not torch.is_autocast_enabled(value.device.type):
-            expected = f"{own}, as the model's weights"
-            raise ValueError(f"{field}: expected {expected}, found {value.dtype}{advice}")
+            refuse(field, f"{own}, as the model's weights", f"{value.dtype}{advice}")

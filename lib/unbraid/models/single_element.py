@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import networks
-from ..checks import check_field
+from ..checks import check_field, refuse
 from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
 from .base import Batch, BatchLike, Bound, Codes, Noise, NoiseSource, SequenceModel
 from .elements import (
@@ -245,7 +245,7 @@ class SingleElement(SequenceModel):
         window, steps = self.codec.window, batch.frames.shape[1]
         if steps % window:
             expected, advice = f"whole windows of {window} steps", "cut, or pad and mask them"
-            raise ValueError(f"frames: expected {expected}, found {steps} steps; {advice}")
+            refuse("frames", expected, f"{steps} steps; {advice}")
         # The types differ only where a trainer in mixed precision has rounded the frames.
         frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
         if mask is None or mask.all():

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..checks import check_name, check_whole
+from ..checks import check_name, check_whole, refuse
 from ..distributions import DiagonalGaussian, bernoulli_log_likelihood, kl, standard_normal_like
 from ..networks import draw_he_weights, halving_stages, mlp
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
@@ -62,7 +62,7 @@ class UnorderedFramesConfig(ModelConfig):
             check_whole(1, widths=width)
         if not self.widths or self.image_size != SIDE * 2 ** len(self.widths):
             expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
-            raise ValueError(f"widths: expected {expected}, found {list(self.widths)}")
+            refuse("widths", expected, list(self.widths))
 
 
 class PairEncoder(nn.Module):
