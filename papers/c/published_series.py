@@ -13,8 +13,10 @@ paper's formulas and from `SingleElement`:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -124,6 +126,12 @@ class PublishedSeries(SingleElement):
             nn.Linear(features, features), nn.Tanh(), GaussianHead(features, self.static_size)
         )
         self.dynamic_encoder = WindowEncoder(config)  # type: ignore[assignment]
+
+    def with_anchor(self, anchor: str) -> Self:
+        """A model that shares the weights and has another anchor."""
+        model = copy.copy(self)
+        model.config = replace(self.config, anchor=anchor)
+        return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         noise = super().draw_noise(count, length, generator)

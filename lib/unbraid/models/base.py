@@ -85,7 +85,6 @@ class Bound:
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
         further terms; by default 1, of further terms 0. Raises `ValueError` for any other name.
         """
-        check_type(Mapping, weights=weights or {})
         weights = dict(weights or {})
         for name, weight in weights.items():
             check_number(**{f"weights.{name}": weight})
@@ -95,10 +94,9 @@ class Bound:
             total = total - weights.pop(f"{code}_kl", every) * divergence
         for name, term in self.terms.items():
             total = total + weights.pop(name, 0.0) * term
-        names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
         if weights:  # what none of the terms has taken
-            expected, others = ", ".join(names), ", ".join(map(str, weights))
-            refuse("weights", f"some of {expected}", others)
+            names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
+            refuse("weights", f"some of {', '.join(names)}", ", ".join(map(str, weights)))
         return -total.mean() / self.length
 
 
@@ -106,8 +104,8 @@ class Bound:
 class ModelConfig:
     """The sizes and choices of a model; a subclass gives each its default.
 
-    A list becomes a tuple. Raises `ValueError` with the field's name for a value of another type
-    than its default's, and for whole numbers below 1, or the field's metadata["least"].
+    A list becomes a tuple. Raises `ValueError` for a value of another type than its default's,
+    and for whole numbers below 1, or the field's metadata["least"].
     """
 
     def __post_init__(self) -> None:
@@ -150,14 +148,13 @@ class SequenceModel(Guarded, ABC):
         """A trained model in evaluation mode, of this class or of one below it.
 
         path: what `save` has written, such as `unbraid.records.weights(name)` names. Raises
-        `ResultsError` for a missing or damaged file, or where a class outside this library is not
-        imported, `ValueError` for weights of another class than this one.
+        `ResultsError` for a missing or damaged file and for a class that is not imported,
+        `ValueError` for weights of another class than this one.
         """
         state, described = read_weights(Path(path))
         model_class = find_class(described["class"], cls, path)
         if not issubclass(model_class, cls):
-            found = f"those of {model_class.__name__}; load them with {model_class.__name__}.load"
-            refuse(path, f"weights of {cls.__name__}", found)
+            refuse(path, f"weights of {cls.__name__}", f"those of {model_class.__name__}")
         model = model_class(model_class.config_class(**described["config"]))
         model.load_state_dict(state)
         return model.eval()

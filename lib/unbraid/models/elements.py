@@ -21,7 +21,7 @@ class SingleElementConfig(ModelConfig):
     """The sizes of `SingleElement`; the defaults are those of the authors' code for Sprites.
 
     That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6, but for `anchor_alone`, which
-    is true there. An element is a frame or a window of a series.
+    is true there.
 
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, as in the authors' objective.

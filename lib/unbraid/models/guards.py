@@ -1,6 +1,6 @@
 """What models refuse: batches, codes, noise and configs of another form than they can read.
 
-Each error names the argument, what was expected and what was found, and where it can, what to do.
+Each error names the argument, what was expected, what was found and, where it can, what to do.
 """
 
 import math
@@ -8,30 +8,24 @@ from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unbraid.checks import check_name, check_number, check_type, check_whole, refuse
 
-FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
-
 
 def check_batch(frames: Any, mask: Any) -> None:
     """Refuse what is no tensor of frames, and a mask that does not fit them."""
     if not isinstance(frames, Tensor):
-        is_array = isinstance(frames, np.ndarray)
-        advice = FROM_ARRAY if is_array else "resize the frames to one size and stack them"
-        kind = type(frames).__name__
-        refuse("batch", "a tensor, a Batch or Sequences", f"{kind}; {advice}")
+        advice = "torch.from_numpy makes one of an array, torch.stack of frames of one size"
+        refuse("batch", "a tensor, a Batch or Sequences", f"{type(frames).__name__}; {advice}")
     if mask is None:
         return
     shapes = tuple(frames.shape[:2]), tuple(frames.shape)
     is_mask = isinstance(mask, Tensor) and mask.dtype == torch.bool
     if not is_mask or tuple(mask.shape) not in shapes:
-        expected = f"a tensor of booleans {shapes[0]} or {shapes[1]}"
         own = f"{getattr(mask, 'dtype', type(mask))} {tuple(getattr(mask, 'shape', ()))}"
-        refuse("mask", expected, own)
+        refuse("mask", f"a tensor of booleans {shapes[0]} or {shapes[1]}", own)
 
 
 def check_value(each: Field, value: Any) -> None:
@@ -65,9 +59,8 @@ class Guarded(nn.Module):
     def check_whole_mask(self, mask: Tensor | None) -> None:
         """Refuse a mask that hides something, for a model that reads no masks."""
         if mask is not None and not mask.all():
-            expected = f"every value observed, because {type(self).__name__} reads no masks"
             advice = "cut the sequences to what was observed"
-            refuse("mask", expected, f"some hidden; {advice}")
+            refuse("mask", f"none for {type(self).__name__}", f"some values hidden; {advice}")
 
     def check_frames(self, frames: Tensor) -> None:
         """Refuse frames of another shape or type than this model's, and values it cannot read."""
@@ -80,11 +73,9 @@ class Guarded(nn.Module):
         self.check_own_type("frames", frames, "; convert them, and divide bytes by 255")
         low, high = map(float, torch.aminmax(frames.detach()))  # NaN if one value is
         if not math.isfinite(high - low):
-            advice = "set them to 0 and give a mask"
-            refuse("frames", "finite numbers", f"others; {advice}")
+            refuse("frames", "finite numbers", "others; set them to 0 and give a mask")
         if len(own) == 3 and (low < 0 or high > 1):
-            values = f"{low:.3g} to {high:.3g}; divide bytes by 255"
-            refuse("frames", "values in [0, 1]", values)
+            refuse("frames", "values in [0, 1]", f"{low:.3g} to {high:.3g}; divide bytes by 255")
 
     def check_codes(self, codes: dict[str, Tensor]) -> None:
         """Refuse codes of other names, shapes or types than this model's, NaN and infinity."""
@@ -117,8 +108,7 @@ class Guarded(nn.Module):
     def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
         """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
         if not isinstance(value, Tensor):
-            kind = type(value).__name__
-            refuse(field, "a tensor", f"{kind}; {FROM_ARRAY}")
+            refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
         if tuple(value.shape) != shape:
             refuse(field, shape, tuple(value.shape))
         self.check_own_type(field, value)

@@ -11,9 +11,7 @@ are replaced by N(0, I) noise, each d_t depends on the whole sequence, and the K
 paper's formulas differ, see notebook 31, section 3.
 """
 
-import copy
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -85,12 +83,6 @@ class SingleElement(SequenceModel):
         dense, head = nn.Linear(features, hidden), networks.GaussianHead(hidden, self.static_size)
         self.static_head = nn.Sequential(dense, nn.Tanh(), head)
         self.dynamic_encoder = DynamicEncoder(config)
-
-    def with_anchor(self, anchor: str) -> Self:
-        """A model that shares the weights and has another anchor."""
-        model = copy.copy(self)
-        model.config = replace(self.config, anchor=anchor)
-        return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Both codes' noise; "anchor" (count, g) replaces the anchor, "lot" (count,) chooses it."""
@@ -185,7 +177,7 @@ class SingleElement(SequenceModel):
         return gaussian_log_likelihood(elements, means, self.variance, mask, dimensions)
 
     def divergences(self, posterior: Posterior) -> dict[str, Tensor]:
-        """KL of q(s) from N(0, I), and of all q(d_t) from p(d_t | d_<t), each (B,), in nats."""
+        """Those of both posteriors from their priors, (B,) each, in nats."""
         # KL(q(d_t | x) || p(d_t | d_<t)) for all t, (B, T); the prior reads the draws before t.
         by_step = kl(posterior.dynamic, self.prior(posterior.codes["dynamic"]))
         return {
@@ -244,8 +236,7 @@ class SingleElement(SequenceModel):
         self.check_frames(batch.frames)
         window, steps = self.codec.window, batch.frames.shape[1]
         if steps % window:
-            expected, advice = f"whole windows of {window} steps", "cut, or pad and mask them"
-            refuse("frames", expected, f"{steps} steps; {advice}")
+            refuse("frames", f"windows of {window} steps", f"{steps}; cut, or pad and mask them")
         # The types differ only where a trainer in mixed precision has rounded the frames.
         frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
         if mask is None or mask.all():
