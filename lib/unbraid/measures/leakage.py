@@ -172,8 +172,8 @@ def fit_and_predict(
         x = StandardScaler().fit(x[train]).transform(x)
         show: Callable[[np.ndarray], np.ndarray] = np.asarray
         if probe == "nonlinear":
-            if len(train) > NONLINEAR_ROWS:
-                train = train[np.linspace(0, len(train) - 1, NONLINEAR_ROWS).astype(int)]
+            some = np.linspace(0, len(train) - 1, min(len(train), NONLINEAR_ROWS))
+            train = train[some.astype(int)]
             show = partial(rbf_kernel, Y=x[train], gamma=1 / width)
         inputs, models = show(x[train]), []
         for target, (y, said) in zip(targets, columns, strict=True):
