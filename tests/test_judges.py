@@ -110,12 +110,12 @@ def test_a_judge_comes_back_from_its_file_and_judges_its_own_labels(judge, test_
 
 def test_altered_files_are_refused(judge, tmp_path):
     path, record = tmp_path / "a.safetensors", tmp_path / "a.run.json"
-    with pytest.raises(ResultsError, match="a.run.json"):
+    with pytest.raises(ResultsError, match="a.safetensors"):
         load_judge(path)
     save_judge(judge, path, {})
     written = read_json(record)
     other = written | {"judge": written["judge"] | {"kind": "songs"}}
-    for altered, named in (({"weights_sha256": "0"}, "a.safetensors"), (other, "a.run.json")):
+    for altered, named in (({"weights_sha256": "0"}, "a.safetensors"), (other, "songs")):
         write_json(record, written | altered)
         with pytest.raises(ResultsError, match=named):
             load_judge(path)

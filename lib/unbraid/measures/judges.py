@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unbraid import files, records
+from unbraid import records
 from unbraid.checks import ResultsError, check_field, refuse
 from unbraid.networks import frame_encoder
+from unbraid.tensors import read_weights
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
 
@@ -88,11 +88,9 @@ class FrameJudge(nn.Module):
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
         if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
             refuse("frames", f"({axes}) and {own}", shape)
-        is_float = frames.is_floating_point()
-        check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
         if not (low >= 0 and high <= 1):
-            refuse("frames", "values in [0, 1]", f"{low:g} to {high:g}")
+            refuse("frames", "values in [0, 1]", f"{low:g} to {high:g}; divide bytes by 255")
 
 
 class SequenceJudge(FrameJudge):
@@ -139,19 +137,13 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
     path = Path(name)
     if path.suffix != ".safetensors":
         path = records.weights(f"judges/{name}/quick/judge-seed0")
-    record_path = path.with_suffix(".run.json")
-    record = records.read_json(record_path)
-    try:
-        described, digest = record["judge"], record["weights_sha256"]
-        judge = KINDS[described["kind"]](described["classes"], **described["sizes"])
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"expected a judge's record, found {error!r}; train the judge again"
-        raise ResultsError(f"{record_path}: {message}") from None
+    state, described = read_weights(path, "judge")
+    if described["kind"] not in KINDS:
+        raise ResultsError(f"{path}: expected a judge's record, found {described['kind']!r}")
+    judge = KINDS[described["kind"]](described["classes"], **described["sizes"])
     for label, names in judge.classes.items():
         found = names if classes is None else tuple(classes.get(label, ()))
         if found != names:
             raise ResultsError(f"{path}: expected the {label} of data among {names}, found {found}")
-    if not path.exists() or files.digest(path) != digest:
-        raise ResultsError(f"{path}: expected weights of the record's SHA-256; {records.RESTORE}")
-    judge.load_state_dict(load_file(path))
+    judge.load_state_dict(state)
     return judge.eval()

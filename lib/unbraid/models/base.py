@@ -10,10 +10,11 @@ import torch
 from torch import Generator, Tensor
 
 from unbraid.checks import check_number, check_type, check_whole, refuse
+from unbraid.tensors import read_weights
 
 from .guards import Guarded, check_batch, check_config, check_value
 from .weights import describe_model as describe_model  # for those who write records
-from .weights import find_class, read_weights, write_weights
+from .weights import find_class, write_weights
 
 Codes = dict[str, Tensor]  # the named latents of a batch: static (B, D), dynamic (B, T, d)
 Noise = dict[str, Tensor]  # random numbers behind one draw of the codes, made by `draw_noise`
