@@ -78,7 +78,6 @@ class Verdict(NamedTuple):
 class Pair(NamedTuple):
     """A word, number or array that is expected, the learner's, and where: which call and value."""
 
-    call: str
     place: str
     expected: Any
     found: Any
@@ -228,27 +227,26 @@ def pair_results(expectation: Expectation, value: object, found: Any) -> list[Pa
     return pairs
 
 
-def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> Iterator[Pair]:
+def pair_values(expected: Any, found: Any, place: str = "", name: str = "Value") -> Iterator[Pair]:
     """Each word, number and array that is expected, and the learner's; KindError for others."""
     if isinstance(expected, dict):
         if not isinstance(found, dict) or set(found) != set(expected):
             keys = ", ".join(map(str, expected))
-            raise KindError(f"{call}{place}A dictionary with the keys {keys} is expected.")
+            raise KindError(f"{place}A dictionary with the keys {keys} is expected.")
         for key in expected:
-            yield from pair_values(expected[key], found[key], call, f"{place}{key}: ")
+            yield from pair_values(expected[key], found[key], f"{place}{key}: ", "Number")
     elif isinstance(expected, tuple | list):
         if not isinstance(found, tuple | list):
             found = list(as_array(found)) if as_array(found).ndim else [found]
         if len(found) != len(expected):
             wanted = f"{len(expected)} values are expected, in the order of the task"
-            raise KindError(f"{call}{place}{wanted}; found {len(found)}.")
-        name = "Number" if place else "Value"
+            raise KindError(f"{place}{wanted}; found {len(found)}.")
         for number, pair in enumerate(zip(expected, found, strict=True), 1):
-            yield from pair_values(*pair, call, f"{place}{name} {number}: ")
+            yield from pair_values(*pair, f"{place}{name} {number}: ", "Number")
     elif fault := compare_kinds(expected, found):
-        raise KindError(f"{call}{place}{fault}")
+        raise KindError(f"{place}{fault}")
     else:
-        yield Pair(call, place, expected, found)
+        yield Pair(place, expected, found)
 
 
 def compare_kinds(expected: Any, found: Any) -> str:
@@ -300,23 +298,23 @@ def is_near(right: object, found: object, most: float) -> bool:
 def explain_slip(expectation: Expectation, missed: list[Pair]) -> str:
     """What wrong measures are of the right ones: rounded, another sign, unit or factor; or ""."""
     first = missed[0]
-    alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
-    if not all(expectation.is_measure(pair.expected) for pair in alike):
+    if not expectation.is_measure(first.expected):
         return ""
     if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
         return f"{first.place}This is right but rounded too far: give one more decimal."
     if is_near(first.expected, first.found, 0):
-        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
+        return f"{first.place}This is nearly right: was something rounded on the way?"
+    alike = missed if expectation.calls else [first]  # one result may be so by chance
     for change, why in SLIPS:
         with np.errstate(all="ignore"):
-            if all(is_near(change(as_array(right)), yours, 0.02) for *_, right, yours in alike):
+            if all(is_near(change(as_array(right)), yours, 0.02) for _, right, yours in alike):
                 return first.place + why
     return ""
 
 
 def explain_value(expectation: Expectation, pair: Pair) -> str:
     """What is said of a wrong value for which no other reason is found."""
-    where = pair.call + pair.place
+    where = pair.place
     if isinstance(pair.expected, str):
         return f"{where}{pair.found!r} is not the answer."
     right, yours = as_array(pair.expected), as_array(pair.found)
