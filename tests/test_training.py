@@ -226,8 +226,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
         "accelerator": ("gpu",),
         "draw": (3,),
         "report": ("print",),
-        "checkpoint": (5, "."),
-        "identity": ([1],),
+        "checkpoint": (".",),
     }.items(),
 )
 def test_arguments_are_refused_by_their_names_before_anything_is_done(name, values, tmp_path):
