@@ -151,7 +151,6 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
         "frames: expected values": lambda: plots.picture(np.full((1, 3, 4, 4), 200, np.uint8)),
         "labels": lambda: plots.grid(clips, labels=["one"]),
         "matrix": lambda: plots.heatmap(np.zeros(3)),
-        "limits": lambda: plots.leakage(np.zeros((2, 2)), np.zeros((2, 2))),
         "sound": lambda: films.play(torch.zeros(2, 9), 8000, "two"),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type, check_whole, finite_array, refuse
+from unbraid.checks import check_field, check_name, check_type, finite_array, refuse
 from unbraid.models.base import Codes
 
 
@@ -41,14 +41,11 @@ def move_one(codes: Codes, name: str) -> Codes:
 def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     """The codes (1, ...) of one sequence, or ValueError, for each of `values` (V,) of one unit."""
     check_code(codes, name)
-    counts = [len(code) for code in codes.values()]
+    counts, size = [len(code) for code in codes.values()], codes[name].shape[-1]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
-    size = codes[name].shape[-1]
-    check_whole(0, unit=unit)
-    if unit >= size:
+    if unit not in range(size):
         refuse("unit", f"0 to {size - 1}", unit)
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
-    check_field(len(wanted) > 0, "values", "one or more", "none")
     repeated = {other: code.repeat_interleave(len(wanted), 0) for other, code in codes.items()}
     repeated[name][..., unit] = wanted.view(-1, *[1] * (codes[name].ndim - 2))
     return repeated

@@ -94,7 +94,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         if on_progress:
             on_progress(before)
 
-        batch = take(draw, batch_size, run.noise["data"], fabric.device)
+        batch = Batch.of(draw(batch_size, run.noise["data"])).to(fabric.device)
+        check_field(len(batch.frames) == batch_size, "draw", batch_size, len(batch.frames))
         bound = wrapped(batch, run.noise["codes"])
         loss = bound.loss({name: schedule_value(curve, after) for name, curve in weights.items()})
         optimizer.zero_grad()
@@ -151,16 +152,6 @@ def choose_accelerator(accelerator: str) -> str:
         return "cuda" if there["cuda"] else "cpu"
     check_field(there.get(accelerator, True), "accelerator", "one of this machine's", accelerator)
     return accelerator
-
-
-def take(
-    draw: Callable[[int, Generator], BatchLike], count: int, noise: Generator, device: torch.device
-) -> Batch:
-    """The next batch on the device."""
-    batch = Batch.of(draw(count, noise))
-    if len(batch.frames) != count:
-        refuse("draw", f"{count} sequences", len(batch.frames))
-    return batch.to(device)
 
 
 def mean_terms(bound: Bound) -> Tensor:

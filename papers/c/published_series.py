@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.elements import Posterior, SingleElementConfig, Windows
+from unbraid.models.elements import Codec, Posterior, SingleElementConfig
 from unbraid.models.single_element import SingleElement
 from unbraid.networks import GaussianHead, mlp
 
@@ -31,8 +31,10 @@ LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
 
 
-class StepCodec(Windows):
+class StepCodec(Codec):
     """Encoder (to g features of each step) and decoder of windows, step by step."""
+
+    is_series = True
 
     def __init__(self, config: PublishedSeriesConfig):
         super().__init__()

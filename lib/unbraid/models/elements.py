@@ -64,20 +64,21 @@ class SingleElementConfig(ModelConfig):
 
 
 class Codec(nn.Module):
-    """Encoder (N, ...) to g features and decoder of elements; here an element is one frame."""
+    """Encoder (N, ...) to g features and decoder of elements: frames, or windows of a series."""
 
     encoder: nn.Module
     decoder: nn.Module
     frame_shape: tuple[int, ...]
+    is_series = False  # Then an element is a window.
     window: int = 1
 
     def split(self, frames: Tensor) -> Tensor:
-        """Elements (B, T, ...) of frames."""
-        return frames
+        """Elements (B, T, ...) of frames; of a series (B, T / window, window, ...)."""
+        return frames.unflatten(1, (-1, self.window)) if self.is_series else frames
 
     def join(self, elements: Tensor) -> Tensor:
         """Frames of elements (B, T, ...)."""
-        return elements
+        return elements.flatten(1, 2) if self.is_series else elements
 
 
 class ImageCodec(Codec):
@@ -93,18 +94,10 @@ class ImageCodec(Codec):
         self.decoder = networks.ConvolutionalDecoder(*sizes, inputs, normalise, 0.2, groups=0)
 
 
-class Windows(Codec):
-    """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
-
-    def split(self, frames: Tensor) -> Tensor:
-        return frames.unflatten(1, (-1, self.window))
-
-    def join(self, elements: Tensor) -> Tensor:
-        return elements.flatten(1, 2)
-
-
-class SeriesCodec(Windows):
+class SeriesCodec(Codec):
     """Dense encoder (to g features) and decoder of windows of a series."""
+
+    is_series = True
 
     def __init__(self, config: SingleElementConfig):
         super().__init__()
