@@ -10,8 +10,8 @@ from helpers import DOUBLE, FACTORS, close, seeded, within
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from unbraid.distributions import DiagonalGaussian
-from unbraid.models import Batch, IndependentPrediction, independent, unordered
-from unbraid.networks import draw_he_weights
+from unbraid.models import Batch, IndependentPrediction, independent
+from unbraid.networks import draw_he_weights, draw_weights
 
 from papers.a.variants import CanvasPrediction, GatedPrediction
 
@@ -65,7 +65,8 @@ def test_uniform_weights_count_inputs_and_glorots_inputs_and_outputs():
         assert max(layer.weight.abs().max(), layer.bias.abs().max()) <= bound and layer.bias.any()
     assert gains.weight.min() >= 0 and gains.weight.max() <= 1 and not gains.bias.any()
     assert gains.weight.mean().item() == pytest.approx(0.5, abs=0.03)
-    unordered.draw_glorot_weights(layers)
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    draw_weights(layers, kinds, nn.init.xavier_uniform_)
     for layer, fans in zip(layers, (16 * 100, 16 * 100, 300 + 500), strict=True):
         assert layer.weight.var().item() == pytest.approx(2 / fans, rel=0.03)
         assert layer.weight.abs().max() <= math.sqrt(6 / fans) and not layer.bias.any()

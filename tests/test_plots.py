@@ -151,7 +151,6 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
         "frames: expected values": lambda: plots.picture(np.full((1, 3, 4, 4), 200, np.uint8)),
         "labels": lambda: plots.grid(clips, labels=["one"]),
         "matrix": lambda: plots.heatmap(np.zeros(3)),
-        "sound": lambda: films.play(torch.zeros(2, 9), 8000, "two"),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():
         with pytest.raises(ValueError, match=f"^{field}"):
@@ -203,26 +202,10 @@ def test_a_grid_has_a_row_a_sequence():
 def test_a_table_of_pictures_is_as_large_on_the_page_as_was_asked():
     ax = plots.table_axes(2, 3, left=0.5, zoom=4)
     plots.grid(torch.rand(2, 3, 1, 32, 32), ("a", "b"), ax)
-    plots.name_columns(ax, ["c", "d", "e"])
     ax.figure.canvas.draw()  # The picture keeps its aspect, whatever the axes' place is.
     place = ax.images[0].get_window_extent()  # in the pixels of the page, 100 an inch
     found = np.array([place.width, place.height, place.x0]) * 100 / ax.figure.dpi
     assert found == pytest.approx([4 * (3 * 33 - 1), 4 * (2 * 33 - 1), 50])
-    assert words(ax.get_xticklabels()) == ["c", "d", "e"]
-
-
-def test_a_sound_is_played_at_one_loudness_and_says_how_long_it_is(monkeypatch):
-    calls = []
-    monkeypatch.setattr(IPython.display, "display", lambda *things: calls.append(things))
-    wave = torch.sin(torch.arange(4000) / 5)
-    for sound in (2 + 0.01 * wave, 2 + 3 * wave, torch.eye(1, 4000)[0]):
-        films.play(sound, 8000, "a tone")
-    assert calls[0][0].data == "*a tone* (0.5 seconds)"
-    # After the header of a WAV file.
-    quiet, loud, click = (np.frombuffer(call[1].data[44:], "<i2") / 32767 for call in calls)
-    assert np.allclose(quiet, loud, atol=1e-3) and abs(quiet.mean()) < 0.01
-    assert np.sqrt(np.mean(quiet**2)) == pytest.approx(0.1, abs=0.001)
-    assert click.max() == pytest.approx(0.99, abs=0.001)
 
 
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():

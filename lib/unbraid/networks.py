@@ -1,7 +1,7 @@
 """The networks that models and judges share: image encoders and decoders, dense and recurrent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -62,7 +62,6 @@ class ConvolutionalEncoder(nn.Sequential):
 
     Each 4 x 4 convolution of stride 2 halves the image and doubles the channels, from `width` on,
     down to 4 x 4; a last one turns that into a vector.
-
     output: None ends in the other layers' activation, as paper A; "tanh" as paper C, normalised.
     """
 
@@ -89,7 +88,6 @@ class ConvolutionalDecoder(nn.Sequential):
     """DCGAN's generator: codes (N, inputs) to frames (N, C, H, W).
 
     A linear layer, then transposed convolutions: one to 4 x 4, others that double the image.
-
     output: "sigmoid", as in the authors' code of papers A and C; or "linear", with which frames may
         leave [0, 1] a little, but gradients do not vanish near black.
     groups: 1, or 0, which leaves the first linear layer out, as paper C.
@@ -146,6 +144,15 @@ def draw_he_weights(network: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_in))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def draw_weights(network: nn.Module, kinds: tuple, draw: Callable[[Tensor], Tensor]) -> None:
+    """Draw the weights of all layers of these kinds; their biases become 0."""
+    for layer in network.modules():
+        if isinstance(layer, kinds):
+            draw(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def mlp(

@@ -57,9 +57,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     weights: of the bound's terms, by `Bound.loss`'s names; curves over the share after an update.
     betas: Adam's, of its two moments. gradient_norm: gradients are clipped to this total norm.
     seed: of the data and of the posterior's noise. The caller has seeded the weights.
-    checkpoint: a file, written with each row. A run that finds it continues from there, and ends
-        in the same bits as a run without interruption, if the number of threads, the device and
-        the version of PyTorch are the same.
+    checkpoint: a file, written with each row. A run that finds it continues from there, and on the
+        same machine ends in the same bits as a run without interruption.
     identity: what a checkpoint must agree in beside these arguments, the model's config and
         `draw.digests`; values that JSON can hold.
     precision: one of `PRECISIONS`. accelerator: one of `ACCELERATORS`; "auto" takes a CUDA GPU

@@ -1,8 +1,7 @@
-"""What moves, sounds or can be changed in a notebook: films, animated figures, controls.
+"""What moves or can be changed in a notebook: films, animated figures, controls.
 
 alt: as in `images`, a sentence or the key of one.
-still: what stands for a film where nothing moves, in print and on GitHub; numbers of its pictures
-from 0, several of them below each other. It should show what the text says of the film.
+still: what stands for a film where nothing moves: numbers of its pictures from 0.
 """
 
 import io
@@ -119,19 +118,6 @@ def show_film(
     options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
     first.save(png, "PNG", save_all=True, optimize=True, **options)
     show_image("png", png.getvalue(), alt, first.width, still, is_film=True)
-
-
-def play(sound: Tensor, rate: int, name: str) -> None:
-    """Show a player of a sound (samples,), `rate` a second, below its name; all are as loud."""
-    from IPython.display import Audio, Markdown, display
-
-    check_whole(1, rate=rate)
-    if sound.ndim != 1 or len(sound) == 0:
-        refuse("sound", "(samples,)", tuple(sound.shape))
-    sound = sound - sound.mean()
-    sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
-    player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)
-    display(Markdown(f"*{name}* ({len(sound) / rate:.1f} seconds)"), player)
 
 
 def explore(draw: Callable[..., None], **controls: object) -> None:

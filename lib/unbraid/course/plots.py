@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unbraid.checks import check_field, refuse
-from unbraid.course.films import animate, explore, film, play  # noqa: F401 - lessons take them here
+from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
 from unbraid.course.images import (  # noqa: F401
     DIGITS,
     find_beside_notebooks,
@@ -88,12 +88,6 @@ def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3) -> A
     figure = plt.figure(figsize=(left + width, height + 0.5), layout="none")
     shares = (left / (left + width), 0, width / (left + width), height / (height + 0.5))
     return figure.add_axes(shares)
-
-
-def name_columns(ax: Axes, names: Sequence[str]) -> None:
-    """Write names above the columns of a `grid`."""
-    ax.set_xticks(ax.get_xticks(), names)
-    ax.xaxis.tick_top()
 
 
 def heatmap(

@@ -1,8 +1,7 @@
 """Moving digits as paper A: a red and a green MNIST digit, each moving in its own colour plane.
 
-The digits never meet, so a frame holds two independent things whose true positions are known.
-Paper A's digits bounce: each moves on a straight line and is reflected at the edges. Digits that
-circle about the middle of the canvas are ours.
+The digits never meet, so a frame shows two independent things whose true positions are known.
+Paper A's digits bounce at the edges; digits that circle about the middle are ours.
 """
 
 import gzip
@@ -98,8 +97,7 @@ class MovingDigits:
     digits      `load_digits(...)`
     image_size  64 as paper A, or 32 (digits halved to 14 x 14 by averaging 2 x 2 pixels)
     length      T
-    motion      "bounce", on straight lines between the walls, or "circle", about the middle; place,
-                direction, radius and phase are drawn uniformly
+    motion      "bounce" or "circle"; place, direction, radius and phase are drawn uniformly
     speeds      of the red and of the green digit per frame; for "bounce" as a share of the travel,
                 the way that a digit's corner can go (36 pixels at 64); for "circle" in signed rad
     """

@@ -86,9 +86,8 @@ def load(split: str = "train", scaled: bool = False) -> Sequences:
 def cut(whole: Utterances) -> Sequences:
     """Cut recordings into chunks of 200 ms, the last padded with zeros, of 20 spectra each.
 
-    The spectra are those of `magnitudes`. Spectra whose middle lies past the recording's end are 0
-    and not observed, see the mask (N, 20). Labels, all static: those of the recordings;
-    `utterance`, the recording's number; `chunk`, the chunk's number in its recording.
+    Spectra (`magnitudes`) whose middle lies past the recording's end are 0 and not observed. The
+    labels, all static: those of the recordings, `utterance` (its number), `chunk` (that in it).
     """
     check_name("rate", whole.rate, TRANSFORMS)
     size, hop = whole.rate // 5, TRANSFORMS[whole.rate][2]

@@ -62,7 +62,6 @@ def kraskov(
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
         orders equal rows at random: where many are equal, the estimate is far too low, and warns.
-    Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
@@ -102,7 +101,7 @@ def ross(
 
     x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
     class of n <= k members is searched for n - 1 neighbours, and a single member is left out, as in
-    scikit-learn's mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`.
+    scikit-learn's mutual_info_classif, which covers d = 1.
     """
     xs, given = as_samples("x", x), checks.as_array(labels)
     if given.ndim != 1 or given.dtype.kind not in "biuUSO":

@@ -29,7 +29,7 @@ class FrameJudge(nn.Module):
     classes: names of the classes of each label, {"digit": ("0", "1", ...)}, at least two.
     image_size, channels: frames are (channels, image_size, image_size) with values in [0, 1].
     width, features: channels of the first convolution, outputs of the encoder.
-    hidden: units of each head's hidden layer. Raises ValueError for a label without two classes.
+    hidden: units of each head's hidden layer.
     """
 
     recurrent = False
@@ -131,8 +131,7 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
 
     name: a .safetensors file with its record beside it, or the data whose shipped judge it is,
         such as "digits", "sprites" and "sprites_poses".
-    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
-        for others, and for missing or damaged files.
+    classes: those of the data to be judged, which may have further labels; others are refused.
     """
     path = Path(name)
     if path.suffix != ".safetensors":

@@ -110,8 +110,7 @@ def leakage_matrix(
     groups: (N,), such as the person of each sequence: a share of whole groups is drawn, limits are
         those of other groups, and whole groups change places for the p-value.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
-    A constant code has skill 0 and p 1. A skill below -1 counts as -1. Raises ValueError for NaN,
-    unequal numbers of sequences or frames, a factor of one value, fewer than two on a side.
+    A constant code has skill 0 and p 1. A skill below -1 counts as -1.
     """
     check_name("probe", probe, ("linear", "nonlinear"))
     check_whole(1, permutations=permutations)

@@ -11,6 +11,7 @@ are replaced by N(0, I) noise, each d_t depends on the whole sequence, and the K
 paper's formulas differ, see notebook 31, section 3.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,6 @@ from .elements import (
     DynamicEncoder,
     Posterior,
     SingleElementConfig,
-    draw_small_weights,
     find_observed,
     over_elements,
     take_element,
@@ -67,7 +67,8 @@ class SingleElement(SequenceModel):
         self.frame_shape = self.codec.frame_shape
         self.prior = networks.AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
-            self.apply(draw_small_weights)
+            draw = partial(nn.init.normal_, std=0.01)
+            networks.draw_weights(self, (nn.Conv2d, nn.Linear), draw)
         # Last, as weights that are drawn anew would undo it.
         self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
 

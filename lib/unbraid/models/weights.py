@@ -1,7 +1,5 @@
 """Files of weights: what they say of their model, and which class opens them."""
 
-import contextlib
-import importlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -38,12 +36,11 @@ def find_class(
     """The class of a dotted name: the wanted one, or else one of this library or of a module that
     is imported already, because a file of weights shall not decide what runs on this machine.
     """
+    import unbraid.models  # noqa: F401 - imported lazily, because its modules import this one
+
     module, _, own_name = named.rpartition(".")
     if wanted.__name__ == own_name:
         return wanted
-    if module.startswith("unbraid."):
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(module)
     model_class = getattr(sys.modules.get(module), own_name, None)
     if model_class is None:
         advice = f"import {module} first"
