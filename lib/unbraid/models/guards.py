@@ -56,12 +56,6 @@ class Guarded(nn.Module):
     code_sizes: Mapping[str, int] = {}  # units of each code; codes without one go unchecked
     frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
 
-    def check_whole_mask(self, mask: Tensor | None) -> None:
-        """Refuse a mask that hides something, for a model that reads no masks."""
-        if mask is not None and not mask.all():
-            advice = "cut the sequences to what was observed"
-            refuse("mask", f"none for {type(self).__name__}", f"some values hidden; {advice}")
-
     def check_frames(self, frames: Tensor) -> None:
         """Refuse frames of another shape or type than this model's, and values it cannot read."""
         shape, own = tuple(frames.shape), self.frame_shape
@@ -81,8 +75,7 @@ class Guarded(nn.Module):
         """Refuse codes of other names, shapes or types than this model's, NaN and infinity."""
         check_type(Mapping, codes=codes)
         if set(codes) != set(self.code_names):
-            names, others = ", ".join(self.code_names), ", ".join(map(str, codes))
-            refuse("codes", names, others)
+            refuse("codes", ", ".join(self.code_names), ", ".join(map(str, codes)))
         count, length = (*getattr(codes[self.code_names[-1]], "shape", ()), 0, 0)[:2]
         for name, code in codes.items():
             self.check_code("codes", name, code, count, length)
@@ -92,7 +85,6 @@ class Guarded(nn.Module):
     ) -> dict[str, Tensor]:
         """The codes to keep; refuses what `check_codes` refuses."""
         check_whole(1, count=count, length=length)
-        check_type((Mapping, type(None)), given=given)
         for name, code in (given or {}).items():
             check_name("given", name, self.code_names)
             self.check_code("given", name, code, count, length)
@@ -100,19 +92,16 @@ class Guarded(nn.Module):
 
     def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
         """Refuse what is no code of that name of `count` sequences of `length` steps."""
-        has_steps = name != "static" if name in self.code_sizes else getattr(code, "ndim", 0) > 2
-        size = self.code_sizes.get(name) or getattr(code, "shape", (0,))[-1]
+        field = f"{field}[{name!r}]"
+        if not isinstance(code, Tensor) or code.ndim == 0:
+            refuse(field, "a tensor", f"{type(code).__name__}; torch.from_numpy makes one")
+        has_steps = name != "static" if name in self.code_sizes else code.ndim > 2
+        size = self.code_sizes.get(name, code.shape[-1])
         shape = (count, length, size) if has_steps else (count, size)
-        self.check_tensor(f"{field}[{name!r}]", code, shape)
-
-    def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
-        """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
-        if not isinstance(value, Tensor):
-            refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
-        if tuple(value.shape) != shape:
-            refuse(field, shape, tuple(value.shape))
-        self.check_own_type(field, value)
-        if not value.isfinite().all():
+        if tuple(code.shape) != shape:
+            refuse(field, shape, tuple(code.shape))
+        self.check_own_type(field, code)
+        if not code.isfinite().all():
             refuse(field, "finite numbers", "others")
 
     def check_own_type(self, field: str, value: Tensor, advice: str = "") -> None:
