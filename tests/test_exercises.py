@@ -133,7 +133,7 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("function with a judge", lambda n: 2 * n, "right"),
     ("judge", 3, "right"),
     ("judge", -3, "not positive"),
-    ("no judge of nan", [2, float("nan")], "Your answer holds nan."),
+    ("no judge of nan", [2, float("nan")], "Your answer contains nan."),
     ("no judge of nan", {"a": [2.0]}, "right"),
 )
 

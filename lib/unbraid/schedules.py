@@ -55,9 +55,9 @@ def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float
             curve = Schedule(curve)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: expected a number, knots or a function; {error}") from None
-    found = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
-    for value in found:
+    values = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
+    for value in values:
         check_number(**{name: value})
         if value < least:
             refuse(name, f"values from {least:g}", value)
-    return [float(value) for value in found]
+    return [float(value) for value in values]

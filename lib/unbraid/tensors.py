@@ -21,7 +21,7 @@ DIGEST = "sha256"  # its name in the description
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], kind: str, description: Mapping[str, Any]
 ) -> None:
-    """Write tensors by their names, a description that JSON can hold, and the digest of both.
+    """Write tensors by their names, a description in JSON, and the digest of both.
 
     kind: of file, "model" or "run". It is the one name in the file's metadata, because safetensors
     writes several in a random order, and equal weights shall be equal files.

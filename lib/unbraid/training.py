@@ -60,13 +60,13 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     checkpoint: a file, written with each row. A run that finds it continues from there, and on the
         same machine ends in the same bits as a run without interruption.
     identity: what a checkpoint must agree in beside these arguments, the model's config and
-        `draw.digests`; values that JSON can hold.
+        `draw.digests`; values of JSON.
     precision: one of `PRECISIONS`. accelerator: one of `ACCELERATORS`; "auto" takes a CUDA GPU
         where there is one, else the CPU.
     every: updates between two rows of the curve; by default a fiftieth of the run.
     report: is called with each new row. on_progress: before each update, with the share over.
 
-    A row holds `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
+    A row has `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
     `TrainingError` where the bound is not finite, or the checkpoint is that of another run.
     """
     curves = check_arguments(locals())
@@ -193,7 +193,7 @@ class Run:
         write_tensors(path, tensors, "run", {"identity": self.identity, "rows": rows})
 
     def resume(self, path: Path) -> list[dict]:
-        """Put back what a checkpoint holds and return its rows; none where there is no file."""
+        """Restore what is in a checkpoint and return its rows; none where there is no file."""
         if not path.exists():
             return []
         rows, theirs, tensors = read_checkpoint(path)
@@ -228,5 +228,5 @@ def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, T
 
 
 def read_rows(checkpoint: Path | str) -> list[dict]:
-    """The training curve that a checkpoint holds; no rows where there is no file."""
+    """The training curve in a checkpoint; no rows where there is no file."""
     return read_checkpoint(Path(checkpoint))[0] if Path(checkpoint).exists() else []

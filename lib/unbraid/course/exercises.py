@@ -44,11 +44,11 @@ class Expectation:
     choices: Sequence[float] = ()
     mistakes: Sequence[tuple[object, str]] = ()
 
-    def accepts(self, expected: object, found: object) -> bool:
+    def accepts(self, expected: object, given: object) -> bool:
         """Whether a word, a number or an array is the expected one."""
         if isinstance(expected, str):
-            return str(found).strip().casefold() == expected.strip().casefold()
-        right, yours = as_array(expected), as_array(found)
+            return str(given).strip().casefold() == expected.strip().casefold()
+        right, yours = as_array(expected), as_array(given)
         if self.decimals is not None:
             right, yours = right.round(self.decimals), yours.round(self.decimals)
         close = np.isclose(yours, right, self.relative, self.absolute, equal_nan=True)
@@ -59,9 +59,9 @@ class Expectation:
         values = as_array(expected)
         return values.dtype.kind == "f" and not (values.ndim == 0 and expected in self.choices)
 
-    def resembles(self, wrong: object, found: object) -> bool:
+    def resembles(self, wrong: object, given: object) -> bool:
         """Whether a value is this wrong one, at the digits that are printed."""
-        return self.accepts(wrong, found) or (self.is_measure(wrong) and is_near(wrong, found, 0.2))
+        return self.accepts(wrong, given) or (self.is_measure(wrong) and is_near(wrong, given, 0.2))
 
 
 class Verdict(NamedTuple):
@@ -80,7 +80,7 @@ class Pair(NamedTuple):
 
     place: str
     expected: Any
-    found: Any
+    given: Any
 
 
 class KindError(TypeError):
@@ -121,10 +121,10 @@ def check(exercise: str, answer: object) -> Verdict:
         return Verdict(exercise, False, "run the folded cell above this one first")
     expectation = EXPECTATIONS[exercise]
     try:
-        found = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
-        if is_missing(found):
+        given = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
+        if is_missing(given):
             return Verdict(exercise, False, "not answered yet")
-        fault = explain_fault(expectation, found)
+        fault = explain_fault(expectation, given)
     except KindError as error:
         fault = str(error)
     except Exception as error:  # the learner's own function fails: the reason is what helps
@@ -166,100 +166,100 @@ def apply_calls(value: object, calls: Sequence[tuple]) -> object:
     return [value(*copy.deepcopy(arguments)) for arguments in calls]
 
 
-def explain_fault(expectation: Expectation, found: object) -> str:
+def explain_fault(expectation: Expectation, given: object) -> str:
     """What is wrong with an answer, or with what its function returned; "" if it is right."""
     judge, missed = expectation.judge, []
     if expectation.value is not None or not judge:
         try:  # The kind of all values comes before any value.
-            pairs = pair_results(expectation, expectation.value, found)
+            pairs = pair_results(expectation, expectation.value, given)
         except KindError as error:
-            return find_mistake(expectation, found) or str(error)
-        missed = [pair for pair in pairs if not expectation.accepts(pair.expected, pair.found)]
+            return find_mistake(expectation, given) or str(error)
+        missed = [pair for pair in pairs if not expectation.accepts(pair.expected, pair.given)]
     if judge:
-        return judge(found) or find_nan(found)
+        return judge(given) or find_nan(given)
     if not missed:
         return ""
-    if why := find_mistake(expectation, found, missed[0]):
+    if why := find_mistake(expectation, given, missed[0]):
         return why
     reason = explain_slip(expectation, missed) or explain_value(expectation, missed[0])
     return f"{reason} Open the hint, and try again."
 
 
-def find_nan(found: Any) -> str:
+def find_nan(given: Any) -> str:
     """A sentence if nan is among the numbers of an answer: no comparison of a judge finds it."""
-    parts = list(found.values()) if isinstance(found, dict) else found
+    parts = list(given.values()) if isinstance(given, dict) else given
     if isinstance(parts, tuple | list):
         return next(filter(None, map(find_nan, parts)), "")
     values = as_array(parts)
     is_nan = values.dtype.kind == "f" and np.isnan(values).any()
-    return "Your answer holds nan." if is_nan else ""
+    return "Your answer contains nan." if is_nan else ""
 
 
-def find_mistake(expectation: Expectation, found: object, wrong: Pair | None = None) -> str:
+def find_mistake(expectation: Expectation, given: object, wrong: Pair | None = None) -> str:
     """What is said of the mistake that an answer is, or that its first wrong value is; or ""."""
     mistakes = []
     for mistake, why in expectation.mistakes:
         with contextlib.suppress(KindError):
-            mistakes.append((pair_results(expectation, mistake, found), why))
+            mistakes.append((pair_results(expectation, mistake, given), why))
     for is_same in (expectation.accepts, expectation.resembles):  # as it is, then as it is printed
         for pairs, why in mistakes:
-            if all(is_same(pair.expected, pair.found) for pair in pairs):
+            if all(is_same(pair.expected, pair.given) for pair in pairs):
                 return why
     if wrong is None or expectation.calls:  # One result of a function may agree by chance.
         return ""
     for pairs, why in mistakes:
         for mistaken in [pair.expected for pair in pairs if pair.place == wrong.place]:
             is_other = not expectation.accepts(wrong.expected, mistaken)
-            if is_other and expectation.resembles(mistaken, wrong.found):
+            if is_other and expectation.resembles(mistaken, wrong.given):
                 return wrong.place + why
     return ""
 
 
-def pair_results(expectation: Expectation, value: object, found: Any) -> list[Pair]:
+def pair_results(expectation: Expectation, value: object, given: Any) -> list[Pair]:
     """`pair_values` of an answer, or of what two functions returned for each call."""
     results: Any = apply_calls(value, expectation.calls)
     if not expectation.calls:
-        return list(pair_values(results, found))
+        return list(pair_values(results, given))
     pairs: list[Pair] = []
-    for arguments, right, yours in zip(expectation.calls, results, found, strict=True):
+    for arguments, right, yours in zip(expectation.calls, results, given, strict=True):
         shown = ", ".join(map(repr, arguments)) if all(map(np.isscalar, arguments)) else ""
         pairs += pair_values(right, yours, f"For ({shown}): " if shown else "")
     return pairs
 
 
-def pair_values(expected: Any, found: Any, place: str = "", name: str = "Value") -> Iterator[Pair]:
+def pair_values(expected: Any, given: Any, place: str = "", name: str = "Value") -> Iterator[Pair]:
     """Each word, number and array that is expected, and the learner's; KindError for others."""
     if isinstance(expected, dict):
-        if not isinstance(found, dict) or set(found) != set(expected):
+        if not isinstance(given, dict) or set(given) != set(expected):
             keys = ", ".join(map(str, expected))
             raise KindError(f"{place}A dictionary with the keys {keys} is expected.")
         for key in expected:
-            yield from pair_values(expected[key], found[key], f"{place}{key}: ", "Number")
+            yield from pair_values(expected[key], given[key], f"{place}{key}: ", "Number")
     elif isinstance(expected, tuple | list):
-        if not isinstance(found, tuple | list):
-            found = list(as_array(found)) if as_array(found).ndim else [found]
-        if len(found) != len(expected):
+        if not isinstance(given, tuple | list):
+            given = list(as_array(given)) if as_array(given).ndim else [given]
+        if len(given) != len(expected):
             wanted = f"{len(expected)} values are expected, in the order of the task"
-            raise KindError(f"{place}{wanted}; found {len(found)}.")
-        for number, pair in enumerate(zip(expected, found, strict=True), 1):
+            raise KindError(f"{place}{wanted}; found {len(given)}.")
+        for number, pair in enumerate(zip(expected, given, strict=True), 1):
             yield from pair_values(*pair, f"{place}{name} {number}: ", "Number")
-    elif fault := compare_kinds(expected, found):
+    elif fault := compare_kinds(expected, given):
         raise KindError(f"{place}{fault}")
     else:
-        yield Pair(place, expected, found)
+        yield Pair(place, expected, given)
 
 
-def compare_kinds(expected: Any, found: Any) -> str:
+def compare_kinds(expected: Any, given: Any) -> str:
     """How a word, a number or an array is of another kind or shape than expected; "" if not."""
     if isinstance(expected, str):
-        is_word = isinstance(found, str) or (expected.isdigit() and np.isscalar(found))
-        return "" if is_word else f"A word is expected, not {show(found)}."
-    right, yours = as_array(expected), as_array(found)
+        is_word = isinstance(given, str) or (expected.isdigit() and np.isscalar(given))
+        return "" if is_word else f"A word is expected, not {show(given)}."
+    right, yours = as_array(expected), as_array(given)
     wanted = "Numbers are" if right.ndim else "A number is"
     if right.dtype.kind == "b":
         wanted = "True or False is"
     if yours.dtype.kind not in NUMBERS:
-        return f"{wanted} expected, not {show(found)}."
+        return f"{wanted} expected, not {show(given)}."
     if yours.shape != right.shape:
         return f"The shape {right.shape} is expected, yours is {yours.shape}."
     if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
@@ -268,7 +268,7 @@ def compare_kinds(expected: Any, found: Any) -> str:
             return f"{wanted} expected, not {show(yours[is_other][0])}."
     is_count = right.ndim == 0 and right.dtype.kind in "iu"
     if is_count and np.isfinite(yours) and abs(yours - yours.round()) > 0.25:
-        return f"A whole number is expected, not {show(found)}."
+        return f"A whole number is expected, not {show(given)}."
     return ""
 
 
@@ -288,9 +288,9 @@ def is_rounded(right: np.ndarray, yours: np.ndarray, most: float) -> bool:
     return abs(yours - right) <= min(half_a_unit, most * abs(yours))
 
 
-def is_near(right: object, found: object, most: float) -> bool:
+def is_near(right: object, given: object, most: float) -> bool:
     """Whether values are others to within half a per cent, or as they are printed."""
-    wanted, yours = as_array(right), as_array(found)
+    wanted, yours = as_array(right), as_array(given)
     within = abs(yours - wanted) <= 0.005 * abs(wanted) + 1e-9
     return bool(within.all()) or is_rounded(wanted, yours, most)
 
@@ -300,9 +300,9 @@ def explain_slip(expectation: Expectation, missed: list[Pair]) -> str:
     first = missed[0]
     if not expectation.is_measure(first.expected):
         return ""
-    if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
+    if is_rounded(as_array(first.expected), as_array(first.given), 0.46):
         return f"{first.place}This is right but rounded too far: give one more decimal."
-    if is_near(first.expected, first.found, 0):
+    if is_near(first.expected, first.given, 0):
         return f"{first.place}This is nearly right: was something rounded on the way?"
     alike = missed if expectation.calls else [first]  # one result may be so by chance
     for change, why in SLIPS:
@@ -313,11 +313,11 @@ def explain_slip(expectation: Expectation, missed: list[Pair]) -> str:
 
 
 def explain_value(expectation: Expectation, pair: Pair) -> str:
-    """What is said of a wrong value for which no other reason is found."""
+    """What is said of a wrong value for which there is no other reason."""
     where = pair.place
     if isinstance(pair.expected, str):
-        return f"{where}{pair.found!r} is not the answer."
-    right, yours = as_array(pair.expected), as_array(pair.found)
+        return f"{where}{pair.given!r} is not the answer."
+    right, yours = as_array(pair.expected), as_array(pair.given)
     if why := find_nan(yours):
         return where + why
     if right.ndim:

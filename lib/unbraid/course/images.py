@@ -33,7 +33,7 @@ def find_beside_notebooks(path: str | Path) -> Path:
 
 
 def describe(alt: str) -> str:
-    """A sentence as it is, or the one that notebooks/figures/alt.toml holds under this key."""
+    """A sentence as it is, or the one that notebooks/figures/alt.toml has under this key."""
     if " " not in str(alt):
         part, _, key = str(alt).partition(".")
         file = find_beside_notebooks("figures/alt.toml")

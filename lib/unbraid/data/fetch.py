@@ -159,7 +159,7 @@ class _Bounded(io.BytesIO):
 
 
 def _download(source: Source, missing: list[str], folder: Path) -> None:
-    """Bring files into a folder: those that the archive holds, then the others one by one."""
+    """Bring files into a folder: those in the archive, then the others one by one."""
     import pooch
 
     # Without the header some servers send a .gz file unpacked.

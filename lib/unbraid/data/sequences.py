@@ -32,7 +32,7 @@ class Sequences(Readable):
 
     frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D) of floats
     labels      the known factors by name; static ones (N, ...), dynamic ones (N, T, ...)
-    static      names of the labels that hold for a whole sequence
+    static      names of the labels of whole sequences
     dynamic     names of the labels that have a value at each step
     split       which part of the data this is, such as "train" or "test"
     provenance  one sentence naming the data that was really used
@@ -40,7 +40,7 @@ class Sequences(Readable):
                 where all were. What is not observed is still a finite number, zero by custom.
     classes     names of the values 0, 1, ... of those labels that are classes
 
-    Raises `ValueError` with the field's name when any of this does not hold.
+    Raises `ValueError` with the field's name when any of this is wrong.
     """
 
     frames: Tensor

@@ -4,7 +4,7 @@ The benchmark of Li and Mandt (2018), on which paper C is measured, and all pose
 characters, as paper B uses them. A character wears one of six skins, trousers, tops and hairs each,
 6^4 = 1 296 characters: 1 000 for training, 296 new combinations of the same values for the test.
 
-A sheet holds 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS`, from behind, to
+A sheet has 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS`, from behind, to
 the left, to the front and to the right; and one row, to the front, of 6 cells of hurt.
 """
 

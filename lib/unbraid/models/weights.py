@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def describe_model(model: "SequenceModel") -> dict[str, object]:
-    """The class of a model by its dotted name, and all fields of its config, as JSON holds them."""
+    """The class of a model by its dotted name, and all fields of its config."""
     named = f"{type(model).__module__}.{type(model).__qualname__}"
     return {"class": named, "config": asdict(model.config)}
 
 
 def write_weights(model: "SequenceModel", path: Path) -> None:
-    """Write weights in half precision; `ResultsError` for what it cannot hold."""
+    """Write weights in half precision; `ResultsError` for values beyond it."""
     state = {}
     for name, value in model.state_dict().items():
         value = value.half() if value.is_floating_point() else value
         if not value.isfinite().all():
             values = f"NaN, infinity or more than 65504 in {name}"
-            raise ResultsError(f"{path}: expected what half precision can hold, found {values}")
+            raise ResultsError(f"{path}: expected values of half precision, found {values}")
         state[name] = value
     write_tensors(path, state, "model", describe_model(model))
 
