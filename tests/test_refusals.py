@@ -43,7 +43,7 @@ JUDGE = SequenceJudge({"motion": ("left", "right")}, 16, 3, 8, 16, 16)
 CLIPS = torch.rand(2, 4, 3, 16, 16)
 FACTORS = {"factor_0": torch.rand(3, 5, 6), "factor_1": torch.rand(3, 5, 6)}
 FIRST = {name: code[:1] for name, code in FACTORS.items()}
-STATIC, NO_GENERATOR = torch.rand(3, 4), 0
+STATIC = torch.rand(3, 4)
 
 
 def leak(codes=CODE, factor=HAIR, **options):
@@ -98,7 +98,6 @@ FAULTS = (  # the field, and the call
     ("outputs", lambda: DiagonalGaussian.from_outputs(torch.zeros(2, 5))),
     ("log_variance", lambda: DiagonalGaussian(VALUES, VALUES[..., :1])),
     ("p", lambda: dist.kl(WIDE, NARROW)),
-    ("noise", lambda: WIDE.draw(0)),
     ("noise", lambda: WIDE.draw(torch.zeros(3, 3))),
     ("value", lambda: WIDE.log_prob(torch.zeros(2, 1))),
     ("source", lambda: fetch.find("vowel")),
@@ -111,8 +110,6 @@ FAULTS = (  # the field, and the call
     ("length", lambda: FrameSampler(SHORT, 4)),
     ("sequences", lambda: FrameSampler(FRAMES, 1)),
     ("sequences", lambda: FrameSampler(Sequences(torch.zeros(3, 5, 2)), 1)),
-    ("count", lambda: FrameSampler(SHORT, 1)(-1, torch.Generator())),
-    ("generator", lambda: FrameSampler(SHORT, 1)(2, NO_GENERATOR)),
     ("label", lambda: withhold(SHORT, "row", 0.5)),
     ("share", lambda: withhold(SHORT, "step", 1)),
     ("frames", lambda: JUDGE.probabilities(CLIPS[..., :8])),

@@ -45,7 +45,6 @@ class DiagonalGaussian:
         if isinstance(noise, torch.Generator):
             like = self.mean
             noise = torch.randn(like.shape, generator=noise, dtype=like.dtype, device=like.device)
-        check_type(Tensor, noise=noise)
         check_shape("noise", noise.shape, self.mean.shape)
         return self.mean + self.standard_deviation * noise
 

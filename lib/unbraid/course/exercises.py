@@ -97,10 +97,7 @@ SLIPS: list[tuple[Callable, str]] = [  # what a measure became, as a function of
     (lambda right: right / np.log(2), "This is the answer over ln 2: bits instead of nats?"),
     (np.degrees, "These are degrees: give radians."),
     (np.radians, "These are radians: give degrees."),
-    (np.square, "This is the square of the answer."),
     (lambda right: abs(right) ** 0.5, "This is the root of the answer."),
-    (lambda right: 1 / right, "This is the inverse of the answer."),
-    (lambda right: 1 - right, "This is one minus the answer."),
     (lambda right: right[::-1] if right.ndim else np.nan, "The order is the opposite one."),
 ]
 EXPECTATIONS: dict[str, Expectation] = {}

@@ -80,15 +80,8 @@ def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
     joint = np.hstack([x, y])
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
-    if len(x) >= ALL * joint.shape[1] ** 3:
-        radius = np.nextafter(distance_of_neighbour(joint, k), 0)
-        counts = np.array([count_within(values, radius) for values in (x, y)])
-    else:
-        parts = []
-        for _, distances in compare_all(x, y):
-            near = np.nextafter(np.partition(np.maximum(*distances), k)[:, k, None], 0)
-            parts.append([(each <= near).sum(axis=1) for each in distances])
-        counts = np.hstack(parts)
+    radius = np.nextafter(distance_of_neighbour(joint, k), 0)
+    counts = np.array([count_within(values, radius) for values in (x, y)])
     # The counts include the point itself, which is the + 1 of equation (8).
     nats = digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0))
     return float(nats) / np.log(2)
@@ -135,18 +128,20 @@ def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float(nats) / np.log(2)
 
 
-def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """Distances from some rows of each sample (N, d) to all of its rows, (n, N), part by part."""
-    size = max(1, AT_ONCE // len(samples[0]))
-    for start in range(0, len(samples[0]), size):
+def compare_all(points: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Distances from some points (N, d) to all of them, (n, N), part by part."""
+    size = max(1, AT_ONCE // len(points))
+    for start in range(0, len(points), size):
         rows = slice(start, start + size)
-        yield rows, [cdist(points[rows], points, "chebyshev") for points in samples]
+        yield rows, cdist(points[rows], points, "chebyshev")
 
 
 def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    tree = KDTree(points, LEAF, metric="chebyshev")
-    return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
+    if len(points) >= ALL * points.shape[1] ** 3:
+        tree = KDTree(points, LEAF, metric="chebyshev")
+        return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
+    return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
 
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -155,7 +150,7 @@ def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
         tree = KDTree(points, LEAF, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
-    return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, (far,) in parts])
+    return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, far in parts])
 
 
 def warn_of_ties(samples: np.ndarray, k: int) -> None:
