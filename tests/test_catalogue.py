@@ -31,7 +31,6 @@ def test_missing_files_are_named_with_what_brings_them(name, data_of_the_clone):
         ("split", ("spoken_digits", "validation"), {}),
         ("image_size", ("sprites", "test"), {"image_size": 32.0}),
         ("image_size", ("faces", "test"), {"image_size": 48}),
-        ("by", ("faces", "test"), {"by": "pose"}),
         ("by", ("street", "test"), {"by": "day"}),
         ("months", ("etth1", "test"), {"months": "seasons"}),
     ],
