@@ -92,9 +92,6 @@ def test_a_still_shows_the_frames_that_are_named_below_each_other(shown):
     assert abs(bright[100] - 63) < 5 and bright[[121, 240]].min() > 250  # white between and at last
     films.film(clips, "A clip that gets brighter.", still=(2,))
     assert abs(np.asarray(read_film(shown)[1].convert("L"))[100, 200] - 127) < 5
-    for wrong in ((5,), (-1,)):
-        with pytest.raises(ValueError, match="^still"):
-            films.film(clips, "A clip that gets brighter.", still=wrong)
 
 
 def test_an_animation_shows_each_figure_once_a_round(shown):
@@ -108,14 +105,9 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
     film, last = read_film(shown)
     assert (film.n_frames, film.size) == (3, (200, 100)) and film.info["loop"] == 0
     assert np.asarray(film.convert("RGB"))[0, 0].min() > 250  # white stays white
-    stills = {None: last}
-    for number in range(3):
-        films.animate(draw, 3, "A bar that grows from zero to two.", still=number)
-        stills[number] = read_film(shown)[1]
-    dark = {key: (np.asarray(still.convert("L")) < 250).sum() for key, still in stills.items()}
-    assert dark[0] < dark[1] < dark[2] == dark[None]  # the bar grows; by default the last one
-    with pytest.raises(ValueError, match="^still"):
-        films.animate(draw, 3, "A bar that grows from zero to two.", still=3)
+    film.seek(2)
+    ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, last)]
+    assert np.abs(ends[0] - ends[1]).mean() < 1  # the last figure, with the highest bar
     assert not plt.get_fignums()
 
 

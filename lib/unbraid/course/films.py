@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_field, check_whole, refuse
+from unbraid.checks import check_whole, refuse
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
 
@@ -47,8 +47,6 @@ def film(
 
 def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image.Image:
     """Some frames of a film below each other, several with their numbers, which count from 1."""
-    check_whole(0, still=min(numbers))
-    check_field(max(numbers) < len(images), "still", f"below {len(images)}", max(numbers))
     width, height, gap = *images[0].size, 4  # pixels
     page = Image.new("RGB", (width, len(numbers) * (height + gap) - gap), "white")
     pen = ImageDraw.Draw(page)
@@ -75,21 +73,12 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
     return page
 
 
-def animate(
-    draw: Callable[[int], Figure],
-    count: int,
-    alt: str,
-    milliseconds: int = 250,
-    still: int | None = None,
-) -> None:
+def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
     """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film.
 
-    still: by default the last figure.
+    The last figure is its still.
     """
     check_whole(1, count=count)
-    still = count - 1 if still is None else still
-    check_whole(0, still=still)
-    check_field(still < count, "still", f"below {count}", still)
     pictures: list[np.ndarray] = []
     for number in range(count):
         figure = draw(number)
@@ -107,7 +96,7 @@ def animate(
     palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
     images = map(Image.fromarray, pictures)
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    show_film(frames, alt, milliseconds, frames[still].convert("RGB"))
+    show_film(frames, alt, milliseconds, frames[-1].convert("RGB"))
 
 
 def show_film(
