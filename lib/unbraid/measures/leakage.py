@@ -23,15 +23,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from unbraid import checks
-from unbraid.checks import (
-    as_array,
-    check_field,
-    check_name,
-    check_whole,
-    finite_array,
-    refuse,
-    to_index,
-)
+from unbraid.checks import check_field, check_name, check_whole, finite_array, refuse
 from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
 
@@ -120,7 +112,7 @@ def leakage_matrix(
     numbers = checks.number_groups("groups", groups, len(next(iter(features.values()))))
     values = [target.values for target in targets.values()]
     held_out = held_out_mask(test, numbers, np.random.default_rng(for_split), values)
-    null, tested = np.random.default_rng(for_null), to_index("groups", numbers[held_out])
+    null, tested = np.random.default_rng(for_null), checks.to_index("groups", numbers[held_out])
 
     cells, losses = [], []  # row by row: predictions, truth, factor; (2, n) loss and baseline
     for code in features.values():
@@ -222,7 +214,7 @@ def held_out_mask(
 ) -> np.ndarray:
     """A mask (N,) of tests; a share is of groups (N,), drawn again until each factor differs."""
     count, known = len(groups), list(factors)
-    mask, chosen = np.zeros(count, dtype=bool), as_array(test)
+    mask, chosen = np.zeros(count, dtype=bool), checks.as_array(test)
     expected = "a share, indices or a mask, with two sequences or more on each side"
     if isinstance(test, float):
         check_field(0 < test < 1, "test", expected, test)
@@ -279,7 +271,7 @@ def parse_inputs(
         else:
             frames.add(code.shape[1])
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
-    lengths = [len(as_array(values)) for values in (*rows.values(), *factors.values())]
+    lengths = [len(checks.as_array(values)) for values in (*rows.values(), *factors.values())]
     check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
     if len(frames) > 1:
         refuse("codes", "equally many frames in all", sorted(frames))
@@ -289,7 +281,7 @@ def parse_inputs(
 
 def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     """One checked column; frames: T of the codes of frames, or None."""
-    field, values = f"factor {name!r}", as_array(given)
+    field, values = f"factor {name!r}", checks.as_array(given)
     classes = values.dtype.kind in "biuUSO"
     if not classes:
         values = finite_array(field, values)
@@ -302,7 +294,7 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
         (value,) = values.flat[:1].tolist()
         refuse(field, "values that differ", f"only {value!r}")
     if classes:
-        return Factor("classes", to_index(field, values).reshape(len(values), -1))
+        return Factor("classes", checks.to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():
         warnings.warn(f"{field} is taken as continuous; give classes as integers", stacklevel=4)
     of_frames = of_frames or (values.ndim == 2 and values.shape[1] == frames)
