@@ -20,7 +20,6 @@ from unbraid.progress import progress_bar
 from unbraid.schedules import Curve, check_curve, schedule_value
 from unbraid.tensors import is_whole, read_tensors, write_tensors
 
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
 COLUMNS = ("step", "sequences", "seconds", *TERMS)
@@ -61,7 +60,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
         same machine ends in the same bits as a run without interruption.
     identity: what a checkpoint must agree in beside these arguments, the model's config and
         `draw.digests`; values of JSON.
-    precision: one of `PRECISIONS`. accelerator: one of `ACCELERATORS`; "auto" takes a CUDA GPU
+    precision: one of `PRECISIONS`. accelerator: "cpu", "cuda", "mps" or "auto", a CUDA GPU
         where there is one, else the CPU.
     every: updates between two rows of the curve; by default a fiftieth of the run.
     report: is called with each new row. on_progress: before each update, with the share over.
@@ -145,11 +144,10 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
 
 def choose_accelerator(accelerator: str) -> str:
     """The accelerator that Fabric is to take; refuses other names and what this machine lacks."""
-    check_name("accelerator", accelerator, ACCELERATORS)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if accelerator == "auto":
         return "cuda" if there["cuda"] else "cpu"
-    check_field(there.get(accelerator, True), "accelerator", "one of this machine's", accelerator)
+    check_name("accelerator", accelerator, ["cpu", *(name for name in there if there[name])])
     return accelerator
 
 
