@@ -95,7 +95,7 @@ FAULTS = (  # the field, and the call
     ("variance", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, math.nan)),
     ("mean", lambda: dist.gaussian_log_likelihood(VALUES, VALUES[:1], 0.1)),
     ("logits", lambda: dist.bernoulli_log_likelihood(VALUES, VALUES[:1])),
-    ("outputs", lambda: DiagonalGaussian.from_outputs(torch.zeros(2, 5))),
+    ("log_variance", lambda: DiagonalGaussian.from_outputs(torch.zeros(2, 5))),
     ("log_variance", lambda: DiagonalGaussian(VALUES, VALUES[..., :1])),
     ("p", lambda: dist.kl(WIDE, NARROW)),
     ("noise", lambda: WIDE.draw(torch.zeros(3, 3))),

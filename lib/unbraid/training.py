@@ -93,7 +93,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
             on_progress(before)
 
         batch = Batch.of(draw(batch_size, run.noise["data"])).to(fabric.device)
-        check_field(len(batch.frames) == batch_size, "draw", batch_size, len(batch.frames))
+        if len(batch.frames) != batch_size:
+            refuse("draw", f"{batch_size} sequences", len(batch.frames))
         bound = wrapped(batch, run.noise["codes"])
         loss = bound.loss({name: schedule_value(curve, after) for name, curve in weights.items()})
         optimizer.zero_grad()

@@ -195,9 +195,8 @@ def same_and_cross(
 def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E)."""
     now, later = as_samples("before", before), as_samples("after", after)
-    lengths, width = (len(now), len(later)), now.shape[1]
-    check_field(len(set(lengths)) == 1, "before, after", "equally many rows", lengths)
-    return np.corrcoef(now, later, rowvar=False)[:width, width:]
+    check_field(len(now) == len(later), "before, after", "equally many rows", len(later))
+    return np.corrcoef(now, later, rowvar=False)[: now.shape[1], now.shape[1] :]
 
 
 def as_samples(name: str, values: ArrayLike) -> np.ndarray:
