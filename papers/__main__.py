@@ -50,7 +50,6 @@ Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFIL
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
 Folder = Annotated[Path | None, typer.Option("--results", help="By default build/results.")]
 
-COMPILED = typer.Option("--compile/--no-compile", help="By default on a CUDA GPU.")
 AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
 ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
 TARGETS = typer.Argument(metavar="[TARGET]...", help="all, readme, a part, or PART/DATASET.")
@@ -73,26 +72,17 @@ def train(  # noqa: PLR0913 - the options of a command
     wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
     precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Processes, one a device.")] = 1,
-    num_nodes: Annotated[int, typer.Option(min=1, help="Machines of so many processes.")] = 1,
-    compiled: Annotated[bool | None, COMPILED] = None,
 ) -> None:
-    """Train the runs of one part; of several datasets, those that are at hand.
-
-    Under torchrun and SLURM the processes that these start divide each batch.
-    """
+    """Train the runs of one part; of several datasets, those that are at hand."""
     profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed, **({"steps": steps} if steps else {}))
     from papers import run as runs
     from papers.datasets import make_sampler
 
-    usual = {"precision": "32-true", "accelerator": "auto", "devices": 1, "num_nodes": 1}
-    asked = dict(zip(usual, (precision, accelerator, devices, num_nodes), strict=True))
-    asked["compile"] = compiled
+    usual = {"precision": "32-true", "accelerator": "auto"}
+    asked = {"precision": precision, "accelerator": accelerator}
     machine = {name: value for name, value in asked.items() if value != usual.get(name)}
     folder = folder or sections.own_results()
-    if not runs.is_first_process():
-        sys.stdout = None  # The first process speaks for all.
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
     names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:

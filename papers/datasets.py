@@ -17,7 +17,6 @@ from unbraid.data import (
     etth1,
     faces,
     intensive_care,
-    moving_digits,
     speech,
     sprites,
     vowels,
@@ -35,7 +34,6 @@ from papers.b.data import PATH_LENGTH, DigitPaths, withhold
 from papers.settings import RunSettings
 
 LOADERS: dict[str, Callable[..., Sequences]] = {
-    "moving_digits": moving_digits.load,
     "sprites": sprites.load,
     "sprites_poses": sprites.load_poses,
     "faces": faces.load,

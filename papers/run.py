@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
@@ -26,7 +25,6 @@ from papers.provenance import make_record, print_row
 from papers.settings import HINTS, Jobs, RunSettings, import_class, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
-COMPILE = {True: "--compile", False: "--no-compile"}
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
 
 # ---- models
@@ -198,8 +196,7 @@ def train_command(settings: RunSettings, seed: int, **machine: object) -> str:
     if settings.steps != load(settings.section, settings.profile).steps:
         command += f" --steps {settings.steps}"
     for name, value in machine.items():
-        text = f"--{name.replace('_', '-')} {value}"
-        command += f" {COMPILE[bool(value)] if name == 'compile' else text}"
+        command += f" --{name} {value}"
     return command
 
 
@@ -237,16 +234,9 @@ def train_run(
         except KeyboardInterrupt:
             print(f"\nthe same command goes on with {path.name} at its last checkpoint")
             raise
-        if is_first_process():
-            command = train_command(settings, seed, **machine)
-            record = make_record(command, settings, seed, rows) | now
-            write_run(model, rows, path, record | {"data": sampler.provenance})
-
-
-def is_first_process() -> bool:
-    """Whether this is the process to write, of those that torchrun, SLURM or Fabric started."""
-    ranks = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in ranks)
+        command = train_command(settings, seed, **machine)
+        record = make_record(command, settings, seed, rows) | now
+        write_run(model, rows, path, record | {"data": sampler.provenance})
 
 
 @contextmanager
@@ -255,15 +245,14 @@ def keep_alone(path: Path, wait: bool) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with ExitStack() as held:
-        if is_first_process():
-            try:
-                held.enter_context(FileLock(lock, timeout=-1 if wait else 0))
-            except Timeout:
-                raise training.TrainingError(
-                    f"{path.name}: expected to train it alone, but another process does; wait for "
-                    "it, or name another folder with --results"
-                ) from None
-            held.callback(lock.unlink, missing_ok=True)
+        try:
+            held.enter_context(FileLock(lock, timeout=-1 if wait else 0))
+        except Timeout:
+            raise training.TrainingError(
+                f"{path.name}: expected to train it alone, but another process does; wait for "
+                "it, or name another folder with --results"
+            ) from None
+        held.callback(lock.unlink, missing_ok=True)
         yield
 
 

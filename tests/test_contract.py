@@ -111,16 +111,6 @@ def test_codes_from_the_prior_keep_what_is_given(name):
     assert len(decoded) == 4 and decoded.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ("independent", "unordered", "element"))
-def test_a_compiled_bound_is_one_graph_with_the_same_numbers(name):
-    """Checks of values are left out, because a graph has none yet."""
-    model = small(name).train()
-    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded(1))
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    with torch._dynamo.config.patch(allow_rnn=True):
-        close(compiled(frames, noise).elbo, model(frames, noise).elbo)
-
-
 def with_nan(frames):
     return frames.masked_fill(frames == frames.max(), math.nan)
 
@@ -150,7 +140,7 @@ IMAGES = {
 }
 SERIES = {"no whole windows": (lambda frames: frames[:, :9], "^frames: ")}
 NOTHING_SEEN = {"nothing observed": (masked(torch.zeros_like), "^mask: .*observed value in every")}
-HIDDEN = {"a mask that hides": (masked(torch.zeros_like), "^mask: .*reads no")}
+HIDDEN = {"a mask that hides": (masked(torch.zeros_like), "^mask: expected none")}
 ONE_OF_EACH = ("independent", "unordered", "element", "element, series", "released series")
 
 
@@ -209,17 +199,3 @@ def test_what_cannot_be_drawn_is_refused(name):
         for wrong in wrongs:
             with pytest.raises(ValueError, match=r"^given"):
                 model.generate(3, 5, None, {key: wrong})
-
-
-@pytest.mark.parametrize("name", ("independent", "unordered", "element", "frame VAE"))
-def test_noise_of_other_sequences_is_refused(name):
-    model = small(name)
-    name, numbers = next(iter(model.draw_noise(3, 5).items()))
-    wrongs = [numbers[..., :1], numbers.float(), numbers.numpy(), numbers / 0]
-    noises = [model.draw_noise(3, 5) | {name: wrong} for wrong in wrongs]
-    for noise in (*noises, {}, 5, model.draw_noise(3, 9), model.draw_noise(2, 5)):
-        for use in (model.elbo, model.encode):
-            with pytest.raises(ValueError, match=r"^noise"):
-                use(example_frames(model), noise)
-        with pytest.raises(ValueError, match=r"^noise"):
-            model.generate(3, 5, noise)

@@ -182,7 +182,7 @@ def test_a_model_that_knows_the_law_foretells_the_motion_and_another_does_not():
 
 def test_what_is_measured_stays_where_the_model_is(monkeypatch):
     """On a device without values: a tensor of the CPU among the others raises an error."""
-    for check in ("check_frames", "check_tensor"):  # which look at the values
+    for check in ("check_frames", "check_code"):  # which look at the values
         monkeypatch.setattr(SequenceModel, check, lambda *_: None)
     model = build(settings.load("independent.circle.factored", "smoke"), 0).to("meta")
     frames = torch.zeros(3, 8, 3, 32, 32, device="meta")

@@ -6,7 +6,6 @@ Nothing here asks the network: the publisher is a server on this machine.
 import functools
 import hashlib
 import io
-import os
 import threading
 import time
 import zipfile
@@ -144,21 +143,6 @@ def test_no_more_is_read_or_unpacked_than_the_list_says(house, published, offer)
     write_files(folder, {"set.zip": pack(deeper), "deep/b.bin": CONTENT["deep/b.bin"]})
     offer(address, archive=f"{address}set.zip")
     assert contents(fetch.fetch("thing")) == CONTENT
-
-
-def test_what_a_killed_fetch_left_is_removed_a_day_later(house, published, offer):
-    folder, address = published
-    write_files(folder)
-    offer(address)
-    place = house / "cache" / "thing"
-    write_files(
-        place, {".a.bin.123": b"old", "tmpabc": b"old", ".b.bin.9": b"of now", "mine": b"?"}
-    )
-    for name in (".a.bin.123", "tmpabc", "mine"):
-        os.utime(place / name, (0, 0))
-    fetch.fetch("thing")
-    left = {path.name for path in place.rglob("*") if path.is_file()}
-    assert left == {"a.bin", "b.bin", ".b.bin.9", "mine"}
 
 
 def test_without_network_or_room_the_error_comes_soon_and_says_what_to_do(

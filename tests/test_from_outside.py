@@ -1,12 +1,10 @@
 """A model of one's own in a file outside the clone; nothing of the library is changed for it."""
 
 import runpy
-import subprocess
 import sys
 
 import pytest
 from unbraid.files import digest
-from unbraid.training import read_rows
 
 OUTSIDE = """\
 import sys
@@ -41,9 +39,9 @@ class Mine(SequenceModel):
 def draw(count, generator):
     return torch.randn(count, 1, 3, generator=generator).expand(-1, 4, -1)
 torch.manual_seed(0)
-model, file, devices = Mine(size=3), Path(sys.argv[1], "mine.safetensors"), int(sys.argv[2])
+model, file = Mine(size=3), Path(sys.argv[1], "mine.safetensors")
 training.fit(model, draw, steps=300, batch_size=32, learning_rate=1e-2, accelerator="cpu",
-    checkpoint=file.with_name("run"), devices=devices,
+    checkpoint=file.with_name("run"),
     on_progress=lambda share: share > 0.6 and "stop" in sys.argv and sys.exit("stopped"))
 model.save(file)
 test = draw(400, torch.Generator().manual_seed(9))
@@ -61,19 +59,13 @@ def script(tmp_path):
     return path
 
 
-def run(script, folder, *arguments):
-    """The script in a process of its own, and in others that it starts."""
-    command = [sys.executable, script, script.with_name(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=script.parent)
-
-
 def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(
     script, monkeypatch, capsys
 ):
     assert len(OUTSIDE.splitlines()) <= 40
 
     def run_here(folder, *more):
-        monkeypatch.setattr(sys, "argv", [str(script), str(script.with_name(folder)), "1", *more])
+        monkeypatch.setattr(sys, "argv", [str(script), str(script.with_name(folder)), *more])
         runpy.run_path(str(script), run_name="__main__")
         return capsys.readouterr().out
 
@@ -85,17 +77,3 @@ def test_a_model_from_outside_is_trained_resumed_saved_loaded_and_measured(
     assert float(resumed) > 0.9 and resumed == whole  # The code tells where a sequence is.
     files = [script.with_name(name) / "mine.safetensors" for name in ("resumed", "whole")]
     assert len(set(map(digest, files))) == 1
-
-
-def test_two_processes_train_are_stopped_and_resumed(script):
-    """Both end with one model; the checkpoint is as that of one process, and other data follow."""
-    checkpoint = script.with_name("resumed") / "run"
-    stopped = run(script, "resumed", "2", "stop")
-    assert stopped.returncode and "stopped" in stopped.stderr
-    rows = read_rows(checkpoint)
-    assert (rows[-1]["step"], rows[-1]["sequences"]) == (180, 180 * 32)
-    done = run(script, "resumed", "2")
-    assert done.returncode == 0, done.stderr[-2000:]
-    # Both print the skill, which is above .9, unless the second process is ended before.
-    assert done.stdout.strip().startswith("0.9")
-    assert read_rows(checkpoint)[: len(rows)] == rows and len(read_rows(checkpoint)) == 50

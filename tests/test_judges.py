@@ -94,7 +94,7 @@ def test_a_judge_in_training_judges_each_clip_alone(judge, test_clips):
 
 def test_a_judge_comes_back_from_its_file_and_judges_its_own_labels(judge, test_clips, tmp_path):
     path = tmp_path / "bars-seed0.safetensors"
-    save_judge(judge, path, {"seed": 0})
+    save_judge(judge, path, {"seed": 0, "settings": {}})
     again = load_judge(path, {**BARS, "another label": ("a", "b")})
     assert type(again) is SequenceJudge and not again.training
     assert again.classes == judge.classes and again.sizes == judge.sizes
@@ -104,18 +104,18 @@ def test_a_judge_comes_back_from_its_file_and_judges_its_own_labels(judge, test_
     for motion in ((), ("right", "left"), ("left", "right", "up")):
         with pytest.raises(ResultsError, match="motion"):
             load_judge(path, {**BARS, "motion": motion})
-    save_judge(new(FrameJudge), path, {})
+    save_judge(new(FrameJudge), path, {"settings": {}})
     assert type(load_judge(path)) is FrameJudge
 
 
 def test_altered_files_are_refused(judge, tmp_path):
     path, record = tmp_path / "a.safetensors", tmp_path / "a.run.json"
-    with pytest.raises(ResultsError, match="a.run.json"):
+    with pytest.raises(ResultsError, match="a.safetensors"):
         load_judge(path)
-    save_judge(judge, path, {})
+    save_judge(judge, path, {"settings": {}})
     written = read_json(record)
     other = written | {"judge": written["judge"] | {"kind": "songs"}}
-    for altered, named in (({"weights_sha256": "0"}, "a.safetensors"), (other, "a.run.json")):
+    for altered, named in (({"weights_sha256": "0"}, "a.safetensors"), (other, "songs")):
         write_json(record, written | altered)
         with pytest.raises(ResultsError, match=named):
             load_judge(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import seeded
 from unbraid.data import fetch, moving_digits
-from unbraid.data.moving_digits import Digits, MovingDigits, in_turns, load, load_digits
+from unbraid.data.moving_digits import Digits, MovingDigits, in_turns, load_digits
 
 from papers.b.data import DigitPaths
 
@@ -125,16 +125,6 @@ def test_grey_digits_hide_each_other_and_are_named_in_order(solid):
         for colour in ("red", "green"):
             place = sequences.labels[f"{colour}_position"][sequence].flatten().tolist()
             assert found[tuple(place)] == int(sequences.labels[f"{colour}_digit"][sequence])
-
-
-def test_a_fixed_sample_does_not_depend_on_its_count_and_no_split_has_a_path_of_the_other():
-    short, long = load("test", 120, 32), load("test", 250, 32)
-    assert short.frames.shape == (120, 5, 3, 32, 32) and short.frames.dtype == torch.uint8
-    assert torch.equal(short.frames, long.frames[:120])
-    starts = set()
-    for whole in (long, load("train", 250, 32), load("test", 250, 32, seed=1)):
-        starts |= set(map(tuple, whole.labels["red_position"][:, 0].tolist()))
-    assert len(starts) == 750
 
 
 def pictures(digits):

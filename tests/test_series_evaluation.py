@@ -9,7 +9,7 @@ from helpers import seeded
 from torch import nn
 from unbraid.data.sequences import Sequences
 from unbraid.models.base import Batch
-from unbraid.models.elements import Windows
+from unbraid.models.elements import Codec
 from unbraid.models.single_element import SingleElement
 
 from papers import evaluation, settings
@@ -31,8 +31,8 @@ class Reader(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.window, self.blind, self.spread = window, blind, spread
-        self.codec = Windows()
-        self.codec.window = window
+        self.codec = Codec()
+        self.codec.is_series, self.codec.window = True, window
 
     def with_anchor(self, anchor):
         return self

@@ -154,16 +154,6 @@ def test_the_static_code_sees_the_anchor_alone(name, anchor, at):
     assert seen_by(small(name, anchor=anchor), "static") == [t == at for t in range(5)]
 
 
-def test_a_model_with_another_anchor_shares_the_weights_and_comes_back_with_it(tmp_path):
-    model = small("element")
-    other = model.with_anchor("last")
-    assert seen_by(other, "static") == 4 * [False] + [True] and model.config.anchor == "first"
-    other.save(tmp_path / "model.safetensors")
-    assert SingleElement.load(tmp_path / "model.safetensors").config.anchor == "last"
-    with pytest.raises(ValueError, match="^anchor: "):
-        model.with_anchor("lats")
-
-
 def test_what_reads_all_elements():
     assert all(seen_by(small("element, context"), "static"))
     assert all(map(all, seen_by(small("element"), "dynamic")))

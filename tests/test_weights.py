@@ -61,7 +61,7 @@ def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(s
     with pytest.raises(ResultsError, match="cut.safetensors: expected safetensors"):
         SingleElement.load(cut)
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ResultsError, match="found no class"):
+    with pytest.raises(ResultsError, match="description of the model, found none"):
         SingleElement.load(tmp_path / "foreign.safetensors")
 
 

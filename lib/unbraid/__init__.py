@@ -63,7 +63,7 @@ def __getattr__(name: str) -> object:
     if name not in MODULES:
         raise AttributeError(f"module 'unbraid' has no attribute {name!r}")
     value = getattr(import_module(f"unbraid.{MODULES[name]}"), name)
-    globals()[name] = value  # The next time it is found without this function.
+    globals()[name] = value  # From now on Python does not ask this function.
     return value
 
 

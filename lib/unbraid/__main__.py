@@ -1,4 +1,4 @@
-"""python -m unbraid data: list, fetch and check the course's data."""
+"""python -m unbraid data fetch: bring the course's data from their publishers."""
 
 import argparse
 import sys
@@ -11,10 +11,7 @@ from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError
 from unbraid.files import quiet_pipe
 
 HELP = """
-  list    what there is, under which licence, how large, and how it is had
-  fetch   bring what is missing from the publishers into the cache, every byte checked
-  verify  check the digest of every file that is here
-
+What is missing or damaged comes from its publisher into the cache, every byte checked.
 python -m unbraid_extras reads your own data; in the clone, python -m papers makes the results."""
 
 
@@ -27,36 +24,13 @@ def select_sources(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(selected))
 
 
-def describe_source(name: str) -> str:
-    """What a source is, for which datasets, how large, under which licence, and what is here."""
-    paths, source = fetch.locate(name), SOURCES[name]
-    here = f"{len(paths)} of {len(source.files)} files here; all by {source.remedy}"
-    size = sum(size for _, size in source.files.values()) / 1e6
-    title = f"{name:<14} for {', '.join(source.datasets)}\n    {source.about}"
-    return f"{title}\n    {size:.1f} MB  {source.licence}  {here}"
-
-
-def fetch_source(name: str) -> str:
-    """Bring what is missing."""
-    return f"{name}: {len(fetch.fetch(name))} files here, all digests right"
-
-
-def verify_source(name: str) -> str:
-    """Check the digest of every file that is here; a wrong one is a `DataError`."""
-    share = "not all" if fetch.find(name) is None else "all"
-    return f"{name}: {share} files are here, all of these right"
-
-
-ACTIONS = {"list": describe_source, "fetch": fetch_source, "verify": verify_source}
-
-
 def main() -> None:
-    """Run a command; a user's mistake ends in one message, not in a traceback."""
+    """Run the command; a user's mistake ends in one message, not in a traceback."""
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m unbraid", epilog=HELP, formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"unbraid {version('unbraid')}")
     parser.add_argument("data", choices=["data"])
-    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("fetch", choices=["fetch"])
     parser.add_argument("names", nargs="*", help="datasets or sources; by default all")
     chosen = parser.parse_args(sys.argv[1:] or ["-h"])
     try:
@@ -66,12 +40,10 @@ def main() -> None:
     with quiet_pipe():
         for name in names:
             try:
-                said = ACTIONS[chosen.action](name)
+                print(f"{name}: {len(fetch.fetch(name))} files here, all digests right")
             except (DataError, OSError) as error:  # It stops no other source.
                 print(f"error: {error}", file=sys.stderr)
                 status = 1
-            else:
-                print(said)
     sys.exit(status)
 
 

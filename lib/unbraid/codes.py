@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_field, check_whole, refuse
 from unbraid.data.sequences import as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
@@ -70,51 +70,37 @@ def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
 
 
 @torch.no_grad()
-def bound_over(
+def bound_per_frame(
     model: SequenceModel, samples: Iterable[BatchLike], seed: int, size: int | None = None
 ) -> dict[str, float]:
-    """elbo, log_likelihood, kl_<code>: means of one draw, in nats per sequence; of one or more
-    samples, each a tensor of frames or `Sequences`.
+    """elbo, log_likelihood, kl_<code>: means of one draw over one or more samples of one length,
+    tensors or `Sequences`: <name>_per_frame in nats per frame, kl_static in nats per sequence.
     """
-    generator, parts = generator_for(model, seed), []
+    generator, parts, length = generator_for(model, seed), [], 1
     for sample in samples:
         for batch in batches(model, sample, size):
             bound = model.elbo(batch, generator)
             terms = {"elbo": bound.elbo, "log_likelihood": bound.log_likelihood}
             parts.append(terms | {f"kl_{name}": value for name, value in bound.kl.items()})
+            length = bound.length
     check_field(parts, "samples", "one or more", "none")
-    return {name: float(values.double().mean()) for name, values in concatenate(parts).items()}
-
-
-def bound_per_frame(
-    model: SequenceModel, samples: Iterable[BatchLike], seed: int
-) -> dict[str, float]:
-    """The same of samples of one length, <name>_per_frame in nats per frame, and kl_static."""
-    listed, figures = list(samples), {}
-    for name, value in bound_over(model, listed, seed).items():
-        if name != "kl_static":
-            name, value = f"{name}_per_frame", value / Batch.of(listed[0]).frames.shape[1]
-        figures[name] = value
+    figures: dict[str, float] = {}
+    for name, values in concatenate(parts).items():
+        mean = float(values.double().mean())
+        figures |= {name: mean} if name == "kl_static" else {f"{name}_per_frame": mean / length}
     return figures
 
 
 def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) -> float:
     """The root mean square difference of two sets of frames of one shape.
 
-    mask: booleans of the first axes; True, at least once, where a value counts.
+    mask: booleans of the first axes, true where a value counts.
     """
     shapes = tuple(first.shape), tuple(second.shape)
-    check_field(first.numel() > 0, "first", "one value or more", shapes[0])
     if shapes[0] != shapes[1]:
-        raise ValueError(f"second: expected the shape of first, {shapes[0]}, found {shapes[1]}")
+        refuse("second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
-    if mask is not None:
-        fits = mask.dtype == torch.bool and mask.shape == shapes[0][: mask.ndim]
-        if not fits or not mask.any():
-            expected = f"booleans, some True, of the first axes of {shapes[0]}"
-            raise ValueError(f"mask: expected {expected}, found {mask.dtype} {tuple(mask.shape)}")
-        squares = squares[mask]
-    return float(squares.mean().sqrt())
+    return float((squares if mask is None else squares[mask]).mean().sqrt())
 
 
 @torch.no_grad()

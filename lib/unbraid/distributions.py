@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid.checks import check_field, check_number, check_shape, check_type, check_whole
+from unbraid.checks import check_field, check_shape, check_type, refuse
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -27,8 +27,6 @@ class DiagonalGaussian:
     @classmethod
     def from_outputs(cls, outputs: Tensor) -> Self:
         """Mean and log-variance (..., d) from a network's outputs (..., 2 d)."""
-        width = outputs.shape[-1] if outputs.ndim else 1
-        check_field(width % 2 == 0, "outputs", "an even width, half of it means", width)
         return cls(*outputs.chunk(2, -1))
 
     @property
@@ -45,7 +43,6 @@ class DiagonalGaussian:
         if isinstance(noise, torch.Generator):
             like = self.mean
             noise = torch.randn(like.shape, generator=noise, dtype=like.dtype, device=like.device)
-        check_type(Tensor, noise=noise)
         check_shape("noise", noise.shape, self.mean.shape)
         return self.mean + self.standard_deviation * noise
 
@@ -94,20 +91,12 @@ def gaussian_log_likelihood(
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """
-    check_type(Tensor, values=values, mean=mean)
-    is_variance = isinstance(variance, (int, float)) and 0 < variance < math.inf  # compiles, too
-    check_field(is_variance, "variance", "a finite number above 0", variance)
-    check_whole(1, dimensions=dimensions)
-    shape = tuple(values.shape)
-    if dimensions > len(shape):
-        raise ValueError(f"dimensions: expected at most those of {shape}, found {dimensions}")
+    check_field(0 < variance < math.inf, "variance", "a finite number above 0", variance)
     if mean.shape != values.shape:
-        raise ValueError(f"mean: expected {shape}, found {tuple(mean.shape)}")
+        refuse("mean", tuple(values.shape), tuple(mean.shape))
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
-        check_field(observed.dtype == torch.bool, "observed", "booleans", observed.dtype)
-        check_shape("observed", observed.shape, shape, last=False)
         squared = squared * observed
         observed = observed.expand_as(squared).flatten(-dimensions)
         count = observed.sum(-1, dtype=squared.dtype)
@@ -115,19 +104,8 @@ def gaussian_log_likelihood(
     return -0.5 * (count * constant + squared.flatten(-dimensions).sum(-1) / variance)
 
 
-def best_log_likelihood(dimensions: int, variance: float) -> float:
-    """The log-likelihood of a perfect mean of D values, -D/2 log(2 pi v), in nats."""
-    check_whole(1, dimensions=dimensions)
-    check_number(0, variance=variance)
-    return -0.5 * dimensions * (LOG_TWO_PI + math.log(variance))
-
-
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
-    check_type(Tensor, frames=frames, logits=logits)
     if logits.shape != frames.shape:
-        raise ValueError(f"logits: expected {tuple(frames.shape)}, found {tuple(logits.shape)}")
-    if not torch.compiler.is_compiling():
-        inside = bool(((frames >= 0) & (frames <= 1)).all())
-        check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")
+        refuse("logits", tuple(frames.shape), tuple(logits.shape))
     return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").flatten(-3).sum(-1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type, check_whole, finite_array
+from unbraid.checks import check_field, check_name, check_type, finite_array, refuse
 from unbraid.models.base import Codes
 
 
@@ -15,7 +15,7 @@ def swap(codes_a: Codes, codes_b: Codes, name: str) -> tuple[Codes, Codes]:
     check_code(codes_b, name)
     shape, other = tuple(codes_a[name].shape), tuple(codes_b[name].shape)
     if shape != other:
-        raise ValueError(f"{name}: expected the shape {shape} in both, found {other}")
+        refuse(name, f"the shape {shape} in both", other)
     return {**codes_a, name: codes_b[name]}, {**codes_b, name: codes_a[name]}
 
 
@@ -33,7 +33,7 @@ def move_one(codes: Codes, name: str) -> Codes:
     for other, code in codes.items():
         if other != name and code.ndim == 3:
             if code.shape[1] < 2:
-                raise ValueError(f"{other}: expected two steps or more, found {tuple(code.shape)}")
+                refuse(other, "two steps or more", tuple(code.shape))
             moving[other] = torch.cat([code[:, :1], code[:, 1:2].expand_as(code[:, 1:])], 1)
     return moving
 
@@ -41,14 +41,11 @@ def move_one(codes: Codes, name: str) -> Codes:
 def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     """The codes (1, ...) of one sequence, or ValueError, for each of `values` (V,) of one unit."""
     check_code(codes, name)
-    counts = [len(code) for code in codes.values()]
+    counts, size = [len(code) for code in codes.values()], codes[name].shape[-1]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
-    size = codes[name].shape[-1]
-    check_whole(0, unit=unit)
-    if unit >= size:
-        raise ValueError(f"unit: expected 0 to {size - 1}, found {unit}")
+    if unit not in range(size):
+        refuse("unit", f"0 to {size - 1}", unit)
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
-    check_field(len(wanted) > 0, "values", "one or more", "none")
     repeated = {other: code.repeat_interleave(len(wanted), 0) for other, code in codes.items()}
     repeated[name][..., unit] = wanted.view(-1, *[1] * (codes[name].ndim - 2))
     return repeated

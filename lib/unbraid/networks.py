@@ -1,7 +1,7 @@
 """The networks that models and judges share: image encoders and decoders, dense and recurrent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import check_field, check_name
 from unbraid.distributions import DiagonalGaussian
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -33,10 +33,8 @@ def activation(name: str | float) -> nn.Module:
 
 def stage_widths(image_size: int, width: int) -> list[int]:
     """Channels after each halving of an image down to 4 x 4: `width`, and then twice as many."""
-    check_whole(8, image_size=image_size)
-    check_whole(1, width=width)
     halvings = math.log2(image_size / 4)
-    check_field(halvings.is_integer(), "image_size", "8, 16, 32, 64, ...", image_size)
+    check_field(halvings in range(1, 20), "image_size", "8, 16, 32, 64, ...", image_size)
     return [width * 2**stage for stage in range(int(halvings))]
 
 
@@ -62,7 +60,6 @@ class ConvolutionalEncoder(nn.Sequential):
 
     Each 4 x 4 convolution of stride 2 halves the image and doubles the channels, from `width` on,
     down to 4 x 4; a last one turns that into a vector.
-
     output: None ends in the other layers' activation, as paper A; "tanh" as paper C, normalised.
     """
 
@@ -89,7 +86,6 @@ class ConvolutionalDecoder(nn.Sequential):
     """DCGAN's generator: codes (N, inputs) to frames (N, C, H, W).
 
     A linear layer, then transposed convolutions: one to 4 x 4, others that double the image.
-
     output: "sigmoid", as in the authors' code of papers A and C; or "linear", with which frames may
         leave [0, 1] a little, but gradients do not vanish near black.
     groups: 1, or 0, which leaves the first linear layer out, as paper C.
@@ -107,7 +103,6 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
-        check_name("groups", groups, (0, 1))
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups:
             layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
@@ -148,11 +143,19 @@ def draw_he_weights(network: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def draw_weights(network: nn.Module, kinds: tuple, draw: Callable[[Tensor], Tensor]) -> None:
+    """Draw the weights of all layers of these kinds; their biases become 0."""
+    for layer in network.modules():
+        if isinstance(layer, kinds):
+            draw(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:
     """A dense network with a linear output, (..., inputs) to (..., outputs)."""
-    check_whole(0, hidden_layers=hidden_layers)
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]

@@ -40,7 +40,7 @@ def read_record(name: str, folder: Path | None = None) -> dict:
 def read_metrics(name: str, folder: Path | None = None) -> dict:
     """The figures of all runs on one dataset, such as "single_element/sprites/quick", by run.
 
-    An entry holds the mean over seeds of each figure and, in "by_seed", those of each seed;
+    An entry has the mean over seeds of each figure and, in "by_seed", those of each seed;
     "protocol" says how they were measured. Raises as `read_record`.
     """
     return read_json((folder or results()) / name / "metrics.json")

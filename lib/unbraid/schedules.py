@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unbraid.checks import check_field, check_name, check_number, finite_array
+from unbraid.checks import check_name, check_number, finite_array, refuse
 
 Curve = float | Sequence[Sequence[float]] | Callable[[float], float]
 """A number, knots [[share, value], ...] of a linear `Schedule`, or a function of the share."""
@@ -26,14 +26,13 @@ class Schedule:
     def __post_init__(self) -> None:
         check_name("interpolation", self.interpolation, ("linear", "logarithmic"))
         knots = finite_array("knots", self.knots)
-        are_pairs = knots.ndim == 2 and knots.shape[1] == 2 and len(knots) > 0
-        expected = "pairs [share, value] (a share is updates divided by steps)"
-        check_field(are_pairs, "knots", expected, self.knots)
+        if knots.ndim != 2 or knots.shape[1] != 2 or len(knots) == 0:
+            refuse("knots", "pairs [share, value]", self.knots)
         shares, values = knots.T
-        are_shares = shares[0] >= 0 and shares[-1] <= 1 and (np.diff(shares) >= 0).all()
-        check_field(are_shares, "knots", "shares in order from 0 to 1", self.knots)
-        has_logarithms = self.interpolation == "linear" or values.min() > 0
-        check_field(has_logarithms, "knots", "values above 0 if logarithmic", self.knots)
+        if shares[0] < 0 or shares[-1] > 1 or (np.diff(shares) < 0).any():
+            refuse("knots", "shares of updates in order from 0 to 1", self.knots)
+        if self.interpolation == "logarithmic" and values.min() <= 0:
+            refuse("knots", "values above 0 if logarithmic", self.knots)
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
@@ -56,9 +55,9 @@ def check_curve(name: str, curve: Curve, least: float = -math.inf) -> list[float
             curve = Schedule(curve)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: expected a number, knots or a function; {error}") from None
-    found = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
-    for value in found:
+    values = [curve(percent / 100) for percent in range(101)] if callable(curve) else [curve]
+    for value in values:
         check_number(**{name: value})
         if value < least:
-            raise ValueError(f"{name}: expected values from {least:g}, found {value}")
-    return [float(value) for value in found]
+            refuse(name, f"values from {least:g}", value)
+    return [float(value) for value in values]

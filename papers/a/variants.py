@@ -102,7 +102,7 @@ class GatedPrediction(CanvasPrediction):
         for since, counts in self.config.opening:
             if share >= since:
                 units = (torch.arange(self.factor_size) < torch.tensor(counts)[:, None]).to(units)
-        self.in_use.copy_(units)  # in place, so that a compiled update sees it
+        self.in_use.copy_(units)
 
     @torch.no_grad()
     def part_decoder(self) -> None:

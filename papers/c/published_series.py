@@ -13,15 +13,17 @@ paper's formulas and from `SingleElement`:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.elements import Posterior, SingleElementConfig, Windows
+from unbraid.models.elements import Codec, Posterior, SingleElementConfig
 from unbraid.models.single_element import SingleElement
 from unbraid.networks import GaussianHead, mlp
 
@@ -29,8 +31,10 @@ LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
 
 
-class StepCodec(Windows):
+class StepCodec(Codec):
     """Encoder (to g features of each step) and decoder of windows, step by step."""
+
+    is_series = True
 
     def __init__(self, config: PublishedSeriesConfig):
         super().__init__()
@@ -124,6 +128,12 @@ class PublishedSeries(SingleElement):
             nn.Linear(features, features), nn.Tanh(), GaussianHead(features, self.static_size)
         )
         self.dynamic_encoder = WindowEncoder(config)  # type: ignore[assignment]
+
+    def with_anchor(self, anchor: str) -> Self:
+        """A model that shares the weights and has another anchor."""
+        model = copy.copy(self)
+        model.config = replace(self.config, anchor=anchor)
+        return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         noise = super().draw_noise(count, length, generator)

@@ -33,10 +33,10 @@ class LeakyHead(GaussianHead):
         return DiagonalGaussian(*ends)
 
 
-class SpectraCodec(elements.Windows):
+class SpectraCodec(elements.Codec):
     """Recurrent encoder (to g features) and decoder of chunks; an element is one spectrum."""
 
-    window = 1
+    is_series = True
 
     def __init__(self, config: PublishedSpeechConfig):
         super().__init__()

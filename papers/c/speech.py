@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 from torch import Tensor
 from unbraid.checks import check_field, finite_array, to_index
-from unbraid.codes import bound_over, encode_all, generator_for
+from unbraid.codes import bound_per_frame, encode_all, generator_for
 from unbraid.data.sequences import Sequences
 from unbraid.data.speech import SpectrumScale
 from unbraid.models.base import Codes, SequenceModel
@@ -51,8 +51,9 @@ def evaluate_speech(model: SequenceModel, settings: RunSettings, seed: int) -> F
     if settings.scaled:
         test = SpectrumScale.fit(load_chunks(settings, "train", seed)).transform(test)
     recordings = collect_recordings(model, test, seed)
-    bound = bound_over(model, [recordings.chunks], seed, CHUNKS)
-    figures = {name: bound[name] for name in ("elbo", "kl_static", "kl_dynamic")}
+    bound, steps = bound_per_frame(model, [recordings.chunks], seed, CHUNKS), test.length
+    figures = {"elbo": steps * bound["elbo_per_frame"], "kl_static": bound["kl_static"]}
+    figures["kl_dynamic"] = steps * bound["kl_dynamic_per_frame"]
     for name, values in recordings.vectors.items():
         trials = speaker_trials(values, recordings.labels["speaker"])
         figures[f"eer_{name}"] = equal_error_rate(*trials)

@@ -328,7 +328,7 @@ def assemble(
         train = values[parts["train"]].astype(np.float64)
         raw.units = np.stack([np.nanmean(train, (0, 1)), np.nanstd(train, (0, 1))])
         for name in SPLITS:
-            splits[name] = make_series(values, parts, name, True, labels, classes, about)
+            splits[name] = make_series(values, parts, name, labels, classes, about)
     else:
         if clips[0].values.ndim == 4:
             colour = clips[0].values[0, :, :1, :1]

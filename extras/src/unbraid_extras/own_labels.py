@@ -18,7 +18,6 @@ from unbraid.checks import to_index
 from unbraid.codes import concatenate
 from unbraid.data.sequences import Sequences
 from unbraid.measures import leakage
-from unbraid.measures.intervals import Interval, bootstrap_interval
 from unbraid.models.base import Batch
 from unbraid.models.single_element import SingleElement
 
@@ -51,8 +50,8 @@ class Comparison:
     """Whether the best of some probes is ahead of the best of others."""
 
     word: str  # "more", "less" or "open"
-    difference: Interval  # of skills
     p_value: float  # of no difference, two-sided
+    count: int  # of the groups behind it
 
 
 # ---- probes
@@ -138,19 +137,16 @@ def probe(
 # ---- comparisons
 
 
-def compare_losses(
-    first: np.ndarray, second: np.ndarray, base: np.ndarray, groups: np.ndarray
-) -> Comparison:
+def compare_losses(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> Comparison:
     """Whether the best of the first probes is ahead of the best of the second ones.
 
     first, second: losses (n, rows) on the same test sequences, so that one which is hard for both
-    adds no doubt. base: (n,), of a constant. groups: (n,), what the split keeps together.
+    adds no doubt. groups: (n,), what the split keeps together.
 
     If neither were ahead, the gain on each group would be as likely with the other sign: the
     p-value is the share of random signs with a sum as large. Six groups that differ are needed.
     """
     ours, theirs = (losses[:, losses.sum(0).argmin()] for losses in (first, second))
-    difference = bootstrap_interval((theirs - ours) / base.mean(), clusters=groups)
     gains = np.bincount(to_index("groups", groups), weights=theirs - ours)
     signs = np.random.default_rng(0).choice([-1, 1], (FLIPS, len(gains)))
     as_large = np.abs(signs @ gains) >= (1 - 1e-9) * abs(gains.sum())
@@ -158,19 +154,19 @@ def compare_losses(
     word = "more" if gains.sum() > 0 else "less"
     if len(gains) < FEWEST_GROUPS or p_value > SIGNIFICANCE:
         word = "open"
-    return Comparison(word, difference, p_value)
+    return Comparison(word, p_value, len(gains))
 
 
 def compare_with_inputs(
     probed: Probed, column: str, own: Sequence[str], groups: np.ndarray, unit: str
 ) -> str:
     """A sentence that compares the code that should hold a label, or the best one, with inputs."""
-    names, losses, base = probed.matrix.rows, probed.losses[column], probed.constant[column]
+    names, losses = probed.matrix.rows, probed.losses[column]
     inputs = [row for row, name in enumerate(names) if name.startswith("inputs")]
     codes = [row for row, name in enumerate(names) if name in own]
     codes = codes or [row for row in range(len(names)) if row not in inputs]
     code, best = (min(rows, key=lambda row: losses[row].sum()) for rows in (codes, inputs))
-    found = compare_losses(losses[codes].T, losses[inputs].T, base, groups)
+    found = compare_losses(losses[codes].T, losses[inputs].T, groups)
     opening, word = "", f"{found.word} than"
     if found.word == "open":
         opening, word = "it is open whether ", "more or less than"
@@ -178,7 +174,7 @@ def compare_with_inputs(
     numbers = f"skill {skills[0]:.2f} against {skills[1]:.2f}, p {found.p_value:.2g}"
     return (
         f"{column}: {opening}the {names[code]} code tells {word} a linear model on the "
-        f"{names[best]} ({numbers} over {found.difference.n} test {unit})."
+        f"{names[best]} ({numbers} over {found.count} test {unit})."
     )
 
 

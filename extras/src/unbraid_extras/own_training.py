@@ -322,7 +322,7 @@ def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerat
         # Compiling would take a good part of such a short run.
         run: dict[str, Any] = {"checkpoint": checkpoint, "accelerator": accelerator}
         run |= {"every": max(1, plan.options["steps"] // ROWS), "report": watch}
-        fit(model, draw, **plan.options, **run, compile=False)
+        fit(model, draw, **plan.options, **run)
     except KeyboardInterrupt:
         print(f"\nthe same command goes on after update {last_update(checkpoint)}", flush=True)
         raise

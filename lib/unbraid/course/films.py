@@ -1,8 +1,7 @@
-"""What moves, sounds or can be changed in a notebook: films, animated figures, controls.
+"""What moves or can be changed in a notebook: films, animated figures, controls.
 
 alt: as in `images`, a sentence or the key of one.
-still: what stands for a film where nothing moves, in print and on GitHub; numbers of its pictures
-from 0, several of them below each other. It should show what the text says of the film.
+still: what stands for a film where nothing moves: numbers of its pictures from 0.
 """
 
 import io
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_whole, refuse
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
 
@@ -36,9 +35,7 @@ def film(
     """
     check_whole(1, rows=rows, scale=scale, milliseconds=milliseconds)
     if len(titles) * rows not in (0, len(clips)):
-        raise ValueError(
-            f"titles: expected one for each of {len(clips)} clips in {rows} rows, found {titles}"
-        )
+        refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     images = []
     for frames in np.asarray(clips).swapaxes(0, 1):
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
@@ -50,8 +47,6 @@ def film(
 
 def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image.Image:
     """Some frames of a film below each other, several with their numbers, which count from 1."""
-    check_whole(0, still=min(numbers))
-    check_field(max(numbers) < len(images), "still", f"below {len(images)}", max(numbers))
     width, height, gap = *images[0].size, 4  # pixels
     page = Image.new("RGB", (width, len(numbers) * (height + gap) - gap), "white")
     pen = ImageDraw.Draw(page)
@@ -78,21 +73,12 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
     return page
 
 
-def animate(
-    draw: Callable[[int], Figure],
-    count: int,
-    alt: str,
-    milliseconds: int = 250,
-    still: int | None = None,
-) -> None:
+def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
     """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film.
 
-    still: by default the last figure.
+    The last figure is its still.
     """
     check_whole(1, count=count)
-    still = count - 1 if still is None else still
-    check_whole(0, still=still)
-    check_field(still < count, "still", f"below {count}", still)
     pictures: list[np.ndarray] = []
     for number in range(count):
         figure = draw(number)
@@ -110,7 +96,7 @@ def animate(
     palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
     images = map(Image.fromarray, pictures)
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    show_film(frames, alt, milliseconds, frames[still].convert("RGB"))
+    show_film(frames, alt, milliseconds, frames[-1].convert("RGB"))
 
 
 def show_film(
@@ -121,19 +107,6 @@ def show_film(
     options = {"append_images": pictures[1:], "duration": milliseconds, "loop": 0}
     first.save(png, "PNG", save_all=True, optimize=True, **options)
     show_image("png", png.getvalue(), alt, first.width, still, is_film=True)
-
-
-def play(sound: Tensor, rate: int, name: str) -> None:
-    """Show a player of a sound (samples,), `rate` a second, below its name; all are as loud."""
-    from IPython.display import Audio, Markdown, display
-
-    check_whole(1, rate=rate)
-    if sound.ndim != 1 or len(sound) == 0:
-        raise ValueError(f"sound: expected (samples,), found {tuple(sound.shape)}")
-    sound = sound - sound.mean()
-    sound = sound * 0.1 / sound.square().mean().sqrt().clamp(min=1e-6)
-    player = Audio(sound.clamp(-0.99, 0.99).numpy(), rate=rate, normalize=False)
-    display(Markdown(f"*{name}* ({len(sound) / rate:.1f} seconds)"), player)
 
 
 def explore(draw: Callable[..., None], **controls: object) -> None:

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import Tensor
 
-from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.checks import check_field, check_whole, finite_array, refuse
 from unbraid.data.fetch import repository_root
 
 # One palette in the whole course: each pair differs in hue for everybody, and in lightness.
@@ -33,18 +33,16 @@ def find_beside_notebooks(path: str | Path) -> Path:
 
 
 def describe(alt: str) -> str:
-    """A sentence as it is, or the one that notebooks/figures/alt.toml holds under this key."""
+    """A sentence as it is, or the one that notebooks/figures/alt.toml has under this key."""
     if " " not in str(alt):
         part, _, key = str(alt).partition(".")
         file = find_beside_notebooks("figures/alt.toml")
         text = tomllib.loads(file.read_text("utf8")).get(part, {}).get(key, "")
         if not text:
-            raise ValueError(
-                f"alt: expected a sentence, or a key of figures/alt.toml, found {alt!r}"
-            )
+            refuse("alt", "a sentence, or a key of figures/alt.toml", f"{alt!r}")
         alt = " ".join(text.split())
     if len(alt.split()) < 4:
-        raise ValueError(f"alt: expected a sentence that says what the figure shows, found {alt!r}")
+        refuse("alt", "a sentence that says what the figure shows", f"{alt!r}")
     return alt
 
 
@@ -92,9 +90,7 @@ def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:
     values = finite_array("frames", frames).astype(np.float32)
     are_frames = values.ndim == 4 and values.shape[1] in (1, 2, 3)
     if not are_frames or len(values) == 0 or len(values) % rows:
-        raise ValueError(
-            f"frames: expected (N, 1 to 3, H, W) in {rows} full rows, found {values.shape}"
-        )
+        refuse("frames", f"(N, 1 to 3, H, W) in {rows} full rows", values.shape)
     check_field(values.max() < 10, "frames", "values in [0, 1]", "bytes; divide them by 255")
     values = values.clip(0, 1)
     if values.shape[1] == 2:

@@ -16,8 +16,8 @@ from matplotlib.transforms import Affine2D
 from PIL import Image
 from torch import Tensor
 
-from unbraid.checks import check_field
-from unbraid.course.films import animate, explore, film, play  # noqa: F401 - lessons take them here
+from unbraid.checks import check_field, refuse
+from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
 from unbraid.course.images import (  # noqa: F401
     DIGITS,
     find_beside_notebooks,
@@ -53,7 +53,7 @@ def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
     drawing = find_beside_notebooks(path).read_bytes()
     mark = 'xmlns="http://www.w3.org/2000/svg"'  # Browsers draw nothing without this address.
     if mark.encode() not in drawing:
-        raise ValueError(f"{path}: expected <svg {mark}>, found none")
+        refuse(path, f"<svg {mark}>", "none")
     show_image("svg+xml", drawing, alt, width)
 
 
@@ -67,7 +67,7 @@ def grid(
     frames = np.asarray(sequences)
     rows, length = frames.shape[:2]
     if len(labels) not in (0, rows):
-        raise ValueError(f"labels: expected one for each of {rows} rows, found {labels}")
+        refuse("labels", f"one for each of {rows} rows", labels)
     size = (0.75 * length + (1.3 if labels else 0.2), 0.75 * rows + 0.45)
     ax = ax or plt.subplots(figsize=size)[1]
     image = picture(frames.reshape(-1, *frames.shape[2:]), rows)
@@ -88,12 +88,6 @@ def table_axes(rows: int, columns: int, left: float = 1.0, zoom: float = 3) -> A
     figure = plt.figure(figsize=(left + width, height + 0.5), layout="none")
     shares = (left / (left + width), 0, width / (left + width), height / (height + 0.5))
     return figure.add_axes(shares)
-
-
-def name_columns(ax: Axes, names: Sequence[str]) -> None:
-    """Write names above the columns of a `grid`."""
-    ax.set_xticks(ax.get_xticks(), names)
-    ax.xaxis.tick_top()
 
 
 def heatmap(
@@ -118,7 +112,7 @@ def heatmap(
     check_field(values.ndim == 2 and values.size > 0, "matrix", "rows and columns", values.shape)
     for name, names, count in zip(("rows", "columns"), (rows, columns), values.shape, strict=True):
         if len(names) not in (0, count):
-            raise ValueError(f"{name}: expected {count} names or none, found {names}")
+            refuse(name, f"{count} names or none", names)
     ax = ax or plt.subplots(figsize=(1.2 * values.shape[1] + 2, 0.8 * values.shape[0] + 1.2))[1]
     look: dict[str, Any] = {"vmin": 0, "vmax": high, "cmap": "cividis", "square": True}
     if diverging:
@@ -152,10 +146,6 @@ def leakage(
     written in italics and in brackets.
     """
     values = np.asarray(value, dtype=float)
-    for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
-        shape = (*values.shape, *more)
-        if given is not None and np.shape(given) != shape:
-            raise ValueError(f"{name}: expected {shape}, found {np.shape(given)}")
     ax = heatmap(values, ax, rows, columns, "skill", digits=None)
     for row, column in np.argwhere(np.isfinite(values)):
         text, style = write_number(values[row, column]), ink(ax, values[row, column])

@@ -11,12 +11,11 @@ from unbraid.data.series import CALENDAR, cut_months, make_series, split_months
 AIR = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3", "TEMP", "PRES", "DEWP", "WSPM")
 
 
-def load(split: str = "train", scaled: bool = True) -> Sequences:
+def load(split: str = "train") -> Sequences:
     """Beijing's air: the first 672 hours of each month at 12 stations, 2013 to 2017, ten variables.
 
     split: as papers cut it: 2016 is the "test" (144 series), the other years are shuffled, 85 % to
     "train" (367), 15 % for "validation" (65); stations share their days across these two.
-    scaled: z-scores by the observed entries of "train", or with false the units of `AIR`.
 
     Series (N, 672, 10) by month, then station; the mask has the same shape. Labels: station,
     month, season, year (N,), static; hour, rain in mm (N, 672; 0 where missing, .1 %), dynamic.
@@ -34,4 +33,4 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     classes = {"station": tuple(stations), "year": years, **CALENDAR}
     parts = split_months(labels["year"] == years.index("2016"))
     about = "air quality at 12 stations of Beijing, months of 672 hours"
-    return make_series(values[..., :-1], parts, split, scaled, labels, classes, about)
+    return make_series(values[..., :-1], parts, split, labels, classes, about)

@@ -12,16 +12,13 @@ from unbraid.data.series import CALENDAR, cut_months, make_series, split_months
 LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL")
 
 
-def load(
-    split: str = "train", months: str = "papers", shift_days: int = 0, scaled: bool = True
-) -> Sequences:
+def load(split: str = "train", months: str = "papers", shift_days: int = 0) -> Sequences:
     """ETTh1, a transformer's six loads: the first 672 hours of each month, July 2016 to May 2018.
 
     months      "papers": the six months of 2016 are the test, the 17 after them are shuffled, 85 %
                 to train: 14, 3 and 6 series. "interleaved": of five months in a row the first is
                 for validation, the third for the test: 13, 5 and 5 series of all four seasons.
     shift_days  turns the series, not the labels, by this many days; published code does so by 14
-    scaled      z-scores by the training split, or with false the loads as published
 
     Series (N, 672, 6), see `LOADS`; nothing is missing. Labels: month, season, year (N,), static;
     hour, oil_temperature in °C (N, 672), dynamic.
@@ -39,4 +36,4 @@ def load(
     turned = f", turned by {shift_days} days against their labels" if shift_days else ""
     about = f"ETTh1, months of 672 hours split as {months}{turned}"
     values = np.roll(values[..., :-1], -24 * shift_days, axis=1)
-    return make_series(values, parts, split, scaled, labels, classes, about)
+    return make_series(values, parts, split, labels, classes, about)

@@ -18,16 +18,12 @@ FACE_CLASSES = {
     "expression": ("angry", "happy", "neutral", "sad"),
     "eyes": ("open", "sunglasses"),
 }
-TEST_PEOPLE = ("ch4f", "karyadi", "night", "tammo")  # every fifth of the 20 people
 
 
-def load(split: str = "train", by: str = "image", image_size: int = 64) -> Sequences:
+def load(split: str = "train", image_size: int = 64) -> Sequences:
     """CMU Face Images: the photographs of each person as one sequence, bytes (N, T, 1, S, S).
 
-    split       "train" or "test"
-    by          "image": a random quarter of each person's pictures is the test, 474 and 150
-                pictures of the same 20 people; "person": four people (`TEST_PEOPLE`) are the test
-                with all their pictures, 499 and 125 pictures
+    split       "train" or "test", a random quarter of each person's pictures: 474 and 150
     image_size  S: 64, the published 60 rows, of which the first and the last come twice more, of 64
                 pixels; 32: the same halved by averaging 2 x 2 pixels
 
@@ -36,7 +32,7 @@ def load(split: str = "train", by: str = "image", image_size: int = 64) -> Seque
     expression, eyes (N, T), dynamic. Raises `DataError` without the files.
     """
     check_name("image_size", image_size, (32, 64))
-    names, people = _divide(split, by)
+    names, people = _divide(split)
     length = max(map(len, people.values()))
     images = np.zeros((len(people), length, 64, 64), np.uint8)
     mask = torch.zeros(len(people), length, dtype=torch.bool)
@@ -55,26 +51,22 @@ def load(split: str = "train", by: str = "image", image_size: int = 64) -> Seque
         blocks = images.reshape(len(people), length, 32, 2, 32, 2)
         images = blocks.mean(axis=(3, 5)).round().astype(np.uint8)
     count = f"{int(mask.sum())} real photographs of {len(people)} people"
-    about = f"CMU Face Images, {split} split by {by}: {count}"
+    about = f"CMU Face Images, {split} split by image: {count}"
     frames = torch.from_numpy(images)[:, :, None]
     classes = {"person": names, **FACE_CLASSES}
     return Sequences(frames, labels, ("person",), tuple(FACE_CLASSES), split, about, mask, classes)
 
 
-def _divide(split: str, by: str) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
-    """The names of all people, and the photographs of each who is in a split."""
+def _divide(split: str) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
+    """The names of all people, and the photographs of each in a split."""
     check_name("split", split, ("train", "test"))
-    check_name("by", by, ("image", "person"))
     people: dict[str, list[Path]] = {}
     for _, path in sorted(files("cmu-faces").items()):
         people.setdefault(path.parent.name, []).append(path)
     names, generator = tuple(people), np.random.default_rng(0)
     for name in names:
-        if by == "image":
-            order = generator.permutation(len(people[name]))
-            tests, train = np.split(order, [len(order) // 4])
-            numbers = np.sort(tests if split == "test" else train)
-            people[name] = [people[name][number] for number in numbers]
-        elif (name in TEST_PEOPLE) != (split == "test"):
-            del people[name]
+        order = generator.permutation(len(people[name]))
+        tests, train = np.split(order, [len(order) // 4])
+        numbers = np.sort(tests if split == "test" else train)
+        people[name] = [people[name][number] for number in numbers]
     return names, people

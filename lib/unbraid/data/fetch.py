@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import shutil
-import time
 import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_name
+from unbraid.checks import check_name, refuse
 from unbraid.files import write_atomically
-
-DAY = 86_400  # seconds
 
 
 class DataError(RuntimeError):
@@ -103,8 +100,6 @@ def locate(name: str) -> dict[str, Path]:
 def verify(name: str, only: Sequence[str] = ()) -> dict[str, str]:
     """The state of each file of a source: "ok", "damaged" or "missing". only: of some files."""
     paths, states = locate(name), {}
-    for file in only:
-        check_name("only", file, SOURCES[name].files)
     for file in only or SOURCES[name].files:
         states[file] = "missing"
         if file in paths:
@@ -164,10 +159,9 @@ class _Bounded(io.BytesIO):
 
 
 def _download(source: Source, missing: list[str], folder: Path) -> None:
-    """Bring files into a folder: those that the archive holds, then the others one by one."""
+    """Bring files into a folder: those in the archive, then the others one by one."""
     import pooch
 
-    _sweep(folder)
     # Without the header some servers send a .gz file unpacked.
     bring = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
     left = list(missing)
@@ -183,7 +177,7 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
         received = _Bounded(source.files[file][1])
         bring(source.urls.get(file) or source.url + file, received, None)
         if not _keep(source, file, received.getvalue(), folder):
-            raise ValueError(f"{file}: expected the published file, found another digest")
+            refuse(file, "the published file", "another digest")
 
 
 def _read_members(
@@ -209,10 +203,3 @@ def _keep(source: Source, file: str, content: bytes, folder: Path) -> bool:
         write_atomically(folder / file, content)
         os.chmod(folder / file, 0o644)  # for all users of a cache
     return is_right
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what was being written a day ago or earlier, when a fetch was killed."""
-    for path in [*folder.rglob("tmp*"), *folder.rglob(".*.*")]:
-        if path.is_file() and time.time() - path.stat().st_mtime > DAY:
-            path.unlink()

@@ -15,7 +15,7 @@ VITALS = tuple(sorted((*PRESSURES, "GCS", "HCT", "RespRate", "Temp")))  # the va
 UNITS = ("coronary care", "cardiac surgery recovery", "medical", "surgical")
 
 
-def load(split: str = "train", scaled: bool = True) -> Sequences:
+def load(split: str = "train") -> Sequences:
     """PhysioNet 2012, intensive care: hourly means of ten vital signs (`VITALS`), (N, 80, 10).
 
     As Tonekaboni et al. (2022) and paper C prepare them: kept are the 1 857 of 4 000 records that
@@ -23,8 +23,7 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
 
     split: of the records in the order of their numbers the first fifth is the "test" (371), the
     others are shuffled, 80 % to "train" (1 188) and the rest for "validation" (298). Hours after
-    the end, 47 at most, are false in the mask (N, 80, 10). scaled: z-scores by the observed entries
-    of "train", or with false the units of the records.
+    the end, 47 at most, are false in the mask (N, 80, 10).
     Labels, all static: mortality (in hospital), icu, length in hours.
     """
     hours, outcomes = read_stays(tuple(files("physionet-2012").values()))
@@ -36,7 +35,7 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     labels = {name: column.to_numpy() for name, column in outcomes.items()}
     classes = {"mortality": ("survived", "died"), "icu": UNITS}
     about = "PhysioNet Challenge 2012, set A, hourly vital signs"
-    return make_series(values, parts, split, scaled, labels, classes, about)
+    return make_series(values, parts, split, labels, classes, about)
 
 
 @functools.lru_cache(maxsize=1)

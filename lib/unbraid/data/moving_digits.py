@@ -1,13 +1,11 @@
 """Moving digits as paper A: a red and a green MNIST digit, each moving in its own colour plane.
 
-The digits never meet, so a frame holds two independent things whose true positions are known.
-Paper A's digits bounce: each moves on a straight line and is reflected at the edges. Digits that
-circle about the middle of the canvas are ours.
+The digits never meet, so a frame shows two independent things whose true positions are known.
+Paper A's digits bounce at the edges; digits that circle about the middle are ours.
 """
 
 import gzip
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,8 +97,7 @@ class MovingDigits:
     digits      `load_digits(...)`
     image_size  64 as paper A, or 32 (digits halved to 14 x 14 by averaging 2 x 2 pixels)
     length      T
-    motion      "bounce", on straight lines between the walls, or "circle", about the middle; place,
-                direction, radius and phase are drawn uniformly
+    motion      "bounce" or "circle"; place, direction, radius and phase are drawn uniformly
     speeds      of the red and of the green digit per frame; for "bounce" as a share of the travel,
                 the way that a digit's corner can go (36 pixels at 64); for "circle" in signed rad
     """
@@ -135,8 +132,6 @@ class MovingDigits:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
-        check_whole(1, count=count)
-        check_type(torch.Generator, generator=generator)
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         frames = torch.arange(self.length)[None, :, None, None]
         return which, PATHS[self.motion](count, frames, self.speeds, generator)
@@ -170,25 +165,3 @@ class MovingDigits:
         dynamic = {"red_position": positions[:, :, 0], "green_position": positions[:, :, 1]}
         frames, names = self.render(which, positions), (tuple(static), tuple(dynamic))
         return Sequences(frames, static | dynamic, *names, self.digits.split, self.provenance)
-
-
-def load(
-    split: str = "train", count: int = 1000, image_size: int = 64, length: int = 5, seed: int = 0
-) -> Sequences:
-    """Moving digits: two MNIST digits that bounce, bytes (count, length, 3, S, S).
-
-    split: "train" or "test", from which digits; a path of the one is no path of the other. count:
-    the first sequences stay the same whatever the count. Others and labels: as `MovingDigits`.
-    """
-    check_whole(1, count=count)
-    checks.check_seed(seed)
-    sampler = MovingDigits(load_digits(split), image_size, length)
-    generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
-    # In whole hundreds, so that the count changes no draw.
-    drawn = [sampler.draw(100, generator) for _ in range(0, count, 100)]
-    which, positions = (torch.cat(parts)[:count] for parts in zip(*drawn, strict=True))
-    sequences = sampler.label(which, positions)
-    about = f"{count} sequences of {sampler.provenance}; seed {seed}"
-    classes = dict.fromkeys(sequences.static, tuple("0123456789"))
-    frames = sequences.frames.mul(255).round().byte()
-    return replace(sequences, frames=frames, provenance=about, classes=classes)

@@ -8,14 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_type, check_whole
+from unbraid.checks import check_field, check_type, check_whole, refuse
 from unbraid.data.sequences import Sequences
 
 
 def draw_rows(sequences: Sequences, count: int, generator: torch.Generator) -> Tensor:
     """The numbers of `count` sequences, drawn at random with replacement."""
-    check_whole(0, count=count)
-    check_type(torch.Generator, generator=generator)
     return torch.randint(len(sequences), (count,), generator=generator)
 
 
@@ -47,9 +45,7 @@ class FrameSampler:
         shortest = int(self.observed.sum(1).min())
         check_whole(1, length=length)
         if length > shortest:
-            raise ValueError(
-                f"length: expected at most the {shortest} of the shortest, found {length}"
-            )
+            refuse("length", f"at most the {shortest} of the shortest", length)
         self.sequences, self.length = sequences, length
 
     def __call__(self, count: int, generator: torch.Generator) -> Sequences:

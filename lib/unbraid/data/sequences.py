@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type
+from unbraid.checks import check_field, check_name, check_type, refuse
 from unbraid.readable import Readable
 
 
@@ -32,7 +32,7 @@ class Sequences(Readable):
 
     frames      (N, T, C, H, W) in [0, 1] or bytes 0 ... 255, or a series (N, T, D) of floats
     labels      the known factors by name; static ones (N, ...), dynamic ones (N, T, ...)
-    static      names of the labels that hold for a whole sequence
+    static      names of the labels of whole sequences
     dynamic     names of the labels that have a value at each step
     split       which part of the data this is, such as "train" or "test"
     provenance  one sentence naming the data that was really used
@@ -40,7 +40,7 @@ class Sequences(Readable):
                 where all were. What is not observed is still a finite number, zero by custom.
     classes     names of the values 0, 1, ... of those labels that are classes
 
-    Raises `ValueError` with the field's name when any of this does not hold.
+    Raises `ValueError` with the field's name when any of this is wrong.
     """
 
     frames: Tensor
@@ -87,16 +87,9 @@ class Sequences(Readable):
         """The sequences at `indices` (0 ... N - 1, booleans (N,), or a slice), in that order."""
         if isinstance(indices, slice):
             return self._map(lambda values: values[indices])
-        rows = as_tensor("indices", indices)
-        if rows.dtype == torch.bool and rows.shape == (len(self),):
-            rows = rows.nonzero()[:, 0]
-        is_whole = not (rows.is_floating_point() and rows.numel()) and rows.dtype != torch.bool
-        inside = (rows >= 0) & (rows < len(self))
-        if rows.ndim > 1 or not is_whole or not inside.all():
-            found = str(indices)[:60]
-            raise IndexError(f"indices: expected some of 0 to {len(self) - 1}, found {found}")
+        rows = torch.arange(len(self), device=self.frames.device)[indices]
         # For bytes index_select is several times as fast as values[rows].
-        return self._map(lambda values: values.index_select(0, rows.long()))
+        return self._map(lambda values: values.index_select(0, rows))
 
     def to(self, device: torch.device | str) -> Self:
         return self._map(lambda values: values.to(device))
@@ -130,8 +123,7 @@ class Sequences(Readable):
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
         check_field(len(shape) in (3, 5) and 0 not in shape[1:], "frames", layout, shape)
         if self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4:
-            expected = "channels before height and width, frames.movedim(-1, 2)"
-            raise ValueError(f"frames: expected {expected}, found {shape}, channels last")
+            refuse("frames", "channels before height and width, frames.movedim(-1, 2)", shape)
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
         is_float = frames.is_floating_point()
@@ -140,28 +132,22 @@ class Sequences(Readable):
             low, high = map(float, torch.aminmax(frames))  # NaN if one value is
             is_image = self.kind == "frames"
             if not math.isfinite(high - low) or (is_image and (low < 0 or high > 1)):
-                expected = "finite numbers, those of images in [0, 1]"
-                raise ValueError(f"frames: expected {expected}, found {low:g} to {high:g}")
+                refuse("frames", "finite, those of images in [0, 1]", f"{low:g} to {high:g}")
 
     def _check_labels(self) -> None:
         names = sorted([*self.static, *self.dynamic])
         if names != sorted(self.labels):
-            expected = f"each of the labels {sorted(self.labels)} in one of the two"
-            raise ValueError(f"static, dynamic: expected {expected}, found {names}")
+            refuse("static, dynamic", f"each label once, {sorted(self.labels)}", names)
         for name, values in self.labels.items():
             lead = self.frames.shape[: 1 if name in self.static else 2]
             if values.shape[: len(lead)] != lead or not torch.isfinite(values).all():
-                expected = f"finite numbers, the shape {tuple(lead)} or longer"
-                raise ValueError(
-                    f"labels[{name!r}]: expected {expected}, found the shape {tuple(values.shape)}"
-                )
+                refuse(f"labels[{name!r}]", f"finite numbers, {tuple(lead)}", tuple(values.shape))
         for name, classes in self.classes.items():
             check_name("classes", name, self.labels)
             values = self.labels[name]
             known = (values >= 0) & (values < len(classes))
             if values.is_floating_point() or not known.all():
-                expected = f"integers 0 to {len(classes) - 1}, the numbers of its classes"
-                raise ValueError(f"labels[{name!r}]: expected {expected}, found {values.dtype}")
+                refuse(f"labels[{name!r}]", f"integers from 0 to {len(classes) - 1}", values.dtype)
 
     def _check_mask(self) -> None:
         if self.mask is None:
@@ -169,7 +155,7 @@ class Sequences(Readable):
         size = tuple(self.frames.shape)
         shapes = (size[:2], size) if self.kind == "series" else (size[:2],)
         if self.mask.shape not in shapes or self.mask.dtype != torch.bool:
-            expected, own = f"booleans of one of the shapes {shapes}", tuple(self.mask.shape)
-            raise ValueError(f"mask: expected {expected}, found {self.mask.dtype} {own}")
+            found = f"{self.mask.dtype} {tuple(self.mask.shape)}"
+            refuse("mask", f"booleans of one of the shapes {shapes}", found)
         is_seen = len(self) == 0 or bool(self.mask.any())
         check_field(is_seen, "mask", "a value that was observed", "all false")

@@ -1,7 +1,7 @@
 """What the series of real measurements share: z-scores, masks, months, and their calendar.
 
-Every loader returns z-scores by the observed entries of the training split, or with `scaled=False`
-the data in their own units. What is missing is 0 and false in the mask. Without files: `DataError`.
+Every loader returns z-scores by the observed entries of the training split. What is missing is 0
+and false in the mask. Without files: `DataError`.
 """
 
 import calendar
@@ -19,6 +19,7 @@ CALENDAR = {
     "season": ("winter", "spring", "summer", "autumn"),  # whole months from December on
     "hour": tuple(f"{hour:02}:00" for hour in range(24)),
 }
+UNITS = "z-scores by the observed training entries"
 MONTH_HOURS = 672  # 28 days: as much of each month as the shortest has
 
 
@@ -63,11 +64,15 @@ def split_months(is_test: np.ndarray) -> dict[str, np.ndarray]:
     return {"train": numbers[train], "validation": numbers[validation], "test": tests}
 
 
+def standardise(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Values (N, T, D) as z-scores by the entries of `train` that are not NaN."""
+    return (values - np.nanmean(train, axis=(0, 1))) / np.nanstd(train, axis=(0, 1))
+
+
 def make_series(
     values: np.ndarray,
     parts: dict[str, np.ndarray],
     split: str,
-    scaled: bool,
     labels: dict[str, np.ndarray],
     classes: dict[str, tuple[str, ...]],
     about: str,
@@ -79,14 +84,10 @@ def make_series(
     """
     check_name("split", split, parts)
     rows, observed = parts[split], ~np.isnan(values)
-    mean, deviation = 0.0, 1.0
-    if scaled:
-        train = values[parts["train"]].astype(np.float64)
-        mean, deviation = np.nanmean(train, axis=(0, 1)), np.nanstd(train, axis=(0, 1))
-    frames = np.where(observed[rows], (values[rows] - mean) / deviation, 0.0)
+    train = values[parts["train"]].astype(np.float64)
+    frames = np.where(observed[rows], standardise(values[rows], train), 0.0)
     whole_steps = (observed.all(-1) == observed.any(-1)).all()
     mask = observed[rows, :, 0] if whole_steps else observed[rows]
-    units = "z-scores by the observed training entries" if scaled else "in their own units"
     return Sequences(
         # Row by row in memory, whatever the table's order: sums over steps would round otherwise.
         frames=torch.from_numpy(np.ascontiguousarray(frames, np.float32)),
@@ -94,7 +95,7 @@ def make_series(
         static=tuple(name for name, label in labels.items() if label.ndim == 1),
         dynamic=tuple(name for name, label in labels.items() if label.ndim == 2),
         split=split,
-        provenance=f"{about}, {split} split: {len(rows)} real series, {units}",
+        provenance=f"{about}, {split} split: {len(rows)} real series, {UNITS}",
         mask=None if observed.all() else torch.from_numpy(mask),
         classes=classes,
     )

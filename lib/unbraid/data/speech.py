@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_shape
+from unbraid.checks import check_field, check_name, check_shape, refuse
 from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 
@@ -86,9 +86,8 @@ def load(split: str = "train", scaled: bool = False) -> Sequences:
 def cut(whole: Utterances) -> Sequences:
     """Cut recordings into chunks of 200 ms, the last padded with zeros, of 20 spectra each.
 
-    The spectra are those of `magnitudes`. Spectra whose middle lies past the recording's end are 0
-    and not observed, see the mask (N, 20). Labels, all static: those of the recordings;
-    `utterance`, the recording's number; `chunk`, the chunk's number in its recording.
+    Spectra (`magnitudes`) whose middle lies past the recording's end are 0 and not observed. The
+    labels, all static: those of the recordings, `utterance` (its number), `chunk` (that in it).
     """
     check_name("rate", whole.rate, TRANSFORMS)
     size, hop = whole.rate // 5, TRANSFORMS[whole.rate][2]
@@ -118,7 +117,7 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     """
     check_name("rate", rate, TRANSFORMS)
     if chunks.ndim != 2:
-        raise ValueError(f"chunks: expected (N, samples), found {tuple(chunks.shape)}")
+        refuse("chunks", "(N, samples)", tuple(chunks.shape))
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
     return torch.stft(chunks, size, hop, window, shape, return_complex=True).abs().transpose(1, 2)

@@ -4,7 +4,7 @@ The benchmark of Li and Mandt (2018), on which paper C is measured, and all pose
 characters, as paper B uses them. A character wears one of six skins, trousers, tops and hairs each,
 6^4 = 1 296 characters: 1 000 for training, 296 new combinations of the same values for the test.
 
-A sheet holds 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS`, from behind, to
+A sheet has 21 rows of 13 cells of 64 x 64: four rows of each action of `CELLS`, from behind, to
 the left, to the front and to the right; and one row, to the front, of 6 cells of hurt.
 """
 
@@ -96,9 +96,8 @@ def load(split: str = "train", image_size: int = 32) -> Sequences:
     "validation", the first 900 and the last 100 characters of train. image_size: S, 64 as the
     benchmark, or 32 (means of 2 x 2 pixels). The first call composes the frames into the cache.
 
-    Static labels: skin, trousers, top, hair (6 classes each), character (0 ... 1295), motion (9)
-    and its parts action and direction (3 each), which a dynamic code should carry. Dynamic labels:
-    pose (of the 178 of `load_poses`), position (of the drawing in its action, 0 ... 8).
+    Static labels: those of `load_poses`, motion (9) and its parts action and direction (3 each),
+    which a dynamic code should carry. Dynamic labels: pose, position.
     """
     numbers = characters(split)
     frames = _compose("sprites", split, image_size, MOTION_POSES.flatten())
@@ -116,8 +115,8 @@ def load(split: str = "train", image_size: int = 32) -> Sequences:
 def load_poses(split: str = "train", image_size: int = 32) -> Sequences:
     """All 178 poses of each Sprites character, the set of paper B: bytes (N, 178, 3, S, S).
 
-    split, image_size: as `load`. Labels: skin, trousers, top, hair, character (N,), static; pose
-    (0 ... 177), action (6), direction (4), position (of the drawing in its action), dynamic.
+    split, image_size: as `load`. Labels: skin, trousers, top, hair (6 classes each), character
+    (0 ... 1295), static; pose (178), action (6), direction (4), position in its action, dynamic.
     """
     static = _clothes(characters(split))
     frames = _compose("poses", split, image_size, POSE_LABELS["pose"])

@@ -9,12 +9,11 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 
 
-def load(split: str = "train", scaled: bool = True) -> Sequences:
+def load(split: str = "train") -> Sequences:
     """Japanese Vowels: nine men say /ae/; series (N, 29, 12) of 12 cepstrum coefficients a step.
 
-    split: "train", 30 utterances of each speaker, or "test", 24 to 88 of each: 370. scaled:
-    z-scores by the observed entries of "train", or with false the published coefficients. Steps
-    after the end, 7 at the earliest, are false in the mask (N, 29). Label: speaker (N,), static.
+    split: "train", 30 utterances of each speaker, or "test", 24 to 88 of each: 370. Steps after the
+    end, 7 at the earliest, are false in the mask (N, 29). Label: speaker (N,), static.
     """
     lines = []
     for part in ("TRAIN", "TEST"):
@@ -30,4 +29,4 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     parts = {"train": np.arange(270), "test": np.arange(270, 640)}
     classes = {"speaker": tuple(f"speaker {number}" for number in range(1, 10))}
     about = "Japanese Vowels, 12 cepstra of 9 speakers"
-    return make_series(values, parts, split, scaled, {"speaker": speaker}, classes, about)
+    return make_series(values, parts, split, {"speaker": speaker}, classes, about)

@@ -7,19 +7,18 @@ from unbraid.data.fetch import files
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import CALENDAR, label_times, make_series
 
-# The variables in the order of the columns: in °C, °C, %, m/s, m/s, mm, hPa, km.
+# The variables in the order of the columns, once in °C, °C, %, m/s, m/s, mm, hPa, km.
 WEATHER: tuple[str, ...] = ("temperature", "dew point", "relative humidity", "eastward wind")
 WEATHER += ("northward wind", "precipitation", "pressure", "visibility")
 AIRPORTS = ("EWR", "JFK", "LGA")  # Newark, Kennedy, La Guardia: within 35 km of each other
 
 
-def load(split: str = "train", scaled: bool = True) -> Sequences:
+def load(split: str = "train") -> Sequences:
     """Weather of 2013 at three airports in days: eight variables (`WEATHER`), (N, 24, 8).
 
     split: of eight weeks in a row the second is for "validation", the fourth and the eighth are the
     "test", the others "train": 126, 234 and 576 series. A split has the same days at all stations.
     Each week's last day is left out, because weather lasts.
-    scaled: z-scores by the observed entries of "train", or with false the units of `WEATHER`.
 
     A day begins at midnight of standard time. What is missing is false in the mask (N, 24, 8).
     Labels: station, month, season (N,), static; hour (N, 24), dynamic.
@@ -53,4 +52,4 @@ def load(split: str = "train", scaled: bool = True) -> Sequences:
     classes = {"station": AIRPORTS, **CALENDAR}
     about = "weather of 3 New York airports in 2013, days of 24 hours"
     values = grid.reshape(-1, 24, len(WEATHER))
-    return make_series(values, parts, split, scaled, labels, classes, about)
+    return make_series(values, parts, split, labels, classes, about)

@@ -23,7 +23,7 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid import checks
-from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.checks import check_field, check_whole, finite_array, refuse
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
@@ -62,13 +62,12 @@ def kraskov(
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
         orders equal rows at random: where many are equal, the estimate is far too low, and warns.
-    Raises ValueError for unequal rows, a constant column, NaN, or an option out of its range.
     """
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
     check_whole(1, k=k)
     if k >= len(xs):
-        raise ValueError(f"k: expected at most {len(xs) - 1} neighbours, found {k}")
+        refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
     warn_of_ties(np.hstack([xs, ys]), k)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
@@ -81,15 +80,8 @@ def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Equation (8) of Kraskov et al. for (N, d) arrays without ties."""
     joint = np.hstack([x, y])
     # Strictly nearer than the k-th joint neighbour: the next smaller number turns <= into <.
-    if len(x) >= ALL * joint.shape[1] ** 3:
-        radius = np.nextafter(distance_of_neighbour(joint, k), 0)
-        counts = np.array([count_within(values, radius) for values in (x, y)])
-    else:
-        parts = []
-        for _, distances in compare_all(x, y):
-            near = np.nextafter(np.partition(np.maximum(*distances), k)[:, k, None], 0)
-            parts.append([(each <= near).sum(axis=1) for each in distances])
-        counts = np.hstack(parts)
+    radius = np.nextafter(distance_of_neighbour(joint, k), 0)
+    counts = np.array([count_within(values, radius) for values in (x, y)])
     # The counts include the point itself, which is the + 1 of equation (8).
     nats = digamma(k) + digamma(len(x)) - np.mean(digamma(counts).sum(axis=0))
     return float(nats) / np.log(2)
@@ -102,12 +94,11 @@ def ross(
 
     x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
     class of n <= k members is searched for n - 1 neighbours, and a single member is left out, as in
-    scikit-learn's mutual_info_classif, which covers d = 1. Raises ValueError as `kraskov`.
+    scikit-learn's mutual_info_classif, which covers d = 1.
     """
     xs, given = as_samples("x", x), checks.as_array(labels)
     if given.ndim != 1 or given.dtype.kind not in "biuUSO":
-        expected = "(N,) integers, booleans or strings (round floats that stand for classes)"
-        raise ValueError(f"labels: expected {expected}, found {given.dtype} {given.shape}")
+        refuse("labels", "(N,) integers, booleans or strings", f"{given.dtype} {given.shape}")
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
@@ -137,41 +128,29 @@ def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float(nats) / np.log(2)
 
 
-def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """Distances from some rows of each sample (N, d) to all of its rows, (n, N), part by part."""
-    size = max(1, AT_ONCE // len(samples[0]))
-    for start in range(0, len(samples[0]), size):
+def compare_all(points: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Distances from some points (N, d) to all of them, (n, N), part by part."""
+    size = max(1, AT_ONCE // len(points))
+    for start in range(0, len(points), size):
         rows = slice(start, start + size)
-        yield rows, [cdist(points[rows], points, "chebyshev") for points in samples]
+        yield rows, cdist(points[rows], points, "chebyshev")
 
 
 def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    tree = KDTree(points, LEAF, metric="chebyshev")
-    return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
+    if len(points) >= ALL * points.shape[1] ** 3:
+        tree = KDTree(points, LEAF, metric="chebyshev")
+        return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
+    return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
 
 def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
-    if points.shape[1] == 1:
-        order = np.argsort(points[:, 0])
-        line, reach = points[order, 0], radius[order]
-        above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
-        return (above + below - len(line))[np.argsort(order)]
     if len(points) >= ALL * points.shape[1] ** 3:
         tree = KDTree(points, LEAF, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
-    return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, (far,) in parts])
-
-
-def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Of ascending numbers, how many are below each one plus its reach, or there; (N,)."""
-    padded, ends = np.append(line, np.full(len(line), np.inf)), np.zeros(len(line), dtype=int)
-    # Differences decide, as they did for the distance of a neighbour: a sum would be rounded.
-    for step in 2 ** np.arange(len(line).bit_length())[::-1]:
-        ends += step * (padded[ends + step - 1] - line <= reach)
-    return ends
+    return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, far in parts])
 
 
 def warn_of_ties(samples: np.ndarray, k: int) -> None:
@@ -203,10 +182,8 @@ def same_and_cross(
     the authors' code, which takes raw codes; below the diagonal the matrix is NaN.
     """
     are_lists = isinstance(before, list | tuple) and isinstance(after, list | tuple)
-    are_pairs = are_lists and len(before) == len(after) > 0
-    check_field(
-        are_pairs, "before, after", "lists of K arrays (N, d), one for each factor", "others"
-    )
+    if not are_lists or len(before) != len(after) or not before:
+        raise ValueError("before, after: expected lists of K arrays (N, d), one for each factor")
     matrix = np.full((len(before), len(before)), np.nan)
     for i, j in np.transpose(np.triu_indices(len(before))).tolist():
         matrix[i, j] = kraskov(before[i], after[j], seed=seed, raw=raw).estimate
@@ -218,9 +195,8 @@ def same_and_cross(
 def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     """Pearson correlation (D, E) of each unit of `before` (N, D) with each of `after` (N, E)."""
     now, later = as_samples("before", before), as_samples("after", after)
-    lengths, width = (len(now), len(later)), now.shape[1]
-    check_field(len(set(lengths)) == 1, "before, after", "equally many rows", lengths)
-    return np.corrcoef(now, later, rowvar=False)[:width, width:]
+    check_field(len(now) == len(later), "before, after", "equally many rows", len(later))
+    return np.corrcoef(now, later, rowvar=False)[: now.shape[1], now.shape[1] :]
 
 
 def as_samples(name: str, values: ArrayLike) -> np.ndarray:
@@ -232,7 +208,5 @@ def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     check_field(are_samples, name, "(N,) or (N, d) with N >= 2", samples.shape)
     constant = np.flatnonzero(np.ptp(samples, axis=0) == 0)
     if constant.size:
-        raise ValueError(
-            f"{name}: expected columns that vary, found column {constant[:1]} constant"
-        )
+        refuse(name, "columns that vary", f"column {constant[:1]} constant")
     return samples

@@ -1,101 +1,50 @@
-"""How sure a number is: 95 % intervals of means over seeds, of shares, of means over clusters."""
+"""How sure a number is: 95 % intervals of means over seeds, of shares, of ratios of sums."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
 
-from unbraid.checks import check_field, check_whole, finite_array, number_groups
+from unbraid.checks import finite_array, refuse
 
 
-@dataclass(frozen=True, repr=False)
-class Interval:
-    """An estimate with the limits of its interval.
-
-    low and high are NaN where the spread is unknown, as with a single value. n counts the
-    independent units, named by `unit` in the singular ("seed", "sequence", "speaker").
-    `f"{interval:.2f}"` writes "value ± half-width (n seeds)", or "value [low, high] (n seeds)"
-    where the two sides differ by a unit of the last digit.
-    """
+class Interval(NamedTuple):
+    """An estimate with the limits of its interval, NaN where the spread is unknown."""
 
     mean: float
     low: float
     high: float
-    n: int
-    unit: str = "seed"
 
     @property
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 
-    def __repr__(self) -> str:
-        return format(self, ".4g")
 
-    def __format__(self, spec: str) -> str:
-        spec, limits = spec or ".4g", ""
-        if np.isfinite(self.half_width):
-            middle = (self.low + self.high) / 2
-            limits = f" [{self.low:{spec}}, {self.high:{spec}}]"
-            if float(f"{middle - self.mean:{spec}}") == 0:
-                limits = f" ± {self.half_width:{spec}}"
-        units = self.unit if self.n == 1 else f"{self.unit}s"
-        return f"{self.mean:{spec}}{limits} ({self.n} {units})"
-
-
-def mean_interval(values: ArrayLike, unit: str = "seed") -> Interval:
+def mean_interval(values: ArrayLike) -> Interval:
     """Mean and Student t interval of values (n,), with NaN limits of one; ValueError for NaN."""
     numbers = finite_array("values", values)
     n = numbers.size
     if numbers.ndim != 1 or n == 0:
-        raise ValueError(f"values: expected one number per {unit}, found {numbers.shape}")
-    mean = float(numbers.mean())
-    if n == 1:
-        return Interval(mean, np.nan, np.nan, 1, unit)
-    reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - reach, mean + reach, n, unit)
+        refuse("values", "one number or more", numbers.shape)
+    mean, reach = float(numbers.mean()), np.nan
+    if n > 1:
+        reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - reach, mean + reach)
 
 
-def share_interval(successes: int, n: int, unit: str = "item") -> Interval:
+def share_interval(successes: int, n: int) -> Interval:
     """Wilson's interval of a share of n items; ValueError unless 0 <= successes <= n."""
     counts = finite_array("successes, n", [successes, n])
     if (counts % 1).any() or not 0 <= counts[0] <= counts[1] or n < 1:
-        expected = "whole numbers with 0 <= successes <= n"
-        raise ValueError(f"successes, n: expected {expected}, found {successes} and {n}")
+        refuse("successes, n", "whole numbers with 0 <= successes <= n", f"{successes} and {n}")
     successes, n, z = int(successes), int(n), float(ndtri(0.975))
     middle = (successes + z**2 / 2) / (n + z**2)
     reach = z * np.sqrt(successes * (n - successes) / n + z**2 / 4) / (n + z**2)
-    low, high = max(float(middle - reach), 0.0), min(float(middle + reach), 1.0)
-    return Interval(successes / n, low, high, n, unit)
-
-
-def bootstrap_interval(
-    values: ArrayLike,
-    clusters: ArrayLike | None = None,
-    draws: int = 2000,
-    unit: str = "item",
-    seed: int = 0,
-) -> Interval:
-    """The mean of N rows with its BCa interval, drawing rows or whole clusters with replacement.
-
-    clusters: (N,) the cluster of each row, such as its sequence or speaker. Limits are NaN where
-    all draws agree. Raises ValueError for NaN and for no rows.
-    """
-    check_whole(2, draws=draws)
-    check_whole(0, seed=seed)
-    rows = finite_array("values", values)
-    check_field(rows.ndim > 0 and rows.size > 0, "values", "N rows, N >= 1", rows.shape)
-    numbers = number_groups("clusters", clusters, len(rows))
-    # Of the clusters' sums and sizes, which is faster than of all rows.
-    sums = np.bincount(numbers, weights=rows.reshape(len(rows), -1).sum(axis=1))
-    sizes = np.bincount(numbers) * (rows.size // len(rows))
-    low, high = ratio_limits(np.divide, sums[None], sizes[None], draws, seed)[0]
-    if low == high:
-        low = high = np.nan
-    return Interval(float(rows.mean()), low, high, len(sizes), unit)
+    return Interval(successes / n, max(float(middle - reach), 0.0), min(float(middle + reach), 1.0))
 
 
 def ratio_limits(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unbraid import files, records
-from unbraid.checks import ResultsError, check_field
+from unbraid import records
+from unbraid.checks import ResultsError, check_field, refuse
 from unbraid.networks import frame_encoder
+from unbraid.tensors import read_weights
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
 
@@ -29,7 +29,7 @@ class FrameJudge(nn.Module):
     classes: names of the classes of each label, {"digit": ("0", "1", ...)}, at least two.
     image_size, channels: frames are (channels, image_size, image_size) with values in [0, 1].
     width, features: channels of the first convolution, outputs of the encoder.
-    hidden: units of each head's hidden layer. Raises ValueError for a label without two classes.
+    hidden: units of each head's hidden layer.
     """
 
     recurrent = False
@@ -87,12 +87,10 @@ class FrameJudge(nn.Module):
         size, shape = self.sizes["image_size"], tuple(frames.shape)
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
         if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
-            raise ValueError(f"frames: expected ({axes}) and {own}, found {shape}")
-        is_float = frames.is_floating_point()
-        check_field(is_float, "frames", "floats (divide bytes by 255)", frames.dtype)
+            refuse("frames", f"({axes}) and {own}", shape)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
         if not (low >= 0 and high <= 1):
-            raise ValueError(f"frames: expected values in [0, 1], found {low:g} to {high:g}")
+            refuse("frames", "values in [0, 1]", f"{low:g} to {high:g}; divide bytes by 255")
 
 
 class SequenceJudge(FrameJudge):
@@ -133,25 +131,18 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
 
     name: a .safetensors file with its record beside it, or the data whose shipped judge it is,
         such as "digits", "sprites" and "sprites_poses".
-    classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
-        for others, and for missing or damaged files.
+    classes: those of the data to be judged, which may have further labels; others are refused.
     """
     path = Path(name)
     if path.suffix != ".safetensors":
         path = records.weights(f"judges/{name}/quick/judge-seed0")
-    record_path = path.with_suffix(".run.json")
-    record = records.read_json(record_path)
-    try:
-        described, digest = record["judge"], record["weights_sha256"]
-        judge = KINDS[described["kind"]](described["classes"], **described["sizes"])
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"expected a judge's record, found {error!r}; train the judge again"
-        raise ResultsError(f"{record_path}: {message}") from None
+    state, described = read_weights(path, "judge")
+    if described["kind"] not in KINDS:
+        raise ResultsError(f"{path}: expected a judge's record, found {described['kind']!r}")
+    judge = KINDS[described["kind"]](described["classes"], **described["sizes"])
     for label, names in judge.classes.items():
         found = names if classes is None else tuple(classes.get(label, ()))
         if found != names:
             raise ResultsError(f"{path}: expected the {label} of data among {names}, found {found}")
-    if not path.exists() or files.digest(path) != digest:
-        raise ResultsError(f"{path}: expected weights of the record's SHA-256; {records.RESTORE}")
-    judge.load_state_dict(load_file(path))
+    judge.load_state_dict(state)
     return judge.eval()

@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from unbraid import checks
-from unbraid.checks import as_array, check_field, check_name, check_whole, finite_array, to_index
+from unbraid.checks import check_field, check_name, check_whole, finite_array, refuse
 from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
 
@@ -102,8 +102,7 @@ def leakage_matrix(
     groups: (N,), such as the person of each sequence: a share of whole groups is drawn, limits are
         those of other groups, and whole groups change places for the p-value.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
-    A constant code has skill 0 and p 1. A skill below -1 counts as -1. Raises ValueError for NaN,
-    unequal numbers of sequences or frames, a factor of one value, fewer than two on a side.
+    A constant code has skill 0 and p 1. A skill below -1 counts as -1.
     """
     check_name("probe", probe, ("linear", "nonlinear"))
     check_whole(1, permutations=permutations)
@@ -113,7 +112,7 @@ def leakage_matrix(
     numbers = checks.number_groups("groups", groups, len(next(iter(features.values()))))
     values = [target.values for target in targets.values()]
     held_out = held_out_mask(test, numbers, np.random.default_rng(for_split), values)
-    null, tested = np.random.default_rng(for_null), to_index("groups", numbers[held_out])
+    null, tested = np.random.default_rng(for_null), checks.to_index("groups", numbers[held_out])
 
     cells, losses = [], []  # row by row: predictions, truth, factor; (2, n) loss and baseline
     for code in features.values():
@@ -122,9 +121,7 @@ def leakage_matrix(
             cells.append((said.reshape(1, -1), true, target))
             losses.append([mean_loss(each, true, target) for each in (said, constant)])
             if not losses[-1][1].any():
-                raise ValueError(
-                    f"factor {name!r}: expected test sequences that differ, found none"
-                )
+                refuse(f"factor {name!r}", "test sequences that differ", "none")
     loss, base = np.swapaxes(losses, 0, 1)  # (cells, n) each
     value = np.maximum(1 - loss.sum(axis=1) / base.sum(axis=1), -1.0)
     by_group = np.apply_along_axis(partial(np.bincount, tested), 2, [loss, base])
@@ -166,7 +163,8 @@ def fit_and_predict(
         x = StandardScaler().fit(x[train]).transform(x)
         show: Callable[[np.ndarray], np.ndarray] = np.asarray
         if probe == "nonlinear":
-            train = choose_rows(train, [y for y, _ in columns])
+            some = np.linspace(0, len(train) - 1, min(len(train), NONLINEAR_ROWS))
+            train = train[some.astype(int)]
             show = partial(rbf_kernel, Y=x[train], gamma=1 / width)
         inputs, models = show(x[train]), []
         for target, (y, said) in zip(targets, columns, strict=True):
@@ -190,18 +188,6 @@ def by_row(target: Factor, steps: int, train: np.ndarray) -> np.ndarray:
         y = np.broadcast_to(y, (len(y), steps, *y.shape[2:])).reshape(len(y) * steps, -1)
     y = y.reshape(len(y), -1)
     return y if target.kind == "classes" else StandardScaler().fit(y[train]).transform(y)
-
-
-def choose_rows(train: np.ndarray, columns: Iterable[np.ndarray]) -> np.ndarray:
-    """Some training rows for a slow probe, and ten of each class that would else have none."""
-    if len(train) <= NONLINEAR_ROWS:
-        return train
-    some = train[np.linspace(0, len(train) - 1, NONLINEAR_ROWS).astype(int)]
-    chosen = [some]
-    for y in columns:
-        lost = np.setdiff1d(y[train], y[some]) if y.dtype.kind != "f" else ()
-        chosen += [train[(y[train] == label).any(axis=1)][:10] for label in lost]
-    return np.unique(np.concatenate(chosen))
 
 
 def mean_loss(predicted: np.ndarray, true: np.ndarray, target: Factor) -> np.ndarray:
@@ -228,7 +214,7 @@ def held_out_mask(
 ) -> np.ndarray:
     """A mask (N,) of tests; a share is of groups (N,), drawn again until each factor differs."""
     count, known = len(groups), list(factors)
-    mask, chosen = np.zeros(count, dtype=bool), as_array(test)
+    mask, chosen = np.zeros(count, dtype=bool), checks.as_array(test)
     expected = "a share, indices or a mask, with two sequences or more on each side"
     if isinstance(test, float):
         check_field(0 < test < 1, "test", expected, test)
@@ -237,10 +223,8 @@ def held_out_mask(
             chosen = np.isin(groups, drawn[: round(test * len(drawn))])
             if all(differs(values, chosen) for values in known):
                 break
-    if chosen.dtype.kind in "iu" and chosen.shape == mask.shape and set(chosen.tolist()) <= {0, 1}:
-        chosen = chosen.astype(bool)  # a mask of 0 and 1, not the rows 0 and 1 again and again
-    elif chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
-        raise ValueError("test: expected different indices, found some twice; or give a mask")
+    if chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
+        refuse("test", "different indices", "some twice; or give a mask")
     try:
         mask[chosen] = True
     except IndexError as error:
@@ -281,24 +265,23 @@ def parse_inputs(
     for name, given in codes.items():
         code = finite_array(f"code {name!r}", given)
         if code.ndim not in (2, 3) or 0 in code.shape:
-            expected = "(N, D) or (N, T, d); of one unit x[:, None]"
-            raise ValueError(f"code {name!r}: expected {expected}, found {code.shape}")
+            refuse(f"code {name!r}", "(N, D) or (N, T, d); of one unit x[:, None]", code.shape)
         if code.ndim == 2:
             rows[name] = code[:, None]
         else:
             frames.add(code.shape[1])
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
-    lengths = [len(as_array(values)) for values in (*rows.values(), *factors.values())]
+    lengths = [len(checks.as_array(values)) for values in (*rows.values(), *factors.values())]
     check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
     if len(frames) > 1:
-        raise ValueError(f"codes: expected equally many frames in all, found {sorted(frames)}")
+        refuse("codes", "equally many frames in all", sorted(frames))
     steps = frames.pop() if frames else None
     return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
 
 
 def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     """One checked column; frames: T of the codes of frames, or None."""
-    field, values = f"factor {name!r}", as_array(given)
+    field, values = f"factor {name!r}", checks.as_array(given)
     classes = values.dtype.kind in "biuUSO"
     if not classes:
         values = finite_array(field, values)
@@ -306,14 +289,12 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     check_field(is_shaped, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)
     if of_frames and frames and values.shape[1] != frames:
-        raise ValueError(
-            f"{field}: expected a value for each of {frames} frames, found {values.shape}"
-        )
+        refuse(field, f"a value for each of {frames} frames", values.shape)
     if (values == values.flat[0]).all():
         (value,) = values.flat[:1].tolist()
-        raise ValueError(f"{field}: expected values that differ, found only {value!r}")
+        refuse(field, "values that differ", f"only {value!r}")
     if classes:
-        return Factor("classes", to_index(field, values).reshape(len(values), -1))
+        return Factor("classes", checks.to_index(field, values).reshape(len(values), -1))
     if len(np.unique(values)) <= 20 and (values == np.round(values)).all():
         warnings.warn(f"{field} is taken as continuous; give classes as integers", stacklevel=4)
     of_frames = of_frames or (values.ndim == 2 and values.shape[1] == frames)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 
-from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.checks import check_field, check_whole, finite_array, refuse
 
 
 class Entropies(NamedTuple):
@@ -41,7 +41,7 @@ def check_probabilities(probabilities: ArrayLike) -> np.ndarray:
     check_field(are_rows, "probabilities", "(n, classes), n >= 1", p.shape)
     if (p < 0).any() or not np.allclose(p.sum(1), 1, rtol=0, atol=1e-4):
         others = f"sums from {p.sum(1).min():g}, values from {p.min():g}"
-        raise ValueError(f"probabilities: expected none below 0, sums of 1, found {others}")
+        refuse("probabilities", "none below 0, sums of 1", others)
     return p
 
 

@@ -9,11 +9,12 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_number, check_type, check_whole
+from unbraid.checks import check_number, check_whole, refuse
+from unbraid.tensors import read_weights
 
 from .guards import Guarded, check_batch, check_config, check_value
 from .weights import describe_model as describe_model  # for those who write records
-from .weights import find_class, read_weights, write_weights
+from .weights import find_class, write_weights
 
 Codes = dict[str, Tensor]  # the named latents of a batch: static (B, D), dynamic (B, T, d)
 Noise = dict[str, Tensor]  # random numbers behind one draw of the codes, made by `draw_noise`
@@ -85,7 +86,6 @@ class Bound:
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
         further terms; by default 1, of further terms 0. Raises `ValueError` for any other name.
         """
-        check_type(Mapping, weights=weights or {})
         weights = dict(weights or {})
         for name, weight in weights.items():
             check_number(**{f"weights.{name}": weight})
@@ -95,10 +95,9 @@ class Bound:
             total = total - weights.pop(f"{code}_kl", every) * divergence
         for name, term in self.terms.items():
             total = total + weights.pop(name, 0.0) * term
-        names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
         if weights:  # what none of the terms has taken
-            expected, others = ", ".join(names), ", ".join(map(str, weights))
-            raise ValueError(f"weights: expected some of {expected}, found {others}")
+            names = ["log_likelihood", "kl", *(f"{code}_kl" for code in self.kl), *self.terms]
+            refuse("weights", f"some of {', '.join(names)}", ", ".join(map(str, weights)))
         return -total.mean() / self.length
 
 
@@ -106,8 +105,8 @@ class Bound:
 class ModelConfig:
     """The sizes and choices of a model; a subclass gives each its default.
 
-    A list becomes a tuple. Raises `ValueError` with the field's name for a value of another type
-    than its default's, and for whole numbers below 1, or the field's metadata["least"].
+    A list becomes a tuple. Raises `ValueError` for a value of another type than its default's,
+    and for whole numbers below 1, or the field's metadata["least"].
     """
 
     def __post_init__(self) -> None:
@@ -150,14 +149,13 @@ class SequenceModel(Guarded, ABC):
         """A trained model in evaluation mode, of this class or of one below it.
 
         path: what `save` has written, such as `unbraid.records.weights(name)` names. Raises
-        `ResultsError` for a missing or damaged file, or where a class outside this library is not
-        imported, `ValueError` for weights of another class than this one.
+        `ResultsError` for a missing or damaged file and for a class that is not imported,
+        `ValueError` for weights of another class than this one.
         """
         state, described = read_weights(Path(path))
         model_class = find_class(described["class"], cls, path)
         if not issubclass(model_class, cls):
-            found = f"those of {model_class.__name__}; load them with {model_class.__name__}.load"
-            raise ValueError(f"{path}: expected weights of {cls.__name__}, found {found}")
+            refuse(path, f"weights of {cls.__name__}", f"those of {model_class.__name__}")
         model = model_class(model_class.config_class(**described["config"]))
         model.load_state_dict(state)
         return model.eval()
@@ -190,14 +188,7 @@ class SequenceModel(Guarded, ABC):
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise, which `draw_noise` could have made, or new noise from a generator."""
-        if not isinstance(noise, Mapping):
-            check_type((Generator, type(None)), noise=noise)
-            return self.draw_noise(count, length, noise)
-        if not torch.compiler.is_compiling():
-            own = Generator(next(self.parameters()).device)
-            for name, like in self.draw_noise(count, length, own).items():
-                self.check_tensor(f"noise[{name!r}]", noise.get(name), tuple(like.shape))
-        return noise
+        return noise if isinstance(noise, dict) else self.draw_noise(count, length, noise)
 
     def normal(self, generator: Generator | None, *shape: int) -> Tensor:
         """Standard normal numbers of the type and on the device of the weights."""
@@ -209,6 +200,8 @@ class SequenceModel(Guarded, ABC):
     def whole_frames(self, batch: BatchLike) -> Tensor:
         """The checked frames of a batch, for a model that reads no masks."""
         batch = Batch.of(batch)
-        self.check_whole_mask(batch.mask)
+        if batch.mask is not None and not batch.mask.all():
+            advice = "cut the sequences to what was observed"
+            refuse("mask", f"none for {type(self).__name__}", f"some values hidden; {advice}")
         self.check_frames(batch.frames)
         return batch.frames

@@ -21,18 +21,15 @@ class SingleElementConfig(ModelConfig):
     """The sizes of `SingleElement`; the defaults are those of the authors' code for Sprites.
 
     That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6, but for `anchor_alone`, which
-    is true there. An element is a frame or a window of a series.
+    is true there.
 
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, as in the authors' objective.
-    context: whether a bidirectional LSTM runs over the features of all elements first.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
     anchor_alone: whether the bound's term "anchor" comes from a second decoding of the anchors by
         themselves, as in the authors' code; they differ by batch normalisation in training alone.
-    still: whether the bound has a term "still", as in the authors' model of speech.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
-    initial_log_variance, initial_gain: of the dynamic posterior; the second scales its mean.
     """
 
     kind: str = "images"  # or "series"
@@ -47,13 +44,13 @@ class SingleElementConfig(ModelConfig):
     dynamic_size: int = 256  # d
     dynamic_hidden: int = 256  # units of the dynamic LSTM in each direction
     variance: float = 0.5
-    context: bool = False
+    context: bool = False  # whether a bidirectional LSTM first runs over all elements' features
     anchor: str = "first"
     anchor_alone: bool = False
-    still: bool = False
+    still: bool = False  # whether the bound has a term "still", as in the authors' model of speech
     initial_weights: str = "small"
-    initial_log_variance: float = 0.0
-    initial_gain: float = 1.0
+    initial_log_variance: float = 0.0  # of the dynamic posterior
+    initial_gain: float = 1.0  # scales its mean
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,20 +61,21 @@ class SingleElementConfig(ModelConfig):
 
 
 class Codec(nn.Module):
-    """Encoder (N, ...) to g features and decoder of elements; here an element is one frame."""
+    """Encoder (N, ...) to g features and decoder of elements: frames, or windows of a series."""
 
     encoder: nn.Module
     decoder: nn.Module
     frame_shape: tuple[int, ...]
+    is_series = False  # Then an element is a window.
     window: int = 1
 
     def split(self, frames: Tensor) -> Tensor:
-        """Elements (B, T, ...) of frames."""
-        return frames
+        """Elements (B, T, ...) of frames; of a series (B, T / window, window, ...)."""
+        return frames.unflatten(1, (-1, self.window)) if self.is_series else frames
 
     def join(self, elements: Tensor) -> Tensor:
         """Frames of elements (B, T, ...)."""
-        return elements
+        return elements.flatten(1, 2) if self.is_series else elements
 
 
 class ImageCodec(Codec):
@@ -93,18 +91,10 @@ class ImageCodec(Codec):
         self.decoder = networks.ConvolutionalDecoder(*sizes, inputs, normalise, 0.2, groups=0)
 
 
-class Windows(Codec):
-    """Series (B, T, ...) as elements (B, T / window, window, ...), and back."""
-
-    def split(self, frames: Tensor) -> Tensor:
-        return frames.unflatten(1, (-1, self.window))
-
-    def join(self, elements: Tensor) -> Tensor:
-        return elements.flatten(1, 2)
-
-
-class SeriesCodec(Windows):
+class SeriesCodec(Codec):
     """Dense encoder (to g features) and decoder of windows of a series."""
+
+    is_series = True
 
     def __init__(self, config: SingleElementConfig):
         super().__init__()
@@ -175,11 +165,3 @@ def find_observed(elements: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor
         return torch.ones(elements.shape[:2], dtype=torch.bool, device=elements.device), None
     observed = mask.flatten(2).any(2)
     return observed, Batch(elements, observed).lengths
-
-
-def draw_small_weights(layer: nn.Module) -> None:
-    """The weights of a convolution or linear layer from N(0, 0.01²), its biases 0; others stay."""
-    if isinstance(layer, (nn.Conv2d, nn.Linear)):
-        nn.init.normal_(layer.weight, std=0.01)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

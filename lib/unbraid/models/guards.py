@@ -1,6 +1,6 @@
 """What models refuse: batches, codes, noise and configs of another form than they can read.
 
-Each error names the argument, what was expected and what was found, and where it can, what to do.
+Each error names the argument, what was expected, what was found and, where it can, what to do.
 """
 
 import math
@@ -8,30 +8,24 @@ from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unbraid.checks import check_name, check_number, check_type, check_whole
-
-FROM_ARRAY = "torch.from_numpy makes a tensor of an array"
+from unbraid.checks import check_name, check_number, check_type, check_whole, refuse
 
 
 def check_batch(frames: Any, mask: Any) -> None:
     """Refuse what is no tensor of frames, and a mask that does not fit them."""
     if not isinstance(frames, Tensor):
-        is_array = isinstance(frames, np.ndarray)
-        advice = FROM_ARRAY if is_array else "resize the frames to one size and stack them"
-        kind = type(frames).__name__
-        raise ValueError(f"batch: expected a tensor, a Batch or Sequences, found {kind}; {advice}")
+        advice = "torch.from_numpy makes one of an array, torch.stack of frames of one size"
+        refuse("batch", "a tensor, a Batch or Sequences", f"{type(frames).__name__}; {advice}")
     if mask is None:
         return
     shapes = tuple(frames.shape[:2]), tuple(frames.shape)
     is_mask = isinstance(mask, Tensor) and mask.dtype == torch.bool
     if not is_mask or tuple(mask.shape) not in shapes:
-        expected = f"a tensor of booleans {shapes[0]} or {shapes[1]}"
         own = f"{getattr(mask, 'dtype', type(mask))} {tuple(getattr(mask, 'shape', ()))}"
-        raise ValueError(f"mask: expected {expected}, found {own}")
+        refuse("mask", f"a tensor of booleans {shapes[0]} or {shapes[1]}", own)
 
 
 def check_value(each: Field, value: Any) -> None:
@@ -52,8 +46,7 @@ def check_config(config: Any, config_class: type, values: Mapping[str, Any]) -> 
             check_name(f"fields of {config_class.__name__}", name, names)
     elif values or not isinstance(config, config_class):
         given = ", ".join([type(config).__name__, *values])
-        expected = f"one {config_class.__name__}, or its fields by name"
-        raise ValueError(f"config: expected {expected}, found {given}")
+        refuse("config", f"one {config_class.__name__}, or its fields by name", given)
 
 
 class Guarded(nn.Module):
@@ -63,13 +56,6 @@ class Guarded(nn.Module):
     code_sizes: Mapping[str, int] = {}  # units of each code; codes without one go unchecked
     frame_shape: tuple[int, ...]  # (C, H, W) of images, (D,) of series
 
-    def check_whole_mask(self, mask: Tensor | None) -> None:
-        """Refuse a mask that hides something, for a model that reads no masks."""
-        if mask is not None and not mask.all():
-            expected = f"every value observed, because {type(self).__name__} reads no masks"
-            advice = "cut the sequences to what was observed"
-            raise ValueError(f"mask: expected {expected}, found some hidden; {advice}")
-
     def check_frames(self, frames: Tensor) -> None:
         """Refuse frames of another shape or type than this model's, and values it cannot read."""
         shape, own = tuple(frames.shape), self.frame_shape
@@ -77,28 +63,19 @@ class Guarded(nn.Module):
             advice = "resize the batch, or build the model for it"
             if len(shape) == 5 and len(own) == 3 and shape[4] == own[0] != shape[2]:
                 advice = "the channels come last there; frames.movedim(-1, 2) puts them first"
-            expected = f"(B, T, {', '.join(map(str, own))}), none of them 0"
-            raise ValueError(f"frames: expected {expected}, found {shape}; {advice}")
-        if torch.compiler.is_compiling():
-            return  # There are no values yet.
-        if not self.has_own_type(frames):
-            expected = f"{self.own_type()}, as the model's weights"
-            advice = "convert them, and divide bytes by 255"
-            raise ValueError(f"frames: expected {expected}, found {frames.dtype}; {advice}")
+            refuse("frames", f"(B, T) and {own}, none of them 0", f"{shape}; {advice}")
+        self.check_own_type("frames", frames, "; convert them, and divide bytes by 255")
         low, high = map(float, torch.aminmax(frames.detach()))  # NaN if one value is
         if not math.isfinite(high - low):
-            advice = "set them to 0 and give a mask"
-            raise ValueError(f"frames: expected finite numbers, found others; {advice}")
+            refuse("frames", "finite numbers", "others; set them to 0 and give a mask")
         if len(own) == 3 and (low < 0 or high > 1):
-            values = f"{low:.3g} to {high:.3g}; divide bytes by 255"
-            raise ValueError(f"frames: expected values in [0, 1], found {values}")
+            refuse("frames", "values in [0, 1]", f"{low:.3g} to {high:.3g}; divide bytes by 255")
 
     def check_codes(self, codes: dict[str, Tensor]) -> None:
         """Refuse codes of other names, shapes or types than this model's, NaN and infinity."""
         check_type(Mapping, codes=codes)
         if set(codes) != set(self.code_names):
-            names, others = ", ".join(self.code_names), ", ".join(map(str, codes))
-            raise ValueError(f"codes: expected {names}, found {others}")
+            refuse("codes", ", ".join(self.code_names), ", ".join(map(str, codes)))
         count, length = (*getattr(codes[self.code_names[-1]], "shape", ()), 0, 0)[:2]
         for name, code in codes.items():
             self.check_code("codes", name, code, count, length)
@@ -108,7 +85,6 @@ class Guarded(nn.Module):
     ) -> dict[str, Tensor]:
         """The codes to keep; refuses what `check_codes` refuses."""
         check_whole(1, count=count, length=length)
-        check_type((Mapping, type(None)), given=given)
         for name, code in (given or {}).items():
             check_name("given", name, self.code_names)
             self.check_code("given", name, code, count, length)
@@ -116,28 +92,20 @@ class Guarded(nn.Module):
 
     def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
         """Refuse what is no code of that name of `count` sequences of `length` steps."""
-        has_steps = name != "static" if name in self.code_sizes else getattr(code, "ndim", 0) > 2
-        size = self.code_sizes.get(name) or getattr(code, "shape", (0,))[-1]
+        field = f"{field}[{name!r}]"
+        if not isinstance(code, Tensor) or code.ndim == 0:
+            refuse(field, "a tensor", f"{type(code).__name__}; torch.from_numpy makes one")
+        has_steps = name != "static" if name in self.code_sizes else code.ndim > 2
+        size = self.code_sizes.get(name, code.shape[-1])
         shape = (count, length, size) if has_steps else (count, size)
-        self.check_tensor(f"{field}[{name!r}]", code, shape)
+        if tuple(code.shape) != shape:
+            refuse(field, shape, tuple(code.shape))
+        self.check_own_type(field, code)
+        if not code.isfinite().all():
+            refuse(field, "finite numbers", "others")
 
-    def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
-        """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
-        if not isinstance(value, Tensor):
-            kind = type(value).__name__
-            raise ValueError(f"{field}: expected a tensor, found {kind}; {FROM_ARRAY}")
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{field}: expected {shape}, found {tuple(value.shape)}")
-        if not self.has_own_type(value):
-            expected = f"{self.own_type()}, as the model's weights"
-            raise ValueError(f"{field}: expected {expected}, found {value.dtype}")
-        if not torch.compiler.is_compiling() and not value.isfinite().all():
-            raise ValueError(f"{field}: expected finite numbers, found others")
-
-    def own_type(self) -> torch.dtype:
-        """The type of the weights."""
-        return next(self.parameters()).dtype
-
-    def has_own_type(self, value: Tensor) -> bool:
-        """Whether a tensor has the weights' type, or will get it by mixed precision."""
-        return value.dtype == self.own_type() or torch.is_autocast_enabled(value.device.type)
+    def check_own_type(self, field: str, value: Tensor, advice: str = "") -> None:
+        """Refuse a tensor of another type than the weights, unless mixed precision converts it."""
+        own = next(self.parameters()).dtype
+        if value.dtype != own and not torch.is_autocast_enabled(value.device.type):
+            refuse(field, f"{own}, as the model's weights", f"{value.dtype}{advice}")

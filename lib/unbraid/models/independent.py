@@ -60,7 +60,6 @@ class IndependentPredictionConfig(ModelConfig):
 
     normalise: batch normalisation, with statistics of one step and initial weights as the authors'.
     activation: of all convolutions; "paper" is leaky ReLU in the encoder, ReLU in the decoder.
-    output: of the decoder, "sigmoid" or "linear"; see `ConvolutionalDecoder`.
     hidden_layers: 4 in the paper, which counts Linear(d, 128) and three Linear(128, 128).
     initial_log_variance: of the posterior; at 0 codes start as noise, at -4 as an autoencoder's.
     output_bias: is added to the decoder's last bias before training; 0.5 in the authors' code.
@@ -74,7 +73,7 @@ class IndependentPredictionConfig(ModelConfig):
     features: int = 32  # of a frame
     normalise: bool = True
     activation: str = "paper"
-    output: str = "sigmoid"
+    output: str = "sigmoid"  # of the decoder, or "linear"
     output_bias: float = 0.5
     hidden: int = 128  # units of each layer of a transition network
     hidden_layers: int = field(default=4, metadata={"least": 0})

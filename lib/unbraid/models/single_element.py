@@ -11,16 +11,15 @@ are replaced by N(0, I) noise, each d_t depends on the whole sequence, and the K
 paper's formulas differ, see notebook 31, section 3.
 """
 
-import copy
-from dataclasses import replace
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .. import networks
-from ..checks import check_field
+from ..checks import check_field, refuse
 from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl, standard_normal_like
 from .base import Batch, BatchLike, Bound, Codes, Noise, NoiseSource, SequenceModel
 from .elements import (
@@ -29,7 +28,6 @@ from .elements import (
     DynamicEncoder,
     Posterior,
     SingleElementConfig,
-    draw_small_weights,
     find_observed,
     over_elements,
     take_element,
@@ -69,7 +67,8 @@ class SingleElement(SequenceModel):
         self.frame_shape = self.codec.frame_shape
         self.prior = networks.AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
-            self.apply(draw_small_weights)
+            draw = partial(nn.init.normal_, std=0.01)
+            networks.draw_weights(self, (nn.Conv2d, nn.Linear), draw)
         # Last, as weights that are drawn anew would undo it.
         self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
 
@@ -85,12 +84,6 @@ class SingleElement(SequenceModel):
         dense, head = nn.Linear(features, hidden), networks.GaussianHead(hidden, self.static_size)
         self.static_head = nn.Sequential(dense, nn.Tanh(), head)
         self.dynamic_encoder = DynamicEncoder(config)
-
-    def with_anchor(self, anchor: str) -> Self:
-        """A model that shares the weights and has another anchor."""
-        model = copy.copy(self)
-        model.config = replace(self.config, anchor=anchor)
-        return model
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Both codes' noise; "anchor" (count, g) replaces the anchor, "lot" (count,) chooses it."""
@@ -185,7 +178,7 @@ class SingleElement(SequenceModel):
         return gaussian_log_likelihood(elements, means, self.variance, mask, dimensions)
 
     def divergences(self, posterior: Posterior) -> dict[str, Tensor]:
-        """KL of q(s) from N(0, I), and of all q(d_t) from p(d_t | d_<t), each (B,), in nats."""
+        """Those of both posteriors from their priors, (B,) each, in nats."""
         # KL(q(d_t | x) || p(d_t | d_<t)) for all t, (B, T); the prior reads the draws before t.
         by_step = kl(posterior.dynamic, self.prior(posterior.codes["dynamic"]))
         return {
@@ -244,8 +237,7 @@ class SingleElement(SequenceModel):
         self.check_frames(batch.frames)
         window, steps = self.codec.window, batch.frames.shape[1]
         if steps % window:
-            expected, advice = f"whole windows of {window} steps", "cut, or pad and mask them"
-            raise ValueError(f"frames: expected {expected}, found {steps} steps; {advice}")
+            refuse("frames", f"windows of {window} steps", f"{steps}; cut, or pad and mask them")
         # The types differ only where a trainer in mixed precision has rounded the frames.
         frames, mask = batch.frames.to(self.prior.head.mean.weight.dtype), batch.mask
         if mask is None or mask.all():

@@ -10,7 +10,6 @@ sequence have no order: given s, every d_i is drawn from the same p(d | s). The 
 what pairs of frames have in common. What else a frame contains has to go through two units of d_i.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..checks import check_name, check_whole
+from ..checks import check_name, check_whole, refuse
 from ..distributions import DiagonalGaussian, bernoulli_log_likelihood, kl, standard_normal_like
-from ..networks import draw_he_weights, halving_stages, mlp
+from ..networks import draw_he_weights, draw_weights, halving_stages, mlp
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
 
 SIDE = 4  # height and width of the smallest feature map, in pixels
@@ -32,11 +31,8 @@ class UnorderedFramesConfig(ModelConfig):
     """The sizes of `UnorderedFrames`; the defaults are the paper's (its table of layers).
 
     widths: channels of the trunk's convolutions, each of which halves the image, down to 4 x 4.
-    trunk_slope, decoder_slope: of leaky ReLUs below 0.
     normalise: batch normalisation, which the paper does not list.
     pairs: False leaves the paper's idea out and compares each frame with itself alone.
-    prior_given_static: whether the prior of d is p(d | s) or N(0, I).
-    initial_log_variance: is added to that of both posteriors before training.
     initial_weights: "he", of the convolutions, or "glorot", of all layers. The paper does not say;
         "glorot" is the default of the library in whose style it is written.
     """
@@ -49,12 +45,12 @@ class UnorderedFramesConfig(ModelConfig):
     static_size: int = 512  # D
     dynamic_size: int = 2  # d
     normalise: bool = False
-    trunk_slope: float = 0.2
+    trunk_slope: float = 0.2  # of leaky ReLUs below 0
     decoder_slope: float = 0.2
     pairs: bool = True
-    prior_given_static: bool = True
+    prior_given_static: bool = True  # p(d | s), or else N(0, I)
     initial_weights: str = "glorot"
-    initial_log_variance: float = 0.0
+    initial_log_variance: float = 0.0  # is added to both posteriors' before training
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +59,7 @@ class UnorderedFramesConfig(ModelConfig):
             check_whole(1, widths=width)
         if not self.widths or self.image_size != SIDE * 2 ** len(self.widths):
             expected = f"one for each halving of {self.image_size} pixels down to {SIDE}"
-            raise ValueError(f"widths: expected {expected}, found {list(self.widths)}")
+            refuse("widths", expected, list(self.widths))
 
 
 class PairEncoder(nn.Module):
@@ -94,7 +90,8 @@ class PairEncoder(nn.Module):
         first, second = maps.unflatten(0, (count, length)).chunk(2, 2)
         first = first + self.pair_convolution.bias[:, None, None]  # type: ignore[index]
         shifts = range(1, length) if self.pairs and length > 1 else (0,)
-        return mean_over_pairs(first, second, shifts).to(features.dtype)
+        pairs = [F.relu(first + second.roll(-shift, 1)).mean(1) for shift in shifts]
+        return torch.stack(pairs).mean(0)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         """q(s | x), (B, D), of features (B, T, channels, 4, 4)."""
@@ -159,8 +156,9 @@ class UnorderedFrames(SequenceModel):
     @torch.no_grad()
     def draw_weights(self) -> None:
         config = self.config
-        if config.initial_weights == "glorot":
-            draw_glorot_weights(self)
+        if config.initial_weights == "glorot":  # of variance 2 / (fan in + fan out), Glorot 2010
+            kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+            draw_weights(self, kinds, nn.init.xavier_uniform_)
         else:
             # Batch normalisation keeps the variance of the signals in trunk and decoder.
             draw_he_weights(self.static_encoder if config.normalise else self)
@@ -220,8 +218,7 @@ class UnorderedFrames(SequenceModel):
 
         sum_i E log p(x_i | s, d_i) - sum_i KL(q(d_i | s, x_i) || p(d_i | s)) - KL(q(s | x) || p(s))
 
-        The likelihood is the paper's, Bernoulli for each value; of values between 0 and 1 minus the
-        cross-entropy.
+        The likelihood is Bernoulli for each value; between 0 and 1 it is minus the cross-entropy.
         """
         frames = self.whole_frames(batch)
         noise = self.as_noise(noise, *frames.shape[:2])
@@ -252,31 +249,3 @@ class UnorderedFrames(SequenceModel):
         # each d_i from p(d_i | s)
         dynamic = given.get("dynamic", self.prior(static).draw(noise["dynamic"]))
         return {"static": static, "dynamic": dynamic}
-
-
-def draw_glorot_weights(network: nn.Module) -> None:
-    """Draw weights uniformly, with variance 2 / (fan in + fan out); biases are 0 (Glorot 2010)."""
-    for layer in network.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
-def mean_over_pairs(first: Tensor, second: Tensor, shifts: Sequence[int]) -> Tensor:
-    """Mean over the pairs (i, i + shift mod T) of ReLU(first_i + second_j), (B, ...).
-
-    first, second: (B, T, ...). ReLU(a + b) is a + b for some pairs and 0 for the others, so the sum
-    is sum_i n_i first_i + sum_j m_j second_j, where n_i and m_j count the positive pairs of i and
-    of j. Counting them one shift at a time keeps no (B, T, T, ...) for the gradient.
-    """
-    with torch.no_grad():
-        threshold = -second
-        first_counts = torch.zeros_like(first, dtype=torch.float32)
-        second_counts = torch.zeros_like(second, dtype=torch.float32)
-        for shift in shifts:
-            positive = first > threshold.roll(-shift, 1)
-            first_counts += positive
-            second_counts += positive.roll(shift, 1)
-    total = (first * first_counts).sum(1) + (second * second_counts).sum(1)
-    return total / (first.shape[1] * len(shifts))
