@@ -34,7 +34,7 @@ from papers.datasets import Sampler, load_sequences, sources_of
 from papers.encoded import at_first_step, generation_scores
 from papers.provenance import describe_cpu, make_record, print_row, read_versions
 from papers.settings import RunSettings
-from papers.tables import summarise
+from papers.tables import summarise, write_metrics
 
 TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
@@ -237,10 +237,8 @@ def fit_judge(
     return rows
 
 
-def train_judge(
-    dataset: str, profile: str, folder: Path | None = None, seed: int = 0
-) -> FrameJudge:
-    """Train a judge, write its weights, record and curve, and return the judge as written."""
+def make_judge(dataset: str, profile: str, folder: Path, seed: int = 0) -> dict:
+    """Train a judge; write its weights, record, curve and metrics.json, and return the last."""
     settings = judge_settings(dataset, profile)
     sampler, examples = judge_examples(dataset, "train", settings)
     classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
@@ -257,15 +255,21 @@ def train_judge(
     optimiser = (settings.batch_size, schedule_value(settings.learning_rate, 0.0))
     rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
 
-    path = judge_path(dataset, settings.profile, seed, folder)
+    path = judge_path(dataset, profile, seed, folder)
     curve = path.with_suffix(".training.csv")
     records.write_csv(curve, rows)
-    command = f"python -m papers judge {dataset} --profile {settings.profile} --seed {seed}"
+    command = f"python -m papers judge {dataset} --profile {profile} --seed {seed}"
     record = make_record(command, settings, seed, rows)
     record |= {"device": describe_cpu(), "precision": "32-true", "data": sampler.provenance}
     record |= {"data_sha256": sampler.digests, "curve_sha256": files.digest(curve)}
     save_judge(judge, path, record)
-    return load_judge(path)
+
+    metrics = measure_judge(load_judge(path), dataset, profile, seed)  # in half precision
+    metrics["protocol"]["weights"] = {"judge": {str(seed): files.digest(path)}}
+    written = f"metrics-seed{seed}.json" if seed else "metrics.json"
+    write_metrics(path.with_name(written), metrics)
+    print(f"written: {path}")
+    return metrics
 
 
 def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from unbraid import files, records, training
-from unbraid.checks import ResultsError, check_name
+from unbraid.checks import ResultsError, SettingsError, check_name
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
-from papers.settings import HINTS, Jobs, RunSettings, import_class, list_classes, load, trace
+from papers.settings import HINTS, Jobs, RunSettings, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 COMPILE = {True: "--compile", False: "--no-compile"}
@@ -35,6 +35,18 @@ WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as stat
 def choose_class(settings: RunSettings) -> type[SequenceModel]:
     """The class of a run's model, which its section or one around it names."""
     return import_class(settings.others.get("class"))
+
+
+def import_class(name: object) -> type[SequenceModel]:
+    """The model of a dotted name; `SettingsError` where there is none."""
+    module, _, own_name = str(name).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), own_name, None)
+    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
+        found = None
+    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
+        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
+    return found
 
 
 def make_config(settings: RunSettings) -> ModelConfig:
@@ -83,15 +95,8 @@ def train_model(
     seed: int = 0,
     **options: Any,
 ) -> list[dict]:
-    """`training.fit` with the arguments that a run's settings describe; options: its others."""
-    arguments = fit_arguments(settings, seed)
-    arguments["on_progress"] = getattr(model, "advance", None)  # of a `GatedPrediction`
-    return training.fit(model, draw, **arguments, **options)
-
-
-def fit_arguments(settings: RunSettings, seed: int) -> dict[str, Any]:
-    """The arguments of `training.fit` that a run's settings describe."""
-    return {
+    """`training.fit` as a run's settings describe it; options: its other arguments."""
+    arguments = {
         "steps": settings.steps,
         "batch_size": settings.batch_size,
         "learning_rate": rate_schedule(settings),
@@ -99,8 +104,10 @@ def fit_arguments(settings: RunSettings, seed: int) -> dict[str, Any]:
         "betas": (0.9, settings.second_moment_decay),
         "gradient_norm": settings.gradient_norm,
         "seed": seed,
-        "identity": training_settings(settings),
+        "identity": select_deciding(settings.as_dict()),  # by which a checkpoint knows its run
+        "on_progress": getattr(model, "advance", None),  # of a `GatedPrediction`
     }
+    return training.fit(model, draw, **arguments | options)
 
 
 def rate_schedule(settings: RunSettings) -> Curve:
@@ -141,16 +148,11 @@ def repeat(schedule: Schedule, cycles: int) -> Curve:
     return value
 
 
-def training_settings(settings: RunSettings) -> dict:
-    """The settings that decide a run and are said, by which a checkpoint knows its run."""
-    said = settings.as_dict()
-    return {name: value for name, value in said.items() if decides_a_run(name)}
-
-
-def decides_a_run(name: str) -> bool:
-    """Whether a setting decides a run; class, seeds, section and those of evaluations do not."""
+def select_deciding(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide a run; class, seeds, section and those of evaluations do not."""
     left_out = ("class", "seeds", "section", "judged_size")
-    return name not in left_out and not name.startswith("evaluation_")
+    kept = [name for name in values if name not in left_out]
+    return {name: values[name] for name in kept if not name.startswith("evaluation_")}
 
 
 # ---- a run and its files
@@ -198,8 +200,7 @@ def train_command(settings: RunSettings, seed: int, **machine: object) -> str:
     if settings.steps != load(settings.section, settings.profile).steps:
         command += f" --steps {settings.steps}"
     for name, value in machine.items():
-        text = f"--{name.replace('_', '-')} {value}"
-        command += f" {COMPILE[bool(value)] if name == 'compile' else text}"
+        command += f" {COMPILE[bool(value)] if name == 'compile' else f'--{name} {value}'}"
     return command
 
 
@@ -237,16 +238,8 @@ def train_run(
         except KeyboardInterrupt:
             print(f"\nthe same command goes on with {path.name} at its last checkpoint")
             raise
-        if is_first_process():
-            command = train_command(settings, seed, **machine)
-            record = make_record(command, settings, seed, rows) | now
-            write_run(model, rows, path, record | {"data": sampler.provenance})
-
-
-def is_first_process() -> bool:
-    """Whether this is the process to write, of those that torchrun, SLURM or Fabric started."""
-    ranks = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in ranks)
+        record = make_record(train_command(settings, seed, **machine), settings, seed, rows) | now
+        write_run(model, rows, path, record | {"data": sampler.provenance})
 
 
 @contextmanager
@@ -254,17 +247,18 @@ def keep_alone(path: Path, wait: bool) -> Iterator[None]:
     """Lock a run; where another process has it, wait for it, or raise `TrainingError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
-    with ExitStack() as held:
-        if is_first_process():
-            try:
-                held.enter_context(FileLock(lock, timeout=-1 if wait else 0))
-            except Timeout:
-                raise training.TrainingError(
-                    f"{path.name}: expected to train it alone, but another process does; wait for "
-                    "it, or name another folder with --results"
-                ) from None
-            held.callback(lock.unlink, missing_ok=True)
-        yield
+    try:
+        held = FileLock(lock).acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise training.TrainingError(
+            f"{path.name}: expected to train it alone, but another process does; wait for it, or "
+            "name another folder with --results"
+        ) from None
+    with held:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def find_record(settings: RunSettings, path: Path, now: dict, again: bool = False) -> dict | None:
@@ -292,8 +286,7 @@ def list_changes(record: dict, settings: RunSettings, now: dict | None = None) -
     """What a run of these settings has otherwise than a record, whose config may lack fields."""
     config = record["model"]["config"]
     before = vars(RunSettings()) | config | record | record["settings"]
-    after = {name: vars(settings)[name] for name in HINTS} | settings.others
-    after = {name: value for name, value in after.items() if decides_a_run(name)}
+    after = select_deciding({name: vars(settings)[name] for name in HINTS} | settings.others)
     built = asdict(make_config(settings))
     after |= {name: value for name, value in built.items() if name in config} | (now or {})
     before["class"], after["class"] = record["model"]["class"], settings.others["class"]

@@ -51,15 +51,9 @@ def train(settings: RunSettings, seed: int, folder: Path) -> None:
 
     with runs.keep_alone(path, wait=False):
         note_beginning(path)
-        training.fit(
-            runs.build(settings, seed),
-            sampler,
-            checkpoint=checkpoint,
-            every=EVERY,
-            report=runs.print_row,
-            on_progress=keep_marked,
-            **runs.fit_arguments(settings, seed),
-        )
+        options = {"every": EVERY, "report": runs.print_row, "on_progress": keep_marked}
+        model = runs.build(settings, seed)
+        runs.train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
         keep_marked(1.0)
 
 
