@@ -194,7 +194,7 @@ class Run(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Section and run of the project's settings, and what is changed in them."""
+        """The section of the project's settings, and what is changed in it."""
 
     @abstractmethod
     def load(self) -> None:
