@@ -91,7 +91,6 @@ class Claim:
     source: str
     size: str
     figures: Sequence[Figure] = ()
-    results: str = ""
     run: str = ""
     at_size: bool = True
     length: int = 0
@@ -105,31 +104,29 @@ class Claim:
         """The figures that a run of ours answers."""
         return [figure for figure in self.figures if self.run and figure.name]
 
-    def list_runs(self) -> list[str]:
-        """The names of the runs behind this claim."""
-        return list(dict.fromkeys(figure.run or self.run for figure in self.list_measured()))
+    def split_run(self, figure: Figure | None = None) -> tuple[str, str]:
+        """The folder in results/ and the name of the run that answers, or that answers a figure."""
+        folder, _, run = self.run.rpartition("/")
+        return folder, (figure and figure.run) or run
+
+    def list_runs(self) -> list[tuple[str, str]]:
+        """Folder and name of the runs behind this claim."""
+        return list(dict.fromkeys(map(self.split_run, self.list_measured())))
 
     def read_values(self, figure: Figure) -> dict[int, float]:
         """A figure of each seed that has it."""
-        return read_figure(self.results, figure.run or self.run, figure.name)
+        return read_figure(*self.split_run(figure), figure.name)
 
     def read_mean(self, figure: Figure) -> float:
         """The mean of a figure over its seeds."""
         return fmean(self.read_values(figure).values())
 
-    def read_shipped(self, run: str) -> dict[int, bool]:
-        """Whether the weights of each seed of a run are in this clone."""
-        seeds = find_seeds(read_metrics(self.results), run)
-        name = f"{self.results}/{run}-seed"
-        return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
-
     def read_share(self) -> float:
         """The share of the paper's updates that our shortest seed has made; 0 without a run."""
         if not (self.run and self.length):
             return 0.0
-        seeds = self.read_shipped(self.run)
-        steps = [read_record(f"{self.results}/{self.run}-seed{seed}")["steps"] for seed in seeds]
-        return min(steps) / self.length
+        seeds = find_shipped(*self.split_run())
+        return min(read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds) / self.length
 
     def is_reached(self, figure: Figure) -> bool:
         """Whether the mean over our seeds reaches a figure; chance may be a figure of the run."""
@@ -162,7 +159,7 @@ class Claim:
         are ours and the seeds are few, the seeds, those whose weights ship in bold."""
         if not (self.run and figure.name):
             return ""
-        ships, by_number = self.read_shipped(figure.run or self.run), self.read_values(figure)
+        ships, by_number = find_shipped(*self.split_run(figure)), self.read_values(figure)
         values = list(by_number.values())
         mean = print_mean(values, figure.digits)
         is_shared = len(set(values)) == 1 < len(values)  # as a baseline's, which has no seed
@@ -235,6 +232,13 @@ def read_figure(results: str, run: str, name: str) -> dict[int, float]:
     return values
 
 
+def find_shipped(results: str, run: str) -> dict[int, bool]:
+    """Whether the weights of each seed of a run are in this clone."""
+    seeds = find_seeds(read_metrics(results), run)
+    name = f"{results}/{run}-seed"
+    return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
+
+
 def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
     """The mean of a figure over seeds, with its interval."""
     return print_mean([*read_figure(results, run, name).values()], digits)
@@ -274,7 +278,7 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
     """Folder, run and seed of all runs behind claims, and whether their weights ship."""
     runs: dict[tuple[str, str, int], bool] = {}
     for claim in claims:
-        for run in claim.list_runs():
-            shipped = claim.read_shipped(run)
-            runs |= {(claim.results, run, seed): shipped[seed] for seed in shipped}
+        for place, run in claim.list_runs():
+            shipped = find_shipped(place, run)
+            runs |= {(place, run, seed): shipped[seed] for seed in shipped}
     return runs

@@ -60,7 +60,7 @@ JUDGES = {  # A clip's motion is its action and direction in one, as in the pape
 JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
 
 
-def judge_settings(dataset: str, profile: str | None = None) -> RunSettings:
+def judge_settings(dataset: str, profile: str) -> RunSettings:
     """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
     check_name("dataset", dataset, JUDGES)
     return sections.load(JUDGES[dataset].section, profile)
@@ -92,13 +92,13 @@ def name_judges(settings: RunSettings) -> dict[str, tuple[str, str, int]]:
     return judges
 
 
-def find_judge(dataset: str, profile: str = "quick", image_size: int | None = None) -> Path:
+def find_judge(dataset: str, profile: str, size: int | None = None) -> Path:
     """The weights of a dataset's judge of this profile or, where there is none, of quick.
 
-    They are those in results/, else in build/results. image_size: pixels of what it judges, by
-    default the profile's. Raises `ResultsError` where there is no judge of this size.
+    They are those in results/, else in build/results. size: pixels of what it judges, by default
+    the profile's. Raises `ResultsError` where there is no judge of this size.
     """
-    size = image_size or judge_settings(dataset, profile).image_size
+    size = size or judge_settings(dataset, profile).image_size
     for name in dict.fromkeys((profile, "quick")):
         for folder in (records.results(), sections.own_results()):
             path = judge_path(dataset, name, folder=folder)
@@ -188,16 +188,13 @@ def fit_judge(
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     seed: int = 0,
-    log_every: int = 50,
-    report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """Train a judge in place by cross-entropy summed over its labels; returns the training curve.
 
     draw(batch_size, generator): real training frames in the judge's form, and labels by name.
     steps: updates of Adam, as the MSD benchmark trains its judges; over the last half the rate
-    falls to zero along a cosine. report: called with each row: step, seconds, cross_entropy (nats)
-    and accuracy (mean over labels), averaged over the updates since the last row. Raises
-    ValueError for no steps, a loss that diverges, and frames as `judge.check`.
+    falls to zero along a cosine. A row of the curve has the cross_entropy (nats) and the accuracy
+    (mean over labels) of the updates since the last one.
     """
     check_whole(1, steps=steps)
     device = next(judge.parameters()).device
@@ -214,8 +211,8 @@ def fit_judge(
         judge.check(frames)
         logits = judge(frames.to(device, torch.float32))
         truth = {name: labels[name].to(device, torch.long) for name in judge.classes}
-        losses = (F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
-        loss = sum(losses, torch.zeros((), device=device))
+        losses = [F.cross_entropy(logits[name], truth[name]) for name in judge.classes]
+        loss = torch.stack(losses).sum()
 
         optimizer.zero_grad()
         loss.backward()
@@ -224,15 +221,14 @@ def fit_judge(
 
         right = [(logits[name].argmax(-1) == truth[name]).float().mean() for name in judge.classes]
         log.append(torch.stack([loss.detach(), torch.stack(right).mean()]))
-        if step % log_every == 0 or step == steps:
+        if step % max(1, steps // 40) == 0 or step == steps:
             cross_entropy, accuracy = torch.stack(log).mean(0).tolist()
             if not math.isfinite(cross_entropy):
                 raise ValueError(f"learning_rate: expected a finite loss, step {step} has none")
             row = {"step": step, "seconds": round(time.perf_counter() - started, 3)}
             rows.append(row | {"cross_entropy": cross_entropy, "accuracy": accuracy})
             log.clear()
-            if report:
-                report(rows[-1])
+            print_row(rows[-1])
     judge.eval()
     return rows
 
@@ -251,9 +247,8 @@ def make_judge(dataset: str, profile: str, folder: Path, seed: int = 0) -> dict:
         frames, labels = show_judge(dataset, sampler(count, generator))
         return roughen(frames, settings.others["roughened"], generator), labels
 
-    every = max(1, settings.steps // 40)
-    optimiser = (settings.batch_size, schedule_value(settings.learning_rate, 0.0))
-    rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
+    rate = schedule_value(settings.learning_rate, 0.0)
+    rows = fit_judge(judge, draw, settings.steps, settings.batch_size, rate, seed)
 
     path = judge_path(dataset, profile, seed, folder)
     curve = path.with_suffix(".training.csv")
