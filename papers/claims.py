@@ -73,10 +73,10 @@ class Figure:
 
     def print_published(self, with_next: bool = True) -> str:
         """What the paper prints and the next best score of its table; "" without a number."""
-        parts = [self.shown]
-        if self.published is not None and not self.shown:
-            parts = [print_number(self.published, self.digits)]
-        parts = [f"paper {text}" for text in parts if text]
+        shown = self.shown
+        if self.published is not None and not shown:
+            shown = print_number(self.published, self.digits)
+        parts = [f"paper {shown}"] if shown else []
         if with_next and self.next is not None:
             parts.append(f"next {print_number(self.next, self.digits)}")
         return ", ".join(parts)
@@ -128,25 +128,21 @@ class Claim:
         seeds = find_shipped(*self.split_run())
         return min(read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds) / self.length
 
-    def is_reached(self, figure: Figure) -> bool:
-        """Whether the mean over our seeds reaches a figure; chance may be a figure of the run."""
-        chance = figure.chance
-        if isinstance(chance, str):
-            chance = self.read_mean(Figure("", chance, figure.run))
-        return figure.is_reached(self.read_mean(figure), chance)
-
     def find_verdict(self) -> str:
         """The verdict, by the rule of this module's first lines."""
         judged = [figure for figure in self.list_measured() if figure.is_judged()]
-        if not self.comparable:
-            return "not comparable"
-        if not self.run:
+        if self.comparable and not self.run:
             return "not tried"
-        if not self.at_size or self.read_share() < LENGTH:
+        if self.comparable and (not self.at_size or self.read_share() < LENGTH):
             return "not decided"
-        if not judged:
+        if not (self.comparable and judged):
             return "not comparable"
-        reached = [self.is_reached(figure) for figure in judged]
+        reached = []
+        for figure in judged:
+            chance = figure.chance
+            if isinstance(chance, str):  # a figure of the run
+                chance = self.read_mean(Figure("", chance, figure.run))
+            reached.append(figure.is_reached(self.read_mean(figure), chance))
         if not all(reached):
             return "in part" if any(reached) else "not reached"
         if any(figure.bar is not None for figure in judged):
@@ -157,8 +153,6 @@ class Claim:
     def print_figure(self, figure: Figure) -> str:
         """A figure's mean, its 95 % interval over seeds and, where the paper's data and protocol
         are ours and the seeds are few, the seeds, those whose weights ship in bold."""
-        if not (self.run and figure.name):
-            return ""
         ships, by_number = find_shipped(*self.split_run(figure)), self.read_values(figure)
         values = list(by_number.values())
         mean = print_mean(values, figure.digits)
@@ -173,9 +167,10 @@ class Claim:
 
     def print_ours(self) -> str:
         """Our figures, and beside each what the paper prints and the next best score."""
-        lines = []
+        lines, measured = [], self.list_measured()
         for figure in self.figures:
-            texts = filter(None, (self.print_figure(figure), figure.print_published()))
+            ours = self.print_figure(figure) if figure in measured else ""
+            texts = filter(None, (ours, figure.print_published()))
             lines.append(f"{figure.title} {'; '.join(texts)}")
         return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
 
@@ -193,8 +188,8 @@ class Claim:
     def print_next(self) -> str:
         """Whether our mean is better than the next best published score, of each figure."""
         answers = []
-        for figure in self.list_measured() if self.comparable else ():
-            if figure.next is not None:
+        for figure in self.list_measured():
+            if self.comparable and figure.next is not None:
                 is_better = figure.beats(self.read_mean(figure), figure.next)
                 answers.append("yes" if is_better else "no")
         return f"<br>better than next: {', '.join(answers)}" if answers else ""

@@ -32,13 +32,8 @@ WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as stat
 # ---- models
 
 
-def choose_class(settings: RunSettings) -> type[SequenceModel]:
-    """The class of a run's model, which its section or one around it names."""
-    return import_class(settings.others.get("class"))
-
-
 def import_class(name: object) -> type[SequenceModel]:
-    """The model of a dotted name; `SettingsError` where there is none."""
+    """The class of a dotted name, as a run's section says; `SettingsError` where there is none."""
     module, _, own_name = str(name).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), own_name, None)
@@ -62,7 +57,7 @@ def make_config(settings: RunSettings) -> ModelConfig:
     for name in settings.others.keys() - known:
         if not name.endswith(WEIGHT):
             check_name(f"settings of {settings.section}", name, sorted(known | HINTS.keys()))
-    return choose_class(settings).config_class.of(settings.as_dict())
+    return import_class(settings.others.get("class")).config_class.of(settings.as_dict())
 
 
 def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
@@ -82,7 +77,8 @@ def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
 def build(settings: RunSettings, seed: int) -> SequenceModel:
     """A new model of these settings, its weights drawn with this seed."""
     torch.manual_seed(seed)
-    return choose_class(settings)(make_config(settings))
+    config = make_config(settings)
+    return import_class(settings.others["class"])(config)
 
 
 # ---- training
@@ -166,7 +162,7 @@ def run_name(settings: RunSettings, seed: int) -> str:
 
 def load_run(settings: RunSettings, seed: int, folder: Path | None = None) -> SequenceModel:
     """The trained model of a run in a folder, by default results/; raises `ResultsError`."""
-    choose_class(settings)  # It imports a class that is not the library's.
+    import_class(settings.others.get("class"))  # It imports a class that is not the library's.
     return SequenceModel.load(records.weights(run_name(settings, seed), folder))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -25,10 +26,7 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
     is null, and the mean is that of the others.
     """
     values, means = {}, {}
-    names: dict[str, float] = {}
-    for figures in by_seed:
-        names |= figures
-    for name in names:
+    for name in dict.fromkeys(itertools.chain(*by_seed)):
         values[name] = [figures.get(name) for figures in by_seed]
         measured = drop_absent(values[name])
         if not all(map(math.isfinite, measured)):
