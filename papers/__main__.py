@@ -3,8 +3,6 @@
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import warnings

@@ -18,8 +18,6 @@ not comparable   other data or protocol, or nothing published in our copies to c
 At its size: its data, networks and resolution, and at least two thirds of its updates.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass

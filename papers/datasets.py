@@ -4,8 +4,6 @@ To add a set, write a loader (a function of the split that returns `Sequences`) 
 set that is downloaded also needs a section in unbraid/data/sources.toml.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What is measured on trained models: each model and dataset has its evaluation, or the generic."""
 
-from __future__ import annotations
-
 import math
 import time
 from pathlib import Path

@@ -10,8 +10,6 @@ need torch, NumPy, Pillow and safetensors. `python papers/a/full_size.py --secon
 long, and goes on when called again; with --cpu it compares a batch with the library, without a GPU.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import json

@@ -6,8 +6,6 @@ results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,training.csv,ru
 clips alone, so its own accuracy on test clips belongs next to every figure that it gives.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What a notebook defines, for runs that train a reader's own model as the notebook does."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 results/tables.toml says which figures results/README.md shows, claims.toml what the others claim.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

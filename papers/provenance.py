@@ -1,7 +1,5 @@
 """What a record says of how a run was made: commit, settings, device and versions."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

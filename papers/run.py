@@ -3,8 +3,6 @@
 <model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

@@ -16,8 +16,6 @@ This module knows no model and no data, so that it is imported in no time; run.p
 of what is not a field of `RunSettings`.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import tomllib
@@ -25,7 +23,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, Self, get_args, get_type_hints
 
 from unbraid.checks import SettingsError, check_name
 
@@ -98,7 +96,7 @@ class RunSettings:
     others: dict[str, Any] = field(default_factory=dict)
     said: tuple[str, ...] = RECORDED  # the names of what is not left to a default
 
-    def but(self, **changes: Any) -> RunSettings:
+    def but(self, **changes: Any) -> Self:
         """These settings with others of any name; `SettingsError` for a value of another type."""
         own = {name: value for name, value in changes.items() if name in HINTS}
         for name, value in own.items():
@@ -129,6 +127,16 @@ def check_kind(name: str, value: object) -> None:
 
 
 Jobs = list[tuple[RunSettings, list[int]]]  # the settings of a run, and its seeds
+
+
+class Said(NamedTuple):
+    """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
+
+    value: Any
+    place: str
+
+
+Table = dict[str, Said]
 
 
 class Experiment(NamedTuple):
@@ -166,7 +174,7 @@ def load(section: str, profile: str | None = None, **overrides: object) -> RunSe
     return RunSettings().but(section=section, profile=profile, **values | overrides)
 
 
-def trace(section: str, profile: str) -> dict[str, Said]:
+def trace(section: str, profile: str) -> Table:
     """What a section says at one profile, with the place of each value."""
     sections = read_sections(profile)
     check_name("section", section, sections)
@@ -204,16 +212,6 @@ def list_classes(section: str, profile: str) -> set[str]:
 
 
 # ---- the tables
-
-
-class Said(NamedTuple):
-    """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
-
-    value: Any
-    place: str
-
-
-Table = dict[str, Said]
 
 
 def read_sections(profile: str) -> dict[str, Table]:

@@ -1,7 +1,5 @@
 """metrics.json, the figures of runs, and tables of them; pages.py puts these on pages."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

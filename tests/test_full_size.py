@@ -214,7 +214,7 @@ def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeyp
 
     def train(steps, out):
         places = f"--state {tmp_path}/{out}.pt --out {tmp_path}/{out}"
-        arguments = f"--steps {steps} --seconds 600 --batch 2 {places}"
+        arguments = f"--steps {steps} --seconds 9999 --batch 2 {places}"
         run = start("a", *arguments.split())
         run.train()
         return run

@@ -1,7 +1,5 @@
 """Paper A: how well factors predict each other (its Table 2), and which knows which digit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@
 MNIST's training files. `python papers/a/full_size.py --seconds 560` trains so long.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

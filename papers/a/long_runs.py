@@ -9,8 +9,6 @@ says where it was stopped. Train from a copy of one commit: a checkpoint is refu
 other settings.
 """
 
-from __future__ import annotations
-
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path

@@ -4,8 +4,6 @@
 sheets in sprites-li/. `python papers/c/full_size.py --seconds 560` trains so long.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ The paper draws static codes of days by t-SNE: wet and dry days lie apart, whate
 is none of the ten variables that the model reads. Here a probe says how far they lie apart.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
