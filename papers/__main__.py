@@ -84,12 +84,10 @@ def train(  # noqa: PLR0913 - the options of a command
     usual = ("32-true", "auto", None)
     machine = {name: value for name, value in machine.items() if value not in usual}
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
-    names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:
-        if settings.dataset in names:
-            sampler = make_sampler(settings)
-            for number in seeds:
-                runs.train_run(settings, number, sampler, folder, again, wait, **machine)
+        sampler = make_sampler(settings)
+        for number in seeds:
+            runs.train_run(settings, number, sampler, folder, again, wait, **machine)
     command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
     typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
 
@@ -97,7 +95,7 @@ def train(  # noqa: PLR0913 - the options of a command
 def select_jobs(
     part: str, dataset: str, run: str, profile: str, seeds: list[int] | None, **changes: object
 ) -> Jobs:
-    """The settings of each run that a command means, with its seeds."""
+    """The settings of each run that a command means, with its seeds, where the data are at hand."""
     jobs = []
     for experiment in select_runs(part, dataset, run):
         settings = sections.load(experiment.section, profile, **changes)
@@ -106,7 +104,8 @@ def select_jobs(
             jobs.append((settings, numbers))
     if not jobs:
         raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
-    return jobs
+    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
+    return [(settings, numbers) for settings, numbers in jobs if settings.dataset in at_hand]
 
 
 def keep_at_hand(names: Iterable[str]) -> list[str]:
@@ -142,7 +141,6 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     runs and seeds, whose weights need not be there, stay as they are.
     """
     jobs = select_jobs(part, dataset, run, profile, seed)
-    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
     check_name("--accelerator", accelerator, ("cpu", "cuda"))
     from unbraid import records
 
@@ -150,7 +148,6 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     from papers import run as runs
 
     folders = [folder] if folder else [sections.own_results(), records.results()]
-    jobs = [(settings, seeds) for settings, seeds in jobs if settings.dataset in at_hand]
     jobs, places = runs.find_weights(jobs, folders)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
@@ -262,7 +259,7 @@ def verify_folder(
     again: Annotated[bool, AGAIN] = False,
     only: Annotated[str, ONLY] = "",
 ) -> None:
-    """Check that results hold together: digests of weights, records and curves, pages of tables."""
+    """Check that results fit together: digests of weights, records and curves, pages of tables."""
     from unbraid import records
 
     from papers import pages, verify
