@@ -90,7 +90,7 @@ def train_model(
     **options: Any,
 ) -> list[dict]:
     """`training.fit` as a run's settings describe it; options: its other arguments."""
-    arguments = {
+    arguments: dict[str, Any] = {
         "steps": settings.steps,
         "batch_size": settings.batch_size,
         "learning_rate": rate_schedule(settings),

@@ -52,7 +52,7 @@ def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) 
     for part in (known, new):
         hours = [part.frames, series.observed_values(part)]
         days = [each.unflatten(1, (-1, DAY)).flatten(0, 1) for each in hours]  # (28 N, 24, C)
-        means.append(series.plain_means(*days, part.mask is not None).numpy())
+        means.append(series.plain_means(days[0], days[1], part.mask is not None).numpy())
 
     from_code = fit_and_score(codes, labels[0])
     predicted = {"": from_code, "_month": share[months[1]]}
