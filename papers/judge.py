@@ -209,8 +209,8 @@ def fit_judge(
         judge.check(frames)
         logits = judge(frames.to(device, torch.float32))
         truth = {name: labels[name].to(device, torch.long) for name in judge.classes}
-        losses = [F.cross_entropy(logits[name], truth[name]) for name in judge.classes]
-        loss = torch.stack(losses).sum()
+        losses = (F.cross_entropy(logits[name], truth[name]) for name in judge.classes)
+        loss = sum(losses, torch.zeros((), device=device))
 
         optimizer.zero_grad()
         loss.backward()
