@@ -58,7 +58,7 @@ JUDGES = {  # A clip's motion is its action and direction in one, as in the pape
 JUDGED = {("single_element", "sprites"), ("single_element", "mug"), ("unordered", "sprites_poses")}
 
 
-def judge_settings(dataset: str, profile: str) -> RunSettings:
+def judge_settings(dataset: str, profile: str | None = None) -> RunSettings:
     """The settings of a dataset's judge; `SettingsError` for a dataset without one."""
     check_name("dataset", dataset, JUDGES)
     return sections.load(JUDGES[dataset].section, profile)
