@@ -39,7 +39,7 @@ def draw(
     """
     with images.device:
         steps = torch.arange(length)[None, :, None, None]
-        positions = moving_digits.bounce(count, steps, speeds, generator)
+        positions = moving_digits.bounce(count, steps, speeds, generator)  # type: ignore[arg-type]
         which = torch.randint(len(images), (count, 2), generator=generator)
         frames = torch.zeros(count, length, 3, 64, 64, dtype=torch.uint8)
         plane = torch.arange(count * length).view(count, length, 1) * 3 + torch.arange(2)
