@@ -133,7 +133,6 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     seed: Seeds = None,
     folder: Annotated[Path | None, EITHER] = None,
     write: Annotated[bool, WRITE] = False,
-    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.
 
@@ -141,7 +140,6 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     runs and seeds, whose weights need not be there, stay as they are.
     """
     jobs = select_jobs(part, dataset, run, profile, seed)
-    check_name("--accelerator", accelerator, ("cpu", "cuda"))
     from unbraid import records
 
     from papers import evaluation, pages, tables
@@ -152,7 +150,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
-        metrics = evaluation.measure_runs(selected, places, accelerator)
+        metrics = evaluation.measure_runs(selected, places)
         figures: dict[str, object] = {}  # of all runs, once each
         for run_metrics in metrics.values():
             figures |= run_metrics.get("by_seed", {})
