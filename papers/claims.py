@@ -25,10 +25,9 @@ from statistics import fmean
 
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.measures.intervals import mean_interval
 from unbraid.records import read_metrics, read_record
 
-from papers.tables import find_seeds, split_seeds
+from papers.tables import find_seeds, print_mean, print_number, split_seeds
 
 NEAR = 0.05  # of the effect, or of the published value
 LENGTH = 2 / 3  # of the paper's updates that count as its length
@@ -235,18 +234,6 @@ def find_shipped(results: str, run: str) -> dict[int, bool]:
 def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
     """The mean of a figure over seeds, with its interval."""
     return print_mean([*read_figure(results, run, name).values()], digits)
-
-
-def print_mean(values: Sequence[float], digits: int) -> str:
-    """The mean of a figure and, where seeds differ, half the width of its 95 % interval."""
-    interval = mean_interval(values)
-    text = print_number(interval.mean, digits)
-    return f"{text} ± {interval.half_width:.{digits}f}" if len(set(values)) > 1 else text
-
-
-def print_number(value: float, digits: int) -> str:
-    """A number with so many digits, a true minus, and no minus before zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def read_table() -> dict:

@@ -13,8 +13,8 @@ from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.records import read_csv, read_record
 
-from papers.claims import list_runs, print_figure, print_number, read_claims
-from papers.tables import markdown_table, metrics_table
+from papers.claims import list_runs, print_figure, read_claims
+from papers.tables import markdown_table, metrics_table, print_number
 
 PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that shows its claims
 FULL = "single_element/sprites/full"
@@ -63,11 +63,11 @@ def render_head(paper: str) -> str:
 def render_reproduction() -> str:
     """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
     text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
-    claims = read_claims()
-    runs, rows = list_runs(claims), []
+    claims, rows = read_claims(), []
     for claim in claims:
-        text, *others = claim.print_row()
-        rows.append((f"{claim.paper}: {text}", *others))
+        first, *others = claim.print_row()
+        rows.append((f"{claim.paper}: {first}", *others))
+    runs = list_runs(claims)
     return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(
         table=markdown_table(TITLES, rows),
         runs=len(runs),
