@@ -40,7 +40,7 @@ EDITED = (
         "from papers.settings import Jobs, RunSettings, load, select_runs\n",
         """
 
-def brightness(model: SequenceModel, test: Encoded) -> Figures:
+def brightness(model: SequenceModel, test: encoded.Encoded) -> Figures:
     \"\"\"brightness: the mean of all decoded pixels of the test sequences.\"\"\"
     return {"brightness": decode_all(model, test.codes).mean().item()}
 """,
