@@ -3,8 +3,6 @@
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import warnings
@@ -14,7 +12,7 @@ from typing import Annotated
 
 import typer
 from unbraid.checks import check_name
-from unbraid.files import digest, quiet_pipe
+from unbraid.files import quiet_pipe
 
 from papers import settings as sections
 from papers.settings import Jobs, RunSettings, current_profile, list_experiments, select_runs
@@ -46,9 +44,11 @@ SEED_HELP = "Repeatable; by default 0, 1, ... as many as the profile says."
 Part = Annotated[str, typer.Argument(metavar="|".join(PARTS))]
 Dataset = Annotated[str, typer.Option("--dataset", help="One dataset of the part, or all.")]
 Run = Annotated[str, typer.Option("--run", help="One run of the part's TOML file, or all.")]
-Profile = Annotated[str, typer.Option(help="smoke, quick or full; UNBRAID_PROFILE wins.")]
+PROFILE = typer.Option(callback=current_profile, help="smoke, quick or full; UNBRAID_PROFILE wins.")
+Profile = Annotated[str, PROFILE]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help=SEED_HELP)]
-Folder = Annotated[Path | None, typer.Option("--results", help="By default build/results.")]
+OWN = {"default_factory": lambda: sections.own_results(), "show_default": "build/results"}
+Folder = Annotated[Path, typer.Option("--results", **OWN)]
 
 AGAIN = typer.Option("--again", help="Measure runs behind claims anew.")
 ONLY = typer.Option(help="Measure those of this name anew, as unordered/faces/quick/*.")
@@ -62,11 +62,11 @@ EITHER = typer.Option("--results", help="By default build/results, else results/
 @app.command(epilog="An interrupted run goes on with the same command; a finished one is kept.")
 def train(  # noqa: PLR0913 - the options of a command
     part: Part,
+    folder: Folder,
     dataset: Dataset = "all",
     run: Run = "all",
     profile: Profile = "quick",
     seed: Seeds = None,
-    folder: Folder = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
@@ -74,22 +74,18 @@ def train(  # noqa: PLR0913 - the options of a command
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Train the runs of one part; of several datasets, those that are at hand."""
-    profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed, **({"steps": steps} if steps else {}))
     from papers import run as runs
     from papers.datasets import make_sampler
 
     usual = {"precision": "32-true", "accelerator": "auto"}
     asked = {"precision": precision, "accelerator": accelerator}
-    machine = {name: value for name, value in asked.items() if value != usual.get(name)}
-    folder = folder or sections.own_results()
+    machine = {name: value for name, value in asked.items() if value != usual[name]}
     typer.echo(f"trainings: {sum(len(seeds) for _, seeds in jobs)}, written to {folder}")
-    names = keep_at_hand(settings.dataset for settings, _ in jobs)
     for settings, seeds in jobs:
-        if settings.dataset in names:
-            sampler = make_sampler(settings)
-            for number in seeds:
-                runs.train_run(settings, number, sampler, folder, again, wait, **machine)
+        sampler = make_sampler(settings)
+        for number in seeds:
+            runs.train_run(settings, number, sampler, folder, again, wait, **machine)
     command = f"python -m papers evaluate {part} --dataset {dataset} --run {run}"
     typer.echo(f"measure with: {command} --profile {profile} --results {folder}")
 
@@ -97,7 +93,7 @@ def train(  # noqa: PLR0913 - the options of a command
 def select_jobs(
     part: str, dataset: str, run: str, profile: str, seeds: list[int] | None, **changes: object
 ) -> Jobs:
-    """The settings of each run that a command means, with its seeds."""
+    """The settings of each run that a command means, with its seeds, where the data are at hand."""
     jobs = []
     for experiment in select_runs(part, dataset, run):
         settings = sections.load(experiment.section, profile, **changes)
@@ -106,7 +102,8 @@ def select_jobs(
             jobs.append((settings, numbers))
     if not jobs:
         raise ValueError(f"--run: expected one that the profile {profile} has, found {run}")
-    return jobs
+    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
+    return [(settings, numbers) for settings, numbers in jobs if settings.dataset in at_hand]
 
 
 def keep_at_hand(names: Iterable[str]) -> list[str]:
@@ -134,29 +131,24 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
     seed: Seeds = None,
     folder: Annotated[Path | None, EITHER] = None,
     write: Annotated[bool, WRITE] = False,
-    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Measure trained models on test sequences; print seeds, or from four on mean ± half-width.
 
     --write puts these figures into metrics.json of the folder that has the weights. Those of other
     runs and seeds, whose weights need not be there, stay as they are.
     """
-    profile = current_profile(profile)
     jobs = select_jobs(part, dataset, run, profile, seed)
-    at_hand = keep_at_hand(settings.dataset for settings, _ in jobs)
-    check_name("--accelerator", accelerator, ("cpu", "cuda"))
     from unbraid import records
 
     from papers import evaluation, pages, tables
     from papers import run as runs
 
     folders = [folder] if folder else [sections.own_results(), records.results()]
-    jobs = [(settings, seeds) for settings, seeds in jobs if settings.dataset in at_hand]
     jobs, places = runs.find_weights(jobs, folders)
     folder = next(iter(places.values())) if len(set(places.values())) == 1 else folders[0]
     for name in dict.fromkeys(settings.dataset for settings, _ in jobs):
         selected = [job for job in jobs if job[0].dataset == name]
-        metrics = evaluation.measure_runs(selected, places, accelerator)
+        metrics = evaluation.measure_runs(selected, places)
         figures: dict[str, object] = {}  # of all runs, once each
         for run_metrics in metrics.values():
             figures |= run_metrics.get("by_seed", {})
@@ -176,45 +168,36 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
 
 @app.command("judge")
 def train_judges(
+    folder: Folder,
     dataset: Annotated[str, typer.Argument(help="One dataset with a judge, or all.")] = "all",
     profile: Profile = "quick",
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
-    folder: Folder = None,
 ) -> None:
     """Train the judges of generated clips, and measure how far they are to be trusted."""
-    profile = current_profile(profile)
+    from papers import judge
 
-    from papers import judge, tables
-
-    folder = folder or sections.own_results()
     for name in keep_at_hand(judge.JUDGES if dataset == "all" else [dataset]):
-        trained = judge.train_judge(name, profile, folder, seed)
-        metrics = judge.measure_judge(trained, name, profile, seed)
+        metrics = judge.make_judge(name, profile, folder, seed)
         for key in metrics["judge"]["by_seed"]:
             typer.echo(f"{name} {key:<36} {metrics['judge'][key]:.4f}")
-        path = judge.judge_path(name, profile, seed, folder)
-        metrics["protocol"]["weights"] = {"judge": {str(seed): digest(path)}}
-        written = f"metrics-seed{seed}.json" if seed else "metrics.json"
-        tables.write_metrics(path.with_name(written), metrics)
-        typer.echo(f"written: {path.parent}")
 
 
 @app.command()
 def adopt(
     source: Annotated[Path, typer.Argument(help="FOLDER/NAME of what full_size.py wrote.")],
-    folder: Folder = None,
+    folder: Folder,
 ) -> None:
     """Put what a papers/a, b or c/full_size.py wrote beside the other runs."""
     from papers import adopt
 
-    typer.echo(f"written: {adopt.adopt(source, folder or sections.own_results())}")
+    typer.echo(f"written: {adopt.adopt(source, folder)}")
 
 
 def select_target(target: str, profile: str) -> list[RunSettings]:
     """The runs' settings of a target: all, readme (those behind claims), PART or PART/DATASET."""
     part, _, dataset = target.partition("/")
     check_name("TARGET", part, ["all", "readme", *PARTS])
-    experiments = list_experiments()
+    experiments = list_experiments() if part not in PARTS else select_runs(part, dataset or "all")
     if target == "readme":
         from papers import claims
 
@@ -223,23 +206,19 @@ def select_target(target: str, profile: str) -> list[RunSettings]:
             shown = {(place, run) for place, run in shown if place.endswith("/quick")}
         names = {(*place.split("/")[:2], run) for place, run in shown}
         experiments = [each for each in experiments if each[1:] in names]
-    elif part != "all":
-        experiments = select_runs(part, dataset or "all")
     loaded = [sections.load(each.section, profile) for each in experiments]
     return [settings for settings in loaded if settings.seeds and settings.steps]
 
 
 @app.command("runs")
 def list_runs(
+    folder: Folder,
     targets: Annotated[list[str] | None, TARGETS] = None,
     profile: Profile = "quick",
-    folder: Folder = None,
 ) -> None:
     """Print as JSON the trainings of a grid; a finished run of other settings is refused."""
-    profile = current_profile(profile)
     from papers import run
 
-    folder = folder or sections.own_results()
     chosen: dict[str, RunSettings] = {}
     for target in targets or ["all"]:
         chosen |= {settings.section: settings for settings in select_target(target, profile)}
@@ -258,7 +237,6 @@ def show_settings(
     run: Annotated[str, typer.Argument(metavar="PART/DATASET[/RUN]")], profile: Profile = "quick"
 ) -> None:
     """Print all settings of a run, and where each comes from."""
-    profile = current_profile(profile)
     selected = select_runs(*run.split("/", 2))
     from papers.run import trace_settings
 
@@ -277,7 +255,7 @@ def verify_folder(
     again: Annotated[bool, AGAIN] = False,
     only: Annotated[str, ONLY] = "",
 ) -> None:
-    """Check that results hold together: digests of weights, records and curves, pages of tables."""
+    """Check that results fit together: digests of weights, records and curves, pages of tables."""
     from unbraid import records
 
     from papers import pages, verify

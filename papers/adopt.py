@@ -5,8 +5,6 @@ The script leaves <name>.json, <name>-0.safetensors, <name>-1.safetensors ... an
 other run, so that `evaluate`, `verify` and notebooks find it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from safetensors import SafetensorError

@@ -18,8 +18,6 @@ not comparable   other data or protocol, or nothing published in our copies to c
 At its size: its data, networks and resolution, and at least two thirds of its updates.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +25,9 @@ from statistics import fmean
 
 from unbraid import records
 from unbraid.checks import ResultsError
-from unbraid.measures.intervals import mean_interval
 from unbraid.records import read_metrics, read_record
 
-from papers.tables import find_seeds, split_seeds
+from papers.tables import find_seeds, print_mean, print_number, split_seeds
 
 NEAR = 0.05  # of the effect, or of the published value
 LENGTH = 2 / 3  # of the paper's updates that count as its length
@@ -73,10 +70,10 @@ class Figure:
 
     def print_published(self, with_next: bool = True) -> str:
         """What the paper prints and the next best score of its table; "" without a number."""
-        parts = [self.shown]
-        if self.published is not None and not self.shown:
-            parts = [print_number(self.published, self.digits)]
-        parts = [f"paper {text}" for text in parts if text]
+        shown = self.shown
+        if self.published is not None and not shown:
+            shown = print_number(self.published, self.digits)
+        parts = [f"paper {shown}"] if shown else []
         if with_next and self.next is not None:
             parts.append(f"next {print_number(self.next, self.digits)}")
         return ", ".join(parts)
@@ -91,7 +88,6 @@ class Claim:
     source: str
     size: str
     figures: Sequence[Figure] = ()
-    results: str = ""
     run: str = ""
     at_size: bool = True
     length: int = 0
@@ -105,51 +101,45 @@ class Claim:
         """The figures that a run of ours answers."""
         return [figure for figure in self.figures if self.run and figure.name]
 
-    def list_runs(self) -> list[str]:
-        """The names of the runs behind this claim."""
-        return list(dict.fromkeys(figure.run or self.run for figure in self.list_measured()))
+    def split_run(self, figure: Figure | None = None) -> tuple[str, str]:
+        """The folder in results/ and the name of the run that answers, or that answers a figure."""
+        folder, _, run = self.run.rpartition("/")
+        return folder, (figure and figure.run) or run
+
+    def list_runs(self) -> list[tuple[str, str]]:
+        """Folder and name of the runs behind this claim."""
+        return list(dict.fromkeys(map(self.split_run, self.list_measured())))
 
     def read_values(self, figure: Figure) -> dict[int, float]:
         """A figure of each seed that has it."""
-        return read_figure(self.results, figure.run or self.run, figure.name)
+        return read_figure(*self.split_run(figure), figure.name)
 
     def read_mean(self, figure: Figure) -> float:
         """The mean of a figure over its seeds."""
         return fmean(self.read_values(figure).values())
 
-    def read_shipped(self, run: str) -> dict[int, bool]:
-        """Whether the weights of each seed of a run are in this clone."""
-        seeds = find_seeds(read_metrics(self.results), run)
-        name = f"{self.results}/{run}-seed"
-        return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
-
     def read_share(self) -> float:
         """The share of the paper's updates that our shortest seed has made; 0 without a run."""
         if not (self.run and self.length):
             return 0.0
-        seeds = self.read_shipped(self.run)
-        steps = [read_record(f"{self.results}/{self.run}-seed{seed}")["steps"] for seed in seeds]
-        return min(steps) / self.length
-
-    def is_reached(self, figure: Figure) -> bool:
-        """Whether the mean over our seeds reaches a figure; chance may be a figure of the run."""
-        chance = figure.chance
-        if isinstance(chance, str):
-            chance = self.read_mean(Figure("", chance, figure.run))
-        return figure.is_reached(self.read_mean(figure), chance)
+        seeds = find_shipped(*self.split_run())
+        return min(read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds) / self.length
 
     def find_verdict(self) -> str:
         """The verdict, by the rule of this module's first lines."""
         judged = [figure for figure in self.list_measured() if figure.is_judged()]
-        if not self.comparable:
-            return "not comparable"
-        if not self.run:
+        if self.comparable and not self.run:
             return "not tried"
-        if not self.at_size or self.read_share() < LENGTH:
+        if self.comparable and (not self.at_size or self.read_share() < LENGTH):
             return "not decided"
-        if not judged:
+        if not (self.comparable and judged):
             return "not comparable"
-        reached = [self.is_reached(figure) for figure in judged]
+        reached = []
+        for figure in judged:
+            chance = figure.chance
+            if isinstance(chance, str):  # a figure of the run
+                chance = self.read_mean(Figure("", chance, figure.run))
+            reached.append(figure.is_reached(self.read_mean(figure), chance))
         if not all(reached):
             return "in part" if any(reached) else "not reached"
         if any(figure.bar is not None for figure in judged):
@@ -160,9 +150,7 @@ class Claim:
     def print_figure(self, figure: Figure) -> str:
         """A figure's mean, its 95 % interval over seeds and, where the paper's data and protocol
         are ours and the seeds are few, the seeds, those whose weights ship in bold."""
-        if not (self.run and figure.name):
-            return ""
-        ships, by_number = self.read_shipped(figure.run or self.run), self.read_values(figure)
+        ships, by_number = find_shipped(*self.split_run(figure)), self.read_values(figure)
         values = list(by_number.values())
         mean = print_mean(values, figure.digits)
         is_shared = len(set(values)) == 1 < len(values)  # as a baseline's, which has no seed
@@ -176,9 +164,10 @@ class Claim:
 
     def print_ours(self) -> str:
         """Our figures, and beside each what the paper prints and the next best score."""
-        lines = []
+        lines, measured = [], self.list_measured()
         for figure in self.figures:
-            texts = filter(None, (self.print_figure(figure), figure.print_published()))
+            ours = self.print_figure(figure) if figure in measured else ""
+            texts = filter(None, (ours, figure.print_published()))
             lines.append(f"{figure.title} {'; '.join(texts)}")
         return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
 
@@ -196,8 +185,8 @@ class Claim:
     def print_next(self) -> str:
         """Whether our mean is better than the next best published score, of each figure."""
         answers = []
-        for figure in self.list_measured() if self.comparable else ():
-            if figure.next is not None:
+        for figure in self.list_measured():
+            if self.comparable and figure.next is not None:
                 is_better = figure.beats(self.read_mean(figure), figure.next)
                 answers.append("yes" if is_better else "no")
         return f"<br>better than next: {', '.join(answers)}" if answers else ""
@@ -235,21 +224,16 @@ def read_figure(results: str, run: str, name: str) -> dict[int, float]:
     return values
 
 
+def find_shipped(results: str, run: str) -> dict[int, bool]:
+    """Whether the weights of each seed of a run are in this clone."""
+    seeds = find_seeds(read_metrics(results), run)
+    name = f"{results}/{run}-seed"
+    return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
+
+
 def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
     """The mean of a figure over seeds, with its interval."""
     return print_mean([*read_figure(results, run, name).values()], digits)
-
-
-def print_mean(values: Sequence[float], digits: int) -> str:
-    """The mean of a figure and, where seeds differ, half the width of its 95 % interval."""
-    interval = mean_interval(values)
-    text = print_number(interval.mean, digits)
-    return f"{text} ± {interval.half_width:.{digits}f}" if len(set(values)) > 1 else text
-
-
-def print_number(value: float, digits: int) -> str:
-    """A number with so many digits, a true minus, and no minus before zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def read_table() -> dict:
@@ -274,7 +258,7 @@ def list_runs(claims: list[Claim]) -> dict[tuple[str, str, int], bool]:
     """Folder, run and seed of all runs behind claims, and whether their weights ship."""
     runs: dict[tuple[str, str, int], bool] = {}
     for claim in claims:
-        for run in claim.list_runs():
-            shipped = claim.read_shipped(run)
-            runs |= {(claim.results, run, seed): shipped[seed] for seed in shipped}
+        for place, run in claim.list_runs():
+            shipped = find_shipped(place, run)
+            runs |= {(place, run, seed): shipped[seed] for seed in shipped}
     return runs

@@ -1,7 +1,5 @@
 """What a judge of clips is asked: the motions of sprites and their parts, or the people of MUG."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 from unbraid.checks import check_name

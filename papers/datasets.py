@@ -4,8 +4,6 @@ To add a set, write a loader (a function of the split that returns `Sequences`) 
 set that is downloaded also needs a section in unbraid/data/sources.toml.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -148,7 +146,7 @@ def sample_digits(settings: RunSettings, split: str) -> Sampler:
 
 def sample_unordered_digits(settings: RunSettings, split: str) -> Sampler:
     """Moving digits without their order, as paper B reads them; grey with one channel."""
-    draw = make_paths(settings, split, kept=count_drawn(settings))
+    draw = make_paths(settings, split, kept=settings.frames_drawn or settings.length)
     return Sampler(draw, draw.provenance, (draw.digits.source,))
 
 
@@ -158,14 +156,9 @@ def make_paths(settings: RunSettings, split: str, kept: int | None = None) -> Di
     return DigitPaths(digits, settings.image_size, PATH_LENGTH, grey=is_grey, kept=kept)
 
 
-def count_drawn(settings: RunSettings) -> int:
-    """How many frames are drawn of a sequence."""
-    return settings.frames_drawn or settings.length
-
-
 def sample_frames(settings: RunSettings, split: str) -> Sampler:
     """Some frames of each sequence, without their order, as paper B reads them."""
-    data, length = load_frames(settings, split), count_drawn(settings)
+    data, length = load_frames(settings, split), settings.frames_drawn or settings.length
     if split == "test":  # Test sequences may have fewer frames.
         length = min(length, shortest_length(data))
     sentence = f"{length} frames at a time of {data.provenance}"

@@ -1,7 +1,5 @@
 """What evaluations share: sequences with their codes, probes of codes, and generated clips."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace

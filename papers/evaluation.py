@@ -1,7 +1,5 @@
 """What is measured on trained models: each model and dataset has its evaluation, or the generic."""
 
-from __future__ import annotations
-
 import math
 import time
 from pathlib import Path
@@ -88,11 +86,10 @@ def load_samples(settings: RunSettings, split: str, seed: int) -> Sequences:
 # ---- trained runs, measured and measured again
 
 
-def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") -> dict:
+def measure_runs(jobs: Jobs, places: dict[str, Path]) -> dict:
     """metrics.json of the runs on one dataset: the figures of each, and how they were measured.
 
-    places: the folder of each run's weights. accelerator: where models run, in full single
-    precision; the versions name it where it is not the CPU.
+    places: the folder of each run's weights.
     """
     metrics: dict[str, dict] = {}
     weights: dict[str, dict[str, str]] = {}
@@ -103,14 +100,11 @@ def measure_runs(jobs: Jobs, places: dict[str, Path], accelerator: str = "cpu") 
         for seed in seeds:
             name = run_name(settings, seed)
             print(f"{settings.dataset} {settings.run}, seed {seed}: weights of {places[name]}")
-            model = load_run(settings, seed, places[name]).to(accelerator)
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                by_seed.append(evaluate(model, settings, seed))
+            by_seed.append(evaluate(load_run(settings, seed, places[name]), settings, seed))
             record = records.read_record(name, places[name])
             weights[settings.run][str(seed)] = record["weights_sha256"]
         metrics[settings.run] = tables.summarise(by_seed)
-    device = {} if accelerator == "cpu" else {"device": accelerator}
-    protocol = {"versions": read_versions() | device, "weights": weights}
+    protocol = {"versions": read_versions(), "weights": weights}
     protocol |= {"judges": judges} if judges else {}
     return metrics | {"protocol": describe_protocol(jobs[0][0]) | protocol}
 

@@ -10,8 +10,6 @@ need torch, NumPy, Pillow and safetensors. `python papers/a/full_size.py --secon
 long, and goes on when called again; with --cpu it compares a batch with the library, without a GPU.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import json
@@ -194,7 +192,7 @@ class Run(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Section and run of the project's settings, and what is changed in them."""
+        """The section of the project's settings, and what is changed in it."""
 
     @abstractmethod
     def load(self) -> None:

@@ -6,8 +6,6 @@ results/judges/<dataset>/<profile>/judge-seed<seed>.{safetensors,training.csv,ru
 clips alone, so its own accuracy on test clips belongs next to every figure that it gives.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +32,7 @@ from papers.datasets import Sampler, load_sequences, sources_of
 from papers.encoded import at_first_step, generation_scores
 from papers.provenance import describe_cpu, make_record, print_row, read_versions
 from papers.settings import RunSettings
-from papers.tables import summarise
+from papers.tables import summarise, write_metrics
 
 TEST_DIGITS = 2000  # frames of moving digits that the judge of digits is measured on
 TEST_FRAMES = 10_000  # frames of a larger test set, drawn at random, that its judge is measured on
@@ -92,13 +90,13 @@ def name_judges(settings: RunSettings) -> dict[str, tuple[str, str, int]]:
     return judges
 
 
-def find_judge(dataset: str, profile: str = "quick", image_size: int | None = None) -> Path:
+def find_judge(dataset: str, profile: str, size: int | None = None) -> Path:
     """The weights of a dataset's judge of this profile or, where there is none, of quick.
 
-    They are those in results/, else in build/results. image_size: pixels of what it judges, by
-    default the profile's. Raises `ResultsError` where there is no judge of this size.
+    They are those in results/, else in build/results. size: pixels of what it judges, by default
+    the profile's. Raises `ResultsError` where there is no judge of this size.
     """
-    size = image_size or judge_settings(dataset, profile).image_size
+    size = size or judge_settings(dataset, profile).image_size
     for name in dict.fromkeys((profile, "quick")):
         for folder in (records.results(), sections.own_results()):
             path = judge_path(dataset, name, folder=folder)
@@ -188,16 +186,13 @@ def fit_judge(
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     seed: int = 0,
-    log_every: int = 50,
-    report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """Train a judge in place by cross-entropy summed over its labels; returns the training curve.
 
     draw(batch_size, generator): real training frames in the judge's form, and labels by name.
     steps: updates of Adam, as the MSD benchmark trains its judges; over the last half the rate
-    falls to zero along a cosine. report: called with each row: step, seconds, cross_entropy (nats)
-    and accuracy (mean over labels), averaged over the updates since the last row. Raises
-    ValueError for no steps, a loss that diverges, and frames as `judge.check`.
+    falls to zero along a cosine. A row of the curve has the cross_entropy (nats) and the accuracy
+    (mean over labels) of the updates since the last one.
     """
     check_whole(1, steps=steps)
     device = next(judge.parameters()).device
@@ -224,23 +219,20 @@ def fit_judge(
 
         right = [(logits[name].argmax(-1) == truth[name]).float().mean() for name in judge.classes]
         log.append(torch.stack([loss.detach(), torch.stack(right).mean()]))
-        if step % log_every == 0 or step == steps:
+        if step % max(1, steps // 40) == 0 or step == steps:
             cross_entropy, accuracy = torch.stack(log).mean(0).tolist()
             if not math.isfinite(cross_entropy):
                 raise ValueError(f"learning_rate: expected a finite loss, step {step} has none")
             row = {"step": step, "seconds": round(time.perf_counter() - started, 3)}
             rows.append(row | {"cross_entropy": cross_entropy, "accuracy": accuracy})
             log.clear()
-            if report:
-                report(rows[-1])
+            print_row(rows[-1])
     judge.eval()
     return rows
 
 
-def train_judge(
-    dataset: str, profile: str, folder: Path | None = None, seed: int = 0
-) -> FrameJudge:
-    """Train a judge, write its weights, record and curve, and return the judge as written."""
+def make_judge(dataset: str, profile: str, folder: Path, seed: int = 0) -> dict:
+    """Train a judge; write its weights, record, curve and metrics.json, and return the last."""
     settings = judge_settings(dataset, profile)
     sampler, examples = judge_examples(dataset, "train", settings)
     classes = {name: examples.classes[name] for name in JUDGES[dataset].labels}
@@ -253,19 +245,24 @@ def train_judge(
         frames, labels = show_judge(dataset, sampler(count, generator))
         return roughen(frames, settings.others["roughened"], generator), labels
 
-    every = max(1, settings.steps // 40)
-    optimiser = (settings.batch_size, schedule_value(settings.learning_rate, 0.0))
-    rows = fit_judge(judge, draw, settings.steps, *optimiser, seed, every, print_row)
+    rate = schedule_value(settings.learning_rate, 0.0)
+    rows = fit_judge(judge, draw, settings.steps, settings.batch_size, rate, seed)
 
-    path = judge_path(dataset, settings.profile, seed, folder)
+    path = judge_path(dataset, profile, seed, folder)
     curve = path.with_suffix(".training.csv")
     records.write_csv(curve, rows)
-    command = f"python -m papers judge {dataset} --profile {settings.profile} --seed {seed}"
+    command = f"python -m papers judge {dataset} --profile {profile} --seed {seed}"
     record = make_record(command, settings, seed, rows)
     record |= {"device": describe_cpu(), "precision": "32-true", "data": sampler.provenance}
     record |= {"data_sha256": sampler.digests, "curve_sha256": files.digest(curve)}
     save_judge(judge, path, record)
-    return load_judge(path)
+
+    metrics = measure_judge(load_judge(path), dataset, profile, seed)  # in half precision
+    metrics["protocol"]["weights"] = {"judge": {str(seed): files.digest(path)}}
+    written = f"metrics-seed{seed}.json" if seed else "metrics.json"
+    write_metrics(path.with_name(written), metrics)
+    print(f"written: {path}")
+    return metrics
 
 
 def save_judge(judge: FrameJudge, path: Path, record: Mapping) -> None:

@@ -4,8 +4,6 @@ A loader reads the folder of your own copy, which a variable of the environment 
 is laid out in another way than `OWN` says is refused, because its labels would be wrong.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence
@@ -57,15 +55,13 @@ def load_mug(split: str = "train", image_size: int = 64) -> Sequences:
     subjects = tuple(sorted({subject for subject, _, _ in clips}))
     check_layout("mug", len(subjects) > 1, f"takes in the folders {subjects}")
 
-    found = f"{len(clips)} sequences, which are too few for two splits"
-    check_layout("mug", len(clips) >= 4, found)
+    check_layout("mug", len(clips) >= 4, f"{len(clips)} sequences, too few for two splits")
     tests, train = np.split(np.random.default_rng(0).permutation(len(clips)), [len(clips) // 4])
     part = [clips[number] for number in sorted(tests if split == "test" else train)]
-    frames = torch.stack([read_pictures(paths, image_size) for _, _, paths in part])
-    labels = {
-        "subject": torch.tensor([subjects.index(subject) for subject, _, _ in part]),
-        "expression": torch.tensor([expression for _, expression, _ in part]),
-    }
+    people, expressions, paths = zip(*part, strict=True)
+    frames = torch.stack([read_pictures(fifteen, image_size) for fifteen in paths])
+    labels = {"subject": torch.tensor([subjects.index(name) for name in people])}
+    labels["expression"] = torch.tensor(expressions)
     about = f"MUG (own copy), {split} split: {len(part)} clips of {len(subjects)} people"
     classes = {"subject": subjects, "expression": EXPRESSIONS}
     return Sequences(frames, labels, tuple(labels), (), split, about, classes=classes)
@@ -78,9 +74,8 @@ def load_timit(split: str = "train") -> Sequences:
     which all speakers say, are left out. Labels, static: speaker, sex, region, utterance, chunk.
     """
     check_name("split", split, ("train", "test"))
-    sentences: dict[
-        tuple[str, ...], Path
-    ] = {}  # by part, region, speaker and name: some copies hold each in two formats
+    # By part, region, speaker and name, because some copies hold each in two formats.
+    sentences: dict[tuple[str, ...], Path] = {}
     for path in sorted(own_folder("timit").glob("**/*.[Ww][Aa][Vv]")):
         row = tuple(path.as_posix().upper().split(".WAV")[0].split("/")[-4:])
         part, region, speaker, name = row
@@ -158,8 +153,5 @@ def read_pictures(paths: Sequence[Path], image_size: int) -> torch.Tensor:
         except OSError as error:
             remedy = "copy the picture again, or leave out its take"
             raise data_error(path, "a picture that Pillow can read", error, remedy) from None
-    return (
-        torch.from_numpy(np.stack([np.asarray(square) for square in squares]))
-        .permute(0, 3, 1, 2)
-        .contiguous()
-    )
+    pixels = np.stack([np.asarray(square) for square in squares])  # (n, S, S, 3)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()

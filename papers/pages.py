@@ -3,8 +3,6 @@
 results/tables.toml says which figures results/README.md shows, claims.toml what the others claim.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib
@@ -15,8 +13,8 @@ from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.records import read_csv, read_record
 
-from papers.claims import Claim, list_runs, print_figure, print_number, read_claims
-from papers.tables import markdown_table, metrics_table
+from papers.claims import list_runs, print_figure, read_claims
+from papers.tables import markdown_table, metrics_table, print_number
 
 PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that shows its claims
 FULL = "single_element/sprites/full"
@@ -51,15 +49,6 @@ def render_page(tables: dict) -> str:
 # ---- claims
 
 
-def render_table(claims: list[Claim]) -> str:
-    """A table of claims, each after the letter of its paper."""
-    rows = []
-    for claim in claims:
-        text, *others = claim.print_row()
-        rows.append((f"{claim.paper}: {text}", *others))
-    return markdown_table(TITLES, rows)
-
-
 def render_head(paper: str) -> str:
     """The cell of a notebook that shows what a paper claims and what came out."""
     claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
@@ -74,10 +63,13 @@ def render_head(paper: str) -> str:
 def render_reproduction() -> str:
     """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
     text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
-    claims = read_claims()
+    claims, rows = read_claims(), []
+    for claim in claims:
+        first, *others = claim.print_row()
+        rows.append((f"{claim.paper}: {first}", *others))
     runs = list_runs(claims)
     return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(
-        table=render_table(claims),
+        table=markdown_table(TITLES, rows),
         runs=len(runs),
         shipped=sum(runs.values()),
         full=FULL,

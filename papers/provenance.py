@@ -1,7 +1,5 @@
 """What a record says of how a run was made: commit, settings, device and versions."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess
@@ -17,14 +15,9 @@ def make_record(command: str, settings: RunSettings, seed: int, rows: list[dict]
     """run.json: the command, commit, settings, device and versions that make a run again."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else describe_cpu()
     record: dict[str, object] = {"command": command, "commit": read_commit()}
-    record |= {
-        "profile": settings.profile,
-        "seed": seed,
-        "settings": settings.as_dict(),
-        "device": device,
-    }
-    last = {"steps": rows[-1]["step"], "seconds": round(rows[-1]["seconds"], 1)}
-    return record | {"versions": read_versions()} | last
+    record |= {"profile": settings.profile, "seed": seed, "settings": settings.as_dict()}
+    record |= {"device": device, "versions": read_versions()}
+    return record | {"steps": rows[-1]["step"], "seconds": round(rows[-1]["seconds"], 1)}
 
 
 def describe_cpu() -> str:

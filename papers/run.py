@@ -3,12 +3,11 @@
 <model>/<dataset>/<profile>/<run>-seed<seed>.{safetensors,training.csv,run.json}
 """
 
-from __future__ import annotations
-
+import importlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from unbraid import files, records, training
-from unbraid.checks import ResultsError, check_name
+from unbraid.checks import ResultsError, SettingsError, check_name
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
 from papers.datasets import LOADERS, Sampler, list_options
 from papers.provenance import make_record, print_row
-from papers.settings import HINTS, Jobs, RunSettings, import_class, list_classes, load, trace
+from papers.settings import HINTS, Jobs, RunSettings, list_classes, load, trace
 
 FILES = {"weights": ".safetensors", "record": ".run.json", "curve": ".training.csv"}  # of a run
 WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as static_kl_weight
@@ -30,9 +29,16 @@ WEIGHT = "_weight"  # ends settings that weigh a term of the bound, such as stat
 # ---- models
 
 
-def choose_class(settings: RunSettings) -> type[SequenceModel]:
-    """The class of a run's model, which its section or one around it names."""
-    return import_class(settings.others.get("class"))
+def import_class(name: object) -> type[SequenceModel]:
+    """The class of a dotted name, as a run's section says; `SettingsError` where there is none."""
+    module, _, own_name = str(name).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), own_name, None)
+    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
+        found = None
+    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
+        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
+    return found
 
 
 def make_config(settings: RunSettings) -> ModelConfig:
@@ -48,7 +54,7 @@ def make_config(settings: RunSettings) -> ModelConfig:
     for name in settings.others.keys() - known:
         if not name.endswith(WEIGHT):
             check_name(f"settings of {settings.section}", name, sorted(known | HINTS.keys()))
-    return choose_class(settings).config_class.of(settings.as_dict())
+    return import_class(settings.others.get("class")).config_class.of(settings.as_dict())
 
 
 def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
@@ -68,7 +74,8 @@ def trace_settings(settings: RunSettings) -> list[tuple[str, str, str]]:
 def build(settings: RunSettings, seed: int) -> SequenceModel:
     """A new model of these settings, its weights drawn with this seed."""
     torch.manual_seed(seed)
-    return choose_class(settings)(make_config(settings))
+    config = make_config(settings)
+    return import_class(settings.others["class"])(config)
 
 
 # ---- training
@@ -81,15 +88,8 @@ def train_model(
     seed: int = 0,
     **options: Any,
 ) -> list[dict]:
-    """`training.fit` with the arguments that a run's settings describe; options: its others."""
-    arguments = fit_arguments(settings, seed)
-    arguments["on_progress"] = getattr(model, "advance", None)  # of a `GatedPrediction`
-    return training.fit(model, draw, **arguments, **options)
-
-
-def fit_arguments(settings: RunSettings, seed: int) -> dict[str, Any]:
-    """The arguments of `training.fit` that a run's settings describe."""
-    return {
+    """`training.fit` as a run's settings describe it; options: its other arguments."""
+    arguments: dict[str, Any] = {
         "steps": settings.steps,
         "batch_size": settings.batch_size,
         "learning_rate": rate_schedule(settings),
@@ -97,8 +97,10 @@ def fit_arguments(settings: RunSettings, seed: int) -> dict[str, Any]:
         "betas": (0.9, settings.second_moment_decay),
         "gradient_norm": settings.gradient_norm,
         "seed": seed,
-        "identity": training_settings(settings),
+        "identity": select_deciding(settings.as_dict()),  # by which a checkpoint knows its run
+        "on_progress": getattr(model, "advance", None),  # of a `GatedPrediction`
     }
+    return training.fit(model, draw, **arguments | options)
 
 
 def rate_schedule(settings: RunSettings) -> Curve:
@@ -139,16 +141,11 @@ def repeat(schedule: Schedule, cycles: int) -> Curve:
     return value
 
 
-def training_settings(settings: RunSettings) -> dict:
-    """The settings that decide a run and are said, by which a checkpoint knows its run."""
-    said = settings.as_dict()
-    return {name: value for name, value in said.items() if decides_a_run(name)}
-
-
-def decides_a_run(name: str) -> bool:
-    """Whether a setting decides a run; class, seeds, section and those of evaluations do not."""
+def select_deciding(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide a run; class, seeds, section and those of evaluations do not."""
     left_out = ("class", "seeds", "section", "judged_size")
-    return name not in left_out and not name.startswith("evaluation_")
+    kept = [name for name in values if name not in left_out]
+    return {name: values[name] for name in kept if not name.startswith("evaluation_")}
 
 
 # ---- a run and its files
@@ -162,7 +159,7 @@ def run_name(settings: RunSettings, seed: int) -> str:
 
 def load_run(settings: RunSettings, seed: int, folder: Path | None = None) -> SequenceModel:
     """The trained model of a run in a folder, by default results/; raises `ResultsError`."""
-    choose_class(settings)  # It imports a class that is not the library's.
+    import_class(settings.others.get("class"))  # It imports a class that is not the library's.
     return SequenceModel.load(records.weights(run_name(settings, seed), folder))
 
 
@@ -234,8 +231,7 @@ def train_run(
         except KeyboardInterrupt:
             print(f"\nthe same command goes on with {path.name} at its last checkpoint")
             raise
-        command = train_command(settings, seed, **machine)
-        record = make_record(command, settings, seed, rows) | now
+        record = make_record(train_command(settings, seed, **machine), settings, seed, rows) | now
         write_run(model, rows, path, record | {"data": sampler.provenance})
 
 
@@ -281,8 +277,7 @@ def list_changes(record: dict, settings: RunSettings, now: dict | None = None) -
     """What a run of these settings has otherwise than a record, whose config may lack fields."""
     config = record["model"]["config"]
     before = vars(RunSettings()) | config | record | record["settings"]
-    after = {name: vars(settings)[name] for name in HINTS} | settings.others
-    after = {name: value for name, value in after.items() if decides_a_run(name)}
+    after = select_deciding({name: vars(settings)[name] for name in HINTS} | settings.others)
     built = asdict(make_config(settings))
     after |= {name: value for name, value in built.items() if name in config} | (now or {})
     before["class"], after["class"] = record["model"]["class"], settings.others["class"]

@@ -16,33 +16,21 @@ This module knows no model and no data, so that it is imported in no time; run.p
 of what is not a field of `RunSettings`.
 """
 
-from __future__ import annotations
-
 import functools
-import importlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, Self, get_args, get_type_hints
 
 from unbraid.checks import SettingsError, check_name
-
-if TYPE_CHECKING:
-    from unbraid.models.base import SequenceModel
 
 PROFILES = ("smoke", "quick", "full")
 FOLDER = Path(__file__).parent
 # In every record, said or not; a checkpoint must agree in them.
-RECORDED = (
-    "learning_rate",
-    "decay",
-    "decay_every",
-    "second_moment_decay",
-    "weight_interpolation",
-)
+RECORDED = ("learning_rate", "decay", "decay_every", "second_moment_decay", "weight_interpolation")
 parse_toml = functools.cache(tomllib.loads)  # All files take 40 ms, and every run asks again.
 
 Knots = float | list | tuple
@@ -53,7 +41,7 @@ Knots = float | list | tuple
 class RunSettings:
     """What a section says at one profile: what may stand beside a model's config, with defaults.
 
-    Make them with `load` or `RunSettings.of`. Everything else that a section says is in `others`.
+    Make them with `load`. Everything else that a section says is in `others`.
     """
 
     section: str = ""
@@ -106,20 +94,15 @@ class RunSettings:
     evaluation_fresh_statistics: bool = False  # also with new means of batch normalisation
 
     others: dict[str, Any] = field(default_factory=dict)
-    said: tuple[str, ...] = ()  # the names of what is not left to a default
+    said: tuple[str, ...] = RECORDED  # the names of what is not left to a default
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> RunSettings:
-        """The settings of these values by name; `SettingsError` for one of another type."""
-        return cls(said=RECORDED).replace(values)
-
-    def replace(self, values: Mapping[str, Any]) -> RunSettings:
-        """These settings with other values, of any name."""
-        own = {name: value for name, value in values.items() if name in HINTS}
+    def but(self, **changes: Any) -> Self:
+        """These settings with others of any name; `SettingsError` for a value of another type."""
+        own = {name: value for name, value in changes.items() if name in HINTS}
         for name, value in own.items():
             check_kind(name, value)
-        others = {name: value for name, value in values.items() if name not in HINTS}
-        said = tuple(dict.fromkeys((*self.said, *values)))
+        others = {name: value for name, value in changes.items() if name not in HINTS}
+        said = tuple(dict.fromkeys((*self.said, *changes)))
         return replace(self, **own, others=self.others | others, said=said)
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,36 +110,9 @@ class RunSettings:
         everything = vars(self) | self.others
         return {name: everything[name] for name in self.said}
 
-    def but(self, **changes: object) -> RunSettings:
-        """These settings with some changed; `SettingsError` for unknown names and other types."""
-        others = self.others
-        if "class" in others and changes.keys() - HINTS.keys() - others.keys():
-            config = import_class(others["class"]).config_class()
-            others = vars(config) | others  # what is not said has the config's default
-        for name, value in changes.items():
-            check_name(f"settings of {self.section}", name, [*HINTS, *others])
-            if name in others and not is_alike(value, others[name]):
-                expected = f"a value like {others[name]!r}"
-                raise SettingsError(f"{name}: expected {expected}, found {value!r}")
-        return self.replace(changes)
-
 
 HINTS = get_type_hints(RunSettings)  # the types of its fields
 del HINTS["others"], HINTS["said"]
-
-
-def import_class(name: object) -> type[SequenceModel]:
-    """The model of a dotted name; `SettingsError` where there is none."""
-    from unbraid.models.base import SequenceModel  # which imports PyTorch
-
-    module, _, own_name = str(name).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), own_name, None)
-    except (ModuleNotFoundError, ValueError):  # ValueError: a name without a module
-        found = None
-    if not (isinstance(found, type) and issubclass(found, SequenceModel)):
-        raise SettingsError(f"class: expected the dotted name of a model, found {name}")
-    return found
 
 
 def check_kind(name: str, value: object) -> None:
@@ -170,15 +126,17 @@ def check_kind(name: str, value: object) -> None:
         raise SettingsError(f"{name}: expected {expected}, found {value!r}")
 
 
-def is_alike(value: object, known: object) -> bool:
-    """Whether a value may replace another; of schedules, which are numbers or knots, any may."""
-    kinds = (int, float, list, tuple)
-    is_schedule = isinstance(known, kinds) and not isinstance(known, bool)
-    is_same = isinstance(value, bool) == isinstance(known, bool)
-    return is_same and isinstance(value, kinds if is_schedule else type(known))
-
-
 Jobs = list[tuple[RunSettings, list[int]]]  # the settings of a run, and its seeds
+
+
+class Said(NamedTuple):
+    """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
+
+    value: Any
+    place: str
+
+
+Table = dict[str, Said]
 
 
 class Experiment(NamedTuple):
@@ -208,16 +166,15 @@ def current_profile(profile: str | None = None) -> str:
 def load(section: str, profile: str | None = None, **overrides: object) -> RunSettings:
     """The settings of a section, e.g. load("independent.bounce.factored", "quick", steps=100).
 
-    Keyword arguments override single settings. Raises `SettingsError` for a section, a profile or
-    a setting that the tables do not have, and for an override of another type.
+    Keyword arguments override single settings. Raises `SettingsError` for a section or a profile
+    that the tables do not have, and for a value of another type.
     """
     profile = current_profile(profile)
-    values = {name: said.value for name, said in trace(section, profile).items()}
-    named = {"section": section, "profile": profile}
-    return RunSettings.of(named | deepcopy(values)).but(**overrides)
+    values = {name: deepcopy(said.value) for name, said in trace(section, profile).items()}
+    return RunSettings().but(section=section, profile=profile, **values | overrides)
 
 
-def trace(section: str, profile: str) -> dict[str, Said]:
+def trace(section: str, profile: str) -> Table:
     """What a section says at one profile, with the place of each value."""
     sections = read_sections(profile)
     check_name("section", section, sections)
@@ -257,29 +214,14 @@ def list_classes(section: str, profile: str) -> set[str]:
 # ---- the tables
 
 
-class Said(NamedTuple):
-    """A value, and where it stands: file, section or mix-in, and the profile that it is for."""
-
-    value: Any
-    place: str
-
-
-class Place(NamedTuple):
-    """Where a section or a mix-in begins, and its lines."""
-
-    file: str
-    name: str
-    lines: dict[str, Any]
-
-
-def read_sections(profile: str) -> dict[str, dict[str, Said]]:
+def read_sections(profile: str) -> dict[str, Table]:
     """What all sections say at one profile, by their dotted names, outer sections first.
 
     Own settings win over those of mix-ins, and these over outer sections'. No TOML, and a section
     or mix-in that is defined twice, raise `SettingsError`.
     """
-    table: dict[str, Place] = {}
-    mixins: dict[str, Place] = {}
+    outermost: dict[str, tuple[str, dict]] = {}  # of each the file, and its lines
+    mixins: dict[str, Table] = {}
     for path in (FOLDER / "judges.toml", *sorted(FOLDER.glob("*/runs.toml"))):
         file = path.relative_to(FOLDER).as_posix()
         try:
@@ -287,36 +229,32 @@ def read_sections(profile: str) -> dict[str, dict[str, Said]]:
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{file}: expected TOML, found {error}") from None
         own_mixins = content.pop("mixins", {})
-        if twice := (table.keys() & content.keys()) | (mixins.keys() & own_mixins.keys()):
+        if twice := (outermost.keys() & content.keys()) | (mixins.keys() & own_mixins.keys()):
             raise SettingsError(f"{file}: expected new names, found again {sorted(twice)}")
         for name, lines in own_mixins.items():
-            mixins[name] = Place(file, f"mixins.{name}", lines)
-        for name, lines in content.items():
-            table[name] = Place(file, name, lines)
-    sections: dict[str, dict[str, Said]] = {}
-    for place in table.values():
-        sections |= walk_sections(place, {}, mixins, profile)
+            mixins[name] = resolve(lines, f"{file} [mixins.{name}]", profile)
+        outermost |= {name: (file, lines) for name, lines in content.items()}
+    sections: dict[str, Table] = {}
+    for name, (file, lines) in outermost.items():
+        sections |= walk_sections(file, name, lines, {}, mixins, profile)
     return sections
 
 
 def walk_sections(
-    place: Place, outer: dict[str, Said], mixins: dict[str, Place], profile: str
-) -> Iterator[tuple[str, dict[str, Said]]]:
+    file: str, name: str, lines: dict, outer: Table, mixins: dict[str, Table], profile: str
+) -> Iterator[tuple[str, Table]]:
     """The name and the settings of a section, and of those inside it, with what they inherit."""
-    own, (*around, last) = dict(outer), place.name.split(".")
-    if len(around) == 2:
-        own["run"] = Said(last, f"{place.file} [{place.name}]")
-    for mixin in place.lines.get("like", ()):
-        check_name(f"like of {place.name}", mixin, mixins)
-        own |= resolve(mixins[mixin], profile)
-    inner = {key: value for key, value in place.lines.items() if is_section(value)}
-    lines = {key: value for key, value in place.lines.items() if key not in ("like", *inner)}
-    own |= resolve(place._replace(lines=lines), profile)
-    yield place.name, own
-    for key, value in inner.items():
-        yield from walk_sections(
-            Place(place.file, f"{place.name}.{key}", value), own, mixins, profile
-        )
+    own, place, parts = dict(outer), f"{file} [{name}]", name.split(".")
+    if len(parts) == 3:
+        own["run"] = Said(parts[2], place)
+    for mixin in lines.get("like", ()):
+        check_name(f"like of {name}", mixin, mixins)
+        own |= mixins[mixin]
+    own |= resolve(lines, place, profile)
+    yield name, own
+    for key, value in lines.items():
+        if is_section(value):
+            yield from walk_sections(file, f"{name}.{key}", value, own, mixins, profile)
 
 
 def is_section(value: object) -> bool:
@@ -324,12 +262,12 @@ def is_section(value: object) -> bool:
     return isinstance(value, dict) and not set(value) <= set(PROFILES)
 
 
-def resolve(place: Place, profile: str) -> dict[str, Said]:
+def resolve(lines: dict[str, Any], place: str, profile: str) -> Table:
     """What the lines of a place say at one profile, without those that say nothing of it."""
-    in_force, where = {}, f"{place.file} [{place.name}]"
-    for name, value in place.lines.items():
-        if not isinstance(value, dict):
-            in_force[name] = Said(value, where)
-        elif profile in value:
-            in_force[name] = Said(value[profile], f"{where}, {profile}")
+    in_force: Table = {}
+    for name, value in lines.items():
+        if not isinstance(value, dict) and name != "like":
+            in_force[name] = Said(value, place)
+        elif isinstance(value, dict) and profile in value and not is_section(value):
+            in_force[name] = Said(value[profile], f"{place}, {profile}")
     return in_force

@@ -1,8 +1,7 @@
 """metrics.json, the figures of runs, and tables of them; pages.py puts these on pages."""
 
-from __future__ import annotations
-
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -25,10 +24,7 @@ def summarise(by_seed: list[dict[str, float]]) -> dict:
     is null, and the mean is that of the others.
     """
     values, means = {}, {}
-    names: dict[str, float] = {}
-    for figures in by_seed:
-        names |= figures
-    for name in names:
+    for name in dict.fromkeys(itertools.chain(*by_seed)):
         values[name] = [figures.get(name) for figures in by_seed]
         measured = drop_absent(values[name])
         if not all(map(math.isfinite, measured)):
@@ -106,19 +102,26 @@ def digest_content(metrics: dict) -> str:
 # ---- figures as text
 
 
+def print_mean(values: Sequence[float], digits: int) -> str:
+    """The mean of a figure and, where seeds differ, half the width of its 95 % interval."""
+    interval = mean_interval(values)
+    text = print_number(interval.mean, digits)
+    return f"{text} ± {interval.half_width:.{digits}f}" if len(set(values)) > 1 else text
+
+
+def print_number(value: float, digits: int) -> str:
+    """A number with so many digits, a true minus, and no minus before zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
 def format_values(values: list[float], digits: int = 2) -> str:
-    """The values of up to three seeds, or else "mean ± half-width of the 95 % interval".
+    """The values of up to three seeds, or else `print_mean` of them.
 
     Where all seeds have the very same value, as baselines do, it is written once.
     """
-    if len(set(values)) == 1:
-        text = f"{values[0]:.{digits}f}"
-    elif len(values) < FEWEST_SEEDS:
-        text = ", ".join(f"{value:.{digits}f}" for value in values)
-    else:
-        interval = mean_interval(values)
-        text = f"{interval.mean:.{digits}f} ± {interval.half_width:.{digits}f}"
-    return text.replace("-", "−")
+    if len(set(values)) > 1 and len(values) < FEWEST_SEEDS:
+        return ", ".join(print_number(value, digits) for value in values)
+    return print_mean(values, digits)
 
 
 def format_figure(entry: dict, figure: str, digits: int = 2) -> str:

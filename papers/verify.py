@@ -5,8 +5,6 @@ of each run and of the judges, and of its own content. `verify_results` compares
 there; evaluation.py measures the figures anew.
 """
 
-from __future__ import annotations
-
 from fnmatch import fnmatch
 from pathlib import Path
 

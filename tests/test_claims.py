@@ -13,8 +13,7 @@ ENTRY = {
     "claim": "c",
     "source": "Table 1",
     "size": "its own",
-    "results": "toy/data/full",
-    "run": "toy",
+    "run": "toy/data/full/toy",
     "at_size": True,
     "length": 100,
 }

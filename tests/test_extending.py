@@ -20,7 +20,6 @@ ADDED = {  # the file here, and its place in the copy
     "tables.toml": "results/tables.toml",
 }
 
-
 COMMANDS = """
 import sys
 

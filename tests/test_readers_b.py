@@ -197,9 +197,9 @@ def test_each_change_changes_the_training(kind):
     lesson = run_lesson("22", *MODEL, *LOOP, device=torch.device("cpu"), **given)
     first = {}
     for name in ("paper", kind):
-        model, progress = own_plane.make_model(lesson, name, 0), {"share": 0.5}
-        objective = own_plane.make_objective(name, progress)
-        optimizer = own_plane.make_optimizer(model, name, progress)
+        model = own_plane.make_model(lesson, name, 0)
+        objective = own_plane.make_objective(name, 2)
+        optimizer = own_plane.make_optimizer(model, name, 2)
         runs = lesson.train(model, 2, 0, objective, optimizer)
         first[name] = [sum(terms) for _, terms in runs][-1]
     assert first["paper"] != first[kind]

@@ -22,7 +22,7 @@ EXPERIMENTS = settings.list_experiments()
 
 def test_every_kind_of_model_is_built_from_its_seed():
     every = [settings.load(experiment.section, "smoke") for experiment in EXPERIMENTS]
-    for chosen in {run.choose_class(each): each for each in every}.values():
+    for chosen in {each.others["class"]: each for each in every}.values():
         first, again, other = (run.build(chosen, seed).state_dict() for seed in (3, 3, 4))
         assert all(map(torch.equal, first.values(), again.values())), chosen
         assert not all(map(torch.equal, first.values(), other.values())), chosen
@@ -183,7 +183,7 @@ def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(
     chosen, sampler, path = trained
     kept = path.with_suffix(".safetensors").read_bytes()
     longer = chosen.but(steps=chosen.steps + 1)
-    other = RunSettings.of(chosen.as_dict() | {"class": "papers.c.variants.AblatedElement"})
+    other = chosen.but(**{"class": "papers.c.variants.AblatedElement"})
     for changed, machine, said in (
         (longer, {}, rf"steps {chosen.steps} \(now {longer.steps}\).*--again"),
         (other, {}, r"class .*SingleElement \(now .*AblatedElement\)"),

@@ -1,7 +1,5 @@
 """Paper A: how well factors predict each other (its Table 2), and which knows which digit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,7 +52,10 @@ def evaluate_street(model: IndependentPrediction, settings: RunSettings, seed: i
     """All figures of a model of a street's films, on which nothing is labelled."""
     test, generator = load_split(settings, "test", seed), seeded(TESTS + seed)
     figures = transition_bound(model, test, generator)
-    draws = draw_film_pairs(model, test, settings, generator)
+    (rows, steps), draws = consecutive_pairs(len(test), test.length), []
+    for _ in range(settings.evaluation_draws):
+        latents = sample_latents(model, test, generator).numpy()
+        draws.append((Pairs(latents[rows, steps], latents[rows, steps + 1], {}),))
     return figures | digit_information(draws, settings, seed)
 
 
@@ -128,17 +129,6 @@ def digit_information(
         rows.append(same_and_cross(before, after, seed=number, raw=True)[1:])
     same, cross = np.mean(rows, 0).tolist()
     return {"mi_same_bits": same, "mi_cross_bits": cross, "cross_to_same": cross / same}
-
-
-def draw_film_pairs(
-    model: IndependentPrediction, test: Sequences, settings: RunSettings, generator: torch.Generator
-) -> list[tuple[Pairs]]:
-    """evaluation_draws times all pairs of consecutive frames of the test chunks of a film."""
-    (rows, steps), draws = consecutive_pairs(len(test), test.length), []
-    for _ in range(settings.evaluation_draws):
-        latents = sample_latents(model, test, generator).numpy()
-        draws.append((Pairs(latents[rows, steps], latents[rows, steps + 1], {}),))
-    return draws
 
 
 def position_scores(scores: np.ndarray) -> Figures:

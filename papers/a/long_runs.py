@@ -9,8 +9,6 @@ says where it was stopped. Train from a copy of one commit: a checkpoint is refu
 other settings.
 """
 
-from __future__ import annotations
-
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +27,7 @@ from papers import settings as sections
 from papers.a.evaluate import order_units
 from papers.a.pairs import collect_pairs
 from papers.datasets import make_sampler
-from papers.encoded import Figures, seeded
+from papers.encoded import seeded
 from papers.evaluation import evaluate
 from papers.settings import RunSettings
 
@@ -51,15 +49,9 @@ def train(settings: RunSettings, seed: int, folder: Path) -> None:
 
     with runs.keep_alone(path, wait=False):
         note_beginning(path)
-        training.fit(
-            runs.build(settings, seed),
-            sampler,
-            checkpoint=checkpoint,
-            every=EVERY,
-            report=runs.print_row,
-            on_progress=keep_marked,
-            **runs.fit_arguments(settings, seed),
-        )
+        options = {"every": EVERY, "report": runs.print_row, "on_progress": keep_marked}
+        model = runs.build(settings, seed)
+        runs.train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
         keep_marked(1.0)
 
 
@@ -95,7 +87,9 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
     model, rows = open_checkpoint(checkpoint, settings, seed)
 
     target, steps = results / name, [step for step in MARKS if step <= rows[-1]["step"]]
-    measured = read_measured(target.with_suffix(".along.csv"))
+    along = target.with_suffix(".along.csv")
+    before = records.read_csv(along) if along.exists() else []
+    measured = {int(row["step"]): row | {"step": int(row["step"])} for row in before}
     pictures: dict[str, list[Tensor]] = {}
     for step in steps:
         if step in measured and step not in FRAMES:
@@ -112,7 +106,6 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
     for suffix in (".along.csv", ".along.npz"):
         target.with_suffix(suffix).unlink(missing_ok=True)
     if steps:
-        along = target.with_suffix(".along.csv")
         records.write_csv(along, [measured[step] for step in steps])
         record["along_sha256"] = files.digest(along)
     if pictures:
@@ -148,12 +141,6 @@ def open_checkpoint(
     return model.eval(), rows
 
 
-def read_measured(path: Path) -> dict[int, Figures]:
-    """The figures that were measured before, by update."""
-    rows = records.read_csv(path) if path.exists() else []
-    return {int(row["step"]): row | {"step": int(row["step"])} for row in rows}
-
-
 def thin(rows: list[dict]) -> list[dict]:
     """All rows up to 1000 updates, then each tenth, and the last."""
     kept = [row for row in rows if row["step"] <= 1000 or row["step"] % 1000 == 0]
@@ -182,8 +169,8 @@ def draw_clips(model: IndependentPrediction, settings: RunSettings, seed: int) -
     return {name: (255 * value.clamp(0, 1)).byte() for name, value in decoded.items()}
 
 
-def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
+def main(arguments: list[str] | None = None) -> None:
+    """Train or show a run."""
     parser = argparse.ArgumentParser(prog="python -m papers.a.long_runs", description=__doc__)
     parser.add_argument("what", choices=("train", "show"))
     parser.add_argument("run", help="of independent.bounce, such as paper_width")
@@ -192,12 +179,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--to", type=Path, required=True, help="the folder of the checkpoints")
     parser.add_argument("--results", type=Path, default=sections.own_results(), help="for show")
     parser.add_argument("--last", type=int, default=0, help="for show: the update to stop at")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train or show a run."""
-    options = read_options(arguments)
+    options = parser.parse_args(arguments)
     settings = sections.load(f"independent.bounce.{options.run}", options.profile)
     if options.what == "train":
         torch.set_num_threads(1)

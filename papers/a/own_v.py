@@ -5,7 +5,6 @@ digits of MNIST that no run learns from, and keeps two runs as models of the lib
 rows are in the table are not made again.
 """
 
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from unbraid.data.fetch import files
 from unbraid.data.moving_digits import FILES, Digits, in_turns, read_idx
 
 from papers import run
-from papers.lessons import read_lesson
+from papers.lessons import read_lesson, train_missing, watch
 from papers.settings import load
 
 FOLDER = records.results() / "independent" / "circle" / "quick"
@@ -26,8 +25,8 @@ RUNS = {0.05: (2500, 3), 0.1: (4000, 5), 0.15: (2000, 3), 0.25: (1250, 3)}  # up
 KEPT = {(0.1, 1): "plain_both", (0.25, 0): "plain_dropped"}
 
 
-def train_one(v: float, seed: int, updates: int) -> tuple[nn.Module, list[dict]]:
-    """A model; and R2 by factor and digit, terms in nats per frame, every 250 updates."""
+def train_one(v: float, seed: int, updates: int) -> list[dict]:
+    """R2 by factor and digit, and terms in nats per frame, every 250 updates."""
     images, numbers = [read_idx(path) for path in files("mnist", FILES["train"]).values()]
     withheld = torch.from_numpy(in_turns(numbers)[4000:5000])
     pair = (torch.from_numpy(each)[withheld] for each in (images, numbers.astype(np.int64)))
@@ -38,20 +37,18 @@ def train_one(v: float, seed: int, updates: int) -> tuple[nn.Module, list[dict]]
 
     film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
     lesson = read_lesson("12", np=np, KNeighborsRegressor=KNeighborsRegressor)
-    rows, seconds = [], 0.0
-    model, begun = lesson.small_model(v, seed), process_time()
-    for update, *_ in lesson.train(model, film, updates, seed):
-        if update % 250 == 0:
-            seconds += process_time() - begun
-            with torch.no_grad():
-                error, costs = model.loss(clips.frames, noise)
-            row = {"v": v, "seed": seed, "update": update, "seconds": round(seconds, 1)}
-            scores = lesson.know_places(model, clips).ravel().tolist()
-            row |= dict(zip(("r2_00", "r2_01", "r2_10", "r2_11"), scores, strict=True))
-            row |= {"error": error.item(), "kl_0": costs[0].item(), "kl_1": costs[1].item()}
-            rows.append(row)
-            begun = process_time()
-    return model, rows
+    rows, model = [], lesson.small_model(v, seed)
+    for update, seconds in watch(lesson.train(model, film, updates, seed), range(0, 4001, 250)):
+        with torch.no_grad():
+            error, costs = model.loss(clips.frames, noise)
+        row = {"v": v, "seed": seed, "update": update, "seconds": seconds}
+        scores = lesson.know_places(model, clips).ravel().tolist()
+        row |= dict(zip(("r2_00", "r2_01", "r2_10", "r2_11"), scores, strict=True))
+        row |= {"error": error.item(), "kl_0": costs[0].item(), "kl_1": costs[1].item()}
+        rows.append(row)
+    if (v, seed) in KEPT:
+        keep(model, KEPT[v, seed], rows)
+    return rows
 
 
 def keep(model: nn.Module, name: str, rows: list[dict]) -> None:
@@ -71,22 +68,8 @@ def keep(model: nn.Module, name: str, rows: list[dict]) -> None:
     run.write_run(library.half(), rows, FOLDER / f"{name}-seed{seed}", record)
 
 
-def main() -> None:
-    """Train what the table lacks, one run after the other."""
-    torch.set_num_threads(1)
-    path = FOLDER / "own_v.csv"
-    table = records.read_csv(path) if path.exists() else []
-    for v, (updates, seeds) in RUNS.items():
-        for seed in range(seeds):
-            if (v, seed, updates) in {(row["v"], row["seed"], row["update"]) for row in table}:
-                continue
-            model, rows = train_one(v, seed, updates)
-            kept = [row for row in table if (row["v"], row["seed"]) != (v, seed)]
-            table = sorted(kept + rows, key=lambda row: (row["v"], row["seed"], row["update"]))
-            records.write_csv(path, table)
-            if (v, seed) in KEPT:
-                keep(model, KEPT[v, seed], rows)
-
-
 if __name__ == "__main__":
-    main()
+    tasks: list[dict[str, Any]] = []
+    for v, (updates, seeds) in RUNS.items():
+        tasks += [{"v": v, "seed": seed, "update": updates} for seed in range(seeds)]
+    train_missing(FOLDER / "own_v.csv", tasks, train_one)

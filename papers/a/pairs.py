@@ -1,7 +1,5 @@
 """Paper A: pairs of latents in time, and what a factor knows of a digit's place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

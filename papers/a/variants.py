@@ -4,8 +4,6 @@ The course's short runs find the digits with all units in use, then pass few uni
 few for two digits in one factor, and then use all units again.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

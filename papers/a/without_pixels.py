@@ -7,8 +7,6 @@ results/independent/without_pixels.csv is what a reader gets from them with more
 each factor, with the R2 of each coordinate and the bound in nats per frame.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Paper B: digits whose order is lost, photographs of faces, and characters in all poses."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

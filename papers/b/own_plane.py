@@ -2,17 +2,14 @@
 
 `python -m papers.b.own_plane` runs the functions that the notebook shows and measures, on test
 characters, what it measures. Nothing was chosen by these figures. Runs whose rows are in the table
-are not made again. `python -m papers.b.own_plane 0 2` makes every second run, from the first.
+are not made again.
 """
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from time import process_time
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from unbraid import load_judge, records
@@ -20,7 +17,7 @@ from unbraid.data.sprites import POSE_LABELS, load_poses, visible_attributes
 from unbraid.measures.judges import judge_classes
 from unbraid.networks import draw_he_weights
 
-from papers.lessons import read_lesson
+from papers.lessons import read_lesson, train_missing, watch
 
 FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
 WATCHED = 200  # test characters
@@ -44,10 +41,8 @@ def open_lesson() -> SimpleNamespace:
     names |= {"judge_classes": judge_classes, "judge": load_judge("sprites_poses", test.classes)}
     names |= {"visible": visible_attributes(test.classes["pose"]), "frames": train.frames}
     names |= {"seen": (POSE_LABELS["action"] != lacks[:, None]).float(), "N": 4}
-    names |= {
-        "BY_WORTH": ("hair", "top", "trousers", "skin"),
-        "who": torch.arange(WATCHED)[:, None],
-    }
+    names |= {"BY_WORTH": ("hair", "top", "trousers", "skin")}
+    names |= {"who": torch.arange(WATCHED)[:, None]}
     lesson = read_lesson("22", ("SMALL",), **names)
     poses = lesson.pick(torch.ones(WATCHED, 178), 4, torch.Generator().manual_seed(0))
     lesson.watched = test.frames[lesson.who, poses].float() / 255
@@ -79,26 +74,28 @@ def make_model(lesson: SimpleNamespace, kind: str, seed: int) -> Any:
     return model
 
 
-def make_objective(kind: str, progress: dict[str, float]) -> Callable[..., Tensor]:
+def make_objective(kind: str, updates: int) -> Callable[..., Tensor]:
     """Minus the bound of each sample; where the weights rise, as in runs.toml."""
+    made = count()  # It is called once for each update.
     if kind != "rising_weights":
         return lambda error, kl_s, kl_d: error + kl_s + kl_d
 
     def objective(error: Tensor, kl_s: Tensor, kl_d: Tensor) -> Tensor:
-        share = progress["share"]
+        share = next(made) / updates
         of_s = 0.02 + 0.98 * min(1.0, max(0.0, (share - 0.5) / 0.35))
         return error + of_s * kl_s + min(1.0, share / 0.3) * kl_d
 
     return objective
 
 
-def make_optimizer(model: Any, kind: str, progress: dict[str, float]) -> torch.optim.Optimizer:
+def make_optimizer(model: Any, kind: str, updates: int) -> torch.optim.Optimizer:
     """Adam with the notebook's rate, or with one that falls in the second half of the run."""
+    made = count()
     if kind != "falling_rate":
         return torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def set_rate(optimizer: torch.optim.Optimizer, *_: object) -> None:
-        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * progress["share"])
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 - 2 * next(made) / updates)
 
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     optimizer.register_step_pre_hook(set_rate)
@@ -124,43 +121,20 @@ def measure(lesson: SimpleNamespace, model: Any) -> dict[str, float]:
     return row | shares
 
 
-def train_one(kind: str, seed: int) -> list[dict[str, Any]]:
+def train_one(kind: str, seed: int, updates: int) -> list[dict[str, Any]]:
     """The rows of a run, measured every `EVERY` updates; seconds are the processor's."""
-    updates, lesson, rows, seconds = RUNS[kind][0], open_lesson(), [], 0.0
-    model, progress = make_model(lesson, kind, seed), {"share": 0.0}
-    optimizer = make_optimizer(model, kind, progress)
-    begun = process_time()
-    for update, _ in lesson.train(model, updates, seed, make_objective(kind, progress), optimizer):
-        progress["share"] = update / updates
-        if update % EVERY == 0:
-            seconds += process_time() - begun
-            row = {"run": kind, "seed": seed, "update": update, "seconds": round(seconds, 1)}
-            figures = measure(lesson, model)
-            rows.append(row | {name: round(value, 4) for name, value in figures.items()})
-            begun = process_time()
+    lesson, rows = open_lesson(), []
+    model = make_model(lesson, kind, seed)
+    ours = make_objective(kind, updates), make_optimizer(model, kind, updates)
+    training = lesson.train(model, updates, seed, *ours)
+    for update, seconds in watch(training, range(EVERY, updates + 1, EVERY)):
+        figures = {name: round(value, 4) for name, value in measure(lesson, model).items()}
+        rows.append({"run": kind, "seed": seed, "update": update, "seconds": seconds} | figures)
     return rows
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows that were measured before."""
-    return pd.read_csv(path).to_dict("records") if path.exists() else []
-
-
-def main(first: int = 0, step: int = 1) -> None:
-    """Train what the table lacks, one run after the other."""
-    torch.set_num_threads(1)
-    path = FOLDER / "own_plane.csv"
-    tasks: list[tuple[str, int]] = []
-    for kind, (_, seeds) in RUNS.items():
-        tasks += [(kind, seed) for seed in range(seeds)]
-    for kind, seed in tasks[first::step]:
-        table = read_table(path)
-        if (kind, seed, RUNS[kind][0]) in {(r["run"], r["seed"], r["update"]) for r in table}:
-            continue
-        rows = train_one(kind, seed)
-        kept = [row for row in read_table(path) if (row["run"], row["seed"]) != (kind, seed)]
-        records.write_csv(path, kept + rows)
-
-
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    tasks: list[dict[str, Any]] = []
+    for kind, (updates, seeds) in RUNS.items():
+        tasks += [{"run": kind, "seed": seed, "update": updates} for seed in range(seeds)]
+    train_missing(FOLDER / "own_plane.csv", tasks, train_one)

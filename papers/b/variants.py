@@ -5,8 +5,6 @@ The paper does not have the first; its authors propose the second in section 5, 
 Bernoulli likelihood to the third.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import torch

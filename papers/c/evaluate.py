@@ -6,8 +6,6 @@ direction, are read off its probabilities, because a direction that leaks is the
 wrong. On your own copy of MUG the expression is what changes, and the subject what stays.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import defaultdict
 from collections.abc import Mapping

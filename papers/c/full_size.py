@@ -4,8 +4,6 @@
 sheets in sprites-li/. `python papers/c/full_size.py --seconds 560` trains so long.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -88,16 +86,13 @@ class SpritesRun(engine.Run):
 
     def describe(self) -> dict[str, Any]:
         changes = {"anchor_alone": self.options.twice}
-        if self.options.people != 1000:
-            changes["people"] = self.options.people
-        section = "single_element.sprites.published"
-        return {"section": section, "run": "published", "changes": changes}
+        return {"section": "single_element.sprites.published", "changes": changes}
 
     def load(self) -> None:
         cells = np.array([sprites.POSES[pose].cell for pose in sprites.MOTION_POSES.flatten()])
         few = 3 if self.options.cpu else None
         self.numbers = sprites.characters("test")[:few]
-        people = sprites.characters("train")[: few or self.options.people]
+        people = sprites.characters("train")[:few]
         clips = [engine.compose(numbers, cells) for numbers in (people, self.numbers)]
         clips = [part.reshape(-1, 8, 3, 64, 64) for part in clips]
         # After both, because they are drawn by copies of this process, which know no GPU.
@@ -150,7 +145,6 @@ class SpritesRun(engine.Run):
 def read_options() -> argparse.Namespace:
     """The options of the command line."""
     parser = engine.make_parser(__doc__, "c", steps=140000, batch=128)
-    parser.add_argument("--people", type=int, default=1000, help="characters to train on")
     parser.add_argument("--twice", action="store_true", help="decode the anchor a second time")
     return parser.parse_args()
 

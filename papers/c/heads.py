@@ -7,8 +7,6 @@ series. Constants and linear models read no codes; they are fitted to what the h
 the training series.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -5,18 +5,15 @@ probes are those of the validation characters; the test clips are measured once,
 whose rows are in the table are not made again.
 """
 
-from time import process_time
-
-import pandas as pd
-import torch
 from sklearn.linear_model import RidgeClassifier
 from unbraid import records
 from unbraid.data import sprites
 
-from papers.lessons import read_lesson
+from papers.lessons import read_lesson, train_missing, watch
 
 TABLE = records.results() / "single_element" / "sprites" / "quick" / "own_race.csv"
 SEEDS = 3
+MARKS = (*range(100, 500, 100), *range(500, 2501, 500))  # updates that are measured
 RUNS = {  # updates, has d a head start, has it other prices
     "released": (400, False, False),
     "head start": (400, True, False),
@@ -25,9 +22,9 @@ RUNS = {  # updates, has d a head start, has it other prices
 }
 
 
-def train_one(name: str, seed: int) -> list[dict]:
+def train_one(name: str, seed: int, updates: int) -> list[dict]:
     """What the notebook's `watch` sees of a run, often at first, and at the end of test clips."""
-    updates, has_start, has_prices = RUNS[name]
+    _, has_start, has_prices = RUNS[name]
     lesson = read_lesson("32", RidgeClassifier=RidgeClassifier)
     practice, validation = sprites.load("fit", 32).frames, sprites.load("validation", 32)
     model = lesson.small_model(seed)
@@ -36,27 +33,20 @@ def train_one(name: str, seed: int) -> list[dict]:
     # A short run has the prices of the long run's first updates.
     part = updates / RUNS["both"][0]
     weigh = (lambda share: lesson.prices(part * share)) if has_prices else lesson.released
-    about = {"run": name, "seed": seed}
-    rows, seconds, begun = [], 0.0, process_time()
-    for update, _ in lesson.train(model, practice, updates, weigh, seed):
-        if update % (100 if update <= 400 else 500) == 0:
-            seconds += process_time() - begun
-            seen = {"update": update, "seconds": round(seconds), "split": "validation"}
-            rows.append(about | seen | lesson.watch(model, validation))
-            begun = process_time()
+    training = lesson.train(model, practice, updates, weigh, seed)
+    about, rows = {"run": name, "seed": seed}, []
+    for update, seconds in watch(training, MARKS):
+        seen = {"update": update, "seconds": seconds, "split": "validation"}
+        rows.append(about | seen | lesson.watch(model, validation))
     if name == "both":
-        test = sprites.load("test", 32)
-        seen = {"update": updates, "seconds": round(seconds), "split": "test"}
-        rows.append(about | seen | lesson.watch(model, test))
+        seen = {"update": updates, "seconds": seconds, "split": "test"}
+        rows.append(about | seen | lesson.watch(model, sprites.load("test", 32)))
     return rows
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    table = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
-    made = {(row["run"], row["seed"]) for row in table}
+    tasks: list[dict] = []
     for seed in range(SEEDS):
-        for name in RUNS:
-            if (name, seed) not in made:
-                table += train_one(name, seed)
-                records.write_csv(TABLE, table)
+        for name, (updates, *_) in RUNS.items():
+            tasks.append({"run": name, "seed": seed, "update": updates})
+    train_missing(TABLE, tasks, train_one)

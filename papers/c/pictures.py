@@ -3,8 +3,6 @@
 Who a figure is comes from its row, what it does from its column.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

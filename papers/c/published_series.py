@@ -11,9 +11,6 @@ paper's formulas and from `SingleElement`:
 - the series is turned so that its anchor comes first.
 """
 
-from __future__ import annotations
-
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -29,6 +26,31 @@ from unbraid.networks import GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
+
+
+@dataclass(frozen=True)
+class PublishedSeriesConfig(SingleElementConfig):
+    """The sizes of `PublishedSeries`; the defaults are those of the authors' run of air quality.
+
+    width: units of the middle layers of the dense networks. features: of a step, and units of the
+    recurrent networks. hidden: of the prior.
+    monte_carlo_draws: how often each sequence stands in a training batch, with draws of its own.
+    turn_mask: whether the mask is turned with the series. False is a slip of the authors' loader,
+        by which hours count as missing that are not.
+    """
+
+    kind: str = "series"
+    channels: int = 10
+    window: int = 24
+    features: int = 32
+    static_size: int = 8
+    dynamic_size: int = 8
+    dynamic_hidden: int = 32  # is not read: the LSTM inside a window has `features` units
+    anchor: str = "last"
+    variance: float = 0.25
+    initial_weights: str = "default"
+    monte_carlo_draws: int = 15
+    turn_mask: bool = False
 
 
 class StepCodec(Codec):
@@ -73,31 +95,6 @@ class WindowEncoder(nn.Module):
     def forward(self, features: Tensor) -> DiagonalGaussian:
         outputs, _ = self.recurrent(features.flatten(0, 1))
         return self.head(outputs[:, -1].unflatten(0, features.shape[:2]))
-
-
-@dataclass(frozen=True)
-class PublishedSeriesConfig(SingleElementConfig):
-    """The sizes of `PublishedSeries`; the defaults are those of the authors' run of air quality.
-
-    width: units of the middle layers of the dense networks. features: of a step, and units of the
-    recurrent networks. hidden: of the prior.
-    monte_carlo_draws: how often each sequence stands in a training batch, with draws of its own.
-    turn_mask: whether the mask is turned with the series. False is a slip of the authors' loader,
-        by which hours count as missing that are not.
-    """
-
-    kind: str = "series"
-    channels: int = 10
-    window: int = 24
-    features: int = 32
-    static_size: int = 8
-    dynamic_size: int = 8
-    dynamic_hidden: int = 32  # is not read: the LSTM inside a window has `features` units
-    anchor: str = "last"
-    variance: float = 0.25
-    initial_weights: str = "default"
-    monte_carlo_draws: int = 15
-    turn_mask: bool = False
 
 
 def find_anchor(model: SingleElement, length: int) -> int:

@@ -9,8 +9,6 @@ Written from audio/ of github.com/azencot-group/DBSE at commit ac0c5f6, which di
 - padding is no gap in the data: it is silence, which is read, decoded and counted.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +20,20 @@ from unbraid.models.base import Batch
 from unbraid.networks import GaussianHead
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
+
+
+@dataclass(frozen=True)
+class PublishedSpeechConfig(single_element.SingleElementConfig):
+    """The sizes of `PublishedSpeech`; the defaults are those of the authors' run of TIMIT."""
+
+    kind: str = "series"
+    channels: int = 201  # frequency bins
+    features: int = 201  # as many as bins
+    hidden: int = 256  # units of the static head and of the prior
+    static_size: int = 128
+    dynamic_size: int = 128
+    dynamic_hidden: int = 128
+    still: bool = True
 
 
 class LeakyHead(GaussianHead):
@@ -55,20 +67,6 @@ class SpectraCodec(elements.Codec):
     def decoder(self, codes: Tensor) -> Tensor:  # type: ignore[override]
         """The spectra (B, T, bins) of codes (B, T, d + D), read one after the other."""
         return self.decoder_linear(self.decoder_recurrent(codes)[0])
-
-
-@dataclass(frozen=True)
-class PublishedSpeechConfig(single_element.SingleElementConfig):
-    """The sizes of `PublishedSpeech`; the defaults are those of the authors' run of TIMIT."""
-
-    kind: str = "series"
-    channels: int = 201  # frequency bins
-    features: int = 201  # as many as bins
-    hidden: int = 256  # units of the static head and of the prior
-    static_size: int = 128
-    dynamic_size: int = 128
-    dynamic_hidden: int = 128
-    still: bool = True
 
 
 class PublishedSpeech(single_element.SingleElement):

@@ -14,8 +14,6 @@ window: a linear model on the anchor's window, which is all that the static code
 without codes are fitted to the training series alone, as the heads are.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence as ListOf
 from dataclasses import replace

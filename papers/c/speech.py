@@ -4,8 +4,6 @@ A recording's static vector is the mean over its chunks of q(s)'s means, its dyn
 mean over chunks and steps of one draw of d (the authors' protocol).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Paper C's model without one or both of its ideas: s of one element, and the subtraction."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Made voices, which stand in for the spoken digits where these are missing."""
 
-from __future__ import annotations
-
 from itertools import permutations, product
 
 import numpy as np

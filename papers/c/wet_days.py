@@ -4,8 +4,6 @@ The paper draws static codes of days by t-SNE: wet and dry days lie apart, whate
 is none of the ten variables that the model reads. Here a probe says how far they lie apart.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -50,7 +48,11 @@ def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) 
     ]
     codes = [day_codes(model, part).numpy() for part in (known, new)]
     share = np.array([labels[0][months[0] == month].mean() for month in range(12)])
-    means = [day_means(part).numpy() for part in (known, new)]
+    means = []
+    for part in (known, new):
+        hours = [part.frames, series.observed_values(part)]
+        days = [each.unflatten(1, (-1, DAY)).flatten(0, 1) for each in hours]  # (28 N, 24, C)
+        means.append(series.plain_means(days[0], days[1], part.mask is not None).numpy())
 
     from_code = fit_and_score(codes, labels[0])
     predicted = {"": from_code, "_month": share[months[1]]}
@@ -89,13 +91,6 @@ def day_codes(model: SingleElement, months: Sequences) -> Tensor:
     """The means of s (28 N, D) of each day of N months: a day alone is its own anchor."""
     days = months.frames.unflatten(1, (-1, DAY)).flatten(0, 1)  # (28 N, 24, C)
     return encode_all(model, days, size=1024)["static"]
-
-
-def day_means(months: Sequences) -> Tensor:
-    """`series.plain_means` (28 N, F) of each day of N months."""
-    parts = [months.frames, series.observed_values(months)]
-    frames, observed = (part.unflatten(1, (-1, DAY)).flatten(0, 1) for part in parts)
-    return series.plain_means(frames, observed, months.mask is not None)
 
 
 EVALUATIONS = {"air_quality": Evaluation(evaluate_air, series.load_series)}

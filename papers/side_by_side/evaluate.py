@@ -5,8 +5,6 @@ moving digits, are the two things in two codes? Paper A's factors have no such n
 counts as static, and which as the red digit's, is decided on validation sequences.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import permutations
 from typing import NamedTuple

@@ -14,8 +14,6 @@ weight of the KL terms are those of the course's paper A, and the prior is paper
 posteriors, d_t has the one that reads the whole sequence without s.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
