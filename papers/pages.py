@@ -54,9 +54,10 @@ def render_head(paper: str) -> str:
     claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
     table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
     return (
-        "**What the paper claims, and what came out here.** The part explains the terms. ± is the "
-        "95 % interval over seeds; bold seeds have their weights included. All claims, and what a "
-        "verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n" + table
+        "**What the paper claims, and what came out here.** The [glossary](../docs/glossary.md) "
+        "explains the terms. ± is the 95 % interval over seeds; bold seeds have their weights "
+        "included. All claims, and what a verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n"
+        + table
     )
 
 

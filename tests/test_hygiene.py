@@ -14,7 +14,7 @@ from test_structure import nested_loops
 
 from tools import files
 
-LARGEST = 1_750_000  # bytes
+LARGEST = 1_500_000  # bytes
 MACHINE_PATH = re.compile(
     r"(?<![\w.~-])/(?:root|home|work|tmp|Users|private|opt|mnt)/|\b[A-Z]:\\+(?:Users|Windows|Temp)"
 )

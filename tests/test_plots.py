@@ -71,6 +71,14 @@ def test_a_figure_is_shown_as_png_with_its_alternative_text_and_closed(shown):
     assert not plt.fignum_exists(figure.number)
 
 
+@pytest.mark.parametrize("seen, mode", ((np.eye(9), "P"), (np.random.rand(60, 60, 3), "RGB")))
+def test_a_figure_has_a_palette_where_no_colour_moves_far(shown, seen, mode):
+    figure, ax = plt.subplots(figsize=(2, 2))
+    ax.imshow(seen)
+    plots.show(figure, alt="A square of squares, or one of noise.")
+    assert Image.open(io.BytesIO(read_image(shown)[2])).mode == mode
+
+
 def test_a_film_has_a_picture_per_step_titles_above_and_a_still(shown):
     alt = "Two clips of three steps each, of noise."
     films.film(np.random.rand(2, 3, 1, 20, 20), alt, scale=2, titles=["one", "two"])
