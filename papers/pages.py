@@ -53,11 +53,11 @@ def render_head(paper: str) -> str:
     """The cell of a notebook that shows what a paper claims and what came out."""
     claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
     table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
+    bold = "; bold seeds have their weights included" if "**" in table else ""
     return (
         "**What the paper claims, and what came out here.** The [glossary](../docs/glossary.md) "
-        "explains the terms. ± is the 95 % interval over seeds; bold seeds have their weights "
-        "included. All claims, and what a verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n"
-        + table
+        f"explains the terms. ± is the 95 % interval over seeds{bold}. All claims, and what a "
+        "verdict means: [REPRODUCTION.md](../REPRODUCTION.md).\n\n" + table
     )
 
 

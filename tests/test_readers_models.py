@@ -163,11 +163,27 @@ def test_the_gate_of_12_closes_units_and_frees_them():
     [
         ([[0.95, -0.05], [0.02, 0.93]], "separated"),
         ([[0.0, 0.95], [0.92, -0.1]], "separated"),
-        ([[0.95, 0.3], [0.0, 0.93]], "a digit in both factors"),
+        ([[0.95, 0.6], [0.0, 0.93]], "a digit in both factors"),
+        ([[0.95, 0.9], [0.0, 0.6]], "a digit in both factors"),
         ([[0.95, 0.94], [0.0, 0.0]], "both digits in one factor"),
         ([[0.95, 0.1], [0.0, 0.0]], "a digit dropped"),
-        ([[0.85, 0.0], [0.0, 0.85]], "nearly separated"),
+        ([[0.0, 0.9], [0.0, 0.9]], "a digit dropped"),
     ],
 )
-def test_12_names_a_state(scores, state):
-    assert run_lesson("12", "name_state", np=np).name_state(np.array(scores)) == state
+def test_12_and_13_name_a_state(scores, state):
+    for notebook in ("12", "13"):
+        assert run_lesson(notebook, "name_state").name_state(np.array(scores)) == state
+
+
+@pytest.mark.parametrize(
+    "own, other, state",
+    [
+        (0.92, -0.07, "separated"),
+        (0.91, 0.42, "a digit in both factors"),
+        (0.44, -0.08, "a digit dropped"),
+        (0.43, 0.41, "both digits in one factor"),
+    ],
+)
+def test_13_names_the_state_of_a_recorded_run(own, other, state):
+    lesson = run_lesson("13", "nearest_state")
+    assert lesson.nearest_state(own, other) == state
