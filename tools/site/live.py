@@ -279,7 +279,9 @@ def draw_preview(frames: Tensor) -> Image.Image:
     pixels = (frames.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()
     for n, (image, who, how) in enumerate(zip(pixels, (0, 1, 0, 1), (0, 1, 1, 0), strict=True)):
         left = 30 + 290 * n + 10 * (n > 1)
-        picture.paste(Image.fromarray(image).resize((256, 256), Image.Resampling.NEAREST), (left, 130))
+        picture.paste(
+            Image.fromarray(image).resize((256, 256), Image.Resampling.NEAREST), (left, 130)
+        )
         for top, colour, long in ((410, "#e69f00", who), (446, "#0072b2", how)):
             draw.rectangle((left, top, left + (255 if long else 127), top + 24), colour)
     draw.text((600, 60), "Exchange their motion", "white", ImageFont.load_default(52), anchor="mm")
@@ -334,14 +336,18 @@ def build(to: Path, npm: Path) -> Path:
         "digits": torch.stack([digits.labels[name] for name in digits.static], 1).tolist(),
         "letters": sum(map(len, (*models.values(), *engine.values()))),
     }
-    parts = {
-        "FACTS": json.dumps(facts),
-        "ATLAS": draw_atlas(clips.frames),
-        "CODES": pack(numbers.tobytes()),
-        "SITE": site_address(ROOT),
-        "RIGHT": f"{read_share(SPRITES, 'swap_nearest'):.2%}",
-        "LOST": f"{read_share(TWIN, 'swap_leak_motion_direction'):.0%}",
-    } | models | engine
+    parts = (
+        {
+            "FACTS": json.dumps(facts),
+            "ATLAS": draw_atlas(clips.frames),
+            "CODES": pack(numbers.tobytes()),
+            "SITE": site_address(ROOT),
+            "RIGHT": f"{read_share(SPRITES, 'swap_nearest'):.2%}",
+            "LOST": f"{read_share(TWIN, 'swap_leak_motion_direction'):.0%}",
+        }
+        | models
+        | engine
+    )
     source = Path(__file__).parent / "live_page"
     parts |= {p.name: p.read_text(encoding="utf-8") for p in source.glob("*.*s")}
     page = (source / "page.html").read_text(encoding="utf-8")

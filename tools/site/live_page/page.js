@@ -116,6 +116,7 @@ let frame = 0;
 let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 function drawAll() {
+  for (const letter of "AB") document.querySelector(`[data-of="${letter}"]`).textContent = isExchanged() === (letter === "A") ? "B" : "A";
   for (const canvas of all("canvas[data-show]")) {
     const { frames = [], label } = content[resolve(canvas.dataset.show)] ?? {};
     const picture = frames[frame % LENGTH] ?? frames.find((each) => each);
@@ -129,7 +130,7 @@ function drawAll() {
 
 /** What a canvas shows: nowA and outA depend on whether the motions are exchanged. */
 function resolve(name) {
-  if (name.startsWith("now")) return name.replace("now", exchanged && content.swapB?.frames ? "swap" : "real");
+  if (name.startsWith("now")) return name.replace("now", isExchanged() ? "swap" : "real");
   return name.replace("out", exchanged ? "swap" : "own");
 }
 
@@ -243,10 +244,12 @@ function setExchanged(value) {
     button.setAttribute("aria-pressed", value);
     button.textContent = value ? "Give their own motion back" : "Exchange their motion";
   }
-  for (const letter of "AB") all(`[data-of="${letter}"]`)[0].textContent = value === (letter === "A") ? "B" : "A";
   drawAll();
   if (content.swapB?.frames) say(value ? "Exchanged: the model paints both figures." : "Shown: the two clips as they are.");
 }
+
+/** Whether the motions are exchanged on the screen, and not only asked for while the model arrives. */
+const isExchanged = () => exchanged && Boolean(content.swapB?.frames);
 
 /** Show two clips, their codes, and what is asked for; then paint. */
 const showPair = latest(async () => {
