@@ -13,6 +13,7 @@ import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
 from unbraid.files import write_atomically
 
+from tools.address import site_address
 from tools.files import ROOT, select_notebooks, write
 
 HERE = Path(__file__).parent
@@ -48,17 +49,22 @@ def build(to: str | Path) -> Path:
 
     to = Path(to).resolve()
     source = to.parent / "site-source"
+    print("1 of 3: the sources of the pages", flush=True)
     shutil.rmtree(source, ignore_errors=True)
     lay_out(source)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2"]
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-j", "2"]
     command += ["-d", str(to.parent / "doctrees")]
-    subprocess.run([*command, "-c", str(HERE), str(source), str(to)], check=True)
+    print("2 of 3: the pages, by Sphinx", flush=True)
+    subprocess.run([*command, "-c", str(HERE), str(source), str(to)], check=True, cwd=ROOT)
     mathjax = to / "_static" / "mathjax"
     mathjax.mkdir(exist_ok=True)
     shutil.copy(NPM / "mathjax" / "es5" / "tex-svg.js", mathjax)
     for page in to.rglob("*.html"):
         page.write_text(name_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
+    print("3 of 3: the live page", flush=True)
     live.build(to, NPM)
+    lost = (HERE / "404.html").read_text(encoding="utf-8")  # shown for addresses in any folder
+    (to / "404.html").write_text(lost.replace("<!--SITE-->", site_address(ROOT)), encoding="utf-8")
     return to / "index.html"
 
 

@@ -120,8 +120,7 @@ function drawAll() {
   for (const canvas of all("canvas[data-show]")) {
     const { frames = [], label } = content[resolve(canvas.dataset.show)] ?? {};
     const picture = frames[frame % LENGTH] ?? frames.find((each) => each);
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", label ?? "no film yet");
+    if (canvas.ariaLabel !== (label ?? "no film yet")) canvas.ariaLabel = label ?? "no film yet";
     if (!picture) continue;
     if (canvas.width !== picture.width) canvas.width = canvas.height = picture.width;
     canvas.getContext("2d").putImageData(picture, 0, 0);
@@ -165,10 +164,12 @@ function toNumbers(frames) {
   const block = frames[0].width / SIDE;
   const values = new Float32Array(LENGTH * SIDE * SIDE * 3);
   frames.forEach(({ data, width }, t) => {
-    for (let i = 0; i < data.length; i++) {
-      const [x, y] = [(i >> 2) % width, Math.floor((i >> 2) / width)];
-      const place = (t * SIDE + Math.floor(y / block)) * SIDE + Math.floor(x / block);
-      if (i % 4 < 3) values[3 * place + (i % 4)] += data[i] / (block * block);
+    for (let y = 0, i = 0; y < width; y++) {
+      const row = 3 * SIDE * (t * SIDE + Math.floor(y / block));
+      for (let x = 0; x < width; x++, i += 4) {
+        const place = row + 3 * Math.floor(x / block);
+        for (let c = 0; c < 3; c++) values[place + c] += data[i + c] / (block * block);
+      }
     }
   });
   return values;
