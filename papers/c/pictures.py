@@ -54,7 +54,7 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
 
     side = real.shape[2]
     step = side + GAP
-    # What lies between the clips is transparent, so that the page's own colour shows, light or dark.
+    # What lies between the clips is transparent: the page's own colour shows, light or dark.
     film = np.zeros((real.shape[1], 4 * step + GAP, 6 * step + GAP, 4), np.uint8)
     for (row, column), (frames, edge) in cells.items():
         y, x = GAP + row * step, GAP + column * step

@@ -107,17 +107,20 @@ def write_text(path: Path, text: str) -> None:
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
     """Let each link of a text lead to a page, or to a copy of the file or picture that it names.
 
-    The link to README leads to the first page; one to a folder is dropped, as a site has none.
+    The link to README leads to the first page, and its #live to the live page; one to a folder is
+    dropped, as a site has none.
     """
 
     def move(match: re.Match) -> str:
-        sign, words, link, _ = match.groups()
+        sign, words, link, place = match.groups()
         target = (path.parent / link).resolve()
         if re.match(r"\w+:", link) or not target.is_relative_to(ROOT):
             return match[0]
         name = target.relative_to(ROOT).as_posix()
         if name in pages:
             return match[0]
+        if name == "README.md" and place == "#live":
+            return f'<a href="{os.path.relpath(ROOT / "live.html", path.parent)}">{words}</a>'
         if name == "README.md":
             return f"[{words}]({os.path.relpath(ROOT / 'index.md', path.parent)})"
         if not target.is_file():

@@ -196,9 +196,9 @@ def split_sentences(text: str) -> list[str]:
 
 
 def choose_before(paragraph: str) -> str:
-    """The last question of a paragraph; else its last sentence, if bold or unfinished; or its first.
+    """The last question of a paragraph, a last sentence that is bold or unfinished, or the first.
 
-    With the one before if short. A last sentence that ends often says nothing without the others.
+    With the one before if short. Other last sentences often say nothing without those before them.
     """
     sentences = [each for each in split_sentences(paragraph) if "Jupyter" not in each] or [""]
     questions = [at for at, each in enumerate(sentences) if each.endswith("?")]

@@ -257,6 +257,7 @@ const showPair = latest(async () => {
   const mine = ++wanted;
   const [a, b] = pair;
   const by = choose("by");
+  await loading[by].promise;
   const started = performance.now();
   const rows = { realA: facts.rows[a], realB: facts.rows[b], trueA: rowOf(a, b), trueB: rowOf(b, a) };
   const [A, B] = [codesOf[by][a], codesOf[by][b]];
