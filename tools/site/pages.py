@@ -107,8 +107,8 @@ def write_text(path: Path, text: str) -> None:
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
     """Let each link of a text lead to a page, or to a copy of the file or picture that it names.
 
-    The link to README leads to the first page, and its #live to the live page; one to a folder is
-    dropped, as a site has none.
+    The link to README leads to the first page, and to the live page where README speaks of it, at
+    #ways-in; one to a folder is dropped, as a site has none.
     """
 
     def move(match: re.Match) -> str:
@@ -119,7 +119,7 @@ def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
         name = target.relative_to(ROOT).as_posix()
         if name in pages:
             return match[0]
-        if name == "README.md" and place == "#live":
+        if name == "README.md" and place == "#ways-in":
             return f'<a href="{os.path.relpath(ROOT / "live.html", path.parent)}">{words}</a>'
         if name == "README.md":
             return f"[{words}]({os.path.relpath(ROOT / 'index.md', path.parent)})"
