@@ -55,7 +55,8 @@ lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
 	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk
-	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
+	@echo "JupyterLab starts; its address follows"
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
 
 update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
 	$(PYTHON) -m tools update
@@ -109,16 +110,17 @@ address: $(ENVIRONMENT)  ## for whoever publishes the repository: badges, and a 
 .venv/complete: requirements.lock $(wildcard extras/pyproject.toml)
 	@"$(PYTHON3)" -c "$(FIT)" || { echo "Unbraid needs Python 3.11, 3.12 or 3.13, found: $(or $(PYTHON3),none); run make PYTHON3=/path/to/python3"; exit 1; }
 	test -x .venv/bin/pip || "$(PYTHON3)" -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	.venv/bin/python -m pip install --quiet "$$(grep ^uv== requirements.lock)"
 ifeq ($(TORCH),cpu)
 	@echo "Fetching PyTorch without CUDA, about 0.2 GB (TORCH=cuda: with it)"
-	.venv/bin/python -m pip install "$$(grep ^uv== requirements.lock)"
-	@.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --torch-backend cpu "$$(grep ^torch== requirements.lock)" 2>/dev/null || \
+	@.venv/bin/python -m uv pip install --python .venv/bin/python --torch-backend cpu "$$(grep ^torch== requirements.lock)" || \
 		echo "It cannot be had from PyTorch's own index; PyPI's build is taken, on Linux with 2.7 GB of CUDA libraries"
 else
 	@[ "$$(uname -s)" != Linux ] || echo "Fetching PyTorch with CUDA, about 2.7 GB (TORCH=cpu: without it)"
 endif
-	@echo "Fetching the other packages of requirements.lock, about 0.2 GB; this takes some minutes"
-	.venv/bin/python -m pip install -r requirements.lock
+	@echo "Fetching the other packages of requirements.lock, about 0.2 GB"
+	.venv/bin/python -m uv pip install --python .venv/bin/python -r requirements.lock || \
+		.venv/bin/python -m pip install -r requirements.lock  # which knows the mirrors that pip is set to
 	.venv/bin/python -m pip install --no-deps --no-build-isolation -e . -e ./extras
 	touch $@
 

@@ -35,6 +35,14 @@ def test_badges_and_a_cell_that_installs_nothing_where_the_course_is(clone, monk
     exec(cell.source, {})
 
 
+def test_what_was_written_is_read_again_and_binder_opens_the_readers_copy(clone):
+    assert address.read_address(clone) == address.site_address(clone) == ""
+    address.write_address("https://github.com/Some-One/course", clone)
+    assert address.read_address(clone) == "https://github.com/Some-One/course"
+    assert address.site_address(clone) == "https://some-one.github.io/course/"
+    assert "lab/tree/mine/00_start_here.ipynb" in (clone / "README.md").read_text()
+
+
 def test_the_cell_has_the_form_of_the_courses_code(tmp_path):
     page = write_notebook(tmp_path / "11_count.ipynb")
     book = nbformat.read(page, 4)

@@ -179,7 +179,9 @@ def test_where_pytorchs_index_cannot_be_reached_one_sentence_says_what_comes_ins
     write_program(folder / ".venv/bin/pip", "exit 0")
     said = make(".venv/complete", "TORCH=cpu", f"PYTHON3={sys.executable}", cwd=folder)
     assert ("cannot be had from PyTorch" in said) != reaches
-    assert "pip install -r requirements.lock" in (folder / "calls").read_text()
+    calls = (folder / "calls").read_text()
+    assert "uv pip install --python .venv/bin/python -r requirements.lock" in calls
+    assert ("-m pip install -r requirements.lock" in calls) != reaches
     assert (folder / ".venv/complete").exists()
 
 

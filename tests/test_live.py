@@ -39,6 +39,45 @@ def test_weights_in_blocks_stay_near():
 def test_the_page_names_each_part_once():
     folder = Path(live.__file__).parent / "live_page"
     page = (folder / "page.html").read_text(encoding="utf-8")
-    files = ("page.css", "page.js", "worker.js")
-    for name in (*files, *["FACTS", "ATLAS", "CODES", "DECODER", "WASM", "MODULE", "ENGINE"]):
-        assert page.count(f"<!--{name}-->") == 1
+    parts = (
+        "page.css page.js worker.js FACTS ATLAS CODES DECODER TWIN PRIOR DIGITS WASM MODULE ENGINE"
+    )
+    for name in (*parts.split(), "SITE", "RIGHT", "LOST"):
+        assert page.count(f"<!--{name}-->") == 1, name
+    assert page.count("<!--") == len(parts.split()) + 3  # nothing is left to fill in
+    for name in ("description", "og:title", "og:description", "og:image"):
+        assert page.count(f'="{name}" content="') == 1
+
+
+@torch.no_grad()
+def test_the_twin_keeps_its_codes_in_the_same_form_and_fails():
+    twin = SingleElement.load(records.weights(live.TWIN)).eval()
+    decoder = live.ReducedDecoder(twin, twin.dynamic_size, films=100).eval()
+    codes = twin.generate(2, 8, seeded(0))
+    painted = decoder(decoder.reduce(codes).flatten(0, 1))
+    difference = (painted - twin.decode(codes).flatten(0, 1)).abs()
+    assert difference.mean() < 0.005 and difference.max() < 0.1  # of units of s that hardly count
+    assert live.read_share(live.TWIN, "swap_leak_motion_direction") > 0.9
+    assert live.read_share(live.SPRITES, "swap_leak_motion_direction") == 0
+
+
+@torch.no_grad()
+def test_units_are_named_by_what_they_change(data_of_the_clone, monkeypatch):
+    monkeypatch.setattr(sprites, "characters", lambda split: sprites.ORDER[1000:1002])
+
+    class Painter(torch.nn.Module):
+        """A painter whose first unit chooses the hair of a character, and whose second nothing."""
+
+        def forward(self, codes):
+            hair = (codes[:, 0] > 2).long() * 3
+            return drawn[hair]
+
+    cell = np.array([sprites.POSES[18].cell])
+    numbers = np.arange(6)  # they differ in the hair alone
+    drawn = torch.from_numpy(np.stack(list(sprites.draw_cells(numbers, cell, 64))))
+    drawn = drawn.flatten(1).float() / 255
+    shares = live.measure_units(Painter(), torch.zeros(3, 2), torch.zeros(1), 18)
+    assert shares[0] == {"skin": 0, "trousers": 0, "top": 0, "hair": 0.25}  # one setting of four
+    assert set(shares[1].values()) == {0}
+    assert [live.name_unit(each) for each in shares] == ["hair 25%", "hardly anything"]
+    assert live.name_unit({"skin": 0.2, "top": 0.5, "hair": 0.3}) == "top 50%, hair 30%"

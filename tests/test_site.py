@@ -35,6 +35,19 @@ def test_every_link_inside_leads_to_something(source):
     assert not missing
 
 
+def test_the_live_page_is_the_first_thing_and_lessons_lead_to_it(source):
+    index = (source / "index.md").read_text(encoding="utf-8")
+    assert re.search(r"# Unbraid\n\n<a [^>]*href=\"live.html\"", index)
+    for path in files.select_notebooks(only="00 13 33"):
+        page = (source / "notebooks" / path.name).read_text(encoding="utf-8")
+        assert page.count('<a href=\\"../live.html\\">live page</a>') == 1
+
+
+def test_a_wrong_address_leads_back_from_any_folder():
+    page = (pages.HERE / "404.html").read_text(encoding="utf-8")
+    assert '<base href="<!--SITE-->">' in page and 'href="index.html"' in page
+
+
 def test_all_notebooks_stand_in_the_contents(source):
     index = (source / "index.md").read_text(encoding="utf-8")
     for path in files.select_notebooks():

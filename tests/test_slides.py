@@ -21,7 +21,7 @@ def test_a_deck_asks_shows_and_answers(path):
     assert 12 <= len(deck) <= 25
     kinds = [slide.kind for slide in deck]
     assert kinds[:2] == ["title", "question"] and kinds[-2:] == ["question", "list"]
-    assert {"wide", "tall"} & set(kinds)
+    assert {"wide", "tall", "full", "side"} & set(kinds)
     for slide in deck:
         assert slide.heading and slide.notes
         assert slide.count_words() <= slides.WORDS, (slide.heading, slide.before, slide.after)
@@ -53,6 +53,10 @@ def test_what_is_short_enough_is_chosen():
     assert slides.split_sentences("See $a. B$ now. **Do** it? Yes.")[1] == "**Do** it?"
     before = slides.choose_before("Two are small. Which two? We look.")
     assert before == "Two are small. Which two?"
+    assert slides.choose_before("Most data have no true clip at all. Chance is .10.").startswith(
+        "Most"
+    )
+    assert slides.choose_before("It is a number. The integral becomes a mean:").endswith("mean:")
     assert slides.choose_after("It does. **A b c d.** More.") == "**A b c d.** More."
     assert slides.drop_links("a [b](c.md) ([04](d.md)).") == "a b."
     steps = slides.split_cell(nbformat.v4.new_markdown_cell("## T\n1. a\n2. b:\n$$c$$."))

@@ -63,12 +63,28 @@ def write_address(url: str, root: Path) -> list[Path]:
     return written
 
 
+def read_address(root: Path) -> str:
+    """The repository's address that `write_address` has written into README.md; "" without one."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"git clone --depth 1 (https://\S+)", text)
+    return found[1] if found else ""
+
+
+def site_address(root: Path) -> str:
+    """Where GitHub serves the repository's site, with a slash at the end; "" without an address."""
+    if not (url := read_address(root)):
+        return ""
+    owner, name = url.split("/")[-2:]
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
 def make_badges(owner: str, name: str) -> list[str]:
     """Links to places where 00 opens at once, and to the site."""
     start = "notebooks/00_start_here.ipynb"
     colab = f"https://colab.research.google.com/github/{owner}/{name}/blob/main/{start}"
     page = f"https://github.com/{owner}/{name}/blob/main/{start}"
-    binder = f"https://mybinder.org/v2/gh/{owner}/{name}/main?urlpath=lab/tree/{start}"
+    mine = start.replace("notebooks", "mine")  # the reader's copy, which binder/postBuild has made
+    binder = f"https://mybinder.org/v2/gh/{owner}/{name}/main?urlpath=lab/tree/{mine}"
     site = f"https://{owner.lower()}.github.io/{name}/"
     links = {
         "try it": ("in_your_browser-try_it-009E73", site + "live.html"),

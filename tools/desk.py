@@ -22,6 +22,7 @@ import nbformat
 from filelock import FileLock
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
+from unbraid.progress import progress_bar
 
 from tools.files import copy_drawings, select_notebooks, tags, write
 
@@ -57,7 +58,7 @@ def lay_out(root: Path, desk: Path | None = None) -> list[Path]:
     created = []
     with sit_down(desk):
         copy_drawings(root / "notebooks", desk)
-        for notebook in select_notebooks(root / "notebooks"):
+        for notebook in progress_bar(select_notebooks(root / "notebooks"), "copying notebooks"):
             mine = desk / notebook.name
             follow_rename(mine)
             if not mine.exists():

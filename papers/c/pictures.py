@@ -48,15 +48,18 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
     for row in range(3):
         cells[row + 1, 0] = np.broadcast_to(real[row, :1], real[row].shape), STATIC  # of one frame
         for column in range(5):
-            cells[row + 1, column + 1] = swapped[5 * row + column], (255, 255, 255)
+            cells[row + 1, column + 1] = swapped[5 * row + column], None
 
     side = real.shape[2]
     step = side + GAP
-    film = np.full((real.shape[1], 4 * step + GAP, 6 * step + GAP, 3), 255, np.uint8)
+    # What lies between the clips is transparent: the page's own colour shows, light or dark.
+    film = np.zeros((real.shape[1], 4 * step + GAP, 6 * step + GAP, 4), np.uint8)
     for (row, column), (frames, edge) in cells.items():
         y, x = GAP + row * step, GAP + column * step
-        film[:, y - 2 : y + side + 2, x - 2 : x + side + 2] = edge
-        film[:, y : y + side, x : x + side] = frames
+        if edge:
+            film[:, y - 2 : y + side + 2, x - 2 : x + side + 2] = (*edge, 255)
+        film[:, y : y + side, x : x + side, :3] = frames
+        film[:, y : y + side, x : x + side, 3] = 255
     pages = [Image.fromarray(page.repeat(2, 0).repeat(2, 1)) for page in film]
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=130, loop=0)
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from unbraid import records
@@ -23,19 +23,26 @@ from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
 
 from papers.a.variants import GatedPrediction
+from tools.address import site_address
+from tools.files import ROOT
 
 SPRITES = "single_element/sprites/full/published-seed0"
-DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 13
+TWIN = "single_element/sprites/quick/released_small_long-seed0"  # in which d lost the direction
+DIGITS = "independent/circle/quick/long-seed0"  # that of notebook 00, and of 13's last section
 LAW: dict[str, Any] = {
     "motion": "circle",
     "speeds": (0.5, -0.9),
 }  # radians per frame, as in notebook 13
 CLIPS, DIGIT_CLIPS = 24, 6  # clips to choose from
+OPENS = (2, 16)  # the clips that a visitor sees first: their ways and their looks differ
 SEEN = 8  # frames of digits that the model reads before it predicts
 RANK = 64  # directions of d that are kept
 BLOCK = 16  # weights that share a scale; of a 4 x 4 kernel, all
 FINE = 700_000  # tensors with at most so many weights are kept in half precision
-LABELS = ("hair", "top", "trousers", "skin", "motion")  # that describe a clip
+LABELS = (*sprites.ATTRIBUTES, "action", "direction")  # that describe a clip
+VERBS = {"walk": "walking", "spellcard": "casting a spell", "slash": "slashing"}
+SETTINGS = (-3.0, -1.5, 1.5, 3.0)  # of a unit of s, which is about N(0, 1)
+SIDES = {"front": "facing us", "left": "facing left", "right": "facing right"}
 
 
 class ReducedDecoder(nn.Module):
@@ -121,8 +128,11 @@ class DigitStep(nn.Module):
         return self.model.decoder(latents), self.model.prior(latents).mean
 
 
-def export(module: nn.Module, inputs: Tensor, names: list[str]) -> bytes:
-    """A network as ONNX with small weights; `names`: of the outputs. Its input is "input"."""
+def export(module: nn.Module, inputs: Tensor, names: list[str], is_free: bool = False) -> bytes:
+    """A network as ONNX with small weights; `names`: of the outputs. Its input is "input".
+
+    is_free: whether it takes any number of rows, and not that of `inputs` alone.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # no torchvision: none is needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -133,6 +143,7 @@ def export(module: nn.Module, inputs: Tensor, names: list[str]) -> bytes:
             opset_version=21,  # the first with weights in blocks
             input_names=["input"],
             output_names=names,
+            dynamic_shapes=({0: "rows"},) if is_free else None,
             verbose=False,
         )
     return shrink(cast(Any, program).model_proto).SerializeToString()
@@ -184,21 +195,57 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return whole, scale
 
 
-def choose_clips() -> sprites.Sequences:
-    """Test clips of so many characters, in turn in each of the nine motions."""
-    clips = sprites.load("test", image_size=64)
+def choose_clips(image_size: int = 64) -> sprites.Sequences:
+    """Test clips of so many characters, each in its nine motions; they are in the order of hair."""
+    clips = sprites.load("test", image_size=image_size)
     order = torch.randperm(len(clips) // 9, generator=torch.Generator().manual_seed(3))
-    motion = torch.arange(CLIPS) % 9
-    return clips.subset(order[:CLIPS] * 9 + motion)
+    looks = [clips.labels[name] for name in ("hair", "top", "skin")]
+    chosen = sorted(order[:CLIPS].tolist(), key=lambda n: [int(look[9 * n]) for look in looks])
+    return clips.subset((torch.tensor(chosen)[:, None] * 9 + torch.arange(9)).flatten())
 
 
-def describe(clips: sprites.Sequences) -> list[str]:
-    """What each clip shows, for readers who do not see it."""
+def describe(clips: sprites.Sequences) -> list[dict[str, str]]:
+    """Who and how each clip shows, in words."""
     said = []
     for n in range(len(clips)):
-        hair, top, legs, skin, motion = (clips.classes[x][clips.labels[x][n]] for x in LABELS)
-        said.append(f"{hair} hair, {top}, {legs} trousers, {skin} skin: {motion}")
+        names = {name: clips.classes[name][clips.labels[name][n]] for name in LABELS}
+        who = "{hair} hair, {top}, {trousers} trousers, {skin} skin".format(**names)
+        said.append({"who": who, "how": f"{VERBS[names['action']]}, {SIDES[names['direction']]}"})
     return said
+
+
+def measure_units(decoder: ReducedDecoder, s: Tensor, d: Tensor, pose: int) -> list[dict]:
+    """For each unit of s, in what share of its settings each attribute is another one.
+
+    s: (characters, live); d: (rank,) of one frame in a pose. Each unit is set to four values; of
+    what is then painted, the attributes are those of the nearest of all characters in this pose.
+    """
+    numbers = np.arange(6 ** len(sprites.ATTRIBUTES))
+    cell = np.array([sprites.POSES[pose].cell])
+    drawn = torch.from_numpy(np.stack(list(sprites.draw_cells(numbers, cell, 64))))
+    drawn = drawn.flatten(1).float() / 255
+    clothes = np.stack(np.unravel_index(numbers, (6,) * len(sprites.ATTRIBUTES)), 1)
+
+    def read(s: Tensor) -> np.ndarray:
+        painted = decoder(torch.cat([s, d.expand(len(s), -1)], 1)).flatten(1)
+        return clothes[((drawn**2).sum(1) - 2 * painted @ drawn.T).argmin(1)]
+
+    own, shares = read(s), []
+    for unit in range(s.shape[1]):
+        settings = s.repeat(len(SETTINGS), 1)
+        settings[:, unit] = torch.tensor(SETTINGS).repeat_interleave(len(s))
+        changed = (read(settings) != np.tile(own, (len(SETTINGS), 1))).mean(0)
+        shares.append(dict(zip(sprites.ATTRIBUTES, changed.tolist(), strict=True)))
+    return shares
+
+
+def name_unit(shares: dict[str, float]) -> str:
+    """What a unit changes most, and what it changes at least half as often, with the shares."""
+    most = max(shares.values())
+    if most < 0.05:
+        return "hardly anything"
+    named = sorted((share, name) for name, share in shares.items() if share >= most / 2)
+    return ", ".join(f"{name} {share:.0%}" for share, name in reversed(named))
 
 
 def draw_atlas(frames: Tensor) -> str:
@@ -214,39 +261,93 @@ def pack(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
+def read_share(run: str, measure: str) -> float:
+    """What the record of the evaluation says of a run, of all test clips."""
+    folder, name = run.rsplit("/", 1)
+    name, seed = name.split("-seed")
+    return records.read_metrics(folder)[name]["by_seed"][measure][int(seed)]
+
+
+def draw_preview(frames: Tensor) -> Image.Image:
+    """Two clips and their swaps, (4, 3, 64, 64) from 0 to 1, as a picture to be shown with a link.
+
+    Below each lie two bars, of who it shows (orange) and how it moves (blue): the right pair's
+    second bars are exchanged, which the bars' lengths tell.
+    """
+    picture = Image.new("RGB", (1200, 630), "#16181b")
+    draw = ImageDraw.Draw(picture)
+    pixels = (frames.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()
+    for n, (image, who, how) in enumerate(zip(pixels, (0, 1, 0, 1), (0, 1, 1, 0), strict=True)):
+        left = 30 + 290 * n + 10 * (n > 1)
+        picture.paste(
+            Image.fromarray(image).resize((256, 256), Image.Resampling.NEAREST), (left, 130)
+        )
+        for top, colour, long in ((410, "#e69f00", who), (446, "#0072b2", how)):
+            draw.rectangle((left, top, left + (255 if long else 127), top + 24), colour)
+    draw.text((600, 60), "Exchange their motion", "white", ImageFont.load_default(52), anchor="mm")
+    says = "a model that runs in your browser"
+    draw.text((600, 550), says, "#b4b7bb", ImageFont.load_default(36), anchor="mm")
+    return picture
+
+
 @torch.no_grad()
 def build(to: Path, npm: Path) -> Path:
-    """Write `live.html` into the folder `to`; `npm`: the folder with onnxruntime-web."""
+    """Write `live.html` and its preview into the folder `to`; `npm`: the one of onnxruntime-web."""
     model = SingleElement.load(records.weights(SPRITES)).eval()
-    decoder = ReducedDecoder(model).eval()
-    clips = choose_clips()
-    codes = decoder.reduce(model.encode(clips.as_float().frames))  # (24, 8, live + rank)
+    twin = SingleElement.load(records.weights(TWIN)).eval()
+    decoders = ReducedDecoder(model).eval(), ReducedDecoder(twin, twin.dynamic_size).eval()
+    clips, small = choose_clips(), choose_clips(32)
+    rows = [9 * n + 4 * n % 9 for n in range(CLIPS)]  # all nine motions, in turn
+    codes = [
+        decoder.reduce(each.encode(films.subset(torch.tensor(rows)).as_float().frames))
+        for each, decoder, films in zip((model, twin), decoders, (clips, small), strict=True)
+    ]  # (24, 8, live + rank)
+    live = len(decoders[0].live)
+    pose = int(clips.labels["pose"][rows[0], 0])
+    of_s, of_d = codes[0][::2, 0, :live], codes[0][0, 0, live:]
+    units = measure_units(decoders[0], of_s, of_d, pose)
 
     digit_model = GatedPrediction.load(records.weights(DIGITS)).eval()
     film = MovingDigits(load_digits("test"), 32, SEEN, **LAW)
     digits = film(DIGIT_CLIPS, torch.Generator().manual_seed(1088))
     latents = digit_model.to_latents(digit_model.encode(digits.frames))[:, -1]  # (6, K d)
 
-    facts = {
-        "live": decoder.live,
-        "rank": RANK,
-        "clips": describe(clips),
-        "digits": torch.stack([digits.labels[name] for name in digits.static], 1).tolist(),
-    }
-    numbers = torch.cat([codes.flatten(), latents.flatten()]).numpy().astype("<f4")
+    numbers = torch.cat([x.flatten() for x in (*codes, latents)]).numpy().astype("<f4")
     noise = torch.zeros(1, SEEN, model.dynamic_size)
     dist = Path(npm) / "onnxruntime-web" / "dist"
-    parts = {
-        "FACTS": json.dumps(facts),
-        "ATLAS": draw_atlas(clips.frames),
-        "CODES": pack(numbers.tobytes()),
-        "DECODER": pack(export(decoder, codes[0], ["film"])),
-        "PRIOR": pack(export(DynamicPrior(model, decoder), noise, ["directions"])),
+    models = {
+        "DECODER": pack(export(decoders[0], codes[0][0], ["film"], is_free=True)),
+        "TWIN": pack(export(decoders[1], codes[1][0], ["film"], is_free=True)),
+        "PRIOR": pack(export(DynamicPrior(model, decoders[0]), noise, ["directions"])),
         "DIGITS": pack(export(DigitStep(digit_model), latents[:1], ["picture", "next"])),
+    }
+    engine = {
         "WASM": pack((dist / "ort-wasm-simd-threaded.wasm").read_bytes()),
         "MODULE": (dist / "ort-wasm-simd-threaded.mjs").read_text(encoding="utf-8"),
         "ENGINE": (dist / "ort.wasm.min.js").read_text(encoding="utf-8"),
     }
+    facts = {
+        "live": {"decoder": live, "twin": len(decoders[1].live)},
+        "rank": {"decoder": RANK, "twin": twin.dynamic_size},
+        "units": [name_unit(unit) for unit in units],
+        "rows": rows,
+        "clips": describe(clips),
+        "opens": OPENS,
+        "digits": torch.stack([digits.labels[name] for name in digits.static], 1).tolist(),
+        "letters": sum(map(len, (*models.values(), *engine.values()))),
+    }
+    parts = (
+        {
+            "FACTS": json.dumps(facts),
+            "ATLAS": draw_atlas(clips.frames),
+            "CODES": pack(numbers.tobytes()),
+            "SITE": site_address(ROOT),
+            "RIGHT": f"{read_share(SPRITES, 'swap_nearest'):.2%}",
+            "LOST": f"{read_share(TWIN, 'swap_leak_motion_direction'):.0%}",
+        }
+        | models
+        | engine
+    )
     source = Path(__file__).parent / "live_page"
     parts |= {p.name: p.read_text(encoding="utf-8") for p in source.glob("*.*s")}
     page = (source / "page.html").read_text(encoding="utf-8")
@@ -254,4 +355,10 @@ def build(to: Path, npm: Path) -> Path:
         page = page.replace(f"<!--{name}-->", text)
     path = Path(to) / "live.html"
     path.write_text(page, encoding="utf-8")
+
+    a, b = OPENS
+    pair = torch.stack([codes[0][n, 3] for n in OPENS])
+    swaps = decoders[0](torch.cat([pair[:, :live], pair.flip(0)[:, live:]], 1))
+    shown = clips.as_float().frames[[rows[a], rows[b]], 3]
+    draw_preview(torch.cat([shown, swaps])).save(Path(to) / "preview.png", optimize=True)
     return path

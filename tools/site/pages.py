@@ -13,6 +13,7 @@ import nbformat
 from nbconvert.preprocessors import TagRemovePreprocessor
 from unbraid.files import write_atomically
 
+from tools.address import site_address
 from tools.files import ROOT, select_notebooks, write
 
 HERE = Path(__file__).parent
@@ -48,17 +49,22 @@ def build(to: str | Path) -> Path:
 
     to = Path(to).resolve()
     source = to.parent / "site-source"
+    print("1 of 3: the sources of the pages", flush=True)
     shutil.rmtree(source, ignore_errors=True)
     lay_out(source)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2"]
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-j", "2"]
     command += ["-d", str(to.parent / "doctrees")]
-    subprocess.run([*command, "-c", str(HERE), str(source), str(to)], check=True)
+    print("2 of 3: the pages, by Sphinx", flush=True)
+    subprocess.run([*command, "-c", str(HERE), str(source), str(to)], check=True, cwd=ROOT)
     mathjax = to / "_static" / "mathjax"
     mathjax.mkdir(exist_ok=True)
     shutil.copy(NPM / "mathjax" / "es5" / "tex-svg.js", mathjax)
     for page in to.rglob("*.html"):
         page.write_text(name_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
+    print("3 of 3: the live page", flush=True)
     live.build(to, NPM)
+    lost = (HERE / "404.html").read_text(encoding="utf-8")  # shown for addresses in any folder
+    (to / "404.html").write_text(lost.replace("<!--SITE-->", site_address(ROOT)), encoding="utf-8")
     return to / "index.html"
 
 
@@ -101,17 +107,20 @@ def write_text(path: Path, text: str) -> None:
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
     """Let each link of a text lead to a page, or to a copy of the file or picture that it names.
 
-    The link to README leads to the first page; one to a folder is dropped, as a site has none.
+    The link to README leads to the first page, and to the live page where README speaks of it, at
+    #ways-in; one to a folder is dropped, as a site has none.
     """
 
     def move(match: re.Match) -> str:
-        sign, words, link, _ = match.groups()
+        sign, words, link, place = match.groups()
         target = (path.parent / link).resolve()
         if re.match(r"\w+:", link) or not target.is_relative_to(ROOT):
             return match[0]
         name = target.relative_to(ROOT).as_posix()
         if name in pages:
             return match[0]
+        if name == "README.md" and place == "#ways-in":
+            return f'<a href="{os.path.relpath(ROOT / "live.html", path.parent)}">{words}</a>'
         if name == "README.md":
             return f"[{words}]({os.path.relpath(ROOT / 'index.md', path.parent)})"
         if not target.is_file():

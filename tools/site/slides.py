@@ -33,6 +33,15 @@ from tools.site.pages import NPM, name_parts
 
 WORDS, LINES = 60, 25  # the most on a slide: words, and lines of code
 MERGED = 16  # lines of several functions together
+PLACES = {  # pixels for a picture
+    "wide": (1152, 390),
+    "tall": (720, 560),
+    "full": (1260, 602),
+    "side": (840, 716),
+}
+LETTERS = 16  # the least height in pixels of a label's letters on a slide of 1280 x 720
+DRAWN = 9 / 72 * 200  # that of 9 points, those of ticks, in a figure of 200 pixels an inch
+WRITTEN = 12  # of a title above a film
 VENDORED = {  # in build/npm, and their names beside the decks
     "reveal.js/dist/reset.css": "reset.css",
     "reveal.js/dist/reveal.css": "reveal.css",
@@ -187,10 +196,15 @@ def split_sentences(text: str) -> list[str]:
 
 
 def choose_before(paragraph: str) -> str:
-    """The last question of a paragraph, or else its last sentence; with the one before if short."""
+    """The last question of a paragraph, a last sentence that is bold or unfinished, or the first.
+
+    With the one before if short. Other last sentences often say nothing without those before them.
+    """
     sentences = [each for each in split_sentences(paragraph) if "Jupyter" not in each] or [""]
     questions = [at for at, each in enumerate(sentences) if each.endswith("?")]
     last = (questions or [len(sentences) - 1])[-1]
+    if not questions and sentences[last].endswith(".") and not BOLD.search(sentences[last]):
+        last = min(len(sentences[0].split()) < 8, last)
     both = " ".join(sentences[max(last - 1, 0) : last + 1])
     is_short = len(sentences[last].split()) < 8 and len(both.split()) <= 28
     chosen = both if is_short else sentences[last]
@@ -259,13 +273,22 @@ def write_line(text: str) -> str:
 
 
 def set_picture(figure: Figure) -> tuple[str, str]:
-    """Whether a picture is wide or tall, and its HTML."""
+    """The kind of a picture's place, and its HTML.
+
+    It is wide or tall; or, where the labels would be too small, the full slide or its full height.
+    """
+    label = 0.0
     if figure.name.endswith(".svg"):
         box = re.search(rb'viewBox="\S+ \S+ (\S+) (\S+)"', figure.content)
         width, height = map(float, box.groups()) if box else (16, 9)
     else:
-        width, height = Image.open(io.BytesIO(figure.content)).size
+        image = Image.open(io.BytesIO(figure.content))
+        width, height = image.size
+        label = WRITTEN if getattr(image, "is_animated", False) else DRAWN
     kind = "wide" if width > 1.5 * height else "tall"
+    scale = min(PLACES[kind][0] / width, PLACES[kind][1] / height)
+    if label and label * scale < LETTERS:
+        kind = "full" if kind == "wide" else "side"
     return kind, f'<img src="figures/{figure.name}" alt="{html.escape(figure.alt)}">'
 
 

@@ -60,16 +60,16 @@ def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image
 
 
 def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
-    """The image below a white strip with the titles, each above its share of the width."""
+    """The image below a black strip with the titles, each above its share of the width."""
     if not titles:
         return image
     strip = 18  # pixels
-    page = Image.new("RGB", (image.width, image.height + strip), "white")
+    page = Image.new("RGB", (image.width, image.height + strip), "black")
     page.paste(image, (0, strip))
     pen = ImageDraw.Draw(page)
     for number, title in enumerate(titles):
         middle = (number + 0.5) * image.width / len(titles)
-        pen.text((middle, strip - 4), title, fill="black", anchor="ms", font_size=12)
+        pen.text((middle, strip - 4), title, fill="white", anchor="ms", font_size=12)
     return page
 
 

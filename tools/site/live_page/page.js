@@ -1,11 +1,10 @@
 const get = (id) => document.getElementById(id);
+const all = (selector) => [...document.querySelectorAll(selector)];
 const facts = JSON.parse(get("facts").textContent);
-const LIVE = facts.live.length; // units of s that the decoder uses
-const WIDTH = LIVE + facts.rank; // numbers that it reads for each frame: s, then d
 const LENGTH = 8; // frames of a film
+const SIDE = 32; // pixels at which films are compared
 const LAST = 20; // predictions of digits before the film starts again
-const COLOURS = [[255, 179, 26], [38, 153, 242]]; // of two digits
-const NETWORKS = ["decoder", "prior", "digits"];
+const COLOURS = [[0, 190, 140], [225, 120, 175]]; // of two digits: other codes, so other colours
 
 /* ---- The engine ---------------------------------------------------------------------------- */
 
@@ -14,24 +13,38 @@ const loading = {}; // of each network, when it can run
 let worker;
 let runs = 0;
 
+for (const name of ["decoder", "twin", "prior", "digits"]) {
+  loading[name] = {};
+  loading[name].promise = new Promise((resolve) => (loading[name].resolve = resolve));
+}
+
 function startEngine() {
   const source = [get("engine").textContent, get("worker").textContent].join("\n;\n");
   worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   worker.onmessage = ({ data }) => {
     if (data.loaded) return loading[data.loaded].resolve();
-    if (data.error) say(`The model does not run in this browser: ${data.error}`, true);
+    if (data.error) say(`The model does not run in this browser: ${data.error}`);
     waiting.get(data.id)?.(data);
     waiting.delete(data.id);
   };
-  worker.onerror = (event) => say(`The model does not run in this browser: ${event.message}`, true);
-  const models = {};
-  for (const name of NETWORKS) models[name] = get(name).textContent;
-  worker.postMessage({ wasm: get("wasm").textContent, module: get("module").textContent, models });
+  worker.onerror = (event) => say(`The model does not run in this browser: ${event.message}`);
+  worker.postMessage({ task: "start", wasm: get("wasm").textContent, module: get("module").textContent });
 }
 
-for (const name of NETWORKS) {
-  loading[name] = {};
-  loading[name].promise = new Promise((resolve) => (loading[name].resolve = resolve));
+function loadNetwork(name) {
+  worker.postMessage({ task: "load", name, model: get(name).textContent });
+}
+
+/** Say what share of the page has arrived, until the decoder has. */
+async function sayShare() {
+  let isLoaded = false;
+  loading.decoder.promise.then(() => (isLoaded = true));
+  while (!isLoaded) {
+    const letters = all("script.part").flatMap((part) => [...part.childNodes].map((text) => text.length));
+    const share = letters.reduce((sum, count) => sum + count, 0) / facts.letters;
+    say(share < 1 ? `The model is arriving: ${Math.floor(100 * share)} %.` : "The model has arrived and starts.");
+    await new Promise((resolve) => setTimeout(resolve, 150));
+  }
 }
 
 /** The outputs of a network, by name, for numbers of a shape. */
@@ -39,7 +52,7 @@ async function run(name, values, shape) {
   await loading[name].promise;
   const id = ++runs;
   const answer = new Promise((resolve) => waiting.set(id, resolve));
-  worker.postMessage({ id, name, values, shape });
+  worker.postMessage({ task: "run", id, name, values, shape });
   const { outputs, error } = await answer;
   if (error) throw new Error(error);
   return outputs;
@@ -47,39 +60,45 @@ async function run(name, values, shape) {
 
 /* ---- Codes --------------------------------------------------------------------------------- */
 
-let clipCodes; // of each clip: { s: 12 numbers, d: 8 x 64 numbers }
+const codesOf = {}; // of each network and clip: { s: numbers, d: 8 lists of numbers }
 let digitCodes; // of each clip of digits: its last latents
 
 async function readCodes() {
   const packed = await fetch("data:application/octet-stream;base64," + get("codes").textContent);
   const stream = packed.body.pipeThrough(new DecompressionStream("gzip"));
   const numbers = new Float32Array(await new Response(stream).arrayBuffer());
-  const size = LENGTH * WIDTH;
-  const split = facts.clips.length * size;
-  clipCodes = facts.clips.map((_, n) => {
-    const rows = [...Array(LENGTH).keys()].map((t) => n * size + t * WIDTH);
-    const d = rows.flatMap((from) => [...numbers.subarray(from + LIVE, from + WIDTH)]);
-    return { s: [...numbers.subarray(rows[0], rows[0] + LIVE)], d };
-  });
-  const latents = (numbers.length - split) / facts.digits.length;
-  digitCodes = facts.digits.map((_, n) => {
-    return numbers.slice(split + n * latents, split + (n + 1) * latents);
-  });
-}
-
-/** The film that the model paints of codes s and d: 8 x 3 x 64 x 64 numbers from 0 to 1. */
-async function decode({ s, d }) {
-  const values = new Float32Array(LENGTH * WIDTH);
-  for (let t = 0; t < LENGTH; t++) {
-    values.set(s, t * WIDTH);
-    values.set(d.slice(t * facts.rank, (t + 1) * facts.rank), t * WIDTH + LIVE);
+  let from = 0;
+  const take = (count) => numbers.slice(from, (from += count));
+  for (const [name, live] of Object.entries(facts.live)) {
+    codesOf[name] = facts.rows.map(() => {
+      const frames = [...Array(LENGTH)].map(() => take(live + facts.rank[name]));
+      return { s: frames[0].slice(0, live), d: frames.map((row) => row.slice(live)) };
+    });
   }
-  return (await run("decoder", values, [LENGTH, WIDTH])).film;
+  const latents = (numbers.length - from) / facts.digits.length;
+  digitCodes = facts.digits.map(() => take(latents));
 }
 
-/** Two sets of codes with the one of that name, "s" or "d", exchanged. */
-function swap(a, b, name) {
-  return [{ ...a, [name]: b[name] }, { ...b, [name]: a[name] }];
+/** What a decoder paints of each of some codes, at frames of these numbers, as pictures. */
+async function decode(name, codes, times) {
+  const rows = codes.flatMap(({ s, d }) => times.map((t) => [...s, ...d[t]]));
+  const { film } = await run(name, Float32Array.from(rows.flat()), [rows.length, rows[0].length]);
+  const frames = toFrames(film, Math.sqrt(film.length / (3 * rows.length)));
+  return codes.map((_, n) => frames.slice(n * times.length, (n + 1) * times.length));
+}
+
+/** Paint films of codes and show each under a name, first the frame that is now on the screen. */
+async function paint(by, codes, names, isWanted = () => true) {
+  const now = frame;
+  const films = codes.map(() => []);
+  for (const times of [[now], [...Array(LENGTH).keys()].filter((t) => t !== now)]) {
+    const painted = await decode(by, codes, times);
+    if (!isWanted()) return null;
+    painted.forEach((frames, n) => times.forEach((t, k) => (films[n][t] = frames[k])));
+    names.forEach((name, n) => (content[name] = { ...content[name], frames: films[n] }));
+    drawAll();
+  }
+  return films;
 }
 
 /** Standard normal numbers, by Box and Muller. */
@@ -92,41 +111,35 @@ function drawNormal(count) {
 
 /* ---- Films --------------------------------------------------------------------------------- */
 
-const films = []; // { canvas, caption, frames }
+const content = {}; // of each name that a canvas shows: { frames, label }
 let frame = 0;
 let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-function makeFilm(parent, size) {
-  const figure = parent.appendChild(document.createElement("figure"));
-  const canvas = figure.appendChild(document.createElement("canvas"));
-  canvas.width = canvas.height = size;
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "no film yet");
-  const caption = figure.appendChild(document.createElement("figcaption"));
-  const film = { canvas, caption, frames: [] };
-  films.push(film);
-  return film;
+function drawAll() {
+  for (const letter of "AB") document.querySelector(`[data-of="${letter}"]`).textContent = isExchanged() === (letter === "A") ? "B" : "A";
+  for (const canvas of all("canvas[data-show]")) {
+    const { frames = [], label } = content[resolve(canvas.dataset.show)] ?? {};
+    const picture = frames[frame % LENGTH] ?? frames.find((each) => each);
+    if (canvas.ariaLabel !== (label ?? "no film yet")) canvas.ariaLabel = label ?? "no film yet";
+    if (!picture) continue;
+    if (canvas.width !== picture.width) canvas.width = canvas.height = picture.width;
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+  }
 }
 
-function show(film, frames, caption, label) {
-  film.frames = frames;
-  film.caption.innerHTML = caption;
-  film.canvas.setAttribute("aria-label", label);
-  draw(film);
+/** What a canvas shows: nowA and outA depend on whether the motions are exchanged. */
+function resolve(name) {
+  if (name.startsWith("now")) return name.replace("now", isExchanged() ? "swap" : "real");
+  return name.replace("out", exchanged ? "swap" : "own");
 }
 
-function draw({ canvas, frames }) {
-  if (frames.length) canvas.getContext("2d").putImageData(frames[frame % frames.length], 0, 0);
-}
-
-/** A clip as it is, from the picture of all clips. */
-function realFrames(clip) {
+/** All true clips, each 8 frames, from the one picture that holds them. */
+function readAtlas() {
   const canvas = document.createElement("canvas");
-  canvas.width = LENGTH * 64;
-  canvas.height = 64;
+  [canvas.width, canvas.height] = [LENGTH * 64, 64 * facts.clips.length];
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(get("atlas"), 0, -64 * clip);
-  return [...Array(LENGTH).keys()].map((t) => context.getImageData(64 * t, 0, 64, 64));
+  context.drawImage(get("atlas"), 0, 0);
+  return (row) => [...Array(LENGTH).keys()].map((t) => context.getImageData(64 * t, 64 * row, 64, 64));
 }
 
 /** Frames for the screen of what a decoder paints, (frames, 3, size, size). */
@@ -146,11 +159,41 @@ function toFrames(values, size, colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255]
   });
 }
 
+/** A film as numbers, at 32 x 32 pixels, by the means of blocks. */
+function toNumbers(frames) {
+  const block = frames[0].width / SIDE;
+  const values = new Float32Array(LENGTH * SIDE * SIDE * 3);
+  frames.forEach(({ data, width }, t) => {
+    for (let y = 0, i = 0; y < width; y++) {
+      const row = 3 * SIDE * (t * SIDE + Math.floor(y / block));
+      for (let x = 0; x < width; x++, i += 4) {
+        const place = row + 3 * Math.floor(x / block);
+        for (let c = 0; c < 3; c++) values[place + c] += data[i + c] / (block * block);
+      }
+    }
+  });
+  return values;
+}
+
+const trueNumbers = []; // of all true clips, when they are first needed
+
+/** The row of the true clip that is nearest to a film. */
+function findNearest(frames) {
+  const film = toNumbers(frames);
+  const distances = facts.clips.map((_, row) => {
+    const other = (trueNumbers[row] ??= toNumbers(trueClip(row)));
+    let sum = 0;
+    for (let i = 0; i < film.length; i++) sum += (film[i] - other[i]) ** 2;
+    return sum;
+  });
+  return distances.indexOf(Math.min(...distances));
+}
+
 function tick() {
   if (!playing) return;
   frame = (frame + 1) % LENGTH;
   document.documentElement.style.setProperty("--frame", frame);
-  films.forEach(draw);
+  drawAll();
   if (latents && frame % 2) stepDigits();
 }
 
@@ -178,122 +221,204 @@ function latest(task) {
   };
 }
 
-/** Tell screen readers, and with `seen` everybody. */
-function say(text, seen = false) {
-  get("says").textContent = text;
-  get("says").classList.toggle("heard", !seen);
+/** Tell everybody, screen readers as well. */
+function say(text) {
+  if (get("says").textContent !== text) get("says").textContent = text;
 }
 
-function choose(name) {
-  return document.querySelector(`input[name="${name}"]:checked`).value;
+const choose = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
+
+/* ---- The exchange -------------------------------------------------------------------------- */
+
+let trueClip; // the frames of a true clip by its row
+let pair = facts.opens; // the numbers of A and B
+let exchanged = false;
+let wanted = 0; // the number of the pair or of the painter that was chosen last
+
+const describe = (row) => `${facts.clips[row].who}, ${facts.clips[row].how}`;
+const rowOf = (who, how) => 9 * who + (facts.rows[how] % 9); // of the true clip of one's looks and another's motion
+
+function setExchanged(value) {
+  exchanged = value;
+  document.body.classList.toggle("exchanged", value);
+  for (const button of all(".exchange")) {
+    button.setAttribute("aria-pressed", value);
+    button.textContent = value ? "Give their own motion back" : "Exchange their motion";
+  }
+  drawAll();
+  if (content.swapB?.frames) say(value ? "Exchanged: the model paints both figures." : "Shown: the two clips as they are.");
 }
 
-/* ---- 1 · Swap ------------------------------------------------------------------------------ */
+/** Whether the motions are exchanged on the screen, and not only asked for while the model arrives. */
+const isExchanged = () => exchanged && Boolean(content.swapB?.frames);
 
-const [filmA, filmB, swapA, swapB] = [1, 2, 3, 4].map(() => makeFilm(get("swap-films"), 64));
-const chip = (code, of) => `<span class="${code}">${code} of ${of}</span>`;
+/** Show two clips, their codes, and what is asked for; then paint. */
+const showPair = latest(async () => {
+  const mine = ++wanted;
+  const [a, b] = pair;
+  const by = choose("by");
+  await loading[by].promise;
+  const started = performance.now();
+  const rows = { realA: facts.rows[a], realB: facts.rows[b], trueA: rowOf(a, b), trueB: rowOf(b, a) };
+  const [A, B] = [codesOf[by][a], codesOf[by][b]];
+  const films = {};
+  for (const [name, row] of Object.entries(rows)) films[name] = { frames: trueClip(row), label: describe(row) };
+  for (const letter of "AB") {
+    const label = `Painted by the ${by === "twin" ? "twin" : "model"}; asked for: ${films[`true${letter}`].label}`;
+    films[`swap${letter}`] = { ...content[`swap${letter}`], label };
+    films[`own${letter}`] = { label: `Painted of its own two codes: ${films[`real${letter}`].label}` };
+  }
+  get("swap-films").classList.add("busy");
+  const swaps = [{ s: A.s, d: B.d }, { s: B.s, d: A.d }];
+  const first = await decode(by, swaps, [frame]); // before the new pair is shown, so that all films belong together
+  swaps.forEach((_, n) => (films[`swap${"AB"[n]}`].frames = Array(LENGTH).fill(first[n][0])));
+  Object.assign(content, films);
+  [A, B].forEach((codes, n) => {
+    drawBar(get(`bar-s-${"AB"[n]}`), [[...codes.s]], [230, 159, 0]);
+    drawBar(get(`bar-d-${"AB"[n]}`), codes.d, [0, 114, 178]);
+  });
+  const [wayA, wayB] = [films.trueA, films.trueB].map(({ label }) => label);
+  get("asked").textContent = `A as B moves: ${wayA}. B as A moves: ${wayB}. The artists drew these clips, too; the model has never seen either figure.`;
+  get("verdict").textContent = "";
+  drawAll();
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  say(`Ready: your browser painted the exchange in ${seconds} s.`);
+  document.body.dataset.shown = `${a} ${b} ${by}`;
+  writeAddress(by);
 
-function addThumbs(letter, checked) {
-  facts.clips.forEach((text, clip) => {
+  const painted = await paint(by, swaps, ["swapA", "swapB"]);
+  get("swap-films").classList.remove("busy");
+  judge(painted, [rows.trueA, rows.trueB]);
+  await paint(by, [A, B], ["ownA", "ownB"]);
+  document.body.dataset.painted = mine;
+});
+
+/** Say to which of the true clips what was painted is nearest. */
+function judge(films, asked) {
+  const said = films.map((film, n) => {
+    const row = findNearest(film);
+    const name = `${"AB"[n]}'s`;
+    if (row === asked[n]) return `${name} is the one that was asked for`;
+    return `${name} shows ${describe(row)}, which is <b>not what was asked for</b>`;
+  });
+  get("verdict").innerHTML = `Of the ${facts.clips.length} true clips in this page, the nearest to ${said[0]}; the nearest to ${said[1]}.`;
+}
+
+/** A code as a bar: a row for each frame, a cell for each number, the larger the stronger. */
+function drawBar(canvas, rows, colour) {
+  [canvas.width, canvas.height] = [rows[0].length, rows.length];
+  const picture = new ImageData(canvas.width, canvas.height);
+  rows.flatMap((row) => [...row]).forEach((value, i) => {
+    const share = 0.15 + 0.85 / (1 + Math.exp(-1.5 * value));
+    colour.forEach((part, c) => (picture.data[4 * i + c] = 255 + share * (part - 255)));
+    picture.data[4 * i + 3] = 255;
+  });
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+}
+
+/* The pair stands in the address, so that a link shows it. */
+function writeAddress(by) {
+  const hash = `#a=${pair[0]}&b=${pair[1]}${by === "twin" ? "&by=twin" : ""}`;
+  get("link").href = hash;
+  if (location.hash || String(pair) !== String(facts.opens) || by === "twin") history.replaceState(null, "", hash);
+}
+
+function readAddress() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  const found = ["a", "b"].map((name) => asked.get(name) ?? "");
+  if (found.every((text) => /^\d+$/.test(text) && +text < facts.rows.length)) pair = found.map(Number);
+  const by = asked.get("by") === "twin" ? "twin" : "decoder";
+  document.querySelector(`input[name="by"][value="${by}"]`).checked = true;
+  setPainter();
+  ["A", "B"].forEach((letter, n) => (document.querySelector(`input[name="${letter}"][value="${pair[n]}"]`).checked = true));
+}
+
+function setPainter() {
+  for (const text of all("p[data-by]")) text.hidden = text.dataset.by !== choose("by");
+}
+
+function addThumbs(letter) {
+  facts.rows.forEach((row, clip) => {
     const input = document.createElement("input");
-    Object.assign(input, { type: "radio", name: letter, value: clip, checked: clip === checked });
-    input.setAttribute("aria-label", text);
-    input.title = text;
-    input.style.setProperty("--clip", clip);
-    input.addEventListener("change", () => (letter === "A" ? (showSwap(), reset()) : showSwap()));
+    Object.assign(input, { type: "radio", name: letter, value: clip, title: describe(row) });
+    input.setAttribute("aria-label", describe(row));
+    input.style.setProperty("--clip", row);
+    input.addEventListener("change", () => choosePair(["A", "B"].map((name) => +choose(name))));
     get(`thumbs-${letter.toLowerCase()}`).append(input);
   });
 }
 
-function showOriginals(a, b) {
-  show(filmA, realFrames(a), `<b>A</b>: ${chip("s", "A")}, ${chip("d", "A")}`, `Clip A: ${facts.clips[a]}`);
-  show(filmB, realFrames(b), `<b>B</b>: ${chip("s", "B")}, ${chip("d", "B")}`, `Clip B: ${facts.clips[b]}`);
+function choosePair(numbers) {
+  pair = numbers;
+  ["A", "B"].forEach((letter, n) => (document.querySelector(`input[name="${letter}"][value="${pair[n]}"]`).checked = true));
+  return showPair().then(reset);
 }
 
-/* New donors are shown when their swaps are, so that all four films always belong together. */
-const showSwap = latest(async () => {
-  const [a, b, name] = [+choose("A"), +choose("B"), choose("code")];
-  get("swap-films").classList.add("busy");
-  const swapped = swap(clipCodes[a], clipCodes[b], name);
-  const painted = [await decode(swapped[0]), await decode(swapped[1])];
-  showOriginals(a, b);
-  [swapA, swapB].forEach((film, n) => {
-    const [own, donor] = n ? ["B", "A"] : ["A", "B"];
-    const [s, d] = name === "s" ? [donor, own] : [own, donor];
-    const caption = `<b>${own}, ${name} of ${donor}</b>: ${chip("s", s)}, ${chip("d", d)}`;
-    const [who, how] = [s, d].map((letter) => facts.clips[letter === "A" ? a : b].split(": "));
-    show(film, toFrames(painted[n], 64), caption, `Swap: ${who[0]}, as in ${s}; ${how[1]}, as in ${d}`);
-  });
-  get("swap-films").classList.remove("busy");
-  const words = `A shows ${facts.clips[a]}; B shows ${facts.clips[b]}.`;
-  say(`Shown: A with ${name} of B, and B with ${name} of A. ${words}`);
-  document.body.dataset.shown = `${a} ${b} ${name}`;
-});
+/** Two figures by chance, whose motions differ in the action and in the way. */
+function surprise() {
+  const motion = (n) => facts.rows[n] % 9;
+  const draw = () => Math.floor(Math.random() * facts.rows.length);
+  let [a, b] = [0, 0];
+  while (motion(a) % 3 === motion(b) % 3 || Math.floor(motion(a) / 3) === Math.floor(motion(b) / 3)) [a, b] = [draw(), draw()];
+  return choosePair([a, b]);
+}
 
-/* ---- 2 · Drag, draw ------------------------------------------------------------------------ */
+/* ---- One number ---------------------------------------------------------------------------- */
 
-const dragFilm = makeFilm(get("drag-film"), 64);
-const dragged = { s: [], d: [], from: ["clip A", "clip A"] };
-const sliders = facts.live.map((unit) => {
+const dragged = { s: [], d: [] };
+const order = facts.units.map((_, unit) => unit).sort((a, b) => (facts.units[a] < facts.units[b] ? -1 : 1));
+const sliders = [];
+for (const unit of order) {
   const label = document.createElement("label");
-  const range = `<input type="range" min="-3.5" max="3.5" step="0.1" aria-label="unit ${unit} of s">`;
-  label.innerHTML = `<span>unit ${unit}</span>${range}<output></output>`;
+  label.innerHTML = `<span>${facts.units[unit]}</span><input type="range" min="-3.5" max="3.5" step="0.1"><output></output>`;
   get("sliders").append(label);
-  const slider = label.querySelector("input");
-  slider.addEventListener("input", () => {
+  sliders[unit] = label.querySelector("input");
+  sliders[unit].addEventListener("input", () => {
     dragged.s = sliders.map((each) => +each.value);
-    dragged.from[0] = "your sliders";
-    setOutput(slider, +slider.value);
+    get("from-s").textContent = "who: your numbers";
+    setOutput(sliders[unit]);
     showDragged();
   });
-  return slider;
-});
-
-function setOutput(slider, value) {
-  slider.nextElementSibling.textContent = (Math.round(10 * value) / 10 + 0).toFixed(1); // no -0.0
 }
 
-function setSliders() {
-  sliders.forEach((slider, n) => {
-    slider.value = dragged.s[n];
-    setOutput(slider, dragged.s[n]);
-  });
+function setOutput(slider) {
+  slider.nextElementSibling.textContent = (+slider.value + 0).toFixed(1).replace("-0.0", "0.0");
 }
 
 const showDragged = latest(async () => {
-  const codes = { s: [...dragged.s], d: [...dragged.d] };
-  const [s, d] = dragged.from;
-  const painted = await decode(codes);
-  const text = `s of ${s}, d of ${d}`;
-  const caption = `<span class="s">s of ${s}</span>, <span class="d">d of ${d}</span>`;
-  show(dragFilm, toFrames(painted, 64), caption, `A film that the model paints: ${text}`);
-  if (document.activeElement.closest("section")?.contains(dragFilm.canvas)) say(`Shown: ${text}.`);
+  const label = `Painted by the model; ${get("from-s").textContent}, ${get("from-d").textContent}`;
+  content.dragged = { ...content.dragged, label };
+  await paint("decoder", [{ s: [...dragged.s], d: [...dragged.d] }], ["dragged"]);
 });
 
-function reset() {
-  const { s, d } = clipCodes[+choose("A")];
-  Object.assign(dragged, { s: [...s], d: [...d], from: ["clip A", "clip A"] });
-  setSliders();
+function setDragged(codes, says) {
+  Object.assign(dragged, codes);
+  for (const [code, text] of Object.entries(says)) get(`from-${code}`).textContent = text;
+  sliders.forEach((slider, unit) => {
+    slider.value = dragged.s[unit];
+    setOutput(slider);
+  });
   return showDragged();
 }
 
+function reset() {
+  const { s, d } = codesOf.decoder[pair[0]];
+  return setDragged({ s: [...s], d: [...d] }, { s: "who: A", d: "how: A" });
+}
+
 function drawS() {
-  dragged.s = [...drawNormal(LIVE)];
-  dragged.from[0] = "N(0, I)";
-  setSliders();
-  return showDragged();
+  return setDragged({ s: [...drawNormal(facts.live.decoder)] }, { s: "who: invented" });
 }
 
 async function drawD() {
   const { directions } = await run("prior", drawNormal(LENGTH * 256), [1, LENGTH, 256]);
-  dragged.d = [...directions];
-  dragged.from[1] = "the prior";
-  return showDragged();
+  const rank = facts.rank.decoder;
+  const d = [...Array(LENGTH).keys()].map((t) => directions.slice(t * rank, (t + 1) * rank));
+  return setDragged({ d }, { d: "how: invented" });
 }
 
-/* ---- 3 · Two digits ------------------------------------------------------------------------ */
+/* ---- Two digits ---------------------------------------------------------------------------- */
 
-const digitFilm = makeFilm(get("digit-film"), 32);
 let latents; // of both factors, one after the other
 let predicted = 0; // frames since the clip ended
 
@@ -312,12 +437,11 @@ const stepDigits = latest(async () => {
   const { picture, next } = await run("digits", before, [1, before.length]);
   if (latents !== before) return; // Another clip was chosen meanwhile.
   const [first, second] = facts.digits[+choose("digits")];
-  const states = [0, 1].map((factor) => (isFrozen(factor) ? "is frozen" : "goes on"));
-  const caption = `<span class="digit0">factor 0</span> ${states[0]}, <span class="digit1">factor 1</span> ${states[1]}`;
-  const label = `An orange ${first}, of factor 0, ${states[0]}; a blue ${second}, of factor 1, ${states[1]}`;
-  digitFilm.frames = toFrames(picture, 32, COLOURS);
-  draw(digitFilm);
-  if (digitFilm.label !== label) show(digitFilm, digitFilm.frames, caption, (digitFilm.label = label));
+  const [one, other] = [0, 1].map((factor) => (isFrozen(factor) ? "stands still" : "goes on"));
+  const label = `The green ${first} ${one}; the pink ${second} ${other}`;
+  if (content.digits?.label !== label) get("digit-says").textContent = label;
+  content.digits = { frames: Array(LENGTH).fill(toFrames(picture, 32, COLOURS)[0]), label };
+  drawAll();
   predicted += 1;
   latents = predicted > LAST ? moveOn(before, startOfDigits()) : moveOn(before, next);
 });
@@ -334,36 +458,42 @@ function restartDigits() {
 
 /* ---- All together -------------------------------------------------------------------------- */
 
-async function start() {
-  document.documentElement.style.setProperty("--clips", facts.clips.length);
-  document.documentElement.style.setProperty("--atlas", `url(${get("atlas").src})`);
-  addThumbs("A", 0);
-  addThumbs("B", 5);
+function connect() {
+  addThumbs("A");
+  addThumbs("B");
   facts.digits.forEach(([first, second], n) => {
     const label = get("digit-clips").appendChild(document.createElement("label"));
     label.innerHTML = `<input type="radio" name="digits" value="${n}"> ${first} and ${second}`;
     label.firstChild.checked = n === 0;
     label.firstChild.addEventListener("change", restartDigits);
   });
-  document.querySelectorAll('input[name="code"]').forEach((each) => each.addEventListener("change", showSwap));
-  document.querySelectorAll('input[name="freeze"]').forEach((each) => {
-    each.addEventListener("change", () => {
-      const states = [0, 1].map((factor) => `factor ${factor} ${isFrozen(factor) ? "is frozen" : "goes on"}`);
-      say(`Two digits: ${states.join(", ")}.`);
-    });
-  });
-  const clicks = { "draw-s": drawS, "draw-d": drawD, reset, step: stepDigits, again: restartDigits };
+  for (const button of all(".exchange")) button.addEventListener("click", () => setExchanged(!exchanged));
+  for (const radio of all('input[name="by"]')) radio.addEventListener("change", () => (setPainter(), showPair()));
+  const clicks = { surprise, "draw-s": drawS, "draw-d": drawD, reset, step: stepDigits, again: restartDigits };
   for (const [id, action] of Object.entries(clicks)) get(id).addEventListener("click", action);
   get("play").addEventListener("click", () => setPlaying(!playing));
+  addEventListener("hashchange", () => (readAddress(), choosePair(pair)));
+  readAddress();
   setPlaying(playing);
-  setInterval(tick, 150);
+}
 
+async function start() {
+  document.documentElement.style.setProperty("--clips", facts.clips.length);
+  document.documentElement.style.setProperty("--atlas", `url(${get("atlas").src})`);
+  connect();
+  sayShare();
+  setInterval(tick, 150);
   await Promise.all([get("atlas").decode(), readCodes()]);
-  showOriginals(0, 5);
+  trueClip = readAtlas();
+  ["A", "B"].forEach((letter, n) => {
+    const row = facts.rows[pair[n]];
+    content[`real${letter}`] = { frames: trueClip(row), label: describe(row) };
+  });
+  drawAll();
   document.body.dataset.shown = "originals";
-  latents = digitCodes[0].slice();
-  await showSwap();
+  await showPair();
   await reset();
+  latents = startOfDigits().slice();
   await stepDigits();
   document.body.dataset.ready = "yes";
 }

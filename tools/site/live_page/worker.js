@@ -1,5 +1,6 @@
 /* The engine, in a thread of its own: onnxruntime-web comes before these lines. */
 const sessions = {};
+const options = { executionProviders: ["wasm"], extra: { session: { disable_quant_qdq: "1" } } }; // weights are unpacked once
 
 async function unpack(text) {
   const packed = await fetch("data:application/octet-stream;base64," + text);
@@ -7,16 +8,16 @@ async function unpack(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function start({ wasm, module, models }) {
+async function start({ wasm, module }) {
   const address = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
   ort.env.wasm.wasmPaths = { mjs: address };
   ort.env.wasm.wasmBinary = await unpack(wasm);
   ort.env.wasm.numThreads = 1;
-  for (const [name, text] of Object.entries(models)) {
-    const model = await unpack(text);
-    sessions[name] = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
-    postMessage({ loaded: name });
-  }
+}
+
+async function load({ name, model }) {
+  sessions[name] = await ort.InferenceSession.create(await unpack(model), options);
+  postMessage({ loaded: name });
 }
 
 async function run({ id, name, values, shape }) {
@@ -26,10 +27,9 @@ async function run({ id, name, values, shape }) {
   postMessage({ id, outputs });
 }
 
-onmessage = async ({ data }) => {
-  try {
-    await (data.models ? start(data) : run(data));
-  } catch (error) {
-    postMessage({ id: data.id, error: String(error) });
-  }
+let last = Promise.resolve(); // one after another, in the order of the messages
+
+onmessage = ({ data }) => {
+  const task = { start, load, run }[data.task];
+  last = last.then(() => task(data)).catch((error) => postMessage({ id: data.id, error: String(error) }));
 };
