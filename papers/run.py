@@ -240,16 +240,18 @@ def keep_alone(path: Path, wait: bool) -> Iterator[None]:
     """Lock a run; where another process has it, wait for it, or raise `TrainingError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
-    with ExitStack() as held:
+    try:
+        held = FileLock(lock).acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise training.TrainingError(
+            f"{path.name}: expected to train it alone, but another process does; wait for it, or "
+            "name another folder with --results"
+        ) from None
+    with held:
         try:
-            held.enter_context(FileLock(lock, timeout=-1 if wait else 0))
-        except Timeout:
-            raise training.TrainingError(
-                f"{path.name}: expected to train it alone, but another process does; wait for "
-                "it, or name another folder with --results"
-            ) from None
-        held.callback(lock.unlink, missing_ok=True)
-        yield
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def find_record(settings: RunSettings, path: Path, now: dict, again: bool = False) -> dict | None:

@@ -214,8 +214,22 @@ def test_what_was_not_observed_is_left_out_of_codes_and_means():
     mask[0, 5:], mask[1, 3:9, 0] = False, False
     gaps = Sequences(frames * mask, mask=mask)
     assert series.encode_series(Reader(3), gaps)[2].tolist() == [2, 4]  # lengths
-    (raw,) = series.read_plainly(Reader(3), [gaps], series.heads.EVENT)["logistic"]
+    (raw,) = series.read_plainly(Reader(3), [gaps], series.heads.EVENT, [])["logistic"]
     assert torch.equal(raw[:, :4], torch.ones(2, 4))
     assert torch.equal(raw[:, 4], torch.tensor([5 / 12, 6 / 12]))
-    (whole,) = series.read_plainly(Reader(3), [Sequences(frames)], series.heads.EVENT)["logistic"]
-    assert whole.shape == (2, 4)
+    whole = series.read_plainly(Reader(3), [Sequences(frames)], series.heads.EVENT, [])["logistic"]
+    assert whole[0].shape == (2, 4)
+
+
+def test_the_mask_of_a_window_has_no_value_and_s_stands_beside_it():
+    frames, mask = torch.randn(2, 12, 4), torch.ones(2, 12, 4, dtype=torch.bool)
+    mask[0, :2, 0] = False
+    gaps = Sequences(frames * mask, mask=mask)
+    codes = torch.tensor([[7.0], [8.0]]), torch.zeros(2, 4, 1), torch.tensor([4, 4])
+    read = series.read_plainly(Reader(3), [gaps], series.heads.CLASS, [codes])
+    assert torch.allclose(read["mask"][0], torch.tensor([[1 / 3, 1, 1, 1], [1, 1, 1, 1]]))
+    assert torch.equal(read["mask_static"][0], torch.cat([codes[0], read["mask"][0]], 1))
+    assert torch.equal(read["window_static"][0], torch.cat([codes[0], read["window"][0]], 1))
+    assert "mask" not in series.read_plainly(
+        Reader(3), [Sequences(frames)], series.heads.CLASS, [codes]
+    )

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from unbraid.data import sprites
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian, kl
 from unbraid.measures.information import same_and_cross
 
+from papers import settings
 from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
 from papers.encoded import donor_shares, generation_scores
-from papers.side_by_side.evaluate import find_nearest
+from papers.side_by_side.evaluate import find_nearest, load_benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -139,6 +141,15 @@ def test_36_shuffles_whole_months_and_sees_a_rule(define):
     turned, wrong = shown.shuffle_test(loads[::2], oil[::2], loads[1::2], -oil[1::2])
     assert turned > sum(wrong) / len(wrong)
     assert shown.predict(loads[:2], oil[:2] * 0 + 3, loads[:3]).eq(3).all()
+
+
+@pytest.mark.parametrize(("split", "whole", "count"), [("test", "test", 56), ("train", "fit", 56)])
+def test_40_chooses_the_clips_of_the_record(define, split, whole, count):
+    options = settings.load("benchmark.sprites.single_element", "quick")
+    recorded = load_benchmark(options, split, 0)
+    chosen = define("40", "choose", sprites=sprites).choose(whole, count)
+    assert torch.equal(chosen.frames, recorded.frames)
+    assert torch.equal(chosen.labels["character"], recorded.labels["character"])
 
 
 def test_40_finds_the_nearest_of_four_as_papers_do(define):

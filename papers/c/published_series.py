@@ -11,6 +11,7 @@ paper's formulas and from `SingleElement`:
 - the series is turned so that its anchor comes first.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self

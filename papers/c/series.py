@@ -4,14 +4,16 @@ The heads are those of `papers.c.heads`. They read codes of a model whose traini
 endings of figures say what predicts, or what it is given:
 
     <label>_<metric>           heads on means of the codes, labels and codes of the same days
-    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window
+    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window, mask
+    <label>_<metric>_mask_static, _window_static    of linear models that read s as well
     <label>_mae_constant_low, _high      the 5th and 95th percentile of the error of a constant,
                                over random choices of the series that it is the mean of
     <label>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
 
-window: a linear model on the anchor's window, which is all that the static code reads. All models
-without codes are fitted to the training series alone, as the heads are.
+window: a linear model on the anchor's window, which is all that the static code reads. mask: on the
+shares of it in which each variable was observed, and on no value. All models without codes are
+fitted to the training series alone, as the heads are.
 """
 
 import itertools
@@ -60,7 +62,7 @@ def evaluate_series(model: SingleElement, settings: RunSettings, seed: int) -> F
     codes = [encode_series(model, split) for split in splits]
     for label, task in LABELS[settings.dataset].items():
         targets = [read_label(split, label) for split in splits]
-        readings = read_plainly(model, splits, task)
+        readings = read_plainly(model, splits, task, codes)
         found = heads.predict(*plan_heads(settings, seed, task), targets, codes, readings)
         for metric, name in itertools.product(task.metrics, found.outputs):
             ending = "" if name == "head" else f"_{name}"
@@ -159,7 +161,7 @@ def plan_heads(settings: RunSettings, seed: int, task: Task) -> tuple[Task, list
 
 
 def read_plainly(
-    model: SingleElement, splits: ListOf[Sequences], task: Task
+    model: SingleElement, splits: ListOf[Sequences], task: Task, codes: ListOf[Codes]
 ) -> dict[str, list[Tensor]]:
     """What linear models read of all series, by the names of the models."""
     if task.head is heads.ValueHead:
@@ -169,7 +171,15 @@ def read_plainly(
         whole.append(plain_means(split.frames, observed_values(split), split.mask is not None))
     if task.head is heads.EventHead:
         return {"logistic": whole}
-    return {"logistic": whole, "window": [read_window(model, split) for split in splits]}
+    windows = [read_window(model, split) for split in splits]
+    readings = {"logistic": whole, "window": windows}
+    if splits[0].mask is not None:
+        masks = [window.chunk(2, 1)[1] for window in windows]
+        readings["mask"] = masks
+        for name, plain in {"mask_static": masks, "window_static": windows}.items():
+            pairs = zip(codes, plain, strict=True)
+            readings[name] = [torch.cat([code[0], numbers], 1) for code, numbers in pairs]
+    return readings
 
 
 def authors_protocol(model: PublishedSeries, settings: RunSettings, seed: int) -> Figures:
