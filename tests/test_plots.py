@@ -211,6 +211,7 @@ def test_a_table_of_pictures_is_as_large_on_the_page_as_was_asked():
 def test_a_heat_map_writes_its_numbers_and_names_its_unit():
     values = [[0.0, -1.25], [np.nan, 3.0]]
     ax = plots.heatmap(values, rows="ab", columns="cd", unit="bits", high=3, digits=1)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-0.5, 1.5), (1.5, -0.5))  # half a cell to each side
     assert sorted(words(ax.texts)) == ["0.0", "3.0", "−1.2"]
     assert ax.figure.axes[1].get_ylabel() == "bits" and words(ax.get_xticklabels()) == ["c", "d"]
     assert ax.texts[0].get_color() != ax.texts[2].get_color()  # on the darkest, on the brightest
