@@ -4,7 +4,6 @@ A folded cell beside each exercise calls `expect`; the visible cell below it cal
 never raises for a wrong answer and never changes it.
 """
 
-import contextlib
 import copy
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -44,11 +43,11 @@ class Expectation:
     choices: Sequence[float] = ()
     mistakes: Sequence[tuple[object, str]] = ()
 
-    def accepts(self, expected: object, given: object) -> bool:
+    def accepts(self, expected: object, found: object) -> bool:
         """Whether a word, a number or an array is the expected one."""
         if isinstance(expected, str):
-            return str(given).strip().casefold() == expected.strip().casefold()
-        right, yours = as_array(expected), as_array(given)
+            return str(found).strip().casefold() == expected.strip().casefold()
+        right, yours = as_array(expected), as_array(found)
         if self.decimals is not None:
             right, yours = right.round(self.decimals), yours.round(self.decimals)
         close = np.isclose(yours, right, self.relative, self.absolute, equal_nan=True)
@@ -59,9 +58,9 @@ class Expectation:
         values = as_array(expected)
         return values.dtype.kind == "f" and not (values.ndim == 0 and expected in self.choices)
 
-    def resembles(self, wrong: object, given: object) -> bool:
+    def resembles(self, wrong: object, found: object) -> bool:
         """Whether a value is this wrong one, at the digits that are printed."""
-        return self.accepts(wrong, given) or (self.is_measure(wrong) and is_near(wrong, given, 0.2))
+        return self.accepts(wrong, found) or (self.is_measure(wrong) and is_near(wrong, found, 0.2))
 
 
 class Verdict(NamedTuple):
@@ -78,9 +77,10 @@ class Verdict(NamedTuple):
 class Pair(NamedTuple):
     """A word, number or array that is expected, the learner's, and where: which call and value."""
 
+    call: str
     place: str
     expected: Any
-    given: Any
+    found: Any
 
 
 class KindError(TypeError):
@@ -97,7 +97,10 @@ SLIPS: list[tuple[Callable, str]] = [  # what a measure became, as a function of
     (lambda right: right / np.log(2), "This is the answer over ln 2: bits instead of nats?"),
     (np.degrees, "These are degrees: give radians."),
     (np.radians, "These are radians: give degrees."),
+    (np.square, "This is the square of the answer."),
     (lambda right: abs(right) ** 0.5, "This is the root of the answer."),
+    (lambda right: 1 / right, "This is the inverse of the answer."),
+    (lambda right: 1 - right, "This is one minus the answer."),
     (lambda right: right[::-1] if right.ndim else np.nan, "The order is the opposite one."),
 ]
 EXPECTATIONS: dict[str, Expectation] = {}
@@ -118,10 +121,10 @@ def check(exercise: str, answer: object) -> Verdict:
         return Verdict(exercise, False, "run the folded cell above this one first")
     expectation = EXPECTATIONS[exercise]
     try:
-        given = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
-        if is_missing(given):
+        found = answer if is_missing(answer) else apply_calls(answer, expectation.calls)
+        if is_missing(found):
             return Verdict(exercise, False, "not answered yet")
-        fault = explain_fault(expectation, given)
+        fault = explain_fault(expectation, found)
     except KindError as error:
         fault = str(error)
     except Exception as error:  # the learner's own function fails: the reason is what helps
@@ -163,28 +166,34 @@ def apply_calls(value: object, calls: Sequence[tuple]) -> object:
     return [value(*copy.deepcopy(arguments)) for arguments in calls]
 
 
-def explain_fault(expectation: Expectation, given: object) -> str:
+def explain_fault(expectation: Expectation, found: object) -> str:
     """What is wrong with an answer, or with what its function returned; "" if it is right."""
-    judge, missed = expectation.judge, []
-    if expectation.value is not None or not judge:
-        try:  # The kind of all values comes before any value.
-            pairs = pair_results(expectation, expectation.value, given)
-        except KindError as error:
-            return find_mistake(expectation, given) or str(error)
-        missed = [pair for pair in pairs if not expectation.accepts(pair.expected, pair.given)]
+    calls, judge = expectation.calls, expectation.judge
+    if judge and expectation.value is None:
+        return judge(found) or find_nan(found)
+    try:  # The kind of all values comes before any value.
+        pairs = list(pair_results(apply_calls(expectation.value, calls), found, calls))
+    except KindError as error:
+        return find_mistake(expectation, found, {}) or str(error)
     if judge:
-        return judge(given) or find_nan(given)
+        return judge(found) or find_nan(found)
+    missed = {
+        place: pair
+        for place, pair in enumerate(pairs)
+        if not expectation.accepts(pair.expected, pair.found)
+    }
     if not missed:
         return ""
-    if why := find_mistake(expectation, given, missed[0]):
+    if why := find_mistake(expectation, found, missed):
         return why
-    reason = explain_slip(expectation, missed) or explain_value(expectation, missed[0])
+    wrong = list(missed.values())
+    reason = explain_slip(expectation, pairs, wrong) or explain_value(expectation, wrong[0])
     return f"{reason} Open the hint, and try again."
 
 
-def find_nan(given: Any) -> str:
+def find_nan(found: Any) -> str:
     """A sentence if nan is among the numbers of an answer: no comparison of a judge finds it."""
-    parts = list(given.values()) if isinstance(given, dict) else given
+    parts = list(found.values()) if isinstance(found, dict) else found
     if isinstance(parts, tuple | list):
         return next(filter(None, map(find_nan, parts)), "")
     values = as_array(parts)
@@ -192,71 +201,80 @@ def find_nan(given: Any) -> str:
     return "Your answer contains nan." if is_nan else ""
 
 
-def find_mistake(expectation: Expectation, given: object, wrong: Pair | None = None) -> str:
-    """What is said of the mistake that an answer is, or that its first wrong value is; or ""."""
-    mistakes = []
+def find_mistake(expectation: Expectation, found: object, missed: dict[int, Pair]) -> str:
+    """What is said of the mistake that an answer is; "" if it is none.
+
+    missed: the wrong values by their places. A mistake that is the whole answer comes first, then
+    one that is so as it is printed, one that has all wrong values, and of an answer that is no
+    function one that has the first.
+    """
+    replies = [""] * 3
     for mistake, why in expectation.mistakes:
-        with contextlib.suppress(KindError):
-            mistakes.append((pair_results(expectation, mistake, given), why))
-    for is_same in (expectation.accepts, expectation.resembles):  # as it is, then as it is printed
-        for pairs, why in mistakes:
-            if all(is_same(pair.expected, pair.given) for pair in pairs):
-                return why
-    if wrong is None or expectation.calls:  # One result of a function may agree by chance.
-        return ""
-    for pairs, why in mistakes:
-        for mistaken in [pair.expected for pair in pairs if pair.place == wrong.place]:
-            is_other = not expectation.accepts(wrong.expected, mistaken)
-            if is_other and expectation.resembles(mistaken, wrong.given):
-                return wrong.place + why
-    return ""
+        try:
+            pairs = list(pair_results(apply_calls(mistake, expectation.calls), found, ()))
+        except KindError:
+            continue
+        if all(expectation.accepts(pair.expected, pair.found) for pair in pairs):
+            return why
+        shared = [
+            not expectation.accepts(pair.expected, pairs[place].expected)
+            and expectation.resembles(pairs[place].expected, pair.found)
+            for place, pair in missed.items()
+            if place < len(pairs)
+        ]
+        whole = all(expectation.resembles(pair.expected, pair.found) for pair in pairs)
+        is_first = any(shared[:1]) and not expectation.calls
+        for rank, holds in enumerate((whole, shared and all(shared), is_first)):
+            where = next(iter(missed.values())).place if rank == 2 and holds else ""
+            replies[rank] = replies[rank] or (where + why if holds else "")
+    return next(filter(None, replies), "")
 
 
-def pair_results(expectation: Expectation, value: object, given: Any) -> list[Pair]:
+def pair_results(expected: Any, found: Any, calls: Sequence[tuple]) -> Iterator[Pair]:
     """`pair_values` of an answer, or of what two functions returned for each call."""
-    results: Any = apply_calls(value, expectation.calls)
-    if not expectation.calls:
-        return list(pair_values(results, given))
-    pairs: list[Pair] = []
-    for arguments, right, yours in zip(expectation.calls, results, given, strict=True):
+    if not calls:
+        yield from pair_values(expected, found)
+        return
+    for arguments, right, yours in zip(calls, expected, found, strict=True):
         shown = ", ".join(map(repr, arguments)) if all(map(np.isscalar, arguments)) else ""
-        pairs += pair_values(right, yours, f"For ({shown}): " if shown else "")
-    return pairs
+        call = f"For ({shown}): " if shown else ""
+        yield from pair_values(right, yours, call)
 
 
-def pair_values(expected: Any, given: Any, place: str = "", name: str = "Value") -> Iterator[Pair]:
+def pair_values(expected: Any, found: Any, call: str = "", place: str = "") -> Iterator[Pair]:
     """Each word, number and array that is expected, and the learner's; KindError for others."""
     if isinstance(expected, dict):
-        if not isinstance(given, dict) or set(given) != set(expected):
+        if not isinstance(found, dict) or set(found) != set(expected):
             keys = ", ".join(map(str, expected))
-            raise KindError(f"{place}A dictionary with the keys {keys} is expected.")
+            raise KindError(f"{call}{place}A dictionary with the keys {keys} is expected.")
         for key in expected:
-            yield from pair_values(expected[key], given[key], f"{place}{key}: ", "Number")
+            yield from pair_values(expected[key], found[key], call, f"{place}{key}: ")
     elif isinstance(expected, tuple | list):
-        if not isinstance(given, tuple | list):
-            given = list(as_array(given)) if as_array(given).ndim else [given]
-        if len(given) != len(expected):
+        if not isinstance(found, tuple | list):
+            found = list(as_array(found)) if as_array(found).ndim else [found]
+        if len(found) != len(expected):
             wanted = f"{len(expected)} values are expected, in the order of the task"
-            raise KindError(f"{place}{wanted}; found {len(given)}.")
-        for number, pair in enumerate(zip(expected, given, strict=True), 1):
-            yield from pair_values(*pair, f"{place}{name} {number}: ", "Number")
-    elif fault := compare_kinds(expected, given):
-        raise KindError(f"{place}{fault}")
+            raise KindError(f"{call}{place}{wanted}; found {len(found)}.")
+        name = "Number" if place else "Value"
+        for number, pair in enumerate(zip(expected, found, strict=True), 1):
+            yield from pair_values(*pair, call, f"{place}{name} {number}: ")
+    elif fault := compare_kinds(expected, found):
+        raise KindError(f"{call}{place}{fault}")
     else:
-        yield Pair(place, expected, given)
+        yield Pair(call, place, expected, found)
 
 
-def compare_kinds(expected: Any, given: Any) -> str:
+def compare_kinds(expected: Any, found: Any) -> str:
     """How a word, a number or an array is of another kind or shape than expected; "" if not."""
     if isinstance(expected, str):
-        is_word = isinstance(given, str) or (expected.isdigit() and np.isscalar(given))
-        return "" if is_word else f"A word is expected, not {show(given)}."
-    right, yours = as_array(expected), as_array(given)
+        is_word = isinstance(found, str) or (expected.isdigit() and np.isscalar(found))
+        return "" if is_word else f"A word is expected, not {show(found)}."
+    right, yours = as_array(expected), as_array(found)
     wanted = "Numbers are" if right.ndim else "A number is"
     if right.dtype.kind == "b":
         wanted = "True or False is"
     if yours.dtype.kind not in NUMBERS:
-        return f"{wanted} expected, not {show(given)}."
+        return f"{wanted} expected, not {show(found)}."
     if yours.shape != right.shape:
         return f"The shape {right.shape} is expected, yours is {yours.shape}."
     if "b" in (right.dtype.kind, yours.dtype.kind) and right.dtype != yours.dtype:
@@ -265,7 +283,7 @@ def compare_kinds(expected: Any, given: Any) -> str:
             return f"{wanted} expected, not {show(yours[is_other][0])}."
     is_count = right.ndim == 0 and right.dtype.kind in "iu"
     if is_count and np.isfinite(yours) and abs(yours - yours.round()) > 0.25:
-        return f"A whole number is expected, not {show(given)}."
+        return f"A whole number is expected, not {show(found)}."
     return ""
 
 
@@ -285,36 +303,62 @@ def is_rounded(right: np.ndarray, yours: np.ndarray, most: float) -> bool:
     return abs(yours - right) <= min(half_a_unit, most * abs(yours))
 
 
-def is_near(right: object, given: object, most: float) -> bool:
+def is_near(right: object, found: object, most: float) -> bool:
     """Whether values are others to within half a per cent, or as they are printed."""
-    wanted, yours = as_array(right), as_array(given)
+    wanted, yours = as_array(right), as_array(found)
     within = abs(yours - wanted) <= 0.005 * abs(wanted) + 1e-9
     return bool(within.all()) or is_rounded(wanted, yours, most)
 
 
-def explain_slip(expectation: Expectation, missed: list[Pair]) -> str:
-    """What wrong measures are of the right ones: rounded, another sign, unit or factor; or ""."""
+def explain_slip(expectation: Expectation, pairs: list[Pair], missed: list[Pair]) -> str:
+    """What wrong measures are of the right ones: another order, sign, unit or factor; or ""."""
     first = missed[0]
-    if not expectation.is_measure(first.expected):
+    alike = [pair for pair in missed if pair.place == first.place]  # in other calls, too
+    if not all(expectation.is_measure(pair.expected) for pair in alike):
         return ""
-    if is_rounded(as_array(first.expected), as_array(first.given), 0.46):
+    if is_rounded(as_array(first.expected), as_array(first.found), 0.46):
         return f"{first.place}This is right but rounded too far: give one more decimal."
-    if is_near(first.expected, first.given, 0):
-        return f"{first.place}This is nearly right: was something rounded on the way?"
-    alike = missed if expectation.calls else [first]  # one result may be so by chance
-    for change, why in SLIPS:
-        with np.errstate(all="ignore"):
-            if all(is_near(change(as_array(right)), yours, 0.02) for _, right, yours in alike):
+    if is_near(first.expected, first.found, 0):
+        return f"{first.call}{first.place}This is nearly right: was something rounded on the way?"
+    if is_another_order([pair for pair in pairs if pair.call == first.call]):
+        return f"{first.call}These are the right values in another order."
+    right = [as_array(pair.expected) for pair in alike]
+    yours = [as_array(pair.found) for pair in alike]
+    with np.errstate(all="ignore"):
+        for change, why in SLIPS:
+            if all(is_near(change(one), two, 0.02) for one, two in zip(right, yours, strict=True)):
                 return first.place + why
+    why = find_constant(*(np.concatenate(list(map(np.ravel, side))) for side in (right, yours)))
+    return first.place + why if why else ""
+
+
+def is_another_order(pairs: list[Pair]) -> bool:
+    """Whether several single numbers are the right ones, exchanged."""
+    right = [as_array(pair.expected) for pair in pairs]
+    yours = [as_array(pair.found) for pair in pairs]
+    if len(pairs) < 2 or any(value.ndim or value.dtype.kind != "f" for value in right):
+        return False
+    return all(is_near(*pair, 0.2) for pair in zip(sorted(right), sorted(yours), strict=True))
+
+
+def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
+    """Which constant all values are off by, as a factor or a summand; "" if by none."""
+    if len(right) < 2 or np.ptp(right) == 0 or not np.isfinite(yours).all():
+        return ""
+    factor, summand = (right * yours).sum() / (right * right).sum(), (yours - right).mean()
+    if factor and is_near(factor * right, yours, 0):
+        return f"All your values are the right ones times {factor:.4g}."
+    if is_near(right + summand, yours, 0):
+        return f"All your values are the right ones plus {summand:.4g}."
     return ""
 
 
 def explain_value(expectation: Expectation, pair: Pair) -> str:
-    """What is said of a wrong value for which there is no other reason."""
-    where = pair.place
+    """What is said of a wrong value for which no other reason is found."""
+    where = pair.call + pair.place
     if isinstance(pair.expected, str):
-        return f"{where}{pair.given!r} is not the answer."
-    right, yours = as_array(pair.expected), as_array(pair.given)
+        return f"{where}{pair.found!r} is not the answer."
+    right, yours = as_array(pair.expected), as_array(pair.found)
     if why := find_nan(yours):
         return where + why
     if right.ndim:
