@@ -46,6 +46,7 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
         "dynamic": codes["dynamic"][rows[3:]].repeat(3, 1, 1),
     }
     real, swapped = to_bytes(clips.frames[rows]), to_bytes(decode_all(model, grid))  # (N, T, ...)
+    cells: dict[tuple[int, int], tuple[np.ndarray, tuple[int, int, int] | None]]
     cells = {(0, column + 1): (real[3 + column], DYNAMIC) for column in range(5)}
     for row in range(3):
         cells[row + 1, 0] = np.broadcast_to(real[row, :1], real[row].shape), STATIC  # of one frame

@@ -36,7 +36,7 @@ html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_theme_options = {
+html_theme_options: dict[str, object] = {
     "show_toc_level": 2,
     "show_navbar_depth": 1,
     "use_download_button": False,
