@@ -56,6 +56,7 @@ def test_what_is_short_enough_is_chosen():
     assert slides.choose_before("Most data have no true clip at all. Chance is .10.").startswith(
         "Most"
     )
+    assert slides.choose_before("Here $x$ is a number of both kinds.") == ""
     assert slides.choose_before("It is a number. The integral becomes a mean:").endswith("mean:")
     assert slides.choose_after("It does. **A b c d.** More.") == "**A b c d.** More."
     assert slides.drop_links("a [b](c.md) ([04](d.md)).") == "a b."

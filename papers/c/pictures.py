@@ -3,6 +3,8 @@
 Who a figure is comes from its row, what it does from its column.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,8 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
         "dynamic": codes["dynamic"][rows[3:]].repeat(3, 1, 1),
     }
     real, swapped = to_bytes(clips.frames[rows]), to_bytes(decode_all(model, grid))  # (N, T, ...)
-    cells: dict = {(0, column + 1): (real[3 + column], DYNAMIC) for column in range(5)}
+    cells: dict[tuple[int, int], tuple[np.ndarray, tuple[int, int, int] | None]]
+    cells = {(0, column + 1): (real[3 + column], DYNAMIC) for column in range(5)}
     for row in range(3):
         cells[row + 1, 0] = np.broadcast_to(real[row, :1], real[row].shape), STATIC  # of one frame
         for column in range(5):

@@ -208,7 +208,8 @@ def choose_before(paragraph: str) -> str:
     both = " ".join(sentences[max(last - 1, 0) : last + 1])
     is_short = len(sentences[last].split()) < 8 and len(both.split()) <= 28
     chosen = both if is_short else sentences[last]
-    return chosen if chosen.count(" ") > 1 else ""
+    points_back = re.match(r"(Here|For example)\b", chosen)
+    return chosen if chosen.count(" ") > 1 and not points_back else ""
 
 
 def choose_after(paragraph: str) -> str:

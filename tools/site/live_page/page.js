@@ -139,7 +139,16 @@ function readAtlas() {
   [canvas.width, canvas.height] = [LENGTH * 64, 64 * facts.clips.length];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(get("atlas"), 0, 0);
-  return (row) => [...Array(LENGTH).keys()].map((t) => context.getImageData(64 * t, 64 * row, 64, 64));
+  const { data, width } = context.getImageData(0, 0, canvas.width, canvas.height); // once: some browsers copy all of it
+  const cut = (row, t) => {
+    const picture = new ImageData(64, 64);
+    for (let y = 0; y < 64; y++) {
+      const from = 4 * ((64 * row + y) * width + 64 * t);
+      picture.data.set(data.subarray(from, from + 256), 256 * y);
+    }
+    return picture;
+  };
+  return (row) => [...Array(LENGTH).keys()].map((t) => cut(row, t));
 }
 
 /** Frames for the screen of what a decoder paints, (frames, 3, size, size). */
