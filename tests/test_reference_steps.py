@@ -1,0 +1,123 @@
+"""Our bounds are what the authors train with, and paper B's pairs are its printed layers."""
+
+import math
+from itertools import chain
+
+import pytest
+import torch
+from helpers import DOUBLE, ELEMENT, FRAMES_ALONE, seeded
+from unbraid.models.independent import IndependentPrediction
+from unbraid.models.single_element import SingleElement
+from unbraid.models.unordered import UnorderedFrames
+from unbraid.networks import count_parameters
+
+from tests.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
+
+
+def draw_frames(channels, size, length):
+    return torch.rand(4, length, channels, size, size, generator=seeded(1), **DOUBLE)
+
+
+def copy_weights(ours, theirs):
+    """Into `theirs`, in the order of both; a layer with more outputs keeps its others."""
+    with torch.no_grad():
+        for before, after in zip(ours, theirs.parameters(), strict=True):
+            after[tuple(map(slice, before.shape))] = before
+
+
+def fix_draws(monkeypatch, *draws):
+    """What `torch.randn_like` gives, one call after the other."""
+    left = iter(draws)
+    monkeypatch.setattr(torch, "randn_like", lambda _: next(left))
+
+
+def test_the_references_have_as_many_parameters_as_the_authors_networks():
+    """C: the whole of it. A: by the layers of the paper, and what its code has otherwise."""
+    assert count_parameters(SingleElementStep()) == 14_900_163
+    encoder, combiner, generator, transitions = 3_020_640, 12_720, 3_087_787, 114_768
+    combiner -= 2 * (40 * 40 + 40)  # no layers for mean and log-variance of the prior
+    generator += 3 * (64 * 4 * 4 + 1)  # six channels
+    transitions += 2 * 16_512  # four hidden layers of 128 to 128
+    expected = encoder + combiner + generator + transitions
+    assert count_parameters(IndependentStep()) == expected == 6_268_734
+
+
+@pytest.mark.parametrize("is_training", (False, True))
+def test_the_step_of_c_is_our_bound_with_the_authors_weights(monkeypatch, is_training):
+    """Loss, gradients and running statistics; in training, batches have their own statistics."""
+    torch.manual_seed(0)
+    sizes = ELEMENT | {"channels": 3, "image_size": 16, "width": 3, "static_size": 5}
+    model = SingleElement(**sizes, anchor_alone=True).double().train(is_training)
+    theirs = SingleElementStep((3, 6), features=4, hidden=5, static=5, dynamic=2).double()
+    theirs.train(is_training)
+    parts = (model.codec.encoder, model.static_head, model.dynamic_encoder, model.prior)
+    parts = (*parts, model.codec.decoder)
+    weights = [weight for part in parts for weight in part.parameters()]
+    copy_weights(iter(weights), theirs)
+
+    frames, noise = draw_frames(3, 16, 5), model.draw_noise(4, 5, seeded())
+    bound = model(frames, noise)
+    constant = math.log(math.pi) / 2 * 3 * 16 * 16  # of log N(x; mean, 1/2) for each frame
+    squared = -bound.log_likelihood - 5 * constant
+    first = -bound.terms["anchor"] - constant
+    expected = (5 * squared + first + sum(bound.kl.values())).mean()
+
+    fix_draws(monkeypatch, noise["static"], noise["anchor"][:, None], noise["dynamic"])
+    loss = theirs(frames)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+    expected.backward()
+    loss.backward()
+    for ours, their in zip(weights, theirs.parameters(), strict=True):
+        shape = tuple(map(slice, ours.shape))
+        torch.testing.assert_close(their.grad[shape], ours.grad, rtol=1e-9, atol=1e-12)
+    statistics = [statistic for part in parts for statistic in part.buffers()]
+    for ours, their in zip(statistics, theirs.buffers(), strict=True):
+        torch.testing.assert_close(their, ours, rtol=1e-9, atol=1e-12)
+
+
+def test_the_anchor_decoded_alone_is_another_term_in_training_only():
+    torch.manual_seed(0)
+    model, alone = SingleElement(**ELEMENT), SingleElement(**ELEMENT, anchor_alone=True)
+    alone.load_state_dict(model.state_dict())
+    noise = model.draw_noise(4, 5, seeded())
+    frames = draw_frames(ELEMENT["channels"], ELEMENT["image_size"], 5).float()
+    for is_training in (False, True):
+        first, second = (each.train(is_training)(frames, noise) for each in (model, alone))
+        torch.testing.assert_close(first.log_likelihood, second.log_likelihood)
+        is_same = torch.allclose(first.terms["anchor"], second.terms["anchor"], rtol=1e-5)
+        assert is_same != is_training
+
+
+def test_the_step_of_a_is_our_bound_of_a_single_frame(monkeypatch):
+    """Of one frame, because the prior of the next goes through other layers."""
+    torch.manual_seed(0)
+    sizes = {"image_size": 16, "width": 3, "features": 4, "factor_size": 3, "hidden": 5}
+    model = IndependentPrediction(**sizes).double()
+    theirs = IndependentStep((3, 6), 4, 2, 3, 5, variance=0.25).double()
+    posterior = model.posterior
+    for layer in (posterior.from_mean, posterior.from_log_variance):
+        torch.nn.init.zeros_(layer.bias)
+    kept = (posterior.from_frame, posterior.combine, posterior.head)
+    parts = (model.encoder, *kept, theirs.transitions, model.decoder)
+    copy_weights(chain(*(part.parameters() for part in parts)), theirs)
+
+    frames, noise = draw_frames(3, 16, 1), model.draw_noise(4, 1, seeded())
+    constant = math.log(2 * math.pi * 0.25) / 2 * 3 * 16 * 16
+    expected = -model(frames, noise).elbo.mean() - constant
+    fix_draws(monkeypatch, model.to_latents(noise)[:, 0])
+    assert theirs(frames).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("length", (2, 10))
+def test_stacked_pairs_are_our_sum_and_difference_of_them(length):
+    torch.manual_seed(0)
+    model = UnorderedFrames(**FRAMES_ALONE)
+    frames = torch.rand(3, length, 2, 8, 8, generator=seeded(2))
+    noise = model.draw_noise(3, length, seeded())
+    stacked = concatenate_pairs(model)
+    for one in (model, stacked):
+        one(frames, noise).loss().backward()
+    difference = (model(frames, noise).elbo - stacked(frames, noise).elbo).abs().max()
+    assert difference < 1e-5 * model(frames, noise).elbo.abs().max()
+    for ours, theirs in zip(model.parameters(), stacked.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-4)
