@@ -192,7 +192,7 @@ class Run(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """The section of the project's settings, and what is changed in it."""
+        """Section and run of the project's settings, and what is changed in them."""
 
     @abstractmethod
     def load(self) -> None:

@@ -64,10 +64,11 @@ def start(monkeypatch):
 @pytest.mark.parametrize(
     "name, arguments, config, weights",
     (
-        ("a", "", {"factors": 2, "factor_size": 20}, {}),
+        ("a", "", {"factors": 2, "factor_size": 20}, {"kl": 3.0}),
         ("a", "--entangled", {"factors": 1, "factor_size": 40}, {}),
-        ("b", "", {"pairs": True}, {}),
-        ("b", "--no-pairs", {"pairs": False}, {}),
+        ("b", "", {"pairs": True, "prior_given_static": True}, {}),
+        ("b", "--no-pairs", {"pairs": False, "prior_given_static": True}, {}),
+        ("b", "--free-prior", {"pairs": True, "prior_given_static": False}, {}),
         ("c", "", {"anchor_alone": False}, {"log_likelihood": 5.0, "anchor": 1.0}),
         ("c", "--twice", {"anchor_alone": True}, {"log_likelihood": 5.0, "anchor": 1.0}),
     ),
@@ -80,6 +81,7 @@ def test_a_paper_is_trained_on_the_librarys_loss(name, arguments, config, weight
     twin = copy.deepcopy(model)
     frames = random_bytes(2, 3, 3, 64, 64)
     noise = model.draw_noise(2, 3, seeded(2))
+    run.kl_weight = weights.get("kl", 1.0)  # which paper A's alone reads
     loss, means = run.losses(frames, noise, torch.float32)
     bound = twin.elbo(frames.float() / 255, noise)
     wanted = bound.loss(weights)
@@ -132,15 +134,16 @@ def test_characters_are_drawn_in_their_order_by_several_processes():
         assert torch.equal(frames, torch.from_numpy(expected.copy()))
 
 
-def test_digits_move_as_the_librarys():
+@pytest.mark.parametrize("motion, speeds", (("bounce", (0.1, 0.1)), ("circle", (0.5, -0.9))))
+def test_digits_move_as_the_librarys(motion, speeds):
     images = torch.randint(1, 256, (50, 28, 28), generator=seeded(0)).byte()
     digits = moving_digits.Digits(images, torch.arange(50) % 10, "train", "solid squares")
-    sampler, generator = moving_digits.MovingDigits(digits), seeded(1)
-    steps = torch.arange(5)[None, :, None, None]
-    positions = moving_digits.bounce(20, steps, sampler.speeds, generator)
+    sampler = moving_digits.MovingDigits(digits, motion=motion, speeds=speeds)
+    law, generator = moving_digits.PATHS[motion], seeded(1)
+    positions = law(20, torch.arange(5)[None, :, None, None], sampler.speeds, generator)
     which = torch.randint(50, (20, 2), generator=generator)
     expected = sampler.render(which, positions).mul(255).round().byte()
-    drawn = paper_a.draw(images, 20, 5, torch.tensor([[0.1], [0.1]]), seeded(1))
+    drawn = paper_a.draw(images, 20, 5, law, torch.tensor(speeds)[:, None], seeded(1))
     assert torch.equal(drawn, expected)
 
 
@@ -176,9 +179,15 @@ def test_swaps_without_a_fault_are_measured_as_such():
         ("a", "", "independent.bounce.published", {"factors": 2, "factor_size": 20}),
         (
             "a",
-            "--entangled",
-            "independent.bounce.published_entangled",
-            {"factors": 1, "factor_size": 40},
+            "--entangled --circle 0.5,-0.9",
+            "independent.circle.published_circle_entangled",
+            {"factors": 1, "factor_size": 40, "speeds": [0.5, -0.9]},
+        ),
+        (
+            "a",
+            "--kl 0:.1,.5:4",
+            "independent.bounce.published_weights",
+            {"factors": 2, "factor_size": 20, "kl_weight": [[0.0, 0.1], [0.5, 4.0]]},
         ),
         ("b", "", "unordered.sprites_poses.published", {}),
         ("b", "--no-pairs", "unordered.sprites_poses.published_no_pairs", {"pairs": False}),
@@ -186,8 +195,9 @@ def test_swaps_without_a_fault_are_measured_as_such():
     ),
 )
 def test_a_record_says_what_was_trained(name, arguments, section, changes, start):
-    described = start(name, *arguments.split()).describe()
-    assert described == {"section": section, "changes": changes}
+    run = section.rpartition(".")[2]
+    expected = {"section": section, "run": run, "changes": changes}
+    assert start(name, *arguments.split()).describe() == expected
 
 
 # ---- a training, and the files
@@ -214,13 +224,13 @@ def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeyp
 
     def train(steps, out):
         places = f"--state {tmp_path}/{out}.pt --out {tmp_path}/{out}"
-        arguments = f"--steps {steps} --seconds 9999 --batch 2 {places}"
+        arguments = f"--steps {steps} --seconds 9999 --batch 2 --length 2 --kl 0:1,1:3 {places}"
         run = start("a", *arguments.split())
         run.train()
         return run
 
     whole = train(4, "whole")
-    assert whole.rate == pytest.approx(3e-4)
+    assert whole.kl_weight == 2 and whole.rate == pytest.approx(3e-4)
     train(2, "parts")
     parts = train(4, "parts")
     assert [row[0] for row in parts.rows] == [2, 4]
@@ -228,7 +238,7 @@ def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeyp
         assert row[2:] == pytest.approx(expected[2:], rel=1e-3)
     path = adopt.adopt(tmp_path / "parts/a", tmp_path / "results")
     record = records.read_json(path.with_suffix(".run.json"))
-    assert record["steps"] == 4 and record["settings"]["factor_size"] == 20
+    assert record["steps"] == 4 and record["settings"]["length"] == 2
     adopted = SequenceModel.load(path.with_suffix(".safetensors")).state_dict()
     for name, value in parts.model.state_dict().items():
         torch.testing.assert_close(adopted[name], value.half().to(value.dtype), msg=name)

@@ -6,9 +6,11 @@ MNIST's training files. `python papers/a/full_size.py --seconds 560` trains so l
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,23 +25,24 @@ from unbraid.models.independent import IndependentPrediction
 
 from papers import full_size as engine
 
-LENGTH = 5  # frames of a sequence
+UNWEIGHTED = [[0.0, 1.0]]  # the paper's KL term: a weight of 1 from the first update on
 
 
 def draw(
     images: Tensor,
     count: int,
     length: int,
+    law: Callable[..., Tensor],
     speeds: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Sequences of two moving digits, bytes (B, T, 3, 64, 64), on the device of the images.
 
-    images: bytes (M, 28, 28). speeds: (2, 1), as `bounce` reads them. Red is the first digit.
+    images: bytes (M, 28, 28). law: `bounce` or `circle` of unbraid.data.moving_digits. speeds:
+    (2, 1), as the law reads them. Red is the first digit.
     """
     with images.device:
-        steps = torch.arange(length)[None, :, None, None]
-        positions = moving_digits.bounce(count, steps, speeds, generator)  # type: ignore[arg-type]
+        positions = law(count, torch.arange(length)[None, :, None, None], speeds, generator)
         which = torch.randint(len(images), (count, 2), generator=generator)
         frames = torch.zeros(count, length, 3, 64, 64, dtype=torch.uint8)
         plane = torch.arange(count * length).view(count, length, 1) * 3 + torch.arange(2)
@@ -75,26 +78,44 @@ class DigitsRun(engine.Run):
     model_class = IndependentPrediction
     model: IndependentPrediction
     rate: Tensor
+    kl_weight: Tensor
 
     def describe(self) -> dict[str, Any]:
-        changes, run = {"factors": 2, "factor_size": 20}, "published"
-        if self.options.entangled:
-            changes, run = {"factors": 1, "factor_size": 40}, "published_entangled"
-        return {"section": f"independent.bounce.{run}", "changes": changes}
+        options, dataset, run = self.options, "bounce", "published"
+        changes: dict[str, Any] = {"factors": 2, "factor_size": 20}
+        if options.circle:
+            dataset, run = "circle", "published_circle"
+            changes["speeds"] = options.circle
+        if options.kl != UNWEIGHTED:
+            run += "_weights"
+            changes["kl_weight"] = options.kl
+        if options.entangled:
+            run += "_entangled"
+            changes |= {"factors": 1, "factor_size": 40}
+        if options.length != 5:
+            changes["length"] = options.length
+        return {"section": f"independent.{dataset}.{run}", "run": run, "changes": changes}
 
     def load(self) -> None:
+        options = self.options
         fetch.files("mnist", moving_digits.FILES["train"])  # never the clone's small sample
         self.digits = moving_digits.load_digits("train").images.to(self.device)
-        self.speeds = torch.tensor([[0.1], [0.1]], device=self.device)
-        self.rate = torch.tensor(3e-4, device=self.device)  # The recorded update reads it here.
+        self.law = moving_digits.PATHS["circle" if options.circle else "bounce"]
+        self.speeds = torch.tensor(options.circle or [0.1, 0.1], device=self.device)[:, None]
+        # The recorded update reads both where `prepare` writes them.
+        self.rate = torch.tensor(3e-4, device=self.device)
+        self.kl_weight = torch.tensor(1.0, device=self.device)
 
     def prepare(self) -> int:
-        """The rate falls by 1.5 % every 320 000 sequences."""
-        self.rate.fill_(3e-4 * 0.985 ** (self.step * self.options.batch // 320000))
+        """The rate falls by 1.5 % every 320 000 sequences; the KL term weighs as asked."""
+        options = self.options
+        self.rate.fill_(3e-4 * 0.985 ** (self.step * options.batch // 320000))
+        shares, weights = zip(*options.kl, strict=True)
+        self.kl_weight.fill_(float(np.interp(self.step / options.steps, shares, weights)))
         return super().prepare()
 
     def draw(self, count: int) -> Tensor:
-        return draw(self.digits, count, LENGTH, self.speeds)
+        return draw(self.digits, count, self.options.length, self.law, self.speeds)
 
     def terms(self, frames: Tensor, noise: Noise, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """As in `Run`; inside, steps come first, because each is normalised by itself."""
@@ -106,13 +127,26 @@ class DigitsRun(engine.Run):
         latents, divergence = filter_codes(model, features.unflatten(0, (length, -1)), draws)
         means = engine.run_network(model.decoder, latents.flatten(0, 1), dtype, length)
         likelihood = engine.score(flat, means, model.variance).unflatten(0, (length, -1)).sum(0)
-        return likelihood - divergence, likelihood, divergence
+        return likelihood - self.kl_weight * divergence, likelihood, divergence
+
+
+def read_numbers(text: str) -> list[float]:
+    """Numbers between commas."""
+    return [float(part) for part in text.split(",")]
+
+
+def read_knots(text: str) -> list[list[float]]:
+    """Knots [share of the updates, weight], written share:weight, between commas."""
+    return [read_numbers(part.replace(":", ",")) for part in text.split(",")]
 
 
 def read_options() -> argparse.Namespace:
     """The options of the command line."""
     parser = engine.make_parser(__doc__, "a", steps=200000, batch=100)
+    parser.add_argument("--length", type=int, default=5, help="frames of a sequence")
     parser.add_argument("--entangled", action="store_true", help="one factor of 40 units")
+    parser.add_argument("--circle", type=read_numbers, help="two speeds in rad, e.g. 0.5,-0.9")
+    parser.add_argument("--kl", type=read_knots, default=UNWEIGHTED, help="e.g. 0:.1,.1:1,.5:4")
     return parser.parse_args()
 
 

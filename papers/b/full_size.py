@@ -25,8 +25,6 @@ from unbraid.models.unordered import Decoder, UnorderedFrames
 
 from papers import full_size as engine
 
-LENGTH = 10  # frames that are drawn of a character
-
 
 @engine.compiled
 def decode(decoder: Decoder, s: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor:
@@ -51,17 +49,26 @@ class PosesRun(engine.Run):
 
     model_class = UnorderedFrames
     model: UnorderedFrames
-    rate = 1e-4
     chunk, row, reserve = 125, 500, 12
     marks = range(0, 10**9, 10000)
 
     def describe(self) -> dict[str, Any]:
-        changes, run = {}, "published"
-        if self.options.no_pairs:
-            changes, run = {"pairs": False}, "published_no_pairs"
-        return {"section": f"unordered.sprites_poses.{run}", "changes": changes}
+        options, run = self.options, "published"
+        changes: dict[str, Any] = {}
+        if options.no_pairs:
+            run += "_no_pairs"
+            changes["pairs"] = False
+        if options.free_prior:
+            run += "_free_prior"
+            changes["prior_given_static"] = False
+        if options.rate != 1e-4:
+            changes["learning_rate"] = options.rate
+        if options.frames != 10:
+            changes["length"] = options.frames
+        return {"section": f"unordered.sprites_poses.{run}", "run": run, "changes": changes}
 
     def load(self) -> None:
+        self.rate = self.options.rate
         cells = np.array([pose.cell for pose in sprites.POSES])
         people = sprites.characters("train")[: 3 if self.options.cpu else None]
         self.people = engine.compose(people, cells).to(self.device)
@@ -70,7 +77,7 @@ class PosesRun(engine.Run):
         """As in `Run`: characters with replacement, of each some poses without."""
         rows = torch.randint(len(self.people), (count,), device=self.device)
         chances = torch.rand(count, 178, device=self.device)
-        return self.people[rows[:, None], chances.topk(LENGTH, 1).indices]
+        return self.people[rows[:, None], chances.topk(self.options.frames, 1).indices]
 
     def terms(self, frames: Tensor, noise: Noise, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """As in `Run`; encoders behind the convolutions and prior are the library's, in 32 bits."""
@@ -93,7 +100,10 @@ class PosesRun(engine.Run):
 def read_options() -> argparse.Namespace:
     """The options of the command line."""
     parser = engine.make_parser(__doc__, "b", steps=43000, batch=120)
+    parser.add_argument("--frames", type=int, default=10, help="drawn of each character")
+    parser.add_argument("--rate", type=float, default=1e-4, help="of Adam")
     parser.add_argument("--no-pairs", action="store_true", help="each frame with itself alone")
+    parser.add_argument("--free-prior", action="store_true", help="d from N(0, I)")
     return parser.parse_args()
 
 

@@ -86,13 +86,16 @@ class SpritesRun(engine.Run):
 
     def describe(self) -> dict[str, Any]:
         changes = {"anchor_alone": self.options.twice}
-        return {"section": "single_element.sprites.published", "changes": changes}
+        if self.options.people != 1000:
+            changes["people"] = self.options.people
+        section = "single_element.sprites.published"
+        return {"section": section, "run": "published", "changes": changes}
 
     def load(self) -> None:
         cells = np.array([sprites.POSES[pose].cell for pose in sprites.MOTION_POSES.flatten()])
         few = 3 if self.options.cpu else None
         self.numbers = sprites.characters("test")[:few]
-        people = sprites.characters("train")[:few]
+        people = sprites.characters("train")[: few or self.options.people]
         clips = [engine.compose(numbers, cells) for numbers in (people, self.numbers)]
         clips = [part.reshape(-1, 8, 3, 64, 64) for part in clips]
         # After both, because they are drawn by copies of this process, which know no GPU.
@@ -145,6 +148,7 @@ class SpritesRun(engine.Run):
 def read_options() -> argparse.Namespace:
     """The options of the command line."""
     parser = engine.make_parser(__doc__, "c", steps=140000, batch=128)
+    parser.add_argument("--people", type=int, default=1000, help="characters to train on")
     parser.add_argument("--twice", action="store_true", help="decode the anchor a second time")
     return parser.parse_args()
 
