@@ -18,17 +18,16 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, number_groups, to_index
-from unbraid.measures.information import kraskov, ross
+from unbraid.measures.information import kraskov
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
 from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, check_inputs
-from unbraid_extras.disentanglement import scores
+from unbraid_extras.disentanglement import ross_all, scores
 
 FEWEST_SEQUENCES = 100  # for a verdict
 SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
@@ -39,6 +38,7 @@ FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
+FEWER_TREES = 8  # of their forests, where a small number is all that is asked for
 MOST_CLASSES = 20  # of whole numbers: more may be measured
 FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
@@ -255,8 +255,9 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
     units = np.hstack([code.reshape(count, -1) for code in codes.values()])  # (N, P)
     columns = [to_index(name, values).reshape(count, -1) for name, values in factors.items()]
     of_codes = to_index("rows", [blake2b(row, digest_size=16).digest() for row in units])
-    rows = pd.DataFrame(np.hstack([of_codes[:, None], *columns]))
-    is_copy, different = rows.duplicated().to_numpy(), of_codes.max() + 1
+    rows = np.hstack([of_codes[:, None], *columns])
+    is_copy, different = np.ones(count, bool), of_codes.max() + 1
+    is_copy[np.unique(rows, axis=0, return_index=True)[1]] = False
     # Where codes come again by chance, other factors stand beside them.
     is_alike = is_copy.sum() >= ALIKE * (count - different)
     fewest = max(MOST_CLASSES, different / 2)
@@ -269,10 +270,17 @@ def draw_rows(factors: Arrays, most: int, random: np.random.Generator) -> np.nda
     order = random.permutation(len(next(iter(factors.values()))))
     is_drawn = np.arange(len(order)) < most
     for name, values in factors.items():
-        numbers = pd.Series(to_index(name, values)[order])
-        if FEWEST_OF_CLASS * numbers.nunique() <= most and values.dtype.kind != "f":
-            is_drawn |= (numbers.groupby(numbers).cumcount() < FEWEST_OF_CLASS).to_numpy()
+        numbers = to_index(name, values)[order]
+        if FEWEST_OF_CLASS * (numbers.max() + 1) <= most and values.dtype.kind != "f":
+            for number in range(numbers.max() + 1):
+                is_drawn[np.flatnonzero(numbers == number)[:FEWEST_OF_CLASS]] = True
     return order[is_drawn]
+
+
+def by_appearance(groups: np.ndarray) -> np.ndarray:
+    """Groups (n,) numbered as they appear, so that rows of one each are shuffled one by one."""
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[numbers]
 
 
 # ---- measures
@@ -286,8 +294,7 @@ def estimate_information(
     doubts = []
     random = np.random.default_rng(seed)
     rows = draw_rows(factors, INFORMATION_ROWS, random)
-    # By their first appearance, so that rows without groups are shuffled one by one.
-    of_rows = np.arange(len(rows)) if groups is None else pd.factorize(groups[rows])[0]
+    of_rows = np.arange(len(rows)) if groups is None else by_appearance(groups[rows])
     for name, code in codes.items():
         code = code[rows][:, np.ptp(code[rows], axis=0) > 0]
         count, width = code.shape
@@ -310,10 +317,13 @@ def estimate_cell(
     code: np.ndarray, values: np.ndarray, groups: np.ndarray, random: np.random.Generator
 ) -> tuple[float, float]:
     """Bits between a code and a factor, and the largest of ten estimates with it shuffled."""
-    estimate = kraskov if values.dtype.kind == "f" else ross
-    orders = [shuffle_groups(groups, random) for _ in range(10)]
-    null = [estimate(code, values[order]).estimate for order in orders]
-    return estimate(code, values).estimate, max(null)
+    orders = [np.arange(len(values)), *(shuffle_groups(groups, random) for _ in range(10))]
+    if values.dtype.kind == "f":
+        found = [kraskov(code, values[order]).estimate for order in orders]
+    else:
+        classes = to_index("factor", values)
+        found = ross_all(code, [classes[order] for order in orders])
+    return found[0], max(found[1:])
 
 
 def score(
@@ -322,11 +332,11 @@ def score(
     """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
     random = np.random.default_rng(seed)
     rows = draw_rows(factors, SHUFFLED_ROWS, random)
-    order = shuffle_groups(pd.factorize(groups[rows])[0], random)
+    order = shuffle_groups(by_appearance(groups[rows]), random)
     some = {name: code[rows] for name, code in codes.items()}
     others = {name: values[rows][order] for name, values in factors.items()}
     whole = scores(codes, factors, groups=groups, seed=seed)
-    floor = scores(some, others, groups=groups[rows], seed=seed)
+    floor = scores(some, others, groups=groups[rows], trees=FEWER_TREES, seed=seed)
 
     units = sum(code.shape[1] for code in codes.values())
     has_gaps = units > 1 and all(values.dtype.kind != "f" for values in factors.values())

@@ -28,6 +28,7 @@ from unbraid.checks import check_field, check_whole, finite_array
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
 AT_ONCE = 20_000  # distances, which fit into a processor's cache
+MOST_KEPT = 2000  # rows whose distances from each other are all kept in memory
 
 
 class MutualInformation(NamedTuple):
@@ -112,29 +113,37 @@ def ross(
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    bits = ross_bits(prepare(xs, jitter, generator, raw), classes, k=3)
+    (bits,) = ross_bits(prepare(xs, jitter, generator, raw), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
     return MutualInformation(bits, np.empty(0))
 
 
-def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
+def ross_bits(x: np.ndarray, columns: Iterable[np.ndarray], k: int) -> list[float]:
     """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats.
 
-    labels: class numbers. Single members are left out; NaN where fewer than two classes remain.
+    columns: class numbers (N,), each with an estimate. Single members are left out; NaN where fewer
+    than two classes remain.
     """
-    sizes = np.bincount(labels)
-    kept = sizes[labels] > 1
-    if (sizes > 1).sum() < 2:
-        return float("nan")
-    x, labels = x[kept], labels[kept]
-    radius, terms = np.empty(len(x)), np.empty(len(x))
-    for label in np.flatnonzero(sizes > 1):
-        rows = np.flatnonzero(labels == label)
-        neighbours = min(k, len(rows) - 1)
-        radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
-        terms[rows] = digamma(neighbours) - digamma(len(rows))
-    nats = digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius)))
-    return float(nats) / np.log(2)
+    all_far = None
+    if x.shape[1] > 1 and len(x) <= MOST_KEPT:
+        all_far = cdist(x, x, "chebyshev")  # of use to each column
+    bits = []
+    for labels in columns:
+        sizes = np.bincount(labels)
+        kept, nats, far = sizes[labels] > 1, np.empty(len(labels)), all_far
+        radius = nats.copy()
+        for label in np.flatnonzero(sizes > 1):
+            rows = np.flatnonzero(labels == label)
+            near = min(k, len(rows) - 1)
+            among = None if far is None else far[np.ix_(rows, rows)]
+            radius[rows] = np.nextafter(distance_of_neighbour(x[rows], near, among), 0)
+            nats[rows] = digamma(near) - digamma(len(rows))
+        if far is not None and not kept.all():
+            far = far[np.ix_(kept, kept)]
+        nats = nats[kept] - digamma(count_within(x[kept], radius[kept], far))
+        is_told = (sizes > 1).sum() > 1
+        bits.append(float(digamma(len(nats)) + nats.mean()) / np.log(2) if is_told else np.nan)
+    return bits
 
 
 def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
@@ -145,14 +154,31 @@ def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]
         yield rows, [cdist(points[rows], points, "chebyshev") for points in samples]
 
 
-def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
-    """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
-    tree = KDTree(points, LEAF, metric="chebyshev")
-    return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
+def distance_of_neighbour(
+    points: np.ndarray, k: int, far: np.ndarray | None = None
+) -> np.ndarray:
+    """The distance from each point (N, d) to its k-th nearest other point, (N,).
+
+    far: the distances (N, N), where they are known.
+    """
+    if far is not None:
+        return np.partition(far, k)[:, k]  # The first is the point itself.
+    if points.shape[1] > 1:
+        return KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)[0][:, k]
+    order, count = np.argsort(points[:, 0]), len(points)
+    line = np.pad(points[order, 0], k, constant_values=(-np.inf, np.inf))
+    # Of k + 1 places in a row, which hold the point, the farther end; the best of these.
+    here, ends = line[k : k + count], [line[first : first + count] for first in range(2 * k + 1)]
+    reach = [np.maximum(here - ends[n], ends[n + k] - here) for n in range(k + 1)]
+    return np.min(reach, axis=0)[np.argsort(order)]
 
 
-def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def count_within(
+    points: np.ndarray, radius: np.ndarray, far: np.ndarray | None = None
+) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
+    if far is not None:
+        return np.count_nonzero(far <= radius[:, None], axis=1)
     if points.shape[1] == 1:
         order = np.argsort(points[:, 0])
         line, reach = points[order, 0], radius[order]

@@ -40,6 +40,7 @@ POOLINGS = {  # codes of frames (N, T, d) as the inputs of a probe, (N, S, p)
 }
 NONLINEAR_ROWS = 3000  # at most: the time of this probe grows with the square of its rows
 KERNEL_ROWS = 2000  # test rows whose kernels are in memory at once
+AT_ONCE = 200_000  # values of a factor in permutations
 SPLITS = 100  # that are drawn at most, until each factor differs on both sides
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
 
@@ -132,10 +133,13 @@ def leakage_matrix(
     limits = skill_limits(by_group[0] / share, by_group[1] / share, seed)
 
     reached, level = np.zeros(len(cells)), loss.mean(axis=1) + 1e-12
-    for _ in range(permutations):
-        order = shuffle_groups(tested, null)  # the same for every cell
+    size = max(1, AT_ONCE // max(true.size for _, true, _ in cells))  # of a batch of orders
+    for start in range(0, permutations, size):
+        batch = range(start, min(start + size, permutations))
+        orders = np.stack([shuffle_groups(tested, null) for _ in batch])  # the same for every cell
         for cell, (said, true, target) in enumerate(cells):
-            reached[cell] += mean_loss(said, true[order].reshape(1, -1), target)[0] <= level[cell]
+            losses = mean_loss(said, true[orders].reshape(len(orders), -1), target)
+            reached[cell] += (losses <= level[cell]).sum()
     p_value, shape = (1 + reached) / (1 + permutations), (len(features), len(targets))
     figures = value.reshape(shape), limits.reshape(*shape, 2), p_value.reshape(shape)
     return LeakageMatrix(*figures, tuple(features), tuple(targets), probe)
