@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")  # In float16 the bound overflows.
+WITHOUT_BF16 = ("DEFAULT", "AVX2")  # processors whose LSTM fails or is 3.5 times as slow
 MACHINE = ("device", "threads", "torch")  # what a checkpoint knows, and may differ in
 TERMS = ("elbo_per_frame", "log_likelihood_per_frame", "kl_per_frame")  # in nats
 COMPILE_FROM = 1000  # updates: so long a run on one CUDA GPU is compiled, for one or two minutes
@@ -164,6 +165,11 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_field(not rest, "batch_size", "a multiple of all devices", given["batch_size"])
     checks.check_seed(given["seed"])
     check_name("precision", given["precision"], PRECISIONS)
+    is_on_cpu = choose_accelerator(given["accelerator"]) == "cpu"
+    can_halve = not is_on_cpu or torch.backends.cpu.get_cpu_capability() not in WITHOUT_BF16
+    expected = "32-true or 64-true, since this processor has no AVX-512"
+    is_half = given["precision"].startswith("bf16")
+    check_field(can_halve or not is_half, "precision", expected, given["precision"])
     betas = checks.finite_array("betas", given["betas"])
     are_decays = betas.shape == (2,) and ((betas >= 0) & (betas < 1)).all()
     check_field(are_decays, "betas", "two numbers from 0 to below 1", given["betas"])
@@ -267,7 +273,9 @@ class Run:
     """What a run continues from: weights, Adam's moments, the states of noise, its identity."""
 
     def __init__(self, model: SequenceModel, settings: dict[str, Any], rank: int):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # the fastest
+        on_gpu = next(model.parameters()).device.type != "cpu"
+        if on_gpu or getattr(model.config, "image_size", 0) <= 32:  # where it is the fastest
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model, self.seed, self.rank = model, int(settings["seed"]), rank
         self.optimizer = torch.optim.Adam(model.parameters(), betas=settings["betas"])
         config = {f"model.{name}": value for name, value in asdict(model.config).items()}

@@ -117,6 +117,9 @@ def check_inputs(
         hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
         holds = code.ndim in (2, 3) and code.size > 0
         check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", code.shape)
+    count = len(next(iter(arrays.values())))
+    expected = f"{FEWEST} sequences or more"
+    check_field(count >= FEWEST, "codes, factors", expected, f"{count}; {ask_for(FEWEST)}")
     steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
     known = {}
     for name, values in factors.items():
@@ -128,12 +131,11 @@ def check_inputs(
         shape, last = as_array(groups).shape, to_index("groups", as_array(groups)).max(initial=-1)
         holds = len(shape) == 1 and last + 1 >= FEWEST_GROUPS
         expected = f"(N,), of {FEWEST_GROUPS} groups or more"
-        check_field(holds, "groups", expected, f"{last + 1} in {shape}")
+        found = f"{last + 1} in {shape}; {ask_for(FEWEST_GROUPS)}"
+        check_field(holds, "groups", expected, found)
         lengths["groups"] = shape[0]
     is_one = len(set(lengths.values())) == 1
     check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
-    count = next(iter(lengths.values()))
-    check_field(count >= FEWEST, "codes, factors", f"{FEWEST} sequences or more", count)
     return arrays, known
 
 
@@ -159,12 +161,20 @@ def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     if values.dtype.kind == "f":
         check_field(np.ptp(values) != 0, field, "values that differ", "one only")
         return check_numbers(field, values)
-    # Of a class for nearly each row, or of nearly one class alone, nothing can be learnt.
     sizes = np.bincount(to_index(field, values).ravel())
-    found = f"{len(sizes)} classes in {values.size} rows; give numbers as floats, leave names out"
+    found = f"{len(sizes)} classes in {values.size} rows"
     expected = f"classes of {ROWS_PER_CLASS} rows or more"
-    check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, found)
+    remedy = ask_for(ROWS_PER_CLASS * len(sizes))
+    if len(sizes) > values.size / 2:  # a class for nearly each row
+        remedy = "give numbers as floats, names of persons as --group, and leave other names out"
+    check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, f"{found}; {remedy}")
     rest = values.size - sizes.max()
+    remedy = ask_for(-(-ROWS_OUTSIDE * values.size // rest)) if rest else "leave it out"
     expected = f"at least {ROWS_OUTSIDE} rows outside the most frequent class"
-    check_field(rest >= ROWS_OUTSIDE, field, expected, rest)
+    check_field(rest >= ROWS_OUTSIDE, field, expected, f"{rest}; {remedy}")
     return values
+
+
+def ask_for(count: int) -> str:
+    """The remedy where sequences are too few: `count` of them, or as many films for `train`."""
+    return f"bring {count} or more (of codes that train wrote: about {count * 20 // 3} films in all)"

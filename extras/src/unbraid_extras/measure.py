@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -75,8 +75,8 @@ class Report(Readable):
     nonlinear: LeakageMatrix
     bits: Bits
     doubts: list[str]  # on rows, on estimates of information, on the kinds of factors
-    by_code: Pair
-    by_unit: Pair
+    by_code: Pair = field(default_factory=dict)
+    by_unit: Pair = field(default_factory=dict)
     findings: tuple[str, ...] = ()  # sentences, the verdict first
     provenance: dict[str, Any] = field(default_factory=dict)  # of the command
 
@@ -118,9 +118,16 @@ class Report(Readable):
 
     def table(self) -> list[tuple[str, ...]]:
         """The verdict, a row for each code and factor, and a row for each score."""
+        return [*self.verdict_table(), *self.rest_table()]
+
+    def verdict_table(self) -> list[tuple[str, ...]]:
+        """The verdict, and what probes read, which it follows from."""
         rows: list[tuple[str, ...]] = [("found", sentence) for sentence in self.findings]
-        rows += [*self.factor_table(), *self.linear.table(), *self.nonlinear.table()]
-        rows += self.information_table()
+        return [*rows, *self.factor_table(), *self.linear.table(), *self.nonlinear.table()]
+
+    def rest_table(self) -> list[tuple[str, ...]]:
+        """What takes longer: bits, scores, and the doubts."""
+        rows = self.information_table()
         rows += [row[:-1] for row in self.score_table()]  # The page alone says what they mean.
         return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
 
@@ -146,6 +153,7 @@ def measure(
     dynamic: Sequence[str] = (),
     groups: ArrayLike | None = None,
     seed: int = 0,
+    tell: Callable[[Report], object] | None = None,
 ) -> Report:
     """Measure named codes against known factors.
 
@@ -157,6 +165,7 @@ def measure(
     groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
         those of other groups, and whole groups are shuffled. Without it, each row stands for
         itself, and of rows that are exact copies one is taken.
+    tell: is called with the report as soon as it has the verdict, before bits and scores.
 
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
@@ -186,32 +195,27 @@ def measure(
     wanted = np.clip(cells / SIGNIFICANCE, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS)
     options |= {"groups": numbers, "permutations": int(wanted)}
     read = partial(leakage_matrix, arrays, known, **options)
+    own = assign_codes(arrays, known, dynamic)
+    kinds, constants, more = {}, {}, []
+    for name, values in known.items():
+        kinds[name], constants[name], doubt = describe_factor(name, values)
+        more += [doubt] * bool(doubt)
     # Each part takes one thread, since those of small matrix products wait for each other.
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
-        scored = pool.submit(score, flat, still, numbers, seed)
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
-        bits, more = pool.submit(estimate_information, flat, still, seed, numbers).result()
+        matrices = linear.result(), nonlinear.result()
+        count, none = int(numbers.max()) + 1, dict.fromkeys(flat, {})
+        report = Report(count, unit, kinds, constants, own, *matrices, none, doubts)
+        report = replace(report, findings=tuple(conclude(report)))
+        if tell:
+            tell(report)
+        scored = pool.submit(score, flat, still, numbers, seed)
+        bits, of_bits = pool.submit(estimate_information, flat, still, seed, numbers).result()
         by_code, by_unit, lacking = scored.result()
-    kinds, constants = {}, {}
-    for name, values in known.items():
-        kinds[name], constants[name], doubt = describe_factor(name, values)
-        more += [doubt] * bool(doubt)
-    report = Report(
-        count=int(numbers.max()) + 1,
-        unit=unit,
-        kinds=kinds,
-        constants=constants,
-        own=assign_codes(arrays, known, dynamic),
-        linear=linear.result(),
-        nonlinear=nonlinear.result(),
-        bits=bits,
-        doubts=[*doubts, *lacking, *more],
-        by_code=by_code,
-        by_unit=by_unit,
-    )
-    return replace(report, findings=tuple(conclude(report)))
+    doubts += [*lacking, *of_bits, *more]
+    return replace(report, bits=bits, doubts=doubts, by_code=by_code, by_unit=by_unit)
 
 
 def assign_codes(
