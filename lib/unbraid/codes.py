@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_whole
+from unbraid.checks import check_field, check_type, check_whole
 from unbraid.data.sequences import as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
@@ -60,6 +60,7 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 @torch.no_grad()
 def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
     """Frames (B, T, C, H, W), or series, of many codes, on the CPU."""
+    model.check_codes(codes)
     length = max(code.shape[1] for code in codes.values() if code.ndim == 3)
     device, size = device_of(model), max(1, FRAMES // length)
     parts = []
@@ -103,6 +104,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 
     mask: booleans of the first axes; True, at least once, where a value counts.
     """
+    check_type(Tensor, first=first, second=second)
     shapes = tuple(first.shape), tuple(second.shape)
     check_field(first.numel() > 0, "first", "one value or more", shapes[0])
     if shapes[0] != shapes[1]:
@@ -120,6 +122,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 @torch.no_grad()
 def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
+    model.check_tensor("static", static, (len(frames), model.config.static_size))
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
         part, rest = rest.tensor_split([len(batch.frames)])

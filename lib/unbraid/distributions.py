@@ -51,6 +51,7 @@ class DiagonalGaussian:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of `value` (..., d) in nats, (...)."""
+        check_type(Tensor, value=value)
         check_shape("value", value.shape, self.mean.shape)
         squared = (value - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (LOG_TWO_PI + self.log_variance + squared).sum(-1)
@@ -96,7 +97,8 @@ def gaussian_log_likelihood(
     """
     check_type(Tensor, values=values, mean=mean)
     is_variance = isinstance(variance, (int, float)) and 0 < variance < math.inf  # compiles, too
-    check_field(is_variance, "variance", "a finite number above 0", variance)
+    if not is_variance:
+        raise ValueError(f"variance: expected a finite number above 0, found {variance!r}")
     check_whole(1, dimensions=dimensions)
     shape = tuple(values.shape)
     if dimensions > len(shape):

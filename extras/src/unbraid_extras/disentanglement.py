@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, check_seed, number_groups
+from unbraid.checks import as_array, check_field, check_seed, check_whole, number_groups
 from unbraid.measures.information import prepare, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
 
@@ -86,6 +86,7 @@ def scores(
     code = np.hstack(blocks)  # (N, D)
     numbers = number_groups("groups", groups, len(code))
     check_seed(seed, LARGEST_SEED)
+    check_whole(1, trees=trees)
     check_field(isinstance(test, float), "test", "a share of the rows, as 0.3", repr(test))
     known, doubts = [], []  # of each factor its values, its classes and the rows held out
     for name, column in zip(factors, columns, strict=True):
@@ -264,7 +265,7 @@ def block_bits(block: np.ndarray, classes: Columns) -> list[float]:
 
 
 def ross_all(x: np.ndarray, classes: Columns, raw: bool = False) -> list[float]:
-    """`ross` of rows (N, d) and each of some factors; 0 without a unit. Distances are found once."""
+    """`ross` of rows (N, d) and each factor, their distances found once; 0 without a unit."""
     if not x.size:
         return [0.0] * len(classes)
     generator = np.random.default_rng(np.random.SeedSequence(0).spawn(1)[0])  # that of `ross`

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import check_field, check_name, check_seed, check_whole
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -98,6 +98,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     path = Path(path)
     check_field(size in (8, 16, 32, 64, 128, 256), "size", "8, 16, 32, 64, 128 or 256", size)
     check_name("fit", fit, ("crop", "pad"))
+    check_seed(seed)
     check_whole(2, length=2 if length is None else length)
     check_whole(1, stride=1 if stride is None else stride)
     raw = find(path, id_column, time_column, size, fit)

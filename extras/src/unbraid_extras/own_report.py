@@ -87,7 +87,9 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
     """How to measure the codes that were written, or what that lacks."""
     codes, factors = folder / "codes.npz", folder / "factors.npz"
     if not factors.exists():
-        return "The command measure needs labels (--labels) that vary, and more films of each class."
+        return (
+            "The command measure needs labels (--labels) that vary, and more films of each class."
+        )
     known = read_arrays(factors, "factors")
     group = known.pop(data.unit, None)
     dynamic = [name for name in dynamic if name in known]

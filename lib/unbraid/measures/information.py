@@ -13,7 +13,7 @@ by its standard deviation, unless `raw=True` asks for the papers' protocol; cons
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid import checks
-from unbraid.checks import check_field, check_whole, finite_array
+from unbraid.checks import check_field, check_whole, measurable_array
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
@@ -154,9 +154,7 @@ def compare_all(*samples: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]
         yield rows, [cdist(points[rows], points, "chebyshev") for points in samples]
 
 
-def distance_of_neighbour(
-    points: np.ndarray, k: int, far: np.ndarray | None = None
-) -> np.ndarray:
+def distance_of_neighbour(points: np.ndarray, k: int, far: np.ndarray | None = None) -> np.ndarray:
     """The distance from each point (N, d) to its k-th nearest other point, (N,).
 
     far: the distances (N, N), where they are known.
@@ -251,7 +249,7 @@ def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a checked (N, d) float64 array with N >= 2; the name is for the error message."""
-    samples = finite_array(name, values)
+    samples = measurable_array(name, values)
     if samples.ndim == 1:
         samples = samples[:, None]
     are_samples = samples.ndim == 2 and len(samples) >= 2 and samples.size > 0

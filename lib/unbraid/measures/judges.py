@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unbraid import files, records
-from unbraid.checks import ResultsError, check_field
+from unbraid.checks import ResultsError, check_field, check_type
 from unbraid.networks import frame_encoder
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
@@ -84,6 +84,7 @@ class FrameJudge(nn.Module):
 
     def check(self, frames: Tensor) -> None:
         """Refuse frames that this judge was not made for; raises ValueError."""
+        check_type(Tensor, frames=frames)
         size, shape = self.sizes["image_size"], tuple(frames.shape)
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
         if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
@@ -118,7 +119,7 @@ KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
 def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
     size = judge.sizes["image_size"]
-    if frames.shape[-1] != size:
+    if frames.shape[-1] != size and frames.shape[-1] == frames.shape[-2]:  # `check` refuses others
         frames = F.adaptive_avg_pool2d(frames.flatten(0, -4), size).unflatten(0, frames.shape[:-3])
     return judge.probabilities(frames.clamp(0, 1))
 
@@ -136,6 +137,7 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
     classes: those of the data to be judged, which may have further labels. Raises `ResultsError`
         for others, and for missing or damaged files.
     """
+    check_type((str, Path), name=name)
     path = Path(name)
     if path.suffix != ".safetensors":
         path = records.weights(f"judges/{name}/quick/judge-seed0")

@@ -23,7 +23,14 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from unbraid import checks
-from unbraid.checks import as_array, check_field, check_name, check_whole, finite_array, to_index
+from unbraid.checks import (
+    as_array,
+    check_field,
+    check_name,
+    check_whole,
+    measurable_array,
+    to_index,
+)
 from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
 
@@ -283,7 +290,7 @@ def parse_inputs(
     rows: dict[str, np.ndarray] = {}
     frames = set()
     for name, given in codes.items():
-        code = finite_array(f"code {name!r}", given)
+        code = measurable_array(f"code {name!r}", given)
         if code.ndim not in (2, 3) or 0 in code.shape:
             expected = "(N, D) or (N, T, d); of one unit x[:, None]"
             raise ValueError(f"code {name!r}: expected {expected}, found {code.shape}")
@@ -305,7 +312,7 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     field, values = f"factor {name!r}", as_array(given)
     classes = values.dtype.kind in "biuUSO"
     if not classes:
-        values = finite_array(field, values)
+        values = measurable_array(field, values)
     is_shaped = values.ndim in ((1, 2) if classes else (1, 2, 3))
     check_field(is_shaped, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)
