@@ -206,8 +206,10 @@ def measure(
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
         matrices = linear.result(), nonlinear.result()
-        count, none = int(numbers.max()) + 1, dict.fromkeys(flat, {})
-        report = Report(count, unit, kinds, constants, own, *matrices, none, doubts)
+        none: Bits = {name: {} for name in flat}
+        report = Report(
+            int(numbers.max()) + 1, unit, kinds, constants, own, *matrices, none, doubts
+        )
         report = replace(report, findings=tuple(conclude(report)))
         if tell:
             tell(report)
