@@ -7,8 +7,10 @@ from sklearn.feature_selection import mutual_info_classif
 from unbraid.measures.information import (
     count_within,
     cross_block,
+    distance_of_neighbour,
     kraskov,
     ross,
+    ross_bits,
     same_and_cross,
 )
 from unbraid.measures.leakage import leakage_matrix
@@ -156,3 +158,17 @@ def test_many_equal_rows_are_warned_of():
     x, y = (np.where(zero, 0, g.normal(size=300)) for _ in range(2))
     with pytest.warns(UserWarning, match="of the rows equal 3 others or more"):
         kraskov(x, y)
+
+
+@pytest.mark.parametrize("width", (1, 3))
+def test_distances_that_are_kept_or_sorted_are_those_of_the_definition(width, monkeypatch):
+    random = np.random.default_rng(5)
+    x, labels = random.normal(size=(90, width)), random.integers(3, size=(4, 90))
+    x[:6], labels[0, 7] = x[6:12], 3  # equal points, and a class of one
+    distances = np.abs(x[:, None] - x).max(2)
+    for k in (1, 4):
+        assert (distance_of_neighbour(x, k) == np.sort(distances)[:, k]).all()
+        assert (distance_of_neighbour(x, k, distances) == np.sort(distances)[:, k]).all()
+    kept = ross_bits(x, labels, 4)
+    monkeypatch.setattr("unbraid.measures.information.MOST_KEPT", 0)
+    assert ross_bits(x, labels, 4) == kept

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import unbraid.distributions as dist
-from unbraid.codes import bound_per_frame, encode_all, root_mean_square
-from unbraid.data import fetch
+from unbraid.codes import bound_per_frame, decode_all, dynamic_given, encode_all, root_mean_square
+from unbraid.data import fetch, series, speech
 from unbraid.data.moving_digits import Digits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
@@ -15,9 +15,12 @@ from unbraid.distributions import DiagonalGaussian
 from unbraid.interventions import move_one, swap, traverse
 from unbraid.measures.information import cross_block, kraskov, ross, same_and_cross
 from unbraid.measures.intervals import mean_interval, share_interval
-from unbraid.measures.judges import SequenceJudge
+from unbraid.measures.judges import SequenceJudge, judge_classes, load_judge
 from unbraid.measures.leakage import leakage_matrix
 from unbraid.measures.swaps import random_donors
+from unbraid.models.base import Bound
+from unbraid.models.independent import IndependentPrediction
+from unbraid.models.unordered import UnorderedFrames
 from unbraid.schedules import Schedule
 
 from papers.b.data import DigitPaths, withhold
@@ -43,6 +46,8 @@ JUDGE = SequenceJudge({"motion": ("left", "right")}, 16, 3, 8, 16, 16)
 CLIPS = torch.rand(2, 4, 3, 16, 16)
 FACTORS = {"factor_0": torch.rand(3, 5, 6), "factor_1": torch.rand(3, 5, 6)}
 FIRST = {name: code[:1] for name, code in FACTORS.items()}
+PREDICTION = IndependentPrediction(image_size=16, width=4, factor_size=2)
+PAIRS = UnorderedFrames(image_size=8, widths=(4,), static_size=4, dynamic_size=2)
 STATIC = torch.rand(3, 4)
 
 
@@ -133,6 +138,28 @@ FAULTS = (  # the field, and the call
     ("knots", lambda: Schedule([0, 1])),
     ("knots", lambda: Schedule([[0, 0], [1, 1]], "logarithmic")),
     ("interpolation", lambda: Schedule([[0, 1], [1, 2]], "cubic")),
+    ("x", lambda: kraskov(X * 1e200, Y)),
+    ("code 'x'", lambda: leak(CODE * 1e-310)),
+    ("values", lambda: leak(factor=np.ma.masked_array(HAIR, HAIR > 1))),
+    ("value", lambda: WIDE.log_prob(np.zeros((2, 3)))),
+    ("first", lambda: root_mean_square(CODE, CODE)),
+    ("frames", lambda: JUDGE.probabilities(CLIPS.numpy())),
+    ("frames", lambda: judge_classes(JUDGE, CLIPS[..., :8])),
+    ("name", lambda: load_judge(None)),
+    ("rows", lambda: FrameSampler(SHORT, 1).take(ROW - 1, STEP[:, :1])),
+    ("steps", lambda: FrameSampler(SHORT, 1).take(ROW, STEP[:, :1] + 4)),
+    ("frames", lambda: Sequences(torch.rand(2, 3, 4, 4, 1))),
+    (r"labels\['a'\]", lambda: Sequences(FRAMES, {"a": ROW / 0.0 * 0}, ("a",))),
+    ("weights.kl", lambda: Bound(ROW, {"a": ROW}, 3).loss({"kl": -1.0})),
+    ("previous", lambda: PREDICTION.prior(torch.zeros(2, 3))),
+    ("latents", lambda: PREDICTION.decode_latents(torch.zeros(1, 2, 3))),
+    ("codes", lambda: decode_all(PREDICTION, {"static": STATIC})),
+    ("static", lambda: dynamic_given(PAIRS, torch.rand(2, 3, 3, 8, 8), torch.zeros(1, 4))),
+    ("share", lambda: series.held_out(10, 85, 0)),
+    ("values", lambda: series.daily_mean(torch.zeros(2, 25))),
+    ("waveform", lambda: speech.equal_level(torch.tensor([math.nan]))),
+    ("chunks", lambda: speech.magnitudes(torch.ones(2, 1600, dtype=int), 8000)),
+    ("train", lambda: speech.SpectrumScale.fit(Sequences(-torch.rand(2, 3, 4)))),
 )
 
 

@@ -22,6 +22,7 @@ from unbraid_extras.own_tables import add_label_file
 
 N = 300
 DYNAMIC = ("action", "direction")
+SCORED = (*[dict.fromkeys(measure.MEANING, (0.5, 0.1))] * 2, [])
 
 
 def liars():
@@ -45,8 +46,7 @@ def liars():
 @pytest.fixture
 def fast(monkeypatch):
     """The verdict comes from the probes; the scores have a test of their own."""
-    made = dict.fromkeys(measure.MEANING, (0.5, 0.1))
-    monkeypatch.setattr(measure, "score", lambda *_: (made, made, []))
+    monkeypatch.setattr(measure, "score", lambda *_: SCORED)
 
 
 def judge(codes, factors, **options):
@@ -136,6 +136,18 @@ def test_factors_of_steps_that_never_change_are_of_sequences_and_others_fit_the_
     assert judge(pair, still, dynamic=["action"]).own["skin"] == ("static",)
     with pytest.raises(ValueError, match="factor 'place': .*3 steps"):
         judge(pair, factors | {"place": np.random.default_rng(3).random((N, 4))})
+
+
+def test_the_verdict_is_told_before_anything_is_scored(monkeypatch):
+    codes, factors = liars()
+    told = []
+    monkeypatch.setattr(
+        measure, "score", lambda *_: pytest.fail("too early") if not told else SCORED
+    )
+    monkeypatch.setattr(measure, "estimate_information", lambda *_: ({}, ["a doubt"]))
+    found = judge(codes["Collapsed"], factors, dynamic=DYNAMIC, tell=told.append)
+    assert told[0].findings == found.findings and found.findings[0].startswith("Collapsed")
+    assert told[0].verdict_table() == found.verdict_table() and found.doubts == ["a doubt"]
 
 
 def test_kinds_of_factors_are_doubted(fast):
@@ -318,6 +330,11 @@ def test_codes_come_from_csv_and_pt(tmp_path, monkeypatch):
     assert (read_codes("c.csv")["c"] == units).all()
     torch.save({"static": torch.tensor(units, requires_grad=True)}, "c.pt")
     assert (read_codes("c.pt")["static"] == units).all()
+    whole = Path("c.pt").read_bytes()
+    place = whole.index(units.tobytes()[:8])
+    Path("c.pt").write_bytes(whole[:place] + b"?" + whole[place + 1 :])
+    with pytest.raises(ValueError, match="c.pt .*other bytes"):
+        read_codes("c.pt")
     torch.save({"static": Path("x")}, "c.pt")
     pd.DataFrame(units, columns=[*names[:-1], "other"]).to_csv("c.csv")
     for name, found in (("c.csv", "other"), ("c.pt", "c.pt.*torch.save")):
@@ -425,15 +442,16 @@ CODES = {  # arrays of codes that are refused, and what the message names
     "NaN": ({"a": CODE * np.nan}, "code 'a'"),
     "too large": ({"a": CODE * 1e300}, "code 'a'"),
     "no rows": ({"a": CODE[:0]}, "codes 'a'"),
-    "few rows": ({"a": CODE[:9]}, "codes, factors"),
+    "few rows": ({"a": CODE[:9]}, "codes, factors: .*bring 20 .*133 films"),
     "rows lacking": ({"a": CODE[1:]}, "codes, factors"),
     "nothing": ({}, "codes"),
 }
 FACTORS = {  # the same of a factor "f"
     "one class": (GOOD * 0, "factor 'f'"),
     "three axes": (CODE[..., None], "factor 'f'"),
-    "names": (np.arange(120), "factor 'f': .*120 classes"),
-    "nearly one class": (np.arange(120) < 2, "factor 'f': .*2"),
+    "names": (np.arange(120), "factor 'f': .*120 classes.*--group"),
+    "nearly one class": (np.arange(120) < 2, "factor 'f': .*2; bring 600"),
+    "many classes": (np.arange(120) % 40, "factor 'f': .*40 classes in 120 rows; bring 160"),
     "of steps alone": (np.stack([GOOD, (GOOD + 1) % 3], 1), "factors"),
 }
 OTHERS = {  # the command's words instead of good ones

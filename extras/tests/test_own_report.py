@@ -227,3 +227,12 @@ def test_the_verdict_follows_from_what_probes_read(static, dynamic, has_static, 
     own_labels.conclude(page, [probed])
     assert len(page.verdict) == 1 and re.match(verdict, page.verdict[0])
     assert len(page.findings) == 2
+
+
+def test_the_command_that_measures_what_was_written_is_said(tmp_path):
+    film, data = np.arange(60) // 2, own_data.OwnData({}, [], {}, unit="films")
+    assert "--labels" in own_report.suggest_measure(data, tmp_path, ["kind"])
+    np.savez(tmp_path / "codes.npz", static=np.random.default_rng(0).normal(size=(60, 2)))
+    np.savez(tmp_path / "factors.npz", kind=np.arange(60) % 3, films=film)
+    said = own_report.suggest_measure(data, tmp_path, ["kind", "left out"])
+    assert said.endswith("factors.npz --dynamic kind --group films")

@@ -89,6 +89,9 @@ def check_field(is_right: object, name: str, expected: object, given: object) ->
 def as_array(values: Any) -> np.ndarray:
     """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
     if not hasattr(values, "is_floating_point"):  # A tensor's own; modules have `cpu` as well.
+        check_field(
+            not np.ma.is_masked(values), "values", "no masked array (leave rows out)", "one"
+        )
         return np.asarray(values)
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
@@ -102,6 +105,15 @@ def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     others = np.argwhere(~np.isfinite(array))
     if len(others):
         refuse(name, "finite numbers", f"others, at {others[:1].tolist()}")
+    return array
+
+
+def measurable_array(name: str, values: ArrayLike) -> np.ndarray:
+    """The same, of columns whose squares a double can hold, or all zeros."""
+    array = finite_array(name, values)
+    sizes = np.abs(array.ravel() if array.ndim < 2 else array).max(axis=0, initial=0)
+    can_square = ((sizes == 0) | ((sizes > 1e-100) & (sizes < 1e100))).all()
+    check_field(can_square, name, "numbers from 1e-100 to 1e100, or zeros (scale them)", "others")
     return array
 
 

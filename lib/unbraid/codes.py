@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_whole, refuse
+from unbraid.checks import check_field, check_type, check_whole, refuse
 from unbraid.data.sequences import as_float
 from unbraid.models.base import Batch, BatchLike, Codes, SequenceModel
 from unbraid.models.unordered import UnorderedFrames
@@ -60,6 +60,7 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 @torch.no_grad()
 def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
     """Frames (B, T, C, H, W), or series, of many codes, on the CPU."""
+    model.check_codes(codes)
     length = max(code.shape[1] for code in codes.values() if code.ndim == 3)
     device, size = device_of(model), max(1, FRAMES // length)
     parts = []
@@ -96,6 +97,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 
     mask: booleans of the first axes, true where a value counts.
     """
+    check_type(Tensor, first=first, second=second)
     shapes = tuple(first.shape), tuple(second.shape)
     if shapes[0] != shapes[1]:
         refuse("second", f"the shape of first, {shapes[0]}", shapes[1])
@@ -106,6 +108,8 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 @torch.no_grad()
 def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
+    shape = len(frames), model.config.static_size
+    check_field(tuple(static.shape) == shape, "static", shape, tuple(static.shape))
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
         part, rest = rest.tensor_split([len(batch.frames)])

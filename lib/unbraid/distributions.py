@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unbraid.checks import check_field, check_shape, check_type, refuse
+from unbraid.checks import check_field, check_shape, check_type, check_whole, refuse
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -48,6 +48,7 @@ class DiagonalGaussian:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of `value` (..., d) in nats, (...)."""
+        check_type(Tensor, value=value)
         check_shape("value", value.shape, self.mean.shape)
         squared = (value - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (LOG_TWO_PI + self.log_variance + squared).sum(-1)
@@ -91,7 +92,12 @@ def gaussian_log_likelihood(
     variance: v, not its square root; paper A states v = 0.25 for moving digits.
     observed: booleans that broadcast to the values; only values where it is True count.
     """
-    check_field(0 < variance < math.inf, "variance", "a finite number above 0", variance)
+    check_type(Tensor, values=values, mean=mean)
+    is_variance = isinstance(variance, (int, float)) and 0 < variance < math.inf
+    check_field(is_variance, "variance", "a finite number above 0", variance)
+    check_whole(1, dimensions=dimensions)
+    if dimensions > values.ndim:
+        refuse("dimensions", f"at most those of {tuple(values.shape)}", dimensions)
     if mean.shape != values.shape:
         refuse("mean", tuple(values.shape), tuple(mean.shape))
     squared = (values - mean).square()

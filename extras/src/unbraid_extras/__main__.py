@@ -99,11 +99,19 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
         check_name("group", group, known)
         options["groups"] = known.pop(group)
     check_inputs(arrays, known, options["dynamic"], options.get("groups"))
-    from unbraid_extras.measure import measure as measure_codes  # What takes seconds comes last.
+    from unbraid_extras.measure import Report  # What takes seconds comes last.
+    from unbraid_extras.measure import measure as measure_codes
+
+    def show(rows: list[tuple[str, ...]]) -> None:
+        print("\n".join("  ".join(row) for row in rows), flush=True)
+
+    def tell(report: Report) -> None:
+        show(report.verdict_table())
+        print("bits and scores follow, which take three times as long ...", file=sys.stderr)
 
     made = provenance([codes, factors], words)
-    report = replace(measure_codes(arrays, known, **options), provenance=made)
-    print(repr(report))
+    report = replace(measure_codes(arrays, known, tell=tell, **options), provenance=made)
+    show(report.rest_table())
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:
             write_atomically(written, text().encode())
@@ -119,19 +127,19 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     from unbraid_extras.outputs import provenance
 
     folder = options.pop("to") or Path("build", "own", f"{data.resolve().stem}-{model}")
-    inputs, dynamic = [data, *filter(None, [options["labels"]])], options.pop("dynamic")
+    inputs = [data, *filter(None, [options["labels"]])]
     running = {name: options.pop(name) for name in ("again", "accelerator")}
     chosen = {name: options.pop(name) for name in ("steps", "batch_size")}
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
     read = own_data.load(data, **options)
     plan = own_training.choose(model, read, seed=options["seed"], **chosen)
-    for name in dynamic:
-        check_name("dynamic", name, read.splits["train"].labels)
     device = choose_accelerator(running["accelerator"])
     device = torch.cuda.get_device_name() if device == "cuda" else device
     made = provenance(inputs, words, device)
     trained = own_training.train(plan, read, folder, made=made, **running)
-    print(f"written: {own_report.write(trained, read, folder, dynamic)}")
+    print("writing the report ...", flush=True)
+    print(f"written: {own_report.write(trained, read, folder, options['dynamic'])}")
+    print(own_report.suggest_measure(read, folder, options["dynamic"]))
 
 
 def run(words: Sequence[str]) -> None:

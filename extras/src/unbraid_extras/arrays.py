@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from unbraid.checks import as_array, check_field, check_name, finite_array, to_index
+from unbraid.checks import as_array, check_field, check_name, measurable_array, to_index
 
 SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
 MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
@@ -88,6 +89,8 @@ def read_named(path: Path, field: str) -> Arrays:
         if path.suffix.lower() in (".pt", ".pth"):
             import torch  # imported lazily, because it takes a second
 
+            if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+                raise ValueError(f"{damaged} has other bytes than were written")
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
             content = np.load(path, allow_pickle=False)
@@ -109,14 +112,21 @@ def check_inputs(
     groups: ArrayLike | None = None,
 ) -> tuple[Arrays, Arrays]:
     """Codes and factors as arrays, checked as far as the measures do not check them."""
-    arrays = {name: check_numbers(f"code {name!r}", code) for name, code in codes.items()}
+    for field, named in (("codes", codes), ("factors", factors)):
+        expected, found = 'names and arrays, {"name": array}', type(named).__name__
+        check_field(isinstance(named, Mapping), field, expected, found)
+    arrays = {name: measurable_array(f"code {name!r}", code) for name, code in codes.items()}
     check_field(bool(codes and factors), "codes, factors", "at least one array in each", "none")
+    check_field(not isinstance(dynamic, str), "dynamic", "a list of names", repr(dynamic))
     for name in dynamic:
         check_name("dynamic", name, factors)
     for name, code in arrays.items():
         hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
         holds = code.ndim in (2, 3) and code.size > 0
         check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", code.shape)
+    count = len(next(iter(arrays.values())))
+    expected = f"{FEWEST} sequences or more"
+    check_field(count >= FEWEST, "codes, factors", expected, f"{count}; {ask_for(FEWEST)}")
     steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
     known = {}
     for name, values in factors.items():
@@ -128,22 +138,12 @@ def check_inputs(
         shape, last = as_array(groups).shape, to_index("groups", as_array(groups)).max(initial=-1)
         holds = len(shape) == 1 and last + 1 >= FEWEST_GROUPS
         expected = f"(N,), of {FEWEST_GROUPS} groups or more"
-        check_field(holds, "groups", expected, f"{last + 1} in {shape}")
+        found = f"{last + 1} in {shape}; {ask_for(FEWEST_GROUPS)}"
+        check_field(holds, "groups", expected, found)
         lengths["groups"] = shape[0]
     is_one = len(set(lengths.values())) == 1
     check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
-    count = next(iter(lengths.values()))
-    check_field(count >= FEWEST, "codes, factors", f"{FEWEST} sequences or more", count)
     return arrays, known
-
-
-def check_numbers(field: str, values: ArrayLike) -> np.ndarray:
-    """Finite numbers as doubles whose squares are, too."""
-    array = finite_array(field, values)
-    sizes = np.abs(array.ravel() if array.ndim < 2 else array).max(axis=0, initial=0)
-    holds = ((sizes == 0) | ((sizes > 1e-100) & (sizes < 1e100))).all()
-    check_field(holds, field, "numbers from 1e-100 to 1e100, or zeros (scale them)", "others")
-    return array
 
 
 def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
@@ -158,13 +158,23 @@ def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     check_field(fits, field, expected, values.shape)
     if values.dtype.kind == "f":
         check_field(np.ptp(values) != 0, field, "values that differ", "one only")
-        return check_numbers(field, values)
-    # Of a class for nearly each row, or of nearly one class alone, nothing can be learnt.
+        return measurable_array(field, values)
     sizes = np.bincount(to_index(field, values).ravel())
-    found = f"{len(sizes)} classes in {values.size} rows; give numbers as floats, leave names out"
+    found = f"{len(sizes)} classes in {values.size} rows"
     expected = f"classes of {ROWS_PER_CLASS} rows or more"
-    check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, found)
+    remedy = ask_for(ROWS_PER_CLASS * len(sizes))
+    if len(sizes) > values.size / 2:  # a class for nearly each row
+        remedy = "give numbers as floats, names of persons as --group, and leave other names out"
+    check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, f"{found}; {remedy}")
     rest = values.size - sizes.max()
+    remedy = ask_for(-(-ROWS_OUTSIDE * values.size // rest)) if rest else "leave it out"
     expected = f"at least {ROWS_OUTSIDE} rows outside the most frequent class"
-    check_field(rest >= ROWS_OUTSIDE, field, expected, rest)
+    check_field(rest >= ROWS_OUTSIDE, field, expected, f"{rest}; {remedy}")
     return values
+
+
+def ask_for(count: int) -> str:
+    """The remedy where sequences are too few: `count` of them, or as many films for `train`."""
+    return (
+        f"bring {count} or more (of codes that train wrote: about {count * 20 // 3} films in all)"
+    )

@@ -20,13 +20,13 @@ from scipy.special import entr
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, mutual_info_score
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from unbraid.checks import as_array, check_field, check_seed, number_groups
-from unbraid.measures.information import ross, ross_bits
+from unbraid.checks import as_array, check_field, check_seed, check_whole, number_groups
+from unbraid.measures.information import prepare, ross_bits
 from unbraid.measures.leakage import differs, held_out_mask, parse_inputs
 
 from unbraid_extras.arrays import LARGEST_SEED
@@ -69,6 +69,7 @@ def scores(
     *,
     test: float = 0.3,
     groups: ArrayLike | None = None,
+    trees: int = TREES,
     seed: int = 0,
 ) -> tuple[Scores, Scores]:
     """All scores of named codes: with each code as a row of every matrix, and with each unit.
@@ -78,12 +79,14 @@ def scores(
     test: the share of rows on which informativeness and SAP are scored, drawn again for a factor
         that would not differ on both sides. One too rare for that is left out of all scores.
     groups: (N,), such as the person of each row: whole groups are drawn for these.
+    trees: of each forest.
     Raises ValueError for NaN, other shapes, unequal numbers of rows, a factor of one value.
     """
     blocks, columns = check_inputs(codes, factors)
     code = np.hstack(blocks)  # (N, D)
     numbers = number_groups("groups", groups, len(code))
     check_seed(seed, LARGEST_SEED)
+    check_whole(1, trees=trees)
     check_field(isinstance(test, float), "test", "a share of the rows, as 0.3", repr(test))
     known, doubts = [], []  # of each factor its values, its classes and the rows held out
     for name, column in zip(factors, columns, strict=True):
@@ -100,7 +103,7 @@ def scores(
 
     values, labels, held_outs = zip(*known, strict=True)
     scaled = StandardScaler().fit_transform(code)  # A constant unit becomes 0.
-    importance, skill = importances(scaled, values, held_outs, seed)
+    importance, skill = importances(scaled, values, held_outs, trees, seed)
     gap, ahead = mutual_information_gap(code, labels), separation(scaled, values, held_outs)
     explicit = explicitness(scaled, labels)
 
@@ -128,7 +131,7 @@ def in_threads(function: Callable[..., Any], *items: Iterable[Any]) -> list[Any]
 
 
 def importances(
-    code: np.ndarray, columns: Columns, held_outs: Columns, seed: int
+    code: np.ndarray, columns: Columns, held_outs: Columns, trees: int, seed: int
 ) -> tuple[np.ndarray, float]:
     """How much of each factor a random forest takes from each unit, (D, F), and its mean skill.
 
@@ -143,7 +146,7 @@ def importances(
         # Each tree may split by any unit, or units that know nothing would be given importance.
         options = {"min_samples_leaf": 5, "max_features": 1.0, "random_state": seed}
         true, known = values[held_out], values[~held_out]
-        forest = kind(TREES, max_samples=min(TREE_ROWS, len(known)), **options)
+        forest = kind(trees, max_samples=min(TREE_ROWS, len(known)), **options)
         predicted = forest.fit(code[~held_out], known).predict(code[held_out])
         best = known.mean() if is_continuous else np.bincount(known).argmax()
         differ = np.subtract if is_continuous else np.not_equal
@@ -181,9 +184,18 @@ def mutual_information_gap(code: np.ndarray, classes: Columns) -> float:
     bins = [np.digitize(unit, np.histogram_bin_edges(unit, BINS)[:-1]) for unit in code.T]
     gaps = []
     for factor in classes:
-        second, best = np.sort([mutual_info_score(factor, unit) for unit in bins])[-2:]
-        gaps.append((best - second) / mutual_info_score(factor, factor))
+        second, best = np.sort([count_nats(factor, unit) for unit in bins])[-2:]
+        gaps.append((best - second) / count_nats(factor, factor))
     return float(np.mean(gaps))
+
+
+def count_nats(first: np.ndarray, second: np.ndarray) -> float:
+    """Mutual information of two columns of small whole numbers (N,), by their counts."""
+    width = second.max() + 1
+    table = np.bincount(width * first + second, minlength=width * (first.max() + 1))
+    share = table.reshape(-1, width) / len(first)
+    alone = entr(share.sum(0)).sum() + entr(share.sum(1)).sum()
+    return float(alone - entr(share).sum())
 
 
 # SAP: Kumar et al., ICLR 2018, section 3
@@ -208,7 +220,8 @@ def separation(code: np.ndarray, columns: Columns, held_outs: Columns) -> float:
             else:
                 classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=0)
                 classifier.fit(unit[~held_out, None], values[~held_out])
-                found.append(classifier.score(unit[held_out, None], values[held_out]))
+                right = classifier.predict(unit[held_out, None]) == values[held_out]
+                found.append(right.mean())
         return found
 
     second, best = np.sort(in_threads(score, code.T), axis=0)[-2:]  # (F,) each
@@ -227,26 +240,36 @@ def normalised_information(
     to the next, by `ross` on 1500 random rows at most.
     """
     code = StandardScaler().fit_transform(code)
-    find: Callable[..., float] = block_bits if starts else partial(ross_bits, k=10)
+    find: Callable[..., list[float]] = block_bits if starts else partial(ross_bits, k=10)
     if starts is None:  # with the noise of scikit-learn's mutual_info_classif, as the authors
         noise = np.random.RandomState(0).standard_normal(code.shape)
         code = code + 1e-10 * np.maximum(1, np.abs(code).mean(0)) * noise
     rows = np.split(code, starts[1:] if starts else code.shape[1], axis=1)
-    bits = in_threads(lambda row: [find(row, factor) for factor in classes], rows)
-    entropies = [mutual_info_score(factor, factor) for factor in classes]  # nats
+    bits = in_threads(find, rows, [classes] * len(rows))
+    entropies = [count_nats(factor, factor) for factor in classes]
     return np.clip(bits, 0, None) * np.log(2) / entropies
 
 
-def block_bits(block: np.ndarray, factor: np.ndarray) -> float:
-    """Bits between a block (N, d) and a factor on random rows, with four of each rare class."""
-    order = np.random.default_rng(0).permutation(len(factor))
+def block_bits(block: np.ndarray, classes: Columns) -> list[float]:
+    """Bits between a block (N, d) and factors on random rows, with four of each rare class."""
+    order = np.random.default_rng(0).permutation(len(block))
     sample = order[:BLOCK_ROWS]
-    if (np.bincount(factor[sample]) > 1).sum() < 2:
-        few = [order[factor[order] == label][:4] for label in np.unique(factor)]
-        sample = np.union1d(sample, np.concatenate(few))
-    part = block[np.sort(sample)]
+    for factor in classes:
+        if (np.bincount(factor[sample]) > 1).sum() < 2:
+            few = [order[factor[order] == label][:4] for label in np.unique(factor)]
+            sample = np.union1d(sample, np.concatenate(few))
+    sample = np.sort(sample)
+    part = block[sample]
     part = part[:, np.ptp(part, axis=0) > 0]
-    return ross(part, factor[np.sort(sample)], raw=True).estimate if part.size else 0.0
+    return ross_all(part, [factor[sample] for factor in classes], raw=True)
+
+
+def ross_all(x: np.ndarray, classes: Columns, raw: bool = False) -> list[float]:
+    """`ross` of rows (N, d) and each factor, their distances found once; 0 without a unit."""
+    if not x.size:
+        return [0.0] * len(classes)
+    generator = np.random.default_rng(np.random.SeedSequence(0).spawn(1)[0])  # that of `ross`
+    return ross_bits(prepare(x, 1e-10, generator, raw), classes, k=3)
 
 
 def above_even(matrix: np.ndarray) -> float:

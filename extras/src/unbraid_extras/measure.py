@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -18,17 +18,16 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, number_groups, to_index
-from unbraid.measures.information import kraskov, ross
+from unbraid.measures.information import kraskov
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
 from unbraid_extras.arrays import LARGEST_SEED, MADE_BY, Arrays, check_inputs
-from unbraid_extras.disentanglement import scores
+from unbraid_extras.disentanglement import ross_all, scores
 
 FEWEST_SEQUENCES = 100  # for a verdict
 SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
@@ -39,6 +38,7 @@ FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
 SHUFFLED_ROWS = 2000  # at most behind a score of shuffled factors
+FEWER_TREES = 8  # of their forests, where a small number is all that is asked for
 MOST_CLASSES = 20  # of whole numbers: more may be measured
 FEWEST_OF_CLASS = 4  # of each class in a sample of rows, if it has as many
 ALIKE = 0.9  # the least share of rows with equal codes that have equal factors, of copies
@@ -75,8 +75,8 @@ class Report(Readable):
     nonlinear: LeakageMatrix
     bits: Bits
     doubts: list[str]  # on rows, on estimates of information, on the kinds of factors
-    by_code: Pair
-    by_unit: Pair
+    by_code: Pair = field(default_factory=dict)
+    by_unit: Pair = field(default_factory=dict)
     findings: tuple[str, ...] = ()  # sentences, the verdict first
     provenance: dict[str, Any] = field(default_factory=dict)  # of the command
 
@@ -118,9 +118,16 @@ class Report(Readable):
 
     def table(self) -> list[tuple[str, ...]]:
         """The verdict, a row for each code and factor, and a row for each score."""
+        return [*self.verdict_table(), *self.rest_table()]
+
+    def verdict_table(self) -> list[tuple[str, ...]]:
+        """The verdict, and what probes read, which it follows from."""
         rows: list[tuple[str, ...]] = [("found", sentence) for sentence in self.findings]
-        rows += [*self.factor_table(), *self.linear.table(), *self.nonlinear.table()]
-        rows += self.information_table()
+        return [*rows, *self.factor_table(), *self.linear.table(), *self.nonlinear.table()]
+
+    def rest_table(self) -> list[tuple[str, ...]]:
+        """What takes longer: bits, scores, and the doubts."""
+        rows = self.information_table()
         rows += [row[:-1] for row in self.score_table()]  # The page alone says what they mean.
         return [*rows, *(("doubt", doubt) for doubt in self.doubts)]
 
@@ -146,6 +153,7 @@ def measure(
     dynamic: Sequence[str] = (),
     groups: ArrayLike | None = None,
     seed: int = 0,
+    tell: Callable[[Report], object] | None = None,
 ) -> Report:
     """Measure named codes against known factors.
 
@@ -157,6 +165,7 @@ def measure(
     groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
         those of other groups, and whole groups are shuffled. Without it, each row stands for
         itself, and of rows that are exact copies one is taken.
+    tell: is called with the report as soon as it has the verdict, before bits and scores.
 
     Bits and scores are those of the mean of a code of steps over time, and of factors of sequences
     alone. Raises ValueError, with its name, for an array that cannot be measured.
@@ -186,32 +195,29 @@ def measure(
     wanted = np.clip(cells / SIGNIFICANCE, FEWEST_PERMUTATIONS, MOST_PERMUTATIONS)
     options |= {"groups": numbers, "permutations": int(wanted)}
     read = partial(leakage_matrix, arrays, known, **options)
+    own = assign_codes(arrays, known, dynamic)
+    kinds, constants, more = {}, {}, []
+    for name, values in known.items():
+        kinds[name], constants[name], doubt = describe_factor(name, values)
+        more += [doubt] * bool(doubt)
     # Each part takes one thread, since those of small matrix products wait for each other.
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
-        scored = pool.submit(score, flat, still, numbers, seed)
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
-        bits, more = pool.submit(estimate_information, flat, still, seed, numbers).result()
+        matrices = linear.result(), nonlinear.result()
+        none: Bits = {name: {} for name in flat}
+        report = Report(
+            int(numbers.max()) + 1, unit, kinds, constants, own, *matrices, none, doubts
+        )
+        report = replace(report, findings=tuple(conclude(report)))
+        if tell:
+            tell(report)
+        scored = pool.submit(score, flat, still, numbers, seed)
+        bits, of_bits = pool.submit(estimate_information, flat, still, seed, numbers).result()
         by_code, by_unit, lacking = scored.result()
-    kinds, constants = {}, {}
-    for name, values in known.items():
-        kinds[name], constants[name], doubt = describe_factor(name, values)
-        more += [doubt] * bool(doubt)
-    report = Report(
-        count=int(numbers.max()) + 1,
-        unit=unit,
-        kinds=kinds,
-        constants=constants,
-        own=assign_codes(arrays, known, dynamic),
-        linear=linear.result(),
-        nonlinear=nonlinear.result(),
-        bits=bits,
-        doubts=[*doubts, *lacking, *more],
-        by_code=by_code,
-        by_unit=by_unit,
-    )
-    return replace(report, findings=tuple(conclude(report)))
+    doubts += [*lacking, *of_bits, *more]
+    return replace(report, bits=bits, doubts=doubts, by_code=by_code, by_unit=by_unit)
 
 
 def assign_codes(
@@ -255,8 +261,9 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
     units = np.hstack([code.reshape(count, -1) for code in codes.values()])  # (N, P)
     columns = [to_index(name, values).reshape(count, -1) for name, values in factors.items()]
     of_codes = to_index("rows", [blake2b(row, digest_size=16).digest() for row in units])
-    rows = pd.DataFrame(np.hstack([of_codes[:, None], *columns]))
-    is_copy, different = rows.duplicated().to_numpy(), of_codes.max() + 1
+    rows = np.hstack([of_codes[:, None], *columns])
+    is_copy, different = np.ones(count, bool), of_codes.max() + 1
+    is_copy[np.unique(rows, axis=0, return_index=True)[1]] = False
     # Where codes come again by chance, other factors stand beside them.
     is_alike = is_copy.sum() >= ALIKE * (count - different)
     fewest = max(MOST_CLASSES, different / 2)
@@ -269,10 +276,17 @@ def draw_rows(factors: Arrays, most: int, random: np.random.Generator) -> np.nda
     order = random.permutation(len(next(iter(factors.values()))))
     is_drawn = np.arange(len(order)) < most
     for name, values in factors.items():
-        numbers = pd.Series(to_index(name, values)[order])
-        if FEWEST_OF_CLASS * numbers.nunique() <= most and values.dtype.kind != "f":
-            is_drawn |= (numbers.groupby(numbers).cumcount() < FEWEST_OF_CLASS).to_numpy()
+        numbers = to_index(name, values)[order]
+        if FEWEST_OF_CLASS * (numbers.max() + 1) <= most and values.dtype.kind != "f":
+            for number in range(numbers.max() + 1):
+                is_drawn[np.flatnonzero(numbers == number)[:FEWEST_OF_CLASS]] = True
     return order[is_drawn]
+
+
+def by_appearance(groups: np.ndarray) -> np.ndarray:
+    """Groups (n,) numbered as they appear, so that rows of one each are shuffled one by one."""
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[numbers]
 
 
 # ---- measures
@@ -286,8 +300,7 @@ def estimate_information(
     doubts = []
     random = np.random.default_rng(seed)
     rows = draw_rows(factors, INFORMATION_ROWS, random)
-    # By their first appearance, so that rows without groups are shuffled one by one.
-    of_rows = np.arange(len(rows)) if groups is None else pd.factorize(groups[rows])[0]
+    of_rows = np.arange(len(rows)) if groups is None else by_appearance(groups[rows])
     for name, code in codes.items():
         code = code[rows][:, np.ptp(code[rows], axis=0) > 0]
         count, width = code.shape
@@ -310,10 +323,13 @@ def estimate_cell(
     code: np.ndarray, values: np.ndarray, groups: np.ndarray, random: np.random.Generator
 ) -> tuple[float, float]:
     """Bits between a code and a factor, and the largest of ten estimates with it shuffled."""
-    estimate = kraskov if values.dtype.kind == "f" else ross
-    orders = [shuffle_groups(groups, random) for _ in range(10)]
-    null = [estimate(code, values[order]).estimate for order in orders]
-    return estimate(code, values).estimate, max(null)
+    orders = [np.arange(len(values)), *(shuffle_groups(groups, random) for _ in range(10))]
+    if values.dtype.kind == "f":
+        found = [kraskov(code, values[order]).estimate for order in orders]
+    else:
+        classes = to_index("factor", values)
+        found = ross_all(code, [classes[order] for order in orders])
+    return found[0], max(found[1:])
 
 
 def score(
@@ -322,11 +338,11 @@ def score(
     """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
     random = np.random.default_rng(seed)
     rows = draw_rows(factors, SHUFFLED_ROWS, random)
-    order = shuffle_groups(pd.factorize(groups[rows])[0], random)
+    order = shuffle_groups(by_appearance(groups[rows]), random)
     some = {name: code[rows] for name, code in codes.items()}
     others = {name: values[rows][order] for name, values in factors.items()}
     whole = scores(codes, factors, groups=groups, seed=seed)
-    floor = scores(some, others, groups=groups[rows], seed=seed)
+    floor = scores(some, others, groups=groups[rows], trees=FEWER_TREES, seed=seed)
 
     units = sum(code.shape[1] for code in codes.values())
     has_gaps = units > 1 and all(values.dtype.kind != "f" for values in factors.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_whole
+from unbraid.checks import check_field, check_name, check_seed, check_whole
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -60,6 +61,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     id_column: str | None = None,
     time_column: str | None = None,
     group: str | None = None,
+    dynamic: Sequence[str] = (),
     size: int = 32,
     fit: str = "crop",
     length: int | None = None,
@@ -78,6 +80,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     id_column    of a csv file of series: which column tells them apart; guessed by its name
     time_column  likewise: which column orders a series
     group        the label whose classes are kept together by the split, such as a person
+    dynamic      labels of the motion; what is no label is refused before large files are read
     size         height and width of frames
     fit          "crop": frames are cut to their middle square; "pad": they get black borders
     length       steps of a clip; by default 16 for films, and the others whole
@@ -95,6 +98,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     path = Path(path)
     check_field(size in (8, 16, 32, 64, 128, 256), "size", "8, 16, 32, 64, 128 or 256", size)
     check_name("fit", fit, ("crop", "pad"))
+    check_seed(seed)
     check_whole(2, length=2 if length is None else length)
     check_whole(1, stride=1 if stride is None else stride)
     raw = find(path, id_column, time_column, size, fit)
@@ -105,14 +109,16 @@ def load(  # noqa: PLR0913 - all but the first go by name
     if file.is_file():
         own_tables.add_label_file(file, raw, time_column)
     raw.notes += own_tables.doubt_gaps(raw.static.select_dtypes("number"))
-    static, dynamic = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
+    still, moving = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
     if raw.kind == "series":
         raw.notes.append(f"Variables: {own_tables.list_some(raw.columns)}.")
-    for what, known in (("sequences", static), ("steps", dynamic)):
+    for name in dynamic:
+        check_name("dynamic", name, [*still, *moving])
+    for what, known in (("sequences", still), ("steps", moving)):
         if known:
             raw.notes.append(f"Labels of {what}: {own_tables.describe_labels(known)}.")
     owner, unit = find_owners(raw, group)
-    part = draw_parts(raw, static, owner, unit, length or raw.length, seed)
+    part = draw_parts(raw, still, owner, unit, length or raw.length, seed)
     length = length or raw.length
     if part is None and length:
         stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
@@ -120,7 +126,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     check_memory(raw, size, 1 + max(1, overlap))
     clips = cut(raw, part, length, stride)
     raw.notes += describe_sizes(raw.sizes, fit)
-    splits = assemble(raw, clips, static, dynamic, f"own data from {path.name}")
+    splits = assemble(raw, clips, still, moving, f"own data from {path.name}")
     data = OwnData(splits, raw.notes, {}, raw.kind, raw.scale, {}, unit, raw.columns, raw.units)
     for number, name in enumerate(SPLITS):
         chosen = [clip for clip in clips if clip.split == number]

@@ -45,6 +45,7 @@ class Page:
         # The number of another test sequence for each, (n,).
         self.donors = torch.from_numpy(random_donors(max(2, count)))[:count] % count
         self.within = lie_within(steps_of(self.test))  # steps (N, T) from the first to the last
+        self.obstacles: dict[str, str] = {}  # by label: why nothing can be said of it, or ""
         self.verdict: list[str] = []
         self.findings: list[str] = []
 

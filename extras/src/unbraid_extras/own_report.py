@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from unbraid.codes import decode_all, root_mean_square
 from unbraid.course import films, plots
 
 from unbraid_extras import own_labels, pages
+from unbraid_extras.arrays import check_inputs, read_arrays
 from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import Page, average, widen
 from unbraid_extras.own_training import Trained, write_known
@@ -53,6 +55,7 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
     dynamic: labels, a value per sequence, of the motion.
     """
     page = Page(trained.model, data, dynamic)
+    page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
     sections = {
         "side": own_labels.SIDE,
         "training": describe_training(trained),
@@ -64,11 +67,40 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
     title = f"{trained.plan.model} on {about}"
     html = pages.render("own_report.html.j2", title=title, page=page, **sections)
     write_known(folder / "codes.npz", pack_arrays(page.codes["test"]))
-    if page.test.labels:
-        write_known(folder / "factors.npz", pack_arrays(page.test.labels))
+    if factors := list_factors(page):
+        write_known(folder / "factors.npz", pack_arrays(factors))
     path = folder / "report.html"
     write_known(path, html.encode())
     return path
+
+
+def list_factors(page: Page) -> dict[str, Tensor]:
+    """The labels of which something can be said, and what the split keeps together, if it does."""
+    labels = page.test.labels
+    factors = {name: values for name, values in labels.items() if not page.obstacles[name]}
+    if factors and len(np.unique(page.groups)) < len(page.groups):
+        factors[page.unit] = torch.from_numpy(page.groups)
+    return factors
+
+
+def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
+    """How to measure the codes that were written, or what that lacks."""
+    codes, factors = folder / "codes.npz", folder / "factors.npz"
+    if not factors.exists():
+        return (
+            "The command measure needs labels (--labels) that vary, and more films of each class."
+        )
+    known = read_arrays(factors, "factors")
+    group = known.pop(data.unit, None)
+    dynamic = [name for name in dynamic if name in known]
+    try:
+        check_inputs(read_arrays(codes, "codes"), known, dynamic, group)
+    except ValueError as error:
+        return f"The command measure cannot read the codes yet: {error}"
+    words = ["python", "-m", "unbraid_extras", "measure", str(codes), str(factors)]
+    words += ["--dynamic", ",".join(dynamic)] * bool(dynamic)
+    words += ["--group", data.unit] * (group is not None)
+    return f"to measure the codes: {shlex.join(words)}"
 
 
 def pack_arrays(arrays: Mapping[str, Tensor]) -> bytes:
@@ -182,7 +214,7 @@ def show_labels(page: Page) -> dict[str, object] | None:
             "of labels (--labels) says what should be where."
         )
         return None
-    obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
+    obstacles = page.obstacles
     usable = [name for name in obstacles if not obstacles[name]]
     sentences = []
     for name in [name for name in obstacles if obstacles[name]]:

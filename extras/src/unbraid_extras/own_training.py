@@ -237,8 +237,12 @@ class Watch:
             self.model.save(self.best_path)
         records.write_json(self.rows_path, {"rows": self.rows})
         if len(self.rows) % (ROWS // 10) == 0:
-            text = "  update {step}: training {elbo_per_frame:.4g}, validation {validation:.4g}"
-            print(f"{text.format(**self.rows[-1])} nats per step; best at {self.best}", flush=True)
+            share = row["step"] / self.options["steps"]
+            left = row["seconds"] * (1 / share - 1) / 60
+            text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
+            text = f"{text.format(**self.rows[-1])}, best at {self.best}"
+            done = f"update {row['step']} of {self.options['steps']} ({share:.0%})"
+            print(f"  {done}, {left:.1f} min left: {text}", flush=True)
 
 
 def train(

@@ -62,6 +62,12 @@ class FrameSampler:
     def take(self, rows: Tensor, steps: Tensor) -> Sequences:
         """The frames `steps` (B, N) of the sequences `rows` (B,), as floats, with their labels."""
         sequences = self.sequences
+        for name, each, count in (
+            ("rows", rows, len(sequences)),
+            ("steps", steps, sequences.length),
+        ):
+            is_there = ((each >= 0) & (each < count)).all()
+            check_field(is_there, name, f"numbers from 0 to {count - 1}", "others")
         pairs = (rows[:, None], steps)
         labels = {}
         for name, values in sequences.labels.items():

@@ -122,7 +122,7 @@ class Sequences(Readable):
         frames, shape = self.frames, tuple(self.frames.shape)
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
         check_field(len(shape) in (3, 5) and 0 not in shape[1:], "frames", layout, shape)
-        if self.kind == "frames" and shape[4] in (1, 3) and min(shape[2:4]) > 4:
+        if self.kind == "frames" and shape[4] in (1, 3) and shape[2] not in (1, 3):
             refuse("frames", "channels before height and width, frames.movedim(-1, 2)", shape)
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
@@ -140,8 +140,10 @@ class Sequences(Readable):
             refuse("static, dynamic", f"each label once, {sorted(self.labels)}", names)
         for name, values in self.labels.items():
             lead = self.frames.shape[: 1 if name in self.static else 2]
-            if values.shape[: len(lead)] != lead or not torch.isfinite(values).all():
-                refuse(f"labels[{name!r}]", f"finite numbers, {tuple(lead)}", tuple(values.shape))
+            fits, where = values.shape[: len(lead)] == lead, f"labels[{name!r}]"
+            shapes = f"the shape {tuple(lead)} or longer", tuple(values.shape)
+            check_field(fits, where, *shapes)
+            check_field(torch.isfinite(values).all(), where, "finite numbers", "NaN or infinity")
         for name, classes in self.classes.items():
             check_name("classes", name, self.labels)
             values = self.labels[name]

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_name
+from unbraid.checks import check_field, check_name
 from unbraid.data.sequences import Sequences
 
 CALENDAR = {
@@ -25,13 +25,15 @@ MONTH_HOURS = 672  # 28 days: as much of each month as the shortest has
 
 def daily_mean(values: Tensor) -> Tensor:
     """Means of each 24 hours: (N, T, ...) becomes (N, T / 24, ...)."""
+    hours = values.shape[1]
+    check_field(hours % 24 == 0, "values", "whole days of 24 hours", f"{hours} hours")
     return values.unflatten(1, (-1, 24)).mean(2)
 
 
 def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """0 ... count - 1, shuffled: int(share * count) to train, the rest to validate; each sorted."""
-    order = np.random.default_rng(seed).permutation(count)
-    cut = int(share * count)
+    order, cut = np.random.default_rng(seed).permutation(count), int(share * count)
+    check_field(0 < share < 1, "share", "a share between 0 and 1", share)
     return np.sort(order[:cut]), np.sort(order[cut:])
 
 

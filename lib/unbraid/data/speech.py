@@ -66,6 +66,7 @@ def label_digits(waveforms: list[Tensor], columns: Tensor, split: str, about: st
 
 def equal_level(waveform: Tensor) -> Tensor:
     """A recording (samples,) minus its mean, at a root mean square of `LOUDNESS`."""
+    check_field(bool(waveform.isfinite().all()), "waveform", "finite samples", "others")
     waveform = waveform - waveform.mean()
     return waveform * (LOUDNESS / waveform.square().mean().sqrt().clamp(min=1e-6))
 
@@ -116,8 +117,8 @@ def magnitudes(chunks: Tensor, rate: int) -> Tensor:
     is mirrored. Bin k of 101 at 8 kHz, of 201 at 16 kHz, stands for 40 k Hz.
     """
     check_name("rate", rate, TRANSFORMS)
-    if chunks.ndim != 2:
-        refuse("chunks", "(N, samples)", tuple(chunks.shape))
+    if chunks.ndim != 2 or not chunks.is_floating_point():
+        refuse("chunks", "floats (N, samples)", f"{chunks.dtype} {tuple(chunks.shape)}")
     size, window, hop = TRANSFORMS[rate]
     shape = torch.hann_window(window, dtype=chunks.dtype)
     return torch.stft(chunks, size, hop, window, shape, return_complex=True).abs().transpose(1, 2)
@@ -139,6 +140,8 @@ class SpectrumScale:
     def fit(cls, train: Sequences) -> Self:
         """The scale of training chunks of magnitudes (N, T, bins)."""
         check_field(train.kind == "series", "train", "chunks (N, T, bins)", train.kind)
+        least = train.frames.min()
+        check_field(least >= 0, "train", "magnitudes, none below 0", f"{float(least):g}")
         mask = train.observed
         spectra = ((train.frames + FLOOR).log() * mask[..., None]).double()
         means = spectra.sum(1) / mask.sum(1).clamp(min=1)[:, None]  # (N, bins)

@@ -13,7 +13,7 @@ by its standard deviation, unless `raw=True` asks for the papers' protocol; cons
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +23,12 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid import checks
-from unbraid.checks import check_field, check_whole, finite_array, refuse
+from unbraid.checks import check_field, check_whole, measurable_array, refuse
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
 AT_ONCE = 20_000  # distances, which fit into a processor's cache
+MOST_KEPT = 2000  # rows whose distances from each other are all kept in memory
 
 
 class MutualInformation(NamedTuple):
@@ -103,29 +104,37 @@ def ross(
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    bits = ross_bits(prepare(xs, jitter, generator, raw), classes, k=3)
+    (bits,) = ross_bits(prepare(xs, jitter, generator, raw), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
     return MutualInformation(bits, np.empty(0))
 
 
-def ross_bits(x: np.ndarray, labels: np.ndarray, k: int) -> float:
+def ross_bits(x: np.ndarray, columns: Iterable[np.ndarray], k: int) -> list[float]:
     """Ross's equation (2), <psi(N) - psi(N_class) + psi(k) - psi(m)>, for (N, d) floats.
 
-    labels: class numbers. Single members are left out; NaN where fewer than two classes remain.
+    columns: class numbers (N,), each with an estimate. Single members are left out; NaN where fewer
+    than two classes remain.
     """
-    sizes = np.bincount(labels)
-    kept = sizes[labels] > 1
-    if (sizes > 1).sum() < 2:
-        return float("nan")
-    x, labels = x[kept], labels[kept]
-    radius, terms = np.empty(len(x)), np.empty(len(x))
-    for label in np.flatnonzero(sizes > 1):
-        rows = np.flatnonzero(labels == label)
-        neighbours = min(k, len(rows) - 1)
-        radius[rows] = np.nextafter(distance_of_neighbour(x[rows], neighbours), 0)
-        terms[rows] = digamma(neighbours) - digamma(len(rows))
-    nats = digamma(len(x)) + np.mean(terms - digamma(count_within(x, radius)))
-    return float(nats) / np.log(2)
+    all_far = None
+    if x.shape[1] > 1 and len(x) <= MOST_KEPT:
+        all_far = cdist(x, x, "chebyshev")  # of use to each column
+    bits = []
+    for labels in columns:
+        sizes = np.bincount(labels)
+        kept, nats, far = sizes[labels] > 1, np.empty(len(labels)), all_far
+        radius = nats.copy()
+        for label in np.flatnonzero(sizes > 1):
+            rows = np.flatnonzero(labels == label)
+            near = min(k, len(rows) - 1)
+            among = None if far is None else far[np.ix_(rows, rows)]
+            radius[rows] = np.nextafter(distance_of_neighbour(x[rows], near, among), 0)
+            nats[rows] = digamma(near) - digamma(len(rows))
+        if far is not None and not kept.all():
+            far = far[np.ix_(kept, kept)]
+        nats = nats[kept] - digamma(count_within(x[kept], radius[kept], far))
+        is_told = (sizes > 1).sum() > 1
+        bits.append(float(digamma(len(nats)) + nats.mean()) / np.log(2) if is_told else np.nan)
+    return bits
 
 
 def compare_all(points: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -136,21 +145,51 @@ def compare_all(points: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, cdist(points[rows], points, "chebyshev")
 
 
-def distance_of_neighbour(points: np.ndarray, k: int) -> np.ndarray:
-    """The distance from each point (N, d) to its k-th nearest other point, (N,)."""
+def distance_of_neighbour(points: np.ndarray, k: int, far: np.ndarray | None = None) -> np.ndarray:
+    """The distance from each point (N, d) to its k-th nearest other point, (N,).
+
+    far: the distances (N, N), where they are known.
+    """
+    if far is not None:
+        return np.partition(far, k)[:, k]  # The first is the point itself.
+    if points.shape[1] == 1:
+        order, count = np.argsort(points[:, 0]), len(points)
+        line = np.pad(points[order, 0], k, constant_values=(-np.inf, np.inf))
+        # Of k + 1 places in a row, which hold the point, the farther end; the best of these.
+        here = line[k : k + count]
+        ends = [line[first : first + count] for first in range(2 * k + 1)]
+        reach = [np.maximum(here - ends[n], ends[n + k] - here) for n in range(k + 1)]
+        return np.min(reach, axis=0)[np.argsort(order)]
     if len(points) >= ALL * points.shape[1] ** 3:
-        tree = KDTree(points, LEAF, metric="chebyshev")
-        return tree.query(points, k + 1)[0][:, k]  # The first is the point itself.
+        return KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)[0][:, k]
     return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
 
-def count_within(points: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def count_within(
+    points: np.ndarray, radius: np.ndarray, far: np.ndarray | None = None
+) -> np.ndarray:
     """How many points, itself included, lie no farther from each point than its radius; (N,)."""
+    if far is not None:
+        return np.count_nonzero(far <= radius[:, None], axis=1)
+    if points.shape[1] == 1:
+        order = np.argsort(points[:, 0])
+        line, reach = points[order, 0], radius[order]
+        above, below = count_up_to(line, reach), count_up_to(-line[::-1], reach[::-1])[::-1]
+        return (above + below - len(line))[np.argsort(order)]
     if len(points) >= ALL * points.shape[1] ** 3:
         tree = KDTree(points, LEAF, metric="chebyshev")
         return tree.query_radius(points, radius, count_only=True)
     parts = compare_all(points)
     return np.hstack([(far <= radius[rows, None]).sum(axis=1) for rows, far in parts])
+
+
+def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Of ascending numbers, how many are below each one plus its reach, or there; (N,)."""
+    padded, ends = np.append(line, np.full(len(line), np.inf)), np.zeros(len(line), dtype=int)
+    # Differences decide, as they did for the distance of a neighbour: a sum would be rounded.
+    for step in 2 ** np.arange(len(line).bit_length())[::-1]:
+        ends += step * (padded[ends + step - 1] - line <= reach)
+    return ends
 
 
 def warn_of_ties(samples: np.ndarray, k: int) -> None:
@@ -201,7 +240,7 @@ def cross_block(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 def as_samples(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a checked (N, d) float64 array with N >= 2; the name is for the error message."""
-    samples = finite_array(name, values)
+    samples = measurable_array(name, values)
     if samples.ndim == 1:
         samples = samples[:, None]
     are_samples = samples.ndim == 2 and len(samples) >= 2 and samples.size > 0

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unbraid import records
-from unbraid.checks import ResultsError, check_field, refuse
+from unbraid.checks import ResultsError, check_field, check_type, refuse
 from unbraid.networks import frame_encoder
 from unbraid.tensors import read_weights
 
@@ -84,6 +84,7 @@ class FrameJudge(nn.Module):
 
     def check(self, frames: Tensor) -> None:
         """Refuse frames that this judge was not made for; raises ValueError."""
+        check_type(Tensor, frames=frames)
         size, shape = self.sizes["image_size"], tuple(frames.shape)
         own, axes = (self.sizes["channels"], size, size), "N, T" if self.recurrent else "N"
         if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
@@ -116,7 +117,7 @@ KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
 def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
     """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
     size = judge.sizes["image_size"]
-    if frames.shape[-1] != size:
+    if frames.shape[-1] != size and frames.shape[-1] == frames.shape[-2]:  # `check` refuses others
         frames = F.adaptive_avg_pool2d(frames.flatten(0, -4), size).unflatten(0, frames.shape[:-3])
     return judge.probabilities(frames.clamp(0, 1))
 
@@ -133,6 +134,7 @@ def load_judge(name: Path | str, classes: Classes | None = None) -> FrameJudge:
         such as "digits", "sprites" and "sprites_poses".
     classes: those of the data to be judged, which may have further labels; others are refused.
     """
+    check_type((str, Path), name=name)
     path = Path(name)
     if path.suffix != ".safetensors":
         path = records.weights(f"judges/{name}/quick/judge-seed0")

@@ -23,7 +23,13 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from unbraid import checks
-from unbraid.checks import check_field, check_name, check_whole, finite_array, refuse
+from unbraid.checks import (
+    check_field,
+    check_name,
+    check_whole,
+    measurable_array,
+    refuse,
+)
 from unbraid.measures.intervals import ratio_limits, share_interval
 from unbraid.readable import Readable
 
@@ -40,6 +46,7 @@ POOLINGS = {  # codes of frames (N, T, d) as the inputs of a probe, (N, S, p)
 }
 NONLINEAR_ROWS = 3000  # at most: the time of this probe grows with the square of its rows
 KERNEL_ROWS = 2000  # test rows whose kernels are in memory at once
+AT_ONCE = 200_000  # values of a factor in permutations
 SPLITS = 100  # that are drawn at most, until each factor differs on both sides
 BOOTSTRAP_DRAWS = 1000  # of the test sequences, behind an interval
 
@@ -129,10 +136,13 @@ def leakage_matrix(
     limits = skill_limits(by_group[0] / share, by_group[1] / share, seed)
 
     reached, level = np.zeros(len(cells)), loss.mean(axis=1) + 1e-12
-    for _ in range(permutations):
-        order = shuffle_groups(tested, null)  # the same for every cell
+    size = max(1, AT_ONCE // max(true.size for _, true, _ in cells))  # of a batch of orders
+    for start in range(0, permutations, size):
+        batch = range(start, min(start + size, permutations))
+        orders = np.stack([shuffle_groups(tested, null) for _ in batch])  # the same for every cell
         for cell, (said, true, target) in enumerate(cells):
-            reached[cell] += mean_loss(said, true[order].reshape(1, -1), target)[0] <= level[cell]
+            shuffled = mean_loss(said, true[orders].reshape(len(orders), -1), target)
+            reached[cell] += (shuffled <= level[cell]).sum()
     p_value, shape = (1 + reached) / (1 + permutations), (len(features), len(targets))
     figures = value.reshape(shape), limits.reshape(*shape, 2), p_value.reshape(shape)
     return LeakageMatrix(*figures, tuple(features), tuple(targets), probe)
@@ -263,7 +273,7 @@ def parse_inputs(
     rows: dict[str, np.ndarray] = {}
     frames = set()
     for name, given in codes.items():
-        code = finite_array(f"code {name!r}", given)
+        code = measurable_array(f"code {name!r}", given)
         if code.ndim not in (2, 3) or 0 in code.shape:
             refuse(f"code {name!r}", "(N, D) or (N, T, d); of one unit x[:, None]", code.shape)
         if code.ndim == 2:
@@ -284,7 +294,7 @@ def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
     field, values = f"factor {name!r}", checks.as_array(given)
     classes = values.dtype.kind in "biuUSO"
     if not classes:
-        values = finite_array(field, values)
+        values = measurable_array(field, values)
     is_shaped = values.ndim in ((1, 2) if classes else (1, 2, 3))
     check_field(is_shaped, field, "(N,), (N, T) or, of floats, (N, T, m)", values.shape)
     of_frames = values.ndim == 3 or (values.ndim == 2 and classes)

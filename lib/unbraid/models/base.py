@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_number, check_whole, refuse
+from unbraid.checks import check_field, check_number, check_whole, refuse
 from unbraid.tensors import read_weights
 
 from .guards import Guarded, check_batch, check_config, check_value
@@ -89,6 +89,8 @@ class Bound:
         weights = dict(weights or {})
         for name, weight in weights.items():
             check_number(**{f"weights.{name}": weight})
+            is_fine = weight >= 0 or not name.endswith(("kl", "log_likelihood"))
+            check_field(is_fine, f"weights.{name}", "0 or more", weight)
         total = weights.pop("log_likelihood", 1.0) * self.log_likelihood
         every = weights.pop("kl", 1.0)
         for code, divergence in self.kl.items():

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..checks import check_number
+from ..checks import check_number, check_shape
 from ..distributions import DiagonalGaussian, gaussian_log_likelihood, kl_by_unit
 from ..networks import ConvolutionalDecoder, ConvolutionalEncoder, GaussianHead, mlp
 from .base import BatchLike, Bound, Codes, ModelConfig, Noise, NoiseSource, SequenceModel
@@ -131,6 +131,7 @@ class IndependentPrediction(SequenceModel):
 
     def prior(self, previous: Tensor) -> DiagonalGaussian:
         """p(z_t | z_{t-1}) for z_{t-1} (B, K d): network i reads the d units of factor i alone."""
+        check_shape("previous", previous.shape, (self.factors * self.factor_size,))
         parts = previous.split(self.factor_size, -1)
         # p_i(z_t^i | z_{t-1}^i) of each factor i; their product is p(z_t | z_{t-1}).
         outputs = [network(part) for network, part in zip(self.transitions, parts, strict=True)]
@@ -192,6 +193,7 @@ class IndependentPrediction(SequenceModel):
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Mean frames (B, T, C, H, W) of latents (B, T, K d)."""
+        check_shape("latents", latents.shape, (self.factors * self.factor_size,))
         return self.step_by_step(self.decoder, latents)
 
     def step_by_step(self, network: nn.Module, inputs: Tensor) -> Tensor:
