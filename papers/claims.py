@@ -149,7 +149,8 @@ class Claim:
 
     def print_figure(self, figure: Figure) -> str:
         """A figure's mean, its 95 % interval over seeds and, where the paper's data and protocol
-        are ours and the seeds are few, the seeds, those whose weights ship in bold."""
+        are ours and the seeds are few, the seeds, those whose weights ship in bold. Of two seeds
+        the values alone."""
         ships, by_number = find_shipped(*self.split_run(figure)), self.read_values(figure)
         values = list(by_number.values())
         mean = print_mean(values, figure.digits)
@@ -160,7 +161,7 @@ class Claim:
         for seed, value in by_number.items():
             number = print_number(value, figure.digits)
             seeds.append(f"**{number}**" if ships[seed] else number)
-        return f"{mean} ({' '.join(seeds)})" if len(seeds) > 1 else seeds[0]
+        return f"{mean} ({' '.join(seeds)})" if len(seeds) > 2 else ", ".join(seeds)
 
     def print_ours(self) -> str:
         """Our figures, and beside each what the paper prints and the next best score."""

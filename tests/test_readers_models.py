@@ -185,5 +185,5 @@ def test_12_and_13_name_a_state(scores, state):
     ],
 )
 def test_13_names_the_state_of_a_recorded_run(own, other, state):
-    lesson = run_lesson("13", "nearest_state")
+    lesson = run_lesson("13", "nearest_state", np=np)
     assert lesson.nearest_state(own, other) == state

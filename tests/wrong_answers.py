@@ -71,6 +71,8 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {  # parts of mutants that are as right
     "23.3": ("is_painted = frames.amin(1", "is_painted = frames > 0.05"),
     # The value is a whole number already.
     "10.3": ("return np.argmin(list_errors(a, b))",),
+    # All steps of the noise have one shape.
+    "11.2": ("torch.zeros_like(noise[:, 1])", "torch.zeros_like(noise[:, -1])"),
     # At a wall itself nothing is folded; arrays of one length.
     "15.2": ("place <= 0", "place >= 1"),
     # An element that is not read has no part.
