@@ -38,6 +38,7 @@ def as_a_reader(kernels, monkeypatch):
     """Modules are found as an installed environment finds them, with nothing of the tests."""
     monkeypatch.delenv("PYTHONPATH")
     monkeypatch.setenv("JUPYTER_PATH", kernels)
+    monkeypatch.setenv("UNBRAID_FILM_FRAMES", "2")  # to draw them all takes long
 
 
 # In this process, and saved once: to start papermill and to save after each cell takes longer.

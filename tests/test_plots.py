@@ -117,6 +117,30 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
     ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, last)]
     assert np.abs(ends[0] - ends[1]).mean() < 1  # the last figure, with the highest bar
     assert not plt.get_fignums()
+    films.animate(draw, 3, "A bar that grows from zero to two.", still=1)
+    film, still = read_film(shown)
+    film.seek(1)
+    ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, still)]
+    assert np.abs(ends[0] - ends[1]).mean() < 1
+
+
+def test_the_environment_limits_the_pictures_of_a_film_and_its_still_is_among_them(
+    shown, monkeypatch
+):
+    monkeypatch.setenv("UNBRAID_FILM_FRAMES", "2")
+    drawn = []
+
+    def draw(number):
+        drawn.append(number)
+        figure, ax = plt.subplots(figsize=(2, 1))
+        ax.bar([0, 1], [number, 3])
+        return figure
+
+    films.animate(draw, 5, "A bar that grows from zero to four.", still=3)
+    assert drawn == [0, 1] and read_film(shown)[0].n_frames == 2
+    films.film(np.random.rand(1, 5, 1, 20, 20), "A clip of five frames of noise.", still=(0, 3, 4))
+    film, still = read_film(shown)
+    assert film.n_frames == 2 and still.size == (80, 80 + 4 + 80)  # its first and its last
 
 
 def test_a_key_stands_for_a_sentence_of_the_notebooks(shown, monkeypatch, tmp_path):

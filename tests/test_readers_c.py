@@ -122,7 +122,7 @@ def test_its_codes_and_swaps_are_the_librarys():
 def test_the_loop_of_32_trains_on_a_device(device):
     lesson = run_lesson("32", device=torch.device(device), RidgeClassifier=RidgeClassifier, np=np)
     clips = sprites.load("validation").subset(slice(36))
-    model = lesson.give_head_start(lesson.small_model(0))
+    model = lesson.give_start(lesson.small_model(0))
     loop = lesson.train(model, clips.frames, 100, lesson.prices, 0)
     assert [update for update, _ in loop] == list(range(1, 101))
     x = clips.as_float().frames.to(device)

@@ -29,7 +29,7 @@ def train_one(name: str, seed: int, updates: int) -> list[dict]:
     practice, validation = sprites.load("fit", 32).frames, sprites.load("validation", 32)
     model = lesson.small_model(seed)
     if has_start:
-        lesson.give_head_start(model)
+        lesson.give_start(model)
     # A short run has the prices of the long run's first updates.
     part = updates / RUNS["both"][0]
     weigh = (lambda share: lesson.prices(part * share)) if has_prices else lesson.released

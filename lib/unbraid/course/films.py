@@ -5,6 +5,7 @@ still: what stands for a film where nothing moves: numbers of its pictures from 
 """
 
 import io
+import os
 from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
@@ -17,6 +18,8 @@ from torch import Tensor
 from unbraid.checks import check_whole, refuse
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
+
+MOST = "UNBRAID_FILM_FRAMES"  # in the environment: films have at most so many pictures (for tests)
 
 
 def film(
@@ -37,12 +40,19 @@ def film(
     if len(titles) * rows not in (0, len(clips)):
         refuse("titles", f"one for each of {len(clips)} clips in {rows} rows", titles)
     images = []
-    for frames in np.asarray(clips).swapaxes(0, 1):
+    steps = np.asarray(clips).swapaxes(0, 1)
+    for frames in steps[: limit_count(len(steps))]:
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
         images.append(Image.fromarray((255 * pixels).astype("uint8")))
-    numbers = still or sorted({0, len(images) // 2, len(images) - 1})
+    last = len(images) - 1
+    numbers = sorted({min(number, last) for number in still or (0, len(images) // 2, last)})
     strip = write_above(stack_frames(images, numbers), titles)
     show_film([write_above(image, titles) for image in images], alt, milliseconds, strip)
+
+
+def limit_count(count: int) -> int:
+    """How many of `count` pictures a film gets: all, or what the environment allows."""
+    return min(count, int(os.environ.get(MOST, count)))
 
 
 def stack_frames(images: Sequence[Image.Image], numbers: Sequence[int]) -> Image.Image:
@@ -73,14 +83,20 @@ def write_above(image: Image.Image, titles: Sequence[str]) -> Image.Image:
     return page
 
 
-def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: int = 250) -> None:
+def animate(
+    draw: Callable[[int], Figure],
+    count: int,
+    alt: str,
+    milliseconds: int = 250,
+    still: int | None = None,
+) -> None:
     """Show figures draw(0) ... draw(count - 1), of one size, for `milliseconds` each, as a film.
 
-    The last figure is its still.
+    still: the number of the figure that stands for the film, by default the last.
     """
     check_whole(1, count=count)
     pictures: list[np.ndarray] = []
-    for number in range(count):
+    for number in range(limit_count(count)):
         figure = draw(number)
         if number == 0:
             figure.draw_without_rendering()  # the layout finds the places
@@ -96,7 +112,9 @@ def animate(draw: Callable[[int], Figure], count: int, alt: str, milliseconds: i
     palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
     images = map(Image.fromarray, pictures)
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    show_film(frames, alt, milliseconds, frames[-1].convert("RGB"))
+    last = len(frames) - 1
+    shown = last if still is None else min(still, last)
+    show_film(frames, alt, milliseconds, frames[shown].convert("RGB"))
 
 
 def show_film(
