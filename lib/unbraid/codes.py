@@ -60,9 +60,9 @@ def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 @torch.no_grad()
 def decode_all(model: SequenceModel, codes: Codes) -> Tensor:
     """Frames (B, T, C, H, W), or series, of many codes, on the CPU."""
-    model.check_codes(codes)
-    length = max(code.shape[1] for code in codes.values() if code.ndim == 3)
-    device, size = device_of(model), max(1, FRAMES // length)
+    lengths = [code.shape[1] for code in codes.values() if code.ndim == 3]
+    check_field(lengths, "codes", "one code of each frame (B, T, d) at least", ", ".join(codes))
+    device, size = device_of(model), max(1, FRAMES // max(lengths))
     parts = []
     for start in range(0, len(next(iter(codes.values()))), size):
         part = {name: code[start : start + size].to(device) for name, code in codes.items()}
@@ -108,8 +108,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 @torch.no_grad()
 def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
-    shape = len(frames), model.config.static_size
-    check_field(tuple(static.shape) == shape, "static", shape, tuple(static.shape))
+    check_field(len(static) == len(frames), "static", f"{len(frames)} rows", len(static))
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
         part, rest = rest.tensor_split([len(batch.frames)])
