@@ -116,15 +116,15 @@ def test_what_is_not_the_papers_own_is_no_reproduction(toy, changes, verdict):
 
 def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(toy):
     figure = {"published": 0.5, "next": 0.1, "better": "higher"}
-    claim = toy([0.51, -0.2], 70, figure, command="make it", at_size=False)
+    claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", at_size=False)
     assert claim.print_row() == (
         "c (Table 1)",
-        "score 0.15 ± 4.51 (**0.51** −0.20); paper 0.50, next 0.10",  # 12.706 * .355
-        "its own<br>2 seeds, 70 % of its updates",
+        "score 0.11 ± 0.90 (**0.51** −0.20 0.02); paper 0.50, next 0.10",  # 4.303 * .210
+        "its own<br>3 seeds, 70 % of its updates",
         "not decided: `make it`<br>better than next: yes",
     )
     assert claim.print_row(with_command=False)[-1] == "not decided<br>better than next: yes"
-    assert claim.print_short_row() == ("A: c", "score 0.15 ± 4.51 (paper 0.50)", "not decided")
+    assert claim.print_short_row() == ("A: c", "score 0.11 ± 0.90 (paper 0.50)", "not decided")
     assert toy([0.05], figure=figure).print_next() == "<br>better than next: no"
     assert toy([0.05], figure=figure, comparable=False).print_next() == ""
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # a baseline, which all seeds share
@@ -141,9 +141,9 @@ def test_a_number_that_rounds_to_zero_has_no_minus():
     assert claims.print_number(-0.004, 2) == "0.00" and claims.print_number(-0.006, 2) == "−0.01"
 
 
-def test_a_figure_that_some_seeds_lack_is_the_mean_of_the_others(toy):
+def test_of_two_seeds_the_values_stand_alone_and_one_that_lacks_the_figure_is_left_out(toy):
     claim = toy([0.4, None, 0.6], figure={"bar": 0.4})
-    assert claim.print_ours() == "score 0.50 ± 1.27 (**0.40** 0.60)"
+    assert claim.print_ours() == "score **0.40**, 0.60"
 
 
 def test_a_figure_that_was_not_measured_is_named(toy):
