@@ -12,6 +12,10 @@ from unbraid.measures.leakage import leakage_matrix
 
 OWN = {"static": {"hair", "skin", "size"}, "dynamic": {"motion", "place"}}
 
+PINNED = """0.9750000 0.9666667 0.7374011 0.0344828 -.3084841
+            0.0250000 -.1333333 -.0038850 0.5172414 0.5378095
+            0.0750000 -.1333333 -.0817371 0.6206897 0.4429633"""
+
 
 def invertible(generator, x, curved=False):
     """Each row of x (..., d) rotated at random; curved: each unit then through u + tanh(3 u)."""
@@ -80,10 +84,11 @@ def test_factors_of_frames_are_read_at_every_step():
     assert found.value[:, 0] == pytest.approx(found.value[:, 2], abs=1e-6)
 
 
-def test_a_rare_class_is_on_both_sides():
+def test_a_rare_class_is_on_both_sides_and_among_the_rows_of_a_slow_probe(monkeypatch):
     """Three of 400 sequences: a third of the plain splits have none of them in the test."""
     y = np.isin(np.arange(400), (7, 77, 177))
     code = {"code": y[:, None] + 0.01 * np.random.default_rng(0).normal(size=(400, 1))}
+    monkeypatch.setattr(leakage, "NONLINEAR_ROWS", 20)
     for seed in range(12):
         found = leakage_matrix(code, {"y": y}, probe="nonlinear", permutations=1, seed=seed)
         assert found["code", "y"] == 1
@@ -123,11 +128,12 @@ def test_one_group_has_no_interval():
     assert np.isfinite(matrix.value).all() and np.isnan(matrix.test_interval).all()
 
 
-def test_rows_are_a_mask_and_stand_once():
+def test_a_mask_of_numbers_is_a_mask_and_rows_stand_once():
     codes, factors = world(90)
     mask = np.arange(90) % 3 == 0
-    matrix = leakage_matrix(codes, factors, test=np.flatnonzero(mask), permutations=1)
-    assert (matrix.value == leakage_matrix(codes, factors, test=mask).value).all()
+    for test in (mask, mask.astype(int), np.flatnonzero(mask)):
+        matrix = leakage_matrix(codes, factors, test=test, permutations=1)
+        assert (matrix.value == leakage_matrix(codes, factors, test=mask).value).all()
     with pytest.raises(ValueError, match="test: expected different indices"):
         leakage_matrix(codes, factors, test=[1, 2, 3, 3])
 
@@ -188,3 +194,11 @@ def test_whole_floats_are_warned_of():
     codes, factors = world(60)
     with pytest.warns(UserWarning, match="hair.*continuous"):
         leakage_matrix(codes, {"hair": factors["hair"] * 1.0}, permutations=9)
+
+
+def test_values_are_those_of_the_first_release():
+    codes, factors = world(150)
+    codes["dynamic"] = codes["dynamic"] + np.random.default_rng(9).normal(size=(150, 4, 4))
+    found = leakage_matrix(codes, factors, probe="nonlinear", permutations=49, seed=3)
+    np.testing.assert_allclose(found.value.flatten(), np.array(PINNED.split(), float), atol=1e-6)
+    assert found.p_value[0] == pytest.approx([0.02, 0.02, 0.02, 0.42, 0.54])

@@ -36,7 +36,7 @@ VALUES = torch.rand(2, 3, 4, 4)
 WIDE = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
 NARROW = DiagonalGaussian(torch.zeros(2, 1), torch.zeros(2, 1))
 MODEL = torch.nn.Linear(1, 1)  # has a device, which is all that is asked before a refusal
-FRAMES = torch.rand(3, 4, 1, 2, 2)
+FRAMES, NONE = torch.rand(3, 4, 1, 2, 2), torch.zeros(3, 4, dtype=torch.bool)
 ROW, STEP = torch.arange(3), torch.arange(12).view(3, 4)
 MASK = STEP != 11  # The last sequence has three frames.
 NAMES = {"step": tuple(map(str, range(12)))}
@@ -96,6 +96,14 @@ FAULTS = (  # the field, and the call
     ("size", lambda: encode_all(MODEL, FRAMES, size=0)),
     ("samples", lambda: bound_per_frame(MODEL, [], seed=0)),
     ("second", lambda: root_mean_square(FRAMES, FRAMES[:1])),
+    ("first", lambda: root_mean_square(FRAMES[:0], FRAMES[:0])),
+    ("mask", lambda: root_mean_square(FRAMES, FRAMES, NONE)),
+    ("mask", lambda: root_mean_square(FRAMES, FRAMES, NONE[:, :2])),
+    ("observed", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, VALUES)),
+    ("dimensions", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, None, 9)),
+    ("frames", lambda: dist.bernoulli_log_likelihood(VALUES * 9, VALUES)),
+    ("frames", lambda: dist.bernoulli_log_likelihood(VALUES * math.nan, VALUES)),
+    ("noise", lambda: WIDE.draw(0)),
     ("variance", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0)),
     ("variance", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, math.nan)),
     ("mean", lambda: dist.gaussian_log_likelihood(VALUES, VALUES[:1], 0.1)),

@@ -85,9 +85,9 @@ def test_subset_keeps_what_belongs_together(indices):
     assert len(whole.subset([])) == 0
 
 
-@pytest.mark.parametrize("indices", [[6], torch.ones(5, dtype=torch.bool)], ids=str)
+@pytest.mark.parametrize("indices", [[6], [-1], [0.5], torch.ones(5, dtype=torch.bool)], ids=str)
 def test_indices_that_there_are_not(indices):
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="indices: expected some of 0 to 5"):
         example().subset(indices)
 
 

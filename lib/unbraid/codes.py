@@ -99,10 +99,16 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
     """
     check_type(Tensor, first=first, second=second)
     shapes = tuple(first.shape), tuple(second.shape)
+    check_field(first.numel() > 0, "first", "one value or more", shapes[0])
     if shapes[0] != shapes[1]:
         refuse("second", f"the shape of first, {shapes[0]}", shapes[1])
     squares = (as_float(first) - as_float(second)).double().square()
-    return float((squares if mask is None else squares[mask]).mean().sqrt())
+    if mask is not None:
+        if mask.dtype != torch.bool or mask.shape != shapes[0][: mask.ndim] or not mask.any():
+            expected = f"booleans, some True, of the first axes of {shapes[0]}"
+            refuse("mask", expected, f"{mask.dtype} {tuple(mask.shape)}")
+        squares = squares[mask]
+    return float(squares.mean().sqrt())
 
 
 @torch.no_grad()

@@ -43,6 +43,7 @@ class DiagonalGaussian:
         if isinstance(noise, torch.Generator):
             like = self.mean
             noise = torch.randn(like.shape, generator=noise, dtype=like.dtype, device=like.device)
+        check_type(Tensor, noise=noise)
         check_shape("noise", noise.shape, self.mean.shape)
         return self.mean + self.standard_deviation * noise
 
@@ -103,6 +104,7 @@ def gaussian_log_likelihood(
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
+        check_field(observed.dtype == torch.bool, "observed", "booleans", observed.dtype)
         squared = squared * observed
         observed = observed.expand_as(squared).flatten(-dimensions)
         count = observed.sum(-1, dtype=squared.dtype)
@@ -112,6 +114,10 @@ def gaussian_log_likelihood(
 
 def bernoulli_log_likelihood(frames: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(frames; sigmoid(logits)) in nats, summed over (C, H, W); frames in [0, 1]."""
+    check_type(Tensor, frames=frames, logits=logits)
     if logits.shape != frames.shape:
         refuse("logits", tuple(frames.shape), tuple(logits.shape))
+    if not torch.compiler.is_compiling():
+        inside = bool(((frames >= 0) & (frames <= 1)).all())
+        check_field(inside, "frames", "values in [0, 1]", "others; divide bytes by 255")
     return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").flatten(-3).sum(-1)

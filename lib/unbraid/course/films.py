@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unbraid.checks import check_whole, refuse
+from unbraid.checks import check_field, check_whole, refuse
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
 
@@ -44,10 +44,18 @@ def film(
     for frames in steps[: limit_count(len(steps))]:
         pixels = picture(frames, rows).repeat(scale, 0).repeat(scale, 1)
         images.append(Image.fromarray((255 * pixels).astype("uint8")))
+    for number in still:
+        check_still(number, len(steps))
     last = len(images) - 1
     numbers = sorted({min(number, last) for number in still or (0, len(images) // 2, last)})
     strip = write_above(stack_frames(images, numbers), titles)
     show_film([write_above(image, titles) for image in images], alt, milliseconds, strip)
+
+
+def check_still(number: int, count: int) -> None:
+    """Refuse the number of a picture that a film of `count` pictures does not have."""
+    check_whole(0, still=number)
+    check_field(number < count, "still", f"below {count}", number)
 
 
 def limit_count(count: int) -> int:
@@ -95,6 +103,8 @@ def animate(
     still: the number of the figure that stands for the film, by default the last.
     """
     check_whole(1, count=count)
+    still = count - 1 if still is None else still
+    check_still(still, count)
     pictures: list[np.ndarray] = []
     for number in range(limit_count(count)):
         figure = draw(number)
@@ -112,9 +122,8 @@ def animate(
     palette = Image.fromarray(np.concatenate(pictures)).quantize(64, Image.Quantize.FASTOCTREE)
     images = map(Image.fromarray, pictures)
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    last = len(frames) - 1
-    shown = last if still is None else min(still, last)
-    show_film(frames, alt, milliseconds, frames[shown].convert("RGB"))
+    shown = frames[min(still, len(frames) - 1)]
+    show_film(frames, alt, milliseconds, shown.convert("RGB"))
 
 
 def show_film(

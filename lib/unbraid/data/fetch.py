@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shutil
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from typing import Any
 
 from unbraid.checks import check_name, refuse
 from unbraid.files import write_atomically
+
+DAY = 86_400  # seconds
 
 
 class DataError(RuntimeError):
@@ -100,6 +103,8 @@ def locate(name: str) -> dict[str, Path]:
 def verify(name: str, only: Sequence[str] = ()) -> dict[str, str]:
     """The state of each file of a source: "ok", "damaged" or "missing". only: of some files."""
     paths, states = locate(name), {}
+    for file in only:
+        check_name("only", file, SOURCES[name].files)
     for file in only or SOURCES[name].files:
         states[file] = "missing"
         if file in paths:
@@ -162,6 +167,7 @@ def _download(source: Source, missing: list[str], folder: Path) -> None:
     """Bring files into a folder: those in the archive, then the others one by one."""
     import pooch
 
+    _sweep(folder)
     # Without the header some servers send a .gz file unpacked.
     bring = pooch.HTTPDownloader(timeout=20.0, headers={"Accept-Encoding": "identity"})
     left = list(missing)
@@ -203,3 +209,10 @@ def _keep(source: Source, file: str, content: bytes, folder: Path) -> bool:
         write_atomically(folder / file, content)
         os.chmod(folder / file, 0o644)  # for all users of a cache
     return is_right
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was being written a day ago or earlier, when a fetch was killed."""
+    for path in [*folder.rglob("tmp*"), *folder.rglob(".*.*")]:
+        if path.is_file() and time.time() - path.stat().st_mtime > DAY:
+            path.unlink()

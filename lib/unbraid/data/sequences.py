@@ -87,9 +87,16 @@ class Sequences(Readable):
         """The sequences at `indices` (0 ... N - 1, booleans (N,), or a slice), in that order."""
         if isinstance(indices, slice):
             return self._map(lambda values: values[indices])
-        rows = torch.arange(len(self), device=self.frames.device)[indices]
+        rows = as_tensor("indices", indices)
+        if rows.dtype == torch.bool and rows.shape == (len(self),):
+            rows = rows.nonzero()[:, 0]
+        is_whole = not (rows.is_floating_point() and rows.numel()) and rows.dtype != torch.bool
+        inside = (rows >= 0) & (rows < len(self))
+        if rows.ndim > 1 or not is_whole or not inside.all():
+            found = str(indices)[:60]
+            raise IndexError(f"indices: expected some of 0 to {len(self) - 1}, found {found}")
         # For bytes index_select is several times as fast as values[rows].
-        return self._map(lambda values: values.index_select(0, rows))
+        return self._map(lambda values: values.index_select(0, rows.long()))
 
     def to(self, device: torch.device | str) -> Self:
         return self._map(lambda values: values.to(device))

@@ -173,8 +173,7 @@ def fit_and_predict(
         x = StandardScaler().fit(x[train]).transform(x)
         show: Callable[[np.ndarray], np.ndarray] = np.asarray
         if probe == "nonlinear":
-            some = np.linspace(0, len(train) - 1, min(len(train), NONLINEAR_ROWS))
-            train = train[some.astype(int)]
+            train = choose_rows(train, [y for y, _ in columns])
             show = partial(rbf_kernel, Y=x[train], gamma=1 / width)
         inputs, models = show(x[train]), []
         for target, (y, said) in zip(targets, columns, strict=True):
@@ -189,6 +188,18 @@ def fit_and_predict(
             for said, column, model in models:
                 said[rows, column] = model.predict(asked).reshape(said[rows, column].shape)
     return outcomes
+
+
+def choose_rows(train: np.ndarray, columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Some training rows for a slow probe, and ten of each class that would else have none."""
+    if len(train) <= NONLINEAR_ROWS:
+        return train
+    some = train[np.linspace(0, len(train) - 1, NONLINEAR_ROWS).astype(int)]
+    chosen = [some]
+    for y in columns:
+        lost = np.setdiff1d(y[train], y[some]) if y.dtype.kind != "f" else ()
+        chosen += [train[(y[train] == label).any(axis=1)][:10] for label in lost]
+    return np.unique(np.concatenate(chosen))
 
 
 def by_row(target: Factor, steps: int, train: np.ndarray) -> np.ndarray:
@@ -233,7 +244,9 @@ def held_out_mask(
             chosen = np.isin(groups, drawn[: round(test * len(drawn))])
             if all(differs(values, chosen) for values in known):
                 break
-    if chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
+    if chosen.dtype.kind in "iu" and chosen.shape == mask.shape and set(chosen.tolist()) <= {0, 1}:
+        chosen = chosen.astype(bool)  # a mask of 0 and 1, not the rows 0 and 1 again and again
+    elif chosen.dtype.kind in "iu" and len(np.unique(chosen)) < chosen.size:
         refuse("test", "different indices", "some twice; or give a mask")
     try:
         mask[chosen] = True

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_number, check_whole, refuse
+from unbraid.checks import check_field, check_number, check_type, check_whole, refuse
 from unbraid.tensors import read_weights
 
 from .guards import Guarded, check_batch, check_config, check_value
@@ -190,7 +190,13 @@ class SequenceModel(Guarded, ABC):
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
         """The noise, which `draw_noise` could have made, or new noise from a generator."""
-        return noise if isinstance(noise, dict) else self.draw_noise(count, length, noise)
+        if not isinstance(noise, Mapping):
+            check_type((Generator, type(None)), noise=noise)
+            return self.draw_noise(count, length, noise)
+        own = Generator(next(self.parameters()).device)
+        for name, like in self.draw_noise(count, length, own).items():
+            self.check_tensor(f"noise[{name!r}]", noise.get(name), tuple(like.shape))
+        return noise
 
     def normal(self, generator: Generator | None, *shape: int) -> Tensor:
         """Standard normal numbers of the type and on the device of the weights."""

@@ -93,15 +93,20 @@ class Guarded(nn.Module):
     def check_code(self, field: str, name: str, code: Tensor, count: int, length: int) -> None:
         """Refuse what is no code of that name of `count` sequences of `length` steps."""
         field = f"{field}[{name!r}]"
-        if not isinstance(code, Tensor) or code.ndim == 0:
-            refuse(field, "a tensor", f"{type(code).__name__}; torch.from_numpy makes one")
-        has_steps = name != "static" if name in self.code_sizes else code.ndim > 2
-        size = self.code_sizes.get(name, code.shape[-1])
+        own = getattr(code, "shape", ())
+        has_steps = name != "static" if name in self.code_sizes else len(own) > 2
+        size = self.code_sizes.get(name, (0, *own)[-1])
         shape = (count, length, size) if has_steps else (count, size)
-        if tuple(code.shape) != shape:
-            refuse(field, shape, tuple(code.shape))
-        self.check_own_type(field, code)
-        if not code.isfinite().all():
+        self.check_tensor(field, code, shape)
+
+    def check_tensor(self, field: str, value: Any, shape: tuple[int, ...]) -> None:
+        """Refuse what is no tensor of that shape and the weights' type, NaN and infinity."""
+        if not isinstance(value, Tensor):
+            refuse(field, "a tensor", f"{type(value).__name__}; torch.from_numpy makes one")
+        if tuple(value.shape) != shape:
+            refuse(field, shape, tuple(value.shape))
+        self.check_own_type(field, value)
+        if not value.isfinite().all():
             refuse(field, "finite numbers", "others")
 
     def check_own_type(self, field: str, value: Tensor, advice: str = "") -> None:
