@@ -51,7 +51,7 @@ def test_arrays_become_tensors():
         ("frames", {"frames": torch.zeros(6, 4, 3, 8, 8, dtype=torch.int32)}),
         ("frames", {"frames": torch.full((6, 4, 3), float("inf"))}),
         ("frames", {"frames": torch.zeros(6, 0, 3, 8, 8)}),
-        ("frames.*channels before", {"frames": torch.rand(6, 4, 16, 16, 3)}),
+        ("frames.*channels last", {"frames": torch.rand(6, 4, 16, 16, 3)}),
         ("frames", {"frames": changed(float("nan"))}),
         ("frames", {"frames": changed(1.5)}),
         ("digit", {"labels": LABELS | {"digit": torch.arange(5)}}),

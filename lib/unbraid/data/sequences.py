@@ -130,7 +130,8 @@ class Sequences(Readable):
         layout = "frames (N, T, C, H, W) or series (N, T, D), with a step and a value at least"
         check_field(len(shape) in (3, 5) and 0 not in shape[1:], "frames", layout, shape)
         if self.kind == "frames" and shape[4] in (1, 3) and shape[4] < min(shape[2:4]):
-            refuse("frames", "channels before height and width, frames.movedim(-1, 2)", shape)
+            expected = "channels before height and width, frames.movedim(-1, 2)"
+            refuse("frames", expected, f"{shape}, channels last")
         if frames.dtype == torch.uint8 and self.kind == "frames":
             return
         is_float = frames.is_floating_point()
