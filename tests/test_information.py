@@ -156,8 +156,11 @@ def test_many_equal_rows_are_warned_of():
     g = np.random.default_rng(1)
     zero = g.random(300) < 0.9
     x, y = (np.where(zero, 0, g.normal(size=300)) for _ in range(2))
-    with pytest.warns(UserWarning, match="of the rows equal 3 others or more"):
+    with pytest.warns(UserWarning, match="of the rows equal others: zeros"):
         kraskov(x, y)
+    x, y = g.normal(size=(2, 150))
+    with pytest.warns(UserWarning, match="100% of the rows equal others.* copies too high"):
+        assert kraskov(np.tile(x, 2), np.tile(y, 2)).estimate > 0.5  # where the truth is 0
 
 
 @pytest.mark.parametrize("width", (1, 3))

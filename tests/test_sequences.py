@@ -91,6 +91,13 @@ def test_indices_that_there_are_not(indices):
         example().subset(indices)
 
 
+def test_a_mask_of_0_and_1_is_not_read_as_row_numbers():
+    whole = Sequences(torch.rand(10, 2, 3))
+    with pytest.raises(IndexError, match="indices: .*booleans"):
+        whole.subset(torch.arange(10) % 2)
+    assert len(whole.subset(torch.arange(10) % 2 == 1)) == 5
+
+
 def test_bytes_are_kept_moved_and_handed_out_as_floats():
     frames = torch.arange(6 * 4 * 3 * 8 * 8).remainder(256).byte().view(6, 4, 3, 8, 8)
     whole = example(frames=frames, mask=torch.ones(6, 4, dtype=torch.bool))

@@ -190,7 +190,7 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(checkpoint, ch
 @pytest.mark.parametrize("seed", range(5))
 def test_a_checkpoint_with_other_bytes_is_refused(checkpoint, tmp_path, seed):
     path = flip_bytes(checkpoint, tmp_path / "c.ck", 1, seed)
-    with pytest.raises(TrainingError, match=r"c.ck: expected the SHA-256 .*delete it"):
+    with pytest.raises(TrainingError, match=r"c.ck: expected the SHA-256 .*name another file"):
         train(path)
 
 
@@ -202,7 +202,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
     else:
         run = {"run": json.dumps(read_tensors(checkpoint, "run")[1]["identity"])}
         save_file({"rows": torch.zeros(2, 6)}, path, run if kind == "version 1.0" else None)
-    with pytest.raises(TrainingError, match="b.ck: .*this version.*delete it"):
+    with pytest.raises(TrainingError, match="b.ck: .*this version.*name another file"):
         train(path)
 
 
@@ -232,6 +232,22 @@ def test_arguments_are_refused_by_their_names_before_anything_is_done(name, valu
     with pytest.raises(ValueError, match="^draw: expected 4 .*found 5"):
         train(draw=lambda count, _: torch.rand(count + 1, 10, 2, 8, 8))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_is_the_same_where_gradients_are_off_and_with_numbers_of_numpy(tmp_path):
+    rows = train(steps=4)[1]
+    with torch.no_grad():
+        kinds = {"steps": np.int64(4), "seed": np.int64(0), "batch_size": np.int64(4)}
+        others = train(tmp_path / "a.ck", **kinds)[1]
+    for row, other in zip(rows, others, strict=True):
+        assert row | {"seconds": 0} == other | {"seconds": 0}
+    assert train(tmp_path / "a.ck", steps=4)[1] == others
+
+
+def test_a_model_whose_weights_are_all_fixed_is_refused():
+    model, draw = make()
+    with pytest.raises(ValueError, match="^model: .*gradient"):
+        training.fit(model.requires_grad_(False), draw, steps=1, batch_size=4)
 
 
 def test_several_processes_of_one_run_are_refused(monkeypatch):

@@ -30,6 +30,7 @@ class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
 
 
+@torch.enable_grad()  # wherever it is called
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
     draw: Callable[[int, Generator], BatchLike],
@@ -70,6 +71,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     `TrainingError` where the bound is not finite, or the checkpoint is that of another run.
     """
     curves = check_arguments(locals())
+    steps, batch_size, seed = int(steps), int(batch_size), int(seed)  # of NumPy's, for JSON
+    path = Path(checkpoint).expanduser() if checkpoint else None
     settings: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed, **curves}
     settings |= {"precision": precision, "betas": betas, "gradient_norm": gradient_norm}
     weights, every = dict(weights or {}), every or max(1, steps // 50)
@@ -81,7 +84,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     fabric: Any = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
     run = Run(model.to(fabric.device), dict(identity or {}) | settings)
     wrapped, optimizer = fabric.setup(model, run.optimizer)
-    rows = run.resume(Path(checkpoint)) if checkpoint else []
+    rows = run.resume(path) if path else []
     done, seconds = (rows[-1]["step"], rows[-1]["seconds"]) if rows else (0, 0.0)
     begun, terms = time.perf_counter() - seconds, []
     updates = progress_bar(range(done + 1, steps + 1), "updates", initial=done, total=steps)
@@ -111,8 +114,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
             rows.append(dict(zip(COLUMNS, values, strict=True)))
             if report:
                 report(rows[-1])
-            if checkpoint:
-                run.save(Path(checkpoint), rows)
+            if path:
+                run.save(path, rows)
     model.eval()
     return rows
 
@@ -120,6 +123,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
 def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     """Refuse wrong arguments of `fit` by their names; returns the values of its curves."""
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
+    can_learn = any(weight.requires_grad for weight in given["model"].parameters())
+    check_field(can_learn, "model", "weights that require a gradient", "none")
     check_type(Callable, draw=given["draw"], report=given["report"] or print)  # type: ignore[arg-type]
     check_whole(1, steps=given["steps"], batch_size=given["batch_size"])
     check_whole(1, every=1 if given["every"] is None else given["every"])
@@ -226,10 +231,10 @@ def read_checkpoint(path: Path) -> tuple[list[dict], dict[str, Any], dict[str, T
         tensors, written = read_tensors(path, "run")
         rows, identity = written["rows"], written["identity"]
     except (SafetensorError, KeyError, ValueError) as error:
-        found = f"{error!r}; delete it to start anew"
+        found = f"{error!r}; name another file to start anew"
         raise TrainingError(f"{path}: expected one of this version, found {found}") from None
     if not is_whole(tensors, written):
-        found = "another: it is damaged; delete it to start anew"
+        found = "another: it is damaged; name another file to start anew"
         raise TrainingError(f"{path}: expected the SHA-256 that the file names, found {found}")
     return rows, identity, tensors
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, number_groups, to_index
-from unbraid.measures.information import kraskov
+from unbraid.measures.information import describe_ties, kraskov
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
@@ -203,7 +203,7 @@ def measure(
     # Each part takes one thread, since those of small matrix products wait for each other.
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message="factor .* is taken as continuous")
+        warnings.filterwarnings("ignore", message="factor .* is taken as continuous|x, y: ")
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
         matrices = linear.result(), nonlinear.result()
         none: Bits = {name: {} for name in flat}
@@ -307,6 +307,8 @@ def estimate_information(
         bits[name] = dict.fromkeys(factors, (0.0, 0.0))
         for factor, values in factors.items() if width else ():
             bits[name][factor] = estimate_cell(code, values[rows], of_rows, random)
+            both = np.column_stack([code, values[rows]]) if values.dtype.kind == "f" else code[:0]
+            doubts += [f"{name}, {factor}: {said}" for said in [describe_ties(both)] if said]
         if width > MANY_UNITS:
             doubts.append(
                 f"{name}: its {width} units are too many for estimates by neighbours; the bits are "

@@ -12,6 +12,8 @@ from torch import Tensor
 from unbraid.checks import check_field, check_name, check_type, refuse
 from unbraid.readable import Readable
 
+FEW = 8  # sequences: of more, rows drawn at random are hardly ever the first two alone
+
 
 def as_float(frames: Tensor) -> Tensor:
     """Bytes as floats in [0, 1], four times as large; floats as they are."""
@@ -92,9 +94,12 @@ class Sequences(Readable):
             rows = rows.nonzero()[:, 0]
         is_whole = not (rows.is_floating_point() and rows.numel()) and rows.dtype != torch.bool
         inside = (rows >= 0) & (rows < len(self))
-        if rows.ndim > 1 or not is_whole or not inside.all():
-            found = str(indices)[:60]
-            raise IndexError(f"indices: expected some of 0 to {len(self) - 1}, found {found}")
+        is_mask = (
+            rows.shape == (len(self),) and len(self) > FEW and rows.unique().tolist() == [0, 1]
+        )
+        if rows.ndim > 1 or not is_whole or is_mask or not inside.all():
+            expected = f"some of 0 to {len(self) - 1}, or booleans"
+            raise IndexError(f"indices: expected {expected}, found {str(indices)[:60]}")
         # For bytes index_select is several times as fast as values[rows].
         return self._map(lambda values: values.index_select(0, rows.long()))
 

@@ -62,7 +62,7 @@ def kraskov(
     k: neighbours, 1 <= k < N.
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
-        orders equal rows at random: where many are equal, the estimate is far too low, and warns.
+        orders equal rows at random: where many are equal, the estimate is far off, and warns.
     """
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
@@ -70,7 +70,8 @@ def kraskov(
     if k >= len(xs):
         refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
-    warn_of_ties(np.hstack([xs, ys]), k)
+    if ties := describe_ties(np.hstack([xs, ys])):
+        warnings.warn(f"x, y: {ties}", stacklevel=2)
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
@@ -192,13 +193,12 @@ def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
     return ends
 
 
-def warn_of_ties(samples: np.ndarray, k: int) -> None:
-    """Warn where a tenth of the rows (N, d) or more equal at least k others each."""
+def describe_ties(samples: np.ndarray) -> str:
+    """A doubt where more than a tenth of the rows (N, d) equal others; else ""."""
     counts = np.unique(samples, axis=0, return_counts=True)[1]
-    share = counts[counts > k].sum() / len(samples)
-    if share > 0.1:
-        says = f"x, y: {share:.0%} of the rows equal {k} others or more (zeros, counts?)"
-        warnings.warn(f"{says}; the estimate misses what these rows tell", stacklevel=3)
+    share = counts[counts > 1].sum() / max(1, len(samples))
+    says = f"{share:.0%} of the rows equal others: zeros and counts make the estimate too low"
+    return f"{says}, copies too high" if share > 0.1 else ""
 
 
 def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: bool) -> np.ndarray:
