@@ -328,7 +328,12 @@ def test_codes_come_from_csv_and_pt(tmp_path, monkeypatch):
     assert (found["b"] == units[:, :11]).all() and (found["a"] == units[:, 11:]).all()
     pd.DataFrame(units).to_csv("c.csv")
     assert (read_codes("c.csv")["c"] == units).all()
-    torch.save({"static": torch.tensor(units, requires_grad=True)}, "c.pt")
+    np.savetxt("c.csv", units, delimiter=",", header=",".join(names))
+    assert np.allclose(read_codes("c.csv")["b"], units[:, :11])
+    np.savetxt("c.csv", units, delimiter=",")
+    with pytest.raises(ValueError, match="c.csv: expected a first line of names"):
+        read_codes("c.csv")
+    torch.save({"static": torch.tensor(units, requires_grad=True), "epoch": 3}, "c.pt")
     assert (read_codes("c.pt")["static"] == units).all()
     whole = Path("c.pt").read_bytes()
     place = whole.index(units.tobytes()[:8])

@@ -147,6 +147,35 @@ def test_films_of_other_rates_are_noted(tmp_path):
     for number, rate in enumerate((10, 10, 10, 60)):
         write_film(tmp_path / f"{number}.mp4", ramp(20), fps=rate)
     assert any("10 to 60 frames a second" in note for note in own_data.load(tmp_path).notes)
+    path = tmp_path / "a.gif"
+    write_film(path, ramp(40), duration=[40] * 20 + [400] * 20)
+    assert any("2.5 to 25 frames a second" in note for note in own_data.load(path, length=2).notes)
+
+
+def test_pixels_that_are_not_square_are_shown_as_such(tmp_path):
+    """A film of 16 x 16 pixels, each twice as wide as high: its middle square has half of them."""
+    wide = np.repeat(np.arange(16, dtype=np.uint8) * 12 + 30, 3).reshape(1, 1, 16, 3)
+    for name in "abc":
+        options = {"output_params": ["-vf", "setsar=2"]}
+        write_film(tmp_path / f"{name}.mp4", np.tile(wide, (4, 16, 1, 1)), **options)
+    data = own_data.load(tmp_path, size=16, length=2)
+    assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
+    columns = data.splits["train"].frames.float().mean((0, 1, 2, 3))
+    assert (columns - torch.arange(4, 12).repeat_interleave(2) * 12 - 30).abs().max() < 8
+
+
+def test_copies_in_two_splits_are_noted(tmp_path):
+    films = np.random.default_rng(0).random((9, 6, 2))
+    path = arrays(x=np.concatenate([films, films]))(tmp_path)
+    assert any("are copies of others in another split" in n for n in own_data.load(path).notes)
+    path = arrays(x=films)(tmp_path)
+    assert not any("copies" in note for note in own_data.load(path).notes)
+
+
+def test_names_that_are_no_text_can_be_written(tmp_path):
+    for number in range(3):
+        write_film(tmp_path / f"{number}\udce4.gif", ramp(20))
+    assert "0\\udce4.gif" in by_name(own_data.load(tmp_path))
 
 
 def test_pictures_of_other_sizes_are_put_upright_and_cut_to_their_middle_square(tmp_path):
@@ -417,6 +446,21 @@ def test_series_lie_on_one_grid_if_they_share_times(tmp_path):
     what = by_name(data, lambda split: split.labels["what"])
     assert what["a"].tolist() == [0, 1, 1, 0]  # In a gap a label keeps its last value.
     assert what["b"].tolist() == [0, 1, 2, 0]
+    assert not any("usual time" in note for note in data.notes)
+
+
+def test_lines_that_lack_in_all_series_are_noted(tmp_path):
+    days = (1, 2, 3, 4, 24, 25, 26, 27)
+    lines = "".join(f"{name},2020-01-{day:02},{day}.5\n" for name in "abcd" for day in days)
+    notes = own_data.load(table(lines, "id,date,x")(tmp_path)).notes
+    assert any("before 2020-01-24 00:00:00+00:00 lies 20 times" in note for note in notes)
+
+
+def test_numbers_of_other_widths_are_read_alike(tmp_path):
+    true = own_data.load(arrays(x=X)(tmp_path)).splits["train"].frames
+    for kind in (">f8", "g", "f2"):
+        read = own_data.load(arrays(x=X.astype(kind), epoch=5)(tmp_path)).splits["train"].frames
+        assert (read - true).abs().max() < 0.01
 
 
 def test_series_that_share_no_times_keep_their_own_steps(tmp_path):
@@ -529,6 +573,11 @@ def pictures(folder, count=2, names="abcd"):
     return folder
 
 
+def in_class(folder):
+    (folder / "c").mkdir()
+    return pictures(folder / "c" / "walk").parents[1]
+
+
 def odd_picture(name, mode="L", more=0):
     """Folders of pictures, one of an odd kind; more: further pictures in its file."""
 
@@ -573,6 +622,8 @@ BAD = {
     "torn avi": (damaged(".avi"), "z.avi: .*bytes"),
     "two pictures lack": (lambda p: pictures(p, 1), "the folder a: "),
     "films by class": (file("a/0.mp4", "", lambda p: pictures(p, 1)), "folder a: .*labels.csv"),
+    "folders by class": (in_class, "folder c: .*labels.csv"),
+    "other endings": (file("a.mp3", "x"), "recordings alone.*.flac.*a.mp3"),
     "one clip only": (lambda p: pictures(p, 2, "a"), "path: .*3 folders"),
     "too low a rate": (sounds(TONE, 4000), "a.wav: .*8000"),
     "steps of a recording": (file("labels.csv", STEPS, sounds(TONE)), "labels.csv: "),
@@ -595,10 +646,20 @@ BAD = {
     "times of words": (table(series("1,soon,1")), "a.csv, time: .*line 2"),
     "repeated times": (table(series("1,0,9")), "a.csv, time: .*line 20"),
     "a comma in a number": (table(series('1,9,"2,5"')), "a.csv, x: .*line 20"),
-    "thousands": (table(series(add=',"1,234"'), "id,time,x,y"), "y: .*thousands.* line 2"),
+    "thousands": (
+        table(series(add=',"1,234"'), "id,time,x,y"),
+        "y: .*without other marks.* line 2",
+    ),
+    "below a limit": (table(series(add=",<0.5") + "9,8,7,2.5\n", "id,time,x,y"), "y: .* line 2"),
+    "another minus": (table(series(ends=("\u22121", "\u22122", "4"))), "a.csv, x: .*line 2"),
+    "no names": (table(series(), "0,1.5,2.25"), "a.csv: .*first line of names"),
+    "the line of Excel": (table(series(), "sep=,\nid,time,x"), "a.csv: .*names.* sep=,"),
+    "a comment first": (table(series(), "of 2026\nid,time,x"), "a.csv: .*as in the first"),
+    "a page": (file("a.npz", "<html>", beside=lambda p: p / "a.npz"), "a.npz: .*text, b'<html"),
     "infinite": (table(series("1,9,inf")), "a.csv: .*infinity"),
     "many texts": (table(TEXTS, "id,time,x,w"), "the column w: "),
     "a group of numbers alone": (table(series()), "group: ", {"group": "x"}),
+    "labels without names": (labelled(LINES[4:]), "labels.csv: .*first line of names"),
     "labels lack": (labelled(LINES[:-4]), "labels.csv: .*1 .*d.mp4"),
     "a label is empty": (labelled(f"{LINES},\n"), "labels.csv, y: .*line 6"),
     "a name twice": (labelled(f"{LINES}a,1\n"), "labels.csv: .*a.mp4 twice"),

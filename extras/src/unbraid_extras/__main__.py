@@ -47,12 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("measure", help=short, description=MEASURE, formatter_class=shape)
     command.set_defaults(run=measure)
     add = command.add_argument
-    add("codes", type=Path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
-    add("factors", type=Path, help="npz, pt or csv: each factor (N,) or (N, T)")
+    add("codes", type=as_path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
+    add("factors", type=as_path, help="npz, pt or csv: each factor (N,) or (N, T)")
     add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
     add("--group", help="a column of the factors: its rows of one value stay together")
-    add("--json", type=Path, help="write everything there")
-    add("--html", type=Path, help="write one page with figures there")
+    add("--json", type=as_path, help="write everything there")
+    add("--html", type=as_path, help="write one page with figures there")
     add("--seed", type=int, default=0, help="of the splits and shuffles")
 
     short = TRAIN.partition("\n")[0]
@@ -61,8 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("model", help="independent, unordered or single_element")
     what = "a folder of films, folders of pictures or recordings; a film; npy, npz; a csv of series"
-    add("--data", type=Path, required=True, help=what)
-    add("--labels", type=Path, help="a csv: the first column names films, files or series")
+    add("--data", type=as_path, required=True, help=what)
+    add("--labels", type=as_path, help="a csv: the first column names films, files or series")
     add("--id-column", help="of a csv: tells series apart")
     add("--time-column", help="of a csv: orders a series")
     add("--group", help="a label kept together by the split")
@@ -74,10 +74,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of split, weights and training")
     add("--steps", type=int, help="updates of the training")
     add("--batch-size", type=int, help="sequences per update")
-    add("--to", type=Path, help="folder; by default build/own/<data>-<model>")
+    add("--to", type=as_path, help="folder; by default build/own/<data>-<model>")
     add("--again", action="store_true", help="replace a run in the folder")
     add("--accelerator", default="auto", help="auto, cpu, cuda or mps")
     return parser
+
+
+def as_path(text: str) -> Path:
+    """A path; ~ is the home folder, which a shell leaves alone after an equals sign."""
+    return Path(text).expanduser()
 
 
 def split_names(text: str) -> list[str]:
@@ -114,7 +119,7 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     show(report.rest_table())
     for written, text in ((json, report.as_json), (html, report.as_html)):
         if written:
-            write_atomically(written, text().encode())
+            write_atomically(written, text().encode(errors="backslashreplace"))
             print(f"written: {written}")
 
 

@@ -85,6 +85,10 @@ def read_columns(path: Path, field: str) -> Arrays:
 
 def read_named(path: Path, field: str) -> Arrays:
     """The arrays of an npz, npy or pt file."""
+    with open(path, "rb") as file:
+        head = file.read(40)
+    is_text = len(head) > 0 and head.isascii() and b"\0" not in head  # such as a page, a pointer
+    check_field(not is_text, f"{field}: {path.name}", "arrays (fetch it again)", f"text, {head!r}")
     try:
         if path.suffix.lower() in (".pt", ".pth"):
             import torch  # imported lazily, because it takes a second
@@ -95,7 +99,9 @@ def read_named(path: Path, field: str) -> Arrays:
         else:
             content = np.load(path, allow_pickle=False)
         named = content if isinstance(content, Mapping) else {path.stem: content}
-        return {str(name): as_array(named[name]) for name in named}
+        arrays = {str(name): as_array(named[name]) for name in named}
+        # A number or a word beside arrays, such as an epoch, is none of them.
+        return {name: v for name, v in arrays.items() if v.ndim or v.dtype.kind == "S"}
     except Exception as error:  # zipfile and pickle raise nearly anything for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
         remedy = "write arrays with numpy.savez, or a dict of tensors with torch.save"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,6 +126,7 @@ def load(  # noqa: PLR0913 - all but the first go by name
     overlap = length / stride if length and stride and len(raw.names) > 1 else 1
     check_memory(raw, size, 1 + max(1, overlap))
     clips = cut(raw, part, length, stride)
+    raw.notes += name_copies(raw, clips)
     raw.notes += describe_sizes(raw.sizes, fit)
     splits = assemble(raw, clips, still, moving, f"own data from {path.name}")
     data = OwnData(splits, raw.notes, {}, raw.kind, raw.scale, {}, unit, raw.columns, raw.units)
@@ -294,6 +296,18 @@ def cut(
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     raw.notes.insert(0, f"Found: {len(counts)} {raw.kind} of {ends} steps.")
     return clips
+
+
+def name_copies(raw: RawSequences, clips: list[Clip]) -> list[str]:
+    """A sentence on sequences that are equal but not in one split, if there are any."""
+    first: dict[bytes, Clip] = {}
+    pairs = []
+    for clip in {clip.number: clip for clip in clips}.values():
+        same = first.setdefault(sha256(clip.sequence[0].tobytes()).digest(), clip)
+        if same.split != clip.split:
+            pairs.append(f"{raw.names[clip.number]} ({raw.names[same.number]})")
+    said = "are copies of others in another split, so that the test is not new to the model"
+    return [f"Careful: {own_tables.list_some(pairs)} {said}; remove them."] if pairs else []
 
 
 def list_starts(count: int, length: int, stride: int, split: int | None) -> list[tuple[int, int]]:

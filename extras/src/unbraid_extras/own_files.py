@@ -25,7 +25,7 @@ from unbraid.data import speech
 from unbraid_extras.tables import normalise
 
 SUFFIXES = {
-    "films": (".mp4", ".mov", ".webm", ".gif", ".avi", ".mkv"),
+    "films": (".mp4", ".m4v", ".mov", ".webm", ".gif", ".avi", ".mkv"),
     "pictures": (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"),
     "recordings": (".wav", ".flac"),
 }
@@ -98,6 +98,8 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
     counts = [f"{len(paths)} {kind} ({paths[0].name})" for kind, paths in entries.items()]
     others = entries.pop("other files", [])
     expected = "films alone, recordings alone, or folders of pictures, a folder per sequence"
+    if others and not entries:
+        expected += f" ({', '.join(sum(SUFFIXES.values(), ()))})"
     is_one = len(entries) == 1 and "pictures" not in entries
     check_field(is_one, str(folder), expected, ", ".join(counts) or "an empty folder")
     ((kind, paths),) = entries.items()
@@ -114,12 +116,12 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    sizes, rates, planes = set(), set(), 0
+    sizes, rates, planes = set(), {0.0}, 0
     for path in paths:
         check_end(path)
-        width, height, count, rate = read_header(path)
+        width, height, count, found = read_header(path)
         sizes.add((width, height))
-        rates.add(rate)
+        rates |= found
         planes += 3 * count
 
     def read(number: int) -> Values:
@@ -158,30 +160,31 @@ def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def read_header(path: Path) -> tuple[int, int, int, float]:
-    """Width and height of a film, about how many frames, and frames a second; 0 if it is silent."""
+def read_header(path: Path) -> tuple[int, int, int, set[float]]:
+    """Width and height of a film as shown, about how many frames, and its frames a second."""
     if path.suffix.lower() == ".gif":
         with explain(path.name), Image.open(path) as image:
-            rate = 1000 / (image.info.get("duration") or math.inf)  # of the first frame, in ms
-            return *image.size, getattr(image, "n_frames", 1), rate
+            times = [frame.info.get("duration", 0) for frame in ImageSequence.Iterator(image)]  # ms
+            return *image.size, len(times), {1000 / time for time in times if time}
     text = run_ffmpeg(path, []).stderr.decode(errors="replace")
-    shape = re.search(r"Video:.*? (\d+)x(\d+)[ ,\n]", text)
+    shape = re.search(r"Video:.*? (\d+)x(\d+)(?: \[SAR (\d+):(\d+)|[ ,\n])", text)
     if not shape:
         reason = text.strip().rpartition("\n")[2]
         raise ValueError(f"{path.name} is no film ({reason}); {REMEDY}")
-    width, height = map(int, shape.groups())
+    width, height, wide, high = (int(number or 1) for number in shape.groups())
+    width = round(width * wide / high)  # of pixels that are not square
     if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
         width, height = height, width
     times = re.search(r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps", text)
     hours, minutes, seconds, rate = map(float, times.groups() if times else (0, 0, 0, 0))
-    return width, height, math.ceil((3600 * hours + 60 * minutes + seconds) * rate), rate
+    return width, height, math.ceil((3600 * hours + 60 * minutes + seconds) * rate), {rate}
 
 
 def read_film(path: Path, size: int, fit: str) -> np.ndarray:
     """All frames of a film, bytes (T, 3, size, size)."""
-    way, cut = {"crop": ("increase", "crop={0}:{0}"), "pad": ("decrease", "pad={0}:{0}:-1:-1")}[fit]
-    flags = "area+accurate_rnd+bitexact"
-    scale = f"scale={size}:{size}:force_original_aspect_ratio={way}:flags={flags}"
+    way, cut = {"crop": ("max", "crop={0}:{0}"), "pad": ("min", "pad={0}:{0}:-1:-1")}[fit]
+    sides = (f"'{way}({size},round({size}{shape}))'" for shape in ("*dar", "/dar"))  # as shown
+    scale = f"scale={':'.join(sides)}:flags=area+accurate_rnd+bitexact"
     # One plane per colour is the order in memory that models read.
     filters = f"{scale},format=rgb24,{cut.format(size)},format=gbrp,shuffleplanes=2:0:1"
     output = ["-fps_mode", "passthrough", "-vf", filters, "-f", "rawvideo", "-pix_fmt", "gbrp", "-"]
@@ -209,7 +212,8 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
         visible = (path for path in folder.iterdir() if not path.name.startswith("."))
         paths = [path for path in visible if kind_of(path) == "pictures"]
         where = f"the folder {folder.name}"
-        others = [path for path in folder.iterdir() if kind_of(path) in ("films", "recordings")]
+        known = ("films", "recordings", "folders")
+        others = [path for path in folder.iterdir() if kind_of(path) in known]
         expected = "two pictures or more in itself"
         if others:
             expected += f", or all {kind_of(others[0])} in one folder and their class in labels.csv"

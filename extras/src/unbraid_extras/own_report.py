@@ -70,7 +70,7 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
     if factors := list_factors(page):
         write_known(folder / "factors.npz", pack_arrays(factors))
     path = folder / "report.html"
-    write_known(path, html.encode())
+    write_known(path, html.encode(errors="backslashreplace"))
     return path
 
 

@@ -28,6 +28,7 @@ FEWEST_OF_255 = 16  # the least maximum of floats that are read as 0 to 255
 CELLS = 8  # to which frames are averaged, each way, before they are compared
 COMPARED = 2**24  # pixels that are compared, about
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
+UNEVEN = 1.6  # times the usual time from a step to the next; months differ by less
 NINES = [-99, 99, -999, 999, -9999, 9999, -99999, 99999, 999999, -999999]
 FEWEST_GAPS = 0.01  # of a column, if such numbers may be gaps
 Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]  # numbers, and names of classes
@@ -43,6 +44,7 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
     convert: Callable[[np.ndarray], np.ndarray] = np.asarray
     if values.ndim == 3:
+        values = values.astype(np.float64)  # of halves and long doubles, too
         check_finite(values, path.name)
         values = np.where(mask if mask.ndim == 3 else mask[..., None], values, np.nan)
         mask = np.asarray(~np.isnan(values).all(2))
@@ -207,9 +209,11 @@ def check_finite(values: np.ndarray, where: str) -> None:
 def check_text(column: pd.Series, where: str) -> None:
     """Refuse a column of text that was meant as numbers."""
     is_number = pd.to_numeric(column, errors="coerce").notna()
-    bare = column.astype(str).str.replace(r"[,%]", "", regex=True)
+    # Beside plain numbers <0.5 is a limit of detection, else perhaps a class, such as <18.
+    marks = r"[,%\u2212]" + "|^[<>≤≥]" * bool(is_number.any())
+    bare = column.astype(str).str.replace(marks, "", regex=True)
     if pd.to_numeric(bare, errors="coerce").notna().sum() >= len(column) / 2:
-        expected = "a number with a decimal point, without % and marks of thousands, or no cell"
+        expected = "a number with a decimal point and without other marks, or no cell"
         check_column(is_number | column.isna(), where, expected, "another")
 
 
@@ -258,9 +262,23 @@ def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
         return values, ~np.isnan(values).all(1)
 
     raw = RawSequences("series", names, read, times=times, columns=[*numbers.columns])
+    raw.notes += doubt_times(times)
     if not is_shared:
         raw.notes.append("They share few times, so that each has its own steps, in their order.")
     return raw
+
+
+def doubt_times(times: list[pd.Index]) -> list[str]:
+    """A sentence on the first series whose times are not about equally far apart."""
+    for each in times:
+        gaps = each.to_series().diff()
+        if gaps.max() > UNEVEN * gaps.median():
+            found = (
+                f"before {gaps.idxmax()} lies {gaps.max() / gaps.median():.3g} times the usual time"
+            )
+            remedy = "steps are read as equally far apart, so give missing ones as empty cells"
+            return [f"Careful: {found}; {remedy}."]
+    return []
 
 
 # ---- labels
@@ -315,6 +333,7 @@ def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
     short = pd.Series(raw.names, [Path(name).stem for name in raw.names])
     known = short[~short.index.duplicated(keep=False)].to_dict() | {n: n for n in raw.names}
     names = written.map(known)
+    check_field(written.name not in known, file, "a first line of names", f"one of {written.name}")
     lacking = sorted(set(raw.names) - set(names))
     listed = f"none for {', '.join(lacking[:2])}; {written.name} has {written.iloc[:2].tolist()}"
     expected = f"a line for each of the {len(raw.names)} {raw.kind}"

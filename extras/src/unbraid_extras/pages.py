@@ -25,7 +25,8 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-course_style = partial(plt.style.context, "unbraid.unbraid")  # until a block or a function ends
+# Until a block or a function ends; a reader's own matplotlibrc does not change a page.
+course_style = partial(plt.style.context, ["default", "unbraid.unbraid"])
 
 
 class Picture(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Collection
 from pathlib import Path
@@ -13,13 +14,18 @@ from unbraid.checks import check_field
 
 NAME = "name"  # of a first column that names the rows and has no name of its own
 OTHER_MARKS = ";\t|"  # between cells, instead of commas
+NO_NAME = r"sep=.?|[+-]?\d*\.\d+(e[+-]?\d+)?"  # Excel's first line, and measured numbers
 # Words that are gaps among numbers, in small letters; among text a class may be called None.
 GAPS = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")
 
 
 def normalise(name: object) -> str:
-    """A name in one Unicode form (NFC): systems write umlauts in different ones."""
-    return unicodedata.normalize("NFC", str(name).strip())
+    """A name in one Unicode form (NFC): systems write umlauts in different ones.
+
+    Bytes of a file's name that are no text become an escape, so that they can be written.
+    """
+    text = unicodedata.normalize("NFC", str(name).strip())
+    return text.encode(errors="backslashreplace").decode()
 
 
 def read_table(
@@ -92,7 +98,8 @@ def count_rows(reader: Any, width: int, where: str) -> int:
     for row in reader:
         if len(row) > 1 or "".join(row).strip():
             found = f"{len(row)} in line {reader.line_num}"
-            check_field(len(row) == width, where, f"{width} cells in each line", found)
+            expected = f"{width} cells in each line, as in the first"
+            check_field(len(row) == width, where, expected, found)
             count += 1
     return count
 
@@ -100,7 +107,12 @@ def count_rows(reader: Any, width: int, where: str) -> int:
 def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
     """The names in the first line; refuses other marks than commas, and names lacking or equal."""
     names = [normalise(cell) for cell in cells]
-    check_field("".join(names), where, "a line of names, with commas between them", "none")
+    if names:
+        names[0] = names[0].removeprefix("# ")  # as numpy.savetxt writes it
+    given = [name for name in names if name and not re.fullmatch(NO_NAME, name)]
+    expected = "a first line of names, with commas between them"
+    is_named = len(given) == len(list(filter(None, names))) > 0
+    check_field(is_named, where, expected, ", ".join(cells)[:60] or "none")
     is_marked = len(names) == 1 and any(mark in names[0] for mark in OTHER_MARKS)
     check_field(not is_marked, where, "commas between cells", f"another mark in {names[0][:60]!r}")
     if is_key and not names[0]:
