@@ -138,7 +138,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "url": {"required": True, "help": "https://github.com/OWNER/NAME"},
     "only": {"default": "", "help": 'numbers or names of notebooks, e.g. "00 13"'},
     "profile": {"default": "quick", "choices": ["smoke", "quick", "full"]},
-    "to": {"help": "folder to write into, instead of build/COMMAND or mine/"},
+    "to": {
+        "type": lambda text: str(Path(text).expanduser()),
+        "help": "folder to write into, instead of build/COMMAND or mine/",
+    },
     "cell-seconds": {"type": float, "help": "the longest that a cell may take"},
     "renew": {"action": "store_true", "help": "write the new outputs over the committed ones"},
     "solutions": {"action": "store_true", "help": "run the solutions of exercises, too"},

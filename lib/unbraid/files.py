@@ -31,7 +31,14 @@ def digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """End a command without a word when nobody reads on, as after `| head -1`."""
+    """End a command without a word when nobody reads on, as after `| head -1`.
+
+    Characters that the output's encoding lacks are printed as ?; a closed output takes nothing.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
     try:
         yield
         sys.stdout.flush()

@@ -72,7 +72,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 def write_json(path: Path, value: dict) -> None:
     """Write JSON; NaN and infinity, which JSON does not have, are refused with a ValueError."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, f"{text}\n".encode())
+    write_atomically(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def as_csv(rows: list[dict]) -> bytes:
