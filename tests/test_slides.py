@@ -1,9 +1,11 @@
 """Slides and figures from the committed notebooks: short, with notes, and pictures described."""
 
+import io
 import re
 
 import nbformat
 import pytest
+from PIL import Image
 
 from tools import figures, files
 from tools.site import slides
@@ -28,6 +30,18 @@ def test_a_deck_asks_shows_and_answers(path):
         assert slide.kind != "code" or slide.thing.count("\n") < slides.LINES, slide.heading
         assert slide.thing.count("<img") <= 1
         assert "](" not in slide.before + slide.after + slide.thing  # no link out of the folder
+
+
+@pytest.mark.parametrize("path", DECKS, ids=lambda path: path.name[:2])
+def test_labels_are_large_enough_for_the_last_row(path):
+    drawn = {figure.name: figure for figure in slides.make_deck(path)[1]}
+    for slide in DECKS[path]:
+        if not (name := re.search(r'figures/(.*?\.png)"', slide.thing)):
+            continue
+        image = Image.open(io.BytesIO(drawn[name[1]].content))
+        sizes = zip(slides.PLACES[slide.kind], image.size, strict=True)
+        label = slides.WRITTEN if getattr(image, "is_animated", False) else slides.DRAWN
+        assert label * min(place / size for place, size in sizes) >= slides.LETTERS, slide.heading
 
 
 @pytest.mark.parametrize("path", DECKS, ids=lambda path: path.name[:2])

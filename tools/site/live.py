@@ -40,7 +40,7 @@ RANK = 64  # directions of d that are kept
 BLOCK = 16  # weights that share a scale; of a 4 x 4 kernel, all
 FINE = 700_000  # tensors with at most so many weights are kept in half precision
 LABELS = (*sprites.ATTRIBUTES, "action", "direction")  # that describe a clip
-VERBS = {"walk": "walking", "spellcard": "casting a spell", "slash": "slashing"}
+VERBS = {"walk": "walking", "spellcard": "casting a spell", "slash": "swinging an arm"}
 SETTINGS = (-3.0, -1.5, 1.5, 3.0)  # of a unit of s, which is about N(0, 1)
 SIDES = {"front": "facing us", "left": "facing left", "right": "facing right"}
 
@@ -209,7 +209,7 @@ def describe(clips: sprites.Sequences) -> list[dict[str, str]]:
     said = []
     for n in range(len(clips)):
         names = {name: clips.classes[name][clips.labels[name][n]] for name in LABELS}
-        who = "{hair} hair, {top}, {trousers} trousers, {skin} skin".format(**names)
+        who = "{hair} hair, {skin} skin, in {top} and {trousers} trousers".format(**names)
         said.append({"who": who, "how": f"{VERBS[names['action']]}, {SIDES[names['direction']]}"})
     return said
 

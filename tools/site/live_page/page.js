@@ -255,7 +255,7 @@ function setExchanged(value) {
     button.textContent = value ? "Give their own motion back" : "Exchange their motion";
   }
   drawAll();
-  if (content.swapB?.frames) say(value ? "Exchanged: the model paints both figures." : "Shown: the two clips as they are.");
+  if (content.swapB?.frames) say(value ? "Exchanged: each moves, and faces, as the other did." : "Shown: the two clips as they are.");
 }
 
 /** Whether the motions are exchanged on the screen, and not only asked for while the model arrives. */
@@ -273,7 +273,7 @@ const showPair = latest(async () => {
   const films = {};
   for (const [name, row] of Object.entries(rows)) films[name] = { frames: trueClip(row), label: describe(row) };
   for (const letter of "AB") {
-    const label = `Painted by the ${by === "twin" ? "twin" : "model"}; asked for: ${films[`true${letter}`].label}`;
+    const label = `Painted by the ${by === "twin" ? "second model" : "model"}; asked for: ${films[`true${letter}`].label}`;
     films[`swap${letter}`] = { ...content[`swap${letter}`], label };
     films[`own${letter}`] = { label: `Painted of its own two codes: ${films[`real${letter}`].label}` };
   }
@@ -287,11 +287,11 @@ const showPair = latest(async () => {
     drawBar(get(`bar-d-${"AB"[n]}`), codes.d, [0, 114, 178]);
   });
   const [wayA, wayB] = [films.trueA, films.trueB].map(({ label }) => label);
-  get("asked").textContent = `A as B moves: ${wayA}. B as A moves: ${wayB}. The artists drew these clips, too; the model has never seen either figure.`;
+  get("asked").textContent = `A as B moves: ${wayA}. B as A moves: ${wayB}. Artists drew these figures in all motions, so the true clips are known. The model was trained on other figures.`;
   get("verdict").textContent = "";
   drawAll();
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  say(`Ready: your browser painted the exchange in ${seconds} s.`);
+  say(`Ready: press the button. (Your browser painted in ${seconds} s what it will show.)`);
   document.body.dataset.shown = `${a} ${b} ${by}`;
   writeAddress(by);
 
@@ -306,11 +306,10 @@ const showPair = latest(async () => {
 function judge(films, asked) {
   const said = films.map((film, n) => {
     const row = findNearest(film);
-    const name = `${"AB"[n]}'s`;
-    if (row === asked[n]) return `${name} is the one that was asked for`;
-    return `${name} shows ${describe(row)}, which is <b>not what was asked for</b>`;
+    if (row === asked[n]) return `for ${"AB"[n]} it is the right one`;
+    return `for ${"AB"[n]} it shows ${describe(row)}, which is <b>not the right one</b>`;
   });
-  get("verdict").innerHTML = `Of the ${facts.clips.length} true clips in this page, the nearest to ${said[0]}; the nearest to ${said[1]}.`;
+  get("verdict").innerHTML = `A check: which of the ${facts.clips.length} drawn clips in this page is most like the painted film? ${said.join("; ").replace("for", "For")}.`;
 }
 
 /** A code as a bar: a row for each frame, a cell for each number, the larger the stronger. */
@@ -473,7 +472,7 @@ function connect() {
   facts.digits.forEach(([first, second], n) => {
     const label = get("digit-clips").appendChild(document.createElement("label"));
     label.innerHTML = `<input type="radio" name="digits" value="${n}"> ${first} and ${second}`;
-    label.firstChild.checked = n === 0;
+    label.firstChild.checked = n === 1; // two digits that stay easy to read
     label.firstChild.addEventListener("change", restartDigits);
   });
   for (const button of all(".exchange")) button.addEventListener("click", () => setExchanged(!exchanged));
