@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unbraid.checks import check_name, check_seed
+from unbraid.checks import check_field, check_name, check_seed
 from unbraid.files import quiet_pipe
 
 from unbraid_extras.arrays import LARGEST_SEED
@@ -32,7 +32,8 @@ TRAIN = """Train a model on your own data, in a few minutes, and write one repor
 Into the folder go report.html (all figures are inside), model.safetensors (for
 SequenceModel.load), model.run.json (settings with their reasons, what was read, digests, best
 update), model.training.csv (the bound on the training and validation split), codes.npz and, where
-there are labels, factors.npz (of the test split, for the command measure). While it trains there
+there are labels, factors.npz (of the test split, where that is too small for a verdict of the
+command measure of the training split as well). While it trains there
 are also model.checkpoint and model.best: the same command goes on after an interruption. Of a
 finished run it writes the report anew."""
 
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("factors", type=as_path, help="npz, pt or csv: each factor (N,) or (N, T)")
     add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
     add("--group", help="a column of the factors: its rows of one value stay together")
+    add("--leave-out", type=split_names, default=[], help="factors that are not measured")
     add("--json", type=as_path, help="write everything there")
     add("--html", type=as_path, help="write one page with figures there")
     add("--seed", type=int, default=0, help="of the splits and shuffles")
@@ -100,6 +102,9 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     json, html, group = (options.pop(name) for name in ("json", "html", "group"))
     check_outputs(filter(None, (json, html)), [codes, factors], MADE_BY)
     arrays, known = read_codes(codes), read_arrays(factors, "factors")
+    for name in options.pop("leave_out"):
+        check_name("leave-out", name, known)
+        known.pop(name)
     if group is not None:
         check_name("group", group, known)
         options["groups"] = known.pop(group)
@@ -125,6 +130,7 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
 
 def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     """Read data, train a model and write its page."""
+    check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
     import torch
     from unbraid.training import choose_accelerator
 
@@ -137,6 +143,7 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     chosen = {name: options.pop(name) for name in ("steps", "batch_size")}
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
     read = own_data.load(data, **options)
+    print("".join(f"  {note}\n" for note in read.notes), end="", flush=True)
     plan = own_training.choose(model, read, seed=options["seed"], **chosen)
     device = choose_accelerator(running["accelerator"])
     device = torch.cuda.get_device_name() if device == "cuda" else device

@@ -132,23 +132,20 @@ def check_inputs(
         check_field(holds, f"code {name!r}", f"(N, D) or (N, T, d){hint}", code.shape)
     count = len(next(iter(arrays.values())))
     expected = f"{FEWEST} sequences or more"
-    check_field(count >= FEWEST, "codes, factors", expected, f"{count}; {ask_for(FEWEST)}")
+    check_field(count >= FEWEST, "codes, factors", expected, f"{count}; bring {FEWEST} or more")
     steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
-    known = {}
-    for name, values in factors.items():
-        known[name] = check_factor(f"factor {name!r}", as_array(values), steps)
-    is_given = any(values.ndim == 1 for values in known.values())
-    check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
-    lengths = {name: len(values) for name, values in (arrays | known).items()}
-    if groups is not None:
-        shape, last = as_array(groups).shape, to_index("groups", as_array(groups)).max(initial=-1)
-        holds = len(shape) == 1 and last + 1 >= FEWEST_GROUPS
-        expected = f"(N,), of {FEWEST_GROUPS} groups or more"
-        found = f"{last + 1} in {shape}; {ask_for(FEWEST_GROUPS)}"
-        check_field(holds, "groups", expected, found)
-        lengths["groups"] = shape[0]
+    given = {name: as_array(values) for name, values in factors.items()}
+    lengths = {name: len(values) for name, values in (arrays | given).items() if values.ndim}
     is_one = len(set(lengths.values())) == 1
     check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
+    known = {name: check_factor(f"factor {name!r}", v, steps) for name, v in given.items()}
+    is_given = any(values.ndim == 1 for values in known.values())
+    check_field(is_given, "factors", "at least one with a value per sequence (N,)", "none")
+    if groups is not None:
+        shape, last = as_array(groups).shape, to_index("groups", as_array(groups)).max(initial=-1)
+        holds = shape == (count,) and last + 1 >= FEWEST_GROUPS
+        expected = f"({count},), of {FEWEST_GROUPS} groups or more"
+        check_field(holds, "groups", expected, f"{last + 1} in {shape}; bring more groups")
     return arrays, known
 
 
@@ -168,19 +165,16 @@ def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     sizes = np.bincount(to_index(field, values).ravel())
     found = f"{len(sizes)} classes in {values.size} rows"
     expected = f"classes of {ROWS_PER_CLASS} rows or more"
-    remedy = ask_for(ROWS_PER_CLASS * len(sizes))
+    remedy = f"bring {ROWS_PER_CLASS * len(sizes)} or more"
     if len(sizes) > values.size / 2:  # a class for nearly each row
-        remedy = "give numbers as floats, names of persons as --group, and leave other names out"
+        remedy = (
+            "give numbers as floats, names of persons as --group, leave others out (--leave-out)"
+        )
     check_field(len(sizes) <= values.size / ROWS_PER_CLASS, field, expected, f"{found}; {remedy}")
     rest = values.size - sizes.max()
-    remedy = ask_for(-(-ROWS_OUTSIDE * values.size // rest)) if rest else "leave it out"
+    remedy = "leave it out (--leave-out)"
+    if rest:
+        remedy = f"bring {-(-ROWS_OUTSIDE * values.size // rest)} or more"
     expected = f"at least {ROWS_OUTSIDE} rows outside the most frequent class"
     check_field(rest >= ROWS_OUTSIDE, field, expected, f"{rest}; {remedy}")
     return values
-
-
-def ask_for(count: int) -> str:
-    """The remedy where sequences are too few: `count` of them, or as many films for `train`."""
-    return (
-        f"bring {count} or more (of codes that train wrote: about {count * 20 // 3} films in all)"
-    )

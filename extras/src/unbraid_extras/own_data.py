@@ -25,6 +25,7 @@ from unbraid_extras.own_tables import Encoded
 
 SPLITS = ("train", "validation", "test")
 SPLIT_ENDS = (0.7, 0.85)  # of the training and the validation split, as shares
+FEWEST_TESTED = 20  # of what the split keeps together, in the test; with fewer all is left open
 DRAWS = 100  # of the split, of which the best is taken
 LONGEST = 1000  # steps of a sequence that nobody asked to cut
 ROUNDING = 1e-9  # by which equal values of a variable may differ, as a share of the largest
@@ -191,7 +192,16 @@ def draw_parts(
     part = min(draws, key=lambda draw: sum(map(len, find_unseen(static, draw).values())))
     shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
     raw.notes.append(f"No two splits share {what}: {shares}.")
+    if tests < FEWEST_TESTED:
+        raw.notes.append(
+            f"Careful: with fewer than {FEWEST_TESTED} {what} in the test split the report concludes "
+            f"nothing of labels; bring about {FEWEST_TESTED * 20 // 3}"
+            + f", or leave out --group."
+            * (field == "group")
+        )
     for name, classes in find_unseen(static, part).items():
+        if what == f"groups of {name}":
+            continue
         raw.notes.append(
             f"Careful: {len(classes)} classes of {name} never occur in training "
             f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
@@ -281,7 +291,9 @@ def cut(
         counts.append(count)
 
     sizes = np.bincount([clip.split for clip in clips], minlength=3)
-    expected = f"clips of {length} steps in each of three splits"
+    expected = (
+        f"clips of {length} steps in each of three splits (a smaller --length, or more {raw.kind})"
+    )
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
     if len(clips) > len(counts):
         raw.notes.append(

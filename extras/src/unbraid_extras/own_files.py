@@ -21,6 +21,7 @@ import torch
 from PIL import Image, ImageOps, ImageSequence
 from unbraid.checks import check_field
 from unbraid.data import speech
+from unbraid.progress import progress_bar
 
 from unbraid_extras.tables import normalise
 
@@ -117,7 +118,7 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
     sizes, rates, planes = set(), {0.0}, 0
-    for path in paths:
+    for path in progress_bar(paths, "looking at films"):
         check_end(path)
         width, height, count, found = read_header(path)
         sizes.add((width, height))
@@ -217,6 +218,8 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
         expected = "two pictures or more in itself"
         if others:
             expected += f", or all {kind_of(others[0])} in one folder and their class in labels.csv"
+        if others and len(folders) == 1:
+            expected += f"; is {folder} meant?"
         check_field(
             len(paths) > 1, where, expected, [path.name for path in others[:2]] or len(paths)
         )

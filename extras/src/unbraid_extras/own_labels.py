@@ -23,9 +23,9 @@ from unbraid.models.single_element import SingleElement
 
 from unbraid_extras import measure
 from unbraid_extras.arrays import Arrays
+from unbraid_extras.own_data import FEWEST_TESTED
 from unbraid_extras.own_page import Page, average
 
-FEWEST_GROUPS = 20  # of what the split keeps together, in the test; with fewer all is left open
 SIGNIFICANCE = 0.05  # the largest p-value of a difference that is called clear
 FLIPS = 9999  # draws of signs behind a p-value
 SIDE = 16  # pixels to which frames are averaged for linear models, each way
@@ -152,7 +152,7 @@ def compare_losses(first: np.ndarray, second: np.ndarray, groups: np.ndarray) ->
     as_large = np.abs(signs @ gains) >= (1 - 1e-9) * abs(gains.sum())
     p_value = (1 + as_large.sum()) / (1 + FLIPS)
     word = "more" if gains.sum() > 0 else "less"
-    if len(gains) < FEWEST_GROUPS or p_value > SIGNIFICANCE:
+    if len(gains) < FEWEST_TESTED or p_value > SIGNIFICANCE:
         word = "open"
     return Comparison(word, p_value, len(gains))
 
@@ -171,10 +171,12 @@ def compare_with_inputs(
     if found.word == "open":
         opening, word = "it is open whether ", "more or less than"
     skills = [probed.matrix[names[row], column] for row in (code, best)]
-    numbers = f"skill {skills[0]:.2f} against {skills[1]:.2f}, p {found.p_value:.2g}"
+    numbers = f"skill {skills[0]:.2f} against {skills[1]:.2f}"
+    if found.count >= FEWEST_TESTED:
+        numbers += f", p {found.p_value:.2g} over {found.count} test {unit}"
     return (
         f"{column}: {opening}the {names[code]} code tells {word} a linear model on the "
-        f"{names[best]} ({numbers} over {found.count} test {unit})."
+        f"{names[best]} ({numbers})."
     )
 
 
@@ -190,11 +192,13 @@ def conclude(page: Page, probed: Sequence[Probed]) -> None:
         read |= {(code, name) for code, name in pairs if code in page.model.code_names}
         for name in each.matrix.columns:
             own[name] = page.own[name]
-            page.findings.append(compare_with_inputs(each, name, own[name], page.groups, page.unit))
-    count = len(np.unique(page.groups))
-    if own and count < FEWEST_GROUPS:
+            page.findings.append(
+                compare_with_inputs(each, name, own[name], page.groups["test"], page.unit)
+            )
+    count = len(np.unique(page.groups["test"]))
+    if own and count < FEWEST_TESTED:
         verdict = f"Cannot be concluded: too few test {page.unit} to say what the codes hold "
-        page.verdict.insert(0, f"{verdict}({count}, where {FEWEST_GROUPS} or more are needed).")
+        page.verdict.insert(0, f"{verdict}({count}, where {FEWEST_TESTED} or more are needed).")
     elif own:
         page.verdict.append(judge_codes(own, read))
 

@@ -29,15 +29,16 @@ class Page:
     def __init__(self, model: SequenceModel, data: OwnData, dynamic: Sequence[str] = ()):
         self.model, self.data, self.unit = model, data, data.unit
         self.parts: dict[str, Sequences] = {}  # of the training and of the test split, as floats
+        self.groups: dict[str, np.ndarray] = {}
         for name, most in MOST_SEQUENCES.items():
             generator = torch.Generator().manual_seed(0)
             rows = torch.randperm(len(data.splits[name]), generator=generator)[:most].sort().values
             self.parts[name] = data.splits[name].subset(rows).as_float()
+            # What the split keeps together with each, (n,), which `unit` names.
+            self.groups[name] = np.array(data.sources[name])[rows.numpy()]
         self.test, count = self.parts["test"], len(rows)  # The test split is the last.
         self.names = [data.names["test"][row] for row in rows]  # of the test sequences
         self.times, self.clock = read_clock(data, rows)  # of their steps, and what the times are
-        # What the split keeps together with each, (n,), which `unit` names.
-        self.groups = np.array(data.sources["test"])[rows.numpy()]
         self.codes = {name: encode_observed(model, part) for name, part in self.parts.items()}
         self.decoded = decode_all(model, self.codes["test"])  # the test sequences
         # The codes that may hold a label, none if unknown.

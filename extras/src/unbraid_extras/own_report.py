@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
-from unbraid.codes import decode_all, root_mean_square
+from unbraid.codes import concatenate, decode_all, root_mean_square
 from unbraid.course import films, plots
 
-from unbraid_extras import own_labels, pages
+from unbraid_extras import measure, own_labels, pages
 from unbraid_extras.arrays import check_inputs, read_arrays
 from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import Page, average, widen
@@ -66,20 +66,33 @@ def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] 
     about = data.splits["train"].provenance.split(",")[0].removeprefix("own data from ")
     title = f"{trained.plan.model} on {about}"
     html = pages.render("own_report.html.j2", title=title, page=page, **sections)
-    write_known(folder / "codes.npz", pack_arrays(page.codes["test"]))
-    if factors := list_factors(page):
+    parts = list_measured(page)
+    codes = concatenate([page.codes[name] for name in parts])
+    write_known(folder / "codes.npz", pack_arrays(codes))
+    if factors := list_factors(page, parts):
         write_known(folder / "factors.npz", pack_arrays(factors))
     path = folder / "report.html"
     write_known(path, html.encode(errors="backslashreplace"))
     return path
 
 
-def list_factors(page: Page) -> dict[str, Tensor]:
+def list_measured(page: Page) -> list[str]:
+    """The splits behind codes.npz: the test split, and training where that is too small.
+
+    A model never sees labels, so that its training sequences may be measured; what it makes of new
+    ones is said by the test split alone.
+    """
+    is_enough = len(np.unique(page.groups["test"])) >= measure.FEWEST_SEQUENCES
+    return ["test"] if is_enough else ["train", "test"]
+
+
+def list_factors(page: Page, parts: Sequence[str]) -> dict[str, Tensor]:
     """The labels of which something can be said, and what the split keeps together, if it does."""
-    labels = page.test.labels
+    labels = concatenate([page.parts[name].labels for name in parts])
     factors = {name: values for name, values in labels.items() if not page.obstacles[name]}
-    if factors and len(np.unique(page.groups)) < len(page.groups):
-        factors[page.unit] = torch.from_numpy(page.groups)
+    groups = np.concatenate([page.groups[name] for name in parts])
+    if factors and len(np.unique(groups)) < len(groups):
+        factors[page.unit] = torch.from_numpy(groups)
     return factors
 
 
@@ -90,17 +103,22 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
         return (
             "The command measure needs labels (--labels) that vary, and more films of each class."
         )
-    known = read_arrays(factors, "factors")
+    known, read = read_arrays(factors, "factors"), read_arrays(codes, "codes")
+    count, tested = len(next(iter(read.values()))), len(data.splits["test"])
+    what = f"{codes} has the {tested} test sequences"
+    if count > tested:
+        fewest = f"{measure.FEWEST_SEQUENCES} {data.unit}"
+        what = f"{codes} has {count} sequences, training and test, as a verdict needs {fewest}"
     group = known.pop(data.unit, None)
     dynamic = [name for name in dynamic if name in known]
     try:
-        check_inputs(read_arrays(codes, "codes"), known, dynamic, group)
+        check_inputs(read, known, dynamic, group)
     except ValueError as error:
-        return f"The command measure cannot read the codes yet: {error}"
+        return f"{what}; the command measure cannot read them yet: {error}"
     words = ["python", "-m", "unbraid_extras", "measure", str(codes), str(factors)]
     words += ["--dynamic", ",".join(dynamic)] * bool(dynamic)
     words += ["--group", data.unit] * (group is not None)
-    return f"to measure the codes: {shlex.join(words)}"
+    return f"{what}; to measure them: {shlex.join(words)}"
 
 
 def pack_arrays(arrays: Mapping[str, Tensor]) -> bytes:
@@ -188,7 +206,7 @@ def show_swaps(page: Page) -> dict[str, object] | None:
     if whole > 0 and unused:
         page.verdict.append(f"Collapsed: what is decoded hardly depends on {', '.join(unused)}.")
     elif whole > 0:
-        page.findings.append("All codes are in use: each one changes what is decoded.")
+        page.findings.append("Each code changes what is decoded.")
     rows = [("code of the donor", "change of what is decoded")]
     rows += [(name, f"{share:.0%}") for name, share in shares.items()]
 

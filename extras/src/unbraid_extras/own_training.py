@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ SECONDS = 150  # of training, about, on one core; with two it takes about two th
 WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of paper B's trunk
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
+SILENCE = 20  # seconds, at most, from a line on the progress to that of the next row
 VALIDATED = 100  # validation sequences behind each row, at most
 
 # Files of a run in its folder.
@@ -95,15 +97,22 @@ def check_request(
     check_name("model", model, MODELS)
     check_whole(1, **{name: count for name, count in counts.items() if count is not None})
     choose_accelerator(accelerator)
-    check_field(inputs[0].exists(), "data", "a file or a folder", f"none at {inputs[0]}")
     is_inside = folder.resolve().is_relative_to(inputs[0].resolve())
-    check_field(not is_inside, "to", "a folder outside the data (--to names one)", folder)
+    check_field(
+        not is_inside,
+        "to",
+        "a folder outside the data (--to names one; is --data a level too high?)",
+        folder,
+    )
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         expected = "a folder that can be written into (--to names another)"
         raise ValueError(f"to: expected {expected}, found {folder}: {error.strerror}") from None
     check_folder(folder, inputs)
+    if is_new:  # until there is something to write
+        folder.rmdir()
 
 
 def check_folder(folder: Path, inputs: Sequence[Path] = ()) -> None:
@@ -160,15 +169,15 @@ def choose(
     drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
-    why = "as asked"
-    if steps is None:
-        begin, each = cost
-        if train.kind == "frames":  # Networks for larger frames have fewer channels.
-            each *= train.frames.shape[-1] / 32
-        seconds = begin + each * batch_size * (drawn or train.length)
-        most = min(SECONDS / seconds, VISITS * len(train) / batch_size)
-        steps = int(min(max(most, UPDATES[0]), UPDATES[1]))
-        why = f"for which two cores take about {steps * seconds / 90:.1f} min"
+    begin, each = cost
+    if train.kind == "frames":  # Networks for larger frames have fewer channels.
+        each *= train.frames.shape[-1] / 32
+    seconds = begin + each * batch_size * (drawn or train.length)
+    most = min(SECONDS / seconds, VISITS * len(train) / batch_size)
+    proposed = int(min(max(most, UPDATES[0]), UPDATES[1]))
+    steps = steps or proposed
+    why = f"for which two idle cores take about {steps * seconds / 90:.1f} min"
+    why += f", as asked ({proposed} are proposed)" * (steps != proposed)
     options |= {"steps": steps, "batch_size": batch_size, "seed": seed}
 
     shown = asdict(config) | {"size": train.frames.shape[-1], "length": train.length}
@@ -217,6 +226,7 @@ class Watch:
         self.model, self.sample, self.options = model, sample, options
         checkpoint, self.best_path, self.rows_path = (folder / name for name in WORKING)
         self.rows: list[dict] = []
+        self.said = time.monotonic()
         if reached := last_update(checkpoint):
             # A row after the checkpoint comes again, in the same bits.
             written = records.read_json(self.rows_path)["rows"]
@@ -236,7 +246,8 @@ class Watch:
         if self.best == row["step"]:
             self.model.save(self.best_path)
         records.write_json(self.rows_path, {"rows": self.rows})
-        if len(self.rows) % (ROWS // 10) == 0:
+        if len(self.rows) % (ROWS // 10) == 0 or time.monotonic() - self.said > SILENCE:
+            self.said = time.monotonic()
             share = row["step"] / self.options["steps"]
             left = row["seconds"] * (1 / share - 1) / 60
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
