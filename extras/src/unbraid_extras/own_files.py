@@ -180,10 +180,10 @@ def read_header(path: Path) -> tuple[int, int, int, set[float], bool]:
     width = round(width * wide / high)  # of pixels that are not square
     if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
         width, height = height, width
-    times = re.search(
+    match = re.search(
         r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?", text
     )
-    found = (float(number or 0) for number in (times.groups() if times else [0] * 5))
+    found = (float(number or 0) for number in (match.groups() if match else [0] * 5))
     hours, minutes, seconds, rate, most = found
     count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
     # Far more than the mean are those of a film whose rate varies.
