@@ -104,10 +104,6 @@ def ross(
     check_field(len(xs) == len(given), "x, labels", "equally many rows", (len(xs), len(given)))
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
-    # The few values of a code book come again by chance, which this estimator can bear.
-    is_fine = len(np.unique(xs, axis=0)) > len(xs) / 10
-    if is_fine and (ties := describe_ties(np.column_stack([xs, classes]))):
-        warnings.warn(f"x, labels: {ties}", stacklevel=2)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     (bits,) = ross_bits(prepare(xs, jitter, generator, raw), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
