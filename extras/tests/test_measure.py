@@ -174,6 +174,9 @@ def test_many_units_and_many_bits_are_doubted():
     assert len(doubts) == 1 and "12 units" in doubts[0]
     _, doubts = measure.estimate_information({"x": x[:, None]}, {"f": x + 1e-6}, 0)
     assert len(doubts) == 1 and "300 sequences" in doubts[0]
+    twice = np.repeat(random.standard_normal((N // 2, 2)), 2, axis=0)
+    _, doubts = measure.estimate_information({"x": twice[:, :1]}, {"f": twice[:, 1]}, 0)
+    assert len(doubts) == 1 and doubts[0].startswith("x, f: 100% of the rows equal others")
 
 
 # ---- units, rare classes, rows that are not independent
@@ -435,6 +438,7 @@ def test_mistakes_end_in_one_message(monkeypatch, tmp_path):
     for words, message in (
         (["train", "single_element", "--data", "voices"], "this needs the package soundfile"),
         (["measure", "none.npz", "none.csv"], "codes: "),
+        (["train", "unordered", "--data=~/none"], f"data: .* none at {Path.home()}/none"),
     ):
         monkeypatch.setattr(sys, "argv", ["unbraid_extras", *words])
         with pytest.raises(SystemExit, match=f"^error: {message}"):

@@ -150,14 +150,24 @@ def test_films_of_other_rates_are_noted(tmp_path):
     path = tmp_path / "a.gif"
     write_film(path, ramp(40), duration=[40] * 20 + [400] * 20)
     assert any("2.5 to 25 frames a second" in note for note in own_data.load(path, length=2).notes)
+    path = tmp_path / "a.mp4"
+    varied = ["-vf", "setpts='N+5*max(0,N-20)'", "-fps_mode", "vfr", "-enc_time_base", "1/8"]
+    write_film(path, ramp(40), output_params=varied)
+    assert any("to 8 frames a second" in note for note in own_data.load(path, length=2).notes)
+
+
+def test_films_of_a_wide_range_of_brightness_are_noted(tmp_path):
+    options = {"output_params": ["-vf", "setparams=color_trc=smpte2084"]}
+    write_film(tmp_path / "a.mp4", ramp(40), **options)
+    assert any("HDR" in note for note in own_data.load(tmp_path / "a.mp4", length=2).notes)
 
 
 def test_pixels_that_are_not_square_are_shown_as_such(tmp_path):
     """A film of 16 x 16 pixels, each twice as wide as high: its middle square has half of them."""
     wide = np.repeat(np.arange(16, dtype=np.uint8) * 12 + 30, 3).reshape(1, 1, 16, 3)
-    for name in "abc":
+    for name in ("a.mp4", "b.webm", "c.mkv"):
         options = {"output_params": ["-vf", "setsar=2"]}
-        write_film(tmp_path / f"{name}.mp4", np.tile(wide, (4, 16, 1, 1)), **options)
+        write_film(tmp_path / name, np.tile(wide, (4, 16, 1, 1)), **options)
     data = own_data.load(tmp_path, size=16, length=2)
     assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
     columns = data.splits["train"].frames.float().mean((0, 1, 2, 3))

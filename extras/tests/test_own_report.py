@@ -4,6 +4,7 @@ import io
 import re
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -97,6 +98,9 @@ def test_the_numbers_of_a_matrix_stay_in_their_cells_and_its_names_apart():
     assert all(text.get_window_extent().width < cell for text in ax.texts)
     first, second = (label.get_window_extent() for label in ax.get_xticklabels())
     assert first.x1 < second.x0
+    with plt.rc_context({"text.usetex": True, "axes.facecolor": "black"}):  # of a reader's own
+        other = pages.plot_matrix(matrix).axes[0]
+    assert not other.title.get_usetex() and other.get_facecolor() == ax.get_facecolor()
 
 
 # ---- codes compared with linear models of inputs

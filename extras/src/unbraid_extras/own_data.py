@@ -72,10 +72,10 @@ def load(  # noqa: PLR0913 - all but the first go by name
 ) -> OwnData:
     """Read anybody's own sequences and split them 70 : 15 : 15 so that nothing leaks.
 
-    path         a folder of films (mp4, mov, webm, gif, avi, mkv), or one film; a folder with one
-                 folder of pictures per sequence; a folder of recordings (wav, flac); an npy or npz
-                 file with frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which may
-                 also hold a mask and labels (N,) or (N, T); a csv file of series
+    path         a folder of films (mp4, m4v, mov, webm, gif, avi, mkv), or one film; a folder with
+                 one folder of pictures per sequence; a folder of recordings (wav, flac); an npy or
+                 npz file with frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which
+                 may also hold a mask and labels (N,) or (N, T); a csv file of series
     labels       a csv file: the first column names films, folders, files or ids, each other one is
                  a label; where names repeat, a column time or frame makes labels of steps. By
                  default labels.csv in the folder. Text and whole numbers are classes

@@ -31,6 +31,7 @@ SUFFIXES = {
     "recordings": (".wav", ".flac"),
 }
 FORMATS = "mov,mp4,avi,matroska,webm"  # of films but gifs; playlists, which name files, are others
+HDR = "smpte2084|arib-std-b67"  # the brightness of films of a wide range, PQ and HLG
 REMEDY = "copy it again, save it anew, or remove it"
 GREY = 128  # what transparent pixels are read as
 LABELS = "labels.csv"  # is read when it lies in the folder
@@ -117,12 +118,12 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    sizes, rates, planes = set(), {0.0}, 0
+    sizes, rates, planes, has_hdr = set(), {0.0}, 0, False
     for path in progress_bar(paths, "looking at films"):
         check_end(path)
-        width, height, count, found = read_header(path)
+        width, height, count, found, is_hdr = read_header(path)
         sizes.add((width, height))
-        rates |= found
+        rates, has_hdr = rates | found, has_hdr or is_hdr
         planes += 3 * count
 
     def read(number: int) -> Values:
@@ -132,6 +133,10 @@ def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
 
     names = [path.name for path in paths]
     raw = RawSequences("films", names, read, length=16, planes=planes, sizes=sizes)
+    if has_hdr:
+        raw.notes.append(
+            "HDR films (PQ, HLG) look pale, because their values are read as they are."
+        )
     if len(known := sorted(rates - {0})) > 1:
         raw.notes.append(
             f"Films have {known[0]:g} to {known[-1]:g} frames a second: each frame is a step, so "
@@ -161,14 +166,14 @@ def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(program, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def read_header(path: Path) -> tuple[int, int, int, set[float]]:
-    """Width and height of a film as shown, about how many frames, and its frames a second."""
+def read_header(path: Path) -> tuple[int, int, int, set[float], bool]:
+    """Width and height of a film as shown, about how many frames, frames a second, and if HDR."""
     if path.suffix.lower() == ".gif":
         with explain(path.name), Image.open(path) as image:
             times = [frame.info.get("duration", 0) for frame in ImageSequence.Iterator(image)]  # ms
-            return *image.size, len(times), {1000 / time for time in times if time}
+            return *image.size, len(times), {1000 / time for time in times if time}, False
     text = run_ffmpeg(path, []).stderr.decode(errors="replace")
-    shape = re.search(r"Video:.*? (\d+)x(\d+)(?: \[SAR (\d+):(\d+)|[ ,\n])", text)
+    shape = re.search(r"Video:.*? (\d+)x(\d+)(?:,? \[?SAR (\d+):(\d+)|[ ,\n])", text)
     if not shape:
         reason = text.strip().rpartition("\n")[2]
         raise ValueError(f"{path.name} is no film ({reason}); {REMEDY}")
@@ -176,9 +181,15 @@ def read_header(path: Path) -> tuple[int, int, int, set[float]]:
     width = round(width * wide / high)  # of pixels that are not square
     if re.search(r"rotation of -?(90|270)\.", text):  # as telephones write an upright film
         width, height = height, width
-    times = re.search(r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps", text)
-    hours, minutes, seconds, rate = map(float, times.groups() if times else (0, 0, 0, 0))
-    return width, height, math.ceil((3600 * hours + 60 * minutes + seconds) * rate), {rate}
+    match = re.search(
+        r"Duration: (\d+):(\d+):([\d.]+)[\s\S]* ([\d.]+) fps(?:, ([\d.]+) tbr)?", text
+    )
+    found = (float(number or 0) for number in (match.groups() if match else [0] * 5))
+    hours, minutes, seconds, rate, most = found
+    count = math.ceil((3600 * hours + 60 * minutes + seconds) * rate)
+    # Far more than the mean are those of a film whose rate varies.
+    rates, is_hdr = {rate, most if most > 2 * rate else rate}, re.search(HDR, text)
+    return width, height, count, rates, is_hdr is not None
 
 
 def read_film(path: Path, size: int, fit: str) -> np.ndarray:
