@@ -175,6 +175,11 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
         "frames: expected values": lambda: plots.picture(np.full((1, 3, 4, 4), 200, np.uint8)),
         "labels": lambda: plots.grid(clips, labels=["one"]),
         "matrix": lambda: plots.heatmap(np.zeros(3)),
+        "limits": lambda: plots.leakage(np.zeros((2, 2)), np.zeros((3, 3, 2))),
+        "p_values": lambda: plots.leakage(np.zeros((2, 2)), None, np.zeros((3, 2))),
+        "still": lambda: films.film(clips, "Two black clips.", still=(-1,)),
+        "still: expected below 3": lambda: films.film(clips, "Two black clips.", still=(0, 3)),
+        "still: expected below 2": lambda: films.animate(plt.figure, 2, "Two figures.", still=2),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():
         with pytest.raises(ValueError, match=f"^{field}"):
