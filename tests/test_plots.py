@@ -117,9 +117,9 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
     ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, last)]
     assert np.abs(ends[0] - ends[1]).mean() < 1  # the last figure, with the highest bar
     assert not plt.get_fignums()
-    films.animate(draw, 3, "A bar that grows from zero to two.", still=1)
+    films.animate(draw, 3, "A bar that grows from zero to two.", still=0)
     film, still = read_film(shown)
-    film.seek(1)
+    film.seek(0)
     ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, still)]
     assert np.abs(ends[0] - ends[1]).mean() < 1
 

@@ -206,6 +206,12 @@ def test_damage_is_found(written, damage):
     assert faults and all(str(written.parent) in fault for fault in faults)
 
 
+def test_what_json_does_not_have_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        records.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_need_not_ship(written):
     written.with_suffix(".safetensors").unlink()
     assert verify.verify_results(written.parents[3]) == []
