@@ -82,6 +82,7 @@ FAULTS = (  # the field, and the call
     ("test", lambda: leak(test=[1, 2, 99])),
     ("test", lambda: leak(test=np.nan)),
     ("factor 'y'", lambda: leak(factor=np.zeros(60, int))),
+    ("factor 'y'", lambda: leak(CODE[:1], HAIR[:1])),
     ("factor 'y'", lambda: leak(STEPS, np.arange(300).reshape(60, 5))),
     ("factor 'y'", lambda: leak(factor=np.arange(60) < 1, test=np.arange(9, 20))),
     ("values", lambda: mean_interval([])),
