@@ -74,6 +74,7 @@ def test_a_renewed_notebook_is_the_same_until_a_number_changes(clone, capsys):
     renewed = path.read_text()
     book = nbformat.from_dict(nbformat.reads(renewed, 4))
     assert files.normalise(nbformat.reads(renewed, 4)) == book
+    assert compare.report("none", nbformat.v4.new_notebook(), book)  # nothing to differ from
     assert files.tags(book.cells[-1]) == ["footer"] and '"quick\\n"' in renewed
     assert commands.main(["compare"]) == 0
     assert "10_good: the same" in capsys.readouterr().out

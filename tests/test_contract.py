@@ -191,8 +191,9 @@ def test_what_cannot_be_drawn_is_refused(name):
     for field, count, length in (("count", -1, 5), ("length", 2, 0)):
         with pytest.raises(ValueError, match=rf"^{field}: "):
             model.generate(count, length)
-    with pytest.raises(ValueError, match=r"^given"):
-        model.generate(3, 5, None, {"action": torch.zeros(3, 5, 2)})
+    for other in ({"action": torch.zeros(3, 5, 2)}, torch.zeros(3, 5, 2)):
+        with pytest.raises(ValueError, match=r"^given"):
+            model.generate(3, 5, None, other)
     for key, code in model.generate(3, 5, seeded()).items():
         wrongs = [*spoil_code(code), code / 0, code.expand(2, *code.shape)[:, 0]]
         wrongs += [code[:, 1:]] if code.ndim == 3 else []

@@ -1,5 +1,7 @@
 """python -m unbraid: data of the clone, mistakes in one message."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +21,14 @@ def test_one_set_that_cannot_be_fetched_stops_no_other(call, monkeypatch):
     monkeypatch.setitem(SOURCES, "gone", row)
     code, printed = call("data", "fetch", "gone", "vowels")
     assert code == 1 and "vowels: 2 files" in printed and "error: gone" in printed
+
+
+def test_who_stops_reading_stops_the_command_without_a_word():
+    command = [sys.executable, "-u", "-m", "unbraid", "data", "fetch", "mnist-sample"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as fetching:
+        fetching.stdout.close()
+        assert fetching.stderr.read() == b"" and fetching.wait() == 0
 
 
 def test_names_of_datasets_and_sources_give_sources_and_others_one_message(call):

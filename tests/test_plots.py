@@ -117,9 +117,9 @@ def test_an_animation_shows_each_figure_once_a_round(shown):
     ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, last)]
     assert np.abs(ends[0] - ends[1]).mean() < 1  # the last figure, with the highest bar
     assert not plt.get_fignums()
-    films.animate(draw, 3, "A bar that grows from zero to two.", still=1)
+    films.animate(draw, 3, "A bar that grows from zero to two.", still=0)
     film, still = read_film(shown)
-    film.seek(1)
+    film.seek(0)
     ends = [np.asarray(image.convert("L"), dtype=float) for image in (film, still)]
     assert np.abs(ends[0] - ends[1]).mean() < 1
 
@@ -175,6 +175,11 @@ def test_what_cannot_be_shown_is_refused(shown, tmp_path):
         "frames: expected values": lambda: plots.picture(np.full((1, 3, 4, 4), 200, np.uint8)),
         "labels": lambda: plots.grid(clips, labels=["one"]),
         "matrix": lambda: plots.heatmap(np.zeros(3)),
+        "limits": lambda: plots.leakage(np.zeros((2, 2)), np.zeros((3, 3, 2))),
+        "p_values": lambda: plots.leakage(np.zeros((2, 2)), None, np.zeros((3, 2))),
+        "still": lambda: films.film(clips, "Two black clips.", still=(-1,)),
+        "still: expected below 3": lambda: films.film(clips, "Two black clips.", still=(0, 3)),
+        "still: expected below 2": lambda: films.animate(plt.figure, 2, "Two figures.", still=2),
         str(path): lambda: plots.show_svg(path, "One box with a letter in it."),
     }.items():
         with pytest.raises(ValueError, match=f"^{field}"):

@@ -157,7 +157,9 @@ def windows_seen(values, code):
 @every_anchor
 def test_a_code_sees_one_window(anchor):
     """The static code sees the anchor's; a dynamic code its own, and the anchor's only noise."""
-    model, number = small("released series", anchor=anchor), NUMBER[anchor]
+    whole, number = small("released series"), NUMBER[anchor]
+    model = whole.with_anchor(anchor)  # which shares the weights
+    assert whole.config.anchor == "last"
     values = VALUES.clone().requires_grad_()
     codes = model.encode(values)
     assert windows_seen(values, codes["static"]) == [number]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 import unbraid.distributions as dist
+from unbraid import networks
 from unbraid.codes import bound_per_frame, decode_all, dynamic_given, encode_all, root_mean_square
 from unbraid.data import fetch, series, speech
-from unbraid.data.moving_digits import Digits
+from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.distributions import DiagonalGaussian
@@ -76,10 +77,12 @@ FAULTS = (  # the field, and the call
     ("pooling", lambda: leak(pooling="mean")),
     ("pooling", lambda: leak(pooling=())),
     ("groups", lambda: leak(groups=HAIR[:9])),
+    ("groups", lambda: leak(groups=["a", None] * 30)),
     ("test", lambda: leak(test=np.ones(60, bool))),
     ("test", lambda: leak(test=[1, 2, 99])),
     ("test", lambda: leak(test=np.nan)),
     ("factor 'y'", lambda: leak(factor=np.zeros(60, int))),
+    ("factor 'y'", lambda: leak(CODE[:1], HAIR[:1])),
     ("factor 'y'", lambda: leak(STEPS, np.arange(300).reshape(60, 5))),
     ("factor 'y'", lambda: leak(factor=np.arange(60) < 1, test=np.arange(9, 20))),
     ("values", lambda: mean_interval([])),
@@ -100,6 +103,7 @@ FAULTS = (  # the field, and the call
     ("mask", lambda: root_mean_square(FRAMES, FRAMES, NONE)),
     ("mask", lambda: root_mean_square(FRAMES, FRAMES, NONE[:, :2])),
     ("observed", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, VALUES)),
+    ("observed", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, NONE)),
     ("dimensions", lambda: dist.gaussian_log_likelihood(VALUES, VALUES, 0.1, None, 9)),
     ("frames", lambda: dist.bernoulli_log_likelihood(VALUES * 9, VALUES)),
     ("frames", lambda: dist.bernoulli_log_likelihood(VALUES * math.nan, VALUES)),
@@ -115,6 +119,7 @@ FAULTS = (  # the field, and the call
     ("value", lambda: WIDE.log_prob(torch.zeros(2, 1))),
     ("source", lambda: fetch.find("vowel")),
     ("source", lambda: fetch.fetch("vowel")),
+    ("only", lambda: fetch.verify("vowels", ["size_ae.tests"])),
     ("motion", lambda: DigitPaths(DIGITS, 32, 5, motion="spiral")),
     ("speeds", lambda: DigitPaths(DIGITS, 32, 5, speeds=(1.0,))),
     ("kept", lambda: DigitPaths(DIGITS, 32, 5, kept=6)),
@@ -123,14 +128,23 @@ FAULTS = (  # the field, and the call
     ("length", lambda: FrameSampler(SHORT, 4)),
     ("sequences", lambda: FrameSampler(FRAMES, 1)),
     ("sequences", lambda: FrameSampler(Sequences(torch.zeros(3, 5, 2)), 1)),
+    ("count", lambda: FrameSampler(SHORT, 1)(-1, torch.Generator())),
+    ("generator", lambda: FrameSampler(SHORT, 1)(2, 0)),
+    ("count", lambda: MovingDigits(DIGITS, 32, 5)(2.5, torch.Generator())),
+    ("generator", lambda: MovingDigits(DIGITS, 32, 5)(2, None)),
     ("label", lambda: withhold(SHORT, "row", 0.5)),
     ("share", lambda: withhold(SHORT, "step", 1)),
     ("frames", lambda: JUDGE.probabilities(CLIPS[..., :8])),
     ("frames", lambda: JUDGE.probabilities(CLIPS.mul(255).byte())),
+    ("frames", lambda: judge_classes(JUDGE, CLIPS.mul(255).byte())),
     ("frames", lambda: JUDGE.probabilities(CLIPS + 0.5)),
     ("frames", lambda: JUDGE.probabilities(CLIPS * math.nan)),
     ("steps", lambda: fit_judge(JUDGE, None, 0)),
     ("classes", lambda: SequenceJudge({"motion": ("left",)})),
+    ("image_size", lambda: SequenceJudge({"motion": ("left", "right")}, 0)),
+    ("width", lambda: SequenceJudge({"motion": ("left", "right")}, 16, 3, 0)),
+    ("groups", lambda: networks.ConvolutionalDecoder(groups=2)),
+    ("hidden_layers", lambda: networks.mlp(2, 3, 4, -1)),
     ("name", lambda: swap(FACTORS, FACTORS, "static")),
     ("factor_0", lambda: swap(FACTORS, FIRST, "factor_0")),
     ("name", lambda: move_one(FACTORS, "dynamic")),
@@ -139,6 +153,7 @@ FAULTS = (  # the field, and the call
     ("codes", lambda: traverse(FACTORS, "factor_0", 0, torch.zeros(2))),
     ("unit", lambda: traverse(FIRST, "factor_0", 6, torch.zeros(2))),
     ("values", lambda: traverse(FIRST, "factor_0", 0, torch.tensor([math.nan, 1]))),
+    ("values", lambda: traverse(FIRST, "factor_0", 0, torch.zeros(0))),
     ("knots", lambda: Schedule([[0, 1e-3], [100, 1e-4]])),
     ("knots", lambda: Schedule([[0.5, 1], [0.2, 2]])),
     ("knots", lambda: Schedule([[0, math.nan]])),
@@ -159,6 +174,7 @@ FAULTS = (  # the field, and the call
     ("frames", lambda: Sequences(torch.rand(2, 3, 4, 4, 1))),
     (r"labels\['a'\]", lambda: Sequences(FRAMES, {"a": ROW / 0.0 * 0}, ("a",))),
     ("weights.kl", lambda: Bound(ROW, {"a": ROW}, 3).loss({"kl": -1.0})),
+    ("weights", lambda: Bound(ROW, {"a": ROW}, 3).loss(0.5)),
     ("previous", lambda: PREDICTION.prior(torch.zeros(2, 3))),
     ("latents", lambda: PREDICTION.decode_latents(torch.zeros(1, 2, 3))),
     ("codes", lambda: decode_all(PREDICTION, {"static": STATIC})),

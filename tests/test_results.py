@@ -206,6 +206,13 @@ def test_damage_is_found(written, damage):
     assert faults and all(str(written.parent) in fault for fault in faults)
 
 
+def test_rows_are_written_as_csv_and_what_json_does_not_have_is_refused(tmp_path):
+    assert records.as_csv([{"step": 1, "elbo": 2.5}]) == b"step,elbo\n1,2.5\n"
+    with pytest.raises(ValueError, match="JSON"):
+        records.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_need_not_ship(written):
     written.with_suffix(".safetensors").unlink()
     assert verify.verify_results(written.parents[3]) == []

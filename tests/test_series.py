@@ -90,8 +90,9 @@ def test_days_of_weather_in_two_splits_are_never_neighbours():
 
 def test_a_month_of_air_is_that_of_the_file():
     test = at_hand("air_quality")["test"]
-    station = test.classes["station"].index("Gucheng")
-    row = int(((test.labels["station"] == station) & (test.labels["month"] == 1)).nonzero())
+    place = {"station": "Gucheng", "month": "February", "season": "winter"}
+    found = [test.labels[name] == test.classes[name].index(word) for name, word in place.items()]
+    row = int(torch.stack(found).all(0).nonzero())
     path = fetch.files("beijing-air")["PRSA_Data_Gucheng_20130301-20170228.csv"]
     table = pd.read_csv(path).query("year == 2016 and month == 2").iloc[:672]
     values = table[list(AIR)].to_numpy(np.float32)

@@ -221,6 +221,9 @@ def test_a_file_that_is_no_checkpoint_is_refused(checkpoint, tmp_path, kind):
         "accelerator": ("gpu",),
         "draw": (3,),
         "report": ("print",),
+        "on_progress": (3,),
+        "weights": (1.0,),
+        "identity": ("a run",),
         "checkpoint": (".",),
     }.items(),
 )

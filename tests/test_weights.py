@@ -32,6 +32,7 @@ def test_a_saved_model_comes_back_in_half_precision(saved, tmp_path):
     model, path = saved
     for loaded in (SingleElement.load(path), SequenceModel.load(str(path))):
         assert type(loaded) is SingleElement and loaded.config == model.config
+        assert not loaded.training
         for name, value in loaded.state_dict().items():
             assert value.equal(model.state_dict()[name].half().to(value))
     frames = torch.rand(2, 4, 3, 16, 16, generator=seeded(1))

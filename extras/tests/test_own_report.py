@@ -111,7 +111,7 @@ EASY = np.arange(40) % 2 * 1.0  # losses of a probe that is right on every secon
 WORSE = np.maximum(EASY, np.arange(40) % 4 == 0)  # It errs on ten sequences more.
 FIVE, SIX = ((np.arange(40) < wrong) * 1.0 for wrong in (5, 6))
 CLIPS = np.zeros(400), np.repeat(FIVE, 10)
-FEWEST = own_labels.FEWEST_GROUPS
+FEWEST = own_labels.FEWEST_TESTED
 
 
 def compare(first, second, groups=GROUPS):
@@ -192,7 +192,9 @@ def test_labels_of_steps_are_read_where_all_sequences_have_a_step():
 
 def make_page(groups, has_static):
     """What `conclude` reads of a page, with so many test films; codes of steps, or both kinds."""
-    page = SimpleNamespace(groups=np.arange(groups), unit="films", verdict=[], findings=[])
+    page = SimpleNamespace(
+        groups={"test": np.arange(groups)}, unit="films", verdict=[], findings=[]
+    )
     page.model = SimpleNamespace(code_names=("static", "dynamic"))
     labels = dict.fromkeys(("hair", "side"), np.zeros(4))
     codes = {"static": np.zeros((4, 2)), "dynamic": np.zeros((4, 3, 2))}

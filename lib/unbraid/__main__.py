@@ -40,10 +40,12 @@ def main() -> None:
     with quiet_pipe():
         for name in names:
             try:
-                print(f"{name}: {len(fetch.fetch(name))} files here, all digests right")
+                count = len(fetch.fetch(name))
             except (DataError, OSError) as error:  # It stops no other source.
                 print(f"error: {error}", file=sys.stderr)
                 status = 1
+            else:
+                print(f"{name}: {count} files here, all digests right")
     sys.exit(status)
 
 

@@ -104,7 +104,10 @@ def gaussian_log_likelihood(
     squared = (values - mean).square()
     count: Tensor | int = math.prod(values.shape[-dimensions:])
     if observed is not None:
-        check_field(observed.dtype == torch.bool, "observed", "booleans", observed.dtype)
+        pairs = zip(observed.shape[::-1], values.shape[::-1], strict=False)
+        if observed.dtype != torch.bool or not all(a in (1, b) for a, b in pairs):
+            found = f"{observed.dtype} {tuple(observed.shape)}"
+            refuse("observed", f"booleans that broadcast to {tuple(values.shape)}", found)
         squared = squared * observed
         observed = observed.expand_as(squared).flatten(-dimensions)
         count = observed.sum(-1, dtype=squared.dtype)

@@ -46,6 +46,7 @@ def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     if unit not in range(size):
         refuse("unit", f"0 to {size - 1}", unit)
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
+    check_field(len(wanted) > 0, "values", "one or more", "none")
     repeated = {other: code.repeat_interleave(len(wanted), 0) for other, code in codes.items()}
     repeated[name][..., unit] = wanted.view(-1, *[1] * (codes[name].ndim - 2))
     return repeated

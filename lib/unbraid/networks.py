@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unbraid.checks import check_field, check_name
+from unbraid.checks import check_field, check_name, check_whole
 from unbraid.distributions import DiagonalGaussian
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -33,6 +33,7 @@ def activation(name: str | float) -> nn.Module:
 
 def stage_widths(image_size: int, width: int) -> list[int]:
     """Channels after each halving of an image down to 4 x 4: `width`, and then twice as many."""
+    check_whole(1, image_size=image_size, width=width)
     halvings = math.log2(image_size / 4)
     check_field(halvings in range(1, 20), "image_size", "8, 16, 32, 64, ...", image_size)
     return [width * 2**stage for stage in range(int(halvings))]
@@ -103,6 +104,7 @@ class ConvolutionalDecoder(nn.Sequential):
         groups: int = 1,
     ):
         check_name("output", output, ("sigmoid", "linear"))
+        check_name("groups", groups, (0, 1))
         layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1))]
         if groups:
             layers = [nn.Linear(inputs, inputs), activation(activation_name), *layers]
@@ -156,6 +158,7 @@ def mlp(
     inputs: int, hidden: int, outputs: int, hidden_layers: int, activation_name: str = "selu"
 ) -> nn.Sequential:
     """A dense network with a linear output, (..., inputs) to (..., outputs)."""
+    check_whole(0, hidden_layers=hidden_layers)
     layers: list[nn.Module] = []
     for _ in range(hidden_layers):
         layers += [nn.Linear(inputs, hidden), activation(activation_name)]

@@ -125,7 +125,9 @@ def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
     can_learn = any(weight.requires_grad for weight in given["model"].parameters())
     check_field(can_learn, "model", "weights that require a gradient", "none")
-    check_type(Callable, draw=given["draw"], report=given["report"] or print)  # type: ignore[arg-type]
+    calls = {name: given[name] or print for name in ("report", "on_progress")}
+    check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
+    check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})
     check_whole(1, steps=given["steps"], batch_size=given["batch_size"])
     check_whole(1, every=1 if given["every"] is None else given["every"])
     started = os.environ.get("WORLD_SIZE", "1")  # by torchrun; all would write the same files

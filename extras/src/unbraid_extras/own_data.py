@@ -193,11 +193,10 @@ def draw_parts(
     shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
     raw.notes.append(f"No two splits share {what}: {shares}.")
     if tests < FEWEST_TESTED:
+        hint = ", or leave out --group" if field == "group" else ""
         raw.notes.append(
-            f"Careful: with fewer than {FEWEST_TESTED} {what} in the test split the report concludes "
-            f"nothing of labels; bring about {FEWEST_TESTED * 20 // 3}"
-            + f", or leave out --group."
-            * (field == "group")
+            f"Careful: {tests} {what} in the test split are too few for the report to conclude what "
+            f"the codes hold; bring about {FEWEST_TESTED * 20 // 3}{hint}."
         )
     for name, classes in find_unseen(static, part).items():
         if what == f"groups of {name}":

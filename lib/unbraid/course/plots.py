@@ -151,6 +151,9 @@ def leakage(
     written in italics and in brackets.
     """
     values = np.asarray(value, dtype=float)
+    for name, given, more in (("limits", limits, (2,)), ("p_values", p_values, ())):
+        if given is not None and np.shape(given) != (*values.shape, *more):
+            refuse(name, (*values.shape, *more), np.shape(given))
     ax = heatmap(values, ax, rows, columns, "skill", digits=None)
     for row, column in np.argwhere(np.isfinite(values)):
         text, style = write_number(values[row, column]), ink(ax, values[row, column])

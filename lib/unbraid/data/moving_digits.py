@@ -132,6 +132,8 @@ class MovingDigits:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which digits (B, 2), and their positions (B, T, 2, 2) in [0, 1] (digit n; x, then y)."""
+        check_whole(1, count=count)
+        check_type(torch.Generator, generator=generator)
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         frames = torch.arange(self.length)[None, :, None, None]
         return which, PATHS[self.motion](count, frames, self.speeds, generator)

@@ -14,6 +14,8 @@ from unbraid.data.sequences import Sequences
 
 def draw_rows(sequences: Sequences, count: int, generator: torch.Generator) -> Tensor:
     """The numbers of `count` sequences, drawn at random with replacement."""
+    check_whole(0, count=count)
+    check_type(torch.Generator, generator=generator)
     return torch.randint(len(sequences), (count,), generator=generator)
 
 

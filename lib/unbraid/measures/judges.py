@@ -90,8 +90,8 @@ class FrameJudge(nn.Module):
         if shape[-3:] != own or len(shape) != 4 + self.recurrent or 0 in shape:
             refuse("frames", f"({axes}) and {own}", shape)
         low, high = map(float, frames.aminmax())  # both are NaN if a single value is
-        if not (low >= 0 and high <= 1):
-            refuse("frames", "values in [0, 1]", f"{low:g} to {high:g}; divide bytes by 255")
+        if not (frames.is_floating_point() and low >= 0 and high <= 1):
+            refuse("frames", "floats in [0, 1]", f"{low:g} to {high:g}; divide bytes by 255")
 
 
 class SequenceJudge(FrameJudge):

@@ -86,6 +86,7 @@ class Bound:
         weights: "log_likelihood", "kl" for all divergences or "<code>_kl" for one, and the names of
         further terms; by default 1, of further terms 0. Raises `ValueError` for any other name.
         """
+        check_type(Mapping, weights=weights or {})
         weights = dict(weights or {})
         for name, weight in weights.items():
             check_number(**{f"weights.{name}": weight})

@@ -85,6 +85,7 @@ class Guarded(nn.Module):
     ) -> dict[str, Tensor]:
         """The codes to keep; refuses what `check_codes` refuses."""
         check_whole(1, count=count, length=length)
+        check_type((Mapping, type(None)), given=given)
         for name, code in (given or {}).items():
             check_name("given", name, self.code_names)
             self.check_code("given", name, code, count, length)
