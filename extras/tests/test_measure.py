@@ -445,6 +445,20 @@ def test_mistakes_end_in_one_message(monkeypatch, tmp_path):
             __main__.main()
 
 
+def test_a_factor_may_be_left_out(tmp_path, capsys):
+    np.savez(tmp_path / "codes.npz", static=CODE)
+    np.savez(tmp_path / "factors.npz", kind=GOOD, always=0 * GOOD)
+    words = ["measure", *(str(tmp_path / f"{name}.npz") for name in ("codes", "factors"))]
+    with pytest.raises(ValueError, match="factor 'always': .*leave it out .--leave-out."):
+        __main__.run(words)
+    with pytest.raises(
+        ValueError, match="leave-out: expected .*found 'alway'; did you mean always"
+    ):
+        __main__.run([*words, "--leave-out", "alway"])
+    __main__.run([*words, "--leave-out", "always"])
+    assert "always" not in capsys.readouterr().out
+
+
 GOOD = np.arange(120) % 3
 CODE = np.random.default_rng(0).random((120, 2))
 CODES = {  # arrays of codes that are refused, and what the message names
@@ -452,7 +466,7 @@ CODES = {  # arrays of codes that are refused, and what the message names
     "too large": ({"a": CODE * 1e300}, "code 'a'"),
     "no rows": ({"a": CODE[:0]}, "codes 'a'"),
     "few rows": ({"a": CODE[:9]}, "codes, factors: .*bring 20 "),
-    "rows lacking": ({"a": CODE[1:]}, "codes, factors"),
+    "rows lacking": ({"a": CODE[1:]}, "codes, factors: .*one row for each.*119.*120"),
     "nothing": ({}, "codes"),
 }
 FACTORS = {  # the same of a factor "f"

@@ -632,6 +632,10 @@ BAD = {
     "torn wav": (damaged(".wav"), "z.wav: .*bytes"),
     "torn avi": (damaged(".avi"), "z.avi: .*bytes"),
     "two pictures lack": (lambda p: pictures(p, 1), "the folder a: "),
+    "a level too high": (
+        file("raw/0.mp4", "", lambda p: pictures(p, 1, ["raw"])),
+        "folder raw: .*; is .*raw meant",
+    ),
     "films by class": (file("a/0.mp4", "", lambda p: pictures(p, 1)), "folder a: .*labels.csv"),
     "folders by class": (in_class, "folder c: .*labels.csv"),
     "other endings": (file("a.mp3", "x"), "recordings alone.*.flac.*a.mp3"),

@@ -236,9 +236,13 @@ def test_the_verdict_follows_from_what_probes_read(static, dynamic, has_static, 
 
 
 def test_the_command_that_measures_what_was_written_is_said(tmp_path):
-    film, data = np.arange(60) // 2, own_data.OwnData({}, [], {}, unit="films")
+    film, data = np.arange(60) // 2, own_data.OwnData({"test": range(60)}, [], {}, unit="films")
     assert "--labels" in own_report.suggest_measure(data, tmp_path, ["kind"])
     np.savez(tmp_path / "codes.npz", static=np.random.default_rng(0).normal(size=(60, 2)))
     np.savez(tmp_path / "factors.npz", kind=np.arange(60) % 3, films=film)
     said = own_report.suggest_measure(data, tmp_path, ["kind", "left out"])
     assert said.endswith("factors.npz --dynamic kind --group films")
+    assert "codes.npz has the 60 test sequences; to" in said
+    data.splits["test"] = range(9)  # the rest is of the training split
+    said = own_report.suggest_measure(data, tmp_path, ["kind"])
+    assert "codes.npz has 60 sequences, training and test, as a verdict needs 100 films; to" in said

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -97,9 +98,9 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     for reason in record["reasons"]:
         assert reason in printed
     assert "update 10 of 10 (100%), 0.0 min left: training " in printed
-    refused = "codes, factors: expected 20 sequences or more, found "
-    assert refused in printed and "133 films in all" in printed
-    with pytest.raises(ValueError, match=refused):
+    assert "  Found: 24 films of 4 steps." in printed
+    refused = printed.rpartition("the command measure cannot read them yet: ")[2].strip()
+    with pytest.raises(ValueError, match=re.escape(refused) if not group else "found 18; bring 20"):
         run_command(["measure", *(str(tmp_path / f"{name}.npz") for name in ("codes", "factors"))])
     page = parts_of(tmp_path)
     assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS, MADE]
@@ -108,7 +109,9 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     assert len(page.find_all("img")) == 4
     with np.load(tmp_path / "codes.npz") as codes:
         assert set(codes) == set(loaded.code_names)
-        assert {len(codes[name]) for name in codes} == {6 if group else 4}
+        assert {len(codes[name]) for name in codes} == {
+            18 if group else 20
+        }  # the training and the test split
 
 
 def test_a_table_becomes_a_page_and_is_not_trained_twice(folder, tmp_path):
@@ -130,7 +133,8 @@ def test_a_table_becomes_a_page_and_is_not_trained_twice(folder, tmp_path):
     before = files.digest(tmp_path / "model.safetensors")
     (tmp_path / "report.html").unlink()
     printed = run(*command)
-    assert "trained before" in printed and "bring 24 or more" in printed  # of 21 test series
+    assert "trained before" in printed and "has 119 sequences, training and test" in printed
+    assert "to measure them: python -m unbraid_extras measure" in printed
     assert files.digest(tmp_path / "model.safetensors") == before
     assert (tmp_path / "report.html").exists()
 
@@ -207,6 +211,21 @@ def test_a_folder_belongs_to_one_run(folder, tmp_path):
     # Codes of new data with the factors of old data would be measured together.
     run("single_element", *grey, "--to", tmp_path, "--again")
     assert (tmp_path / "codes.npz").exists() and not (tmp_path / "factors.npz").exists()
+
+
+def test_a_refused_run_leaves_no_folder_and_each_row_says_how_far_it_is(
+    folder, tmp_path, monkeypatch
+):
+    films = ("single_element", "--data", folder / "films", *QUICK, "--to", tmp_path / "run")
+    with pytest.raises(ValueError, match="length"):
+        run(*films, "--length", 1)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="to: .*is --data a level too high"):
+        run(*films[:-1], folder / "films" / "run")
+    monkeypatch.setattr(own_training, "SILENCE", -1)  # seconds
+    printed = run(*films)
+    assert printed.startswith(f"reading {folder / 'films'} ...")
+    assert printed.count(" of 10 (") == 10 and "idle cores" in printed
 
 
 FOREIGN = {  # files of the user's, in the folder that --to names, and options

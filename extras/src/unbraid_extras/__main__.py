@@ -142,6 +142,7 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     running = {name: options.pop(name) for name in ("again", "accelerator")}
     chosen = {name: options.pop(name) for name in ("steps", "batch_size")}
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
+    print(f"reading {data} ...", flush=True)
     read = own_data.load(data, **options)
     print("".join(f"  {note}\n" for note in read.notes), end="", flush=True)
     plan = own_training.choose(model, read, seed=options["seed"], **chosen)

@@ -195,8 +195,8 @@ def draw_parts(
     if tests < FEWEST_TESTED:
         hint = ", or leave out --group" if field == "group" else ""
         raw.notes.append(
-            f"Careful: {tests} {what} in the test split are too few for the report to conclude what "
-            f"the codes hold; bring about {FEWEST_TESTED * 20 // 3}{hint}."
+            f"Careful: {tests} {what} in the test split are too few for the report to conclude "
+            f"what the codes hold; bring about {FEWEST_TESTED * 20 // 3}{hint}."
         )
     for name, classes in find_unseen(static, part).items():
         if what == f"groups of {name}":
