@@ -225,7 +225,7 @@ def test_a_refused_run_leaves_no_folder_and_each_row_says_how_far_it_is(
     monkeypatch.setattr(own_training, "SILENCE", -1)  # seconds
     printed = run(*films)
     assert printed.startswith(f"reading {folder / 'films'} ...")
-    assert printed.count(" of 10 (") == 10 and "idle cores" in printed
+    assert printed.count(" of 10 (") == 10 and "two cores of a server take about 0.0 min" in printed
 
 
 FOREIGN = {  # files of the user's, in the folder that --to names, and options

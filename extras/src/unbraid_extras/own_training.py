@@ -40,7 +40,8 @@ LARGEST_BATCH = 16  # sequences per update
 DRAWN_FRAMES = 4  # of a sequence per update, by the model that reads frames without order
 UPDATES = (300, 4000)  # at least and at most
 VISITS = 500  # of each sequence at most
-SECONDS = 150  # of training, about, on one core; with two it takes about two thirds
+SECONDS = 150  # of training, about, on one fast core
+TWO_CORES = 30  # of these seconds in a minute of two cores of a slow server
 WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of paper B's trunk
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
@@ -176,7 +177,7 @@ def choose(
     most = min(SECONDS / seconds, VISITS * len(train) / batch_size)
     proposed = int(min(max(most, UPDATES[0]), UPDATES[1]))
     steps = steps or proposed
-    why = f"for which two idle cores take about {steps * seconds / 90:.1f} min"
+    why = f"for which two cores of a server take about {steps * seconds / TWO_CORES:.1f} min"
     why += f", as asked ({proposed} are proposed)" * (steps != proposed)
     options |= {"steps": steps, "batch_size": batch_size, "seed": seed}
 
