@@ -24,6 +24,7 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
+from unbraid.progress import in_notebook
 from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
 
 from unbraid_extras.outputs import check_outputs, is_made_by, provenance
@@ -247,14 +248,16 @@ class Watch:
         if self.best == row["step"]:
             self.model.save(self.best_path)
         records.write_json(self.rows_path, {"rows": self.rows})
-        if len(self.rows) % (ROWS // 10) == 0 or time.monotonic() - self.said > SILENCE:
+        is_late = time.monotonic() - self.said > SILENCE and not in_notebook()
+        if is_late or len(self.rows) % (ROWS // 10) == 0:
             self.said = time.monotonic()
             share = row["step"] / self.options["steps"]
-            left = row["seconds"] * (1 / share - 1) / 60
+            done = f"update {row['step']} of {self.options['steps']} ({share:.0%})"
+            if not in_notebook():  # whose outputs are the same each time
+                done += f", {row['seconds'] * (1 / share - 1) / 60:.1f} min left"
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
             text = f"{text.format(**self.rows[-1])}, best at {self.best}"
-            done = f"update {row['step']} of {self.options['steps']} ({share:.0%})"
-            print(f"  {done}, {left:.1f} min left: {text}", flush=True)
+            print(f"  {done}: {text}", flush=True)
 
 
 def train(
