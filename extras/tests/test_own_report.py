@@ -242,7 +242,11 @@ def test_the_command_that_measures_what_was_written_is_said(tmp_path):
     np.savez(tmp_path / "factors.npz", kind=np.arange(60) % 3, films=film)
     said = own_report.suggest_measure(data, tmp_path, ["kind", "left out"])
     assert said.endswith("factors.npz --dynamic kind --group films")
-    assert "codes.npz has the 60 test sequences; to" in said
+    assert "codes.npz has 60 test sequences; to" in said
     data.splits["test"] = range(9)  # the rest is of the training split
     said = own_report.suggest_measure(data, tmp_path, ["kind"])
     assert "codes.npz has 60 sequences, training and test, as a verdict needs 100 films; to" in said
+    np.savez(tmp_path / "codes.npz", static=np.random.default_rng(0).normal(size=(900, 2)))
+    np.savez(tmp_path / "factors.npz", kind=np.arange(900) % 3, films=np.arange(900) // 40)
+    data.splits["test"] = range(1000)  # of which 300 are taken, with 600 of the training split
+    assert "900 sequences, training and test" in own_report.suggest_measure(data, tmp_path, [])

@@ -32,9 +32,9 @@ TRAIN = """Train a model on your own data, in a few minutes, and write one repor
 Into the folder go report.html (all figures are inside), model.safetensors (for
 SequenceModel.load), model.run.json (settings with their reasons, what was read, digests, best
 update), model.training.csv (the bound on the training and validation split), codes.npz and, where
-there are labels, factors.npz (of the test split, where that is too small for a verdict of the
-command measure of the training split as well). While it trains there
-are also model.checkpoint and model.best: the same command goes on after an interruption. Of a
+there are labels, factors.npz (for the command measure, of the test split and, where that is too
+small for a verdict, of the training split, too). While it trains there are also
+model.checkpoint and model.best: the same command goes on after an interruption. Of a
 finished run it writes the report anew."""
 
 

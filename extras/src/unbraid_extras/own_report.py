@@ -28,7 +28,7 @@ from unbraid.course import films, plots
 from unbraid_extras import measure, own_labels, pages
 from unbraid_extras.arrays import check_inputs, read_arrays
 from unbraid_extras.own_data import OwnData
-from unbraid_extras.own_page import Page, average, widen
+from unbraid_extras.own_page import MOST_SEQUENCES, Page, average, widen
 from unbraid_extras.own_training import Trained, write_known
 
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
@@ -104,9 +104,9 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
             "The command measure needs labels (--labels) that vary, and more films of each class."
         )
     known, read = read_arrays(factors, "factors"), read_arrays(codes, "codes")
-    count, tested = len(next(iter(read.values()))), len(data.splits["test"])
-    what = f"{codes} has the {tested} test sequences"
-    if count > tested:
+    count = len(next(iter(read.values())))
+    what = f"{codes} has {count} test sequences"
+    if count > min(len(data.splits["test"]), MOST_SEQUENCES["test"]):
         fewest = f"{measure.FEWEST_SEQUENCES} {data.unit}"
         what = f"{codes} has {count} sequences, training and test, as a verdict needs {fewest}"
     group = known.pop(data.unit, None)
