@@ -5,6 +5,8 @@ digits of MNIST that no run learns from, and keeps two runs as models of the lib
 rows are in the table are not made again.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from unbraid.data.moving_digits import FILES, Digits, in_turns, read_idx
 
 from papers import run
 from papers.lessons import read_lesson, train_missing, watch
-from papers.settings import load
+from papers.settings import RunSettings, load
 
 FOLDER = records.results() / "independent" / "circle" / "quick"
 LAW: dict[str, Any] = {"motion": "circle", "speeds": (0.5, -0.9)}
@@ -30,8 +32,13 @@ RUNS = {  # updates of seeds 0, 1, ...
 KEPT = {(0.1, 1, 4000): "plain_both", (0.25, 0, 1250): "plain_dropped"}  # v, seed, update
 
 
-def train_one(v: float, seed: int, updates: int) -> list[dict]:
-    """R2 by factor and digit, and terms in nats per frame, every 250 updates."""
+def train_watched(
+    v: float, seed: int, updates: int, initial: str = "ours"
+) -> Iterator[tuple[dict, nn.Module]]:
+    """R2 by factor and digit, and terms in nats per frame, every 250 updates, and the model.
+
+    initial: "ours", the notebook's weights, or "torch", those of PyTorch's own image layers.
+    """
     images, numbers = [read_idx(path) for path in files("mnist", FILES["train"]).values()]
     withheld = torch.from_numpy(in_turns(numbers)[4000:5000])
     pair = (torch.from_numpy(each)[withheld] for each in (images, numbers.astype(np.int64)))
@@ -42,7 +49,12 @@ def train_one(v: float, seed: int, updates: int) -> list[dict]:
 
     film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
     lesson = read_lesson("12", np=np, KNeighborsRegressor=KNeighborsRegressor)
-    rows, model = [], lesson.small_model(v, seed)
+    model = lesson.small_model(v, seed)
+    if initial == "torch":
+        torch.manual_seed(seed)
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                layer.reset_parameters()
     for update, seconds in watch(lesson.train(model, film, updates, seed), range(0, 4001, 250)):
         with torch.no_grad():
             error, costs = model.loss(clips.frames, noise)
@@ -50,28 +62,37 @@ def train_one(v: float, seed: int, updates: int) -> list[dict]:
         scores = lesson.know_places(model, clips).ravel().tolist()
         row |= dict(zip(("r2_00", "r2_01", "r2_10", "r2_11"), scores, strict=True))
         row |= {"error": error.item(), "kl_0": costs[0].item(), "kl_1": costs[1].item()}
+        yield row, model
+
+
+def train_one(v: float, seed: int, updates: int) -> list[dict]:
+    """The rows of a run; the models of some moments are kept."""
+    rows: list[dict] = []
+    for row, model in train_watched(v, seed, updates):
         rows.append(row)
-        if name := KEPT.get((v, seed, update)):
-            with torch.random.fork_rng():  # a library's model is built from a seed of its own
-                keep(model, name, rows)
+        if name := KEPT.get((v, seed, row["update"])):
+            settings = load(f"independent.circle.{name}", "quick")
+            keep(model, settings, "python -m papers.a.own_v", FOLDER / name, rows)
     return rows
 
 
-def keep(model: nn.Module, name: str, rows: list[dict]) -> None:
-    """Write a run as the library's model, in half precision, with its record and its curve."""
+def keep(model: nn.Module, settings: RunSettings, command: str, path: Path, rows: list) -> None:
+    """Write a run as the library's model, in half precision, with its record and its curve, under
+    a path that its seed completes."""
     weights = {}
     for key, value in model.state_dict().items():
         key = key.removeprefix("filter.")
         for part in ("posterior.mean", "posterior.log_variance"):
             key = key.replace(part, part.replace("posterior", "posterior.head"))
         weights[key] = value
-    settings, seed = load(f"independent.circle.{name}", "quick"), rows[0]["seed"]
-    library = run.build(settings, seed)
+    seed = rows[0]["seed"]
+    with torch.random.fork_rng():  # a library's model is built from a seed of its own
+        library = run.build(settings, seed)
     library.load_state_dict(weights)
     steps = [row | {"step": row["update"]} for row in rows]
-    record = run.make_record("python -m papers.a.own_v", settings, seed, steps)
+    record = run.make_record(command, settings, seed, steps)
     record |= {"data": load_digits("train", sample=True).provenance}
-    run.write_run(library.half(), rows, FOLDER / f"{name}-seed{seed}", record)
+    run.write_run(library.half(), rows, path.with_name(f"{path.name}-seed{seed}"), record)
 
 
 if __name__ == "__main__":

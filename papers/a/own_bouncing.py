@@ -1,0 +1,285 @@
+"""Digits or coordinates? The class, small networks, loop and settings of notebook 12 on bouncing
+digits, the paper's own law, and on four worlds that take one possible reason away.
+
+    python -m papers.a.own_bouncing bounce            # and turned, small, dense, round
+
+Runs whose rows are in a world's table are not made again. What each control was expected to show
+was written down before the first run:
+
+turned  a box turned by 45 degrees. Turning shrinks side and speed by a factor of 1.41. If walls are
+        the reason for axes, factors take coordinates along the walls, and those along the pixels
+        are not decided; if pixels are, it is the other way round.
+small   a straight box of the same side and speed. If it gives fewer coordinates than the large one,
+        the turned box says nothing.
+dense   a straight box, and fully connected image networks, which know no pixel axes. If pixels are
+        the reason, coordinates become rare; if walls are, they stay as frequent.
+round   a round wall, which has no axes. If walls are the reason, no run has coordinates along the
+        pixels; if pixels are, they stay.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsRegressor
+from torch import Tensor, nn
+from unbraid import MovingDigits, kraskov, load_digits, records
+from unbraid.data.moving_digits import PATHS
+
+from papers.a.own_v import keep
+from papers.lessons import read_lesson, train_missing, watch
+from papers.settings import load
+
+FOLDER = records.results() / "independent" / "bounce" / "quick"
+MARKS = (1000, 2000, 4000, 8000, 16_000, 24_000)  # updates that are measured
+END = 8000  # of a run; its weights are those of here
+LONG = 3  # so many seeds of the paper's law go on to the last mark
+SEEDS = {"bounce": 20, "turned": 10, "small": 10, "dense": 10, "round": 10}
+SPEEDS = {"round": (0.3, 0.3)}  # else 0.1, the paper's
+V = 0.1
+COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")
+LEAST, MOST = 0.6, 0.3  # R2 of a coordinate in the factor that it belongs to, and in the other
+
+
+# ---- worlds
+
+
+def turned(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions (B, T, 2, 2) in a box turned by 45 degrees, which touches all four edges."""
+    x, y = (PATHS["bounce"](count, frames, speeds, generator) - 0.5).unbind(-1)
+    return torch.stack([x - y, x + y], -1) / 2 + 0.5
+
+
+def small(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions (B, T, 2, 2) in a straight box of the side and speed of the turned one."""
+    return (PATHS["bounce"](count, frames, speeds, generator) - 0.5) / math.sqrt(2) + 0.5
+
+
+def round_wall(count: int, frames: Tensor, speeds: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions (B, T, 2, 2) in a disc, whose wall mirrors the flight."""
+    radius = 0.5
+    start = draw_directions(count, generator) * radius
+    start = start * torch.rand(count, 2, 1, generator=generator).sqrt()
+    flight = draw_directions(count, generator) * speeds
+    along = (start * flight).sum(-1, keepdim=True)
+    squared = flight.square().sum(-1, keepdim=True)
+    inside = radius**2 - start.square().sum(-1, keepdim=True)
+    # Of p + t f the wall is met at t = (-p.f + sqrt((p.f)^2 + f.f (r^2 - p.p))) / f.f.
+    root = (along**2 + squared * inside).sqrt()
+    first, chord = (root - along) / squared, 2 * root / squared  # (B, 2, 1), in frames
+    met = start + first * flight
+    # All chords are alike: each is the last one turned by the same angle about the middle.
+    normal = met / radius
+    mirrored = flight - 2 * (flight * normal).sum(-1, keepdim=True) * normal
+    following = met + chord * mirrored
+    turn = torch.atan2(cross(met, following), (met * following).sum(-1, keepdim=True))
+    steps = []
+    for frame in frames.flatten().tolist():
+        since = (frame - first).clamp(min=0)
+        walls = torch.floor(since / chord)
+        left = since - walls * chord
+        place = rotate(met + left * mirrored, walls * turn)
+        steps.append(torch.where(frame < first, start + frame * flight, place))
+    return (torch.stack(steps, 1) + 0.5).clamp(0, 1)
+
+
+def draw_directions(count: int, generator: torch.Generator) -> Tensor:
+    """Unit vectors (B, 2, 2), one for each digit."""
+    angle = 2 * math.pi * torch.rand(count, 2, 1, generator=generator)
+    return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """The cross product (..., 1) of vectors in the plane."""
+    return a[..., :1] * b[..., 1:] - a[..., 1:] * b[..., :1]
+
+
+def rotate(places: Tensor, angle: Tensor) -> Tensor:
+    """Places (..., 2) turned about the origin by angles (..., 1)."""
+    x, y = places.split(1, -1)
+    return torch.cat([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], -1)
+
+
+class World(MovingDigits):
+    """Moving digits whose positions come from a function of this module."""
+
+    follow: Callable[..., Tensor]
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As of MovingDigits."""
+        which = torch.randint(len(self.images), (count, 2), generator=generator)
+        frames = torch.arange(self.length)[None, :, None, None]
+        return which, type(self).follow(count, frames, self.speeds, generator)
+
+
+class Turned(World):
+    """In a turned box."""
+
+    follow = staticmethod(turned)
+
+
+class Small(World):
+    """In a small box."""
+
+    follow = staticmethod(small)
+
+
+class Round(World):
+    """In a disc."""
+
+    follow = staticmethod(round_wall)
+
+
+WORLDS = {"turned": Turned, "small": Small, "round": Round}
+
+
+def make_clips(world: str, split: str, length: int) -> MovingDigits:
+    """The supply of a world's clips, drawn from the digits that the clone has."""
+    kind = WORLDS.get(world, MovingDigits)
+    digits = load_digits(split, sample=split == "train")
+    return kind(digits, 32, length, speeds=SPEEDS.get(world, (0.1, 0.1)))
+
+
+# ---- what a factor knows
+
+
+def measure(model: Any, world: str, clips: Any) -> dict[str, float]:
+    """R2 of each coordinate from each factor's draw at the last frame of clips (N, 8, ...), and
+    bits between factors; in the turned box also along its walls, as `wall_...`."""
+    draws = torch.Generator().manual_seed(0)
+    noise = torch.randn(*clips.frames.shape[:2], model.K * model.d, generator=draws)
+    with torch.no_grad():
+        codes, _ = model.filter(clips.frames, noise)  # (N, T, K d)
+    places = [clips.labels[name][:, -1] for name in clips.dynamic]
+    targets = dict(zip(COORDINATES, torch.cat(places, 1).unbind(1), strict=True))
+    if world == "turned":
+        for digit in ("orange", "blue"):
+            x, y = targets[f"{digit}_x"], targets[f"{digit}_y"]
+            targets |= {f"wall_{digit}_x": x + y, f"wall_{digit}_y": y - x}
+    row, half = {}, len(codes) // 2
+    wanted = torch.stack([*targets.values()], 1).numpy()  # (N, 4 or 8)
+    for factor, code in enumerate(codes[:, -1].chunk(model.K, 1)):
+        neighbours = KNeighborsRegressor(15).fit(code[:half], wanted[:half])
+        guess = neighbours.predict(code[half:])
+        scores = r2_score(wanted[half:], guess, multioutput="raw_values")
+        for name, score in zip(targets, scores.tolist(), strict=True):
+            row[f"{factor}_{name}"] = score
+    return row | measure_bits(codes)
+
+
+def measure_bits(codes: Tensor, draws: int = 3, count: int = 1000) -> dict[str, float]:
+    """same and cross in bits, as the paper's Table 2: of each factor's draw at a frame and of its
+    own, or of the other factor's, one frame later; a mean over draws of `count` pairs."""
+    chosen, rows = np.random.default_rng(0), []
+    for _ in range(draws):
+        clip = chosen.permutation(len(codes))[:count]
+        frame = chosen.integers(codes.shape[1] - 1, size=len(clip))
+        before, after = (codes[clip, frame + later].chunk(2, 1) for later in (0, 1))
+        bits = np.empty((2, 2))
+        for i, j in np.ndindex(2, 2):
+            estimate = kraskov(before[i].numpy(), after[j].numpy(), seed=0, raw=True)
+            bits[i, j] = estimate.estimate
+        rows.append((np.trace(bits) / 2, (bits.sum() - np.trace(bits)) / 2))
+    same, other = np.mean(rows, 0).tolist()
+    return {"same": same, "cross": other}
+
+
+def name_grouping(scores: np.ndarray) -> str:
+    """What a run has found, of R2 by factor and coordinate (2, 4), in the order of COORDINATES.
+
+    The rule, fixed before the runs: a coordinate belongs to a factor if its R2 is at least 0.6
+    there and at most 0.3 in the other one. A digit is dropped if both of its coordinates are below
+    0.3 everywhere. If not all four coordinates belong to a factor, nothing is decided.
+    """
+    belongs = (scores >= LEAST) & (scores[::-1] <= MOST)  # (factor, coordinate)
+    if belongs.any(0).all():
+        first = tuple(belongs[0])
+        if len(set(first)) == 1:
+            return "all in one"
+        if sum(first) != 2:
+            return "three and one"
+        if first[0] == first[1]:
+            return "digits"
+        return "x with x" if first[0] == first[2] else "x with the other's y"
+    unknown = (scores < MOST).all(0).reshape(2, 2).all(1)  # by digit
+    return "dropped" if unknown.any() else "not decided"
+
+
+def read_scores(row: dict, prefix: str = "") -> np.ndarray:
+    """R2 by factor and coordinate (2, 4) of a row of a table; "wall_": along the walls."""
+    table = [[row[f"{factor}_{prefix}{name}"] for name in COORDINATES] for factor in (0, 1)]
+    return np.array(table)
+
+
+# ---- runs
+
+
+def dense_networks(size: int, features: int = 96, hidden: int = 512) -> tuple[nn.Module, nn.Module]:
+    """Fully connected image networks for codes of this size, with He weights."""
+    widths = (3 * 32 * 32, hidden, 256)
+    encoder: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in zip(widths, (*widths[1:], features), strict=True):
+        encoder += [nn.Linear(inputs, outputs), nn.SiLU()]
+    decoder: list[nn.Module] = []
+    for inputs, outputs in zip((size, *widths[:0:-1]), widths[::-1], strict=True):
+        decoder += [nn.Linear(inputs, outputs), nn.SiLU()]
+    decoder[-1] = nn.Unflatten(1, (3, 32, 32))
+    for layer in (*encoder, *decoder):
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*encoder), nn.Sequential(*decoder)
+
+
+def make_model(lesson: SimpleNamespace, world: str, seed: int) -> Any:
+    """The notebook's small model, in the dense world with other image networks."""
+    if world == "dense":
+        lesson.namespace["small_networks"] = dense_networks
+    return lesson.small_model(V, seed)
+
+
+def train_one(world: str, seed: int, updates: int) -> list[dict]:
+    """A row at each mark: the loss of the last 500 updates, R2 and bits on test clips."""
+    lesson = read_lesson("12", np=np, KNeighborsRegressor=KNeighborsRegressor)
+    model = make_model(lesson, world, seed)
+    film = make_clips(world, "train", 5)
+    clips = make_clips(world, "test", 8)(1200, torch.Generator().manual_seed(7))
+    rate = 1e-3 if world == "dense" else 2e-3
+    terms: list[tuple] = []
+
+    def listen() -> Any:
+        for update, error, costs in lesson.train(model, film, updates, seed, rate=rate):
+            terms.append((error, *costs))
+            yield (update,)
+
+    rows: list[dict] = []
+    for update, seconds in watch(listen(), MARKS):
+        error, *costs = np.mean(terms[-500:], 0).tolist()
+        row = {"world": world, "seed": seed, "update": update, "seconds": seconds}
+        row |= {"loss": error + sum(costs), "error": error}
+        row |= {f"kl_{factor}": cost for factor, cost in enumerate(costs)}
+        rows.append(row | measure(model, world, clips))
+        if world == "bounce" and update == END:
+            settings = load("independent.bounce.own", "quick")
+            command = "python -m papers.a.own_bouncing bounce"
+            keep(model, settings, command, FOLDER / "own", rows)
+    return rows
+
+
+def main(world: str) -> None:
+    """Train what a world's table lacks; seeds that go on for longer come last."""
+    tasks = []
+    for seed in range(SEEDS[world]):
+        updates = MARKS[-1] if world == "bounce" and seed < LONG else END
+        tasks.append({"world": world, "seed": seed, "update": updates})
+    tasks.sort(key=lambda task: task["update"])
+    train_missing(FOLDER / f"own_{world}.csv", tasks, train_one)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
