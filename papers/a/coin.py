@@ -24,7 +24,7 @@ def train_one(run: str, seed: int, updates: int) -> list[dict]:
     """The rows of a run, such as "ours 0.1"."""
     initial, v = run.split()
     rows = []
-    for row, model in train_watched(float(v), seed, updates, initial):
+    for row, model in train_watched(float(v), seed, updates, initial):  # noqa: B007
         rows.append({"run": run} | row)
     if seed < RUNS[initial, float(v)][2]:
         settings = load("independent.circle.plain_both", "quick")

@@ -273,7 +273,7 @@ def train_one(world: str, seed: int, updates: int) -> list[dict]:
 
 def main(world: str) -> None:
     """Train what a world's table lacks; seeds that go on for longer come last."""
-    tasks = []
+    tasks: list[dict[str, Any]] = []
     for seed in range(SEEDS[world]):
         updates = MARKS[-1] if world == "bounce" and seed < LONG else END
         tasks.append({"world": world, "seed": seed, "update": updates})
