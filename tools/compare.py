@@ -7,7 +7,7 @@ thousand, and those with decimals by one unit of the last digit.
 A tag widens this for a cell: `tolerance=0.05` allows five parts in a hundred. What `no-compare`
 or `nbval-ignore-output` marks, such as seconds, is not compared.
 
-A notebook that asks for fetched data, as in `fetch.find("fsdd")`, was committed with what they show.
+A notebook that asks for fetched data, say `fetch.find("fsdd")`, was committed with what they show.
 Where they are missing it is left out, since it would print something else.
 """
 
