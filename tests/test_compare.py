@@ -102,7 +102,7 @@ def test_a_notebook_whose_data_are_missing_is_left_out(clone, data_of_the_clone,
     before = lacking.read_bytes()
     assert commands.main(["compare", "--renew"]) == 0
     printed = capsys.readouterr().out
-    assert "30_lacking: left out, because fsdd is missing; run make data" in printed
+    assert "30_lacking: left out without the data fsdd; run make data" in printed
     assert printed.count("left out") == 1 and "2 completed" in printed
     assert lacking.read_bytes() == before and '"True\\n"' in shown.read_text()
     assert commands.main(["compare", "--only", "30"]) == 0  # nothing is left to compare

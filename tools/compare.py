@@ -56,7 +56,7 @@ def compare(only: str = "", to: str | Path = "build/compare", renew: bool = Fals
     is_well, chosen = True, []
     for path in select_notebooks(only=only):
         if missing := find_missing(path):
-            print(f"{path.stem}: left out, because {', '.join(missing)} is missing; run make data")
+            print(f"{path.stem}: left out without the data {', '.join(missing)}; run make data")
         else:
             chosen.append(path.stem)
     for outcome in execution.run("quick", to, " ".join(chosen)) if chosen else []:
