@@ -15,8 +15,9 @@ from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
-from papers.encoded import donor_shares, generation_scores
-from papers.side_by_side.evaluate import find_nearest, load_benchmark
+from papers.encoded import Encoded, donor_shares, generation_scores
+from papers.judge import open_judge
+from papers.side_by_side.evaluate import find_nearest, judge_looks, load_benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -158,3 +159,16 @@ def test_40_finds_the_nearest_of_four_as_papers_do(define):
     shown = define("40", "nearest_of_four").nearest_of_four
     found = shown(made, four)
     assert torch.equal(found, find_nearest(made, tuple(four))) and len(found.unique()) > 1
+
+
+def test_40_judges_the_appearance_as_papers_do(define):
+    options = settings.load("benchmark.sprites.single_element", "quick")
+    test = sprites.load("test", 32).subset(slice(0, 2664, 90)).as_float()
+    donors = torch.arange(len(test)).roll(1)
+    judge = open_judge("sprites", options.profile, test.classes, options.image_size)
+    shown = define("40", "appearance", judge=judge, test=test)
+    encoded = Encoded(test, {}, test.labels)
+    for made in (test.frames, test.frames[donors]):  # nothing exchanged, and all
+        right = shown.appearance(made, donors)
+        assert right == judge_looks(made, encoded, donors.numpy(), options)
+    assert right > 0.95
