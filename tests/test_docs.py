@@ -212,3 +212,27 @@ def test_the_syllabus_is_the_written_one_and_leaves_nothing_out():
     assert syllabus.PAGE.read_text(encoding="utf-8") == syllabus.renew_tables()
     term = syllabus.read_plans()["term"]
     assert sorted(sum(term.values(), [])) == list(syllabus.read_lessons())
+
+
+def read_needs(path: Path) -> set[str]:
+    """The numbers of the notebooks that a notebook's header asks for, and of those between two."""
+    text = re.sub(r"\]\([^)]*\)", "]", "".join(json.loads(path.read_text())["cells"][0]["source"]))
+    (row,) = re.findall(r"^\| You need \|(.*)$", text, re.MULTILINE)
+    numbers = re.findall(r"\[?\b(\d\d)\b\]?(?: to \[?(\d\d)\b)?", row)
+    needed = [p.name[:2] for p in NOTEBOOKS]
+    return {n for n in needed if any(first <= n <= (last or first) for first, last in numbers)}
+
+
+def test_the_syllabus_says_what_its_paths_leave_out():
+    needs = {path.name[:2]: read_needs(path) for path in NOTEBOOKS}
+    assert needs["14"] == {"10", "11", "12", "13"} and needs["00"] == set()
+    lacking = {}
+    for name, path in syllabus.read_plans()["paths"].items():
+        missing = {number: needs[number] - set(path) for number in path}
+        lacking[name] = {number: lost for number, lost in missing.items() if lost}
+    assert lacking.pop("paper B") == {"22": {"12"}, "23": {"03"}}
+    assert {name for name, lost in lacking.items() if not lost} == {
+        "paper A",
+        "paper C",
+        "everything",
+    }
