@@ -119,21 +119,8 @@ def test_a_work_is_listed_once():
 
 GLOSSARY = ROOT / "docs" / "glossary.md"
 OTHERS = {  # abbreviations that need no entry: parts of a machine, licences, data sets, ...
-    *(
-        "GB",
-        "CPU",
-        "GPU",
-        "NVIDIA",
-        "A100",
-        "H100",
-        "H200",
-        "CC",
-        "BY",
-        "BY-SA",
-        "BY-ND",
-        "IGO",
-        "ODC",
-    ),
+    *("GB", "CPU", "GPU", "NVIDIA", "A100", "H100", "H200"),
+    *("CC", "BY", "BY-SA", "BY-ND", "IGO", "ODC"),
     *("CMU", "MNIST", "MSD", "MUG", "TIMIT", "UCI"),
     *("REPRODUCTION", "NI", "MAP"),  # ... a page, or signals of notebook 36
 }
