@@ -27,7 +27,7 @@ RUNS = {
     "b": (paper_b, paper_b.PosesRun),
     "c": (paper_c, paper_c.SpritesRun),
 }
-LACKED = """filelock lightning_fabric pandas pooch requests scipy sklearn threadpoolctl tqdm
+LACKED = """filelock pandas pooch requests scipy sklearn threadpoolctl tqdm
 typer"""
 
 
