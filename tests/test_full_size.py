@@ -27,7 +27,7 @@ RUNS = {
     "b": (paper_b, paper_b.PosesRun),
     "c": (paper_c, paper_c.SpritesRun),
 }
-SAME = 1e-9  # relative error that another order of sums of doubles may make; at most 5e-14 was seen
+SAME = 1e-9  # relative error that another order of sums of doubles may make; seen: 5e-14
 LACKED = """filelock lightning_fabric pandas pooch requests scipy sklearn threadpoolctl tqdm
 typer"""
 
