@@ -94,9 +94,15 @@ def show_share(run: str, length: int) -> str:
 
 
 def show_verdicts(rows: list[Claim], verdict: str, paper: str, *sources: str) -> str:
-    """How many claims of a paper from these sources have a verdict, in words."""
+    """How many claims of a paper from these sources have a verdict: "one of four"."""
     chosen = [claim for claim in rows if claim.paper == paper and claim.source in sources]
-    return spell(sum(claim.find_verdict() == verdict for claim in chosen))
+    count = sum(claim.find_verdict() == verdict for claim in chosen)
+    return f"{spell(count)} of {spell(len(chosen))}"
+
+
+def show_tested(folder: str) -> str:
+    """How many test items the figures of a folder are measured on."""
+    return str(claims.read_metrics(folder)["protocol"]["sequences"])
 
 
 def show_hours(*folders: str) -> str:
@@ -145,6 +151,7 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "share": show_share,
         "hours": show_hours,
         "curves": show_curves,
+        "tested": show_tested,
         "reproduced": partial(show_verdicts, rows, "reproduced"),
         "number": print_number,
         "count": lambda count: f"{count:,.0f}",
