@@ -293,20 +293,18 @@ class Claim:
         for figure in self.list_measured():
             if self.comparable and figure.next is not None:
                 answers[figure.title] = figure.compare_next(self.read_interval(figure))
-        if len(answers) < 2:
-            return "".join(f"better than next: {answer}" for answer in answers.values())
-        return "better than next: " + "; ".join(f"{title} {x}" for title, x in answers.items())
+        return list_answers("better than next", answers)
 
     def print_power(self) -> str:
         """How often a perfect copy would pass, of each judged figure that was tried at its size."""
-        shares = []
+        shares = {}
         for figure in self.list_measured() if self.find_verdict() not in MISSED else ():
             values = [*self.read_values(figure).values()]
             if self.comparable and figure.published is not None and len(values) > 1:
                 tolerance = figure.find_tolerance(self.find_chance(figure))
                 share = pass_share(values, tolerance, one_sided=bool(figure.better))
-                shares.append(f"{100 * share:.0f} %")
-        return f"a perfect copy would pass in {', '.join(shares)}" if shares else ""
+                shares[figure.title] = f"{100 * share:.0f} %"
+        return list_answers("a perfect copy would pass", shares)
 
     def print_row(self, with_command: bool = True) -> tuple[str, ...]:
         """The row of the claim in a table; with_command: that makes what was not tried."""
@@ -314,6 +312,13 @@ class Claim:
         source = self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
         claim = f"{self.claim} ({source})"
         return claim, self.print_ours(), self.print_size(), self.print_verdict(with_command)
+
+
+def list_answers(question: str, answers: Mapping[str, str]) -> str:
+    """An answer, or those of several figures by their titles; "" where there is none."""
+    if len(answers) > 1:
+        answers = {"": "; ".join(f"{title} {answer}" for title, answer in answers.items())}
+    return "".join(f"{question}: {answer}" for answer in answers.values())
 
 
 def pass_share(values: Sequence[float], tolerance: float, one_sided: bool) -> float:

@@ -208,9 +208,9 @@ def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
     """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
     values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
     both = toy(values, figure=figure)
-    assert both.print_verdict() == "reproduced<br>a perfect copy would pass in 68 %"
+    assert both.print_verdict() == "reproduced<br>a perfect copy would pass: 68 %"
     upward = toy(values, figure=figure | {"better": "higher"})
-    assert upward.print_verdict() == "reproduced<br>a perfect copy would pass in 84 %"
+    assert upward.print_verdict() == "reproduced<br>a perfect copy would pass: 84 %"
     assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
     for changes in ({"at_size": False}, {"comparable": False}):
         assert "copy" not in toy(values, figure=figure, **changes).print_verdict()
@@ -346,6 +346,6 @@ def test_words_beside_rows_are_true():
     (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
     assert "a constant in the mean" in oil.print_next()  # as the legend says
     (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
-    assert re.search(r"would pass in (7[5-9]|8[0-4]) %", ward.print_verdict())  # four in five
+    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_verdict())  # four in five
     by_title = {figure.title: ward.read_interval(figure) for figure in ward.figures}
     assert by_title["in all four hours (mask)"].low > by_title["accuracy"].mean  # so README's words
