@@ -5,7 +5,6 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 
 import json
 import sys
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +69,7 @@ def train(  # noqa: PLR0913 - the options of a command
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many updates.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace runs of other settings.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="For a process that trains it.")] = False,
-    precision: Annotated[str, typer.Option(help="Lightning Fabric's, as bf16-mixed.")] = "32-true",
+    precision: Annotated[str, typer.Option(help="of numbers, such as bf16-mixed.")] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Train the runs of one part; of several datasets, those that are at hand."""
@@ -283,7 +282,6 @@ def is_ours(error: BaseException) -> bool:
 
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
-    warnings.filterwarnings("ignore", message=".*srun.*")  # Fabric's hint about clusters
     try:
         with quiet_pipe():
             app(prog_name="python -m papers")

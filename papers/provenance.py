@@ -27,7 +27,7 @@ def describe_cpu() -> str:
 
 def read_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
-    packages = ("unbraid", "torch", "numpy", "lightning-fabric")
+    packages = ("unbraid", "torch", "numpy")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 

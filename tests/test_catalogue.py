@@ -1,17 +1,46 @@
 """Datasets by name: what each opens, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 from unbraid.data import fetch
-from unbraid.data.fetch import SOURCES_OF
+from unbraid.data.fetch import SOURCES, SOURCES_OF
 
 from papers.datasets import LOADERS, load
+from papers.own_copies import OWN
 
-OWN_COPIES = ("mug", "timit")
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_every_source_has_a_dataset_and_every_dataset_its_sources():
-    assert set(SOURCES_OF) == {"moving_digits", *LOADERS} - set(OWN_COPIES)
-    assert all(source.datasets for source in fetch.SOURCES.values())
+class Asked(Exception):
+    """A loader has asked for the files of a source, which is named."""
+
+
+def test_every_source_is_read_by_datasets_that_there_are():
+    assert all(source.datasets for source in SOURCES.values())
+    assert set(SOURCES_OF) <= {"moving_digits", *LOADERS} - set(OWN)
+
+
+@pytest.mark.parametrize("name", [name for name in LOADERS if name not in OWN])
+def test_a_dataset_asks_for_its_own_sources_or_is_computed(name, data_of_the_clone, monkeypatch):
+    def ask(source, only=()):
+        raise Asked(source)
+
+    monkeypatch.setattr(fetch, "verify", ask)
+    try:
+        sequences = load(name, "test")
+    except Asked as asked:
+        assert asked.args[0] in SOURCES_OF.get(name, ())
+    else:
+        assert len(sequences) and name not in SOURCES_OF
+
+
+def test_data_that_travel_with_the_clone_have_a_row_and_a_licence():
+    page = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    licences = (ROOT / "REUSE.toml").read_text(encoding="utf-8")
+    folders = {path.name for path in (ROOT / "data").iterdir() if path.is_dir()} - {"cache"}
+    assert [name for name in sorted({*SOURCES, *folders}) if f"| `{name}/` |" not in page] == []
+    assert [name for name in sorted(folders) if f"data/{name}/" not in licences] == []
 
 
 @pytest.mark.parametrize("name", ["faces", "spoken_digits", "air_quality", "etth1", "physionet"])

@@ -93,6 +93,31 @@ def test_a_notebook_that_fails_is_not_renewed(clone):
     assert path.read_bytes() == before
 
 
+def test_a_notebook_whose_data_are_missing_is_left_out(clone, data_of_the_clone, capsys):
+    """Or it would differ, and `--renew` would write a page without its pictures."""
+    cell = 'from unbraid.data import fetch\nprint(fetch.find("{}") is not None)'
+    folder = clone / "notebooks"
+    shown = write_notebook(folder / "20_shown.ipynb", cell.format("weather"))  # in every clone
+    lacking = write_notebook(folder / "30_lacking.ipynb", cell.format("fsdd"))
+    before = lacking.read_bytes()
+    assert commands.main(["compare", "--renew"]) == 0
+    printed = capsys.readouterr().out
+    assert "30_lacking: left out without the data fsdd; run make data" in printed
+    assert printed.count("left out") == 1 and "2 completed" in printed
+    assert lacking.read_bytes() == before and '"True\\n"' in shown.read_text()
+    assert commands.main(["compare", "--only", "30"]) == 0  # nothing is left to compare
+    assert "completed" not in capsys.readouterr().out
+
+
+def test_the_pages_with_fetched_data_are_known(root, data_of_the_clone):
+    lacking = {}
+    for path in files.select_notebooks(root / "notebooks"):
+        if missing := compare.find_missing(path):
+            lacking[path.name[:2]] = missing
+    assert lacking.pop("36") == ["beijing-air", "etth1", "physionet-2012"]
+    assert lacking == {"25": ["cmu-faces"], "35": ["fsdd"]}
+
+
 @pytest.mark.parametrize(
     "old, new, is_close",
     (

@@ -28,28 +28,31 @@ def test_the_gradient_is_the_slope_of_the_bound(name, direction, monkeypatch):
     if isinstance(model, IndependentPrediction):  # It cuts one path on purpose: see test_bound.
         monkeypatch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
     weights = list(model.parameters())
+    starts = [weight.detach().clone() for weight in weights]
     steps = [torch.randn(w.shape, generator=seeded(direction), dtype=w.dtype) for w in weights]
 
     def terms():
         bound = model.elbo(frames, noise)
         return torch.stack([bound.log_likelihood.sum(), *(kl.sum() for kl in bound.kl.values())])
 
+    @torch.no_grad()
+    def terms_at(size):
+        for weight, start, step in zip(weights, starts, steps, strict=True):
+            weight.copy_(start + size * step)
+        return terms()
+
     slopes = []
     for term in terms():
         found = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
         pairs = zip(found, steps, strict=True)
         slopes.append(sum((one * step).sum() for one, step in pairs if one is not None))
-    size = 1e-6
-    values = []
-    for sign in (1, -2):
-        with torch.no_grad():
-            for weight, step in zip(weights, steps, strict=True):
-                weight += sign * size * step
-            values.append(terms())
-    expected = (values[0] - values[1]) / (2 * size)
     slopes = torch.stack([torch.as_tensor(slope, dtype=torch.float64) for slope in slopes])
-    limits = {"rtol": 2e-3, "atol": 1e-6 * float(expected.abs().max())}  # a kink may lie between
-    torch.testing.assert_close(slopes, expected, **limits)
+    # A kink of an activation may lie between two points, but hardly between closer ones, too.
+    sizes = 1e-6, 1e-7, 1e-8
+    quotients = [(terms_at(size) - terms_at(-size)) / (2 * size) for size in sizes]
+    limits = {"rtol": 1e-5, "atol": 1e-6 * float(quotients[0].abs().max())}
+    fits = [torch.allclose(slopes, quotient, **limits) for quotient in quotients]
+    assert any(fits), (slopes, quotients)
 
 
 @every_model

@@ -115,8 +115,126 @@ def test_a_work_is_listed_once():
     assert keys[5:] == sorted(keys[5:])  # the first five are the papers of the course
 
 
+# ---- the glossary
+
+GLOSSARY = ROOT / "docs" / "glossary.md"
+OTHERS = {  # abbreviations that need no entry: parts of a machine, licences, data sets, ...
+    *("GB", "CPU", "GPU", "NVIDIA", "A100", "H100", "H200"),
+    *("CC", "BY", "BY-SA", "BY-ND", "IGO", "ODC"),
+    *("CMU", "MNIST", "MSD", "MUG", "TIMIT", "UCI"),
+    *("REPRODUCTION", "NI", "MAP"),  # ... a page, or signals of notebook 36
+}
+
+
+def read_terms(page: str) -> dict[str, list[str]]:
+    """The terms of the glossary in its order, each with the pages that it names."""
+    rows = page.rpartition("|---|---|---|\n")[2].splitlines()
+    cells = [
+        re.split(r"(?<!\\)\|", row) for row in rows
+    ]  # "", the term, its meaning, its pages, ""
+    terms = {row[1].strip(): LINK.findall(row[3]) for row in cells}
+    assert len(terms) == len(rows), "a term twice"
+    return terms
+
+
+def sort_key(term: str) -> str:
+    """What the order of the glossary goes by: letters, digits and single blanks, β as beta."""
+    plain = re.sub(r"\([^)]*\)", "", term).replace("β", "beta").replace("-", " ")
+    return re.sub(r"[^a-z0-9 ]", "", plain.casefold()).strip()
+
+
+def name_patterns(term: str) -> list[re.Pattern]:
+    """What finds a term in a text: each of its names, in singular, plural and as a participle."""
+    names = [name for name in re.split(r", | \(|\)", term) if name and "$" not in name]
+    patterns = []
+    for name in names:
+        stems = [re.escape(re.sub(r"(s|t?ing)$", "", word)) for word in re.split(r"[ -]", name)]
+        patterns.append(re.compile(r"(?<!\w)" + r"\w*[\s-]+".join(stems), re.IGNORECASE))
+    return patterns
+
+
+@cache
+def read_all(path: Path) -> str:
+    """The sources of all cells of a notebook, or a page."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return text
+
+
+def find_foreign_terms(page: str, folder: Path) -> list[str]:
+    """Terms with a page that they do not occur on."""
+    lost = []
+    for term, links in read_terms(page).items():
+        assert links, f"{term}: expected the page that introduces it"
+        for link in links:
+            text = read_all((folder / link).resolve())
+            if not any(pattern.search(text) for pattern in name_patterns(term)):
+                lost.append(f"{term}: {link}")
+    return lost
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    keys = [sort_key(term) for term in read_terms(GLOSSARY.read_text(encoding="utf-8"))]
+    assert len(keys) > 100 and keys == sorted(keys)
+    terms = ["AUPRC", "baseline", "β-VAE", "bits, nats", "gap", "grid", "grid of runs"]
+    assert sorted(reversed(terms), key=sort_key) == terms
+
+
+def test_each_term_occurs_on_the_pages_that_introduce_it():
+    """Red: the page has got another word, or the glossary names a wrong page."""
+    assert find_foreign_terms(GLOSSARY.read_text(encoding="utf-8"), GLOSSARY.parent) == []
+
+
+def test_a_term_on_a_wrong_page_is_seen(tmp_path):
+    (tmp_path / "a.md").write_text("Laws of motion, whitened values.")
+    row = "| {} | a meaning | [a](a.md) |"
+    for term in ("law of motion", "whitening", "EER (motion)"):
+        assert find_foreign_terms(row.format(term), tmp_path) == []
+    for term in ("motion law", "aws of motion", "EER"):
+        assert find_foreign_terms(row.format(term), tmp_path) == [f"{term}: a.md"]
+
+
+def find_unknown_abbreviations(text: str, glossary: str) -> set[str]:
+    """Words of capitals in a text, and not in a link's target, that the glossary does not have."""
+    words = re.sub(r"\]\([^)]*\)|https?:\S+", " ", text)
+    found = set(re.findall(r"(?<![\w-])[A-Z][A-Z0-9]+(?:-[A-Z]+)?(?![\w-])", words))
+    return found - OTHERS - set(re.findall(r"[A-Z0-9]{2,}", glossary))
+
+
+def test_every_abbreviation_of_the_lessons_is_in_the_glossary():
+    glossary = GLOSSARY.read_text(encoding="utf-8")
+    unknown = {path.stem: find_unknown_abbreviations(read(path), glossary) for path in NOTEBOOKS}
+    assert {name: words for name, words in unknown.items() if words} == {}
+    assert find_unknown_abbreviations("AUROC, [IS](A_B.md), XYZ, GPU", glossary) == {"XYZ"}
+
+
 def test_the_syllabus_is_the_written_one_and_leaves_nothing_out():
     """Red: run `python -m tools syllabus`."""
     assert syllabus.PAGE.read_text(encoding="utf-8") == syllabus.renew_tables()
     term = syllabus.read_plans()["term"]
     assert sorted(sum(term.values(), [])) == list(syllabus.read_lessons())
+
+
+def read_needs(path: Path) -> set[str]:
+    """The numbers of the notebooks that a notebook's header asks for, and of those between two."""
+    text = re.sub(r"\]\([^)]*\)", "]", "".join(json.loads(path.read_text())["cells"][0]["source"]))
+    (row,) = re.findall(r"^\| You need \|(.*)$", text, re.MULTILINE)
+    numbers = re.findall(r"\[?\b(\d\d)\b\]?(?: to \[?(\d\d)\b)?", row)
+    needed = [p.name[:2] for p in NOTEBOOKS]
+    return {n for n in needed if any(first <= n <= (last or first) for first, last in numbers)}
+
+
+def test_the_syllabus_says_what_its_paths_leave_out():
+    needs = {path.name[:2]: read_needs(path) for path in NOTEBOOKS}
+    assert needs["14"] == {"10", "11", "12", "13"} and needs["00"] == set()
+    lacking = {}
+    for name, path in syllabus.read_plans()["paths"].items():
+        missing = {number: needs[number] - set(path) for number in path}
+        lacking[name] = {number: lost for number, lost in missing.items() if lost}
+    assert lacking.pop("paper B") == {"22": {"12"}, "23": {"03"}}
+    assert {name for name, lost in lacking.items() if not lost} == {
+        "paper A",
+        "paper C",
+        "everything",
+    }

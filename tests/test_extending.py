@@ -1,10 +1,12 @@
-"""A model, a dataset and a measure are added to a copy of the clone, as CONTRIBUTING.md says.
+"""A dataset, a model and a measure are added to a copy of the clone, as CONTRIBUTING.md says.
 
-Nothing is patched: the copy's own commands train, measure, show and verify what was added. No file
-of the library changes.
+The files of tests/extending are laid into the copy, and the commands of CONTRIBUTING.md are run
+there as they are printed. So a name, a command or a promise there that is wrong turns this red.
 """
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,20 +15,18 @@ import tomllib
 import pytest
 from unbraid import records
 
-ADDED = {  # the file here, and its place in the copy
-    "toy.py": "papers/toy/variants.py",
-    "toy.toml": "papers/toy/runs.toml",
-    "squares.py": "papers/toy/squares.py",
-    "tables.toml": "results/tables.toml",
-}
+COPIED = ("lib", "papers", "extras", "tools", "tests", "pyproject.toml", "REUSE.toml")
+SKIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info", "claims.toml", "node_modules")
+SECTION = "\n## Add a model, a dataset, a measure\n"
 
-COMMANDS = """
+PAPERS = """
+import shlex
 import sys
 
 from papers.__main__ import main
 
 for line in sys.argv[1:]:
-    sys.argv = ["papers", *line.split()]
+    sys.argv = ["papers", *shlex.split(line)]
     try:
         main()
     except SystemExit as end:
@@ -34,33 +34,93 @@ for line in sys.argv[1:]:
 """
 
 
-@pytest.fixture
-def copy(root, tmp_path):
+@pytest.fixture(scope="module")
+def section(root):
+    """What CONTRIBUTING.md says on this."""
+    return (root / "CONTRIBUTING.md").read_text(encoding="utf-8").partition(SECTION)[2]
+
+
+@pytest.fixture(scope="module")
+def commands(section):
+    """Its commands, without comments; all of them are Python's."""
+    block = section.split("```")[1]
+    lines = [line.partition("#")[0].strip() for line in block.splitlines() if line.strip()]
+    assert all(line.startswith("python -m ") for line in lines), lines
+    return [line.removeprefix("python -m ") for line in lines]
+
+
+@pytest.fixture(scope="module")
+def copy(root, tmp_path_factory):
     """A copy of the clone's programs with what is added, and with a table of its own."""
-    copy = tmp_path / "copy"
-    for folder in ("lib", "papers"):
-        skipped = shutil.ignore_patterns("__pycache__", "*.egg-info", "claims.toml")
-        shutil.copytree(root / folder, copy / folder, ignore=skipped)
-    for name in ("notebooks", "data", "results", "papers/toy"):
+    copy = tmp_path_factory.mktemp("extending") / "copy"
+    for name in COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, copy / name, ignore=SKIPPED)
+        else:
+            shutil.copy2(root / name, copy / name)
+    if (root / ".mypy_cache").is_dir():  # of files that are the same here; else it takes longer
+        shutil.copytree(root / ".mypy_cache", copy / ".mypy_cache")
+    for name in ("notebooks", "data", "results"):
         (copy / name).mkdir()
-    for name, place in ADDED.items():
-        shutil.copy(root / "tests" / "extending" / name, copy / place)
-    edits = tomllib.loads((root / "tests" / "extending" / "edits.toml").read_text())
+    shutil.copy2(root / "data" / "README.md", copy / "data")
+
+    shutil.copytree(root / "tests" / "extending", copy, dirs_exist_ok=True)
+    edits = tomllib.loads((copy / "edits.toml").read_text(encoding="utf-8"))
     for edit in edits["edit"]:
-        text, line = (copy / edit["file"]).read_text(), edit["after"] + "\n"
+        text, line = (copy / edit["file"]).read_text(encoding="utf-8"), edit["after"] + "\n"
         assert text.count(line) == 1, f"{edit['file']}: expected {line!r} once"
-        (copy / edit["file"]).write_text(text.replace(line, line + edit["add"]))
+        (copy / edit["file"]).write_text(text.replace(line, line + edit["add"]), encoding="utf-8")
     return copy
 
 
-def test_what_is_added_is_trained_measured_shown_and_verified(copy):
-    folders = os.pathsep.join([str(copy), str(copy / "lib")])
-    environment = os.environ | {"PYTHONPATH": folders, "UNBRAID_HOME": str(copy)}
-    smoke = "toy --profile smoke --results results"
-    lines = f"train {smoke}", f"evaluate {smoke} --write", "verify --only *"
-    command = [sys.executable, "-c", COMMANDS, *lines]  # in one process, which imports once
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and "agree" in done.stdout, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def run(root, copy):
+    """A function that runs Python in the copy, which must succeed; gives what was printed."""
+    folders = os.pathsep.join([".", "lib", "extras/src"])
+    places = {"UNBRAID_HOME": str(copy), "UNBRAID_MIRROR": str(root / "data")}
+    environment = os.environ | {"PYTHONPATH": folders} | places
+
+    def run(*arguments):
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_what_is_added_is_what_the_guide_names(root, section):
+    folder = root / "tests" / "extending"
+    added = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    edits = tomllib.loads((folder / "edits.toml").read_text(encoding="utf-8"))["edit"]
+    assert len(edits) == 4 and "four lines" in section
+    added |= {edit["file"] for edit in edits}
+    added -= {"edits.toml", "papers/toy/__init__.py"}
+    assert [name for name in sorted(added) if f"`{name}`" not in section] == []
+    assert "`__init__.py`" in section
+
+
+def test_what_the_guide_names_is_there(copy, section):
+    """Files and folders in the copy, and names in its programs and tables."""
+    words = re.findall(r"`([^`\n]+)`", section.replace("```", ""))
+    programs = [*copy.glob("lib/**/*.py"), *copy.glob("papers/**/*.py")]
+    tables = [copy / "papers" / "toy" / "runs.toml", copy / "edits.toml"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in [*programs, *tables])
+    missing = []
+    for word in words:
+        name = word.replace("NAME", "vowels").replace("load(split)", "def load(split").strip("/")
+        folders = copy, copy / "lib" / "unbraid" / "data", copy / "papers" / "toy"
+        is_file = any((folder / name).exists() for folder in folders)
+        is_in_code = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", code)
+        if not is_file and not is_in_code and name != "data/vowels":
+            missing.append(word)
+    assert len(words) > 20 and missing == []
+
+
+def test_what_is_added_is_trained_measured_shown_and_verified(copy, run, commands):
+    lines = [line.removeprefix("papers ") for line in commands if line.startswith("papers ")]
+    said = run("-c", PAPERS, *lines)  # in one process, which imports once
+    assert len(lines) == 3 and "measured again" in said and "agree" in said
 
     where = copy / "results" / "toy" / "squares" / "smoke"
     curve = records.read_csv(where / "toy-seed0.training.csv")
@@ -68,5 +128,13 @@ def test_what_is_added_is_trained_measured_shown_and_verified(copy):
     metrics = records.read_json(where / "metrics.json")
     assert 0.05 < metrics["toy"]["brightness"] < 0.95 and "elbo_per_frame" in metrics["toy"]
     assert metrics["toy"]["static_probe_grey"] > 0.5 and "static_probe_column" in metrics["toy"]
-    page = (copy / "results" / "README.md").read_text()
+    page = (copy / "results" / "README.md").read_text(encoding="utf-8")
     assert f"| toy | {metrics['toy']['brightness']:.3f} |" in page
+
+
+def test_with_what_is_added_types_and_tests_are_still_green(run, commands):
+    """Its own files are checked for types, and the tests know the new module and dataset."""
+    lines = [shlex.split(line) for line in commands if not line.startswith("papers ")]
+    assert [line[0] for line in lines] == ["ruff", "mypy", "pytest"]
+    for line in lines:
+        run("-m", *line)

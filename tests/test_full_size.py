@@ -27,7 +27,8 @@ RUNS = {
     "b": (paper_b, paper_b.PosesRun),
     "c": (paper_c, paper_c.SpritesRun),
 }
-LACKED = """filelock lightning_fabric pandas pooch requests scipy sklearn threadpoolctl tqdm
+SAME = 1e-9  # relative error that another order of sums of doubles may make; seen: 5e-14
+LACKED = """filelock pandas pooch requests scipy sklearn threadpoolctl tqdm
 typer"""
 
 
@@ -74,35 +75,78 @@ def start(monkeypatch):
     ),
 )
 def test_a_paper_is_trained_on_the_librarys_loss(name, arguments, config, weights, start):
-    """Loss, gradients, running statistics and the two means of a run against the library's."""
+    """Loss, gradients, running statistics and the two means of a run against the library's.
+
+    In 64 bits the two differ by 5e-14 at most. A single number of 32 bits on the way makes this
+    1e-7, and then, on some processor, an input of a leaky ReLU lies on the other side of its kink.
+    """
     run = start(name, *arguments.split())
-    run.model = model = run.start_model().train()
+    run.model = model = run.start_model().double().train()
     assert {field: getattr(model.config, field) for field in config} == config
     twin = copy.deepcopy(model)
     frames = random_bytes(2, 3, 3, 64, 64)
     noise = model.draw_noise(2, 3, seeded(2))
     run.kl_weight = weights.get("kl", 1.0)  # which paper A's alone reads
-    loss, means = run.losses(frames, noise, torch.float32)
-    bound = twin.elbo(frames.float() / 255, noise)
+    loss, means = run.losses(frames, noise, torch.float64)
+    bound = twin.elbo(frames.double() / 255, noise)
     wanted = bound.loss(weights)
     loss.backward()
     wanted.backward()
 
-    assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
+    assert loss.item() == pytest.approx(wanted.item(), rel=SAME)
     per_frame = bound.log_likelihood.mean().item() / bound.length
-    assert means[0].item() == pytest.approx(per_frame, rel=1e-6)
-    assert (means[0] - means[1]).item() == pytest.approx(bound.per_frame.mean().item(), rel=1e-6)
+    assert means[0].item() == pytest.approx(per_frame, rel=SAME)
+    assert (means[0] - means[1]).item() == pytest.approx(bound.per_frame.mean().item(), rel=SAME)
     largest = max(weight.grad.norm() for weight in twin.parameters())
     silent = list_silent(model)
     for (name, weight), other in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert weight.grad.dtype == other.grad.dtype == torch.float64, name
         if name in silent:
-            assert max(weight.grad.norm(), other.grad.norm()) < 1e-6 * largest, name
+            assert max(weight.grad.norm(), other.grad.norm()) < SAME * largest, name
         else:
             error = (weight.grad - other.grad).norm() / (other.grad.norm() + 1e-12 * largest)
-            assert error < 1e-3, name
+            assert error < SAME, name
     for (name, values), other in zip(model.named_buffers(), twin.buffers(), strict=True):
         if values.is_floating_point():
-            torch.testing.assert_close(values, other, rtol=1e-5, atol=1e-5, msg=name)
+            torch.testing.assert_close(values, other, rtol=SAME, atol=SAME, msg=name)
+
+
+def list_errors(model, twin):
+    """The relative error of each unit's gradient, (units,): a unit is a row of a weight."""
+    errors = []
+    for weight, other in zip(model.parameters(), twin.parameters(), strict=True):
+        if weight.ndim > 1:
+            difference = (weight.grad - other.grad).flatten(1).norm(dim=1)
+            length = other.grad.flatten(1).norm(dim=1)
+            errors.append((difference / length)[length > 0])
+    return torch.cat(errors)
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # of mkldnn.flags
+@pytest.mark.parametrize("name", RUNS)
+def test_rounding_leaves_most_units_the_librarys_gradient(name, start):
+    """In the precisions of training, where the slope at some kinks is the other one.
+
+    Such a kink spoils the gradient of what comes before it, so the median over units is compared.
+    """
+    run = start(name)
+    run.kl_weight = 1.0
+    run.model = model = run.start_model().train()
+    twin = copy.deepcopy(model).double()
+    frames = random_bytes(2, 2, 3, 64, 64)
+    noise = model.draw_noise(2, 2, seeded(2))
+    exact = {code: numbers.double() for code, numbers in noise.items()}
+    wanted = twin.elbo(frames.double() / 255, exact).loss(run.weights)
+    wanted.backward()
+    for precision, of_loss, of_units in ((torch.float32, 1e-6, 0.03), (torch.bfloat16, 1e-4, 0.3)):
+        model.zero_grad()
+        # Without oneDNN, whose LSTM refuses 16 bits where a processor has no AVX-512.
+        with torch.backends.mkldnn.flags(enabled=precision == torch.float32 or name != "c"):
+            loss, _ = run.losses(frames, noise, precision)
+            loss.backward()
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(wanted.item(), rel=of_loss)
+        assert list_errors(model, twin).median() < of_units
 
 
 def test_the_comparison_ends_well_or_says_what_it_expected(start, capsys):

@@ -9,8 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import nbformat
+import pytest
 from helpers import NOTEBOOKS, each_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from test_structure import nested_loops
+from unbraid import course
 
 from tools import files
 
@@ -108,6 +111,97 @@ def test_a_path_of_a_machine_is_seen():
 @each_notebook
 def test_every_figure_has_an_alternative_text(path):
     assert [cell.source for cell in code_cells(path) if "" in alt_texts(cell)] == []
+
+
+# ---- what a cell shows is among its outputs
+
+COURSE = Path(course.__file__).parent
+SHOWING = {"display", "interact"}  # IPython's and ipywidgets' own
+DRAWING = {"grid", "heatmap", "leakage"}  # the kernel shows what they drew, if nothing else does
+
+
+def count_calls(node: ast.AST, names: set[str], members: set[str]) -> int:
+    """The calls of `names`, and of `members` of the course's modules, in what a node runs.
+
+    Of the branches of an `if` the one with more counts; what only defines a function runs nothing.
+    """
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+        return 0
+    if isinstance(node, ast.If):
+        branches = (node.body, node.orelse)
+        return max(sum(count_calls(line, names, members) for line in part) for part in branches)
+    inner = sum(count_calls(child, names, members) for child in ast.iter_child_nodes(node))
+    match node:
+        case ast.Call(func=ast.Name(id=name)):
+            return inner + (name in names)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=name)):
+            return inner + (name in members and (COURSE / f"{module}.py").exists())
+    return inner
+
+
+def add_callers(trees: list[ast.Module], names: set[str], members: set[str]) -> set[str]:
+    """`names`, and the functions in `trees` that call one of them, or one that does."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    names, before = set(names), -1
+    while before < len(names):
+        before = len(names)
+        for function in functions:
+            if any(count_calls(line, names, members) for line in function.body):
+                names.add(function.name)
+    return names
+
+
+@lru_cache
+def find_members() -> set[str]:
+    """The functions of the course's modules that show something."""
+    paths = [path for path in COURSE.glob("*.py") if path.stem != "exercises"]  # which shows words
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
+    return add_callers(trees, SHOWING, set())
+
+
+def find_unshown(book: nbformat.NotebookNode) -> list[str]:
+    """The cells with fewer pictures, films and sounds among their outputs than calls show some."""
+    cells = [cell for cell in book.cells if cell.cell_type == "code" and cell.source.strip()]
+    trees = [ast.parse(cell.source) for cell in cells]
+    names = add_callers(trees, SHOWING, find_members())
+    unshown = []
+    for cell, tree in zip(cells, trees, strict=True):
+        kinds = [" ".join(output.get("data", {})) for output in cell.outputs]
+        shown = sum("text/html" in kind or "image/" in kind for kind in kinds)
+        drawn = count_calls(tree, set(), DRAWING) > 0
+        if shown < max(count_calls(tree, names, find_members()), drawn):
+            unshown.append(cell.source)
+    return unshown
+
+
+@each_notebook
+def test_what_its_cells_show_is_among_their_outputs(path):
+    """Also what data that a clone lacks would show; a notebook that is being rewritten has none."""
+    assert not outputs(path) or find_unshown(read(path)) == []
+
+
+@pytest.mark.parametrize(
+    "source, calls",
+    (
+        ('plots.show(figure, "36.stays")', 1),
+        ('if with_stays:\n    plots.film(clips, "36.film")', 1),
+        ('if is_real:\n    plots.show(figure, "a")\nelse:\n    plots.show(other, "b")', 1),
+        ('for clip in clips:\n    play(clip)\nplots.animate(draw, 3, "c")', 2),
+        ("def draw():\n    plots.show(figure, 'd')", 0),
+        ("plots.explore(draw, n=(1, 3))", 1),
+        ("ax = plots.grid(frames)\nplots.show(ax.figure, 'e')", 1),
+        ("plots.grid(frames)", 1),
+        ("print(ax.show)", 0),
+    ),
+)
+def test_a_picture_that_is_missing_is_seen(source, calls):
+    play = new_code_cell("def play(sound):\n    print(1)\n    display(Audio(sound))")
+    picture = new_output("display_data", {"image/png": "", "text/html": ""})
+    for given in (calls, calls - 1):
+        cell = new_code_cell(source, outputs=[new_output("stream", text="1")] + given * [picture])
+        is_missing = 0 <= given < calls
+        assert find_unshown(new_notebook(cells=[play, cell])) == is_missing * [source]
 
 
 @each_notebook

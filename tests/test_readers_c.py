@@ -7,6 +7,7 @@ import math
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import DOUBLE
@@ -152,3 +153,15 @@ def test_the_scores_of_swaps_count_where_donors_differ():
         "motion with d": 0.25,
         "true clip nearest": 0.0,
     }
+
+
+def test_each_half_of_the_head_start_wins_in_the_toy_and_loses_in_the_network():
+    race = run_lesson("32", "race", np=np).race
+    cheap = {"w_s": 8 / 20, "w_d": 0.05 / 20}
+    tie, *won = race(start_d=0.1), race(start_d=0.5), race(start_d=0.1, **cheap)
+    assert tie[-1, 0] == pytest.approx(tie[-1, 1])
+    assert all(parts[-1, 1] > 2 * parts[-1, 0] for parts in won)
+    table = pd.read_csv(LARGE.parents[1] / "quick" / "own_race.csv")
+    halves = table[table["run"].isin(["head start", "prices"]) & (table["update"] == 400)]
+    assert len(halves) == 6 and (halves["swaps with s"] > 0.8).all()
+    assert (halves["swaps with d"] < 0.1).all()

@@ -147,14 +147,15 @@ def test_the_loop_of_12_trains_on_a_device(device):
 
 def test_the_gate_of_12_closes_units_and_frees_them():
     lesson = run_lesson("12", device=torch.device("cpu"))
-    plain, gated = (lesson.small_model(0.1, 0).filter for _ in range(2))
+    plain, gated = (lesson.small_model(0.1, 0).filter.double() for _ in range(2))
     gated.__class__ = lesson.GatedFilter
-    x, noise = torch.rand(3, 4, 3, 32, 32, generator=seeded()), torch.randn(3, 4, 32)
+    x = torch.rand(3, 4, 3, 32, 32, generator=seeded(), **DOUBLE)
+    noise = torch.randn(3, 4, 32, generator=seeded(1), **DOUBLE)
     codes, costs = gated(x, noise)
     used = (codes != 0).any(0).any(0).view(2, 16)
     assert used.sum(1).tolist() == [gated.units] * 2 and used[:, : gated.units].all()
     gated.units = 16
-    torch.testing.assert_close(gated(x, noise), plain(x, noise))
+    close(gated(x, noise), plain(x, noise))
     assert (costs < plain(x, noise)[1])[:, 0].all()
 
 

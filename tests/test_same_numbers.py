@@ -46,7 +46,7 @@ def test_six_updates_end_where_they_ended_before(section, before):
     model = run.build(options, 0)
     rows = run.train_model(model, draw_for(model), options, 1, every=6, precision="64-true")
     size = sum(float(values.detach().abs().sum()) for values in model.parameters())
-    # Fabric rounds the bound to single precision. Its gradients are not rounded.
+    # The numbers above were rounded to single precision.
     assert rows[-1]["elbo_per_frame"] == pytest.approx(before[0], rel=1e-6)
     # Processors without AVX-512 differ by less than 1e-9 of it.
     assert size == pytest.approx(before[1], rel=1e-8)

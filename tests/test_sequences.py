@@ -1,5 +1,7 @@
 """The one dataset type: what it accepts and refuses, and how it is cut and moved."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,7 @@ def test_arrays_become_tensors():
         ("mask", {"mask": torch.ones(6, 4)}),
         ("mask", {"mask": torch.ones(6, 5, dtype=torch.bool)}),
         ("mask", {"mask": torch.zeros(6, 4, dtype=torch.bool)}),
+        ("classes", {"classes": ["a", "b"]}),
         ("classes", {"classes": {"colour": ("red",)}}),
         ("digit", {"classes": {"digit": tuple("abcde")}}),
         ("position", {"classes": {"position": ("left", "right")}}),
@@ -109,6 +112,11 @@ def test_bytes_are_kept_moved_and_handed_out_as_floats():
     assert floats.frames.dtype == torch.float32 and floats.frames.max() == 1
     assert torch.equal((floats.frames * 255).round().byte(), frames)  # no value is lost or moved
     assert whole.frames is frames and floats.as_float().frames is floats.frames
+
+
+def test_classes_are_any_mapping_of_names():
+    whole = example(classes=MappingProxyType({"digit": [*"abcdef"]}))
+    assert whole.classes == {"digit": tuple("abcdef")}
 
 
 def test_it_prints_what_it_is_and_no_tensor():

@@ -15,8 +15,9 @@ from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
 from papers.c.speech import equal_error_rate, speaker_trials
-from papers.encoded import donor_shares, generation_scores
-from papers.side_by_side.evaluate import find_nearest, load_benchmark
+from papers.encoded import Encoded, donor_shares, generation_scores
+from papers.judge import open_judge
+from papers.side_by_side.evaluate import find_nearest, judge_looks, load_benchmark
 
 pytestmark = pytest.mark.usefixtures("without_gradients")
 
@@ -97,6 +98,61 @@ def test_24_moves_maps_at_the_same_bound(define):
 # ---- 33 to 40, paper C and all models
 
 
+def test_31_loses_what_the_closed_forms_say(define):
+    """Both prices and their sum; everything in d; and nothing where q can be the posterior."""
+    given = {"h": 1.4, "r": 0.2, "v": 0.15, "phi": 0.7, "DOUBLE": {"dtype": torch.float64}}
+    names = ("joint", "posterior_of", "least_loss", "forms", "divide")
+    shown = define("31", *names, **given)
+    for length, memory, motion, noise in (
+        (3, 0.7, 0.2, 0.15),
+        (8, 0.95, 0.2, 0.15),
+        (4, 0, 1, 0.01),
+    ):
+        steps = np.arange(length)
+        moves = motion * np.where(memory, memory ** abs(steps[:, None] - steps), np.eye(length))
+        prior, see = np.eye(length + 1), np.column_stack([np.full(length, 1.4), np.eye(length)])
+        prior[1:, 1:] = moves
+        precision = np.linalg.inv(prior) + see.T @ see / noise  # of s and all d, given x
+        log_det = np.linalg.slogdet(precision)[1]
+        known = 1 / np.linalg.inv(precision)[0, 0]  # one over the variance of s
+        price = (known / (1 + 1.96 / (motion + noise)) - 1) / 2  # equation (5)
+        blind = (np.log(precision.diagonal()).sum() - log_det) / 2
+        blind_to_s = np.log(precision[0, 0]) + np.linalg.slogdet(precision[1:, 1:])[1] - log_det
+        place = np.linalg.inv(moves + 1.96) + np.eye(length) / noise  # of e = h s + d
+        alone = (np.log(place.diagonal()).sum() - np.linalg.slogdet(place)[1]) / 2
+
+        lost = shown.divide(length, memory, motion, noise)
+        assert lost["code", "who in s"] == pytest.approx(price + blind, rel=1e-6)
+        assert lost["code", "all in d"] == pytest.approx(alone, rel=1e-5)
+        assert lost["text", "who in s"] > price + blind_to_s / 2 - 1e-9
+        assert lost["text", "all in d"] < lost["text", "who in s"]
+
+        gain, rest = shown.posterior_of(
+            range(length + 1), range(length), length, memory, motion, noise
+        )
+        frames = shown.joint(length, memory, motion, noise)[length + 1 :, length + 1 :]
+        reads = torch.ones(length + 1, length)
+        reads[0, 1:] = 0  # s reads the first frame
+        given_all = rest, gain, frames, reads, [[0], [*range(1, length + 1)]]
+        assert shown.least_loss(*given_all) == pytest.approx(price + blind_to_s / 2, rel=1e-6)
+        everything = rest, gain, frames, torch.ones_like(reads), [[*range(length + 1)]]
+        assert shown.least_loss(*everything) == pytest.approx(0, abs=1e-6)
+
+
+def test_33_finds_a_planted_bit_in_one_clip_of_each_only(define):
+    shown = define("33", "make_vectors", "plant", "count_found")
+    random = np.random.default_rng(0)
+    centres = 1.5 * random.standard_normal((9, 12))  # of nine motions
+
+    def found(who, motion, right):
+        d = centres[motion] + 0.3 * random.standard_normal((len(who), 12))
+        return shown.count_found(who, d, right)[0]
+
+    one_each, drawn = np.arange(296), random.integers(9, size=296)
+    assert found(one_each, drawn, 1.0) >= 9 and found(one_each, drawn, 0.5) <= 2
+    assert found(np.repeat(np.arange(22), 9), np.tile(np.arange(9), 22), 1.0) <= 2
+
+
 def test_33_finds_the_true_clip_and_the_donor_as_papers_do(define):
     real = torch.rand(50, 3, 3, 4, 4, generator=seeded(10))
     made = (real[:40] + 0.6 * torch.rand(40, 3, 3, 4, 4, generator=seeded(11))).clamp(0, 1)
@@ -158,3 +214,16 @@ def test_40_finds_the_nearest_of_four_as_papers_do(define):
     shown = define("40", "nearest_of_four").nearest_of_four
     found = shown(made, four)
     assert torch.equal(found, find_nearest(made, tuple(four))) and len(found.unique()) > 1
+
+
+def test_40_judges_the_appearance_as_papers_do(define):
+    options = settings.load("benchmark.sprites.single_element", "quick")
+    test = sprites.load("test", 32).subset(slice(0, 2664, 90)).as_float()
+    donors = torch.arange(len(test)).roll(1)
+    judge = open_judge("sprites", options.profile, test.classes, options.image_size)
+    shown = define("40", "appearance", judge=judge, test=test)
+    encoded = Encoded(test, {}, test.labels)
+    for made in (test.frames, test.frames[donors]):  # nothing exchanged, and all
+        right = shown.appearance(made, donors)
+        assert right == judge_looks(made, encoded, donors.numpy(), options)
+    assert right > 0.95

@@ -28,7 +28,7 @@ APART = {  # parts of the library, and what they import neither at once nor late
     "measures": {"models", "data", "training", "course"},
     "training": {"data", "measures", "course", "codes", "interventions"},
 }
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 

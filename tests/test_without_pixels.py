@@ -90,3 +90,12 @@ def test_the_stored_starts_are_all_there(page):
     stored = [tuple(line.split(",")[:3]) for line in lines[1:]]
     starts = [str(start) for start in range(without_pixels.STARTS)]
     assert stored == list(itertools.product(page["WORLDS"], starts, "01"))
+
+
+def test_the_number_of_units_is_that_of_the_codes(page):
+    (first, *others) = without_pixels.measure_law("circle", 2, 2, units=5)
+    assert len(others) == 3 and first["law"] == "circle"
+    rows = without_pixels.measure_law("circle", 2, 2, units=2)
+    assert [row["bound"] for row in rows] != [row["bound"] for row in (first, *others)]
+    plain = [row["bound"] for row in without_pixels.measure_law("circle", 2, 2)]
+    assert plain == [row["bound"] for row in without_pixels.measure_law("circle", 2, 2, units=2)]

@@ -6,6 +6,9 @@ thousand, and those with decimals by one unit of the last digit.
 
 A tag widens this for a cell: `tolerance=0.05` allows five parts in a hundred. What `no-compare`
 or `nbval-ignore-output` marks, such as seconds, is not compared.
+
+A notebook that asks for fetched data, say `fetch.find("fsdd")`, was committed with what they show.
+Where they are missing it is left out, since it would print something else.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
+from unbraid.data import fetch
 
 from tools import execution, footer
-from tools.files import first_line, normalise, tags, write
+from tools.files import first_line, normalise, select_notebooks, tags, write
 
 TOLERANCE = 1e-3  # of a number's size
 NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 ADDRESS = re.compile(r"\b0x[0-9a-f]+")  # of an object in memory
+ASKED = re.compile(r'fetch\.find\(\\"([\w-]+)')  # as JSON writes it: data that a page may lack
 SKIPPED = {"no-compare", "nbval-ignore-output"}
 
 
@@ -45,10 +50,16 @@ class Difference(NamedTuple):
 def compare(only: str = "", to: str | Path = "build/compare", renew: bool = False) -> bool:
     """Run notebooks at quick and say what differs from their committed outputs.
 
-    renew: write those that ran over the committed ones. Returns whether all ran and none differs.
+    renew: write those that ran over the committed ones. Returns whether all ran and none differs;
+    those that are left out count as neither.
     """
-    is_well = True
-    for outcome in execution.run("quick", to, only):
+    is_well, chosen = True, []
+    for path in select_notebooks(only=only):
+        if missing := find_missing(path):
+            print(f"{path.stem}: left out without the data {', '.join(missing)}; run make data")
+        else:
+            chosen.append(path.stem)
+    for outcome in execution.run("quick", to, " ".join(chosen)) if chosen else []:
         path = outcome.notebook
         if outcome.fault:
             is_well = False
@@ -63,6 +74,12 @@ def compare(only: str = "", to: str | Path = "build/compare", renew: bool = Fals
             footer.attach(executed, path)
             write(normalise(executed), path)
     return is_well
+
+
+def find_missing(path: Path) -> list[str]:
+    """The sources of data that a notebook asks for and that are not on this machine."""
+    asked = sorted(set(ASKED.findall(path.read_text(encoding="utf-8"))))
+    return [name for name in asked if fetch.find(name) is None]
 
 
 def report(name: str, committed: NotebookNode, executed: NotebookNode) -> bool:

@@ -1,7 +1,7 @@
 """The tables of docs/syllabus.md: which notebooks in which plan, and how many minutes they take.
 
-The plans stand in syllabus.toml. Minutes to teach and to do come from notebooks/teaching.toml, and
-minutes to run at quick from the notebooks' own headers.
+The plans stand in syllabus.toml, and the minutes in the header of each notebook. Those to study and
+to do are also in notebooks/teaching.toml, for the teacher edition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tools.files import ROOT, select_notebooks
 
 PAGE = ROOT / "docs" / "syllabus.md"
 PLANS = Path(__file__).with_suffix(".toml")
-RUN = re.compile(r"Minutes and memory \| (?:.*?quick (?:about )?)?([\d.]+)")
+TIME = re.compile(r"Study: (\d+) minutes, and (\d+) for the exercises\. Runs in (.*?) on two cores")
+WORDS = {"half a minute": "0.5", "a minute": "1"}
 ROWS = {"paths": "path", "lecture": "audience", "day": "hour", "week": "day", "term": "week"}
 WITH_SUMS = ("day", "week", "term")
 
@@ -37,10 +38,13 @@ def read_lessons() -> dict[str, Lesson]:
     for path in select_notebooks():
         cells = nbformat.read(path, 4).cells
         title = cells[0].source.splitlines()[0].partition(" · ")[2] or "Start here"
-        (run,) = RUN.findall("\n".join(cell.source for cell in cells[:2]))
+        ((study, do, run),) = TIME.findall("\n".join(cell.source for cell in cells[:2]))
         number = path.name[:2]
-        times = (minutes[number]["teach"], minutes[number]["do"], float(run))
-        lessons[number] = Lesson(path.name, title, times)
+        noted = minutes[number]["teach"], minutes[number]["do"]
+        if (int(study), int(do)) != noted:
+            raise ValueError(f"{path.name}: expected {noted} minutes, as in teaching.toml")
+        run = WORDS.get(run, run.removesuffix(" minutes"))
+        lessons[number] = Lesson(path.name, title, (int(study), int(do), float(run)))
     return lessons
 
 

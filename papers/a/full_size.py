@@ -122,9 +122,10 @@ class DigitsRun(engine.Run):
         model, length = self.model, frames.shape[1]
         flat = frames.transpose(0, 1).flatten(0, 1)  # (T B, 3, 64, 64)
         patches = engine.to_patches(flat, dtype)
-        features = engine.run_network(model.encoder, patches, dtype, length).float()
+        features = engine.run_network(model.encoder, patches, dtype, length)
         draws = torch.cat(list(noise.values()), 2).transpose(0, 1)  # (T, B, K d)
-        latents, divergence = filter_codes(model, features.unflatten(0, (length, -1)), draws)
+        features = features.to(draws.dtype).unflatten(0, (length, -1))  # (T, B, 32)
+        latents, divergence = filter_codes(model, features, draws)
         means = engine.run_network(model.decoder, latents.flatten(0, 1), dtype, length)
         likelihood = engine.score(flat, means, model.variance).unflatten(0, (length, -1)).sum(0)
         return likelihood - self.kl_weight * divergence, likelihood, divergence

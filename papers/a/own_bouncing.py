@@ -20,6 +20,7 @@ round   a round wall, which has no axes. If walls are the reason, no run has coo
 import math
 import sys
 from collections.abc import Callable
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -212,8 +213,10 @@ def name_grouping(scores: np.ndarray) -> str:
 
 def read_scores(row: dict, prefix: str = "") -> np.ndarray:
     """R2 by factor and coordinate (2, 4) of a row of a table; "wall_": along the walls."""
-    table = [[row[f"{factor}_{prefix}{name}"] for name in COORDINATES] for factor in (0, 1)]
-    return np.array(table)
+    names = [f"{prefix}{name}" for name in COORDINATES]
+    return np.array([row[f"{factor}_{name}"] for factor, name in product((0, 1), names)]).reshape(
+        2, 4
+    )
 
 
 # ---- runs

@@ -1,17 +1,22 @@
-"""Paper A without pixels: the model of notebook 14 under five laws of motion, ten starts each.
+"""Paper A without pixels: the model of notebook 14 under five laws of motion.
 
-    python -m papers.a.without_pixels
+    python -m papers.a.without_pixels          # a factor has as many units as a digit has numbers
+    python -m papers.a.without_pixels units    # circles: 2, 4, 8 and 20 units, twenty starts each
 
 The notebook's own functions and classes are run as they stand there, so what is stored in
-results/independent/without_pixels.csv is what a reader gets from them with more updates: a row for
-each factor, with the R2 of each coordinate and the bound in nats per frame.
+results/independent/without_pixels.csv (and without_pixels_units.csv) is what a reader gets from
+them with more updates: a row for each factor, with the R2 of each coordinate and the bound in nats
+per frame.
 """
 
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
@@ -22,6 +27,7 @@ from unbraid.distributions import kl_by_unit
 from papers.lessons import read_lesson
 
 STARTS, UPDATES = 10, 1000
+UNITS, UNIT_STARTS = (2, 4, 8, 20), 20  # of the second table; the paper has 20 units a factor
 COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")
 
 
@@ -33,9 +39,17 @@ def read_cells(seed: int = 0) -> dict[str, Any]:
     return read_lesson("14", ("WORLDS", "fixed", "MIXING"), **given).namespace
 
 
-def measure_law(law: str, starts: int = STARTS, updates: int = UPDATES) -> Iterator[dict]:
-    """Rows of the table: the factors of models that were trained under a law."""
+def measure_law(
+    law: str, starts: int = STARTS, updates: int = UPDATES, units: int | None = None
+) -> Iterator[dict]:
+    """Rows of the table: the factors of models that were trained under a law.
+
+    units: of a factor, instead of the notebook's number.
+    """
     page = read_cells()
+    if units is not None:
+        speeds, _, expected = page["WORLDS"][law]
+        page["WORLDS"][law] = (speeds, units, expected)
     *_, filters = page["train"](law, starts, updates)
     tables, loss = page["measure"](filters, law)
     for start, factor in np.ndindex(starts, 2):
@@ -43,10 +57,12 @@ def measure_law(law: str, starts: int = STARTS, updates: int = UPDATES) -> Itera
         yield {"law": law, "start": start, "factor": factor, "bound": -loss[start].item()} | scores
 
 
-def main() -> None:
-    """Train and measure under all laws, and write the table."""
+def main(table: str = "laws") -> None:
+    """Train and measure under all laws, or with all numbers of units, and write the table."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
+    if table == "units":
+        return measure_units(records.results() / "independent" / "without_pixels_units.csv")
     rows: list[dict] = []
     for law in read_cells()["WORLDS"]:
         before = time.process_time()
@@ -55,5 +71,15 @@ def main() -> None:
     records.write_csv(records.results() / "independent" / "without_pixels.csv", rows)
 
 
+def measure_units(path: Path) -> None:
+    """Add to a table what it lacks of the circles with each number of units, cell by cell."""
+    for units in UNITS:
+        for law in (each for each in read_cells()["WORLDS"] if each.startswith("circle")):
+            table = pd.read_csv(path).to_dict("records") if path.exists() else []
+            if not any((row["law"], row["units"]) == (law, units) for row in table):
+                rows = measure_law(law, UNIT_STARTS, units=units)
+                records.write_csv(path, table + [{"units": units} | row for row in rows])
+
+
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

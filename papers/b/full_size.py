@@ -40,7 +40,7 @@ def decode(decoder: Decoder, s: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor
 @engine.compiled
 def score(frames: Tensor, logits: Tensor) -> Tensor:
     """Log-likelihoods (N,) in nats, Bernoulli, of bytes (N, 3, 64, 64) and logits."""
-    values = frames.permute(0, 2, 3, 1).float() * (1 / 255)
+    values = frames.permute(0, 2, 3, 1).to(logits.dtype) * (1 / 255)
     return -(F.softplus(logits) - logits * values).flatten(1).sum(1)
 
 
@@ -80,10 +80,10 @@ class PosesRun(engine.Run):
         return self.people[rows[:, None], chances.topk(self.options.frames, 1).indices]
 
     def terms(self, frames: Tensor, noise: Noise, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """As in `Run`; encoders behind the convolutions and prior are the library's, in 32 bits."""
+        """As in `Run`; the library's own encoders behind the convolutions, and its prior."""
         model, (count, length), flat = self.model, frames.shape[:2], frames.flatten(0, 1)
         maps = engine.run_network(model.trunk, engine.to_patches(flat, dtype), dtype)
-        features = maps.permute(0, 3, 1, 2).float().contiguous()  # (N, 256, 4, 4)
+        features = maps.permute(0, 3, 1, 2).to(noise["static"].dtype).contiguous()  # (N, 256, 4, 4)
         features = features.unflatten(0, (count, length))
         static = model.static_encoder(features)
         s = static.draw(noise["static"])  # (B, 512)

@@ -27,9 +27,9 @@ from papers import full_size as engine
 
 
 def run_lstm(network: nn.LSTM, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """The outputs (B, T, ...) of an LSTM, computed in `dtype`, in 32 bits."""
-    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
-        return network(inputs)[0].float()
+    """The outputs (B, T, ...) of an LSTM, computed in `dtype`, in the precision of the inputs."""
+    with torch.autocast(inputs.device.type, dtype, enabled=dtype != inputs.dtype):
+        return network(inputs)[0].to(inputs.dtype)
 
 
 @torch.no_grad()
@@ -113,7 +113,7 @@ class SpritesRun(engine.Run):
         """
         model, (count, length), flat = self.model, frames.shape[:2], frames.flatten(0, 1)
         features = engine.run_network(model.codec.encoder, engine.to_patches(flat, dtype), dtype)
-        features = features.float().unflatten(0, (count, length))  # (B, T, 256)
+        features = features.to(noise["anchor"].dtype).unflatten(0, (count, length))  # (B, T, 256)
 
         static = model.static_head(features[:, 0])
         inputs = torch.cat([noise["anchor"][:, None], features[:, 1:] - features[:, :1]], 1)

@@ -142,7 +142,7 @@ def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
         contents.append(toctree(caption, names))
     contents += [toctree(caption, names.split()) for caption, names in LISTS.items()]
     write_text(source / "index.md", "\n".join([text, *contents]))
-    page = "# Questions\n\nFive questions on each notebook, with their answers.\n\n"
+    page = "# Questions\n\nFive or six questions on each notebook, with their answers.\n\n"
     names = [f"docs/questions/{path.name[:2]}" for path in notebooks]
     names = [name for name in names if (source / f"{name}.md").exists()]
     write_text(source / "questions.md", page + toctree("", names, hidden=False))

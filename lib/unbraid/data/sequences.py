@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -52,11 +52,12 @@ class Sequences(Readable):
     split: str = "train"
     provenance: str = ""
     mask: Tensor | None = None
-    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
-        check_type(dict, labels=self.labels, classes=self.classes)
+        check_type(dict, labels=self.labels)
+        check_type(Mapping, classes=self.classes)
         fields["frames"] = as_tensor("frames", self.frames)
         labels = self.labels.items()
         fields["labels"] = {name: as_tensor(f"labels[{name!r}]", label) for name, label in labels}

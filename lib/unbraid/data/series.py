@@ -5,6 +5,7 @@ and false in the mask. Without files: `DataError`.
 """
 
 import calendar
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,7 @@ def make_series(
     parts: dict[str, np.ndarray],
     split: str,
     labels: dict[str, np.ndarray],
-    classes: dict[str, tuple[str, ...]],
+    classes: Mapping[str, tuple[str, ...]],
     about: str,
 ) -> Sequences:
     """One split of N series: values (N, T, D), NaN where nothing was observed.

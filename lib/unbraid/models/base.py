@@ -50,9 +50,10 @@ class Batch:
         observed = self.mask if self.mask.ndim == 2 else self.mask.flatten(2).any(2)  # (B, T)
         return (observed * torch.arange(1, length + 1, device=observed.device)).amax(1)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+        """The batch on a device; frames that are floats become of this type, if one is given."""
         mask = None if self.mask is None else self.mask.to(device)
-        return type(self)(self.frames.to(device), mask)
+        return type(self)(self.frames.to(device, dtype), mask)
 
 
 @dataclass
@@ -79,6 +80,12 @@ class Bound:
     def per_frame(self) -> Tensor:
         """The bound of each sequence in nats per frame, (B,)."""
         return self.elbo / self.length
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The bound with all of its terms as numbers of this type."""
+        kl = {name: term.to(dtype) for name, term in self.kl.items()}
+        terms = {name: term.to(dtype) for name, term in self.terms.items()}
+        return type(self)(self.log_likelihood.to(dtype), kl, self.length, terms)
 
     def loss(self, weights: Mapping[str, float] | None = None) -> Tensor:
         """What training minimises: minus the weighted sum of all terms per frame, a mean over B.
@@ -186,7 +193,7 @@ class SequenceModel(Guarded, ABC):
         """Codes of `count` sequences of `length` steps from the prior, but the given ones."""
 
     def forward(self, batch: BatchLike, noise: NoiseSource = None) -> Bound:
-        """The bound; training calls the model itself, so that Fabric can wrap it."""
+        """The bound."""
         return self.elbo(batch, noise)
 
     def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:

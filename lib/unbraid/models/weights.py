@@ -3,22 +3,21 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 from unbraid.checks import ResultsError
 from unbraid.tensors import write_tensors
 
-if TYPE_CHECKING:
-    from .base import SequenceModel
+ModelClass = TypeVar("ModelClass", bound=type)
 
 
-def describe_model(model: "SequenceModel") -> dict[str, object]:
+def describe_model(model: Any) -> dict[str, object]:
     """The class of a model by its dotted name, and all fields of its config."""
     named = f"{type(model).__module__}.{type(model).__qualname__}"
     return {"class": named, "config": asdict(model.config)}
 
 
-def write_weights(model: "SequenceModel", path: Path) -> None:
+def write_weights(model: Any, path: Path) -> None:
     """Write weights in half precision; `ResultsError` for values beyond it."""
     state = {}
     for name, value in model.state_dict().items():
@@ -30,9 +29,7 @@ def write_weights(model: "SequenceModel", path: Path) -> None:
     write_tensors(path, state, "model", describe_model(model))
 
 
-def find_class(
-    named: str, wanted: "type[SequenceModel]", path: Path | str
-) -> "type[SequenceModel]":
+def find_class(named: str, wanted: ModelClass, path: Path | str) -> ModelClass:
     """The class of a dotted name: the wanted one, or else one of this library or of a module that
     is imported already, because a file of weights shall not decide what runs on this machine.
     """
