@@ -78,6 +78,11 @@ def show_limits(folder: str, run: str, name: str, digits: int = 2) -> str:
     return claims.print_limits(claims.read_limits(folder, run, name), digits)
 
 
+def show_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
+    """The mean of a column of a CSV in these rows, one a seed, with its interval."""
+    return print_mean([*claims.read_table_figure(table, rows, name).values()], digits)
+
+
 def show_states(folder: str, run: str, name: str, least: float) -> str:
     """How many runs reach a value, in words: "two of three runs"."""
     values = claims.read_figure(folder, run, name).values()
@@ -147,6 +152,7 @@ def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
         "mean": show_mean,
         "percent": show_percent,
         "limits": show_limits,
+        "cell": show_cell,
         "states": show_states,
         "share": show_share,
         "hours": show_hours,
@@ -199,9 +205,10 @@ def render_reproduction() -> str:
         table=markdown_table(TITLES, lines),
         runs=len(runs),
         shipped=sum(runs.values()),
-        judged=judged,
-        needed=needed,
+        judged=spell(judged),
+        needed=spell(needed),
         full=FULL,
+        inputs="independent/posterior_inputs.csv",
         c=read_record(f"{FULL}/published-seed0"),
         swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
         **helpers,

@@ -5,6 +5,7 @@ import re
 from math import nan
 
 import pytest
+from jinja2 import UndefinedError
 from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.data.sprites import POSE_LABELS
@@ -264,6 +265,26 @@ def test_an_unknown_entry_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "read_table", lambda: {"claim": [ENTRY | {"figures": [], "x": 1}]})
     with pytest.raises(ResultsError, match="claims.toml, c: .*x"):
         claims.read_claims()
+
+
+def test_templates_show_figures_as_they_are(toy, monkeypatch):
+    toy([0.9996, 0.9994], more={"low": [0.2, 0.2], "low_low": [0.1, None], "low_high": [0.3, None]})
+    place = "toy/data/full", "toy"
+    assert pages.show_percent(*place, "score") == "99.95 %"  # never all of them
+    assert (
+        pages.show_percent(*place, "low") == "20 %" and pages.show_mean(*place, "low", 1) == "0.2"
+    )
+    assert pages.show_limits(*place, "low") == "0.20 [0.10 to 0.30]"
+    assert pages.show_states(*place, "score", 0.9995) == "one of two runs"
+    assert pages.show_share("toy/data/full/toy", 400) == "25 %"
+    with pytest.raises(UndefinedError):
+        pages.fill("{{ absent }}", **pages.name_helpers([]))
+
+
+def test_runs_that_lack_what_they_need_are_counted(toy):
+    with_figures = toy([0.5], more={"r2_x": [0.9]}, needs="r2_")
+    assert pages.count_needed([with_figures, with_figures]) == (1, 1)
+    assert pages.count_needed([toy([0.5], needs="r2_"), toy([0.5])]) == (0, 1)
 
 
 # ---- what the pages say
