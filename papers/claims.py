@@ -8,10 +8,11 @@ reproduced       at its size, every figure is reached: its mean over three seeds
                  constant gets) or of the published value, whichever is smaller, or is better
 reproduced once  the same by fewer seeds
 agrees           at its size, by our own bar, which the row names: the paper has a picture, or a
-                 figure that our copy lacks and its reviews state
+                 figure that our copy lacks and its reviews state; three seeds or more
+agrees once      the same by fewer seeds
 in part          at its size; the mean of some figures, not of all
 not reached      at its size; the mean of none
-not decided      not at its size: smaller, or too short
+not decided      not at its size: smaller, or too short; or without the figures that the claim needs
 not tried        no run
 not comparable   other data or protocol, or nothing published in our copies to compare with
 
@@ -19,12 +20,16 @@ At its size: its data, networks and resolution, and at least two thirds of its u
 """
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
 
+import pandas as pd
+from scipy.stats import norm
 from unbraid import records
 from unbraid.checks import ResultsError
+from unbraid.measures.intervals import Interval, mean_interval, share_interval
 from unbraid.records import read_metrics, read_record
 
 from papers.tables import find_seeds, print_mean, print_number, split_seeds
@@ -32,6 +37,7 @@ from papers.tables import find_seeds, print_mean, print_number, split_seeds
 NEAR = 0.05  # of the effect, or of the published value
 LENGTH = 2 / 3  # of the paper's updates that count as its length
 SEEDS = 3  # that make a reproduction; of more, the mean and interval stand alone in a row
+MISSED = ("not tried", "not decided")  # the verdicts that a longer or larger run may change
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,10 @@ class Figure:
     title: str
     name: str = ""
     run: str = ""  # where it is not the claim's
+    table: str = ""
+    rows: Mapping[str, Any] = field(default_factory=dict)
     digits: int = 2
+    unit: str = ""
     published: float | None = None
     margin: float = 0.0
     chance: float | str = 0.0
@@ -50,6 +59,8 @@ class Figure:
     shown: str = ""
     bar: float | None = None
     next: float | None = None
+    least: float | None = None
+    baseline: bool = False
 
     def is_judged(self) -> bool:
         """Whether there is something to compare with: a published number, or our own bar."""
@@ -59,24 +70,52 @@ class Figure:
         """Whether a mean over seeds is as good as the published value, or as our own bar."""
         if self.published is None:
             return self.bar is not None and mean >= self.bar
+        distance = abs(mean - self.published)
+        return self.beats(mean, self.published) or distance <= self.find_tolerance(chance)
+
+    def find_tolerance(self, chance: float) -> float:
+        """The distance from the published value that still counts as reached."""
+        assert self.published is not None
         effect = min(abs(self.published - chance), abs(self.published))
         near = NEAR * effect if self.tolerance is None else self.tolerance
-        distance = abs(mean - self.published)
-        return self.beats(mean, self.published) or distance <= max(near, self.margin)
+        return max(near, self.margin)
 
     def beats(self, mean: float, other: float) -> bool:
         """Whether a mean is better than another value; a figure without `better` never is."""
         return {"higher": mean > other, "lower": mean < other}.get(self.better, False)
 
-    def print_published(self, with_next: bool = True) -> str:
+    def compare_next(self, found: Interval) -> str:
+        """Whether we are better than the next best published score: "yes" only where the interval
+        excludes it, "in the mean" where the interval holds it or there is none, else "no"."""
+        assert self.next is not None
+        if not self.beats(found.mean, self.next):
+            return "no"
+        nearer = found.low if self.better == "higher" else found.high
+        return "yes" if self.beats(nearer, self.next) else "in the mean"
+
+    def print_published(self) -> str:
         """What the paper prints and the next best score of its table; "" without a number."""
         shown = self.shown
         if self.published is not None and not shown:
             shown = print_number(self.published, self.digits)
         parts = [f"paper {shown}"] if shown else []
-        if with_next and self.next is not None:
+        if self.next is not None:
             parts.append(f"next {print_number(self.next, self.digits)}")
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: its letter, title and link, its sentence in README.md, and what was not tested.
+
+    sentence, not_tested: Jinja templates that pages.py fills in.
+    """
+
+    paper: str
+    title: str
+    link: str
+    sentence: str
+    not_tested: str
 
 
 @dataclass(frozen=True)
@@ -92,14 +131,14 @@ class Claim:
     at_size: bool = True
     length: int = 0
     comparable: bool = True
+    needs: str = ""
     command: str = ""
     remark: str = ""
-    readme: bool = False
     head: bool = True
 
     def list_measured(self) -> list[Figure]:
         """The figures that a run of ours answers."""
-        return [figure for figure in self.figures if self.run and figure.name]
+        return [each for each in self.figures if each.name and (self.run or each.table)]
 
     def split_run(self, figure: Figure | None = None) -> tuple[str, str]:
         """The folder in results/ and the name of the run that answers, or that answers a figure."""
@@ -107,61 +146,109 @@ class Claim:
         return folder, (figure and figure.run) or run
 
     def list_runs(self) -> list[tuple[str, str]]:
-        """Folder and name of the runs behind this claim."""
-        return list(dict.fromkeys(map(self.split_run, self.list_measured())))
+        """Folder and name of the runs behind this claim, but for those of tables."""
+        measured = [figure for figure in self.list_measured() if not figure.table]
+        return list(dict.fromkeys(map(self.split_run, measured)))
 
     def read_values(self, figure: Figure) -> dict[int, float]:
         """A figure of each seed that has it."""
+        if figure.table:
+            return read_table_figure(figure.table, figure.rows, figure.name)
         return read_figure(*self.split_run(figure), figure.name)
 
     def read_mean(self, figure: Figure) -> float:
         """The mean of a figure over its seeds."""
         return fmean(self.read_values(figure).values())
 
+    def read_interval(self, figure: Figure) -> Interval:
+        """The mean and its interval over seeds; of a baseline, which has none, over test items."""
+        if not figure.baseline:
+            return mean_interval([*self.read_values(figure).values()])
+        return read_limits(*self.split_run(figure), figure.name)
+
+    def find_chance(self, figure: Figure) -> float:
+        """What chance or a constant gets; a name is that of a figure of the run."""
+        if isinstance(figure.chance, str):
+            return self.read_mean(Figure("", figure.chance, figure.run))
+        return figure.chance
+
     def read_share(self) -> float:
         """The share of the paper's updates that our shortest seed has made; 0 without a run."""
-        if not (self.run and self.length):
+        if not (self.list_measured() and self.length):
             return 0.0
-        seeds = find_shipped(*self.split_run())
-        return min(read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds) / self.length
+        updates = [each.rows["update"] for each in self.figures if "update" in each.rows]
+        if self.run:
+            seeds = find_shipped(*self.split_run())
+            updates += [read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds]
+        return min(updates, default=0) / self.length
+
+    def lacks_needed(self) -> bool:
+        """Whether the run lacks the figures without which the others may not be judged."""
+        folder, run = self.split_run()
+        return not has_figures(folder, run, self.needs)
 
     def find_verdict(self) -> str:
         """The verdict, by the rule of this module's first lines."""
         judged = [figure for figure in self.list_measured() if figure.is_judged()]
-        if self.comparable and not self.run:
+        if self.comparable and not self.list_measured():
             return "not tried"
         if self.comparable and (not self.at_size or self.read_share() < LENGTH):
             return "not decided"
         if not (self.comparable and judged):
             return "not comparable"
-        reached = []
-        for figure in judged:
-            chance = figure.chance
-            if isinstance(chance, str):  # a figure of the run
-                chance = self.read_mean(Figure("", chance, figure.run))
-            reached.append(figure.is_reached(self.read_mean(figure), chance))
+        if self.needs and self.lacks_needed():
+            return "not decided"
+        reached = [
+            figure.is_reached(self.read_mean(figure), self.find_chance(figure)) for figure in judged
+        ]
         if not all(reached):
             return "in part" if any(reached) else "not reached"
-        if any(figure.bar is not None for figure in judged):
-            return "agrees"
+        word = "agrees" if any(figure.bar is not None for figure in judged) else "reproduced"
         seeds = min(len(self.read_values(figure)) for figure in judged)
-        return "reproduced" if seeds >= SEEDS else "reproduced once"
+        return word if seeds >= SEEDS else f"{word} once"
+
+    # ---- as text
+
+    def has_two_states(self, figure: Figure) -> bool:
+        """Whether some runs behind a figure ended in the good state that the claim names, and some
+        did not, so that a mean would describe none of them."""
+        for state in self.list_measured():
+            if state.least is not None and self.split_run(state) == self.split_run(figure):
+                is_good = [value >= state.least for value in self.read_values(state).values()]
+                if any(is_good) and not all(is_good):
+                    return True
+        return False
 
     def print_figure(self, figure: Figure) -> str:
-        """A figure's mean, its 95 % interval over seeds and, where the paper's data and protocol
-        are ours and the seeds are few, the seeds, those whose weights ship in bold. Of two seeds
-        the values alone."""
-        ships, by_number = find_shipped(*self.split_run(figure)), self.read_values(figure)
-        values = list(by_number.values())
-        mean = print_mean(values, figure.digits)
-        is_shared = len(set(values)) == 1 < len(values)  # as a baseline's, which has no seed
+        """A figure's mean and 95 % interval over seeds, and the seeds where they are few and data
+        and protocol are the paper's, those whose weights ship in bold.
+
+        Of a baseline the interval is of the test set. Where runs ended in two states, how many are
+        in the good one stands in place of a mean; other figures have their values by seed.
+        """
+        values = [*self.read_values(figure).values()]
+        if figure.least is not None:
+            return print_states(values, figure.least)
+        unit = f" {figure.unit}" if figure.unit else ""
+        if figure.baseline:
+            return print_limits(self.read_interval(figure), figure.digits, figure.unit)
+        seeds = " ".join(self.print_seeds(figure))
+        if len(values) == 1 or self.has_two_states(figure):
+            return seeds + unit
+        mean = print_mean(values, figure.digits) + unit
+        is_shared = len(set(values)) == 1  # as a constant's, which has no seed
         if is_shared or len(values) > (SEEDS if self.comparable else 1):
             return mean
+        return f"{mean} ({seeds})"
+
+    def print_seeds(self, figure: Figure) -> list[str]:
+        """The values of a figure by seed, in bold where the weights ship."""
+        ships = {} if figure.table else find_shipped(*self.split_run(figure))
         seeds = []
-        for seed, value in by_number.items():
+        for seed, value in self.read_values(figure).items():
             number = print_number(value, figure.digits)
-            seeds.append(f"**{number}**" if ships[seed] else number)
-        return f"{mean} ({' '.join(seeds)})" if len(seeds) > 2 else ", ".join(seeds)
+            seeds.append(f"**{number}**" if ships.get(seed) else number)
+        return seeds
 
     def print_ours(self) -> str:
         """Our figures, and beside each what the paper prints and the next best score."""
@@ -169,47 +256,100 @@ class Claim:
         for figure in self.figures:
             ours = self.print_figure(figure) if figure in measured else ""
             texts = filter(None, (ours, figure.print_published()))
-            lines.append(f"{figure.title} {'; '.join(texts)}")
+            lines.append(f"{figure.title}: {'; '.join(texts)}")
         return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
 
     def print_size(self) -> str:
         """Our run's size, its seeds and, where it is known, the share of the paper's length."""
-        if not self.run:
+        measured = self.list_measured()
+        if not measured:
             return self.size
-        count = max(len(self.read_values(figure)) for figure in self.list_measured())
+        count = max(len(self.read_values(figure)) for figure in measured)
+        text = f"{self.size}<br>{count} seeds" if count > 1 else f"{self.size}<br>*one seed*"
         share = self.read_share()
-        text = f"{self.size}<br>{count} seed{'s' if count > 1 else ''}"
         if share:
             text += f", {100 * share:.0f} % of its updates" if share < 1 else ", all its updates"
         return text
 
+    def print_verdict(self, with_command: bool = True) -> str:
+        """The verdict with what it rests on; with_command: and with what makes a missing run."""
+        verdict = self.find_verdict()
+        lines = [verdict]
+        if self.command and with_command and verdict in MISSED:
+            lines = [f"{verdict}: `{self.command}`"]
+        if verdict == "not decided" and self.is_unseparated():
+            lines.append("not yet separated")
+        return "<br>".join(filter(None, [*lines, self.print_next(), self.print_power()]))
+
+    def is_unseparated(self) -> bool:
+        """Whether the claim names a good state of its runs, and no run is in it."""
+        states = [figure for figure in self.list_measured() if figure.least is not None]
+        values = [(x, state.least) for state in states for x in self.read_values(state).values()]
+        return bool(values) and all(value < least for value, least in values)
+
     def print_next(self) -> str:
-        """Whether our mean is better than the next best published score, of each figure."""
-        answers = []
+        """Whether we are better than the next best published score, of each figure."""
+        answers = {}
         for figure in self.list_measured():
             if self.comparable and figure.next is not None:
-                is_better = figure.beats(self.read_mean(figure), figure.next)
-                answers.append("yes" if is_better else "no")
-        return f"<br>better than next: {', '.join(answers)}" if answers else ""
+                answers[figure.title] = figure.compare_next(self.read_interval(figure))
+        return list_answers("better than next", answers)
+
+    def print_power(self) -> str:
+        """How often a perfect copy would pass, of each judged figure that was tried at its size."""
+        shares = {}
+        for figure in self.list_measured() if self.find_verdict() not in MISSED else ():
+            values = [*self.read_values(figure).values()]
+            if self.comparable and figure.published is not None and len(values) > 1:
+                tolerance = figure.find_tolerance(self.find_chance(figure))
+                share = pass_share(values, tolerance, one_sided=bool(figure.better))
+                shares[figure.title] = f"{100 * share:.0f} %"
+        return list_answers("a perfect copy would pass", shares)
 
     def print_row(self, with_command: bool = True) -> tuple[str, ...]:
         """The row of the claim in a table; with_command: that makes what was not tried."""
         bars = {figure.bar for figure in self.figures if figure.bar is not None}
         source = self.source + "".join(f"; our bar {bar}" for bar in sorted(bars))
-        verdict = self.find_verdict()
-        if self.command and with_command and verdict in ("not tried", "not decided"):
-            verdict += f": `{self.command}`"
         claim = f"{self.claim} ({source})"
-        return claim, self.print_ours(), self.print_size(), verdict + self.print_next()
+        return claim, self.print_ours(), self.print_size(), self.print_verdict(with_command)
 
-    def print_short_row(self) -> tuple[str, str, str]:
-        """The claim, our means beside the published values, and the verdict."""
-        lines = []
-        for figure in self.list_measured():
-            mean = print_mean([*self.read_values(figure).values()], figure.digits)
-            published = figure.print_published(with_next=False)
-            lines.append(f"{figure.title} {mean}" + (f" ({published})" if published else ""))
-        return f"{self.paper}: {self.claim}", "<br>".join(lines), self.find_verdict()
+
+def list_answers(question: str, answers: Mapping[str, str]) -> str:
+    """An answer, or those of several figures by their titles; "" where there is none."""
+    if len(answers) > 1:
+        answers = {"": "; ".join(f"{title} {answer}" for title, answer in answers.items())}
+    return "".join(f"{question}: {answer}" for answer in answers.values())
+
+
+def pass_share(values: Sequence[float], tolerance: float, one_sided: bool) -> float:
+    """How often runs whose true mean is the published value are within the tolerance of it, if
+    their normal spread is that of these values, and as many are averaged.
+
+    one_sided: any value counts that is better.
+    """
+    spread = stdev(values) / len(values) ** 0.5
+    if not spread:
+        return 1.0
+    below = float(norm.cdf(tolerance / spread))
+    return below if one_sided else 2 * below - 1
+
+
+def print_states(values: Sequence[float], least: float) -> str:
+    """How many runs reach a value, with Wilson's interval of their share."""
+    good = sum(value >= least for value in values)
+    if len(values) == 1:
+        return f"{good} of 1 run"
+    found = share_interval(good, len(values))
+    return f"{good} of {len(values)} runs (share {found.low:.2f} to {found.high:.2f})"
+
+
+def print_limits(found: Interval, digits: int, unit: str = "") -> str:
+    """A number and its interval over test items, in square brackets."""
+    mean, low, high = (print_number(number, digits) for number in found)
+    return f"{mean} [{low} to {high}]" + (f" {unit}" if unit else "")
+
+
+# ---- figures of results/
 
 
 def read_figure(results: str, run: str, name: str) -> dict[int, float]:
@@ -225,6 +365,37 @@ def read_figure(results: str, run: str, name: str) -> dict[int, float]:
     return values
 
 
+def read_table_figure(table: str, rows: Mapping[str, Any], name: str) -> dict[int, float]:
+    """A column of a CSV in results/ by the column "seed", in the rows that have these values.
+
+    Raises `ResultsError` where there is no such row, or more than one of a seed.
+    """
+    path = records.results() / table
+    try:
+        content = pd.read_csv(path)
+        for column, value in rows.items():
+            content = content[content[column] == value]
+        values = dict(zip(content["seed"], content[name], strict=True))
+    except (FileNotFoundError, KeyError) as error:
+        raise ResultsError(f"claims.toml: expected {name} in {path}, found {error!r}") from None
+    if not values or len(values) < len(content):
+        found = f"{len(content)} rows of {len(values)} seeds"
+        raise ResultsError(f"claims.toml: expected {dict(rows)} once a seed in {path}, got {found}")
+    return {int(seed): float(value) for seed, value in values.items()}
+
+
+def read_limits(results: str, run: str, name: str) -> Interval:
+    """A figure of a model without codes, and its interval over the items of the test set."""
+    limits = [read_figure(results, run, f"{name}{end}") for end in ("", "_low", "_high")]
+    return Interval(*(fmean(values.values()) for values in limits))
+
+
+def has_figures(results: str, run: str, prefix: str) -> bool:
+    """Whether each seed of a run has figures whose names begin so."""
+    by_seed = split_seeds(read_metrics(results), run).values()
+    return all(any(name.startswith(prefix) for name in figures) for figures in by_seed)
+
+
 def find_shipped(results: str, run: str) -> dict[int, bool]:
     """Whether the weights of each seed of a run are in this clone."""
     seeds = find_seeds(read_metrics(results), run)
@@ -232,15 +403,23 @@ def find_shipped(results: str, run: str) -> dict[int, bool]:
     return {seed: records.weights(f"{name}{seed}").exists() for seed in seeds}
 
 
-def print_figure(results: str, run: str, name: str, digits: int = 2) -> str:
-    """The mean of a figure over seeds, with its interval."""
-    return print_mean([*read_figure(results, run, name).values()], digits)
+# ---- claims.toml
 
 
 def read_table() -> dict:
     """The content of the clone's claims.toml; without claims in a clone that makes none."""
     path = records.results().parent / "papers" / "claims.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {"claim": []}
+    if not path.exists():
+        return {"paper": [], "claim": []}
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def read_papers() -> list[Paper]:
+    """The papers of claims.toml, in their order. Raises `ResultsError` for an unknown entry."""
+    try:
+        return [Paper(**entry) for entry in read_table()["paper"]]
+    except TypeError as error:
+        raise ResultsError(f"claims.toml, [[paper]]: {error}") from None
 
 
 def read_claims() -> list[Claim]:

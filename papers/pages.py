@@ -6,21 +6,27 @@ results/tables.toml says which figures results/README.md shows, claims.toml what
 import json
 import re
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from jinja2 import StrictUndefined, Template
 from unbraid import files, records
 from unbraid.checks import ResultsError
 from unbraid.records import read_csv, read_record
 
-from papers.claims import list_runs, print_figure, read_claims
-from papers.tables import markdown_table, metrics_table, print_number
+from papers import claims
+from papers.claims import Claim, read_claims, read_papers
+from papers.tables import markdown_table, metrics_table, print_mean, print_number
 
 PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that shows its claims
 FULL = "single_element/sprites/full"
 HEAD = "claims"  # the tag of the cell that shows them
-BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # the table in README.md, between marks
+BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # of README.md, between marks
 TITLES = ("claim", "ours (by seed); the paper's", "size and length", "verdict")
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def render_page(tables: dict) -> str:
@@ -46,13 +52,130 @@ def render_page(tables: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# ---- what templates may ask results/ for: a run's folder, its name, and the name of a figure
+
+
+def show_value(folder: str, run: str, name: str, digits: int = 2) -> str:
+    """The mean of a figure over seeds, with its interval."""
+    return print_mean([*claims.read_figure(folder, run, name).values()], digits)
+
+
+def show_mean(folder: str, run: str, name: str, digits: int = 2) -> str:
+    """The mean of a figure over seeds."""
+    return print_number(fmean(claims.read_figure(folder, run, name).values()), digits)
+
+
+def show_percent(folder: str, run: str, name: str, digits: int = 0) -> str:
+    """The mean of a share over seeds, in percent; never rounded up to all."""
+    mean = 100 * fmean(claims.read_figure(folder, run, name).values())
+    while mean < 100 and round(mean, digits) == 100:
+        digits += 1
+    return f"{print_number(mean, digits)} %"
+
+
+def show_limits(folder: str, run: str, name: str, digits: int = 2) -> str:
+    """A figure of a model without codes, with its interval over test items."""
+    return claims.print_limits(claims.read_limits(folder, run, name), digits)
+
+
+def show_cell(table: str, name: str, digits: int = 2, **rows: Any) -> str:
+    """The mean of a column of a CSV in these rows, one a seed, with its interval."""
+    return print_mean([*claims.read_table_figure(table, rows, name).values()], digits)
+
+
+def show_states(folder: str, run: str, name: str, least: float) -> str:
+    """How many runs reach a value, in words: "two of three runs"."""
+    values = claims.read_figure(folder, run, name).values()
+    good = sum(value >= least for value in values)
+    return f"{spell(good)} of {spell(len(values))} runs"
+
+
+def show_share(run: str, length: int) -> str:
+    """The share of the paper's updates that the shortest seed of a run has made."""
+    folder, _, name = run.rpartition("/")
+    seeds = claims.find_shipped(folder, name)
+    steps = min(read_record(f"{run}-seed{seed}")["steps"] for seed in seeds)
+    return f"{100 * steps / length:.0f} %"
+
+
+def show_verdicts(rows: list[Claim], verdict: str, paper: str, *sources: str) -> str:
+    """How many claims of a paper from these sources have a verdict: "one of four"."""
+    chosen = [claim for claim in rows if claim.paper == paper and claim.source in sources]
+    count = sum(claim.find_verdict() == verdict for claim in chosen)
+    return f"{spell(count)} of {spell(len(chosen))}"
+
+
+def show_tested(folder: str) -> str:
+    """How many test items the figures of a folder are measured on."""
+    return str(claims.read_metrics(folder)["protocol"]["sequences"])
+
+
+def show_hours(*folders: str) -> str:
+    """The shortest and the longest training of some folders: "6 minutes to 2.1 hours"."""
+    seconds, texts = [], []
+    for folder in folders:
+        for path in (records.results() / folder).glob("*.run.json"):
+            seconds.append(records.read_json(path)["seconds"])
+    for each in (min(seconds), max(seconds)):
+        texts.append(f"{each / 3600:.1f} hours" if each >= 3600 else f"{each / 60:.0f} minutes")
+    return " to ".join(texts)
+
+
+def show_curves(folder: str, *runs: str, mark: int = 200_000, before: int = 50_000) -> str:
+    """The bounds of training of all seeds of some runs, each a mean over the sequences before a
+    mark, as the authors of paper A log them."""
+    means = []
+    for run in runs:
+        for seed in claims.find_shipped(folder, run):
+            rows = read_csv(records.results() / folder / f"{run}-seed{seed}.training.csv")
+            bounds = [r["elbo_per_frame"] for r in rows if mark - before < r["sequences"] <= mark]
+            means.append(fmean(bounds))
+    *others, last = [print_number(mean, 0) for mean in sorted(means, reverse=True)]
+    return f"{', '.join(others)} and {last}"
+
+
+def spell(count: int) -> str:
+    """A small number in words."""
+    return WORDS[count] if count < len(WORDS) else str(count)
+
+
+def count_needed(rows: list[Claim]) -> tuple[int, int]:
+    """Of the runs that need further figures to be judged: how many have them, and all."""
+    needed = {(*claim.split_run(), claim.needs) for claim in rows if claim.needs}
+    return sum(claims.has_figures(*each) for each in needed), len(needed)
+
+
+def name_helpers(rows: list[Claim]) -> dict[str, Callable[..., str]]:
+    """The functions that templates know, by name."""
+    return {
+        "value": show_value,
+        "mean": show_mean,
+        "percent": show_percent,
+        "limits": show_limits,
+        "cell": show_cell,
+        "states": show_states,
+        "share": show_share,
+        "hours": show_hours,
+        "curves": show_curves,
+        "tested": show_tested,
+        "reproduced": partial(show_verdicts, rows, "reproduced"),
+        "number": print_number,
+        "count": lambda count: f"{count:,.0f}",
+    }
+
+
+def fill(text: str, **names: Any) -> str:
+    """A Jinja template with these names; one that it does not know is an error."""
+    return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(names)
+
+
 # ---- claims
 
 
 def render_head(paper: str) -> str:
     """The cell of a notebook that shows what a paper claims and what came out."""
-    claims = [claim for claim in read_claims() if claim.paper == paper and claim.head]
-    table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in claims])
+    shown = [claim for claim in read_claims() if claim.paper == paper and claim.head]
+    table = markdown_table(TITLES, [claim.print_row(with_command=False) for claim in shown])
     bold = "; bold seeds have their weights included" if "**" in table else ""
     return (
         "**What the paper claims, and what came out here.** The [glossary](../docs/glossary.md) "
@@ -64,33 +187,45 @@ def render_head(paper: str) -> str:
 def render_reproduction() -> str:
     """REPRODUCTION.md, from reproduction.md.j2, the claims and results/."""
     text = Path(__file__).with_name("reproduction.md.j2").read_text(encoding="utf-8")
-    claims, rows = read_claims(), []
-    for claim in claims:
+    rows, lines = read_claims(), []
+    for claim in rows:
         first, *others = claim.print_row()
-        rows.append((f"{claim.paper}: {first}", *others))
-    runs = list_runs(claims)
-    return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(
-        table=markdown_table(TITLES, rows),
+        lines.append((f"{claim.paper}: {first}", *others))
+    helpers, runs = name_helpers(rows), claims.list_runs(rows)
+    scope = []
+    for paper in read_papers():
+        not_tested = fill(paper.not_tested, **helpers)
+        scope.append(
+            f"- **{paper.paper}**: {paper.title}, {paper.link}. *Not tested here:* {not_tested}"
+        )
+    judged, needed = count_needed(rows)
+    return fill(
+        text,
+        scope="\n".join(scope),
+        table=markdown_table(TITLES, lines),
         runs=len(runs),
         shipped=sum(runs.values()),
+        judged=spell(judged),
+        needed=spell(needed),
         full=FULL,
+        inputs="independent/posterior_inputs.csv",
         c=read_record(f"{FULL}/published-seed0"),
         swaps=read_csv(records.results() / FULL / "published-seed0.swaps.csv"),
-        value=print_figure,
-        number=print_number,
-        count=lambda count: f"{count:,.0f}".replace(",", " "),
+        **helpers,
     )
 
 
 def render_readme() -> str:
-    """README.md with the table of this commit. Raises `ResultsError` where its block is missing."""
+    """README.md with a sentence on each paper. `ResultsError` where its block is missing."""
     path = records.results().parent / "README.md"
-    rows = [claim.print_short_row() for claim in read_claims() if claim.readme]
-    table = markdown_table(("claim", "ours", "verdict"), rows)
+    helpers = name_helpers(read_claims())
+    lines = []
+    for paper in read_papers():
+        lines.append(f"- **Paper {paper.paper}.** {fill(paper.sentence, **helpers)}\n")
     text = path.read_text(encoding="utf-8")
-    page, count = re.subn(BLOCK, lambda _: f"{table}\n", text, count=1, flags=re.DOTALL)
+    page, count = re.subn(BLOCK, lambda _: "".join(lines), text, count=1, flags=re.DOTALL)
     if not count:
-        remedy = "put both lines where the table shall stand"
+        remedy = "put both lines where the sentences shall stand"
         raise ResultsError(f"{path}: expected the block {BLOCK}, found none; {remedy}")
     return page
 

@@ -103,12 +103,7 @@ def digest_content(metrics: dict) -> str:
 
 
 def print_mean(values: Sequence[float], digits: int) -> str:
-    """The mean of a figure and, where seeds differ, half the width of its 95 % interval.
-
-    An interval of two seeds is so wide that it says nothing: both values are printed alone.
-    """
-    if len(values) == 2 and len(set(values)) > 1:
-        return ", ".join(print_number(value, digits) for value in values)
+    """The mean of a figure and, where seeds differ, half the width of its 95 % interval."""
     interval = mean_interval(values)
     text = print_number(interval.mean, digits)
     return f"{text} ± {interval.half_width:.{digits}f}" if len(set(values)) > 1 else text

@@ -1,10 +1,15 @@
 """The papers' claims: verdicts by their definition, and pages that a changed record turns red."""
 
 import copy
+import re
+from math import nan
 
 import pytest
+from jinja2 import UndefinedError
 from unbraid import records
 from unbraid.checks import ResultsError
+from unbraid.data.sprites import POSE_LABELS
+from unbraid.measures.intervals import Interval
 
 from papers import claims, pages
 
@@ -26,10 +31,12 @@ def toy(tmp_path, monkeypatch):
     for name in ("notebooks", "data"):
         (tmp_path / name).mkdir()
 
-    def write(values, steps=100, figure=None, **changes):
+    def write(values, steps=100, figure=None, more=None, **changes):
+        more = more or {}
         folder = tmp_path / "results" / "toy" / "data" / "full"
         protocol = {"weights": {"toy": {str(seed): "" for seed in range(len(values))}}}
-        metrics = {"toy": {"by_seed": {"score": values, "other": values}}, "protocol": protocol}
+        by_seed = {"score": values, "other": values} | more
+        metrics = {"toy": {"by_seed": by_seed}, "protocol": protocol}
         records.write_json(folder / "metrics.json", metrics)
         for seed in range(len(values)):
             record = {"settings": {}, "weights_sha256": "", "steps": steps}
@@ -77,9 +84,11 @@ OIL = {"published": 11.21, "margin": 0.01, "chance": 11.85, "better": "lower"}  
         ([-2966.0] * 3, 100, {"published": -2902.0, "tolerance": 6}, "not reached"),
         ([-2907.0] * 3, 100, {"published": -2902.0, "tolerance": 6}, "reproduced"),
         # no published number
-        ([0.99], 100, {"bar": 0.99}, "agrees"),
-        ([0.98], 100, {"bar": 0.99}, "not reached"),
-        ([0.99], 66, {"bar": 0.99}, "not decided"),
+        ([0.995] * 3, 100, {"bar": 0.99}, "agrees"),
+        ([0.995], 100, {"bar": 0.99}, "agrees once"),
+        ([0.995, 1.0], 100, {"bar": 0.99}, "agrees once"),
+        ([0.98] * 3, 100, {"bar": 0.99}, "not reached"),
+        ([0.995], 66, {"bar": 0.99}, "not decided"),
         ([0.98], 100, {"shown": "see Table 1"}, "not comparable"),
     ),
 )
@@ -90,7 +99,7 @@ def test_a_verdict_follows_its_definition(toy, values, steps, figure, verdict):
 def test_some_figures_of_several_are_in_part(toy):
     figures = [claims.Figure("a", "score", published=0.5), claims.Figure("b", "other", bar=0.9)]
     assert toy([0.5], figures=figures).find_verdict() == "in part"
-    assert toy([0.9], figures=[*figures[1:], *figures[1:]]).find_verdict() == "agrees"
+    assert toy([0.9], figures=[*figures[1:], *figures[1:]]).find_verdict() == "agrees once"
     assert toy([0.3, 0.8], figures=figures).find_verdict() == "not reached"  # no mean
 
 
@@ -115,35 +124,118 @@ def test_what_is_not_the_papers_own_is_no_reproduction(toy, changes, verdict):
 
 
 def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(toy):
-    figure = {"published": 0.5, "next": 0.1, "better": "higher"}
+    figure = {"published": 0.5, "next": 0.1, "better": "higher", "unit": "bits"}
     claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", at_size=False)
     assert claim.print_row() == (
         "c (Table 1)",
-        "score 0.11 ± 0.90 (**0.51** −0.20 0.02); paper 0.50, next 0.10",  # 4.303 * .210
+        "score: 0.11 ± 0.90 bits (**0.51** −0.20 0.02); paper 0.50, next 0.10",  # 4.303 * .210
         "its own<br>3 seeds, 70 % of its updates",
-        "not decided: `make it`<br>better than next: yes",
+        "not decided: `make it`<br>better than next: in the mean",
     )
-    assert claim.print_row(with_command=False)[-1] == "not decided<br>better than next: yes"
-    assert claim.print_short_row() == ("A: c", "score 0.11 ± 0.90 (paper 0.50)", "not decided")
-    assert toy([0.05], figure=figure).print_next() == "<br>better than next: no"
-    assert toy([0.05], figure=figure, comparable=False).print_next() == ""
-    shared = toy([0.5, 0.5], figure={"bar": 0.4})  # a baseline, which all seeds share
-    assert (
-        shared.print_ours() == "score 0.50" and shared.print_row()[0] == "c (Table 1; our bar 0.4)"
-    )
+    assert claim.print_row(with_command=False)[-1].startswith("not decided<br>better")
+    shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
+    assert shared.print_ours() == "score: 0.50"
+    assert shared.print_row()[0] == "c (Table 1; our bar 0.4)"
     many = toy([0.5, 0.6, 0.7, 0.8], figure={"bar": 0.4})
-    assert many.print_ours() == "score 0.65 ± 0.21"
+    assert many.print_ours() == "score: 0.65 ± 0.21"
+    two = toy([0.4, None, 0.6], figure={"bar": 0.4})  # 12.71 standard errors of .1
+    assert two.print_ours() == "score: 0.50 ± 1.27 (**0.40** 0.60)"
     once = toy([0.5], remark="so", figure={"bar": 0.4})
-    assert once.print_ours() == "score **0.50**<br>so" and "all its updates" in once.print_size()
+    assert once.print_ours() == "score: **0.50**<br>so"
+    assert once.print_size() == "its own<br>*one seed*, all its updates"
+
+
+@pytest.mark.parametrize(
+    "better, interval, answer",
+    (
+        ("higher", (0.6, 0.51, 0.69), "yes"),
+        ("higher", (0.6, 0.49, 0.71), "in the mean"),  # it holds the next score
+        ("higher", (0.6, nan, nan), "in the mean"),  # one seed
+        ("higher", (0.4, 0.35, 0.45), "no"),
+        ("higher", (0.4, 0.2, 0.6), "no"),
+        ("lower", (0.4, 0.31, 0.49), "yes"),
+        ("lower", (0.4, 0.29, 0.51), "in the mean"),
+        ("lower", (0.6, 0.55, 0.65), "no"),
+        ("", (0.6, 0.55, 0.65), "no"),
+    ),
+)
+def test_better_than_next_is_yes_only_where_the_interval_excludes_it(better, interval, answer):
+    figure = claims.Figure("score", better=better, next=0.5)
+    assert figure.compare_next(Interval(*interval)) == answer
+
+
+def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
+    first = claims.Figure("a", "score", published=0.5, better="higher", next=0.1)
+    second = claims.Figure("b", "other", published=0.5, better="higher", next=0.49)
+    assert toy([0.5] * 3, figures=[first]).print_next() == "better than next: yes"
+    both = toy([0.48, 0.5, 0.55], figures=[first, second])
+    assert both.print_next() == "better than next: a yes; b in the mean"
+    assert toy([0.05], figures=[first], comparable=False).print_next() == ""
+    # A constant has its interval from the test set.
+    constant = claims.Figure("c", "score", better="higher", next=0.4, baseline=True)
+    limits = {"score_low": [0.3, None], "score_high": [0.7, None]}
+    without = toy([0.5, 0.5], figures=[constant], more=limits)
+    assert without.print_next() == "better than next: in the mean"
+    assert without.print_ours() == "c: 0.50 [0.30 to 0.70]; next 0.40"
+
+
+def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
+    state = claims.Figure("good", "score", least=0.5)
+    other = claims.Figure("other", "other", unit="bits")
+    figures = [state, other]
+    mixed = toy([0.92, 0.92, 0.44], figures=figures)
+    assert mixed.print_ours() == (
+        "good: 2 of 3 runs (share 0.21 to 0.94)<br>other: **0.92** 0.92 0.44 bits"  # Wilson's
+    )
+    alike = toy([0.92, 0.93, 0.94], figures=figures)
+    assert alike.print_ours().endswith("other: 0.93 ± 0.02 bits (**0.92** 0.93 0.94)")
+    assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).print_verdict()
+    none = toy([0.41, 0.44], 1, figures=figures)
+    assert none.print_verdict() == "not decided<br>not yet separated"
+    assert "0 of 2 runs" in none.print_ours() and "±" in none.print_ours()
+    assert toy([0.4], figures=[state]).print_ours() == "good: 0 of 1 run"
+
+
+def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
+    lacking = toy([0.5] * 3, needs="r2_")
+    assert lacking.find_verdict() == "not decided"
+    assert toy([0.5] * 3, needs="r2_", more={"r2_x": [0.9, 0.9, None]}).find_verdict() == (
+        "not decided"
+    )
+    assert toy([0.5] * 3, needs="r2_", more={"r2_x": [0.9] * 3}).find_verdict() == "reproduced"
+
+
+def test_a_row_says_how_often_a_perfect_copy_would_pass(toy):
+    """Three values with a standard error of .02 and a tolerance of .02: Phi(1) = .84."""
+    values, figure = [0.4654, 0.5, 0.5346], {"published": 0.5, "margin": 0.02, "chance": 0.3}
+    both = toy(values, figure=figure)
+    assert both.print_verdict() == "reproduced<br>a perfect copy would pass: 68 %"
+    upward = toy(values, figure=figure | {"better": "higher"})
+    assert upward.print_verdict() == "reproduced<br>a perfect copy would pass: 84 %"
+    assert claims.pass_share([0.5, 0.5], 0.01, one_sided=True) == 1
+    for changes in ({"at_size": False}, {"comparable": False}):
+        assert "copy" not in toy(values, figure=figure, **changes).print_verdict()
+    assert "copy" not in toy([0.5], figure=figure).print_verdict()
+
+
+def test_a_figure_may_come_from_a_table(toy, tmp_path):
+    path = tmp_path / "results" / "toy.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("run,seed,update,a\nx,0,10,1\nx,0,50,3\nx,1,50,5\ny,0,50,9\n")
+    figure = claims.Figure("a", "a", table="toy.csv", rows={"run": "x", "update": 50})
+    claim = toy([0.5], run="", figures=[figure], comparable=False)
+    assert claim.read_values(figure) == {0: 3, 1: 5} and claim.list_runs() == []
+    assert claim.find_verdict() == "not comparable"
+    assert claim.print_size() == "its own<br>2 seeds, 50 % of its updates"
+    for rows in ({"run": "x"}, {"run": "z"}):  # two rows of a seed, and none
+        with pytest.raises(ResultsError, match="once a seed"):
+            claims.read_table_figure("toy.csv", rows, "a")
+    with pytest.raises(ResultsError, match="absent"):
+        claims.read_table_figure("toy.csv", {}, "absent")
 
 
 def test_a_number_that_rounds_to_zero_has_no_minus():
     assert claims.print_number(-0.004, 2) == "0.00" and claims.print_number(-0.006, 2) == "−0.01"
-
-
-def test_of_two_seeds_the_values_stand_alone_and_one_that_lacks_the_figure_is_left_out(toy):
-    claim = toy([0.4, None, 0.6], figure={"bar": 0.4})
-    assert claim.print_ours() == "score **0.40**, 0.60"
 
 
 def test_a_figure_that_was_not_measured_is_named(toy):
@@ -159,7 +251,7 @@ def test_the_pages_are_those_of_results_and_a_changed_record_turns_them_red(monk
     def read_changed(path):
         content = copy.deepcopy(read(path))
         if path.parts[-4:] == ("single_element", "sprites", "full", "metrics.json"):
-            content["published"]["by_seed"]["swap_nearest"][0] = 0.5
+            content["published"]["by_seed"]["swap_nearest"][0] = 0.5  # also in README's sentence
         return content
 
     monkeypatch.setattr(records, "read_json", read_changed)
@@ -173,3 +265,108 @@ def test_an_unknown_entry_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "read_table", lambda: {"claim": [ENTRY | {"figures": [], "x": 1}]})
     with pytest.raises(ResultsError, match="claims.toml, c: .*x"):
         claims.read_claims()
+
+
+def test_templates_show_figures_as_they_are(toy, monkeypatch):
+    toy([0.9996, 0.9994], more={"low": [0.2, 0.2], "low_low": [0.1, None], "low_high": [0.3, None]})
+    place = "toy/data/full", "toy"
+    assert pages.show_percent(*place, "score") == "99.95 %"  # never all of them
+    assert (
+        pages.show_percent(*place, "low") == "20 %" and pages.show_mean(*place, "low", 1) == "0.2"
+    )
+    assert pages.show_limits(*place, "low") == "0.20 [0.10 to 0.30]"
+    assert pages.show_states(*place, "score", 0.9995) == "one of two runs"
+    assert pages.show_share("toy/data/full/toy", 400) == "25 %"
+    with pytest.raises(UndefinedError):
+        pages.fill("{{ absent }}", **pages.name_helpers([]))
+
+
+def test_runs_that_lack_what_they_need_are_counted(toy):
+    with_figures = toy([0.5], more={"r2_x": [0.9]}, needs="r2_")
+    assert pages.count_needed([with_figures, with_figures]) == (1, 1)
+    assert pages.count_needed([toy([0.5], needs="r2_"), toy([0.5])]) == (0, 1)
+
+
+# ---- what the pages say
+
+
+def read_rows():
+    """The rows of the main table of REPRODUCTION.md as it stands in the clone, as cells."""
+    page = (records.results().parent / "REPRODUCTION.md").read_text(encoding="utf-8")
+    lines = page.split("\n| " + " | ".join(pages.TITLES) + " |\n|---|---|---|---|\n")[1]
+    return [line[2:-2].split(" | ") for line in lines.split("\n\n")[0].splitlines()]
+
+
+def find_unsure(row):
+    """The lines of a row of a run that have neither an interval nor the seeds of two states."""
+    _, ours, size, _ = row
+    if "*one seed*" in size or not re.search(r"\bseeds\b", size):
+        return []
+    two_states = re.search(r"\b\d of \d runs", ours)
+    marks = r"±|\[.* to .*\]|of \d+ runs \(share|percentile|a guess"
+    lines = [line for line in ours.split("<br>") if not re.search(marks, line)]
+    return [line for line in lines if not (two_states and re.search(r": \S+ \S+ \S+", line))]
+
+
+def test_every_row_has_an_interval_or_says_one_seed():
+    rows = read_rows()
+    assert len(rows) == len(claims.read_claims())
+    assert [row[0] for row in rows if find_unsure(row)] == []
+    for row in rows:  # A row with a run says how many.
+        is_tried = not row[3].startswith("not tried")
+        assert is_tried == bool(re.search(r"\d seeds|\*one seed\*", row[2])), row[0]
+
+
+def test_a_row_without_interval_is_found():
+    sure = ["c", "a: 0.50 ± 0.10; paper 0.40<br>b: 0.30 [0.20 to 0.40]", "3 seeds", "reproduced"]
+    assert find_unsure(sure) == []
+    assert find_unsure([*sure[:1], "a: 0.50; paper 0.40", *sure[2:]])
+    assert find_unsure([*sure[:1], "a: 2.72, 2.32", "2 seeds", ""])
+    assert find_unsure([*sure[:1], "s: 2 of 3 runs (share 0.1 to 0.9)<br>a: 0.5", *sure[2:]])
+    assert find_unsure([*sure[:1], "a: 0.50", "*one seed*", ""]) == []
+
+
+def test_no_mean_of_a_share_has_an_interval_beyond_all_or_nothing():
+    """A share or R2 near 1 with an interval beyond 1 is the mean of two states."""
+    for claim in claims.read_claims():
+        for figure in claim.list_measured():
+            values = [*claim.read_values(figure).values()]
+            is_share = all(0 <= value <= 1 for value in values) and not figure.unit
+            if is_share and len(values) > 2 and "±" in claim.print_figure(figure):
+                found = claim.read_interval(figure)
+                assert found.low >= -0.02 and found.high <= 1.02, (claim.claim, figure.title)
+
+
+@pytest.mark.parametrize("page", ("README.md", "REPRODUCTION.md"))
+def test_numbers_can_be_read_aloud(page):
+    """ "0.57", never ".57"; thousands with a comma. README: its generated part."""
+    text = pages.render_pages()[records.results().parent / page]
+    if page == "README.md":
+        (text,) = re.findall(pages.BLOCK, text, flags=re.DOTALL)
+    assert re.findall(r"(?<![\w).`/-])\.\d\S*", text) == []
+    assert re.findall(r"\b\d{1,3} \d{3}\b", text) == []
+
+
+def test_readme_has_a_sentence_on_each_paper_and_no_table():
+    text = pages.render_readme()
+    (block,) = re.findall(pages.BLOCK, text, flags=re.DOTALL)
+    lines = block.splitlines()
+    assert [line[:13] for line in lines] == [f"- **Paper {letter}.*" for letter in "ABC"]
+    assert "|" not in block
+    for line in lines:
+        assert len(re.findall(r"[.!?](?= |$)", line.partition("** ")[2])) == 1, line
+        assert re.search(r"\d+ of|\w+ of \w+ runs|one run|three seeds", line), line
+
+
+def test_words_beside_rows_are_true():
+    by_claim = {claim.claim: claim for claim in claims.read_claims()}
+    actions, directions = (POSE_LABELS[name].tolist() for name in ("action", "direction"))
+    motions = set(zip(actions, directions, strict=True))
+    (unseen,) = [each for each in by_claim.values() if "unseen" in each.claim]
+    assert unseen.remark == f"a guess among the {len(motions)} motions: {1 / len(motions):.2f}"
+    (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
+    assert "a constant in the mean" in oil.print_next()  # as the legend says
+    (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
+    assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_verdict())  # four in five
+    by_title = {figure.title: ward.read_interval(figure) for figure in ward.figures}
+    assert by_title["in all four hours (mask)"].low > by_title["accuracy"].mean  # so README's words

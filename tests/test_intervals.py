@@ -7,7 +7,13 @@ import pytest
 import torch
 from scipy.stats import norm
 from unbraid.checks import finite_array
-from unbraid.measures.intervals import bca_limits, mean_interval, ratio_limits, share_interval
+from unbraid.measures.intervals import (
+    bca_limits,
+    bootstrap_interval,
+    mean_interval,
+    ratio_limits,
+    share_interval,
+)
 
 
 def test_the_mean_of_three_seeds_has_students_interval():
@@ -46,6 +52,26 @@ def test_the_bootstrap_corrects_for_bias_and_skew():
     (limits,) = ratio_limits(np.divide, values[None], np.ones((1, 30)), 20_000, 0)
     assert limits == pytest.approx(expected, rel=0.02)
     assert np.quantile(drawn, 0.975) < 0.97 * limits[1]  # plain percentiles would be too low
+
+
+def test_a_score_of_test_items_has_the_limits_of_their_mean():
+    """Half of 400 items are right: a standard error of .025, and of a fourth as many twice that."""
+    is_right = np.arange(400) % 2
+    found = bootstrap_interval(lambda rows: is_right[rows].mean(), 400)
+    assert found == pytest.approx((0.5, 0.451, 0.549), abs=0.004)
+    few = bootstrap_interval(lambda rows: is_right[rows].mean(), 100)
+    assert few.half_width == pytest.approx(2 * found.half_width, rel=0.06)
+    values = np.random.default_rng(0).exponential(size=30)
+    skewed = bootstrap_interval(lambda rows: values[rows].mean(), 30, 999, 3)
+    (limits,) = ratio_limits(np.divide, values[None], np.ones((1, 30)), 999, 3)
+    assert skewed[1:] == pytest.approx(limits)
+
+
+def test_a_score_that_some_draws_do_not_have_has_limits_all_the_same():
+    has_event = np.array([1, 0, 0, 0, 0])
+    found = bootstrap_interval(lambda rows: has_event[rows].mean() or np.nan, 5)
+    assert found.mean == 0.2 and found.low == 0.2 and found.high == pytest.approx(0.6, abs=0.01)
+    assert np.isnan(bootstrap_interval(lambda rows: 1.0, 1)[1:]).all()
 
 
 def test_degenerate_samples_have_an_answer_and_no_warning():

@@ -16,6 +16,7 @@ from papers.c.heads import (
     VALUE,
     ClassHead,
     EventHead,
+    Prediction,
     Task,
     ValueHead,
     fit_head,
@@ -104,6 +105,23 @@ def test_constants_and_linear_models_learn_from_training_alone_as_heads_do():
     readings = {"linear": [lines[:, None]] * 3}  # one number of one element
     result = fit_rivals(VALUE, [rising, falling, rising], readings)
     assert (np.diff(result.outputs["linear"].flatten()) > 0.5).all()
+
+
+def test_a_score_has_the_interval_of_the_test_series():
+    """Of 400 series half are named rightly; 40 events have an area of .5, and a month 28 days."""
+    right = Prediction(np.arange(400) % 2, {"trivial": np.zeros((1, 400))})
+    assert right.interval("accuracy", "trivial") == pytest.approx((0.5, 0.451, 0.549), abs=0.004)
+    events = Prediction(np.arange(400) % 10 == 0, {"blind": np.ones((1, 400))})
+    assert events.interval("auroc", "blind") == (0.5, 0.5, 0.5)
+    assert events.interval("auprc", "blind").half_width == pytest.approx(0.0294, rel=0.1)
+    months = np.repeat([[0.0], [2.0]], 28, 1)  # one is right on all days, one on none
+    found = Prediction(months, {"constant_mean": np.zeros((1, 2, 28))})
+    assert found.interval("mae", "constant_mean") == (1, 0, 2)  # as if of two numbers
+
+
+def test_draws_without_an_event_have_no_rank():
+    rare = Prediction(np.arange(6) == 0, {"good": np.arange(6.0)[None, ::-1]})
+    assert rare.interval("auroc", "good") == (1, 1, 1)
 
 
 class Echo(nn.Module):

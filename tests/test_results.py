@@ -105,10 +105,10 @@ def test_up_to_three_seeds_are_shown_as_they_are_and_more_with_their_interval():
     assert tables.format_figure(summarise(x=[0.0, 1.0]), "y") == "–"
 
 
-def test_an_interval_needs_three_seeds():
-    assert tables.print_mean([2.72, 2.32], 2) == "2.72, 2.32"
+def test_a_mean_has_its_interval_from_two_seeds_on():
     assert tables.print_mean([2.5, 2.5], 2) == tables.print_mean([2.5], 2) == "2.50"
-    # Student's t of three values: 4.303 standard errors of 0.577.
+    # Student's t of two values: 12.706 standard errors of 0.2; of three: 4.303 of 0.577.
+    assert tables.print_mean([2.72, 2.32], 2) == "2.52 ± 2.54"
     assert tables.print_mean([1.0, 2.0, 3.0], 2) == "2.00 ± 2.48"
 
 

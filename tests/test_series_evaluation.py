@@ -230,6 +230,11 @@ def test_the_mask_of_a_window_has_no_value_and_s_stands_beside_it():
     assert torch.allclose(read["mask"][0], torch.tensor([[1 / 3, 1, 1, 1], [1, 1, 1, 1]]))
     assert torch.equal(read["mask_static"][0], torch.cat([codes[0], read["mask"][0]], 1))
     assert torch.equal(read["window_static"][0], torch.cat([codes[0], read["window"][0]], 1))
+    frames[1, 1], mask[1, 1] = 0, False
+    later = [Sequences(frames * mask, mask=mask)]
+    read = series.read_plainly(Reader(3), later, series.heads.CLASS, [codes])
+    assert torch.equal(read["first_hour"][0], torch.tensor([[0.0, 1, 1, 1], [1, 1, 1, 1]]))
+    assert torch.allclose(read["means"][0], (frames * mask)[:, :3].mean(1))  # gaps are 0
     assert "mask" not in series.read_plainly(
         Reader(3), [Sequences(frames)], series.heads.CLASS, [codes]
     )

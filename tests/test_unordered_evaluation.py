@@ -121,6 +121,25 @@ def test_who_copies_keeps_the_donors_attributes_and_who_looks_away_hits_by_chanc
     assert blind["transfer_hair"] == 1
 
 
+def test_a_repainted_frame_is_right_where_looks_and_poses_add_up():
+    """Half of the people look as they like in each pose; the others are a look plus a pose."""
+    looks = torch.rand(PEOPLE, 1, 3, 8, 8, generator=seeded())
+    poses = torch.rand(TIMES, 3, 8, 8, generator=seeded(1))
+    frames = (looks + poses) / 2
+    wild = torch.arange(PEOPLE) % 2 == 1
+    frames[wild] = torch.rand(6, TIMES, 3, 8, 8, generator=seeded(2))
+    people = Sequences(frames)
+    tame = torch.arange(0, PEOPLE, 2)
+    name = "pose_transfer_both_top1_repainted"
+
+    def repaint(b):
+        return unordered.repainted_transfers(people, people, torch.stack([tame, b], 1))
+
+    assert set(repaint(tame.roll(1)).values()) == {1}
+    half = repaint(torch.where(tame % 4 == 0, tame.roll(2), tame + 1))
+    assert half[name] == 0.5 and half[f"{name}_low"] < 0.3 and half[f"{name}_high"] > 0.7
+
+
 @pytest.mark.parametrize("kind, coherence", [("right", 1), ("shifted", 2 / PEOPLE)])
 def test_grids_of_those_who_agree_and_those_who_do_not(kind, coherence):
     """Twelve people, each of whom begins in another of ten poses: at most two are in one. Whoever

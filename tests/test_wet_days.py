@@ -64,3 +64,13 @@ def test_rain_is_found_where_the_code_holds_it(variable, alone, within):
     assert figures["wet_day_auroc_shuffled"] <= figures["wet_day_auroc_shuffled_largest"]
     if variable == "month":
         assert figures["wet_day_auroc"] == pytest.approx(figures["wet_day_auroc_month"], abs=0.03)
+
+
+def test_the_interval_is_over_calendar_months():
+    """Three months, one of which is read upside down: a draw of months has 0 to 3 of it."""
+    wet, months = np.tile([0, 1], 30), np.arange(60) // 20
+    scores = np.where(months == 2, -1, 1) * wet
+    found = wet_days.score_months(wet, scores, months)
+    assert found.mean == pytest.approx(2 / 3) and (found.low, found.high) == (0, 1)
+    alone = wet_days.score_months(wet, wet, months)
+    assert (alone.low, alone.high) == (1, 1)

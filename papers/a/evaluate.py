@@ -17,8 +17,8 @@ from papers.a.pairs import (
     best_partition,
     collect_pairs,
     consecutive_pairs,
+    coordinate_scores,
     derived_generator,
-    neighbour_scores,
     sample_latents,
 )
 from papers.datasets import Sampler, load_split, make_sampler
@@ -40,11 +40,12 @@ def evaluate_moving_digits(
     draws = draw_pairs(model, sampler, settings, generator)
     together, apart = draws[0]
     parts = order_units(together, settings, seed).reshape(-1, settings.judged_size)  # (K, d)
-    scores = neighbour_scores(apart, parts, raw=True)  # (K, digits)
+    scores = coordinate_scores(apart, parts, raw=True)  # (K, digits, 2)
 
     figures = transition_bound(model, test, generator)
     figures |= digit_information(draws, settings, seed)
-    figures |= position_scores(scores)
+    figures |= position_scores(scores.mean(-1))
+    figures |= name_coordinates(scores, tuple(apart.positions))
     return figures | motion_forecast(model, settings, seed)
 
 
@@ -141,6 +142,18 @@ def position_scores(scores: np.ndarray) -> Figures:
     separated = own.mean() >= LEAST_OWN and others <= MOST_OTHER
     figures = {"own_position_r2": own.mean(), "other_position_r2": others, "separated": separated}
     return {name: float(value) for name, value in figures.items()}
+
+
+def name_coordinates(scores: np.ndarray, digits: Sequence[str]) -> Figures:
+    """r2_<factor>_<digit>_x and _y: the scores (K, digits, 2) behind `position_scores`, one by one.
+
+    A factor with x of both digits has the same mean R2 of both as a mixture of them has: which of
+    the two a run has found, only these show.
+    """
+    figures = {}
+    for (factor, digit, coordinate), score in np.ndenumerate(scores):
+        figures[f"r2_{factor}_{digits[digit]}_{'xy'[coordinate]}"] = float(score)
+    return figures
 
 
 # ---- what is decoded of predicted factors

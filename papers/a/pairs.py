@@ -100,7 +100,13 @@ def best_partition(
 
 
 def neighbour_scores(pairs: Pairs, parts: np.ndarray, raw: bool = False) -> np.ndarray:
-    """R2 of a regression by neighbours from each factor to each digit's position, (K, digits).
+    """`coordinate_scores`, as a mean over the coordinates of each digit, (K, digits)."""
+    return coordinate_scores(pairs, parts, raw).mean(-1)
+
+
+def coordinate_scores(pairs: Pairs, parts: np.ndarray, raw: bool = False) -> np.ndarray:
+    """R2 of a regression by neighbours from each factor to each digit's coordinates, such as x and
+    y: (K, digits, coordinates).
 
     Half of the pairs are the neighbours, the others are predicted. parts: the units of each
     factor, (K, d), scaled to deviation 1 (a constant one is 0) unless `raw`.
@@ -108,11 +114,11 @@ def neighbour_scores(pairs: Pairs, parts: np.ndarray, raw: bool = False) -> np.n
     half, after = len(pairs.after) // 2, pairs.after
     if not raw:
         after = StandardScaler().fit_transform(after)
-    scores = np.empty((len(parts), len(pairs.positions)))
-    for row, units in enumerate(parts):
+    scores = []
+    for units in parts:
         factor = after[:, units]
-        for column, position in enumerate(pairs.positions.values()):
+        for position in pairs.positions.values():
             neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
-            neighbours.fit(factor[:half], position[:half])
-            scores[row, column] = r2_score(position[half:], neighbours.predict(factor[half:]))
-    return scores
+            guess = neighbours.fit(factor[:half], position[:half]).predict(factor[half:])
+            scores.append(r2_score(position[half:], guess, multioutput="raw_values"))
+    return np.reshape(scores, (len(parts), len(pairs.positions), -1))

@@ -18,6 +18,7 @@ from unbraid.codes import (
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, visible_attributes
+from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
@@ -186,7 +187,8 @@ def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int
     test, generator = load_characters(settings, "test", seed), encoded.seeded(CODES + seed)
     trained_on = settings.evaluation_training  # results/ was drawn after frames of as many
     torch.rand(trained_on, test.length, generator=generator)
-    static = encode_all(model, draw_frames(test, settings.length, generator))["static"]
+    read = draw_frames(test, settings.length, generator)
+    static = encode_all(model, read)["static"]
     torch.rand(trained_on + 5 * len(test), test.length, generator=generator)  # as above
 
     judge = open_judge(settings.dataset, settings.profile, test.classes, settings.image_size)
@@ -199,6 +201,7 @@ def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int
     figures |= prior_from_average(model, static, seed)
     figures |= sharpness(model, test, settings, seed)
     figures |= transfers(transferred, test)
+    figures |= repainted_transfers(test, read, pairs)
     grid = transferred.dynamic, points, judge, worn, generator
     return figures | coherence(model, identities, *grid)
 
@@ -271,6 +274,23 @@ def transfers(transferred: Transfer, test: Sequences) -> Figures:
         right = transferred.judged[name] == labels[name][b]
         figures[f"transfer_{name}"] = float(right[is_visible[pose]].double().mean())
     return figures
+
+
+def repainted_transfers(test: Sequences, read: Sequences, pairs: Tensor) -> Figures:
+    """pose_transfer_both_top1_repainted: as of a model, of a rule without a network. A frame of a
+    minus the mean of the frames that are read of a, plus that of b. _low and _high: limits of its
+    interval, by a bootstrap of the pairs (P, 2)."""
+    truth, shares = torch.arange(test.length), []
+    means = as_float(read.frames).mean(1)  # (M, C, H, W)
+    for a, b in pairs.tolist():
+        frames_a, frames_b = as_float(test.frames[[a, b]])
+        made = frames_a - means[a] + means[b]
+        hits = count_nearer(made, truth, torch.cat([frames_b, frames_a])) == 0
+        shares.append(hits.double().mean())
+    by_pair = torch.stack(shares).numpy()
+    found = bootstrap_interval(lambda rows: float(by_pair[rows].mean()), len(by_pair))
+    name = "pose_transfer_both_top1_repainted"
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 # ---- grids

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
+from unbraid.measures.intervals import Interval, bootstrap_interval
 
 METRICS = {
     "auroc": roc_auc_score,
@@ -27,6 +28,7 @@ METRICS = {
     "accuracy": lambda target, predicted: np.mean(predicted == target),
     "mae": lambda target, predicted: np.mean(np.abs(predicted - target)),
 }
+RANKED_METRICS = ("auprc", "auroc")  # of events, by the order of what is predicted
 SPLITS = ("train", "validation", "test")
 
 Codes = tuple[Tensor, Tensor, Tensor]  # static (N, D), dynamic (N, W, d), and lengths (N,) of it
@@ -45,6 +47,22 @@ class Prediction:
         """The mean of a metric over the seeds of a predictor."""
         outputs = self.outputs[predictor]
         return float(np.mean([METRICS[metric](self.target, output) for output in outputs]))
+
+    def interval(self, metric: str, predictor: str) -> Interval:
+        """How sure the score of a predictor without seeds is, given so few test series.
+
+        Series are drawn whole: the days of a month, which resemble each other, stay together.
+        """
+        (output,) = self.outputs[predictor]
+        is_ranked = metric in RANKED_METRICS
+
+        def score(rows: np.ndarray) -> float:
+            target = self.target[rows]
+            if is_ranked and len(np.unique(target)) < 2:
+                return np.nan  # Without an event, or with nothing else, there is nothing to rank.
+            return float(METRICS[metric](target, output[rows]))
+
+        return bootstrap_interval(score, len(self.target))
 
 
 # ---- heads: (static (B, D), dynamic (B, W, d), lengths (B,)) to what they predict
@@ -118,8 +136,9 @@ class Task:
 
 
 CLASS = Task(ClassHead, cross_entropy, ("accuracy",), epochs=40, batch=30, passes=5)
-RANKED = binary_cross_entropy_with_logits, ("auprc", "auroc")
-EVENT = Task(EventHead, *RANKED, epochs=41, batch=30, clip=1.0)
+EVENT = Task(
+    EventHead, binary_cross_entropy_with_logits, RANKED_METRICS, epochs=41, batch=30, clip=1.0
+)
 VALUE = Task(ValueHead, l1_loss, ("mae",), epochs=301, batch=10)
 
 

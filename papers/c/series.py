@@ -4,16 +4,21 @@ The heads are those of `papers.c.heads`. They read codes of a model whose traini
 endings of figures say what predicts, or what it is given:
 
     <label>_<metric>           heads on means of the codes, labels and codes of the same days
-    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window, mask
+    <label>_<metric>_<model>   without codes: trivial, constant_mean, logistic, ridge, window,
+                               means, mask, first_hour
     <label>_<metric>_mask_static, _window_static    of linear models that read s as well
+    ..._low, ..._high          after a model that has no seeds, such as those without codes: the
+                               limits of its 95 % interval, by a bootstrap of the test series
     <label>_mae_constant_low, _high      the 5th and 95th percentile of the error of a constant,
                                over random choices of the series that it is the mean of
     <label>_<metric>_authors_protocol    of the authors' networks alone: codes drawn anew at every
                                pass and without a mask, and the epoch that their code keeps
 
-window: a linear model on the anchor's window, which is all that the static code reads. mask: on the
-shares of it in which each variable was observed, and on no value. All models without codes are
-fitted to the training series alone, as the heads are.
+window: a linear model on the anchor's window, which is all that the static code reads: on the mean
+of each variable's observed values, and the shares of the steps in which it was observed. means: on
+the means of the window with gaps as 0, as the encoder reads it. mask: on these shares alone, and on
+no value; first_hour: on what was observed in the first step. All models without codes are fitted to
+the training series alone, as the heads are.
 """
 
 import itertools
@@ -65,8 +70,12 @@ def evaluate_series(model: SingleElement, settings: RunSettings, seed: int) -> F
         readings = read_plainly(model, splits, task, codes)
         found = heads.predict(*plan_heads(settings, seed, task), targets, codes, readings)
         for metric, name in itertools.product(task.metrics, found.outputs):
-            ending = "" if name == "head" else f"_{name}"
-            figures[f"{label}_{metric}{ending}"] = found.score(metric, name)
+            figure = f"{label}_{metric}" if name == "head" else f"{label}_{metric}_{name}"
+            figures[figure] = found.score(metric, name)
+            if name != "head":
+                _, figures[f"{figure}_low"], figures[f"{figure}_high"] = found.interval(
+                    metric, name
+                )
         if task.head is heads.ValueHead:
             figures |= {f"{label}_mae_{name}": x for name, x in vary_constant(targets).items()}
     if settings.dataset in PAPERS and isinstance(model, PublishedSeries):
@@ -111,6 +120,11 @@ def read_window(model: SingleElement, sequences: Sequences) -> Tensor:
 
     Without context, the static code of a model that reads its anchor reads nothing else.
     """
+    return plain_means(*take_window(model, sequences), sequences.mask is not None)
+
+
+def take_window(model: SingleElement, sequences: Sequences) -> tuple[Tensor, Tensor]:
+    """The anchor's window of each series (N, w, C), and where it was observed."""
     elements = model.codec.split(sequences.frames)  # (N, W, w, C)
     observed = model.codec.split(observed_values(sequences))
     has_value = observed.flatten(2).any(2)
@@ -118,7 +132,7 @@ def read_window(model: SingleElement, sequences: Sequences) -> Tensor:
         has_value = torch.ones_like(has_value)
     anchor = model.choose_anchor(has_value, torch.zeros(len(elements)))
     rows = torch.arange(len(elements))
-    return plain_means(elements[rows, anchor], observed[rows, anchor], sequences.mask is not None)
+    return elements[rows, anchor], observed[rows, anchor]
 
 
 def observed_values(sequences: Sequences) -> Tensor:
@@ -176,9 +190,12 @@ def read_plainly(
     if splits[0].mask is not None:
         masks = [window.chunk(2, 1)[1] for window in windows]
         readings["mask"] = masks
+        pairs = [take_window(model, split) for split in splits]
+        readings["means"] = [frames.mean(1) for frames, _ in pairs]
+        readings["first_hour"] = [observed[:, 0].float() for _, observed in pairs]
         for name, plain in {"mask_static": masks, "window_static": windows}.items():
-            pairs = zip(codes, plain, strict=True)
-            readings[name] = [torch.cat([code[0], numbers], 1) for code, numbers in pairs]
+            both = zip(codes, plain, strict=True)
+            readings[name] = [torch.cat([code[0], numbers], 1) for code, numbers in both]
     return readings
 
 

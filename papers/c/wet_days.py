@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from unbraid.codes import encode_all
 from unbraid.data.sequences import Sequences
+from unbraid.measures.intervals import Interval, bootstrap_interval
 from unbraid.models.single_element import SingleElement
 
 from papers.c import series
@@ -40,6 +41,8 @@ def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) 
     over `SHUFFLES`; _shuffled_largest of them. _window: from the day's means, as
     `series.plain_means`. _month: from the share of wet days in this month of the known years.
     _within_months: from s, a mean over the months of the new days, so that the season cannot help.
+    _low and _high: limits of the interval, by a bootstrap of the new days' calendar months, because
+    stations of one city share their rain.
     """
     labels = [is_wet(part) for part in (known, new)]
     months = [
@@ -59,7 +62,9 @@ def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) 
     predicted["_window"] = fit_and_score(means, labels[0])
     figures = {}
     for name, scores in predicted.items():
-        figures[f"wet_day_auroc{name}"] = float(roc_auc_score(labels[1], scores))
+        found = score_months(labels[1], scores, months[1])
+        for ending, value in zip(("", "_low", "_high"), found, strict=True):
+            figures[f"wet_day_auroc{name}{ending}"] = value
     random, shuffled, within = np.random.default_rng(seed), [], []
     for _ in range(SHUFFLES):
         scores = fit_and_score(codes, random.permutation(labels[0]))
@@ -71,6 +76,19 @@ def wet_days(model: SingleElement, known: Sequences, new: Sequences, seed: int) 
     figures["wet_day_auroc_shuffled"] = float(np.mean(shuffled))
     figures["wet_day_auroc_shuffled_largest"] = float(max(shuffled))
     return figures | {"wet_day_auroc_within_months": float(np.mean(within))}
+
+
+def score_months(wet: np.ndarray, scores: np.ndarray, months: np.ndarray) -> Interval:
+    """The AUROC of the scores of days (N,), and its interval over the calendar months (N,)."""
+    days = [np.flatnonzero(months == month) for month in np.unique(months)]
+
+    def score(chosen: np.ndarray) -> float:
+        rows = np.concatenate([days[number] for number in chosen])
+        if len(np.unique(wet[rows])) < 2:
+            return np.nan
+        return float(roc_auc_score(wet[rows], scores[rows]))
+
+    return bootstrap_interval(score, len(days))
 
 
 def fit_and_score(numbers: list[np.ndarray], wet: np.ndarray) -> np.ndarray:
