@@ -209,14 +209,19 @@ class Claim:
 
     # ---- as text
 
+    def has_good_run(self, state: Figure) -> bool:
+        """Whether any run is in the good state that a figure names."""
+        assert state.least is not None
+        return max(self.read_values(state).values()) >= state.least
+
     def has_two_states(self, figure: Figure) -> bool:
         """Whether some runs behind a figure ended in the good state that the claim names, and some
         did not, so that a mean would describe none of them."""
         for state in self.list_measured():
-            if state.least is not None and self.split_run(state) == self.split_run(figure):
-                is_good = [value >= state.least for value in self.read_values(state).values()]
-                if any(is_good) and not all(is_good):
-                    return True
+            if state.least is None or self.split_run(state) != self.split_run(figure):
+                continue
+            if self.has_good_run(state) and min(self.read_values(state).values()) < state.least:
+                return True
         return False
 
     def print_figure(self, figure: Figure) -> str:
@@ -284,8 +289,7 @@ class Claim:
     def is_unseparated(self) -> bool:
         """Whether the claim names a good state of its runs, and no run is in it."""
         states = [figure for figure in self.list_measured() if figure.least is not None]
-        values = [(x, state.least) for state in states for x in self.read_values(state).values()]
-        return bool(values) and all(value < least for value, least in values)
+        return bool(states) and not any(map(self.has_good_run, states))
 
     def print_next(self) -> str:
         """Whether we are better than the next best published score, of each figure."""
@@ -392,8 +396,10 @@ def read_limits(results: str, run: str, name: str) -> Interval:
 
 def has_figures(results: str, run: str, prefix: str) -> bool:
     """Whether each seed of a run has figures whose names begin so."""
-    by_seed = split_seeds(read_metrics(results), run).values()
-    return all(any(name.startswith(prefix) for name in figures) for figures in by_seed)
+    for figures in split_seeds(read_metrics(results), run).values():
+        if not any(name.startswith(prefix) for name in figures):
+            return False
+    return True
 
 
 def find_shipped(results: str, run: str) -> dict[int, bool]:

@@ -37,14 +37,17 @@ CLIPS = 2000
 def make_filter(page: dict[str, Any], passed: str) -> type:
     """The notebook's Filter, whose posterior is passed something else beside the frame."""
 
-    class Passed(page["Filter"]):
+    base: Any = page["Filter"]
+
+    class Passed(base):
         """It remembers z_{t-1}, and what the posterior's layers put out at each frame."""
 
         def __init__(self, *sizes: int):
             super().__init__(*sizes)
             self.from_prior.register_forward_pre_hook(self.replace)
             self.posterior.register_forward_hook(self.keep)
-            self.past, self.posteriors = None, []
+            self.past: Tensor | None = None
+            self.posteriors: list[Tensor] = []
 
         def prior(self, z: Tensor) -> Tensor:
             self.past = z
