@@ -1,51 +1,42 @@
-"""The classes that readers build, taken out of the notebooks' cells, and run beside the library's.
-
-Cells of exercises are left out.
-"""
+"""The classes that readers build, as the chapters' modules have them, and with a line changed."""
 
 import ast
-import math
-from functools import cache
-from types import SimpleNamespace
+import importlib.util
+import tempfile
+from pathlib import Path
 
-import nbformat
 import pytest
 import torch
-import torch.nn.functional as F
-from helpers import NOTEBOOKS
-from torch import nn
+from unbraid.lessons import n11, n12, n14, n22, n32
 
-from tools import files
-
-EXERCISE = {"stub", "expectation", "solution"}
+CHAPTERS = {"11": n11, "12": n12, "14": n14, "22": n22, "32": n32}
 with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=with_cuda)])
 
 
-@cache
 def read_sources(number):
-    """The source of each function and class that a notebook's cells define, by name."""
-    (path,) = [path for path in NOTEBOOKS if path.name.startswith(number)]
-    sources = {}
-    for cell in nbformat.read(path, 4).cells:
-        if cell.cell_type == "code" and not EXERCISE & set(files.tags(cell)):
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                    sources[node.name] = ast.get_source_segment(cell.source, node)
-    return sources
+    """The source of each function and class of a chapter, by name."""
+    source = Path(CHAPTERS[number].__file__).read_text(encoding="utf-8")
+    nodes = [node for node in ast.parse(source).body if hasattr(node, "name")]
+    return {node.name: ast.get_source_segment(source, node) for node in nodes}
 
 
-def run_lesson(number, *names, old="", new="", **given):
-    """What a notebook defines, all or these names, with torch alone and what is given.
-
-    `old`, which occurs once, becomes `new`.
-    """
-    sources = read_sources(number)
-    source = "\n\n".join(sources[name] for name in names or sources)
-    assert not old or source.count(old) == 1, old
-    namespace = {"torch": torch, "nn": nn, "F": F, "math": math} | given
-    exec(source.replace(old, new) if old else source, namespace)
-    return SimpleNamespace(**namespace)
+def run_lesson(number, old="", new="", **given):
+    """A chapter's module, new, with what is given; `old`, which its first definition that has it
+    has once, becomes `new` there."""
+    source = Path(CHAPTERS[number].__file__).read_text(encoding="utf-8")
+    if old:
+        first = next(each for each in read_sources(number).values() if old in each)
+        assert first.count(old) == 1, old
+        source = source.replace(first, first.replace(old, new))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "chapter.py")
+        path.write_text(source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location("chapter", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    vars(module).update(given)
+    return module
 
 
 def check_form(number, papers):

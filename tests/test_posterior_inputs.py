@@ -6,24 +6,24 @@ import pandas as pd
 import pytest
 import torch
 from unbraid import records
+from unbraid.lessons import n14
 
 from papers.a import posterior_inputs
-from papers.a.without_pixels import read_cells
 
 
 @pytest.fixture(scope="module")
 def page():
-    """What the notebook's cells define, in double precision."""
+    """The chapter, in double precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    yield read_cells()
+    yield n14
     torch.set_default_dtype(before)
 
 
 def run(page, passed, change=None, x=None):
     """The codes (4, 2, 50, 4) of two models with the same weights and noise, whatever is passed."""
     torch.manual_seed(0)
-    filters = posterior_inputs.make_filter(page, passed)(2, 2)
+    filters = posterior_inputs.make_filter(passed)(2, 2)
     if change:
         change(filters)
     x = torch.randn(4, 2, 50, 8) if x is None else x
@@ -35,7 +35,7 @@ def test_passed_the_predicted_values_it_is_the_notebooks_own_model(page):
     x = torch.randn(4, 2, 50, 8)
     torch.manual_seed(0)
     noise = torch.randn(4, 2, 50, 4, generator=torch.Generator().manual_seed(1))
-    expected = page["Filter"](2, 2)(x, noise)[1]
+    expected = page.Filter(2, 2)(x, noise)[1]
     assert torch.equal(run(page, "predicted", x=x), expected)
 
 
@@ -58,11 +58,11 @@ def test_each_posterior_reads_what_it_is_passed_and_nothing_else(page):
 
 def test_models_are_measured_frame_by_frame(page):
     torch.manual_seed(0)
-    filters = posterior_inputs.make_filter(page, "predicted")(2, 2)
+    filters = posterior_inputs.make_filter("predicted")(2, 2)
     with torch.no_grad():
         filters.posterior.weight[0].zero_()  # of the first model, whose code is noise
         filters.posterior.bias[0].copy_(torch.tensor([[0.0] * 4 + [2.0] * 4]))
-    blind, other = posterior_inputs.measure(page, filters, "circle")
+    blind, other = posterior_inputs.measure(filters, "circle")
     for frame in range(1, 5):
         assert blind[f"deviation_{frame}"] == pytest.approx(torch.e, abs=1e-4)
         assert blind[f"places_{frame}"] < 0.05 and other[f"deviation_{frame}"] != torch.e

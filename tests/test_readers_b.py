@@ -13,21 +13,16 @@ from readers import (
 from safetensors.torch import load_file
 from torch import nn
 from unbraid import UnorderedFrames, load_judge, records
-from unbraid.data.sprites import POSE_LABELS, load_poses
-from unbraid.measures.judges import judge_classes
+from unbraid.data.sprites import load_poses
+from unbraid.lessons import n22
 
 from papers.b import own_plane
 
 FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
 RUN = FOLDER / "paper_width-seed0.safetensors"
 PAPERS = ["PairEncoder", "paper_networks", "draw", "kl", "dense", "Encoder", "UnorderedFrames"]
-MODEL = [*PAPERS, "small_networks"]
-LOOP = ["pick", "draw_sets", "small_model", "add", "train"]
 PAPER = {"C": 256, "width": 512, "hidden": 512, "S": 512, "d": 2}
 SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
-RENAMED = {"static_encoder": "encoder.static", "pair_convolution": "pair"}
-RENAMED |= {"dynamic_dense": "encoder.dynamic", "prior_dense": "prior"}
-RENAMED |= {"first": "0", "stages.0": "3", "stages.1": "5", "last": "7"}
 GRADIENTS = {  # by the library's name: the reader's
     "static_encoder.pair_convolution.weight": "encoder.static.pair.weight",
     "prior_dense.2.weight": "prior.2.weight",
@@ -70,7 +65,7 @@ def references():
 
 def read_class(is_training, old="", new=""):
     """The reader's terms and gradients, with the weights of the paper's networks."""
-    lesson = run_lesson("22", *MODEL, "rename", old=old, new=new, RENAMED=RENAMED)
+    lesson = run_lesson("22", old=old, new=new)
     model = lesson.UnorderedFrames(lesson.paper_networks(514), **PAPER)
     model.load_state_dict({lesson.rename(name): w for name, w in load_file(RUN).items()})
     terms = model.double().train(is_training).loss(*draw_batch())
@@ -108,7 +103,7 @@ def test_a_wrong_line_is_seen(references, old, new, term):
 
 
 def test_codes_swaps_and_a_reading_without_pairs():
-    lesson = run_lesson("22", *MODEL, "Alone")
+    lesson = run_lesson("22")
     model = lesson.UnorderedFrames(lesson.small_networks(66), **SMALL).double()
     x = torch.rand(2, 4, 3, 32, 32, generator=seeded(), **DOUBLE)
     s, d = model.encode(x)
@@ -124,7 +119,7 @@ def test_codes_swaps_and_a_reading_without_pairs():
 
 
 def test_the_palette_mixes_pots():
-    lesson = run_lesson("22", "Palette")
+    lesson = run_lesson("22")
     drawing = nn.Sequential(nn.Linear(6, 12 * 4), nn.Unflatten(1, (12, 2, 2)))
     palette = lesson.Palette(drawing, S=4).double()
     z = torch.randn(3, 6, generator=seeded(), **DOUBLE)
@@ -144,8 +139,8 @@ def test_the_palette_mixes_pots():
 @each_device
 def test_the_loop_of_22_trains_on_a_device(device):
     frames = load_poses("train", image_size=32).frames[:40]
-    given = {"frames": frames, "seen": torch.ones(40, 178), "N": 4, "SMALL": SMALL}
-    lesson = run_lesson("22", *MODEL, *LOOP, device=torch.device(device), **given)
+    given = {"frames": frames, "seen": torch.ones(40, 178)}
+    lesson = run_lesson("22", device=torch.device(device), **given)
     model = lesson.small_model(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     loop = lesson.train(model, 60, 0, optimizer=optimizer, batch=4)
@@ -155,7 +150,7 @@ def test_the_loop_of_22_trains_on_a_device(device):
 
 def test_only_allowed_poses_are_drawn():
     allowed = (torch.rand(30, 178, generator=seeded()) < 0.1).float()
-    poses = run_lesson("22", "pick").pick(allowed, 3, seeded(1))
+    poses = n22.pick(allowed, 3, seeded(1))
     assert poses.shape == (30, 3) and allowed.gather(1, poses).all()
     assert all(len(set(row)) == 3 for row in poses.tolist())
 
@@ -165,7 +160,7 @@ def test_only_allowed_poses_are_drawn():
 
 def test_coherence_is_the_share_of_the_most_common_motion():
     motions = torch.tensor([[0, 1], [0, 2], [0, 2], [3, 2]])  # (characters, points)
-    assert run_lesson("22", "coherence").coherence(motions) == 0.75
+    assert n22.coherence(motions) == 0.75
 
 
 def test_a_perfect_painter_is_right_in_absent_actions():
@@ -173,11 +168,11 @@ def test_a_perfect_painter_is_right_in_absent_actions():
     test = load_poses("test", image_size=32)
     judge, pose = load_judge("sprites_poses", test.classes), torch.arange(0, 178, 3)
     frames = test.frames[torch.arange(len(pose)), pose].float() / 255
-    given = {"judge": judge, "judge_classes": judge_classes, "POSE_LABELS": POSE_LABELS}
-    lesson = run_lesson("22", "count_absent", draw_absent=lambda *_: (frames, pose), **given)
+    given = {"judge": judge}
+    lesson = run_lesson("22", draw_absent=lambda *_: (frames, pose), **given)
     assert lesson.count_absent(None, None) > 0.9
     wrong = {"draw_absent": lambda *_: (frames, pose.flip(0))}
-    assert run_lesson("22", "count_absent", **given | wrong).count_absent(None, None) < 0.3
+    assert run_lesson("22", **given | wrong).count_absent(None, None) < 0.3
 
 
 def test_three_seeds_reach_one_plane_and_their_record_is_whole():
@@ -190,16 +185,15 @@ def test_three_seeds_reach_one_plane_and_their_record_is_whole():
 
 
 @pytest.mark.parametrize("kind", [kind for kind in own_plane.RUNS if kind != "paper"])
-def test_each_change_changes_the_training(kind):
-    torch.manual_seed(0)
+def test_each_change_changes_the_training(kind, monkeypatch):
     frames = load_poses("train", image_size=32).frames[:10]
-    given = {"frames": frames, "seen": torch.ones(10, 178), "N": 4, "SMALL": SMALL}
-    lesson = run_lesson("22", *MODEL, *LOOP, device=torch.device("cpu"), **given)
+    monkeypatch.setattr(n22, "frames", frames)
+    monkeypatch.setattr(n22, "seen", torch.ones(10, 178))
     first = {}
     for name in ("paper", kind):
-        model = own_plane.make_model(lesson, name, 0)
+        model = own_plane.make_model(name, 0)
         objective = own_plane.make_objective(name, 2)
         optimizer = own_plane.make_optimizer(model, name, 2)
-        runs = lesson.train(model, 2, 0, objective, optimizer)
+        runs = n22.train(model, 2, 0, objective, optimizer)
         first[name] = [sum(terms) for _, terms in runs][-1]
     assert first["paper"] != first[kind]

@@ -6,7 +6,6 @@ Notebook 32 defines it. The weights are those of the paper's own size.
 import math
 from functools import cache
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,13 +17,12 @@ from readers import (
     run_lesson,
 )
 from safetensors.torch import load_file
-from sklearn.linear_model import RidgeClassifier
 from unbraid import Sequences, SingleElement, records
 from unbraid.data import sprites
+from unbraid.lessons import n32
 
 # The reader's model with the paper's networks, and ours.
 PAPERS = ["kl", "draw", "Head", "Posterior", "Prior", "SingleElement", "paper_networks", "connect"]
-MODEL = [*PAPERS, "small_networks"]
 LARGE = records.weights("single_element/sprites/full/published-seed0")
 SIZES = {"features": 256, "hidden": 64, "units": 256, "S": 256, "D": 256}
 GRADIENTS = {  # by the library's name: the reader's
@@ -43,7 +41,7 @@ def test_it_is_plain_torch_with_shapes_and_short():
 
 def open_reader(is_training, **change):
     """The reader's model with the weights of the paper's own size."""
-    lesson = run_lesson("32", *MODEL, "rename", **change)
+    lesson = run_lesson("32", **change)
     reader = lesson.SingleElement(lesson.paper_networks(256, 512), **SIZES)
     reader.load_state_dict({lesson.rename(name): each for name, each in load_file(LARGE).items()})
     return reader.double().train(is_training)
@@ -121,7 +119,7 @@ def test_its_codes_and_swaps_are_the_librarys():
 
 @each_device
 def test_the_loop_of_32_trains_on_a_device(device):
-    lesson = run_lesson("32", device=torch.device(device), RidgeClassifier=RidgeClassifier, np=np)
+    lesson = run_lesson("32", device=torch.device(device))
     clips = sprites.load("validation").subset(slice(36))
     model = lesson.give_start(lesson.small_model(0))
     loop = lesson.train(model, clips.frames, 100, lesson.prices, 0)
@@ -136,7 +134,7 @@ def test_the_loop_of_32_trains_on_a_device(device):
 
 @pytest.mark.parametrize("share, s, d", [(0, 8, 0.05), (0.1, 8**0.5, 0.15**0.5), (1, 1, 3)])
 def test_the_prices_of_the_head_start(share, s, d):
-    weights = run_lesson("32", "prices").prices(share)
+    weights = n32.prices(share)
     torch.testing.assert_close(weights, torch.tensor([5.0, 1.0, s, d]), rtol=1e-5, atol=0)
 
 
@@ -146,7 +144,7 @@ def test_the_scores_of_swaps_count_where_donors_differ():
     clips = Sequences(torch.zeros(4, 2, 1, 4, 4), labels, tuple(labels), (), "test", "")
     gives_d, gives_s = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 2, 0, 1])
     nearest = torch.tensor([2, 2, 0, 3])  # s, both have it, s, d; characters 8, 8, 7, 8
-    seen = run_lesson("32", "score_swaps").score_swaps(clips, nearest, gives_s, gives_d)
+    seen = n32.score_swaps(clips, nearest, gives_s, gives_d)
     assert seen == {
         "swaps with s": pytest.approx(2 / 3),
         "swaps with d": pytest.approx(1 / 3),
@@ -156,7 +154,7 @@ def test_the_scores_of_swaps_count_where_donors_differ():
 
 
 def test_each_half_of_the_head_start_wins_in_the_toy_and_loses_in_the_network():
-    race = run_lesson("32", "race", np=np).race
+    race = n32.race
     cheap = {"w_s": 8 / 20, "w_d": 0.05 / 20}
     tie, *won = race(start_d=0.1), race(start_d=0.5), race(start_d=0.1, **cheap)
     assert tie[-1, 0] == pytest.approx(tie[-1, 1])

@@ -13,13 +13,12 @@ from readers import (
     check_form,
     each_device,
     list_differences,
-    read_sources,
     run_lesson,
 )
 from safetensors.torch import load_file
-from sklearn.neighbors import KNeighborsRegressor
 from torch import nn
 from unbraid import IndependentPrediction, MovingDigits, load_digits, records
+from unbraid.lessons import n12
 
 # The reader's model with the paper's networks, and ours.
 PAPERS = ["kl", "step_by_step", "all_at_once", "paper_networks", "Posterior", "transition"]
@@ -29,11 +28,6 @@ MODEL = [*PAPERS, "small_networks"]
 
 def test_it_is_plain_torch_with_shapes_and_short():
     check_form("11", PAPERS)
-
-
-def test_12_repeats_the_class_of_11():
-    for name in MODEL:
-        assert read_sources("12")[name] == read_sources("11")[name]
 
 
 # ---- A: 11's class is the library's by its numbers
@@ -48,7 +42,7 @@ GRADIENTS = {  # by the library's name: the reader's
 
 def open_prediction(is_training, **change):
     """The reader's model and the library's, with the weights of the paper's networks."""
-    lesson = run_lesson("11", *MODEL, "rename", **change)
+    lesson = run_lesson("11", **change)
     sizes = {"features": 32, "K": 2, "d": 20, "hidden": 128, "depth": 4, "v": 0.25}
     reader = lesson.IndependentPrediction(lesson.paper_networks(40), lesson.step_by_step, **sizes)
     weights = {lesson.rename(name): weight for name, weight in load_file(PREDICTION).items()}
@@ -104,7 +98,7 @@ def test_a_clip_that_is_normalised_as_a_whole_is_seen():
 
 
 def test_11_gives_the_closed_form_of_a_linear_filter():
-    lesson, steps = run_lesson("11", *MODEL, "closed_form"), 3
+    lesson, steps = run_lesson("11"), 3
     A, U, H = (torch.randn(shape, generator=seeded(4), **DOUBLE) for shape in ((2, 2),) * 3)
     G, Q, v, s = torch.randn(2, 2, generator=seeded(5), **DOUBLE), 0.3, 0.4, 0.2
     clip = torch.randn(steps, 2, generator=seeded(6), **DOUBLE)
@@ -133,8 +127,7 @@ def test_11_gives_the_closed_form_of_a_linear_filter():
 
 @each_device
 def test_the_loop_of_12_trains_on_a_device(device):
-    given = {"KNeighborsRegressor": KNeighborsRegressor, "np": np}
-    lesson = run_lesson("12", device=torch.device(device), **given)
+    lesson = run_lesson("12", device=torch.device(device))
     world = MovingDigits(load_digits("test"), 32, 5, motion="circle", speeds=(0.5, -0.9))
     model, frames = lesson.small_model(0.05, 0), world(60, seeded()).frames.to(device)
     assert [update for update, *_ in lesson.train(model, world, 100, 0)] == list(range(1, 101))
@@ -146,7 +139,7 @@ def test_the_loop_of_12_trains_on_a_device(device):
 
 
 def test_the_gate_of_12_closes_units_and_frees_them():
-    lesson = run_lesson("12", device=torch.device("cpu"))
+    lesson = run_lesson("12")
     plain, gated = (lesson.small_model(0.1, 0).filter.double() for _ in range(2))
     gated.__class__ = lesson.GatedFilter
     x = torch.rand(3, 4, 3, 32, 32, generator=seeded(), **DOUBLE)
@@ -171,9 +164,8 @@ def test_the_gate_of_12_closes_units_and_frees_them():
         ([[0.0, 0.9], [0.0, 0.9]], "a digit dropped"),
     ],
 )
-def test_12_and_13_name_a_state(scores, state):
-    for notebook in ("12", "13"):
-        assert run_lesson(notebook, "name_state").name_state(np.array(scores)) == state
+def test_12_names_a_state(scores, state):
+    assert n12.name_state(np.array(scores)) == state
 
 
 @pytest.mark.parametrize(
@@ -185,6 +177,5 @@ def test_12_and_13_name_a_state(scores, state):
         (0.43, 0.41, "both digits in one factor"),
     ],
 )
-def test_13_names_the_state_of_a_recorded_run(own, other, state):
-    lesson = run_lesson("13", "nearest_state", np=np)
-    assert lesson.nearest_state(own, other) == state
+def test_13_names_the_state_of_a_recorded_run(define, own, other, state):
+    assert define("13", "nearest_state").nearest_state(own, other) == state

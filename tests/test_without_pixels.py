@@ -6,23 +6,24 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 from unbraid import records
+from unbraid.lessons import n14
 
 from papers.a import without_pixels
 
 
 @pytest.fixture(scope="module")
 def page():
-    """What the notebook's cells define, in double precision."""
+    """The chapter, in double precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    yield without_pixels.read_cells()
+    yield n14
     torch.set_default_dtype(before)
 
 
 def test_eight_numbers_hide_places_and_steps(page):
-    x, places = page["draw_clips"]("bounce", 50, torch.Generator().manual_seed(0))
+    x, places = page.draw_clips("bounce", 50, torch.Generator().manual_seed(0))
     assert x.shape == (4, 50, 8) and places.shape == (4, 50, 4)
-    state = x @ page["MIXING"].T
+    state = x @ page.MIXING.T
     shares = state[..., :4] / places  # the places, scaled as one
     assert shares.std() < 1e-9 * shares.mean()
     steps = state[1:, ..., 4:] / (places[1:] - places[:-1])
@@ -31,14 +32,14 @@ def test_eight_numbers_hide_places_and_steps(page):
 
 def test_a_factor_is_predicted_from_itself_alone(page):
     torch.manual_seed(1)
-    filters = page["Filter"](3, 2)
+    filters = page.Filter(3, 2)
     z = torch.randn(3, 5, 4)
     other = z.clone()
     other[..., 2:] += 1
     (mean, _), (changed, _) = filters.prior(z), filters.prior(other)
     assert torch.equal(mean[..., :2], changed[..., :2])
     assert not torch.isclose(mean[..., 2:], changed[..., 2:]).any()
-    alone = page["Filter"](1, 2)
+    alone = page.Filter(1, 2)
     alone.load_state_dict({name: of_two(value) for name, value in filters.state_dict().items()})
     assert torch.allclose(alone.prior(z[1:2])[0], mean[1:2])
 
@@ -50,7 +51,7 @@ def of_two(value):
 
 def test_the_loss_is_minus_the_bound(page):
     torch.manual_seed(2)
-    filters = page["Filter"](2, 2)
+    filters = page.Filter(2, 2)
     x, noise = torch.randn(3, 2, 7, 8), torch.randn(3, 2, 7, 4)
     loss, codes = filters(x, noise)
     expected = torch.zeros(2, 7)
@@ -70,9 +71,9 @@ def test_the_loss_is_minus_the_bound(page):
     assert torch.allclose(loss, expected.mean(1) / 3)
 
 
-def test_own_and_other_take_the_better_assignment(define):
+def test_own_and_other_take_the_better_assignment():
     tables = torch.tensor([[[0.1, 0.3, 0.8, 1.0], [0.7, 0.9, 0.2, 0.0]]])
-    own, other = define("14", "own_and_other", np=None).own_and_other(tables)
+    own, other = n14.own_and_other(tables)
     assert own.item() == pytest.approx(0.85) and other.item() == pytest.approx(0.15)
 
 
@@ -89,7 +90,7 @@ def test_the_stored_starts_are_all_there(page):
     assert lines[0].split(",") == ["law", "start", "factor", "bound", *without_pixels.COORDINATES]
     stored = [tuple(line.split(",")[:3]) for line in lines[1:]]
     starts = [str(start) for start in range(without_pixels.STARTS)]
-    assert stored == list(itertools.product(page["WORLDS"], starts, "01"))
+    assert stored == list(itertools.product(page.WORLDS, starts, "01"))
 
 
 def test_the_number_of_units_is_that_of_the_codes(page):

@@ -50,6 +50,13 @@ def syllabus(_: Options) -> list[Path]:
     return [renew()]
 
 
+def export(_: Options) -> list[Path]:
+    """Write the chapters' classes and functions to lib/unbraid/lessons/."""
+    from tools.export import renew
+
+    return renew()
+
+
 def questions(options: Options) -> list[Path]:
     """Note in docs/questions that questions were read with the present Answers of notebooks."""
     from tools.questions import renew
@@ -130,6 +137,7 @@ COMMANDS: dict[Callable[[Options], bool | list[Path]], str] = {  # and their opt
     compare: "only to renew",
     footer: "only",
     syllabus: "",
+    export: "",
     questions: "only",
     student: "only to",
     teacher: "only to",

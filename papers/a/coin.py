@@ -7,7 +7,7 @@ weights of the runs that `own_v.csv` has. Runs whose rows are in the table are n
 from pathlib import Path
 
 from papers.a.own_v import FOLDER, keep, train_watched
-from papers.lessons import train_missing
+from papers.measured_runs import train_missing
 from papers.settings import load
 
 LENGTH = 4000  # updates

@@ -21,7 +21,6 @@ import math
 import sys
 from collections.abc import Callable
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,10 @@ from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor, nn
 from unbraid import MovingDigits, kraskov, load_digits, records
 from unbraid.data.moving_digits import PATHS
+from unbraid.lessons import n12
 
 from papers.a.own_v import keep
-from papers.lessons import read_lesson, train_missing, watch
+from papers.measured_runs import train_missing, watch
 from papers.settings import load
 
 FOLDER = records.results() / "independent" / "bounce" / "quick"
@@ -239,24 +239,27 @@ def dense_networks(size: int, features: int = 96, hidden: int = 512) -> tuple[nn
     return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
 
-def make_model(lesson: SimpleNamespace, world: str, seed: int) -> Any:
+def make_model(world: str, seed: int) -> Any:
     """The notebook's small model, in the dense world with other image networks."""
-    if world == "dense":
-        lesson.namespace["small_networks"] = dense_networks
-    return lesson.small_model(V, seed)
+    if world != "dense":
+        return n12.small_model(V, seed)
+    torch.manual_seed(seed)
+    sizes = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": V}
+    model = n12.IndependentPrediction(dense_networks(32), n12.all_at_once, **sizes)
+    model.filter.posterior.log_variance.bias.data -= 4
+    return model
 
 
 def train_one(world: str, seed: int, updates: int) -> list[dict]:
     """A row at each mark: the loss of the last 500 updates, R2 and bits on test clips."""
-    lesson = read_lesson("12", np=np, KNeighborsRegressor=KNeighborsRegressor)
-    model = make_model(lesson, world, seed)
+    model = make_model(world, seed)
     film = make_clips(world, "train", 5)
     clips = make_clips(world, "test", 8)(1200, torch.Generator().manual_seed(7))
     rate = 1e-3 if world == "dense" else 2e-3
     terms: list[tuple] = []
 
     def listen() -> Any:
-        for update, error, costs in lesson.train(model, film, updates, seed, rate=rate):
+        for update, error, costs in n12.train(model, film, updates, seed, rate=rate):
             terms.append((error, *costs))
             yield (update,)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.neighbors import KNeighborsRegressor
 from torch import nn
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data.fetch import files
 from unbraid.data.moving_digits import FILES, Digits, in_turns, read_idx
+from unbraid.lessons import n12
 
 from papers import run
-from papers.lessons import read_lesson, train_missing, watch
+from papers.measured_runs import train_missing, watch
 from papers.settings import RunSettings, load
 
 FOLDER = records.results() / "independent" / "circle" / "quick"
@@ -48,18 +48,17 @@ def train_watched(
     noise = torch.randn(1000, 5, 32, generator=torch.Generator().manual_seed(2))
 
     film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
-    lesson = read_lesson("12", np=np, KNeighborsRegressor=KNeighborsRegressor)
-    model = lesson.small_model(v, seed)
+    model = n12.small_model(v, seed)
     if initial == "torch":
         torch.manual_seed(seed)
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 layer.reset_parameters()
-    for update, seconds in watch(lesson.train(model, film, updates, seed), range(0, 4001, 250)):
+    for update, seconds in watch(n12.train(model, film, updates, seed), range(0, 4001, 250)):
         with torch.no_grad():
             error, costs = model.loss(clips.frames, noise)
         row = {"v": v, "seed": seed, "update": update, "seconds": seconds}
-        scores = lesson.know_places(model, clips).ravel().tolist()
+        scores = n12.know_places(model, clips).ravel().tolist()
         row |= dict(zip(("r2_00", "r2_01", "r2_10", "r2_11"), scores, strict=True))
         row |= {"error": error.item(), "kl_0": costs[0].item(), "kl_1": costs[1].item()}
         yield row, model

@@ -17,6 +17,7 @@ places_1 ... places_4          R2 of 15 nearest neighbours from a draw of the wh
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -24,8 +25,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor
 from unbraid import records
-
-from papers.a.without_pixels import read_cells
+from unbraid.lessons import n14
 
 LAWS = ("circle", "bounce")
 PASSED = ("predicted", "past", "nothing")
@@ -34,12 +34,10 @@ MARKS = (100, 200, 400, 700, 1000)  # updates that are measured
 CLIPS = 2000
 
 
-def make_filter(page: dict[str, Any], passed: str) -> type:
+def make_filter(passed: str) -> type:
     """The notebook's Filter, whose posterior is passed something else beside the frame."""
 
-    base: Any = page["Filter"]
-
-    class Passed(base):
+    class Passed(n14.Filter):
         """It remembers z_{t-1}, and what the posterior's layers put out at each frame."""
 
         def __init__(self, *sizes: int):
@@ -74,11 +72,11 @@ def make_filter(page: dict[str, Any], passed: str) -> type:
 
 
 @torch.no_grad()
-def measure(page: dict[str, Any], filters: Any, law: str) -> list[dict[str, float]]:
+def measure(filters: Any, law: str) -> list[dict[str, float]]:
     """The bound, deviations and scores of each of the models side by side, on new clips."""
     draws = torch.Generator().manual_seed(1)
-    models, units = len(filters.posterior.weight), 2 * page["WORLDS"][law][1]
-    x, places = page["draw_clips"](law, CLIPS, draws)
+    models, units = len(filters.posterior.weight), 2 * n14.WORLDS[law][1]
+    x, places = n14.draw_clips(law, CLIPS, draws)
     noise = torch.randn(len(x), models, CLIPS, units, generator=draws)
     filters.eval()
     loss, codes = filters(x[:, None].expand(-1, models, -1, -1), noise)
@@ -98,12 +96,12 @@ def measure(page: dict[str, Any], filters: Any, law: str) -> list[dict[str, floa
 
 def train_law(law: str, passed: str, starts: int, updates: int, marks: tuple) -> Iterator[dict]:
     """Rows of the table: starts side by side, at each mark."""
-    page = read_cells()
-    page["Filter"] = make_filter(page, passed)
-    for update, filters in enumerate(page["train"](law, starts, updates), start=1):
-        if update in marks:
-            for seed, figures in enumerate(measure(page, filters, law)):
-                yield {"law": law, "passed": passed, "seed": seed, "update": update} | figures
+    with patch.object(n14, "Filter", make_filter(passed)):
+        training = n14.train(law, starts, updates, seed=0)
+        for update, filters in enumerate(training, start=1):
+            if update in marks:
+                for seed, figures in enumerate(measure(filters, law)):
+                    yield {"law": law, "passed": passed, "seed": seed, "update": update} | figures
 
 
 def main() -> None:

@@ -13,30 +13,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import r2_score
-from sklearn.neighbors import KNeighborsRegressor
-from unbraid import DiagonalGaussian, records
-from unbraid.data.moving_digits import PATHS
-from unbraid.distributions import kl_by_unit
-
-from papers.lessons import read_lesson
+from unbraid import records
+from unbraid.lessons import n14
 
 STARTS, UPDATES = 10, 1000
 UNITS, UNIT_STARTS = (2, 4, 8, 20), 20  # of the second table; the paper has 20 units a factor
 COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")
-
-
-def read_cells(seed: int = 0) -> dict[str, Any]:
-    """What the notebook defines of this model; it needs float64 by default."""
-    given = {"np": np, "PATHS": PATHS, "DiagonalGaussian": DiagonalGaussian, "seed": seed}
-    given |= {"kl_by_unit": kl_by_unit, "r2_score": r2_score}
-    given |= {"KNeighborsRegressor": KNeighborsRegressor}
-    return read_lesson("14", ("WORLDS", "fixed", "MIXING"), **given).namespace
 
 
 def measure_law(
@@ -44,14 +31,12 @@ def measure_law(
 ) -> Iterator[dict]:
     """Rows of the table: the factors of models that were trained under a law.
 
-    units: of a factor, instead of the notebook's number.
+    units: of a factor, instead of the notebook's number. Needs float64 by default.
     """
-    page = read_cells()
-    if units is not None:
-        speeds, _, expected = page["WORLDS"][law]
-        page["WORLDS"][law] = (speeds, units, expected)
-    *_, filters = page["train"](law, starts, updates)
-    tables, loss = page["measure"](filters, law)
+    speeds, own, expected = n14.WORLDS[law]
+    with patch.dict(n14.WORLDS, {law: (speeds, units or own, expected)}):
+        *_, filters = n14.train(law, starts, updates, seed=0)
+        tables, loss = n14.measure(filters, law, seed=0)
     for start, factor in np.ndindex(starts, 2):
         scores = dict(zip(COORDINATES, tables[start, factor].tolist(), strict=True))
         yield {"law": law, "start": start, "factor": factor, "bound": -loss[start].item()} | scores
@@ -64,7 +49,7 @@ def main(table: str = "laws") -> None:
     if table == "units":
         return measure_units(records.results() / "independent" / "without_pixels_units.csv")
     rows: list[dict] = []
-    for law in read_cells()["WORLDS"]:
+    for law in n14.WORLDS:
         before = time.process_time()
         rows += measure_law(law)
         print(f"{law}: {time.process_time() - before:.0f} seconds", flush=True)
@@ -74,7 +59,7 @@ def main(table: str = "laws") -> None:
 def measure_units(path: Path) -> None:
     """Add to a table what it lacks of the circles with each number of units, cell by cell."""
     for units in UNITS:
-        for law in (each for each in read_cells()["WORLDS"] if each.startswith("circle")):
+        for law in (each for each in n14.WORLDS if each.startswith("circle")):
             table = pd.read_csv(path).to_dict("records") if path.exists() else []
             if not any((row["law"], row["units"]) == (law, units) for row in table):
                 rows = measure_law(law, UNIT_STARTS, units=units)

@@ -7,17 +7,16 @@ are not made again.
 
 from collections.abc import Callable
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from unbraid import load_judge, records
 from unbraid.data.sprites import POSE_LABELS, load_poses, visible_attributes
-from unbraid.measures.judges import judge_classes
+from unbraid.lessons import n22
 from unbraid.networks import draw_he_weights
 
-from papers.lessons import read_lesson, train_missing, watch
+from papers.measured_runs import train_missing, watch
 
 FOLDER = records.results() / "unordered" / "sprites_poses" / "quick"
 WATCHED = 200  # test characters
@@ -32,22 +31,18 @@ RUNS = {  # updates of each, and seeds
 }
 
 
-def open_lesson() -> SimpleNamespace:
-    """The functions, classes and small constants of notebook 22, on the CPU, with its data."""
+def lay_data() -> None:
+    """Give notebook 22's functions the data that they take from its page."""
     test, train = load_poses("test", image_size=32), load_poses("train", image_size=32)
     lacks = torch.full((len(train),), -1)
     lacks[::5] = torch.arange(len(lacks[::5])) % 6
-    names: dict[str, Any] = {"test": test, "POSE_LABELS": POSE_LABELS, "some": WATCHED}
-    names |= {"judge_classes": judge_classes, "judge": load_judge("sprites_poses", test.classes)}
-    names |= {"visible": visible_attributes(test.classes["pose"]), "frames": train.frames}
-    names |= {"seen": (POSE_LABELS["action"] != lacks[:, None]).float(), "N": 4}
-    names |= {"BY_WORTH": ("hair", "top", "trousers", "skin")}
-    names |= {"who": torch.arange(WATCHED)[:, None]}
-    lesson = read_lesson("22", ("SMALL",), **names)
-    poses = lesson.pick(torch.ones(WATCHED, 178), 4, torch.Generator().manual_seed(0))
-    lesson.watched = test.frames[lesson.who, poses].float() / 255
-    lesson.namespace |= {"poses": poses, "watched": lesson.watched}
-    return lesson
+    n22.frames, n22.seen = train.frames, (POSE_LABELS["action"] != lacks[:, None]).float()
+    n22.test, n22.judge = test, load_judge("sprites_poses", test.classes)
+    n22.visible = visible_attributes(test.classes["pose"])
+    n22.some, n22.who = WATCHED, torch.arange(WATCHED)[:, None]
+    generator = torch.Generator().manual_seed(0)
+    n22.poses = n22.pick(torch.ones(WATCHED, 178), n22.N, generator)
+    n22.watched = test.frames[n22.who, n22.poses].float() / 255
 
 
 def normalise(network: nn.Sequential) -> nn.Sequential:
@@ -61,9 +56,9 @@ def normalise(network: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def make_model(lesson: SimpleNamespace, kind: str, seed: int) -> Any:
+def make_model(kind: str, seed: int) -> Any:
     """The notebook's small model, with the change of this kind, if it is one of the model."""
-    model = lesson.small_model(seed)
+    model = n22.small_model(seed)
     if kind == "normalised":
         model.encoder.trunk, model.decoder = map(normalise, (model.encoder.trunk, model.decoder))
     if kind == "he_weights":
@@ -103,32 +98,32 @@ def make_optimizer(model: Any, kind: str, updates: int) -> torch.optim.Optimizer
 
 
 @torch.no_grad()
-def measure(lesson: SimpleNamespace, model: Any) -> dict[str, float]:
+def measure(model: Any) -> dict[str, float]:
     """The bound's terms in nats (error and kl_d per frame, kl_s per sample), and the figures."""
     model.eval()
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(WATCHED, 64, generator=generator)
     of_frames = torch.randn(WATCHED, 4, 2, generator=generator)
-    error, kl_s, kl_d = (t.mean().item() for t in model.loss(lesson.watched, noise, of_frames))
-    s, d, shares = lesson.look(model)
-    motions = lesson.judge_plane(model, s[:100], lesson.make_grid(d, 12, share=0.95))
+    error, kl_s, kl_d = (t.mean().item() for t in model.loss(n22.watched, noise, of_frames))
+    s, d, shares = n22.look(model)
+    motions = n22.judge_plane(model, s[:100], n22.make_grid(d, 12, share=0.95))
     order = torch.rand(motions.shape, generator=generator).argsort(1)
     row = {"error": error / 4, "kl_s": kl_s, "kl_d": kl_d / 4}
-    row["coherence"] = lesson.coherence(motions)
-    row["chance"] = lesson.coherence(motions.gather(1, order))
-    row["absent"] = lesson.count_absent(model, s)
+    row["coherence"] = n22.coherence(motions)
+    row["chance"] = n22.coherence(motions.gather(1, order))
+    row["absent"] = n22.count_absent(model, s)
     model.train()
     return row | shares
 
 
 def train_one(kind: str, seed: int, updates: int) -> list[dict[str, Any]]:
     """The rows of a run, measured every `EVERY` updates; seconds are the processor's."""
-    lesson, rows = open_lesson(), []
-    model = make_model(lesson, kind, seed)
+    lay_data()
+    model, rows = make_model(kind, seed), []
     ours = make_objective(kind, updates), make_optimizer(model, kind, updates)
-    training = lesson.train(model, updates, seed, *ours)
+    training = n22.train(model, updates, seed, *ours)
     for update, seconds in watch(training, range(EVERY, updates + 1, EVERY)):
-        figures = {name: round(value, 4) for name, value in measure(lesson, model).items()}
+        figures = {name: round(value, 4) for name, value in measure(model).items()}
         rows.append({"run": kind, "seed": seed, "update": update, "seconds": seconds} | figures)
     return rows
 

@@ -5,11 +5,11 @@ probes are those of the validation characters; the test clips are measured once,
 whose rows are in the table are not made again.
 """
 
-from sklearn.linear_model import RidgeClassifier
 from unbraid import records
 from unbraid.data import sprites
+from unbraid.lessons import n32
 
-from papers.lessons import read_lesson, train_missing, watch
+from papers.measured_runs import train_missing, watch
 
 TABLE = records.results() / "single_element" / "sprites" / "quick" / "own_race.csv"
 SEEDS = 3
@@ -25,22 +25,21 @@ RUNS = {  # updates, has d a head start, has it other prices
 def train_one(name: str, seed: int, updates: int) -> list[dict]:
     """What the notebook's `watch` sees of a run, often at first, and at the end of test clips."""
     _, has_start, has_prices = RUNS[name]
-    lesson = read_lesson("32", RidgeClassifier=RidgeClassifier)
     practice, validation = sprites.load("fit", 32).frames, sprites.load("validation", 32)
-    model = lesson.small_model(seed)
+    model = n32.small_model(seed)
     if has_start:
-        lesson.give_start(model)
+        n32.give_start(model)
     # A short run has the prices of the long run's first updates.
     part = updates / RUNS["both"][0]
-    weigh = (lambda share: lesson.prices(part * share)) if has_prices else lesson.released
-    training = lesson.train(model, practice, updates, weigh, seed)
+    weigh = (lambda share: n32.prices(part * share)) if has_prices else n32.released
+    training = n32.train(model, practice, updates, weigh, seed)
     about, rows = {"run": name, "seed": seed}, []
     for update, seconds in watch(training, MARKS):
         seen = {"update": update, "seconds": seconds, "split": "validation"}
-        rows.append(about | seen | lesson.watch(model, validation))
+        rows.append(about | seen | n32.watch(model, validation))
     if name == "both":
         seen = {"update": updates, "seconds": seconds, "split": "test"}
-        rows.append(about | seen | lesson.watch(model, sprites.load("test", 32)))
+        rows.append(about | seen | n32.watch(model, sprites.load("test", 32)))
     return rows
 
 

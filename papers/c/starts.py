@@ -11,7 +11,7 @@ and nothing is chosen by a label. Runs whose rows are in a table are not made ag
 import sys
 from collections.abc import Callable, Iterator
 from itertools import product
-from types import MethodType, SimpleNamespace
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ from torch import Tensor
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
+from unbraid.lessons import n32
 from unbraid.measures.judges import judge_probabilities
 from unbraid.measures.swaps import random_donors
 
 from papers.clips import judge_clips
 from papers.encoded import true_swaps
 from papers.judge import open_judge
-from papers.lessons import read_lesson, train_missing, watch
+from papers.measured_runs import train_missing, watch
 from papers.side_by_side.evaluate import find_nearest
 
 FOLDERS = {
@@ -162,12 +163,6 @@ def measure_circle(model: Any, clips: Sequences, which: Tensor) -> dict[str, flo
 # ---- runs
 
 
-def read_model(seed: int) -> tuple[SimpleNamespace, Any]:
-    """Notebook 32's functions, and its small model."""
-    lesson = read_lesson("32", RidgeClassifier=RidgeClassifier)
-    return lesson, lesson.small_model(seed)
-
-
 def train_clips(world: str) -> Tensor:
     """Training clips as bytes, (N, 8, 3, 32, 32)."""
     if world == "sprites":
@@ -180,13 +175,13 @@ def train_clips(world: str) -> Tensor:
 def train_one(name: str, seed: int, updates: int) -> list[dict]:
     """The row of a run, such as "sprites, both ideas, released"."""
     world, ideas, recipe = name.split(", ")
-    lesson, model = read_model(seed)
+    model: Any = n32.small_model(seed)
     leave_out(model.posterior, *IDEAS[ideas])
     has_start, has_prices = RECIPES[recipe]
     if has_start:
-        lesson.give_start(model)
-    weigh = lesson.prices if has_prices else lesson.released
-    training = lesson.train(model, train_clips(world), updates, weigh, seed)
+        n32.give_start(model)
+    weigh = n32.prices if has_prices else n32.released
+    training = n32.train(model, train_clips(world), updates, weigh, seed)
     (_, seconds), terms = collect(training, updates)
     model.eval()
     row = {"run": name, "seed": seed, "update": updates, "ideas": ideas, "recipe": recipe}

@@ -1,0 +1,45 @@
+"""The chapters' classes and functions as modules, written from the notebooks.
+
+`n12` has what notebook 12 defines, word for word: short and without checks, as a lesson needs it.
+"""
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+EXERCISE = {"stub", "expectation", "check", "solution", "solved"}  # tags of an exercise's cells
+
+
+def read_statements(path: Path) -> Iterator[tuple[ast.stmt, str]]:
+    """The statements of a notebook's cells, but those of its exercises, and their lines."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not EXERCISE & set(tags):
+            source = "".join(cell["source"])
+            for node in ast.parse(source).body:
+                first = min([node, *getattr(node, "decorator_list", [])], key=lambda n: n.lineno)
+                yield node, "\n".join(source.split("\n")[first.lineno - 1 : node.end_lineno])
+
+
+def note_changes(number: str) -> None:
+    """Say what the reader's page of a chapter, which lies beside the one that runs, defines
+    otherwise than the course does, whose module would silently take its place."""
+    module = import_module(f"unbraid.lessons.n{number}")
+    nodes = ast.parse(inspect.getsource(module)).body
+    course = {node.name: ast.unparse(node) for node in nodes if hasattr(node, "name")}
+    for path in sorted(Path().glob(f"{number}_*.ipynb")):
+        try:
+            pairs = [
+                (getattr(node, "name", ""), ast.unparse(node)) for node, _ in read_statements(path)
+            ]
+        except SyntaxError as error:
+            print(f"{path}: a cell cannot be read ({error.msg}), so this page uses the course's.")
+            continue
+        mine = dict(pairs)
+        changed = [name for name in course if mine.get(name, course[name]) != course[name]]
+        if changed:
+            print(f"{path} defines {', '.join(changed)} otherwise than the course. This page uses")
+            print("the course's. To use yours, copy its cells below this one and run them.")

@@ -1,0 +1,315 @@
+"""What notebook 22 defines; written by `python -m tools export`."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from unbraid.data.sprites import POSE_LABELS
+from unbraid.measures.judges import judge_classes
+
+SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
+RENAMED = {
+    "static_encoder": "encoder.static",
+    "pair_convolution": "pair",
+    "dynamic_dense": "encoder.dynamic",
+    "prior_dense": "prior",
+    "first": "0",  # of the decoder, as the next three
+    "stages.0": "3",
+    "stages.1": "5",
+    "last": "7",
+}
+N = 4  # frames of a sample
+BY_WORTH = ("hair", "top", "trousers", "skin")
+device = torch.device("cpu")  # a page takes what it finds
+# Of the page: whoever uses the module sets them.
+frames = judge = poses = seen = some = test = visible = watched = who = None
+
+
+class PairEncoder(nn.Module):
+    """q(s | x_1 ... x_N): what pairs of frames have in common."""
+
+    def __init__(self, C, width, hidden, S):
+        super().__init__()
+        self.pair = nn.Conv2d(2 * C, width, 3, padding=1)  # 2 C -> width channels
+        self.convolution = nn.Conv2d(width, width, 3, padding=1)  # width -> width
+        self.dense = nn.Sequential(  # (B, 16 width) -> (B, 2 S)
+            nn.Linear(16 * width, hidden),  # (B, 16 width) -> (B, hidden)
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * S),  # (B, hidden) -> (B, 2 S)
+        )
+
+    def compare(self, h):  # equation (2), (B, N, C, 4, 4) -> (B, width, 4, 4)
+        i, j = (~torch.eye(h.shape[1], dtype=torch.bool)).nonzero().T  # all i != j
+        pairs = torch.cat([h[:, i], h[:, j]], 2)  # (B, N (N - 1), 2 C, 4, 4)
+        maps = F.relu(self.pair(pairs.flatten(0, 1)))  # (B N (N - 1), width, 4, 4)
+        return maps.unflatten(0, pairs.shape[:2]).mean(1)
+
+    def forward(self, h):  # mean and log-variance of s, (B, S) each
+        maps = F.relu(self.convolution(self.compare(h)))
+        return self.dense(maps.flatten(1)).chunk(2, 1)
+
+
+def paper_networks(size, side=32):
+    """The paper's trunk and decoder; size is S + d, the shapes are those of 32 x 32."""
+    down = [
+        nn.Conv2d(3, 256, 4, 2, 1),  # (M, 3, 32, 32) -> (M, 256, 16, 16)
+        nn.Conv2d(256, 256, 4, 2, 1),  # -> (M, 256, 8, 8)
+        nn.Conv2d(256, 256, 4, 2, 1),  # -> (M, 256, 4, 4)
+    ]
+    up = [
+        nn.ConvTranspose2d(256, 256, 4, 2, 1),  # (M, 256, 4, 4) -> (M, 256, 8, 8)
+        nn.ConvTranspose2d(256, 256, 4, 2, 1),  # -> (M, 256, 16, 16)
+        nn.ConvTranspose2d(256, 3, 4, 2, 1),  # -> (M, 3, 32, 32)
+    ]
+    if side == 64:  # the paper's own size: one more layer each way
+        down.append(nn.Conv2d(256, 256, 4, 2, 1))  # -> (M, 256, 4, 4)
+        up.insert(0, nn.ConvTranspose2d(256, 256, 4, 2, 1))  # -> (M, 256, 8, 8)
+    trunk = []
+    decoder = [nn.Linear(size, 4096), nn.Unflatten(1, (256, 4, 4))]  # from (M, size)
+    for layer in down:
+        trunk += [layer, nn.LeakyReLU(0.2)]
+    for layer in up:
+        decoder += [nn.LeakyReLU(0.2), layer]
+    return nn.Sequential(*trunk), nn.Sequential(*decoder)
+
+
+def draw(q, noise):
+    mean, log_variance = q
+    return mean + (log_variance / 2).exp() * noise
+
+
+def kl(q, p):
+    """KL(q || p), summed over the units; q and p are pairs of mean and log-variance."""
+    (mean_q, log_q), (mean_p, log_p) = q, p
+    squared = (mean_q - mean_p) ** 2 / log_p.exp()
+    return 0.5 * ((log_q - log_p).exp() + squared - 1 + log_p - log_q).sum(-1)
+
+
+def dense(inputs, hidden, outputs):
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),  # (..., inputs) -> (..., hidden)
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),  # (..., hidden) -> (..., hidden)
+        nn.ReLU(),
+        nn.Linear(hidden, outputs),  # (..., hidden) -> (..., outputs)
+    )
+
+
+class Encoder(nn.Module):
+    """q(s | x_1 ... x_N), q(d_i | s, x_i), and a draw of both codes."""
+
+    def __init__(self, trunk, C, width, hidden, S, d):
+        super().__init__()
+        self.trunk = trunk
+        self.static = PairEncoder(C, width, hidden, S)
+        self.dynamic = dense(16 * C + S, hidden, 2 * d)
+
+    def look(self, x):  # (B, N, 3, H, W) -> (B, N, C, 4, 4)
+        return self.trunk(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def read_d(self, h, s):  # mean and log-variance of each d_i, (B, N, d) each
+        s = s[:, None].expand(-1, h.shape[1], -1)  # (B, N, S)
+        return self.dynamic(torch.cat([h.flatten(2), s], 2)).chunk(2, 2)
+
+    def forward(self, x, noise_s, noise_d):
+        h = self.look(x)
+        q_s = self.static(h)
+        s = draw(q_s, noise_s)  # one for all frames, (B, S)
+        q_d = self.read_d(h, s)
+        return q_s, q_d, s, draw(q_d, noise_d)
+
+
+class UnorderedFrames(nn.Module):
+    def __init__(self, networks, C, width, hidden, S, d):
+        super().__init__()
+        trunk, self.decoder = networks
+        self.encoder = Encoder(trunk, C, width, hidden, S, d)
+        self.prior = dense(S, hidden, 2 * d)  # p(d | s)
+
+    def loss(self, x, noise_s, noise_d):  # nats of each sample, three times (B,)
+        q_s, q_d, s, d = self.encoder(x, noise_s, noise_d)
+        p_s = torch.zeros_like(s), torch.zeros_like(s)  # p(s) = N(0, I)
+        p_d = self.prior(s)[:, None].chunk(2, 2)  # the same for all frames
+        a = self.paint(s, d)
+        error = F.softplus(a) - x * a  # -log p(x | s, d), Bernoulli, of each value
+        return error.flatten(1).sum(1), kl(q_s, p_s), kl(q_d, p_d).sum(1)
+
+    def paint(self, s, d):  # (B, S), (B, N, d) -> logits (B, N, 3, H, W)
+        z = torch.cat([s[:, None].expand(-1, d.shape[1], -1), d], 2)  # (B, N, S + d)
+        return self.decoder(z.flatten(0, 1)).unflatten(0, d.shape[:2])
+
+    def encode(self, x):
+        return self.encoder(x, 0, 0)[2:]  # without noise, a draw is the mean
+
+    def decode(self, s, d):
+        return torch.sigmoid(self.paint(s, d))
+
+
+def small_networks(size):
+    """Ours: the same layers with 32, 64 and 96 channels."""
+    down = [
+        nn.Conv2d(3, 32, 4, 2, 1),  # (M, 3, 32, 32) -> (M, 32, 16, 16)
+        nn.Conv2d(32, 64, 4, 2, 1),  # -> (M, 64, 8, 8)
+        nn.Conv2d(64, 96, 4, 2, 1),  # -> (M, 96, 4, 4)
+    ]
+    up = [
+        nn.ConvTranspose2d(96, 64, 4, 2, 1),  # (M, 96, 4, 4) -> (M, 64, 8, 8)
+        nn.ConvTranspose2d(64, 32, 4, 2, 1),  # -> (M, 32, 16, 16)
+        nn.ConvTranspose2d(32, 3, 4, 2, 1),  # -> (M, 3, 32, 32)
+    ]
+    trunk = []
+    decoder = [nn.Linear(size, 1536), nn.Unflatten(1, (96, 4, 4))]  # from (M, size)
+    for layer in down:
+        trunk += [layer, nn.LeakyReLU(0.2)]
+    for layer in up:
+        decoder += [nn.LeakyReLU(0.2), layer]
+    return nn.Sequential(*trunk), nn.Sequential(*decoder)
+
+
+def rename(name):
+    for theirs, ours in RENAMED.items():
+        name = name.replace(theirs, ours)
+    return name.replace("trunk", "encoder.trunk")
+
+
+def H(mean):
+    """The entropy in (3) of each value, in nats."""
+    return -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean))
+
+
+def pick(allowed, N, generator):
+    """N different poses of each character at random, (B, N), of those allowed (B, 178)."""
+    chances = torch.rand(allowed.shape, generator=generator) * allowed
+    return chances.topk(N, dim=1).indices
+
+
+def draw_sets(count, generator):
+    """N frames of each of so many random characters, (B, N, 3, 32, 32)."""
+    rows = torch.randint(len(frames), (count,), generator=generator)
+    poses = pick(seen[rows], N, generator)
+    return frames[rows[:, None], poses].float() / 255
+
+
+def small_model(seed):
+    torch.manual_seed(seed)
+    model = UnorderedFrames(small_networks(66), **SMALL)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    nn.init.zeros_(model.prior[-1].weight)  # p(d | s) begins as N(0, I)
+    return model.to(device)
+
+
+def add(error, kl_s, kl_d):
+    return error + kl_s + kl_d  # minus the bound
+
+
+def train(model, updates, seed, objective=add, optimizer=None, draw=draw_sets, batch=8):
+    """The training loop; after each update it hands over the terms of the loss."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
+    S, d = model.prior[0].in_features, model.prior[-1].out_features // 2
+    for update in range(1, updates + 1):
+        x = draw(batch, generator).to(device)
+        noise_s = torch.randn(batch, S, generator=generator).to(device)
+        noise_d = torch.randn(*x.shape[:2], d, generator=generator).to(device)
+        terms = model.loss(x, noise_s, noise_d)  # nats of each sample
+        loss = objective(*terms).mean() / x.shape[1]  # per frame
+
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield update, [term.mean().item() for term in terms]
+
+
+@torch.no_grad()
+def look(model):
+    """Codes of the watched frames, and how often the judge is right on them, decoded."""
+    s, d = model.encode(watched)
+    named = judge_classes(judge, model.decode(s, d).cpu().flatten(0, 1))
+    shares = {}
+    for name in BY_WORTH:
+        is_right = named[name].view_as(poses) == test.labels[name][:some, None]
+        shares[name] = is_right[visible[name][poses]].float().mean().item()
+    return s, d, shares
+
+
+@torch.no_grad()
+def measure_kl(model):
+    """The KL term of s in nats, a mean over the watched samples."""
+    mean, log_variance = model.encoder.static(model.encoder.look(watched))
+    standard = torch.zeros_like(mean), torch.zeros_like(mean)
+    return kl((mean, log_variance), standard).mean().item()
+
+
+def make_grid(d, side, share):
+    """Points (side², 2) over this middle share of both units of codes d (B, N, 2)."""
+    ends = torch.tensor([0.5 - share / 2, 0.5 + share / 2])
+    low, high = torch.quantile(d.cpu().flatten(0, 1), ends, dim=0)
+    lines = [torch.linspace(low[unit], high[unit], side) for unit in (0, 1)]
+    return torch.cartesian_prod(*lines).to(d)
+
+
+@torch.no_grad()
+def judge_plane(model, s, points):
+    """The motion that the judge names at each point with each s, (characters, points)."""
+    motions = []
+    for one in s.split(1):
+        named = judge_classes(judge, model.decode(one, points[None])[0].cpu())
+        motions.append(4 * named["action"] + named["direction"])
+    return torch.stack(motions)
+
+
+def coherence(motions):
+    """The share of characters with the most common motion, a mean over the points."""
+    return (F.one_hot(motions).sum(0).max(1).values / len(motions)).mean().item()
+
+
+@torch.no_grad()
+def draw_absent(model, s, on_test=False):
+    """Characters in poses they lack; d is a test character's, or on_test all is."""
+    generator = torch.Generator().manual_seed(0)
+    allowed, sheets = seen[::5][:some], frames[::5][:some]
+    own = sheets[who, pick(allowed, N, generator)].float() / 255
+    pose = pick(1 - allowed, 1, generator)  # (some, 1): never in training
+    other = (test.frames[who, pose].float() / 255).to(device)
+    d, _ = model.encoder.read_d(model.encoder.look(other), s)
+    s = s if on_test else model.encode(own.to(device))[0]
+    return model.decode(s, d)[:, 0].cpu(), pose[:, 0]
+
+
+def count_absent(model, s, on_test=False):
+    """How often the judge names the right action and direction in them."""
+    drawn, pose = draw_absent(model, s, on_test)
+    named = judge_classes(judge, drawn)
+    is_right = [
+        named[name] == POSE_LABELS[name][pose] for name in ("action", "direction")
+    ]
+    return (is_right[0] & is_right[1]).float().mean().item()
+
+
+class Alone(PairEncoder):
+    """The same layers, without pairs."""
+
+    def compare(self, h):
+        pairs = torch.cat([h, h], 2)  # each frame with itself, (B, N, 2 C, 4, 4)
+        maps = F.relu(self.pair(pairs.flatten(0, 1)))
+        return maps.unflatten(0, pairs.shape[:2]).mean(1)
+
+
+def tenfold(error, kl_s, kl_d):
+    return error + 10 * kl_s + kl_d
+
+
+class Palette(nn.Module):
+    """Logits of frames: s fills K pots of colour, a drawing says which pixel gets which."""
+
+    def __init__(self, drawing, S, K=12):
+        super().__init__()
+        self.S, self.drawing = S, drawing  # (M, S + d) -> (M, K, H, W)
+        self.pots = nn.Linear(S, 3 * K)  # (M, S) -> (M, 3 K)
+
+    def forward(self, z):
+        pots = self.pots(z[:, : self.S]).unflatten(1, (3, -1))  # (M, 3, K)
+        shares = self.drawing(z).softmax(1)  # (M, K, H, W): of each pixel they sum to 1
+        return 3 * torch.einsum("mck,mkhw->mchw", pots, shares)
