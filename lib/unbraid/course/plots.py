@@ -35,8 +35,11 @@ def use_style() -> None:
     plt.style.use("unbraid.unbraid")
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Show a figure in the notebook as a PNG with its alternative text, and close it."""
+def show(figure: Figure, alt: str, place: str = "") -> None:
+    """Show a figure in the notebook as a PNG with its alternative text, and close it.
+
+    place: a name; a figure that is shown there again takes the place of the first one.
+    """
     drawn, png = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=2 * figure.dpi)
     plt.close(figure)
@@ -47,7 +50,7 @@ def show(figure: Figure, alt: str) -> None:
     is_alike = np.asarray(change).max() < SEEN
     (few if is_alike else image).save(png, "PNG", optimize=True)
     # Two pixels to one of the page: sharp, and letters at the text's size.
-    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2))
+    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2), place=place)
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:
