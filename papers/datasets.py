@@ -17,6 +17,7 @@ from unbraid.data import (
     intensive_care,
     speech,
     sprites,
+    street,
     vowels,
     weather,
 )
@@ -27,8 +28,7 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 
 from papers import own_copies
-from papers.a import street
-from papers.b.data import PATH_LENGTH, DigitPaths, withhold
+from papers.selections import PATH_LENGTH, DigitPaths, withhold
 from papers.settings import RunSettings
 
 LOADERS: dict[str, Callable[..., Sequences]] = {

@@ -282,7 +282,8 @@ def list_changes(record: dict, settings: RunSettings, now: dict | None = None) -
     after = select_deciding({name: vars(settings)[name] for name in HINTS} | settings.others)
     built = asdict(make_config(settings))
     after |= {name: value for name, value in built.items() if name in config} | (now or {})
-    before["class"], after["class"] = record["model"]["class"], settings.others["class"]
+    classes = record["model"]["class"], settings.others["class"]
+    before["class"], after["class"] = (name.rpartition(".")[2] for name in classes)  # if it moved
     before, after = json.loads(json.dumps([before, after]))  # with lists for tuples
     differing = [name for name, value in after.items() if before.get(name) != value]
     return [f"{name} {before.get(name)} (now {after[name]})" for name in differing]

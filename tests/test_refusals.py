@@ -24,9 +24,9 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.schedules import Schedule
 
-from papers.b.data import DigitPaths, withhold
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
+from papers.selections import DigitPaths, withhold
 
 X, Y = np.random.default_rng(0).normal(size=(2, 20, 2))
 CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] == X, np.nan, X)

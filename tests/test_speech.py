@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 import torch
-from unbraid.data import fetch, speech
+from unbraid.data import fetch, speech, voices
 from unbraid.data.speech import SpectrumScale, cut, load, magnitudes
 
-from papers.c import voices
 from papers.c.speech import utterance_means
 
 

@@ -24,10 +24,10 @@ from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
 
 from papers import encoded
-from papers.b.data import PATH_LENGTH
 from papers.datasets import load_frames, load_split, make_paths, shortest_length
 from papers.encoded import Encoded, Evaluation, Figures, Labels
 from papers.judge import open_judge
+from papers.selections import PATH_LENGTH
 from papers.settings import RunSettings
 
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)

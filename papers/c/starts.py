@@ -21,10 +21,9 @@ from torch import Tensor
 from unbraid import MovingDigits, load_digits, records
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
-from unbraid.measures.judges import judge_probabilities
+from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
 
-from papers.clips import judge_clips
 from papers.encoded import true_swaps
 from papers.judge import open_judge
 from papers.lessons import read_lesson, train_missing, watch

@@ -14,9 +14,9 @@ from unbraid.codes import encode_all
 from unbraid.data.sequences import Sequences
 from unbraid.measures.intervals import Interval, bootstrap_interval
 from unbraid.models.single_element import SingleElement
+from unbraid.variants import PublishedSeries
 
 from papers.c import series
-from papers.c.published_series import PublishedSeries
 from papers.encoded import Evaluation, Figures
 from papers.settings import RunSettings
 

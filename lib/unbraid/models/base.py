@@ -130,6 +130,12 @@ class ModelConfig:
         """The config of those values, by name, that it has a field for; others are ignored."""
         return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Self:
+        """The config of a file; a field that the class has no longer is left out if it is off."""
+        names = [each.name for each in fields(cls)]
+        return cls(**{name: value for name, value in written.items() if value or name in names})
+
 
 def as_tuples(value: Any) -> Any:
     """A list as a tuple, and the lists in it, too."""
@@ -166,7 +172,7 @@ class SequenceModel(Guarded, ABC):
         model_class = find_class(described["class"], cls, path)
         if not issubclass(model_class, cls):
             refuse(path, f"weights of {cls.__name__}", f"those of {model_class.__name__}")
-        model = model_class(model_class.config_class(**described["config"]))
+        model = model_class(model_class.config_class.read(described["config"]))
         model.load_state_dict(state)
         return model.eval()
 

@@ -44,10 +44,8 @@ class SingleElementConfig(ModelConfig):
     dynamic_size: int = 256  # d
     dynamic_hidden: int = 256  # units of the dynamic LSTM in each direction
     variance: float = 0.5
-    context: bool = False  # whether a bidirectional LSTM first runs over all elements' features
     anchor: str = "first"
     anchor_alone: bool = False
-    still: bool = False  # whether the bound has a term "still", as in the authors' model of speech
     initial_weights: str = "small"
     initial_log_variance: float = 0.0  # of the dynamic posterior
     initial_gain: float = 1.0  # scales its mean

@@ -37,8 +37,8 @@ from .elements import (
 class SingleElement(SequenceModel):
     """A static code of one element, dynamic codes of the rest: static (B, D), dynamic (B, T, d).
 
-    T counts elements: frames, or windows of a series. The bound's further terms are "anchor",
-    log p(x_a | s, d_a), and where it is set "still", sum_t log p(x_t | s, d_t = 0).
+    T counts elements: frames, or windows of a series. The bound's further term is "anchor",
+    log p(x_a | s, d_a).
 
     Values that were not observed do not count. An element without any observed value is no anchor,
     and the dynamic LSTM reads 0 in its place. After the last observed element dynamic codes are 0.
@@ -74,16 +74,15 @@ class SingleElement(SequenceModel):
 
     def build_networks(self) -> None:
         """Make the codec, and the networks of the two posteriors."""
-        config = self.config
-        features, hidden = config.features, config.hidden
-        self.codec = CODECS[config.kind](config)
-        self.context = None
-        if config.context:
-            check_field(features % 2 == 0, "features", "an even number, a half each way", features)
-            self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
+        self.codec = CODECS[self.config.kind](self.config)
+        self.build_posteriors()
+
+    def build_posteriors(self) -> None:
+        """Make what reads the features: the static head and the dynamic LSTM."""
+        features, hidden = self.config.features, self.config.hidden
         dense, head = nn.Linear(features, hidden), networks.GaussianHead(hidden, self.static_size)
         self.static_head = nn.Sequential(dense, nn.Tanh(), head)
-        self.dynamic_encoder = DynamicEncoder(config)
+        self.dynamic_encoder = DynamicEncoder(self.config)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Both codes' noise; "anchor" (count, g) replaces the anchor, "lot" (count,) chooses it."""
@@ -101,10 +100,7 @@ class SingleElement(SequenceModel):
         self, elements: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """The features of each element, (B, T, g), computed in one call."""
-        features = over_elements(self.codec.encoder, elements, mask)
-        if self.context is None:
-            return features
-        return networks.run_recurrent(self.context, features, lengths)
+        return over_elements(self.codec.encoder, elements, mask)
 
     def choose_anchor(self, observed: Tensor, lot: Tensor | None = None) -> Tensor:
         """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
@@ -199,10 +195,6 @@ class SingleElement(SequenceModel):
             seen = None if mask is None else take_element(mask, anchor)[:, None]
             alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
             terms["anchor"] = alone[:, 0]
-        if self.config.still:
-            # log p(x_t | s, d_t = 0)
-            means = self.decode_elements(codes["static"], torch.zeros_like(codes["dynamic"]), mask)
-            terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
         return terms
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:

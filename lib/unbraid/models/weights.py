@@ -30,16 +30,27 @@ def write_weights(model: Any, path: Path) -> None:
 
 
 def find_class(named: str, wanted: ModelClass, path: Path | str) -> ModelClass:
-    """The class of a dotted name: the wanted one, or else one of this library or of a module that
-    is imported already, because a file of weights shall not decide what runs on this machine.
-    """
-    import unbraid.models  # noqa: F401 - imported lazily, because its modules import this one
+    """The class of a dotted name: the wanted one or another that is imported already, because a
+    file of weights shall not decide what runs on this machine.
 
+    Files are not written again where a class has moved into this library: its own name is enough.
+    """
     module, _, own_name = named.rpartition(".")
     if wanted.__name__ == own_name:
         return wanted
-    model_class = getattr(sys.modules.get(module), own_name, None)
+    library = {each.__name__: each for each in list_subclasses(wanted)}
+    model_class = getattr(sys.modules.get(module), own_name, library.get(own_name))
     if model_class is None:
-        advice = f"import {module} first"
+        advice = f"import {own_name} first, as from unbraid.variants"
         raise ResultsError(f"{path}: expected an imported class, found {named}; {advice}")
     return model_class
+
+
+def list_subclasses(parent: Any) -> list[Any]:
+    """The imported classes of this library that are below a class."""
+    found: list[Any] = []
+    for each in parent.__subclasses__():
+        found += list_subclasses(each)
+        if each.__module__.startswith("unbraid."):
+            found.append(each)
+    return found

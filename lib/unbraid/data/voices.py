@@ -5,6 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import torch
 from torch import Tensor
+
 from unbraid.checks import check_name
 from unbraid.data.speech import Utterances, equal_level, label_digits
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from unbraid.checks import check_name
-from unbraid.models.single_element import SingleElement, SingleElementConfig
+
+from ..checks import check_name
+from ..models.single_element import SingleElement, SingleElementConfig
 
 
 @dataclass(frozen=True)
