@@ -24,6 +24,7 @@ from unbraid.variants import (
 )
 
 from papers.a.variants import GatedPrediction
+from papers.c.variants import ReleasedElement
 from papers.side_by_side.variants import PrincipalComponents
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
@@ -72,6 +73,7 @@ MODELS = {  # by name: the class and its sizes
     "painted": (PaintedFrames, FRAMES_ALONE | SIZES["palette"]),
     "element": (SingleElement, ELEMENT),
     "element, middle": (SingleElement, ELEMENT | {"anchor": "middle"}),
+    "released element": (ReleasedElement, ELEMENT | {"anchor_alone": True}),
     "speech element": (SpeechElement, ELEMENT),
     "speech element, series": (SpeechElement, SERIES),
     "element, plain networks": (SingleElement, ELEMENT | {"normalise": False, "variance": 0.1}),

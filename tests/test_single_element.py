@@ -297,7 +297,7 @@ def test_only_observed_values_count():
     means = model.decode(model.encode(Batch(values, mask), noise))
     by_value = Normal(means, math.sqrt(model.variance)).log_prob(values)
     close(bound.log_likelihood, (by_value * mask).sum((1, 2)))
-    alone = small("element, series", anchor_alone=True)
+    alone = small("released element", **SERIES)
     close(alone.elbo(Batch(values, mask), noise).terms, bound.terms)
     junk = torch.where(mask, values, 9.0)
     close(model.elbo(Batch(junk, mask), noise).elbo, bound.elbo)
@@ -315,17 +315,6 @@ def test_one_element(name):
     assert bound.elbo.isfinite().all()
     assert (bound.kl["dynamic"] > 0).all()
     assert model.decode(model.encode(frames)).shape == frames.shape
-
-
-@torch.no_grad()
-def test_the_anchor_decoded_alone_is_another_term_in_training_only():
-    model, alone = small("element"), small("element", anchor_alone=True)
-    frames, noise = example_frames(model), model.draw_noise(3, 5, seeded())
-    for is_training in (False, True):
-        first, second = (each.train(is_training)(frames, noise) for each in (model, alone))
-        close(first.log_likelihood, second.log_likelihood)
-        is_same = torch.allclose(first.terms["anchor"], second.terms["anchor"], rtol=1e-5)
-        assert is_same != is_training
 
 
 @torch.no_grad()

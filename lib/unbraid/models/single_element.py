@@ -47,6 +47,7 @@ class SingleElement(SequenceModel):
     config_class = SingleElementConfig
     config: SingleElementConfig
     code_names = ("static", "dynamic")
+    codecs = CODECS  # by the kind of the data
     codec: Codec
 
     def read_static(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
@@ -63,7 +64,8 @@ class SingleElement(SequenceModel):
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
         self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
         self.variance = config.variance
-        self.build_networks()
+        self.codec = self.codecs[config.kind](config)
+        self.build_posteriors()
         self.frame_shape = self.codec.frame_shape
         self.prior = networks.AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
@@ -71,11 +73,6 @@ class SingleElement(SequenceModel):
             networks.draw_weights(self, (nn.Conv2d, nn.Linear), draw)
         # Last, as weights that are drawn anew would undo it.
         self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
-
-    def build_networks(self) -> None:
-        """Make the codec, and the networks of the two posteriors."""
-        self.codec = CODECS[self.config.kind](self.config)
-        self.build_posteriors()
 
     def build_posteriors(self) -> None:
         """Make what reads the features: the static head and the dynamic LSTM."""
@@ -187,15 +184,7 @@ class SingleElement(SequenceModel):
         self, elements: Tensor, mask: Tensor | None, posterior: Posterior, by_element: Tensor
     ) -> dict[str, Tensor]:
         """The terms, (B,) each, that the authors' objectives contain and the bound does not."""
-        anchor, codes = posterior.anchor, posterior.codes
-        terms = {"anchor": take_element(by_element, anchor)}  # log p(x_a | s, d_a)
-        if self.config.anchor_alone:
-            d = take_element(codes["dynamic"], anchor)[:, None]
-            means = self.decode_elements(codes["static"], d)
-            seen = None if mask is None else take_element(mask, anchor)[:, None]
-            alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
-            terms["anchor"] = alone[:, 0]
-        return terms
+        return {"anchor": take_element(by_element, posterior.anchor)}  # log p(x_a | s, d_a)
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
         elements, mask = self.check_batch(batch)

@@ -115,17 +115,16 @@ class PublishedSeries(SingleElement):
 
     config_class = PublishedSeriesConfig
     config: PublishedSeriesConfig
+    codecs = {"series": StepCodec}
     codec: StepCodec
 
-    def build_networks(self) -> None:
-        config = self.config
-        features = config.features
-        self.codec = StepCodec(config)
+    def build_posteriors(self) -> None:
+        features = self.config.features
         self.anchor_recurrent = nn.GRU(features, features, batch_first=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, features), nn.Tanh(), GaussianHead(features, self.static_size)
         )
-        self.dynamic_encoder = WindowEncoder(config)  # type: ignore[assignment]
+        self.dynamic_encoder = WindowEncoder(self.config)  # type: ignore[assignment]
 
     def with_anchor(self, anchor: str) -> Self:
         """A model that shares the weights and has another anchor."""

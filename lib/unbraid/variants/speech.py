@@ -113,16 +113,15 @@ class PublishedSpeech(SpeechElement):
 
     config_class = PublishedSpeechConfig
     config: PublishedSpeechConfig
+    codecs = {"series": SpectraCodec}
     codec: SpectraCodec
 
-    def build_networks(self) -> None:
-        config = self.config
-        features, hidden = config.features, config.hidden
-        self.codec = SpectraCodec(config)
+    def build_posteriors(self) -> None:
+        features, hidden = self.config.features, self.config.hidden
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), LeakyHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = elements.DynamicEncoder(config)
+        self.dynamic_encoder = elements.DynamicEncoder(self.config)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
         return super().check_batch(batch)[0], None
