@@ -89,9 +89,7 @@ def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     return float(nats) / np.log(2)
 
 
-def ross(
-    x: ArrayLike, labels: ArrayLike, *, jitter: float = 1e-10, seed: int = 0, raw: bool = False
-) -> MutualInformation:
+def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation:
     """Estimate I(x; label) in bits, at most the entropy of the labels.
 
     x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
@@ -105,7 +103,7 @@ def ross(
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    (bits,) = ross_bits(prepare(xs, jitter, generator, raw), [classes], k=3)
+    (bits,) = ross_bits(prepare(xs, 1e-10, generator, raw=False), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
     return MutualInformation(bits, np.empty(0))
 
