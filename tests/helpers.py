@@ -12,13 +12,20 @@ from unbraid.models.base import Batch
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
+from unbraid.variants import (
+    AblatedElement,
+    CanvasPrediction,
+    FrameVAE,
+    PaintedFrames,
+    PublishedSeries,
+    PublishedSpeech,
+    SequenceVAE,
+    SpeechElement,
+)
 
-from papers.a.variants import CanvasPrediction, GatedPrediction
-from papers.b.variants import PaintedFrames
-from papers.c.published_series import PublishedSeries
-from papers.c.published_speech import PublishedSpeech
-from papers.c.variants import AblatedElement
-from papers.side_by_side.variants import FrameVAE, PrincipalComponents, SequenceVAE
+from papers.a.variants import GatedPrediction
+from papers.c.variants import ReleasedElement
+from papers.side_by_side.variants import PrincipalComponents
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -65,9 +72,10 @@ MODELS = {  # by name: the class and its sizes
     "unordered, plain prior": (UnorderedFrames, FRAMES_ALONE | {"prior_given_static": False}),
     "painted": (PaintedFrames, FRAMES_ALONE | SIZES["palette"]),
     "element": (SingleElement, ELEMENT),
-    "element, still": (SingleElement, ELEMENT | {"still": True}),
     "element, middle": (SingleElement, ELEMENT | {"anchor": "middle"}),
-    "element, context": (SingleElement, ELEMENT | {"context": True}),
+    "released element": (ReleasedElement, ELEMENT | {"anchor_alone": True}),
+    "speech element": (SpeechElement, ELEMENT),
+    "speech element, series": (SpeechElement, SERIES),
     "element, plain networks": (SingleElement, ELEMENT | {"normalise": False, "variance": 0.1}),
     "element, series": (SingleElement, SERIES),
     "not subtracted": (AblatedElement, ELEMENT | {"subtract": False}),

@@ -7,6 +7,7 @@ from sklearn.feature_selection import mutual_info_classif
 from unbraid.measures.information import (
     count_within,
     cross_block,
+    describe_ties,
     distance_of_neighbour,
     kraskov,
     ross,
@@ -14,8 +15,6 @@ from unbraid.measures.information import (
     same_and_cross,
 )
 from unbraid.measures.leakage import leakage_matrix
-
-from papers.a.pairs import Pairs, neighbour_scores
 
 
 def gaussian_pairs(seed, count, width, correlation):
@@ -67,9 +66,9 @@ def test_ross_equals_its_definition(width):
     generator = np.random.default_rng(width)
     labels = generator.integers(4, size=90)
     x = generator.normal(size=(90, width)) + labels[:, None]
-    found = ross(x, labels, jitter=0, raw=True).estimate
+    (found,) = ross_bits(x, [labels], k=3)
     assert found == pytest.approx(ross_by_loop(x, labels), abs=1e-9)
-    scaled = ross(x / x.std(0), labels, raw=True).estimate
+    (scaled,) = ross_bits(x / x.std(0), [labels], k=3)
     assert ross(x, labels).estimate == pytest.approx(scaled, abs=1e-9)
 
 
@@ -137,11 +136,10 @@ def test_no_measure_depends_on_units():
 
     def ask(code, pitch):
         halves = np.split(code, 2, axis=1)
-        pairs = Pairs(code, code, {"at": pitch[:, None]})
         bits = same_and_cross(halves, halves[::-1])
         yield kraskov(code, pitch, shuffles=2)[0], kraskov(code, pitch, shuffles=2).null
         yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:]
-        yield cross_block(code, code[:, ::-1]), neighbour_scores(pairs, np.arange(4).reshape(2, 2))
+        yield cross_block(code, code[:, ::-1])
         for probe in ("linear", "nonlinear"):
             known = {"who": who, "pitch": pitch}
             found = leakage_matrix({"a": code}, known, probe=probe, permutations=99)
@@ -161,6 +159,28 @@ def test_many_equal_rows_are_warned_of():
     x, y = g.normal(size=(2, 150))
     with pytest.warns(UserWarning, match="100% of the rows equal others.* copies too high"):
         assert kraskov(np.tile(x, 2), np.tile(y, 2)).estimate > 0.5  # where the truth is 0
+
+
+@pytest.mark.parametrize("width, height", ((2, 64), (4, 300), (16, 2048), (24, 4608)))
+def test_a_tree_and_a_comparison_of_all_give_the_same_bits(width, height, monkeypatch):
+    x = np.random.default_rng(width).normal(size=(height, width))
+    x[:9] = x[9:18]  # equal points
+    by_tree = [distance_of_neighbour(x, k) for k in (1, 3)]
+    monkeypatch.setattr("unbraid.measures.information.KDTree", None)
+    with pytest.raises(TypeError):
+        distance_of_neighbour(x, 1)  # it was the tree
+    monkeypatch.setattr("unbraid.measures.information.FEW", np.inf)
+    for k, distances in zip((1, 3), by_tree, strict=True):
+        assert (distance_of_neighbour(x, k) == distances).all()
+
+
+def test_only_whole_rows_that_are_equal_count_as_ties():
+    x = np.arange(40.0).reshape(20, 2)
+    x[:, 0] = x[:, 0] // 8  # equal in the first column
+    assert describe_ties(x) == ""
+    x[4:7] = x[3]
+    x[12] = x[15]
+    assert describe_ties(x).startswith("30% of the rows equal others")
 
 
 @pytest.mark.parametrize("width", (1, 3))

@@ -24,9 +24,11 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.schedules import Schedule
 
-from papers.b.data import DigitPaths, withhold
 from papers.encoded import generation_scores
 from papers.judge import fit_judge
+from papers.run import LogarithmicSchedule, weight_schedules
+from papers.selections import DigitPaths, withhold
+from papers.settings import RunSettings
 
 X, Y = np.random.default_rng(0).normal(size=(2, 20, 2))
 CONSTANT, NAN = np.column_stack([X[:, 0], np.full(20, 7.0)]), np.where(X[3, 1] == X, np.nan, X)
@@ -159,8 +161,8 @@ FAULTS = (  # the field, and the call
     ("knots", lambda: Schedule([[0, math.nan]])),
     ("knots", lambda: Schedule([])),
     ("knots", lambda: Schedule([0, 1])),
-    ("knots", lambda: Schedule([[0, 0], [1, 1]], "logarithmic")),
-    ("interpolation", lambda: Schedule([[0, 1], [1, 2]], "cubic")),
+    ("knots", lambda: LogarithmicSchedule([[0, 0], [1, 1]])),
+    ("weight_interpolation", lambda: weight_schedules(RunSettings(weight_interpolation="cubic"))),
     ("x", lambda: kraskov(X * 1e200, Y)),
     ("code 'x'", lambda: leak(CODE * 1e-310)),
     ("values", lambda: leak(factor=np.ma.masked_array(HAIR, HAIR > 1))),

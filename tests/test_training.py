@@ -15,6 +15,8 @@ from unbraid.schedules import Schedule, schedule_value
 from unbraid.tensors import read_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
+from papers.run import LogarithmicSchedule
+
 CHANGING = {"learning_rate": [[0.0, 1e-2], [1.0, 0.0]], "weights": {"kl": lambda share: share}}
 
 
@@ -269,5 +271,5 @@ def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
     knots = [[0.0, 8.0], [0.5, 8.0], [1.0, 2.0]]
     assert schedule_value(knots, 0.2) == 8
     assert schedule_value(knots, 0.75) == Schedule(knots)(0.75) == pytest.approx(5)
-    assert schedule_value(Schedule(knots, "logarithmic"), 0.75) == pytest.approx(4)
+    assert schedule_value(LogarithmicSchedule(knots), 0.75) == pytest.approx(4)
     assert schedule_value(lambda share: 4 * share, 0.75) == schedule_value(3, 0.75) == 3

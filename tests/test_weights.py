@@ -48,7 +48,7 @@ def test_a_class_outside_the_library_is_named_where_it_is_not_imported():
     code = "from unbraid import records\nfrom unbraid.models.base import SequenceModel\n"
     code += f"SequenceModel.load(records.weights({name!r}))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ResultsError" in ended.stderr and "import papers.a.variants first" in ended.stderr
+    assert "ResultsError" in ended.stderr and "import GatedPrediction first" in ended.stderr
 
 
 def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(saved, tmp_path):

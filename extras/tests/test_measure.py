@@ -431,6 +431,18 @@ def test_a_mistake_is_told_before_anything_large_is_imported(tmp_path):
     assert "dynamic: " in done and "action" in done
 
 
+def test_a_page_is_written_without_pytorch(tmp_path):
+    program = (
+        "import sys; from unbraid_extras.__main__ import run\n"
+        "run(['measure', 'c.npz', 'f.csv', '--dynamic', 'action', '--html', 'o.html'])\n"
+        "assert 'matplotlib' in sys.modules and 'torch' not in sys.modules"
+    )
+    np.savez(tmp_path / "c.npz", static=CODE, dynamic=CODE[:, :1])
+    pd.DataFrame({"action": GOOD, "who": GOOD[::-1]}).to_csv(tmp_path / "f.csv", index=False)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert "<img" in (tmp_path / "o.html").read_text(encoding="utf-8")
+
+
 def test_mistakes_end_in_one_message(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.chdir(tmp_path)

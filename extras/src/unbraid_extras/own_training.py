@@ -26,6 +26,7 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 from unbraid.progress import in_notebook
 from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
+from unbraid.variants import SpeechElement
 
 from unbraid_extras.outputs import check_outputs, is_made_by, provenance
 from unbraid_extras.own_data import OwnData
@@ -67,6 +68,7 @@ class Plan:
     """
 
     model: str
+    model_class: type[SequenceModel]
     config: ModelConfig
     options: dict[str, Any]
     drawn: int | None
@@ -167,7 +169,8 @@ def choose(
         key = "recordings" if data.kind == "recordings" else "series"
     options = table[key]
     cost, reasons = options.pop("cost"), options.pop("reasons")
-    config = MODELS[model].config_class.of(options.pop("config") | fit_sizes(model, train))
+    model_class = SpeechElement if key == "recordings" else MODELS[model]
+    config = model_class.config_class.of(options.pop("config") | fit_sizes(model, train))
     drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
@@ -190,7 +193,7 @@ def choose(
     if len(train) < FEW_SEQUENCES:
         reasons.append(table["careful"].format(count=len(train)))
     print("".join(f"  {reason}\n" for reason in reasons), end="")
-    return Plan(model, config, options, drawn, reasons)
+    return Plan(model, model_class, config, options, drawn, reasons)
 
 
 def fit_sizes(model: str, train: Sequences) -> dict[str, object]:
@@ -322,7 +325,7 @@ def keep_alone(folder: Path) -> Iterator[None]:
 def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerator: str) -> None:
     """Train until the end, and write the results. known: what the record says in addition."""
     torch.manual_seed(plan.options["seed"])
-    model = MODELS[plan.model](plan.config)
+    model = plan.model_class(plan.config)
     weights, curve, record_path = (folder / name for name in RESULTS)
     checkpoint, best, _ = (folder / name for name in WORKING)
     reached = last_update(checkpoint)

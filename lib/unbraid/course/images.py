@@ -4,19 +4,24 @@ alt, in all that show something: a sentence that says what the picture shows, fo
 see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import io
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
-from torch import Tensor
 
 from unbraid.checks import check_field, check_whole, finite_array, refuse
 from unbraid.data.fetch import repository_root
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # One palette in the whole course: each pair differs in hue for everybody, and in lightness.
 DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue

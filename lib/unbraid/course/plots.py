@@ -3,10 +3,12 @@
 What moves is in `films`, and a lesson finds it here, too. alt: as in `images`.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageChops
-from torch import Tensor
 
 from unbraid.checks import check_field, refuse
 from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
@@ -24,6 +25,9 @@ from unbraid.course.images import (  # noqa: F401
     picture,
     show_image,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
 SEEN = 16  # from here on one may see that a colour, of 255, has changed

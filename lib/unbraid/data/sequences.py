@@ -104,9 +104,6 @@ class Sequences(Readable):
         # For bytes index_select is several times as fast as values[rows].
         return self._map(lambda values: values.index_select(0, rows.long()))
 
-    def to(self, device: torch.device | str) -> Self:
-        return self._map(lambda values: values.to(device))
-
     def as_float(self) -> Self:
         """The same sequences with bytes turned into floats in [0, 1], four times as large."""
         new = copy.copy(self)

@@ -26,7 +26,9 @@ from unbraid import checks
 from unbraid.checks import check_field, check_whole, measurable_array, refuse
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
-ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
+ALL = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
+FEW = 8  # The same for a tree that finds a neighbour, per columns², in up to MOST_COLUMNS.
+MOST_COLUMNS = 24  # In more of them, a tree looks at almost all points.
 AT_ONCE = 20_000  # distances, which fit into a processor's cache
 MOST_KEPT = 2000  # rows whose distances from each other are all kept in memory
 
@@ -89,9 +91,7 @@ def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     return float(nats) / np.log(2)
 
 
-def ross(
-    x: ArrayLike, labels: ArrayLike, *, jitter: float = 1e-10, seed: int = 0, raw: bool = False
-) -> MutualInformation:
+def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation:
     """Estimate I(x; label) in bits, at most the entropy of the labels.
 
     x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
@@ -105,7 +105,7 @@ def ross(
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    (bits,) = ross_bits(prepare(xs, jitter, generator, raw), [classes], k=3)
+    (bits,) = ross_bits(prepare(xs, 1e-10, generator, raw=False), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
     return MutualInformation(bits, np.empty(0))
 
@@ -161,7 +161,8 @@ def distance_of_neighbour(points: np.ndarray, k: int, far: np.ndarray | None = N
         ends = [line[first : first + count] for first in range(2 * k + 1)]
         reach = [np.maximum(here - ends[n], ends[n + k] - here) for n in range(k + 1)]
         return np.min(reach, axis=0)[np.argsort(order)]
-    if len(points) >= ALL * points.shape[1] ** 3:
+    width = points.shape[1]
+    if len(points) >= (FEW * width**2 if width <= MOST_COLUMNS else ALL * width**3):
         return KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)[0][:, k]
     return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
@@ -195,7 +196,13 @@ def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 def describe_ties(samples: np.ndarray) -> str:
     """A doubt where more than a tenth of the rows (N, d) equal others; else ""."""
-    counts = np.unique(samples, axis=0, return_counts=True)[1]
+    order = np.argsort(samples[:, 0])
+    is_next = np.diff(samples[order, 0]) == 0
+    if not is_next.any():
+        return ""
+    # Equal rows are equal in the first column, so only such rows are compared as a whole.
+    alike = np.append(is_next, False) | np.append(False, is_next)
+    counts = np.unique(samples[order[alike]], axis=0, return_counts=True)[1]
     share = counts[counts > 1].sum() / max(1, len(samples))
     says = f"{share:.0%} of the rows equal others: zeros and counts make the estimate too low"
     return f"{says}, copies too high" if share > 0.1 else ""

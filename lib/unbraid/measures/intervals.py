@@ -68,23 +68,6 @@ def ratio_limits(
     return np.array(limits)
 
 
-def bootstrap_interval(
-    score: Callable[[np.ndarray], float], n: int, draws: int = 2000, seed: int = 0
-) -> Interval:
-    """BCa interval of a score of n test items, such as an accuracy, over draws of as many items.
-
-    score: of the items of these numbers (n,), which may repeat; NaN where it is undefined. It is
-    called draws + n + 1 times. Of a single item the limits are NaN.
-    """
-    rows, random = np.arange(n), np.random.default_rng(seed)
-    estimate = float(score(rows))
-    if n < 2:
-        return Interval(estimate, np.nan, np.nan)
-    drawn = np.array([score(random.integers(n, size=n)) for _ in range(draws)])
-    left_out = np.array([score(np.delete(rows, row)) for row in rows])
-    return Interval(estimate, *bca_limits(estimate, drawn, left_out))
-
-
 def bca_limits(estimate: float, drawn: np.ndarray, left_out: np.ndarray) -> tuple[float, float]:
     """Limits of a statistic from its values in draws and with each unit left out.
 
