@@ -5,9 +5,9 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
+from form import for_all
 from unbraid.models.base import Batch
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
@@ -28,7 +28,7 @@ from papers.c.variants import ReleasedElement
 from papers.side_by_side.variants import PrincipalComponents
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_notebook = for_all(NOTEBOOKS)  # one test of all
 DOUBLE = {"dtype": torch.float64}
 
 

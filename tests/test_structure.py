@@ -10,6 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from form import MACHINE_PATH, for_all, nested_loops
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {  # each with its folder, and the rooms that it may import beside itself
@@ -29,7 +30,7 @@ APART = {  # parts of the library, and what they import neither at once nor late
     "training": {"data", "measures", "course", "codes", "interventions"},
 }
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
-each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+each = for_all(FILES)
 
 
 def parse(path):
@@ -135,31 +136,26 @@ def test_nothing_is_pickled_and_comprehensions_have_one_loop(path):
     assert nested_loops(ast.parse(text)) == []
 
 
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+def test_a_test_of_all_names_each_that_fails():
+    @for_all([1, 2, 3])
+    def check(number):
+        assert number == 2
+
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)^1: Assert.*\n3: Assert"):
+        check()
 
 
-def nested_loops(tree):
-    """The lines of comprehensions with two loops, or with another comprehension inside."""
-    lines = []
-    for node in ast.walk(tree):
-        if isinstance(node, COMPREHENSIONS):
-            parts = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS)]
-            if len(parts) > 1 or len(node.generators) > 1:
-                lines.append(node.lineno)
-    return lines
-
-
-MACHINE = re.compile(r"(?<![\w.$~{}-])/(?:root|home|work|Users)/\w|/\.pyenv/")
+NAMING = {"tests/test_exercises.py", "tests/test_hygiene.py"}  # examples of such folders
 TEXTS = {".py", ".md", ".toml", ".yml", ".yaml", ".cff", ".lock", ".json", ".csv", ".mplstyle", ""}
 
 
-def test_no_committed_file_names_this_machine():
+def test_no_committed_file_names_a_folder_of_a_machine():
     """Notebooks are looked at by a test of their own."""
     command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout: which files are committed is not known")
-    names = set(listed.stdout.split("\0")) - {"tests/test_hygiene.py", ""}
+    names = set(listed.stdout.split("\0")) - NAMING - {""}
     paths = [ROOT / name for name in names if Path(name).suffix in TEXTS]
     texts = {path: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
-    assert texts and [path for path, text in texts.items() if MACHINE.search(text)] == []
+    assert texts and [path for path, text in texts.items() if MACHINE_PATH.search(text)] == []
