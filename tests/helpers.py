@@ -1,5 +1,7 @@
 """What several test files share: seeds, closeness of doubles, and one small model of each kind."""
 
+import ast
+import json
 import math
 import tomllib
 from pathlib import Path
@@ -30,6 +32,13 @@ from papers.side_by_side.variants import PrincipalComponents
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 each_notebook = for_all(NOTEBOOKS)  # one test of all
 DOUBLE = {"dtype": torch.float64}
+
+
+def parse_code(path):
+    """The syntax tree of all code cells of a notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return ast.parse("\n".join(sources))
 
 
 def seeded(seed=0):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from form import MACHINE_PATH, for_all, nested_loops
+from helpers import NOTEBOOKS, parse_code
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {  # each with its folder, and the rooms that it may import beside itself
@@ -22,12 +23,13 @@ ROOMS = {  # each with its folder, and the rooms that it may import beside itsel
 ALL = ((path, room) for room in ROOMS for path in sorted(ROOMS[room][0].rglob("*.py")))
 FILES = {path: room for path, room in ALL if "tests" not in path.relative_to(ROOT).parts}
 APART = {  # parts of the library, and what they import neither at once nor late
-    "checks": {"distributions", "networks", "models", "data", "measures", "training"},
-    "networks": {"models", "data", "measures", "training", "course", "records"},
-    "models": {"data", "measures", "training", "course", "codes", "interventions"},
-    "data": {"models", "measures", "training", "course", "records"},
-    "measures": {"models", "data", "training", "course"},
-    "training": {"data", "measures", "course", "codes", "interventions"},
+    "checks": {"distributions", "networks", "models", "variants", "data", "measures", "training"},
+    "networks": {"models", "variants", "data", "measures", "training", "course", "records"},
+    "models": {"variants", "data", "measures", "training", "course", "codes", "interventions"},
+    "variants": {"data", "measures", "training", "course", "codes", "interventions", "records"},
+    "data": {"models", "variants", "measures", "training", "course", "records"},
+    "measures": {"models", "variants", "data", "training", "course"},
+    "training": {"variants", "data", "measures", "course", "codes", "interventions"},
 }
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
 each = for_all(FILES)
@@ -86,11 +88,33 @@ def draw_arrows(late, room=None):
     return arrows
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    TopologicalSorter(draw_arrows(late=False)).prepare()  # Raises CycleError.
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_module_imports_itself_by_way_of_others_not_even_late(room):
+    TopologicalSorter(draw_arrows(late=True, room=room)).prepare()  # Raises CycleError.
 
 
-def test_papers_has_no_circle_of_late_imports_either_and_six_floors():
+def name_folder(module):
+    """papers.a for papers.a.evaluate; a module of papers itself stands for itself."""
+    return ".".join(module.split(".")[:2])
+
+
+def test_a_folder_of_papers_imports_nothing_that_imports_this_folder():
+    """Each folder taken as one: what it stands on does not stand on it, not even late."""
+    folders = defaultdict(set)
+    for module, targets in draw_arrows(late=True, room="papers").items():
+        folders[name_folder(module)] |= {*map(name_folder, targets)} - {name_folder(module)}
+    assert folders["papers.evaluation"] >= {f"papers.{name}" for name in "abc"}
+    TopologicalSorter(folders).prepare()  # Raises CycleError.
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_imports_the_library_alone(path):
+    """Whatever it imports lives there; papers/ makes results/, tools/ handles notebooks."""
+    found = {name.split(".")[0] for name in imports(parse_code(path))} & ROOMS.keys()
+    assert found <= {"unbraid"} | ({"unbraid_extras"} if path.name.startswith("42") else set())
+
+
+def test_papers_has_six_floors():
     arrows, floors = draw_arrows(late=True, room="papers"), {}
     for module in TopologicalSorter(arrows).static_order():  # those first that others import
         below = [floors[name] for name in arrows[module]]
