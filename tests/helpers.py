@@ -1,13 +1,15 @@
 """What several test files share: seeds, closeness of doubles, and one small model of each kind."""
 
+import ast
+import json
 import math
 import tomllib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
+from form import for_all
 from unbraid.models.base import Batch
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
@@ -28,8 +30,15 @@ from papers.c.variants import ReleasedElement
 from papers.side_by_side.variants import PrincipalComponents
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_notebook = for_all(NOTEBOOKS)  # one test of all
 DOUBLE = {"dtype": torch.float64}
+
+
+def parse_code(path):
+    """The syntax tree of all code cells of a notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return ast.parse("\n".join(sources))
 
 
 def seeded(seed=0):

@@ -15,6 +15,7 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.tensors import read_tensors
+from unbraid.variants import AblatedElement
 
 SMALL = {"image_size": 16, "width": 4, "features": 8, "hidden": 8}
 
@@ -64,6 +65,25 @@ def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(s
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(ResultsError, match="description of the model, found none"):
         SingleElement.load(tmp_path / "foreign.safetensors")
+
+
+def test_a_field_that_the_class_no_longer_has_is_left_out_where_it_was_off(saved, tmp_path):
+    tensors, described = read_tensors(saved[1], "model")
+    described.pop("sha256")
+    for value in (False, True):
+        other = described | {"config": described["config"] | {"gone": value}}
+        save_file(tensors, tmp_path / "old.safetensors", {"model": json.dumps(other)})
+        if value:
+            with pytest.raises(TypeError, match="'gone'"):
+                SingleElement.load(tmp_path / "old.safetensors")
+        else:
+            assert SingleElement.load(tmp_path / "old.safetensors").config == saved[0].config
+
+
+def test_a_class_that_has_moved_into_the_library_is_found_by_its_own_name():
+    name = "single_element/sprites/quick/whole-seed0"
+    assert records.read_record(name)["model"]["class"] == "papers.c.variants.AblatedElement"
+    assert type(SequenceModel.load(records.weights(name))) is AblatedElement
 
 
 @pytest.mark.parametrize("count", (1, 2000))
