@@ -48,12 +48,11 @@ def execute(
     profile: str = "quick",
     seconds: float | None = None,
     solutions: bool = True,
-    folder: Path | None = None,
 ) -> Outcome:
     """Run one notebook into the file `output`. What fails is in the outcome.
 
     seconds: the longest that a cell may take. solutions: whether those of the exercises run, too;
-    otherwise the output lacks them. folder: where the notebook runs, by default where it lies.
+    otherwise the output lacks them.
     """
     check_name("profile", profile, CELL_SECONDS)
     outcome = Outcome(Path(notebook).resolve(), Path(output).resolve())
@@ -66,7 +65,7 @@ def execute(
             book, _ = WITHOUT_SOLUTIONS(nbformat.read(source, 4), {})
             source = write(book, outcome.output)  # papermill reads it before it writes there
         limit = int(seconds or CELL_SECONDS[profile])
-        place = folder or outcome.notebook.parent
+        place = outcome.notebook.parent
         said = call_papermill(source, outcome.output, profile, limit, place)
         outcome.fault = find_fault(outcome.output, said)
     except (ValueError, AttributeError, nbformat.ValidationError) as error:  # a damaged file
