@@ -22,6 +22,7 @@ from unbraid.data import sprites
 from papers import claims
 
 IS_PAPERS = bool(os.environ.get("UNBRAID_PAPER_SIZE"))
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TINY = {"12": {"batch": 2}, "22": {"batch": 1, "count": 2}, "32": {"batch": 2}}
 each_page = pytest.mark.parametrize("number", TINY)
 pytestmark = pytest.mark.timeout(3000 if IS_PAPERS else 300)
@@ -59,7 +60,7 @@ def set_recipe(lesson, number, updates):
 
 def train_branch(lesson, number, path, updates):
     """The model after so many updates of the full branch, and how many were made in this call."""
-    data = make_data(number)
+    lesson.device, data = DEVICE, make_data(number)
     lesson.train_paper_size(path, data, seed=3, **set_recipe(lesson, number, updates))
     return lesson.build_paper_size(0), data.draws
 
@@ -240,6 +241,7 @@ LEFT_OUT = {"32": {f"swap_differing_{name}" for name in ("skin", "trousers", "to
 
 def judge(lesson, number, path, updates):
     """What the full branch shows of the model that it starts from, as if after so many updates."""
+    lesson.device = DEVICE
     checkpoints.save(path, updates, model=lesson.build_paper_size(0))
     if number == "12":
         clips = MovingDigits(load_digits("test"))(40, seeded(7))
