@@ -94,7 +94,7 @@ grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
 
 gpu: $(ENVIRONMENT)  ## train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
-	$(PYTHON) -m papers gpu --seed "$(SEED)"
+	$(PYTHON) -m papers.gpu --seed "$(SEED)"
 
 grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
 	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests

@@ -1,4 +1,4 @@
-"""python -m papers: train, evaluate, judge, adopt, gpu, runs, show, verify.
+"""python -m papers: train, evaluate, judge, adopt, runs, show, verify.
 
 What needs PyTorch is imported lazily, so that help and typos are answered at once.
 """
@@ -188,22 +188,6 @@ def adopt(
     from papers import adopt
 
     typer.echo(f"written: {adopt.adopt(source, folder)}")
-
-
-@app.command()
-def gpu(
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
-    folder: Annotated[Path | None, typer.Option("--results", help="By default results/.")] = None,
-) -> None:
-    """Train A factored, A entangled, B and C at the papers' own size on a GPU, and judge them."""
-    from unbraid import records
-    from unbraid.training import choose_accelerator
-
-    choose_accelerator("cuda")  # or it says what this machine has
-    from papers import gpu
-
-    folder = folder or records.results()
-    gpu.make_all(folder, folder.resolve().parent / "build" / "gpu", seed)
 
 
 def select_target(target: str, profile: str) -> list[RunSettings]:

@@ -1,10 +1,13 @@
 """`make gpu`: the papers' own size on one GPU, and the rows and verdicts that come of it.
 
+    python -m papers.gpu --seed 0
+
 A factored, A entangled, B and C are trained in this order by papers/a, b and c/full_size.py. A
 training that was interrupted goes on at its state file in build/gpu/. A run that results/ holds is
 not trained again, and one whose figures are there is not measured again.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from unbraid import records
-from unbraid.checks import ResultsError
+from unbraid.checks import ResultsError, SettingsError
+from unbraid.training import choose_accelerator
 
 from papers import claims, evaluation, pages, tables
 from papers.a import full_size as paper_a
@@ -102,5 +106,23 @@ def print_verdicts(run: str) -> None:
     """The rows of REPRODUCTION.md that a run answers."""
     for claim in claims.read_claims():
         if claim.run == run:
-            row = claim.print_row(with_command=False)
-            print("\n".join(line for cell in row for line in cell.split("<br>")), end="\n\n")
+            row = "<br>".join(claim.print_row(with_command=False))
+            print(row.replace("<br>", "\n"), end="\n\n")
+
+
+def main() -> None:
+    """The command; what a user can mend ends in one message."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, help="by default results/")
+    options = parser.parse_args()
+    try:
+        choose_accelerator("cuda")  # or it says what this machine has
+        folder = (options.results or records.results()).resolve()
+        make_all(folder, folder.parent / "build" / "gpu", options.seed)
+    except (ResultsError, SettingsError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

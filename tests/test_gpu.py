@@ -13,6 +13,7 @@ from unbraid.data import fetch, moving_digits, sprites
 from papers import claims, evaluation, gpu, pages
 from papers import full_size as engine
 from papers.b import evaluate as unordered
+from papers.c import evaluate as clips
 
 SEED = 1  # which results/ has of no run at the papers' size
 RUNS = {
@@ -72,6 +73,8 @@ def tiny(no_gpu, monkeypatch):
             monkeypatch.setattr(run_class, name, value)
     load = gpu.load
     monkeypatch.setattr(gpu, "load", lambda *section: load(*section).but(**FEW))
+    # The statistics of 2,560 clips take a minute.
+    monkeypatch.setattr(clips, "fresh_statistics", lambda *given: {"fresh_swap_nearest": 0.0})
     # A model that has learnt nothing draws no pose in which trousers are seen.
     seen = {name: torch.ones(178, dtype=torch.bool) for name in sprites.ATTRIBUTES}
     monkeypatch.setattr(unordered, "visible_attributes", lambda poses: seen)
@@ -148,7 +151,7 @@ def test_four_runs_are_trained_resumed_measured_and_judged_once(clone, tiny, mon
     assert tiny == []
 
 
-def test_the_command_says_what_it_wants_without_a_gpu(call, monkeypatch):
+def test_the_command_says_what_it_wants_without_a_gpu(call_program, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    code, said = call("gpu")
-    assert code == 1 and "expected one of cpu" in said and "cuda" in said
+    code, said = call_program(gpu.main)
+    assert "expected one of cpu" in code and "cuda" in code and not said
