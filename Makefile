@@ -17,6 +17,7 @@ MACHINE ?= laptop
 JOBS ?=
 RESULTS ?= build/results
 GRID ?=
+SEED ?= 0
 ifneq ($(origin PYTHON),command line)
 PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/complete
@@ -32,7 +33,7 @@ LIMIT_slurm = --jobs=
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare student teacher assignment grading site slides figures data grid grid-test address clean distclean
+.PHONY: help env run test lab update compare student teacher assignment grading site slides figures data grid grid-test gpu address clean distclean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -91,6 +92,9 @@ data: $(ENVIRONMENT)  ## fetch the real data, checked
 grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
 	$(SNAKEMAKE) $(GRID) --snakefile papers/grid/Snakefile --profile "papers/grid/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
+
+gpu: $(ENVIRONMENT)  ## train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
+	$(PYTHON) -m papers.gpu --seed "$(SEED)"
 
 grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
 	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests

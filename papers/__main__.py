@@ -154,9 +154,7 @@ def evaluate_runs(  # noqa: PLR0913 - the options of a command
         typer.echo(tables.tabulate_metrics(metrics, figures, {}).T.to_string(line_width=100))
         if write:
             path = folder / part / name / profile / "metrics.json"
-            if path.exists():
-                metrics = tables.merge(records.read_json(path), metrics)
-            tables.write_metrics(path, metrics)
+            tables.add_metrics(path, metrics)
             typer.echo(f"written: {path}")
     if write and folder.resolve() == records.results().resolve():
         pages.write_tables()

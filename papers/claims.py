@@ -30,13 +30,11 @@ from scipy.stats import norm
 from unbraid import records
 from unbraid.checks import ResultsError
 from unbraid.measures.intervals import Interval, mean_interval, share_interval
+from unbraid.paper_size import LENGTH, NEAR, SEEDS, is_reached, name_verdict
 from unbraid.records import read_metrics, read_record
 
 from papers.tables import find_seeds, print_mean, print_number, split_seeds
 
-NEAR = 0.05  # of the effect, or of the published value
-LENGTH = 2 / 3  # of the paper's updates that count as its length
-SEEDS = 3  # that make a reproduction; of more, the mean and interval stand alone in a row
 MISSED = ("not tried", "not decided")  # the verdicts that a longer or larger run may change
 
 
@@ -70,8 +68,7 @@ class Figure:
         """Whether a mean over seeds is as good as the published value, or as our own bar."""
         if self.published is None:
             return self.bar is not None and mean >= self.bar
-        distance = abs(mean - self.published)
-        return self.beats(mean, self.published) or distance <= self.find_tolerance(chance)
+        return is_reached(mean, self.published, self.better, self.find_tolerance(chance))
 
     def find_tolerance(self, chance: float) -> float:
         """The distance from the published value that still counts as reached."""
@@ -192,7 +189,8 @@ class Claim:
         judged = [figure for figure in self.list_measured() if figure.is_judged()]
         if self.comparable and not self.list_measured():
             return "not tried"
-        if self.comparable and (not self.at_size or self.read_share() < LENGTH):
+        share = self.read_share()
+        if self.comparable and (not self.at_size or share < LENGTH):
             return "not decided"
         if not (self.comparable and judged):
             return "not comparable"
@@ -201,11 +199,9 @@ class Claim:
         reached = [
             figure.is_reached(self.read_mean(figure), self.find_chance(figure)) for figure in judged
         ]
-        if not all(reached):
-            return "in part" if any(reached) else "not reached"
         word = "agrees" if any(figure.bar is not None for figure in judged) else "reproduced"
         seeds = min(len(self.read_values(figure)) for figure in judged)
-        return word if seeds >= SEEDS else f"{word} once"
+        return name_verdict(reached, share, seeds, word)
 
     # ---- as text
 
@@ -402,6 +398,12 @@ def has_figures(results: str, run: str, prefix: str) -> bool:
     return True
 
 
+def is_measured(run: str) -> bool:
+    """Whether the figures of a run, such as "independent/bounce/full/published", are there."""
+    folder, _, name = run.rpartition("/")
+    return (records.results() / folder / "metrics.json").exists() and name in read_metrics(folder)
+
+
 def find_shipped(results: str, run: str) -> dict[int, bool]:
     """Whether the weights of each seed of a run are in this clone."""
     seeds = find_seeds(read_metrics(results), run)
@@ -433,9 +435,12 @@ def read_claims() -> list[Claim]:
     claims = []
     for entry in read_table()["claim"]:
         try:
+            full = entry.pop("full", {})
+            if full and is_measured(full["run"]):
+                entry |= full
             figures = [Figure(**figure) for figure in entry.get("figures", ())]
             claims.append(Claim(**(entry | {"figures": figures})))
-        except TypeError as error:
+        except (TypeError, KeyError) as error:
             raise ResultsError(f"claims.toml, {entry.get('claim')}: {error}") from None
     return claims
 

@@ -83,7 +83,8 @@ def name_judges(settings: RunSettings) -> dict[str, tuple[str, str, int]]:
     name = settings.dataset if is_judged else settings.evaluation_judge
     if name is None:
         return {}
-    judges = {"": (name, settings.profile, settings.image_size)}
+    size = settings.evaluation_judge_size or settings.image_size
+    judges = {"": (name, settings.profile, size)}
     if settings.evaluation_all_judges:
         judges["roughened_"] = ("sprites_roughened", "full", 64)
         judges["at_32_"] = ("sprites", "quick", 32)

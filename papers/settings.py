@@ -90,6 +90,7 @@ class RunSettings:
     evaluation_heads: int = 3  # trainings of each head that reads the codes of series
     evaluation_epochs: int = 0  # of each such training; 0: as the paper's
     evaluation_judge: str | None = None  # the dataset of the judge, for models without one
+    evaluation_judge_size: int | None = None  # pixels of the judge, where not those of the run
     evaluation_all_judges: bool = False  # also those of other sizes of sprites
     evaluation_fresh_statistics: bool = False  # also with new means of batch normalisation
 

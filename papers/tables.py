@@ -86,6 +86,13 @@ def merge(before: dict, measured: dict) -> dict:
     return merged
 
 
+def add_metrics(path: Path, measured: dict) -> None:
+    """Write what was measured into a metrics.json, in which other runs and seeds stay."""
+    if path.exists():
+        measured = merge(records.read_json(path), measured)
+    write_metrics(path, measured)
+
+
 def write_metrics(path: Path, metrics: dict) -> None:
     """Write metrics.json; the SHA-256 of all else in its `protocol` tells damage later."""
     metrics["protocol"]["content_sha256"] = digest_content(metrics)

@@ -1,7 +1,11 @@
 """The address of a published repository: badges, and a first cell that does nothing here."""
 
+import importlib.util
+import os
 import subprocess
 import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -33,6 +37,45 @@ def test_badges_and_a_cell_that_installs_nothing_where_the_course_is(clone, monk
     monkeypatch.setattr("subprocess.run", None)
     monkeypatch.chdir(clone)
     exec(cell.source, {})
+
+
+def make_repository(folder):
+    """A repository with a package, a notebook and an extra package."""
+    for name in ("lib/unbraid/__init__.py", "extras/src/more.py", "notebooks/00_start.ipynb"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *command], check=True)
+
+
+def test_where_the_course_is_not_installed_the_cell_fetches_it_once(tmp_path, monkeypatch):
+    """As on Colab, in its folder: `git clone` is real, of pip only what it is asked for."""
+    make_repository(tmp_path / "published")
+    content, calls, run = tmp_path / "content", [], subprocess.run
+    content.mkdir()
+
+    def call(command, check):
+        calls.append(command)
+        if command[0] == "git":
+            run(command, check=check)
+
+    monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    source = address.make_cell((tmp_path / "published").as_uri()).source
+    for expected in (["git", sys.executable], [sys.executable]):  # then in a new kernel
+        monkeypatch.setattr(sys, "path", ["elsewhere"])
+        monkeypatch.chdir(content)
+        calls.clear()
+        exec(source, {})
+        assert [command[0] for command in calls] == expected
+        course = content / "unbraid-course"
+        assert Path.cwd() == course / "notebooks" and os.listdir() == ["00_start.ipynb"]
+        found = PathFinder.find_spec("unbraid", sys.path)
+        assert Path(found.origin) == course / "lib" / "unbraid" / "__init__.py"
+        assert PathFinder.find_spec("more", sys.path) and sys.path[-1] == "elsewhere"
+        editable = [calls[-1][place + 1] for place, word in enumerate(calls[-1]) if word == "-e"]
+        assert editable == [str(course), str(course / "extras")]
 
 
 def test_what_was_written_is_read_again_and_binder_opens_the_readers_copy(clone):

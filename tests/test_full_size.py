@@ -6,7 +6,6 @@ import subprocess
 import sys
 from itertools import pairwise
 from shutil import copytree
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -245,17 +244,6 @@ def test_a_record_says_what_was_trained(name, arguments, section, changes, start
 
 
 # ---- a training, and the files
-
-
-@pytest.fixture
-def no_gpu(monkeypatch):
-    """What a training asks of a GPU, by the CPU: in 32 bits, and without a recording."""
-    monkeypatch.setattr(engine.Run, "precision", torch.float32)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    monkeypatch.setattr(torch.cuda, "get_rng_state", torch.get_rng_state)
-    monkeypatch.setattr(torch.cuda, "set_rng_state", torch.set_rng_state)
-    monkeypatch.setattr(engine.Run, "record", lambda run: SimpleNamespace(replay=run.update))
 
 
 def test_a_training_goes_on_where_it_ended_and_is_adopted(start, no_gpu, monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """The model that readers build in notebook 22 is the library's by its numbers, and trains alone."""
 
+from functools import partial
+
 import pandas as pd
 import pytest
 import torch
@@ -143,7 +145,8 @@ def test_the_loop_of_22_trains_on_a_device(device):
     lesson = run_lesson("22", device=torch.device(device), **given)
     model = lesson.small_model(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
-    loop = lesson.train(model, 60, 0, optimizer=optimizer, batch=4)
+    draw = partial(lesson.draw_sets, count=4)
+    loop = lesson.train(model, 60, 0, adam=optimizer, draw=draw)
     losses = [sum(terms) for _, terms in loop]
     assert len(losses) == 60 and sum(losses[-10:]) / 10 < losses[0] / 2
 

@@ -141,14 +141,14 @@ def read_knots(text: str) -> list[list[float]]:
     return [read_numbers(part.replace(":", ",")) for part in text.split(",")]
 
 
-def read_options() -> argparse.Namespace:
-    """The options of the command line."""
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, or of these arguments."""
     parser = engine.make_parser(__doc__, "a", steps=200000, batch=100)
     parser.add_argument("--length", type=int, default=5, help="frames of a sequence")
     parser.add_argument("--entangled", action="store_true", help="one factor of 40 units")
     parser.add_argument("--circle", type=read_numbers, help="two speeds in rad, e.g. 0.5,-0.9")
     parser.add_argument("--kl", type=read_knots, default=UNWEIGHTED, help="e.g. 0:.1,.1:1,.5:4")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

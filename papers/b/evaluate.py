@@ -191,7 +191,8 @@ def evaluate_characters(model: UnorderedFrames, settings: RunSettings, seed: int
     static = encode_all(model, read)["static"]
     torch.rand(trained_on + 5 * len(test), test.length, generator=generator)  # as above
 
-    judge = open_judge(settings.dataset, settings.profile, test.classes, settings.image_size)
+    size = settings.evaluation_judge_size or settings.image_size
+    judge = open_judge(settings.dataset, settings.profile, test.classes, size)
     donors = torch.as_tensor(random_donors(len(test), seed))
     pairs = torch.stack([torch.arange(len(test)), donors], 1)  # of the pose, of the identity
     transferred = transfer(model, test, static, pairs, judge)

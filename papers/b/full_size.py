@@ -97,14 +97,14 @@ class PosesRun(engine.Run):
         return likelihood - divergence, likelihood, divergence
 
 
-def read_options() -> argparse.Namespace:
-    """The options of the command line."""
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, or of these arguments."""
     parser = engine.make_parser(__doc__, "b", steps=43000, batch=120)
     parser.add_argument("--frames", type=int, default=10, help="drawn of each character")
     parser.add_argument("--rate", type=float, default=1e-4, help="of Adam")
     parser.add_argument("--no-pairs", action="store_true", help="each frame with itself alone")
     parser.add_argument("--free-prior", action="store_true", help="d from N(0, I)")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -146,12 +146,12 @@ class SpritesRun(engine.Run):
         super().save()
 
 
-def read_options() -> argparse.Namespace:
-    """The options of the command line."""
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line, or of these arguments."""
     parser = engine.make_parser(__doc__, "c", steps=140000, batch=128)
     parser.add_argument("--people", type=int, default=1000, help="characters to train on")
     parser.add_argument("--twice", action="store_true", help="decode the anchor a second time")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from sklearn.neighbors import KNeighborsRegressor
-from unbraid.lessons.n11 import Filter, IndependentPrediction, all_at_once, kl, small_networks
+from unbraid.checkpoints import load, resume
+from unbraid.lessons.n11 import Filter, IndependentPrediction, all_at_once, kl, paper_networks, small_networks, step_by_step
+from unbraid.measures.information import same_and_cross
+from unbraid.paper_size import Row, print_verdict
 
+PAPER = {"features": 32, "K": 2, "d": 20, "hidden": 128, "depth": 4}
+RECIPE = {"updates": 200_000, "batch": 100, "rate": 3e-4}  # the authors'
 device = torch.device("cpu")  # a page takes what it finds
 
 
@@ -17,14 +22,19 @@ def small_model(v, seed):
     return model.to(device)
 
 
-def train(model, film, updates, seed, batch=8, rate=2e-3):
-    """The training loop; after each update it hands over the terms of the loss."""
+def train(model, film, updates, seed, batch=8, rate=2e-3, path=None):
+    """The training loop; after each update it gives the terms of the loss."""
+    on_gpu = device.type == "cuda"
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), rate)
-    for update in range(1, updates + 1):
-        x = film(batch, generator).frames.to(device)  # (B, T, 3, H, W), new clips
-        noise = torch.randn(batch, x.shape[1], model.K * model.d, generator=generator)
-        error, costs = model.loss(x, noise.to(device))
+    optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
+    parts = {"model": model, "optimizer": optimizer, "generator": generator}
+    in_16_bits = on_gpu and path is not None  # in the long run of section 6
+    for update in resume(path, updates, **parts):  # 1, 2, ...
+        x = film(batch, generator).frames.to(device)  # (B, T, 3, H, W)
+        size = batch, x.shape[1], model.K * model.d
+        noise = torch.randn(size, generator=generator).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
+            error, costs = model.loss(x, noise)
         loss = error + costs.sum()  # minus the bound in nats per frame
 
         optimizer.zero_grad()
@@ -86,3 +96,43 @@ class GatedFilter(Filter):
             costs.append((kl(q, p) * in_use).unflatten(1, (self.K, self.d)).sum(2))
             p = self.predict(codes[-1])
         return torch.stack(codes, 1), torch.stack(costs, 1)  # ... and free
+
+
+def build_paper_size(seed):
+    torch.manual_seed(seed)
+    networks = paper_networks(40, side=64)
+    big = IndependentPrediction(networks, step_by_step, v=0.25, **PAPER)
+    big.decoder[-2].bias.data += 0.5  # the authors' frames begin grey
+    return big.to(device)
+
+
+def train_paper_size(path, film, seed, **recipe):
+    """Called again, it continues at the checkpoint that `path` names."""
+    loop = train(build_paper_size(seed), film, seed=seed, path=path, **recipe)
+    for update, error, costs in loop:
+        if update % 1000 == 0:
+            print(f"update {update}: {error:.1f} + {sum(costs):.1f} nats")
+
+
+def judge_paper_size(path, clips):
+    """The reloaded model beside Table 2; its films with a factor frozen."""
+    big = build_paper_size(0)
+    done, x = load(path, model=big), clips.frames.to(device)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(*x.shape[:2], 40, generator=generator).to(device)
+    with torch.no_grad():
+        films = [big.eval().freeze(x[:1], factor) for factor in (0, 1)]
+        z = big.filter(x, noise)[0].cpu().numpy()  # (N, T, K d)
+        error, costs = big.loss(x, noise)
+    before, after = (np.split(z[:, t], 2, 1) for t in (-2, -1))
+    _, same, cross = same_and_cross(before, after, raw=True)
+    constant = x[0, 0].numel() / 2 * np.log(2 * np.pi * big.v)
+    bound = -(error + costs.sum()).item() - constant
+    print(f"after {done:,} updates: {name_state(know_places(big, clips))}")
+    rows = [
+        Row("own next value (bits)", same, 4.61),
+        Row("cross divided by own", cross / same, 0.163, "lower"),
+        Row("bound (nats per frame)", bound, -2902, tolerance=6),
+    ]
+    print_verdict("the paper, Table 2", rows, done / RECIPE["updates"])
+    return torch.cat([x[:1], *films]).cpu()

@@ -3,9 +3,12 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
+from unbraid.checkpoints import load, resume
 from unbraid.data.sprites import POSE_LABELS
 from unbraid.measures.judges import judge_classes
+from unbraid.paper_size import Row, print_verdict
 
+PAPER = {"C": 256, "width": 512, "hidden": 512, "S": 512, "d": 2}
 SMALL = {"C": 96, "width": 64, "hidden": 128, "S": 64, "d": 2}
 RENAMED = {
     "static_encoder": "encoder.static",
@@ -19,6 +22,8 @@ RENAMED = {
 }
 N = 4  # frames of a sample
 BY_WORTH = ("hair", "top", "trousers", "skin")
+FOUR = [0, 2, 3, 5]  # test characters that differ in every attribute
+RECIPE = {"updates": 43_000, "batch": 120, "count": 10, "rate": 1e-4}
 device = torch.device("cpu")  # a page takes what it finds
 # Of the page: whoever uses the module sets them.
 frames = judge = poses = seen = some = test = visible = watched = who = None
@@ -182,16 +187,15 @@ def pick(allowed, N, generator):
     return chances.topk(N, dim=1).indices
 
 
-def draw_sets(count, generator):
+def draw_sets(generator, count=8):
     """N frames of each of so many random characters, (B, N, 3, 32, 32)."""
     rows = torch.randint(len(frames), (count,), generator=generator)
     poses = pick(seen[rows], N, generator)
     return frames[rows[:, None], poses].float() / 255
 
 
-def small_model(seed):
-    torch.manual_seed(seed)
-    model = UnorderedFrames(small_networks(66), **SMALL)
+def begin_as_paper(model):
+    """The first weights; returns the model on the device."""
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(layer.weight)
@@ -200,25 +204,33 @@ def small_model(seed):
     return model.to(device)
 
 
+def small_model(seed):
+    torch.manual_seed(seed)
+    return begin_as_paper(UnorderedFrames(small_networks(66), **SMALL))
+
+
 def add(error, kl_s, kl_d):
     return error + kl_s + kl_d  # minus the bound
 
 
-def train(model, updates, seed, objective=add, optimizer=None, draw=draw_sets, batch=8):
-    """The training loop; after each update it hands over the terms of the loss."""
+def train(model, updates, seed, objective=add, adam=None, draw=None, path=None):
+    """The training loop; after each update it gives the terms of the loss."""
     generator = torch.Generator().manual_seed(seed)
-    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
+    adam = adam or torch.optim.Adam(model.parameters(), lr=1e-3)
     S, d = model.prior[0].in_features, model.prior[-1].out_features // 2
-    for update in range(1, updates + 1):
-        x = draw(batch, generator).to(device)
-        noise_s = torch.randn(batch, S, generator=generator).to(device)
+    parts = {"model": model, "adam": adam, "generator": generator}
+    in_16_bits = device.type == "cuda" and path is not None
+    for update in resume(path, updates, **parts):  # 1, 2, ...
+        x = (draw or draw_sets)(generator).to(device)
+        noise_s = torch.randn(len(x), S, generator=generator).to(device)
         noise_d = torch.randn(*x.shape[:2], d, generator=generator).to(device)
-        terms = model.loss(x, noise_s, noise_d)  # nats of each sample
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
+            terms = model.loss(x, noise_s, noise_d)  # nats of each sample
         loss = objective(*terms).mean() / x.shape[1]  # per frame
 
-        optimizer.zero_grad()
+        adam.zero_grad()
         loss.backward()
-        optimizer.step()
+        adam.step()
         yield update, [term.mean().item() for term in terms]
 
 
@@ -286,6 +298,48 @@ def count_absent(model, s, on_test=False):
         named[name] == POSE_LABELS[name][pose] for name in ("action", "direction")
     ]
     return (is_right[0] & is_right[1]).float().mean().item()
+
+
+def build_paper_size(seed):
+    torch.manual_seed(seed)
+    networks = paper_networks(514, side=64)
+    return begin_as_paper(UnorderedFrames(networks, **PAPER))
+
+
+def train_paper_size(path, sheets, seed, updates, batch, count, rate):
+    """Called again, it continues at the checkpoint that `path` names."""
+    big, on_gpu = build_paper_size(seed), device.type == "cuda"
+    adam = torch.optim.Adam(big.parameters(), rate, fused=on_gpu)
+
+    def draw_big(generator):  # (B, N, 3, 64, 64)
+        rows = torch.randint(len(sheets), (batch, 1), generator=generator)
+        poses = pick(torch.ones(batch, 178), count, generator)
+        return sheets[rows, poses].float() / 255
+
+    for update, terms in train(big, updates, seed, add, adam, draw_big, path):
+        if update % 1000 == 0:
+            print(f"update {update}: {sum(terms) / count:.1f} nats per frame")
+
+
+@torch.no_grad()
+def judge_paper_size(path, sheets):
+    """The reloaded model's plane beside our bar; four characters at nine points."""
+    big, rows = build_paper_size(0), torch.arange(len(sheets))[:, None]
+    done = load(path, model=big)
+    poses = pick(torch.ones(len(sheets), 178), 10, torch.Generator().manual_seed(0))
+    s, d = big.encode(sheets[rows, poses].float().to(device) / 255)
+    points = make_grid(d, 12, share=0.95)
+    grids = torch.cat([big.decode(one, points[None]).cpu() for one in s.split(1)])
+    named = judge_classes(judge, grids.flatten(0, 1))  # of each grid, (144,)
+    named = {name: kinds.view(len(s), -1) for name, kinds in named.items()}
+    motions = 4 * named["action"] + named["direction"]
+    found = [Row("same motion at a point", coherence(motions), 0.9, "higher")]
+    for name in ("trousers", "skin"):
+        is_right = named[name] == test.labels[name][: len(s), None]
+        share = is_right[visible[name][named["pose"]]].float().mean().item()
+        found.append(Row(f"own {name} on the plane", share, 0.9, "higher"))
+    print_verdict("our bar", found, done / RECIPE["updates"], by_bar=True)
+    return big.decode(s[FOUR], make_grid(d, 3, 0.7).expand(4, -1, -1)).cpu()
 
 
 class Alone(PairEncoder):

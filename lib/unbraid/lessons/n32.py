@@ -5,12 +5,16 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import RidgeClassifier
 from torch import nn
+from unbraid.checkpoints import load, resume
+from unbraid.paper_size import Row, print_verdict
 
+PAPER = {"features": 256, "hidden": 64, "units": 256, "S": 256, "D": 256}
 GRADIENTS = {  # ours: the library's name
     "posterior.encoder.0": "codec.encoder.0",
     "posterior.static.mean": "static_head.2.mean",
     "prior.head.mean": "prior.head.mean",
 }
+RECIPE = {"updates": 140_000, "batch": 128, "rate": 2e-3}  # the released one
 device = torch.device("cpu")  # a page takes what it finds
 
 
@@ -220,14 +224,18 @@ def watch(model, clips):
     return row
 
 
-def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3):
-    """The training loop; after each update it hands over the four terms."""
+def train(model, clips, updates, weigh, seed, batch=8, rate=2e-3, path=None):
+    """The training loop; after each update it gives the four terms."""
+    on_gpu = device.type == "cuda"
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), rate)
-    for update in range(1, updates + 1):
+    optimizer = torch.optim.Adam(model.parameters(), rate, fused=on_gpu)
+    parts = {"model": model, "optimizer": optimizer, "generator": generator}
+    in_16_bits = on_gpu and path is not None  # in the long run of section 6
+    for update in resume(path, updates, **parts):  # 1, 2, ...
         rows = torch.randint(len(clips), (batch,), generator=generator)
         x = clips[rows].to(device) / 255  # (B, T, 3, H, W)
-        terms = model.loss(x)  # (4,)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_16_bits):
+            terms = model.loss(x)  # (4,)
         loss = (terms * weigh(update / updates).to(device)).sum()
 
         optimizer.zero_grad()
@@ -273,8 +281,31 @@ def prices(share):
     return torch.tensor([5.0, 1.0, 8 * (1 / 8) ** ramp, 0.05 * 60**ramp])
 
 
-def draw_small(layer):
-    """The first weights of the authors' code."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.normal_(layer.weight, std=0.01)
-        nn.init.zeros_(layer.bias)
+def build_paper_size(seed):
+    torch.manual_seed(seed)
+    big = SingleElement(paper_networks(256, 512), **PAPER)
+    for layer in big.modules():  # the first weights of the authors' code
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+    return big.to(device)
+
+
+def train_paper_size(path, films, seed, updates, **recipe):
+    """Called again, it continues at the checkpoint that `path` names."""
+    big = build_paper_size(seed)
+    recipe |= {"weigh": released, "seed": seed, "path": path}
+    for update, terms in train(big, films, updates, **recipe):
+        if update % 1000 == 0:
+            print(f"update {update}: the terms of (1) {np.round(terms, 1)}")
+
+
+def judge_paper_size(path, clips):
+    """The reloaded model; its swaps of test clips are held against our bar."""
+    big = build_paper_size(0)
+    done = load(path, model=big)
+    shares = score_swaps(clips, *swap_all(big.eval(), clips))
+    names = {"swaps with d": "direction with d", "true clip nearest": "true clip"}
+    rows = [Row(names[name], shares[name], 0.99, "higher") for name in names]
+    print_verdict("our bar", rows, done / RECIPE["updates"], by_bar=True)
+    return big

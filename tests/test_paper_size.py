@@ -1,0 +1,395 @@
+"""The full branch of notebooks 12, 22 and 32: it trains, resumes, reloads, and ends in a verdict.
+
+Two updates, with tiny batches; with UNBRAID_PAPER_SIZE set, as in a weekly job, with the paper's.
+"""
+
+import inspect
+import json
+import os
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import NOTEBOOKS, seeded
+from readers import run_lesson
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from unbraid import MovingDigits, checkpoints, load_digits, load_judge, paper_size, records
+from unbraid.course import plots
+from unbraid.data import sprites
+
+from papers import claims
+
+IS_PAPERS = bool(os.environ.get("UNBRAID_PAPER_SIZE"))
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+TINY = {"12": {"batch": 2}, "22": {"batch": 1, "count": 2}, "32": {"batch": 2}}
+each_page = pytest.mark.parametrize("number", TINY)
+pytestmark = pytest.mark.timeout(3000 if IS_PAPERS else 300)
+
+
+class Counted:
+    """A tensor of sequences that counts how often a batch is drawn of it, as a film does."""
+
+    def __init__(self, frames):
+        self.frames, self.draws = frames, 0
+
+    def __len__(self):
+        return len(self.frames)
+
+    def __getitem__(self, rows):
+        self.draws += 1
+        return self.frames[rows]
+
+    def __call__(self, batch, generator):
+        rows = torch.randint(len(self), (batch,), generator=generator)
+        return SimpleNamespace(frames=self[rows] / 255)
+
+
+def make_data(number):
+    """A few sequences of the paper's size, without a file: (M, T, 3, 64, 64) bytes."""
+    shape = {"12": (9, 5), "22": (9, 178), "32": (9, 8)}[number]
+    return Counted(torch.randint(256, (*shape, 3, 64, 64), generator=seeded(1)).byte())
+
+
+def set_recipe(lesson, number, updates):
+    """The arguments of a training by the page's recipe, so long."""
+    tiny = {} if IS_PAPERS else TINY[number]
+    return lesson.RECIPE | tiny | {"updates": updates}
+
+
+def train_branch(lesson, number, path, updates):
+    """The model after so many updates of the full branch, and how many were made in this call."""
+    lesson.device, data = DEVICE, make_data(number)
+    lesson.train_paper_size(path, data, seed=3, **set_recipe(lesson, number, updates))
+    return lesson.build_paper_size(0), data.draws
+
+
+@each_page
+def test_the_full_branch_trains_stops_goes_on_and_is_reloaded(number, tmp_path):
+    lesson, path = run_lesson(number), tmp_path / "checkpoint"
+    states = []
+    for updates in (1, 2):
+        model, made = train_branch(lesson, number, path, updates)
+        assert made == 1 and checkpoints.load(path, model=model) == updates
+        states.append(model.state_dict())
+    changed = [name for name in states[0] if not torch.equal(states[0][name], states[1][name])]
+    assert changed and all(weight.isfinite().all() for weight in states[1].values())
+
+
+def train_loop(lesson, number, path, updates):
+    """The same of the page's loop and its small model."""
+    data = make_data(number)
+    data.frames = data.frames[..., ::2, ::2]
+    if number == "12":
+        model = lesson.small_model(0.1, 0)
+        loop = lesson.train(model, data, updates, 0, path=path)
+    elif number == "22":
+        model, lesson.frames, lesson.seen = lesson.small_model(0), data, torch.ones(9, 178)
+        loop = lesson.train(model, updates, 0, path=path)
+    else:
+        model = lesson.small_model(0)
+        loop = lesson.train(model, data, updates, lesson.released, 0, path=path)
+    assert sum(1 for _ in loop) == data.draws
+    return model.state_dict(), data.draws
+
+
+def find_restart(lesson, number, folder):
+    """What is wrong with a training that is stopped after an update: its number of updates, or
+    weights that are not those of a training without a stop."""
+    whole, _ = train_loop(lesson, number, None, 3)
+    train_loop(lesson, number, folder / "parts", 1)
+    parts, made = train_loop(lesson, number, folder / "parts", 3)
+    if made != 2:
+        return f"{made} updates where two were left"
+    names = [name for name in whole if not torch.allclose(whole[name], parts[name], 1e-4, 1e-6)]
+    return ", ".join(names)
+
+
+@each_page
+def test_a_loop_that_was_stopped_ends_in_the_same_weights(number, tmp_path):
+    assert find_restart(run_lesson(number), number, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    (
+        ("resume(path, updates, **parts)", "range(1, updates + 1)"),
+        ('"optimizer": optimizer, ', ""),
+        (', "generator": generator', ""),
+    ),
+)
+def test_a_loop_that_does_not_resume_is_seen(old, new, tmp_path):
+    assert find_restart(run_lesson("12", old, new), "12", tmp_path)
+
+
+def test_the_noise_of_pytorch_itself_goes_on_and_an_unfinished_file_is_no_checkpoint(
+    tmp_path, monkeypatch
+):
+    path, numbers = tmp_path / "checkpoint", []
+    for update in checkpoints.resume(path, 4, every=2):
+        numbers.append(torch.rand(1).item())
+        if update == 3:
+            break  # as if it were stopped here: update 3 is not written
+    monkeypatch.setattr(os, "replace", None)
+    with pytest.raises(TypeError):  # in the middle of writing
+        checkpoints.save(path, 3)
+    monkeypatch.undo()
+    torch.rand(5)
+    again = [torch.rand(1).item() for _ in checkpoints.resume(path, 4)]
+    assert again[0] == numbers[2] and len(again) == 2 and len(os.listdir(tmp_path)) == 1
+    assert checkpoints.load(path) == 4 and [*checkpoints.resume(path, 4)] == []
+    assert [*checkpoints.resume(None, 2)] == [1, 2]
+
+
+# ---- devices, without a GPU
+
+
+def move(module, device):
+    """`Module.to` for fake tensors, which cannot take a parameter's place in memory."""
+    for part in module.modules():
+        for name, weight in part._parameters.items():
+            part._parameters[name] = nn.Parameter(weight.detach().to(device))
+        for name, values in part._buffers.items():
+            part._buffers[name] = values.to(device)
+    return module
+
+
+def check_loss(loss):
+    """In place of `backward`, which wants a driver: the loss lies on the GPU, in 32 bits."""
+    assert loss.device.type == "cuda" and loss.dtype == torch.float32
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    """Tensors of a GPU that have a device, a shape and a type, and no values."""
+    cuda = torch.cuda
+    monkeypatch.setattr(nn.Module, "to", move)
+    monkeypatch.setattr(torch.Tensor, "backward", check_loss)
+    monkeypatch.setattr(torch.Tensor, "item", lambda values: 0.0)
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda values: [0.0] * len(values))
+    # The pairs of N frames are found by values, of which there are none.
+    pairs = torch.tensor([[0, 1], [1, 0]])
+    monkeypatch.setattr(torch.Tensor, "nonzero", lambda mask: pairs)
+    monkeypatch.setattr(nn.LSTM, "flatten_parameters", lambda layer: None)
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", False)
+    monkeypatch.setattr(cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(cuda, "is_bf16_supported", lambda *how: True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield torch.device("cuda:0")
+
+
+def run_loop(lesson, number, device):
+    """Two updates of the page's own loop, with its small model."""
+    lesson.device, lesson.N = device, 2
+    train_loop(lesson, number, None, 2)
+
+
+def run_branch(lesson, number, device):
+    """Two updates of its full branch, in 16 bits, without a checkpoint, which needs values."""
+    lesson.device = device
+    lesson.resume = lambda path, updates, **parts: range(1, updates + 1)
+    recipe = lesson.RECIPE | TINY[number] | {"updates": 2}
+    lesson.train_paper_size("checkpoint", make_data(number), seed=3, **recipe)
+
+
+@each_page
+@pytest.mark.parametrize("run", (run_loop, run_branch))
+def test_all_tensors_of_an_update_are_on_the_gpu(number, run, fake_gpu):
+    run(run_lesson(number), number, fake_gpu)
+
+
+@pytest.mark.parametrize("run", (run_loop, run_branch))
+@pytest.mark.parametrize(
+    "number, old, new",
+    (
+        ("12", "randn(size, generator=generator).to(device)", "randn(size, generator=generator)"),
+        ("22", "S, generator=generator).to(device)", "S, generator=generator)"),
+        ("32", "clips[rows].to(device)", "clips[rows]"),
+        (
+            "32",
+            "q[0] + (q[1] / 2).exp() * torch.randn_like(q[0])",
+            "q[0] + torch.randn(q[0].shape)",
+        ),
+    ),
+)
+def test_a_tensor_that_stays_on_the_cpu_is_seen(number, old, new, run, fake_gpu):
+    with pytest.raises(RuntimeError, match="two devices|should be the same"):
+        run(run_lesson(number, old, new), number, fake_gpu)
+
+
+# ---- the end: reload, measure, judge
+
+
+SOURCES = {  # of the claim in claims.toml that a page judges
+    "12": "Table 2, MNIST, factored",
+    "22": "picture of Sprites",
+    "32": "pictures of swaps",
+}
+ENDS = {  # figures of claims.toml, by their titles on the page
+    "own next value (bits)": "mi_same_bits",
+    "cross divided by own": "cross_to_same",
+    "bound (nats per frame)": "elbo_per_frame",
+    "same motion at a point": "grid_coherence",
+    "own trousers on the plane": "grid_trousers",
+    "own skin on the plane": "grid_skin",
+    "direction with d": "swap_differing_motion_direction",
+    "true clip": "swap_nearest",
+}
+LEFT_OUT = {"32": {f"swap_differing_{name}" for name in ("skin", "trousers", "top", "hair")}}
+
+
+def judge(lesson, number, path, updates):
+    """What the full branch shows of the model that it starts from, as if after so many updates."""
+    lesson.device = DEVICE
+    checkpoints.save(path, updates, model=lesson.build_paper_size(0))
+    if number == "12":
+        clips = MovingDigits(load_digits("test"))(40, seeded(7))
+        return lesson.judge_paper_size(path, clips)
+    test = sprites.load_poses("test", image_size=32)
+    if number == "22":
+        lesson.test, lesson.judge = test, load_judge("sprites_poses", test.classes)
+        lesson.visible = sprites.visible_attributes(test.classes["pose"])
+        lesson.judge_classes = lambda *given: {  # each sees one motion, and what is worn
+            name: torch.zeros(len(given[1]), dtype=torch.long) for name in lesson.judge.classes
+        }
+        lesson.FOUR = [0, 1, 0, 1]
+        large = test.frames[:2].repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return lesson.judge_paper_size(path, large)
+    return lesson.judge_paper_size(
+        path, sprites.load("test", image_size=64).subset(slice(0, 99, 4))
+    )
+
+
+def find_missing(number, printed, updates):
+    """What is wrong with a verdict: a number that claims.toml has, or a word of another rule."""
+    (claim,) = (each for each in claims.read_claims() if each.source == SOURCES[number])
+    judged = {each.name: each for each in claim.figures if each.is_judged()}
+    rows = dict(re.findall(r"(?m)^(.+): (-?[\d.]+); [^:\n]+: -?[\d.]+$", printed))
+    wanted = dict(re.findall(r"(?m)^(.+): -?[\d.]+; [^:\n]+: (-?[\d.]+)$", printed))
+    missing = judged.keys() - {ENDS[title] for title in rows} - LEFT_OUT.get(number, set())
+    faults = [f"no {name}" for name in missing]
+    reached = []
+    for title in rows:
+        figure = judged[ENDS[title]]
+        number_there = figure.bar if figure.published is None else figure.published
+        if float(wanted[title]) != number_there:
+            faults.append(f"{title}: {wanted[title]} for {number_there}")
+        reached.append(figure.is_reached(float(rows[title]), 0.0))
+    word = "agrees" if any(each.bar for each in judged.values()) else "reproduced"
+    verdict = paper_size.name_verdict(reached, updates / claim.length, 1, word)
+    if not printed.rstrip().endswith(f"updates: {verdict}"):
+        faults.append(f"no {verdict}")
+    return faults
+
+
+@pytest.mark.parametrize("number, share", [("12", 0.5), *((number, 1.0) for number in TINY)])
+def test_the_end_has_the_papers_number_and_the_verdict_of_claims(number, share, tmp_path, capsys):
+    lesson = run_lesson(number)
+    updates = int(share * lesson.RECIPE["updates"])
+    shown = judge(lesson, number, tmp_path / "checkpoint", updates)
+    assert find_missing(number, capsys.readouterr().out, updates) == []
+    if number != "32":
+        rows, steps = {"12": (3, 5), "22": (4, 9)}[number]
+        assert shown.shape == (rows, steps, 3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    (
+        ("cross / same, 0.163", "cross / same, 0.2"),
+        ('        Row("own next value (bits)", same, 4.61),\n', ""),
+        ('print_verdict("the paper, Table 2", rows, done', "print(rows, done"),
+    ),
+)
+def test_a_verdict_without_its_number_is_seen(old, new, tmp_path, capsys):
+    lesson = run_lesson("12", old, new)
+    judge(lesson, "12", tmp_path / "checkpoint", 200_000)
+    assert find_missing("12", capsys.readouterr().out, 200_000)
+
+
+@pytest.mark.parametrize(
+    "rows, share, by_bar, verdict",
+    (
+        ([(4.6, 4.61, ""), (0.1, 0.163, "lower")], 1.0, False, "reproduced once"),
+        ([(4.6, 4.61, ""), (0.2, 0.163, "lower")], 1.0, False, "in part"),
+        ([(5.5, 4.61, "")], 1.0, False, "not reached"),
+        ([(4.6, 4.61, "")], 0.6, False, "not decided"),
+        ([(0.9, 0.9, "higher")], 0.7, True, "agrees once"),
+        ([(0.89, 0.9, "higher")], 0.7, True, "not reached"),  # a bar has no tolerance
+    ),
+)
+def test_the_verdict_of_one_run(rows, share, by_bar, verdict, capsys):
+    rows = [paper_size.Row("figure", *row) for row in rows]
+    paper_size.print_verdict("source", rows, share, by_bar)
+    assert capsys.readouterr().out.endswith(f"updates: {verdict}\n")
+
+
+# ---- the cell that runs the branch, and its table
+
+
+def read_last_cell(number):
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (source,) = (each for each in sources if "tabulate_times(RECIPE" in each)
+    return source
+
+
+class Loader:
+    """In place of the page's loaders: it checks how it is called, and gives little."""
+
+    def __init__(self, lesson, number):
+        self.lesson, self.number, self.calls = lesson, number, []
+
+    def stand_in(self, name):
+        signature = inspect.signature(getattr(self.lesson, name))
+
+        def call(*given, **named):
+            signature.bind(*given, **named)
+            self.calls.append(name)
+            if name == "judge_paper_size":
+                shapes = {"12": (3, 5, 3, 8, 8), "22": (4, 9, 3, 8, 8)}
+                return (
+                    torch.zeros(shapes.get(self.number, ())) if self.number != "32" else nn.ReLU()
+                )
+            return None
+
+        return call
+
+
+@each_page
+def test_the_cell_trains_then_judges_then_shows_and_has_its_table(number, monkeypatch):
+    lesson, shown = run_lesson(number), []
+    loader = Loader(lesson, number)
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append(alt))
+    small = sprites.load("test", image_size=32).subset(slice(9))
+    page = vars(lesson) | {"profile": "full", "device": torch.device("cuda"), "seed": 0}
+    page |= {name: loader.stand_in(name) for name in ("train_paper_size", "judge_paper_size")}
+    page |= {"MovingDigits": MovingDigits, "plots": plots, "records": records}
+    page |= {"load_digits": lambda split: load_digits("test")}
+    page |= {"sprites": SimpleNamespace(load=lambda split, image_size: small)}
+    page |= {"load_poses": lambda split, image_size: small}
+    page |= {"tabulate_times": paper_size.tabulate_times}
+    page |= {"show_swaps": lambda model: shown.append("32.swap")}
+    page["RUN"] = records.weights("unordered/sprites_poses/quick/paper_width-seed0")
+    *lines, last = read_last_cell(number).rstrip().split("\n")
+    exec("\n".join(lines), page)
+    table = eval(last, page)
+    assert loader.calls == ["train_paper_size", "judge_paper_size"]
+    assert shown == [{"32": "32.swap"}.get(number, f"{number}.paper_size")]
+    script = f"papers/{ {'12': 'a', '22': 'b', '32': 'c'}[number] }/full_size.py"
+    assert {"this page's loop", script} <= set(table.index)
+    for _, row in table.iterrows():  # each time says how it is known
+        known = row["how we know"].partition(" ")[0].rstrip(",")
+        assert known == "not" if row["ms per update"] == "–" else known in ("measured", "counted")
+
+
+def test_times_are_counted_from_an_update():
+    rows = [("a", None, "not"), ("b", 89.0, "measured"), ("c", (3.5, 5), "counted")]
+    table = paper_size.tabulate_times(200_000, rows)
+    assert table.iloc[:, :2].to_numpy().tolist() == [
+        ["–", "–"],
+        ["89", "4.9"],
+        ["3.5 to 5", "0.19 to 0.28"],
+    ]
