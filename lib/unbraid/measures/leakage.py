@@ -107,7 +107,7 @@ def leakage_matrix(
     probe: "linear" or "nonlinear", see PROBES; units are standardised on the training sequences.
     test: the share of sequences to score on, drawn with `seed`, or their indices, or an (N,) mask.
     groups: (N,), such as the person of each sequence: a share of whole groups is drawn, limits are
-        those of other groups, and whole groups change places for the p-value.
+        those of other groups, and `shuffle_groups` makes the draws behind the p-value.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
     A constant code has skill 0 and p 1. A skill below -1 counts as -1.
     """
@@ -264,12 +264,27 @@ def differs(values: np.ndarray, held_out: np.ndarray) -> bool:
 
 
 def shuffle_groups(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """An order of rows (n,) in which whole groups, by their numbers, have changed places."""
+    """For each row (n,) the row whose factor it gets if a code says nothing beyond its group.
+
+    groups: numbers 0, 1, ... of the rows. The rows of each group are rolled by a random number of
+    places, and groups of like size (up to 1, 3, 7, 15, ... rows) change places. So neighbours stay
+    neighbours, and a factor is shuffled both if it differs between groups alone and if all groups
+    have its values in the same order. A group that gets a smaller one repeats it, and of a larger
+    one it gets a part.
+    """
     if groups.max() + 1 == len(groups):
         return generator.permutation(len(groups))
-    order = np.empty(len(groups), dtype=int)
-    place = np.argsort(generator.permutation(groups.max() + 1))  # of each group
-    order[np.argsort(groups, kind="stable")] = np.argsort(place[groups], kind="stable")
+    sizes = np.bincount(groups)
+    likeness = np.frexp(sizes)[1]  # how many binary digits a size has
+    donor = np.empty(len(sizes), dtype=int)
+    donor[np.argsort(likeness)] = np.lexsort((generator.random(len(sizes)), likeness))
+    begin, first = generator.integers(sizes), np.cumsum(sizes) - sizes
+
+    rows = np.argsort(groups, kind="stable")  # group by group
+    of_row, place = groups[rows], np.arange(len(rows)) - np.repeat(first, sizes)
+    giver = donor[of_row]
+    order = np.empty(len(rows), dtype=int)
+    order[rows] = rows[first[giver] + (begin[giver] + place) % sizes[giver]]
     return order
 
 
