@@ -131,6 +131,8 @@ def test_one_group_has_no_interval():
 def test_a_mask_of_numbers_is_a_mask_and_rows_stand_once():
     codes, factors = world(90)
     mask = np.arange(90) % 3 == 0
+    share = leakage_matrix(codes, factors, test=0.3, permutations=1).value
+    assert (share == leakage_matrix(codes, factors, test=np.float64(0.3)).value).all()
     for test in (mask, mask.astype(int), np.flatnonzero(mask)):
         matrix = leakage_matrix(codes, factors, test=test, permutations=1)
         assert (matrix.value == leakage_matrix(codes, factors, test=mask).value).all()

@@ -1,12 +1,15 @@
 """Files that are written whole or not at all, and what is printed into a closed pipe."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+ROOM = "make room and do the same again, which goes on, or name another folder"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,7 +22,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except OSError as error:  # Of a full disk the system does not say which file met it.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        says = error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            says = f"expected room for this file ({says}); {ROOM}"
+        raise OSError(error.errno, says, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -36,7 +36,8 @@ class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
 
 
-@torch.enable_grad()  # wherever it is called
+@torch.inference_mode(False)  # wherever it is called
+@torch.enable_grad()
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
     draw: Callable[[int, Generator], BatchLike],
@@ -129,8 +130,11 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
 def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     """Refuse wrong arguments of `fit` by their names; returns the values of its curves."""
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
-    can_learn = any(weight.requires_grad for weight in given["model"].parameters())
+    weights = list(given["model"].parameters())
+    can_learn = any(weight.requires_grad for weight in weights)
     check_field(can_learn, "model", "weights that require a gradient", "none")
+    is_outside = not any(weight.is_inference() for weight in weights)
+    check_field(is_outside, "model", "weights made outside of torch.inference_mode", "others")
     calls = {name: given[name] or print for name in ("report", "on_progress")}
     check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
     check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})

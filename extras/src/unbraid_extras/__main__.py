@@ -7,7 +7,6 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 from __future__ import annotations
 
 import argparse
-import errno
 import re
 import sys
 from collections.abc import Sequence
@@ -187,10 +186,8 @@ def explain(error: Exception) -> str:
         return f"memory: expected more than there is; {remedy}, or close other programs"
     if isinstance(error, RuntimeError) and not is_ours:
         raise error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "make room and give the command again, which goes on, or name another folder"
-        return f"{error.filename}: expected room for this file ({error.strerror}); {remedy}"
-    return text
+    has_file = isinstance(error, OSError) and error.filename
+    return f"{error.filename}: {error.strerror}" if has_file else text
 
 
 if __name__ == "__main__":

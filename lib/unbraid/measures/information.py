@@ -87,8 +87,8 @@ def kraskov(
 
     def by_ranks(rows: slice) -> float:
         noise = np.random.default_rng(seed)
-        ranks = [prepare_ranks(each[rows], noise) for each in given.values()]
-        return kraskov_bits(*ranks, k) if len(ranks[0]) > k else np.nan
+        x, y = (prepare_ranks(each[rows], noise) for each in given.values())
+        return kraskov_bits(x, y, k) if len(x) > k else np.nan
 
     if not (raw or ties):
         loud += doubts.doubt_scale(given, bits, by_ranks)

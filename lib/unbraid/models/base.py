@@ -162,6 +162,7 @@ class SequenceModel(Guarded, ABC):
         `ResultsError` for a missing or damaged file and for a class that is not imported,
         `ValueError` for weights of another class than this one.
         """
+        check_type((str, Path), path=path)
         state, described = read_weights(Path(path))
         model_class = find_class(described["class"], cls, path)
         if not issubclass(model_class, cls):
