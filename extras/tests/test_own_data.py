@@ -309,7 +309,7 @@ def test_films_that_were_trimmed_are_read_whole(tmp_path):
     played = subprocess.run([*ffmpeg, "-i", path, "-f", "null", "-"], capture_output=True)
     assert played.stderr and not played.returncode
     data = own_data.load(path, size=16, length=2)
-    assert "Found: 1 films of 42 steps." in data.notes
+    assert ("found", "1 films of 42 steps") in data.taken
     assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
 
 

@@ -7,6 +7,7 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("codes", type=as_path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
     add("factors", type=as_path, help="npz, pt or csv: each factor (N,) or (N, T)")
-    add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
+    motion = "of the motion, with commas; '' for none"
+    add("--dynamic", type=split_names, help=f"factors {motion}")
     add("--group", help="a column of the factors: its rows of one value stay together")
     add("--leave-out", type=split_names, default=[], help="factors that are not measured")
     add("--json", type=as_path, help="write everything there")
@@ -67,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--id-column", help="of a csv: tells series apart")
     add("--time-column", help="of a csv: orders a series")
     add("--group", help="a label kept together by the split")
-    add("--dynamic", type=split_names, default=[], help="labels of the motion, with commas")
+    add("--dynamic", type=split_names, help=f"labels {motion}")
     add("--size", type=int, default=32, help="pixels of a frame: 8, 16, 32, 64, 128, 256")
     add("--fit", default="crop", help="of frames: crop to the middle square, or pad with black")
     add("--length", type=int, help="steps of a clip")
@@ -91,6 +93,16 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def show(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows; cells below each other are aligned in a run of rows of equally many."""
+    for _, group in itertools.groupby(rows, len):
+        table = list(group)
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+            print("  ".join([*cells, row[-1]]), flush=True)
+
+
 def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) -> None:
     """Read and measure codes, print the report, and write it as JSON and as a page."""
     from unbraid.files import write_atomically
@@ -110,9 +122,6 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     check_inputs(arrays, known, options["dynamic"], options.get("groups"))
     from unbraid_extras.measure import Report  # What takes seconds comes last.
     from unbraid_extras.measure import measure as measure_codes
-
-    def show(rows: list[tuple[str, ...]]) -> None:
-        print("\n".join("  ".join(row) for row in rows), flush=True)
 
     def tell(report: Report) -> None:
         show(report.verdict_table())
@@ -143,6 +152,8 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
     print(f"reading {data} ...", flush=True)
     read = own_data.load(data, **options)
+    print("I take this for:")
+    show(read.taken)
     print("".join(f"  {note}\n" for note in read.notes), end="", flush=True)
     plan = own_training.choose(model, read, seed=options["seed"], **chosen)
     device = choose_accelerator(running["accelerator"])

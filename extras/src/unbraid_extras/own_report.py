@@ -49,10 +49,12 @@ LOOKS: dict[str, dict[str, Any]] = {  # of lines
 
 
 @pages.course_style()
-def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] = ()) -> Path:
+def write(
+    trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] | None = None
+) -> Path:
     """Write the page, the codes of the test split, and its labels; returns the page's path.
 
-    dynamic: labels, a value per sequence, of the motion.
+    dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
     """
     page = Page(trained.model, data, dynamic)
     page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
@@ -96,7 +98,7 @@ def list_factors(page: Page, parts: Sequence[str]) -> dict[str, Tensor]:
     return factors
 
 
-def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
+def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str] | None) -> str:
     """How to measure the codes that were written, or what that lacks."""
     codes, factors = folder / "codes.npz", folder / "factors.npz"
     if not factors.exists():
@@ -110,7 +112,7 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
         fewest = f"{measure.FEWEST_SEQUENCES} {data.unit}"
         what = f"{codes} has {count} sequences, training and test, as a verdict needs {fewest}"
     group = known.pop(data.unit, None)
-    dynamic = [name for name in dynamic if name in known]
+    dynamic = [name for name in dynamic or () if name in known]
     try:
         check_inputs(read, known, dynamic, group)
     except ValueError as error:

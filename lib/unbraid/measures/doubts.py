@@ -34,7 +34,7 @@ def doubt_scale(
             row = np.abs(values[:, column] - np.median(values[:, column])).argmax()
             others = np.delete(values[:, column], row).std()
             found.append(
-                f"{name}: {values[row, column]:.3g} in row {row} decides the deviation of column "
+                f"{name}: the value {values[row, column]:.3g} decides the deviation of column "
                 f"{column}, {values[:, column].std():.3g} (without it {others:.3g})"
             )
     if not found:

@@ -77,9 +77,8 @@ def kraskov(
         refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
     given, width = {"x": xs, "y": ys}, xs.shape[1] + ys.shape[1]
-    loud = doubts.doubt_classes(given)
-    if ties := describe_ties(np.hstack([xs, ys])):
-        loud.append(f"x, y: {ties}")
+    ties = describe_ties(np.hstack([xs, ys]))
+    loud = [*doubts.doubt_classes(given), *[ties] * bool(ties)]
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
@@ -133,9 +132,8 @@ def ross(
         ranks = prepare_ranks(xs[rows], np.random.default_rng(seed))
         return ross_bits(ranks, [classes[rows]], k=3)[0]
 
-    loud = doubts.doubt_labels(classes)
-    if ties := describe_ties(xs):
-        loud.append(f"x: {ties}")
+    ties = describe_ties(xs)
+    loud = [*doubts.doubt_labels(classes), *[ties] * bool(ties)]
     if not (raw or ties):
         loud += doubts.doubt_scale({"x": xs}, bits, by_ranks)
     for doubt in loud:
