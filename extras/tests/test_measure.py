@@ -462,6 +462,25 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
         check_outputs(files[2:], files[:2], measure.MADE_BY)
 
 
+def test_who_stops_reading_gets_the_page_all_the_same(tmp_path):
+    codes, factors = liars()
+    np.savez(tmp_path / "codes.npz", static=codes["No leak"][0][:60])
+    np.savez(tmp_path / "factors.npz", skin=factors["skin"][:60])
+    words = ("measure", "codes.npz", "factors.npz", "--json", "o.json", "--html", "o.html")
+    command = [sys.executable, "-u", "-m", "unbraid_extras", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipes) as measuring:
+        measuring.stdout.close()
+        said = measuring.stderr.read().decode()
+        assert measuring.wait() == 0 and "rror" not in said
+    assert (tmp_path / "o.html").exists() and (tmp_path / "o.json").exists()
+
+
+def test_columns_of_a_table_stand_below_each_other(capsys):
+    __main__.show([("a sentence",), ("name", "x"), ("longer name", "y"), ("end",)])
+    assert capsys.readouterr().out == "a sentence\nname         x\nlonger name  y\nend\n"
+
+
 def test_a_mistake_is_told_before_anything_large_is_imported(tmp_path):
     program = (
         "import sys; from unbraid_extras.__main__ import run\n"

@@ -62,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", help=short, description=TRAIN, formatter_class=shape)
     command.set_defaults(run=train)
     add = command.add_argument
-    add("model", help="independent, unordered or single_element")
+    names = "single_element (c), which reads everything, independent (a) or unordered (b)"
+    add("model", nargs="?", default="c", type=as_model, help=names)
     what = "a folder of films, folders of pictures or recordings; a film; npy, npz; a csv of series"
     add("--data", type=as_path, required=True, help=what)
     add("--labels", type=as_path, help="a csv: the first column names films, files or series")
@@ -86,6 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
 def as_path(text: str) -> Path:
     """A path; ~ is the home folder, which a shell leaves alone after an equals sign."""
     return Path(text).expanduser()
+
+
+def as_model(text: str) -> str:
+    """The name of a model; a, b and c are those of the papers."""
+    return {"a": "independent", "b": "unordered", "c": "single_element"}.get(text, text)
 
 
 def split_names(text: str) -> list[str]:
@@ -175,7 +181,7 @@ def run(words: Sequence[str]) -> None:
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     try:
-        with quiet_pipe():
+        with quiet_pipe(goes_on=True):
             run(sys.argv[1:])
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

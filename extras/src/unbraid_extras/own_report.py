@@ -31,6 +31,7 @@ from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import MOST_SEQUENCES, Page, average, widen
 from unbraid_extras.own_training import Trained, write_known
 
+LEFT = 0.3  # of the error of the mean over time: with more, it is said what to try
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
 SHOWN = 3  # test sequences in a picture
 MOST_FRAMES = 12  # of a sequence in a picture
@@ -169,6 +170,13 @@ def show_reconstructions(page: Page) -> dict[str, object]:
             "What is decoded is nearer to the test sequences than their own mean over time (error "
             f"{model:.3f} against {min(means):.3f})."
         )
+        if model > LEFT * min(means):
+            side, remedy = test.frames.shape[-1], "more updates (--steps) or more sequences"
+            if test.kind == "frames":
+                remedy = (
+                    f"--size {2 * side}, since fine shapes are lost at {side} pixels, or {remedy}"
+                )
+            page.findings.append(f"{model / min(means):.0%} of that error is left; try {remedy}.")
     else:
         page.verdict.append(
             "The model has learnt little: a mean without any motion is at least as near to the "

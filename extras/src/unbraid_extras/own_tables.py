@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -421,6 +422,8 @@ def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
     check_field(written.name not in known, file, "a first line of names", f"one of {written.name}")
     lacking = sorted(set(raw.names) - set(names))
     listed = f"none for {', '.join(lacking[:2])}; {written.name} has {written.iloc[:2].tolist()}"
+    close = get_close_matches(lacking[0], written[names.isna()], 1) if lacking else []
+    listed += f"; is {close[0]} meant for {lacking[0]}?" if close else ""
     expected = f"a line for each of the {len(raw.names)} {raw.kind}"
     check_field(not lacking, file, expected, f"{len(lacking)} lacking, {listed}")
     return names
