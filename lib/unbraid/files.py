@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOM = "make room and do the same again, which goes on, or name another folder"
 
@@ -42,7 +42,7 @@ class Lasting:
     def __init__(self, stream: IO[str]):
         self.stream = stream
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:

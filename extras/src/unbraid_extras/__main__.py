@@ -203,8 +203,9 @@ def explain(error: Exception) -> str:
         return f"memory: expected more than there is; {remedy}, or close other programs"
     if isinstance(error, RuntimeError) and not is_ours:
         raise error
-    has_file = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if has_file else text
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return text
 
 
 if __name__ == "__main__":

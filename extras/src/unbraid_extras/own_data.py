@@ -242,13 +242,13 @@ def choose_clips(raw: RawSequences, parts: Parts, how: Reading) -> Reading:
     length, stride = how.length, how.stride
     if raw.kind == "recordings":
         length = raw.length
-    elif length is None and raw.counts:
-        length = raw.length
+    elif length is None and raw.length:
+        length = usual = raw.length
         lengths = [each for each in LENGTHS if each <= min(raw.counts)] or [min(raw.counts)]
         lost = {each: sum(count % each for count in raw.counts) for each in lengths}
         is_lost = min(raw.counts) < length or lost[length] > LOST * sum(raw.counts)
         if parts.split is not None and is_lost:
-            length = max(2, min(lengths, key=lambda each: (lost[each], abs(each - raw.length))))
+            length = max(2, min(lengths, key=lambda each: (lost[each], abs(each - usual))))
     if parts.split is None and length:
         stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
     return replace(how, length=length, stride=stride)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,9 @@ class RawSequences:
     read: Callable[[int], Values]  # from a sequence's number
     axes: str = ""  # what tells sequences and steps apart
     step: str = "a frame"  # what one is
-    static: pd.DataFrame | None = None  # labels of whole sequences, one row per name
+    static: pd.DataFrame = field(
+        default_factory=pd.DataFrame
+    )  # labels of whole sequences, one row per name
     dynamic: dict[str, pd.Series] = field(default_factory=dict)  # of steps, by name and time
     times: list[pd.Index] | None = None  # of each sequence's steps; None: 0, 1, ...
     length: int | None = None  # steps of a clip where nobody asks for others; None: whole ones
@@ -65,7 +68,8 @@ class RawSequences:
     def __post_init__(self) -> None:
         fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
         fields["names"] = [normalise(name) for name in self.names]
-        fields["static"] = pd.DataFrame(index=self.names) if self.static is None else self.static
+        if not len(self.static):
+            fields["static"] = pd.DataFrame(index=self.names)
 
     def note(self, *sentences: str) -> RawSequences:
         """The same with further sentences."""
@@ -145,7 +149,13 @@ def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
             "one motion is faster in some than in others. Give all films one rate."
         )
     planes, axes = 3 * sum(counts), "each file is a sequence, and its frames are the steps"
-    more = {"length": 16, "counts": counts, "notes": notes, "planes": planes, "sizes": sizes}
+    more: dict[str, Any] = {
+        "length": 16,
+        "counts": counts,
+        "notes": notes,
+        "planes": planes,
+        "sizes": sizes,
+    }
     return RawSequences("films", names, read, axes, **more)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,8 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
     names, steps = [str(number) for number in range(len(values))], range(shape[1])
-    more, convert = {}, np.asarray  # type: ignore[var-annotated]
+    more: dict[str, Any] = {}
+    convert: Callable[[np.ndarray], np.ndarray] = np.asarray
     if values.ndim == 3:
         values = values.astype(np.float64)  # of halves and long doubles, too
         check_finite(values, path.name)
@@ -73,7 +75,7 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
 
     step, more = "one place of the second axis", more | {"notes": notes, "columns": columns}
     raw = RawSequences("rows", names, read, axes, step, **more)
-    static, dynamic = raw.static, {}
+    static, dynamic = raw.static, dict(raw.dynamic)
     index = pd.MultiIndex.from_product([raw.names, steps])
     for name, label in arrays.items():
         where = f"{path.name}, {name}"
@@ -346,7 +348,7 @@ def lay_out_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
     notes = doubt_times(times)
     if not is_shared:
         notes.append("They share few times, so that each has its own steps, in their order.")
-    more = {"times": times, "columns": [*numbers.columns], "notes": notes}
+    more: dict[str, Any] = {"times": times, "columns": [*numbers.columns], "notes": notes}
     return RawSequences("series", names, read, axes, f"{usual} of {grid.name}", **more)
 
 
