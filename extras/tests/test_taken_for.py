@@ -167,10 +167,12 @@ def test_what_never_changes_within_a_series_is_a_label(tmp_path):
     assert dict(data.taken)["labels of sequences"].startswith("diagnosis (3 classes: 0, 1, 2), age")
     assert any("never change within" in note and "diagnosis, age" in note for note in data.notes)
     whole = np.dstack([values, np.repeat(age[:, None], 20, 1)])
-    whole[3, 4:6] = np.nan  # A gap is no change.
+    whole[3, :2] = np.nan  # A gap is no change.
     np.save(tmp_path / "a.npy", whole)
     data = own_data.load(tmp_path / "a.npy")
     assert data.splits["train"].static == ("variable 3",) and data.columns[-1] == "variable 2"
+    np.save(tmp_path / "a.npy", np.dstack([values, np.repeat(kind[:, None], 20, 1)]))
+    assert own_data.load(tmp_path / "a.npy").splits["train"].classes["variable 3"] == tuple("012")
     alone = table[["id", "time", "age"]]
     with pytest.raises(ValueError, match="a.csv: .*numbers that change within a series"):
         read(tmp_path / "a.csv", alone)

@@ -73,11 +73,14 @@ def quiet_pipe(goes_on: bool = False) -> Iterator[None]:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
+    whole = sys.stdout
     if goes_on:
-        sys.stdout = Lasting(sys.stdout)  # type: ignore[assignment]
+        sys.stdout = Lasting(whole)  # type: ignore[assignment]
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         sys.exit(0)
+    finally:
+        sys.stdout = whole

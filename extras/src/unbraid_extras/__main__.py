@@ -7,10 +7,11 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 from __future__ import annotations
 
 import argparse
+import inspect
 import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,6 @@ from unbraid.files import quiet_pipe
 from unbraid_extras.arrays import LARGEST_SEED
 
 NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
-MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
-
-Rows are sequences, in the same order in both files. They are split at random and taken as
-independent, but for exact copies. Where several are of one person, for example, --group names
-the column that says of whom. Columns of a csv of codes are units: static_0, static_1, dynamic_0
-are the codes static and dynamic; other names are the units of one code."""
-TRAIN = """Train a model on your own data, in a few minutes, and write one report page.
-
-Into the folder go report.html (all figures are inside), model.safetensors (for
-SequenceModel.load), model.run.json (settings with their reasons, what was read, digests, best
-update), model.training.csv (the bound on the training and validation split), codes.npz and, where
-there are labels, factors.npz (for the command measure, of the test split and, where that is too
-small for a verdict, of the training split, too). While it trains there are also
-model.checkpoint and model.best: the same command goes on after an interruption. Of a
-finished run it writes the report anew."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,10 +30,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m unbraid_extras", description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shape = argparse.RawDescriptionHelpFormatter
-    short = MEASURE.partition("\n")[0]
-    command = commands.add_parser("measure", help=short, description=MEASURE, formatter_class=shape)
-    command.set_defaults(run=measure)
-    add = command.add_argument
+
+    def add_command(run: Callable[..., None]) -> Callable[..., argparse.Action]:
+        about = inspect.getdoc(run) or ""
+        more: dict[str, Any] = {"help": about.partition("\n")[0], "formatter_class": shape}
+        command = commands.add_parser(run.__name__, description=about, **more)
+        command.set_defaults(run=run)
+        return command.add_argument
+
+    add = add_command(measure)
     add("codes", type=as_path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
     add("factors", type=as_path, help="npz, pt or csv: each factor (N,) or (N, T)")
     motion = "of the motion, with commas; '' for none"
@@ -58,10 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--html", type=as_path, help="write one page with figures there")
     add("--seed", type=int, default=0, help="of the splits and shuffles")
 
-    short = TRAIN.partition("\n")[0]
-    command = commands.add_parser("train", help=short, description=TRAIN, formatter_class=shape)
-    command.set_defaults(run=train)
-    add = command.add_argument
+    add = add_command(train)
     names = "single_element (c), which reads everything, independent (a) or unordered (b)"
     add("model", nargs="?", default="c", type=as_model, help=names)
     what = "a folder of films, folders of pictures or recordings; a film; npy, npz; a csv of series"
@@ -110,7 +98,13 @@ def show(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) -> None:
-    """Read and measure codes, print the report, and write it as JSON and as a page."""
+    """Is my model disentangled? Measure the codes of any model against known factors.
+
+    Rows are sequences, in the same order in both files. They are split at random and taken as
+    independent, but for exact copies. Where several are of one person, for example, --group names
+    the column that says of whom. Columns of a csv of codes are units: static_0, static_1, dynamic_0
+    are the codes static and dynamic; other names are the units of one code.
+    """
     from unbraid.files import write_atomically
 
     from unbraid_extras.arrays import MADE_BY, check_inputs, read_arrays, read_codes
@@ -143,7 +137,16 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
 
 
 def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
-    """Read data, train a model and write its page."""
+    """Train a model on your own data, in a few minutes, and write one report page.
+
+    Into the folder go report.html (all figures are inside), model.safetensors (for
+    SequenceModel.load), model.run.json (settings with their reasons, what was read, digests,
+    best update), model.training.csv (the bound on the training and validation split), codes.npz
+    and, where there are labels, factors.npz (for the command measure, of the test split and,
+    where that is too small for a verdict, of the training split, too). While it trains there
+    are also model.checkpoint and model.best: the same command goes on after an interruption. Of
+    a finished run it writes the report anew.
+    """
     check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
     import torch
     from unbraid.training import choose_accelerator

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_seed, check_whole
+from unbraid.checks import check_field, check_name, check_seed, check_whole, refuse
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -307,10 +307,11 @@ def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[
     for number in progress_bar(range(len(raw.names)), f"reading {raw.kind}"):
         sequence = raw.read(number)
         observed, count, name = sequence[1], len(sequence[1]), raw.names[number]
-        found = f"{observed.sum()} in {name}"
-        check_field(observed.sum() > 1, raw.kind, "2 observed steps or more in each", found)
-        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
-        check_field(length or count <= LONGEST, raw.kind, expected, f"{count} in {name}")
+        if observed.sum() < 2:
+            refuse(raw.kind, "2 observed steps or more in each", f"{observed.sum()} in {name}")
+        if not length and count > LONGEST:
+            expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+            refuse(raw.kind, expected, f"{count} in {name}")
         steps = length or count
         split = None if part is None else int(part[number])
         starts = list_starts(count, steps, how.stride or steps, split)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps, ImageSequence
-from unbraid.checks import check_field
+from unbraid.checks import check_field, refuse
 from unbraid.data import speech
 from unbraid.progress import progress_bar
 
@@ -53,9 +53,7 @@ class RawSequences:
     read: Callable[[int], Values]  # from a sequence's number
     axes: str = ""  # what tells sequences and steps apart
     step: str = "a frame"  # what one is
-    static: pd.DataFrame = field(
-        default_factory=pd.DataFrame
-    )  # labels of whole sequences, one row per name
+    static: pd.DataFrame = field(default_factory=pd.DataFrame)  # labels, one row per name
     dynamic: dict[str, pd.Series] = field(default_factory=dict)  # of steps, by name and time
     times: list[pd.Index] | None = None  # of each sequence's steps; None: 0, 1, ...
     length: int | None = None  # steps of a clip where nobody asks for others; None: whole ones
@@ -148,26 +146,21 @@ def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
             f"Films have {known[0]:g} to {known[-1]:g} frames a second: each frame is a step, so "
             "one motion is faster in some than in others. Give all films one rate."
         )
-    planes, axes = 3 * sum(counts), "each file is a sequence, and its frames are the steps"
-    more: dict[str, Any] = {
-        "length": 16,
-        "counts": counts,
-        "notes": notes,
-        "planes": planes,
-        "sizes": sizes,
-    }
-    return RawSequences("films", names, read, axes, **more)
+    axes, planes = "each file is a sequence, and its frames are the steps", 3 * sum(counts)
+    frames: dict[str, Any] = {"planes": planes, "sizes": sizes, "counts": counts}
+    return RawSequences("films", names, read, axes, length=16, notes=notes, **frames)
 
 
 def check_end(path: Path) -> None:
     """Refuse an empty file, and an avi or wav that is shorter than its header says."""
     with open(path, "rb") as file:
         head = file.read(8)
-    check_field(head, path.name, "a film or a recording", "an empty file")
-    claimed, found = 0, path.stat().st_size
-    if head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff":  # which stands for unknown
-        claimed = int.from_bytes(head[4:], "little")
-    check_field(claimed <= found, path.name, f"{claimed} bytes, as in its header ({REMEDY})", found)
+    if not head:
+        refuse(path.name, "a film or a recording", "an empty file")
+    claimed, found = int.from_bytes(head[4:], "little"), path.stat().st_size
+    is_known = head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff"
+    if is_known and claimed > found:
+        refuse(path.name, f"{claimed} bytes, as in its header ({REMEDY})", found)
 
 
 def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:

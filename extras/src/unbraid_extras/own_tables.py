@@ -47,8 +47,8 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     mask = arrays.pop("mask", np.ones(shape, bool)).astype(bool)
     shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
-    names, steps = [str(number) for number in range(len(values))], range(shape[1])
-    more: dict[str, Any] = {}
+    names = [str(number) for number in range(len(values))]
+    frames: dict[str, Any] = {}
     convert: Callable[[np.ndarray], np.ndarray] = np.asarray
     if values.ndim == 3:
         values = values.astype(np.float64)  # of halves and long doubles, too
@@ -58,36 +58,32 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
         every = [f"variable {number}" for number in range(values.shape[2])]
         table = pd.DataFrame(values.reshape(-1, len(every)), columns=every)
         check_order(values, path.name)
-        is_label = find_constants(table, np.repeat(np.arange(len(values)), shape[1]))
-        columns = [name for name in every if not is_label[name]]
+        owner = np.repeat(np.arange(len(values)), shape[1])
+        is_label = find_constants(table, owner)
+        columns = [*is_label.index[~is_label]]
         notes = [*doubt_gaps(table), *doubt_constants(is_label)]
-        arrays |= {name: values[:, 0, every.index(name)] for name in every if is_label[name]}
+        for name, label in table.loc[:, is_label].groupby(owner).first().items():
+            arrays[str(name)] = label.convert_dtypes().to_numpy()  # Whole numbers are classes.
         values = values[..., ~is_label.to_numpy()]
         axes = f"(N, T, D): {shape[0]} rows of {shape[1]} steps and {len(every)} variables"
     else:
         values, convert = as_images(values, size, fit, path.name, notes)
         check_order(values, path.name)
         axes = f"(N, T, C, H, W): {' x '.join(map(str, values.shape))}"
-        more = {"planes": math.prod(values.shape[:3]), "sizes": {values.shape[:2:-1]}}
+        frames = {"planes": math.prod(values.shape[:3]), "sizes": {values.shape[:2:-1]}}
 
     def read(number: int) -> Values:
         return convert(values[number]), mask[number]
 
-    step, more = "one place of the second axis", more | {"notes": notes, "columns": columns}
-    raw = RawSequences("rows", names, read, axes, step, **more)
-    static, dynamic = raw.static, dict(raw.dynamic)
-    index = pd.MultiIndex.from_product([raw.names, steps])
+    about = axes, "one place of the second axis"
+    raw = RawSequences("rows", names, read, *about, notes=notes, columns=columns, **frames)
+    table = pd.DataFrame(index=pd.MultiIndex.from_product([raw.names, range(shape[1])]))
     for name, label in arrays.items():
-        where = f"{path.name}, {name}"
+        where, holds = f"{path.name}, {name}", label.shape in (shape[:1], shape)
         check_classes(where, label)
-        check_field(
-            label.shape in (shape[:1], shape), where, f"{shape[:1]} or {shape}", label.shape
-        )
-        if label.ndim == 1:
-            static[name] = label
-        else:
-            dynamic[name] = pd.Series(label.ravel(), index)
-    return replace(raw, static=static, dynamic=dynamic)
+        check_field(holds, where, f"{shape[:1]} or {shape}", label.shape)
+        table[name] = np.repeat(label, shape[1]) if label.ndim == 1 else label.ravel()
+    return add_labels(raw, table)
 
 
 def choose_array(arrays: dict[str, np.ndarray], file: str) -> str:
@@ -348,8 +344,9 @@ def lay_out_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
     notes = doubt_times(times)
     if not is_shared:
         notes.append("They share few times, so that each has its own steps, in their order.")
-    more: dict[str, Any] = {"times": times, "columns": [*numbers.columns], "notes": notes}
-    return RawSequences("series", names, read, axes, f"{usual} of {grid.name}", **more)
+    about = axes, f"{usual} of {grid.name}"
+    columns = [*numbers.columns]
+    return RawSequences("series", names, read, *about, times=times, columns=columns, notes=notes)
 
 
 def doubt_times(times: list[pd.Index]) -> list[str]:
