@@ -128,22 +128,16 @@ def load(path: Path | str, **options: Any) -> OwnData:
     check_memory(raw, how)
     clips, notes = cut(raw, parts.split, how)
     data = assemble(raw, clips, labels, f"own data from {path.name}")
-    by_split = [[clip for clip in clips if clip.split == n] for n in range(len(SPLITS))]
-    times, pairs = {}, list(zip(SPLITS, by_split, strict=True))
-    if raw.times is not None:
-        times = {name: [raw.times[c.number][c.window] for c in chosen] for name, chosen in pairs}
-    return replace(
-        data,
-        names={name: [clip.name for clip in chosen] for name, chosen in pairs},
-        sources={name: [int(parts.owner[c.number]) for c in chosen] for name, chosen in pairs},
-        unit=parts.unit,
-        times=times,
-        taken=[
-            *own_tables.describe_source(raw, [clip.sequence for clip in clips], *labels),
-            *data.taken,
-        ],
-        notes=[*raw.notes, *parts.notes, *notes, *data.notes],
-    )
+    sequences = [clip.sequence for clip in clips]
+    taken = [*own_tables.describe_source(raw, sequences, *labels), *data.taken]
+    notes = [*raw.notes, *parts.notes, *notes, *data.notes]
+    for number, name in enumerate(SPLITS):
+        chosen = [clip for clip in clips if clip.split == number]
+        data.names[name] = [clip.name for clip in chosen]
+        data.sources[name] = [int(parts.owner[clip.number]) for clip in chosen]
+        if raw.times is not None:
+            data.times[name] = [raw.times[clip.number][clip.window] for clip in chosen]
+    return replace(data, unit=parts.unit, taken=taken, notes=notes)
 
 
 def find(path: Path, how: Reading) -> RawSequences:
@@ -244,11 +238,12 @@ def choose_clips(raw: RawSequences, parts: Parts, how: Reading) -> Reading:
         length = raw.length
     elif length is None and raw.length:
         length = usual = raw.length
-        lengths = [each for each in LENGTHS if each <= min(raw.counts)] or [min(raw.counts)]
-        lost = {each: sum(count % each for count in raw.counts) for each in lengths}
-        is_lost = min(raw.counts) < length or lost[length] > LOST * sum(raw.counts)
+        counts = np.maximum(raw.counts, 2)  # 0 where a header does not say
+        lengths = [each for each in LENGTHS if each <= counts.min()] or [int(counts.min())]
+        lost = {each: (counts % each).sum() for each in lengths}
+        is_lost = counts.min() < usual or lost[usual] > LOST * counts.sum()
         if parts.split is not None and is_lost:
-            length = max(2, min(lengths, key=lambda each: (lost[each], abs(each - usual))))
+            length = min(lengths, key=lambda each: (lost[each], abs(each - usual)))
     if parts.split is None and length:
         stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
     return replace(how, length=length, stride=stride)
