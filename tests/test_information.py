@@ -1,5 +1,7 @@
 """Mutual information and correlation of codes: definitions, known answers, bad input."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.special import digamma
@@ -181,6 +183,67 @@ def test_only_whole_rows_that_are_equal_count_as_ties():
     x[4:7] = x[3]
     x[12] = x[15]
     assert describe_ties(x).startswith("30% of the rows equal others")
+
+
+def spoiled(samples, places, value=1e8):
+    """A copy with one value at some places."""
+    other = samples.copy()
+    other[places] = value
+    return other
+
+
+@pytest.mark.parametrize("value, count", ((1e8, 1), (-999, 1), (1e8, 5)))
+def test_a_value_that_decides_a_scale_is_doubted_and_the_ranks_are_named(value, count):
+    """Of 1 000 pairs one to five have a wrong value, in x, in y, or in a unit beside others."""
+    x, y = gaussian_pairs(0, 1000, 1, 0.9)
+    clean = kraskov(x, y)
+    assert not clean.doubts
+    rows = slice(7, 7 + count)
+    wide = np.hstack([x, np.random.default_rng(1).normal(size=(1000, 1))])
+    named = {"x": (spoiled(x, rows, value), y), "y": (x, spoiled(y, rows, value))}
+    for name, pair in named.items():
+        with pytest.warns(UserWarning, match=re.escape(f"{name}: the value {value:.3g} decides")):
+            found = kraskov(*pair)
+        (doubt,) = found.doubts
+        ranked = float(re.search(r"by ranks the estimate is ([\d.]+) bits", doubt)[1])
+        assert abs(ranked - clean.estimate) < 0.1 < clean.estimate - found.estimate
+        assert not kraskov(*pair, raw=True).doubts  # There no column is divided.
+    with pytest.warns(UserWarning, match="x: .* column 1"):
+        kraskov(spoiled(wide, (rows, 1), value), y)
+    label = np.arange(1000) % 4
+    code = wide + [1, 0] * np.stack([4 * label, label], 1)
+    clean = ross(code, label)
+    assert not clean.doubts
+    with pytest.warns(UserWarning, match="x: .* column 0"):
+        found = ross(spoiled(code, (rows, 0), value), label)
+    ranked = float(re.search(r"by ranks the estimate is ([\d.]+) bits", found.doubts[0])[1])
+    assert abs(ranked - clean.estimate) < 0.1 < clean.estimate - found.estimate
+    assert not ross(spoiled(code[:, :1], rows, value), label).doubts  # alone it hides no other
+
+
+def test_a_wide_column_that_changes_nothing_is_not_doubted():
+    """Heavy tails: the deviation of Student's t with three degrees is decided by no value."""
+    random = np.random.default_rng(0)
+    for seed in range(10):
+        x = np.random.default_rng(seed).standard_t(3, size=1000)
+        assert not kraskov(x, x + random.normal(size=1000)).doubts
+
+
+def test_class_numbers_few_rows_and_many_columns_are_doubted():
+    random = np.random.default_rng(2)
+    x, label = random.normal(size=(60, 1)), random.integers(3, size=60)
+    with pytest.warns(UserWarning, match="y: its 3 whole values .*`ross`"):
+        kraskov(x, label)
+    with pytest.warns(UserWarning, match="labels: 20 classes in 60 rows .*`kraskov`"):
+        ross(x, np.arange(60) // 3)
+    x, y = gaussian_pairs(3, 300, 4, 0.9)
+    for width, words in ((1, ()), (3, ("300 rows are few for 6 columns",))):
+        said = kraskov(x[:, :width], y[:, :width]).doubts
+        assert len(said) == len(words) and all(map(str.startswith, said, words))
+    tiny, _ = kraskov(x[:12, 0], y[:12, 0]).doubts
+    assert tiny.startswith("12 rows are few")
+    (full,) = kraskov(x[:, 0], x[:, 0] + 1e-6 * y[:, 0]).doubts
+    assert full.endswith("bits are near the most that 300 rows can show; take more")
 
 
 @pytest.mark.parametrize("width", (1, 3))

@@ -86,6 +86,7 @@ def test_subset_keeps_what_belongs_together(indices):
     assert whole.subset(slice(1, 5, 2)).labels["digit"].tolist() == [1, 3]
     assert whole.subset(whole.labels["digit"] > 3).labels["digit"].tolist() == [4, 5]
     assert len(whole.subset([])) == 0
+    assert whole.subset(slice(4, None, -2)).labels["digit"].tolist() == [4, 2, 0]
 
 
 @pytest.mark.parametrize("indices", [[6], [-1], [0.5], torch.ones(5, dtype=torch.bool)], ids=str)
@@ -99,6 +100,8 @@ def test_a_mask_of_0_and_1_is_not_read_as_row_numbers():
     with pytest.raises(IndexError, match="indices: .*booleans"):
         whole.subset(torch.arange(10) % 2)
     assert len(whole.subset(torch.arange(10) % 2 == 1)) == 5
+    with pytest.raises(IndexError, match="indices: .*booleans"):
+        example().subset([0, 1, 0, 1, 0, 1])
 
 
 def test_bytes_are_kept_and_handed_out_as_floats():

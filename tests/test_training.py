@@ -247,6 +247,14 @@ def test_training_is_the_same_where_gradients_are_off_and_with_numbers_of_numpy(
     for row, other in zip(rows, others, strict=True):
         assert row | {"seconds": 0} == other | {"seconds": 0}
     assert train(tmp_path / "a.ck", steps=4)[1] == others
+    model, draw = make()
+    with torch.inference_mode():
+        again = training.fit(
+            model, draw, batch_size=4, every=5, accelerator="cpu", steps=4, **CHANGING
+        )
+        assert torch.is_inference_mode_enabled() and without_seconds(again) == rows
+        with pytest.raises(ValueError, match="^model: .*inference_mode"):
+            training.fit(make()[0], draw, steps=1, batch_size=4)
 
 
 def test_a_model_whose_weights_are_all_fixed_is_refused():

@@ -123,3 +123,18 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
     with pytest.raises(ResultsError, match="half precision"):
         model.save(tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path):
+    """For weights, checkpoints and all other files that are written whole or not at all."""
+    resource = pytest.importorskip("resource")  # Windows has none.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = UnorderedFrames(image_size=32, widths=(16, 16, 16))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="expected room for this file .*make room") as refusal:
+            model.save(tmp_path / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refusal.value.filename == str(tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []

@@ -1,18 +1,18 @@
-"""python -m unbraid data fetch: bring the course's data from their publishers.
-
-What is missing or damaged comes from its publisher into the cache, every byte checked.
-python -m unbraid_extras reads your own data; in the clone, python -m papers makes the results.
-"""
+"""python -m unbraid data fetch: bring the course's data from their publishers."""
 
 import argparse
 import sys
 from collections.abc import Iterable
-from importlib.metadata import version
 
+from unbraid import __version__
 from unbraid.checks import check_name
 from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError
 from unbraid.files import quiet_pipe
+
+HELP = """
+What is missing or damaged comes from its publisher into the cache, every byte checked.
+python -m unbraid_extras reads your own data; in the clone, python -m papers makes the results."""
 
 
 def select_sources(names: Iterable[str]) -> list[str]:
@@ -27,8 +27,8 @@ def select_sources(names: Iterable[str]) -> list[str]:
 def main() -> None:
     """Run the command; a user's mistake ends in one message, not in a traceback."""
     shape = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m unbraid", epilog=__doc__, formatter_class=shape)
-    parser.add_argument("--version", action="version", version=f"unbraid {version('unbraid')}")
+    parser = argparse.ArgumentParser("python -m unbraid", epilog=HELP, formatter_class=shape)
+    parser.add_argument("--version", action="version", version=f"unbraid {__version__}")
     parser.add_argument("data", choices=["data"])
     parser.add_argument("fetch", choices=["fetch"])
     parser.add_argument("names", nargs="*", help="datasets or sources; by default all")

@@ -48,6 +48,9 @@ WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of 
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
 SILENCE = 20  # seconds, at most, from a line on the progress to that of the next row
+FLAT_FROM = 0.6  # of the run; before, the weights of the bound's terms change much
+PATIENCE = 8  # rows
+FLAT = 0.001  # growth of the validation bound, as a share of it, below which training ends
 VALIDATED = 100  # validation sequences behind each row, at most
 
 # Files of a run in its folder.
@@ -242,8 +245,17 @@ class Watch:
         """The update with the best validation bound."""
         return max(self.rows, key=lambda row: row["validation"])["step"]
 
-    def __call__(self, row: dict) -> None:
-        """Measure the validation bound at a row of the curve."""
+    @property
+    def is_flat(self) -> bool:
+        """Whether the best validation bound has hardly grown in the last rows."""
+        bounds = [row["validation"] for row in self.rows]
+        if len(bounds) < FLAT_FROM * ROWS:
+            return False
+        before = max(bounds[:-PATIENCE])
+        return max(bounds[-PATIENCE:]) - before < FLAT * abs(before)
+
+    def __call__(self, row: dict) -> bool:
+        """Measure the validation bound at a row of the curve; True where it no longer grows."""
         self.model.eval()
         figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
         self.model.train()
@@ -261,6 +273,7 @@ class Watch:
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
             text = f"{text.format(**self.rows[-1])}, best at {self.best}"
             print(f"  {done}: {text}", flush=True)
+        return self.is_flat
 
 
 def train(

@@ -23,7 +23,8 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid import checks
-from unbraid.checks import check_field, check_whole, measurable_array, refuse
+from unbraid.checks import check_field, check_type, check_whole, measurable_array, refuse
+from unbraid.measures import doubts
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
 ALL = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
@@ -38,6 +39,7 @@ class MutualInformation(NamedTuple):
 
     estimate: float
     null: np.ndarray  # (shuffles,) estimates with the pairing destroyed
+    doubts: tuple[str, ...] = ()  # what the samples show of why it may be wrong
 
 
 class FactorInformation(NamedTuple):
@@ -65,19 +67,36 @@ def kraskov(
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
         orders equal rows at random: where many are equal, the estimate is far off, and warns.
+
+    The result has its `doubts`: equal rows, a value that decides a scale, class numbers, few rows
+    for so many columns. The first three warn, too.
     """
+    check_type(bool, raw=raw)
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
     check_whole(1, k=k)
     if k >= len(xs):
         refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
-    if ties := describe_ties(np.hstack([xs, ys])):
-        warnings.warn(f"x, y: {ties}", stacklevel=2)
+    given, width = {"x": xs, "y": ys}, xs.shape[1] + ys.shape[1]
+    ties = describe_ties(np.hstack([xs, ys]))
+    loud = [*doubts.doubt_classes(given), *[ties] * bool(ties)]
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
-    return MutualInformation(kraskov_bits(xs, ys, k), np.array(null))
+    bits = kraskov_bits(xs, ys, k)
+
+    def by_ranks(rows: slice) -> float:
+        noise = np.random.default_rng(seed)
+        x, y = (prepare_ranks(each[rows], noise) for each in given.values())
+        return kraskov_bits(x, y, k) if len(x) > k else np.nan
+
+    if not (raw or ties):
+        loud += doubts.doubt_scale(given, bits, by_ranks)
+    for doubt in loud:
+        warnings.warn(doubt, stacklevel=2)
+    quiet = doubts.doubt_size(len(xs), width, bits)
+    return MutualInformation(bits, np.array(null), (*loud, *quiet))
 
 
 def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
@@ -96,7 +115,7 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
 
     x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
     class of n <= k members is searched for n - 1 neighbours, and a single member is left out, as in
-    scikit-learn's mutual_info_classif, which covers d = 1.
+    scikit-learn's mutual_info_classif, which covers d = 1. Doubts are those of `kraskov`.
     """
     xs, given = as_samples("x", x), checks.as_array(labels)
     if given.ndim != 1 or given.dtype.kind not in "biuUSO":
@@ -107,7 +126,19 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     (bits,) = ross_bits(prepare(xs, 1e-10, generator, raw=False), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
-    return MutualInformation(bits, np.empty(0))
+
+    def by_ranks(rows: slice) -> float:
+        ranks = prepare_ranks(xs[rows], np.random.default_rng(seed))
+        return ross_bits(ranks, [classes[rows]], k=3)[0]
+
+    ties = describe_ties(xs)
+    loud = [*doubts.doubt_labels(classes), *[ties] * bool(ties)]
+    if not ties:
+        loud += doubts.doubt_scale({"x": xs}, bits, by_ranks)
+    for doubt in loud:
+        warnings.warn(doubt, stacklevel=2)
+    quiet = doubts.doubt_size(len(xs), xs.shape[1] + 1, bits)
+    return MutualInformation(bits, np.empty(0), (*loud, *quiet))
 
 
 def ross_bits(x: np.ndarray, columns: Iterable[np.ndarray], k: int) -> list[float]:
@@ -216,6 +247,11 @@ def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: b
     if raw:
         return x + jitter * deviation * generator.random(x.shape)
     return (x - x.mean(axis=0)) / deviation + jitter * generator.random(x.shape)
+
+
+def prepare_ranks(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The ranks of samples (N, d), scaled and with the noise that `kraskov` adds."""
+    return prepare(doubts.as_ranks(x), 1e-10, generator, raw=False)
 
 
 def same_and_cross(

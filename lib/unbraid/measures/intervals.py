@@ -29,7 +29,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     numbers = finite_array("values", values)
     n = numbers.size
     if numbers.ndim != 1 or n == 0:
-        refuse("values", "one number or more", numbers.shape)
+        refuse("values", "(n,), one number or more", numbers.shape)
     mean, reach = float(numbers.mean()), np.nan
     if n > 1:
         reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))

@@ -171,6 +171,7 @@ class SequenceModel(Guarded, ABC):
         `ResultsError` for a missing or damaged file and for a class that is not imported,
         `ValueError` for weights of another class than this one.
         """
+        check_type((str, Path), path=path)
         state, described = read_weights(Path(path))
         model_class = cls.find_class(described["class"], path)
         names = [each.name for each in fields(model_class.config_class)]
