@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from itertools import product
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 from unbraid import records
@@ -47,11 +48,12 @@ def name_grouping(scores):
 def read_scores(row, axes=""):
     """R² (factor, coordinate) of a row of a table."""
     names = [f"{axes}{name.replace(' ', '_')}" for name in COORDINATES]
-    return np.array([[row[f"{factor}_{name}"] for name in names] for factor in (0, 1)])
+    pairs = product((0, 1), names)
+    return np.array([row[f"{factor}_{name}"] for factor, name in pairs]).reshape(2, 4)
 
 
 def open_seed(number):
-    """A run of these twenty, after 8 000 updates."""
+    """One of these runs, after 8 000 updates."""
     path = records.weights(f"{FOLDER}/own-seed{number}")
     return open_run(path, small_networks(32), all_at_once, **SIZES)
 
