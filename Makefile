@@ -50,7 +50,7 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	$(PYTHON) -m mypy
 	$(PYTHON) -m reuse lint --lines
 	.venv/citation/bin/cffconvert --validate
-	$(PYTHON) -m pytest -n auto --dist worksteal
+	$(PYTHON) -m pytest -n auto --dist worksteal --durations=20
 
 lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
 	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }

@@ -17,6 +17,7 @@ from unbraid.data import (
     intensive_care,
     speech,
     sprites,
+    street,
     vowels,
     weather,
 )
@@ -27,16 +28,29 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
 
 from papers import own_copies
-from papers.a import street
-from papers.b.data import PATH_LENGTH, DigitPaths, withhold
+from papers.selections import PATH_LENGTH, DigitPaths, withhold
 from papers.settings import RunSettings
+
+
+def load_spoken_digits(split: str = "train", scaled: bool = False) -> Sequences:
+    """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
+
+    split, labels: as in `speech.utterances` and `speech.cut`. scaled: on the `SpectrumScale` of
+    the training chunks, as the models read them, instead of magnitudes.
+    """
+    chunks = speech.cut(speech.utterances(split))
+    if not scaled:
+        return chunks
+    train = chunks if split == "train" else load_spoken_digits("train")
+    return speech.SpectrumScale.fit(train).transform(chunks)
+
 
 LOADERS: dict[str, Callable[..., Sequences]] = {
     "sprites": sprites.load,
     "sprites_poses": sprites.load_poses,
     "faces": faces.load,
     "street": street.load,
-    "spoken_digits": speech.load,
+    "spoken_digits": load_spoken_digits,
     "vowels": vowels.load,
     "weather": weather.load,
     "air_quality": air_quality.load,

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from unbraid import records
 from unbraid.checks import ResultsError, SettingsError
+from unbraid.lessons.n15 import name_grouping
 from unbraid.training import choose_accelerator
 
 from papers import claims, evaluation, pages, tables
 from papers.a import full_size as paper_a
-from papers.a.own_bouncing import name_grouping
 from papers.adopt import adopt
 from papers.b import full_size as paper_b
 from papers.c import full_size as paper_c

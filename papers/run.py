@@ -12,10 +12,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from unbraid import files, records, training
-from unbraid.checks import ResultsError, SettingsError, check_name
+from unbraid.checks import ResultsError, SettingsError, check_name, refuse
 from unbraid.models.base import BatchLike, ModelConfig, SequenceModel, describe_model
 from unbraid.schedules import Curve, Schedule, schedule_value
 
@@ -121,14 +122,32 @@ def weight_schedules(settings: RunSettings) -> dict[str, Curve]:
 
     Every setting that ends in _weight is a schedule; weight_cycles repeats its knots in a run.
     """
+    check_name("weight_interpolation", settings.weight_interpolation, INTERPOLATIONS)
+    schedule = INTERPOLATIONS[settings.weight_interpolation]
     cycles, weights = settings.weight_cycles, {}
     for name, value in settings.others.items():
         if name.endswith(WEIGHT):
             if not isinstance(value, (int, float)):
-                value = Schedule(value, settings.weight_interpolation)
+                value = schedule(value)
                 value = value if cycles == 1 else repeat(value, cycles)
             weights[name.removesuffix(WEIGHT)] = value
     return weights
+
+
+class LogarithmicSchedule(Schedule):
+    """The value between knots by equal factors instead of equal amounts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(value for _, value in self.knots) <= 0:
+            refuse("knots", "values above 0 if logarithmic", self.knots)
+
+    def __call__(self, share: float) -> float:
+        shares, values = np.array(self.knots, dtype=float).T
+        return float(np.exp(np.interp(share, shares, np.log(values))))
+
+
+INTERPOLATIONS = {"linear": Schedule, "logarithmic": LogarithmicSchedule}
 
 
 def repeat(schedule: Schedule, cycles: int) -> Curve:
@@ -282,7 +301,8 @@ def list_changes(record: dict, settings: RunSettings, now: dict | None = None) -
     after = select_deciding({name: vars(settings)[name] for name in HINTS} | settings.others)
     built = asdict(make_config(settings))
     after |= {name: value for name, value in built.items() if name in config} | (now or {})
-    before["class"], after["class"] = record["model"]["class"], settings.others["class"]
+    classes = record["model"]["class"], settings.others["class"]
+    before["class"], after["class"] = (name.rpartition(".")[2] for name in classes)  # if it moved
     before, after = json.loads(json.dumps([before, after]))  # with lists for tuples
     differing = [name for name, value in after.items() if before.get(name) != value]
     return [f"{name} {before.get(name)} (now {after[name]})" for name in differing]

@@ -1,28 +1,44 @@
 """What several test files share: seeds, closeness of doubles, and one small model of each kind."""
 
+import ast
+import json
 import math
 import tomllib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
+from form import for_all
 from unbraid.models.base import Batch
 from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
+from unbraid.variants import (
+    AblatedElement,
+    CanvasPrediction,
+    FrameVAE,
+    PaintedFrames,
+    PublishedSeries,
+    PublishedSpeech,
+    SequenceVAE,
+    SpeechElement,
+)
 
-from papers.a.variants import CanvasPrediction, GatedPrediction
-from papers.b.variants import PaintedFrames
-from papers.c.published_series import PublishedSeries
-from papers.c.published_speech import PublishedSpeech
-from papers.c.variants import AblatedElement
-from papers.side_by_side.variants import FrameVAE, PrincipalComponents, SequenceVAE
+from papers.a.variants import GatedPrediction
+from papers.c.variants import ReleasedElement
+from papers.side_by_side.variants import PrincipalComponents
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_notebook = for_all(NOTEBOOKS)  # one test of all
 DOUBLE = {"dtype": torch.float64}
+
+
+def parse_code(path):
+    """The syntax tree of all code cells of a notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return ast.parse("\n".join(sources))
 
 
 def seeded(seed=0):
@@ -65,9 +81,10 @@ MODELS = {  # by name: the class and its sizes
     "unordered, plain prior": (UnorderedFrames, FRAMES_ALONE | {"prior_given_static": False}),
     "painted": (PaintedFrames, FRAMES_ALONE | SIZES["palette"]),
     "element": (SingleElement, ELEMENT),
-    "element, still": (SingleElement, ELEMENT | {"still": True}),
     "element, middle": (SingleElement, ELEMENT | {"anchor": "middle"}),
-    "element, context": (SingleElement, ELEMENT | {"context": True}),
+    "released element": (ReleasedElement, ELEMENT | {"anchor_alone": True}),
+    "speech element": (SpeechElement, ELEMENT),
+    "speech element, series": (SpeechElement, SERIES),
     "element, plain networks": (SingleElement, ELEMENT | {"normalise": False, "variance": 0.1}),
     "element, series": (SingleElement, SERIES),
     "not subtracted": (AblatedElement, ELEMENT | {"subtract": False}),

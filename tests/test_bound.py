@@ -12,8 +12,9 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models import Batch, IndependentPrediction, independent
 from unbraid.networks import draw_he_weights, draw_weights
+from unbraid.variants import CanvasPrediction
 
-from papers.a.variants import CanvasPrediction, GatedPrediction
+from papers.a.variants import GatedPrediction
 
 FRAMES = torch.rand(3, 4, 3, 8, 8, generator=seeded(5), **DOUBLE)  # (B, T, C, H, W)
 

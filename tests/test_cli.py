@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from unbraid import records
+from unbraid.data import street
 
 from papers import __main__ as cli
 from papers import claims, evaluation, settings, tables, verify
-from papers.a import street
 
 SMOKE = ("--profile", "smoke")
 BOUNCE = ("--dataset", "bounce", *SMOKE)

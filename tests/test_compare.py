@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from exercise_notebook import write_notebook
 from nbformat.v4 import new_code_cell, new_output
@@ -43,6 +44,39 @@ def test_what_failed_is_named_and_the_rest_still_runs(clone, capsys):
     assert "20_bad, cell `1 / 0`: ZeroDivisionError" in printed
     assert "run --profile smoke --only 20_bad" in printed and "1 completed, 2 failed" in printed
     assert '"smoke\\n"' in Path("build/run/10_good.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    "cores, gigabytes, at_once", ((1, 64, 1), (2, 25, 2), (8, 9, 3), (4, 1, 1), (2, np.inf, 2))
+)
+def test_as_many_run_as_cores_and_memory_allow_the_longest_first(
+    cores, gigabytes, at_once, clone, monkeypatch, capsys
+):
+    for number, time in ((20, "7 minutes"), (30, "half a minute"), (40, "2 minutes")):
+        header = f"Study: 1 minutes, and 2 for the exercises. Runs in {time} on two cores"
+        (clone / "notebooks" / f"{number}_timed.ipynb").write_text(header)
+    begun = []
+
+    def execute(notebook, output, **options):
+        begun.append(notebook.name[:2])
+        return execution.Outcome(notebook, output)
+
+    monkeypatch.setattr(execution, "execute", execute)
+    monkeypatch.setattr(execution, "count_cores", lambda: cores)
+    monkeypatch.setattr(execution, "count_memory", lambda: gigabytes * 1e9)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    execution.run("smoke")
+    assert f"{at_once} at a time" in capsys.readouterr().out
+    assert sorted(begun) == ["10", "20", "30", "40"]
+    assert begun == ["20", "40", "30", "10"] or at_once > 1  # else threads may overtake
+
+
+def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "CONTAINER", tmp_path / "memory.max")
+    machine = execution.count_memory()  # without a limit
+    for limit, expected in (("max\n", machine), ("1000000\n", 1e6)):
+        execution.CONTAINER.write_text(limit)
+        assert execution.count_memory() == expected
 
 
 def test_a_run_leaves_solutions_out_unless_it_is_told(clone):

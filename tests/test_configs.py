@@ -8,12 +8,10 @@ from unbraid.models.independent import IndependentPrediction, IndependentPredict
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 from unbraid.models.unordered import UnorderedFrames, UnorderedFramesConfig
 from unbraid.networks import count_parameters
+from unbraid.variants import AblatedElement, PublishedSeries, PublishedSpeech
 
 from papers import run, settings
 from papers.a.variants import GatedPrediction
-from papers.c.published_series import PublishedSeries
-from papers.c.published_speech import PublishedSpeech
-from papers.c.variants import AblatedElement
 
 PAPERS = {
     "independent.bounce.factored": IndependentPrediction,
@@ -44,7 +42,7 @@ def test_models_have_as_many_parameters_as_the_papers_or_the_authors_code(sectio
         (lambda: SingleElement(static_sise=4), "static_size"),
         (lambda: SingleElement(static_size=0), "^static_size"),
         (lambda: SingleElement(static_size="4"), "^static_size"),
-        (lambda: SingleElement(still=1), "^still"),
+        (lambda: SingleElement(normalise=1), "^normalise"),
         (lambda: SingleElement(variance=0.0), "^variance"),
         (lambda: SingleElement(anchor="frist"), "^anchor.*did you mean first"),
         (lambda: SingleElement(SingleElementConfig(), static_size=4), "^config.*static_size"),

@@ -23,6 +23,13 @@ def test_one_set_that_cannot_be_fetched_stops_no_other(call, monkeypatch):
     assert code == 1 and "vowels: 2 files" in printed and "error: gone" in printed
 
 
+def test_the_version_needs_no_installed_package():
+    """As in a checkout that is only on the path, where the system knows no version of it."""
+    code = "import importlib.metadata as m; m.version = m.distribution = None; import sys, runpy;"
+    code += "sys.argv[1:] = ['--version']; runpy.run_module('unbraid', run_name='__main__')"
+    assert subprocess.check_output([sys.executable, "-c", code]).startswith(b"unbraid 2")
+
+
 def test_who_stops_reading_stops_the_command_without_a_word():
     command = [sys.executable, "-u", "-m", "unbraid", "data", "fetch", "mnist-sample"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from unbraid.models.unordered import UnorderedFrames
+from unbraid.variants import PaintedFrames
 
-from papers.b.variants import DistinctFrames, NormalFrames, PaintedFrames
+from papers.b.variants import DistinctFrames, NormalFrames
 
 SIZES = dict(image_size=8, widths=(8,), pair_width=8, hidden=8, static_size=4, dynamic_size=2)
 

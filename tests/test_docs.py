@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
-import pytest
+from form import for_all
 from helpers import NOTEBOOKS
 
 from tools import syllabus
@@ -56,7 +56,7 @@ def find_dead_links(path: Path) -> list[str]:
     return dead
 
 
-@pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: str(path.relative_to(ROOT)))
+@for_all(PAGES + NOTEBOOKS)
 def test_its_links_lead_somewhere(path):
     assert find_dead_links(path) == []
 

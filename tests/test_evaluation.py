@@ -16,7 +16,7 @@ from unbraid.models.base import Batch, Bound, SequenceModel
 
 from papers import evaluation, settings
 from papers.a import evaluate as independent
-from papers.a.pairs import collect_pairs, coordinate_scores, neighbour_scores
+from papers.a.pairs import collect_pairs, coordinate_scores
 from papers.run import build
 
 DIGITS = Digits(torch.ones(3, 28, 28, dtype=torch.uint8), torch.arange(3), "test", "three squares")
@@ -69,7 +69,7 @@ def find_parts(mixing, factors, sampler=sample_positions, size=2, seed=0):
     options = SimpleNamespace(**counts, judged_size=size, others={"factors": factors})
     draws = independent.draw_pairs(model, sampler, options, seeded(seed))
     parts = independent.order_units(draws[0][0], options, seed).reshape(-1, size)
-    return model, options, draws, parts, neighbour_scores(draws[0][1], parts)
+    return model, options, draws, parts, coordinate_scores(draws[0][1], parts).mean(-1)
 
 
 def measure(mixing, factors=2, seed=0):

@@ -76,7 +76,11 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("function", lambda s: 1 / 0, "Your code raises ZeroDivisionError"),
     ("function", 5, "A function is expected, not 5."),
     ("dictionary", {"hair": 1, "skin": np.ones(2)}, "right"),
-    ("dictionary", {"hair": 1, "skin": np.array([1, 2])}, "50 %"),
+    (
+        "dictionary",
+        {"hair": 1, "skin": np.array([1, 2])},
+        "skin: 50 % of your values are right. The first wrong one is at [1]: found 2, expected 1.",
+    ),
     ("word", "static", "'static' is not"),
     ("word", " Dynamic", "right"),
     ("digit", 7, "right"),
@@ -112,7 +116,7 @@ ANSWERS = (  # what is expected, an answer, and what is said of it
     ("shares", np.array([0.02, 0.65]), "right"),
     ("shares", np.array([0.02, 0.65, 1]), "2 values are expected, in the order of the task; found"),
     ("which", lambda n: np.arange(4) - n, "For (1): True or False is expected, not -1."),
-    ("which", lambda n: np.arange(4) <= n, "For (1): 75 % of your values are right."),
+    ("which", lambda n: np.arange(4) <= n, "[1]: found True, expected False. Open"),
     ("which", lambda n: 1 * (np.arange(4) < n), "right"),
     ("measures", lambda x: 0.501 * x, "nearly right"),
     ("share", 2, "one more decimal"),
@@ -154,6 +158,43 @@ def test_of_several_values_the_first_wrong_one_is_named():
     assert check("1.2", (3, "right", float("nan"))).is_right
     assert "Value 1: A number is expected, not 'right'." in check("1.2", ("right", 3, 0)).text
     assert "Value 2: 'left' is not the answer." in check("1.2", (3, "left", 0)).text
+
+
+LAW = np.arange(24.0).reshape(2, 3, 4) / 7  # clips, frames, units
+PLACES = (  # what is wrong in LAW, its new value, and what is said
+    (np.s_[1, 2, 3], 9.0, "96 % of your values are right. The first wrong one is at [1, 2, 3]: "),
+    (np.s_[1, 2, 3], 9.0, "found 9, expected 3.28571. Open"),
+    (np.s_[1, 0, 2:], 9.0, "at [1, 0, 2]: found 9, expected 2. Open"),
+    (np.s_[:, 1:], -1.0, "33 % of your values are right. The first wrong one is at [0, 1, 0]: "),
+    (np.s_[:, 1:], -1.0, "expected 0.571429. All is right before frame 2, index 1 of axis 1."),
+    (
+        np.s_[:, :, 2],
+        -1.0,
+        "at [0, 0, 2]: found -1, expected 0.285714. All is right before index 2",
+    ),
+    (np.s_[0, 2, 1], np.nan, "Your answer contains nan. 96 % of your values are right."),
+    (np.s_[0, 2, 1], np.nan, "at [0, 2, 1]: found nan, expected 1.28571."),
+)
+
+
+@pytest.mark.parametrize("place, value, says", PLACES)
+def test_it_is_said_where_an_array_is_first_wrong(place, value, says):
+    expect("1.7", LAW, axes=("clip", "frame"))
+    answer = LAW.copy()
+    answer[place] = value
+    assert says in check("1.7", answer).text
+    expect("1.7", lambda n: n * LAW, calls=[(1,), (2,)], axes=("clip", "frame"))
+    assert "For (2): 96 %" in check("1.7", lambda n: n * LAW + (n > 1) * (LAW > 3.2)).text
+
+
+def test_an_array_is_compared_at_the_decimals_of_the_task():
+    expect("1.7", LAW, decimals=1)
+    answer = LAW.round(1)
+    assert check("1.7", answer).is_right
+    answer[1, 1, 1] += 0.3
+    assert "96 % of your values are right. The first wrong one is at [1, 1, 1]: " in (
+        check("1.7", answer).text
+    )
 
 
 def test_the_line_that_fails_is_shown_and_what_is_solved_is_counted():

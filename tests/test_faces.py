@@ -6,8 +6,6 @@ import torch
 from unbraid.data import fetch
 from unbraid.data.faces import load
 
-from papers.b.data import invented_faces
-
 
 @pytest.fixture(scope="module")
 def real():
@@ -53,16 +51,3 @@ def test_splits_share_people_but_no_picture(real):
     for data in (train, test):
         pictures.append({image.numpy().tobytes() for image in data.frames[data.mask]})
     assert not pictures[0] & pictures[1] and sum(map(len, pictures)) == 624
-
-
-def test_invented_people_are_divided_as_the_photographs_are():
-    frames = torch.arange(10 * 8, dtype=torch.uint8).view(10, 8, 1, 1, 1)
-    turns = torch.stack([torch.linspace(-1, 1, 8), -torch.ones(8)], 1).expand(10, 8, 2)
-    train, test = (invented_faces(frames, turns, split) for split in ("train", "test"))
-    assert train.mask.shape == (10, 6) and test.mask.shape == (10, 2)
-    assert torch.equal(torch.cat([train.frames, test.frames], 1), frames)
-    assert train.labels["pose"].tolist() == [[0, 0, 1, 1, 2, 2]] * 10
-    assert not train.labels["eyes"].any()
-    train, test = (invented_faces(frames, turns, split, "person") for split in ("train", "test"))
-    assert test.labels["person"].tolist() == [4, 9] and torch.equal(test.frames, frames[[4, 9]])
-    assert train.labels["person"].tolist() == [0, 1, 2, 3, 5, 6, 7, 8]

@@ -13,12 +13,10 @@ import torch
 from helpers import example_frames, seeded
 from unbraid import records
 from unbraid.models.base import SequenceModel
+from unbraid.variants import GatedPrediction
 
 import papers.a.variants
 import papers.b.variants
-import papers.c.published_series
-import papers.c.published_speech
-import papers.c.variants
 import papers.side_by_side.variants  # noqa: F401 - weights of its classes are opened here
 
 FROZEN = Path(__file__).with_name("frozen.json")
@@ -31,9 +29,9 @@ def list_weights():
     return [name for name in names if not name.startswith("judges/")]
 
 
-def describe(name):
+def describe(name, kind=SequenceModel):
     """The bound per frame of made frames in nats, and the root mean square of each code."""
-    model = SequenceModel.load(records.weights(name)).double().eval()
+    model = kind.load(records.weights(name)).double().eval()
     frames = example_frames(model, count=2, length=getattr(model.config, "window", 1) * 4)
     with torch.no_grad():
         codes = model.encode(frames)
@@ -48,6 +46,16 @@ def describe(name):
 def test_shipped_weights_compute_what_they_computed(name):
     frozen = json.loads(FROZEN.read_text(encoding="utf-8"))
     assert describe(name) == pytest.approx(frozen[name], rel=1e-6)
+
+
+def is_gated(name):
+    return records.read_record(name)["model"]["class"].endswith(".GatedPrediction")
+
+
+@pytest.mark.parametrize("name", [*filter(is_gated, list_weights())])
+def test_the_class_that_notebooks_open_computes_what_the_gated_one_that_was_trained_does(name):
+    frozen = json.loads(FROZEN.read_text(encoding="utf-8"))
+    assert describe(name, GatedPrediction) == pytest.approx(frozen[name], rel=1e-6)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Mutual information and correlation of codes: definitions, known answers, bad input."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.special import digamma
@@ -7,6 +9,7 @@ from sklearn.feature_selection import mutual_info_classif
 from unbraid.measures.information import (
     count_within,
     cross_block,
+    describe_ties,
     distance_of_neighbour,
     kraskov,
     ross,
@@ -14,8 +17,6 @@ from unbraid.measures.information import (
     same_and_cross,
 )
 from unbraid.measures.leakage import leakage_matrix
-
-from papers.a.pairs import Pairs, neighbour_scores
 
 
 def gaussian_pairs(seed, count, width, correlation):
@@ -67,9 +68,9 @@ def test_ross_equals_its_definition(width):
     generator = np.random.default_rng(width)
     labels = generator.integers(4, size=90)
     x = generator.normal(size=(90, width)) + labels[:, None]
-    found = ross(x, labels, jitter=0, raw=True).estimate
+    (found,) = ross_bits(x, [labels], k=3)
     assert found == pytest.approx(ross_by_loop(x, labels), abs=1e-9)
-    scaled = ross(x / x.std(0), labels, raw=True).estimate
+    (scaled,) = ross_bits(x / x.std(0), [labels], k=3)
     assert ross(x, labels).estimate == pytest.approx(scaled, abs=1e-9)
 
 
@@ -137,11 +138,10 @@ def test_no_measure_depends_on_units():
 
     def ask(code, pitch):
         halves = np.split(code, 2, axis=1)
-        pairs = Pairs(code, code, {"at": pitch[:, None]})
         bits = same_and_cross(halves, halves[::-1])
         yield kraskov(code, pitch, shuffles=2)[0], kraskov(code, pitch, shuffles=2).null
         yield ross(code, who).estimate, ross(code[:, 0], who).estimate, bits.matrix, bits[1:]
-        yield cross_block(code, code[:, ::-1]), neighbour_scores(pairs, np.arange(4).reshape(2, 2))
+        yield cross_block(code, code[:, ::-1])
         for probe in ("linear", "nonlinear"):
             known = {"who": who, "pitch": pitch}
             found = leakage_matrix({"a": code}, known, probe=probe, permutations=99)
@@ -161,6 +161,89 @@ def test_many_equal_rows_are_warned_of():
     x, y = g.normal(size=(2, 150))
     with pytest.warns(UserWarning, match="100% of the rows equal others.* copies too high"):
         assert kraskov(np.tile(x, 2), np.tile(y, 2)).estimate > 0.5  # where the truth is 0
+
+
+@pytest.mark.parametrize("width, height", ((2, 64), (4, 300), (16, 2048), (24, 4608)))
+def test_a_tree_and_a_comparison_of_all_give_the_same_bits(width, height, monkeypatch):
+    x = np.random.default_rng(width).normal(size=(height, width))
+    x[:9] = x[9:18]  # equal points
+    by_tree = [distance_of_neighbour(x, k) for k in (1, 3)]
+    monkeypatch.setattr("unbraid.measures.information.KDTree", None)
+    with pytest.raises(TypeError):
+        distance_of_neighbour(x, 1)  # it was the tree
+    monkeypatch.setattr("unbraid.measures.information.FEW", np.inf)
+    for k, distances in zip((1, 3), by_tree, strict=True):
+        assert (distance_of_neighbour(x, k) == distances).all()
+
+
+def test_only_whole_rows_that_are_equal_count_as_ties():
+    x = np.arange(40.0).reshape(20, 2)
+    x[:, 0] = x[:, 0] // 8  # equal in the first column
+    assert describe_ties(x) == ""
+    x[4:7] = x[3]
+    x[12] = x[15]
+    assert describe_ties(x).startswith("30% of the rows equal others")
+
+
+def spoiled(samples, places, value=1e8):
+    """A copy with one value at some places."""
+    other = samples.copy()
+    other[places] = value
+    return other
+
+
+@pytest.mark.parametrize("value, count", ((1e8, 1), (-999, 1), (1e8, 5)))
+def test_a_value_that_decides_a_scale_is_doubted_and_the_ranks_are_named(value, count):
+    """Of 1 000 pairs one to five have a wrong value, in x, in y, or in a unit beside others."""
+    x, y = gaussian_pairs(0, 1000, 1, 0.9)
+    clean = kraskov(x, y)
+    assert not clean.doubts
+    rows = slice(7, 7 + count)
+    wide = np.hstack([x, np.random.default_rng(1).normal(size=(1000, 1))])
+    named = {"x": (spoiled(x, rows, value), y), "y": (x, spoiled(y, rows, value))}
+    for name, pair in named.items():
+        with pytest.warns(UserWarning, match=re.escape(f"{name}: the value {value:.3g} decides")):
+            found = kraskov(*pair)
+        (doubt,) = found.doubts
+        ranked = float(re.search(r"by ranks the estimate is ([\d.]+) bits", doubt)[1])
+        assert abs(ranked - clean.estimate) < 0.1 < clean.estimate - found.estimate
+        assert not kraskov(*pair, raw=True).doubts  # There no column is divided.
+    with pytest.warns(UserWarning, match="x: .* column 1"):
+        kraskov(spoiled(wide, (rows, 1), value), y)
+    label = np.arange(1000) % 4
+    code = wide + [1, 0] * np.stack([4 * label, label], 1)
+    clean = ross(code, label)
+    assert not clean.doubts
+    with pytest.warns(UserWarning, match="x: .* column 0"):
+        found = ross(spoiled(code, (rows, 0), value), label)
+    ranked = float(re.search(r"by ranks the estimate is ([\d.]+) bits", found.doubts[0])[1])
+    assert abs(ranked - clean.estimate) < 0.1 < clean.estimate - found.estimate
+    assert not ross(spoiled(code[:, :1], rows, value), label).doubts  # alone it hides no other
+
+
+def test_a_wide_column_that_changes_nothing_is_not_doubted():
+    """Heavy tails: the deviation of Student's t with three degrees is decided by no value."""
+    random = np.random.default_rng(0)
+    for seed in range(10):
+        x = np.random.default_rng(seed).standard_t(3, size=1000)
+        assert not kraskov(x, x + random.normal(size=1000)).doubts
+
+
+def test_class_numbers_few_rows_and_many_columns_are_doubted():
+    random = np.random.default_rng(2)
+    x, label = random.normal(size=(60, 1)), random.integers(3, size=60)
+    with pytest.warns(UserWarning, match="y: its 3 whole values .*`ross`"):
+        kraskov(x, label)
+    with pytest.warns(UserWarning, match="labels: 20 classes in 60 rows .*`kraskov`"):
+        ross(x, np.arange(60) // 3)
+    x, y = gaussian_pairs(3, 300, 4, 0.9)
+    for width, words in ((1, ()), (3, ("300 rows are few for 6 columns",))):
+        said = kraskov(x[:, :width], y[:, :width]).doubts
+        assert len(said) == len(words) and all(map(str.startswith, said, words))
+    tiny, _ = kraskov(x[:12, 0], y[:12, 0]).doubts
+    assert tiny.startswith("12 rows are few")
+    (full,) = kraskov(x[:, 0], x[:, 0] + 1e-6 * y[:, 0]).doubts
+    assert full.endswith("bits are near the most that 300 rows can show; take more")
 
 
 @pytest.mark.parametrize("width", (1, 3))

@@ -9,11 +9,12 @@ from scipy.stats import norm
 from unbraid.checks import finite_array
 from unbraid.measures.intervals import (
     bca_limits,
-    bootstrap_interval,
     mean_interval,
     ratio_limits,
     share_interval,
 )
+
+from papers.intervals import DRAWS, bootstrap_interval
 
 
 def test_the_mean_of_three_seeds_has_students_interval():
@@ -62,8 +63,8 @@ def test_a_score_of_test_items_has_the_limits_of_their_mean():
     few = bootstrap_interval(lambda rows: is_right[rows].mean(), 100)
     assert few.half_width == pytest.approx(2 * found.half_width, rel=0.06)
     values = np.random.default_rng(0).exponential(size=30)
-    skewed = bootstrap_interval(lambda rows: values[rows].mean(), 30, 999, 3)
-    (limits,) = ratio_limits(np.divide, values[None], np.ones((1, 30)), 999, 3)
+    skewed = bootstrap_interval(lambda rows: values[rows].mean(), 30)
+    (limits,) = ratio_limits(np.divide, values[None], np.ones((1, 30)), DRAWS, 0)
     assert skewed[1:] == pytest.approx(limits)
 
 

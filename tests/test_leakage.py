@@ -131,6 +131,8 @@ def test_one_group_has_no_interval():
 def test_a_mask_of_numbers_is_a_mask_and_rows_stand_once():
     codes, factors = world(90)
     mask = np.arange(90) % 3 == 0
+    share = leakage_matrix(codes, factors, test=0.3, permutations=1).value
+    assert (share == leakage_matrix(codes, factors, test=np.float64(0.3)).value).all()
     for test in (mask, mask.astype(int), np.flatnonzero(mask)):
         matrix = leakage_matrix(codes, factors, test=test, permutations=1)
         assert (matrix.value == leakage_matrix(codes, factors, test=mask).value).all()
@@ -138,11 +140,38 @@ def test_a_mask_of_numbers_is_a_mask_and_rows_stand_once():
         leakage_matrix(codes, factors, test=[1, 2, 3, 3])
 
 
-def test_whole_groups_change_places():
+def test_whole_groups_change_places_and_are_rolled():
     groups = np.repeat(np.arange(120), 5)
     order = leakage.shuffle_groups(groups, np.random.default_rng(0)).reshape(120, 5)
-    assert (np.diff(order) == 1).all() and (np.sort(order[:, 0]) == np.arange(0, 600, 5)).all()
-    assert (order[:, 0] != np.arange(0, 600, 5)).any()
+    steps = np.diff(order)  # 1, but for the one place where a rolled group begins again
+    assert (np.sort(steps)[:, 1:] == 1).all() and set(steps.min(1)) == {1, -4}
+    assert sorted(order.ravel()) == list(range(600))
+    assert (order[:, 0] // 5 != np.arange(120)).mean() > 0.9
+
+
+def test_groups_change_places_with_those_of_like_size():
+    sizes = np.array([1, 1, 2, 3, 3, 9, 12, 15])
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(8), sizes))
+    like, seen = [{0, 1}, {2, 3, 4}, {5, 6, 7}], set()
+    for seed in range(50):
+        order = leakage.shuffle_groups(groups, np.random.default_rng(seed))
+        pairs = {(int(a), int(b)) for a, b in zip(groups, groups[order], strict=True)}
+        assert len(pairs) == 8  # Each group gets the rows of one.
+        seen |= pairs
+    assert seen == {(a, b) for some in like for a in some for b in some}
+
+
+def test_what_all_groups_hold_in_the_same_order_can_be_read_and_noise_cannot():
+    """Six takes of each of 40 persons: all act in one order, and the code may show the act."""
+    g, person, act = (
+        np.random.default_rng(0),
+        np.repeat(np.arange(40), 6),
+        np.tile([0, 1, 2] * 2, 40),
+    )
+    look = g.normal(size=(40, 3))[person] + 0.3 * g.normal(size=(240, 3))
+    asked = {"groups": person, "test": 0.5, "permutations": 199}
+    found = leakage_matrix({"none": look, "act": look + np.eye(3)[act]}, {"act": act}, **asked)
+    assert found.p_value[0, 0] > 0.05 and found.p_value[1, 0] == 1 / 200
 
 
 @pytest.mark.parametrize("probe", ["linear", "nonlinear"])

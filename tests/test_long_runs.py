@@ -67,7 +67,7 @@ def test_a_long_run_goes_on_and_is_shown_as_it_stands(name, short, tmp_path, mon
 
     # What is measured once is not measured again, and the run ends as if it had never stopped.
     marked = dict.fromkeys(rows[0].keys() - {"step"}, 1.0)
-    monkeypatch.setattr(long_runs, "evaluate", lambda *_: marked)
+    monkeypatch.setattr(long_runs, "evaluate_moving_digits", lambda *_: marked)
     assert train_until(None, monkeypatch, tmp_path / "train", name) == [5, 6]
     long_runs.main([*command, "--results", str(tmp_path / "results")])
     again = records.read_csv(target.with_suffix(".along.csv"))

@@ -9,7 +9,7 @@ from helpers import seeded
 from unbraid.data import fetch, moving_digits
 from unbraid.data.moving_digits import Digits, MovingDigits, in_turns, load_digits
 
-from papers.b.data import DigitPaths
+from papers.selections import DigitPaths
 
 SIZES = {64: (28, 36), 32: (14, 18)}  # canvas: a digit's side, and how far its corner travels
 

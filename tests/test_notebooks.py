@@ -19,8 +19,9 @@ from tools import execution, files
 
 CHECKED = "nbval-check-output"  # the tag of cells whose output is the same at every profile
 NOT_COMPARED = ("metadata", "output_type", "name", "execution_count", "image/png")
-# The longest are among the last of the course; they begin first, or one core waits for them.
-each = pytest.mark.parametrize("path", NOTEBOOKS[::-1], ids=lambda path: path.stem)
+# The longest begin first, or one core waits for them.
+ORDERED = sorted(NOTEBOOKS, key=execution.read_minutes, reverse=True)
+each = pytest.mark.parametrize("path", ORDERED, ids=lambda path: path.stem)
 
 
 def test_the_course_has_notebooks_and_runs_them_all():

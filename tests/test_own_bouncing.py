@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from unbraid.lessons import n15
 
 from papers.a import own_bouncing as bouncing
 
@@ -28,25 +29,25 @@ def share(*factors):
     ],
 )
 def test_a_run_in_which_all_coordinates_belong_is_named_by_them(factors, name):
-    assert bouncing.name_grouping(share(*factors)) == name
+    assert n15.name_grouping(share(*factors)) == name
 
 
 def test_what_is_half_known_or_known_twice_decides_nothing():
     for value, other in ((0.59, UNKNOWN), (KNOWN, 0.31)):
         scores = share(0, 0, 1, 1)
         scores[:, 0] = value, other
-        assert bouncing.name_grouping(scores) == "not decided"
+        assert n15.name_grouping(scores) == "not decided"
     edge = share(0, 0, 1, 1)
     edge[:, 0] = 0.6, 0.3
-    assert bouncing.name_grouping(edge) == "digits"
+    assert n15.name_grouping(edge) == "digits"
 
 
 def test_a_digit_is_dropped_if_no_factor_knows_either_of_its_coordinates():
     scores = share(0, 0, 1, 1)
     scores[:, 2:] = 0.29
-    assert bouncing.name_grouping(scores) == "dropped"
+    assert n15.name_grouping(scores) == "dropped"
     scores[1, 3] = 0.31
-    assert bouncing.name_grouping(scores) == "not decided"
+    assert n15.name_grouping(scores) == "not decided"
 
 
 def paths(follow, speed=0.3, length=30):
@@ -86,10 +87,12 @@ def test_the_turned_box_and_the_small_one_have_the_same_side_and_speed():
 @pytest.mark.parametrize("world", bouncing.SEEDS)
 def test_each_world_trains_and_is_measured(world, monkeypatch):
     monkeypatch.setattr(bouncing, "MARKS", (2,))
+    monkeypatch.setattr(bouncing, "END", 2)
     monkeypatch.setattr(bouncing, "keep", None)
     (row,) = bouncing.train_one(world, 0, 2)
     assert row["world"] == world and row["update"] == 2
-    assert bouncing.read_scores(row).shape == (2, 4) and np.isfinite([*row.values()][2:]).all()
-    assert bouncing.name_grouping(bouncing.read_scores(row)) in ("dropped", "not decided")
+    assert n15.read_scores(row).shape == (2, 4) and np.isfinite([*row.values()][2:]).all()
+    assert n15.name_grouping(n15.read_scores(row)) in ("dropped", "not decided")
+    assert sum(name.startswith("freeze_") for name in row) == 8 * (world == "bounce")
     if world == "turned":
-        assert not np.allclose(bouncing.read_scores(row, "wall_"), bouncing.read_scores(row))
+        assert not np.allclose(n15.read_scores(row, "wall_"), n15.read_scores(row))

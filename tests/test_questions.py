@@ -5,12 +5,13 @@ import shutil
 
 import nbformat
 import pytest
+from form import for_all
 from helpers import NOTEBOOKS, each_notebook
 
 from tools import questions
 
 
-@pytest.mark.parametrize("number", [path.name[:2] for path in NOTEBOOKS])
+@for_all([path.name[:2] for path in NOTEBOOKS])
 def test_the_questions_were_read_with_the_present_answer(number):
     """Red: an Answer has changed. Read the page with it, then run the command that is named."""
     assert questions.find_stale(number) == []

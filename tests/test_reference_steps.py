@@ -11,6 +11,7 @@ from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 
+from papers.c.variants import ReleasedElement
 from tests.reference_steps import IndependentStep, SingleElementStep, concatenate_pairs
 
 
@@ -47,7 +48,7 @@ def test_the_step_of_c_is_our_bound_with_the_authors_weights(monkeypatch, is_tra
     """Loss, gradients and running statistics; in training, batches have their own statistics."""
     torch.manual_seed(0)
     sizes = ELEMENT | {"channels": 3, "image_size": 16, "width": 3, "static_size": 5}
-    model = SingleElement(**sizes, anchor_alone=True).double().train(is_training)
+    model = ReleasedElement(**sizes, anchor_alone=True).double().train(is_training)
     theirs = SingleElementStep((3, 6), features=4, hidden=5, static=5, dynamic=2).double()
     theirs.train(is_training)
     parts = (model.codec.encoder, model.static_head, model.dynamic_encoder, model.prior)
@@ -78,7 +79,7 @@ def test_the_step_of_c_is_our_bound_with_the_authors_weights(monkeypatch, is_tra
 def test_the_anchor_decoded_alone_is_another_term_in_training_only():
     torch.manual_seed(0)
     model = SingleElement(**ELEMENT).double()
-    alone = SingleElement(**ELEMENT, anchor_alone=True).double()
+    alone = ReleasedElement(**ELEMENT, anchor_alone=True).double()
     alone.load_state_dict(model.state_dict())
     noise = model.draw_noise(4, 5, seeded())
     frames = draw_frames(ELEMENT["channels"], ELEMENT["image_size"], 5)

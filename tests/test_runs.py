@@ -183,7 +183,7 @@ def test_a_finished_run_is_not_replaced_by_one_of_other_settings_without_a_word(
     chosen, sampler, path = trained
     kept = path.with_suffix(".safetensors").read_bytes()
     longer = chosen.but(steps=chosen.steps + 1)
-    other = chosen.but(**{"class": "papers.c.variants.AblatedElement"})
+    other = chosen.but(**{"class": "unbraid.variants.AblatedElement"})
     for changed, machine, said in (
         (longer, {}, rf"steps {chosen.steps} \(now {longer.steps}\).*--again"),
         (other, {}, r"class .*SingleElement \(now .*AblatedElement\)"),

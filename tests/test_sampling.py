@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 from unbraid.data.sampling import FrameSampler, SequenceSampler
 from unbraid.data.sequences import Sequences
 
-from papers.b.data import withhold
+from papers.selections import withhold
 
 SEQUENCES, LENGTH = 7, 9
 

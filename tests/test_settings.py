@@ -105,11 +105,11 @@ def test_a_table_of_ones_own_adds_sections_and_replaces_none(mine):
         ("evaluation_sequences = 3.5", "evaluation_sequences: expected int"),
         ('learning_rate = "falling"', "learning_rate: expected"),
         ("factors = 2", "factors"),
-        ('class = "papers.b.variants.PaintedFrame"', "class: .*PaintedFrame"),
+        ('class = "unbraid.variants.PaintedFrame"', "class: .*PaintedFrame"),
     ),
 )
 def test_a_misspelt_setting_is_refused_by_its_name(mine, lines, found):
-    text = '[mine]\nclass = "papers.b.variants.PaintedFrames"\nmodel = "mine"\ndataset = "digits"\n'
+    text = '[mine]\nclass = "unbraid.variants.PaintedFrames"\nmodel = "mine"\ndataset = "digits"\n'
     mine(f"{text}[mine.digits]\nrun = 'one'\n{lines}\n")
     with pytest.raises(SettingsError, match=found):
         make_config(load("mine.digits", "quick"))

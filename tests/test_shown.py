@@ -1,9 +1,12 @@
 """What a notebook writes out gives the numbers of the library's or of papers' own function."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from unbraid import IndependentPrediction
 from unbraid.data import sprites
 from unbraid.data.moving_digits import Digits, MovingDigits
 from unbraid.data.sequences import Sequences
@@ -11,6 +14,7 @@ from unbraid.distributions import DiagonalGaussian, kl
 from unbraid.measures.information import same_and_cross
 
 from papers import settings
+from papers.a.pairs import Pairs, best_partition, collect_pairs
 from papers.a.variants import GatedPrediction
 from papers.b import evaluate as unordered
 from papers.c import evaluate as clips
@@ -62,6 +66,91 @@ def test_same_and_cross_of_13(define):
     expected = same_and_cross(*halves, seed=5, raw=True)
     assert (same, cross) == pytest.approx((expected.same, expected.cross))
     np.testing.assert_allclose(matrix, expected.matrix)
+
+
+def test_the_pairs_of_13(define, sampler):
+    """All pairs of a clip, and one pair of each."""
+    model = IndependentPrediction(**SMALL).eval()
+    eight = MovingDigits(sampler.digits, 32, 8, motion="circle", speeds=(0.5, -0.9))
+    shown = define("13", "find_pairs", seed=5, N=40, sampler=eight)
+    for apart in (True, False):
+        pairs = shown.find_pairs(model, apart=apart)
+        expected = collect_pairs(model, eight, 40, seeded(1005), apart=apart)
+        np.testing.assert_allclose(pairs.before, expected.before, atol=1e-5)
+        np.testing.assert_allclose(pairs.after, expected.after, atol=1e-5)
+        np.testing.assert_allclose(pairs.places, [*expected.positions.values()])
+
+
+def test_13_reads_which_half_of_the_units_knows_a_digit(define):
+    random = np.random.default_rng(0)
+    places = random.uniform(size=(2, 400, 2))
+    units = np.concatenate([*places, random.normal(size=(400, 2))], 1)  # (400, 6)
+    pairs = SimpleNamespace(after=units, places=places)
+    shown = define("13", "read_scores", N=400, find_pairs=lambda model: pairs)
+    for order, known in (
+        ([0, 1, 4, 2, 3, 5], [[1, 0], [0, 1]]),
+        ([4, 2, 3, 0, 1, 5], [[0, 1], [1, 0]]),
+    ):
+        scores = shown.read_scores(None, np.array(order))
+        np.testing.assert_array_equal(scores > 0.5, np.array(known) > 0)
+
+
+def test_13_chooses_a_cut_as_the_authors_do(define):
+    random = np.random.default_rng(0)
+    now = random.normal(size=(150, 16))  # so many that no cut is drawn twice
+    pairs = Pairs(now, 0.9 * now + 0.2 * now[:, ::-1] + 0.2 * random.normal(size=now.shape), {})
+    shown = define("13", "same_and_cross", "measure", "cut", seed=5)
+    for draw in range(3):
+        order, tried = shown.cut(pairs, draw)
+        expected = best_partition(pairs.before, pairs.after, 8, seed=draw)
+        np.testing.assert_array_equal(order, expected[0])
+        np.testing.assert_allclose(tried, expected[1], atol=0.01)
+        same, cross, _ = shown.measure(pairs, order)
+        assert [same, cross] in tried.tolist()
+
+
+SMALL = {"image_size": 32, "width": 4, "features": 8, "factor_size": 3, "hidden": 8}
+SMALL |= {"hidden_layers": 2, "normalise": False}
+
+
+@pytest.mark.parametrize("factors", [1, 2, 3])
+def test_13_merges_two_codes_at_the_same_bound(define, sampler, factors):
+    """Factor 0 costs what both codes cost, an empty factor nothing, and nothing reads it."""
+    torch.manual_seed(0)
+    model = IndependentPrediction(**SMALL).double().eval()
+    merged = define("13", "Merged").Merged(model, factors).double().eval()
+    frames = sampler(6, seeded(1)).frames.double()
+    noise = torch.randn(6, 4, 6 * factors, generator=seeded(2), dtype=torch.float64)
+
+    parts = model.elbo(frames, model.to_codes(noise[..., :6]))
+    whole = merged.elbo(frames, merged.to_codes(noise))
+    torch.testing.assert_close(whole.elbo, parts.elbo)
+    first, *others = whole.kl.values()
+    torch.testing.assert_close(first, sum(parts.kl.values()))
+    assert first.min() > 1e-3 and all(cost.eq(0).all() for cost in others)
+
+    codes = merged.encode(frames, merged.to_codes(noise))
+    empty = {name: code + (name != "factor_0") for name, code in codes.items()}
+    torch.testing.assert_close(merged.decode(empty), merged.decode(codes))
+
+
+def test_the_merged_transition_of_13_is_one_network_of_twice_the_width(define):
+    """As section 10 says: the paper's class, with zeros between the halves."""
+    torch.manual_seed(0)
+    model = IndependentPrediction(**SMALL)
+    merged = define("13", "Merged").Merged(model, 2)
+    wide = IndependentPrediction(**SMALL | {"factor_size": 6, "hidden": 16})
+    pairs = zip(*(network.parameters() for network in model.transitions), strict=True)
+    for new, (a, b) in zip(wide.transitions[0].parameters(), pairs, strict=True):
+        both = torch.block_diag(a, b) if a.ndim == 2 else torch.cat([a, b])
+        if len(both) == 12:  # means of both, then log-variances of both
+            both = both.unflatten(0, (2, 2, 3)).transpose(0, 1).flatten(0, 2)
+        new.copy_(both)
+    for new in wide.transitions[1].parameters():
+        new.zero_()
+    z = torch.randn(5, 12, generator=seeded(3))
+    torch.testing.assert_close(wide.prior(z).mean, merged.prior(z).mean)
+    torch.testing.assert_close(wide.prior(z).log_variance, merged.prior(z).log_variance)
 
 
 # ---- 24 to 27, paper B

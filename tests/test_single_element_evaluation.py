@@ -15,7 +15,7 @@ from unbraid.models.base import Batch, Bound
 
 from papers import datasets, encoded, evaluation, settings
 from papers.c import evaluate as clips
-from papers.clips import MOTION_LABELS, class_labels
+from papers.c.evaluate import MOTION_LABELS, class_labels
 from papers.encoded import encode, prior_means
 from papers.run import build
 

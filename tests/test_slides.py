@@ -10,46 +10,76 @@ from PIL import Image
 from tools import figures, files
 from tools.site import slides
 
-DECKS = {path: made for path in files.select_notebooks() if (made := slides.make_deck(path)[0])}
+BOOKS = {path.name[:2]: path for path in files.select_notebooks()}
+DECKS = {number: made for number, path in BOOKS.items() if (made := slides.make_deck(path)[0])}
+PLACES = {"wide": (1260, 602), "tall": (840, 716)}  # pixels for a picture, of 1280 x 720
+LETTERS = 16  # the least height in pixels of a label's letters that the last row can read
+DRAWN, WRITTEN = 9 / 72 * 200, 12  # their height in a figure (9 points), and above a film
+
+
+@pytest.fixture
+def cells():
+    return nbformat.read(BOOKS["00"], 4).cells
 
 
 def test_the_decks_are_those_of_the_table():
-    assert {path.name[:2] for path in DECKS} == {"00", "11", "13", "23", "31", "33"}
+    assert set(DECKS) == {"00", "11", "13", "23", "31", "33"}
 
 
-@pytest.mark.parametrize("path", DECKS, ids=lambda path: path.name[:2])
-def test_a_deck_asks_shows_and_answers(path):
-    deck = DECKS[path]
+@pytest.mark.parametrize("number", DECKS)
+def test_a_deck_asks_shows_and_answers(number):
+    deck = DECKS[number]
     assert 12 <= len(deck) <= 25
     kinds = [slide.kind for slide in deck]
     assert kinds[:2] == ["title", "question"] and kinds[-2:] == ["question", "list"]
-    assert {"wide", "tall", "full", "side"} & set(kinds)
-    for slide in deck:
-        assert slide.heading and slide.notes
-        most = 70 if slide.heading == "The answer" else slides.WORDS  # as of an Answer
-        assert slide.count_words() <= most, (slide.heading, slide.before, slide.after)
-        assert slide.kind != "code" or slide.thing.count("\n") < slides.LINES, slide.heading
-        assert slide.thing.count("<img") <= 1
-        assert "](" not in slide.before + slide.after + slide.thing  # no link out of the folder
-
-
-@pytest.mark.parametrize("path", DECKS, ids=lambda path: path.name[:2])
-def test_labels_are_large_enough_for_the_last_row(path):
-    drawn = {figure.name: figure for figure in slides.make_deck(path)[1]}
-    for slide in DECKS[path]:
-        if not (name := re.search(r'figures/(.*?\.png)"', slide.thing)):
-            continue
-        image = Image.open(io.BytesIO(drawn[name[1]].content))
-        sizes = zip(slides.PLACES[slide.kind], image.size, strict=True)
-        label = slides.WRITTEN if getattr(image, "is_animated", False) else slides.DRAWN
-        assert label * min(place / size for place, size in sizes) >= slides.LETTERS, slide.heading
-
-
-@pytest.mark.parametrize("path", DECKS, ids=lambda path: path.name[:2])
-def test_notes_of_the_teacher_are_there_once(path):
-    notes = [note for slide in DECKS[path] for note in slide.notes]
+    assert {"wide", "tall"} & set(kinds)
+    notes = [note for slide in deck for note in slide.notes]
     assert sum(note.startswith("**Misconception:**") for note in notes) == 3
     assert sum(note.startswith("**Ask:**") for note in notes) == 2
+    for slide in deck[1:]:
+        said = f"{slide.title} {slide.line}"
+        if slide.kind in ("list", "question"):
+            said += re.sub("<.*?>", " ", slide.thing)
+        words = re.sub(r"\$.*?\$", "x", said).split()
+        assert slide.notes and len(words) <= (72 if slide.title == "The answer" else 60), said
+        assert slide.kind == "question" or (slide.title[-1] in ".?" and slide.line[-1] == "."), said
+        assert slide.kind != "code" or slide.thing.count("\n") <= 26, slide.title  # 25 lines
+        assert "](" not in said + slide.thing  # no link out of the folder
+
+
+@pytest.mark.parametrize("number", DECKS)
+def test_labels_are_large_enough_for_the_last_row(number):
+    drawn = {figure.name: figure for figure in slides.make_deck(BOOKS[number])[1]}
+    for slide in DECKS[number]:
+        if name := re.search(r'figures/(.*?\.png)"', slide.thing):
+            image = Image.open(io.BytesIO(drawn[name[1]].content))
+            label = WRITTEN if getattr(image, "is_animated", False) else DRAWN
+            sizes = zip(PLACES[slide.kind], image.size, strict=True)
+            assert label * min(place / size for place, size in sizes) >= LETTERS, slide.title
+
+
+def test_a_slide_shows_what_the_page_has(cells):
+    pictures = figures.find_figures(BOOKS["00"], nbformat.v4.new_notebook(cells=cells))
+    mark = {"title": "T.", "line": "L."}
+    cells[3].metadata["slide"] = mark | {"figure": "twin"}  # of a cell that comes later
+    assert 'src="figures/00-twin.png"' in slides.make_slides(cells, pictures)[2].thing
+    cells[3].metadata["slide"] = mark | {"figure": "lost"}
+    with pytest.raises(ValueError, match="'T.', figure: .*sprites_swap, .*'lost'"):
+        slides.make_slides(cells, pictures)
+    cells[3].source += "\n\n$$x$$\n\nOne.\n\n| a |\n|---|\n| b |\n\nTwo."
+    cells[3].metadata["slide"] = [mark, mark]
+    formula, table = slides.make_slides(cells, pictures)[2:4]
+    assert (formula.kind, table.kind, table.notes) == ("formula", "table", ["One.", "Two."])
+    for count in (1, 3):
+        cells[3].metadata["slide"] = [mark] * count
+        with pytest.raises(ValueError, match="a slide for each formula and table"):
+            slides.make_slides(cells, pictures)
+
+
+def test_slides_survive_a_new_run(cells):
+    marks = [cell.metadata.get("slide") for cell in cells]
+    book = files.normalise(nbformat.v4.new_notebook(cells=cells))
+    assert any(marks) and marks == [cell.metadata.get("slide") for cell in book.cells]
 
 
 def test_figures_are_named_and_described(tmp_path):
@@ -62,33 +92,3 @@ def test_figures_are_named_and_described(tmp_path):
     index = (tmp_path / "index.md").read_text(encoding="utf-8")
     for name in names:
         assert len(re.search(rf"\({re.escape(name)}\) \| (.*) \|", index)[1].split()) >= 4
-
-
-def test_what_is_short_enough_is_chosen():
-    assert slides.split_sentences("See $a. B$ now. **Do** it? Yes.")[1] == "**Do** it?"
-    before = slides.choose_before("Two are small. Which two? We look.")
-    assert before == "Two are small. Which two?"
-    assert slides.choose_before("Most data have no true clip at all. Chance is .10.").startswith(
-        "Most"
-    )
-    assert slides.choose_before("Here $x$ is a number of both kinds.") == ""
-    assert slides.choose_before("It is a number. The integral becomes a mean:").endswith("mean:")
-    assert slides.choose_after("It does. **A b c d.** More.") == "**A b c d.** More."
-    assert slides.drop_links("a [b](c.md) ([04](d.md)).") == "a b."
-    steps = slides.split_cell(nbformat.v4.new_markdown_cell("## T\n1. a\n2. b:\n$$c$$."))
-    assert [kind for kind, _ in steps] == ["heading", "text", "text", "formula"]
-
-
-def test_code_is_split_by_methods():
-    method = "    def f{}(self):\n" + "        x = 1\n" * 12
-    source = "import os\n\n\nclass A:\n" + "\n".join(method.format(n) for n in range(3))
-    pieces = slides.split_code(source)
-    assert len(pieces) == 3
-    assert pieces[0].startswith("class A:\n    def f0(self):\n        x = 1")
-    assert pieces[1].startswith("def f1(self):\n    x = 1")
-
-
-def test_marks_survive_a_new_run():
-    book = nbformat.read(files.select_notebooks(only="00")[0], 4)
-    marks = [slides.is_marked(cell) for cell in book.cells]
-    assert marks == [slides.is_marked(cell) for cell in files.normalise(book).cells]

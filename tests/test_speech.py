@@ -7,10 +7,10 @@ import pytest
 import scipy.io.wavfile
 import torch
 from unbraid.data import fetch, speech
-from unbraid.data.speech import SpectrumScale, cut, load, magnitudes
+from unbraid.data.speech import SpectrumScale, cut, magnitudes
 
-from papers.c import voices
 from papers.c.speech import utterance_means
+from papers.datasets import load_spoken_digits
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def digits():
     """Chunks of each split of the spoken digits."""
     if fetch.find("fsdd") is None:
         pytest.skip("the spoken digits are not at hand: run make data, or set UNBRAID_MIRROR")
-    return {split: load(split) for split in ("train", "test")}
+    return {split: load_spoken_digits(split) for split in ("train", "test")}
 
 
 def noise(*lengths, rate=8000):
@@ -106,7 +106,7 @@ def test_a_chunk_is_cut_from_the_recording_of_its_labels_and_scaled_by_the_train
     actual = test.frames[number][observed]
     torch.testing.assert_close(actual, expected[observed], atol=1e-4, rtol=1e-3)
     scale = SpectrumScale.fit(digits["train"])
-    assert torch.equal(load("test", scaled=True).frames, scale.transform(test).frames)
+    assert torch.equal(load_spoken_digits("test", scaled=True).frames, scale.transform(test).frames)
 
 
 def test_the_scale_equalises_the_variation_within_chunks_and_has_an_inverse():
@@ -127,17 +127,3 @@ def test_the_scale_equalises_the_variation_within_chunks_and_has_an_inverse():
     magnitude = scale.inverse(scaled.frames)[mask]
     torch.testing.assert_close(magnitude, train.frames[mask], rtol=1e-3, atol=1e-3)
     assert (scale.inverse(torch.full((3, 101), -99.0)) >= 0).all()
-
-
-def test_made_voices_have_their_pitch_and_their_labels():
-    """The strongest period of a buzzing recording is that of its voice, within its melody."""
-    made = voices.buzzing_voices("test")
-    assert made.labels["digit"].bincount().tolist() == [30] * 10
-    for number in (0, 149, 299):
-        wave, pitch = made.waveforms[number], voices.BUZZING[int(made.labels["speaker"][number])][0]
-        middle = wave[len(wave) // 2 - 600 : len(wave) // 2 + 600].double()
-        lags = torch.arange(28, 100)  # 286 to 81 Hz
-        products = torch.stack([(middle[lag:] * middle[:-lag]).mean() for lag in lags.tolist()])
-        found = 8000 / lags[products.argmax()].item()
-        assert abs(found / pitch - 1) < 0.2 or abs(2 * found / pitch - 1) < 0.2
-        assert wave.square().mean().sqrt().item() == pytest.approx(speech.LOUDNESS, rel=1e-4)

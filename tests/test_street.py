@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from unbraid.data import fetch
-
-from papers.a.street import load, read_video
+from unbraid.data.street import load, read_video
 
 pytestmark = pytest.mark.usefixtures("data_of_the_clone")
 

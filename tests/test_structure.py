@@ -10,6 +10,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from form import MACHINE_PATH, for_all, nested_loops
+from helpers import NOTEBOOKS, parse_code
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {  # each with its folder, and the rooms that it may import beside itself
@@ -21,15 +23,16 @@ ROOMS = {  # each with its folder, and the rooms that it may import beside itsel
 ALL = ((path, room) for room in ROOMS for path in sorted(ROOMS[room][0].rglob("*.py")))
 FILES = {path: room for path, room in ALL if "tests" not in path.relative_to(ROOT).parts}
 APART = {  # parts of the library, and what they import neither at once nor late
-    "checks": {"distributions", "networks", "models", "data", "measures", "training"},
-    "networks": {"models", "data", "measures", "training", "course", "records"},
-    "models": {"data", "measures", "training", "course", "codes", "interventions"},
-    "data": {"models", "measures", "training", "course", "records"},
-    "measures": {"models", "data", "training", "course"},
-    "training": {"data", "measures", "course", "codes", "interventions"},
+    "checks": {"distributions", "networks", "models", "variants", "data", "measures", "training"},
+    "networks": {"models", "variants", "data", "measures", "training", "course", "records"},
+    "models": {"variants", "data", "measures", "training", "course", "codes", "interventions"},
+    "variants": {"data", "measures", "training", "course", "codes", "interventions", "records"},
+    "data": {"models", "variants", "measures", "training", "course", "records"},
+    "measures": {"models", "variants", "data", "training", "course"},
+    "training": {"variants", "data", "measures", "course", "codes", "interventions"},
 }
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}
-each = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+each = for_all(FILES)
 
 
 def parse(path):
@@ -85,11 +88,33 @@ def draw_arrows(late, room=None):
     return arrows
 
 
-def test_no_module_imports_itself_by_way_of_others():
-    TopologicalSorter(draw_arrows(late=False)).prepare()  # Raises CycleError.
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_module_imports_itself_by_way_of_others_not_even_late(room):
+    TopologicalSorter(draw_arrows(late=True, room=room)).prepare()  # Raises CycleError.
 
 
-def test_papers_has_no_circle_of_late_imports_either_and_six_floors():
+def name_folder(module):
+    """papers.a for papers.a.evaluate; a module of papers itself stands for itself."""
+    return ".".join(module.split(".")[:2])
+
+
+def test_a_folder_of_papers_imports_nothing_that_imports_this_folder():
+    """Each folder taken as one: what it stands on does not stand on it, not even late."""
+    folders = defaultdict(set)
+    for module, targets in draw_arrows(late=True, room="papers").items():
+        folders[name_folder(module)] |= {*map(name_folder, targets)} - {name_folder(module)}
+    assert folders["papers.evaluation"] >= {f"papers.{name}" for name in "abc"}
+    TopologicalSorter(folders).prepare()  # Raises CycleError.
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_imports_the_library_alone(path):
+    """Whatever it imports lives there; papers/ makes results/, tools/ handles notebooks."""
+    found = {name.split(".")[0] for name in imports(parse_code(path))} & ROOMS.keys()
+    assert found <= {"unbraid"} | ({"unbraid_extras"} if path.name.startswith("42") else set())
+
+
+def test_papers_has_six_floors():
     arrows, floors = draw_arrows(late=True, room="papers"), {}
     for module in TopologicalSorter(arrows).static_order():  # those first that others import
         below = [floors[name] for name in arrows[module]]
@@ -135,31 +160,26 @@ def test_nothing_is_pickled_and_comprehensions_have_one_loop(path):
     assert nested_loops(ast.parse(text)) == []
 
 
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+def test_a_test_of_all_names_each_that_fails():
+    @for_all([1, 2, 3])
+    def check(number):
+        assert number == 2
+
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)^1: Assert.*\n3: Assert"):
+        check()
 
 
-def nested_loops(tree):
-    """The lines of comprehensions with two loops, or with another comprehension inside."""
-    lines = []
-    for node in ast.walk(tree):
-        if isinstance(node, COMPREHENSIONS):
-            parts = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS)]
-            if len(parts) > 1 or len(node.generators) > 1:
-                lines.append(node.lineno)
-    return lines
-
-
-MACHINE = re.compile(r"(?<![\w.$~{}-])/(?:root|home|work|Users)/\w|/\.pyenv/")
+NAMING = {"tests/test_exercises.py", "tests/test_hygiene.py"}  # examples of such folders
 TEXTS = {".py", ".md", ".toml", ".yml", ".yaml", ".cff", ".lock", ".json", ".csv", ".mplstyle", ""}
 
 
-def test_no_committed_file_names_this_machine():
+def test_no_committed_file_names_a_folder_of_a_machine():
     """Notebooks are looked at by a test of their own."""
     command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout: which files are committed is not known")
-    names = set(listed.stdout.split("\0")) - {"tests/test_hygiene.py", ""}
+    names = set(listed.stdout.split("\0")) - NAMING - {""}
     paths = [ROOT / name for name in names if Path(name).suffix in TEXTS]
     texts = {path: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
-    assert texts and [path for path, text in texts.items() if MACHINE.search(text)] == []
+    assert texts and [path for path, text in texts.items() if MACHINE_PATH.search(text)] == []

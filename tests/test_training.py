@@ -15,6 +15,8 @@ from unbraid.schedules import Schedule, schedule_value
 from unbraid.tensors import read_tensors
 from unbraid.training import TrainingError, fit, read_rows
 
+from papers.run import LogarithmicSchedule
+
 CHANGING = {"learning_rate": [[0.0, 1e-2], [1.0, 0.0]], "weights": {"kl": lambda share: share}}
 
 
@@ -245,6 +247,14 @@ def test_training_is_the_same_where_gradients_are_off_and_with_numbers_of_numpy(
     for row, other in zip(rows, others, strict=True):
         assert row | {"seconds": 0} == other | {"seconds": 0}
     assert train(tmp_path / "a.ck", steps=4)[1] == others
+    model, draw = make()
+    with torch.inference_mode():
+        again = training.fit(
+            model, draw, batch_size=4, every=5, accelerator="cpu", steps=4, **CHANGING
+        )
+        assert torch.is_inference_mode_enabled() and without_seconds(again) == rows
+        with pytest.raises(ValueError, match="^model: .*inference_mode"):
+            training.fit(make()[0], draw, steps=1, batch_size=4)
 
 
 def test_a_model_whose_weights_are_all_fixed_is_refused():
@@ -269,5 +279,5 @@ def test_a_schedule_changes_by_equal_amounts_or_by_equal_factors():
     knots = [[0.0, 8.0], [0.5, 8.0], [1.0, 2.0]]
     assert schedule_value(knots, 0.2) == 8
     assert schedule_value(knots, 0.75) == Schedule(knots)(0.75) == pytest.approx(5)
-    assert schedule_value(Schedule(knots, "logarithmic"), 0.75) == pytest.approx(4)
+    assert schedule_value(LogarithmicSchedule(knots), 0.75) == pytest.approx(4)
     assert schedule_value(lambda share: 4 * share, 0.75) == schedule_value(3, 0.75) == 3

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from helpers import DOUBLE, FRAMES_ALONE, close, example_frames, seeded, small, within
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from unbraid.models.unordered import UnorderedFrames
-
-from papers.b.variants import CONTRAST
+from unbraid.variants.painted import CONTRAST
 
 NAMES = ("unordered", "unordered, no pairs", "unordered, plain prior", "painted")
 each = pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,7 @@ from unbraid.models.independent import IndependentPrediction
 from unbraid.models.single_element import SingleElement
 from unbraid.models.unordered import UnorderedFrames
 from unbraid.tensors import read_tensors
+from unbraid.variants import AblatedElement
 
 SMALL = {"image_size": 16, "width": 4, "features": 8, "hidden": 8}
 
@@ -48,7 +49,7 @@ def test_a_class_outside_the_library_is_named_where_it_is_not_imported():
     code = "from unbraid import records\nfrom unbraid.models.base import SequenceModel\n"
     code += f"SequenceModel.load(records.weights({name!r}))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ResultsError" in ended.stderr and "import papers.a.variants first" in ended.stderr
+    assert "ResultsError" in ended.stderr and "import GatedPrediction first" in ended.stderr
 
 
 def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(saved, tmp_path):
@@ -64,6 +65,25 @@ def test_weights_of_another_class_missing_damaged_and_foreign_ones_are_refused(s
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(ResultsError, match="description of the model, found none"):
         SingleElement.load(tmp_path / "foreign.safetensors")
+
+
+def test_a_field_that_the_class_no_longer_has_is_left_out_where_it_was_off(saved, tmp_path):
+    tensors, described = read_tensors(saved[1], "model")
+    described.pop("sha256")
+    for value in (False, True):
+        other = described | {"config": described["config"] | {"gone": value}}
+        save_file(tensors, tmp_path / "old.safetensors", {"model": json.dumps(other)})
+        if value:
+            with pytest.raises(TypeError, match="'gone'"):
+                SingleElement.load(tmp_path / "old.safetensors")
+        else:
+            assert SingleElement.load(tmp_path / "old.safetensors").config == saved[0].config
+
+
+def test_a_class_that_has_moved_into_the_library_is_found_by_its_own_name():
+    name = "single_element/sprites/quick/whole-seed0"
+    assert records.read_record(name)["model"]["class"] == "papers.c.variants.AblatedElement"
+    assert type(SequenceModel.load(records.weights(name))) is AblatedElement
 
 
 @pytest.mark.parametrize("count", (1, 2000))
@@ -102,4 +122,19 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
         next(model.parameters()).fill_(1e6)
     with pytest.raises(ResultsError, match="half precision"):
         model.save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path):
+    """For weights, checkpoints and all other files that are written whole or not at all."""
+    resource = pytest.importorskip("resource")  # Windows has none.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = UnorderedFrames(image_size=32, widths=(16, 16, 16))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="expected room for this file .*make room") as refusal:
+            model.save(tmp_path / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refusal.value.filename == str(tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 The other packages are borrowed from this environment; nothing is downloaded.
 """
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import NOTEBOOKS, parse_code
 from test_from_outside import OUTSIDE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,6 +147,30 @@ def test_codes_are_measured_and_a_class_of_ones_own_is_trained(outside, copy):
     (folder / "mine.py").write_text(OUTSIDE.replace("steps=300", "steps=100"))
     trained = outside("mine.py", folder, 1)
     assert trained.returncode == 0 and float(trained.stdout) > 0.9, trained.stderr[-2000:]
+
+
+IMPORTS = """
+import sys
+from importlib.util import find_spec
+print(*[name for name in ("papers", "tools", "tests") if find_spec(name)])
+for line in open(sys.argv[1], encoding="utf-8"):
+    exec(line)
+print(sorted({name.split(".")[0] for name in sys.modules if name.startswith("unbraid")}))
+"""
+
+
+def test_what_notebooks_import_is_in_the_wheel(outside, copy):
+    """All but 42, which is about unbraid_extras: each import, one after the other."""
+    lines = {}
+    for path in NOTEBOOKS:
+        for node in ast.walk(parse_code(path)):
+            if isinstance(node, ast.Import | ast.ImportFrom) and not path.name.startswith("42"):
+                lines[ast.unparse(node)] = path.name
+    listed = copy.parent / "imports.py"
+    listed.write_text("\n".join(sorted(lines)), encoding="utf-8")
+    done = outside("-c", IMPORTS, listed)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(lines) > 100 and done.stdout.splitlines() == ["", "['unbraid']"]
 
 
 CLONE = """

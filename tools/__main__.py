@@ -86,7 +86,7 @@ def site(options: Options) -> list[Path]:
 
 
 def slides(options: Options) -> list[Path]:
-    """Write slides from marked cells (after `make slides` has installed what they need)."""
+    """Write the slides of notebooks (after `make slides` has installed what they need)."""
     from tools.site.slides import write_slides
 
     return write_slides(options.to, options.only)

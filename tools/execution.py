@@ -18,10 +18,12 @@ from nbformat import NotebookNode
 from unbraid.checks import check_name
 
 from tools.files import first_line, select_notebooks, write
+from tools.syllabus import find_minutes
 
 # The longest that one cell may take: thirty times what it takes on two cores, for slow machines.
 CELL_SECONDS = {"smoke": 600, "quick": 7200, "full": 172_800}
-AT_ONCE = 2  # notebooks, where there are so many cores; each needs up to 2.7 GB of memory
+NEEDED = 2.7e9  # bytes of memory that a notebook needs at most
+CONTAINER = Path("/sys/fs/cgroup/memory.max")  # how many bytes a container may use, or "max"
 WITHOUT_SOLUTIONS = TagRemovePreprocessor(enabled=True, remove_cell_tags={"solution"})
 # What jupyter_client says of a kernel that ends before it answers, mostly because another program
 # took one of its ports between their choice and their use. Only starting anew helps.
@@ -46,12 +48,11 @@ def execute(
     profile: str = "quick",
     seconds: float | None = None,
     solutions: bool = True,
-    folder: Path | None = None,
 ) -> Outcome:
     """Run one notebook into the file `output`. What fails is in the outcome.
 
     seconds: the longest that a cell may take. solutions: whether those of the exercises run, too;
-    otherwise the output lacks them. folder: where the notebook runs, by default where it lies.
+    otherwise the output lacks them.
     """
     check_name("profile", profile, CELL_SECONDS)
     outcome = Outcome(Path(notebook).resolve(), Path(output).resolve())
@@ -64,7 +65,7 @@ def execute(
             book, _ = WITHOUT_SOLUTIONS(nbformat.read(source, 4), {})
             source = write(book, outcome.output)  # papermill reads it before it writes there
         limit = int(seconds or CELL_SECONDS[profile])
-        place = folder or outcome.notebook.parent
+        place = outcome.notebook.parent
         said = call_papermill(source, outcome.output, profile, limit, place)
         outcome.fault = find_fault(outcome.output, said)
     except (ValueError, AttributeError, nbformat.ValidationError) as error:  # a damaged file
@@ -121,15 +122,15 @@ def run(
 ) -> list[Outcome]:
     """Run notebooks into the folder `to`, one line each; a failure does not stop the others.
 
-    So many run at once as there are cores, and at most AT_ONCE. cell_seconds: the longest a cell
-    may take; by default generous. solutions: as in `execute`.
+    As many run at once as there are cores, and memory for. cell_seconds: the longest a cell may
+    take; by default generous. solutions: as in `execute`.
     """
     if cell_seconds is not None and not cell_seconds >= 1:
         raise ValueError(f"cell-seconds: expected 1 or more, found {cell_seconds}")
     notebooks = select_notebooks(only=only)
     Path(to).mkdir(parents=True, exist_ok=True)  # A folder that cannot be made is refused at once.
     cores = count_cores()
-    at_once = min(AT_ONCE, cores)
+    at_once = int(max(1, min(cores, count_memory() // NEEDED)))
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
     print(f"{len(notebooks)} notebooks at {profile} into {to}, {at_once} at a time", flush=True)
 
@@ -137,8 +138,9 @@ def run(
     started = time.perf_counter()
     work = partial(execute, profile=profile, seconds=cell_seconds, solutions=solutions)
     with ThreadPoolExecutor(at_once) as pool:
-        # The longest are among the last of the course: they begin first, or one core waits.
-        futures = [pool.submit(work, path, Path(to) / path.name) for path in reversed(notebooks)]
+        # The longest begin first: at the end, others fill the cores beside them.
+        ordered = sorted(notebooks, key=read_minutes, reverse=True)
+        futures = [pool.submit(work, path, Path(to) / path.name) for path in ordered]
         try:
             for future in as_completed(futures):
                 outcomes.append(outcome := future.result())
@@ -166,3 +168,17 @@ def count_cores() -> int:
     """How many cores this process may use."""
     has_affinity = hasattr(os, "sched_getaffinity")  # Linux has it
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def count_memory() -> float:
+    """How many bytes of memory this process may use; infinite where the system does not say."""
+    memory = float("inf")
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # Windows does not have it
+        memory = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limit = CONTAINER.read_text(encoding="ascii").strip() if CONTAINER.exists() else "max"
+    return memory if limit == "max" else min(memory, float(limit))
+
+
+def read_minutes(notebook: Path) -> float:
+    """The minutes that a notebook runs by its header, which records them for two cores."""
+    return find_minutes(notebook.read_text(encoding="utf-8", errors="replace"))[2]

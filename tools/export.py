@@ -16,7 +16,7 @@ from unbraid.lessons import read_statements
 
 from tools import files
 
-CHAPTERS = ("11", "12", "14", "22", "32")
+CHAPTERS = ("11", "12", "14", "15", "22", "32")
 FOLDER = files.ROOT / "lib" / "unbraid" / "lessons"
 DRAWING = {"plt", "plots"}
 DEVICE = 'device = torch.device("cpu")  # a page takes what it finds'

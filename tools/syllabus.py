@@ -38,14 +38,22 @@ def read_lessons() -> dict[str, Lesson]:
     for path in select_notebooks():
         cells = nbformat.read(path, 4).cells
         title = cells[0].source.splitlines()[0].partition(" · ")[2] or "Start here"
-        ((study, do, run),) = TIME.findall("\n".join(cell.source for cell in cells[:2]))
+        study, do, run = find_minutes("\n".join(cell.source for cell in cells[:2]))
         number = path.name[:2]
         noted = minutes[number]["teach"], minutes[number]["do"]
-        if (int(study), int(do)) != noted:
+        if (study, do) != noted:
             raise ValueError(f"{path.name}: expected {noted} minutes, as in teaching.toml")
-        run = WORDS.get(run, run.removesuffix(" minutes"))
-        lessons[number] = Lesson(path.name, title, (int(study), int(do), float(run)))
+        lessons[number] = Lesson(path.name, title, (study, do, run))
     return lessons
+
+
+def find_minutes(header: str) -> tuple[int, int, float]:
+    """The minutes to study, to do and to run that a notebook's header has; zeros without one."""
+    found = TIME.search(header)
+    if not found:
+        return 0, 0, 0.0
+    run = WORDS.get(found[3], found[3].removesuffix(" minutes"))
+    return int(found[1]), int(found[2]), float(run)
 
 
 def read_plans() -> dict[str, dict[str, list[str]]]:

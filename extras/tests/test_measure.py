@@ -53,7 +53,7 @@ def judge(codes, factors, **options):
     """The report on named codes, or on a pair of a static and a dynamic one."""
     if isinstance(codes, tuple):
         codes = dict(zip(("static", "dynamic"), codes, strict=True))
-    return measure.measure(codes, factors, **options)
+    return measure.measure(codes, factors, **{"dynamic": (), **options})
 
 
 def begin(found, *openings):
@@ -134,6 +134,8 @@ def test_factors_of_steps_that_never_change_are_of_sequences_and_others_fit_the_
     pair = codes["No leak"][0], codes["No leak"][1][:, None] + np.zeros((1, 3, 1))
     still = {"skin": np.repeat(factors["skin"][:, None], 3, 1), "action": factors["action"]}
     assert judge(pair, still, dynamic=["action"]).own["skin"] == ("static",)
+    with pytest.raises(ValueError, match="factor 'skin': .*one-hot; x.argmax"):
+        judge(pair, factors | {"skin": np.eye(3)[factors["skin"]]})
     with pytest.raises(ValueError, match="factor 'place': .*3 steps"):
         judge(pair, factors | {"place": np.random.default_rng(3).random((N, 4))})
 
@@ -157,7 +159,8 @@ def test_kinds_of_factors_are_doubted(fast):
     given["hair"] = np.array(["fair", "dark", "red"], dtype=object)[factors["hair"]]
     found = judge(codes["No leak"], given, dynamic=DYNAMIC)
     assert (found.kinds["hair"], found.kinds["skin"]) == ("3 classes", "continuous")
-    assert {doubt.partition(":")[0] for doubt in found.doubts} == {"skin", "age"}
+    said = [doubt.partition(":")[0] for doubt in found.doubts if "class" in doubt]
+    assert said == ["static, skin", "dynamic, skin", "age"]
 
 
 def test_with_few_sequences_nothing_is_concluded(fast):
@@ -171,11 +174,11 @@ def test_many_units_and_many_bits_are_doubted():
     random = np.random.default_rng(0)
     wide, x = random.standard_normal((N, 12)), random.standard_normal(N)
     _, doubts = measure.estimate_information({"wide": wide}, {"f": wide[:, 0]}, 0)
-    assert len(doubts) == 1 and "12 units" in doubts[0]
+    assert len(doubts) == 1 and doubts[0].startswith("wide, f: 300 rows are few for 13 columns")
     _, doubts = measure.estimate_information({"x": x[:, None]}, {"f": x + 1e-6}, 0)
-    assert len(doubts) == 1 and "300 sequences" in doubts[0]
+    assert len(doubts) == 1 and "near the most that 300 rows" in doubts[0]
     twice = np.repeat(random.standard_normal((N // 2, 2)), 2, axis=0)
-    with pytest.warns(UserWarning, match="x, y: 100% of the rows equal others"):
+    with pytest.warns(UserWarning, match="100% of the rows equal others"):
         _, doubts = measure.estimate_information({"x": twice[:, :1]}, {"f": twice[:, 1]}, 0)
     assert len(doubts) == 1 and doubts[0].startswith("x, f: 100% of the rows equal others")
 
@@ -213,11 +216,11 @@ def test_a_rare_class_is_measured_or_named(count, rare, seed, monkeypatch):
 
 def test_samples_hold_some_of_each_class_and_are_else_random():
     label = np.repeat([0, 1], [4000, 5])
-    rows = measure.draw_rows({"f": label}, 100, np.random.default_rng(0))
     order = np.random.default_rng(0).permutation(4005)
+    rows = measure.draw_rows({"f": label}, 100, order)
     assert (label[rows] == 1).sum() >= 4 and len(set(rows)) == len(rows) <= 104
     assert set(order[:100]) <= set(rows)
-    kept = measure.draw_rows({"f": np.arange(4005) % 2}, 100, np.random.default_rng(0))
+    kept = measure.draw_rows({"f": np.arange(4005) % 2}, 100, order)
     assert kept.tolist() == order[:100].tolist()
 
 
@@ -259,6 +262,48 @@ def test_rows_of_one_group_are_not_independent(fast):
     assert high - low > 1.5 * (few[1] - few[0])  # Limits are those of other persons.
 
 
+def test_rows_of_groups_in_one_order_are_shuffled_and_their_bits_are_of_one_row_each(fast):
+    """All 60 persons act in the same order; the code shows the act, and the person."""
+    random, person, act = (
+        np.random.default_rng(0),
+        np.repeat(np.arange(60), 6),
+        np.tile([0, 1, 2], 120),
+    )
+    look = random.normal(size=(60, 2))[person]
+    codes = {"a": np.column_stack([3 * act, look]) + 0.3 * random.normal(size=(360, 3))}
+    found = measure.measure(codes, {"act": act, "look": look[:, 0]}, groups=person)
+    assert found.linear.p_value.max() < 0.01 and not found.findings[0].startswith("Useless")
+    bits, shuffled = found.bits["a"]["act"]
+    assert 1 < bits < 1.7 and shuffled < 0.4  # of 60 rows; of all 360 persons would come back
+    assert any("60 rows are few for 4 columns" in doubt for doubt in found.doubts)
+
+
+def foreign(seed, leak):
+    """Codes of a static and a dynamic kind, and four factors; one leaks, or none."""
+    random = np.random.default_rng(seed)
+    kinds = random.integers(3, size=(4, 400))
+    own = np.eye(3)[kinds] + 0.3 * random.normal(size=(4, 400, 3))
+    static, dynamic = np.hstack(own[:2]), np.hstack(own[2:])
+    if leak:
+        dynamic = np.hstack([dynamic, own[seed % 2]])
+    dynamic = dynamic[:, None] + 0.1 * random.normal(size=(400, 4, dynamic.shape[1]))
+    names = ("who", "coat", "act", "side")
+    return (static, dynamic), dict(zip(names, kinds, strict=True)), names[seed % 2]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_planted_leak_is_named_with_the_motion_named_and_only_on_a_condition_without(seed, fast):
+    codes, factors, leaked = foreign(seed, leak=True)
+    found = judge(codes, factors, dynamic=("act", "side"), seed=seed)
+    assert found.findings[0] == f"Leak: {leaked} in dynamic."
+    (said,) = judge(codes, factors, dynamic=None, seed=seed).findings
+    assert said.startswith("It is not said which factors belong to the motion, so that no leak is")
+    codes, factors, _ = foreign(seed, leak=False)
+    (said,) = judge(codes, factors, dynamic=None, seed=seed).findings
+    assert said.startswith("It is not said") and "leak was found" in said and "Leak:" not in said
+    assert "act and side should be in a code of steps" in said and "--dynamic act,side" in said
+
+
 # ---- files
 
 
@@ -296,8 +341,7 @@ def test_both_doors_read_a_table_alike(kind, tmp_path):
 
     def read_labels():
         raw = RawSequences("films", ["a", "b"], lambda number: None)
-        add_label_file(path, raw, None)
-        return raw.static
+        return add_label_file(path, raw, None).static
 
     if reason:
         for read in (read_labels, lambda: read_arrays(path, "factors")):
@@ -399,7 +443,7 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
     assert page.li.text == verdict and len(page.find_all("img")) == 2
     assert all("skin" in image["alt"] for image in page.find_all("img"))
     cells = {cell.text for cell in page.find_all("td")}
-    assert measure.MEANING.keys() < cells
+    assert {"DCI disentanglement", "MIG gap", "SAP separation", "InfoM modularity"} < cells
     for score in ("by_code", "by_unit"):  # The page has the numbers of the JSON file.
         assert f"{written[score]['explicitness'][0]:.2f}" in cells
     bits, shuffled = written["bits"]["static"]["skin"]
@@ -418,6 +462,25 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
         check_outputs(files[2:], files[:2], measure.MADE_BY)
 
 
+def test_who_stops_reading_gets_the_page_all_the_same(tmp_path):
+    codes, factors = liars()
+    np.savez(tmp_path / "codes.npz", static=codes["No leak"][0][:60])
+    np.savez(tmp_path / "factors.npz", skin=factors["skin"][:60])
+    words = ("measure", "codes.npz", "factors.npz", "--json", "o.json", "--html", "o.html")
+    command = [sys.executable, "-u", "-m", "unbraid_extras", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipes) as measuring:
+        measuring.stdout.close()
+        said = measuring.stderr.read().decode()
+        assert measuring.wait() == 0 and "rror" not in said
+    assert (tmp_path / "o.html").exists() and (tmp_path / "o.json").exists()
+
+
+def test_columns_of_a_table_stand_below_each_other(capsys):
+    __main__.show([("a sentence",), ("name", "x"), ("longer name", "y"), ("end",)])
+    assert capsys.readouterr().out == "a sentence\nname         x\nlonger name  y\nend\n"
+
+
 def test_a_mistake_is_told_before_anything_large_is_imported(tmp_path):
     program = (
         "import sys; from unbraid_extras.__main__ import run\n"
@@ -429,6 +492,18 @@ def test_a_mistake_is_told_before_anything_large_is_imported(tmp_path):
     pd.DataFrame({"action": GOOD}).to_csv(tmp_path / "f.csv")
     done = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
     assert "dynamic: " in done and "action" in done
+
+
+def test_a_page_is_written_without_pytorch(tmp_path):
+    program = (
+        "import sys; from unbraid_extras.__main__ import run\n"
+        "run(['measure', 'c.npz', 'f.csv', '--dynamic', 'action', '--html', 'o.html'])\n"
+        "assert 'matplotlib' in sys.modules and 'torch' not in sys.modules"
+    )
+    np.savez(tmp_path / "c.npz", static=CODE, dynamic=CODE[:, :1])
+    pd.DataFrame({"action": GOOD, "who": GOOD[::-1]}).to_csv(tmp_path / "f.csv", index=False)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert "<img" in (tmp_path / "o.html").read_text(encoding="utf-8")
 
 
 def test_mistakes_end_in_one_message(monkeypatch, tmp_path):

@@ -309,7 +309,7 @@ def test_films_that_were_trimmed_are_read_whole(tmp_path):
     played = subprocess.run([*ffmpeg, "-i", path, "-f", "null", "-"], capture_output=True)
     assert played.stderr and not played.returncode
     data = own_data.load(path, size=16, length=2)
-    assert "Found: 1 films of 42 steps." in data.notes
+    assert ("found", "1 films of 42 steps") in data.taken
     assert "Frames: 32 x 16, cut to the middle 16 x 16." in data.notes
 
 
@@ -395,6 +395,26 @@ def test_groups_stay_together_and_the_seed_draws(tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
     assert any(note.startswith("Careful: 2 groups of who in the test") for note in data.notes)
     assert not any("of who never occur" in note for note in data.notes)  # as was asked for
+
+
+@pytest.mark.parametrize(
+    "count, sizes", ((79, (55, 12, 12)), (80, (48, 12, 20)), (120, (82, 18, 20)))
+)
+def test_from_eighty_on_twenty_are_tested(tmp_path, count, sizes):
+    path = arrays(x=np.random.default_rng(0).random((count, 3, 2)))(tmp_path)
+    data = own_data.load(path)
+    assert tuple(map(len, data.splits.values())) == sizes
+    assert any("too few" in note for note in data.notes) == (sizes[2] < 20)
+
+
+@pytest.mark.parametrize("frames, length", ((16, 16), (24, 12), (40, 20), (9, 9), (33, 16)))
+def test_the_usual_length_loses_no_films_and_hardly_a_frame(tmp_path, frames, length):
+    for number in range(3):
+        write_film(tmp_path / f"{number}.gif", ramp(frames), duration=100)
+    data = own_data.load(tmp_path, size=8)
+    assert data.splits["train"].length == length and data.splits["train"].mask is None
+    lost = frames * 3 - sum(len(part) * part.length for part in data.splits.values())
+    assert lost <= 0.05 * 3 * frames
 
 
 def test_training_has_every_class_if_it_can(tmp_path):
@@ -676,6 +696,10 @@ BAD = {
     "a group of numbers alone": (table(series()), "group: ", {"group": "x"}),
     "labels without names": (labelled(LINES[4:]), "labels.csv: .*first line of names"),
     "labels lack": (labelled(LINES[:-4]), "labels.csv: .*1 .*d.mp4"),
+    "a name misspelt": (
+        labelled(LINES.replace("d,", "dd.mp4,")),
+        r"labels.csv: .*is dd.mp4 meant for d.mp4\?",
+    ),
     "a label is empty": (labelled(f"{LINES},\n"), "labels.csv, y: .*line 6"),
     "a name twice": (labelled(f"{LINES}a,1\n"), "labels.csv: .*a.mp4 twice"),
     "a step twice": (labelled(TWICE), "labels.csv, frame: .*line 5"),

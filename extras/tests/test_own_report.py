@@ -200,6 +200,7 @@ def make_page(groups, has_static):
     codes = {"static": np.zeros((4, 2)), "dynamic": np.zeros((4, 3, 2))}
     kept = codes if has_static else {"dynamic": codes["dynamic"]}
     page.own = measure.assign_codes(kept, labels, ())
+    page.codes, page.test = {"test": kept}, SimpleNamespace(labels=labels)
     return page
 
 

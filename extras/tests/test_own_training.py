@@ -78,6 +78,7 @@ def parts_of(folder):
     for image in page.find_all("img"):
         assert image["src"].startswith("data:image/png;base64,") and len(image["alt"].split()) > 4
     assert not page.find_all(["link", "script"]) and page.main.h1
+    assert "default-src 'none'" in page.find("meta", attrs={"http-equiv": True})["content"]
     films, pauses = page.find_all(class_="film"), page.find_all(type="checkbox")
     assert len(films) == len(pauses)
     return page
@@ -98,7 +99,7 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     for reason in record["reasons"]:
         assert reason in printed
     assert "update 10 of 10 (100%), 0.0 min left: training " in printed
-    assert "  Found: 24 films of 4 steps." in printed
+    assert re.search(r"I take this for:\nfound +24 films of 4 steps\n", printed)
     refused = printed.rpartition("the command measure cannot read them yet: ")[2].strip()
     with pytest.raises(ValueError, match=re.escape(refused) if not group else "found 18; bring 20"):
         run_command(["measure", *(str(tmp_path / f"{name}.npz") for name in ("codes", "factors"))])
@@ -194,6 +195,21 @@ def test_the_weights_of_the_best_validation_bound_are_kept(folder, tmp_path, mon
     run("single_element", "--data", folder / "grey.npy", *QUICK, "--to", tmp_path)
     record = records.read_json(tmp_path / "model.run.json")
     assert record["best_update"] == 2 and record["updates"] == 10 and len(saved) == 2
+
+
+@pytest.mark.parametrize("most, updates", ((99, 50), (25, 33)))
+def test_training_ends_where_the_validation_bound_is_flat(
+    most, updates, folder, tmp_path, monkeypatch
+):
+    """Eight rows of fifty without growth end it, after thirty rows at the earliest."""
+    rows = iter(range(1, 51))
+    bound = lambda *_: {"elbo_per_frame": min(next(rows), most)}  # noqa: E731
+    monkeypatch.setattr(own_training, "bound_per_frame", bound)
+    grey = ("--data", folder / "grey.npy", *QUICK, "--steps", 50, "--to", tmp_path)
+    run(*grey)  # by the model that is not named
+    record = records.read_json(tmp_path / "model.run.json")
+    assert record["updates"] == updates and record["best_update"] == min(updates, most)
+    assert record["settings"]["model"] == "single_element"
 
 
 def test_a_folder_belongs_to_one_run(folder, tmp_path):

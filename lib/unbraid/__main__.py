@@ -3,8 +3,8 @@
 import argparse
 import sys
 from collections.abc import Iterable
-from importlib.metadata import version
 
+from unbraid import __version__
 from unbraid.checks import check_name
 from unbraid.data import fetch
 from unbraid.data.fetch import SOURCES, SOURCES_OF, DataError
@@ -28,7 +28,7 @@ def main() -> None:
     """Run the command; a user's mistake ends in one message, not in a traceback."""
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m unbraid", epilog=HELP, formatter_class=shape)
-    parser.add_argument("--version", action="version", version=f"unbraid {version('unbraid')}")
+    parser.add_argument("--version", action="version", version=f"unbraid {__version__}")
     parser.add_argument("data", choices=["data"])
     parser.add_argument("fetch", choices=["fetch"])
     parser.add_argument("names", nargs="*", help="datasets or sources; by default all")

@@ -1,7 +1,7 @@
 """Checks of arguments: each refusal names the field, what was expected and what was found."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -86,20 +86,34 @@ def check_field(is_right: object, name: str, expected: object, given: object) ->
         refuse(name, expected, given)
 
 
-def as_array(values: Any) -> np.ndarray:
-    """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16."""
+def check_named(**named: object) -> None:
+    """Refuse values, given by their arguments' names, that are not a mapping from names."""
+    for argument, values in named.items():
+        is_named = isinstance(values, Mapping) and len(values) > 0
+        found = "none" if isinstance(values, Mapping) else type(values).__name__
+        check_field(is_named, argument, 'names and arrays, {"name": array}', found)
+        for name in values:  # type: ignore[attr-defined]
+            check_field(isinstance(name, str), argument, "names that are text", repr(name))
+
+
+def as_array(values: Any, name: str = "values") -> np.ndarray:
+    """Values as an array; a tensor may need a gradient, lie on a GPU, or be bfloat16.
+
+    Refuses masked values, and rows of unequal length, by `name`.
+    """
     if not hasattr(values, "is_floating_point"):  # A tensor's own; modules have `cpu` as well.
-        check_field(
-            not np.ma.is_masked(values), "values", "no masked array (leave rows out)", "one"
-        )
-        return np.asarray(values)
+        check_field(not np.ma.is_masked(values), name, "no masked array (leave rows out)", "one")
+        try:
+            return np.asarray(values)
+        except ValueError:
+            raise ValueError(f"{name}: expected rows of equal length, found others") from None
     tensor = values.detach().cpu()
     return np.asarray(tensor.double() if tensor.is_floating_point() else tensor)
 
 
 def finite_array(name: str, values: ArrayLike) -> np.ndarray:
     """Values as a float64 array; refuses complex numbers, text, NaN and infinity by `name`."""
-    array = as_array(values)
+    array = as_array(values, name)
     check_field(array.dtype.kind in "biuf", name, "real numbers", array.dtype)
     array = array.astype(np.float64)
     others = np.argwhere(~np.isfinite(array))
@@ -119,6 +133,8 @@ def measurable_array(name: str, values: ArrayLike) -> np.ndarray:
 
 def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     """The number 0, 1, ... of each label's class; refuses missing labels by `name`."""
+    if None in np.asarray(labels, dtype=object):
+        refuse(name, "labels, none missing", "None")
     try:
         classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError as error:
@@ -128,9 +144,17 @@ def to_index(name: str, labels: ArrayLike) -> np.ndarray:
     return numbers
 
 
+def check_classes(name: str, values: np.ndarray) -> None:
+    """Refuse rows (N, C) of one 1 and else 0, which would be read as a factor of C steps."""
+    if values.ndim == 2 and values.shape[1] > 1 and values.dtype.kind in "biuf":
+        is_one_hot = ((values == 0) | (values == 1)).all() and (values.sum(axis=1) == 1).all()
+        found = "rows of one 1 and else 0 (one-hot; x.argmax(1) makes numbers of them)"
+        check_field(not is_one_hot, name, "class numbers (N,)", found)
+
+
 def number_groups(name: str, groups: ArrayLike | None, count: int) -> np.ndarray:
     """The number of each row's group, (count,); without groups each row is one of its own."""
-    labels = np.arange(count) if groups is None else as_array(groups)
+    labels = np.arange(count) if groups is None else as_array(groups, name)
     if labels.shape != (count,):
         refuse(name, f"({count},), one for each row", labels.shape)
     return to_index(name, labels)

@@ -29,6 +29,7 @@ def batches(model: torch.nn.Module, data: BatchLike, size: int | None = None) ->
     """One or more sequences in batches of `size` on the model's device, by default of `FRAMES`."""
     whole, device = Batch.of(data), device_of(model)
     check_field(len(whole.frames) > 0, "data", "a sequence or more", "none")
+    check_field(device.type != "meta", "model", "weights with values", "none (device meta)")
     if size is not None:
         check_whole(1, size=size)
     size = size or max(1, FRAMES // whole.frames.shape[1])
@@ -77,6 +78,8 @@ def bound_per_frame(
     """elbo, log_likelihood, kl_<code>: means of one draw over one or more samples of one length,
     tensors or `Sequences`: <name>_per_frame in nats per frame, kl_static in nats per sequence.
     """
+    expected = "a list of them, [data]"
+    check_field(not hasattr(samples, "frames"), "samples", expected, type(samples).__name__)
     generator, parts, length = generator_for(model, seed), [], 1
     for sample in samples:
         for batch in batches(model, sample, size):
@@ -114,6 +117,7 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 @torch.no_grad()
 def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
+    check_type(UnorderedFrames, model=model)
     check_field(len(static) == len(frames), "static", f"{len(frames)} rows", len(static))
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):

@@ -95,7 +95,8 @@ def gaussian_log_likelihood(
     """
     check_type(Tensor, values=values, mean=mean)
     is_variance = isinstance(variance, (int, float)) and 0 < variance < math.inf
-    check_field(is_variance, "variance", "a finite number above 0", variance)
+    check_field(is_variance, "variance", "a Python number above 0", repr(variance))
+    check_field(values.is_floating_point(), "values", "floats; divide bytes by 255", values.dtype)
     check_whole(1, dimensions=dimensions)
     if dimensions > values.ndim:
         refuse("dimensions", f"at most those of {tuple(values.shape)}", dimensions)

@@ -1,12 +1,16 @@
 """Files that are written whole or not at all, and what is printed into a closed pipe."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
+
+ROOM = "make room and do the same again, which goes on, or name another folder"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,7 +23,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except OSError as error:  # Of a full disk the system does not say which file met it.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        says = error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            says = f"expected room for this file ({says}); {ROOM}"
+        raise OSError(error.errno, says, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -29,19 +36,51 @@ def digest(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+class Lasting:
+    """An output that takes what is printed without a word when nobody reads on."""
+
+    def __init__(self, stream: IO[str]):
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with self.ignore_readers():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self.ignore_readers():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def ignore_readers(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # What waits to be written goes where nothing is kept.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
 @contextlib.contextmanager
-def quiet_pipe() -> Iterator[None]:
+def quiet_pipe(goes_on: bool = False) -> Iterator[None]:
     """End a command without a word when nobody reads on, as after `| head -1`.
 
+    goes_on: the command does the rest of its work instead, such as writing files.
     Characters that the output's encoding lacks are printed as ?; a closed output takes nothing.
     """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
+    whole = sys.stdout
+    if goes_on:
+        sys.stdout = Lasting(whole)  # type: ignore[assignment]
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         sys.exit(0)
+    finally:
+        sys.stdout = whole

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unbraid.checks import check_field, check_name, check_type, finite_array, refuse
+from unbraid.checks import check_field, check_name, check_type, check_whole, finite_array, refuse
 from unbraid.models.base import Codes
 
 
@@ -43,7 +43,8 @@ def traverse(codes: Codes, name: str, unit: int, values: Tensor) -> Codes:
     check_code(codes, name)
     counts, size = [len(code) for code in codes.values()], codes[name].shape[-1]
     check_field(set(counts) == {1}, "codes", "one sequence (1, ...)", counts)
-    if unit not in range(size):
+    check_whole(0, unit=unit)
+    if unit >= size:
         refuse("unit", f"0 to {size - 1}", unit)
     wanted = torch.from_numpy(finite_array("values", values)).to(codes[name]).flatten()
     check_field(len(wanted) > 0, "values", "one or more", "none")

@@ -25,7 +25,10 @@ def results() -> Path:
 
 def weights(name: str, folder: Path | None = None) -> Path:
     """The file of weights of a run, such as "unordered/faces/quick/unordered-seed0", for `load`."""
-    return (folder or results()) / f"{name}.safetensors"
+    folder = folder or results()
+    is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    check_field(is_inside, "name", f"a run inside {folder.name}/", repr(name))
+    return folder / f"{name}.safetensors"
 
 
 def read_record(name: str, folder: Path | None = None) -> dict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unbraid.checks import check_name, check_number, finite_array, refuse
+from unbraid.checks import check_number, finite_array, refuse
 
 Curve = float | Sequence[Sequence[float]] | Callable[[float], float]
 """A number, knots [[share, value], ...] of a linear `Schedule`, or a function of the share."""
@@ -16,30 +16,23 @@ Curve = float | Sequence[Sequence[float]] | Callable[[float], float]
 class Schedule:
     """The value between knots [[share of the run, value], ...]; before and after it is constant.
 
-    interpolation: "linear", or "logarithmic": by equal factors instead of equal amounts.
     Raises `ValueError` for shares that are not in order or not from 0 to 1.
     """
 
     knots: Sequence[Sequence[float]]
-    interpolation: str = "linear"
 
     def __post_init__(self) -> None:
-        check_name("interpolation", self.interpolation, ("linear", "logarithmic"))
         knots = finite_array("knots", self.knots)
         if knots.ndim != 2 or knots.shape[1] != 2 or len(knots) == 0:
             refuse("knots", "pairs [share, value]", self.knots)
-        shares, values = knots.T
+        shares = knots[:, 0]
         if shares[0] < 0 or shares[-1] > 1 or (np.diff(shares) < 0).any():
             refuse("knots", "shares of updates in order from 0 to 1", self.knots)
-        if self.interpolation == "logarithmic" and values.min() <= 0:
-            refuse("knots", "values above 0 if logarithmic", self.knots)
 
     def __call__(self, share: float) -> float:
         """The value after a share of the run, from 0 to 1."""
         shares, values = np.array(self.knots, dtype=float).T
-        if self.interpolation == "linear":
-            return float(np.interp(share, shares, values))
-        return float(np.exp(np.interp(share, shares, np.log(values))))
+        return float(np.interp(share, shares, values))
 
 
 def schedule_value(curve: Curve, share: float) -> float:

@@ -36,7 +36,8 @@ class TrainingError(RuntimeError):
     """A run that diverged, or a checkpoint that belongs to another run."""
 
 
-@torch.enable_grad()  # wherever it is called
+@torch.inference_mode(False)  # wherever it is called
+@torch.enable_grad()
 def fit(  # noqa: PLR0913 - all but the first two go by name
     model: SequenceModel,
     draw: Callable[[int, Generator], BatchLike],
@@ -53,7 +54,7 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     precision: str = "32-true",
     accelerator: str = "auto",
     every: int | None = None,
-    report: Callable[[dict], None] | None = None,
+    report: Callable[[dict], bool | None] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> list[dict]:
     """Train a model in place by maximising its weighted bound; return the training curve.
@@ -71,7 +72,8 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
     precision: one of `PRECISIONS`. accelerator: "cpu", "cuda", "mps" or "auto", a CUDA GPU
         where there is one, else the CPU.
     every: updates between two rows of the curve; by default a fiftieth of the run.
-    report: is called with each new row. on_progress: before each update, with the share over.
+    report: is called with each new row, and ends the run if it returns True. on_progress: before
+        each update, with the share over.
 
     A row has `COLUMNS`: means over the updates since the last row, whatever the weights. Raises
     `TrainingError` where the bound is not finite, or the checkpoint is that of another run.
@@ -118,10 +120,11 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
             seconds = round(time.perf_counter() - begun, 3)
             values = (step, step * batch_size, seconds, *average(terms, step))
             rows.append(dict(zip(COLUMNS, values, strict=True)))
-            if report:
-                report(rows[-1])
+            is_enough = report is not None and report(rows[-1])
             if path:
                 run.save(path, rows)
+            if is_enough:
+                break
     model.eval()
     return rows
 
@@ -129,8 +132,11 @@ def fit(  # noqa: PLR0913 - all but the first two go by name
 def check_arguments(given: dict[str, Any]) -> dict[str, list[float]]:
     """Refuse wrong arguments of `fit` by their names; returns the values of its curves."""
     check_field(hasattr(given["model"], "config"), "model", "a SequenceModel", "no config")
-    can_learn = any(weight.requires_grad for weight in given["model"].parameters())
+    weights = list(given["model"].parameters())
+    can_learn = any(weight.requires_grad for weight in weights)
     check_field(can_learn, "model", "weights that require a gradient", "none")
+    is_outside = not any(weight.is_inference() for weight in weights)
+    check_field(is_outside, "model", "weights made outside of torch.inference_mode", "others")
     calls = {name: given[name] or print for name in ("report", "on_progress")}
     check_type(Callable, draw=given["draw"], **calls)  # type: ignore[arg-type]
     check_type(Mapping, weights=given["weights"] or {}, identity=given["identity"] or {})

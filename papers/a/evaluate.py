@@ -40,7 +40,7 @@ def evaluate_moving_digits(
     draws = draw_pairs(model, sampler, settings, generator)
     together, apart = draws[0]
     parts = order_units(together, settings, seed).reshape(-1, settings.judged_size)  # (K, d)
-    scores = coordinate_scores(apart, parts, raw=True)  # (K, digits, 2)
+    scores = coordinate_scores(apart, parts)  # (K, digits, 2)
 
     figures = transition_bound(model, test, generator)
     figures |= digit_information(draws, settings, seed)
@@ -135,7 +135,7 @@ def digit_information(
 def position_scores(scores: np.ndarray) -> Figures:
     """own_position_r2, other_position_r2: R2 of 15 nearest neighbours from a posterior sample of a
     factor to the position of its own and of the other digit in the same frame, see
-    `neighbour_scores`; the assignment of factors to digits has the greatest sum.
+    `coordinate_scores`; the assignment of factors to digits has the greatest sum.
     separated: 1 if both are good enough, else 0."""
     own = scores[linear_sum_assignment(scores, maximize=True)]
     others = (scores.sum() - own.sum()) / (scores.size - own.size)

@@ -24,11 +24,10 @@ from unbraid.models.independent import IndependentPrediction
 from papers import provenance
 from papers import run as runs
 from papers import settings as sections
-from papers.a.evaluate import order_units
+from papers.a.evaluate import evaluate_moving_digits, order_units
 from papers.a.pairs import collect_pairs
 from papers.datasets import make_sampler
 from papers.encoded import seeded
-from papers.evaluation import evaluate
 from papers.settings import RunSettings
 
 EVERY = 100  # updates between two rows of the curve, and two checkpoints
@@ -96,7 +95,7 @@ def show(settings: RunSettings, seed: int, folder: Path, results: Path, last: in
             continue
         model_then, _ = open_checkpoint(kept_checkpoint(path, step), settings, seed)
         if step not in measured:
-            measured[step] = {"step": step, **evaluate(model_then, settings, seed)}
+            measured[step] = {"step": step, **evaluate_moving_digits(model_then, settings, seed)}
             runs.print_row(measured[step])
         if step in FRAMES:
             for kind, frames in draw_clips(model_then, settings, seed).items():

@@ -25,12 +25,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import r2_score
-from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor, nn
 from unbraid import MovingDigits, kraskov, load_digits, records
 from unbraid.data.moving_digits import PATHS
-from unbraid.lessons import n12
+from unbraid.lessons import n12, n15
 
 from papers.a.own_v import keep
 from papers.measured_runs import train_missing, watch
@@ -44,7 +42,7 @@ SEEDS = {"bounce": 20, "turned": 10, "small": 10, "dense": 10, "round": 10}
 SPEEDS = {"round": (0.3, 0.3)}  # else 0.1, the paper's
 V = 0.1
 COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")
-LEAST, MOST = 0.6, 0.3  # R2 of a coordinate in the factor that it belongs to, and in the other
+KEPT = (3, 7, 8, 9)  # seeds whose weights notebook 15 opens
 
 
 # ---- worlds
@@ -106,8 +104,13 @@ def rotate(places: Tensor, angle: Tensor) -> Tensor:
     return torch.cat([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], -1)
 
 
+def seeded(seed: int) -> torch.Generator:
+    """Random numbers of their own."""
+    return torch.Generator().manual_seed(seed)
+
+
 class World(MovingDigits):
-    """Moving digits whose positions come from a function of this module."""
+    """Moving digits whose positions come from a function `follow` of this module."""
 
     follow: Callable[..., Tensor]
 
@@ -115,35 +118,20 @@ class World(MovingDigits):
         """As of MovingDigits."""
         which = torch.randint(len(self.images), (count, 2), generator=generator)
         frames = torch.arange(self.length)[None, :, None, None]
-        return which, type(self).follow(count, frames, self.speeds, generator)
+        return which, self.follow(count, frames, self.speeds, generator)
 
 
-class Turned(World):
-    """In a turned box."""
-
-    follow = staticmethod(turned)
-
-
-class Small(World):
-    """In a small box."""
-
-    follow = staticmethod(small)
-
-
-class Round(World):
-    """In a disc."""
-
-    follow = staticmethod(round_wall)
-
-
-WORLDS = {"turned": Turned, "small": Small, "round": Round}
+WORLDS = {"turned": turned, "small": small, "round": round_wall}
 
 
 def make_clips(world: str, split: str, length: int) -> MovingDigits:
     """The supply of a world's clips, drawn from the digits that the clone has."""
-    kind = WORLDS.get(world, MovingDigits)
+    kind = World if world in WORLDS else MovingDigits
     digits = load_digits(split, sample=split == "train")
-    return kind(digits, 32, length, speeds=SPEEDS.get(world, (0.1, 0.1)))
+    clips: Any = kind(digits, 32, length, speeds=SPEEDS.get(world, (0.1, 0.1)))
+    if world in WORLDS:
+        clips.follow = WORLDS[world]
+    return clips
 
 
 # ---- what a factor knows
@@ -152,25 +140,27 @@ def make_clips(world: str, split: str, length: int) -> MovingDigits:
 def measure(model: Any, world: str, clips: Any) -> dict[str, float]:
     """R2 of each coordinate from each factor's draw at the last frame of clips (N, 8, ...), and
     bits between factors; in the turned box also along its walls, as `wall_...`."""
-    draws = torch.Generator().manual_seed(0)
-    noise = torch.randn(*clips.frames.shape[:2], model.K * model.d, generator=draws)
-    with torch.no_grad():
-        codes, _ = model.filter(clips.frames, noise)  # (N, T, K d)
     places = [clips.labels[name][:, -1] for name in clips.dynamic]
     targets = dict(zip(COORDINATES, torch.cat(places, 1).unbind(1), strict=True))
     if world == "turned":
         for digit in ("orange", "blue"):
             x, y = targets[f"{digit}_x"], targets[f"{digit}_y"]
             targets |= {f"wall_{digit}_x": x + y, f"wall_{digit}_y": y - x}
-    row, half = {}, len(codes) // 2
-    wanted = torch.stack([*targets.values()], 1).numpy()  # (N, 4 or 8)
-    for factor, code in enumerate(codes[:, -1].chunk(model.K, 1)):
-        neighbours = KNeighborsRegressor(15).fit(code[:half], wanted[:half])
-        guess = neighbours.predict(code[half:])
-        scores = r2_score(wanted[half:], guess, multioutput="raw_values")
-        for name, score in zip(targets, scores.tolist(), strict=True):
-            row[f"{factor}_{name}"] = score
+    scores = n15.know(model, clips.frames, torch.stack([*targets.values()], 1))
+    row = {}
+    for (factor, name), score in zip(product((0, 1), targets), scores.flat, strict=True):
+        row[f"{factor}_{name}"] = score
+    noise = torch.randn(*clips.frames.shape[:2], model.K * model.d, generator=seeded(0))
+    with torch.no_grad():
+        codes, _ = model.filter(clips.frames, noise)  # (N, T, K d)
     return row | measure_bits(codes)
+
+
+def measure_freeze(model: Any) -> dict[str, float]:
+    """The share of its movement that a coordinate keeps while a factor waits, as notebook 15."""
+    shares = n15.measure_travel(model, make_clips("bounce", "test", 16)(400, seeded(1)).frames)
+    names = [f"freeze_{factor}_{name}" for factor, name in product((0, 1), COORDINATES)]
+    return dict(zip(names, shares.ravel().tolist(), strict=True))
 
 
 def measure_bits(codes: Tensor, draws: int = 3, count: int = 1000) -> dict[str, float]:
@@ -188,35 +178,6 @@ def measure_bits(codes: Tensor, draws: int = 3, count: int = 1000) -> dict[str, 
         rows.append((np.trace(bits) / 2, (bits.sum() - np.trace(bits)) / 2))
     same, other = np.mean(rows, 0).tolist()
     return {"same": same, "cross": other}
-
-
-def name_grouping(scores: np.ndarray) -> str:
-    """What a run has found, of R2 by factor and coordinate (2, 4), in the order of COORDINATES.
-
-    The rule, fixed before the runs: a coordinate belongs to a factor if its R2 is at least 0.6
-    there and at most 0.3 in the other one. A digit is dropped if both of its coordinates are below
-    0.3 everywhere. If not all four coordinates belong to a factor, nothing is decided.
-    """
-    belongs = (scores >= LEAST) & (scores[::-1] <= MOST)  # (factor, coordinate)
-    if belongs.any(0).all():
-        first = tuple(belongs[0])
-        if len(set(first)) == 1:
-            return "all in one"
-        if sum(first) != 2:
-            return "three and one"
-        if first[0] == first[1]:
-            return "digits"
-        return "x with x" if first[0] == first[2] else "x with the other's y"
-    unknown = (scores < MOST).all(0).reshape(2, 2).all(1)  # by digit
-    return "dropped" if unknown.any() else "not decided"
-
-
-def read_scores(row: dict, prefix: str = "") -> np.ndarray:
-    """R2 by factor and coordinate (2, 4) of a row of a table; "wall_": along the walls."""
-    names = [f"{prefix}{name}" for name in COORDINATES]
-    return np.array([row[f"{factor}_{name}"] for factor, name in product((0, 1), names)]).reshape(
-        2, 4
-    )
 
 
 # ---- runs
@@ -254,7 +215,7 @@ def train_one(world: str, seed: int, updates: int) -> list[dict]:
     """A row at each mark: the loss of the last 500 updates, R2 and bits on test clips."""
     model = make_model(world, seed)
     film = make_clips(world, "train", 5)
-    clips = make_clips(world, "test", 8)(1200, torch.Generator().manual_seed(7))
+    clips = make_clips(world, "test", 8)(1200, seeded(7))
     rate = 1e-3 if world == "dense" else 2e-3
     terms: list[tuple] = []
 
@@ -271,6 +232,8 @@ def train_one(world: str, seed: int, updates: int) -> list[dict]:
         row |= {f"kl_{factor}": cost for factor, cost in enumerate(costs)}
         rows.append(row | measure(model, world, clips))
         if world == "bounce" and update == END:
+            rows[-1] |= measure_freeze(model)
+        if world == "bounce" and update == END and seed in KEPT:
             settings = load("independent.bounce.own", "quick")
             command = "python -m papers.a.own_bouncing bounce"
             keep(model, settings, command, FOLDER / "own", rows)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from unbraid.codes import batches, generator_for
 from unbraid.data.sequences import Sequences
@@ -15,6 +14,7 @@ from unbraid.measures.information import same_and_cross
 from unbraid.models.independent import IndependentPrediction
 
 SEQUENCES = 100  # that are filtered at a time
+TRIES = 20  # partitions of an entangled code
 NEIGHBOURS = 15  # of the regression from a factor to a position
 
 
@@ -77,18 +77,18 @@ def consecutive_pairs(count: int, length: int) -> tuple[Tensor, Tensor]:
 
 
 def best_partition(
-    before: np.ndarray, after: np.ndarray, block: int, tries: int = 20, seed: int = 0
+    before: np.ndarray, after: np.ndarray, block: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The favourable reading of an entangled code, as in the authors' code.
 
-    before, after: (N, D), all units at t and at t + 1. The D units are permuted at random `tries`
+    before, after: (N, D), all units at t and at t + 1. The D units are permuted at random TRIES
     times, alike at both times, and cut into factors of `block` units; the partition with the
     greatest same - cross among those with both above zero is taken (if there is none, the greatest
-    of all). Returns its units (D,), block after block, and same and cross of all tried, (tries, 2).
+    of all). Returns its units (D,), block after block, and same and cross of all tried, (TRIES, 2).
     """
     generator = np.random.default_rng(seed)
-    permutations = [generator.permutation(before.shape[1]) for _ in range(tries)]
-    tried = np.empty((tries, 2))
+    permutations = [generator.permutation(before.shape[1]) for _ in range(TRIES)]
+    tried = np.empty((TRIES, 2))
     for row, permutation in enumerate(permutations):
         cuts = permutation.reshape(-1, block)
         factors = [before[:, cut] for cut in cuts], [after[:, cut] for cut in cuts]
@@ -99,24 +99,16 @@ def best_partition(
     return permutations[best], tried
 
 
-def neighbour_scores(pairs: Pairs, parts: np.ndarray, raw: bool = False) -> np.ndarray:
-    """`coordinate_scores`, as a mean over the coordinates of each digit, (K, digits)."""
-    return coordinate_scores(pairs, parts, raw).mean(-1)
-
-
-def coordinate_scores(pairs: Pairs, parts: np.ndarray, raw: bool = False) -> np.ndarray:
+def coordinate_scores(pairs: Pairs, parts: np.ndarray) -> np.ndarray:
     """R2 of a regression by neighbours from each factor to each digit's coordinates, such as x and
     y: (K, digits, coordinates).
 
     Half of the pairs are the neighbours, the others are predicted. parts: the units of each
-    factor, (K, d), scaled to deviation 1 (a constant one is 0) unless `raw`.
+    factor, (K, d).
     """
-    half, after = len(pairs.after) // 2, pairs.after
-    if not raw:
-        after = StandardScaler().fit_transform(after)
-    scores = []
+    half, scores = len(pairs.after) // 2, []
     for units in parts:
-        factor = after[:, units]
+        factor = pairs.after[:, units]
         for position in pairs.positions.values():
             neighbours = KNeighborsRegressor(min(NEIGHBOURS, half))
             guess = neighbours.fit(factor[:half], position[:half]).predict(factor[half:])

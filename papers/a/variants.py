@@ -1,71 +1,27 @@
-"""Variants of paper A's model: other decoders, and a gate in training. The paper has neither.
+"""The gate of the course's short runs of paper A, which has none.
 
-The course's short runs find the digits with all units in use, then pass few units (the gate), too
-few for two digits in one factor, and then use all units again.
+They find the digits with all units in use, then pass few units (the gate), too few for two digits
+in one factor, and then use all units again.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from unbraid.distributions import DiagonalGaussian
 from unbraid.models.base import Noise
-from unbraid.models.independent import IndependentPrediction, IndependentPredictionConfig
-from unbraid.networks import ConvolutionalDecoder, activation
+from unbraid.variants import prediction
 
 
-@dataclass(frozen=True)
-class CanvasPredictionConfig(IndependentPredictionConfig):
-    """The sizes of `CanvasPrediction`; with its defaults the decoder is the paper's.
+class GatedPrediction(prediction.GatedPrediction):
+    """A model whose `advance` is to be called in training (`fit`'s on_progress).
 
-    decoder_hidden: units of the decoder's first layer; 0 means as many as latents, as in the paper.
+    Units that are not in use are 0 and cost nothing.
     """
 
-    decoder_hidden: int = field(default=0, metadata={"least": 0})
-
-
-class CanvasPrediction(IndependentPrediction):
-    """`IndependentPrediction` with a wider decoder."""
-
-    config_class = CanvasPredictionConfig
-    config: CanvasPredictionConfig
-
-    def __init__(self, config: CanvasPredictionConfig | None = None, **values: Any):
-        super().__init__(config, **values)
-        if hidden := self.config.decoder_hidden:
-            name = "relu" if self.config.activation == "paper" else self.config.activation
-            first = nn.Linear(self.factors * self.factor_size, hidden)
-            self.decoder = nn.Sequential(first, activation(name), self.decoder)
-
-    def make_decoder(self, inputs: int, groups: int = 1) -> ConvolutionalDecoder:
-        """The decoder of the hidden units, or the paper's."""
-        hidden = self.config.decoder_hidden
-        return super().make_decoder(hidden or inputs, groups=0 if hidden else 1)
-
-
-@dataclass(frozen=True)
-class GatedPredictionConfig(CanvasPredictionConfig):
-    """The sizes of `GatedPrediction`, and what happens at which share of a training run.
-
-    opening: which units are in use, as [share of the updates, [units of each factor]]; the others
-        are 0 and cost nothing. Without entries all are in use.
-    decoder_apart: begin and end: the shares of the updates between which every factor has equally
-        many of the decoder's features to itself; only the last layer joins them.
-    """
-
-    opening: tuple = ()
-    decoder_apart: tuple[float, ...] = (0.0, 0.0)
-
-
-class GatedPrediction(CanvasPrediction):
-    """`CanvasPrediction` whose `advance` is to be called in training (`fit`'s on_progress)."""
-
-    config_class = GatedPredictionConfig
-    config: GatedPredictionConfig
     in_use: Tensor  # (K, d)
 
-    def __init__(self, config: GatedPredictionConfig | None = None, **values: Any):
+    def __init__(self, config: prediction.GatedPredictionConfig | None = None, **values: Any):
         super().__init__(config, **values)
         every_unit = torch.ones(self.factors, self.factor_size)
         self.register_buffer("in_use", every_unit, persistent=False)

@@ -18,16 +18,16 @@ from unbraid.codes import (
 from unbraid.data.sampling import FrameSampler
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES, visible_attributes
-from unbraid.measures.intervals import bootstrap_interval
 from unbraid.measures.judges import FrameJudge, judge_classes
 from unbraid.measures.swaps import random_donors
 from unbraid.models.unordered import UnorderedFrames
 
 from papers import encoded
-from papers.b.data import PATH_LENGTH
 from papers.datasets import load_frames, load_split, make_paths, shortest_length
 from papers.encoded import Encoded, Evaluation, Figures, Labels
+from papers.intervals import bootstrap_interval
 from papers.judge import open_judge
+from papers.selections import PATH_LENGTH
 from papers.settings import RunSettings
 
 PRIOR_DRAWS = 64  # draws of z from each p(z | f)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
+from unbraid.checks import check_name
 from unbraid.codes import (
     as_float,
     bound_per_frame,
@@ -24,12 +25,11 @@ from unbraid.codes import (
 )
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
-from unbraid.measures.judges import FrameJudge
+from unbraid.measures.judges import FrameJudge, judge_clips
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers import encoded
-from papers.clips import class_labels, judge_clips
 from papers.datasets import load_clips
 from papers.encoded import Encoded, Evaluation, Figures, encode, true_swaps
 from papers.judge import name_judges, open_judge
@@ -38,6 +38,8 @@ from papers.settings import RunSettings
 STATIC_LABELS = (*ATTRIBUTES, "subject")  # what the static code should carry
 REPEATS = 5  # of draws, as in the authors' code
 CLIPS_AT_ONCE = 32  # decoded, and judged or compared
+# Labels of a judge by their names in the data: the papers' action, of nine classes, and its parts.
+MOTION_LABELS = {"action": "motion", "motion_action": "action", "motion_direction": "direction"}
 
 ClassLabels = Mapping[str, np.ndarray]
 Judges = Mapping[str, FrameJudge]  # by the prefix of the names of their figures
@@ -61,6 +63,16 @@ def evaluate_clips(model: SequenceModel, settings: RunSettings, seed: int) -> Fi
     if settings.evaluation_fresh_statistics:
         figures |= fresh_statistics(model, train, test, seed)
     return figures
+
+
+def class_labels(clips: Sequences) -> dict[str, np.ndarray]:
+    """The true classes (N,) of each label that the judge names; what moves comes first."""
+    names = {"expression": "expression", "subject": "subject"}
+    if "motion" in clips.labels:
+        names = MOTION_LABELS | {name: name for name in ATTRIBUTES}
+    for name in names.values():
+        check_name("labels", name, clips.labels)
+    return {label: clips.labels[name].numpy() for label, name in names.items()}
 
 
 # ---- swaps

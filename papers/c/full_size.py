@@ -24,6 +24,7 @@ from unbraid.models.base import Noise
 from unbraid.models.single_element import SingleElement
 
 from papers import full_size as engine
+from papers.c.variants import ReleasedElement
 
 
 def run_lstm(network: nn.LSTM, inputs: Tensor, dtype: torch.dtype) -> Tensor:
@@ -77,8 +78,8 @@ class SpritesRun(engine.Run):
     test_clips: nine of each of the characters `numbers`, which are measured at the marks.
     """
 
-    model_class = SingleElement
-    model: SingleElement
+    model_class = ReleasedElement
+    model: ReleasedElement
     rate = 2e-3
     reserve = 20  # the last measurement is among it
     marks = (1000, 3500, 5000, 10000, *range(20000, 140000, 20000))

@@ -20,7 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss
-from unbraid.measures.intervals import Interval, bootstrap_interval
+from unbraid.measures.intervals import Interval
+
+from papers.intervals import bootstrap_interval
 
 METRICS = {
     "auroc": roc_auc_score,

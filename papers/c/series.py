@@ -35,10 +35,10 @@ from unbraid.data.sequences import Sequences
 from unbraid.data.series import daily_mean
 from unbraid.models.base import Batch, SequenceModel
 from unbraid.models.single_element import SingleElement
+from unbraid.variants import PublishedSeries
 
 from papers.c import heads
 from papers.c.heads import Codes, Draw, HeadData, Task
-from papers.c.published_series import PublishedSeries
 from papers.datasets import load as load_dataset
 from papers.encoded import Evaluation, Figures, seeded
 from papers.settings import RunSettings

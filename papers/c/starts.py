@@ -22,10 +22,9 @@ from unbraid import MovingDigits, load_digits, records
 from unbraid.data import sprites
 from unbraid.data.sequences import Sequences
 from unbraid.lessons import n32
-from unbraid.measures.judges import judge_probabilities
+from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
 
-from papers.clips import judge_clips
 from papers.encoded import true_swaps
 from papers.judge import open_judge
 from papers.measured_runs import train_missing, watch

@@ -1,35 +1,38 @@
-"""Paper C's model without one or both of its ideas: s of one element, and the subtraction."""
+"""Paper C's model as its released code trains it: the anchor is decoded a second time."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
-from unbraid.checks import check_name
+from unbraid.models.elements import Posterior, take_element
 from unbraid.models.single_element import SingleElement, SingleElementConfig
 
 
 @dataclass(frozen=True)
-class AblatedElementConfig(SingleElementConfig):
-    """The sizes of `AblatedElement`; with the defaults it behaves as `SingleElement`."""
+class ReleasedElementConfig(SingleElementConfig):
+    """The sizes of `ReleasedElement`.
 
-    static_from: str = "anchor"  # or "all": the mean of all observed elements' features
-    subtract: bool = True  # the anchor, from what the dynamic LSTM reads
+    anchor_alone: whether the bound's term "anchor" comes from a second decoding of the anchors by
+        themselves, as in the authors' code; they differ by batch normalisation in training alone.
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_name("static_from", self.static_from, ("anchor", "all"))
+    anchor_alone: bool = False
 
 
-class AblatedElement(SingleElement):
-    """`SingleElement` whose static code may read all elements, and with or without subtraction."""
+class ReleasedElement(SingleElement):
+    """`SingleElement`, with a second decoding of the anchors if its config says so."""
 
-    config_class = AblatedElementConfig
-    config: AblatedElementConfig
+    config_class = ReleasedElementConfig
+    config: ReleasedElementConfig
 
-    def read_static(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
-        if self.config.static_from == "anchor":
-            return super().read_static(features, anchor, observed)
-        shares = observed.to(features.dtype) / observed.sum(1, keepdim=True)  # (B, T)
-        return (shares[..., None] * features).sum(1)
-
-    def subtract_anchor(self, features: Tensor, anchor: Tensor) -> Tensor:
-        return super().subtract_anchor(features, anchor) if self.config.subtract else features
+    def further_terms(
+        self, elements: Tensor, mask: Tensor | None, posterior: Posterior, by_element: Tensor
+    ) -> dict[str, Tensor]:
+        terms = super().further_terms(elements, mask, posterior, by_element)
+        if self.config.anchor_alone:
+            anchor, codes = posterior.anchor, posterior.codes
+            d = take_element(codes["dynamic"], anchor)[:, None]
+            means = self.decode_elements(codes["static"], d)
+            seen = None if mask is None else take_element(mask, anchor)[:, None]
+            alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
+            terms["anchor"] = alone[:, 0]
+        return terms

@@ -12,12 +12,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from unbraid.codes import encode_all
 from unbraid.data.sequences import Sequences
-from unbraid.measures.intervals import Interval, bootstrap_interval
+from unbraid.measures.intervals import Interval
 from unbraid.models.single_element import SingleElement
+from unbraid.variants import PublishedSeries
 
 from papers.c import series
-from papers.c.published_series import PublishedSeries
 from papers.encoded import Evaluation, Figures
+from papers.intervals import bootstrap_interval
 from papers.settings import RunSettings
 
 DAY = 24  # hours

@@ -16,12 +16,11 @@ from unbraid.codes import as_float, bound_per_frame, decode_all
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.data.sequences import Sequences
 from unbraid.data.sprites import ATTRIBUTES
-from unbraid.measures.judges import judge_probabilities
+from unbraid.measures.judges import judge_clips, judge_probabilities
 from unbraid.measures.swaps import random_donors
 from unbraid.models.base import Codes, SequenceModel
 
 from papers import encoded
-from papers.clips import judge_clips
 from papers.datasets import load_clips
 from papers.encoded import Encoded, Evaluation, Figures, true_swaps
 from papers.judge import open_judge

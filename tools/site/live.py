@@ -21,8 +21,8 @@ from unbraid.data import sprites
 from unbraid.data.moving_digits import MovingDigits, load_digits
 from unbraid.models.base import Codes
 from unbraid.models.single_element import SingleElement
+from unbraid.variants import GatedPrediction
 
-from papers.a.variants import GatedPrediction
 from tools.address import site_address
 from tools.files import ROOT
 

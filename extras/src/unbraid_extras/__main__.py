@@ -7,10 +7,11 @@ What needs PyTorch is imported lazily, so that help and typos are answered at on
 from __future__ import annotations
 
 import argparse
-import errno
+import inspect
+import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,6 @@ from unbraid.files import quiet_pipe
 from unbraid_extras.arrays import LARGEST_SEED
 
 NO_MEMORY = "allocate|out of memory|start new thread"  # in errors of PyTorch and the system
-MEASURE = """Is my model disentangled? Measure the codes of any model against known factors.
-
-Rows are sequences, in the same order in both files. They are split at random and taken as
-independent, but for exact copies. Where several are of one person, for example, --group names
-the column that says of whom. Columns of a csv of codes are units: static_0, static_1, dynamic_0
-are the codes static and dynamic; other names are the units of one code."""
-TRAIN = """Train a model on your own data, in a few minutes, and write one report page.
-
-Into the folder go report.html (all figures are inside), model.safetensors (for
-SequenceModel.load), model.run.json (settings with their reasons, what was read, digests, best
-update), model.training.csv (the bound on the training and validation split), codes.npz and, where
-there are labels, factors.npz (for the command measure, of the test split and, where that is too
-small for a verdict, of the training split, too). While it trains there are also
-model.checkpoint and model.best: the same command goes on after an interruption. Of a
-finished run it writes the report anew."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,31 +30,35 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m unbraid_extras", description=about)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shape = argparse.RawDescriptionHelpFormatter
-    short = MEASURE.partition("\n")[0]
-    command = commands.add_parser("measure", help=short, description=MEASURE, formatter_class=shape)
-    command.set_defaults(run=measure)
-    add = command.add_argument
+
+    def add_command(run: Callable[..., None]) -> Callable[..., argparse.Action]:
+        about = inspect.getdoc(run) or ""
+        more: dict[str, Any] = {"help": about.partition("\n")[0], "formatter_class": shape}
+        command = commands.add_parser(run.__name__, description=about, **more)
+        command.set_defaults(run=run)
+        return command.add_argument
+
+    add = add_command(measure)
     add("codes", type=as_path, help="npz or pt: each code (N, D), or of steps (N, T, d); or a csv")
     add("factors", type=as_path, help="npz, pt or csv: each factor (N,) or (N, T)")
-    add("--dynamic", type=split_names, default=[], help="factors of the motion, with commas")
+    motion = "of the motion, with commas; '' for none"
+    add("--dynamic", type=split_names, help=f"factors {motion}")
     add("--group", help="a column of the factors: its rows of one value stay together")
     add("--leave-out", type=split_names, default=[], help="factors that are not measured")
     add("--json", type=as_path, help="write everything there")
     add("--html", type=as_path, help="write one page with figures there")
     add("--seed", type=int, default=0, help="of the splits and shuffles")
 
-    short = TRAIN.partition("\n")[0]
-    command = commands.add_parser("train", help=short, description=TRAIN, formatter_class=shape)
-    command.set_defaults(run=train)
-    add = command.add_argument
-    add("model", help="independent, unordered or single_element")
+    add = add_command(train)
+    names = "single_element (c), which reads everything, independent (a) or unordered (b)"
+    add("model", nargs="?", default="c", type=as_model, help=names)
     what = "a folder of films, folders of pictures or recordings; a film; npy, npz; a csv of series"
     add("--data", type=as_path, required=True, help=what)
     add("--labels", type=as_path, help="a csv: the first column names films, files or series")
     add("--id-column", help="of a csv: tells series apart")
     add("--time-column", help="of a csv: orders a series")
     add("--group", help="a label kept together by the split")
-    add("--dynamic", type=split_names, default=[], help="labels of the motion, with commas")
+    add("--dynamic", type=split_names, help=f"labels {motion}")
     add("--size", type=int, default=32, help="pixels of a frame: 8, 16, 32, 64, 128, 256")
     add("--fit", default="crop", help="of frames: crop to the middle square, or pad with black")
     add("--length", type=int, help="steps of a clip")
@@ -87,13 +77,34 @@ def as_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def as_model(text: str) -> str:
+    """The name of a model; a, b and c are those of the papers."""
+    return {"a": "independent", "b": "unordered", "c": "single_element"}.get(text, text)
+
+
 def split_names(text: str) -> list[str]:
     """Names with commas between them."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def show(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows; cells below each other are aligned in a run of rows of equally many."""
+    for _, group in itertools.groupby(rows, len):
+        table = list(group)
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+            print("  ".join([*cells, row[-1]]), flush=True)
+
+
 def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) -> None:
-    """Read and measure codes, print the report, and write it as JSON and as a page."""
+    """Is my model disentangled? Measure the codes of any model against known factors.
+
+    Rows are sequences, in the same order in both files. They are split at random and taken as
+    independent, but for exact copies. Where several are of one person, for example, --group names
+    the column that says of whom. Columns of a csv of codes are units: static_0, static_1, dynamic_0
+    are the codes static and dynamic; other names are the units of one code.
+    """
     from unbraid.files import write_atomically
 
     from unbraid_extras.arrays import MADE_BY, check_inputs, read_arrays, read_codes
@@ -112,9 +123,6 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
     from unbraid_extras.measure import Report  # What takes seconds comes last.
     from unbraid_extras.measure import measure as measure_codes
 
-    def show(rows: list[tuple[str, ...]]) -> None:
-        print("\n".join("  ".join(row) for row in rows), flush=True)
-
     def tell(report: Report) -> None:
         show(report.verdict_table())
         print("bits and scores follow, which take three times as long ...", file=sys.stderr)
@@ -129,7 +137,16 @@ def measure(codes: Path, factors: Path, words: Sequence[str], **options: Any) ->
 
 
 def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
-    """Read data, train a model and write its page."""
+    """Train a model on your own data, in a few minutes, and write one report page.
+
+    Into the folder go report.html (all figures are inside), model.safetensors (for
+    SequenceModel.load), model.run.json (settings with their reasons, what was read, digests,
+    best update), model.training.csv (the bound on the training and validation split), codes.npz
+    and, where there are labels, factors.npz (for the command measure, of the test split and,
+    where that is too small for a verdict, of the training split, too). While it trains there
+    are also model.checkpoint and model.best: the same command goes on after an interruption. Of
+    a finished run it writes the report anew.
+    """
     check_field(data.exists(), "data", "a file or a folder", f"none at {data}")
     import torch
     from unbraid.training import choose_accelerator
@@ -144,6 +161,8 @@ def train(model: str, data: Path, words: Sequence[str], **options: Any) -> None:
     own_training.check_request(model, folder, inputs, running["accelerator"], **chosen)
     print(f"reading {data} ...", flush=True)
     read = own_data.load(data, **options)
+    print("I take this for:")
+    show(read.taken)
     print("".join(f"  {note}\n" for note in read.notes), end="", flush=True)
     plan = own_training.choose(model, read, seed=options["seed"], **chosen)
     device = choose_accelerator(running["accelerator"])
@@ -165,7 +184,7 @@ def run(words: Sequence[str]) -> None:
 def main() -> None:
     """Run a command; a user's mistake ends in one message, not in a traceback."""
     try:
-        with quiet_pipe():
+        with quiet_pipe(goes_on=True):
             run(sys.argv[1:])
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -187,9 +206,8 @@ def explain(error: Exception) -> str:
         return f"memory: expected more than there is; {remedy}, or close other programs"
     if isinstance(error, RuntimeError) and not is_ours:
         raise error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "make room and give the command again, which goes on, or name another folder"
-        return f"{error.filename}: expected room for this file ({error.strerror}); {remedy}"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     return text
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from unbraid.checks import as_array, check_field, check_name, measurable_array, to_index
+from unbraid.checks import (
+    as_array,
+    check_classes,
+    check_field,
+    check_name,
+    check_named,
+    measurable_array,
+    to_index,
+)
 
 SUFFIXES = (".npz", ".npy", ".csv", ".pt", ".pth")
 MADE_BY = "unbraid_extras measure"  # what files of this command say of themselves
@@ -114,17 +122,14 @@ def read_named(path: Path, field: str) -> Arrays:
 def check_inputs(
     codes: Mapping[str, ArrayLike],
     factors: Mapping[str, ArrayLike],
-    dynamic: Sequence[str],
+    dynamic: Sequence[str] | None,
     groups: ArrayLike | None = None,
 ) -> tuple[Arrays, Arrays]:
     """Codes and factors as arrays, checked as far as the measures do not check them."""
-    for field, named in (("codes", codes), ("factors", factors)):
-        expected, found = 'names and arrays, {"name": array}', type(named).__name__
-        check_field(isinstance(named, Mapping), field, expected, found)
+    check_named(codes=codes, factors=factors)
     arrays = {name: measurable_array(f"code {name!r}", code) for name, code in codes.items()}
-    check_field(bool(codes and factors), "codes, factors", "at least one array in each", "none")
     check_field(not isinstance(dynamic, str), "dynamic", "a list of names", repr(dynamic))
-    for name in dynamic:
+    for name in dynamic or ():
         check_name("dynamic", name, factors)
     for name, code in arrays.items():
         hint = "; for one unit pass x[:, None]" if code.ndim == 1 else ""
@@ -134,7 +139,7 @@ def check_inputs(
     expected = f"{FEWEST} sequences or more"
     check_field(count >= FEWEST, "codes, factors", expected, f"{count}; bring {FEWEST} or more")
     steps = {code.shape[1] for code in arrays.values() if code.ndim == 3}
-    given = {name: as_array(values) for name, values in factors.items()}
+    given = {name: as_array(values, f"factor {name!r}") for name, values in factors.items()}
     lengths = {name: len(values) for name, values in (arrays | given).items() if values.ndim}
     is_one = len(set(lengths.values())) == 1
     check_field(is_one, "codes, factors", "one row for each sequence in all", lengths)
@@ -152,6 +157,7 @@ def check_inputs(
 def check_factor(field: str, values: np.ndarray, steps: set[int]) -> np.ndarray:
     """A factor (N,), or (N, T) if it changes within a sequence; steps: T of the codes of steps."""
     check_field(values.ndim in (1, 2), field, "(N,) or (N, T)", values.shape)
+    check_classes(field, values)
     if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)  # as pandas hands text on
     if values.ndim == 2 and (values == values[:, :1]).all():

@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from unbraid.checks import check_seed, number_groups, to_index
-from unbraid.measures.information import describe_ties, kraskov
+from unbraid.measures.information import kraskov, ross
 from unbraid.measures.leakage import POOLINGS, LeakageMatrix, leakage_matrix, shuffle_groups
 from unbraid.readable import Readable
 
@@ -33,7 +32,6 @@ FEWEST_SEQUENCES = 100  # for a verdict
 SIGNIFICANCE = 0.01  # the chance that any cell of a matrix counts as read where none is
 HINT = 0.05  # the p-value up to which a linear probe may have read what another reads surely
 SMALLEST_SKILL = 0.05  # of a leak, however small its p-value is
-MANY_UNITS = 10  # above, an estimate by neighbours is much too low
 FEWEST_PERMUTATIONS = 1999  # of the factors: enough to correct for 20 cells
 MOST_PERMUTATIONS = 9999  # enough for 100 cells; more would take much time and memory
 INFORMATION_ROWS = 1000  # at most, since neighbours among many units are slow to find
@@ -104,15 +102,16 @@ class Report(Readable):
         for name, (meaning, _) in MEANING.items():
             values = (*self.by_code[name], *self.by_unit[name])
             cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
-            rows.append((name, *cells, meaning))
+            score, _, meaning = meaning.partition(": ")
+            rows.append((f"{score} {name}", *cells, meaning))
         return rows
 
     def absent_scores(self) -> list[str]:
         """A sentence on each score that is not available, and why."""
         pairs = itertools.product((("code", self.by_code), ("unit", self.by_unit)), MEANING.items())
         return [
-            f"{name} by {kind} is not available: it needs {needed}."
-            for (kind, found), (name, (_, needed)) in pairs
+            f"{meaning.partition(':')[0]} {name} by {kind} is not available: it needs {needed}."
+            for (kind, found), (name, (meaning, needed)) in pairs
             if np.isnan(found[name][0]) and not (kind == "code" and name in OF_UNITS)
         ]
 
@@ -123,7 +122,8 @@ class Report(Readable):
     def verdict_table(self) -> list[tuple[str, ...]]:
         """The verdict, and what probes read, which it follows from."""
         rows: list[tuple[str, ...]] = [("found", sentence) for sentence in self.findings]
-        return [*rows, *self.factor_table(), *self.linear.table(), *self.nonlinear.table()]
+        rows += [*self.factor_table(), ("Skills of probes: 0 is chance, 1 is perfect.",)]
+        return [*rows, *self.linear.table(), *self.nonlinear.table()]
 
     def rest_table(self) -> list[tuple[str, ...]]:
         """What takes longer: bits, scores, and the doubts."""
@@ -150,7 +150,7 @@ def measure(
     codes: Mapping[str, ArrayLike],
     factors: Mapping[str, ArrayLike],
     *,
-    dynamic: Sequence[str] = (),
+    dynamic: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
     seed: int = 0,
     tell: Callable[[Report], object] | None = None,
@@ -160,8 +160,9 @@ def measure(
     codes: name -> (N, D), one a sequence, or (N, T, d), one a step.
     factors: name -> (N,), or (N, T) of the steps; integers, booleans and strings are classes,
         floats are continuous.
-    dynamic: the factors that codes of steps should hold, and others should not. Factors (N, T) are
-        dynamic without being named, unless they never change within a sequence.
+    dynamic: the factors that codes of steps should hold, and others should not; () for none. By
+        default nothing is concluded on factors (N,). Factors (N, T) are dynamic without being
+        named, unless they never change within a sequence.
     groups: (N,), such as the person of each sequence: a split keeps a group together, limits are
         those of other groups, and whole groups are shuffled. Without it, each row stands for
         itself, and of rows that are exact copies one is taken.
@@ -202,15 +203,14 @@ def measure(
         more += [doubt] * bool(doubt)
     # Each part takes one thread, since those of small matrix products wait for each other.
     with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message="factor .* is taken as continuous|x, y: ")
+        warnings.simplefilter("ignore", UserWarning)  # They are said as doubts.
         nonlinear, linear = (pool.submit(read, probe=kind) for kind in ("nonlinear", "linear"))
         matrices = linear.result(), nonlinear.result()
         none: Bits = {name: {} for name in flat}
         report = Report(
             int(numbers.max()) + 1, unit, kinds, constants, own, *matrices, none, doubts
         )
-        report = replace(report, findings=tuple(conclude(report)))
+        report = replace(report, findings=tuple(conclude(report, arrays, known)))
         if tell:
             tell(report)
         scored = pool.submit(score, flat, still, numbers, seed)
@@ -221,28 +221,26 @@ def measure(
 
 
 def assign_codes(
-    codes: Mapping[str, Any], factors: Mapping[str, Any], dynamic: Sequence[str]
+    codes: Mapping[str, Any], factors: Mapping[str, Any], dynamic: Sequence[str] | None
 ) -> dict[str, tuple[str, ...]]:
     """For each factor the codes that may hold it, of steps or of sequences; none if unknown."""
     fixed = {"static": False, "dynamic": True}  # Others are known by their axes.
     of_steps = [name for name, code in codes.items() if fixed.get(name, code.ndim == 3)]
     of_sequences = [name for name in codes if name not in of_steps]
-    is_known = bool(of_steps and of_sequences)
-    own = {}
-    for name, values in factors.items():
-        candidates = of_steps if name in dynamic or values.ndim == 2 else of_sequences
-        own[name] = tuple(candidates) if is_known else ()
+    own: dict[str, tuple[str, ...]] = dict.fromkeys(factors, ())
+    for name, values in factors.items() if of_steps and of_sequences else ():
+        if values.ndim == 2 or dynamic is not None:
+            is_moving = values.ndim == 2 or name in (dynamic or ())
+            own[name] = tuple(of_steps if is_moving else of_sequences)
     return own
 
 
 def describe_factor(name: str, values: np.ndarray) -> tuple[str, float, str]:
     """The kind of a factor in words, the share of its most frequent class, and a doubt or ""."""
+    if values.dtype.kind == "f":
+        return "continuous", float("nan"), ""
     classes, sizes = np.unique(values, return_counts=True)
     is_many, found = len(classes) > MOST_CLASSES, f"{name}: its {len(classes)} whole"
-    if values.dtype.kind == "f":
-        is_whole = not is_many and bool((classes % 1 == 0).all())
-        doubt = f"{found} values are decimal and read as continuous; give integers for classes"
-        return "continuous", float("nan"), doubt * is_whole
     doubt = f"{found} numbers are read as classes; write them with a decimal point if measured"
     share = float(sizes.max() / values.size)
     return f"{len(classes)} classes", share, doubt * (is_many and values.dtype.kind in "iu")
@@ -271,9 +269,8 @@ def find_copies(codes: Arrays, factors: Arrays) -> np.ndarray:
     return is_copy if is_copy.any() and is_alike and any(is_fine) else np.zeros(count, bool)
 
 
-def draw_rows(factors: Arrays, most: int, random: np.random.Generator) -> np.ndarray:
-    """About `most` rows at random, with at least four of each class, or all that it has."""
-    order = random.permutation(len(next(iter(factors.values()))))
+def draw_rows(factors: Arrays, most: int, order: np.ndarray) -> np.ndarray:
+    """The first `most` rows of an order, and at least four of each class, or all that it has."""
     is_drawn = np.arange(len(order)) < most
     for name, values in factors.items():
         numbers = to_index(name, values)[order]
@@ -283,55 +280,49 @@ def draw_rows(factors: Arrays, most: int, random: np.random.Generator) -> np.nda
     return order[is_drawn]
 
 
-def by_appearance(groups: np.ndarray) -> np.ndarray:
-    """Groups (n,) numbered as they appear, so that rows of one each are shuffled one by one."""
-    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
-    return first.argsort().argsort()[numbers]
-
-
 # ---- measures
 
 
 def estimate_information(
     codes: Arrays, factors: Arrays, seed: int, groups: np.ndarray | None = None
 ) -> tuple[Bits, list[str]]:
-    """Bits between each code (N, D) and each factor (N,), on about 1000 rows, and doubts."""
+    """Bits between each code (N, D) and each factor (N,), and doubts.
+
+    They are those of about 1000 rows, or of one row of each group, since neighbours are counted.
+    """
     bits: Bits = {}
-    doubts = []
+    said: dict[str, list[str]] = {}
     random = np.random.default_rng(seed)
-    rows = draw_rows(factors, INFORMATION_ROWS, random)
-    of_rows = np.arange(len(rows)) if groups is None else by_appearance(groups[rows])
+    rows = order = random.permutation(len(next(iter(factors.values()))))
+    if groups is None or len(np.unique(groups)) == len(groups):
+        rows = draw_rows(factors, INFORMATION_ROWS, order)
+    else:
+        rows = order[np.unique(groups[order], return_index=True)[1]]
     for name, code in codes.items():
-        code = code[rows][:, np.ptp(code[rows], axis=0) > 0]
-        count, width = code.shape
-        bits[name] = dict.fromkeys(factors, (0.0, 0.0))
-        for factor, values in factors.items() if width else ():
-            bits[name][factor] = estimate_cell(code, values[rows], of_rows, random)
-            both = np.column_stack([code, values[rows]]) if values.dtype.kind == "f" else code[:0]
-            doubts += [f"{name}, {factor}: {said}" for said in [describe_ties(both)] if said]
-        if width > MANY_UNITS:
-            doubts.append(
-                f"{name}: its {width} units are too many for estimates by neighbours; the bits are "
-                "much too low, so compare them with the shuffled ones only"
-            )
-        most = max((value for value, _ in bits[name].values()), default=0.0)
-        if most > np.log2(count) - 4 and width:
-            limit = f"near what {count} sequences can show; take more"
-            doubts.append(f"{name}: {most:.1f} bits are {limit}")
-    return bits, doubts
+        code, bits[name] = code[rows][:, np.ptp(code[rows], axis=0) > 0], {}
+        for factor, values in factors.items():
+            bits[name][factor], doubts = estimate_cell(code, values[rows], random)
+            for doubt in doubts:
+                said.setdefault(f"{name}: {doubt}", []).append(factor)
+    texts = (text.replace(": ", f", {', '.join(names)}: ", 1) for text, names in said.items())
+    return bits, list(texts)
 
 
 def estimate_cell(
-    code: np.ndarray, values: np.ndarray, groups: np.ndarray, random: np.random.Generator
-) -> tuple[float, float]:
-    """Bits between a code and a factor, and the largest of ten estimates with it shuffled."""
-    orders = [np.arange(len(values)), *(shuffle_groups(groups, random) for _ in range(10))]
+    code: np.ndarray, values: np.ndarray, random: np.random.Generator
+) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Bits between a code and a factor, the largest of ten estimates with it shuffled, doubts."""
+    orders, classes = [random.permutation(len(values)) for _ in range(10)], to_index("", values)
+    if not code.size:
+        return (0.0, 0.0), ()
+    if (np.bincount(classes) > (values.dtype.kind != "f")).sum() < 2:
+        return (np.nan, np.nan), ("fewer than two classes have two rows or groups; bring more",)
     if values.dtype.kind == "f":
-        found = [kraskov(code, values[order]).estimate for order in orders]
+        found = kraskov(code, values)
+        null = [kraskov(code, values[order]).estimate for order in orders]
     else:
-        classes = to_index("factor", values)
-        found = ross_all(code, [classes[order] for order in orders])
-    return found[0], max(found[1:])
+        found, null = ross(code, classes), ross_all(code, [classes[order] for order in orders])
+    return (found.estimate, max(null)), found.doubts
 
 
 def score(
@@ -339,8 +330,8 @@ def score(
 ) -> tuple[Pair, Pair, list[str]]:
     """All scores, by code and by unit, beside those of shuffled factors; and doubts."""
     random = np.random.default_rng(seed)
-    rows = draw_rows(factors, SHUFFLED_ROWS, random)
-    order = shuffle_groups(by_appearance(groups[rows]), random)
+    rows = draw_rows(factors, SHUFFLED_ROWS, random.permutation(len(groups)))
+    order = shuffle_groups(to_index("groups", groups[rows]), random)
     some = {name: code[rows] for name, code in codes.items()}
     others = {name: values[rows][order] for name, values in factors.items()}
     whole = scores(codes, factors, groups=groups, seed=seed)
@@ -360,7 +351,7 @@ def score(
 # ---- words
 
 
-def conclude(report: Report) -> list[str]:
+def conclude(report: Report, codes: Arrays, factors: Arrays) -> list[str]:
     """The findings in sentences, the verdict first."""
     matrices = report.linear, report.nonlinear
     read = set().union(*(read_pairs(matrix, MOST_PERMUTATIONS) for matrix in matrices))
@@ -372,29 +363,65 @@ def conclude(report: Report) -> list[str]:
         ]
     if not read:
         return ["Useless: nothing is told, no probe reads any factor from any code."]
+    linear = clear_pairs(report.linear, HINT)
+    if_named = suppose(matrices, codes, factors, report.own, linear, read)
     telling, known = {code for code, _ in read}, {name for _, name in read}
     quiet = [code for code in report.bits if code not in telling]
     # Nothing is read from these, nor from others that may hold the same factors.
-    groups = [own for own in report.own.values() if own] or [(code,) for code in report.bits]
+    groups = [own for own in report.own.values() if own]
+    groups = groups or [(code,) for code in report.bits if not if_named]
     unused = set().union(*(group for group in groups if telling.isdisjoint(group)))
     silent = [code for code in report.bits if code in unused]
-    sentences = []
+    sentences = [if_named] * bool(if_named)
     if silent:
         rest = ", ".join(code for code in report.bits if code not in quiet)
         found = f"Collapsed: of what is known nothing is in {', '.join(silent)}; it is in {rest}."
         sentences.append(found)
     elif any(report.own.values()):
-        sentences.append(describe_leak(report.own, clear_pairs(report.linear, HINT), read))
+        sentences.append(describe_leak(report.own, linear, read))
     if quiet and not silent:
         sentences.append(f"Of what is known nothing is clearly in {', '.join(quiet)}.")
     if lost := [name for name in report.own if name not in known]:
         sentences.append(f"Lost: no code tells {', '.join(lost)}.")
-    if not any(report.own.values()):
+    if not (if_named or any(report.own.values())):
         sentences.append(
             "Which code should hold which factor is not known: give a code of sequences (N, D), or "
             "the name static, and one of steps (N, T, d), or the name dynamic."
         )
     return sentences
+
+
+def suppose(
+    matrices: Iterable[LeakageMatrix],
+    codes: Mapping[str, Any],
+    factors: Mapping[str, Any],
+    own: Mapping[str, Collection[str]],
+    linear: Pairs,
+    read: Pairs,
+) -> str:
+    """What would be found if those factors were named that codes of steps tell best.
+
+    "" if it is known where all should be. The arguments are those of `describe_leak`.
+    """
+    of_steps = assign_codes(codes, factors, [*factors])
+    unknown = [name for name in own if of_steps[name] and not own[name]]
+    skills: dict[tuple[str, str], float] = {}
+    for matrix in matrices:
+        for code, values in zip(name_codes(matrix), matrix.value, strict=True):
+            for name, value in zip(matrix.columns, values, strict=True):
+                skills[name, code] = max(value, skills.get((name, code), -1))
+    best = {name: max(codes, key=lambda code: skills[name, code]) for name in unknown}
+    named = [name for name in unknown if best[name] in of_steps[name]]
+    verdict = describe_leak(assign_codes(codes, factors, named), linear, read)
+    listed = f"{' and '.join(named) or 'none'} should be in a code of steps alone"
+    option = ",".join(named) or "''"
+    said = "It is not said which factors belong to the motion, so that no leak is claimed. If "
+    return f"{said}{listed} (--dynamic {option}): {verdict}" if unknown else ""
+
+
+def name_codes(matrix: LeakageMatrix) -> list[str]:
+    """The code of each row of a matrix, without the way in which it is pooled."""
+    return [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
 
 
 def read_pairs(matrix: LeakageMatrix, permutations: int) -> Pairs:
@@ -405,7 +432,7 @@ def read_pairs(matrix: LeakageMatrix, permutations: int) -> Pairs:
 def clear_pairs(matrix: LeakageMatrix, level: float) -> Pairs:
     """The (code, factor) that a probe reads with a p-value of at most `level`, and not weakly."""
     clear = (matrix.p_value <= level) & (matrix.value >= SMALLEST_SKILL)
-    names = [re.sub(rf", ({'|'.join(POOLINGS)})$", "", row) for row in matrix.rows]
+    names = name_codes(matrix)
     return {(names[row], matrix.columns[column]) for row, column in np.argwhere(clear)}
 
 

@@ -1,18 +1,21 @@
-"""Anybody's own data as `Sequences`: films, pictures, recordings, arrays, or a table of series."""
+"""Anybody's own data as `Sequences`: films, pictures, recordings, arrays, or a table of series.
+
+`load` is a pipeline: find the sequences, add labels, draw the splits, cut clips, assemble.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name, check_seed, check_whole
+from unbraid.checks import check_field, check_name, check_seed, check_whole, refuse
 from unbraid.data.sequences import Sequences
 from unbraid.data.series import make_series
 from unbraid.data.speech import SpectrumScale
@@ -26,7 +29,10 @@ from unbraid_extras.own_tables import Encoded
 SPLITS = ("train", "validation", "test")
 SPLIT_ENDS = (0.7, 0.85)  # of the training and the validation split, as shares
 FEWEST_TESTED = 20  # of what the split keeps together, in the test; with fewer all is left open
+ENOUGH = 4 * FEWEST_TESTED  # in all: from here on as many as that are tested
 DRAWS = 100  # of the split, of which the best is taken
+LENGTHS = range(8, 25)  # frames of a clip of films, if that many are in each
+LOST = 0.05  # of the frames, which a usual length may leave out
 LONGEST = 1000  # steps of a sequence that nobody asked to cut
 ROUNDING = 1e-9  # by which equal values of a variable may differ, as a share of the largest
 SAID = 100  # MB of memory from which on they are said
@@ -46,36 +52,21 @@ class OwnData(Readable):
     scale: SpectrumScale | None = None  # of recordings: by it spectra become magnitudes again
     sources: dict[str, list[int]] = field(default_factory=dict)  # what splits keep together of each
     unit: str = ""  # of these: the kind, or "groups of person"
-    columns: list[str] = field(default_factory=list)  # of series: the names of their variables
+    columns: Sequence[str] = ()  # of series: the names of their variables
     units: np.ndarray | None = None  # of series: mean, deviation (2, D) behind their z-scores
     times: dict[str, list[pd.Index]] = field(default_factory=dict)  # of each series' steps
+    taken: list[tuple[str, str]] = field(default_factory=list)  # what the file was taken for
 
     def table(self) -> list[tuple[str, ...]]:
-        """A row for each split, then the notes."""
+        """A row for each split, what the file was taken for, then the notes."""
         rows = [sequences.table()[0] for sequences in self.splits.values()]
-        return [*rows, *((note,) for note in self.notes)]
+        return [*rows, *self.taken, *((note,) for note in self.notes)]
 
 
-def load(  # noqa: PLR0913 - all but the first go by name
-    path: Path | str,
-    *,
-    labels: Path | str | None = None,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    group: str | None = None,
-    dynamic: Sequence[str] = (),
-    size: int = 32,
-    fit: str = "crop",
-    length: int | None = None,
-    stride: int | None = None,
-    seed: int = 0,
-) -> OwnData:
-    """Read anybody's own sequences and split them 70 : 15 : 15 so that nothing leaks.
+@dataclass(frozen=True)
+class Reading:
+    """How `load` reads a file or a folder: its options.
 
-    path         a folder of films (mp4, m4v, mov, webm, gif, avi, mkv), or one film; a folder with
-                 one folder of pictures per sequence; a folder of recordings (wav, flac); an npy or
-                 npz file with frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which
-                 may also hold a mask and labels (N,) or (N, T); a csv file of series
     labels       a csv file: the first column names films, folders, files or ids, each other one is
                  a label; where names repeat, a column time or frame makes labels of steps. By
                  default labels.csv in the folder. Text and whole numbers are classes
@@ -85,10 +76,40 @@ def load(  # noqa: PLR0913 - all but the first go by name
     dynamic      labels of the motion; what is no label is refused before large files are read
     size         height and width of frames
     fit          "crop": frames are cut to their middle square; "pad": they get black borders
-    length       steps of a clip; by default 16 for films, and the others whole
+    length       steps of a clip; by default about 16 for films, such that few frames are left out,
+                 and the others whole
     stride       steps from the beginning of a clip to that of the next; by default `length`, or
                  where a film or two have to be cut by time, a quarter of it, or a half
     seed         of the split
+    """
+
+    labels: Path | str | None = None
+    id_column: str | None = None
+    time_column: str | None = None
+    group: str | None = None
+    dynamic: Sequence[str] | None = None
+    size: int = 32
+    fit: str = "crop"
+    length: int | None = None
+    stride: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name("size", self.size, (8, 16, 32, 64, 128, 256))
+        check_name("fit", self.fit, ("crop", "pad"))
+        check_seed(self.seed)
+        check_whole(2, length=2 if self.length is None else self.length)
+        check_whole(1, stride=1 if self.stride is None else self.stride)
+
+
+def load(path: Path | str, **options: Any) -> OwnData:
+    """Read anybody's own sequences and split them 70 : 15 : 15 so that nothing leaks.
+
+    path: a folder of films (mp4, m4v, mov, webm, gif, avi, mkv), or one film; a folder with one
+        folder of pictures per sequence; a folder of recordings (wav, flac); an npy or npz file with
+        frames (N, T, C, H, W) or (N, T, H, W, C), or series (N, T, D), which may also hold a mask
+        and labels (N,) or (N, T); a csv file of series.
+    options: the fields of `Reading`.
 
     Films and pictures become bytes (N, T, 3, size, size), gifs and pictures grey where they are
     transparent; each frame is a step, whatever the films' frame rates. Recordings become chunks as
@@ -97,116 +118,107 @@ def load(  # noqa: PLR0913 - all but the first go by name
     clips of several films more; what is not free is refused before.
     Raises `ValueError` in one sentence that names the file and the remedy.
     """
-    path = Path(path)
-    check_field(size in (8, 16, 32, 64, 128, 256), "size", "8, 16, 32, 64, 128 or 256", size)
-    check_name("fit", fit, ("crop", "pad"))
-    check_seed(seed)
-    check_whole(2, length=2 if length is None else length)
-    check_whole(1, stride=1 if stride is None else stride)
-    raw = find(path, id_column, time_column, size, fit)
-    is_cut = raw.kind != "recordings" or not (length or stride)
-    check_field(is_cut, "length, stride", "none, since chunks have 200 ms", (length, stride))
-    file = Path(labels or path / own_files.LABELS)
-    check_field(labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
-    if file.is_file():
-        own_tables.add_label_file(file, raw, time_column)
-    raw.notes += own_tables.doubt_gaps(raw.static.select_dtypes("number"))
-    still, moving = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
-    if raw.kind == "series":
-        raw.notes.append(f"Variables: {own_tables.list_some(raw.columns)}.")
-    for name in dynamic:
-        check_name("dynamic", name, [*still, *moving])
-    for what, known in (("sequences", still), ("steps", moving)):
-        if known:
-            raw.notes.append(f"Labels of {what}: {own_tables.describe_labels(known)}.")
-    owner, unit = find_owners(raw, group)
-    part = draw_parts(raw, still, owner, unit, length or raw.length, seed)
-    length = length or raw.length
-    if part is None and length:
-        stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
-    overlap = length / stride if length and stride and len(raw.names) > 1 else 1
-    check_memory(raw, size, 1 + max(1, overlap))
-    clips = cut(raw, part, length, stride)
-    raw.notes += name_copies(raw, clips)
-    raw.notes += describe_sizes(raw.sizes, fit)
-    splits = assemble(raw, clips, still, moving, f"own data from {path.name}")
-    data = OwnData(splits, raw.notes, {}, raw.kind, raw.scale, {}, unit, raw.columns, raw.units)
+    how, path = Reading(**options), Path(path)
+    raw = add_label_file(find(path, how), path, how)
+    labels = own_tables.encode_labels(raw.static), own_tables.encode_labels(raw.dynamic)
+    for name in how.dynamic or ():
+        check_name("dynamic", name, [*labels[0], *labels[1]])
+    parts = draw_parts(raw, labels[0], how)
+    how = choose_clips(raw, parts, how)
+    check_memory(raw, how)
+    clips, notes = cut(raw, parts.split, how)
+    data = assemble(raw, clips, labels, f"own data from {path.name}")
+    sequences = [clip.sequence for clip in clips]
+    taken = [*own_tables.describe_source(raw, sequences, *labels), *data.taken]
+    notes = [*raw.notes, *parts.notes, *notes, *data.notes]
     for number, name in enumerate(SPLITS):
         chosen = [clip for clip in clips if clip.split == number]
         data.names[name] = [clip.name for clip in chosen]
-        data.sources[name] = [int(owner[clip.number]) for clip in chosen]
+        data.sources[name] = [int(parts.owner[clip.number]) for clip in chosen]
         if raw.times is not None:
             data.times[name] = [raw.times[clip.number][clip.window] for clip in chosen]
-    return data
+    return replace(data, unit=parts.unit, taken=taken, notes=notes)
 
 
-def find(
-    path: Path, id_column: str | None, time_column: str | None, size: int, fit: str
-) -> RawSequences:
-    """The sequences of a folder or a file, by its name; the arguments are those of `load`."""
+def find(path: Path, how: Reading) -> RawSequences:
+    """The sequences of a folder or a file, by its name."""
     suffix, films = path.suffix.lower(), own_files.SUFFIXES["films"]
-    check_field(path.is_dir() or path.is_file(), "path", "a folder or a file", f"no {path}")
     if path.is_file() and suffix == ".csv":
-        return own_tables.find_series(path, id_column, time_column)
-    check_field(id_column is None, "id_column", "a csv file, which has columns", path.name)
+        return own_tables.find_series(path, how.id_column, how.time_column)
+    check_field(how.id_column is None, "id_column", "a csv file, which has columns", path.name)
     if path.is_dir():
-        return own_files.find_in_folder(path, size, fit)
-    if suffix in (".npy", ".npz"):
-        return own_tables.find_arrays(path, size, fit)
+        raw = own_files.find_in_folder(path, how.size, how.fit)
+        is_cut = raw.kind != "recordings" or not (how.length or how.stride)
+        steps = how.length, how.stride
+        check_field(is_cut, "length, stride", "none, since chunks have 200 ms", steps)
+        return raw
+    if path.is_file() and suffix in (".npy", ".npz"):
+        return own_tables.find_arrays(path, how.size, how.fit)
     expected = f"a folder, or a file {', '.join(films)}, .npy, .npz or .csv"
-    check_field(suffix in films, "path", expected, path.name)
-    return own_files.find_films([path], size, fit)
+    found = path.name if path.is_file() else f"no {path}"
+    check_field(path.is_file() and suffix in films, "path", expected, found)
+    return own_files.find_films([path], how.size, how.fit)
 
 
-def find_owners(raw: RawSequences, group: str | None) -> tuple[np.ndarray, str]:
-    """The number (U,) of what the split keeps together of each sequence, and the name of these."""
-    if group is None:
-        return np.arange(len(raw.names)), raw.kind
-    check_field(len(raw.static.columns), "group", "text or --labels with a value each", "none")
-    check_name("group", group, raw.static)
-    return pd.factorize(raw.static[group])[0], f"groups of {group}"
+def add_label_file(raw: RawSequences, path: Path, how: Reading) -> RawSequences:
+    """The sequences with the labels of the file that is named, or that lies in the folder."""
+    file = Path(how.labels or path / own_files.LABELS)
+    check_field(how.labels is None or file.is_file(), "labels", "a csv file", f"no {file}")
+    if file.is_file():
+        raw = own_tables.add_label_file(file, raw, how.time_column)
+    return raw.note(*own_tables.doubt_gaps(raw.static.select_dtypes("number")))
 
 
-def draw_parts(
-    raw: RawSequences, static: Encoded, owner: np.ndarray, what: str, length: int | None, seed: int
-) -> np.ndarray | None:
-    """The number (U,) of the split of each sequence; None if each has to be cut by time.
+class Parts(NamedTuple):
+    """How U sequences are split."""
 
-    Of `DRAWS` draws it is the first whose training split lacks the fewest classes.
+    owner: np.ndarray  # the number (U,) of what the split keeps together of each
+    unit: str  # what these are: the kind, or "groups of person"
+    split: np.ndarray | None  # the number (U,) of the split of each; None: each is cut by time
+    notes: list[str]
+
+
+def draw_parts(raw: RawSequences, static: Encoded, how: Reading) -> Parts:
+    """Which split each sequence is in.
+
+    Of `DRAWS` draws it is the first whose training split lacks the fewest classes. From `ENOUGH` on
+    as many are tested as a conclusion needs.
     """
-    count, can_cut = owner.max() + 1, what == raw.kind != "recordings"
-    if count < 3 and can_cut and length:
-        raw.notes.append(
-            f"Because there are fewer than 3 {what}, each is split by time, 70 : 15 : 15, with a "
-            "gap of one clip between the splits."
-        )
-        return None
+    group, owner, unit = how.group, np.arange(len(raw.names)), raw.kind
+    if group is not None:
+        check_field(len(raw.static.columns), "group", "text or --labels with a value each", "none")
+        check_name("group", group, raw.static)
+        owner, unit = pd.factorize(raw.static[group])[0], f"groups of {group}"
+    count, can_cut = owner.max() + 1, group is None and raw.kind != "recordings"
+    if count < 3 and can_cut and (how.length or raw.counts):
+        note = f"Because there are fewer than 3 {unit}, each is split by time, 70 : 15 : 15, with a"
+        return Parts(owner, unit, None, [f"{note} gap of one clip between the splits."])
     remedy = ", or a length (--length) to cut them by time" if can_cut else ""
-    field = "path" if what == raw.kind else "group"
-    check_field(count >= 3, field, f"3 {what} or more{remedy}", count)
+    check_field(count >= 3, "group" if group else "path", f"3 {unit} or more{remedy}", count)
 
-    random = np.random.default_rng(seed)
-    tests = max(1, round((1 - SPLIT_ENDS[1]) * count))
+    random = np.random.default_rng(how.seed)
+    tests = others = max(1, round((1 - SPLIT_ENDS[1]) * count))
+    if count >= ENOUGH:
+        tests = max(tests, FEWEST_TESTED)
     lots = [random.permutation(count)[owner] for _ in range(DRAWS)]
-    draws = [2 - np.digitize(each, [tests, 2 * tests]) for each in lots]
-    part = min(draws, key=lambda draw: sum(map(len, find_unseen(static, draw).values())))
-    shares = f"{count - 2 * tests} train, {tests} validate, {tests} test"
-    raw.notes.append(f"No two splits share {what}: {shares}.")
+    draws = [2 - np.digitize(each, [tests, tests + others]) for each in lots]
+    split = min(draws, key=lambda draw: sum(map(len, find_unseen(static, draw).values())))
+    shares = f"{count - tests - others} train, {others} validate, {tests} test"
+    notes = [f"No two splits share {unit}: {shares}."]
     if tests < FEWEST_TESTED:
-        hint = ", or leave out --group" if field == "group" else ""
-        raw.notes.append(
-            f"Careful: {tests} {what} in the test split are too few for the report to conclude "
-            f"what the codes hold; bring about {FEWEST_TESTED * 20 // 3}{hint}."
+        hint = ", or leave out --group" if group else ""
+        notes.append(
+            f"Careful: {tests} {unit} in the test split are too few for the report to conclude "
+            f"what the codes hold; bring {ENOUGH}{hint}."
         )
-    for name, classes in find_unseen(static, part).items():
-        if what == f"groups of {name}":
-            continue
-        raw.notes.append(
-            f"Careful: {len(classes)} classes of {name} never occur in training "
-            f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
-            "split is no factor."
-        )
-    return part
+    for name, classes in find_unseen(static, split).items():
+        if name != group:
+            notes.append(
+                f"Careful: {len(classes)} classes of {name} never occur in training "
+                f"({', '.join(classes[:3])}): no model can learn these, and a label that names the "
+                "split is no factor."
+            )
+    return Parts(owner, unit, split, notes)
 
 
 def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
@@ -219,14 +231,35 @@ def find_unseen(static: Encoded, part: np.ndarray) -> dict[str, list[str]]:
     return unseen
 
 
-def check_memory(raw: RawSequences, size: int, factor: float) -> None:
-    """Say how much memory frames take, `factor` times their bytes, and refuse what is not free."""
+def choose_clips(raw: RawSequences, parts: Parts, how: Reading) -> Reading:
+    """The options with the length of clips and the stride that are meant where none are given."""
+    length, stride = how.length, how.stride
+    if raw.kind == "recordings":
+        length = raw.length
+    elif length is None and raw.length:
+        length = usual = raw.length
+        counts = np.maximum(raw.counts, 2)  # 0 where a header does not say
+        lengths = [each for each in LENGTHS if each <= counts.min()] or [int(counts.min())]
+        lost = {each: (counts % each).sum() for each in lengths}
+        is_lost = counts.min() < usual or lost[usual] > LOST * counts.sum()
+        if parts.split is not None and is_lost:
+            length = min(lengths, key=lambda each: (lost[each], abs(each - usual)))
+    if parts.split is None and length:
+        stride = stride or max(1, length // (4 if len(raw.names) == 1 else 2))
+    return replace(how, length=length, stride=stride)
+
+
+def check_memory(raw: RawSequences, how: Reading) -> None:
+    """Say how much memory frames take, and refuse what is not free."""
     import psutil  # imported lazily, because only frames need it
 
-    need, free = factor * raw.planes * size**2 / 1e6, psutil.virtual_memory().available / 1e6
-    expected = f"at most {free:.0f} MB, which are free"
-    remedy = "a smaller --size or --length, or fewer files, need less"
-    check_field(need < free, "memory", expected, f"{need:.0f} MB for {raw.kind} ({remedy})")
+    overlap = how.length / how.stride if how.length and how.stride and len(raw.names) > 1 else 1
+    need, free = (1 + max(1, overlap)) * raw.planes * how.size**2 / 1e6, psutil.virtual_memory()
+    expected = f"at most {free.available / 1e6:.0f} MB, which are free"
+    found = (
+        f"{need:.0f} MB for {raw.kind} (a smaller --size or --length, or fewer files, need less)"
+    )
+    check_field(need < free.available / 1e6, "memory", expected, found)
     if need > SAID:
         print(f"Reading the {raw.kind} takes about {need:.0f} MB of memory.")
 
@@ -260,25 +293,23 @@ class Clip(NamedTuple):
         return self.sequence[1][self.window]
 
 
-def cut(
-    raw: RawSequences, part: np.ndarray | None, length: int | None, stride: int | None
-) -> list[Clip]:
-    """Read the sequences, one after another, and cut them into clips, or take them whole.
+def cut(raw: RawSequences, part: np.ndarray | None, how: Reading) -> tuple[list[Clip], list[str]]:
+    """Read the sequences, one after another, and cut them into clips, or take them whole; notes.
 
     Refuses one of fewer than two observed steps, and one too long to be taken whole.
     """
-    clips: list[Clip] = []
-    counts, unused = [], 0
+    length, clips, counts, unused = how.length, [], [], 0
     for number in progress_bar(range(len(raw.names)), f"reading {raw.kind}"):
         sequence = raw.read(number)
         observed, count, name = sequence[1], len(sequence[1]), raw.names[number]
-        found = f"{observed.sum()} in {name}"
-        check_field(observed.sum() > 1, raw.kind, "2 observed steps or more in each", found)
-        expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
-        check_field(length or count <= LONGEST, raw.kind, expected, f"{count} in {name}")
+        if observed.sum() < 2:
+            refuse(raw.kind, "2 observed steps or more in each", f"{observed.sum()} in {name}")
+        if not length and count > LONGEST:
+            expected = f"at most {LONGEST} steps in each, or a length (--length) of clips"
+            refuse(raw.kind, expected, f"{count} in {name}")
         steps = length or count
         split = None if part is None else int(part[number])
-        starts = list_starts(count, steps, stride or steps, split)
+        starts = list_starts(count, steps, how.stride or steps, split)
         starts = [pair for pair in starts if observed[pair[0] : pair[0] + steps].sum() > 1]
         is_used = np.zeros(count, bool)
         for place, (start, owner) in enumerate(starts, 1):
@@ -289,24 +320,22 @@ def cut(
         unused += int((~is_used & observed).sum())
         counts.append(count)
 
-    sizes = np.bincount([clip.split for clip in clips], minlength=3)
+    sizes, notes = np.bincount([clip.split for clip in clips], minlength=3), []
     expected = (
         f"clips of {length} steps in each of three splits (a smaller --length, or more {raw.kind})"
     )
     check_field(sizes.min() > 0, "length", expected, f"at most {max(counts)} steps")
     if len(clips) > len(counts):
-        raw.notes.append(
+        notes.append(
             f"They are cut into {len(clips)} clips of {length} steps, one every "
-            f"{stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
+            f"{how.stride or length}: {sizes[0]} train, {sizes[1]} validate, {sizes[2]} test."
         )
     if unused and part is not None:
-        raw.notes.append(
+        notes.append(
             f"{unused / sum(counts):.1%} of the steps are in no clip; another length (--length) or "
             "a smaller stride (--stride) keeps them."
         )
-    ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
-    raw.notes.insert(0, f"Found: {len(counts)} {raw.kind} of {ends} steps.")
-    return clips
+    return clips, [*notes, *name_copies(raw, clips), *describe_sizes(raw.sizes, how.fit)]
 
 
 def name_copies(raw: RawSequences, clips: list[Clip]) -> list[str]:
@@ -339,48 +368,51 @@ def list_starts(count: int, length: int, stride: int, split: int | None) -> list
 
 
 def assemble(
-    raw: RawSequences, clips: list[Clip], static: Encoded, dynamic: Encoded, about: str
-) -> dict[str, Sequences]:
+    raw: RawSequences, clips: list[Clip], labels: tuple[Encoded, Encoded], about: str
+) -> OwnData:
     """The three splits, their clips padded to one length with what was not observed."""
+    (static, dynamic), owner = labels, np.array([clip.number for clip in clips])
     steps = max(len(clip.observed) for clip in clips)
-    owner = np.array([clip.number for clip in clips])
-    labels = {name: numbers[owner] for name, (numbers, _) in static.items()}
+    known = {name: numbers[owner] for name, (numbers, _) in static.items()}
     for name, (numbers, _) in dynamic.items():
-        labels[name] = label_steps(name, numbers, raw, clips)
+        known[name] = label_steps(name, numbers, raw, clips)
     classes = {name: names for name, (_, names) in (static | dynamic).items() if names is not None}
     split = np.array([clip.split for clip in clips])
     parts = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
 
-    splits = {}
-    if clips[0].values.ndim == 2 and raw.kind != "recordings":
+    splits, notes, units, scale = {}, [], None, None
+    if raw.columns:
         values = stack(clips, steps)[0].numpy()
-        check_variables(values[parts["train"]], raw.columns)
-        raw.notes.append("Values are z-scores by the mean and deviation of the training split.")
         train = values[parts["train"]].astype(np.float64)
-        raw.units = np.stack([np.nanmean(train, (0, 1)), np.nanstd(train, (0, 1))])
+        check_variables(train, raw.columns)
+        notes.append("Values are z-scores by the mean and deviation of the training split.")
+        units = np.stack([np.nanmean(train, (0, 1)), np.nanstd(train, (0, 1))])
         for name in SPLITS:
-            splits[name] = make_series(values, parts, name, labels, classes, about)
+            splits[name] = make_series(values, parts, name, known, classes, about)
     else:
-        if clips[0].values.ndim == 4:
+        if raw.kind != "recordings":
             colour = clips[0].values[0, :, :1, :1]
             differ = any((clip.values != colour).any() for clip in clips)
             check_field(differ, raw.kind, "frames that differ", "one colour in all of them")
         is_whole = raw.kind != "recordings" and all(clip.observed.sum() == steps for clip in clips)
-        kinds = (tuple(static), tuple(dynamic))
         for name, rows in parts.items():
             frames, observed = stack([clips[row] for row in rows], steps)
-            known = {label: torch.from_numpy(numbers[rows]) for label, numbers in labels.items()}
+            of_rows = {label: torch.from_numpy(numbers[rows]) for label, numbers in known.items()}
             mask, source = None if is_whole else observed, f"{about}, {name} split"
-            splits[name] = Sequences(frames, known, *kinds, name, source, mask, classes)
+            kinds = tuple(static), tuple(dynamic), name, source, mask, classes
+            splits[name] = Sequences(frames, of_rows, *kinds)
     if raw.kind == "recordings":
-        raw.notes.append("Spectra are logarithms, whitened by the training split.")
-        raw.scale = SpectrumScale.fit(splits["train"])
-        splits = {name: raw.scale.transform(chunks) for name, chunks in splits.items()}
+        notes.append("Spectra are logarithms, whitened by the training split.")
+        scale = SpectrumScale.fit(splits["train"])
+        splits = {name: scale.transform(chunks) for name, chunks in splits.items()}
     missing = torch.cat([~sequences.observed.flatten() for sequences in splits.values()])
-    if missing.any():
-        share = f"{float(missing.float().mean()):.1%}"
-        raw.notes.append(f"{share} are missing or after the end, and the mask leaves them out.")
-    return splits
+    share = (
+        f"{float(missing.float().mean()):.1%}, left out by the mask" if missing.any() else "none"
+    )
+    taken = [("missing, or after the end", share)]
+    return OwnData(
+        splits, notes, {}, raw.kind, scale, columns=raw.columns, units=units, taken=taken
+    )
 
 
 def stack(clips: list[Clip], steps: int) -> tuple[Tensor, Tensor]:
@@ -425,7 +457,7 @@ def label_steps(name: str, numbers: np.ndarray, raw: RawSequences, clips: list[C
     return np.stack(rows)
 
 
-def check_variables(train: np.ndarray, columns: list[str]) -> None:
+def check_variables(train: np.ndarray, columns: Sequence[str]) -> None:
     """Refuse variables of which the training split (N, T, D) has no two values, rounding apart."""
     values = pd.DataFrame(train.reshape(-1, len(columns)), columns=columns)
     differ = values.max() - values.min() > ROUNDING * values.abs().max()

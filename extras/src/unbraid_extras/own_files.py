@@ -10,16 +10,17 @@ import math
 import re
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps, ImageSequence
-from unbraid.checks import check_field
+from unbraid.checks import check_field, refuse
 from unbraid.data import speech
 from unbraid.progress import progress_bar
 
@@ -43,27 +44,34 @@ Values = tuple[np.ndarray, np.ndarray]
 """Bytes (T, C, size, size) or floats (T, D), NaN if missing; which steps (T,) were observed."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class RawSequences:
     """U named sequences, before the large files are read."""
 
     kind: str  # "films", "folders", "recordings", "rows" of an array, or "series"
-    names: list[str]  # U of them, in NFC
+    names: Sequence[str]  # U of them, in NFC
     read: Callable[[int], Values]  # from a sequence's number
-    static: pd.DataFrame = field(init=False)  # labels of whole sequences, one row per name
+    axes: str = ""  # what tells sequences and steps apart
+    step: str = "a frame"  # what one is
+    static: pd.DataFrame = field(default_factory=pd.DataFrame)  # labels, one row per name
     dynamic: dict[str, pd.Series] = field(default_factory=dict)  # of steps, by name and time
     times: list[pd.Index] | None = None  # of each sequence's steps; None: 0, 1, ...
     length: int | None = None  # steps of a clip where nobody asks for others; None: whole ones
-    columns: list[str] = field(default_factory=list)  # names of a series' variables
-    notes: list[str] = field(default_factory=list)  # sentences on what was found
+    counts: Sequence[int] = ()  # of the steps of films, about, as their headers say
+    columns: Sequence[str] = ()  # names of a series' variables
+    notes: Sequence[str] = ()  # sentences on what was found
     planes: int = 0  # of frames: how many there will be, about, of all colours together
     sizes: set[tuple[int, int]] = field(default_factory=set)  # of frames before they are scaled
-    scale: speech.SpectrumScale | None = None  # of recordings, once their spectra are on one
-    units: np.ndarray | None = None  # of series, once they are z-scores: mean, deviation (2, D)
 
     def __post_init__(self) -> None:
-        self.names = [normalise(name) for name in self.names]
-        self.static = pd.DataFrame(index=self.names)
+        fields = vars(self)  # A frozen dataclass does not let its attributes be assigned.
+        fields["names"] = [normalise(name) for name in self.names]
+        if not len(self.static):
+            fields["static"] = pd.DataFrame(index=self.names)
+
+    def note(self, *sentences: str) -> RawSequences:
+        """The same with further sentences."""
+        return replace(self, notes=[*self.notes, *sentences])
 
 
 def natural_order(path: Path) -> list[str | int]:
@@ -109,7 +117,7 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
     raw = finders[kind](paths, size, fit)
     if others:
         listed = ", ".join(path.name for path in others[:3])
-        raw.notes.append(f"Other files, {len(others)}, are left out, such as {listed}.")
+        raw = raw.note(f"Other files, {len(others)}, are left out, such as {listed}.")
     return raw
 
 
@@ -118,13 +126,13 @@ def find_in_folder(folder: Path, size: int, fit: str) -> RawSequences:
 
 def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
     """Films, each a sequence of all its frames."""
-    sizes, rates, planes, has_hdr = set(), {0.0}, 0, False
+    sizes, rates, counts, has_hdr = set(), {0.0}, [], False
     for path in progress_bar(paths, "looking at films"):
         check_end(path)
         width, height, count, found, is_hdr = read_header(path)
         sizes.add((width, height))
         rates, has_hdr = rates | found, has_hdr or is_hdr
-        planes += 3 * count
+        counts.append(count)
 
     def read(number: int) -> Values:
         path = paths[number]
@@ -132,28 +140,27 @@ def find_films(paths: list[Path], size: int, fit: str) -> RawSequences:
         return frames, np.ones(len(frames), bool)
 
     names = [path.name for path in paths]
-    raw = RawSequences("films", names, read, length=16, planes=planes, sizes=sizes)
-    if has_hdr:
-        raw.notes.append(
-            "HDR films (PQ, HLG) look pale, because their values are read as they are."
-        )
+    notes = ["HDR films (PQ, HLG) look pale, because their values are read as they are."] * has_hdr
     if len(known := sorted(rates - {0})) > 1:
-        raw.notes.append(
+        notes.append(
             f"Films have {known[0]:g} to {known[-1]:g} frames a second: each frame is a step, so "
             "one motion is faster in some than in others. Give all films one rate."
         )
-    return raw
+    axes, planes = "each file is a sequence, and its frames are the steps", 3 * sum(counts)
+    frames: dict[str, Any] = {"planes": planes, "sizes": sizes, "counts": counts}
+    return RawSequences("films", names, read, axes, length=16, notes=notes, **frames)
 
 
 def check_end(path: Path) -> None:
     """Refuse an empty file, and an avi or wav that is shorter than its header says."""
     with open(path, "rb") as file:
         head = file.read(8)
-    check_field(head, path.name, "a film or a recording", "an empty file")
-    claimed, found = 0, path.stat().st_size
-    if head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff":  # which stands for unknown
-        claimed = int.from_bytes(head[4:], "little")
-    check_field(claimed <= found, path.name, f"{claimed} bytes, as in its header ({REMEDY})", found)
+    if not head:
+        refuse(path.name, "a film or a recording", "an empty file")
+    claimed, found = int.from_bytes(head[4:], "little"), path.stat().st_size
+    is_known = head[:4] == b"RIFF" and head[4:] != b"\xff\xff\xff\xff"
+    if is_known and claimed > found:
+        refuse(path.name, f"{claimed} bytes, as in its header ({REMEDY})", found)
 
 
 def run_ffmpeg(path: Path, options: list[str]) -> subprocess.CompletedProcess:
@@ -241,7 +248,8 @@ def find_folders(folders: list[Path], size: int, fit: str) -> RawSequences:
         return np.stack(frames), np.ones(len(frames), bool)
 
     names, planes = [folder.name for folder in folders], 3 * sum(map(len, pictures))
-    return RawSequences("folders", names, read, planes=planes, sizes=sizes)
+    axes = "each folder is a sequence, its pictures the steps, in the order of their names"
+    return RawSequences("folders", names, read, axes, "a picture", planes=planes, sizes=sizes)
 
 
 def read_picture(path: Path, size: int, fit: str, sizes: set[tuple[int, int]]) -> np.ndarray:
@@ -294,7 +302,9 @@ def find_recordings(paths: list[Path], size: int, fit: str) -> RawSequences:
     listed = ", ".join(map(str, sorted(rates)))
     notes = [f"Recordings of {listed} Hz are read at {rate} Hz, their channels averaged."]
     names = [path.name for path in paths]
-    return RawSequences("recordings", names, read, length=speech.STEPS, notes=notes)
+    axes = "each file is a sequence, its spectra the steps, in chunks of 200 ms"
+    about = axes, "a spectrum"
+    return RawSequences("recordings", names, read, *about, length=speech.STEPS, notes=notes)
 
 
 def read_waveform(path: Path, rate: int) -> torch.Tensor:

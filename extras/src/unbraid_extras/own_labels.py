@@ -200,7 +200,10 @@ def conclude(page: Page, probed: Sequence[Probed]) -> None:
         verdict = f"Cannot be concluded: too few test {page.unit} to say what the codes hold "
         page.verdict.insert(0, f"{verdict}({count}, where {FEWEST_TESTED} or more are needed).")
     elif own:
-        page.verdict.append(judge_codes(own, read))
+        labels = {name: page.test.labels[name] for name in own}
+        matrices = [each.matrix for each in probed]
+        said = measure.suppose(matrices, page.codes["test"], labels, own, read, read)
+        page.verdict.append(said if said and read else judge_codes(own, read))
 
 
 def judge_codes(own: Mapping[str, Sequence[str]], read: measure.Pairs) -> str:

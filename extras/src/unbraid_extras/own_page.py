@@ -23,10 +23,10 @@ MOST_SEQUENCES = {"train": 600, "test": 300}  # that probes and pictures read
 class Page:
     """What the sections of a report read; they add sentences to `verdict` and to `findings`.
 
-    dynamic: labels, a value per sequence, of the motion.
+    dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
     """
 
-    def __init__(self, model: SequenceModel, data: OwnData, dynamic: Sequence[str] = ()):
+    def __init__(self, model: SequenceModel, data: OwnData, dynamic: Sequence[str] | None = None):
         self.model, self.data, self.unit = model, data, data.unit
         self.parts: dict[str, Sequences] = {}  # of the training and of the test split, as floats
         self.groups: dict[str, np.ndarray] = {}

@@ -31,6 +31,7 @@ from unbraid_extras.own_data import OwnData
 from unbraid_extras.own_page import MOST_SEQUENCES, Page, average, widen
 from unbraid_extras.own_training import Trained, write_known
 
+LEFT = 0.3  # of the error of the mean over time: with more, it is said what to try
 UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that is not in use
 SHOWN = 3  # test sequences in a picture
 MOST_FRAMES = 12  # of a sequence in a picture
@@ -49,10 +50,12 @@ LOOKS: dict[str, dict[str, Any]] = {  # of lines
 
 
 @pages.course_style()
-def write(trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] = ()) -> Path:
+def write(
+    trained: Trained, data: OwnData, folder: Path, dynamic: Sequence[str] | None = None
+) -> Path:
     """Write the page, the codes of the test split, and its labels; returns the page's path.
 
-    dynamic: labels, a value per sequence, of the motion.
+    dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
     """
     page = Page(trained.model, data, dynamic)
     page.obstacles = {name: own_labels.find_obstacle(page, name) for name in page.test.labels}
@@ -96,7 +99,7 @@ def list_factors(page: Page, parts: Sequence[str]) -> dict[str, Tensor]:
     return factors
 
 
-def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
+def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str] | None) -> str:
     """How to measure the codes that were written, or what that lacks."""
     codes, factors = folder / "codes.npz", folder / "factors.npz"
     if not factors.exists():
@@ -110,7 +113,7 @@ def suggest_measure(data: OwnData, folder: Path, dynamic: Sequence[str]) -> str:
         fewest = f"{measure.FEWEST_SEQUENCES} {data.unit}"
         what = f"{codes} has {count} sequences, training and test, as a verdict needs {fewest}"
     group = known.pop(data.unit, None)
-    dynamic = [name for name in dynamic if name in known]
+    dynamic = [name for name in dynamic or () if name in known]
     try:
         check_inputs(read, known, dynamic, group)
     except ValueError as error:
@@ -167,6 +170,13 @@ def show_reconstructions(page: Page) -> dict[str, object]:
             "What is decoded is nearer to the test sequences than their own mean over time (error "
             f"{model:.3f} against {min(means):.3f})."
         )
+        if model > LEFT * min(means):
+            side, remedy = test.frames.shape[-1], "more updates (--steps) or more sequences"
+            if test.kind == "frames":
+                remedy = (
+                    f"--size {2 * side}, since fine shapes are lost at {side} pixels, or {remedy}"
+                )
+            page.findings.append(f"{model / min(means):.0%} of that error is left; try {remedy}.")
     else:
         page.verdict.append(
             "The model has learnt little: a mean without any motion is at least as near to the "

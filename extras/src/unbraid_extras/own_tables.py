@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 from PIL import Image
-from unbraid.checks import check_field
+from unbraid.checks import check_classes, check_field
 
 from unbraid_extras.arrays import read_arrays
 from unbraid_extras.own_files import RawSequences, Values, fit_picture
@@ -27,10 +30,12 @@ LARGEST_OF_ONE = 1.5  # of floats that are read as 0 to 1, since filters can ove
 FEWEST_OF_255 = 16  # the least maximum of floats that are read as 0 to 255
 CELLS = 8  # to which frames are averaged, each way, before they are compared
 COMPARED = 2**24  # pixels that are compared, about
+MOST_COMPARED = 100  # places of each axis of series
 ALIKE = 0.6  # frames at one place of the first axis, as a share of those along the second
 UNEVEN = 1.6  # times the usual time from a step to the next; months differ by less
 NINES = [-99, 99, -999, 999, -9999, 9999, -99999, 99999, 999999, -999999]
 FEWEST_GAPS = 0.01  # of a column, if such numbers may be gaps
+DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}  # of dates, by their number
 Encoded = dict[str, tuple[np.ndarray, tuple[str, ...] | None]]  # numbers, and names of classes
 
 
@@ -42,34 +47,43 @@ def find_arrays(path: Path, size: int, fit: str) -> RawSequences:
     mask = arrays.pop("mask", np.ones(shape, bool)).astype(bool)
     shapes = [shape, *([values.shape] if values.ndim == 3 else [])]
     check_field(mask.shape in shapes, f"{path.name}, mask", f"a shape of {shapes}", mask.shape)
+    names = [str(number) for number in range(len(values))]
+    frames: dict[str, Any] = {}
     convert: Callable[[np.ndarray], np.ndarray] = np.asarray
     if values.ndim == 3:
         values = values.astype(np.float64)  # of halves and long doubles, too
         check_finite(values, path.name)
         values = np.where(mask if mask.ndim == 3 else mask[..., None], values, np.nan)
         mask = np.asarray(~np.isnan(values).all(2))
-        columns = [f"variable {number}" for number in range(values.shape[2])]
-        notes = doubt_gaps(pd.DataFrame(values.reshape(-1, len(columns)), columns=columns))
+        every = [f"variable {number}" for number in range(values.shape[2])]
+        table = pd.DataFrame(values.reshape(-1, len(every)), columns=every)
+        check_order(values, path.name)
+        owner = np.repeat(np.arange(len(values)), shape[1])
+        is_label = find_constants(table, owner)
+        columns = [*is_label.index[~is_label]]
+        notes = [*doubt_gaps(table), *doubt_constants(is_label)]
+        for name, label in table.loc[:, is_label].groupby(owner).first().items():
+            arrays[str(name)] = label.convert_dtypes().to_numpy()  # Whole numbers are classes.
+        values = values[..., ~is_label.to_numpy()]
+        axes = f"(N, T, D): {shape[0]} rows of {shape[1]} steps and {len(every)} variables"
     else:
         values, convert = as_images(values, size, fit, path.name, notes)
         check_order(values, path.name)
+        axes = f"(N, T, C, H, W): {' x '.join(map(str, values.shape))}"
+        frames = {"planes": math.prod(values.shape[:3]), "sizes": {values.shape[:2:-1]}}
 
     def read(number: int) -> Values:
         return convert(values[number]), mask[number]
 
-    names = [str(number) for number in range(len(values))]
-    raw = RawSequences("rows", names, read, notes=notes, columns=columns)
-    if not columns:
-        raw.planes, raw.sizes = math.prod(values.shape[:3]), {values.shape[:2:-1]}
-    steps = pd.MultiIndex.from_product([raw.names, range(shape[1])])
+    about = axes, "one place of the second axis"
+    raw = RawSequences("rows", names, read, *about, notes=notes, columns=columns, **frames)
+    table = pd.DataFrame(index=pd.MultiIndex.from_product([raw.names, range(shape[1])]))
     for name, label in arrays.items():
-        holds = label.shape in (shape[:1], shape)
-        check_field(holds, f"{path.name}, {name}", f"{shape[:1]} or {shape}", label.shape)
-        if label.ndim == 1:
-            raw.static[name] = label
-        else:
-            raw.dynamic[name] = pd.Series(label.ravel(), steps)
-    return raw
+        where, holds = f"{path.name}, {name}", label.shape in (shape[:1], shape)
+        check_classes(where, label)
+        check_field(holds, where, f"{shape[:1]} or {shape}", label.shape)
+        table[name] = np.repeat(label, shape[1]) if label.ndim == 1 else label.ravel()
+    return add_labels(raw, table)
 
 
 def choose_array(arrays: dict[str, np.ndarray], file: str) -> str:
@@ -119,31 +133,65 @@ def as_images(
 
 
 def check_order(values: np.ndarray, name: str) -> None:
-    """Refuse frames (N, T, C, H, W) whose first axis is time, as Moving MNIST is published.
+    """Refuse frames (N, T, C, H, W) or series (N, T, D) whose second axis is not time.
 
-    Frames that follow each other are more alike than frames at random. The films of an array are so
-    along the second axis.
+    Moving MNIST is published with time first, and series often with time last. Values that follow
+    each other are more alike than values at random. Those of an array are so along its second axis.
     """
-    most = max(4, math.isqrt(COMPARED // math.prod(values.shape[2:])))
-    side = max(1, min(values.shape[3:]) // CELLS)
-    height, width = (length // side for length in values.shape[3:])
-    block = values[:most, :most, :, : height * side, : width * side]
-    cells = block.reshape(*block.shape[:3], height, side, width, side).mean((4, 6))
-    if min(cells.shape[:2]) < 3:
-        return
-    near, far, next_near, next_far = *compare_places(cells), *compare_places(cells.swapaxes(0, 1))
-    # Where all films move alike, frames at one time are alike, too, but the films have no order.
-    is_order = near < 0.95 * far and near * next_far < 1.1 * next_near * far
-    expected = "films along the first axis and their frames along the second"
-    found = "frames that follow each other along the first; np.swapaxes(x, 0, 1) mends it"
-    check_field(not (near < ALIKE * next_near and is_order), name, expected, found)
+    if values.ndim == 5:
+        side = max(1, min(values.shape[3:]) // CELLS)
+        most = max(4, math.isqrt(COMPARED // math.prod(values.shape[2:])))
+        height, width = (length // side for length in values.shape[3:])
+        block = values[:most, :most, :, : height * side, : width * side]
+        cells = block.reshape(*block.shape[:3], height, side, width, side).mean((4, 6))
+        cells = cells.reshape(*cells.shape[:2], -1)
+    else:
+        cells = values[:MOST_COMPARED, :MOST_COMPARED, :MOST_COMPARED]
+        table = pd.DataFrame(cells.reshape(len(cells), -1))
+        # Each place in its deviations over sequences, so that no variable's offset is an order.
+        scaled = ((table - table.mean()) / table.std()).fillna(0)
+        cells = scaled.to_numpy().reshape(cells.shape)
+    next_near, next_far = compare_places(cells, 1)
+    for axis, ordinal in {3: {0: "first", 2: "third"}, 5: {0: "first"}}[values.ndim].items():
+        if cells.shape[axis] < 3 or cells.shape[1] < 3 - (axis == 2):
+            continue
+        near, far = compare_places(cells, axis)
+        # Where all films move alike, frames at one time are alike, too, but films have no order.
+        is_order = near < 0.95 * far and near * next_far < 1.1 * next_near * far
+        # Variables that are alike, such as those of a spectrum, have an order, too, beside time.
+        is_order = is_order and (axis == 0 or next_near > 0.7 * next_far)
+        expected = "sequences along the first axis, and their steps along the second"
+        mended = f"np.swapaxes(x, {min(axis, 1)}, {max(axis, 1)}) mends it"
+        found = f"steps that follow each other along the {ordinal}; {mended}"
+        check_field(not (near < ALIKE * next_near and is_order), name, expected, found)
 
 
-def compare_places(cells: np.ndarray) -> tuple[float, float]:
-    """Mean differences along the first axis, between neighbours and between any two places."""
+def compare_places(cells: np.ndarray, axis: int) -> tuple[float, float]:
+    """Mean differences along an axis, between neighbours and between any two places; or NaN."""
+    cells = np.moveaxis(cells, axis, 0)
+    if len(cells) < 2:
+        return np.nan, np.nan
     lags = range(1, len(cells))
-    sums = [np.abs(cells[lag:] - cells[:-lag]).mean((1, 2, 3, 4)).sum() for lag in lags]
-    return sums[0] / len(lags), sum(sums) / math.comb(len(cells), 2)
+    means = [np.abs(cells[lag:] - cells[:-lag]).mean() for lag in lags]
+    return float(means[0]), float(np.average(means, weights=[len(cells) - lag for lag in lags]))
+
+
+def find_constants(numbers: pd.DataFrame, owner: np.ndarray | pd.Index) -> pd.Series:
+    """Which columns never change within a sequence, but between sequences: labels, not variables.
+
+    owner: of each row, the sequence. A column that is the same everywhere is none.
+    """
+    by_owner = numbers.groupby(owner, sort=False)
+    is_still = (by_owner.max() - by_owner.min()).max() == 0
+    has_steps = by_owner.size().max() > 1
+    return is_still & (numbers.max() > numbers.min()) & has_steps
+
+
+def doubt_constants(is_label: pd.Series) -> list[str]:
+    """A sentence on the columns that are read as labels, if there are any."""
+    names = list_some(is_label.index[is_label])
+    says = "Careful: read as labels, which the model does not see, because they never change within"
+    return [f"{says} a sequence: {names}."] if names else []
 
 
 def doubt_gaps(numbers: pd.DataFrame) -> list[str]:
@@ -185,19 +233,47 @@ def check_column(holds: pd.Series, where: str, expected: str, found: str) -> Non
     check_field(bool(holds.all()), where, expected, f"{found} in line {line}")
 
 
-def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> pd.DataFrame:
-    """A table with an index of names and times, each pair once.
-
-    Times are numbers, or dates in ISO's form, the only clear one.
-    """
-    times, where = table[time], f"{file}, {time}"
-    if not is_numeric_dtype(times):
-        times = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
-    check_column(times.notna(), where, "numbers, or dates like 2026-01-31 12:00", "neither")
-    table = table.assign(**{time: times})
+def index_steps(table: pd.DataFrame, file: str, key: str, time: str) -> tuple[pd.DataFrame, str]:
+    """A table with an index of names and times, each pair once, and a note, or "" without one."""
+    where = f"{file}, {time}"
+    table = table.assign(**{time: read_times(table[time], where)})
     once = ~table.duplicated([key, time])
     check_column(once, where, f"each time once for each {key}", "a second")
-    return table.set_index([key, time])
+    table, note = join_times(table, key, time)
+    return table.set_index([key, time]), note
+
+
+def read_times(times: pd.Series, where: str) -> pd.Series:
+    """Times as numbers or as dates, in ISO's form, the only clear one, or as 20260131."""
+    if not is_numeric_dtype(times):
+        times = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
+    elif times.notna().all() and (times % 1 == 0).all():
+        text = times.map("{:.0f}".format)
+        form = DIGITS.get(int(text.str.len().max()), "%Y")
+        dates = pd.to_datetime(text, format=form, errors="coerce", utc=True)
+        is_date = dates.dt.year.between(1900, 2100).all() and form != "%Y"
+        times = dates if is_date else times
+    check_column(times.notna(), where, "numbers, or dates like 2026-01-31 12:00", "neither")
+    return times
+
+
+def join_times(table: pd.DataFrame, key: str, time: str) -> tuple[pd.DataFrame, str]:
+    """The table with times of different series that are nearer than half a step made one; a note.
+
+    So 0.3 and 0.30000000000000004 are one time. Nothing is joined if a series has two such times.
+    """
+    ordered = table.sort_values([key, time])
+    gaps = ordered.groupby(key)[time].diff()
+    half = gaps[gaps > gaps * 0].median() / 2
+    known = table[time].drop_duplicates().sort_values(ignore_index=True)
+    begins = known[~(known.diff() <= half)].reset_index(drop=True)
+    joined = begins[begins.searchsorted(table[time], "right") - 1].set_axis(table.index)
+    widest = (table[time] - joined).max()
+    other = table.assign(**{time: joined})
+    if not widest <= half or other.duplicated([key, time]).any():
+        return table, ""
+    is_rounding = widest <= 1e-6 * half
+    return other, "" if is_rounding else f"Times up to {widest} apart are read as one step."
 
 
 def check_finite(values: np.ndarray, where: str) -> None:
@@ -233,20 +309,22 @@ def find_series(path: Path, id_column: str | None, time_column: str | None) -> R
     texts = [name for name in others if not is_numeric_dtype(table[name])]
     for name in texts:
         check_text(table[name], f"{path.name}, {name}")
-    table = index_steps(table, path.name, key, time).sort_index()
+    table, note = index_steps(table, path.name, key, time)
+    table = table.sort_index()
     numbers = table.drop(columns=texts).astype(np.float64)
-    check_field(numbers.size > 0, path.name, "a column of numbers", [*table.columns])
+    is_label = find_constants(numbers, numbers.index.get_level_values(0))
+    labels = table[[*texts, *is_label.index[is_label]]]
+    numbers = numbers.drop(columns=is_label.index[is_label])
+    expected = "a column of numbers that change within a series"
+    check_field(numbers.size > 0, path.name, expected, [*table.columns])
     check_finite(numbers.to_numpy(), path.name)
-    raw = lay_out_series(numbers)
-    raw.notes.insert(0, f"The column {key} tells the series apart, and {time} orders them.")
-    if "" in names:
-        raw.notes.append("A column without a name is left out.")
-    raw.notes += doubt_gaps(numbers)
-    add_labels(raw, table[texts])
-    return raw
+    raw = lay_out_series(numbers, f"{key} tells the series apart, and {time} orders them")
+    notes = [note, "A column without a name is left out." if "" in names else ""]
+    notes += [*doubt_gaps(numbers), *doubt_constants(is_label)]
+    return add_labels(raw.note(*filter(None, notes)), labels)
 
 
-def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
+def lay_out_series(numbers: pd.DataFrame, axes: str) -> RawSequences:
     """Series of the columns of a table with a row per name and time, in order of both.
 
     Series that share most of their times lie on one grid, where gaps can be seen.
@@ -261,11 +339,14 @@ def lay_out_series(numbers: pd.DataFrame) -> RawSequences:
         values = series[names[number]].reindex(times[number]).to_numpy()
         return values, ~np.isnan(values).all(1)
 
-    raw = RawSequences("series", names, read, times=times, columns=[*numbers.columns])
-    raw.notes += doubt_times(times)
+    usual = max(times, key=len).to_series().diff().median()
+    usual = f"{usual:.6g}" if isinstance(usual, float) else str(usual).removesuffix(" 00:00:00")
+    notes = doubt_times(times)
     if not is_shared:
-        raw.notes.append("They share few times, so that each has its own steps, in their order.")
-    return raw
+        notes.append("They share few times, so that each has its own steps, in their order.")
+    about = axes, f"{usual} of {grid.name}"
+    columns = [*numbers.columns]
+    return RawSequences("series", names, read, *about, times=times, columns=columns, notes=notes)
 
 
 def doubt_times(times: list[pd.Index]) -> list[str]:
@@ -284,8 +365,9 @@ def doubt_times(times: list[pd.Index]) -> list[str]:
 # ---- labels
 
 
-def add_labels(raw: RawSequences, table: pd.DataFrame) -> None:
-    """Add labels with a row per name and time: those that never change within a name are static."""
+def add_labels(raw: RawSequences, table: pd.DataFrame) -> RawSequences:
+    """The sequences with labels of a row per name and time; static if none changes in a name."""
+    static, dynamic = raw.static.copy(), dict(raw.dynamic)
     by_name = table.groupby(level=0)
     changes = (by_name.nunique() > 1).any()
     for name in table.columns:
@@ -293,19 +375,21 @@ def add_labels(raw: RawSequences, table: pd.DataFrame) -> None:
             classes = 0 if is_numeric_dtype(table[name]) else table[name].nunique()
             expected = f"at most {MOST_CLASSES} different texts, or none that change"
             check_field(classes <= MOST_CLASSES, f"the column {name}", expected, classes)
-            raw.dynamic[name] = table[name]
+            dynamic[name] = table[name]
         else:
-            raw.static[name] = by_name[name].first()
+            static[name] = by_name[name].first()
+    return replace(raw, static=static, dynamic=dynamic)
 
 
-def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> None:
-    """Add the labels of a csv file, whose first column names the sequences."""
+def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> RawSequences:
+    """The sequences with the labels of a csv file, whose first column names them."""
     (key, *_), _ = read_names(path, path.name, is_key=True)
     table = read_table(path, text=[key], is_key=True)
     columns = [name for name in table.columns if name != key]
     for name in columns:
         check_column(table[name].notna(), f"{path.name}, {name}", "no gaps", "an empty cell or NA")
     table[key] = match_names(table[key], raw, path.name)
+    unknown = table[key].isna().sum()
     both = sorted({*columns} & {*raw.static.columns, *raw.dynamic})
     check_field(not both, path.name, "other labels than the data have already", both)
 
@@ -319,10 +403,11 @@ def add_label_file(path: Path, raw: RawSequences, time_column: str | None) -> No
         expected = "each name once, or a column time, frame or step (--time-column names another)"
         check_field(holds, path.name, expected, found)
         time = choose_column(columns, time_column, STEP_COLUMNS, "time_column")
-        table = index_steps(table, path.name, key, time)
+        table, _ = index_steps(table, path.name, key, time)
     else:
         table = table.set_index(key)
-    add_labels(raw, table)
+    note = f"{unknown} lines of {path.name} name no {raw.kind} that are here."
+    return add_labels(raw.note(*[note] * bool(unknown)), table)
 
 
 def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
@@ -336,10 +421,10 @@ def match_names(written: pd.Series, raw: RawSequences, file: str) -> pd.Series:
     check_field(written.name not in known, file, "a first line of names", f"one of {written.name}")
     lacking = sorted(set(raw.names) - set(names))
     listed = f"none for {', '.join(lacking[:2])}; {written.name} has {written.iloc[:2].tolist()}"
+    close = get_close_matches(lacking[0], written[names.isna()], 1) if lacking else []
+    listed += f"; is {close[0]} meant for {lacking[0]}?" if close else ""
     expected = f"a line for each of the {len(raw.names)} {raw.kind}"
     check_field(not lacking, file, expected, f"{len(lacking)} lacking, {listed}")
-    if names.isna().any():
-        raw.notes.append(f"{names.isna().sum()} lines of {file} name no {raw.kind} that are here.")
     return names
 
 
@@ -361,6 +446,24 @@ def encode_labels(labels: Mapping[str, pd.Series] | pd.DataFrame) -> Encoded:
 
 
 def describe_labels(labels: Encoded) -> str:
-    """The names of labels, and whether they have classes."""
-    counts = {name: f"{len(classes)} classes" for name, (_, classes) in labels.items() if classes}
-    return list_some(f"{name} ({counts.get(name, 'numbers')})" for name in labels)
+    """The names of labels, and their first classes."""
+    listed = []
+    for name, (_, classes) in labels.items():
+        first = ", ".join((classes or ())[:4]) + ", ..." * (len(classes or ()) > 4)
+        listed.append(
+            f"{name} ({len(classes)} classes: {first})" if classes else f"{name} (numbers)"
+        )
+    return list_some(listed)
+
+
+def describe_source(
+    raw: RawSequences, sequences: Iterable[Values], static: Encoded, dynamic: Encoded
+) -> list[tuple[str, str]]:
+    """What the files were taken for, a row each; what there is none of is left out."""
+    counts = {len(observed) for _, observed in sequences}
+    ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    rows = [("found", f"{len(raw.names)} {raw.kind} of {ends} steps"), ("axes", raw.axes)]
+    rows += [("step", raw.step), ("variables", list_some(raw.columns))]
+    rows.append(("labels of sequences", describe_labels(static) or "none"))
+    rows.append(("labels of steps", describe_labels(dynamic) or "none"))
+    return [row for row in rows if row[1]]

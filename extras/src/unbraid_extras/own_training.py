@@ -26,6 +26,7 @@ from unbraid.models.unordered import UnorderedFrames
 from unbraid.networks import count_parameters
 from unbraid.progress import in_notebook
 from unbraid.training import TrainingError, choose_accelerator, fit, read_rows
+from unbraid.variants import SpeechElement
 
 from unbraid_extras.outputs import check_outputs, is_made_by, provenance
 from unbraid_extras.own_data import OwnData
@@ -47,6 +48,9 @@ WIDTHS = {8: (48,), 16: (48, 96), 32: (32, 64, 96), 64: (24, 48, 64, 96)}  # of 
 WIDTHS |= {128: (16, 24, 48, 64, 96), 256: (8, 16, 24, 48, 64, 96)}
 ROWS = 50  # of the training curve
 SILENCE = 20  # seconds, at most, from a line on the progress to that of the next row
+FLAT_FROM = 0.6  # of the run; before, the weights of the bound's terms change much
+PATIENCE = 8  # rows
+FLAT = 0.001  # growth of the validation bound, as a share of it, below which training ends
 VALIDATED = 100  # validation sequences behind each row, at most
 
 # Files of a run in its folder.
@@ -67,6 +71,7 @@ class Plan:
     """
 
     model: str
+    model_class: type[SequenceModel]
     config: ModelConfig
     options: dict[str, Any]
     drawn: int | None
@@ -167,7 +172,8 @@ def choose(
         key = "recordings" if data.kind == "recordings" else "series"
     options = table[key]
     cost, reasons = options.pop("cost"), options.pop("reasons")
-    config = MODELS[model].config_class.of(options.pop("config") | fit_sizes(model, train))
+    model_class = SpeechElement if key == "recordings" else MODELS[model]
+    config = model_class.config_class.of(options.pop("config") | fit_sizes(model, train))
     drawn = min(DRAWN_FRAMES, train.length) if model == "unordered" else None
 
     batch_size = batch_size or min(LARGEST_BATCH, len(train))
@@ -190,7 +196,7 @@ def choose(
     if len(train) < FEW_SEQUENCES:
         reasons.append(table["careful"].format(count=len(train)))
     print("".join(f"  {reason}\n" for reason in reasons), end="")
-    return Plan(model, config, options, drawn, reasons)
+    return Plan(model, model_class, config, options, drawn, reasons)
 
 
 def fit_sizes(model: str, train: Sequences) -> dict[str, object]:
@@ -239,8 +245,17 @@ class Watch:
         """The update with the best validation bound."""
         return max(self.rows, key=lambda row: row["validation"])["step"]
 
-    def __call__(self, row: dict) -> None:
-        """Measure the validation bound at a row of the curve."""
+    @property
+    def is_flat(self) -> bool:
+        """Whether the best validation bound has hardly grown in the last rows."""
+        bounds = [row["validation"] for row in self.rows]
+        if len(bounds) < FLAT_FROM * ROWS:
+            return False
+        before = max(bounds[:-PATIENCE])
+        return max(bounds[-PATIENCE:]) - before < FLAT * abs(before)
+
+    def __call__(self, row: dict) -> bool:
+        """Measure the validation bound at a row of the curve; True where it no longer grows."""
         self.model.eval()
         figures = bound_per_frame(self.model, [self.sample], self.options["seed"])
         self.model.train()
@@ -258,6 +273,7 @@ class Watch:
             text = "training {elbo_per_frame:.4g}, validation {validation:.4g} nats per step"
             text = f"{text.format(**self.rows[-1])}, best at {self.best}"
             print(f"  {done}: {text}", flush=True)
+        return self.is_flat
 
 
 def train(
@@ -322,7 +338,7 @@ def keep_alone(folder: Path) -> Iterator[None]:
 def train_to_end(plan: Plan, data: OwnData, folder: Path, known: dict, accelerator: str) -> None:
     """Train until the end, and write the results. known: what the record says in addition."""
     torch.manual_seed(plan.options["seed"])
-    model = MODELS[plan.model](plan.config)
+    model = plan.model_class(plan.config)
     weights, curve, record_path = (folder / name for name in RESULTS)
     checkpoint, best, _ = (folder / name for name in WORKING)
     reached = last_update(checkpoint)

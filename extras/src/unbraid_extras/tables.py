@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from unbraid.checks import check_field
+from unbraid.checks import check_field, refuse
 
 NAME = "name"  # of a first column that names the rows and has no name of its own
 OTHER_MARKS = ";\t|"  # between cells, instead of commas
@@ -97,9 +97,9 @@ def count_rows(reader: Any, width: int, where: str) -> int:
     count = 0
     for row in reader:
         if len(row) > 1 or "".join(row).strip():
-            found = f"{len(row)} in line {reader.line_num}"
-            expected = f"{width} cells in each line, as in the first"
-            check_field(len(row) == width, where, expected, found)
+            if len(row) != width:
+                found = f"{len(row)} in line {reader.line_num}"
+                refuse(where, f"{width} cells in each line, as in the first", found)
             count += 1
     return count
 
@@ -118,9 +118,10 @@ def check_names(cells: list[str], where: str, is_key: bool) -> list[str]:
     if is_key and not names[0]:
         names[0] = NAME
     for number, name in enumerate(names):
-        found = f"none for column {number + 1}"
-        check_field(name or not number, where, "a name for each column", found)
-        check_field(name not in names[:number], where, "names that differ", f"{name!r} twice")
+        if number and not name:
+            refuse(where, "a name for each column", f"none for column {number + 1}")
+        if name in names[:number]:
+            refuse(where, "names that differ", f"{name!r} twice")
     return names
 
 

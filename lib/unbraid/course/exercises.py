@@ -29,6 +29,7 @@ class Expectation:
     judge: a function that says what is wrong with an answer, "" if nothing; with `calls`, with the
         list of what the learner's function returned. Then `value` shows kind and form alone.
     decimals: how many the task asks for: right is what is equal when rounded to them.
+    axes: what one index along each axis of an array stands for, such as "clip" and "frame".
     choices: numbers from which some values are chosen. Of those, of whole numbers, booleans and
         words nothing is guessed: a wrong sign or a factor explains a measure alone.
     mistakes: wrong answers that a learner is likely to give, each with what is said of it.
@@ -40,6 +41,7 @@ class Expectation:
     relative: float = 1e-6
     absolute: float = 1e-9
     decimals: int | None = None
+    axes: Sequence[str] = ()
     choices: Sequence[float] = ()
     mistakes: Sequence[tuple[object, str]] = ()
 
@@ -47,11 +49,14 @@ class Expectation:
         """Whether a word, a number or an array is the expected one."""
         if isinstance(expected, str):
             return str(found).strip().casefold() == expected.strip().casefold()
+        return not self.find_wrong(expected, found).any()
+
+    def find_wrong(self, expected: object, found: object) -> np.ndarray:
+        """Which values of a number or an array are not the expected ones, of the same shape."""
         right, yours = as_array(expected), as_array(found)
         if self.decimals is not None:
             right, yours = right.round(self.decimals), yours.round(self.decimals)
-        close = np.isclose(yours, right, self.relative, self.absolute, equal_nan=True)
-        return bool(close.all())
+        return ~np.isclose(yours, right, self.relative, self.absolute, equal_nan=True)
 
     def is_measure(self, expected: object) -> bool:
         """Whether a value is a continuous quantity."""
@@ -353,17 +358,44 @@ def find_constant(right: np.ndarray, yours: np.ndarray) -> str:
     return ""
 
 
+def find_place(expectation: Expectation, right: np.ndarray, yours: np.ndarray) -> str:
+    """How much of an array is right, and where it is first wrong.
+
+    Its values are read as they are stored, the first axis slowest. If all are right before some
+    index of a later axis, as where a loop over the frames of all clips fails, this is said, too.
+    """
+    wrong = expectation.find_wrong(right, yours)
+    first = tuple(map(int, np.argwhere(wrong)[0]))
+    there = ", ".join(map(str, first))
+    text = (
+        f"{100 * (1 - wrong.mean()):.0f} % of your values are right. The first wrong one is at "
+        f"[{there}]: found {write_value(yours[first])}, expected {write_value(right[first])}."
+    )
+    if why := find_nan(yours[wrong]):
+        text = f"{why} {text}"
+    starts = np.argwhere(wrong).min(0)  # along each axis, the first index with a wrong value
+    axis = int((starts > 0).argmax())
+    if axis == 0:
+        return text
+    name = f"{expectation.axes[axis]} {starts[axis] + 1}, " if axis < len(expectation.axes) else ""
+    return f"{text} All is right before {name}index {starts[axis]} of axis {axis}."
+
+
+def write_value(value: np.generic) -> str:
+    """A value of an array in a sentence."""
+    return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
+
+
 def explain_value(expectation: Expectation, pair: Pair) -> str:
     """What is said of a wrong value for which no other reason is found."""
     where = pair.call + pair.place
     if isinstance(pair.expected, str):
         return f"{where}{pair.found!r} is not the answer."
     right, yours = as_array(pair.expected), as_array(pair.found)
+    if right.ndim:
+        return f"{where}{find_place(expectation, right, yours)}"
     if why := find_nan(yours):
         return where + why
-    if right.ndim:
-        close = np.isclose(yours, right, expectation.relative, expectation.absolute)
-        return f"{where}{100 * close.mean():.0f} % of your values are right."
     if right.dtype.kind == "b":
         return f"{where}It is the other way round."
     if expectation.is_measure(pair.expected):

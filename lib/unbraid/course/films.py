@@ -4,20 +4,25 @@ alt: as in `images`, a sentence or the key of one.
 still: what stands for a film where nothing moves: numbers of its pictures from 0.
 """
 
+from __future__ import annotations
+
 import io
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from unbraid.checks import check_field, check_whole, refuse
 from unbraid.course.images import picture, show_image
 from unbraid.progress import is_watched
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST = "UNBRAID_FILM_FRAMES"  # in the environment: films have at most so many pictures (for tests)
 

@@ -4,22 +4,28 @@ alt, in all that show something: a sentence that says what the picture shows, fo
 see it, or the key of one in notebooks/figures/alt.toml, such as "13.matrix".
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import io
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
-from torch import Tensor
 
 from unbraid.checks import check_field, check_whole, finite_array, refuse
 from unbraid.data.fetch import repository_root
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # One palette in the whole course: each pair differs in hue for everybody, and in lightness.
 DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
+SHOWN: set[str] = set()  # places of this session that show something
 # Below a film; where a viewer takes style and box away, it runs on.
 PAUSE = """<br><label><input type="checkbox"> stop</label><style>
 .film:has(:checked) > img { display: none } .film:has(:checked) > img[hidden] { display: inline }
@@ -54,11 +60,13 @@ def show_image(
     still: Image.Image | None = None,
     *,
     is_film: bool = False,
+    place: str = "",
 ) -> None:
     """Show an image file ("png", "svg+xml"), `width` pixels of the page wide, with its text.
 
     still: the same at one pixel of the page a pixel, for what takes no HTML, such as PDF. A film
-    has a box below it that puts this in its place.
+    has a box below it that puts this in its place. place: a name; what is shown there again takes
+    the place of what was shown first.
     """
     from IPython.display import display
 
@@ -78,7 +86,9 @@ def show_image(
     if is_film:
         first = f'<img hidden {look} src="data:image/png;base64,{data["image/png"]}">'
         page = f'<div class="film">{page}{first}{PAUSE}</div>'
-    display(data | {"text/html": page}, raw=True)
+    again = {"display_id": place, "update": place in SHOWN} if place else {}
+    display(data | {"text/html": page}, raw=True, **again)
+    SHOWN.add(place)
 
 
 def picture(frames: Tensor | np.ndarray, rows: int = 1) -> np.ndarray:

@@ -3,10 +3,12 @@
 What moves is in `films`, and a lesson finds it here, too. alt: as in `images`.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageChops
-from torch import Tensor
 
 from unbraid.checks import check_field, refuse
 from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
@@ -24,6 +25,9 @@ from unbraid.course.images import (  # noqa: F401
     picture,
     show_image,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
 SEEN = 16  # from here on one may see that a colour, of 255, has changed
@@ -35,8 +39,11 @@ def use_style() -> None:
     plt.style.use("unbraid.unbraid")
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Show a figure in the notebook as a PNG with its alternative text, and close it."""
+def show(figure: Figure, alt: str, place: str = "") -> None:
+    """Show a figure in the notebook as a PNG with its alternative text, and close it.
+
+    place: a name; a figure that is shown there again takes the place of the first one.
+    """
     drawn, png = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=2 * figure.dpi)
     plt.close(figure)
@@ -47,7 +54,7 @@ def show(figure: Figure, alt: str) -> None:
     is_alike = np.asarray(change).max() < SEEN
     (few if is_alike else image).save(png, "PNG", optimize=True)
     # Two pixels to one of the page: sharp, and letters at the text's size.
-    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2))
+    show_image("png", png.getvalue(), alt, image.width // 2, image.reduce(2), place=place)
 
 
 def show_svg(path: str | Path, alt: str, width: int = 640) -> None:

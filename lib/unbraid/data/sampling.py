@@ -68,8 +68,8 @@ class FrameSampler:
             ("rows", rows, len(sequences)),
             ("steps", steps, sequences.length),
         ):
-            is_there = ((each >= 0) & (each < count)).all()
-            check_field(is_there, name, f"numbers from 0 to {count - 1}", "others")
+            is_there = not each.is_floating_point() and ((each >= 0) & (each < count)).all()
+            check_field(is_there, name, f"integers from 0 to {count - 1}", "others")
         pairs = (rows[:, None], steps)
         labels = {}
         for name, values in sequences.labels.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 from unbraid.checks import check_field, check_name, check_type, refuse
 from unbraid.readable import Readable
 
-FEW = 8  # sequences: of more, rows drawn at random are hardly ever the first two alone
+FEW = 5  # sequences: of more, rows drawn at random are hardly ever the first two alone
 
 
 def as_float(frames: Tensor) -> Tensor:
@@ -89,7 +89,9 @@ class Sequences(Readable):
     def subset(self, indices: Tensor | list[int] | slice) -> Self:
         """The sequences at `indices` (0 ... N - 1, booleans (N,), or a slice), in that order."""
         if isinstance(indices, slice):
-            return self._map(lambda values: values[indices])
+            if (indices.step or 1) > 0:
+                return self._map(lambda values: values[indices])
+            indices = list(range(len(self))[indices])  # PyTorch takes no step backwards.
         rows = as_tensor("indices", indices)
         if rows.dtype == torch.bool and rows.shape == (len(self),):
             rows = rows.nonzero()[:, 0]
@@ -103,9 +105,6 @@ class Sequences(Readable):
             raise IndexError(f"indices: expected {expected}, found {str(indices)[:60]}")
         # For bytes index_select is several times as fast as values[rows].
         return self._map(lambda values: values.index_select(0, rows.long()))
-
-    def to(self, device: torch.device | str) -> Self:
-        return self._map(lambda values: values.to(device))
 
     def as_float(self) -> Self:
         """The same sequences with bytes turned into floats in [0, 1], four times as large."""
@@ -163,7 +162,8 @@ class Sequences(Readable):
             values = self.labels[name]
             known = (values >= 0) & (values < len(classes))
             if values.is_floating_point() or not known.all():
-                refuse(f"labels[{name!r}]", f"integers from 0 to {len(classes) - 1}", values.dtype)
+                found = f"{values.dtype} from {values.min()} to {values.max()}"
+                refuse(f"labels[{name!r}]", f"integers from 0 to {len(classes) - 1}", found)
 
     def _check_mask(self) -> None:
         if self.mask is None:

@@ -71,19 +71,6 @@ def equal_level(waveform: Tensor) -> Tensor:
     return waveform * (LOUDNESS / waveform.square().mean().sqrt().clamp(min=1e-6))
 
 
-def load(split: str = "train", scaled: bool = False) -> Sequences:
-    """Free Spoken Digit Dataset at equal levels in chunks of 200 ms: (N, 20, 101).
-
-    split, labels: as in `utterances` and `cut`. scaled: on the `SpectrumScale` of the training
-    chunks, as the models read them, instead of magnitudes.
-    """
-    chunks = cut(utterances(split))
-    if not scaled:
-        return chunks
-    train = chunks if split == "train" else load("train")
-    return SpectrumScale.fit(train).transform(chunks)
-
-
 def cut(whole: Utterances) -> Sequences:
     """Cut recordings into chunks of 200 ms, the last padded with zeros, of 20 spectra each.
 

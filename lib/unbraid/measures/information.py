@@ -23,10 +23,13 @@ from scipy.special import digamma
 from sklearn.neighbors import KDTree
 
 from unbraid import checks
-from unbraid.checks import check_field, check_whole, measurable_array, refuse
+from unbraid.checks import check_field, check_type, check_whole, measurable_array, refuse
+from unbraid.measures import doubts
 
 LEAF = 20  # points in a leaf of the trees, with which they are fastest
-ALL = 5  # Up to this many rows times columns³, comparing all is faster than a tree.
+ALL = 5  # Up to so many rows per columns³, comparing all is faster than a tree that counts.
+FEW = 8  # The same for a tree that finds a neighbour, per columns², in up to MOST_COLUMNS.
+MOST_COLUMNS = 24  # In more of them, a tree looks at almost all points.
 AT_ONCE = 20_000  # distances, which fit into a processor's cache
 MOST_KEPT = 2000  # rows whose distances from each other are all kept in memory
 
@@ -36,6 +39,7 @@ class MutualInformation(NamedTuple):
 
     estimate: float
     null: np.ndarray  # (shuffles,) estimates with the pairing destroyed
+    doubts: tuple[str, ...] = ()  # what the samples show of why it may be wrong
 
 
 class FactorInformation(NamedTuple):
@@ -63,19 +67,36 @@ def kraskov(
     shuffles: number of estimates with y's rows permuted, the estimator's own zero at this N and d.
     jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
         orders equal rows at random: where many are equal, the estimate is far off, and warns.
+
+    The result has its `doubts`: equal rows, a value that decides a scale, class numbers, few rows
+    for so many columns. The first three warn, too.
     """
+    check_type(bool, raw=raw)
     xs, ys = as_samples("x", x), as_samples("y", y)
     check_field(len(xs) == len(ys), "x, y", "equally many rows", (len(xs), len(ys)))
     check_whole(1, k=k)
     if k >= len(xs):
         refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
-    if ties := describe_ties(np.hstack([xs, ys])):
-        warnings.warn(f"x, y: {ties}", stacklevel=2)
+    given, width = {"x": xs, "y": ys}, xs.shape[1] + ys.shape[1]
+    ties = describe_ties(np.hstack([xs, ys]))
+    loud = [*doubts.doubt_classes(given), *[ties] * bool(ties)]
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
-    return MutualInformation(kraskov_bits(xs, ys, k), np.array(null))
+    bits = kraskov_bits(xs, ys, k)
+
+    def by_ranks(rows: slice) -> float:
+        noise = np.random.default_rng(seed)
+        x, y = (prepare_ranks(each[rows], noise) for each in given.values())
+        return kraskov_bits(x, y, k) if len(x) > k else np.nan
+
+    if not (raw or ties):
+        loud += doubts.doubt_scale(given, bits, by_ranks)
+    for doubt in loud:
+        warnings.warn(doubt, stacklevel=2)
+    quiet = doubts.doubt_size(len(xs), width, bits)
+    return MutualInformation(bits, np.array(null), (*loud, *quiet))
 
 
 def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
@@ -89,14 +110,12 @@ def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
     return float(nats) / np.log(2)
 
 
-def ross(
-    x: ArrayLike, labels: ArrayLike, *, jitter: float = 1e-10, seed: int = 0, raw: bool = False
-) -> MutualInformation:
+def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation:
     """Estimate I(x; label) in bits, at most the entropy of the labels.
 
     x: (N,) or (N, d), scaled as in `kraskov`; labels: (N,) integers, booleans or strings. k = 3; a
     class of n <= k members is searched for n - 1 neighbours, and a single member is left out, as in
-    scikit-learn's mutual_info_classif, which covers d = 1.
+    scikit-learn's mutual_info_classif, which covers d = 1. Doubts are those of `kraskov`.
     """
     xs, given = as_samples("x", x), checks.as_array(labels)
     if given.ndim != 1 or given.dtype.kind not in "biuUSO":
@@ -105,9 +124,21 @@ def ross(
     check_whole(0, seed=seed)
     classes = checks.to_index("labels", given)
     generator = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    (bits,) = ross_bits(prepare(xs, jitter, generator, raw), [classes], k=3)
+    (bits,) = ross_bits(prepare(xs, 1e-10, generator, raw=False), [classes], k=3)
     check_field(np.isfinite(bits), "labels", "two classes of two members or more", "fewer")
-    return MutualInformation(bits, np.empty(0))
+
+    def by_ranks(rows: slice) -> float:
+        ranks = prepare_ranks(xs[rows], np.random.default_rng(seed))
+        return ross_bits(ranks, [classes[rows]], k=3)[0]
+
+    ties = describe_ties(xs)
+    loud = [*doubts.doubt_labels(classes), *[ties] * bool(ties)]
+    if not ties:
+        loud += doubts.doubt_scale({"x": xs}, bits, by_ranks)
+    for doubt in loud:
+        warnings.warn(doubt, stacklevel=2)
+    quiet = doubts.doubt_size(len(xs), xs.shape[1] + 1, bits)
+    return MutualInformation(bits, np.empty(0), (*loud, *quiet))
 
 
 def ross_bits(x: np.ndarray, columns: Iterable[np.ndarray], k: int) -> list[float]:
@@ -161,7 +192,8 @@ def distance_of_neighbour(points: np.ndarray, k: int, far: np.ndarray | None = N
         ends = [line[first : first + count] for first in range(2 * k + 1)]
         reach = [np.maximum(here - ends[n], ends[n + k] - here) for n in range(k + 1)]
         return np.min(reach, axis=0)[np.argsort(order)]
-    if len(points) >= ALL * points.shape[1] ** 3:
+    width = points.shape[1]
+    if len(points) >= (FEW * width**2 if width <= MOST_COLUMNS else ALL * width**3):
         return KDTree(points, LEAF, metric="chebyshev").query(points, k + 1)[0][:, k]
     return np.hstack([np.partition(far, k)[:, k] for _, far in compare_all(points)])
 
@@ -195,7 +227,13 @@ def count_up_to(line: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 def describe_ties(samples: np.ndarray) -> str:
     """A doubt where more than a tenth of the rows (N, d) equal others; else ""."""
-    counts = np.unique(samples, axis=0, return_counts=True)[1]
+    order = np.argsort(samples[:, 0])
+    is_next = np.diff(samples[order, 0]) == 0
+    if not is_next.any():
+        return ""
+    # Equal rows are equal in the first column, so only such rows are compared as a whole.
+    alike = np.append(is_next, False) | np.append(False, is_next)
+    counts = np.unique(samples[order[alike]], axis=0, return_counts=True)[1]
     share = counts[counts > 1].sum() / max(1, len(samples))
     says = f"{share:.0%} of the rows equal others: zeros and counts make the estimate too low"
     return f"{says}, copies too high" if share > 0.1 else ""
@@ -209,6 +247,11 @@ def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: b
     if raw:
         return x + jitter * deviation * generator.random(x.shape)
     return (x - x.mean(axis=0)) / deviation + jitter * generator.random(x.shape)
+
+
+def prepare_ranks(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The ranks of samples (N, d), scaled and with the noise that `kraskov` adds."""
+    return prepare(doubts.as_ranks(x), 1e-10, generator, raw=False)
 
 
 def same_and_cross(

@@ -29,7 +29,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     numbers = finite_array("values", values)
     n = numbers.size
     if numbers.ndim != 1 or n == 0:
-        refuse("values", "one number or more", numbers.shape)
+        refuse("values", "(n,), one number or more", numbers.shape)
     mean, reach = float(numbers.mean()), np.nan
     if n > 1:
         reach = float(stdtrit(n - 1, 0.975) * numbers.std(ddof=1) / np.sqrt(n))
@@ -66,23 +66,6 @@ def ratio_limits(
         ratios = [ratio(each[:m], each[m:]) for each in (totals, drawn.T, totals - values)]
     limits = [bca_limits(*each) for each in zip(ratios[0][:, 0], *ratios[1:], strict=True)]
     return np.array(limits)
-
-
-def bootstrap_interval(
-    score: Callable[[np.ndarray], float], n: int, draws: int = 2000, seed: int = 0
-) -> Interval:
-    """BCa interval of a score of n test items, such as an accuracy, over draws of as many items.
-
-    score: of the items of these numbers (n,), which may repeat; NaN where it is undefined. It is
-    called draws + n + 1 times. Of a single item the limits are NaN.
-    """
-    rows, random = np.arange(n), np.random.default_rng(seed)
-    estimate = float(score(rows))
-    if n < 2:
-        return Interval(estimate, np.nan, np.nan)
-    drawn = np.array([score(random.integers(n, size=n)) for _ in range(draws)])
-    left_out = np.array([score(np.delete(rows, row)) for row in rows])
-    return Interval(estimate, *bca_limits(estimate, drawn, left_out))
 
 
 def bca_limits(estimate: float, drawn: np.ndarray, left_out: np.ndarray) -> tuple[float, float]:

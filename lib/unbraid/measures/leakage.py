@@ -107,7 +107,7 @@ def leakage_matrix(
     probe: "linear" or "nonlinear", see PROBES; units are standardised on the training sequences.
     test: the share of sequences to score on, drawn with `seed`, or their indices, or an (N,) mask.
     groups: (N,), such as the person of each sequence: a share of whole groups is drawn, limits are
-        those of other groups, and whole groups change places for the p-value.
+        those of other groups, and `shuffle_groups` makes the draws behind the p-value.
     permutations: of the test sequences' factors, for p_value = (1 + reached) / (1 + permutations).
     A constant code has skill 0 and p 1. A skill below -1 counts as -1.
     """
@@ -235,13 +235,15 @@ def held_out_mask(
 ) -> np.ndarray:
     """A mask (N,) of tests; a share is of groups (N,), drawn again until each factor differs."""
     count, known = len(groups), list(factors)
-    mask, chosen = np.zeros(count, dtype=bool), checks.as_array(test)
+    mask, chosen = np.zeros(count, dtype=bool), checks.as_array(test, "test")
     expected = "a share, indices or a mask, with two sequences or more on each side"
-    if isinstance(test, float):
-        check_field(0 < test < 1, "test", expected, test)
+    if chosen.ndim == 0 and chosen.dtype.kind == "f":
+        share = float(chosen)
+        check_field(0 < share < 1, "test", expected, test)
+        check_field(groups.max() > 0, "groups", "two or more, of which some are held out", "one")
         for _ in range(SPLITS):
             drawn = generator.permutation(groups.max() + 1)
-            chosen = np.isin(groups, drawn[: round(test * len(drawn))])
+            chosen = np.isin(groups, drawn[: round(share * len(drawn))])
             if all(differs(values, chosen) for values in known):
                 break
     if chosen.dtype.kind in "iu" and chosen.shape == mask.shape and set(chosen.tolist()) <= {0, 1}:
@@ -264,12 +266,27 @@ def differs(values: np.ndarray, held_out: np.ndarray) -> bool:
 
 
 def shuffle_groups(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """An order of rows (n,) in which whole groups, by their numbers, have changed places."""
+    """For each row (n,) the row whose factor it gets if a code says nothing beyond its group.
+
+    groups: numbers 0, 1, ... of the rows. The rows of each group are rolled by a random number of
+    places, and groups of like size (up to 1, 3, 7, 15, ... rows) change places. So neighbours stay
+    neighbours, and a factor is shuffled both if it differs between groups alone and if all groups
+    have its values in the same order. A group that gets a smaller one repeats it, and of a larger
+    one it gets a part.
+    """
     if groups.max() + 1 == len(groups):
         return generator.permutation(len(groups))
-    order = np.empty(len(groups), dtype=int)
-    place = np.argsort(generator.permutation(groups.max() + 1))  # of each group
-    order[np.argsort(groups, kind="stable")] = np.argsort(place[groups], kind="stable")
+    sizes = np.bincount(groups)
+    likeness = np.frexp(sizes)[1]  # how many binary digits a size has
+    donor = np.empty(len(sizes), dtype=int)
+    donor[np.argsort(likeness)] = np.lexsort((generator.random(len(sizes)), likeness))
+    begin, first = generator.integers(sizes), np.cumsum(sizes) - sizes
+
+    rows = np.argsort(groups, kind="stable")  # group by group
+    of_row, place = groups[rows], np.arange(len(rows)) - np.repeat(first, sizes)
+    giver = donor[of_row]
+    order = np.empty(len(rows), dtype=int)
+    order[rows] = rows[first[giver] + (begin[giver] + place) % sizes[giver]]
     return order
 
 
@@ -277,9 +294,7 @@ def parse_inputs(
     codes: Mapping[str, ArrayLike], factors: Mapping[str, ArrayLike], pooling: str | Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Factor]]:
     """Codes by row name, (N, S, p), and factors by name, `Factor`; see `leakage_matrix`."""
-    for argument, values in (("codes", codes), ("factors", factors)):
-        are_named = isinstance(values, Mapping) and len(values) > 0
-        check_field(are_named, argument, 'names and arrays, {"name": array}', type(values).__name__)
+    checks.check_named(codes=codes, factors=factors)
     hows = np.atleast_1d(pooling).tolist()
     for how in hows or [None]:
         check_name("pooling", how, POOLINGS)
@@ -294,17 +309,19 @@ def parse_inputs(
         else:
             frames.add(code.shape[1])
             rows |= {f"{name}, {how}": POOLINGS[how](code) for how in hows}
-    lengths = [len(checks.as_array(values)) for values in (*rows.values(), *factors.values())]
+    known = {name: checks.as_array(each, f"factor {name!r}") for name, each in factors.items()}
+    lengths = [len(values) for values in (*rows.values(), *known.values())]
     check_field(len(set(lengths)) == 1, "codes, factors", "one row per sequence in all", lengths)
     if len(frames) > 1:
         refuse("codes", "equally many frames in all", sorted(frames))
     steps = frames.pop() if frames else None
-    return rows, {name: read_factor(name, values, steps) for name, values in factors.items()}
+    return rows, {name: read_factor(name, values, steps) for name, values in known.items()}
 
 
-def read_factor(name: str, given: ArrayLike, frames: int | None) -> Factor:
+def read_factor(name: str, values: np.ndarray, frames: int | None) -> Factor:
     """One checked column; frames: T of the codes of frames, or None."""
-    field, values = f"factor {name!r}", checks.as_array(given)
+    field = f"factor {name!r}"
+    checks.check_classes(field, values)
     classes = values.dtype.kind in "biuUSO"
     if not classes:
         values = measurable_array(field, values)

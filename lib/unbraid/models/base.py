@@ -1,20 +1,19 @@
 """The one interface of all models: batches, codes, the bound, and what a model can do."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
 
-from unbraid.checks import check_field, check_number, check_type, check_whole, refuse
-from unbraid.tensors import read_weights
+from unbraid.checks import ResultsError, check_field, check_number, check_type, check_whole, refuse
+from unbraid.tensors import read_weights, write_tensors
 
 from .guards import Guarded, check_batch, check_config, check_value
-from .weights import describe_model as describe_model  # for those who write records
-from .weights import find_class, write_weights
 
 Codes = dict[str, Tensor]  # the named latents of a batch: static (B, D), dynamic (B, T, d)
 Noise = dict[str, Tensor]  # random numbers behind one draw of the codes, made by `draw_noise`
@@ -151,8 +150,18 @@ class SequenceModel(Guarded, ABC):
         self.config = self.config_class(**values) if config is None else config
 
     def save(self, path: Path | str) -> None:
-        """Write weights in half precision, or `ResultsError`, with the class and the config."""
-        write_weights(self, Path(path))
+        """Write weights in half precision, with the class and the config.
+
+        Raises `ResultsError` for values that half precision cannot hold.
+        """
+        state = {}
+        for name, value in self.state_dict().items():
+            value = value.half() if value.is_floating_point() else value
+            if not value.isfinite().all():
+                values = f"NaN, infinity or more than 65504 in {name}"
+                raise ResultsError(f"{path}: expected values of half precision, found {values}")
+            state[name] = value
+        write_tensors(Path(path), state, "model", describe_model(self))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -162,13 +171,35 @@ class SequenceModel(Guarded, ABC):
         `ResultsError` for a missing or damaged file and for a class that is not imported,
         `ValueError` for weights of another class than this one.
         """
+        check_type((str, Path), path=path)
         state, described = read_weights(Path(path))
-        model_class = find_class(described["class"], cls, path)
-        if not issubclass(model_class, cls):
-            refuse(path, f"weights of {cls.__name__}", f"those of {model_class.__name__}")
-        model = model_class(model_class.config_class(**described["config"]))
+        model_class = cls.find_class(described["class"], path)
+        names = [each.name for each in fields(model_class.config_class)]
+        written = described["config"].items()
+        # A field that the class no longer has is left out if it was off.
+        values = {name: value for name, value in written if value or name in names}
+        model = model_class(model_class.config_class(**values))
         model.load_state_dict(state)
         return model.eval()
+
+    @classmethod
+    def find_class(cls, named: str, path: Path | str) -> type[Self]:
+        """The class of a dotted name: this one or one below it that is imported already, because a
+        file of weights shall not decide what runs on this machine.
+
+        A file is not written again where its class has moved to unbraid.variants.
+        """
+        module, _, own_name = named.rpartition(".")
+        if cls.__name__ == own_name:
+            return cls
+        moved = getattr(sys.modules.get("unbraid.variants"), own_name, None)
+        model_class = getattr(sys.modules.get(module), own_name, moved)
+        if model_class is None:
+            advice = f"import {own_name} first, as from unbraid.variants"
+            raise ResultsError(f"{path}: expected an imported class, found {named}; {advice}")
+        if not issubclass(model_class, cls):
+            refuse(path, f"weights of {cls.__name__}", f"those of {own_name}")
+        return model_class
 
     @abstractmethod
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
@@ -221,3 +252,9 @@ class SequenceModel(Guarded, ABC):
             refuse("mask", f"none for {type(self).__name__}", f"some values hidden; {advice}")
         self.check_frames(batch.frames)
         return batch.frames
+
+
+def describe_model(model: SequenceModel) -> dict[str, object]:
+    """The class of a model by its dotted name, and all fields of its config."""
+    named = f"{type(model).__module__}.{type(model).__qualname__}"
+    return {"class": named, "config": asdict(model.config)}

@@ -20,15 +20,13 @@ BatchNorm = nn.modules.batchnorm._BatchNorm  # what all kinds of it share
 class SingleElementConfig(ModelConfig):
     """The sizes of `SingleElement`; the defaults are those of the authors' code for Sprites.
 
-    That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6, but for `anchor_alone`, which
-    is true there.
+    That is video/ of github.com/azencot-group/DBSE at commit ac0c5f6, which decodes the anchor a
+    second time, with batch statistics of its own.
 
     variance: v of the likelihood N(decoded, v). At 1/2 the log-likelihood is minus the squared
         error and a constant, as in the authors' objective.
     anchor: "first", "middle" (number T // 2, from 0) or "last" of the observed elements, or "any":
         in training a new one for each sequence, otherwise the first.
-    anchor_alone: whether the bound's term "anchor" comes from a second decoding of the anchors by
-        themselves, as in the authors' code; they differ by batch normalisation in training alone.
     initial_weights: "default", PyTorch's, or "small", those of the authors' model of images.
     """
 
@@ -44,10 +42,7 @@ class SingleElementConfig(ModelConfig):
     dynamic_size: int = 256  # d
     dynamic_hidden: int = 256  # units of the dynamic LSTM in each direction
     variance: float = 0.5
-    context: bool = False  # whether a bidirectional LSTM first runs over all elements' features
     anchor: str = "first"
-    anchor_alone: bool = False
-    still: bool = False  # whether the bound has a term "still", as in the authors' model of speech
     initial_weights: str = "small"
     initial_log_variance: float = 0.0  # of the dynamic posterior
     initial_gain: float = 1.0  # scales its mean
@@ -110,7 +105,7 @@ class SeriesCodec(Codec):
         self.decoder = nn.Sequential(dense, nn.Unflatten(1, shape))
 
 
-CODECS: dict[str, type[ImageCodec | SeriesCodec]] = {"images": ImageCodec, "series": SeriesCodec}
+CODECS: dict[str, type] = {"images": ImageCodec, "series": SeriesCodec}
 
 
 class DynamicEncoder(nn.Module):

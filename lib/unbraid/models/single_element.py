@@ -37,8 +37,8 @@ from .elements import (
 class SingleElement(SequenceModel):
     """A static code of one element, dynamic codes of the rest: static (B, D), dynamic (B, T, d).
 
-    T counts elements: frames, or windows of a series. The bound's further terms are "anchor",
-    log p(x_a | s, d_a), and where it is set "still", sum_t log p(x_t | s, d_t = 0).
+    T counts elements: frames, or windows of a series. The bound's further term is "anchor",
+    log p(x_a | s, d_a).
 
     Values that were not observed do not count. An element without any observed value is no anchor,
     and the dynamic LSTM reads 0 in its place. After the last observed element dynamic codes are 0.
@@ -47,6 +47,7 @@ class SingleElement(SequenceModel):
     config_class = SingleElementConfig
     config: SingleElementConfig
     code_names = ("static", "dynamic")
+    codecs = CODECS  # by the kind of the data
     codec: Codec
 
     def read_static(self, features: Tensor, anchor: Tensor, observed: Tensor) -> Tensor:
@@ -63,7 +64,8 @@ class SingleElement(SequenceModel):
         self.static_size, self.dynamic_size = config.static_size, config.dynamic_size
         self.code_sizes = {"static": config.static_size, "dynamic": config.dynamic_size}
         self.variance = config.variance
-        self.build_networks()
+        self.codec = self.codecs[config.kind](config)
+        self.build_posteriors()
         self.frame_shape = self.codec.frame_shape
         self.prior = networks.AutoregressivePrior(self.dynamic_size, config.hidden)
         if config.initial_weights == "small":
@@ -72,18 +74,12 @@ class SingleElement(SequenceModel):
         # Last, as weights that are drawn anew would undo it.
         self.dynamic_encoder.head.add_start(config.initial_log_variance, config.initial_gain)
 
-    def build_networks(self) -> None:
-        """Make the codec, and the networks of the two posteriors."""
-        config = self.config
-        features, hidden = config.features, config.hidden
-        self.codec = CODECS[config.kind](config)
-        self.context = None
-        if config.context:
-            check_field(features % 2 == 0, "features", "an even number, a half each way", features)
-            self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
+    def build_posteriors(self) -> None:
+        """Make what reads the features: the static head and the dynamic LSTM."""
+        features, hidden = self.config.features, self.config.hidden
         dense, head = nn.Linear(features, hidden), networks.GaussianHead(hidden, self.static_size)
         self.static_head = nn.Sequential(dense, nn.Tanh(), head)
-        self.dynamic_encoder = DynamicEncoder(config)
+        self.dynamic_encoder = DynamicEncoder(self.config)
 
     def draw_noise(self, count: int, length: int, generator: Generator | None = None) -> Noise:
         """Both codes' noise; "anchor" (count, g) replaces the anchor, "lot" (count,) chooses it."""
@@ -101,10 +97,7 @@ class SingleElement(SequenceModel):
         self, elements: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """The features of each element, (B, T, g), computed in one call."""
-        features = over_elements(self.codec.encoder, elements, mask)
-        if self.context is None:
-            return features
-        return networks.run_recurrent(self.context, features, lengths)
+        return over_elements(self.codec.encoder, elements, mask)
 
     def choose_anchor(self, observed: Tensor, lot: Tensor | None = None) -> Tensor:
         """The number of each sequence's anchor, (B,); observed (B, T), lot (B,) from 0 to 1."""
@@ -191,19 +184,7 @@ class SingleElement(SequenceModel):
         self, elements: Tensor, mask: Tensor | None, posterior: Posterior, by_element: Tensor
     ) -> dict[str, Tensor]:
         """The terms, (B,) each, that the authors' objectives contain and the bound does not."""
-        anchor, codes = posterior.anchor, posterior.codes
-        terms = {"anchor": take_element(by_element, anchor)}  # log p(x_a | s, d_a)
-        if self.config.anchor_alone:
-            d = take_element(codes["dynamic"], anchor)[:, None]
-            means = self.decode_elements(codes["static"], d)
-            seen = None if mask is None else take_element(mask, anchor)[:, None]
-            alone = self.log_likelihood(take_element(elements, anchor)[:, None], means, seen)
-            terms["anchor"] = alone[:, 0]
-        if self.config.still:
-            # log p(x_t | s, d_t = 0)
-            means = self.decode_elements(codes["static"], torch.zeros_like(codes["dynamic"]), mask)
-            terms["still"] = self.log_likelihood(elements, means, mask).sum(1)
-        return terms
+        return {"anchor": take_element(by_element, posterior.anchor)}  # log p(x_a | s, d_a)
 
     def encode(self, batch: BatchLike, noise: NoiseSource = None) -> Codes:
         elements, mask = self.check_batch(batch)

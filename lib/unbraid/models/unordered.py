@@ -191,9 +191,8 @@ class UnorderedFrames(SequenceModel):
         That it reads s is our reading of the paper; the true posterior depends on both.
         """
         s = static[:, None].expand(-1, features.shape[1], -1)
-        return DiagonalGaussian.from_outputs(
-            self.dynamic_dense(torch.cat([features.flatten(2), s], -1))
-        )
+        inputs = torch.cat([features.flatten(2), s], -1)  # (B, T, ...)
+        return DiagonalGaussian.from_outputs(self.dynamic_dense(inputs))
 
     def posterior(
         self, frames: Tensor, noise: NoiseSource = None

@@ -25,6 +25,8 @@ WEATHER = "single_element/weather/smoke"
 RUN = f"{WEATHER}/single_element-seed0"
 FAKES = ROOT / "papers" / "grid" / "tests" / "slurm"
 pytestmark = pytest.mark.timeout(5400)
+if not SNAKEMAKE.exists():  # one error, instead of one for each test
+    pytest.fail(f"{SNAKEMAKE}: not there; `make grid-test` makes it", pytrace=False)
 
 
 def count_jobs(printed):
@@ -40,12 +42,6 @@ def list_own(profile):
         if settings.steps and not find_absent([settings.dataset]):
             runs += [(*names, seed) for seed in range(settings.seeds)]
     return runs
-
-
-@pytest.fixture(scope="module", autouse=True)
-def environment():
-    """The environment of the workflow must be there; `make grid-test` makes it."""
-    assert SNAKEMAKE.exists(), f"{SNAKEMAKE}: not there; run make grid-test"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
-"""The networks of speech that paper C's authors published: Berman et al. (2024), arXiv 2406.18131.
+"""Paper C's models of speech: small networks of ours, and those that the authors published.
 
-Written from audio/ of github.com/azencot-group/DBSE at commit ac0c5f6, which differs from
-`SingleElement` with dense networks:
+Berman et al. (2024), arXiv 2406.18131. `PublishedSpeech` is written from audio/ of
+github.com/azencot-group/DBSE at commit ac0c5f6, which differs from `SingleElement` with dense
+networks:
 
 - a bidirectional LSTM, and no dense network, reads all spectra before the anchor is taken;
 - the static head ends in leaky ReLUs, also that of the log-variance;
@@ -14,12 +15,48 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from unbraid.distributions import DiagonalGaussian
-from unbraid.models import elements, single_element
-from unbraid.models.base import Batch
-from unbraid.networks import GaussianHead
+
+from ..checks import check_field
+from ..distributions import DiagonalGaussian
+from ..models import elements, single_element
+from ..models.base import Batch
+from ..networks import GaussianHead, run_recurrent
 
 SLOPE = 0.2  # of the static head's leaky ReLUs below 0
+
+
+class SpeechElement(single_element.SingleElement):
+    """`SingleElement` with two parts of the authors' model of speech.
+
+    An LSTM in both directions runs over the features of all elements before the anchor is taken,
+    and the bound has a further term "still", sum_t log p(x_t | s, d_t = 0).
+    """
+
+    def build_posteriors(self) -> None:
+        """Make the LSTM, the static head and the dynamic LSTM."""
+        features = self.config.features
+        check_field(features % 2 == 0, "features", "an even number, a half each way", features)
+        self.context = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
+        super().build_posteriors()
+
+    def features(
+        self, elements: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The features (B, T, g) of each element, after what is around it."""
+        return run_recurrent(self.context, super().features(elements, lengths, mask), lengths)
+
+    def further_terms(
+        self,
+        elements: Tensor,
+        mask: Tensor | None,
+        posterior: elements.Posterior,
+        by_element: Tensor,
+    ) -> dict[str, Tensor]:
+        """The base class's, and log p(x_t | s, d_t = 0)."""
+        terms = super().further_terms(elements, mask, posterior, by_element)
+        codes = posterior.codes
+        means = self.decode_elements(codes["static"], torch.zeros_like(codes["dynamic"]), mask)
+        return terms | {"still": self.log_likelihood(elements, means, mask).sum(1)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +70,6 @@ class PublishedSpeechConfig(single_element.SingleElementConfig):
     static_size: int = 128
     dynamic_size: int = 128
     dynamic_hidden: int = 128
-    still: bool = True
 
 
 class LeakyHead(GaussianHead):
@@ -69,7 +105,7 @@ class SpectraCodec(elements.Codec):
         return self.decoder_linear(self.decoder_recurrent(codes)[0])
 
 
-class PublishedSpeech(single_element.SingleElement):
+class PublishedSpeech(SpeechElement):
     """Paper C's model of speech as its authors run it: static (B, D), dynamic (B, T, d).
 
     At v = 1/2 and with the authors' weights the loss is theirs, divided by T, and a constant.
@@ -77,16 +113,15 @@ class PublishedSpeech(single_element.SingleElement):
 
     config_class = PublishedSpeechConfig
     config: PublishedSpeechConfig
+    codecs = {"series": SpectraCodec}
     codec: SpectraCodec
 
-    def build_networks(self) -> None:
-        config = self.config
-        features, hidden = config.features, config.hidden
-        self.codec = SpectraCodec(config)
+    def build_posteriors(self) -> None:
+        features, hidden = self.config.features, self.config.hidden
         self.static_head = nn.Sequential(
             nn.Linear(features, hidden), nn.Tanh(), LeakyHead(hidden, self.static_size)
         )
-        self.dynamic_encoder = elements.DynamicEncoder(config)
+        self.dynamic_encoder = elements.DynamicEncoder(self.config)
 
     def check_batch(self, batch: Batch) -> tuple[Tensor, None]:
         return super().check_batch(batch)[0], None

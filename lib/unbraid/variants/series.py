@@ -12,18 +12,18 @@ paper's formulas and from `SingleElement`:
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Normal
-from unbraid.distributions import DiagonalGaussian
-from unbraid.models.base import Batch, Bound, Codes, Noise, NoiseSource
-from unbraid.models.elements import Codec, Posterior, SingleElementConfig
-from unbraid.models.single_element import SingleElement
-from unbraid.networks import GaussianHead, mlp
+
+from ..distributions import DiagonalGaussian
+from ..models.base import Batch, Bound, Codes, Noise, NoiseSource
+from ..models.elements import Codec, Posterior, SingleElementConfig
+from ..models.single_element import SingleElement
+from ..networks import GaussianHead, mlp
 
 LARGEST_DEVIATION = 0.5  # of a decoded value
 MISSING_SHARE = 0.7  # of its variables, from which the dynamic encoder does not read a step
@@ -115,17 +115,16 @@ class PublishedSeries(SingleElement):
 
     config_class = PublishedSeriesConfig
     config: PublishedSeriesConfig
+    codecs = {"series": StepCodec}
     codec: StepCodec
 
-    def build_networks(self) -> None:
-        config = self.config
-        features = config.features
-        self.codec = StepCodec(config)
+    def build_posteriors(self) -> None:
+        features = self.config.features
         self.anchor_recurrent = nn.GRU(features, features, batch_first=True)
         self.static_head = nn.Sequential(
             nn.Linear(features, features), nn.Tanh(), GaussianHead(features, self.static_size)
         )
-        self.dynamic_encoder = WindowEncoder(config)  # type: ignore[assignment]
+        self.dynamic_encoder = WindowEncoder(self.config)  # type: ignore[assignment]
 
     def with_anchor(self, anchor: str) -> Self:
         """A model that shares the weights and has another anchor."""
@@ -151,56 +150,41 @@ class PublishedSeries(SingleElement):
     def posterior(
         self, elements: Tensor, mask: Tensor | None = None, noise: NoiseSource = None
     ) -> Posterior:
-        """As the base class's, of windows (B, W, window, C), the anchor's first.
-
-        Noise of R B sequences gives R draws of each sequence, all first ones before all second
-        ones. Only the anchor's d_t reads noise, so that everything else is encoded once.
-        """
-        count, length = elements.shape[:2]
+        """As the base class's, of windows (B, W, window, C), the anchor's first."""
+        count, length, window = elements.shape[:3]
         if isinstance(noise, Generator):
             noise = super().draw_noise(count, length, noise)  # none for the decoder
         noise = noise or {}
         features = self.codec.encoder(elements)  # (B, W, window, g)
-        once = self.static_head(self.anchor_recurrent(features[:, 0])[1][0])
+        static = self.static_head(self.anchor_recurrent(features[:, 0])[1][0])
 
+        # Of the anchor d_t reads noise, the same at each step of the window.
         anchor_noise = noise.get("anchor", self.fixed_noise(features.shape[3]).expand(count, -1))
-        draws = len(anchor_noise) // count  # R
-        read_noise = anchor_noise[:, None].expand(-1, self.codec.window, -1)  # (R B, window, g)
+        repeated = anchor_noise[:, None, None].expand(-1, 1, window, -1)  # (B, 1, window, g)
+        features = torch.cat([repeated, features[:, 1:]], 1)
         if mask is not None:
             missing = mask.logical_not().sum(3, keepdim=True)  # (B, W, window, 1)
-            is_read = missing < int(MISSING_SHARE * mask.shape[3])
-            read_noise = read_noise * is_read[:, 0].repeat(draws, 1, 1)
-            features = features * is_read
-        of_anchor = self.dynamic_encoder(read_noise[:, None])  # (R B, 1, d)
-        others = self.dynamic_encoder(features[:, 1:])  # (B, W - 1, d)
-
-        static = DiagonalGaussian(once.mean.repeat(draws, 1), once.log_variance.repeat(draws, 1))
-        dynamic = DiagonalGaussian(
-            torch.cat([of_anchor.mean, others.mean.repeat(draws, 1, 1)], 1),
-            torch.cat([of_anchor.log_variance, others.log_variance.repeat(draws, 1, 1)], 1),
-        )
-        both = {"static": static, "dynamic": dynamic}
+            features = features * (missing < int(MISSING_SHARE * mask.shape[3]))
+        both = {"static": static, "dynamic": self.dynamic_encoder(features)}
         codes = {name: each.draw(noise.get(name)) for name, each in both.items()}
-        first = torch.zeros(draws * count, dtype=torch.long, device=elements.device)
-        has_code = torch.ones(draws * count, length, dtype=torch.bool, device=elements.device)
-        return Posterior(static, dynamic, codes, first, has_code)
-
-    def as_noise(self, noise: NoiseSource, count: int, length: int) -> Noise:
-        # Noise of several draws of each sequence is right here, too.
-        return noise if isinstance(noise, Mapping) else self.draw_noise(count, length, noise)
+        has_code = torch.ones(count, length, dtype=torch.bool, device=elements.device)
+        return Posterior(**both, codes=codes, anchor=0 * has_code[:, 0].long(), has_code=has_code)
 
     def elbo(self, batch: Batch, noise: NoiseSource = None) -> Bound:
-        """The bound; in training of monte_carlo_draws times as many sequences as the batch."""
+        """The bound; in training of monte_carlo_draws times as many sequences as the batch.
+
+        Their noise is that of all first draws before that of all second ones.
+        """
         elements, mask = self.check_batch(batch)
         draws = self.config.monte_carlo_draws if self.training else 1
-        noise = self.as_noise(noise, draws * len(elements), elements.shape[1])
+        elements = elements.repeat(draws, 1, 1, 1)
+        mask = None if mask is None else mask.repeat(draws, 1, 1, 1)
+        noise = self.as_noise(noise, *elements.shape[:2])
         posterior = self.posterior(elements, mask, noise)
         static, dynamic = posterior.codes["static"], posterior.codes["dynamic"]
-        draws = len(static) // len(elements)
-        elements = elements.repeat(draws, 1, 1, 1)
         by_value = self.codec.decode(static, dynamic, noise["decoder"]).log_prob(elements)
         if mask is not None:
-            by_value = by_value * mask.repeat(draws, 1, 1, 1)
+            by_value = by_value * mask
         log_likelihood = by_value.flatten(1).sum(1)
         first_step = self.codec.decode(static, dynamic[:, :1], noise["anchor_decoder"])
         terms = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from unbraid.checks import check_name
 from unbraid.data.fetch import files, find, locate
 from unbraid.data.sequences import Sequences

@@ -1,11 +1,11 @@
-"""What paper B reads: unordered digits, sequences that lack an action, and invented people."""
+"""Frames drawn from a path of moving digits, grey or not, and sequences that lack one action."""
 
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from unbraid.checks import check_field, check_name
+from unbraid.checks import check_field
 from unbraid.data.moving_digits import MovingDigits
 from unbraid.data.sequences import Sequences
 
@@ -79,29 +79,3 @@ def withhold(sequences: Sequences, label: str, share: float = 0.2, seed: int = 0
     mask = sequences.observed.clone()
     mask[rows] &= sequences.labels[label][rows] != absent[:, None]  # (rows, T)
     return replace(sequences, mask=mask)
-
-
-def invented_faces(
-    frames: Tensor, turns: Tensor, split: str = "train", by: str = "image"
-) -> Sequences:
-    """Pictures of invented people, which stand in where there are no photographs.
-
-    frames: bytes (N, T, 1, H, W), as a model draws them of turns, two numbers (N, T, 2): the pose
-    and the eyes. The test is the last quarter of each person's pictures, or every fifth person.
-    """
-    check_name("split", split, ("train", "test"))
-    check_name("by", by, ("image", "person"))
-    rows, places = torch.arange(len(frames)), torch.arange(frames.shape[1])
-    if by == "image":
-        places = places.tensor_split([3 * len(places) // 4])[split == "test"]
-    else:
-        rows = rows[(rows % 5 == 4) == (split == "test")]
-    here = (rows[:, None], places)
-    pose = torch.bucketize(turns[..., 0].contiguous(), torch.tensor([-0.7, 0.0, 0.7]))
-    labels = {"person": rows, "pose": pose[here], "eyes": (turns[..., 1] > 0).long()[here]}
-    people = tuple(f"no. {n}" for n in range(len(frames)))
-    classes = {"person": people, "pose": ("1st", "2nd", "3rd", "4th"), "eyes": ("low", "high")}
-    about = f"pictures of invented people in place of photographs, {split} split by {by}"
-    mask = torch.ones(len(rows), len(places), dtype=torch.bool)
-    names = ("person",), ("pose", "eyes")
-    return Sequences(frames[here], labels, *names, split, about, mask, classes)
