@@ -65,7 +65,7 @@ def metrics_faults(path: Path) -> list[str]:
 def record_faults(path: Path) -> list[str]:
     """Which files beside a record are not those that it names; weights need not ship."""
     record, faults = read_json(path), []
-    for kind, suffix in (FILES | {"swaps": ".swaps.csv", "along": ".along.csv"}).items():
+    for kind, suffix in (FILES | {"swaps": ".swaps.csv"}).items():
         file = path.with_name(path.name.removesuffix(FILES["record"]) + suffix)
         expected = record.get(f"{kind}_sha256")
         if kind in ("weights", "curve") and not expected:
