@@ -117,7 +117,8 @@ def root_mean_square(first: Tensor, second: Tensor, mask: Tensor | None = None) 
 @torch.no_grad()
 def dynamic_given(model: UnorderedFrames, frames: Tensor, static: Tensor) -> Tensor:
     """The means of q(d_i | s, x_i), (B, T, d), on the CPU, for s (B, D), also of other frames."""
-    check_type(UnorderedFrames, model=model)
+    if isinstance(model, SequenceModel):  # a stand-in of one's own may be anything
+        check_type(UnorderedFrames, model=model)
     check_field(len(static) == len(frames), "static", f"{len(frames)} rows", len(static))
     parts, rest = [], static.to(device_of(model))
     for batch in batches(model, frames):
