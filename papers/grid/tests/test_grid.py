@@ -20,9 +20,9 @@ from papers.claims import list_runs, read_claims
 from papers.datasets import find_absent
 from papers.settings import PROFILES, list_experiments, load
 
-TWO = "single_element/weather single_element/vowels"  # of one run each
-WEATHER = "single_element/weather/smoke"
-RUN = f"{WEATHER}/single_element-seed0"
+TWO = "single_element/vowels unordered/grey_digits"  # of one run each
+VOWELS = "single_element/vowels/smoke"
+RUN = f"{VOWELS}/single_element-seed0"
 FAKES = ROOT / "papers" / "grid" / "tests" / "slurm"
 pytestmark = pytest.mark.timeout(5400)
 if not SNAKEMAKE.exists():  # one error, instead of one for each test
@@ -47,6 +47,8 @@ def list_own(profile):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A folder in which two runs are trained and measured."""
+    names = ["/".join(names[:2]) for names in list_own("smoke")]
+    assert [names.count(target) for target in TWO.split()] == [1, 1]
     folder = tmp_path_factory.mktemp("finished")
     result = call(folder, TWO)
     assert result.returncode == 0, result.stdout
@@ -94,7 +96,7 @@ def test_a_wrong_target_is_refused_in_a_sentence(tmp_path):
 
 def test_a_job_gives_what_the_plain_command_gives(finished, tmp_path):
     command = [sys.executable, "-m", "papers"]
-    options = ["single_element", "--dataset", "weather", "--profile", "smoke"]
+    options = ["single_element", "--dataset", "vowels", "--profile", "smoke"]
     options += ["--results", str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "train", *options], cwd=ROOT, env=environment, check=True)
@@ -117,13 +119,13 @@ def test_what_is_finished_is_left_alone(copied):
     (
         (f"{RUN}.safetensors", {"train": 1, "evaluate": 1}),
         (f"{RUN}.training.csv", {"train": 1, "evaluate": 1}),
-        (f"{WEATHER}/metrics.json", {"evaluate": 1}),
+        (f"{VOWELS}/metrics.json", {"evaluate": 1}),
     ),
 )
 def test_what_is_deleted_is_made_again_and_nothing_else(copied, finished, deleted, jobs):
     (copied / deleted).unlink()
     others = {
-        path: path.stat().st_mtime_ns for path in list_files(copied / "single_element/vowels")
+        path: path.stat().st_mtime_ns for path in list_files(copied / "unordered/grey_digits")
     }
     result = call(copied, TWO)
     planned = count_jobs(result.stdout)
@@ -142,12 +144,13 @@ def test_a_failed_job_leaves_its_log_and_does_not_stop_the_others(tmp_path, fini
     log = (tmp_path / "logs" / f"{RUN}.log").read_text()
     assert "error: " in log and checkpoint.name in log
     assert log.strip() in result.stdout  # Whoever looks at the screen sees why.
-    assert (tmp_path / "single_element/vowels/smoke/metrics.json").exists()
-    assert not (tmp_path / WEATHER / "metrics.json").exists()
+    assert (tmp_path / "unordered/grey_digits/smoke/metrics.json").exists()
+    assert not (tmp_path / VOWELS / "metrics.json").exists()
     assert checkpoint.exists()
 
     checkpoint.unlink()
-    assert call(tmp_path, TWO).returncode == 0
+    result = call(tmp_path, TWO)
+    assert result.returncode == 0, result.stdout
     assert read_results(tmp_path) == read_results(finished)
 
 
@@ -172,7 +175,8 @@ def test_a_second_grid_in_the_folder_is_refused(tmp_path):
 
 
 def test_the_next_call_finishes_what_was_killed(tmp_path):
-    assert call(tmp_path / "undisturbed", TARGETS).returncode == 0
+    result = call(tmp_path / "undisturbed", TARGETS)
+    assert result.returncode == 0, result.stdout
     undisturbed = read_results(tmp_path / "undisturbed")
     for point in (1, 4, 8):  # the workflow alone, with its jobs, and one job
         folder = tmp_path / str(point)
@@ -204,7 +208,7 @@ def test_two_commands_have_two_gpus_and_the_third_one_waits(tmp_path):
 
 def test_jobs_on_gpus_take_one_each(tmp_path):
     result = call(
-        tmp_path, "single_element/weather", "--dry-run", "--printshellcmds", machine="gpus"
+        tmp_path, "single_element/vowels", "--dry-run", "--printshellcmds", machine="gpus"
     )
     assert result.returncode == 0, result.stdout
     assert "papers/grid/on_gpu.py 1 " in result.stdout and "--accelerator auto" in result.stdout
@@ -234,7 +238,7 @@ def test_slurm_gets_jobs_with_their_resources_and_runs_them(tmp_path, slurm, fin
     results = tmp_path / "results"
     quickly = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
     options = (*ACCOUNT, *quickly)
-    result = call(results, "single_element/weather", *options, environment=slurm, machine="slurm")
+    result = call(results, "single_element/vowels", *options, environment=slurm, machine="slurm")
     assert result.returncode == 0, result.stdout
 
     calls = sorted(Path(slurm["FAKE_SLURM"]).glob("*.call"))
@@ -247,7 +251,7 @@ def test_slurm_gets_jobs_with_their_resources_and_runs_them(tmp_path, slurm, fin
     assert "--cpus-per-task=1" in training and "rule_train" in " ".join(training)
 
     whole = read_results(finished)
-    expected = {name: whole[name] for name in whole if "weather" in name}
+    expected = {name: whole[name] for name in whole if "vowels" in name}
     assert read_results(results) == expected
 
 
@@ -258,7 +262,7 @@ def test_a_job_that_fails_under_slurm_is_tried_again_with_twice_the_resources(tm
     checkpoint.write_bytes(b"damaged")
     quickly = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
     options = (*ACCOUNT, *quickly, "--retries", "1")
-    result = call(results, "single_element/weather", *options, environment=slurm, machine="slurm")
+    result = call(results, "single_element/vowels", *options, environment=slurm, machine="slurm")
     assert result.returncode == 1
     calls = sorted(Path(slurm["FAKE_SLURM"]).glob("*.call"))
     memories = []
