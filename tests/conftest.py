@@ -2,7 +2,6 @@
 
 import ast
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -98,12 +97,11 @@ def define(root):
 
         number: of the notebook. given: further names that they read, such as `profile`.
         """
+        from unbraid.lessons import read_statements
+
         (path,) = (root / "notebooks").glob(f"{number}_*.ipynb")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        statements = [statement for source in sources for statement in ast.parse(source).body]
         imports, named = [], {}
-        for statement in statements:
+        for statement, _ in read_statements(path):
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 imports.append(statement)
                 continue
@@ -129,6 +127,18 @@ def given_names(statement):
         nodes = [ast.walk(target) for target in statement.targets]
         return [node.id for node in itertools.chain(*nodes) if isinstance(node, ast.Name)]
     return [getattr(statement, "name", None)]
+
+
+@pytest.fixture(scope="module")
+def lesson_14():
+    """The module of notebook 14, which computes in double precision."""
+    import torch
+    from unbraid.lessons import n14
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield n14
+    torch.set_default_dtype(before)
 
 
 @pytest.fixture

@@ -6,21 +6,11 @@ import pandas as pd
 import pytest
 import torch
 from unbraid import records
-from unbraid.lessons import n14
 
 from papers.a import posterior_inputs
 
 
-@pytest.fixture(scope="module")
-def page():
-    """The chapter, in double precision."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield n14
-    torch.set_default_dtype(before)
-
-
-def run(page, passed, change=None, x=None):
+def run(lesson_14, passed, change=None, x=None):
     """The codes (4, 2, 50, 4) of two models with the same weights and noise, whatever is passed."""
     torch.manual_seed(0)
     filters = posterior_inputs.make_filter(passed)(2, 2)
@@ -31,15 +21,15 @@ def run(page, passed, change=None, x=None):
     return filters(x, noise)[1]
 
 
-def test_passed_the_predicted_values_it_is_the_notebooks_own_model(page):
+def test_passed_the_predicted_values_it_is_the_notebooks_own_model(lesson_14):
     x = torch.randn(4, 2, 50, 8)
     torch.manual_seed(0)
     noise = torch.randn(4, 2, 50, 4, generator=torch.Generator().manual_seed(1))
-    expected = page.Filter(2, 2)(x, noise)[1]
-    assert torch.equal(run(page, "predicted", x=x), expected)
+    expected = lesson_14.Filter(2, 2)(x, noise)[1]
+    assert torch.equal(run(lesson_14, "predicted", x=x), expected)
 
 
-def test_each_posterior_reads_what_it_is_passed_and_nothing_else(page):
+def test_each_posterior_reads_what_it_is_passed_and_nothing_else(lesson_14):
     """The transitions are changed: only a posterior that reads what they predict sees it. Then the
     first frame: only without a past do later codes not depend on it."""
 
@@ -50,13 +40,13 @@ def test_each_posterior_reads_what_it_is_passed_and_nothing_else(page):
     x = torch.randn(4, 2, 50, 8)
     other = torch.cat([x[:1] + 1, x[1:]])
     for passed in posterior_inputs.PASSED:
-        codes = run(page, passed, x=x)
-        sees_prior = not torch.equal(codes, run(page, passed, change, x))
-        sees_past = not torch.equal(codes[1:], run(page, passed, x=other)[1:])
+        codes = run(lesson_14, passed, x=x)
+        sees_prior = not torch.equal(codes, run(lesson_14, passed, change, x))
+        sees_past = not torch.equal(codes[1:], run(lesson_14, passed, x=other)[1:])
         assert (sees_prior, sees_past) == (passed == "predicted", passed != "nothing"), passed
 
 
-def test_models_are_measured_frame_by_frame(page):
+def test_models_are_measured_frame_by_frame(lesson_14):
     torch.manual_seed(0)
     filters = posterior_inputs.make_filter("predicted")(2, 2)
     with torch.no_grad():

@@ -11,35 +11,26 @@ from unbraid.lessons import n14
 from papers.a import without_pixels
 
 
-@pytest.fixture(scope="module")
-def page():
-    """The chapter, in double precision."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield n14
-    torch.set_default_dtype(before)
-
-
-def test_eight_numbers_hide_places_and_steps(page):
-    x, places = page.draw_clips("bounce", 50, torch.Generator().manual_seed(0))
+def test_eight_numbers_hide_places_and_steps(lesson_14):
+    x, places = lesson_14.draw_clips("bounce", 50, torch.Generator().manual_seed(0))
     assert x.shape == (4, 50, 8) and places.shape == (4, 50, 4)
-    state = x @ page.MIXING.T
+    state = x @ lesson_14.MIXING.T
     shares = state[..., :4] / places  # the places, scaled as one
     assert shares.std() < 1e-9 * shares.mean()
     steps = state[1:, ..., 4:] / (places[1:] - places[:-1])
     assert steps.std() < 1e-6 * steps.mean()
 
 
-def test_a_factor_is_predicted_from_itself_alone(page):
+def test_a_factor_is_predicted_from_itself_alone(lesson_14):
     torch.manual_seed(1)
-    filters = page.Filter(3, 2)
+    filters = lesson_14.Filter(3, 2)
     z = torch.randn(3, 5, 4)
     other = z.clone()
     other[..., 2:] += 1
     (mean, _), (changed, _) = filters.prior(z), filters.prior(other)
     assert torch.equal(mean[..., :2], changed[..., :2])
     assert not torch.isclose(mean[..., 2:], changed[..., 2:]).any()
-    alone = page.Filter(1, 2)
+    alone = lesson_14.Filter(1, 2)
     alone.load_state_dict({name: of_two(value) for name, value in filters.state_dict().items()})
     assert torch.allclose(alone.prior(z[1:2])[0], mean[1:2])
 
@@ -49,9 +40,9 @@ def of_two(value):
     return value[1:2] if len(value) == 3 else value[2:4]
 
 
-def test_the_loss_is_minus_the_bound(page):
+def test_the_loss_is_minus_the_bound(lesson_14):
     torch.manual_seed(2)
-    filters = page.Filter(2, 2)
+    filters = lesson_14.Filter(2, 2)
     x, noise = torch.randn(3, 2, 7, 8), torch.randn(3, 2, 7, 4)
     loss, codes = filters(x, noise)
     expected = torch.zeros(2, 7)
@@ -77,23 +68,23 @@ def test_own_and_other_take_the_better_assignment():
     assert own.item() == pytest.approx(0.85) and other.item() == pytest.approx(0.15)
 
 
-def test_a_law_is_measured_start_by_start(page):
+def test_a_law_is_measured_start_by_start(lesson_14):
     rows = list(without_pixels.measure_law("circle", starts=2, updates=2))
     assert [(row["start"], row["factor"]) for row in rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert rows[0]["bound"] == rows[1]["bound"] != rows[2]["bound"]
     assert all(row[name] < 1 for row in rows for name in without_pixels.COORDINATES)
 
 
-def test_the_stored_starts_are_all_there(page):
+def test_the_stored_starts_are_all_there(lesson_14):
     path = records.results() / "independent" / "without_pixels.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].split(",") == ["law", "start", "factor", "bound", *without_pixels.COORDINATES]
     stored = [tuple(line.split(",")[:3]) for line in lines[1:]]
     starts = [str(start) for start in range(without_pixels.STARTS)]
-    assert stored == list(itertools.product(page.WORLDS, starts, "01"))
+    assert stored == list(itertools.product(lesson_14.WORLDS, starts, "01"))
 
 
-def test_the_number_of_units_is_that_of_the_codes(page):
+def test_the_number_of_units_is_that_of_the_codes(lesson_14):
     (first, *others) = without_pixels.measure_law("circle", 2, 2, units=5)
     assert len(others) == 3 and first["law"] == "circle"
     rows = without_pixels.measure_law("circle", 2, 2, units=2)

@@ -66,7 +66,7 @@ class Page:
         self.sources: dict[str, str] = {}
         self.uses: dict[str, set[str]] = {}
         self.imports: dict[str, tuple[str, str]] = {}
-        self.definitions: list[str] = []
+        self.definitions: set[str] = set()
         for node, source in read_statements(path):
             self.take(node, source)
 
@@ -79,7 +79,7 @@ class Page:
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             self.sources[node.name] = source
             self.uses[node.name] = list_free(node)
-            self.definitions = list(dict.fromkeys([*self.definitions, node.name]))
+            self.definitions.add(node.name)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             self.sources[node.targets[0].id] = source
             self.uses[node.targets[0].id] = list_free(node.value)
@@ -88,7 +88,7 @@ class Page:
         """The definitions that draw nothing, and need of the page what it defines or is given."""
         known = {name for name in self.sources if self.is_constant(name)}
         known |= given | (self.imports.keys() - DRAWING)
-        kept = self.definitions
+        kept = [name for name in self.sources if name in self.definitions]
         while lost := [name for name in kept if self.uses[name] - known - {*kept}]:
             kept = [name for name in kept if name not in lost]
         return kept

@@ -40,7 +40,6 @@ END = 8000  # of a run; its weights are those of here
 LONG = 3  # so many seeds of the paper's law go on to the last mark
 SEEDS = {"bounce": 20, "turned": 10, "small": 10, "dense": 10, "round": 10}
 SPEEDS = {"round": (0.3, 0.3)}  # else 0.1, the paper's
-V = 0.1
 COORDINATES = ("orange_x", "orange_y", "blue_x", "blue_y")
 KEPT = (3, 7, 8, 9)  # seeds whose weights notebook 15 opens
 
@@ -203,10 +202,9 @@ def dense_networks(size: int, features: int = 96, hidden: int = 512) -> tuple[nn
 def make_model(world: str, seed: int) -> Any:
     """The notebook's small model, in the dense world with other image networks."""
     if world != "dense":
-        return n12.small_model(V, seed)
+        return n12.small_model(n15.SIZES["v"], seed)
     torch.manual_seed(seed)
-    sizes = {"features": 96, "K": 2, "d": 16, "hidden": 64, "depth": 2, "v": V}
-    model = n12.IndependentPrediction(dense_networks(32), n12.all_at_once, **sizes)
+    model = n12.IndependentPrediction(dense_networks(32), n12.all_at_once, **n15.SIZES)
     model.filter.posterior.log_variance.bias.data -= 4
     return model
 
