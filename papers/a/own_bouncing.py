@@ -30,7 +30,7 @@ from unbraid import MovingDigits, kraskov, load_digits, records
 from unbraid.data.moving_digits import PATHS
 from unbraid.lessons import n12, n15
 
-from papers.a.own_v import keep
+from papers.a.coin import keep
 from papers.measured_runs import train_missing, watch
 from papers.settings import load
 
