@@ -75,7 +75,7 @@ def list_options(name: str) -> list[str]:
 
 def load_sequences(name: str, split: str, settings: RunSettings) -> Sequences:
     """A dataset as models of these settings read it: images of their size, spectra scaled."""
-    options = vars(settings) | settings.others
+    options = vars(settings) | settings.options
     if settings.split_by:
         options["by"] = settings.split_by
     return load(name, split, **{key: options[key] for key in list_options(name) if key in options})

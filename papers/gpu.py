@@ -74,7 +74,7 @@ def describe(letter: str, arguments: list[str]) -> tuple[RunSettings, int]:
     script, run_class = SCRIPTS[letter]
     options = script.read_options([*arguments, "--cpu"])
     described = run_class(options).describe()
-    return load(described["section"], "full").but(**described["changes"]), options.steps
+    return load(described["section"], "full").replace(**described["changes"]), options.steps
 
 
 def run_script(letter: str, arguments: list[str]) -> None:

@@ -47,12 +47,8 @@ def train_watched(
     noise = torch.randn(1000, 5, 32, generator=torch.Generator().manual_seed(2))
 
     film = MovingDigits(load_digits("train", sample=True), 32, 5, **LAW)
-    model = n12.small_model(v, seed)
-    if initial == "torch":
-        torch.manual_seed(seed)
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                layer.reset_parameters()
+    build = {"ours": n12.small_model, "torch": n12.pytorch_model}[initial]
+    model = build(v, seed)
     for update, seconds in watch(n12.train(model, film, updates, seed), range(0, 4001, 250)):
         with torch.no_grad():
             error, costs = model.loss(clips.frames, noise)
@@ -70,7 +66,7 @@ def train_one(run: str, seed: int, updates: int) -> list[dict]:
     for row, model in train_watched(float(v), seed, updates, initial):  # noqa: B007
         rows.append({"run": run} | row)
     if seed in RUNS[initial, float(v)][2]:
-        settings = load("independent.circle.own", "quick").but(variance=float(v), steps=updates)
+        settings = load("independent.circle.own", "quick").replace(variance=float(v), steps=updates)
         path = FOLDER / f"own_v{round(100 * float(v)):02}"
         keep(model, settings, "python -m papers.a.coin", path, rows)
     return rows
