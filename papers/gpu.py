@@ -88,7 +88,7 @@ def check_length(written: Path, updates: int) -> None:
     """Refuse a training that has not made all its updates."""
     made = records.read_json(written)["steps"]
     if made < updates:
-        found = f"{made}; the same command goes on"
+        found = f"{made}; run the same command to continue"
         raise ResultsError(f"{written}: expected {updates} updates, found {found}")
 
 

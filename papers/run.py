@@ -151,7 +151,7 @@ INTERPOLATIONS = {"linear": Schedule, "logarithmic": LogarithmicSchedule}
 
 
 def repeat(schedule: Schedule, cycles: int) -> Curve:
-    """A schedule that is gone through so many times in a run."""
+    """A schedule that is repeated `cycles` times in a run."""
 
     def value(share: float) -> float:
         passed = max(1, math.ceil(share * cycles - 1e-9)) - 1  # A cycle's last update has 1.
@@ -248,7 +248,7 @@ def train_run(
         try:
             rows = train_model(model, sampler, settings, seed, checkpoint=checkpoint, **options)
         except KeyboardInterrupt:
-            print(f"\nthe same command goes on with {path.name} at its last checkpoint")
+            print(f"\nrun the same command to continue {path.name} from its last checkpoint")
             raise
         record = make_record(train_command(settings, seed, **machine), settings, seed, rows) | now
         write_run(model, rows, path, record | {"data": sampler.provenance})

@@ -56,7 +56,7 @@ class RunSettings:
     batch_size: int = 0  # sequences
     learning_rate: Knots = 1e-3
     decay: float = 1.0  # factor on the rate ...
-    decay_every: int = 1  # ... after so many sequences
+    decay_every: int = 1  # ... after this number of sequences
     second_moment_decay: float = 0.999  # Adam's beta_2
     gradient_norm: float | None = None  # that a larger gradient is cut to
     weight_interpolation: str = "linear"  # between knots of the terms' weights; or "logarithmic"
@@ -82,7 +82,7 @@ class RunSettings:
     evaluation_sequences: int = 500  # test sequences
     evaluation_length: int | None = None  # frames of these, where not `length`
     evaluation_pairs: int = 1000  # N of the Kraskov estimates
-    evaluation_draws: int = 5  # independent draws of so many pairs, averaged
+    evaluation_draws: int = 5  # independent draws of evaluation_pairs pairs, averaged
     evaluation_training_characters: int = 333  # of sprites, whose clips the probes learn from
     evaluation_characters: int = 296  # of sprites, whose clips all is measured on
     evaluation_identities: int = 100  # whose grids are compared
