@@ -11,8 +11,8 @@ agrees           at its size, by our own bar, which the row names: the paper has
                  figure that our copy lacks and its reviews state; three seeds or more
 agrees once      the same by fewer seeds
 in part          at its size; the mean of some figures, not of all
-not reached      at its size; the mean of none
-not decided      not at its size: smaller, or too short; or without the figures that the claim needs
+not reproduced   at its size; the mean of none
+inconclusive     not at its size: smaller, or too short; or without the figures that the claim needs
 not tried        no run
 not comparable   other data or protocol, or nothing published in our copies to compare with
 
@@ -35,7 +35,7 @@ from unbraid.records import read_metrics, read_record
 
 from papers.tables import find_seeds, print_mean, print_number, split_seeds
 
-MISSED = ("not tried", "not decided")  # the verdicts that a longer or larger run may change
+MISSED = ("not tried", "inconclusive")  # the verdicts that a longer or larger run may change
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,11 @@ class Figure:
         shown = self.shown
         if self.published is not None and not shown:
             shown = print_number(self.published, self.digits)
-        parts = [f"paper {shown}"] if shown else []
+        unit = f" {self.unit}" if self.unit else ""
+        parts = [f"paper: {shown}{unit}"] if shown else []
         if self.next is not None:
-            parts.append(f"next {print_number(self.next, self.digits)}")
-        return ", ".join(parts)
+            parts.append(f"next best: {print_number(self.next, self.digits)}{unit}")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,15 @@ class Claim:
             updates += [read_record(f"{self.run}-seed{seed}")["steps"] for seed in seeds]
         return min(updates, default=0) / self.length
 
+    def read_shares(self) -> list[float]:
+        """The least and the largest share of the paper's updates among all runs of the claim."""
+        shares = [self.read_share()]
+        if self.run and self.length:
+            for folder, run in self.list_runs():
+                steps = read_record(f"{folder}/{run}-seed{min(find_shipped(folder, run))}")["steps"]
+                shares.append(steps / self.length)
+        return [share for share in (min(shares), max(shares)) if share]
+
     def lacks_needed(self) -> bool:
         """Whether the run lacks the figures without which the others may not be judged."""
         folder, run = self.split_run()
@@ -191,11 +201,11 @@ class Claim:
             return "not tried"
         share = self.read_share()
         if self.comparable and (not self.at_size or share < LENGTH):
-            return "not decided"
+            return "inconclusive"
         if not (self.comparable and judged):
             return "not comparable"
         if self.needs and self.lacks_needed():
-            return "not decided"
+            return "inconclusive"
         reached = [
             figure.is_reached(self.read_mean(figure), self.find_chance(figure)) for figure in judged
         ]
@@ -233,14 +243,14 @@ class Claim:
         unit = f" {figure.unit}" if figure.unit else ""
         if figure.baseline:
             return print_limits(self.read_interval(figure), figure.digits, figure.unit)
-        seeds = " ".join(self.print_seeds(figure))
+        seeds = ", ".join(self.print_seeds(figure))
         if len(values) == 1 or self.has_two_states(figure):
             return seeds + unit
         mean = print_mean(values, figure.digits) + unit
         is_shared = len(set(values)) == 1  # as a constant's, which has no seed
         if is_shared or len(values) > (SEEDS if self.comparable else 1):
             return mean
-        return f"{mean} ({seeds})"
+        return f"{mean} (seeds: {seeds})"
 
     def print_seeds(self, figure: Figure) -> list[str]:
         """The values of a figure by seed, in bold where the weights ship."""
@@ -261,15 +271,17 @@ class Claim:
         return "<br>".join([*lines, self.remark] if self.remark else lines) or "–"
 
     def print_size(self) -> str:
-        """Our run's size, its seeds and, where it is known, the share of the paper's length."""
+        """Our runs' size, their seeds and, where it is known, the share of the paper's length."""
         measured = self.list_measured()
         if not measured:
             return self.size
         count = max(len(self.read_values(figure)) for figure in measured)
         text = f"{self.size}<br>{count} seeds" if count > 1 else f"{self.size}<br>*one seed*"
-        share = self.read_share()
-        if share:
-            text += f", {100 * share:.0f} % of its updates" if share < 1 else ", all its updates"
+        shares = [f"{100 * share:.0f} %" for share in self.read_shares() if share < 1]
+        if self.read_share() >= 1:
+            text += ", all of the paper's updates"
+        elif shares:
+            text += f", {' to '.join(dict.fromkeys(shares))} of the paper's updates"
         return text
 
     def print_verdict(self, with_command: bool = True) -> str:
@@ -277,8 +289,8 @@ class Claim:
         verdict = self.find_verdict()
         lines = [verdict]
         if self.command and with_command and verdict in MISSED:
-            lines = [f"{verdict}: `{self.command}`"]
-        if verdict == "not decided" and self.is_unseparated():
+            lines = [f"{verdict}; a full run: `{self.command}`"]
+        if verdict == "inconclusive" and self.is_unseparated():
             lines.append("not yet separated")
         return "<br>".join(filter(None, [*lines, self.print_next(), self.print_power()]))
 
@@ -293,7 +305,7 @@ class Claim:
         for figure in self.list_measured():
             if self.comparable and figure.next is not None:
                 answers[figure.title] = figure.compare_next(self.read_interval(figure))
-        return list_answers("better than next", answers)
+        return list_answers("better than the next best", answers)
 
     def print_power(self) -> str:
         """How often a perfect copy would pass, of each judged figure that was tried at its size."""
@@ -340,7 +352,7 @@ def print_states(values: Sequence[float], least: float) -> str:
     if len(values) == 1:
         return f"{good} of 1 run"
     found = share_interval(good, len(values))
-    return f"{good} of {len(values)} runs (share {found.low:.2f} to {found.high:.2f})"
+    return f"{good} of {len(values)} runs (share: {found.low:.2f} to {found.high:.2f})"
 
 
 def print_limits(found: Interval, digits: int, unit: str = "") -> str:

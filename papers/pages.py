@@ -25,7 +25,12 @@ PAPERS = {"A": "13", "B": "20", "C": "30"}  # the notebook of each part that sho
 FULL = "single_element/sprites/full"
 HEAD = "claims"  # the tag of the cell that shows them
 BLOCK = "(?<=<!-- claims -->\n).*?(?=<!-- /claims -->)"  # of README.md, between marks
-TITLES = ("claim", "ours (by seed); the paper's", "size and length", "verdict")
+TITLES = (
+    "claim of the paper",
+    "our figures, and the paper's",
+    "size and length of our runs",
+    "verdict",
+)
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 

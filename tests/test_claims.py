@@ -56,39 +56,39 @@ OIL = {"published": 11.21, "margin": 0.01, "chance": 11.85, "better": "lower"}  
     "values, steps, figure, verdict",
     (
         # the length: at least two thirds
-        ([0.5] * 3, 1, {"published": 0.5}, "not decided"),  # 1 % of it proves nothing
-        ([0.5] * 3, 66, {"published": 0.5}, "not decided"),
+        ([0.5] * 3, 1, {"published": 0.5}, "inconclusive"),  # 1 % of it proves nothing
+        ([0.5] * 3, 66, {"published": 0.5}, "inconclusive"),
         ([0.5] * 3, 67, {"published": 0.5}, "reproduced"),
-        ([0.9] * 3, 66, {"published": 0.5}, "not decided"),
-        ([0.9] * 3, 67, {"published": 0.5}, "not reached"),
+        ([0.9] * 3, 66, {"published": 0.5}, "inconclusive"),
+        ([0.9] * 3, 67, {"published": 0.5}, "not reproduced"),
         # the seeds: at least three, and their mean
         ([0.5], 100, {"published": 0.5}, "reproduced once"),
         ([0.5, 0.5], 100, {"published": 0.5}, "reproduced once"),
         ([0.3, 0.5, 0.7], 100, {"published": 0.5}, "reproduced"),
-        ([0.5, 0.7, 0.9], 100, {"published": 0.5}, "not reached"),  # a lucky seed
+        ([0.5, 0.7, 0.9], 100, {"published": 0.5}, "not reproduced"),  # a lucky seed
         ([0.7], 100, HIGHER, "reproduced once"),
-        ([0.7] * 3, 100, HIGHER | {"better": "lower"}, "not reached"),
+        ([0.7] * 3, 100, HIGHER | {"better": "lower"}, "not reproduced"),
         # the published ±
         ([0.54] * 3, 100, {"published": 0.5, "margin": 0.0401}, "reproduced"),
-        ([0.54] * 3, 100, {"published": 0.5, "margin": 0.0399}, "not reached"),
+        ([0.54] * 3, 100, {"published": 0.5, "margin": 0.0399}, "not reproduced"),
         # 5 % of the value, or of what is more than chance
         ([0.524] * 3, 100, {"published": 0.5}, "reproduced"),
-        ([0.526] * 3, 100, {"published": 0.5}, "not reached"),
+        ([0.526] * 3, 100, {"published": 0.5}, "not reproduced"),
         ([0.512] * 3, 100, {"published": 0.5, "chance": 0.25}, "reproduced"),
-        ([0.513] * 3, 100, {"published": 0.5, "chance": 0.25}, "not reached"),
-        ([0.526] * 3, 100, {"published": 0.5, "chance": 2.0}, "not reached"),  # the smaller one
+        ([0.513] * 3, 100, {"published": 0.5, "chance": 0.25}, "not reproduced"),
+        ([0.526] * 3, 100, {"published": 0.5, "chance": 2.0}, "not reproduced"),  # the smaller one
         ([11.24] * 3, 100, OIL, "reproduced"),
-        ([11.25] * 3, 100, OIL, "not reached"),  # within 5 % of the value, near the constant
-        ([11.97] * 3, 100, OIL, "not reached"),
+        ([11.25] * 3, 100, OIL, "not reproduced"),  # within 5 % of the value, near the constant
+        ([11.97] * 3, 100, OIL, "not reproduced"),
         ([9.0] * 3, 100, OIL, "reproduced"),
-        ([-2966.0] * 3, 100, {"published": -2902.0, "tolerance": 6}, "not reached"),
+        ([-2966.0] * 3, 100, {"published": -2902.0, "tolerance": 6}, "not reproduced"),
         ([-2907.0] * 3, 100, {"published": -2902.0, "tolerance": 6}, "reproduced"),
         # no published number
         ([0.995] * 3, 100, {"bar": 0.99}, "agrees"),
         ([0.995], 100, {"bar": 0.99}, "agrees once"),
         ([0.995, 1.0], 100, {"bar": 0.99}, "agrees once"),
-        ([0.98] * 3, 100, {"bar": 0.99}, "not reached"),
-        ([0.995], 66, {"bar": 0.99}, "not decided"),
+        ([0.98] * 3, 100, {"bar": 0.99}, "not reproduced"),
+        ([0.995], 66, {"bar": 0.99}, "inconclusive"),
         ([0.98], 100, {"shown": "see Table 1"}, "not comparable"),
     ),
 )
@@ -100,13 +100,13 @@ def test_some_figures_of_several_are_in_part(toy):
     figures = [claims.Figure("a", "score", published=0.5), claims.Figure("b", "other", bar=0.9)]
     assert toy([0.5], figures=figures).find_verdict() == "in part"
     assert toy([0.9], figures=[*figures[1:], *figures[1:]]).find_verdict() == "agrees once"
-    assert toy([0.3, 0.8], figures=figures).find_verdict() == "not reached"  # no mean
+    assert toy([0.3, 0.8], figures=figures).find_verdict() == "not reproduced"  # no mean
 
 
 def test_chance_may_be_a_figure_of_the_run(toy):
     """Chance gets .49 here, so that 5 % of the effect are next to nothing."""
     figure = claims.Figure("score", "score", published=0.5, chance="other")
-    assert toy([0.49] * 3, figures=[figure]).find_verdict() == "not reached"
+    assert toy([0.49] * 3, figures=[figure]).find_verdict() == "not reproduced"
     assert toy([0.49] * 3).find_verdict() == "reproduced"
 
 
@@ -114,8 +114,8 @@ def test_chance_may_be_a_figure_of_the_run(toy):
     "changes, verdict",
     (
         ({"comparable": False}, "not comparable"),
-        ({"at_size": False}, "not decided"),
-        ({"length": 0}, "not decided"),
+        ({"at_size": False}, "inconclusive"),
+        ({"length": 0}, "inconclusive"),
         ({"run": ""}, "not tried"),
     ),
 )
@@ -128,21 +128,22 @@ def test_a_row_shows_mean_interval_and_seeds_and_marks_those_whose_weights_ship(
     claim = toy([0.51, -0.2, 0.02], 70, figure, command="make it", at_size=False)
     assert claim.print_row() == (
         "c (Table 1)",
-        "score: 0.11 ± 0.90 bits (**0.51** −0.20 0.02); paper 0.50, next 0.10",  # 4.303 * .210
-        "its own<br>3 seeds, 70 % of its updates",
-        "not decided: `make it`<br>better than next: in the mean",
+        "score: 0.11 ± 0.90 bits (seeds: **0.51**, −0.20, 0.02); "  # 4.303 * .210
+        "paper: 0.50 bits; next best: 0.10 bits",
+        "its own<br>3 seeds, 70 % of the paper's updates",
+        "inconclusive; a full run: `make it`<br>better than the next best: in the mean",
     )
-    assert claim.print_row(with_command=False)[-1].startswith("not decided<br>better")
+    assert claim.print_row(with_command=False)[-1].startswith("inconclusive<br>better")
     shared = toy([0.5, 0.5], figure={"bar": 0.4})  # as of a constant, which all seeds share
     assert shared.print_ours() == "score: 0.50"
     assert shared.print_row()[0] == "c (Table 1; our bar 0.4)"
     many = toy([0.5, 0.6, 0.7, 0.8], figure={"bar": 0.4})
     assert many.print_ours() == "score: 0.65 ± 0.21"
     two = toy([0.4, None, 0.6], figure={"bar": 0.4})  # 12.71 standard errors of .1
-    assert two.print_ours() == "score: 0.50 ± 1.27 (**0.40** 0.60)"
+    assert two.print_ours() == "score: 0.50 ± 1.27 (seeds: **0.40**, 0.60)"
     once = toy([0.5], remark="so", figure={"bar": 0.4})
     assert once.print_ours() == "score: **0.50**<br>so"
-    assert once.print_size() == "its own<br>*one seed*, all its updates"
+    assert once.print_size() == "its own<br>*one seed*, all of the paper's updates"
 
 
 @pytest.mark.parametrize(
@@ -167,16 +168,16 @@ def test_better_than_next_is_yes_only_where_the_interval_excludes_it(better, int
 def test_a_row_says_of_each_figure_whether_it_is_better_than_next(toy):
     first = claims.Figure("a", "score", published=0.5, better="higher", next=0.1)
     second = claims.Figure("b", "other", published=0.5, better="higher", next=0.49)
-    assert toy([0.5] * 3, figures=[first]).print_next() == "better than next: yes"
+    assert toy([0.5] * 3, figures=[first]).print_next() == "better than the next best: yes"
     both = toy([0.48, 0.5, 0.55], figures=[first, second])
-    assert both.print_next() == "better than next: a yes; b in the mean"
+    assert both.print_next() == "better than the next best: a yes; b in the mean"
     assert toy([0.05], figures=[first], comparable=False).print_next() == ""
     # A constant has its interval from the test set.
     constant = claims.Figure("c", "score", better="higher", next=0.4, baseline=True)
     limits = {"score_low": [0.3, None], "score_high": [0.7, None]}
     without = toy([0.5, 0.5], figures=[constant], more=limits)
-    assert without.print_next() == "better than next: in the mean"
-    assert without.print_ours() == "c: 0.50 [0.30 to 0.70]; next 0.40"
+    assert without.print_next() == "better than the next best: in the mean"
+    assert without.print_ours() == "c: 0.50 [0.30 to 0.70]; next best: 0.40"
 
 
 def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
@@ -185,22 +186,23 @@ def test_runs_in_two_states_are_counted_and_have_no_mean(toy):
     figures = [state, other]
     mixed = toy([0.92, 0.92, 0.44], figures=figures)
     assert mixed.print_ours() == (
-        "good: 2 of 3 runs (share 0.21 to 0.94)<br>other: **0.92** 0.92 0.44 bits"  # Wilson's
+        "good: 2 of 3 runs (share: 0.21 to 0.94)<br>"  # Wilson's
+        "other: **0.92**, 0.92, 0.44 bits"
     )
     alike = toy([0.92, 0.93, 0.94], figures=figures)
-    assert alike.print_ours().endswith("other: 0.93 ± 0.02 bits (**0.92** 0.93 0.94)")
+    assert alike.print_ours().endswith("other: 0.93 ± 0.02 bits (seeds: **0.92**, 0.93, 0.94)")
     assert "not yet" not in toy([0.92, 0.44], 1, figures=figures).print_verdict()
     none = toy([0.41, 0.44], 1, figures=figures)
-    assert none.print_verdict() == "not decided<br>not yet separated"
+    assert none.print_verdict() == "inconclusive<br>not yet separated"
     assert "0 of 2 runs" in none.print_ours() and "±" in none.print_ours()
     assert toy([0.4], figures=[state]).print_ours() == "good: 0 of 1 run"
 
 
 def test_what_a_claim_needs_is_measured_before_it_is_judged(toy):
     lacking = toy([0.5] * 3, needs="r2_")
-    assert lacking.find_verdict() == "not decided"
+    assert lacking.find_verdict() == "inconclusive"
     assert toy([0.5] * 3, needs="r2_", more={"r2_x": [0.9, 0.9, None]}).find_verdict() == (
-        "not decided"
+        "inconclusive"
     )
     assert toy([0.5] * 3, needs="r2_", more={"r2_x": [0.9] * 3}).find_verdict() == "reproduced"
 
@@ -226,7 +228,7 @@ def test_a_figure_may_come_from_a_table(toy, tmp_path):
     claim = toy([0.5], run="", figures=[figure], comparable=False)
     assert claim.read_values(figure) == {0: 3, 1: 5} and claim.list_runs() == []
     assert claim.find_verdict() == "not comparable"
-    assert claim.print_size() == "its own<br>2 seeds, 50 % of its updates"
+    assert claim.print_size() == "its own<br>2 seeds, 50 % of the paper's updates"
     for rows in ({"run": "x"}, {"run": "z"}):  # two rows of a seed, and none
         with pytest.raises(ResultsError, match="once a seed"):
             claims.read_table_figure("toy.csv", rows, "a")
@@ -304,9 +306,9 @@ def find_unsure(row):
         return []
     two_states = re.search(r"\b\d of \d runs", ours)
     marks = r"±|\[.* to .*\]|of \d+ runs \(share|percentile|a guess"
-    lines = [re.split("; (?:paper|next) ", line)[0] for line in ours.split("<br>")]
+    lines = [re.split("; (?:paper|next best): ", line)[0] for line in ours.split("<br>")]
     lines = [line for line in lines if not re.search(marks, line)]
-    return [line for line in lines if not (two_states and re.search(r": \S+ \S+ \S+", line))]
+    return [line for line in lines if not (two_states and re.search(r": \S+, \S+, \S+", line))]
 
 
 def test_every_row_has_an_interval_or_says_one_seed():
@@ -319,11 +321,11 @@ def test_every_row_has_an_interval_or_says_one_seed():
 
 
 def test_a_row_without_interval_is_found():
-    sure = ["c", "a: 0.50 ± 0.10; paper 0.40<br>b: 0.30 [0.20 to 0.40]", "3 seeds", "reproduced"]
+    sure = ["c", "a: 0.50 ± 0.10; paper: 0.40<br>b: 0.30 [0.20 to 0.40]", "3 seeds", "reproduced"]
     assert find_unsure(sure) == []
-    assert find_unsure([*sure[:1], "a: 0.50; paper 0.40 ± 0.02", *sure[2:]])  # theirs is not ours
+    assert find_unsure([*sure[:1], "a: 0.50; paper: 0.40 ± 0.02", *sure[2:]])  # theirs is not ours
     assert find_unsure([*sure[:1], "a: 2.72, 2.32", "2 seeds", ""])
-    assert find_unsure([*sure[:1], "s: 2 of 3 runs (share 0.1 to 0.9)<br>a: 0.5", *sure[2:]])
+    assert find_unsure([*sure[:1], "s: 2 of 3 runs (share: 0.1 to 0.9)<br>a: 0.5", *sure[2:]])
     assert find_unsure([*sure[:1], "a: 0.50", "*one seed*", ""]) == []
 
 
@@ -364,10 +366,13 @@ def test_words_beside_rows_are_true():
     actions, directions = (POSE_LABELS[name].tolist() for name in ("action", "direction"))
     motions = set(zip(actions, directions, strict=True))
     (unseen,) = [each for each in by_claim.values() if "unseen" in each.claim]
-    assert unseen.remark == f"a guess among the {len(motions)} motions: {1 / len(motions):.2f}"
+    assert (
+        unseen.remark == f"chance, a guess among the {len(motions)} motions: {1 / len(motions):.2f}"
+    )
     (oil,) = [each for each in by_claim.values() if "oil" in each.claim]
-    assert "a constant in the mean" in oil.print_next()  # as the legend says
+    assert "constant (baseline) in the mean" in oil.print_next()  # as the legend says
     (ward,) = [each for each in by_claim.values() if "ward" in each.claim]
     assert re.search(r"would pass: (7[5-9]|8[0-4]) %", ward.print_verdict())  # four in five
-    by_title = {figure.title: ward.read_interval(figure) for figure in ward.figures}
-    assert by_title["in all four hours (mask)"].low > by_title["accuracy"].mean  # so README's words
+    by_name = {figure.name: ward.read_interval(figure) for figure in ward.figures}
+    accuracy = by_name["icu_accuracy_authors_protocol"].mean
+    assert by_name["icu_accuracy_mask"].low > accuracy  # so README's words

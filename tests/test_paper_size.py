@@ -223,8 +223,8 @@ def test_a_tensor_that_stays_on_the_cpu_is_seen(number, old, new, run, fake_gpu)
 
 SOURCES = {  # of the claim in claims.toml that a page judges
     "12": "Table 2, MNIST, factored",
-    "22": "picture of Sprites",
-    "32": "pictures of swaps",
+    "22": "figure of Sprites",
+    "32": "figures of swaps",
 }
 ENDS = {  # figures of claims.toml, by their titles on the page
     "own next value (bits)": "mi_same_bits",
@@ -313,10 +313,10 @@ def test_a_verdict_without_its_number_is_seen(old, new, tmp_path, capsys):
     (
         ([(4.6, 4.61, ""), (0.1, 0.163, "lower")], 1.0, False, "reproduced once"),
         ([(4.6, 4.61, ""), (0.2, 0.163, "lower")], 1.0, False, "in part"),
-        ([(5.5, 4.61, "")], 1.0, False, "not reached"),
-        ([(4.6, 4.61, "")], 0.6, False, "not decided"),
+        ([(5.5, 4.61, "")], 1.0, False, "not reproduced"),
+        ([(4.6, 4.61, "")], 0.6, False, "inconclusive"),
         ([(0.9, 0.9, "higher")], 0.7, True, "agrees once"),
-        ([(0.89, 0.9, "higher")], 0.7, True, "not reached"),  # a bar has no tolerance
+        ([(0.89, 0.9, "higher")], 0.7, True, "not reproduced"),  # a bar has no tolerance
     ),
 )
 def test_the_verdict_of_one_run(rows, share, by_bar, verdict, capsys):

@@ -40,9 +40,9 @@ def name_verdict(reached: Sequence[bool], share: float, seeds: int, word: str) -
     word: "reproduced", or "agrees" by a bar of our own.
     """
     if share < LENGTH:
-        return "not decided"
+        return "inconclusive"
     if not all(reached):
-        return "in part" if any(reached) else "not reached"
+        return "in part" if any(reached) else "not reproduced"
     return word if seeds >= SEEDS else f"{word} once"
 
 
