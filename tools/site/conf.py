@@ -42,7 +42,7 @@ html_copy_source = False
 html_show_sourcelink = False
 html_theme_options: dict[str, object] = {
     "logo": {"text": "Unbraid"},
-    "article_header_start": ["toggle-primary-sidebar.html", "course-links.html"],
+    "navbar_start": ["course-links.html"],
     "show_toc_level": 2,
     "show_navbar_depth": 1,
     "use_download_button": False,
