@@ -9,6 +9,7 @@ ONLY ?= $(NB)
 RENEW ?=
 URL ?=
 LAB ?=
+ARGS ?=
 # PyTorch without CUDA is 0.2 GB and not 3: on a Linux without NVIDIA's driver that is enough.
 DRIVER := $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi)
 TORCH ?= $(if $(DRIVER)$(filter-out Linux,$(shell uname -s)),cuda,cpu)
@@ -33,18 +34,26 @@ LIMIT_slurm = --jobs=
 # A run of all tests starts some 200 processes; without bytecode on the disk each would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env run test lab update compare student teacher assignment grading site slides figures data grid grid-test gpu address clean distclean
+.PHONY: help env run test lab update compare student teacher assignment grading site slides figures train measure data grid grid-test gpu address clean distclean
 
-help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+help:  ## maintain: list these commands
+	@for group in learn teach "your data" maintain; do echo "$$group"; awk -F ':.*## ' -v group="$$group: " \
+		'/^[a-z-]+:.*## / && index($$2, group) == 1 {printf "  make %-10s %s\n", $$1, substr($$2, length(group) + 1)}' Makefile; done
 
-env: $(ENVIRONMENT)  ## make the environment .venv (TORCH=cpu, TORCH=cuda: the build of PyTorch); the others do so when needed
+env: $(ENVIRONMENT)  ## maintain: make the environment .venv (TORCH=cpu, TORCH=cuda: the build of PyTorch); the others do so when needed
 	@$(PYTHON) -c "import sys, torch, unbraid; print(f'{sys.executable}: Python {sys.version.split()[0]}, PyTorch {torch.__version__}')"
 
-run: $(ENVIRONMENT)  ## run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
+lab: $(ENVIRONMENT)  ## learn: JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
+	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
+	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
+	$(PYTHON) -m tools desk
+	@echo "JupyterLab starts; its address follows"
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
+
+run: $(ENVIRONMENT)  ## learn: run the notebooks into build/run (ONLY="00 13", PROFILE=smoke)
 	$(PYTHON) -m tools run --profile "$(PROFILE)" --to build/run --only "$(ONLY)"
 
-test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold: format, types, licences, library, notebooks
+test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## maintain: everything that must hold: format, types, licences, library, notebooks
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m mypy
@@ -52,62 +61,61 @@ test: $(ENVIRONMENT) .venv/citation/bin/cffconvert  ## everything that must hold
 	.venv/citation/bin/cffconvert --validate
 	$(PYTHON) -m pytest -n auto --dist worksteal --durations=20
 
-lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/ (LAB=--no-browser hands options on)
-	@$(PYTHON) -c "import jupyterlab, unbraid" 2>/dev/null || { echo "$(PYTHON) has no JupyterLab or no unbraid; run make env, or install them: python -m pip install -e '.[course]' -e ./extras"; exit 1; }
-	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
-	$(PYTHON) -m tools desk
-	@echo "JupyterLab starts; its address follows"
-	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
-
-update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
+update: $(ENVIRONMENT)  ## learn: bring what has changed in the course into mine/; nothing of yours is lost
 	$(PYTHON) -m tools update
 
-compare: $(ENVIRONMENT)  ## run the notebooks and name what differs from their committed outputs (RENEW=1 writes the new ones)
+compare: $(ENVIRONMENT)  ## learn: run the notebooks and name what differs from their committed outputs (RENEW=1 writes the new ones)
 	$(PYTHON) -m tools compare --only "$(ONLY)" $(if $(RENEW),--renew)
 
-student: $(ENVIRONMENT)  ## the notebooks without solutions, in build/student
+student: $(ENVIRONMENT)  ## teach: the notebooks without solutions, in build/student
 	$(PYTHON) -m tools student --only "$(ONLY)"
 
-teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teaching, in build/teacher
+teacher: $(ENVIRONMENT)  ## teach: the notebooks with open solutions and notes on teaching, in build/teacher
 	$(PYTHON) -m tools teacher --only "$(ONLY)"
 
-site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## build the course as a site into build/site (needs npm)
+site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## learn: build the course as a site into build/site (needs npm)
 	.venv/site/bin/python -m tools site
 
-slides: $(ENVIRONMENT) build/npm/complete  ## write slides of 00, 11, 13, 23, 31, 33 into build/site/slides (needs npm)
+slides: $(ENVIRONMENT) build/npm/complete  ## teach: write slides of 00, 11, 13, 23, 31, 33 into build/site/slides (needs npm)
 	$(PYTHON) -m tools slides --only "$(ONLY)"
 
-figures: $(ENVIRONMENT)  ## the figures of the notebooks as files, with what they show, in build/figures
+figures: $(ENVIRONMENT)  ## learn: the figures of the notebooks as files, with what they show, in build/figures
 	$(PYTHON) -m tools figures --only "$(ONLY)"
 
-assignment: $(ENVIRONMENT)  ## exercises for otter-grader, in build/assignment (ONLY=11, PROFILE=smoke: fast to grade)
+assignment: $(ENVIRONMENT)  ## teach: exercises for otter-grader, in build/assignment (ONLY=11, PROFILE=smoke: fast to grade)
 	$(PYTHON) -m tools assignment --only "$(ONLY)" --profile "$(PROFILE)"
 
-grading: .venv/grading/complete  ## have otter-grader grade an assignment, as a test
+grading: .venv/grading/complete  ## maintain: have otter-grader grade an assignment, as a test
 	PATH="$(CURDIR)/.venv/grading/bin:$$PATH" $(PYTHON) -m pytest tests/test_assignment.py
 
-data: $(ENVIRONMENT)  ## fetch the real data, checked
+train: $(ENVIRONMENT)  ## your data: train a model on films, series or sounds and write a report (ARGS="--data films --labels labels.csv")
+	@$(PYTHON) -m unbraid_extras train $(ARGS)
+
+measure: $(ENVIRONMENT)  ## your data: measure what the codes of any model encode (ARGS="codes.npz factors.npz --html measured.html")
+	@$(PYTHON) -m unbraid_extras measure $(ARGS)
+
+data: $(ENVIRONMENT)  ## learn: fetch the real data, checked
 	$(PYTHON) -m unbraid data fetch
 
-grid: $(ENVIRONMENT) $(SCHEDULER)  ## train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
+grid: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: train and measure many runs side by side (PROFILE, TARGET=readme, MACHINE=gpus or slurm, JOBS=8, GRID=--dry-run)
 	$(SNAKEMAKE) $(GRID) --snakefile papers/grid/Snakefile --profile "papers/grid/profiles/$(MACHINE)" $(if $(JOBS),$(LIMIT_$(MACHINE))$(JOBS)) \
 		--config profile="$(PROFILE)" targets="$(TARGET)" results="$(RESULTS)" python="$(PYTHON)"
 
-gpu: $(ENVIRONMENT)  ## train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
+gpu: $(ENVIRONMENT)  ## maintain: train A, B and C at the papers' own size on one GPU, and write rows and verdicts (SEED=1)
 	$(PYTHON) -m papers.gpu --seed "$(SEED)"
 
-grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## the tests of make grid
+grid-test: $(ENVIRONMENT) $(SCHEDULER)  ## maintain: the tests of make grid
 	SNAKEMAKE="$(SNAKEMAKE)" $(PYTHON) -m pytest papers/grid/tests
 
-clean:  ## remove what was built; .venv, data and your trained models (build/results) stay
+clean:  ## maintain: remove what was built; .venv, data and your trained models (build/results) stay
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .mypy_cache lib/*.egg-info extras/src/*.egg-info
 	find lib extras papers tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
-distclean: clean  ## remove .venv, fetched data and your trained models too
+distclean: clean  ## maintain: remove .venv, fetched data and your trained models too
 	rm -rf .venv build data/cache
 
-address: $(ENVIRONMENT)  ## for whoever publishes the repository: badges, and a cell that installs (URL=https://github.com/OWNER/NAME)
+address: $(ENVIRONMENT)  ## teach: for whoever publishes the repository: badges, and a cell that installs (URL=https://github.com/OWNER/NAME)
 	$(PYTHON) -m tools address --url "$(URL)"
 
 # A PyTorch that .venv holds already meets the lock and is kept. PyTorch's own index alone has the build without CUDA.

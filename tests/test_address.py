@@ -39,6 +39,17 @@ def test_badges_and_a_cell_that_installs_nothing_where_the_course_is(clone, monk
     exec(cell.source, {})
 
 
+def test_links_to_the_live_page_lead_to_the_published_one(clone):
+    path = clone / "notebooks" / "11_count.ipynb"
+    book = nbformat.read(path, 4)
+    book.cells.append(nbformat.v4.new_markdown_cell("On the [live page](../docs/live-page.md)."))
+    files.write(book, path)
+    for owner in ("Other", "someone"):  # The second takes the place of the first.
+        address.write_address(f"https://github.com/{owner}/course", clone)
+        text = nbformat.read(path, 4).cells[-1].source
+        assert text == f"On the [live page](https://{owner.lower()}.github.io/course/live.html)."
+
+
 def make_repository(folder):
     """A repository with a package, a notebook and an extra package."""
     for name in ("lib/unbraid/__init__.py", "extras/src/more.py", "notebooks/00_start.ipynb"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from unbraid.checks import ResultsError
-from unbraid.measures.judges import FrameJudge, SequenceJudge, load_judge
+from unbraid.measures.judges import FrameJudge, SequenceJudge, judge_probabilities, load_judge
 from unbraid.networks import count_parameters
 from unbraid.records import read_json, write_json
 
@@ -90,6 +90,14 @@ def test_a_judge_in_training_judges_each_clip_alone(judge, test_clips):
     assert judge.training
     judge.eval()
     torch.testing.assert_close(found, expected)
+
+
+def test_decoded_frames_are_cut_and_averaged(judge, test_clips):
+    frames = test_clips[0][:5]
+    expected = judge.probabilities(frames)["colour"]
+    larger = frames.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    for given in (larger, frames - 0.05 * (frames == 0), larger.double()):
+        torch.testing.assert_close(judge_probabilities(judge, given)["colour"], expected)
 
 
 def test_a_judge_comes_back_from_its_file_and_judges_its_own_labels(judge, test_clips, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from PIL import Image
+from unbraid.checks import SettingsError
 from unbraid.course import films, plots
 
 
@@ -206,6 +207,15 @@ def test_colours_are_apart_for_everybody():
     planes = np.eye(2, dtype=np.float32)[:, :, None, None]  # one frame per digit, one pixel
     first, second = plots.picture(planes)[0, ::2] @ [0.299, 0.587, 0.114]
     assert first > second + 0.15  # the lightness, which is all that a grey print keeps
+
+
+@pytest.mark.parametrize("profile", ("quik", "Full", "", None, 1))
+def test_a_misspelt_profile_of_a_notebook_is_refused_by_its_first_cell(profile):
+    shown = {"plots": plots, "profile": profile}
+    with pytest.raises(SettingsError, match="^profile: expected one of smoke, quick, full"):
+        exec("plots.use_style()", shown)
+    for known in plots.PROFILES:
+        exec("plots.use_style()", shown | {"profile": known})
 
 
 def test_frames_are_laid_out_row_by_row():

@@ -13,6 +13,7 @@ from unbraid.files import write_atomically
 
 from tools.files import ADDRESS, normalise, select_notebooks, tags, write
 
+LIVE = re.compile(r"\[live page\]\([^)\s]+\)")  # in notebooks
 BADGES = re.compile(r"(?s)<!-- badges -->.*?<!-- /badges -->\n")
 INSTALL = """\
 # On Colab or Kaggle: run this cell first (on Kaggle, Settings > Internet must be on).
@@ -38,6 +39,8 @@ if os.path.isdir(COURSE) or importlib.util.find_spec("unbraid") is None:
 def write_address(url: str, root: Path) -> list[Path]:
     """Write the address of a repository on GitHub into README.md and the notebooks of a clone.
 
+    Links to the live page then lead to the published one.
+
     Given again, with another address or the same, it replaces what it wrote. Raises ValueError for
     an address of another form.
     """
@@ -54,8 +57,12 @@ def write_address(url: str, root: Path) -> list[Path]:
     rest = rest.replace("     # URL: the address of this page", "")
     write_atomically(readme, f"{title}\n\n{badges}\n{rest.lstrip()}".encode())
     written = [readme]
+    live = f"[live page]({site_address(root)}live.html)"
     for path in select_notebooks(root / "notebooks"):
         book = nbformat.read(path, 4)
+        for cell in book.cells:
+            if cell.cell_type == "markdown":
+                cell.source = LIVE.sub(live, cell.source)
         book.cells = [cell for cell in book.cells if ADDRESS not in tags(cell)]
         book.cells.insert(1, make_cell(repository))
         book.metadata["accelerator"] = "GPU"  # which Colab then offers

@@ -40,10 +40,16 @@ To run it, copy it into a cell of its own.
 
 </details>"""
 OPEN = " Open this cell after you have tried."  # said of a folded cell, which this is not
+# Outputs that a trusted notebook may have. An extension of JupyterLab can run those of other types.
+PICTURES = ("image/png", "image/jpeg", "image/gif")
+TEXTS = ("text/html", "text/markdown", "text/latex", "image/svg+xml")
 # What runs by itself when a page shows it: JupyterLab lets it, in a notebook that is trusted. No
 # text is left out of the search, because whatever marks pictures and sounds can mark a program.
 ELEMENTS = "script|iframe|frame|object|embed|applet|meta|base|link|form"
-PROGRAM = re.compile(rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|javascript:", re.IGNORECASE)
+ADDRESSES = r"javascript:|href\s*=[\s\"']*data:|=[\s\"']*data:(?!(?:image|audio|video)/)"
+PROGRAM = re.compile(
+    rf"<(?:{ELEMENTS})\b|\bon[a-z]{{3,}}\s*=|\bformaction\b|{ADDRESSES}", re.IGNORECASE
+)
 Cells = list[NotebookNode]
 
 
@@ -165,15 +171,17 @@ def trust(book: NotebookNode) -> None:
 
 
 def holds_programs(cell: NotebookNode) -> bool:
-    """Whether something in a cell's outputs would run before the reader runs the cell."""
+    """Whether something in a cell's outputs could run before the reader runs the cell."""
     for output in cell.get("outputs", []):
         for kind, content in output.get("data", {}).items():
-            if kind in ("image/png", "text/plain"):
+            if kind == "text/plain" or kind in PICTURES:
                 continue
+            if kind not in TEXTS:
+                return True
             # A browser reads letters written as numbers, and addresses over the ends of lines.
             text = html.unescape(str(content))
             joined = re.sub(r"[\t\r\n]", "", text)
-            if "javascript" in kind or PROGRAM.search(text) or PROGRAM.search(joined):
+            if PROGRAM.search(text) or PROGRAM.search(joined):
                 return True
     return False
 

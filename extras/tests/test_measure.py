@@ -440,7 +440,7 @@ def test_the_command_writes_a_table_json_and_a_page(tmp_path, capsys):
     assert written["own"]["action"] == ["dynamic"]
     assert len(written["linear"]["value"]) == 4  # static, and dynamic read in three ways
     page = BeautifulSoup(files[3].read_text(), "html.parser")
-    assert page.li.text == verdict and len(page.find_all("img")) == 2
+    assert page.find(class_="verdict").text == verdict and len(page.find_all("img")) == 2
     assert all("skin" in image["alt"] for image in page.find_all("img"))
     cells = {cell.text for cell in page.find_all("td")}
     assert {"DCI disentanglement", "MIG gap", "SAP separation", "InfoM modularity"} < cells

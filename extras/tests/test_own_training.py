@@ -77,7 +77,10 @@ def parts_of(folder):
     page = BeautifulSoup((folder / "report.html").read_text(encoding="utf-8"), "html.parser")
     for image in page.find_all("img"):
         assert image["src"].startswith("data:image/png;base64,") and len(image["alt"].split()) > 4
-    assert not page.find_all(["link", "script"]) and page.main.h1
+    assert not page.find_all(["link", "script"])
+    first = [part.name for part in page.main.find_all(recursive=False)[:3]]
+    assert first == ["h1", "p", "div"]  # title, verdict, film and matrix: the first screen
+    assert all(title.find_parent(["details", "div"]) for title in page.find_all("h2"))
     assert "default-src 'none'" in page.find("meta", attrs={"http-equiv": True})["content"]
     films, pauses = page.find_all(class_="film"), page.find_all(type="checkbox")
     assert len(films) == len(pauses)
@@ -106,7 +109,8 @@ def test_films_become_weights_and_a_page(model, folder, tmp_path):
     page = parts_of(tmp_path)
     assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS, MADE]
     unit = "groups of person" if group else "films"
-    assert page.find("li").text.startswith(f"Cannot be concluded: too few test {unit}")
+    verdict = page.find(class_="verdict").text
+    assert verdict.startswith(f"Cannot be concluded: too few test {unit}")
     assert len(page.find_all("img")) == 4
     with np.load(tmp_path / "codes.npz") as codes:
         assert set(codes) == set(loaded.code_names)
@@ -122,8 +126,8 @@ def test_a_table_becomes_a_page_and_is_not_trained_twice(folder, tmp_path):
     assert (config.static_size, config.dynamic_size, config.anchor) == (16, 4, "middle")
     page = parts_of(tmp_path)
     assert [title.text for title in page.find_all("h2")] == [*PARTS, LABELS, MADE]
+    assert not page.find(class_="verdict").text.startswith("Cannot")  # 21 test series
     sentences = [item.text for item in page.find(class_="found").find_all("li")]
-    assert not sentences[0].startswith("Cannot")  # 21 test series
     # Labels that cannot be probed are named, once each.
     for name in ("place:", "kind:", "turn:", "half:"):
         assert sum(sentence.startswith(name) for sentence in sentences) == 1

@@ -65,6 +65,8 @@ def draw_swaps(model: SingleElement, clips: Sequences, codes: Codes, path: Path)
         film[:, y : y + side, x : x + side, 3] = 255
     pages = [Image.fromarray(page.repeat(2, 0).repeat(2, 1)) for page in film]
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=130, loop=0)
+    still = pages[0].quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    still.save(path.with_stem(f"{path.stem}-still"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from tools.address import read_address
 from tools.files import ROOT
 
 project = "Unbraid"
-author = "the authors of Unbraid"
-copyright = "the authors of Unbraid, CC BY 4.0"
+author = "the contributors of Unbraid"
+copyright = "the contributors of Unbraid, CC BY 4.0"
 version = release = importlib.metadata.version("unbraid")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax"]
+extensions += ["sphinx_copybutton"]
+copybutton_selector = ":not(.output) > div.highlight > pre"  # code, and not what it has printed
 source_suffix = {".ipynb": "myst-nb", ".md": "myst-nb", ".rst": "restructuredtext"}
 nb_execution_mode = "off"  # the committed outputs are shown
 nb_merge_streams = True
@@ -33,10 +35,14 @@ mathjax_path = "mathjax/tex-svg.js"
 html_theme = "sphinx_book_theme"
 html_title = "Unbraid"
 html_static_path = ["static"]
+templates_path = ["templates"]
+html_favicon = html_logo = "static/favicon.svg"
 html_css_files = ["course.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options: dict[str, object] = {
+    "logo": {"text": "Unbraid"},
+    "navbar_start": ["course-links.html"],
     "show_toc_level": 2,
     "show_navbar_depth": 1,
     "use_download_button": False,

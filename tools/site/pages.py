@@ -34,7 +34,8 @@ LISTS = {  # what follows the notebooks there
 }
 # Folders whose Markdown becomes pages.
 PAGES = ("docs", "docs/questions", ".", "data", "extras", "results")
-LEFT_OUT = {"README.md", "docs/README.md"}
+LIVE = "docs/live-page.md"  # of a clone; on the site its links lead to the live page itself
+LEFT_OUT = {"README.md", "docs/README.md", LIVE}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # A page has no kernel: what checks a learner's answer goes, the solution stays, folded.
 READ = TagRemovePreprocessor(enabled=True, remove_cell_tags={"expectation", "check", "solved"})
@@ -107,20 +108,23 @@ def write_text(path: Path, text: str) -> None:
 def lead(text: str, path: Path, source: Path, pages: set[str]) -> str:
     """Let each link of a text lead to a page, or to a copy of the file or picture that it names.
 
-    The link to README leads to the first page, and to the live page where README speaks of it, at
-    #ways-in; one to a folder is dropped, as a site has none.
+    The link to README leads to the first page; those to `LIVE`, to README's #ways-in and to the
+    published live page lead to the site's own; one to a folder is dropped, as a site has none.
     """
 
     def move(match: re.Match) -> str:
         sign, words, link, place = match.groups()
+        own = f'<a href="{os.path.relpath(ROOT / "live.html", path.parent)}">{words}</a>'
+        if link == f"{site_address(ROOT)}live.html":
+            return own
         target = (path.parent / link).resolve()
         if re.match(r"\w+:", link) or not target.is_relative_to(ROOT):
             return match[0]
         name = target.relative_to(ROOT).as_posix()
         if name in pages:
             return match[0]
-        if name == "README.md" and place == "#ways-in":
-            return f'<a href="{os.path.relpath(ROOT / "live.html", path.parent)}">{words}</a>'
+        if name == LIVE or (name == "README.md" and place == "#ways-in"):
+            return own
         if name == "README.md":
             return f"[{words}]({os.path.relpath(ROOT / 'index.md', path.parent)})"
         if not target.is_file():

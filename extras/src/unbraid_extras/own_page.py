@@ -21,7 +21,7 @@ MOST_SEQUENCES = {"train": 600, "test": 300}  # that probes and pictures read
 
 
 class Page:
-    """What the sections of a report read; they add sentences to `verdict` and to `findings`.
+    """What the sections of a report read; they add sentences to `verdict`, `findings` and `advice`.
 
     dynamic: labels, a value per sequence, of the motion; None: it is not said which these are.
     """
@@ -49,6 +49,7 @@ class Page:
         self.obstacles: dict[str, str] = {}  # by label: why nothing can be said of it, or ""
         self.verdict: list[str] = []
         self.findings: list[str] = []
+        self.advice: list[str] = []
 
     @property
     def common(self) -> Tensor:

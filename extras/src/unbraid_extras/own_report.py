@@ -36,7 +36,7 @@ UNUSED_BELOW = 0.05  # the change of decoded values, as a share, by a code that 
 SHOWN = 3  # test sequences in a picture
 MOST_FRAMES = 12  # of a sequence in a picture
 LONGEST_FILM = 40  # frames
-TILE = 110  # pixels of the page for a frame of a film, about
+TILE = 160  # pixels of the page for a frame of a film, about
 MOST_LINES = 8  # variables that are drawn as lines; more are drawn as an image
 SEEN: dict[str, Any] = {"color": "0.45", "marker": ".", "markersize": 4}
 LOOKS: dict[str, dict[str, Any]] = {  # of lines
@@ -67,7 +67,7 @@ def write(
         "labels": show_labels(page),
     }
     about = data.splits["train"].provenance.split(",")[0].removeprefix("own data from ")
-    title = f"{trained.plan.model} on {about}"
+    title = f"What the model has learnt from {about}"
     html = pages.render("own_report.html.j2", title=title, page=page, **sections)
     parts = list_measured(page)
     codes = concatenate([page.codes[name] for name in parts])
@@ -173,10 +173,9 @@ def show_reconstructions(page: Page) -> dict[str, object]:
         if model > LEFT * min(means):
             side, remedy = test.frames.shape[-1], "more updates (--steps) or more sequences"
             if test.kind == "frames":
-                remedy = (
-                    f"--size {2 * side}, since fine shapes are lost at {side} pixels, or {remedy}"
-                )
-            page.findings.append(f"{model / min(means):.0%} of that error is left; try {remedy}.")
+                why = f"--size {2 * side}, since fine shapes are lost at {side} pixels"
+                remedy = f"{why}, or {remedy}"
+            page.advice.append(f"{model / min(means):.0%} of that error is left; try {remedy}.")
     else:
         page.verdict.append(
             "The model has learnt little: a mean without any motion is at least as near to the "

@@ -6,6 +6,7 @@ What moves is in `films`, and a lesson finds it here, too. alt: as in `images`.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageChops
 
-from unbraid.checks import check_field, refuse
+from unbraid.checks import check_field, check_name, refuse
 from unbraid.course.films import animate, explore, film  # noqa: F401 - lessons take them here
 from unbraid.course.images import (  # noqa: F401
     DIGITS,
@@ -31,11 +32,16 @@ if TYPE_CHECKING:
 
 STATIC, DYNAMIC = "#D55E00", "#0072B2"  # of the two kinds of codes: orange and blue
 SEEN = 16  # from here on one may see that a colour, of 255, has changed
+PROFILES = ("smoke", "quick", "full")  # of a notebook
 CHANCE_LEVEL = 0.01  # a cell of the leakage matrix with a larger p-value may be chance
 
 
 def use_style() -> None:
-    """Use the course's matplotlib style: white face, colour-blind-safe colours."""
+    """Use the course's matplotlib style: white face, colour-blind-safe colours.
+
+    Every notebook calls this before anything else, so its `profile`, if misspelt, is refused here.
+    """
+    check_name("profile", sys._getframe(1).f_globals.get("profile", "quick"), PROFILES)
     plt.style.use("unbraid.unbraid")
 
 

@@ -68,8 +68,8 @@ def kraskov(
     jitter: uniform noise, at most 0.01 deviations of a column, so that no two distances tie. It
         orders equal rows at random: where many are equal, the estimate is far off, and warns.
 
-    The result has its `doubts`: equal rows, a value that decides a scale, class numbers, few rows
-    for so many columns. The first three warn, too.
+    The estimate has its `doubts`, sentences that one reads beside it: equal rows, a value that
+    decides a scale, class numbers, few rows for so many columns.
     """
     check_type(bool, raw=raw)
     xs, ys = as_samples("x", x), as_samples("y", y)
@@ -79,8 +79,8 @@ def kraskov(
         refuse("k", f"at most {len(xs) - 1} neighbours", k)
     check_whole(0, shuffles=shuffles, seed=seed)
     given, width = {"x": xs, "y": ys}, xs.shape[1] + ys.shape[1]
-    ties = describe_ties(np.hstack([xs, ys]))
-    loud = [*doubts.doubt_classes(given), *[ties] * bool(ties)]
+    ties = warn_of_ties(np.hstack([xs, ys]))
+    found = [*doubts.doubt_classes(given), *ties]
     for_jitter, for_null = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     xs, ys = (prepare(each, jitter, for_jitter, raw) for each in (xs, ys))
     null = [kraskov_bits(xs, for_null.permutation(ys), k) for _ in range(shuffles)]
@@ -92,11 +92,9 @@ def kraskov(
         return kraskov_bits(x, y, k) if len(x) > k else np.nan
 
     if not (raw or ties):
-        loud += doubts.doubt_scale(given, bits, by_ranks)
-    for doubt in loud:
-        warnings.warn(doubt, stacklevel=2)
-    quiet = doubts.doubt_size(len(xs), width, bits)
-    return MutualInformation(bits, np.array(null), (*loud, *quiet))
+        found += doubts.doubt_scale(given, bits, by_ranks)
+    found += doubts.doubt_size(len(xs), width, bits)
+    return MutualInformation(bits, np.array(null), tuple(found))
 
 
 def kraskov_bits(x: np.ndarray, y: np.ndarray, k: int) -> float:
@@ -131,14 +129,12 @@ def ross(x: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> MutualInformation
         ranks = prepare_ranks(xs[rows], np.random.default_rng(seed))
         return ross_bits(ranks, [classes[rows]], k=3)[0]
 
-    ties = describe_ties(xs)
-    loud = [*doubts.doubt_labels(classes), *[ties] * bool(ties)]
+    ties = warn_of_ties(xs)
+    found = [*doubts.doubt_labels(classes), *ties]
     if not ties:
-        loud += doubts.doubt_scale({"x": xs}, bits, by_ranks)
-    for doubt in loud:
-        warnings.warn(doubt, stacklevel=2)
-    quiet = doubts.doubt_size(len(xs), xs.shape[1] + 1, bits)
-    return MutualInformation(bits, np.empty(0), (*loud, *quiet))
+        found += doubts.doubt_scale({"x": xs}, bits, by_ranks)
+    found += doubts.doubt_size(len(xs), xs.shape[1] + 1, bits)
+    return MutualInformation(bits, np.empty(0), tuple(found))
 
 
 def ross_bits(x: np.ndarray, columns: Iterable[np.ndarray], k: int) -> list[float]:
@@ -237,6 +233,14 @@ def describe_ties(samples: np.ndarray) -> str:
     share = counts[counts > 1].sum() / max(1, len(samples))
     says = f"{share:.0%} of the rows equal others: zeros and counts make the estimate too low"
     return f"{says}, copies too high" if share > 0.1 else ""
+
+
+def warn_of_ties(samples: np.ndarray) -> list[str]:
+    """The doubt of equal rows, if there are many; the caller of the estimator is warned of it."""
+    ties = describe_ties(samples)
+    if ties:
+        warnings.warn(ties, stacklevel=3)
+    return [ties] * bool(ties)
 
 
 def prepare(x: np.ndarray, jitter: float, generator: np.random.Generator, raw: bool) -> np.ndarray:

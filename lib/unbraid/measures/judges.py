@@ -19,6 +19,7 @@ from unbraid.networks import frame_encoder
 from unbraid.tensors import read_weights
 
 JUDGED_AT_ONCE = 128  # frames or clips judged at a time
+STRAY = 0.1  # mean distance of pixels from [0, 1] up to which frames count as decoded ones
 
 Classes = Mapping[str, tuple[str, ...]]
 
@@ -115,9 +116,18 @@ KINDS = {"frames": FrameJudge, "sequences": SequenceJudge}
 
 
 def judge_probabilities(judge: FrameJudge, frames: Tensor) -> dict[str, Tensor]:
-    """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes)."""
-    size = judge.sizes["image_size"]
-    if frames.shape[-1] != size and frames.shape[-1] == frames.shape[-2]:  # `check` refuses others
+    """What a judge sees in frames (N, ..., C, H, W), averaged down to its size: (N, classes).
+
+    Decoded frames may leave [0, 1] a little: they are cut. Frames of another range or of fewer
+    pixels than the judge has learnt from are refused; raises ValueError.
+    """
+    check_type(Tensor, frames=frames)
+    size, is_float = judge.sizes["image_size"], frames.is_floating_point()
+    if is_float and not float((frames - frames.clamp(0, 1)).abs().mean()) <= STRAY:
+        low, high = map(float, frames.aminmax())
+        refuse("frames", "values in [0, 1], or a little outside", f"{low:g} to {high:g}")
+    is_larger = frames.ndim > 3 and frames.shape[-1] == frames.shape[-2] > size
+    if is_larger and is_float:  # `check` refuses others
         frames = F.adaptive_avg_pool2d(frames.flatten(0, -4), size).unflatten(0, frames.shape[:-3])
     return judge.probabilities(frames.clamp(0, 1))
 

@@ -122,9 +122,18 @@ function drawAll() {
     const picture = frames[frame % LENGTH] ?? frames.find((each) => each);
     if (canvas.ariaLabel !== (label ?? "no film yet")) canvas.ariaLabel = label ?? "no film yet";
     if (!picture) continue;
-    if (canvas.width !== picture.width) canvas.width = canvas.height = picture.width;
-    canvas.getContext("2d").putImageData(picture, 0, 0);
+    const shown = canvas.dataset.small === undefined ? picture : shrink(picture);
+    if (canvas.width !== shown.width) canvas.width = canvas.height = shown.width;
+    canvas.getContext("2d").putImageData(shown, 0, 0);
   }
+}
+
+/** A picture of SIDE x SIDE pixels, by the means of blocks: what both models paint is compared at this size. */
+function shrink(picture) {
+  if (picture.width === SIDE) return picture;
+  const [values, small] = [toNumbers([picture]), new ImageData(SIDE, SIDE)];
+  for (let i = 0; i < SIDE * SIDE; i++) small.data.set([...values.subarray(3 * i, 3 * i + 3), 255], 4 * i);
+  return small;
 }
 
 /** What a canvas shows: nowA and outA depend on whether the motions are exchanged. */
@@ -171,7 +180,7 @@ function toFrames(values, size, colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255]
 /** A film as numbers, at 32 x 32 pixels, by the means of blocks. */
 function toNumbers(frames) {
   const block = frames[0].width / SIDE;
-  const values = new Float32Array(LENGTH * SIDE * SIDE * 3);
+  const values = new Float32Array(frames.length * SIDE * SIDE * 3);
   frames.forEach(({ data, width }, t) => {
     for (let y = 0, i = 0; y < width; y++) {
       const row = 3 * SIDE * (t * SIDE + Math.floor(y / block));
@@ -252,7 +261,7 @@ function setExchanged(value) {
   document.body.classList.toggle("exchanged", value);
   for (const button of all(".exchange")) {
     button.setAttribute("aria-pressed", value);
-    button.textContent = value ? "Give their own motion back" : "Exchange their motion";
+    button.textContent = value ? "Give them their own motion back" : "Exchange their motion";
   }
   drawAll();
   if (content.swapB?.frames) say(value ? "Exchanged: each moves, and faces, as the other did." : "Shown: the two clips as they are.");
@@ -291,7 +300,7 @@ const showPair = latest(async () => {
   get("verdict").textContent = "";
   drawAll();
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  say(`Ready: press the button. (Your browser painted in ${seconds} s what it will show.)`);
+  say(`Ready: press the button. (${by === "twin" ? "The second model" : "The model"} painted in ${seconds} s what it will show.)`);
   document.body.dataset.shown = `${a} ${b} ${by}`;
   writeAddress(by);
 
