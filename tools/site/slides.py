@@ -193,4 +193,4 @@ def choose_place(figure: Figure) -> str:
         width, height = map(float, box.groups()) if box else (16, 9)
     else:
         width, height = Image.open(io.BytesIO(figure.content)).size
-    return "wide" if width > 1.5 * height else "tall"
+    return "wide" if width > 1.6 * height else "tall"  # as large as possible
