@@ -93,6 +93,23 @@ def test_a_slide_shows_what_the_page_has(cells):
             slides.make_slides(cells, pictures)
 
 
+def test_an_equation_stands_above_what_a_slide_shows(cells):
+    cells[3].source += "\n\n$$y.\\tag{1}$$\n\n$$x=2.\\tag{12}$$"
+    mark = {"title": "T.", "line": "L.", "equation": "12"}
+    cells[5].metadata["slide"] = mark | {"list": ["a"]}
+    cells = [cell for cell in cells if cell is cells[5] or "slide" not in cell.metadata]
+    thing = slides.make_slides(cells, [])[-1].thing
+    assert "x=2" in thing and "y." not in thing and thing.index("x=2") < thing.index("<li>")
+    cells[5].metadata["slide"]["equation"] = "2"
+    with pytest.raises(ValueError, match="'T.': expected an equation 2"):
+        slides.make_slides(cells, [])
+
+
+@pytest.mark.parametrize("number", ("15", "21", "40"))
+def test_no_slide_shows_a_formula_alone(number):
+    assert "formula" not in {slide.kind for slide in DECKS[number]}
+
+
 def test_slides_survive_a_new_run(cells):
     marks = [cell.metadata.get("slide") for cell in cells]
     book = files.normalise(nbformat.v4.new_notebook(cells=cells))
