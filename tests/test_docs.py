@@ -212,6 +212,7 @@ def test_every_abbreviation_of_the_lessons_is_in_the_glossary():
 def test_the_syllabus_is_the_written_one_and_leaves_nothing_out():
     """Red: run `python -m tools syllabus`."""
     assert syllabus.PAGE.read_text(encoding="utf-8") == syllabus.renew_tables()
+    assert syllabus.TEACHING.read_text(encoding="utf-8") == syllabus.renew_pace()
     term = syllabus.read_plans()["term"]
     assert sorted(sum(term.values(), [])) == list(syllabus.read_lessons())
 

@@ -24,7 +24,7 @@ def cells():
 
 
 def test_the_decks_are_those_of_the_table():
-    assert set(DECKS) == set("00 11 13 15 21 23 31 33 40".split())
+    assert set(DECKS) == {"00", "11", "13", "15", "21", "23", "31", "33", "40"}
 
 
 @pytest.mark.parametrize("number", DECKS)

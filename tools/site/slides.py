@@ -3,9 +3,9 @@
 A slide has a title, something to see, and one line that appears last. Title and line stand in the
 metadata; `figure` names a picture of the notebook by its key in figures/alt.toml, and `list` holds
 items. `equation` is the number of a formula of the notebook, which then stands above what a slide
-shows. With neither picture nor list, a code cell shows what it shows in the notebook (a picture, a table, what it
-prints, or else its code) and a Markdown cell its formulas and tables, one a slide. A cell with
-several slides has a list of them. Title, question and answer are those of the first cell.
+shows. With neither picture nor list, a code cell shows what it shows in the notebook (a picture, a
+table, what it prints, or else its code) and a Markdown cell its formulas and tables, one a slide. A
+cell with several slides has a list of them. Title, question and answer are those of the first cell.
 """
 
 from __future__ import annotations
