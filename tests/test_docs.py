@@ -13,7 +13,7 @@ from tools import syllabus
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
-PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
 FOLDERS = ("data", "docs", "notebooks", "papers", "results", "site", "tools")  # and all below
 NUMBERED = re.compile(  # a link to a numbered page: its text and its number, or the other way round
