@@ -54,7 +54,7 @@ def find_place(slide):
         return 840, 716
     title = math.ceil(len(drop_marks(slide.title)) / 56)  # their lines of text
     line = math.ceil(len(drop_marks(slide.line)) / 74)
-    return 1260, 654 - 39 * title - 35 * line
+    return 1260, 654 - 39 * title - 35 * line - 80 * ("equation" in slide.thing)
 
 
 def drop_marks(text):
@@ -104,7 +104,7 @@ def test_an_equation_stands_above_what_a_slide_shows(cells):
         slides.make_slides(cells, [])
 
 
-@pytest.mark.parametrize("number", ("15", "21", "40"))
+@pytest.mark.parametrize("number", sorted(set(DECKS) - {"11", "23", "33"}))
 def test_no_slide_shows_a_formula_alone(number):
     assert "formula" not in {slide.kind for slide in DECKS[number]}
 
