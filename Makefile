@@ -74,7 +74,7 @@ teacher: $(ENVIRONMENT)  ## the notebooks with open solutions and notes on teach
 site: $(ENVIRONMENT) .venv/site/complete build/npm/complete  ## build the course as a site into build/site (needs npm)
 	.venv/site/bin/python -m tools site
 
-slides: $(ENVIRONMENT) build/npm/complete  ## write slides of 00, 11, 13, 23, 31, 33 into build/site/slides (needs npm)
+slides: $(ENVIRONMENT) build/npm/complete  ## write slides of nine notebooks into build/site/slides (needs npm)
 	$(PYTHON) -m tools slides --only "$(ONLY)"
 
 figures: $(ENVIRONMENT)  ## the figures of the notebooks as files, with what they show, in build/figures

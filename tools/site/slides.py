@@ -2,9 +2,10 @@
 
 A slide has a title, something to see, and one line that appears last. Title and line stand in the
 metadata; `figure` names a picture of the notebook by its key in figures/alt.toml, and `list` holds
-items. With neither, a code cell shows what it shows in the notebook (a picture, a table, what it
-prints, or else its code) and a Markdown cell its formulas and tables, one a slide. A cell with
-several slides has a list of them. Title, question and answer are those of the first cell.
+items. `equation` is the number of a formula of the notebook, which then stands above what a slide
+shows. With neither picture nor list, a code cell shows what it shows in the notebook (a picture, a
+table, what it prints, or else its code) and a Markdown cell its formulas and tables, one a slide. A
+cell with several slides has a list of them. Title, question and answer are those of the first cell.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ def make_slides(cells: list[NotebookNode], figures: list[Figure]) -> list[Slide]
                 start, end = found.span()
                 kind = "formula" if found[0].startswith("$$") else "table"
                 thing = markdown2html(found[0])
+            if "equation" in mark:
+                thing = set_equation(written, mark) + thing
             before = "\n\n".join([*written[:number], written[number][:start]])
             after = "\n\n".join([written[number][end:], *written[number + 1 :]])
             notes = [] if kind == "list" else list_paragraphs(before)[-1:]
@@ -156,6 +159,16 @@ def drop_links(text: str) -> str:
 def write_line(text: str) -> str:
     """Markdown of one paragraph as HTML that stands in a line."""
     return re.sub(r"^<p>|</p>$", "", markdown2html(text).strip())
+
+
+def set_equation(written: list[str], mark: dict[str, Any]) -> str:
+    """The formula of the number that a slide names, as HTML."""
+    tag = f"\\tag{{{mark['equation']}}}"
+    formulas = (found[0] for text in written for found in SHOWN.finditer(text))
+    formula = next((each for each in formulas if tag in each), None)
+    if not formula:
+        raise ValueError(f"slide {mark['title']!r}: expected an equation {mark['equation']}")
+    return f'<div class="equation">{markdown2html(formula)}</div>'
 
 
 def choose_picture(figures: list[Figure], number: int, mark: dict[str, Any]) -> Figure | None:
@@ -193,4 +206,4 @@ def choose_place(figure: Figure) -> str:
         width, height = map(float, box.groups()) if box else (16, 9)
     else:
         width, height = Image.open(io.BytesIO(figure.content)).size
-    return "wide" if width > 1.5 * height else "tall"
+    return "wide" if width > 1.6 * height else "tall"  # as large as possible
