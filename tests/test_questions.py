@@ -1,4 +1,4 @@
-"""docs/questions: five or six a notebook, each page read with the Answer that stands there."""
+"""docs/questions: five or six a notebook and eight a part, read with the Answers that stand."""
 
 import re
 import shutil
@@ -25,6 +25,33 @@ def test_a_page_has_as_many_answers_as_questions_and_a_message(path):
     assert parts[::2] == ["Questions", "Answers", "Message"]
     asked, answered = (re.findall(r"^(\d+)\. \S", part, re.MULTILINE) for part in parts[1:5:2])
     assert asked == answered and asked in ([*"12345"], [*"123456"])
+
+
+@pytest.mark.parametrize("part", "abcd")
+def test_a_quiz_gives_a_reason_for_each_choice(part):
+    page = questions.FOLDER / f"quiz_{part}.md"
+    title, *parts = re.split(r"^## (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    assert title.startswith(f"# Quiz on part {part.upper()}: ") and parts[::2] == [
+        "Questions",
+        "Answers",
+    ]
+    asked, answered = (re.split(r"^\d\. ", text, flags=re.MULTILINE)[1:] for text in parts[1::2])
+    assert len(asked) == len(answered) == 8
+    right = [answer[2] for answer in answered]  # **A.**
+    assert all(right.count(letter) == 2 for letter in "ABCD")
+    longest, notebooks = 0, set()
+    for question, answer, letter in zip(asked, answered, right, strict=True):
+        choices = dict(re.findall(r"^   - \*\*([A-D])\.\*\* (.+)$", question, re.MULTILINE))
+        reasons = re.findall(r"^   - \*\*([A-D])\*\* is wrong\. \S+", answer, re.MULTILINE)
+        assert "".join(choices) == "ABCD" and "".join(reasons) == "ABCD".replace(letter, "")
+        longest += max(choices, key=lambda each: len(choices[each])) == letter
+        notebooks |= set(re.findall(r"\[notebook (\d\d)\]", question))
+    assert longest <= 4  # length does not give the right choice away
+    assert notebooks == set(questions.read_marks(page))
+    first = {number[0] for number in notebooks}
+    assert first == {str("abcd".index(part) + 1)}
+    every = {path.name[:2] for path in NOTEBOOKS if path.name[0] in first}
+    assert notebooks == every
 
 
 @pytest.fixture
@@ -60,6 +87,19 @@ def test_a_changed_answer_is_seen_until_its_fingerprint_is_renewed(places, capsy
     assert questions.find_stale(**places) == []
     renewed = next(places["folder"].glob("*.md")).read_text()
     assert renewed != page and questions.COMMENT.sub("", renewed) == questions.COMMENT.sub("", page)
+
+
+def test_a_changed_answer_makes_the_quiz_stale_too(places, capsys):
+    number = NOTEBOOKS[3].name[:2]
+    quiz = places["folder"] / "quiz_z.md"
+    quiz.write_text(f"# Quiz\n\n<!-- read with the Answers 00:11111111 {number}:22222222 -->\n")
+    assert any("quiz_z.md" in stale for stale in questions.find_stale(**places))
+    assert quiz in questions.renew(**places) and questions.find_stale(**places) == []
+    marks = questions.read_marks(quiz)
+    assert marks["00"] == "11111111"  # of another notebook
+    edit(places, lambda text: text.replace("**Answer.** ", "**Answer.** Not "))
+    stale = [each for each in questions.find_stale(**places) if "quiz_z.md" in each]
+    assert len(stale) == 1 and f"on {number}" in stale[0]
 
 
 def test_another_title_or_line_break_leaves_the_questions_as_they_are(places):
