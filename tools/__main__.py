@@ -44,10 +44,10 @@ def footer(options: Options) -> list[Path]:
 
 
 def syllabus(_: Options) -> list[Path]:
-    """Renew the tables of docs/syllabus.md."""
+    """Renew the tables of docs/syllabus.md and docs/teaching.md."""
     from tools.syllabus import renew
 
-    return [renew()]
+    return renew()
 
 
 def export(_: Options) -> list[Path]:

@@ -15,6 +15,7 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
 from tools.files import copy_drawings, select_notebooks, tags, write
+from tools.pace import HEADING, NUMBER, Section, measure_sections
 
 FOR_LEARNERS = TagRemovePreprocessor(
     enabled=True, remove_cell_tags={"solution"}, remove_all_outputs_tags={"check"}
@@ -45,6 +46,7 @@ def write_edition(
     if Path(to).resolve() == notebooks[0].parent.resolve():
         raise ValueError(f"to: expected another folder than that of the notebooks, found {to}")
     notes = read_notes(notebooks[0].parent / NOTES)
+    lectures = read_lectures(notebooks[0].parent / NOTES)
     written = []
     for notebook in notebooks:
         book = nbformat.read(notebook, 4)
@@ -52,7 +54,11 @@ def write_edition(
             book, _ = FOR_LEARNERS(book, {})
         else:
             open_folded(book)
+            lecture = lectures.get(notebook.name[:2], set())
+            sections = measure_sections(book.cells)
+            mark_sections(book, sections, lecture)
             if note := notes.get(notebook.name[:2]):
+                note = "\n\n".join([note, *tabulate(sections, lecture)])
                 cell = nbformat.v4.new_markdown_cell(note, metadata={"tags": ["teacher"]})
                 book.cells.insert(1, cell)
         move_links(book, notebooks, Path(to))
@@ -67,6 +73,37 @@ def open_folded(book: NotebookNode) -> None:
         if {"solution", "expectation"} & set(tags(cell)):
             cell.metadata.pop("jupyter", None)
             cell.metadata.tags = [tag for tag in tags(cell) if tag != "hide-cell"]
+
+
+def mark_sections(book: NotebookNode, sections: list[Section], lecture: set[int]) -> None:
+    """Write below the heading of each section whether it is for the lecture or for home."""
+    minutes = {section.title: section.minutes for section in sections}
+
+    def mark(match: re.Match) -> str:
+        number = NUMBER.match(match[1])
+        if not number or match[1] not in minutes:
+            return match[0]
+        return f"{match[0]}\n\n*{name_place(int(number[1]), lecture)}, {minutes[match[1]]} minutes*"
+
+    for cell in book.cells if lecture else ():
+        if cell.cell_type == "markdown":
+            cell.source = HEADING.sub(mark, cell.source)
+
+
+def name_place(number: int, lecture: set[int]) -> str:
+    """Where a section is read: in the lecture or at home."""
+    return "lecture" if number in lecture else "home"
+
+
+def tabulate(sections: list[Section], lecture: set[int]) -> list[str]:
+    """The sections as a table with their minutes, if some of them are for the lecture."""
+    if not lecture:
+        return []
+    rows = ["| section | where | minutes |", "|---|---|---|"]
+    for section in sections:
+        where = name_place(section.number, lecture)
+        rows.append(f"| {section.title} | {where} | {section.minutes} |")
+    return ["**Lecture and home**, by reading speed", "\n".join(rows)]
 
 
 def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
@@ -86,6 +123,12 @@ def move_links(book: NotebookNode, notebooks: list[Path], to: Path) -> None:
     for cell in book.cells:
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(move, cell.source)
+
+
+def read_lectures(path: Path) -> dict[str, set[int]]:
+    """The numbers of the sections for the lecture, by the number of their notebook."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {number: set(table.get("lecture", [])) for number, table in tables.items()}
 
 
 def read_notes(path: Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The tables of docs/syllabus.md: which notebooks in which plan, and how many minutes they take.
 
 The plans stand in syllabus.toml, and the minutes in the header of each notebook. Those to study and
-to do are also in notebooks/teaching.toml, for the teacher edition.
+to do are also in notebooks/teaching.toml, for the teacher edition. The table of docs/teaching.md
+has the minutes of the lecture and of what is read at home, counted by tools/pace.py.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import NamedTuple
 
 import nbformat
 
+from tools.editions import NOTES, read_lectures
 from tools.files import ROOT, select_notebooks
+from tools.pace import measure_sections
 
 PAGE = ROOT / "docs" / "syllabus.md"
+TEACHING = ROOT / "docs" / "teaching.md"
 PLANS = Path(__file__).with_suffix(".toml")
 TIME = re.compile(r"Study: (\d+) minutes, and (\d+) for the exercises\. Runs in (.*?) on two cores")
 WORDS = {"half a minute": "0.5", "a minute": "1"}
@@ -66,10 +70,34 @@ def read_plans() -> dict[str, dict[str, list[str]]]:
     return plans
 
 
-def renew() -> Path:
-    """Write the page with its tables anew."""
+def renew() -> list[Path]:
+    """Write the two pages with their tables anew."""
     PAGE.write_text(renew_tables(), encoding="utf-8")
-    return PAGE
+    TEACHING.write_text(renew_pace(), encoding="utf-8")
+    return [PAGE, TEACHING]
+
+
+def renew_pace() -> str:
+    """The page on teaching with its table of lecture and home written anew."""
+    rows = [
+        "| notebook | lecture | minutes | home | minutes | exercises |",
+        "|---|---|---|---|---|---|",
+    ]
+    lectures, lessons = read_lectures(ROOT / "notebooks" / NOTES), read_lessons()
+    for path in select_notebooks():
+        number = path.name[:2]
+        chosen: dict[bool, list[int]] = {True: [], False: []}
+        minutes = {True: 0, False: 0}
+        for section in measure_sections(nbformat.read(path, 4).cells):
+            in_lecture = section.number in lectures[number]
+            chosen[in_lecture].append(section.number)
+            minutes[in_lecture] += section.minutes
+        cells = [f"[{number}](../notebooks/{path.name})"]
+        for place in (True, False):
+            cells += [" ".join(map(str, chosen[place])), str(minutes[place])]
+        cells.append(str(lessons[number].minutes[1]))
+        rows.append(f"| {' | '.join(cells)} |")
+    return fill(TEACHING.read_text(encoding="utf-8"), "pace", "\n".join(rows))
 
 
 def renew_tables() -> str:
@@ -82,12 +110,17 @@ def renew_tables() -> str:
         name = f"[{number} · {lesson.title}](../notebooks/{lesson.name})"
         lines.append(f"| {name} | {add_minutes([number], lessons)} |")
     for name, table in (tables | {"all": "\n".join(lines)}).items():
-        start, opening, rest = page.partition(f"<!-- {name} -->\n")
-        end = "".join(rest.partition(f"<!-- /{name} -->")[1:])
-        if not end:
-            raise ValueError(f"syllabus: expected <!-- {name} --> ... <!-- /{name} -->, found none")
-        page = f"{start}{opening}{table}\n{end}"
+        page = fill(page, name, table)
     return page
+
+
+def fill(page: str, name: str, table: str) -> str:
+    """A page with a table between the two marks of its name."""
+    start, opening, rest = page.partition(f"<!-- {name} -->\n")
+    end = "".join(rest.partition(f"<!-- /{name} -->")[1:])
+    if not end:
+        raise ValueError(f"syllabus: expected <!-- {name} --> ... <!-- /{name} -->, found none")
+    return f"{start}{opening}{table}\n{end}"
 
 
 def tabulate(name: str, rows: dict[str, list[str]], lessons: dict[str, Lesson]) -> str:
