@@ -13,7 +13,7 @@ from tools import syllabus
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
-PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [ROOT / "results" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
 FOLDERS = ("data", "docs", "notebooks", "papers", "results", "site", "tools")  # and all below
 NUMBERED = re.compile(  # a link to a numbered page: its text and its number, or the other way round
@@ -212,6 +212,7 @@ def test_every_abbreviation_of_the_lessons_is_in_the_glossary():
 def test_the_syllabus_is_the_written_one_and_leaves_nothing_out():
     """Red: run `python -m tools syllabus`."""
     assert syllabus.PAGE.read_text(encoding="utf-8") == syllabus.renew_tables()
+    assert syllabus.TEACHING.read_text(encoding="utf-8") == syllabus.renew_pace()
     term = syllabus.read_plans()["term"]
     assert sorted(sum(term.values(), [])) == list(syllabus.read_lessons())
 

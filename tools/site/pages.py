@@ -30,10 +30,11 @@ LISTS = {  # what follows the notebooks there
     "results/README",
     "Read": "extras/README extras/own-data docs/gpu docs/people-in-the-data "
     "docs/judging-small-versions docs/public-code data/README",
-    "Teach, take part": "docs/syllabus docs/teaching questions CONTRIBUTING CHANGELOG",
+    "Teach, take part": "docs/syllabus docs/teaching questions docs/projects/own_data "
+    "docs/projects/series docs/projects/sample_report CONTRIBUTING CHANGELOG",
 }
 # Folders whose Markdown becomes pages.
-PAGES = ("docs", "docs/questions", ".", "data", "extras", "results")
+PAGES = ("docs", "docs/questions", "docs/projects", ".", "data", "extras", "results")
 LEFT_OUT = {"README.md", "docs/README.md"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # A page has no kernel: what checks a learner's answer goes, the solution stays, folded.
@@ -142,8 +143,12 @@ def write_index(source: Path, notebooks: list[Path], pages: set[str]) -> None:
         contents.append(toctree(caption, names))
     contents += [toctree(caption, names.split()) for caption, names in LISTS.items()]
     write_text(source / "index.md", "\n".join([text, *contents]))
-    page = "# Questions\n\nFive or six questions on each notebook, with their answers.\n\n"
+    page = (
+        "# Questions\n\nFive or six questions on each notebook, with their answers, and a quiz on "
+    )
+    page += "each part.\n\n"
     names = [f"docs/questions/{path.name[:2]}" for path in notebooks]
+    names += [f"docs/questions/quiz_{part}" for part in "abcd"]
     names = [name for name in names if (source / f"{name}.md").exists()]
     write_text(source / "questions.md", page + toctree("", names, hidden=False))
 
