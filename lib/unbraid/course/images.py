@@ -28,7 +28,7 @@ DIGITS = ("#FFB31A", "#2699F2")  # of two digits: orange and sky blue
 SHOWN: set[str] = set()  # places of this session that show something
 # Below a film; where a viewer takes style and box away, it runs on. For readers who have asked for
 # less motion it stands still until they play it.
-PAUSE = """<br><label><input type="checkbox"> <i></i></label><style>
+PAUSE = """<br><label><input type="checkbox" aria-label="stop or play"> <i></i></label><style>
 .film i::after { content: "stop" }
 .film:has(:checked) > img { display: none } .film:has(:checked) > img[hidden] { display: inline }
 @media (prefers-reduced-motion: reduce) {
