@@ -57,7 +57,7 @@ lab: $(ENVIRONMENT)  ## JupyterLab on your own copies of the notebooks, in mine/
 	@[ "$$(id -u)" != 0 ] || echo "$(LAB)" | grep -q -e --allow-root || { echo "JupyterLab does not start as root; run: make lab LAB=--allow-root"; exit 1; }
 	$(PYTHON) -m tools desk
 	@echo "JupyterLab starts; its address follows"
-	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab" PYTHONPATH="$(CURDIR)/mine/workshop$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb $(LAB)
 
 update: $(ENVIRONMENT)  ## bring what has changed in the course into mine/; nothing of yours is lost
 	$(PYTHON) -m tools update
