@@ -18,12 +18,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from unbraid.course.workshop import read_texts
 
 KEY = "workshop"  # in a cell's metadata: functions to empty, or SAVE
-SAVE = "save"  # a cell that imports what was typed: the edition writes it there
+SAVE = "save"  # a cell that tries to import what was typed: the edition writes it there
 NOTE = """\
-> **Workshop.** On this page you type the model: the bodies of {names}. Each is followed by a folded \
-hint and by a check that says what is wrong and where. Cells below a function that is not typed yet \
-end in `NotImplementedError`. When all is typed, a cell writes your code to `model_{number}.py`, and \
-notebook {trained} trains it. The lesson's own page has all bodies: look there last."""
+> **Workshop.** On this page you type the model: the bodies of {names}. A folded hint and a check
+> follow each of them, and the check says what is wrong and where. Cells below a function that you
+> have not typed yet end in `NotImplementedError`. When all is typed, a cell writes your code to
+> `model_{number}.py`, and notebook {trained} trains it. The lesson's own page has all bodies: look
+> there last."""
 HINT = """\
 <details><summary>Hint for {name}</summary>
 
@@ -51,8 +52,7 @@ def make_workshop(book: NotebookNode, number: str) -> None:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         if wanted == SAVE:
-            cell.source = f'workshop.save("{number}")'
-            wanted = []
+            cell.source, wanted = save_instead(cell.source, number), []
         cells.append(cell)
         if wanted:
             typed = [name for name in wanted if name in texts]
@@ -68,6 +68,14 @@ def make_workshop(book: NotebookNode, number: str) -> None:
         trained=TRAINED.get(number, number),
     )
     book.cells = [cells[0], name_cell(new_markdown_cell(note), "workshop"), *cells[1:]]
+
+
+def save_instead(source: str, number: str) -> str:
+    """A cell's code that writes what was typed, where the lesson tries to import it."""
+    (node,) = (node for node in ast.parse(source).body if isinstance(node, ast.Try))
+    lines = source.split("\n")
+    lines[node.lineno - 1 : node.end_lineno] = [f'workshop.save("{number}")  # model_{number}.py']
+    return "\n".join(lines)
 
 
 def make_check(number: str, names: list[str], is_first: bool) -> NotebookNode:
@@ -102,7 +110,7 @@ def empty(source: str, gives: dict[str, str]) -> str:
 
 
 def find_functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """The functions of a cell, with their names, and those of its classes, such as Prior.forward."""
+    """The functions of a cell and of its classes with their names, such as Prior.forward."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node

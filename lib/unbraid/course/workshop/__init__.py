@@ -29,6 +29,7 @@ from unbraid.files import write_atomically
 from unbraid.lessons import list_free
 
 Names = dict[str, Any]
+SEEN = "what is given to "  # begins the name of an array that no answer is judged by
 DRAW = torch.randn  # PyTorch's own, also while another one takes its place
 
 
@@ -66,13 +67,26 @@ def check(number: str, name: str, typed: object) -> Verdict:
         return Verdict(name, False, text)
     how: Names = {"relative": part.tolerance, "absolute": part.tolerance, "axes": part.axes}
     right = (part.right or part.run)(vars(lesson))
-    fault = explain_fault(Expectation(right, **how), yours)
+    fault = explain_fault(Expectation(drop_seen(right), **how), drop_seen(yours))
     if fault:  # Only then it is of use to know what mistakes would give.
         mistakes = read_texts(number).get(name, {}).get("mistakes", [])
         made = [(part.run(change(lesson, name, *pair)), why) for *pair, why in mistakes]
-        fault = explain_fault(Expectation(right, mistakes=made, **how), yours)
+        fault = explain_fault(Expectation(right, mistakes=made, **how), yours) or fault
     fault = fault.removesuffix(" Open the hint, and try again.")
     return Verdict(name, not fault, f"not yet. {fault}" if fault else "right")
+
+
+def drop_seen(arrays: Names) -> Names:
+    """The arrays without those that only help to find a fault."""
+    return {name: each for name, each in arrays.items() if not name.startswith(SEEN)}
+
+
+@contextmanager
+def seen_by(layer: nn.Module, name: str, arrays: Names) -> Iterator[None]:
+    """Note what a layer is given, to say of a wrong answer from which index on it goes wrong."""
+    hook = layer.register_forward_pre_hook(lambda _, given: arrays.update({SEEN + name: given[0]}))
+    yield
+    hook.remove()
 
 
 def read_texts(number: str) -> Names:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unbraid.course.workshop import Names, Part, build, noise, settled_noise, to_library
+from unbraid.course.workshop import Names, Part, build, noise, seen_by, settled_noise, to_library
 
 WANTED = ("SingleElement", "paper_networks", "small_networks", "train")
 SIZES = {"features": 5, "hidden": 4, "units": 3, "S": 2, "D": 6}
@@ -47,9 +47,10 @@ def make_encoder() -> nn.Module:
 def run_posterior(names: Names) -> dict:
     """Both posteriors of three clips of four frames."""
     model = build(names["Posterior"], make_encoder(), **SIZES)
-    with settled_noise(), torch.no_grad():
+    found: Names = {}
+    with settled_noise(), torch.no_grad(), seen_by(model.read, "`read`", found):
         q_s, q_d = model(noise((B, T, 3, 2, 2)), torch.randn_like)
-    return name_moments("s", q_s) | name_moments("d", q_d)
+    return found | name_moments("s", q_s) | name_moments("d", q_d)
 
 
 def name_moments(code: str, q: tuple[Tensor, Tensor]) -> dict:
@@ -61,8 +62,10 @@ def name_moments(code: str, q: tuple[Tensor, Tensor]) -> dict:
 def run_prior(names: Names) -> dict:
     """The prior of codes (3, 4, 6)."""
     model = build(names["Prior"], 6, 4)
-    with torch.no_grad():
-        return name_moments("d", model(noise((B, T, 6))))
+    found: Names = {}
+    with torch.no_grad(), seen_by(model.read, "`read`", found):
+        q = model(noise((B, T, 6)))
+    return found | name_moments("d", q)
 
 
 def build_model(names: Names) -> nn.Module:

@@ -1,0 +1,106 @@
+"""Right and wrong answers to the workshop editions.
+
+Each is the lesson's own definition with one change: notebook, function, a piece of code that stands
+there once, and what becomes of it. A wrong one has a part of what is said of it, too.
+"""
+
+ENCODE = "c = self.encoder(x.flatten(0, 1)).unflatten(0, x.shape[:2])"
+REST = "rest = c[:, 1:] - anchor[:, None]"
+JOIN = "inputs = torch.cat([fill(anchor)[:, None], rest], 1)"
+KL = "return 0.5 * ((log_q - log_p).exp() + squared - 1 + log_p - log_q).sum(-1)"
+DRAWS = "s, d = draw(q_s), draw(q_d)"
+ERROR = "error = (self.decode(s, d) - x).square().flatten(2).sum(2)"
+STACK = "return torch.stack([error.sum(1), error[:, 0], kl_s, kl_d]).mean(1)"
+
+VARIANTS = [
+    (
+        "32",
+        "kl",
+        KL,
+        "ratio = (log_q - log_p).exp()\n"
+        '    return torch.einsum("...u->...", ratio - (log_q - log_p) + squared - 1) / 2',
+    ),
+    ("32", "draw", "torch.randn_like(q[0])", "torch.randn(q[0].shape)"),
+    (
+        "32",
+        "draw",
+        "q[0] + (q[1] / 2).exp() * torch.randn_like(q[0])",
+        "torch.distributions.Normal(q[0], q[1].exp().sqrt()).rsample()",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        JOIN,
+        "inputs = c - anchor[:, None]\n        inputs[:, 0] = fill(anchor)",
+    ),
+    (
+        "32",
+        "Posterior.forward",
+        ENCODE,
+        "c = self.encoder(x.reshape(-1, *x.shape[2:])).view(*x.shape[:2], -1)",
+    ),
+    (
+        "32",
+        "Prior.forward",
+        "before = F.pad(d, (0, 0, 1, -1))",
+        "before = torch.cat([torch.zeros_like(d[:, :1]), d[:, :-1]], 1)",
+    ),
+    ("32", "SingleElement.loss", DRAWS, "d = draw(q_d)\n        s = draw(q_s)"),
+    (
+        "32",
+        "SingleElement.loss",
+        ERROR,
+        'error = torch.einsum("btchw,btchw->bt", *2 * [self.decode(s, d) - x])',
+    ),
+    (
+        "32",
+        "SingleElement.swap",
+        "return self.decode(s[donor], d)",
+        "return self.decode(self.encode(x[donor])[0], d)",
+    ),
+    (
+        "32",
+        "train",
+        "rows = torch.randint(len(clips), (batch,), generator=generator)",
+        "rows = torch.randperm(len(clips), generator=generator)[:batch]",
+    ),
+]
+
+MUTANTS = [
+    ("32", "kl", "squared - 1 + log_p - log_q", "squared - 1 + log_q - log_p", "sign"),
+    ("32", "kl", "/ log_p.exp()", "/ (2 * log_p).exp()", ""),
+    (
+        "32",
+        "kl",
+        "(mean_q, log_q), (mean_p, log_p) = q, p",
+        "(mean_p, log_p), (mean_q, log_q) = q, p",
+        "",
+    ),
+    ("32", "draw", "(q[1] / 2).exp()", "q[1].exp() ** 1.0", "σ² for σ"),
+    ("32", "draw", "q[0] + ", "", "mean of 20 000 draws"),
+    ("32", "Posterior.forward", "anchor = c[:, 0]", "anchor = c[:, 1 : 2].squeeze(1)", "index 0"),
+    ("32", "Posterior.forward", REST, "rest = c[:, 1:] - c[:, :-1]", "frame 3"),
+    ("32", "Posterior.forward", REST, "rest = c[:, 1:] + anchor[:, None]", ""),
+    ("32", "Posterior.forward", JOIN, "inputs = c - anchor[:, None]", "reads a 0"),
+    ("32", "Posterior.forward", "self.read(inputs)[0]", "self.read(rest)[0]", "shape"),
+    ("32", "Prior.forward", "self.read(before)[0]", "self.read(d)[0]", "too early"),
+    ("32", "SingleElement.loss", DRAWS, "(s, _), (d, _) = q_s, q_d", "decode the means"),
+    ("32", "SingleElement.loss", "draw(q_d)", "draw(q_d).detach()", "gradient"),
+    ("32", "SingleElement.loss", "x).square()", "x.mean(0)).square()", ""),
+    ("32", "SingleElement.loss", "error.sum(1)", "error[:, 1:].sum(1)", "all frames"),
+    (
+        "32",
+        "SingleElement.swap",
+        "self.decode(s[donor], d)",
+        "self.decode(s, d[donor])",
+        "donor gives s",
+    ),
+    ("32", "train", "        optimizer.zero_grad()\n", "", "zero_grad"),
+    (
+        "32",
+        "train",
+        "        loss.backward()\n        optimizer.step()\n",
+        "        optimizer.step()\n        loss.backward()\n",
+        "",
+    ),
+]
